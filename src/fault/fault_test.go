@@ -1,0 +1,63 @@
+package fault_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+func TestEveryKindHasItsReasonAndExitCode(t *testing.T) {
+	want := map[fault.Kind]struct {
+		reason string
+		exit   int
+	}{
+		fault.Invalid:         {"InvalidSpec", 64},
+		fault.Malformed:       {"MalformedObject", 65},
+		fault.NotFound:        {"ObjectNotFound", 66},
+		fault.Disabled:        {"ObjectDisabled", 66},
+		fault.Unauthenticated: {"AuthenticationFailed", 77},
+		fault.Denied:          {"AccessDenied", 77},
+		fault.Throttled:       {"Throttled", 75},
+		fault.Unavailable:     {"VaultUnavailable", 75},
+		fault.Conflict:        {"TargetConflict", 70},
+		fault.Bug:             {"InternalError", 70},
+	}
+	assert.Len(t, fault.Kinds(), len(want))
+	for _, kind := range fault.Kinds() {
+		assert.Equal(t, want[kind].reason, kind.Reason(), kind)
+		assert.Equal(t, want[kind].exit, kind.ExitCode(), kind)
+		assert.Equal(t, kind == fault.Throttled || kind == fault.Unavailable, kind.Transient(), kind)
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	cause := errors.New("boom")
+	wrapped := fault.Wrap(fault.Denied, cause, "reading secret x")
+	cases := map[string]struct {
+		err  error
+		want fault.Kind
+	}{
+		"nil has no kind":                      {nil, ""},
+		"an unclassified error is a bug":       {cause, fault.Bug},
+		"a classified one keeps its kind":      {wrapped, fault.Denied},
+		"also behind another wrap":             {fmt.Errorf("syncing: %w", wrapped), fault.Denied},
+		"the outermost classification decides": {fault.Wrap(fault.Invalid, wrapped, "checking"), fault.Invalid},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, c.want, fault.KindOf(c.err)) })
+	}
+	assert.ErrorIs(t, wrapped, cause)
+}
+
+func TestTextSaysWhatFailedWhyAndWhatToDo(t *testing.T) {
+	err := &fault.Error{Kind: fault.Throttled, Doing: "reading a", Next: "wait", Cause: errors.New("429"), RetryAfter: time.Second}
+	assert.Equal(t, "reading a: 429; wait", err.Error())
+	assert.Equal(t, time.Second, fault.RetryAfter(fmt.Errorf("x: %w", err)))
+	assert.Zero(t, fault.RetryAfter(errors.New("x")))
+	assert.Equal(t, `the name "a" is taken`, fault.New(fault.Conflict, "the name %q is taken", "a").Error())
+}

@@ -1,0 +1,57 @@
+package cloud
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// managedIdentityMarker is what AKS writes as client id and secret of a cluster with a managed identity.
+const managedIdentityMarker = "msi"
+
+// maxConfigBytes bounds azure.json before it is parsed; the real file has about 2 KB.
+const maxConfigBytes = 1 << 20
+
+// Config is the part of azure.json that says who the cluster is. ClientSecret is never printed.
+type Config struct {
+	Cloud                  string `json:"cloud"`
+	TenantID               string `json:"tenantId"`
+	ClientID               string `json:"aadClientId"`
+	ClientSecret           string `json:"aadClientSecret"`
+	UseManagedIdentity     bool   `json:"useManagedIdentityExtension"`
+	UserAssignedIdentityID string `json:"userAssignedIdentityID"`
+}
+
+// String and GoString keep the client secret out of every print of a Config.
+func (c Config) String() string {
+	return fmt.Sprintf("cloud %q, tenant %q, client %q, managed identity %t", c.Cloud, c.TenantID, c.ClientID, c.ManagedIdentity())
+}
+
+// GoString implements fmt.GoStringer.
+func (c Config) GoString() string { return c.String() }
+
+// ManagedIdentity says whether the cluster has a managed identity: by the flag, or by the marker that AKS writes as secret.
+func (c Config) ManagedIdentity() bool {
+	return c.UseManagedIdentity || strings.EqualFold(c.ClientSecret, managedIdentityMarker)
+}
+
+// ParseConfig reads azure.json, as JSON or YAML. Fields that the product does not use are ignored. An error never quotes
+// the file, because the file holds a secret.
+func ParseConfig(data []byte) (Config, error) {
+	var c Config
+	if len(data) > maxConfigBytes {
+		return c, fault.New(fault.Invalid, "parsing azure.json: it has %d bytes, more than the %d that are allowed", len(data), maxConfigBytes)
+	}
+	asJSON, err := yaml.YAMLToJSON(data)
+	if err != nil {
+		return c, fault.New(fault.Invalid, "parsing azure.json: it is neither JSON nor YAML; check the file on the node")
+	}
+	if err := json.Unmarshal(asJSON, &c); err != nil {
+		return Config{}, fault.New(fault.Invalid, "parsing azure.json: a field has the wrong type; check the file on the node")
+	}
+	return c, nil
+}

@@ -1,0 +1,80 @@
+package cloud_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
+)
+
+func TestParseKnowsEveryNameInAnyCase(t *testing.T) {
+	cases := map[string]string{
+		"": "vault.azure.net", "AzurePublicCloud": "vault.azure.net", "AzureCloud": "vault.azure.net", "azurepubliccloud": "vault.azure.net",
+		"AzureUSGovernment": "vault.usgovcloudapi.net", "AZUREUSGOVERNMENTCLOUD": "vault.usgovcloudapi.net",
+		"AzureChinaCloud": "vault.azure.cn",
+	}
+	for name, suffix := range cases {
+		c, err := cloud.Parse(name)
+		require.NoError(t, err, name)
+		assert.Equal(t, suffix, c.VaultSuffix, name)
+		assert.Equal(t, "https://"+suffix+"/.default", c.VaultScope, name)
+	}
+	_, err := cloud.Parse("AzureGermanCloud")
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	assert.ErrorContains(t, err, "AzureChinaCloud", "the error lists what is known")
+}
+
+func TestVaultURLNeverLeavesTheCloud(t *testing.T) {
+	c, err := cloud.Parse("")
+	require.NoError(t, err)
+	url, err := c.VaultURL("My-Vault1")
+	require.NoError(t, err)
+	assert.Equal(t, "https://my-vault1.vault.azure.net", url)
+	for _, bad := range []string{"", "ab", "a.b.c", "evil.com/", "kv/../x", "kv#", "kv?x", "kv:443", "user@kv", "1kv", "kv-", "k--v", "kvä",
+		"abcdefghijklmnopqrstuvwxy", "kv\nx", "kv x"} {
+		_, err := c.VaultURL(bad)
+		assert.Equal(t, fault.Invalid, fault.KindOf(err), "%q", bad)
+	}
+}
+
+func TestParseConfig(t *testing.T) {
+	cases := map[string]struct {
+		text    string
+		want    cloud.Config
+		managed bool
+	}{
+		"a service principal": {
+			`{"cloud":"AzurePublicCloud","tenantId":"t","aadClientId":"c","aadClientSecret":"s","extra":{"a":1}}`,
+			cloud.Config{Cloud: "AzurePublicCloud", TenantID: "t", ClientID: "c", ClientSecret: "s"}, false},
+		"a managed identity by flag": {
+			`{"tenantId":"t","useManagedIdentityExtension":true,"userAssignedIdentityID":"u"}`,
+			cloud.Config{TenantID: "t", UseManagedIdentity: true, UserAssignedIdentityID: "u"}, true},
+		"a managed identity by AKS's marker": {`{"aadClientId":"msi","aadClientSecret":"msi"}`,
+			cloud.Config{ClientID: "msi", ClientSecret: "msi"}, true},
+		"YAML": {"tenantId: t\naadClientId: c\n", cloud.Config{TenantID: "t", ClientID: "c"}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := cloud.ParseConfig([]byte(c.text))
+			require.NoError(t, err)
+			assert.Equal(t, c.want, got)
+			assert.Equal(t, c.managed, got.ManagedIdentity())
+		})
+	}
+}
+
+func TestParseConfigNeverQuotesTheFile(t *testing.T) {
+	const canary = "canary-8d2e"
+	for _, text := range []string{`{"aadClientSecret": ["` + canary + `"]}`, "{\"aadClientSecret\": \"" + canary, "\t" + canary + ": [",
+		`{"useManagedIdentityExtension": "` + canary + `"}`, string(make([]byte, 1<<21)) + canary} {
+		_, err := cloud.ParseConfig([]byte(text))
+		assert.Equal(t, fault.Invalid, fault.KindOf(err))
+		assert.NotContains(t, err.Error(), canary)
+	}
+	c := cloud.Config{ClientSecret: canary}
+	assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", c, c, c, c), canary)
+}

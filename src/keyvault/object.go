@@ -1,0 +1,23 @@
+package keyvault
+
+import "time"
+
+// Object is what a vault answered for a Ref.
+type Object struct {
+	// Ref is what was asked for; its Version is empty if the latest was asked for.
+	Ref Ref
+	// Version is the version that was answered, never empty.
+	Version string
+	// ContentType as set on the object, for example application/x-pkcs12; may be empty.
+	ContentType string
+	// Value is a secret's value.
+	Value Value
+	// Updated is when the version was last changed, by the vault's clock.
+	Updated time.Time
+	// NotBefore is zero if the object has no activation date.
+	NotBefore time.Time
+	// Expires is zero if the object has no expiry date.
+	Expires time.Time
+	// Tags as set on the object.
+	Tags map[string]string
+}
