@@ -1,0 +1,201 @@
+package v2beta1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// AzureKeyVaultSecret says which object of which Azure Key Vault is brought to its namespace: as a Secret or ConfigMap that
+// is kept in sync if spec.output is set, and for pods of the namespace to refer to by name@azurekeyvault.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:storageversion
+// +kubebuilder:resource:path=azurekeyvaultsecrets,singular=azurekeyvaultsecret,shortName=akvs,categories=all,scope=Namespaced
+// +kubebuilder:metadata:annotations="akv2k8s.io/schema=1"
+// +kubebuilder:printcolumn:name="Vault",type=string,JSONPath=`.spec.vault.name`,description="Which Key Vault this resource reads"
+// +kubebuilder:printcolumn:name="Vault Object",type=string,JSONPath=`.spec.vault.object.name`,description="Which object of the vault this resource reads"
+// +kubebuilder:printcolumn:name="Secret Name",type=string,JSONPath=`.status.secretName`,description="The Secret that is kept in sync, if any"
+// +kubebuilder:printcolumn:name="ConfigMap Name",type=string,JSONPath=`.status.configMapName`,description="The ConfigMap that is kept in sync, if any"
+// +kubebuilder:printcolumn:name="Last Synched",type=date,JSONPath=`.status.lastAzureUpdate`,description="When the output's data last changed"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the output is in sync"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is, or is not"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type AzureKeyVaultSecret struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec AzureKeyVaultSecretSpec `json:"spec"`
+	// +optional
+	Status AzureKeyVaultSecretStatus `json:"status,omitempty"`
+}
+
+// AzureKeyVaultSecretList is a list of AzureKeyVaultSecret.
+//
+// +kubebuilder:object:root=true
+type AzureKeyVaultSecretList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []AzureKeyVaultSecret `json:"items"`
+}
+
+// AzureKeyVaultSecretSpec is what the user wants.
+type AzureKeyVaultSecretSpec struct {
+	// Vault says where the object is.
+	Vault AzureKeyVault `json:"vault"`
+	// Output says what the object becomes. Without it the resource is for pods alone (name@azurekeyvault).
+	// +optional
+	Output *AzureKeyVaultOutput `json:"output,omitempty"`
+}
+
+// AzureKeyVault names a vault and one object in it.
+type AzureKeyVault struct {
+	// Name of the Azure Key Vault, without the domain: my-vault, not my-vault.vault.azure.net.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$') && !self.contains('--')",message="must be the vault's name alone: 3 to 24 letters, digits and single hyphens, starting with a letter, without a domain or a URL"
+	Name string `json:"name"`
+	// Object in the vault.
+	Object AzureKeyVaultObject `json:"object"`
+	// AzureIdentity names the ServiceAccount of this namespace whose workload identity reads the vault, where the
+	// installation allows that.
+	// +optional
+	AzureIdentity *AzureIdentity `json:"azureIdentity,omitempty"`
+}
+
+// AzureIdentity names an identity of this namespace.
+type AzureIdentity struct {
+	// Name of a ServiceAccount of the same namespace.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// AzureKeyVaultObjectType is a kind of object as users see it.
+//
+// +kubebuilder:validation:Enum=secret;certificate;key;multi-key-value-secret
+type AzureKeyVaultObjectType string
+
+// The object types. A multi-key-value-secret is a secret whose value is a JSON or YAML object.
+const (
+	ObjectTypeSecret              AzureKeyVaultObjectType = "secret"
+	ObjectTypeCertificate         AzureKeyVaultObjectType = "certificate"
+	ObjectTypeKey                 AzureKeyVaultObjectType = "key"
+	ObjectTypeMultiKeyValueSecret AzureKeyVaultObjectType = "multi-key-value-secret"
+)
+
+// AzureKeyVaultObject names an object of the vault.
+//
+// +kubebuilder:validation:XValidation:rule="self.type != 'multi-key-value-secret' || has(self.contentType)",message="contentType is required for a multi-key-value-secret: application/x-json or application/x-yaml",fieldPath=".contentType"
+type AzureKeyVaultObject struct {
+	// Name of the object in the vault.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9-]{1,127}$')",message="must be the object's name alone: 1 to 127 letters, digits and hyphens"
+	Name string `json:"name"`
+	// Type of the object.
+	Type AzureKeyVaultObjectType `json:"type"`
+	// Version of the object; empty means the latest.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9]*$`
+	// +optional
+	Version string `json:"version,omitempty"`
+	// ContentType of a multi-key-value-secret.
+	// +kubebuilder:validation:Enum=application/x-json;application/x-yaml
+	// +optional
+	ContentType string `json:"contentType,omitempty"`
+}
+
+// AzureKeyVaultOutput says what the object becomes.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.transform) && has(self.transforms))",message="use either transform or its old spelling transforms, not both",fieldPath=".transforms"
+type AzureKeyVaultOutput struct {
+	// Secret that is kept in sync with the object.
+	// +optional
+	Secret *AzureKeyVaultOutputSecret `json:"secret,omitempty"`
+	// ConfigMap that is kept in sync with the object.
+	// +optional
+	ConfigMap *AzureKeyVaultOutputConfigMap `json:"configMap,omitempty"`
+	// Transform lists what is done to the value, in this order.
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Transform []Transform `json:"transform,omitempty"`
+	// Transforms is the spelling of v1alpha1 for transform.
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Transforms []Transform `json:"transforms,omitempty"`
+}
+
+// Transform is a change of a value.
+//
+// +kubebuilder:validation:Enum=trim;base64encode;base64decode
+type Transform string
+
+// AzureKeyVaultOutputSecret describes a Secret.
+type AzureKeyVaultOutputSecret struct {
+	// Name of the Secret, in the same namespace.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+	// Type of the Secret; Opaque if empty. Types that the API server gives a meaning of its own are refused.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",message="this type is reserved: its Secrets are credentials of the cluster itself"
+	// +optional
+	Type string `json:"type,omitempty"`
+	// DataKey is the key in the Secret's data.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
+	// +optional
+	DataKey string `json:"dataKey,omitempty"`
+	// ChainOrder of certificates: as in the object if empty, ensureserverfirst puts the leaf first.
+	// +kubebuilder:validation:Enum=ensureserverfirst
+	// +optional
+	ChainOrder string `json:"chainOrder,omitempty"`
+}
+
+// AzureKeyVaultOutputConfigMap describes a ConfigMap.
+type AzureKeyVaultOutputConfigMap struct {
+	// Name of the ConfigMap, in the same namespace.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+	// DataKey is the key in the ConfigMap's data.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
+	// +optional
+	DataKey string `json:"dataKey,omitempty"`
+}
+
+// AzureKeyVaultSecretStatus is what the controller last saw. It is written when something changed, not at each poll, and it
+// is never read as an instruction.
+type AzureKeyVaultSecretStatus struct {
+	// SecretHash is a keyed hash (HMAC-SHA-256) of the Secret's data.
+	// +optional
+	SecretHash string `json:"secretHash,omitempty"`
+	// SecretName is the Secret that is kept in sync.
+	// +optional
+	SecretName string `json:"secretName,omitempty"`
+	// ConfigMapHash is a keyed hash (HMAC-SHA-256) of the ConfigMap's data.
+	// +optional
+	ConfigMapHash string `json:"configMapHash,omitempty"`
+	// ConfigMapName is the ConfigMap that is kept in sync.
+	// +optional
+	ConfigMapName string `json:"configMapName,omitempty"`
+	// LastAzureUpdate is when the output's data last changed. The time of the last sync is a metric.
+	// +optional
+	LastAzureUpdate *metav1.Time `json:"lastAzureUpdate,omitempty"`
+	// VaultVersion is the version of the object in the vault that the output was made of.
+	// +optional
+	VaultVersion string `json:"vaultVersion,omitempty"`
+	// Expires is the expiry date of that version, if it has one.
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
+	// ObservedGeneration is the generation of the spec that the conditions are about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions: Ready says whether the output is in sync.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ConditionReady is the type of the condition that says whether the output is in sync.
+const ConditionReady = "Ready"

@@ -1,0 +1,56 @@
+package envref
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// marker is what makes a value look like a reference.
+const marker = "@azurekeyvault"
+
+// maxLength bounds a reference before it is matched: a DNS subdomain, the marker, and a data key.
+const maxLength = 253 + len(marker) + 1 + 253
+
+// grammar is a DNS-1123 subdomain (any letter case in labels, as the predecessor had it), the marker, and an optional
+// query that may be any data key of a Secret.
+var grammar = regexp.MustCompile(
+	`^([a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)@azurekeyvault(?:\?([-._a-zA-Z0-9]*))?$`)
+
+// Ref is a parsed reference.
+type Ref struct {
+	// Name of the AzureKeyVaultSecret, in the pod's own namespace.
+	Name string
+	// Query selects a part of the object; empty is its default.
+	Query string
+}
+
+// String prints the reference as users write it.
+func (r Ref) String() string {
+	if r.Query == "" {
+		return r.Name + marker
+	}
+	return r.Name + marker + "?" + r.Query
+}
+
+// Parse reads a value that Meant says is a reference. Anything that does not match the grammar is fault.Invalid; the error
+// does not quote the value, which may be a secret that merely looks like a reference.
+func Parse(value string) (Ref, error) {
+	if len(value) <= maxLength {
+		if m := grammar.FindStringSubmatch(value); m != nil && len(m[1]) <= 253 {
+			return Ref{Name: m[1], Query: m[2]}, nil
+		}
+	}
+	return Ref{}, fault.New(fault.Invalid, "the value is meant as a reference but is none; "+
+		"write name@azurekeyvault or name@azurekeyvault?key, where name is an AzureKeyVaultSecret of the pod's namespace")
+}
+
+// Meant says whether whoever wrote the value must have meant a reference: it ends in the marker or has the marker and a
+// query. Such a value is either a valid reference or a mistake, never a text for the program.
+func Meant(value string) bool {
+	return strings.HasSuffix(value, marker) || strings.Contains(value, marker+"?")
+}
+
+// Mentioned says whether the marker occurs anywhere, which deserves a warning if the value is not Meant as a reference.
+func Mentioned(value string) bool { return strings.Contains(value, marker) }

@@ -1,0 +1,73 @@
+package envref_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/envref"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+func TestParseValidReferences(t *testing.T) {
+	cases := map[string]envref.Ref{
+		"db@azurekeyvault":                          {Name: "db"},
+		"db@azurekeyvault?":                         {Name: "db"},
+		"db-1@azurekeyvault?tls.crt":                {Name: "db-1", Query: "tls.crt"},
+		"Upper@azurekeyvault?_x.y":                  {Name: "Upper", Query: "_x.y"},
+		"team.db@azurekeyvault?my-key":              {Name: "team.db", Query: "my-key"},
+		"db@azurekeyvault?1st":                      {Name: "db", Query: "1st"},
+		strings.Repeat("a", 253) + "@azurekeyvault": {Name: strings.Repeat("a", 253)},
+	}
+	for text, want := range cases {
+		got, err := envref.Parse(text)
+		require.NoError(t, err, text)
+		assert.Equal(t, want, got, text)
+		again, err := envref.Parse(got.String())
+		require.NoError(t, err)
+		assert.Equal(t, got, again, "printing and parsing keep the reference")
+		assert.True(t, envref.Meant(text), text)
+	}
+}
+
+func TestParseRefusesWhatIsMeantButWrong(t *testing.T) {
+	for _, text := range []string{"@azurekeyvault", "-db@azurekeyvault", "db-@azurekeyvault", "a b@azurekeyvault", "db@azurekeyvault?a b",
+		"db@azurekeyvault?a=b", "ns/db@azurekeyvault", "db@azurekeyvault?x@azurekeyvault", "a..b@azurekeyvault", " db@azurekeyvault",
+		"db\n@azurekeyvault", strings.Repeat("a", 254) + "@azurekeyvault", strings.Repeat("a.", 2000) + "a@azurekeyvault?x"} {
+		_, err := envref.Parse(text)
+		assert.Equal(t, fault.Invalid, fault.KindOf(err), "%q", text)
+		assert.True(t, envref.Meant(text), "%q", text)
+	}
+	_, err := envref.Parse("canary-77@x@azurekeyvault")
+	assert.NotContains(t, err.Error(), "canary-77", "the value may be a secret")
+}
+
+func TestMeantLeavesOtherTextsAlone(t *testing.T) {
+	for text, mentioned := range map[string]bool{
+		"": false, "plain": false, "user@example.com": false, "db@azurekeyvaults": true, "see x@azurekeyvault for more": true,
+	} {
+		assert.False(t, envref.Meant(text), text)
+		assert.Equal(t, mentioned, envref.Mentioned(text), text)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{"db@azurekeyvault", "db@azurekeyvault?x", "@azurekeyvault?", "a.b-c@azurekeyvault?-._"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		ref, err := envref.Parse(text)
+		if err != nil {
+			return
+		}
+		if !envref.Meant(text) {
+			t.Fatalf("%q parses but is not meant", text)
+		}
+		again, err := envref.Parse(ref.String())
+		if err != nil || again != ref {
+			t.Fatalf("%q does not survive printing", text)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package wire
+
+// Group, kind and storage version of the product's custom resource. Written by users, read by everything.
+const (
+	Group          = "spv.no"
+	Kind           = "AzureKeyVaultSecret"
+	Plural         = "azurekeyvaultsecrets"
+	StorageVersion = "v2beta1"
+)
+
+// Annotations and labels.
+const (
+	// AnnotationAdopt on an existing Secret or ConfigMap, written by users with the value "true": the controller may take it over.
+	AnnotationAdopt = "akv2k8s.io/adopt"
+	// AnnotationSchema on the CRD, written by the chart, read by the controller at start: the generation of the schema.
+	AnnotationSchema = "akv2k8s.io/schema"
+	// LabelInject on a pod, written by users with the value "false": the webhook leaves the pod alone.
+	LabelInject = "akv2k8s.io/inject"
+	// AnnotationInjected on a pod, written by the webhook, read by the webhook: the pod went through it.
+	AnnotationInjected = "akv2k8s.io/injected"
+	// LabelManaged on an output, written by the controller, read by its metadata watch: the repair of hand-made edits
+	// watches only what carries it.
+	LabelManaged = "akv2k8s.io/managed"
+	// FieldManagerPrefix and a resource's uid make the field manager of its outputs, written and read by the controller.
+	FieldManagerPrefix = "akv2k8s-"
+)
+
+// What the webhook adds to a pod. The names are the predecessor's, because policies and dashboards know them.
+const (
+	InitContainer   = "copy-azurekeyvault-env"
+	VolumeBinary    = "azure-keyvault-env"
+	MountBinary     = "/azure-keyvault/"
+	InjectorPath    = "/azure-keyvault/azure-keyvault-env"
+	VolumeToken     = "akv2k8s-token"
+	MountToken      = "/var/run/secrets/akv2k8s.io/"
+	TokenPath       = "/var/run/secrets/akv2k8s.io/token"
+	TokenFile       = "token"
+	TokenAudience   = "akv2k8s"
+	ServicePortName = "auth-tls"
+)
+
+// Environment of a container, written by the webhook, read by the injector. EnvDisable, EnvTimeout, EnvRetries, EnvWait and
+// the two log settings may also be written by users.
+const (
+	// EnvCA is the broker's root certificate, PEM.
+	EnvCA = "ENV_INJECTOR_CA"
+	// EnvBroker is host:port of the broker's Service by DNS name; the host is also the TLS name.
+	EnvBroker = "ENV_INJECTOR_AUTH_SERVICE"
+	// EnvBrokerAddress is host:port of the same Service by ClusterIP, dialled first; may be absent.
+	EnvBrokerAddress = "ENV_INJECTOR_AUTH_SERVICE_ADDRESS"
+	// EnvAdded lists the variables that the webhook added, comma separated, itself included; the injector removes these
+	// and no others before it starts the program.
+	EnvAdded = "ENV_INJECTOR_ADDED"
+	// EnvDisable = "true" switches the auth service off for a container.
+	EnvDisable = "ENV_INJECTOR_DISABLE_AUTH_SERVICE"
+	// EnvTimeout is how long Unavailable and Throttled are retried, a Go duration.
+	EnvTimeout = "ENV_INJECTOR_TIMEOUT"
+	// EnvRetries and EnvWait bound the retries of everything else: a number, and seconds before the first one.
+	EnvRetries   = "ENV_INJECTOR_RETRIES"
+	EnvWait      = "ENV_INJECTOR_WAIT_BEFORE_RETRY"
+	EnvLogLevel  = "ENV_INJECTOR_LOG_LEVEL"
+	EnvLogFormat = "ENV_INJECTOR_LOG_FORMAT"
+)
