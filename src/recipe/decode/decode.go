@@ -10,9 +10,6 @@ import (
 // opaque is the default type of a Secret.
 const opaque = "Opaque"
 
-// Data is the content of an output by data key.
-type Data map[string]keyvault.Value
-
 // Supported says whether this version can make what the recipe asks for; if not, fault.Invalid names the field. It needs no
 // vault, so a recipe that can't work costs no call.
 func Supported(r recipe.Recipe) error {
@@ -37,8 +34,8 @@ func SupportedOutput(r recipe.Recipe) error {
 	return nil
 }
 
-// SecretData makes the data of the recipe's Secret.
-func SecretData(r recipe.Recipe, o keyvault.Object) (Data, error) {
+// SecretData makes the data of the recipe's Secret, by data key.
+func SecretData(r recipe.Recipe, o keyvault.Object) (map[string]keyvault.Value, error) {
 	if err := Supported(r); err != nil {
 		return nil, err
 	}
@@ -49,7 +46,7 @@ func SecretData(r recipe.Recipe, o keyvault.Object) (Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Data{r.Secret.DataKey: value}, nil
+	return map[string]keyvault.Value{r.Secret.DataKey: value}, nil
 }
 
 // Variable makes the value of an environment variable: the part of the object that the query selects. A query that the

@@ -1,0 +1,122 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
+)
+
+// Vault reads an object. The answer is not older than maxAge. Errors are classified by package fault; their text holds no
+// value and is the same each time for the same cause.
+type Vault interface {
+	Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error)
+}
+
+// Hasher makes the keyed hash of an output's data that the status shows.
+type Hasher interface {
+	Hash(ctx context.Context, data map[string]keyvault.Value) (string, error)
+}
+
+// Config is what a Controller works with; every field is required.
+type Config struct {
+	// Client reads AzureKeyVaultSecrets and the metadata of Secrets from a cache, and writes.
+	Client client.Client
+	// Live reads Secrets with their data from the API server; the cache holds none.
+	Live client.Reader
+	// Vault is the one way to the vault.
+	Vault Vault
+	// Events records what users see in kubectl describe.
+	Events events.EventRecorder
+	// Hasher fills status.secretHash.
+	Hasher Hasher
+	// Metrics counts syncs.
+	Metrics *Metrics
+	// Interval between two looks at a vault object that did not fail, at least a second.
+	Interval time.Duration
+	// FetchTimeout bounds one read of the vault.
+	FetchTimeout time.Duration
+	// Clock tells the time.
+	Clock func() time.Time
+}
+
+// Controller reconciles AzureKeyVaultSecrets.
+type Controller struct {
+	Config
+	memory memory
+}
+
+// New checks the configuration.
+func New(c Config) (*Controller, error) {
+	switch {
+	case c.Client == nil, c.Live == nil, c.Vault == nil, c.Events == nil, c.Hasher == nil, c.Metrics == nil, c.Clock == nil:
+		return nil, errors.New("creating the controller: a part of its configuration is missing")
+	case c.Interval < time.Second:
+		return nil, fmt.Errorf("creating the controller: the refresh interval %s is below 1s; raise azureKeyVaultResyncPeriod", c.Interval)
+	case c.FetchTimeout <= 0:
+		return nil, errors.New("creating the controller: the fetch timeout must be positive")
+	}
+	return &Controller{Config: c}, nil
+}
+
+// Reconcile brings one resource's output in sync, or finds that it is.
+func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	resource, err := c.resource(ctx, req.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if resource == nil {
+		c.memory.forget(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if wait, err := c.idle(ctx, resource); err != nil || wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, err
+	}
+	outcome := c.sync(ctx, resource)
+	if err := c.report(ctx, resource, outcome); err != nil {
+		return ctrl.Result{}, err
+	}
+	return c.plan(ctx, resource, outcome)
+}
+
+// outcome is what a sync came to: either an error, or what is now in the output.
+type outcome struct {
+	err     error
+	recipe  recipe.Recipe
+	object  keyvault.Object
+	data    map[string]keyvault.Value
+	hash    string
+	written bool
+	// outputVersion is the resourceVersion at which the output was seen to be right.
+	outputVersion string
+}
+
+func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (o outcome) {
+	if o.recipe, o.err = resolve(resource); o.err != nil {
+		return o
+	}
+	if o.object, o.err = c.fetch(ctx, o.recipe); o.err != nil {
+		return o
+	}
+	if o.data, o.err = decode.SecretData(o.recipe, o.object); o.err != nil {
+		return o
+	}
+	if o.hash, o.err = c.Hasher.Hash(ctx, o.data); o.err != nil {
+		return o
+	}
+	o.written, o.outputVersion, o.err = c.write(ctx, resource, o)
+	return o
+}
+
+// kind of the outcome's error, empty for a success.
+func (o outcome) kind() fault.Kind { return fault.KindOf(o.err) }

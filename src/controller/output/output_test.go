@@ -1,0 +1,151 @@
+package output_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+)
+
+func owner() output.Owner {
+	return output.Owner{
+		Name: "db", Namespace: "shop", UID: "uid-1", Labels: map[string]string{"team": "a"}, Annotations: map[string]string{"note": "b"},
+	}
+}
+
+func desired(o output.Owner) *corev1ac.SecretApplyConfiguration {
+	return output.DesiredSecret(o, recipe.SecretOutput{Name: "db-secret", DataKey: "password"},
+		map[string]keyvault.Value{"password": keyvault.NewValue([]byte("v"))})
+}
+
+// applied is the live Secret after the API server took the desired one.
+func applied() *corev1.Secret {
+	block, controller := true, false
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "db-secret", Namespace: "shop",
+			Labels:      map[string]string{"team": "a", "akv2k8s.io/managed": "true"},
+			Annotations: map[string]string{"note": "b"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "spv.no/v2beta1", Kind: "AzureKeyVaultSecret", Name: "db", UID: "uid-1",
+				Controller: &controller, BlockOwnerDeletion: &block}},
+			ManagedFields: []metav1.ManagedFieldsEntry{managed("uid-1", "password")},
+		},
+		Type: corev1.SecretTypeOpaque,
+		Data: map[string][]byte{"password": []byte("v")},
+	}
+}
+
+func managed(uid, key string) metav1.ManagedFieldsEntry {
+	fields := `{"f:data":{"f:` + key + `":{}},"f:metadata":{"f:annotations":{"f:note":{}},"f:labels":{"f:team":{},"f:akv2k8s.io/managed":{}},` +
+		`"f:ownerReferences":{"k:{\"uid\":\"` + uid + `\"}":{}}},"f:type":{}}`
+	return metav1.ManagedFieldsEntry{Manager: "akv2k8s-" + uid, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1",
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields)}
+}
+
+func TestDesiredSecret(t *testing.T) {
+	o := owner()
+	o.Labels["app.kubernetes.io/managed-by"] = "Helm"
+	for _, key := range []string{"kubectl.kubernetes.io/last-applied-configuration", "meta.helm.sh/release-name",
+		"argocd.argoproj.io/tracking-id", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"} {
+		o.Annotations[key] = "x"
+	}
+	s := desired(o)
+	assert.Equal(t, map[string]string{"team": "a", "akv2k8s.io/managed": "true"}, s.Labels, "tracking labels stay behind")
+	assert.Equal(t, map[string]string{"note": "b"}, s.Annotations, "tracking annotations stay behind")
+	assert.Equal(t, corev1.SecretTypeOpaque, *s.Type)
+	assert.Equal(t, map[string][]byte{"password": []byte("v")}, s.Data)
+	require.Len(t, s.OwnerReferences, 1)
+	ref := s.OwnerReferences[0]
+	assert.Equal(t, "spv.no/v2beta1", *ref.APIVersion)
+	assert.False(t, *ref.Controller)
+	assert.True(t, *ref.BlockOwnerDeletion)
+	assert.Equal(t, "akv2k8s-uid-1", o.Manager())
+}
+
+func TestInSync(t *testing.T) {
+	require.True(t, output.InSync(owner(), applied(), desired(owner())), "what was applied is in sync")
+	foreign := applied()
+	foreign.Labels["mine"], foreign.Data["extra"] = "x", []byte("y")
+	assert.True(t, output.InSync(owner(), foreign, desired(owner())), "keys of others are none of our business")
+
+	cases := map[string]func(*corev1.Secret){
+		"a value was edited":               func(s *corev1.Secret) { s.Data["password"] = []byte("w") },
+		"a key was removed":                func(s *corev1.Secret) { delete(s.Data, "password") },
+		"a label was edited":               func(s *corev1.Secret) { s.Labels["team"] = "b" },
+		"our label was removed":            func(s *corev1.Secret) { delete(s.Labels, "akv2k8s.io/managed") },
+		"an annotation was removed":        func(s *corev1.Secret) { delete(s.Annotations, "note") },
+		"the owner reference is missing":   func(s *corev1.Secret) { s.OwnerReferences = nil },
+		"the owner reference is old":       func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "spv.no/v1" },
+		"the type is another":              func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS },
+		"nobody applied it":                func(s *corev1.Secret) { s.ManagedFields = nil },
+		"we own a key we no longer want":   func(s *corev1.Secret) { s.ManagedFields[0] = managed("uid-1", "old-key") },
+		"managed fields can't be read":     func(s *corev1.Secret) { s.ManagedFields[0].FieldsV1 = metav1.NewFieldsV1("{") },
+		"our entry is an update, no apply": func(s *corev1.Secret) { s.ManagedFields[0].Operation = metav1.ManagedFieldsOperationUpdate },
+	}
+	for name, change := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := applied()
+			change(s)
+			assert.False(t, output.InSync(owner(), s, desired(owner())))
+		})
+	}
+}
+
+func TestWritable(t *testing.T) {
+	yes := true
+	cases := map[string]struct {
+		change func(*corev1.Secret)
+		says   string
+	}{
+		"our own":                           {func(*corev1.Secret) {}, ""},
+		"another resource's":                {func(s *corev1.Secret) { s.OwnerReferences[0].UID = "uid-2" }, ""},
+		"an older API version's":            {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "spv.no/v1alpha1" }, ""},
+		"nobody's":                          {func(s *corev1.Secret) { s.OwnerReferences = nil }, "akv2k8s.io/adopt=true"},
+		"somebody else's":                   {func(s *corev1.Secret) { s.OwnerReferences[0].Kind = "Certificate" }, "already exists"},
+		"a group that only looks like ours": {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "spv.no.evil/v1" }, "already exists"},
+		"nobody's, handed over": {func(s *corev1.Secret) {
+			s.OwnerReferences, s.Annotations["akv2k8s.io/adopt"] = nil, "true"
+		}, ""},
+		"adoption refused aloud": {func(s *corev1.Secret) {
+			s.OwnerReferences, s.Annotations["akv2k8s.io/adopt"] = nil, "false"
+		}, "already exists"},
+		"of another type":             {func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }, "delete it"},
+		"immutable and different":     {func(s *corev1.Secret) { s.Immutable, s.Data["password"] = &yes, []byte("w") }, "immutable"},
+		"immutable but already right": {func(s *corev1.Secret) { s.Immutable = &yes }, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := applied()
+			c.change(s)
+			err := output.Writable(owner(), s, desired(owner()))
+			if c.says == "" {
+				assert.NoError(t, err)
+				return
+			}
+			assert.Equal(t, fault.Conflict, fault.KindOf(err))
+			assert.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+func TestClaimsAreTheOtherManagersOfOurKeys(t *testing.T) {
+	s := applied()
+	s.ManagedFields = append(s.ManagedFields, managed("uid-3", "password"), managed("uid-2", "password"), managed("uid-4", "other"),
+		metav1.ManagedFieldsEntry{Manager: "kubectl-edit", Operation: metav1.ManagedFieldsOperationUpdate,
+			FieldsV1: metav1.NewFieldsV1(`{"f:data":{"f:password":{}}}`)})
+	assert.Equal(t, []string{"uid-2", "uid-3"}, output.Claims(owner(), s, desired(owner())))
+}
+
+func TestOwnerNames(t *testing.T) {
+	refs := []metav1.OwnerReference{{APIVersion: "spv.no/v2beta1", Kind: "AzureKeyVaultSecret", Name: "a"},
+		{APIVersion: "apps/v1", Kind: "Deployment", Name: "d"}, {APIVersion: "spv.no/v1", Kind: "AzureKeyVaultSecret", Name: "b"}}
+	assert.Equal(t, []string{"a", "b"}, output.OwnerNames(refs))
+}

@@ -1,0 +1,168 @@
+package controller
+
+import (
+	"context"
+	"hash/fnv"
+	"maps"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// entry is what the controller remembers of a resource between two syncs. Nothing of it is needed after a restart: without it
+// the resource is simply looked at once more.
+type entry struct {
+	uid                 types.UID
+	generation          int64
+	labels, annotations map[string]string
+	secretName          string
+	// outputVersion is the Secret's resourceVersion at which it was right.
+	outputVersion string
+	due           time.Time
+	failures      int
+	failure       fault.Kind
+}
+
+// about says whether the entry is of this very state of the resource.
+func (e entry) about(r *v2beta1.AzureKeyVaultSecret) bool {
+	return e.uid == r.UID && e.generation == r.Generation && maps.Equal(e.labels, r.Labels) && maps.Equal(e.annotations, r.Annotations)
+}
+
+// memory is safe for concurrent use; the zero value is empty.
+type memory struct {
+	mu      sync.Mutex
+	entries map[types.NamespacedName]entry
+}
+
+func (m *memory) recall(name types.NamespacedName) (entry, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.entries[name]
+	return e, ok
+}
+
+func (m *memory) keep(name types.NamespacedName, e entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.entries == nil {
+		m.entries = map[types.NamespacedName]entry{}
+	}
+	m.entries[name] = e
+}
+
+func (m *memory) forget(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.entries, name)
+}
+
+// idle says how long nothing needs to be done: the resource is as it was, its next look at the vault is not due, and its
+// Secret was not touched. Zero means that it is time for a sync. Our own writes come back as events; this is where they end.
+func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (time.Duration, error) {
+	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
+	e, known := c.memory.recall(name)
+	wait := e.due.Sub(c.Clock())
+	if !known || !e.about(resource) || wait <= 0 {
+		return 0, nil
+	}
+	if e.failure != "" {
+		return wait, nil
+	}
+	secret := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
+	err := c.Client.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: e.secretName}, secret)
+	if apierrors.IsNotFound(err) || (err == nil && secret.ResourceVersion != e.outputVersion) {
+		return 0, nil
+	}
+	return wait, err
+}
+
+// plan remembers the outcome and says when to look again.
+func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) (ctrl.Result, error) {
+	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
+	if o.kind() == fault.Bug {
+		c.memory.forget(name)
+		return ctrl.Result{}, o.err // logged, counted and retried by controller-runtime
+	}
+	before, _ := c.memory.recall(name)
+	e := entry{
+		uid: resource.UID, generation: resource.Generation, labels: resource.Labels, annotations: resource.Annotations,
+		outputVersion: o.outputVersion, failure: o.kind(),
+	}
+	logger := log.FromContext(ctx)
+	if o.err == nil {
+		e.secretName = o.recipe.Secret.Name
+		e.due = next(resource.UID, c.Interval, c.Clock())
+		if o.written {
+			logger.Info("synced", "secret", e.secretName, "vaultVersion", o.object.Version)
+		}
+	} else {
+		if before.failure == o.kind() && before.about(resource) {
+			e.failures = before.failures + 1
+		}
+		e.due = c.Clock().Add(c.retryIn(resource.UID, o.err, e.failures))
+		// Logged here and nowhere else: this is the actor that stops handling the error.
+		logger.Info("sync failed", "reason", o.kind().Reason(), "error", o.err.Error(), "retryAt", e.due.UTC().Format(time.RFC3339))
+	}
+	c.memory.keep(name, e)
+	return ctrl.Result{RequeueAfter: e.due.Sub(c.Clock())}, nil
+}
+
+// next is the first moment after now that is the resource's own in the interval. It depends on the uid alone, so the looks of
+// many resources are spread over the interval, also after all were created at once and after a restart.
+func next(uid types.UID, interval time.Duration, now time.Time) time.Time {
+	phase := time.Duration(phaseOf(uid) % uint64(interval))
+	at := now.Truncate(interval).Add(phase)
+	if !at.After(now) {
+		at = at.Add(interval)
+	}
+	return at
+}
+
+func phaseOf(uid types.UID) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(uid))
+	return h.Sum64() >> 1
+}
+
+// never is how long a resource rests that can't work until somebody changes it; the change itself wakes it.
+const never = 10 * 365 * 24 * time.Hour
+
+// backoff is the first wait after a failure and the longest; it doubles in between.
+type backoff struct{ first, longest time.Duration }
+
+func (b backoff) after(failures int) time.Duration {
+	wait := b.first
+	for range failures {
+		if wait *= 2; wait >= b.longest {
+			return b.longest
+		}
+	}
+	return wait
+}
+
+// retryIn is the table of architecture: what each kind of failure waits for.
+func (c *Controller) retryIn(uid types.UID, err error, failures int) time.Duration {
+	now := c.Clock()
+	switch fault.KindOf(err) {
+	case fault.Invalid:
+		return never
+	case fault.Malformed, fault.NotFound, fault.Disabled:
+		return next(uid, c.Interval, now).Sub(now)
+	case fault.Unauthenticated, fault.Denied:
+		return backoff{2 * time.Second, 5 * time.Minute}.after(failures)
+	case fault.Throttled:
+		return max(fault.RetryAfter(err), backoff{2 * time.Second, time.Minute}.after(failures))
+	case fault.Unavailable:
+		return max(fault.RetryAfter(err), backoff{time.Second, 30 * time.Second}.after(failures))
+	default: // Conflict
+		return backoff{10 * time.Second, 5 * time.Minute}.after(failures)
+	}
+}

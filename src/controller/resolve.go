@@ -1,0 +1,48 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
+	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
+)
+
+// resource gives the AzureKeyVaultSecret, or nil if there is nothing to do for it: it is gone or going (its outputs follow by
+// garbage collection), or it has no output and serves pods alone.
+func (c *Controller) resource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
+	var resource v2beta1.AzureKeyVaultSecret
+	if err := c.Client.Get(ctx, name, &resource); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("reading AzureKeyVaultSecret %s: %w", name, err)
+	}
+	if resource.DeletionTimestamp != nil || resource.Spec.Output == nil {
+		return nil, nil
+	}
+	return &resource, nil
+}
+
+func resolve(resource *v2beta1.AzureKeyVaultSecret) (recipe.Recipe, error) {
+	object, err := json.Marshal(resource)
+	if err != nil {
+		return recipe.Recipe{}, fault.Wrap(fault.Bug, err, "marshalling an AzureKeyVaultSecret")
+	}
+	r, err := fromapi.Parse(object)
+	if err != nil {
+		return recipe.Recipe{}, err
+	}
+	// Asked before the vault is: a resource that can't work costs no call.
+	if err := decode.Supported(r); err != nil {
+		return recipe.Recipe{}, err
+	}
+	return r, decode.SupportedOutput(r)
+}

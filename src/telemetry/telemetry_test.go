@@ -1,0 +1,83 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/telemetry"
+)
+
+func TestLoggerWritesTheFormatThatWasAskedFor(t *testing.T) {
+	var out bytes.Buffer
+	logger, err := telemetry.NewLogger(&out, "info", "json")
+	require.NoError(t, err)
+	logger.Info("hello", "a", 1)
+	logger.V(4).Info("hidden")
+	var line map[string]any
+	require.NoError(t, json.Unmarshal(out.Bytes(), &line), "one line of JSON, the hidden one left out")
+	assert.Equal(t, "hello", line["msg"])
+
+	out.Reset()
+	logger, err = telemetry.NewLogger(&out, "debug", "text")
+	require.NoError(t, err)
+	logger.V(4).Info("shown")
+	assert.Contains(t, out.String(), "shown")
+	assert.False(t, json.Valid(out.Bytes()))
+}
+
+func TestLoggerRefusesUnknownSettings(t *testing.T) {
+	for _, c := range [][2]string{{"loud", "text"}, {"-1", "text"}, {"4x", "text"}, {"info", "xml"}} {
+		_, err := telemetry.NewLogger(&bytes.Buffer{}, c[0], c[1])
+		assert.Error(t, err, "%v", c)
+	}
+	for _, level := range []string{"", "0", "info", "debug", "trace", "7"} {
+		_, err := telemetry.NewLogger(&bytes.Buffer{}, level, "")
+		assert.NoError(t, err, level)
+	}
+}
+
+func get(t *testing.T, s *telemetry.Server, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w
+}
+
+func TestServerAnswersHealthReadinessAndMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "a_total"})
+	registry.MustRegister(counter)
+	ready := errors.New("the cache is not filled yet")
+	s := &telemetry.Server{Gatherer: registry, Ready: func() error { return ready }}
+	assert.Equal(t, http.StatusOK, get(t, s, "/healthz").Code)
+	assert.Equal(t, http.StatusServiceUnavailable, get(t, s, "/readyz").Code)
+	assert.Contains(t, get(t, s, "/readyz").Body.String(), "cache")
+	ready = nil
+	assert.Equal(t, http.StatusOK, get(t, s, "/readyz").Code)
+	assert.Contains(t, get(t, s, "/metrics").Body.String(), "a_total 0")
+	assert.Equal(t, http.StatusNotFound, get(t, &telemetry.Server{}, "/metrics").Code, "metrics can be switched off")
+}
+
+func TestServerStopsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- (&telemetry.Server{Address: "127.0.0.1:0"}).Start(ctx) }()
+	cancel()
+	select {
+	case err := <-done:
+		assert.NoError(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the server did not stop")
+	}
+	assert.Error(t, (&telemetry.Server{Address: "no-such-host:1"}).Start(t.Context()))
+}
