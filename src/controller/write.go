@@ -40,11 +40,12 @@ func (c *Controller) write(ctx context.Context, resource *v2beta1.AzureKeyVaultS
 		return c.apply(ctx, owner, desired)
 	case err != nil:
 		return false, "", fmt.Errorf("reading Secret %s/%s: %w", owner.Namespace, *desired.Name, err)
-	case output.InSync(owner, &live, desired):
-		return false, live.ResourceVersion, nil
 	}
 	if err := c.allowed(ctx, resource, &live, desired); err != nil {
 		return false, "", err
+	}
+	if output.InSync(owner, &live, desired) {
+		return false, live.ResourceVersion, nil
 	}
 	// Between the read and the apply somebody may have put another object in its place; with the uid the apply then fails
 	// instead of adopting it.

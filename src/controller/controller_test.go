@@ -1,0 +1,437 @@
+package controller_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
+
+const canary = "canary-5c1d90"
+
+// vault answers what it is told to and counts how often it is asked.
+type vault struct {
+	mu    sync.Mutex
+	value string
+	next  error
+	calls []keyvault.Ref
+}
+
+func (v *vault) Read(_ context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.calls = append(v.calls, ref)
+	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value))}, v.next
+}
+
+// recorder keeps events as text.
+type recorder struct{ events []string }
+
+func (r *recorder) Eventf(_, _ runtime.Object, eventtype, reason, _, note string, args ...any) {
+	r.events = append(r.events, eventtype+" "+reason+" "+fmt.Sprintf(note, args...))
+}
+
+// bench is a controller on a fake API server that knows server-side apply.
+type bench struct {
+	*testing.T
+	client     client.WithWatch
+	controller *controller.Controller
+	vault      *vault
+	events     *recorder
+	registry   *prometheus.Registry
+	now        time.Time
+	writes     []string
+	refuse     error
+}
+
+func newBench(t *testing.T, objects ...client.Object) *bench {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	require.NoError(t, clientgoscheme.AddToScheme(scheme))
+	require.NoError(t, v2beta1.AddToScheme(scheme))
+	b := &bench{T: t, vault: &vault{value: canary}, events: &recorder{}, registry: prometheus.NewRegistry(),
+		now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}}
+	b.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, key)...).
+		WithStatusSubresource(&v2beta1.AzureKeyVaultSecret{}).WithReturnManagedFields().
+		WithInterceptorFuncs(b.witness()).Build()
+	metrics, err := controller.NewMetrics(b.registry)
+	require.NoError(t, err)
+	b.controller, err = controller.New(controller.Config{
+		Client: b.client, Live: b.client, Vault: b.vault, Events: b.events, Metrics: metrics,
+		Hasher: &controller.StatusKey{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 32)),
+			Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
+		Interval: 30 * time.Second, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
+	})
+	require.NoError(t, err)
+	return b
+}
+
+// witness notes each write that reaches the API server.
+func (b *bench) witness() interceptor.Funcs {
+	return interceptor.Funcs{
+		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			b.writes = append(b.writes, "apply")
+			if b.refuse != nil {
+				return b.refuse
+			}
+			return c.Apply(ctx, obj, opts...)
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			b.writes = append(b.writes, sub)
+			return c.SubResource(sub).Patch(ctx, obj, p, opts...)
+		},
+	}
+}
+
+func resource(name string) *v2beta1.AzureKeyVaultSecret {
+	return &v2beta1.AzureKeyVaultSecret{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", UID: types.UID("uid-" + name), Generation: 1,
+			CreationTimestamp: metav1.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Labels: map[string]string{"team": "a"}},
+		Spec: v2beta1.AzureKeyVaultSecretSpec{
+			Vault:  v2beta1.AzureKeyVault{Name: "kv1", Object: v2beta1.AzureKeyVaultObject{Name: "db", Type: "secret"}},
+			Output: &v2beta1.AzureKeyVaultOutput{Secret: &v2beta1.AzureKeyVaultOutputSecret{Name: "out", DataKey: "password"}},
+		},
+	}
+}
+
+func (b *bench) reconcile(name string) ctrl.Result {
+	b.Helper()
+	result, err := b.controller.Reconcile(b.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: name}})
+	require.NoError(b, err)
+	return result
+}
+
+func (b *bench) secret() *corev1.Secret {
+	b.Helper()
+	var s corev1.Secret
+	require.NoError(b, b.client.Get(b.Context(), types.NamespacedName{Namespace: "shop", Name: "out"}, &s))
+	return &s
+}
+
+func (b *bench) ready(name string) *metav1.Condition {
+	b.Helper()
+	condition := meta.FindStatusCondition(b.status(name).Conditions, "Ready")
+	require.NotNil(b, condition)
+	return condition
+}
+
+func (b *bench) status(name string) v2beta1.AzureKeyVaultSecretStatus {
+	b.Helper()
+	var r v2beta1.AzureKeyVaultSecret
+	require.NoError(b, b.client.Get(b.Context(), types.NamespacedName{Namespace: "shop", Name: name}, &r))
+	return r.Status
+}
+
+func TestFirstSyncWritesTheSecretAndTheStatus(t *testing.T) {
+	b := newBench(t, resource("db"))
+	result := b.reconcile("db")
+	s := b.secret()
+	assert.Equal(t, canary, string(s.Data["password"]))
+	assert.Equal(t, "a", s.Labels["team"])
+	require.Len(t, s.OwnerReferences, 1)
+	assert.Equal(t, types.UID("uid-db"), s.OwnerReferences[0].UID)
+
+	status := b.status("db")
+	assert.Equal(t, "out", status.SecretName)
+	assert.Equal(t, "v-of-c", status.VaultVersion)
+	assert.Len(t, status.SecretHash, 64)
+	assert.Equal(t, int64(1), status.ObservedGeneration)
+	assert.True(t, status.LastAzureUpdate.Time.Equal(b.now))
+	ready := b.ready("db")
+	assert.Equal(t, metav1.ConditionTrue, ready.Status)
+	assert.Equal(t, "Synced", ready.Reason)
+	assert.Equal(t, []string{`Normal Synced Secret "out" holds version v-of-c of secret "db" of vault "kv1"`}, b.events.events)
+	assert.Positive(t, result.RequeueAfter)
+	assert.LessOrEqual(t, result.RequeueAfter, 30*time.Second)
+	assert.NotContains(t, fmt.Sprint(status, b.events.events), canary)
+}
+
+func TestUnchangedCostsNoWriteAndNoVaultCallBeforeItIsDue(t *testing.T) {
+	b := newBench(t, resource("db"))
+	result := b.reconcile("db")
+	writes := len(b.writes)
+	again := b.reconcile("db")
+	assert.Len(t, b.vault.calls, 1, "not due yet: our own writes must not cost a call")
+	assert.Equal(t, result.RequeueAfter, again.RequeueAfter)
+	for range 5 {
+		b.now = b.now.Add(30 * time.Second)
+		b.reconcile("db")
+	}
+	assert.Len(t, b.vault.calls, 6, "one look each interval")
+	assert.Len(t, b.writes, writes, "nothing changed, nothing is written")
+	assert.Len(t, b.events.events, 1)
+}
+
+func TestARotatedValueIsWrittenOnce(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	before := b.status("db")
+	b.vault.value, b.now = "rotated", b.now.Add(30*time.Second)
+	b.reconcile("db")
+	assert.Equal(t, "rotated", string(b.secret().Data["password"]))
+	after := b.status("db")
+	assert.NotEqual(t, before.SecretHash, after.SecretHash)
+	assert.True(t, after.LastAzureUpdate.Time.Equal(b.now))
+	assert.Len(t, b.events.events, 2)
+}
+
+func TestAHandMadeEditIsRepaired(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	s := b.secret()
+	s.Data["password"], s.Data["mine"] = []byte("edited"), []byte("x")
+	require.NoError(t, b.client.Update(t.Context(), s))
+	b.reconcile("db")
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+	assert.Equal(t, "x", string(b.secret().Data["mine"]), "keys of others stay")
+
+	require.NoError(t, b.client.Delete(t.Context(), b.secret()))
+	b.reconcile("db")
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+}
+
+func TestAFailureKeepsTheLastGoodSecret(t *testing.T) {
+	kinds := map[fault.Kind]struct {
+		event    string
+		min, max time.Duration
+	}{
+		fault.NotFound:        {"Warning ErrAzureVault", 0, 30 * time.Second},
+		fault.Disabled:        {"Warning ErrAzureVault", 0, 30 * time.Second},
+		fault.Malformed:       {"Warning ErrAzureVault", 0, 30 * time.Second},
+		fault.Denied:          {"Warning ErrAzureVault", 2 * time.Second, 2 * time.Second},
+		fault.Unauthenticated: {"Warning ErrAzureVault", 2 * time.Second, 2 * time.Second},
+		fault.Unavailable:     {"Warning ErrAzureVault", time.Second, time.Second},
+		fault.Throttled:       {"Warning ErrAzureVault", 2 * time.Second, 2 * time.Second},
+	}
+	for kind, want := range kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			b := newBench(t, resource("db"))
+			b.reconcile("db")
+			good := b.status("db")
+			b.vault.next, b.now = fault.New(kind, "reading it: no"), b.now.Add(30*time.Second)
+			result := b.reconcile("db")
+			assert.Equal(t, canary, string(b.secret().Data["password"]))
+			assert.GreaterOrEqual(t, result.RequeueAfter, want.min)
+			assert.LessOrEqual(t, result.RequeueAfter, want.max)
+			ready := b.ready("db")
+			assert.Equal(t, metav1.ConditionFalse, ready.Status)
+			assert.Equal(t, kind.Reason(), ready.Reason)
+			assert.Equal(t, "reading it: no", ready.Message)
+			status := b.status("db")
+			assert.Equal(t, good.SecretHash, status.SecretHash, "the rest of the status is about the last good output")
+			require.Len(t, b.events.events, 2)
+			assert.Contains(t, b.events.events[1], want.event)
+
+			writes := len(b.writes)
+			b.now = b.now.Add(time.Hour)
+			b.reconcile("db")
+			assert.Len(t, b.writes, writes, "the same failure again is not written again")
+			assert.Len(t, b.events.events, 2)
+
+			b.vault.next, b.now = nil, b.now.Add(time.Hour)
+			b.reconcile("db")
+			assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "recovery")
+		})
+	}
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.vault.next = &fault.Error{Kind: fault.Throttled, Doing: "reading", RetryAfter: 42 * time.Second}
+	assert.Equal(t, 42*time.Second, b.reconcile("db").RequeueAfter)
+	b.now = b.now.Add(41 * time.Second)
+	b.reconcile("db")
+	assert.Len(t, b.vault.calls, 1, "no call inside the window that the vault asked for")
+}
+
+func TestBackoffDoublesUpToItsCap(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.vault.next = fault.New(fault.Denied, "reading: 403")
+	var waits []time.Duration
+	for range 10 {
+		wait := b.reconcile("db").RequeueAfter
+		waits = append(waits, wait)
+		b.now = b.now.Add(wait)
+	}
+	assert.Equal(t, []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second}, waits[:3])
+	assert.Equal(t, 5*time.Minute, waits[9])
+}
+
+func TestAnInvalidSpecCostsNoVaultCall(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.Secret.DataKey = ""
+	b := newBench(t, r)
+	result := b.reconcile("db")
+	assert.Empty(t, b.vault.calls)
+	assert.Equal(t, "InvalidSpec", b.ready("db").Reason)
+	assert.Contains(t, b.ready("db").Message, "spec.output.secret.dataKey")
+	assert.Greater(t, result.RequeueAfter, 24*time.Hour, "terminal until somebody changes it")
+}
+
+func TestAForeignSecretIsNotTouched(t *testing.T) {
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "out"}, Data: map[string][]byte{"a": []byte("b")},
+		Type: corev1.SecretTypeOpaque}
+	b := newBench(t, resource("db"), foreign)
+	result := b.reconcile("db")
+	assert.Equal(t, map[string][]byte{"a": []byte("b")}, b.secret().Data)
+	assert.Equal(t, "TargetConflict", b.ready("db").Reason)
+	require.Len(t, b.events.events, 1)
+	assert.Contains(t, b.events.events[0], "Warning ErrResourceExists")
+	assert.Equal(t, 10*time.Second, result.RequeueAfter)
+
+	s := b.secret()
+	s.Annotations = map[string]string{"akv2k8s.io/adopt": "true"}
+	require.NoError(t, b.client.Update(t.Context(), s))
+	b.now = b.now.Add(10 * time.Second)
+	b.reconcile("db")
+	assert.Equal(t, canary, string(b.secret().Data["password"]), "handed over by annotation")
+	assert.Equal(t, "b", string(b.secret().Data["a"]))
+}
+
+func TestTheElderResourceKeepsAContestedKey(t *testing.T) {
+	younger := resource("younger")
+	younger.CreationTimestamp = metav1.Date(2026, 1, 1, 1, 0, 0, 0, time.UTC)
+	for name, order := range map[string][]string{"the elder first": {"elder", "younger"}, "the younger first": {"younger", "elder", "younger"}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, resource("elder"), younger.DeepCopy())
+			for _, r := range order {
+				b.now = b.now.Add(time.Minute)
+				b.reconcile(r)
+			}
+			assert.Equal(t, "TargetConflict", b.ready("younger").Reason)
+			assert.Contains(t, b.ready("younger").Message, `"elder"`)
+			assert.Equal(t, metav1.ConditionTrue, b.ready("elder").Status)
+		})
+	}
+}
+
+func TestTwoResourcesFeedOneSecretWithDifferentKeys(t *testing.T) {
+	second := resource("second")
+	second.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("first"), second)
+	b.reconcile("first")
+	b.reconcile("second")
+	assert.Len(t, b.secret().Data, 2)
+	assert.Len(t, b.secret().OwnerReferences, 2)
+}
+
+func TestARenamedDataKeyLeavesNothingBehind(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	var r v2beta1.AzureKeyVaultSecret
+	require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "db"}, &r))
+	r.Spec.Output.Secret.DataKey, r.Generation = "renamed", 2
+	require.NoError(t, b.client.Update(t.Context(), &r))
+	b.reconcile("db")
+	assert.Equal(t, map[string][]byte{"renamed": []byte(canary)}, b.secret().Data)
+}
+
+func TestARefusalOfTheAPIServerIsToldWithoutTheValue(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.refuse = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "out",
+		errors.New(`policy "no-passwords" refuses value `+canary+` and Y2FuYXJ5LTVjMWQ5MA==`))
+	b.reconcile("db")
+	ready := b.ready("db")
+	assert.Equal(t, "TargetConflict", ready.Reason)
+	assert.Contains(t, ready.Message, "no-passwords")
+	assert.NotContains(t, ready.Message, canary)
+	assert.NotContains(t, ready.Message, "Y2FuYXJ5LTVjMWQ5MA==")
+}
+
+func TestAnUnclassifiedErrorIsReturnedAndItsTextKeptOutOfTheStatus(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.refuse = errors.New("boom " + canary)
+	_, err := b.controller.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}})
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), canary)
+	assert.Equal(t, "InternalError", b.ready("db").Reason)
+	assert.NotContains(t, b.ready("db").Message, "boom")
+}
+
+func TestResourcesWithNothingToDoAreLeftAlone(t *testing.T) {
+	podsOnly := resource("db")
+	podsOnly.Spec.Output = nil
+	going := resource("going")
+	going.Finalizers, going.DeletionTimestamp = []string{"x/y"}, &metav1.Time{Time: time.Unix(1, 0)}
+	b := newBench(t, podsOnly, going)
+	for _, name := range []string{"db", "going", "absent"} {
+		assert.Zero(t, b.reconcile(name).RequeueAfter, name)
+	}
+	assert.Empty(t, b.vault.calls)
+	assert.Empty(t, b.writes)
+}
+
+func TestMetricsKeepTheirNamesAndLabels(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	b.vault.next, b.now = fault.New(fault.Denied, "no"), b.now.Add(time.Minute)
+	b.reconcile("db")
+	want := `
+# HELP akv2k8s_syncs_failed_total Of these, the ones that failed.
+# TYPE akv2k8s_syncs_failed_total counter
+akv2k8s_syncs_failed_total{object="AzureKeyVault",operation="sync"} 1
+akv2k8s_syncs_failed_total{object="AzureKeyVaultSecret",operation="sync"} 1
+# HELP akv2k8s_syncs_total Syncs of AzureKeyVaultSecrets and looks at the vault.
+# TYPE akv2k8s_syncs_total counter
+akv2k8s_syncs_total{object="AzureKeyVault",operation="update"} 2
+akv2k8s_syncs_total{object="AzureKeyVaultSecret",operation="add"} 1
+akv2k8s_syncs_total{object="AzureKeyVaultSecret",operation="update"} 1
+`
+	assert.NoError(t, testutil.GatherAndCompare(b.registry, bytes.NewBufferString(want)))
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	_, err := controller.New(controller.Config{})
+	require.ErrorContains(t, err, "missing")
+	whole := newBench(t).controller.Config
+	whole.Interval = time.Millisecond
+	_, err = controller.New(whole)
+	require.ErrorContains(t, err, "azureKeyVaultResyncPeriod")
+	whole.Interval, whole.FetchTimeout = time.Minute, 0
+	_, err = controller.New(whole)
+	require.ErrorContains(t, err, "timeout")
+}
+
+func TestLooksAreSpreadOverTheInterval(t *testing.T) {
+	var objects []client.Object
+	for i := range 100 {
+		r := resource(fmt.Sprintf("r%d", i))
+		r.Spec.Output.Secret.DataKey = r.Name
+		objects = append(objects, r)
+	}
+	b := newBench(t, objects...)
+	thirds := map[int]int{}
+	for _, o := range objects {
+		thirds[int(b.reconcile(o.GetName()).RequeueAfter/(10*time.Second+1))]++
+	}
+	for third := range 3 {
+		assert.Greater(t, thirds[third], 15, "all were created at once; each third of the interval gets its share")
+	}
+}
