@@ -1,0 +1,144 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// KubernetesVersion is the version that modules/kubernetes pins; the programs are told it at link time.
+const KubernetesVersion = "1.36.3"
+
+// Module is a nested Go module and the programs to build from it.
+type Module struct {
+	// Name of the folder under tests/cluster/modules.
+	Name string
+	// Packages to build, one program each; the program's name is the last part of the path.
+	Packages []string
+	// Tags and Flags are go build's -tags and -ldflags.
+	Tags, Flags string
+}
+
+// Modules are the parts of the local cluster.
+func Modules() []Module {
+	version := "-s -w"
+	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		version += fmt.Sprintf(" -X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=36", pkg, KubernetesVersion, pkg, pkg)
+	}
+	kubernetes := Module{Name: "kubernetes", Flags: version}
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"} {
+		kubernetes.Packages = append(kubernetes.Packages, "k8s.io/kubernetes/cmd/"+name)
+	}
+	const containerd = "github.com/containerd/containerd/v2/cmd/"
+	return []Module{
+		kubernetes,
+		{Name: "containerd", Tags: "no_btrfs", Flags: "-s -w", Packages: []string{
+			containerd + "containerd", containerd + "containerd-shim-runc-v2", containerd + "ctr", "go.etcd.io/etcd/server/v3"}},
+		{Name: "coredns", Flags: "-s -w", Packages: []string{"."}},
+	}
+}
+
+// Builder builds modules into a cache.
+type Builder struct {
+	// Root of the repository.
+	Root string
+	// Cache is the folder outside the repository where programs are kept.
+	Cache string
+	// Progress gets a line for each step.
+	Progress io.Writer
+}
+
+// All builds every module that is not in the cache, and returns the folder of programs of each by module name.
+func (b Builder) All(ctx context.Context) (map[string]string, error) {
+	folders := map[string]string{}
+	for _, m := range Modules() {
+		folder, err := b.module(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		folders[m.Name] = folder
+	}
+	return folders, nil
+}
+
+func (b Builder) module(ctx context.Context, m Module) (string, error) {
+	source := filepath.Join(b.Root, "tests", "cluster", "modules", m.Name)
+	key, err := m.key(source)
+	if err != nil {
+		return "", err
+	}
+	folder := filepath.Join(b.Cache, "bin", m.Name+"-"+key)
+	unlock, err := b.lock(folder)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(folder); err == nil {
+		return folder, nil
+	}
+	start := time.Now()
+	b.say("building %s from source (once; some minutes on two cores) …", m.Name)
+	// Built beside and renamed, so that a killed build never looks like a finished one.
+	partial := folder + ".partial"
+	if err := os.RemoveAll(partial); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(partial, 0o755); err != nil {
+		return "", err
+	}
+	if err := b.compile(ctx, m, source, partial); err != nil {
+		return "", err
+	}
+	b.say("built %s in %s", m.Name, time.Since(start).Round(time.Second))
+	return folder, os.Rename(partial, folder)
+}
+
+func (b Builder) compile(ctx context.Context, m Module, source, into string) error {
+	args := append([]string{"build", "-trimpath", "-o", into + "/", "-tags", m.Tags, "-ldflags", m.Flags}, m.Packages...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = source, b.Progress, b.Progress
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("building %s: %w; try: cd %s && go %s", m.Name, err, source, strings.Join(args, " "))
+	}
+	return nil
+}
+
+// key is a hash of everything that the programs are made of.
+func (m Module) key(source string) (string, error) {
+	h := sha256.New()
+	fmt.Fprintln(h, m.Packages, m.Tags, m.Flags)
+	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
+		content, err := os.ReadFile(filepath.Join(source, name))
+		if err != nil && (!os.IsNotExist(err) || name != "main.go") {
+			return "", err
+		}
+		_, _ = h.Write(content)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12], nil
+}
+
+// lock keeps two builds of one module apart.
+func (b Builder) lock(folder string) (func(), error) {
+	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(folder+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("locking %s: %w", file.Name(), err)
+	}
+	return func() { _ = file.Close() }, nil
+}
+
+func (b Builder) say(format string, args ...any) { fmt.Fprintf(b.Progress, format+"\n", args...) }

@@ -1,0 +1,43 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// need is a file and the Debian package that brings it.
+type need struct{ file, pkg string }
+
+func needs() []need {
+	return []need{
+		{"/usr/sbin/runc", "runc"}, {"/usr/sbin/iptables", "iptables"}, {"/usr/sbin/nft", "nftables"},
+		{"/usr/sbin/conntrack", "conntrack"}, {"/usr/lib/cni/bridge", "containernetworking-plugins"},
+		{"/bin/busybox", "busybox-static"}, {"/sbin/ip", "iproute2"}, {"/usr/bin/nsenter", "util-linux"},
+	}
+}
+
+// Packages installs the Debian packages that are missing.
+func (b Builder) Packages(ctx context.Context) error {
+	var missing []string
+	for _, n := range needs() {
+		if _, err := os.Stat(n.file); err != nil {
+			missing = append(missing, n.pkg)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	b.say("installing Debian packages: %s", strings.Join(missing, " "))
+	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)} {
+		cmd := exec.CommandContext(ctx, "apt-get", args...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get %s: %w\n%s\ninstall these by hand on another distribution: %s",
+				args[0], err, out, strings.Join(missing, " "))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+	"sigs.k8s.io/yaml"
+)
+
+// Repository is where the images live; they are loaded into a local cluster under the same names.
+const Repository = "ghcr.io/akv2k8s/"
+
+// nobody is the user of every image.
+const nobody = "65532:65532"
+
+// Program is an image made of one of our programs.
+type Program struct {
+	// Image is the last part of the image's name.
+	Image string
+	// Package is the program's folder in the repository.
+	Package string
+}
+
+// Binary is the program's path in the image.
+func (p Program) Binary() string { return "/usr/local/bin/" + filepath.Base(p.Package) }
+
+// Shipped are the images that users install.
+func Shipped() []Program {
+	return []Program{
+		{"controller", "src/cmd/controller"}, {"env-injector", "src/cmd/envinjector"}, {"env", "src/cmd/azure-keyvault-env"},
+	}
+}
+
+// Garden are the images that only tests and the demo use.
+func Garden() []Program { return []Program{{"azure-emulator", "src/cmd/azure-emulator"}} }
+
+// Maker builds images from a repository.
+type Maker struct {
+	// Root of the repository.
+	Root string
+	// Into is the folder for archives.
+	Into string
+	// Progress gets the output of go build.
+	Progress io.Writer
+}
+
+// Version is the chart's appVersion: the tag of every image.
+func (m Maker) Version() (string, error) {
+	content, err := os.ReadFile(filepath.Join(m.Root, "charts", "akv2k8s", "Chart.yaml"))
+	if err != nil {
+		return "", err
+	}
+	var chart struct {
+		AppVersion string `json:"appVersion"`
+	}
+	if err := yaml.Unmarshal(content, &chart); err != nil || chart.AppVersion == "" {
+		return "", fmt.Errorf("reading the appVersion of charts/akv2k8s/Chart.yaml: %w", err)
+	}
+	return chart.AppVersion, nil
+}
+
+// All makes every image and returns the archives by image name.
+func (m Maker) All(ctx context.Context) (map[string]string, error) {
+	version, err := m.Version()
+	if err != nil {
+		return nil, err
+	}
+	specs := []Spec{}
+	for _, p := range append(Shipped(), Garden()...) {
+		binary, err := m.compile(ctx, "./"+p.Package, version)
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, Spec{Name: Repository + p.Image + ":" + version, Entrypoint: []string{p.Binary()}, User: nobody,
+			Files: map[string]File{
+				p.Binary():                           {Content: binary, Mode: 0o755},
+				"/etc/ssl/certs/ca-certificates.crt": {Content: PublicRoots(), Mode: 0o644},
+			}})
+	}
+	testbox, err := Testbox(version)
+	if err != nil {
+		return nil, err
+	}
+	return m.write(append(specs, testbox))
+}
+
+func (m Maker) write(specs []Spec) (map[string]string, error) {
+	archives := map[string]string{}
+	for _, spec := range specs {
+		file := filepath.Join(m.Into, strings.NewReplacer("/", "_", ":", "_").Replace(spec.Name)+".tar")
+		if err := Write(spec, file); err != nil {
+			return nil, err
+		}
+		archives[spec.Name] = file
+	}
+	return archives, nil
+}
+
+// compile builds a static program and returns it.
+func (m Maker) compile(ctx context.Context, pkg, version string) ([]byte, error) {
+	binary := filepath.Join(m.Into, filepath.Base(pkg))
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary,
+		"-ldflags", "-s -w -X github.com/akv2k8s/akv2k8s/src/version.version="+version, pkg)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = m.Root, m.Progress, m.Progress
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("building %s: %w", pkg, err)
+	}
+	return os.ReadFile(binary)
+}
+
+// Static makes an image of one program of ours that needs nothing else, such as a part of the cluster itself.
+func (m Maker) Static(ctx context.Context, imageName, pkg string) (string, error) {
+	binary, err := m.compile(ctx, pkg, "0")
+	if err != nil {
+		return "", err
+	}
+	return m.Of(imageName, binary)
+}
+
+// Of makes an image of one program.
+func (m Maker) Of(imageName string, binary []byte) (string, error) {
+	archives, err := m.write([]Spec{{Name: imageName, Entrypoint: []string{"/program"}, User: "0:0",
+		Files: map[string]File{"/program": {Content: binary, Mode: 0o755}}}})
+	return archives[imageName], err
+}
+
+// PublicRoots are the public certificate authorities as PEM. Roots that are trusted under a constraint are left out: a file of
+// certificates can't express it, and the programs carry them anyway.
+func PublicRoots() []byte {
+	var out bytes.Buffer
+	for root := range bundle.Roots() {
+		if root.Constraint == nil {
+			_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate})
+		}
+	}
+	return out.Bytes()
+}
+
+// busybox is where Debian's busybox-static puts the program.
+const busybox = "/bin/busybox"
+
+// Testbox is a workload for tests: a shell and what it needs.
+func Testbox(version string) (Spec, error) {
+	binary, err := os.ReadFile(busybox)
+	if err != nil {
+		return Spec{}, fmt.Errorf("reading busybox (Debian package busybox-static): %w", err)
+	}
+	files := map[string]File{busybox: {Content: binary, Mode: 0o755}}
+	for _, applet := range []string{"sh", "env", "cat", "sleep", "echo", "ls", "id", "nc", "wget", "nslookup", "printenv", "true", "false",
+		"test", "grep", "kill", "ps", "mount", "date", "head", "tr", "sort", "find", "stat", "sed", "pwd", "touch", "base64"} {
+		files["/bin/"+applet] = File{Link: busybox, Mode: 0o777}
+	}
+	return Spec{Name: Repository + "testbox:" + version, Entrypoint: []string{"/bin/sh"}, User: nobody, Files: files}, nil
+}

@@ -1,0 +1,117 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/host"
+)
+
+// The identity that the node's azure.json names; the emulator is seeded with the same.
+const (
+	TenantID                = "11111111-1111-4111-8111-111111111111"
+	KubeletIdentityClientID = "22222222-2222-4222-8222-222222222222"
+)
+
+// node is the name of the one node.
+const node = "node1"
+
+// Cluster is a local cluster in a work folder. It may be down.
+type Cluster struct {
+	// Root of the repository.
+	Root string
+	// Work folder of this cluster, outside the repository.
+	Work string
+	// Cache of built programs, shared by all clusters.
+	Cache string
+	// Progress gets a line for each step.
+	Progress io.Writer
+
+	started time.Time
+	bin     map[string]string
+	spaces  host.Namespaces
+}
+
+// Kubeconfig is the path of the administrator's kubeconfig, for use on this machine.
+func (c *Cluster) Kubeconfig() string { return filepath.Join(c.Work, "admin.kubeconfig") }
+
+// AuditLog is the path of the API server's audit log: the witness of what was written, and by whom.
+func (c *Cluster) AuditLog() string { return filepath.Join(c.Work, "audit.log") }
+
+// ServiceAccountKey is the path of the key that signs service-account tokens; tests mint expired tokens with it.
+func (c *Cluster) ServiceAccountKey() string { return filepath.Join(c.Work, "pki", "sa.key") }
+
+func (c *Cluster) id() host.ID { return host.IDOf(c.Work) }
+
+// Up makes the cluster run and returns when the node and the cluster's DNS are ready. If it runs already nothing is changed.
+func (c *Cluster) Up(ctx context.Context) error {
+	c.started = time.Now()
+	if c.healthy(ctx) {
+		c.say("the cluster is up already")
+		return nil
+	}
+	if os.Getuid() != 0 {
+		return errors.New("a local cluster needs root (namespaces, mounts); run as root, or use CLUSTER=kind or CLUSTER=current")
+	}
+	builder := build.Builder{Root: c.Root, Cache: c.Cache, Progress: c.Progress}
+	if err := builder.Packages(ctx); err != nil {
+		return err
+	}
+	var err error
+	if c.bin, err = builder.All(ctx); err != nil {
+		return err
+	}
+	c.started = time.Now()
+	if err := c.Down(ctx); err != nil { // also what a killed run left
+		return err
+	}
+	for _, step := range []func(context.Context) error{c.prepare, c.control, c.node, c.addons} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("%w; the logs are in %s", err, filepath.Join(c.Work, "log"))
+		}
+	}
+	c.say("the cluster is up")
+	return nil
+}
+
+// Down stops the cluster and removes all of it. It works as well on what a killed run left, and on nothing.
+func (c *Cluster) Down(ctx context.Context) error {
+	id := c.id()
+	if len(host.Processes(id, c.Work)) > 0 {
+		c.say("stopping the cluster")
+		c.stopInOrder(ctx)
+	}
+	spaces := host.Namespaces{ID: id, Work: c.Work}
+	if err := spaces.Close(); err != nil {
+		return err
+	}
+	if err := unmount(c.Work); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(c.Work); err != nil {
+		return fmt.Errorf("removing the work folder: %w", err)
+	}
+	return nil
+}
+
+// Status says in a line what there is.
+func (c *Cluster) Status(ctx context.Context) string {
+	switch {
+	case c.healthy(ctx):
+		return "up: export KUBECONFIG=" + c.Kubeconfig()
+	case len(host.Processes(c.id(), c.Work)) > 0:
+		return "broken: some parts run; up repairs it, down removes it"
+	default:
+		return "down"
+	}
+}
+
+func (c *Cluster) say(format string, args ...any) {
+	fmt.Fprintf(c.Progress, "[%5.1fs] %s\n", time.Since(c.started).Seconds(), fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,99 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/akv2k8s/akv2k8s/tests/cluster/host"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
+)
+
+// Images that the cluster itself runs.
+const (
+	pauseImage   = "localhost/pause:1"
+	corednsImage = "localhost/coredns:1"
+)
+
+// images starts containerd and loads what the cluster itself needs.
+func (c *Cluster) images(ctx context.Context) error {
+	if err := c.start("containerd", "containerd", "-c", c.path("containerd.toml")); err != nil {
+		return err
+	}
+	maker := image.Maker{Root: c.Root, Into: c.path("run"), Progress: c.Progress}
+	pause, err := maker.Static(ctx, pauseImage, "./tests/cluster/pause")
+	if err != nil {
+		return err
+	}
+	binary, err := os.ReadFile(filepath.Join(c.bin["coredns"], "coredns"))
+	if err != nil {
+		return err
+	}
+	dns, err := maker.Of(corednsImage, binary)
+	if err != nil {
+		return err
+	}
+	for range 100 {
+		if _, err = c.ctr(ctx, "version"); err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
+		return fmt.Errorf("waiting for containerd: %w", err)
+	}
+	for _, archive := range []string{pause, dns} {
+		if _, err := c.ctr(ctx, "images", "import", archive); err != nil {
+			return err
+		}
+	}
+	c.say("containerd is ready")
+	return nil
+}
+
+func (c *Cluster) ctr(ctx context.Context, args ...string) (string, error) {
+	if c.bin == nil {
+		pid, ok := host.Running(c.id(), c.Work, "containerd")
+		if !ok {
+			return "", fmt.Errorf("the cluster is down; bring it up first")
+		}
+		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err != nil {
+			return "", err
+		}
+		c.bin = map[string]string{"containerd": filepath.Dir(program)}
+	}
+	program := filepath.Join(c.bin["containerd"], "ctr")
+	cmd := exec.CommandContext(ctx, program, append([]string{"-a", c.path("run", "containerd.sock"), "-n", "k8s.io"}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// Load brings archives of images onto the node. An import of what the node has already changes nothing.
+func (c *Cluster) Load(ctx context.Context, archives map[string]string) error {
+	c.started = time.Now()
+	if _, err := c.ctr(ctx, "version"); err != nil {
+		return err
+	}
+	var group errgroup.Group
+	group.SetLimit(2)
+	for name, archive := range archives {
+		group.Go(func() error {
+			if _, err := c.ctr(ctx, "images", "import", archive); err != nil {
+				return err
+			}
+			c.say("loaded %s", name)
+			return nil
+		})
+	}
+	return group.Wait()
+}

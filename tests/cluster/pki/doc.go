@@ -1,0 +1,2 @@
+// Package pki makes the certificates, keys and kubeconfigs of a local cluster.
+package pki
