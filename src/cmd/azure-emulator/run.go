@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator"
+)
+
+type settings struct {
+	azure, metadata, admin, seed, cert, key, tenant string
+}
+
+func run(ctx context.Context, args []string, stderr io.Writer) int {
+	var s settings
+	flags := flag.NewFlagSet("azure-emulator", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&s.azure, "tls-listen", ":8443", "where vaults and login hosts are served")
+	flags.StringVar(&s.metadata, "imds-listen", "", "where the metadata service is served, for example 169.254.169.254:80; empty is off")
+	flags.StringVar(&s.admin, "admin-listen", ":8090", "where the emulator is controlled, without authentication")
+	flags.StringVar(&s.seed, "seed", "", "JSON file to start from")
+	flags.StringVar(&s.cert, "tls-cert", "", "certificate for all names that are served, PEM")
+	flags.StringVar(&s.key, "tls-key", "", "its key, PEM")
+	flags.StringVar(&s.tenant, "tenant", "11111111-1111-4111-8111-111111111111", "id of the one tenant")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if err := serve(ctx, s); err != nil {
+		fmt.Fprintln(stderr, "azure-emulator:", err)
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, s settings) error {
+	e, err := emulator.New(s.tenant, time.Now)
+	if err != nil {
+		return err
+	}
+	if s.seed != "" {
+		if err := plant(e, s.seed); err != nil {
+			return err
+		}
+	}
+	certificate, err := tls.LoadX509KeyPair(s.cert, s.key)
+	if err != nil {
+		return fmt.Errorf("loading the certificate: %w; give -tls-cert and -tls-key", err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return listen(ctx, s.azure, e.Azure(), &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	})
+	group.Go(func() error { return listen(ctx, s.admin, e.Admin(), nil) })
+	if s.metadata != "" {
+		group.Go(func() error { return listen(ctx, s.metadata, e.Metadata(), nil) })
+	}
+	return group.Wait()
+}
+
+func plant(e *emulator.Emulator, file string) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading the seed: %w", err)
+	}
+	var seed emulator.Seed
+	if err := json.Unmarshal(content, &seed); err != nil {
+		return fmt.Errorf("parsing the seed %s: %w", file, err)
+	}
+	e.Plant(seed)
+	return nil
+}
+
+// listen serves until the context ends.
+func listen(ctx context.Context, address string, handler http.Handler, secure *tls.Config) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, TLSConfig: secure, ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if secure != nil {
+		err = server.ServeTLS(listener, "", "")
+	} else {
+		err = server.Serve(listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

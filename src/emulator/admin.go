@@ -1,0 +1,81 @@
+package emulator
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+)
+
+// Admin controls the emulator over HTTP with JSON bodies:
+//
+//	GET    /healthz
+//	POST   /seed                                   add principals, vaults, permissions and secrets (Seed)
+//	PUT    /vaults/VAULT/secrets/NAME              add a version (keyvault.Secret); rotating is the same
+//	POST   /vaults/VAULT/secrets/NAME/disable      and /enable, /delete
+//	PUT    /vaults/VAULT/permissions/OBJECTID      a list of operations, and no others from now on
+//	PUT    /vaults/VAULT/firewall                  true or false
+//	POST   /faults                                 add a keyvault.Fault; DELETE removes all
+//	GET    /counters                               counters by name; DELETE sets them to zero
+func (e *Emulator) Admin() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, "ok") })
+	mux.HandleFunc("POST /seed", with(func(_ *http.Request, seed Seed) bool { e.Plant(seed); return true }))
+	mux.HandleFunc("PUT /vaults/{vault}/secrets/{name}", with(func(r *http.Request, secret keyvault.Secret) bool {
+		return e.Vaults.Put(r.PathValue("vault"), r.PathValue("name"), secret) != ""
+	}))
+	mux.HandleFunc("POST /vaults/{vault}/secrets/{name}/{action}", e.act)
+	mux.HandleFunc("PUT /vaults/{vault}/permissions/{principal}", with(func(r *http.Request, operations []string) bool {
+		e.Vaults.Permit(r.PathValue("vault"), r.PathValue("principal"), operations)
+		return true
+	}))
+	mux.HandleFunc("PUT /vaults/{vault}/firewall", with(func(r *http.Request, closed bool) bool {
+		e.Vaults.Firewall(r.PathValue("vault"), closed)
+		return true
+	}))
+	mux.HandleFunc("POST /faults", with(func(_ *http.Request, f keyvault.Fault) bool { e.Vaults.Inject(f); return true }))
+	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, _ *http.Request) { e.Vaults.Heal(); reply(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /counters", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.Counters()) })
+	mux.HandleFunc("DELETE /counters", func(w http.ResponseWriter, _ *http.Request) { e.ResetCounters(); reply(w, http.StatusOK, "ok") })
+	return mux
+}
+
+// with decodes the body for an action that says whether its target exists.
+func with[T any](act func(*http.Request, T) bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var body T
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<20)).Decode(&body); err != nil {
+			reply(w, http.StatusBadRequest, "the body is not the JSON of a "+r.URL.Path)
+			return
+		}
+		found(w, act(r, body))
+	}
+}
+
+func (e *Emulator) act(w http.ResponseWriter, r *http.Request) {
+	vault, name := r.PathValue("vault"), r.PathValue("name")
+	switch r.PathValue("action") {
+	case "disable":
+		found(w, e.Vaults.Change(vault, name, func(s *keyvault.Secret) { s.Disabled = true }))
+	case "enable":
+		found(w, e.Vaults.Change(vault, name, func(s *keyvault.Secret) { s.Disabled = false }))
+	case "delete":
+		found(w, e.Vaults.Delete(vault, name))
+	default:
+		found(w, false)
+	}
+}
+
+func found(w http.ResponseWriter, ok bool) {
+	if !ok {
+		reply(w, http.StatusNotFound, "not found")
+		return
+	}
+	reply(w, http.StatusOK, "ok")
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,104 @@
+package emulator
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
+	"github.com/akv2k8s/akv2k8s/src/emulator/imds"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+)
+
+// Emulator is all of Azure that the product talks to.
+type Emulator struct {
+	Directory *entra.Directory
+	Vaults    *keyvault.Store
+
+	mu       sync.Mutex
+	counters map[string]int
+	server   *keyvault.Server
+}
+
+// New makes an emulator with one empty tenant.
+func New(tenant string, now func() time.Time) (*Emulator, error) {
+	e := &Emulator{Vaults: keyvault.NewStore(now), counters: map[string]int{}}
+	directory, err := entra.New(tenant, now, e.count)
+	if err != nil {
+		return nil, err
+	}
+	e.Directory = directory
+	e.server = &keyvault.Server{Store: e.Vaults, Tokens: directory, Tenant: tenant, Count: e.count}
+	return e, nil
+}
+
+// Azure answers for vaults and for the login hosts, by the Host header.
+func (e *Emulator) Azure() http.Handler {
+	login := e.Directory.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Host, "login.") {
+			login.ServeHTTP(w, r)
+			return
+		}
+		e.server.ServeHTTP(w, r)
+	})
+}
+
+// Metadata answers for 169.254.169.254.
+func (e *Emulator) Metadata() http.Handler { return imds.Handler(e.Directory) }
+
+func (e *Emulator) count(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.counters[name]++
+}
+
+// Counters are how often each kind of answer was given: "VAULT OPERATION STATUS" and "token FLOW PRINCIPAL STATUS".
+func (e *Emulator) Counters() map[string]int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	copied := make(map[string]int, len(e.counters))
+	for name, n := range e.counters {
+		copied[name] = n
+	}
+	return copied
+}
+
+// ResetCounters sets all to zero.
+func (e *Emulator) ResetCounters() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.counters)
+}
+
+// Seed is a state to start from.
+type Seed struct {
+	Principals []entra.Principal    `json:"principals"`
+	Vaults     map[string]VaultSeed `json:"vaults"`
+}
+
+// VaultSeed is the state of one vault.
+type VaultSeed struct {
+	// Permissions are operations by the object id of a principal.
+	Permissions map[string][]string        `json:"permissions"`
+	Secrets     map[string]keyvault.Secret `json:"secrets"`
+	// Firewall closes the vault to everybody.
+	Firewall bool `json:"firewall,omitempty"`
+}
+
+// Plant adds a seed to what is there.
+func (e *Emulator) Plant(seed Seed) {
+	for _, principal := range seed.Principals {
+		e.Directory.Register(principal)
+	}
+	for name, vault := range seed.Vaults {
+		e.Vaults.Firewall(name, vault.Firewall)
+		for objectID, operations := range vault.Permissions {
+			e.Vaults.Permit(name, objectID, operations)
+		}
+		for secret, content := range vault.Secrets {
+			e.Vaults.Put(name, secret, content)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package entra
+
+import (
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// tokenLifetime is Entra's usual one.
+const tokenLifetime = time.Hour
+
+// Handler answers for login.microsoftonline.com and its sovereign siblings.
+func (d *Directory) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /common/discovery/instance", d.instances)
+	mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", d.configuration)
+	mux.HandleFunc("GET /{tenant}/discovery/v2.0/keys", d.keys)
+	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/token", d.token)
+	return mux
+}
+
+func (d *Directory) instances(w http.ResponseWriter, r *http.Request) {
+	answer(w, http.StatusOK, map[string]any{
+		"tenant_discovery_endpoint": "https://" + r.Host + "/" + d.Tenant + "/v2.0/.well-known/openid-configuration",
+		"api-version":               "1.1",
+		"metadata":                  []any{map[string]any{"preferred_network": r.Host, "preferred_cache": r.Host, "aliases": []string{r.Host}}},
+	})
+}
+
+func (d *Directory) configuration(w http.ResponseWriter, r *http.Request) {
+	if !d.known(w, r) {
+		return
+	}
+	base := "https://" + r.Host + "/" + r.PathValue("tenant")
+	answer(w, http.StatusOK, map[string]any{
+		"issuer": base + "/v2.0", "token_endpoint": base + "/oauth2/v2.0/token", "jwks_uri": base + "/discovery/v2.0/keys",
+		"authorization_endpoint": base + "/oauth2/v2.0/authorize", "response_types_supported": []string{"code", "id_token"},
+		"subject_types_supported": []string{"pairwise"}, "id_token_signing_alg_values_supported": []string{"RS256"},
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
+	})
+}
+
+func (d *Directory) keys(w http.ResponseWriter, _ *http.Request) {
+	encode := base64.RawURLEncoding.EncodeToString
+	answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": keyID,
+		"n": encode(d.key.N.Bytes()), "e": encode(big.NewInt(int64(d.key.E)).Bytes())}}})
+}
+
+func (d *Directory) known(w http.ResponseWriter, r *http.Request) bool {
+	if r.PathValue("tenant") == d.Tenant {
+		return true
+	}
+	refuse(w, "invalid_tenant", 90002, fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", r.PathValue("tenant")))
+	return false
+}
+
+func (d *Directory) token(w http.ResponseWriter, r *http.Request) {
+	if !d.known(w, r) {
+		d.Count("token unknown-tenant 400")
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	if err := r.ParseForm(); err != nil {
+		refuse(w, "invalid_request", 900144, "The request body is malformed.")
+		return
+	}
+	if grant := r.PostForm.Get("grant_type"); grant != "client_credentials" || r.PostForm.Get("client_assertion") != "" {
+		d.Count("token unsupported 400")
+		refuse(w, "unsupported_grant_type", 70003, fmt.Sprintf("The app requested an unsupported grant type '%s'.", grant))
+		return
+	}
+	d.clientSecret(w, r)
+}
+
+func (d *Directory) clientSecret(w http.ResponseWriter, r *http.Request) {
+	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+	principal, ok := d.Find(func(p Principal) bool { return p.ClientID == id && p.Secret != "" })
+	switch {
+	case !ok:
+		d.Count("token client-secret unknown 400")
+		refuse(w, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory.", id))
+		return
+	case subtle.ConstantTimeCompare([]byte(principal.Secret), []byte(secret)) != 1:
+		d.Count("token client-secret " + principal.Name + " 401")
+		refuse(w, "invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value.")
+		return
+	}
+	resource, ok := strings.CutSuffix(r.PostForm.Get("scope"), "/.default")
+	if !ok {
+		for scope := range strings.FieldsSeq(r.PostForm.Get("scope")) {
+			if resource, ok = strings.CutSuffix(scope, "/.default"); ok {
+				break
+			}
+		}
+	}
+	resource, _, _ = strings.Cut(resource, " ")
+	token, err := d.Issue(principal, strings.TrimSuffix(resource, "/"), tokenLifetime)
+	if err != nil || !ok {
+		refuse(w, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid.")
+		return
+	}
+	d.Count("token client-secret " + principal.Name + " 200")
+	answer(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": int(tokenLifetime.Seconds()),
+		"ext_expires_in": int(tokenLifetime.Seconds()), "access_token": token})
+}
+
+// refuse answers as Entra does; the wrong secret and client are 401, the rest 400.
+func refuse(w http.ResponseWriter, kind string, code int, text string) {
+	status := http.StatusBadRequest
+	if kind == "invalid_client" {
+		status = http.StatusUnauthorized
+	}
+	const trace = "00000000-0000-4000-8000-000000000000"
+	answer(w, status, map[string]any{"error": kind, "error_codes": []int{code}, "trace_id": trace, "correlation_id": trace,
+		"timestamp": time.Now().UTC().Format("2006-01-02 15:04:05Z"),
+		"error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s", code, text, trace, trace,
+			time.Now().UTC().Format("2006-01-02 15:04:05Z"))})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}

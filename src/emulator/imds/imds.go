@@ -1,0 +1,89 @@
+// Package imds emulates the identity endpoint of Azure's instance metadata service.
+//
+// The garden: never imported by a shipping program. Thinner than the real one: of the instance itself only what a probe asks for,
+// and no throttling.
+package imds
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
+)
+
+// lifetime of a managed identity's token, a day as in Azure.
+const lifetime = 24 * time.Hour
+
+// Handler answers for 169.254.169.254.
+func Handler(d *entra.Directory) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metadata/instance", guard(func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"compute": map[string]any{"azEnvironment": "AzurePublicCloud", "location": "westeurope"}})
+	}))
+	mux.HandleFunc("GET /metadata/identity/oauth2/token", guard(func(w http.ResponseWriter, r *http.Request) { token(d, w, r) }))
+	return mux
+}
+
+// guard refuses what the real service refuses: requests without the header, which a server-side request forgery can't set, and
+// forwarded ones.
+func guard(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !strings.EqualFold(r.Header.Get("Metadata"), "true") || r.Header.Get("X-Forwarded-For") != "" {
+			refuse(w, "Required metadata header not specified")
+			return
+		}
+		next(w, r)
+	}
+}
+
+func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	resource := strings.TrimSuffix(query.Get("resource"), "/")
+	if resource == "" || query.Get("api-version") == "" {
+		refuse(w, "Required query variable 'resource' or 'api-version' is missing")
+		return
+	}
+	principal, ok := d.Find(func(p entra.Principal) bool { return matches(p, query.Get) })
+	if !ok {
+		d.Count("token managed-identity unknown 400")
+		refuse(w, "Identity not found")
+		return
+	}
+	signed, err := d.Issue(principal, resource, lifetime)
+	if err != nil {
+		refuse(w, "The token could not be issued")
+		return
+	}
+	d.Count("token managed-identity " + principal.Name + " 200")
+	expires := d.Now().Add(lifetime).Unix()
+	answer(w, http.StatusOK, map[string]any{"access_token": signed, "client_id": principal.ClientID, "token_type": "Bearer",
+		"resource": resource, "expires_in": strconv.Itoa(int(lifetime.Seconds())), "ext_expires_in": strconv.Itoa(int(lifetime.Seconds())),
+		"expires_on": strconv.FormatInt(expires, 10), "not_before": strconv.FormatInt(d.Now().Unix(), 10)})
+}
+
+// matches finds a user-assigned identity by any of the three names it may be asked for, and else the system-assigned one.
+func matches(p entra.Principal, ask func(string) string) bool {
+	resourceID := ask("msi_res_id") + ask("mi_res_id")
+	switch {
+	case ask("client_id") != "":
+		return p.ManagedIdentity != "" && p.ClientID == ask("client_id")
+	case ask("object_id") != "":
+		return p.ManagedIdentity != "" && p.ObjectID == ask("object_id")
+	case resourceID != "":
+		return p.ManagedIdentity == "user" && strings.EqualFold(p.ResourceID, resourceID)
+	}
+	return p.ManagedIdentity == "system"
+}
+
+func refuse(w http.ResponseWriter, text string) {
+	answer(w, http.StatusBadRequest, map[string]any{"error": "invalid_request", "error_description": text})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,90 @@
+package keyvault
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Fault makes calls go wrong. An empty field matches everything.
+type Fault struct {
+	// Vault, Operation (get, list, versions, set, …) and Name say which calls.
+	Vault     string `json:"vault,omitempty"`
+	Operation string `json:"operation,omitempty"`
+	Name      string `json:"name,omitempty"`
+	// Status is answered, with Code as the error's code; 0 leaves the answer alone.
+	Status int    `json:"status,omitempty"`
+	Code   string `json:"code,omitempty"`
+	// RetryAfter is a header of the answer, in seconds; 0 sends none.
+	RetryAfter int `json:"retryAfter,omitempty"`
+	// LatencyMillis delays the answer.
+	LatencyMillis int `json:"latencyMillis,omitempty"`
+	// Drop closes the connection without an answer.
+	Drop bool `json:"drop,omitempty"`
+	// RefuseTokens treats every token as expired.
+	RefuseTokens bool `json:"refuseTokens,omitempty"`
+	// Challenge replaces the WWW-Authenticate header of a 401.
+	Challenge string `json:"challenge,omitempty"`
+	// Times is how often the fault strikes; 0 is for ever.
+	Times int `json:"times,omitempty"`
+
+	struck int
+}
+
+func (f *Fault) matches(c call) bool {
+	is := func(want, got string) bool { return want == "" || strings.EqualFold(want, got) }
+	return is(f.Vault, c.vault) && is(f.Operation, c.operation) && is(f.Name, c.name) && (f.Times == 0 || f.struck < f.Times)
+}
+
+// Inject adds a fault.
+func (s *Store) Inject(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, &f)
+}
+
+// Heal removes all faults.
+func (s *Store) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// strike gives the fault for a call, if there is one.
+func (s *Store) strike(c call) (Fault, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		if f.matches(c) {
+			f.struck++
+			return *f, true
+		}
+	}
+	return Fault{}, false
+}
+
+// suffer carries out what a fault does to an answer; it says whether the answer is complete.
+func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
+	if f.LatencyMillis > 0 {
+		select {
+		case <-time.After(time.Duration(f.LatencyMillis) * time.Millisecond):
+		case <-r.Context().Done():
+		}
+	}
+	if f.Drop {
+		panic(http.ErrAbortHandler) // the server closes the connection
+	}
+	if f.Status == 0 {
+		return false
+	}
+	if f.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(f.RetryAfter))
+	}
+	code := f.Code
+	if code == "" {
+		code = http.StatusText(f.Status)
+	}
+	refuse(w, failure{f.Status, code, "The emulator was told to fail.", ""})
+	return true
+}

@@ -1,0 +1,173 @@
+package keyvault
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Verifier checks a token and gives the object id of its principal.
+type Verifier interface {
+	Verify(token, audience string) (objectID string, err error)
+}
+
+// Server answers for all vaults of all clouds, by the Host header.
+type Server struct {
+	Store *Store
+	// Tokens verifies what callers send.
+	Tokens Verifier
+	// Tenant is named in the challenge.
+	Tenant string
+	// Count is told of each answer: vault, operation and status.
+	Count func(name string)
+}
+
+// clouds are the suffixes of vaults and the authority that each names in its challenge.
+func clouds() map[string]string {
+	return map[string]string{
+		"vault.azure.net": "login.microsoftonline.com", "vault.usgovcloudapi.net": "login.microsoftonline.us",
+		"vault.azure.cn": "login.chinacloudapi.cn",
+	}
+}
+
+// apiVersions are the ones that clients may ask for.
+func apiVersions() []string { return []string{"7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"} }
+
+// call is one request, understood.
+type call struct {
+	vault, suffix, operation, name, version string
+}
+
+// failure is an error answer as Key Vault gives it.
+type failure struct {
+	status            int
+	code, text, inner string
+}
+
+func refuse(w http.ResponseWriter, f failure) {
+	body := map[string]any{"code": f.code, "message": f.text}
+	if f.inner != "" {
+		body["innererror"] = map[string]any{"code": f.inner}
+	}
+	answer(w, f.status, map[string]any{"error": body})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("x-ms-keyvault-service-version", "1.9.2500.1")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	host, _, _ := strings.Cut(r.Host, ":")
+	name, suffix, _ := strings.Cut(strings.ToLower(host), ".")
+	c, ok := parse(r)
+	c.vault, c.suffix = name, suffix
+	if !s.exists(name) {
+		s.Count(name + " none dropped")
+		panic(http.ErrAbortHandler)
+	}
+	recorder := &recorder{ResponseWriter: w, status: http.StatusOK}
+	defer func() { s.Count(fmt.Sprintf("%s %s %d", c.vault, c.operation, recorder.status)) }()
+	if !ok {
+		refuse(recorder, failure{http.StatusNotFound, "NotFound", "The requested resource was not found.", ""})
+		return
+	}
+	fault, struck := s.Store.strike(c)
+	objectID, ok := s.authenticate(recorder, r, c, fault)
+	if !ok {
+		return
+	}
+	if struck && fault.suffer(recorder, r) {
+		return
+	}
+	if f := s.authorize(c, objectID); f != nil {
+		refuse(recorder, *f)
+		return
+	}
+	s.operate(recorder, r, c)
+}
+
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (s *Server) exists(name string) bool {
+	s.Store.mu.Lock()
+	defer s.Store.mu.Unlock()
+	_, ok := s.Store.vaults[name]
+	return ok
+}
+
+// parse understands method and path; operations are named as permissions are.
+func parse(r *http.Request) (call, bool) {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	c := call{operation: "unknown"}
+	if len(parts) > 1 {
+		c.name = parts[1]
+	}
+	key := fmt.Sprintf("%s %s %d", r.Method, parts[0], len(parts))
+	if len(parts) == 3 && (parts[2] == "versions" || parts[2] == "recover") {
+		key += " " + parts[2]
+	} else if len(parts) == 3 {
+		c.version = parts[2]
+	}
+	operation, ok := map[string]string{
+		"GET secrets 1": "list", "GET secrets 2": "get", "GET secrets 3": "get", "GET secrets 3 versions": "versions",
+		"PUT secrets 2": "set", "PATCH secrets 3": "update", "PATCH secrets 2": "update", "DELETE secrets 2": "delete",
+		"GET deletedsecrets 1": "listdeleted", "GET deletedsecrets 2": "getdeleted", "DELETE deletedsecrets 2": "purge",
+		"POST deletedsecrets 3 recover": "recover",
+	}[key]
+	if ok {
+		c.operation = operation
+	}
+	return c, ok
+}
+
+// authenticate answers 401 with a challenge unless the request carries a good token. A fault may refuse every token or spoil the
+// challenge.
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, c call, f Fault) (string, bool) {
+	challenge := fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, clouds()[c.suffix], s.Tenant, c.suffix)
+	if f.Challenge != "" {
+		challenge = f.Challenge
+	}
+	token, sent := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	objectID, err := s.Tokens.Verify(token, "https://"+c.suffix)
+	if sent && err == nil && !f.RefuseTokens {
+		return objectID, true
+	}
+	if sent {
+		challenge += `, error="invalid_token", error_description="Error validating token: 'S2S12001'."`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	refuse(w, failure{http.StatusUnauthorized, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.", ""})
+	return "", false
+}
+
+func (s *Server) authorize(c call, objectID string) *failure {
+	s.Store.mu.Lock()
+	defer s.Store.mu.Unlock()
+	v := s.Store.vault(c.vault)
+	permission := map[string]string{"versions": "list", "listdeleted": "list", "getdeleted": "get", "update": "set"}[c.operation]
+	if permission == "" {
+		permission = c.operation
+	}
+	switch {
+	case v.firewall:
+		return &failure{http.StatusForbidden, "Forbidden", "Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"}
+	case !slices.Contains(v.permissions[objectID], permission):
+		return &failure{http.StatusForbidden, "Forbidden", fmt.Sprintf("Caller is not authorized to perform action on resource.\r\n"+
+			"Caller: appid=*;oid=%s;iss=*\r\nAction: 'Microsoft.KeyVault/vaults/secrets/%s/action'\r\nVault: %s", objectID, permission, v.name), "ForbiddenByRbac"}
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package keyvault
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// pageSize is the most that a page holds, whatever is asked for.
+const pageSize = 25
+
+// maxValue is the most that a secret holds, in bytes.
+const maxValue = 25 << 10
+
+func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
+	if !slices.Contains(apiVersions(), r.URL.Query().Get("api-version")) {
+		refuse(w, failure{http.StatusBadRequest, "BadParameter", "The specified api-version is not supported.", ""})
+		return
+	}
+	s.Store.mu.Lock()
+	defer s.Store.mu.Unlock()
+	v := s.Store.vault(c.vault)
+	switch c.operation {
+	case "list", "listdeleted":
+		s.list(w, r, c, v)
+		return
+	case "set":
+		s.set(w, r, c, v)
+		return
+	}
+	o, ok := v.objects[c.name]
+	inBin := c.operation == "getdeleted" || c.operation == "purge" || c.operation == "recover"
+	if !ok || o.deleted.IsZero() == inBin {
+		refuse(w, failure{http.StatusNotFound, "SecretNotFound", fmt.Sprintf("A secret with (name/id) %s was not found in this key vault. "+
+			"If you recently deleted this secret you may be able to recover it using the correct recovery command.", c.name), ""})
+		return
+	}
+	s.single(w, r, c, v, o)
+}
+
+// single carries out the operations on one existing object.
+func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, v *vault, o *object) {
+	secret := o.find(c.version)
+	if secret == nil {
+		refuse(w, failure{http.StatusNotFound, "SecretNotFound", "A secret with this version was not found in this key vault.", ""})
+		return
+	}
+	switch c.operation {
+	case "get":
+		if secret.Disabled {
+			refuse(w, failure{http.StatusForbidden, "Forbidden", "Operation get is not allowed on a disabled secret.", "SecretDisabled"})
+			return
+		}
+		answer(w, http.StatusOK, bundle(c, o, secret, true))
+	case "versions":
+		s.versions(w, r, c, o)
+	case "update":
+		s.update(w, r, c, o, secret)
+	case "delete":
+		o.deleted = s.Store.Now().UTC()
+		answer(w, http.StatusOK, deletedBundle(c, o))
+	case "getdeleted":
+		answer(w, http.StatusOK, deletedBundle(c, o))
+	case "recover":
+		o.deleted = time.Time{}
+		answer(w, http.StatusOK, bundle(c, o, o.find(""), false))
+	case "purge":
+		delete(v.objects, c.name)
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// bundle is the JSON of a secret.
+func bundle(c call, o *object, s *Secret, withValue bool) map[string]any {
+	attributes := map[string]any{"enabled": !s.Disabled, "created": s.created.Unix(), "updated": s.updated.Unix(),
+		"recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90}
+	if !s.NotBefore.IsZero() {
+		attributes["nbf"] = s.NotBefore.Unix()
+	}
+	if !s.Expires.IsZero() {
+		attributes["exp"] = s.Expires.Unix()
+	}
+	body := map[string]any{"id": fmt.Sprintf("https://%s.%s/secrets/%s/%s", c.vault, c.suffix, o.name, s.version), "attributes": attributes}
+	if s.ContentType != "" {
+		body["contentType"] = s.ContentType
+	}
+	if len(s.Tags) > 0 {
+		body["tags"] = s.Tags
+	}
+	if withValue {
+		body["value"] = s.Value
+	}
+	return body
+}
+
+func deletedBundle(c call, o *object) map[string]any {
+	body := bundle(c, o, o.find(""), false)
+	body["recoveryId"] = fmt.Sprintf("https://%s.%s/deletedsecrets/%s", c.vault, c.suffix, o.name)
+	body["deletedDate"], body["scheduledPurgeDate"] = o.deleted.Unix(), o.deleted.AddDate(0, 0, 90).Unix()
+	return body
+}
+
+func (s *Server) list(w http.ResponseWriter, r *http.Request, c call, v *vault) {
+	var items []any
+	for _, name := range slices.Sorted(maps.Keys(v.objects)) {
+		o := v.objects[name]
+		if o.deleted.IsZero() == (c.operation == "listdeleted") {
+			continue
+		}
+		item := bundle(c, o, o.find(""), false)
+		if c.operation == "listdeleted" {
+			item = deletedBundle(c, o)
+		}
+		item["id"] = fmt.Sprintf("https://%s.%s/secrets/%s", c.vault, c.suffix, name) // a list names no version
+		items = append(items, item)
+	}
+	page(w, r, items)
+}
+
+func (s *Server) versions(w http.ResponseWriter, r *http.Request, c call, o *object) {
+	var items []any
+	for _, version := range o.versions {
+		items = append(items, bundle(c, o, version, false))
+	}
+	page(w, r, items)
+}
+
+// page answers a part of a list as Key Vault does: 25 items at most, a nextLink that carries the port, and a last page that is
+// empty when the items end exactly at a page's end.
+func page(w http.ResponseWriter, r *http.Request, items []any) {
+	size := pageSize
+	if asked, err := strconv.Atoi(r.URL.Query().Get("maxresults")); err == nil && asked >= 1 && asked <= pageSize {
+		size = asked
+	}
+	from, _ := strconv.Atoi(r.URL.Query().Get("$skiptoken"))
+	from = max(0, min(from, len(items)))
+	to := min(from+size, len(items))
+	body := map[string]any{"value": append([]any{}, items[from:to]...), "nextLink": nil}
+	if to-from == size {
+		next := *r.URL
+		query := next.Query()
+		query.Set("$skiptoken", strconv.Itoa(to))
+		next.Scheme, next.Host, next.RawQuery = "https", hostOf(r)+":443", query.Encode()
+		body["nextLink"] = next.String()
+	}
+	answer(w, http.StatusOK, body)
+}
+
+func hostOf(r *http.Request) string { return regexp.MustCompile(`:\d+$`).ReplaceAllString(r.Host, "") }
+
+// change is the body of a set or an update.
+type change struct {
+	Value       *string            `json:"value"`
+	ContentType *string            `json:"contentType"`
+	Tags        *map[string]string `json:"tags"`
+	Attributes  struct {
+		Enabled   *bool  `json:"enabled"`
+		NotBefore *int64 `json:"nbf"`
+		Expires   *int64 `json:"exp"`
+	} `json:"attributes"`
+}
+
+func (c change) apply(s *Secret) {
+	if c.ContentType != nil {
+		s.ContentType = *c.ContentType
+	}
+	if c.Tags != nil {
+		s.Tags = *c.Tags
+	}
+	if c.Attributes.Enabled != nil {
+		s.Disabled = !*c.Attributes.Enabled
+	}
+	if c.Attributes.NotBefore != nil {
+		s.NotBefore = time.Unix(*c.Attributes.NotBefore, 0).UTC()
+	}
+	if c.Attributes.Expires != nil {
+		s.Expires = time.Unix(*c.Attributes.Expires, 0).UTC()
+	}
+}
+
+func readChange(w http.ResponseWriter, r *http.Request) (change, bool) {
+	var c change
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&c); err != nil {
+		refuse(w, failure{http.StatusBadRequest, "BadParameter", "The request body is malformed.", ""})
+		return c, false
+	}
+	return c, true
+}
+
+func (s *Server) set(w http.ResponseWriter, r *http.Request, c call, v *vault) {
+	body, ok := readChange(w, r)
+	if !ok {
+		return
+	}
+	if body.Value == nil || len(*body.Value) > maxValue || !regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`).MatchString(c.name) {
+		refuse(w, failure{http.StatusBadRequest, "BadParameter", "The request has a missing or too large value, or a bad name.", ""})
+		return
+	}
+	if o, exists := v.objects[c.name]; exists && !o.deleted.IsZero() {
+		refuse(w, failure{http.StatusConflict, "Conflict", fmt.Sprintf("Secret %s is currently in a deleted but recoverable state, "+
+			"and its name cannot be reused; in this state, the secret can only be recovered or purged.", c.name), "ObjectIsDeletedButRecoverable"})
+		return
+	}
+	secret := Secret{Value: *body.Value}
+	body.apply(&secret)
+	stored := s.Store.put(v, c.name, secret)
+	answer(w, http.StatusOK, bundle(c, v.objects[c.name], stored, true))
+}
+
+func (s *Server) update(w http.ResponseWriter, r *http.Request, c call, o *object, secret *Secret) {
+	body, ok := readChange(w, r)
+	if !ok {
+		return
+	}
+	body.apply(secret)
+	secret.updated = s.Store.Now().UTC()
+	answer(w, http.StatusOK, bundle(c, o, secret, false))
+}

@@ -1,0 +1,130 @@
+package keyvault
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Secret is one version of a secret.
+type Secret struct {
+	Value       string            `json:"value"`
+	ContentType string            `json:"contentType,omitempty"`
+	Disabled    bool              `json:"disabled,omitempty"`
+	NotBefore   time.Time         `json:"notBefore,omitzero"`
+	Expires     time.Time         `json:"expires,omitzero"`
+	Tags        map[string]string `json:"tags,omitempty"`
+
+	version          string
+	created, updated time.Time
+}
+
+// object is a secret with all its versions, the newest last.
+type object struct {
+	name     string
+	versions []*Secret
+	deleted  time.Time
+}
+
+func (o *object) find(version string) *Secret {
+	if version == "" {
+		return o.versions[len(o.versions)-1]
+	}
+	if i := slices.IndexFunc(o.versions, func(s *Secret) bool { return s.version == version }); i >= 0 {
+		return o.versions[i]
+	}
+	return nil
+}
+
+// vault is one vault.
+type vault struct {
+	name    string
+	objects map[string]*object
+	// permissions are operations by the object id of a principal.
+	permissions map[string][]string
+	firewall    bool
+}
+
+// Store holds vaults. It is safe for concurrent use.
+type Store struct {
+	// Now tells the time.
+	Now func() time.Time
+
+	mu     sync.Mutex
+	vaults map[string]*vault
+	faults []*Fault
+}
+
+// NewStore makes an empty store.
+func NewStore(now func() time.Time) *Store { return &Store{Now: now, vaults: map[string]*vault{}} }
+
+// vault gives or makes a vault; the caller holds mu.
+func (s *Store) vault(name string) *vault {
+	v, ok := s.vaults[name]
+	if !ok {
+		v = &vault{name: name, objects: map[string]*object{}, permissions: map[string][]string{}}
+		s.vaults[name] = v
+	}
+	return v
+}
+
+// Permit gives a principal these operations on a vault (get, list, set, delete, recover, purge) and no others.
+func (s *Store) Permit(vaultName, objectID string, operations []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vault(vaultName).permissions[objectID] = operations
+}
+
+// Firewall closes a vault to everybody, or opens it.
+func (s *Store) Firewall(vaultName string, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vault(vaultName).firewall = closed
+}
+
+// Put adds a version of a secret and gives its id.
+func (s *Store) Put(vaultName, name string, secret Secret) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.put(s.vault(vaultName), name, secret).version
+}
+
+func (s *Store) put(v *vault, name string, secret Secret) *Secret {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id)
+	secret.version, secret.created, secret.updated = hex.EncodeToString(id), s.Now().UTC(), s.Now().UTC()
+	o, ok := v.objects[name]
+	if !ok {
+		o = &object{name: name}
+		v.objects[name] = o
+	}
+	o.deleted = time.Time{}
+	o.versions = append(o.versions, &secret)
+	return &secret
+}
+
+// Change edits the newest version of a secret; false if there is none.
+func (s *Store) Change(vaultName, name string, edit func(*Secret)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.vault(vaultName).objects[name]
+	if !ok {
+		return false
+	}
+	edit(o.find(""))
+	o.find("").updated = s.Now().UTC()
+	return true
+}
+
+// Delete soft-deletes a secret; false if there is none.
+func (s *Store) Delete(vaultName, name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.vault(vaultName).objects[name]
+	if ok {
+		o.deleted = s.Now().UTC()
+	}
+	return ok
+}
