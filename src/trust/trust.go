@@ -2,11 +2,14 @@ package trust
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"time"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
@@ -84,4 +87,21 @@ func Print(out io.Writer, extra []byte, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// Client is an HTTP client that believes the pool alone, speaks HTTP/2, obeys the proxy settings of the environment and keeps few
+// connections per host, alive.
+func Client(pool *x509.CertPool) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          200,
+		MaxIdleConnsPerHost:   20,
+		MaxConnsPerHost:       20,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: 30 * time.Second,
+	}}
 }

@@ -1,0 +1,167 @@
+package azure_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	emulated "github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
+	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
+)
+
+const canary = "canary-90c2"
+
+func open(t *testing.T, a *azuretest.Azure) *azure.Vaults {
+	t.Helper()
+	public, err := cloud.Parse("")
+	require.NoError(t, err)
+	cred, err := credential.New(credential.Config{Mode: credential.CloudConfig, Cloud: public, Transport: a.Client,
+		File: cloud.Config{TenantID: azuretest.Tenant, ClientID: azuretest.AppClientID, ClientSecret: a.AppSecret}})
+	require.NoError(t, err)
+	vaults, err := azure.New(azure.Config{Credential: cred, Cloud: public, Transport: a.Client})
+	require.NoError(t, err)
+	return vaults
+}
+
+func secret(vault, name, version string) keyvault.Ref {
+	return keyvault.Ref{Vault: vault, Kind: keyvault.KindSecret, Name: name, Version: version}
+}
+
+func TestFetchReadsEveryField(t *testing.T) {
+	a := azuretest.Start(t)
+	expires, begins := time.Now().Add(-time.Hour).Truncate(time.Second).UTC(), time.Now().Add(-2*time.Hour).Truncate(time.Second).UTC()
+	old := a.Vaults.Put("kv1", "db", emulated.Secret{Value: "old"})
+	latest := a.Vaults.Put("kv1", "db", emulated.Secret{Value: canary, ContentType: "text/plain", Expires: expires, NotBefore: begins,
+		Tags: map[string]string{"team": "a"}})
+	v := open(t, a)
+	got, err := v.Fetch(t.Context(), secret("kv1", "db", ""))
+	require.NoError(t, err)
+	assert.Equal(t, canary, string(got.Value.Reveal()))
+	assert.Equal(t, latest, got.Version)
+	assert.Equal(t, "text/plain", got.ContentType)
+	assert.Equal(t, expires, got.Expires, "an expired secret is served, as Key Vault does; its date is told")
+	assert.Equal(t, begins, got.NotBefore)
+	assert.Equal(t, map[string]string{"team": "a"}, got.Tags)
+	assert.WithinDuration(t, time.Now(), got.Updated, time.Minute)
+
+	got, err = v.Fetch(t.Context(), secret("kv1", "db", old))
+	require.NoError(t, err)
+	assert.Equal(t, "old", string(got.Value.Reveal()))
+	assert.Equal(t, old, got.Version)
+}
+
+func TestOneChallengePerVaultAndOneTokenForAll(t *testing.T) {
+	a := azuretest.Start(t)
+	a.Vaults.Permit("kv2", azuretest.AppObjectID, []string{"get"})
+	for _, vault := range []string{"kv1", "kv2"} {
+		a.Vaults.Put(vault, "db", emulated.Secret{Value: "v"})
+	}
+	v := open(t, a)
+	for _, vault := range []string{"kv1", "kv2"} {
+		_, err := v.Fetch(t.Context(), secret(vault, "db", ""))
+		require.NoError(t, err)
+	}
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			_, err := v.Fetch(t.Context(), secret("kv1", "db", ""))
+			assert.NoError(t, err)
+		})
+	}
+	group.Wait()
+	counters := a.Counters()
+	assert.Equal(t, 1, counters["kv1 get 401"])
+	assert.Equal(t, 1, counters["kv2 get 401"])
+	assert.Equal(t, 21, counters["kv1 get 200"])
+	assert.Equal(t, 1, counters["token client-secret app 200"])
+}
+
+func TestEveryFailureHasItsKindAndSaysWhatToDo(t *testing.T) {
+	cases := map[string]struct {
+		arrange    func(*azuretest.Azure)
+		vault      string
+		kind       fault.Kind
+		says       string
+		retryAfter time.Duration
+	}{
+		"an absent secret": {func(a *azuretest.Azure) { a.Vaults.Delete("kv1", "db") }, "kv1", fault.NotFound, "recovered", 0},
+		"a disabled secret": {func(a *azuretest.Azure) {
+			a.Vaults.Change("kv1", "db", func(s *emulated.Secret) { s.Disabled = true })
+		}, "kv1", fault.Disabled, "enable this version", 0},
+		"no permission": {func(a *azuretest.Azure) { a.Vaults.Permit("kv1", azuretest.AppObjectID, nil) }, "kv1", fault.Denied,
+			`"Key Vault Secrets User" on the vault (or an access policy with get on secrets) to the principal with object id ` + azuretest.AppObjectID, 0},
+		"a firewall": {func(a *azuretest.Azure) { a.Vaults.Firewall("kv1", true) }, "kv1", fault.Denied, "firewall", 0},
+		"throttled with Retry-After": {func(a *azuretest.Azure) {
+			a.Vaults.Inject(emulated.Fault{Operation: "get", Status: 429, RetryAfter: 17})
+		},
+			"kv1", fault.Throttled, "429", 17 * time.Second},
+		"throttled without":  {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 429}) }, "kv1", fault.Throttled, "429", 0},
+		"a server error":     {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 503}) }, "kv1", fault.Unavailable, "503", 0},
+		"a bad request":      {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 400}) }, "kv1", fault.Invalid, "400", 0},
+		"a token refused":    {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{RefuseTokens: true}) }, "kv1", fault.Unauthenticated, "tenant", 0},
+		"connection dropped": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Drop: true}) }, "kv1", fault.Unavailable, "failed", 0},
+		"a challenge without a tenant, which makes the SDK panic": {func(a *azuretest.Azure) {
+			a.Vaults.Inject(emulated.Fault{RefuseTokens: true, Challenge: `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`})
+		}, "kv1", fault.Unavailable, "makes no sense", 0},
+		"a vault that is not there":      {func(*azuretest.Azure) {}, "kv9", fault.Unavailable, "kv9.vault.azure.net", 0},
+		"a name that does not resolve":   {func(*azuretest.Azure) {}, "nowhere", fault.Unavailable, "does not resolve", 0},
+		"a name that leaves the cloud":   {func(*azuretest.Azure) {}, "evil.example/", fault.Invalid, "vault name", 0},
+		"an unreachable identity server": {func(*azuretest.Azure) {}, "kv1/", fault.Invalid, "vault name", 0},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := azuretest.Start(t)
+			a.Vaults.Put("kv1", "db", emulated.Secret{Value: canary})
+			c.arrange(a)
+			v := open(t, a)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, first := v.Fetch(ctx, secret(c.vault, "db", ""))
+			_, second := v.Fetch(ctx, secret(c.vault, "db", ""))
+			assert.Equal(t, c.kind, fault.KindOf(first), "%v", first)
+			require.ErrorContains(t, first, c.says)
+			assert.Equal(t, c.retryAfter, fault.RetryAfter(first))
+			assert.Equal(t, first.Error(), second.Error(), "the same cause must have the same text")
+			assert.NotContains(t, fmt.Sprintf("%+v", first), canary)
+		})
+	}
+}
+
+func TestFetchObeysTheDeadline(t *testing.T) {
+	a := azuretest.Start(t)
+	a.Vaults.Inject(emulated.Fault{Operation: "get", LatencyMillis: 20000})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := open(t, a).Fetch(ctx, secret("kv1", "db", ""))
+	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+	assert.ErrorContains(t, err, "in time")
+	assert.Less(t, time.Since(start), 5*time.Second)
+}
+
+func TestAWrongCredentialIsToldAsSuch(t *testing.T) {
+	a := azuretest.Start(t)
+	a.AppSecret = canary
+	_, err := open(t, a).Fetch(t.Context(), secret("kv1", "db", ""))
+	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
+	assert.ErrorContains(t, err, "AADSTS7000215")
+	assert.NotContains(t, err.Error(), canary)
+}
+
+func TestKindsThatAreNotReadYetAreRefused(t *testing.T) {
+	a := azuretest.Start(t)
+	_, err := open(t, a).Fetch(t.Context(), keyvault.Ref{Vault: "kv1", Kind: keyvault.KindKey, Name: "k"})
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	_, err = azure.New(azure.Config{})
+	assert.Error(t, err)
+}

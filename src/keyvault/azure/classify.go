@@ -1,0 +1,139 @@
+package azure
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
+
+// classify gives an error of the SDK its kind: by status and code, never by text.
+func (v *Vaults) classify(err error, ref keyvault.Ref) error {
+	e := &fault.Error{Doing: "reading " + ref.String()}
+	var classified *fault.Error
+	var response *azcore.ResponseError
+	switch {
+	case errors.As(err, &classified): // the credential's
+		e.Kind, e.RetryAfter, e.Cause = classified.Kind, classified.RetryAfter, classified
+	case errors.As(err, &response):
+		byStatus(e, response)
+	default:
+		e.Kind = fault.Unavailable
+		e.Cause, e.Next = network(err, ref.Vault+"."+v.config.Cloud.VaultSuffix)
+	}
+	return e
+}
+
+func byStatus(e *fault.Error, response *azcore.ResponseError) {
+	status := response.StatusCode
+	code, principal := details(response)
+	say := func(text string) { e.Cause = errors.New(text + " (" + strconv.Itoa(status) + " " + code + ")") }
+	switch {
+	case status == http.StatusUnauthorized:
+		e.Kind, e.Next = fault.Unauthenticated, "check that identity and vault are of the same tenant and cloud"
+		say("the vault does not accept the identity's token")
+	case code == "SecretDisabled":
+		e.Kind, e.Next = fault.Disabled, "enable this version in the vault, or set a version that is enabled"
+		say("it is disabled")
+	case code == "ForbiddenByFirewall":
+		e.Kind, e.Next = fault.Denied, "let the cluster's outbound address or subnet through the vault's firewall, or use a private endpoint"
+		say("the vault's firewall refuses this address")
+	case status == http.StatusForbidden:
+		e.Kind, e.Next = fault.Denied, `grant the role "Key Vault Secrets User" on the vault (or an access policy with get on secrets) to `+principal
+		say("access is denied")
+	case status == http.StatusNotFound:
+		e.Kind, e.Next = fault.NotFound, "check name and version; a deleted object may have to be recovered"
+		say("the vault has no such object")
+	case status == http.StatusTooManyRequests:
+		e.Kind, e.RetryAfter = fault.Throttled, retryAfter(response.RawResponse)
+		say("too many requests")
+	case status == http.StatusBadRequest:
+		e.Kind, e.Next = fault.Invalid, "check name and version of the object"
+		say("the vault does not understand the request")
+	default:
+		e.Kind = fault.Unavailable
+		say("the vault is not well")
+	}
+}
+
+var callerID = regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`)
+
+// details finds the innermost code of an error answer, and whom the vault took the caller for.
+func details(response *azcore.ResponseError) (code, principal string) {
+	code, principal = response.ErrorCode, "the identity that this installation uses"
+	if response.RawResponse == nil || response.RawResponse.Body == nil {
+		return code, principal
+	}
+	content, err := io.ReadAll(io.LimitReader(response.RawResponse.Body, 64<<10))
+	if err != nil {
+		return code, principal
+	}
+	var body struct {
+		Error struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+			Inner   struct {
+				Code string `json:"code"`
+			} `json:"innererror"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(content, &body) != nil {
+		return code, principal
+	}
+	if body.Error.Inner.Code != "" {
+		code = body.Error.Inner.Code
+	}
+	if found := callerID.FindStringSubmatch(body.Error.Message); found != nil {
+		principal = "the principal with object id " + found[1]
+	}
+	return code, principal
+}
+
+// retryAfter reads the header in both of its forms.
+func retryAfter(r *http.Response) time.Duration {
+	if r == nil {
+		return 0
+	}
+	header := r.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(header); err == nil {
+		return time.Duration(max(seconds, 0)) * time.Second
+	}
+	at, err := http.ParseTime(header)
+	date, dateErr := http.ParseTime(r.Header.Get("Date"))
+	if err != nil || dateErr != nil {
+		return 0
+	}
+	return max(at.Sub(date), 0)
+}
+
+// network says what kind of trouble the connection had, without addresses and ports, which differ each time.
+func network(err error, host string) (cause error, next string) {
+	var dns *net.DNSError
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	switch {
+	case errors.As(err, &dns):
+		return errors.New("the name " + host + " does not resolve"), "check the vault's name, and the DNS zone if it has a private endpoint"
+	case errors.As(err, &authority):
+		return errors.New("the certificate of " + host + " is signed by an unknown authority"),
+			"if a proxy inspects TLS, add its CA to the chart's value global.extraCACertificates"
+	case errors.As(err, &name):
+		return errors.New("the certificate is not for " + host), "check the DNS entry of the vault and proxies in between"
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New(host + " did not answer in time"), "check network policies, proxies and the route to the vault"
+	case errors.Is(err, context.Canceled):
+		return errors.New("the request was given up"), ""
+	}
+	return errors.New("the connection to " + host + " failed"), "check network policies, proxies and the vault's firewall"
+}

@@ -1,0 +1,227 @@
+package reader_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+)
+
+// vault takes a second for each answer and counts.
+type vault struct {
+	calls, atOnce, most, given atomic.Int64
+	err                        atomic.Pointer[error]
+}
+
+func (v *vault) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	n := v.calls.Add(1)
+	at := v.atOnce.Add(1)
+	defer v.atOnce.Add(-1)
+	for most := v.most.Load(); at > most && !v.most.CompareAndSwap(most, at); most = v.most.Load() {
+	}
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		v.given.Add(1)
+		return keyvault.Object{}, fault.New(fault.Unavailable, "given up")
+	}
+	if err := v.err.Load(); err != nil && *err != nil {
+		return keyvault.Object{}, *err
+	}
+	return keyvault.Object{Ref: ref, Version: fmt.Sprint(n)}, nil
+}
+
+func (v *vault) fail(err error) { v.err.Store(&err) }
+
+func open(t *testing.T, v *vault) *reader.Reader {
+	t.Helper()
+	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, Parallel: 4, Timeout: 10 * time.Second, Keep: time.Hour, Entries: 100})
+	require.NoError(t, err)
+	return r
+}
+
+func ref(name string) keyvault.Ref {
+	return keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: name}
+}
+
+const age = 10 * time.Second
+
+func TestConcurrentEqualReadsAreOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{}
+		r := open(t, v)
+		var group sync.WaitGroup
+		for range 100 {
+			group.Go(func() {
+				o, err := r.Read(t.Context(), ref("a"), age)
+				assert.NoError(t, err)
+				assert.Equal(t, "1", o.Version)
+			})
+		}
+		group.Wait()
+		assert.EqualValues(t, 1, v.calls.Load())
+	})
+}
+
+func TestAnAnswerIsSharedWhileItIsYoungEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{}
+		r := open(t, v)
+		read := func() string {
+			o, err := r.Read(t.Context(), ref("a"), age)
+			require.NoError(t, err)
+			return o.Version
+		}
+		assert.Equal(t, "1", read())
+		time.Sleep(8 * time.Second) // the call began 9 seconds ago
+		assert.Equal(t, "1", read())
+		time.Sleep(time.Second)
+		assert.Equal(t, "2", read(), "age counts from when the vault was asked")
+		o, err := r.Read(t.Context(), ref("a"), 0)
+		require.NoError(t, err)
+		assert.Equal(t, "3", o.Version, "with 0 nothing is shared")
+	})
+}
+
+func TestDifferentObjectsAreNeverMixedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{}
+		r := open(t, v)
+		refs := []keyvault.Ref{ref("a"), ref("b"), {Vault: "kv2", Kind: keyvault.KindSecret, Name: "a"},
+			{Vault: "kv1", Kind: keyvault.KindKey, Name: "a"}, {Vault: "kv1", Kind: keyvault.KindSecret, Name: "a", Version: "1"}}
+		for _, want := range refs {
+			o, err := r.Read(t.Context(), want, age)
+			require.NoError(t, err)
+			assert.Equal(t, want, o.Ref)
+		}
+		assert.EqualValues(t, len(refs), v.calls.Load())
+	})
+}
+
+func TestOneWaiterLeavingDisturbsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{}
+		r := open(t, v)
+		hasty, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := r.Read(hasty, ref("a"), age)
+			assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+		})
+		group.Go(func() {
+			_, err := r.Read(t.Context(), ref("a"), age)
+			assert.NoError(t, err)
+		})
+		group.Wait()
+		assert.EqualValues(t, 1, v.calls.Load())
+	})
+}
+
+func TestACallEndsWhenNobodyWaitsForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{}
+		r := open(t, v)
+		hasty, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := r.Read(hasty, ref("a"), age)
+		require.Error(t, err)
+		synctest.Wait()
+		assert.EqualValues(t, 1, v.given.Load())
+		o, err := r.Read(t.Context(), ref("a"), age)
+		require.NoError(t, err)
+		assert.Equal(t, "2", o.Version, "a given-up call must not be joined")
+	})
+}
+
+func TestRefusalsAreSharedShortlyAndReplaceWhatWasKnown(t *testing.T) {
+	for _, kind := range []fault.Kind{fault.NotFound, fault.Denied, fault.Disabled} {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := &vault{}
+				r := open(t, v)
+				_, err := r.Read(t.Context(), ref("a"), time.Hour)
+				require.NoError(t, err)
+				v.fail(fault.New(kind, "no"))
+				_, err = r.Read(t.Context(), ref("a"), 0)
+				assert.Equal(t, kind, fault.KindOf(err))
+				_, ok := r.Last(ref("a"), time.Hour)
+				assert.False(t, ok, "who lost access is not served from memory")
+				_, err = r.Read(t.Context(), ref("a"), time.Hour)
+				assert.Equal(t, kind, fault.KindOf(err))
+				assert.EqualValues(t, 2, v.calls.Load(), "a crash loop must not hammer the vault")
+				v.fail(nil)
+				time.Sleep(10 * time.Second)
+				_, err = r.Read(t.Context(), ref("a"), time.Hour)
+				assert.NoError(t, err, "a repair is seen within ten seconds")
+			})
+		})
+	}
+}
+
+func TestTroubleIsNeitherSharedNorForgetsTheLastGoodAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{}
+		r := open(t, v)
+		_, ok := r.Last(ref("a"), time.Hour)
+		assert.False(t, ok)
+		_, err := r.Read(t.Context(), ref("a"), age)
+		require.NoError(t, err)
+		v.fail(fault.New(fault.Unavailable, "down"))
+		for range 2 {
+			_, err = r.Read(t.Context(), ref("a"), 0)
+			assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+		}
+		assert.EqualValues(t, 3, v.calls.Load())
+		o, ok := r.Last(ref("a"), time.Hour)
+		assert.True(t, ok)
+		assert.Equal(t, "1", o.Version)
+		time.Sleep(2 * time.Hour)
+		_, ok = r.Last(ref("a"), time.Hour)
+		assert.False(t, ok, "its age is bounded")
+		v.fail(fault.New(fault.Unauthenticated, "bad token"))
+		_, err = r.Read(t.Context(), ref("a"), 0)
+		require.Error(t, err)
+		_, ok = r.Last(ref("a"), 24*time.Hour)
+		assert.False(t, ok)
+	})
+}
+
+func TestCallsAndMemoryAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{}
+		r := open(t, v)
+		var group sync.WaitGroup
+		for i := range 40 {
+			group.Go(func() {
+				_, err := r.Read(t.Context(), ref(fmt.Sprint(i)), age)
+				assert.Equal(t, i >= 0 && err == nil, true)
+			})
+		}
+		group.Wait()
+		assert.EqualValues(t, 4, v.most.Load())
+		for i := range 200 {
+			_, err := r.Read(t.Context(), ref(fmt.Sprint("more", i)), age)
+			require.NoError(t, err)
+		}
+		_, ok := r.Last(ref("0"), 24*time.Hour)
+		assert.False(t, ok, "the oldest answers go first")
+		_, ok = r.Last(ref("more199"), 24*time.Hour)
+		assert.True(t, ok)
+	})
+}
+
+func TestNewRefusesAnEmptyConfiguration(t *testing.T) {
+	_, err := reader.New(reader.Config{})
+	assert.Error(t, err)
+}

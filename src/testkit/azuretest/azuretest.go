@@ -1,0 +1,114 @@
+// Package azuretest runs the emulator of Azure for tests of one process: real TLS, real names, and a client whose connections
+// all end here, so that no test can reach Azure or the machine's own metadata service.
+package azuretest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/trust"
+)
+
+// Tenant and the principals that every emulator of this package starts with.
+const (
+	Tenant         = "11111111-1111-4111-8111-111111111111"
+	AppClientID    = "aaaaaaaa-0000-4000-8000-000000000001"
+	AppObjectID    = "aaaaaaaa-0000-4000-8000-000000000002"
+	UserClientID   = "bbbbbbbb-0000-4000-8000-000000000001"
+	UserObjectID   = "bbbbbbbb-0000-4000-8000-000000000002"
+	UserResourceID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u"
+	SystemClientID = "cccccccc-0000-4000-8000-000000000001"
+	SystemObjectID = "cccccccc-0000-4000-8000-000000000002"
+)
+
+// Azure is a running emulator.
+type Azure struct {
+	*emulator.Emulator
+	// Client trusts the emulator and reaches nothing else.
+	Client *http.Client
+	// AppSecret is the secret of the application AppClientID.
+	AppSecret string
+}
+
+// Start runs an emulator until the test ends. Vault kv1 is open to every principal for get and list.
+func Start(t *testing.T) *Azure {
+	t.Helper()
+	e, err := emulator.New(Tenant, time.Now)
+	require.NoError(t, err)
+	a := &Azure{Emulator: e, AppSecret: rand.Text()}
+	everybody := map[string][]string{}
+	for _, id := range []string{AppObjectID, UserObjectID, SystemObjectID} {
+		everybody[id] = []string{"get", "list"}
+	}
+	e.Plant(emulator.Seed{
+		Principals: []entra.Principal{
+			{Name: "app", ClientID: AppClientID, ObjectID: AppObjectID, Secret: a.AppSecret},
+			{Name: "user-assigned", ClientID: UserClientID, ObjectID: UserObjectID, ManagedIdentity: "user", ResourceID: UserResourceID},
+			{Name: "system-assigned", ClientID: SystemClientID, ObjectID: SystemObjectID, ManagedIdentity: "system"},
+		},
+		Vaults: map[string]emulator.VaultSeed{"kv1": {Permissions: everybody, Secrets: map[string]keyvault.Secret{}}},
+	})
+	authority, certificate := certificates(t)
+	azure := httptest.NewUnstartedServer(e.Azure())
+	azure.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	azure.EnableHTTP2 = true
+	azure.Config.ErrorLog = nil
+	azure.StartTLS()
+	metadata := httptest.NewServer(e.Metadata())
+	t.Cleanup(azure.Close)
+	t.Cleanup(metadata.Close)
+
+	pool := x509.NewCertPool()
+	pool.AddCert(authority)
+	a.Client = trust.Client(pool)
+	transport := a.Client.Transport.(*http.Transport)
+	transport.Proxy = nil
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		to := azure.Listener.Addr().String()
+		host, _, _ := strings.Cut(address, ":")
+		switch {
+		case host == "169.254.169.254":
+			to = metadata.Listener.Addr().String()
+		case strings.HasPrefix(host, "nowhere."):
+			return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, to)
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return a
+}
+
+// certificates makes an authority and a certificate for every name that the emulator serves.
+func certificates(t *testing.T) (*x509.Certificate, tls.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "emulator"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	require.NoError(t, err)
+	authority, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
+		DNSNames: []string{"*.vault.azure.net", "login.microsoftonline.com", "*.vault.usgovcloudapi.net", "login.microsoftonline.us"}}
+	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), key)
+	require.NoError(t, err)
+	return authority, tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: key}
+}
