@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
 )
 
 const usage = `usage: go run ./tests/cluster COMMAND [--name NAME]
@@ -17,6 +18,7 @@ const usage = `usage: go run ./tests/cluster COMMAND [--name NAME]
   status      say what there is
   load        build the images of the product and of the test bed, and load them
   kubeconfig  print the path of the administrator's kubeconfig
+  tool        build helm, golangci-lint or controller-gen and print its path (tool NAME)
 
 CLUSTER=kind|current|local chooses the kind of cluster.
 `
@@ -32,20 +34,36 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err := flags.Parse(args[1:]); err != nil {
 		return 2
 	}
-	if err := command(ctx, args[0], bed.Config{Name: *name, Getenv: getenv, Progress: stderr}, stdout); err != nil {
+	if err := command(ctx, args[0], bed.Config{Name: *name, Getenv: getenv, Progress: stderr}, flags.Arg(0), stdout); err != nil {
 		fmt.Fprintln(stderr, "error:", err)
 		return 1
 	}
 	return 0
 }
 
-func command(ctx context.Context, what string, config bed.Config, stdout io.Writer) error {
+func tool(ctx context.Context, config bed.Config, name string, stdout io.Writer) error {
+	cache, err := config.Cache()
+	if err != nil {
+		return err
+	}
+	program, err := build.Builder{Root: config.Root, Cache: cache, Progress: config.Progress}.Tool(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, program)
+	return err
+}
+
+func command(ctx context.Context, what string, config bed.Config, rest string, stdout io.Writer) error {
 	folder, err := os.Getwd()
 	if err != nil {
 		return err
 	}
 	if config.Root, err = bed.Root(folder); err != nil {
 		return err
+	}
+	if what == "tool" {
+		return tool(ctx, config, rest, stdout)
 	}
 	if what == "kubeconfig" || what == "status" {
 		config.Progress = io.Discard

@@ -19,8 +19,10 @@ const KubernetesVersion = "1.36.3"
 
 // Module is a nested Go module and the programs to build from it.
 type Module struct {
-	// Name of the folder under tests/cluster/modules.
+	// Name is for messages and the cache.
 	Name string
+	// Folder of the module in the repository.
+	Folder string
 	// Packages to build, one program each; the program's name is the last part of the path.
 	Packages []string
 	// Tags and Flags are go build's -tags and -ldflags.
@@ -33,17 +35,42 @@ func Modules() []Module {
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
 		version += fmt.Sprintf(" -X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=36", pkg, KubernetesVersion, pkg, pkg)
 	}
-	kubernetes := Module{Name: "kubernetes", Flags: version}
+	const folder = "tests/cluster/modules/"
+	kubernetes := Module{Name: "kubernetes", Folder: folder + "kubernetes", Flags: version}
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"} {
 		kubernetes.Packages = append(kubernetes.Packages, "k8s.io/kubernetes/cmd/"+name)
 	}
 	const containerd = "github.com/containerd/containerd/v2/cmd/"
 	return []Module{
 		kubernetes,
-		{Name: "containerd", Tags: "no_btrfs", Flags: "-s -w", Packages: []string{
+		{Name: "containerd", Folder: folder + "containerd", Tags: "no_btrfs", Flags: "-s -w", Packages: []string{
 			containerd + "containerd", containerd + "containerd-shim-runc-v2", containerd + "ctr", "go.etcd.io/etcd/server/v3"}},
-		{Name: "coredns", Flags: "-s -w", Packages: []string{"."}},
+		{Name: "coredns", Folder: folder + "coredns", Flags: "-s -w", Packages: []string{"."}},
 	}
+}
+
+// Tools are programs for development and tests, by name.
+func Tools() map[string]Module {
+	const lib = "helm.sh/helm/v3/pkg/chartutil"
+	return map[string]Module{
+		// Without these flags helm believes that the cluster is of version 1.20 and refuses charts.
+		"helm": {Name: "helm", Folder: "tests/tools/helm", Packages: []string{"helm.sh/helm/v3/cmd/helm"},
+			Flags: "-s -w -X " + lib + ".k8sVersionMajor=1 -X " + lib + ".k8sVersionMinor=36 -X helm.sh/helm/v3/internal/version.version=v3.22.0"},
+		"golangci-lint": {Name: "golangci-lint", Folder: "tests/tools/golangci-lint", Flags: "-s -w",
+			Packages: []string{"github.com/golangci/golangci-lint/v2/cmd/golangci-lint"}},
+		"controller-gen": {Name: "controller-gen", Folder: "tests/tools/controller-gen", Flags: "-s -w",
+			Packages: []string{"sigs.k8s.io/controller-tools/cmd/controller-gen"}},
+	}
+}
+
+// Tool builds a tool if it is not in the cache, and returns the program's path.
+func (b Builder) Tool(ctx context.Context, name string) (string, error) {
+	m, ok := Tools()[name]
+	if !ok {
+		return "", fmt.Errorf("there is no tool %q", name)
+	}
+	folder, err := b.module(ctx, m)
+	return filepath.Join(folder, name), err
 }
 
 // Builder builds modules into a cache.
@@ -70,7 +97,7 @@ func (b Builder) All(ctx context.Context) (map[string]string, error) {
 }
 
 func (b Builder) module(ctx context.Context, m Module) (string, error) {
-	source := filepath.Join(b.Root, "tests", "cluster", "modules", m.Name)
+	source := filepath.Join(b.Root, m.Folder)
 	key, err := m.key(source)
 	if err != nil {
 		return "", err

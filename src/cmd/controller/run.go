@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/trust"
+	"github.com/akv2k8s/akv2k8s/src/version"
+)
+
+// settings are the flags and variables of the program. The names are the predecessor's where it had them.
+type settings struct {
+	cloudConfig, kubeconfig, master  string
+	watchAll                         bool
+	resyncSeconds, kubeResyncSeconds int
+	logFormat, logLevel              string
+	showVersion                      bool
+	fullname, extraCAFile            string
+	workers                          int
+
+	lookup                  func(string) (string, bool)
+	namespace, auth, labels string
+	httpPort                string
+	metrics                 bool
+}
+
+func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
+	s, err := parse(args, lookup, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "controller:", err)
+		return 2
+	case s.showVersion:
+		fmt.Fprintln(stdout, version.String())
+		return 0
+	}
+	if len(args) > 0 && args[0] == "trust" {
+		err = trust.Print(stdout, nil, time.Now())
+	} else {
+		err = start(ctx, s, stderr)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "controller:", err)
+		return 1
+	}
+	return 0
+}
+
+func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) (settings, error) {
+	s := settings{lookup: lookup}
+	flags := flag.NewFlagSet("controller", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&s.cloudConfig, "cloudconfig", "/etc/kubernetes/azure.json", "file that describes the cluster's own identity, for AUTH_TYPE=azureCloudConfig")
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig to use outside a cluster")
+	flags.StringVar(&s.master, "master", "", "address of the API server; overrides the kubeconfig's")
+	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true, "watch every namespace; false means RUNTIME_NAMESPACE alone")
+	flags.IntVar(&s.resyncSeconds, "azure-resync-period", 30, "seconds between two looks at a vault object")
+	flags.IntVar(&s.kubeResyncSeconds, "kube-resync-period", 30, "accepted for compatibility; changes are watched")
+	flags.StringVar(&s.logFormat, "logging-format", "text", "text or json")
+	flags.StringVar(&s.logLevel, "v", "info", "info, debug, trace or a number")
+	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
+	flags.StringVar(&s.fullname, "fullname", "akv2k8s", "name of the installation; its own objects begin with it")
+	flags.StringVar(&s.extraCAFile, "extra-ca-file", "", "PEM file of certificate authorities to believe besides the public ones")
+	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
+	if len(args) > 0 && args[0] == "trust" {
+		args = args[1:]
+	}
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	return s, s.environment()
+}
+
+func (s *settings) environment() error {
+	get := func(name, otherwise string) string {
+		if value, ok := s.lookup(name); ok && value != "" {
+			return value
+		}
+		return otherwise
+	}
+	s.namespace = get("RUNTIME_NAMESPACE", "akv2k8s")
+	s.auth = get("AUTH_TYPE", "azureCloudConfig")
+	s.labels = get("OBJECT_LABELS", "")
+	s.httpPort = get("HTTP_PORT", "9000")
+	var err error
+	if s.metrics, err = strconv.ParseBool(get("METRICS_ENABLED", "false")); err != nil {
+		return errors.New("METRICS_ENABLED must be true or false")
+	}
+	if port, err := strconv.Atoi(s.httpPort); err != nil || port < 1 || port > 65535 {
+		return fmt.Errorf("HTTP_PORT %q is no port; use a number from 1 to 65535", s.httpPort)
+	}
+	if s.workers < 1 {
+		return errors.New("--workers must be at least 1")
+	}
+	return nil
+}

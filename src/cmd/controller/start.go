@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/telemetry"
+	"github.com/akv2k8s/akv2k8s/src/trust"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// The interfaces that the parts declare and that are filled in here.
+var (
+	_ controller.Vault  = (*reader.Reader)(nil)
+	_ reader.Fetcher    = (*azure.Vaults)(nil)
+	_ controller.Hasher = (*controller.StatusKey)(nil)
+)
+
+// fetchTimeout bounds one read of a vault, retries and token included.
+const fetchTimeout = 20 * time.Second
+
+func start(ctx context.Context, s settings, stderr io.Writer) error {
+	logger, err := telemetry.NewLogger(stderr, s.logLevel, s.logFormat)
+	if err != nil {
+		return err
+	}
+	ctrl.SetLogger(logger)
+	vault, err := s.vault()
+	if err != nil {
+		return err
+	}
+	mgr, err := s.manager(logger)
+	if err != nil {
+		return err
+	}
+	if err := s.register(mgr, vault); err != nil {
+		return err
+	}
+	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll)
+	return mgr.Start(ctx)
+}
+
+// vault is the way to the vaults, from the configuration.
+func (s settings) vault() (*reader.Reader, error) {
+	config := credential.Config{Mode: credential.Mode(s.auth), Lookup: s.lookup}
+	cloudName, _ := s.lookup("AZURE_ENVIRONMENT")
+	if config.Mode == credential.CloudConfig {
+		content, err := os.ReadFile(s.cloudConfig)
+		if err != nil {
+			return nil, fmt.Errorf("reading azure.json: %w; allow the host path in the pod's policy, or set keyVaultAuth to environment", err)
+		}
+		if config.File, err = cloud.ParseConfig(content); err != nil {
+			return nil, err
+		}
+		if cloudName == "" {
+			cloudName = config.File.Cloud
+		}
+	}
+	var err error
+	if config.Cloud, err = cloud.Parse(cloudName); err != nil {
+		return nil, err
+	}
+	var extra []byte
+	if s.extraCAFile != "" {
+		if extra, err = os.ReadFile(s.extraCAFile); err != nil {
+			return nil, fmt.Errorf("reading the extra CA certificates: %w", err)
+		}
+	}
+	pool, err := trust.Pool(extra)
+	if err != nil {
+		return nil, err
+	}
+	transport := trust.Client(pool)
+	config.Transport = transport
+	identity, err := credential.New(config)
+	if err != nil {
+		return nil, err
+	}
+	vaults, err := azure.New(azure.Config{Credential: identity, Cloud: config.Cloud, Transport: transport})
+	if err != nil {
+		return nil, err
+	}
+	return reader.New(reader.Config{Fetcher: vaults, Clock: time.Now, Parallel: 32, Timeout: fetchTimeout, Keep: time.Minute, Entries: 10000})
+}
+
+// manager watches AzureKeyVaultSecrets, and of Secrets the metadata of our own outputs.
+func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
+	config, err := s.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	selector, err := labels.Parse(s.labels)
+	if err != nil {
+		return nil, fmt.Errorf("parsing OBJECT_LABELS: %w", err)
+	}
+	ours := labels.SelectorFromSet(labels.Set{wire.LabelManaged: "true"})
+	options := ctrl.Options{
+		Scheme: scheme, Logger: logger,
+		Metrics:        metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
+		LeaderElection: true, LeaderElectionID: s.fullname + "-controller", LeaderElectionNamespace: s.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: map[client.Object]cache.ByObject{
+			&v2beta1.AzureKeyVaultSecret{}: {Label: selector},
+			&corev1.Secret{}:               {Label: ours},
+		}},
+	}
+	if !s.watchAll {
+		options.Cache.DefaultNamespaces = map[string]cache.Config{s.namespace: {}}
+	}
+	return ctrl.NewManager(config, options)
+}
+
+func (s settings) restConfig() (*rest.Config, error) {
+	if s.kubeconfig == "" && s.master == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
+		}
+		config.QPS = -1 // the API server's priority and fairness decides
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	return config, nil
+}
+
+func (s settings) register(mgr ctrl.Manager, vault *reader.Reader) error {
+	counters, err := controller.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	c, err := controller.New(controller.Config{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
+		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: fetchTimeout, Clock: time.Now,
+		Hasher: &controller.StatusKey{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
+			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
+	})
+	if err != nil {
+		return err
+	}
+	server := &telemetry.Server{Address: ":" + s.httpPort}
+	if s.metrics {
+		server.Gatherer = metrics.Registry
+	}
+	if err := mgr.Add(server); err != nil {
+		return err
+	}
+	return c.Register(mgr, s.workers)
+}
