@@ -16,8 +16,6 @@ const (
 	AnnotationSchema = "akv2k8s.io/schema"
 	// LabelInject on a pod, written by users with the value "false": the webhook leaves the pod alone.
 	LabelInject = "akv2k8s.io/inject"
-	// AnnotationInjected on a pod, written by the webhook, read by the webhook: the pod went through it.
-	AnnotationInjected = "akv2k8s.io/injected"
 	// LabelManaged on an output, written by the controller, read by its metadata watch: the repair of hand-made edits
 	// watches only what carries it.
 	LabelManaged = "akv2k8s.io/managed"

@@ -1,0 +1,30 @@
+# Everything that one does in this repository. The work itself is done by Go programs under tests/.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down check lint verify generate e2e long test cluster-up cluster-down load fuzz
+
+help: ## show this
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Develop
+check: ## no cluster: lint, generated files, unit, contract, actor, script and architecture tests
+	@go run ./tests/run check
+lint: ## the linters, on the code and on the chart
+	@go run ./tests/run lint
+verify: ## are the generated files what make generate writes?
+	@go run ./tests/run verify
+generate: ## write the generated files
+	@go run ./tests/run generate
+cluster-up: ## a local Kubernetes, built from source (CLUSTER=kind|current|local)
+	@go run ./tests/cluster up
+cluster-down: ## remove it and every trace
+	@go run ./tests/cluster down
+load: ## build the images and load them into the cluster
+	@go run ./tests/cluster load
+
+##@ Long
+test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
+	@go run ./tests/run test
+e2e: ## the product on a real cluster
+	@go run ./tests/run e2e
+long: ## one long suite (SUITE=faults|examples|all)
+	@go run ./tests/run long

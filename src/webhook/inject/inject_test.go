@@ -1,0 +1,96 @@
+package inject_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected files")
+
+func settings() inject.Settings {
+	return inject.Settings{Image: "ghcr.io/akv2k8s/env:2.0.0", PullPolicy: corev1.PullIfNotPresent, CA: "-----CA-----\n",
+		Broker: "akv2k8s-envinjector.akv2k8s.svc:9443", BrokerAddress: "10.96.7.7:9443", LogLevel: "info", LogFormat: "text"}
+}
+
+// result is what admission makes of a pod, as text: the refusal, or warnings and the pod.
+func result(t *testing.T, pod *corev1.Pod) (string, *corev1.Pod) {
+	t.Helper()
+	before := pod.DeepCopy()
+	plan, err := inject.Decide(pod)
+	if err != nil {
+		assert.Equal(t, fault.Invalid, fault.KindOf(err))
+		return "refused: " + err.Error() + "\n", nil
+	}
+	out := inject.Mutate(pod, plan, settings())
+	assert.Equal(t, before, pod, "the pod that was given stays as it was")
+	var text strings.Builder
+	for _, warning := range plan.Warnings {
+		text.WriteString("# warning: " + warning + "\n")
+	}
+	content, err := yaml.Marshal(out)
+	require.NoError(t, err)
+	text.Write(content)
+	return text.String(), out
+}
+
+func TestGoldens(t *testing.T) {
+	inputs, err := filepath.Glob("testdata/*.in.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, inputs)
+	used := map[string]bool{}
+	for _, input := range inputs {
+		expected := strings.Replace(input, ".in.yaml", ".out.yaml", 1)
+		used[expected] = true
+		t.Run(filepath.Base(input), func(t *testing.T) {
+			content, err := os.ReadFile(input)
+			require.NoError(t, err)
+			var pod corev1.Pod
+			require.NoError(t, yaml.UnmarshalStrict(content, &pod))
+			got, mutated := result(t, &pod)
+			if *update {
+				require.NoError(t, os.WriteFile(expected, []byte(got), 0o600))
+			}
+			want, err := os.ReadFile(expected)
+			require.NoError(t, err, "write it by: go test ./src/webhook/inject -update")
+			assert.Equal(t, string(want), got, "if this is right: go test ./src/webhook/inject -update")
+			assert.NotContains(t, strings.SplitN(got, "\n", 2)[0], "hunter2", "no message holds a value")
+			if mutated != nil {
+				again, twice := result(t, mutated)
+				assert.Equal(t, mutated, twice, "mutating twice equals mutating once")
+				assert.Equal(t, got, again)
+			}
+		})
+	}
+	outputs, err := filepath.Glob("testdata/*.out.yaml")
+	require.NoError(t, err)
+	for _, output := range outputs {
+		assert.True(t, used[output], "%s belongs to no input; remove it", output)
+	}
+}
+
+func TestMutatingAgainRenewsWhatTheInstallationSays(t *testing.T) {
+	content, err := os.ReadFile("testdata/one-reference.in.yaml")
+	require.NoError(t, err)
+	var pod corev1.Pod
+	require.NoError(t, yaml.UnmarshalStrict(content, &pod))
+	plan, err := inject.Decide(&pod)
+	require.NoError(t, err)
+	old := settings()
+	old.CA, old.Image, old.LogLevel = "old", "old", ""
+	mutated := inject.Mutate(&pod, plan, old)
+	plan, err = inject.Decide(mutated)
+	require.NoError(t, err)
+	assert.Equal(t, inject.Mutate(&pod, plan, settings()), inject.Mutate(mutated, plan, settings()),
+		"a pod that was exported and applied again gets today's certificate and image")
+}

@@ -1,0 +1,180 @@
+package inject
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// Settings are what the installation puts into every pod.
+type Settings struct {
+	// Image of the injector, and its pull policy.
+	Image      string
+	PullPolicy corev1.PullPolicy
+	// CA is the broker's root certificate, PEM.
+	CA string
+	// Broker is host:port of its Service by DNS name, BrokerAddress by ClusterIP; the latter may be empty.
+	Broker, BrokerAddress string
+	// LogLevel and LogFormat are what the injector logs with unless the container says otherwise; may be empty.
+	LogLevel, LogFormat string
+}
+
+// program is the injector's path in its own image.
+const program = "/usr/local/bin/azure-keyvault-env"
+
+// nobody is the user of the init container unless the pod has one of its own.
+const nobody int64 = 65532
+
+// tokenSeconds is how long a token lives; the kubelet renews it long before.
+const tokenSeconds int64 = 3600
+
+// readable is the mode of the token: the program may run as any user.
+const readable int32 = 0o644
+
+// Mutate gives the pod as the plan wants it, and leaves the one it was given alone. Of a pod that was mutated before, what was added
+// then is replaced.
+func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
+	out := pod.DeepCopy()
+	if plan.Empty() {
+		return out
+	}
+	spec := &out.Spec
+	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == wire.InitContainer })
+	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool {
+		return v.Name == wire.VolumeBinary || v.Name == wire.VolumeToken
+	})
+	spec.Volumes = append(spec.Volumes, volumes()...)
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			if slices.Contains(plan.Containers, containers[i].Name) {
+				wrap(&containers[i], s)
+			}
+		}
+	}
+	spec.InitContainers = slices.Insert(spec.InitContainers, 0, initContainer(pod, s))
+	return out
+}
+
+func volumes() []corev1.Volume {
+	mode, seconds := readable, tokenSeconds
+	return []corev1.Volume{
+		{Name: wire.VolumeBinary, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}},
+		{Name: wire.VolumeToken, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			DefaultMode: &mode,
+			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}}},
+		}}},
+	}
+}
+
+// wrap puts the injector in front of the container's program.
+func wrap(c *corev1.Container, s Settings) {
+	if !wrapped(*c) {
+		c.Args = slices.Concat(c.Command, c.Args)
+		c.Command = []string{wire.InjectorPath}
+	}
+	c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
+		return m.Name == wire.VolumeBinary || m.Name == wire.VolumeToken
+	})
+	c.VolumeMounts = append(c.VolumeMounts,
+		corev1.VolumeMount{Name: wire.VolumeBinary, MountPath: wire.MountBinary, ReadOnly: true},
+		corev1.VolumeMount{Name: wire.VolumeToken, MountPath: wire.MountToken, ReadOnly: true})
+	c.Env = environment(c.Env, s)
+}
+
+// ours are the variables that only the webhook may set.
+func ours() []string {
+	return []string{wire.EnvCA, wire.EnvBroker, wire.EnvBrokerAddress, wire.EnvAdded}
+}
+
+// environment adds what the injector needs, and the list of what was added.
+func environment(env []corev1.EnvVar, s Settings) []corev1.EnvVar {
+	before := added(env)
+	env = slices.DeleteFunc(env, func(v corev1.EnvVar) bool { return slices.Contains(before, v.Name) })
+	add := []corev1.EnvVar{{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker}}
+	for _, optional := range []corev1.EnvVar{
+		{Name: wire.EnvBrokerAddress, Value: s.BrokerAddress}, {Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat},
+	} {
+		chosen := slices.ContainsFunc(env, func(v corev1.EnvVar) bool { return v.Name == optional.Name })
+		if optional.Value != "" && !chosen {
+			add = append(add, optional)
+		}
+	}
+	names := []string{}
+	for _, variable := range add {
+		names = append(names, variable.Name)
+	}
+	names = append(names, wire.EnvAdded)
+	return slices.Concat(env, add, []corev1.EnvVar{{Name: wire.EnvAdded, Value: strings.Join(names, ",")}})
+}
+
+// added are the variables that an earlier mutation added: what its own list says as far as such names are ours to add.
+func added(env []corev1.EnvVar) []string {
+	names := ours()
+	for _, variable := range env {
+		if variable.Name != wire.EnvAdded {
+			continue
+		}
+		for name := range strings.SplitSeq(variable.Value, ",") {
+			if name == wire.EnvLogLevel || name == wire.EnvLogFormat {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// initContainer brings the injector into the pod. It passes the restricted standard in every pod.
+func initContainer(pod *corev1.Pod, s Settings) corev1.Container {
+	user := sharedUser(pod)
+	yes, no := true, false
+	return corev1.Container{
+		Name: wire.InitContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy,
+		Command:      []string{program, "copy", wire.MountBinary},
+		VolumeMounts: []corev1.VolumeMount{{Name: wire.VolumeBinary, MountPath: wire.MountBinary}},
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
+			// The volume is memory, and the copy counts as this container's.
+			Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+		},
+		SecurityContext: &corev1.SecurityContext{
+			RunAsUser: &user, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &yes,
+			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+	}
+}
+
+// sharedUser is the user that all containers share if it is one and not root: the cluster may allow no other.
+func sharedUser(pod *corev1.Pod) int64 {
+	var shared int64
+	for i, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if c.Name == wire.InitContainer {
+			continue
+		}
+		user := userOf(pod, c)
+		if user == 0 || (i > 0 && shared != 0 && user != shared) {
+			return nobody
+		}
+		shared = user
+	}
+	if shared == 0 {
+		return nobody
+	}
+	return shared
+}
+
+// userOf is 0 if the user is root or not known.
+func userOf(pod *corev1.Pod, c corev1.Container) int64 {
+	if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
+		return *c.SecurityContext.RunAsUser
+	}
+	if pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.RunAsUser != nil {
+		return *pod.Spec.SecurityContext.RunAsUser
+	}
+	return 0
+}

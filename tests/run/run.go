@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const usage = `usage: go run ./tests/run TIER
+
+  check   no cluster: lint, generated files, unit, contract, actor, script and architecture tests
+  e2e     one local cluster with the product installed
+  long    one suite, chosen by the number of commits; SUITE=NAME or SUITE=all chooses otherwise
+  test    check, e2e and long
+
+and the parts of check that are programs of their own:
+
+  lint      the linters, on the code and on the chart
+  generate  write what is generated: deepcopy functions and the CRD
+  verify    generate in a copy, and compare
+`
+
+// suites are the long ones, in the order in which commits choose them.
+func suites() []string { return []string{"faults", "examples"} }
+
+// step is one part of a run.
+type step struct {
+	name   string
+	budget time.Duration
+	// tests says that the command is go test -json, whose results are counted.
+	tests   bool
+	command []string
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) int {
+	if len(args) != 1 {
+		fmt.Fprint(stdout, usage)
+		return 2
+	}
+	if chore, ok := chores()[args[0]]; ok {
+		return code(chore(ctx, getenv, stdout), stdout)
+	}
+	return tiers(ctx, args[0], getenv, stdout)
+}
+
+func tiers(ctx context.Context, tier string, getenv func(string) string, stdout io.Writer) int {
+	steps, notes, err := plan(ctx, tier, getenv("SUITE"))
+	if err != nil {
+		fmt.Fprintln(stdout, "error:", err)
+		return 2
+	}
+	folder, err := os.MkdirTemp("", "akv2k8s-run-")
+	if err != nil {
+		fmt.Fprintln(stdout, "error:", err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	r := runner{out: stdout, log: filepath.Join(folder, "tests.json"), notes: notes}
+	for _, s := range steps {
+		r.step(ctx, s)
+	}
+	if tier == "test" {
+		r.step(ctx, step{name: "ledger", budget: time.Minute, command: []string{"go", "run", "./tests/ledger", r.log}})
+	}
+	return r.finish()
+}
+
+// plan is the list of steps of a tier, and what it leaves out and why.
+func plan(ctx context.Context, tier, suite string) (steps []step, notes []string, err error) {
+	check := []step{
+		{name: "lint", budget: 4 * time.Minute, command: []string{"go", "run", "./tests/run", "lint"}},
+		{name: "verify", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "verify"}},
+		{name: "unit, contract, actor", budget: 6 * time.Minute, tests: true, command: goTest("-race", "./src/...")},
+		{name: "script, architecture, test bed", budget: 4 * time.Minute, tests: true, command: goTest("./tests/...")},
+	}
+	e2e := []step{{name: "e2e", budget: 20 * time.Minute, tests: true,
+		command: goTest("-tags=cluster", "-count=1", "-timeout=25m", "./tests/e2e")}}
+	long, notes, err := longSteps(ctx, suite)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch tier {
+	case "check":
+		return check, nil, nil
+	case "e2e":
+		return e2e, nil, nil
+	case "long":
+		return long, notes, nil
+	case "test":
+		return slices.Concat(check, e2e, long), notes, nil
+	}
+	return nil, nil, fmt.Errorf("there is no tier %q\n%s", tier, usage)
+}
+
+func goTest(args ...string) []string { return append([]string{"go", "test", "-json"}, args...) }
+
+func longSteps(ctx context.Context, suite string) (steps []step, notes []string, err error) {
+	all := suites()
+	chosen := all
+	switch {
+	case suite == "":
+		out, err := exec.CommandContext(ctx, "git", "rev-list", "--count", "HEAD").Output()
+		if err != nil {
+			return nil, nil, fmt.Errorf("counting commits to choose a suite: %w; choose one by SUITE=%s", err, strings.Join(all, "|"))
+		}
+		count, err := strconv.Atoi(strings.TrimSpace(string(out)))
+		if err != nil {
+			return nil, nil, err
+		}
+		chosen = []string{all[count%len(all)]}
+		notes = append(notes, fmt.Sprintf("suite %s was chosen by the number of commits, %d; SUITE=all runs every one", chosen[0], count))
+	case suite != "all":
+		if !slices.Contains(all, suite) {
+			return nil, nil, fmt.Errorf("there is no suite %q; use one of %s, or all", suite, strings.Join(all, ", "))
+		}
+		chosen = []string{suite}
+	}
+	for _, name := range all {
+		if !slices.Contains(chosen, name) {
+			notes = append(notes, "not run: suite "+name)
+			continue
+		}
+		steps = append(steps, step{name: name, budget: 6 * time.Minute, tests: true,
+			command: goTest("-tags=cluster", "-count=1", "-timeout=15m", "./tests/long/"+name)})
+	}
+	return steps, notes, nil
+}
