@@ -1,0 +1,204 @@
+package servingcert_test
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/akv2k8s/akv2k8s/src/servingcert"
+)
+
+const host = "akv2k8s-envinjector.akv2k8s.svc"
+
+type bench struct {
+	*testing.T
+	client client.Client
+	now    time.Time
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	service := admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{Namespace: "akv2k8s", Name: "akv2k8s-envinjector"}}
+	none := admissionv1.SideEffectClassNone
+	return &bench{T: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), client: fake.NewClientBuilder().WithObjects(
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "serving", Labels: map[string]string{"kept": "yes"}}},
+		&admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "hook"}, Webhooks: []admissionv1.MutatingWebhook{
+			{Name: "a.example.org", ClientConfig: service, SideEffects: &none, AdmissionReviewVersions: []string{"v1"}},
+			{Name: "b.example.org", ClientConfig: service, SideEffects: &none, AdmissionReviewVersions: []string{"v1"}}}},
+	).Build()}
+}
+
+func (b *bench) keeper() *servingcert.Keeper {
+	b.Helper()
+	k, err := servingcert.New(servingcert.Config{Live: b.client, Writer: b.client, Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "serving"},
+		Webhook: "hook", DNSNames: []string{host}, Clock: func() time.Time { return b.now }, Random: rand.Reader})
+	require.NoError(b, err)
+	return k
+}
+
+func (b *bench) secret() *corev1.Secret {
+	b.Helper()
+	var secret corev1.Secret
+	require.NoError(b, b.client.Get(b.Context(), types.NamespacedName{Namespace: "akv2k8s", Name: "serving"}, &secret))
+	return &secret
+}
+
+func (b *bench) bundles() []string {
+	b.Helper()
+	var hook admissionv1.MutatingWebhookConfiguration
+	require.NoError(b, b.client.Get(b.Context(), types.NamespacedName{Name: "hook"}, &hook))
+	var bundles []string
+	for _, webhook := range hook.Webhooks {
+		require.NotNil(b, webhook.ClientConfig.Service, "nothing but the bundle is touched")
+		bundles = append(bundles, string(webhook.ClientConfig.CABundle))
+	}
+	return bundles
+}
+
+func (b *bench) settle(k *servingcert.Keeper) ctrl.Result {
+	b.Helper()
+	for range 3 {
+		result, err := k.Reconcile(b.Context(), ctrl.Request{})
+		require.NoError(b, err)
+		if k.Ready() == nil {
+			return result
+		}
+	}
+	b.Fatal("the keeper does not get ready")
+	return ctrl.Result{}
+}
+
+// verify says whether a client that believes root alone accepts what the keeper serves.
+func (b *bench) verify(root string, k *servingcert.Keeper) error {
+	b.Helper()
+	pool := x509.NewCertPool()
+	require.True(b, pool.AppendCertsFromPEM([]byte(root)))
+	served, err := k.GetCertificate(&tls.ClientHelloInfo{ServerName: host})
+	require.NoError(b, err)
+	_, err = served.Leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: host, CurrentTime: b.now})
+	return err
+}
+
+func TestTheFirstReplicaMakesACAAndPublishesItBeforeItIsReady(t *testing.T) {
+	b := newBench(t)
+	k := b.keeper()
+	assert.Error(t, k.Ready())
+	_, err := k.GetCertificate(nil)
+	assert.Error(t, err)
+	result := b.settle(k)
+	assert.InDelta(t, 60*24*time.Hour, result.RequeueAfter, float64(time.Hour), "the leaf is renewed at two thirds of 90 days")
+	assert.Equal(t, []string{k.Root(), k.Root()}, b.bundles())
+	assert.NoError(t, b.verify(k.Root(), k))
+	assert.Equal(t, "yes", b.secret().Labels["kept"])
+}
+
+func TestReplicasShareOneCAAlsoIfTheyStartAtOnce(t *testing.T) {
+	b := newBench(t)
+	one, two := b.keeper(), b.keeper()
+	done := make(chan struct{})
+	go func() { defer close(done); _, _ = one.Reconcile(t.Context(), ctrl.Request{}) }()
+	_, _ = two.Reconcile(t.Context(), ctrl.Request{})
+	<-done
+	b.settle(one)
+	b.settle(two)
+	assert.Equal(t, one.Root(), two.Root())
+	assert.NoError(t, b.verify(one.Root(), two))
+	assert.NoError(t, b.verify(two.Root(), one))
+}
+
+func TestTheBundleIsRepairedAndNotWrittenWithoutNeed(t *testing.T) {
+	b := newBench(t)
+	k := b.keeper()
+	b.settle(k)
+	var hook admissionv1.MutatingWebhookConfiguration
+	require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Name: "hook"}, &hook))
+	version := hook.ResourceVersion
+	b.settle(k)
+	require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Name: "hook"}, &hook))
+	assert.Equal(t, version, hook.ResourceVersion)
+	hook.Webhooks[1].ClientConfig.CABundle = nil
+	require.NoError(t, b.client.Update(t.Context(), &hook))
+	b.settle(k)
+	assert.Equal(t, []string{k.Root(), k.Root()}, b.bundles())
+}
+
+func TestTheLeafIsRenewedInTime(t *testing.T) {
+	b := newBench(t)
+	k := b.keeper()
+	b.settle(k)
+	first, _ := k.GetCertificate(nil)
+	b.now = b.now.Add(59 * 24 * time.Hour)
+	b.settle(k)
+	same, _ := k.GetCertificate(nil)
+	assert.Same(t, first, same)
+	b.now = b.now.Add(2 * 24 * time.Hour)
+	b.settle(k)
+	renewed, _ := k.GetCertificate(nil)
+	assert.NotSame(t, first, renewed)
+	assert.NoError(t, b.verify(k.Root(), k))
+}
+
+func TestAnEmptiedSecretGivesANewCA(t *testing.T) {
+	b := newBench(t)
+	k := b.keeper()
+	b.settle(k)
+	before := k.Root()
+	secret := b.secret()
+	secret.Data = nil
+	require.NoError(t, b.client.Update(t.Context(), secret))
+	b.settle(k)
+	assert.NotEqual(t, before, k.Root())
+	assert.NoError(t, b.verify(k.Root(), k), "the leaf is of the new CA")
+	assert.Error(t, b.verify(before, k))
+}
+
+func TestABrokenSecretIsNotOverwritten(t *testing.T) {
+	other := newBench(t)
+	other.settle(other.keeper())
+	foreign := other.secret().Data["ca.key"]
+	for name, spoil := range map[string]func(map[string][]byte){
+		"no PEM":           func(d map[string][]byte) { d["ca.crt"] = []byte("x") },
+		"half of it":       func(d map[string][]byte) { delete(d, "ca.key") },
+		"another CA's key": func(d map[string][]byte) { d["ca.key"] = foreign },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.settle(b.keeper())
+			secret := b.secret()
+			spoil(secret.Data)
+			require.NoError(t, b.client.Update(t.Context(), secret))
+			k := b.keeper()
+			_, err := k.Reconcile(t.Context(), ctrl.Request{})
+			require.ErrorContains(t, err, "Secret akv2k8s/serving")
+			assert.False(t, strings.Contains(err.Error(), "BEGIN"), "the error quotes nothing of the key")
+			assert.Error(t, k.Ready())
+			assert.Equal(t, secret.Data, b.secret().Data)
+		})
+	}
+}
+
+func TestWhatTheChartRendersIsMissing(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.client.Delete(t.Context(), b.secret()))
+	_, err := b.keeper().Reconcile(t.Context(), ctrl.Request{})
+	assert.ErrorContains(t, err, "run helm upgrade")
+	b = newBench(t)
+	require.NoError(t, b.client.Delete(t.Context(), &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "hook"}}))
+	_, err = b.keeper().Reconcile(t.Context(), ctrl.Request{})
+	assert.ErrorContains(t, err, "run helm upgrade")
+	_, err = servingcert.New(servingcert.Config{})
+	assert.Error(t, err)
+}
