@@ -146,7 +146,9 @@ func reserved(pod *corev1.Pod) error {
 func ofBinary(mount corev1.VolumeMount) bool { return mount.Name == wire.VolumeBinary }
 
 // wrapped says whether the container went through Mutate already.
-func wrapped(c corev1.Container) bool { return len(c.Command) == 1 && c.Command[0] == wire.InjectorPath }
+func wrapped(c corev1.Container) bool {
+	return len(c.Command) == 1 && c.Command[0] == wire.InjectorPath
+}
 
 func refuse(c corev1.Container, format string, args ...any) error {
 	return fault.New(fault.Invalid, "container %q: %s", c.Name, fmt.Sprintf(format, args...))

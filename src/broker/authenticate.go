@@ -1,0 +1,58 @@
+package broker
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// maxTokenBytes bounds what is sent to the API server for review.
+const maxTokenBytes = 16 << 10
+
+// What the API server says of a service-account token that is bound to a pod.
+const (
+	extraPodName = "authentication.kubernetes.io/pod-name"
+	extraPodUID  = "authentication.kubernetes.io/pod-uid"
+	userPrefix   = "system:serviceaccount:"
+)
+
+// caller is the pod that asks, on the API server's word.
+type caller struct {
+	Namespace, ServiceAccount, Pod string
+	UID                            types.UID
+}
+
+// authenticate asks the API server whose token it is. It must be made for us and bound to a pod; that the pod still exists is a part
+// of what the API server checks.
+func (b *Broker) authenticate(ctx context.Context, r *http.Request) (caller, error) {
+	token := bearer(r)
+	if token == "" {
+		return caller{}, fault.New(fault.Unauthenticated, "the request has no service-account token; it is the injector that asks here")
+	}
+	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{wire.TokenAudience}}}
+	if err := b.Reviewer.Create(ctx, review); err != nil {
+		return caller{}, fault.Wrap(fault.Unavailable, err, "asking the API server to review the pod's token")
+	}
+	if !review.Status.Authenticated || !slices.Contains(review.Status.Audiences, wire.TokenAudience) {
+		return caller{}, fault.New(fault.Unauthenticated, "the pod's token is not valid: expired, not made for %s, or its pod is gone; "+
+			"recreate the pod", wire.TokenAudience)
+	}
+	return callerOf(review.Status.User)
+}
+
+func callerOf(user authenticationv1.UserInfo) (caller, error) {
+	account, ok := strings.CutPrefix(user.Username, userPrefix)
+	namespace, name, found := strings.Cut(account, ":")
+	pod, uid := user.Extra[extraPodName], user.Extra[extraPodUID]
+	if !ok || !found || len(pod) != 1 || len(uid) != 1 {
+		return caller{}, fault.New(fault.Unauthenticated, "the token is bound to no pod; only a token that the kubelet mounted into a pod is accepted")
+	}
+	return caller{Namespace: namespace, ServiceAccount: name, Pod: pod[0], UID: types.UID(uid[0])}, nil
+}

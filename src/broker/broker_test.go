@@ -1,0 +1,307 @@
+package broker_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/broker"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+const (
+	token  = "head.canary-token-77.signature"
+	canary = "canary-value-31"
+)
+
+type vault struct {
+	mu    sync.Mutex
+	next  error
+	value string
+	last  bool
+	calls []keyvault.Ref
+	ages  []time.Duration
+}
+
+func (v *vault) Read(_ context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.calls, v.ages = append(v.calls, ref), append(v.ages, maxAge)
+	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte(v.value))}, v.next
+}
+
+func (v *vault) Last(ref keyvault.Ref, _ time.Duration) (keyvault.Object, bool) {
+	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte("last known"))}, v.last
+}
+
+// bench is a broker, one pod that may ask, and what the API server says of its token.
+type bench struct {
+	*testing.T
+	vault    *vault
+	review   authenticationv1.TokenReviewStatus
+	refuse   map[string]error
+	client   client.Client
+	broker   *broker.Broker
+	log      bytes.Buffer
+	registry *prometheus.Registry
+	reviewed []authenticationv1.TokenReviewSpec
+}
+
+func resource(name string) *v2beta1.AzureKeyVaultSecret {
+	r := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}}
+	r.Spec.Vault.Name, r.Spec.Vault.Object.Name, r.Spec.Vault.Object.Type = "kv1", "object-of-"+name, "secret"
+	return r
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	require.NoError(t, clientgoscheme.AddToScheme(scheme))
+	require.NoError(t, v2beta1.AddToScheme(scheme))
+	b := &bench{T: t, vault: &vault{value: canary}, registry: prometheus.NewRegistry(), refuse: map[string]error{}}
+	b.review = authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{wire.TokenAudience}, User: authenticationv1.UserInfo{
+		Username: "system:serviceaccount:team:default", Extra: map[string]authenticationv1.ExtraValue{
+			"authentication.kubernetes.io/pod-name": {"app"}, "authentication.kubernetes.io/pod-uid": {"uid-1"}}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app", UID: "uid-1"}, Spec: corev1.PodSpec{ServiceAccountName: "default",
+		InitContainers: []corev1.Container{{Name: "init", Env: []corev1.EnvVar{{Name: "I", Value: "one@azurekeyvault"}}}},
+		Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "A", Value: "two@azurekeyvault"}, {Name: "B", Value: "absent@azurekeyvault"},
+			{Name: "Q", Value: "one@azurekeyvault?what"}, {Name: "P", Value: "plain"}}}}}}
+	b.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(pod, resource("one"), resource("two"), resource("three"),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"inject": "yes"}}},
+	).WithInterceptorFuncs(interceptor.Funcs{
+		Create: func(_ context.Context, _ client.WithWatch, obj client.Object, _ ...client.CreateOption) error {
+			review := obj.(*authenticationv1.TokenReview)
+			b.reviewed = append(b.reviewed, review.Spec)
+			review.Status = b.review
+			return b.refuse["review"]
+		},
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+			if err := b.refuse[key.Name]; err != nil {
+				return err
+			}
+			return c.Get(ctx, key, obj, opts...)
+		},
+	}).Build()
+	metrics, err := broker.NewMetrics(b.registry)
+	require.NoError(t, err)
+	b.broker, err = broker.New(broker.Config{Live: b.client, Cached: b.client, Reviewer: b.client, Vault: b.vault, MaxAge: 10 * time.Second, StaleAge: time.Hour,
+		Label: "inject", LabelValue: "yes", Metrics: metrics,
+		Log: funcr.New(func(_, args string) { b.log.WriteString(args + "\n") }, funcr.Options{Verbosity: 9})})
+	require.NoError(t, err)
+	return b
+}
+
+func (b *bench) ask(references map[string]string) *httptest.ResponseRecorder {
+	body, err := json.Marshal(wire.ResolveRequest{References: references})
+	require.NoError(b, err)
+	return b.send(string(body), "Bearer "+token)
+}
+
+func (b *bench) send(body, authorization string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, strings.NewReader(body))
+	r.Header.Set("Authorization", authorization)
+	w := httptest.NewRecorder()
+	b.broker.ServeHTTP(w, r)
+	for _, secret := range []string{canary, "canary-token"} {
+		assert.NotContains(b, b.log.String(), secret)
+	}
+	return w
+}
+
+// refused asserts the kind of a refusal and what its message says.
+func (b *bench) refused(w *httptest.ResponseRecorder, kind fault.Kind, says string) {
+	b.Helper()
+	var answer wire.ErrorResponse
+	require.NoError(b, json.Unmarshal(w.Body.Bytes(), &answer))
+	assert.Equal(b, string(kind), answer.Kind)
+	assert.Contains(b, answer.Message, says)
+	assert.NotContains(b, w.Body.String(), "canary")
+	assert.NotEqual(b, http.StatusOK, w.Code)
+	assert.NoError(b, testutil.GatherAndCompare(b.registry, strings.NewReader(
+		"# HELP akv2k8s_auth_requests_failed_total Of these, the ones that were refused, by reason.\n"+
+			"# TYPE akv2k8s_auth_requests_failed_total counter\n"+
+			`akv2k8s_auth_requests_failed_total{reason="`+kind.Reason()+"\"} 1\n"), "akv2k8s_auth_requests_failed_total"), "refusals are counted")
+	assert.Contains(b, b.log.String(), "refused", "and logged")
+}
+
+func TestAPodGetsTheValuesOfItsOwnReferences(t *testing.T) {
+	b := newBench(t)
+	w := b.ask(map[string]string{"I": "one@azurekeyvault", "A": "two@azurekeyvault", "AGAIN": "two@azurekeyvault"})
+	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+	var answer wire.ResolveResponse
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+	assert.Equal(t, map[string][]byte{"I": []byte(canary), "A": []byte(canary), "AGAIN": []byte(canary)}, answer.Values)
+	assert.Len(t, b.vault.calls, 2, "one reading for each distinct reference")
+	assert.Equal(t, 10*time.Second, b.vault.ages[0])
+	assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	assert.Equal(t, []authenticationv1.TokenReviewSpec{{Token: token, Audiences: []string{"akv2k8s"}}}, b.reviewed)
+}
+
+func TestWhoIsNotAPodOfOursIsRefused(t *testing.T) {
+	for name, change := range map[string]func(*authenticationv1.TokenReviewStatus){
+		"not authenticated": func(s *authenticationv1.TokenReviewStatus) { s.Authenticated = false },
+		"another audience":  func(s *authenticationv1.TokenReviewStatus) { s.Audiences = []string{"https://kubernetes.default.svc"} },
+		"no audience":       func(s *authenticationv1.TokenReviewStatus) { s.Audiences = nil },
+		"not bound to a pod": func(s *authenticationv1.TokenReviewStatus) {
+			delete(s.User.Extra, "authentication.kubernetes.io/pod-name")
+		},
+		"a user": func(s *authenticationv1.TokenReviewStatus) { s.User.Username = "admin" },
+		"a pod of old": func(s *authenticationv1.TokenReviewStatus) {
+			s.User.Extra["authentication.kubernetes.io/pod-uid"] = []string{"uid-0"}
+		},
+		"another account": func(s *authenticationv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:team:other" },
+		"a pod that is gone": func(s *authenticationv1.TokenReviewStatus) {
+			s.User.Extra["authentication.kubernetes.io/pod-name"] = []string{"gone"}
+		},
+		"a namespace of none": func(s *authenticationv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:nowhere:default" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			change(&b.review)
+			b.refused(b.ask(map[string]string{"A": "two@azurekeyvault"}), fault.Unauthenticated, "")
+			assert.Empty(t, b.vault.calls)
+		})
+	}
+	for _, authorization := range []string{"", "Bearer ", "Basic " + token, "Bearer nodots", "Bearer " + strings.Repeat("a", 20000) + ".b.c"} {
+		b := newBench(t)
+		b.refused(b.send(`{"references":{"A":"two@azurekeyvault"}}`, authorization), fault.Unauthenticated, "no service-account token")
+		assert.Empty(t, b.reviewed, "the API server is not bothered")
+	}
+}
+
+func TestWhatIsNotInThePodsOwnSpecIsDenied(t *testing.T) {
+	for name, reference := range map[string]string{
+		"an object of the namespace": "three@azurekeyvault", "another query": "two@azurekeyvault?x", "nothing": "", "plain text of the pod's": "plain",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			kind, says := fault.Denied, "variable X: the reference is not in the env of pod"
+			if reference == "plain" {
+				kind, says = fault.Invalid, "meant as a reference"
+			}
+			b.refused(b.ask(map[string]string{"A": "two@azurekeyvault", "X": reference}), kind, says)
+			if kind == fault.Denied {
+				assert.Empty(t, b.vault.calls, "all or nothing, before the vault is asked")
+			}
+		})
+	}
+}
+
+func TestANamespaceThatIsNotEnabledIsDenied(t *testing.T) {
+	b := newBench(t)
+	var namespace corev1.Namespace
+	require.NoError(t, b.client.Get(t.Context(), client.ObjectKey{Name: "team"}, &namespace))
+	namespace.Labels = nil
+	require.NoError(t, b.client.Update(t.Context(), &namespace))
+	b.refused(b.ask(map[string]string{"A": "two@azurekeyvault"}), fault.Denied, "label it inject=yes")
+}
+
+func TestWhatCannotBeAnsweredSaysWhy(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "app", errors.New("no"))
+	for name, c := range map[string]struct {
+		prepare func(*bench)
+		ask     string
+		kind    fault.Kind
+		says    string
+	}{
+		"an absent AzureKeyVaultSecret": {nil, "absent@azurekeyvault", fault.NotFound, `no AzureKeyVaultSecret "absent" in namespace "team"; create it`},
+		"an unknown query":              {nil, "one@azurekeyvault?what", fault.Invalid, "query"},
+		"the vault denies": {func(b *bench) { b.vault.next = fault.New(fault.Denied, "grant the role") }, "two@azurekeyvault", fault.Denied,
+			"variable A (two@azurekeyvault): grant the role"},
+		"the vault is away": {func(b *bench) { b.vault.next = fault.New(fault.Unavailable, "away") }, "two@azurekeyvault", fault.Unavailable, "away"},
+		"a denial is not hidden by what is remembered": {func(b *bench) { b.vault.next, b.vault.last = fault.New(fault.Denied, "no"), true },
+			"two@azurekeyvault", fault.Denied, "no"},
+		"a value with a NUL byte": {func(b *bench) { b.vault.value = "a\x00b" }, "two@azurekeyvault", fault.Malformed, "base64"},
+		"no review":               {func(b *bench) { b.refuse["review"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, "review"},
+		"no pod":                  {func(b *bench) { b.refuse["app"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, "pod"},
+		"pods forbidden":          {func(b *bench) { b.refuse["app"] = forbidden }, "two@azurekeyvault", fault.Denied, "helm upgrade"},
+		"resources unread":        {func(b *bench) { b.refuse["two"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, `"two"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			if c.prepare != nil {
+				c.prepare(b)
+			}
+			b.refused(b.ask(map[string]string{"A": c.ask}), c.kind, c.says)
+		})
+	}
+}
+
+func TestWhileTheVaultIsAwayTheLastValueServes(t *testing.T) {
+	b := newBench(t)
+	b.vault.next, b.vault.last = &fault.Error{Kind: fault.Throttled, Doing: "reading", RetryAfter: 1500 * time.Millisecond}, true
+	w := b.ask(map[string]string{"A": "two@azurekeyvault"})
+	require.Equal(t, http.StatusOK, w.Code)
+	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_stale_answers_total")), 0)
+	b.vault.last = false
+	w = b.ask(map[string]string{"A": "two@azurekeyvault"})
+	assert.Contains(t, w.Body.String(), `"retryAfterSeconds":2`, "what the vault asked for reaches the pod, rounded up")
+	assert.Equal(t, http.StatusTooManyRequests, w.Code)
+}
+
+// collector finds a counter of the registry by name.
+func collector(t *testing.T, registry *prometheus.Registry, name string) prometheus.Collector {
+	t.Helper()
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		if family.GetName() == name {
+			g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "copy"})
+			g.Set(family.GetMetric()[0].GetCounter().GetValue())
+			return g
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return nil
+}
+
+func TestBadRequestsAreRefusedWithoutQuotingThem(t *testing.T) {
+	for name, body := range map[string]string{"empty": "", "not JSON": canary, "no references": "{}",
+		"too long": `{"references":{"A":"` + strings.Repeat("a", wire.MaxRequestBytes) + `"}}`} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.refused(b.send(body, "Bearer "+token), fault.Invalid, "the request")
+		})
+	}
+	b := newBench(t)
+	for method, path := range map[string]string{http.MethodGet: wire.ResolvePath, http.MethodPost: "/auth/team/app"} {
+		w := httptest.NewRecorder()
+		b.broker.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		assert.Equal(t, http.StatusNotFound, w.Code)
+	}
+}
+
+func TestConfigurationIsChecked(t *testing.T) {
+	_, err := broker.New(broker.Config{})
+	assert.Error(t, err)
+	config := newBench(t).broker.Config
+	config.MaxAge = 2 * time.Hour
+	_, err = broker.New(config)
+	assert.ErrorContains(t, err, "cache.maxAge")
+}

@@ -1,0 +1,142 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// Config is what a Client works with.
+type Config struct {
+	// CA is the broker's root certificate, PEM.
+	CA string
+	// Broker is host:port by DNS name; the host is also the name that its certificate must have.
+	Broker string
+	// Address is host:port of the same by address, which is dialled first: a pod in the host's network often can't resolve
+	// the name. May be empty.
+	Address string
+	// Token gives the pod's token; the kubelet renews it, so it is asked for each time.
+	Token func() (string, error)
+}
+
+// Client asks the broker.
+type Client struct {
+	config Config
+	http   *http.Client
+}
+
+// dialTimeout is short: a Service without endpoints should be found out fast, and asking again is cheap.
+const dialTimeout = 3 * time.Second
+
+// New checks the configuration. A CA that is none is fault.Invalid.
+func New(c Config) (*Client, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
+		return nil, fault.New(fault.Invalid, "%s holds no certificate; recreate the pod, so that the env-injector writes it", wire.EnvCA)
+	}
+	host, _, err := net.SplitHostPort(c.Broker)
+	if err != nil || c.Token == nil {
+		return nil, fault.New(fault.Invalid, "%s is no host:port; recreate the pod, so that the env-injector writes it", wire.EnvBroker)
+	}
+	client := &Client{config: c}
+	client.http = &http.Client{
+		// No proxy: the broker is in the cluster, whatever the program's own proxy variables say. A redirect would carry the token.
+		Transport:     &http.Transport{DialContext: client.dial, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return client, nil
+}
+
+func (c *Client) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	var errs error
+	for _, address := range slices.Compact([]string{c.config.Address, c.config.Broker}) {
+		if address == "" {
+			continue
+		}
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err == nil {
+			return conn, nil
+		}
+		errs = errors.Join(errs, err)
+	}
+	return nil, errs
+}
+
+// Resolve gives the values of all references, by variable, or an error of package fault.
+func (c *Client) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
+	token, err := c.config.Token()
+	if err != nil {
+		return nil, fault.Wrap(fault.Unauthenticated, err, "reading the pod's token")
+	}
+	body, err := json.Marshal(wire.ResolveRequest{References: references})
+	if err != nil {
+		return nil, fault.Wrap(fault.Bug, err, "writing the request")
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.config.Broker+wire.ResolvePath, bytes.NewReader(body))
+	if err != nil {
+		return nil, fault.Wrap(fault.Bug, err, "making the request")
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(io.LimitReader(response.Body, wire.MaxResponseBytes+1))
+	if err != nil || len(content) > wire.MaxResponseBytes {
+		return nil, fault.New(fault.Unavailable, "the answer of the auth service was cut off or is too long")
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, refusal(response.StatusCode, content)
+	}
+	return complete(references, content)
+}
+
+// complete reads the values; each variable that was asked for must be there, and no other is taken.
+func complete(references map[string]string, content []byte) (map[string][]byte, error) {
+	var answer wire.ResolveResponse
+	if json.Unmarshal(content, &answer) != nil {
+		return nil, fault.New(fault.Bug, "the auth service answered something else than values")
+	}
+	values := make(map[string][]byte, len(references))
+	for name := range references {
+		value, ok := answer.Values[name]
+		if !ok {
+			return nil, fault.New(fault.Bug, "the auth service did not answer variable %s", name)
+		}
+		values[name] = value
+	}
+	return values, nil
+}
+
+// unreachable explains an error of the connection.
+func unreachable(err error) error {
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return fault.New(fault.Unauthenticated, "the auth service does not have the certificate that this pod was made with; recreate the pod")
+	}
+	return &fault.Error{Kind: fault.Unavailable, Doing: "asking the auth service", Cause: err,
+		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy is in the way"}
+}
+
+// refusal reads the reason; an answer that is none of ours, say of a proxy, is an outage.
+func refusal(status int, content []byte) error {
+	var reason wire.ErrorResponse
+	if json.Unmarshal(content, &reason) != nil || !slices.Contains(fault.Kinds(), fault.Kind(reason.Kind)) {
+		return fault.New(fault.Unavailable, "the auth service answered %d without a reason", status)
+	}
+	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message, RetryAfter: time.Duration(reason.RetryAfterSeconds) * time.Second}
+}

@@ -1,0 +1,141 @@
+package client_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/broker/client"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// host is a name that httptest's certificate has and that resolves nowhere.
+const host = "example.com"
+
+func start(t *testing.T, handler http.HandlerFunc) (*httptest.Server, client.Config) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	at, err := url.Parse(server.URL)
+	require.NoError(t, err)
+	return server, client.Config{Broker: host + ":" + at.Port(), Address: at.Host,
+		CA:    string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})),
+		Token: func() (string, error) { return "a.b.c", nil }}
+}
+
+func resolve(t *testing.T, config client.Config) (map[string][]byte, error) {
+	t.Helper()
+	c, err := client.New(config)
+	require.NoError(t, err)
+	return c.Resolve(t.Context(), map[string]string{"A": "x@azurekeyvault"})
+}
+
+func TestValuesComeByAddressUnderTheNamesCertificate(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1") // must not be asked
+	_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, "Bearer a.b.c", r.Header.Get("Authorization"))
+		assert.Equal(t, wire.ResolvePath, r.URL.Path)
+		var request wire.ResolveRequest
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&request))
+		assert.Equal(t, map[string]string{"A": "x@azurekeyvault"}, request.References)
+		_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": {0xff, 'v'}, "PATH": []byte("/evil")}})
+	})
+	values, err := resolve(t, config)
+	require.NoError(t, err)
+	assert.Equal(t, map[string][]byte{"A": {0xff, 'v'}}, values, "bytes as they are, and nothing that was not asked for")
+}
+
+func TestADeadAddressGivesWayToTheName(t *testing.T) {
+	_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte("v")}})
+	})
+	config.Broker, config.Address = config.Address, "127.0.0.1:1"
+	values, err := resolve(t, config)
+	require.NoError(t, err)
+	assert.Len(t, values, 1)
+}
+
+func TestRefusalsKeepTheirKind(t *testing.T) {
+	for _, kind := range fault.Kinds() {
+		_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+			_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(kind), Message: "do this", RetryAfterSeconds: 7})
+		})
+		_, err := resolve(t, config)
+		assert.Equal(t, kind, fault.KindOf(err))
+		assert.Equal(t, "do this", err.Error())
+		assert.Equal(t, 7*time.Second, fault.RetryAfter(err))
+	}
+}
+
+func TestWhatIsNoAnswerOfOurs(t *testing.T) {
+	for name, c := range map[string]struct {
+		handler http.HandlerFunc
+		kind    fault.Kind
+	}{
+		"a proxy's page": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, fault.Unavailable},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://evil.example", http.StatusFound)
+		}, fault.Unavailable},
+		"no JSON":            {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, fault.Bug},
+		"a variable missing": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"values":{"B":""}}`)) }, fault.Bug},
+		"too long": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(make([]byte, wire.MaxResponseBytes+2))
+		}, fault.Unavailable},
+		"hung up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, config := start(t, c.handler)
+			_, err := resolve(t, config)
+			assert.Equal(t, c.kind, fault.KindOf(err), "%v", err)
+		})
+	}
+}
+
+func TestAnotherCAIsNotBelieved(t *testing.T) {
+	_, config := start(t, func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") })
+	config.CA = selfSigned(t)
+	_, err := resolve(t, config)
+	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
+	assert.ErrorContains(t, err, "recreate the pod")
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	server, config := start(t, nil)
+	server.Close()
+	config.Broker = config.Address
+	_, err := resolve(t, config)
+	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+	assert.ErrorContains(t, err, "pods of the env-injector")
+}
+
+func TestNoToken(t *testing.T) {
+	_, config := start(t, nil)
+	config.Token = func() (string, error) { return "", errors.New("no such file") }
+	_, err := resolve(t, config)
+	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
+}
+
+func TestConfigurationIsChecked(t *testing.T) {
+	_, config := start(t, nil)
+	for _, spoil := range []func(*client.Config){
+		func(c *client.Config) { c.CA = "none" }, func(c *client.Config) { c.Broker = "no port" }, func(c *client.Config) { c.Token = nil },
+	} {
+		broken := config
+		spoil(&broken)
+		_, err := client.New(broken)
+		assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	}
+}
