@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -27,11 +26,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
-	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -42,16 +39,13 @@ var (
 	_ controller.Hasher = (*controller.StatusKey)(nil)
 )
 
-// fetchTimeout bounds one read of a vault, retries and token included.
-const fetchTimeout = 20 * time.Second
-
 func start(ctx context.Context, s settings, stderr io.Writer) error {
 	logger, err := telemetry.NewLogger(stderr, s.logLevel, s.logFormat)
 	if err != nil {
 		return err
 	}
 	ctrl.SetLogger(logger)
-	vault, err := s.vault()
+	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAFile: s.extraCAFile, Lookup: s.lookup, Keep: time.Minute})
 	if err != nil {
 		return err
 	}
@@ -64,49 +58,6 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll)
 	return mgr.Start(ctx)
-}
-
-// vault is the way to the vaults, from the configuration.
-func (s settings) vault() (*reader.Reader, error) {
-	config := credential.Config{Mode: credential.Mode(s.auth), Lookup: s.lookup}
-	cloudName, _ := s.lookup("AZURE_ENVIRONMENT")
-	if config.Mode == credential.CloudConfig {
-		content, err := os.ReadFile(s.cloudConfig)
-		if err != nil {
-			return nil, fmt.Errorf("reading azure.json: %w; allow the host path in the pod's policy, or set keyVaultAuth to environment", err)
-		}
-		if config.File, err = cloud.ParseConfig(content); err != nil {
-			return nil, err
-		}
-		if cloudName == "" {
-			cloudName = config.File.Cloud
-		}
-	}
-	var err error
-	if config.Cloud, err = cloud.Parse(cloudName); err != nil {
-		return nil, err
-	}
-	var extra []byte
-	if s.extraCAFile != "" {
-		if extra, err = os.ReadFile(s.extraCAFile); err != nil {
-			return nil, fmt.Errorf("reading the extra CA certificates: %w", err)
-		}
-	}
-	pool, err := trust.Pool(extra)
-	if err != nil {
-		return nil, err
-	}
-	transport := trust.Client(pool)
-	config.Transport = transport
-	identity, err := credential.New(config)
-	if err != nil {
-		return nil, err
-	}
-	vaults, err := azure.New(azure.Config{Credential: identity, Cloud: config.Cloud, Transport: transport})
-	if err != nil {
-		return nil, err
-	}
-	return reader.New(reader.Config{Fetcher: vaults, Clock: time.Now, Parallel: 32, Timeout: fetchTimeout, Keep: time.Minute, Entries: 10000})
 }
 
 // manager watches AzureKeyVaultSecrets, and of Secrets the metadata of our own outputs.
@@ -164,7 +115,7 @@ func (s settings) register(mgr ctrl.Manager, vault *reader.Reader) error {
 	}
 	c, err := controller.New(controller.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
-		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: fetchTimeout, Clock: time.Now,
+		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: gateway.FetchTimeout, Clock: time.Now,
 		Hasher: &controller.StatusKey{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
 			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})

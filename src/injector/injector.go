@@ -1,0 +1,135 @@
+package injector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/envref"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// Resolver gives the values of all references by variable, or an error of package fault.
+type Resolver interface {
+	Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error)
+}
+
+// Config is what an Injector works with; every field is required.
+type Config struct {
+	// Args is the program and its arguments.
+	Args []string
+	// Environ is the environment, as NAME=value.
+	Environ []string
+	// Resolver of the references; it is made only if there are any.
+	Resolver func() (Resolver, error)
+	// LookPath finds a program in the directories of a PATH.
+	LookPath func(program, path string) (string, error)
+	// Exec replaces the process; it returns only if that failed.
+	Exec func(path string, args, environ []string) error
+	// Sleep waits, or returns the context's error.
+	Sleep func(ctx context.Context, d time.Duration) error
+	Clock func() time.Time
+	Log   *slog.Logger
+}
+
+// Exit codes of what a shell would say as well.
+const (
+	exitNotFound      = 127
+	exitNotExecutable = 126
+)
+
+// Run becomes the program. It returns an exit code only if that failed; the log has said why, in one line.
+func Run(ctx context.Context, c Config) int {
+	if len(c.Args) == 0 {
+		return c.fail(fault.New(fault.Invalid, "there is no program to start; set the container's command"))
+	}
+	references, err := References(c.Environ)
+	if err != nil {
+		return c.fail(err)
+	}
+	values := map[string][]byte{}
+	if len(references) > 0 {
+		if values, err = c.resolve(ctx, references); err != nil {
+			return c.fail(err)
+		}
+	}
+	environ, err := Environment(c.Environ, values)
+	if err != nil {
+		return c.fail(err)
+	}
+	path, err := c.LookPath(c.Args[0], valueOf(environ, "PATH"))
+	if err != nil {
+		return c.unstarted(err)
+	}
+	if ctx.Err() != nil {
+		return c.fail(fault.New(fault.Unavailable, "stopped before the program was started"))
+	}
+	c.Log.Debug("starting the program", "program", path, "variables", len(values))
+	return c.unstarted(c.Exec(path, c.Args, environ))
+}
+
+func (c Config) fail(err error) int {
+	c.Log.Error(err.Error(), "reason", fault.KindOf(err).Reason())
+	return fault.KindOf(err).ExitCode()
+}
+
+// unstarted explains why the program could not be started.
+func (c Config) unstarted(err error) int {
+	if errors.Is(err, fs.ErrNotExist) {
+		c.Log.Error("starting the program " + c.Args[0] + ": no such file; correct the container's command")
+		return exitNotFound
+	}
+	c.Log.Error("starting the program " + c.Args[0] + ": " + err.Error())
+	return exitNotExecutable
+}
+
+// References are the variables that hold one. A value that is meant as a reference but is none is fault.Invalid.
+func References(environ []string) (map[string]string, error) {
+	references := map[string]string{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if !envref.Meant(value) {
+			continue
+		}
+		if _, err := envref.Parse(value); err != nil {
+			return nil, &fault.Error{Kind: fault.Invalid, Doing: "variable " + name, Cause: err}
+		}
+		references[name] = value
+	}
+	return references, nil
+}
+
+// Environment is the program's: values instead of references, and without what the webhook added.
+func Environment(environ []string, values map[string][]byte) ([]string, error) {
+	removed := strings.Split(valueOf(environ, wire.EnvAdded), ",")
+	var out []string
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if slices.Contains(removed, name) {
+			continue
+		}
+		if value, ok := values[name]; ok {
+			if bytes.IndexByte(value, 0) >= 0 {
+				return nil, fault.New(fault.Malformed, "variable %s: the value holds a NUL byte, which no environment variable can", name)
+			}
+			entry = name + "=" + string(value)
+		}
+		out = append(out, entry)
+	}
+	return out, nil
+}
+
+func valueOf(environ []string, name string) string {
+	for _, entry := range environ {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}

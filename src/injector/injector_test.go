@@ -1,0 +1,181 @@
+package injector_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/injector"
+)
+
+const canary = "canary-value-9"
+
+// bench is an injector whose process is recorded instead of replaced.
+type bench struct {
+	*testing.T
+	config  injector.Config
+	answers []error // one for each request; then values
+	asked   []map[string]string
+	values  map[string][]byte
+	slept   []time.Duration
+	path    string
+	args    []string
+	environ []string
+	log     bytes.Buffer
+	now     time.Time
+}
+
+func (b *bench) Resolve(_ context.Context, references map[string]string) (map[string][]byte, error) {
+	b.asked = append(b.asked, references)
+	if len(b.answers) > 0 {
+		err := b.answers[0]
+		b.answers = b.answers[1:]
+		return nil, err
+	}
+	return b.values, nil
+}
+
+var errExec = errors.New("exec was called")
+
+func newBench(t *testing.T, environ ...string) *bench {
+	t.Helper()
+	b := &bench{T: t, values: map[string][]byte{"A": []byte(canary)}}
+	b.config = injector.Config{
+		Args: []string{"app", "--flag"}, Environ: append([]string{"PATH=/bin", "PLAIN=x=y"}, environ...),
+		Resolver: func() (injector.Resolver, error) { return b, nil },
+		LookPath: func(program, path string) (string, error) { return path + "/" + program, nil },
+		Exec: func(path string, args, environ []string) error {
+			b.path, b.args, b.environ = path, args, environ
+			return errExec
+		},
+		Sleep: func(ctx context.Context, d time.Duration) error {
+			b.slept = append(b.slept, d)
+			b.now = b.now.Add(d)
+			return ctx.Err()
+		},
+		Clock: func() time.Time { return b.now },
+		Log:   slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	return b
+}
+
+func (b *bench) run() int {
+	b.Helper()
+	code := injector.Run(b.Context(), b.config)
+	assert.NotContains(b, b.log.String(), canary)
+	return code
+}
+
+func TestTheProgramGetsValuesAndNothingOfOurs(t *testing.T) {
+	b := newBench(t, "A=db@azurekeyvault", "EMPTY=", "ENV_INJECTOR_CA=x", "ENV_INJECTOR_LOG_LEVEL=debug", "AZURE_CLIENT_ID=kept",
+		"ENV_INJECTOR_ADDED=ENV_INJECTOR_CA,ENV_INJECTOR_ADDED")
+	b.run()
+	assert.Equal(t, "/bin/app", b.path)
+	assert.Equal(t, []string{"app", "--flag"}, b.args)
+	assert.Equal(t, []string{"PATH=/bin", "PLAIN=x=y", "A=" + canary, "EMPTY=", "ENV_INJECTOR_LOG_LEVEL=debug", "AZURE_CLIENT_ID=kept"}, b.environ)
+	assert.Equal(t, []map[string]string{{"A": "db@azurekeyvault"}}, b.asked)
+}
+
+func TestWithoutReferencesNobodyIsAsked(t *testing.T) {
+	b := newBench(t)
+	b.config.Resolver = func() (injector.Resolver, error) { t.Error("no resolver is needed"); return nil, nil }
+	b.run()
+	assert.Equal(t, []string{"PATH=/bin", "PLAIN=x=y"}, b.environ)
+}
+
+func TestPATHMayBeAReferenceToo(t *testing.T) {
+	b := newBench(t)
+	b.config.Environ = []string{"PATH=p@azurekeyvault"}
+	b.values = map[string][]byte{"PATH": []byte("/vault")}
+	b.run()
+	assert.Equal(t, "/vault/app", b.path)
+}
+
+func TestNothingStartsWithARawReference(t *testing.T) {
+	for name, c := range map[string]struct {
+		environ []string
+		answer  error
+		code    int
+		says    string
+	}{
+		"malformed":     {[]string{"A=hunter2 @azurekeyvault"}, nil, 64, "variable A"},
+		"invalid":       {[]string{"A=a@azurekeyvault"}, fault.New(fault.Invalid, "fix the spec"), 64, "fix the spec"},
+		"malformed one": {[]string{"A=a@azurekeyvault"}, fault.New(fault.Malformed, "no JSON"), 65, "no JSON"},
+		"not found":     {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_RETRIES=0"}, fault.New(fault.NotFound, "create it"), 66, "create it"},
+		"denied":        {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_RETRIES=0"}, fault.New(fault.Denied, "grant it"), 77, "grant it"},
+		"away":          {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_TIMEOUT=0s"}, fault.New(fault.Unavailable, "away"), 75, "away"},
+		"a bug":         {[]string{"A=a@azurekeyvault"}, errors.New("surprise"), 70, "surprise"},
+		"bad timeout":   {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_TIMEOUT=soon"}, nil, 64, "ENV_INJECTOR_TIMEOUT"},
+		"bad retries":   {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_RETRIES=-1"}, nil, 64, "ENV_INJECTOR_RETRIES"},
+		"bad wait":      {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=1s"}, nil, 64, "ENV_INJECTOR_WAIT_BEFORE_RETRY"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, c.environ...)
+			if c.answer != nil {
+				b.answers = []error{c.answer}
+			}
+			assert.Equal(t, c.code, b.run())
+			assert.Empty(t, b.path, "the program was not started")
+			assert.Contains(t, b.log.String(), c.says)
+			assert.NotContains(t, b.log.String(), "hunter2")
+		})
+	}
+}
+
+func TestAnOutageIsWaitedFor(t *testing.T) {
+	b := newBench(t, "A=a@azurekeyvault", "ENV_INJECTOR_TIMEOUT=30s")
+	b.answers = []error{fault.New(fault.Unavailable, "x"), &fault.Error{Kind: fault.Throttled, RetryAfter: 9 * time.Second}, fault.New(fault.Unavailable, "x")}
+	b.run()
+	assert.Equal(t, []time.Duration{250 * time.Millisecond, 9 * time.Second, time.Second}, b.slept)
+	assert.NotEmpty(t, b.path)
+
+	b = newBench(t, "A=a@azurekeyvault")
+	for range 100 {
+		b.answers = append(b.answers, fault.New(fault.Unavailable, "x"))
+	}
+	assert.Equal(t, 75, b.run())
+	assert.LessOrEqual(t, b.now.Sub(time.Time{}), time.Minute)
+	assert.Greater(t, b.now.Sub(time.Time{}), 50*time.Second)
+}
+
+func TestAnObjectThatIsCreatedLaterIsFound(t *testing.T) {
+	b := newBench(t, "A=a@azurekeyvault")
+	b.answers = []error{fault.New(fault.NotFound, "x"), fault.New(fault.NotFound, "x"), fault.New(fault.NotFound, "x")}
+	b.run()
+	assert.Equal(t, []time.Duration{3 * time.Second, 6 * time.Second, 12 * time.Second}, b.slept)
+	assert.NotEmpty(t, b.path)
+}
+
+func TestStoppedWhileWaiting(t *testing.T) {
+	b := newBench(t, "A=a@azurekeyvault")
+	b.answers = []error{fault.New(fault.NotFound, "x")}
+	b.config.Sleep = func(context.Context, time.Duration) error { return context.Canceled }
+	assert.Equal(t, 75, b.run())
+}
+
+func TestWhatCannotBeStarted(t *testing.T) {
+	b := newBench(t)
+	b.config.LookPath = func(string, string) (string, error) { return "", fs.ErrNotExist }
+	assert.Equal(t, 127, b.run())
+	b = newBench(t)
+	b.config.Exec = func(string, []string, []string) error { return fs.ErrPermission }
+	assert.Equal(t, 126, b.run())
+	b = newBench(t)
+	b.config.Args = nil
+	assert.Equal(t, 64, b.run())
+	b = newBench(t, "A=a@azurekeyvault")
+	b.config.Resolver = func() (injector.Resolver, error) { return nil, fault.New(fault.Invalid, "no CA") }
+	assert.Equal(t, 64, b.run())
+	b = newBench(t, "A=a@azurekeyvault")
+	b.values = map[string][]byte{"A": []byte(canary + "\x00")}
+	require.Equal(t, 65, b.run())
+	assert.Empty(t, b.path)
+}

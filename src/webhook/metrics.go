@@ -1,0 +1,35 @@
+package webhook
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Metrics are the predecessor's counters. They have no labels.
+type Metrics struct {
+	pods, containers, mutated, failed prometheus.Counter
+}
+
+// NewMetrics makes the counters and registers them.
+func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	m := &Metrics{
+		pods:       counter("akv2k8s_pod_inspections_total", "Pods that the webhook was asked about."),
+		containers: counter("akv2k8s_container_inspections_total", "Their containers and init containers."),
+		mutated:    counter("akv2k8s_pod_mutations_total", "Pods that were injected."),
+		failed:     counter("akv2k8s_pod_mutations_failed_total", "Pods that were refused."),
+	}
+	for _, c := range []prometheus.Collector{m.pods, m.containers, m.mutated, m.failed} {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *Metrics) inspected(pod *corev1.Pod) {
+	m.pods.Inc()
+	m.containers.Add(float64(len(pod.Spec.InitContainers) + len(pod.Spec.Containers)))
+}
