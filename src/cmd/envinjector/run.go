@@ -19,7 +19,7 @@ type settings struct {
 	kubeconfig, master             string
 	logFormat, logLevel            string
 	showVersion, metrics, watchAll bool
-	fullname, service              string
+	service                        string
 	tlsPort, authPort, httpPort    int
 	servicePort                    int
 	image, pullPolicy              string
@@ -71,7 +71,6 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
 	flags.BoolVar(&s.metrics, "metrics", false, "serve metrics on the HTTP port")
 	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true, "serve every namespace; false means RUNTIME_NAMESPACE alone")
-	flags.StringVar(&s.fullname, "fullname", "akv2k8s", "name of the installation; its own objects begin with it")
 	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
 	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")
 	flags.IntVar(&s.tlsPort, "tls-port", 8443, "where the API server asks")
