@@ -5,6 +5,12 @@
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+##@ Use
+demo: ## see it work on this machine, without Azure (CLUSTER=kind|current|local)
+	@go run ./tests/demo up
+demo-down: ## remove every trace of it
+	@go run ./tests/demo down
+
 ##@ Develop
 check: ## no cluster: lint, generated files, unit, contract, actor, script and architecture tests
 	@go run ./tests/run check

@@ -87,7 +87,7 @@ type VaultSeed struct {
 	Firewall bool `json:"firewall,omitempty"`
 }
 
-// Plant adds a seed to what is there.
+// Plant adds a seed to what is there. A secret whose newest version has that value already gets no other.
 func (e *Emulator) Plant(seed Seed) {
 	for _, principal := range seed.Principals {
 		e.Directory.Register(principal)
@@ -98,7 +98,7 @@ func (e *Emulator) Plant(seed Seed) {
 			e.Vaults.Permit(name, objectID, operations)
 		}
 		for secret, content := range vault.Secrets {
-			e.Vaults.Put(name, secret, content)
+			e.Vaults.Ensure(name, secret, content)
 		}
 	}
 }

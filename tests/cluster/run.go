@@ -78,7 +78,7 @@ func command(ctx context.Context, what string, config bed.Config, rest string, s
 	case "down":
 		return cluster.Down(ctx)
 	case "load":
-		return bed.LoadProduct(ctx, config, cluster)
+		_, err = bed.LoadProduct(ctx, config, cluster)
 	case "status":
 		_, err = fmt.Fprintln(stdout, cluster.Status(ctx))
 	case "kubeconfig":

@@ -93,7 +93,9 @@ func generateIn(ctx context.Context, shop build.Builder, root string, out io.Wri
 }
 
 // generated are the files that generate writes, as patterns from the root.
-func generated() []string { return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml"} }
+func generated() []string {
+	return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml"}
+}
 
 // verify generates in a copy without the generated files, and compares.
 func verify(ctx context.Context, getenv func(string) string, out io.Writer) error {

@@ -91,6 +91,17 @@ func (s *Store) Put(vaultName, name string, secret Secret) string {
 	return s.put(s.vault(vaultName), name, secret).version
 }
 
+// Ensure adds a version of a secret unless the newest one has that value already.
+func (s *Store) Ensure(vaultName, name string, secret Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.vault(vaultName)
+	if o, ok := v.objects[name]; ok && o.deleted.IsZero() && o.find("").Value == secret.Value {
+		return
+	}
+	s.put(v, name, secret)
+}
+
 func (s *Store) put(v *vault, name string, secret Secret) *Secret {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id)

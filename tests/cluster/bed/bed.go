@@ -27,6 +27,8 @@ type Cluster interface {
 	Load(ctx context.Context, archives map[string]string) error
 	// Kubeconfig is the path of an administrator's kubeconfig.
 	Kubeconfig() string
+	// Programs is the folder of kubectl, empty if the user has his own.
+	Programs(ctx context.Context) string
 }
 
 // Config says which cluster.
@@ -89,22 +91,22 @@ func (c Config) Cache() (string, error) {
 	return filepath.Join(base, "akv2k8s"), nil
 }
 
-// LoadProduct builds every image of the product and of the test bed, and loads them.
-func LoadProduct(ctx context.Context, c Config, cluster Cluster) error {
+// LoadProduct builds every image of the product and of the test bed, loads them, and returns the archives by image name.
+func LoadProduct(ctx context.Context, c Config, cluster Cluster) (map[string]string, error) {
 	cache, err := c.Cache()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	into := filepath.Join(cache, "images", short(c.Root))
 	if err := os.MkdirAll(into, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	fmt.Fprintln(c.Progress, "building the images")
 	archives, err := image.Maker{Root: c.Root, Into: into, Progress: c.Progress}.All(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return cluster.Load(ctx, archives)
+	return archives, cluster.Load(ctx, archives)
 }
 
 // Root finds the repository that a folder is in.

@@ -120,3 +120,9 @@ func (c *current) Load(ctx context.Context, archives map[string]string) error {
 	}
 	return nil
 }
+
+// Programs implements Cluster.
+func (k *kind) Programs(context.Context) string { return "" }
+
+// Programs implements Cluster.
+func (c *current) Programs(context.Context) string { return "" }

@@ -89,7 +89,9 @@ func (m Maker) All(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.write(append(specs, testbox))
+	alias := testbox
+	alias.Name, alias.User = examplesImage, "0:0"
+	return m.write(append(specs, testbox, alias))
 }
 
 func (m Maker) write(specs []Spec) (map[string]string, error) {
@@ -147,6 +149,9 @@ func PublicRoots() []byte {
 
 // busybox is where Debian's busybox-static puts the program.
 const busybox = "/bin/busybox"
+
+// examplesImage is what the examples run. Debian's busybox takes its place where nothing can be pulled.
+const examplesImage = "docker.io/library/busybox:1.37"
 
 // Testbox is a workload for tests: a shell and what it needs.
 func Testbox(version string) (Spec, error) {

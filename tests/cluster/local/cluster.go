@@ -47,6 +47,15 @@ func (c *Cluster) AuditLog() string { return filepath.Join(c.Work, "audit.log") 
 // ServiceAccountKey is the path of the key that signs service-account tokens; tests mint expired tokens with it.
 func (c *Cluster) ServiceAccountKey() string { return filepath.Join(c.Work, "pki", "sa.key") }
 
+// Programs is the folder with kubectl; empty if it can't be built.
+func (c *Cluster) Programs(ctx context.Context) string {
+	folders, err := build.Builder{Root: c.Root, Cache: c.Cache, Progress: c.Progress}.All(ctx)
+	if err != nil {
+		return ""
+	}
+	return folders["kubernetes"]
+}
+
 func (c *Cluster) id() host.ID { return host.IDOf(c.Work) }
 
 // Up makes the cluster run and returns when the node and the cluster's DNS are ready. If it runs already nothing is changed.
@@ -83,6 +92,9 @@ func (c *Cluster) Up(ctx context.Context) error {
 // Down stops the cluster and removes all of it. It works as well on what a killed run left, and on nothing.
 func (c *Cluster) Down(ctx context.Context) error {
 	id := c.id()
+	if c.started.IsZero() {
+		c.started = time.Now()
+	}
 	if len(host.Processes(id, c.Work)) > 0 {
 		c.say("stopping the cluster")
 		c.stopInOrder(ctx)

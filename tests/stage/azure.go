@@ -1,0 +1,209 @@
+package stage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/pki"
+)
+
+// azureName is the name of the emulator's namespace, Service and Deployment; the cluster's DNS leads Azure's names to it.
+const azureName = "azure-emulator"
+
+// The principals that every emulator starts with.
+const (
+	// KubeletObjectID is of the identity in the node's azure.json.
+	KubeletObjectID = "22222222-2222-4222-8222-999999999999"
+	// AppClientID and AppObjectID are of an application with a secret.
+	AppClientID = "44444444-4444-4444-8444-444444444444"
+	AppObjectID = "44444444-4444-4444-8444-999999999999"
+)
+
+// Azure controls the emulator.
+type Azure struct {
+	// CA is the PEM of the authority that its certificates are of.
+	CA   string
+	rest rest.Interface
+}
+
+// azure starts the emulator if it is not there, and waits until it answers.
+func (s *Stage) azure(ctx context.Context) (*Azure, error) {
+	if err := s.Namespace(ctx, azureName, nil); err != nil {
+		return nil, err
+	}
+	var secret corev1.Secret
+	there, err := exists(s.Client.Get(ctx, types.NamespacedName{Namespace: azureName, Name: azureName}, &secret))
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		if secret, err = certificates(); err != nil {
+			return nil, err
+		}
+		if err := s.Client.Create(ctx, &secret); err != nil {
+			return nil, err
+		}
+	}
+	archive, err := os.ReadFile(s.archives[s.image("azure-emulator")])
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(archive)
+	fill := strings.NewReplacer("IMAGE", s.image("azure-emulator"), "DIGEST", hex.EncodeToString(sum[:8]), "TENANT", local.TenantID)
+	if err := s.Apply(ctx, azureName, fill.Replace(azureManifest)); err != nil {
+		return nil, err
+	}
+	a := &Azure{CA: string(secret.Data["ca.crt"]), rest: s.Kube.CoreV1().RESTClient()}
+	if err := a.Await(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.Seed(ctx, emulator.Seed{Principals: []entra.Principal{
+		{Name: "kubelet", ClientID: local.KubeletIdentityClientID, ObjectID: KubeletObjectID, ManagedIdentity: "user"},
+	}})
+}
+
+// image is the name of one of our images.
+func (s *Stage) image(name string) string { return image.Repository + name + ":" + s.Version }
+
+// Image is the name of one of our images, for pods of tests.
+func (s *Stage) Image(name string) string { return s.image(name) }
+
+// certificates makes a CA and a certificate for every name that the emulator serves.
+func certificates() (corev1.Secret, error) {
+	folder, err := os.MkdirTemp("", "emulator-")
+	if err != nil {
+		return corev1.Secret{}, err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	ca, err := pki.NewAuthority(folder, "ca")
+	if err != nil {
+		return corev1.Secret{}, err
+	}
+	if err := ca.Issue(pki.Identity{File: "tls", Name: azureName, Hosts: azureHosts()}); err != nil {
+		return corev1.Secret{}, err
+	}
+	secret := corev1.Secret{Data: map[string][]byte{}}
+	secret.Namespace, secret.Name = azureName, azureName
+	for _, name := range []string{"ca.crt", "tls.crt", "tls.key"} {
+		if secret.Data[name], err = os.ReadFile(filepath.Join(folder, name)); err != nil {
+			return corev1.Secret{}, err
+		}
+	}
+	return secret, nil
+}
+
+// Await waits until the emulator answers.
+func (a *Azure) Await(ctx context.Context) error {
+	return Await(ctx, time.Minute, "the emulator of Azure", func(ctx context.Context) error {
+		return a.call(ctx, "GET", "healthz", nil, nil)
+	})
+}
+
+// call asks the admin API through the API server.
+func (a *Azure) call(ctx context.Context, verb, path string, body, into any) error {
+	request := a.rest.Verb(verb).AbsPath("/api/v1/namespaces/" + azureName + "/services/" + azureName + ":admin/proxy/" + path)
+	if body != nil {
+		content, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		request = request.SetHeader("Content-Type", "application/json").Body(content)
+	}
+	out, err := request.DoRaw(ctx)
+	if err != nil {
+		return fmt.Errorf("asking the emulator for %s: %w", path, err)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(out, into)
+}
+
+// Seed adds principals, vaults and secrets.
+func (a *Azure) Seed(ctx context.Context, seed emulator.Seed) error {
+	return a.call(ctx, "POST", "seed", seed, nil)
+}
+
+// Vault makes a vault with secrets that the node's identity may read.
+func (a *Azure) Vault(ctx context.Context, name string, secrets map[string]string) error {
+	vault := emulator.VaultSeed{Permissions: map[string][]string{KubeletObjectID: {"get", "list"}}, Secrets: map[string]keyvault.Secret{}}
+	for secret, value := range secrets {
+		vault.Secrets[secret] = keyvault.Secret{Value: value}
+	}
+	return a.Seed(ctx, emulator.Seed{Vaults: map[string]emulator.VaultSeed{name: vault}})
+}
+
+// Put adds a version of a secret.
+func (a *Azure) Put(ctx context.Context, vault, name, value string) error {
+	return a.call(ctx, "PUT", "vaults/"+vault+"/secrets/"+name, keyvault.Secret{Value: value}, nil)
+}
+
+// Act does "disable", "enable" or "delete" to a secret.
+func (a *Azure) Act(ctx context.Context, vault, name, action string) error {
+	return a.call(ctx, "POST", "vaults/"+vault+"/secrets/"+name+"/"+action, nil, nil)
+}
+
+// Permit says what a principal may do in a vault, from now on.
+func (a *Azure) Permit(ctx context.Context, vault, objectID string, operations ...string) error {
+	return a.call(ctx, "PUT", "vaults/"+vault+"/permissions/"+objectID, operations, nil)
+}
+
+// Inject makes calls go wrong.
+func (a *Azure) Inject(ctx context.Context, f keyvault.Fault) error {
+	return a.call(ctx, "POST", "faults", f, nil)
+}
+
+// Heal ends all faults.
+func (a *Azure) Heal(ctx context.Context) error { return a.call(ctx, "DELETE", "faults", nil, nil) }
+
+// Counters are how often each kind of answer was given.
+func (a *Azure) Counters(ctx context.Context) (map[string]int, error) {
+	counters := map[string]int{}
+	return counters, a.call(ctx, "GET", "counters", nil, &counters)
+}
+
+// Calls counts the answers of a vault to an operation with a status.
+func (a *Azure) Calls(ctx context.Context, vault, operation, status string) (int, error) {
+	counters, err := a.Counters(ctx)
+	return counters[vault+" "+operation+" "+status], err
+}
+
+// Scale stops the emulator (0) or starts it (1). It forgets what it was told since its start.
+func (s *Stage) Scale(ctx context.Context, replicas int32) error {
+	deployment := &appsv1.Deployment{}
+	deployment.Namespace, deployment.Name = azureName, azureName
+	patch := client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
+	if err := s.Client.Patch(ctx, deployment, patch); err != nil {
+		return err
+	}
+	return Await(ctx, time.Minute, "the emulator to stop or start", func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := s.Client.List(ctx, &pods, inNamespace(azureName)); err != nil {
+			return err
+		}
+		if len(pods.Items) != int(replicas) {
+			return fmt.Errorf("there are %d pods", len(pods.Items))
+		}
+		return nil
+	})
+}
+
+func inNamespace(name string) client.ListOption { return client.InNamespace(name) }

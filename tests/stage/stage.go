@@ -1,0 +1,161 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
+)
+
+// Stage is a cluster with the emulator in it.
+type Stage struct {
+	// Cluster is the cluster itself.
+	Cluster bed.Cluster
+	// Client and Kube talk to it as its administrator; REST is how.
+	Client client.WithWatch
+	Kube   kubernetes.Interface
+	REST   *rest.Config
+	// Azure is the emulator.
+	Azure *Azure
+	// Version is the tag of the product's images.
+	Version string
+	// Root is the repository's folder.
+	Root string
+
+	helm     string
+	archives map[string]string
+	progress io.Writer
+}
+
+// Open brings the cluster up, builds and loads the images, and starts the emulator.
+func Open(ctx context.Context, config bed.Config) (*Stage, error) {
+	cluster, err := bed.Open(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stage{Cluster: cluster, Root: config.Root, progress: config.Progress}
+	cache, err := config.Cache()
+	if err != nil {
+		return nil, err
+	}
+	if s.helm, err = (build.Builder{Root: config.Root, Cache: cache, Progress: config.Progress}).Tool(ctx, "helm"); err != nil {
+		return nil, err
+	}
+	if s.Version, err = (image.Maker{Root: config.Root}).Version(); err != nil {
+		return nil, err
+	}
+	if err := cluster.Up(ctx); err != nil {
+		return s, err
+	}
+	if s.archives, err = bed.LoadProduct(ctx, config, cluster); err != nil {
+		return s, err
+	}
+	if err := s.connect(); err != nil {
+		return s, err
+	}
+	s.Azure, err = s.azure(ctx)
+	return s, err
+}
+
+func (s *Stage) connect() error {
+	var err error
+	if s.REST, err = clientcmd.BuildConfigFromFlags("", s.Cluster.Kubeconfig()); err != nil {
+		return err
+	}
+	s.REST.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	if s.Client, err = client.NewWithWatch(s.REST, client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	s.Kube, err = kubernetes.NewForConfig(s.REST)
+	return err
+}
+
+// Say prints a line of progress.
+func (s *Stage) Say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
+
+// Apply applies the objects of a manifest; one without a namespace goes into the one that is given.
+func (s *Stage) Apply(ctx context.Context, namespace, manifest string) error {
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewBufferString(manifest), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("reading the manifest: %w", err)
+		}
+		if len(object.Object) == 0 {
+			continue
+		}
+		if namespaced, err := s.Client.IsObjectNamespaced(object); err != nil {
+			return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
+		} else if namespaced && object.GetNamespace() == "" {
+			object.SetNamespace(namespace)
+		}
+		err := s.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("stage"), client.ForceOwnership)
+		if err != nil {
+			return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+	}
+}
+
+// Await asks until there is no error any more.
+func Await(ctx context.Context, patience time.Duration, what string, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited %s for %s: %w", patience, what, err)
+		case <-time.After(150 * time.Millisecond):
+		}
+	}
+}
+
+// Helm runs helm on the cluster and returns what it printed.
+func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.helm, append([]string{"--kubeconfig", s.Cluster.Kubeconfig()}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("helm %s: %w: %s", args[0], err, errs.String())
+	}
+	return out.String(), nil
+}
+
+// Chart is the product's chart.
+func (s *Stage) Chart() string { return filepath.Join(s.Root, "charts", "akv2k8s") }
+
+// exists says whether an error of a get means that the object is there, or not, or that something is wrong.
+func exists(err error) (bool, error) {
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
