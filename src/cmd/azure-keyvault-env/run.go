@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -36,7 +35,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if len(args) > 0 && args[0] == wire.InjectorPath {
 		return become(ctx, args[1:], environ, stderr)
 	}
-	err := errors.New(usage)
+	var err error
 	switch {
 	case len(args) == 3 && args[1] == "copy":
 		err = copyTo(args[2])
@@ -44,9 +43,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		err = trust.Print(stdout, nil, time.Now())
 	case len(args) == 2 && args[1] == "version":
 		_, err = fmt.Fprintln(stdout, version.String())
+	default:
+		fmt.Fprint(stderr, usage)
+		return 64
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, strings.TrimSpace(err.Error()))
+		fmt.Fprintln(stderr, "azure-keyvault-env:", err)
 		return 64
 	}
 	return 0

@@ -30,7 +30,7 @@ func (v *Vaults) classify(err error, ref keyvault.Ref) error {
 		byStatus(e, response)
 	default:
 		e.Kind = fault.Unavailable
-		e.Cause, e.Next = network(err, ref.Vault+"."+v.config.Cloud.VaultSuffix)
+		e.Next, e.Cause = network(err, ref.Vault+"."+v.config.Cloud.VaultSuffix)
 	}
 	return e
 }
@@ -118,22 +118,21 @@ func retryAfter(r *http.Response) time.Duration {
 }
 
 // network says what kind of trouble the connection had, without addresses and ports, which differ each time.
-func network(err error, host string) (cause error, next string) {
+func network(err error, host string) (next string, cause error) {
 	var dns *net.DNSError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
 	switch {
 	case errors.As(err, &dns):
-		return errors.New("the name " + host + " does not resolve"), "check the vault's name, and the DNS zone if it has a private endpoint"
+		return "check the vault's name, and the DNS zone if it has a private endpoint", errors.New("the name " + host + " does not resolve")
 	case errors.As(err, &authority):
-		return errors.New("the certificate of " + host + " is signed by an unknown authority"),
-			"if a proxy inspects TLS, add its CA to the chart's value global.extraCACertificates"
+		return "if a proxy inspects TLS, add its CA to the chart's value global.extraCACertificates", errors.New("the certificate of " + host + " is signed by an unknown authority")
 	case errors.As(err, &name):
-		return errors.New("the certificate is not for " + host), "check the DNS entry of the vault and proxies in between"
+		return "check the DNS entry of the vault and proxies in between", errors.New("the certificate is not for " + host)
 	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New(host + " did not answer in time"), "check network policies, proxies and the route to the vault"
+		return "check network policies, proxies and the route to the vault", errors.New(host + " did not answer in time")
 	case errors.Is(err, context.Canceled):
-		return errors.New("the request was given up"), ""
+		return "", errors.New("the request was given up")
 	}
-	return errors.New("the connection to " + host + " failed"), "check network policies, proxies and the vault's firewall"
+	return "check network policies, proxies and the vault's firewall", errors.New("the connection to " + host + " failed")
 }

@@ -55,7 +55,7 @@ func (c *classified) classify(err error) error {
 		e.Cause = errors.New("Azure answers " + strconv.Itoa(status))
 	default:
 		e.Kind = fault.Unauthenticated
-		e.Cause, e.Next = reason(err, status)
+		e.Next, e.Cause = reason(err, status)
 	}
 	return e
 }
@@ -63,25 +63,24 @@ func (c *classified) classify(err error) error {
 var entraCode = regexp.MustCompile(`AADSTS(\d+)`)
 
 // reason translates the codes that users meet; the SDK's text holds the code and never the secret.
-func reason(err error, status int) (error, string) {
+func reason(err error, status int) (next string, cause error) {
 	code := ""
 	if found := entraCode.FindStringSubmatch(err.Error()); found != nil {
 		code = found[1]
 	}
 	switch code {
 	case "7000215":
-		return errors.New("the client secret is wrong (AADSTS7000215)"), "use the secret's value, not its id, of this very application"
+		return "use the secret's value, not its id, of this very application", errors.New("the client secret is wrong (AADSTS7000215)")
 	case "7000222":
-		return errors.New("the client secret has expired (AADSTS7000222)"), "make a new one and update the credential"
+		return "make a new one and update the credential", errors.New("the client secret has expired (AADSTS7000222)")
 	case "700016":
-		return errors.New("the application is not known in the tenant (AADSTS700016)"), "check client id and tenant id"
+		return "check client id and tenant id", errors.New("the application is not known in the tenant (AADSTS700016)")
 	case "90002":
-		return errors.New("the tenant is not known (AADSTS90002)"), "check the tenant id and the cloud"
+		return "check the tenant id and the cloud", errors.New("the tenant is not known (AADSTS90002)")
 	case "":
-		return errors.New("the identity is not assigned to this node (" + strconv.Itoa(status) + ")"),
-			"assign it to the node's virtual machine scale set, or check its id"
+		return "assign it to the node's virtual machine scale set, or check its id", errors.New("the identity is not assigned to this node (" + strconv.Itoa(status) + ")")
 	}
-	return errors.New("refused with AADSTS" + code), "look the code up at https://login.microsoftonline.com/error"
+	return "look the code up at https://login.microsoftonline.com/error", errors.New("refused with AADSTS" + code)
 }
 
 func retryAfter(r *http.Response) time.Duration {

@@ -133,14 +133,17 @@ func reserved(pod *corev1.Pod) error {
 	}
 	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		for _, mount := range container.VolumeMounts {
-			taken := strings.TrimSuffix(mount.MountPath, "/")
-			if (taken == strings.TrimSuffix(wire.MountBinary, "/") && mount.Name != wire.VolumeBinary) ||
-				(taken == strings.TrimSuffix(wire.MountToken, "/") && mount.Name != wire.VolumeToken) {
-				return refuse(container, "the mount path %s is reserved for the env-injector; mount volume %s elsewhere", taken, mount.Name)
+			if owner, taken := mountPaths()[strings.TrimSuffix(mount.MountPath, "/")]; taken && owner != mount.Name {
+				return refuse(container, "the mount path %s is reserved for the env-injector; mount volume %s elsewhere", mount.MountPath, mount.Name)
 			}
 		}
 	}
 	return nil
+}
+
+// mountPaths are ours, with the volume that belongs there.
+func mountPaths() map[string]string {
+	return map[string]string{strings.TrimSuffix(wire.MountBinary, "/"): wire.VolumeBinary, strings.TrimSuffix(wire.MountToken, "/"): wire.VolumeToken}
 }
 
 func ofBinary(mount corev1.VolumeMount) bool { return mount.Name == wire.VolumeBinary }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,8 +155,11 @@ func (n Namespaces) Close() error {
 		return err
 	}
 	created, err := os.ReadFile(filepath.Join(n.Work, createdFile))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	for _, folder := range strings.Split(string(created), "\n") {
 		_ = os.Remove(folder) // another cluster may still mount over it, then it stays for that one to remove

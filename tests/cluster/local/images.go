@@ -40,7 +40,7 @@ func (c *Cluster) images(ctx context.Context) error {
 		return err
 	}
 	for range 100 {
-		if _, err = c.ctr(ctx, "version"); err == nil {
+		if err = c.ctr(ctx, "version"); err == nil {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -49,7 +49,7 @@ func (c *Cluster) images(ctx context.Context) error {
 		return fmt.Errorf("waiting for containerd: %w", err)
 	}
 	for _, archive := range []string{pause, dns} {
-		if _, err := c.ctr(ctx, "images", "import", archive); err != nil {
+		if err := c.ctr(ctx, "images", "import", archive); err != nil {
 			return err
 		}
 	}
@@ -57,15 +57,15 @@ func (c *Cluster) images(ctx context.Context) error {
 	return nil
 }
 
-func (c *Cluster) ctr(ctx context.Context, args ...string) (string, error) {
+func (c *Cluster) ctr(ctx context.Context, args ...string) error {
 	if c.bin == nil {
 		pid, ok := host.Running(c.id(), c.Work, "containerd")
 		if !ok {
-			return "", fmt.Errorf("the cluster is down; bring it up first")
+			return fmt.Errorf("the cluster is down; bring it up first")
 		}
 		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 		if err != nil {
-			return "", err
+			return err
 		}
 		c.bin = map[string]string{"containerd": filepath.Dir(program)}
 	}
@@ -73,22 +73,22 @@ func (c *Cluster) ctr(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, append([]string{"-a", c.path("run", "containerd.sock"), "-n", "k8s.io"}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, out)
+		return fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, out)
 	}
-	return string(out), nil
+	return nil
 }
 
 // Load brings archives of images onto the node. An import of what the node has already changes nothing.
 func (c *Cluster) Load(ctx context.Context, archives map[string]string) error {
 	c.started = time.Now()
-	if _, err := c.ctr(ctx, "version"); err != nil {
+	if err := c.ctr(ctx, "version"); err != nil {
 		return err
 	}
 	var group errgroup.Group
 	group.SetLimit(2)
 	for name, archive := range archives {
 		group.Go(func() error {
-			if _, err := c.ctr(ctx, "images", "import", archive); err != nil {
+			if err := c.ctr(ctx, "images", "import", archive); err != nil {
 				return err
 			}
 			c.say("loaded %s", name)
