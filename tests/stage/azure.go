@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -40,8 +41,11 @@ const (
 // Azure controls the emulator.
 type Azure struct {
 	// CA is the PEM of the authority that its certificates are of.
-	CA   string
-	rest rest.Interface
+	CA string
+
+	rest  rest.Interface
+	mu    sync.Mutex
+	seeds []emulator.Seed
 }
 
 // azure starts the emulator if it is not there, and waits until it answers.
@@ -100,9 +104,12 @@ func certificates() (corev1.Secret, error) {
 	if err := ca.Issue(pki.Identity{File: "tls", Name: azureName, Hosts: azureHosts()}); err != nil {
 		return corev1.Secret{}, err
 	}
+	if err := pki.ServiceAccountKeys(folder); err != nil { // a key of the kind that signs tokens
+		return corev1.Secret{}, err
+	}
 	secret := corev1.Secret{Data: map[string][]byte{}}
 	secret.Namespace, secret.Name = azureName, azureName
-	for _, name := range []string{"ca.crt", "tls.crt", "tls.key"} {
+	for _, name := range []string{"ca.crt", "tls.crt", "tls.key", "sa.key"} {
 		if secret.Data[name], err = os.ReadFile(filepath.Join(folder, name)); err != nil {
 			return corev1.Secret{}, err
 		}
@@ -186,8 +193,26 @@ func (a *Azure) Calls(ctx context.Context, vault, operation, status string) (int
 	return counters[vault+" "+operation+" "+status], err
 }
 
-// Scale stops the emulator (0) or starts it (1). It forgets what it was told since its start.
-func (s *Stage) Scale(ctx context.Context, replicas int32) error {
+// Away stops the emulator; nobody answers to Azure's names any more.
+func (s *Stage) Away(ctx context.Context) error { return s.scale(ctx, 0) }
+
+// Back starts the emulator again, with what it was seeded with. Tokens that it signed before are still good.
+func (s *Stage) Back(ctx context.Context) error {
+	if err := s.scale(ctx, 1); err != nil {
+		return err
+	}
+	if err := s.Azure.Await(ctx); err != nil {
+		return err
+	}
+	for _, seed := range s.Azure.seeds {
+		if err := s.Azure.call(ctx, "POST", "seed", seed, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stage) scale(ctx context.Context, replicas int32) error {
 	deployment := &appsv1.Deployment{}
 	deployment.Namespace, deployment.Name = azureName, azureName
 	patch := client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))

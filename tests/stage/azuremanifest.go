@@ -46,7 +46,7 @@ spec:
       - name: azure-emulator
         image: IMAGE
         imagePullPolicy: IfNotPresent
-        args: [-tls-listen=:18443, -admin-listen=:18090, -imds-listen=169.254.169.254:80, -tls-cert=/tls/tls.crt, -tls-key=/tls/tls.key, -tenant=TENANT]
+        args: [-tls-listen=:18443, -admin-listen=:18090, -imds-listen=169.254.169.254:80, -tls-cert=/tls/tls.crt, -tls-key=/tls/tls.key, -signing-key=/tls/sa.key, -tenant=TENANT]
         readinessProbe: {httpGet: {path: /healthz, port: 18090}, periodSeconds: 1}
         securityContext: {runAsUser: 0, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}
         volumeMounts: [{name: tls, mountPath: /tls}]

@@ -19,7 +19,7 @@ import (
 )
 
 type settings struct {
-	azure, metadata, admin, seed, cert, key, tenant string
+	azure, metadata, admin, seed, cert, key, signing, tenant string
 }
 
 func run(ctx context.Context, args []string, stderr io.Writer) int {
@@ -32,6 +32,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	flags.StringVar(&s.seed, "seed", "", "JSON file to start from")
 	flags.StringVar(&s.cert, "tls-cert", "", "certificate for all names that are served, PEM")
 	flags.StringVar(&s.key, "tls-key", "", "its key, PEM")
+	flags.StringVar(&s.signing, "signing-key", "", "RSA key that signs tokens, PEM; a new one at each start if empty")
 	flags.StringVar(&s.tenant, "tenant", "11111111-1111-4111-8111-111111111111", "id of the one tenant")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -47,6 +48,15 @@ func serve(ctx context.Context, s settings) error {
 	e, err := emulator.New(s.tenant, time.Now)
 	if err != nil {
 		return err
+	}
+	if s.signing != "" {
+		content, err := os.ReadFile(s.signing)
+		if err != nil {
+			return fmt.Errorf("reading the signing key: %w", err)
+		}
+		if err := e.Directory.SignWith(content); err != nil {
+			return err
+		}
 	}
 	if s.seed != "" {
 		if err := plant(e, s.seed); err != nil {

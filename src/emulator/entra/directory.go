@@ -58,6 +58,16 @@ func New(tenant string, now func() time.Time, count func(string)) (*Directory, e
 	return &Directory{Tenant: tenant, Now: now, Count: count, key: key}, nil
 }
 
+// SignWith takes a key of the caller's, PEM, so that tokens outlive a restart. It is called before the first token.
+func (d *Directory) SignWith(content []byte) error {
+	key, err := jwt.ParseRSAPrivateKeyFromPEM(content)
+	if err != nil {
+		return fmt.Errorf("parsing the signing key: %w", err)
+	}
+	d.key = key
+	return nil
+}
+
 // Register adds a principal, or replaces the one with its client id.
 func (d *Directory) Register(p Principal) {
 	d.mu.Lock()

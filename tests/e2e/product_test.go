@@ -1,0 +1,38 @@
+//go:build cluster
+
+package e2e
+
+import "testing"
+
+// TestProduct runs every scenario. Those that disturb the whole cluster run alone, the others together, and in the end nothing secret
+// may have leaked anywhere.
+func TestProduct(t *testing.T) {
+	t.Run("alone", func(t *testing.T) {
+		t.Run("azure away: the Secret stays, and follows again after", azureAway)
+		t.Run("a pod without references never reaches the webhook", plainPodsDoNotCall)
+		t.Run("nothing is written when nothing changed", nothingIsWritten)
+	})
+	t.Run("together", func(t *testing.T) {
+		for name, scenario := range map[string]func(*testing.T){
+			"resources are accepted, or refused by field":             resources,
+			"a secret is synced, and follows the vault":               secretIsSynced,
+			"an edited or deleted Secret is repaired":                 secretIsRepaired,
+			"a failure keeps the last Secret and says why":            failuresKeepTheSecret,
+			"a Secret of somebody else is left alone":                 foreignSecret,
+			"a pod gets its values, and nothing is made of them":      podGetsValues,
+			"the program keeps its exit code, signals, user and args": programIsUntouched,
+			"a reference to what comes later is waited for":           absentIsWaitedFor,
+			"a reference to another namespace is refused":             otherNamespace,
+			"what cannot work is refused at admission":                refusedAtAdmission,
+			"only a pod's own token gets only its own references":     attacks,
+			"both replicas serve under one CA":                        replicasShareTheCA,
+			"every image trusts the public roots of Azure":            publicRoots,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				scenario(t)
+			})
+		}
+	})
+	t.Run("no secret value and no token leaked", nothingLeaked)
+}

@@ -1,0 +1,188 @@
+//go:build cluster
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// repairWithin is the promise for a Secret that was edited or deleted by hand.
+const repairWithin = 5 * time.Second
+
+func secretIsSynced(t *testing.T) {
+	tm := newTeam(t)
+	r := tm.resource("db", "db", "database")
+	t.Logf("first sync after %s", tm.awaitValue("database", canary+"-db", patience))
+	tm.awaitReason("db", "Synced")
+	var secret corev1.Secret
+	require.NoError(t, s.Client.Get(t.Context(), types.NamespacedName{Namespace: tm.namespace, Name: "database"}, &secret))
+	assert.Equal(t, corev1.SecretTypeOpaque, secret.Type)
+	require.Len(t, secret.OwnerReferences, 1)
+	assert.Equal(t, r.UID, secret.OwnerReferences[0].UID)
+	assert.Equal(t, "spv.no/v2beta1", secret.OwnerReferences[0].APIVersion)
+	require.NotEmpty(t, secret.ManagedFields)
+	for _, entry := range secret.ManagedFields {
+		assert.Equal(t, "akv2k8s-"+string(r.UID), entry.Manager)
+		assert.Equal(t, metav1.ManagedFieldsOperationApply, entry.Operation)
+	}
+	var status v2beta1.AzureKeyVaultSecret
+	require.NoError(t, s.Client.Get(t.Context(), client.ObjectKeyFromObject(r), &status))
+	assert.Equal(t, "database", status.Status.SecretName)
+	assert.NotEmpty(t, status.Status.SecretHash)
+	assert.Equal(t, r.Generation, status.Status.ObservedGeneration)
+
+	require.NoError(t, s.Azure.Put(t.Context(), tm.vault, "db", canary+"-db-2"))
+	t.Logf("a new version arrived after %s", tm.awaitValue("database", canary+"-db-2", patience))
+	assert.NoError(t, stage.Await(t.Context(), patience, "the event", func(ctx context.Context) error {
+		var events eventsv1.EventList
+		if err := s.Client.List(ctx, &events, client.InNamespace(tm.namespace)); err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.Reason == "Synced" && e.Type == "Normal" && e.Regarding.Name == "db" {
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %d events", len(events.Items))
+	}))
+	require.NoError(t, s.Client.Delete(t.Context(), r))
+	assert.NoError(t, stage.Await(t.Context(), patience, "the Secret to go with its resource", func(ctx context.Context) error {
+		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(&secret), &corev1.Secret{}); err == nil {
+			return fmt.Errorf("it is still there")
+		}
+		return nil
+	}))
+}
+
+func secretIsRepaired(t *testing.T) {
+	tm := newTeam(t)
+	tm.resource("db", "db", "database")
+	tm.awaitValue("database", canary+"-db", patience)
+	key := types.NamespacedName{Namespace: tm.namespace, Name: "database"}
+	for name, harm := range map[string]func(*corev1.Secret) error{
+		"edited": func(secret *corev1.Secret) error {
+			secret.Data["password"] = []byte("edited")
+			return s.Client.Update(t.Context(), secret)
+		},
+		"robbed of its key": func(secret *corev1.Secret) error {
+			delete(secret.Data, "password")
+			return s.Client.Update(t.Context(), secret)
+		},
+		"robbed of its labels and owner": func(secret *corev1.Secret) error {
+			secret.Labels, secret.OwnerReferences = nil, nil
+			return s.Client.Update(t.Context(), secret)
+		},
+		"deleted": func(secret *corev1.Secret) error { return s.Client.Delete(t.Context(), secret) },
+	} {
+		var secret corev1.Secret
+		require.NoError(t, s.Client.Get(t.Context(), key, &secret))
+		require.NoError(t, harm(&secret), name)
+		started := time.Now()
+		require.NoError(t, stage.Await(t.Context(), repairWithin, "the repair of a Secret that was "+name, func(ctx context.Context) error {
+			var now corev1.Secret
+			if err := s.Client.Get(ctx, key, &now); err != nil {
+				return err
+			}
+			if string(now.Data["password"]) != canary+"-db" || len(now.OwnerReferences) != 1 || now.Labels["akv2k8s.io/managed"] != "true" {
+				return fmt.Errorf("it is not as it was")
+			}
+			return nil
+		}))
+		t.Logf("%s: repaired after %s", name, time.Since(started))
+	}
+}
+
+func failuresKeepTheSecret(t *testing.T) {
+	tm := newTeam(t)
+	for name, c := range map[string]struct {
+		harm, heal func(object string) error
+		reason     string
+		says       string
+	}{
+		"disabled": {
+			func(object string) error { return s.Azure.Act(t.Context(), tm.vault, object, "disable") },
+			func(object string) error { return s.Azure.Act(t.Context(), tm.vault, object, "enable") },
+			"ObjectDisabled", "enable"},
+		"deleted": {
+			func(object string) error { return s.Azure.Act(t.Context(), tm.vault, object, "delete") },
+			func(object string) error { return s.Azure.Put(t.Context(), tm.vault, object, canary+"-"+object) },
+			"ObjectNotFound", "check"},
+		"denied": {
+			func(object string) error {
+				return s.Azure.Inject(t.Context(), fault(tm, object, 403, "ForbiddenByRbac"))
+			},
+			func(string) error { return s.Azure.Heal(t.Context()) },
+			"AccessDenied", "Key Vault Secrets User"},
+		"throttled": {
+			func(object string) error { return s.Azure.Inject(t.Context(), fault(tm, object, 429, "Throttled")) },
+			func(string) error { return s.Azure.Heal(t.Context()) },
+			"Throttled", "429"},
+	} {
+		tm.secret(name, canary+"-"+name)
+		tm.resource(name, name, "secret-"+name)
+		tm.awaitValue("secret-"+name, canary+"-"+name, patience)
+		require.NoError(t, c.harm(name))
+		assert.Contains(t, tm.awaitReason(name, c.reason), c.says, name)
+		assert.Equal(t, canary+"-"+name, tm.value(t.Context(), "secret-"+name), "%s: the last Secret stays", name)
+		require.NoError(t, c.heal(name))
+		tm.awaitReason(name, "Synced")
+	}
+	tm.resource("unknown", "no-such-object", "unknown")
+	assert.Contains(t, tm.awaitReason("unknown", "ObjectNotFound"), `"no-such-object"`)
+	// A vault where the identity has no permission at all.
+	require.NoError(t, s.Azure.Permit(t.Context(), tm.vault, stage.KubeletObjectID))
+	tm.resource("forbidden", "db", "forbidden")
+	assert.Contains(t, tm.awaitReason("forbidden", "AccessDenied"), stage.KubeletObjectID, "the message names the principal")
+}
+
+func fault(tm team, object string, status int, code string) keyvault.Fault {
+	return keyvault.Fault{Vault: tm.vault, Name: object, Status: status, Code: code}
+}
+
+func foreignSecret(t *testing.T) {
+	tm := newTeam(t)
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "database"}, Data: map[string][]byte{"password": []byte("theirs")}}
+	require.NoError(t, s.Client.Create(t.Context(), foreign))
+	tm.resource("db", "db", "database")
+	assert.Contains(t, tm.awaitReason("db", "TargetConflict"), "akv2k8s.io/adopt")
+	assert.Equal(t, "theirs", tm.value(t.Context(), "database"))
+	foreign.Annotations = map[string]string{"akv2k8s.io/adopt": "true"}
+	require.NoError(t, s.Client.Update(t.Context(), foreign))
+	tm.awaitValue("database", canary+"-db", patience)
+}
+
+// azureAway cuts the way to Azure for the whole cluster.
+func azureAway(t *testing.T) {
+	tm := newTeam(t)
+	tm.resource("db", "db", "database")
+	tm.awaitValue("database", canary+"-db", patience)
+	require.NoError(t, s.Away(t.Context()))
+	message := tm.awaitReason("db", "VaultUnavailable")
+	assert.Contains(t, message, "check")
+	assert.Equal(t, canary+"-db", tm.value(t.Context(), "database"), "the last Secret stays")
+	// A pod that starts meanwhile waits.
+	tm.create(tm.pod("waits", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c", "echo started with ${#DB} characters"))
+	tm.awaitLog("waits", "asking again")
+	require.NoError(t, s.Back(t.Context()))
+	require.NoError(t, s.Azure.Put(t.Context(), tm.vault, "db", canary+"-after"))
+	t.Logf("recovered after %s", tm.awaitValue("database", canary+"-after", 2*patience))
+	tm.awaitReason("db", "Synced")
+	code, log := tm.ended("waits")
+	assert.Zero(t, code)
+	assert.Contains(t, log, fmt.Sprintf("started with %d characters", len(canary+"-after")))
+}
