@@ -181,12 +181,12 @@ func attacks(t *testing.T) {
 	own := map[string]string{"DB": "a@azurekeyvault"}
 
 	good := tm.token(podA, wire.TokenAudience)
-	status, values, _ := ask(t, address, good, own)
-	require.Equal(t, http.StatusOK, status, "a pod's own token gets its own reference")
+	status, values, refusal := ask(t, address, good, own)
+	require.Equal(t, http.StatusOK, status, "a pod's own token gets its own reference: %+v", refusal)
 	assert.Equal(t, canary+"-db", string(values.Values["DB"]))
 	before := refusals(t)
 
-	status, _, refusal := ask(t, address, good, map[string]string{"DB": "b@azurekeyvault"})
+	status, _, refusal = ask(t, address, good, map[string]string{"DB": "b@azurekeyvault"})
 	assert.Equal(t, http.StatusForbidden, status, "pod A's token for pod B's reference")
 	assert.Equal(t, "Denied", refusal.Kind)
 

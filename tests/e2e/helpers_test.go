@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -27,6 +28,9 @@ const patience = time.Minute
 // canary begins every secret value of these tests, so that a leak can be searched for.
 const canary = "canary-7f3a91"
 
+// nonce keeps runs on one cluster apart.
+var nonce = rand.Text()
+
 // team is a namespace, with injection enabled, and a vault of its own.
 type team struct {
 	*testing.T
@@ -36,7 +40,7 @@ type team struct {
 func newTeam(t *testing.T) team {
 	t.Helper()
 	sum := fnv.New32a()
-	_, _ = sum.Write([]byte(t.Name()))
+	_, _ = sum.Write([]byte(t.Name() + nonce))
 	id := fmt.Sprintf("%08x", sum.Sum32())
 	tm := team{t, "team-" + id, "kv-" + id}
 	require.NoError(t, s.Namespace(t.Context(), tm.namespace, map[string]string{

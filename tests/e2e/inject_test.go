@@ -44,7 +44,7 @@ func programIsUntouched(t *testing.T) {
 	tm := newTeam(t)
 	tm.resource("db", "db", "")
 	env := map[string]string{"DB": "db@azurekeyvault"}
-	args := tm.pod("args", env, "sh", "-c", `echo "pid $$ uid $(id -u) dir $(pwd)"; for a in "$@"; do echo "[$a]"; done; exit 42`, "name")
+	args := tm.pod("args", env, "sh", "-c", `echo "pid $$$$ uid $(id -u) dir $(pwd)"; for a in "$@"; do echo "[$a]"; done; exit 42`, "name")
 	args.Spec.Containers[0].Args = []string{"a b", "", "-x", "$(literal)"}
 	args.Spec.Containers[0].WorkingDir = "/tmp"
 	tm.create(args)

@@ -146,6 +146,9 @@ func (a *Azure) call(ctx context.Context, verb, path string, body, into any) err
 
 // Seed adds principals, vaults and secrets.
 func (a *Azure) Seed(ctx context.Context, seed emulator.Seed) error {
+	a.mu.Lock()
+	a.seeds = append(a.seeds, seed)
+	a.mu.Unlock()
 	return a.call(ctx, "POST", "seed", seed, nil)
 }
 

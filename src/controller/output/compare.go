@@ -130,8 +130,10 @@ func Claims(owner Owner, live *corev1.Secret, desired *corev1ac.SecretApplyConfi
 // Writable says whether the live Secret may be written for the owner; if not, fault.Conflict says why and what to do.
 func Writable(owner Owner, live *corev1.Secret, desired *corev1ac.SecretApplyConfiguration) error {
 	name := live.Name
+	// Whoever took our owner reference away left our entry in managedFields: such a Secret is repaired, not given up.
+	_, written := ownedBy(live.ManagedFields)[owner.Manager()]
 	switch {
-	case len(OwnerNames(live.OwnerReferences)) == 0 && live.Annotations[wire.AnnotationAdopt] != "true":
+	case !written && len(OwnerNames(live.OwnerReferences)) == 0 && live.Annotations[wire.AnnotationAdopt] != "true":
 		return fault.New(fault.Conflict, "Secret %q already exists and belongs to nobody we know; choose another spec.output.secret.name, "+
 			"delete it, or hand it over with: kubectl -n %s annotate secret %s %s=true", name, owner.Namespace, name, wire.AnnotationAdopt)
 	case live.Type != *desired.Type:

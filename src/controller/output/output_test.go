@@ -108,18 +108,19 @@ func TestWritable(t *testing.T) {
 		"our own":                           {func(*corev1.Secret) {}, ""},
 		"another resource's":                {func(s *corev1.Secret) { s.OwnerReferences[0].UID = "uid-2" }, ""},
 		"an older API version's":            {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "spv.no/v1alpha1" }, ""},
-		"nobody's":                          {func(s *corev1.Secret) { s.OwnerReferences = nil }, "akv2k8s.io/adopt=true"},
-		"somebody else's":                   {func(s *corev1.Secret) { s.OwnerReferences[0].Kind = "Certificate" }, "already exists"},
-		"a group that only looks like ours": {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "spv.no.evil/v1" }, "already exists"},
+		"nobody's":                          {func(s *corev1.Secret) { s.OwnerReferences, s.ManagedFields = nil, nil }, "akv2k8s.io/adopt=true"},
+		"somebody else's":                   {func(s *corev1.Secret) { s.OwnerReferences[0].Kind, s.ManagedFields = "Certificate", nil }, "already exists"},
+		"a group that only looks like ours": {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion, s.ManagedFields = "spv.no.evil/v1", nil }, "already exists"},
 		"nobody's, handed over": {func(s *corev1.Secret) {
-			s.OwnerReferences, s.Annotations["akv2k8s.io/adopt"] = nil, "true"
+			s.OwnerReferences, s.ManagedFields, s.Annotations["akv2k8s.io/adopt"] = nil, nil, "true"
 		}, ""},
 		"adoption refused aloud": {func(s *corev1.Secret) {
-			s.OwnerReferences, s.Annotations["akv2k8s.io/adopt"] = nil, "false"
+			s.OwnerReferences, s.ManagedFields, s.Annotations["akv2k8s.io/adopt"] = nil, nil, "false"
 		}, "already exists"},
-		"of another type":             {func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }, "delete it"},
-		"immutable and different":     {func(s *corev1.Secret) { s.Immutable, s.Data["password"] = &yes, []byte("w") }, "immutable"},
-		"immutable but already right": {func(s *corev1.Secret) { s.Immutable = &yes }, ""},
+		"ours, robbed of its owner reference": {func(s *corev1.Secret) { s.OwnerReferences = nil }, ""},
+		"of another type":                     {func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }, "delete it"},
+		"immutable and different":             {func(s *corev1.Secret) { s.Immutable, s.Data["password"] = &yes, []byte("w") }, "immutable"},
+		"immutable but already right":         {func(s *corev1.Secret) { s.Immutable = &yes }, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
