@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -158,6 +159,19 @@ func refusedAtAdmission(t *testing.T) {
 	}
 	// A mention is no reference: the pod is taken as it is, and whoever created it is told.
 	mention := tm.pod("mention", map[string]string{"MAIL": "me@azurekeyvaults.example"}, "echo")
-	require.NoError(t, s.Client.Create(t.Context(), mention, client.DryRunAll))
+	heard := &warnings{}
+	config := rest.CopyConfig(s.REST)
+	config.WarningHandler = heard
+	listening, err := client.New(config, client.Options{Scheme: s.Client.Scheme()})
+	require.NoError(t, err)
+	require.NoError(t, listening.Create(t.Context(), mention, client.DryRunAll))
 	assert.Empty(t, mention.Spec.InitContainers)
+	require.Len(t, heard.texts, 1)
+	assert.Contains(t, heard.texts[0], "variable MAIL")
 }
+
+// warnings are what the API server says beside its answer.
+type warnings struct{ texts []string }
+
+// HandleWarningHeader implements rest.WarningHandler.
+func (w *warnings) HandleWarningHeader(_ int, _, text string) { w.texts = append(w.texts, text) }

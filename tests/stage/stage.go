@@ -81,7 +81,7 @@ func (s *Stage) connect() error {
 	if s.REST, err = clientcmd.BuildConfigFromFlags("", s.Cluster.Kubeconfig()); err != nil {
 		return err
 	}
-	s.REST.QPS = -1
+	s.REST.QPS, s.REST.WarningHandler = -1, rest.NoWarnings{}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
 		return err

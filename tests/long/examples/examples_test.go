@@ -1,0 +1,86 @@
+//go:build cluster
+
+package examples
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// progress marks lines that the runner shows while tests run.
+type progress struct{}
+
+func (progress) Write(text []byte) (int, error) {
+	fmt.Printf("progress: %s", text)
+	return len(text), nil
+}
+
+// outcomes are what each example has to come to; an example without one fails.
+func outcomes() map[string]func(ctx context.Context, s *stage.Stage) error {
+	return map[string]func(ctx context.Context, s *stage.Stage) error{
+		"secret-sync": func(ctx context.Context, s *stage.Stage) error {
+			var secret corev1.Secret
+			err := s.Client.Get(ctx, types.NamespacedName{Namespace: "example-secret-sync", Name: "database"}, &secret)
+			if err == nil && string(secret.Data["password"]) != "the password" {
+				err = fmt.Errorf("the Secret is not the vault's")
+			}
+			return err
+		},
+		"env-injection": func(ctx context.Context, s *stage.Stage) error {
+			logs, err := s.Logs(ctx, "example-env-injection")
+			for _, log := range logs {
+				if strings.Contains(log, "API_KEY is the key\n") {
+					return nil
+				}
+			}
+			return fmt.Errorf("the pod printed something else: %w", err)
+		},
+	}
+}
+
+func TestExamples(t *testing.T) {
+	folder, err := os.Getwd()
+	require.NoError(t, err)
+	root, err := bed.Root(folder)
+	require.NoError(t, err)
+	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "examples", Getenv: os.Getenv, Progress: progress{}})
+	if s != nil {
+		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
+	}
+	require.NoError(t, err)
+	require.NoError(t, s.Azure.Vault(t.Context(), "akv2k8s-example", map[string]string{"database-password": "the password", "api-key": "the key"}))
+	folders, err := filepath.Glob(filepath.Join(root, "examples", "*"))
+	require.NoError(t, err)
+	require.Len(t, folders, len(outcomes()), "each example has an outcome, and each outcome an example")
+	for _, folder := range folders {
+		t.Run(filepath.Base(folder), func(t *testing.T) {
+			outcome, ok := outcomes()[filepath.Base(folder)]
+			require.True(t, ok, "the example has no outcome here")
+			var values map[string]any
+			content, err := os.ReadFile(filepath.Join(folder, "values.yaml"))
+			require.NoError(t, err)
+			require.NoError(t, yaml.Unmarshal(content, &values))
+			require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: values}))
+			resources, err := os.ReadFile(filepath.Join(folder, "resources.yaml"))
+			require.NoError(t, err)
+			require.NoError(t, s.Apply(t.Context(), "default", string(resources)))
+			assert.NoError(t, stage.Await(t.Context(), time.Minute, "the example", func(ctx context.Context) error { return outcome(ctx, s) }))
+			_, err = s.Helm(t.Context(), "uninstall", "akv2k8s", "--namespace", "akv2k8s", "--wait")
+			assert.NoError(t, err)
+		})
+	}
+}
