@@ -64,7 +64,8 @@ func delegate(root, folder string) {
 
 // removeCgroups removes the cluster's cgroups, the innermost first. The kernel needs a moment after the last process.
 func removeCgroups(id ID) error {
-	for _, root := range hierarchies() {
+	// On a machine with both generations runc makes cgroups in the unified hierarchy too.
+	for _, root := range append(hierarchies(), filepath.Join(cgroupRoot, "unified")) {
 		top := filepath.Join(root, id.Cgroup())
 		for attempt := 0; ; attempt++ {
 			var folders []string
