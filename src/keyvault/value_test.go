@@ -70,3 +70,9 @@ func TestRefNamesTheObject(t *testing.T) {
 	assert.Equal(t, `key "k" version 1a of vault "kv"`,
 		keyvault.Ref{Vault: "kv", Kind: keyvault.KindKey, Name: "k", Version: "1a"}.String())
 }
+
+func TestStringMethodsAreRedactedToo(t *testing.T) {
+	v := keyvault.NewValue([]byte("hunter2"))
+	assert.Equal(t, keyvault.Redacted, v.String(), "fmt prefers Format, but others call these")
+	assert.Equal(t, keyvault.Redacted, v.GoString())
+}

@@ -67,7 +67,7 @@ func resources(t *testing.T) {
 		"both spellings":              {spec: output("{transform: [trim], transforms: [trim]}"), field: "spec.output.transforms"},
 		"an unknown transform":        {spec: output("{transform: [rot13]}"), field: "spec.output.transform[0]"},
 		"too many transforms":         {spec: output("{transform: [" + strings.Repeat("trim,", 17) + "]}"), field: "spec.output.transform"},
-		"a field that does not exist": {spec: "{vault: {name: kv1, object: {name: o, type: secret}}, ouput: {}}", field: "spec.ouput"},
+		"a field that does not exist": {spec: "{vault: {name: kv1, object: {name: o, type: secret}}, outputs: {}}", field: "spec.outputs"},
 	} {
 		for _, version := range []string{"v1alpha1", "v1", "v2alpha1", "v2beta1"} {
 			var spec map[string]any

@@ -24,7 +24,7 @@ const interval = 5
 type progress struct{}
 
 func (progress) Write(text []byte) (int, error) {
-	fmt.Printf("progress: %s", text)
+	fmt.Fprintf(os.Stdout, "progress: %s", text)
 	return len(text), nil
 }
 
@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		folder, err = bed.Root(folder)
 	}
 	if err != nil {
-		fmt.Println("progress: finding the repository:", err)
+		fmt.Fprintln(os.Stdout, "progress: finding the repository:", err)
 		return 1
 	}
 	config := bed.Config{Root: folder, Name: "e2e", Getenv: os.Getenv, Progress: progress{}}
@@ -46,7 +46,7 @@ func run(m *testing.M) int {
 	if s != nil && os.Getenv("KEEP") == "" { // KEEP=1 leaves the cluster for looking around
 		defer func() {
 			if err := s.Cluster.Down(context.WithoutCancel(ctx)); err != nil {
-				fmt.Println("progress: taking the cluster down:", err)
+				fmt.Fprintln(os.Stdout, "progress: taking the cluster down:", err)
 			}
 		}()
 	}
@@ -56,7 +56,7 @@ func run(m *testing.M) int {
 		}})
 	}
 	if err != nil {
-		fmt.Println("progress: setting the stage:", err)
+		fmt.Fprintln(os.Stdout, "progress: setting the stage:", err)
 		return 1
 	}
 	return m.Run()

@@ -40,11 +40,11 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
 			"If you recently deleted this secret you may be able to recover it using the correct recovery command.", c.name), ""})
 		return
 	}
-	s.single(w, r, c, v, o)
+	s.single(w, r, c, o)
 }
 
 // single carries out the operations on one existing object.
-func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, v *vault, o *object) {
+func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, o *object) {
 	secret := o.find(c.version)
 	if secret == nil {
 		refuse(w, failure{http.StatusNotFound, "SecretNotFound", "A secret with this version was not found in this key vault.", ""})
@@ -60,7 +60,7 @@ func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, v *vault
 	case "versions":
 		s.versions(w, r, c, o)
 	case "update":
-		s.update(w, r, c, o, secret)
+		s.update(w, r, c, o)
 	case "delete":
 		o.deleted = s.Store.Now().UTC()
 		answer(w, http.StatusOK, deletedBundle(c, o))
@@ -70,7 +70,7 @@ func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, v *vault
 		o.deleted = time.Time{}
 		answer(w, http.StatusOK, bundle(c, o, o.find(""), false))
 	case "purge":
-		delete(v.objects, c.name)
+		delete(s.Store.vault(c.vault).objects, c.name)
 		w.WriteHeader(http.StatusNoContent)
 	}
 }
@@ -212,11 +212,12 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request, c call, v *vault) {
 	answer(w, http.StatusOK, bundle(c, v.objects[c.name], stored, true))
 }
 
-func (s *Server) update(w http.ResponseWriter, r *http.Request, c call, o *object, secret *Secret) {
+func (s *Server) update(w http.ResponseWriter, r *http.Request, c call, o *object) {
 	body, ok := readChange(w, r)
 	if !ok {
 		return
 	}
+	secret := o.find(c.version)
 	body.apply(secret)
 	secret.updated = s.Store.Now().UTC()
 	answer(w, http.StatusOK, bundle(c, o, secret, false))

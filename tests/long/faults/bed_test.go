@@ -35,7 +35,7 @@ import (
 type progress struct{}
 
 func (progress) Write(text []byte) (int, error) {
-	fmt.Printf("progress: %s", text)
+	fmt.Fprintf(os.Stdout, "progress: %s", text)
 	return len(text), nil
 }
 

@@ -1,0 +1,167 @@
+package arch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// source is one file of Go, parsed.
+type source struct {
+	// path from the repository's root.
+	path  string
+	lines int
+	set   *token.FileSet
+	tree  *ast.File
+}
+
+func (s source) folder() string { return filepath.ToSlash(filepath.Dir(s.path)) }
+func (s source) test() bool     { return strings.HasSuffix(s.path, "_test.go") }
+func (s source) line(n ast.Node) int {
+	return s.set.Position(n.Pos()).Line
+}
+
+// sources are the hand-written files of the folders.
+func sources(t *testing.T, folders ...string) []source {
+	t.Helper()
+	var all []source
+	for _, folder := range folders {
+		require.NoError(t, filepath.WalkDir(filepath.Join("../..", folder), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasPrefix(entry.Name(), "zz_generated") {
+				return err
+			}
+			set := token.NewFileSet()
+			tree, err := parser.ParseFile(set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			name, err := filepath.Rel("../..", path)
+			all = append(all, source{path: name, set: set, tree: tree, lines: set.File(tree.Pos()).LineCount()})
+			return err
+		}))
+	}
+	require.NotEmpty(t, all)
+	return all
+}
+
+// calls visits each pkg.Name that a file uses.
+func calls(s source, visit func(pkg, name string, at int)) {
+	ast.Inspect(s.tree, func(n ast.Node) bool {
+		if selector, ok := n.(*ast.SelectorExpr); ok {
+			if pkg, ok := selector.X.(*ast.Ident); ok {
+				visit(pkg.Name, selector.Sel.Name, s.line(n))
+			}
+		}
+		return true
+	})
+}
+
+func TestPureRoomsTouchNothing(t *testing.T) {
+	for _, room := range pureRooms() {
+		for _, s := range sources(t, "src/"+room) {
+			if s.test() || s.folder() != "src/"+room {
+				continue
+			}
+			for _, imported := range s.tree.Imports {
+				path := strings.Trim(imported.Path.Value, `"`)
+				for _, banned := range []string{"net", "net/http", "os/exec", "os/signal", "github.com/Azure"} {
+					assert.False(t, path == banned || strings.HasPrefix(path, banned+"/") && strings.Contains(banned, "."), "%s imports %s", s.path, path)
+				}
+			}
+			calls(s, func(pkg, name string, at int) {
+				banned := pkg == "os" && slices.Contains([]string{"Getenv", "LookupEnv", "Environ", "ReadFile", "Open"}, name) || pkg == "time" && name == "Now"
+				assert.False(t, banned, "%s:%d uses %s.%s", s.path, at, pkg, name)
+			})
+		}
+	}
+}
+
+func TestProgramsAloneStartAndEndThings(t *testing.T) {
+	for _, s := range sources(t, "src") {
+		if s.test() || strings.HasPrefix(s.path, "src/testkit") {
+			continue
+		}
+		program := strings.HasPrefix(s.path, "src/cmd/")
+		calls(s, func(pkg, name string, at int) {
+			what := pkg + "." + name
+			if what == "os.Exit" {
+				assert.Equal(t, "main.go", filepath.Base(s.path), "%s:%d: only main.go ends the program", s.path, at)
+			}
+			if what == "context.Background" || what == "context.TODO" {
+				assert.True(t, program, "%s:%d uses %s; take the caller's context", s.path, at, what)
+			}
+		})
+		for _, declaration := range s.tree.Decls {
+			if f, ok := declaration.(*ast.FuncDecl); ok {
+				assert.False(t, f.Name.Name == "init" && f.Recv == nil, "%s has an init function", s.path)
+			}
+		}
+		if s.tree.Name.Name == "main" && filepath.Base(s.path) == "main.go" {
+			assert.LessOrEqual(t, s.lines, maxMain, s.path)
+		}
+	}
+}
+
+// parameters counts them without the context, which every function that waits has.
+func parameters(f *ast.FuncType) int {
+	count := f.Params.NumFields()
+	for _, p := range f.Params.List {
+		if selector, ok := p.Type.(*ast.SelectorExpr); ok && selector.Sel.Name == "Context" {
+			count -= len(p.Names)
+		}
+	}
+	return count
+}
+
+func TestBudgets(t *testing.T) {
+	var lengths []int
+	lines, files := map[string]int{}, map[string]int{}
+	for _, s := range sources(t, "src", "tests/cluster", "tests/stage", "tests/run", "tests/demo", "tests/ledger") {
+		if s.test() {
+			assert.LessOrEqual(t, s.lines, maxTestFile, s.path)
+			continue
+		}
+		assert.LessOrEqual(t, s.lines, maxFile, s.path)
+		lines[s.folder()] += s.lines
+		files[s.folder()]++
+		for _, declaration := range s.tree.Decls {
+			f, ok := declaration.(*ast.FuncDecl)
+			if !ok || f.Body == nil {
+				continue
+			}
+			length := s.set.Position(f.End()).Line - s.line(f) + 1
+			lengths = append(lengths, length)
+			assert.LessOrEqual(t, length, maxFunction, "%s: %s", s.path, f.Name.Name)
+			assert.LessOrEqual(t, parameters(f.Type), maxParameters, "%s: %s has too many parameters; make a struct", s.path, f.Name.Name)
+		}
+	}
+	slices.Sort(lengths)
+	median := lengths[len(lengths)/2]
+	t.Logf("%d functions, median of %d lines", len(lengths), median)
+	assert.LessOrEqual(t, median, maxMedian)
+	for folder := range lines {
+		assert.LessOrEqual(t, lines[folder], maxPackage, folder)
+		assert.LessOrEqual(t, files[folder], maxFiles, folder)
+	}
+}
+
+// TestNoKeysInSource looks for private keys and tokens in literals: they are made in tests, or lie in testdata.
+func TestNoKeysInSource(t *testing.T) {
+	for _, s := range sources(t, "src", "tests") {
+		ast.Inspect(s.tree, func(n ast.Node) bool {
+			if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+				key, jwt := "PRIVATE KEY-----"+`\n`, "eyJ"+"hbGciOi" // in two parts, or they would be found here
+				assert.False(t, strings.Contains(literal.Value, key) || strings.Contains(literal.Value, jwt), "%s:%d", s.path, s.line(n))
+			}
+			return true
+		})
+	}
+}

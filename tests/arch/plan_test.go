@@ -1,0 +1,54 @@
+package arch
+
+// module is the module's path.
+const module = "github.com/akv2k8s/akv2k8s/"
+
+// garden is the floor of what is never imported by a shipping program.
+const garden = -1
+
+// rooms are all packages of src, by path below src, with their floor. Imports point down only; rooms on one floor are strangers.
+func rooms() map[string]int {
+	return map[string]int{
+		"cmd/controller": 5, "cmd/envinjector": 5, "cmd/azure-keyvault-env": 5,
+		"controller": 4, "webhook": 4, "broker": 4, "injector": 4,
+		// gateway puts credential, adapter and reader together for the programs.
+		"keyvault/gateway": 4,
+		"keyvault/azure":   3, "keyvault/credential": 3, "keyvault/reader": 3, "broker/client": 3, "servingcert": 3,
+		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
+		"trust": 3, "telemetry": 3,
+		"recipe/fromapi": 2, "recipe/decode": 2, "controller/output": 2, "webhook/inject": 2,
+		"recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1,
+		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0,
+		"cmd/azure-emulator": garden, "emulator": garden, "emulator/keyvault": garden, "emulator/entra": garden, "emulator/imds": garden,
+		"testkit/azuretest": garden,
+	}
+}
+
+// neighbours are rooms of one floor that may import each other: the versions of the API are one room in several folders.
+func neighbours(a, b string) bool {
+	return len(a) > 4 && len(b) > 4 && a[:4] == "api/" && b[:4] == "api/"
+}
+
+// stdlibOnly are rooms that import nothing but the standard library and rooms below.
+func stdlibOnly() []string {
+	return []string{"keyvault", "wire", "fault", "version", "recipe", "recipe/transform", "recipe/fromapi", "recipe/decode", "envref", "broker/client", "injector"}
+}
+
+// shipped are the programs that users install.
+func shipped() []string {
+	return []string{"src/cmd/controller", "src/cmd/envinjector", "src/cmd/azure-keyvault-env"}
+}
+
+// Budgets.
+const (
+	maxFunction      = 60
+	maxMedian        = 12
+	maxFile          = 400
+	maxTestFile      = 800
+	maxPackage       = 1200
+	maxFiles         = 10
+	maxParameters    = 4
+	maxMain          = 30
+	minCoverage      = 90.0
+	maxInjectorBytes = 10_500_000
+)

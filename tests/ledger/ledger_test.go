@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const log = `{"Action":"pass","Package":"github.com/akv2k8s/akv2k8s/src/a","Test":"TestGood"}
+{"Action":"pass","Package":"github.com/akv2k8s/akv2k8s/src/a","Test":"TestGood/a_sentence,_too"}
+{"Action":"fail","Package":"github.com/akv2k8s/akv2k8s/src/a","Test":"TestBad"}
+`
+
+func verdict(t *testing.T, cell, log string) (int, string) {
+	t.Helper()
+	page := filepath.Join(t.TempDir(), "page.md")
+	require.NoError(t, os.WriteFile(page, []byte("| What | Tests |\n|---|---|\n| a promise | "+cell+" |\n\n| Other | Table |\n|---|---|\n| x | y |\n"), 0o600))
+	results, err := read(strings.NewReader(log))
+	require.NoError(t, err)
+	var out bytes.Buffer
+	return judge([]string{page}, results, &out), out.String()
+}
+
+func TestEveryRowNeedsATestThatPassed(t *testing.T) {
+	for cell, want := range map[string]int{
+		"`src/a:TestGood`": 0, "`src/a:TestGood/a sentence, too`": 0, "`src/a:TestGood`, `src/a:TestBad`": 1, "`src/a:TestBad`": 1,
+		"`src/a:TestNone`": 1, "": 1, "by hand": 1, "`tests/long/x:TestOther`": 0,
+	} {
+		got, said := verdict(t, cell, log)
+		assert.Equal(t, want, got, "%s: %s", cell, said)
+	}
+}
+
+func TestASkipNeedsAnAllowedReason(t *testing.T) {
+	skip := func(reason string) string {
+		return log + `{"Action":"output","Package":"p","Test":"TestS","Output":"x.go:1: ` + reason + `"}` + "\n" + `{"Action":"skip","Package":"p","Test":"TestS"}` + "\n"
+	}
+	got, _ := verdict(t, "`src/a:TestGood`", skip("only there; use CLUSTER=local"))
+	assert.Equal(t, 0, got)
+	got, said := verdict(t, "`src/a:TestGood`", skip("no time today"))
+	assert.Equal(t, 1, got)
+	assert.Contains(t, said, "TestS")
+}
+
+func TestATableWithoutRowsProvesNothing(t *testing.T) {
+	var out bytes.Buffer
+	assert.Equal(t, 1, judge(nil, outcomes{}, &out))
+}
