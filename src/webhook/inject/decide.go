@@ -121,8 +121,7 @@ func expands(text, name string) bool {
 // reserved refuses what carries our names but is not ours; to replace it silently would lose what the user wrote.
 func reserved(pod *corev1.Pod) error {
 	for _, volume := range pod.Spec.Volumes {
-		foreign := (volume.Name == wire.VolumeBinary && volume.EmptyDir == nil) || (volume.Name == wire.VolumeToken && volume.Projected == nil)
-		if foreign {
+		if foreign(volume) {
 			return fault.New(fault.Invalid, "the volume name %s is reserved for the env-injector; rename the pod's own volume", volume.Name)
 		}
 	}
@@ -139,6 +138,11 @@ func reserved(pod *corev1.Pod) error {
 		}
 	}
 	return nil
+}
+
+// foreign says whether a volume has a name of ours and is none of ours.
+func foreign(v corev1.Volume) bool {
+	return (v.Name == wire.VolumeBinary && v.EmptyDir == nil) || (v.Name == wire.VolumeToken && v.Projected == nil)
 }
 
 // mountPaths are ours, with the volume that belongs there.
