@@ -7,6 +7,7 @@ help: ## show this
 
 ##@ Use
 demo: ## see it work on this machine, without Azure (CLUSTER=kind|current|local)
+	@echo "compiling the demo (the first time this downloads modules and takes some minutes)"
 	@go run ./tests/demo up
 demo-down: ## remove every trace of it
 	@go run ./tests/demo down
@@ -29,6 +30,7 @@ load: ## build the images and load them into the cluster
 
 ##@ Long
 test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
+	@echo "compiling the tests' runner (the first time this downloads modules)"
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -38,6 +39,9 @@ func Pool(extra []byte) (*x509.CertPool, error) {
 	for n := 1; ; n++ {
 		var block *pem.Block
 		if block, extra = pem.Decode(extra); block == nil {
+			if n == 1 && len(bytes.TrimSpace(extra)) > 0 {
+				return nil, fault.New(fault.Invalid, "the extra CA certificates hold no PEM block; put PEM certificates there")
+			}
 			return pool, nil
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)

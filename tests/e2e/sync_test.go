@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -185,4 +186,30 @@ func azureAway(t *testing.T) {
 	code, log := tm.ended("waits")
 	assert.Zero(t, code)
 	assert.Contains(t, log, fmt.Sprintf("started with %d characters", len(canary+"-after")))
+}
+
+// upgradeKeeps upgrades the release to the same chart with another setting.
+func upgradeKeeps(t *testing.T) {
+	made := func() []any {
+		var key, serving corev1.Secret
+		var hook admissionv1.MutatingWebhookConfiguration
+		require.NoError(t, s.Client.Get(t.Context(), types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}, &key))
+		require.NoError(t, s.Client.Get(t.Context(), types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-envinjector-serving"}, &serving))
+		require.NoError(t, s.Client.Get(t.Context(), types.NamespacedName{Name: "akv2k8s-envinjector"}, &hook))
+		return []any{key.Data, serving.Data, hook.Webhooks[0].ClientConfig.CABundle}
+	}
+	before := made()
+	for _, part := range before {
+		require.NotEmpty(t, part)
+	}
+	tm := newTeam(t)
+	tm.resource("db", "db", "")
+	_, err := s.Helm(t.Context(), "upgrade", "akv2k8s", s.Chart(), "--namespace", "akv2k8s", "--reuse-values", "--set", "env_injector.cache.maxAge=9s",
+		"--wait", "--timeout", "3m")
+	require.NoError(t, err)
+	assert.Equal(t, before, made())
+	tm.create(tm.pod("after", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c", "echo got ${#DB} characters"))
+	code, log := tm.ended("after")
+	assert.Zero(t, code)
+	assert.Contains(t, log, fmt.Sprintf("got %d characters", len(canary+"-db")))
 }

@@ -68,4 +68,3 @@ func TestScripts(t *testing.T) {
 			},
 		}})
 }
-

@@ -2,13 +2,10 @@ package stage
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +33,8 @@ const (
 	// AppClientID and AppObjectID are of an application with a secret.
 	AppClientID = "44444444-4444-4444-8444-444444444444"
 	AppObjectID = "44444444-4444-4444-8444-999999999999"
+	// appSecret opens nothing but the emulator.
+	appSecret = "of-the-emulator-alone"
 )
 
 // Azure controls the emulator.
@@ -66,13 +65,11 @@ func (s *Stage) azure(ctx context.Context) (*Azure, error) {
 			return nil, err
 		}
 	}
-	archive, err := os.ReadFile(s.archives[s.image("azure-emulator")])
+	digest, err := s.imageDigest()
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(archive)
-	fill := strings.NewReplacer("IMAGE", s.image("azure-emulator"), "DIGEST", hex.EncodeToString(sum[:8]), "TENANT", local.TenantID)
-	if err := s.Apply(ctx, azureName, fill.Replace(azureManifest)); err != nil {
+	if err := s.Apply(ctx, azureName, s.azureManifest(digest)); err != nil {
 		return nil, err
 	}
 	a := &Azure{CA: string(secret.Data["ca.crt"]), rest: s.Kube.CoreV1().RESTClient()}
@@ -81,14 +78,19 @@ func (s *Stage) azure(ctx context.Context) (*Azure, error) {
 	}
 	return a, a.Seed(ctx, emulator.Seed{Principals: []entra.Principal{
 		{Name: "kubelet", ClientID: local.KubeletIdentityClientID, ObjectID: KubeletObjectID, ManagedIdentity: "user"},
+		{Name: "app", ClientID: AppClientID, ObjectID: AppObjectID, Secret: appSecret},
 	}})
 }
 
-// image is the name of one of our images.
-func (s *Stage) image(name string) string { return image.Repository + name + ":" + s.Version }
+// Image is the name of one of our images in this cluster.
+func (s *Stage) Image(name string) string { return s.repository(name) + ":" + s.Version }
 
-// Image is the name of one of our images, for pods of tests.
-func (s *Stage) Image(name string) string { return s.image(name) }
+func (s *Stage) repository(name string) string {
+	if s.registry != "" {
+		return s.registry + "/" + name
+	}
+	return image.Repository + name
+}
 
 // certificates makes a CA and a certificate for every name that the emulator serves.
 func certificates() (corev1.Secret, error) {
@@ -152,9 +154,9 @@ func (a *Azure) Seed(ctx context.Context, seed emulator.Seed) error {
 	return a.call(ctx, "POST", "seed", seed, nil)
 }
 
-// Vault makes a vault with secrets that the node's identity may read.
+// Vault makes a vault with secrets that the node's identity and the application may read.
 func (a *Azure) Vault(ctx context.Context, name string, secrets map[string]string) error {
-	vault := emulator.VaultSeed{Permissions: map[string][]string{KubeletObjectID: {"get", "list"}}, Secrets: map[string]keyvault.Secret{}}
+	vault := emulator.VaultSeed{Permissions: map[string][]string{KubeletObjectID: {"get", "list"}, AppObjectID: {"get", "list"}}, Secrets: map[string]keyvault.Secret{}}
 	for secret, value := range secrets {
 		vault.Secrets[secret] = keyvault.Secret{Value: value}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/azurenames"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 )
 
 // azureHosts are the names in the emulator's certificate.
@@ -18,8 +19,18 @@ func azureHosts() []string {
 	return hosts
 }
 
-// The emulator runs in the node's network, where the address of the metadata service is.
-const azureManifest = `apiVersion: v1
+// azureManifest is the emulator. It runs in the node's network, where the address of the metadata service is; the node of a foreign
+// cluster has no such address to give.
+func (s *Stage) azureManifest(digest string) string {
+	network, imds := "true", "169.254.169.254:80"
+	if s.registry != "" {
+		network, imds = "false", ""
+	}
+	return strings.NewReplacer("IMAGE", s.Image("azure-emulator"), "DIGEST", digest, "TENANT", local.TenantID,
+		"NETWORK", network, "IMDS", imds).Replace(azureTemplate)
+}
+
+const azureTemplate = `apiVersion: v1
 kind: Service
 metadata: {name: azure-emulator}
 spec:
@@ -39,14 +50,14 @@ spec:
       labels: {app: azure-emulator}
       annotations: {test/image: DIGEST}
     spec:
-      hostNetwork: true
+      hostNetwork: NETWORK
       terminationGracePeriodSeconds: 1
       automountServiceAccountToken: false
       containers:
       - name: azure-emulator
         image: IMAGE
         imagePullPolicy: IfNotPresent
-        args: [-tls-listen=:18443, -admin-listen=:18090, -imds-listen=169.254.169.254:80, -tls-cert=/tls/tls.crt, -tls-key=/tls/tls.key, -signing-key=/tls/sa.key, -tenant=TENANT]
+        args: [-tls-listen=:18443, -admin-listen=:18090, -imds-listen=IMDS, -tls-cert=/tls/tls.crt, -tls-key=/tls/tls.key, -signing-key=/tls/sa.key, -tenant=TENANT]
         readinessProbe: {httpGet: {path: /healthz, port: 18090}, periodSeconds: 1}
         securityContext: {runAsUser: 0, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}
         volumeMounts: [{name: tls, mountPath: /tls}]

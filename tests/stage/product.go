@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 )
 
 // Release says how the product is installed.
@@ -74,8 +76,15 @@ func (s *Stage) values(r Release) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	annotations := map[string]any{"podAnnotations": map[string]any{"test/images": images}}
-	base := map[string]any{"global": map[string]any{"extraCACertificates": s.Azure.CA}, "controller": annotations, "env_injector": maps.Clone(annotations)}
+	component := func(image string) map[string]any {
+		return map[string]any{"podAnnotations": map[string]any{"test/images": images}, "image": map[string]any{"repository": s.repository(image)}}
+	}
+	base := map[string]any{"global": map[string]any{"extraCACertificates": s.Azure.CA}, "controller": component("controller"),
+		"env_injector": merge(component("env-injector"), map[string]any{"envImage": map[string]any{"repository": s.repository("env")}})}
+	if s.registry != "" { // the nodes of a foreign cluster have no azure.json for the emulator
+		base = merge(base, map[string]any{"global": map[string]any{"keyVaultAuth": "environment", "env": map[string]any{
+			"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": AppClientID, "AZURE_CLIENT_SECRET": appSecret}}})
+	}
 	return merge(base, r.Values), nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,6 +45,8 @@ type Stage struct {
 	helm     string
 	archives map[string]string
 	progress io.Writer
+	// registry is where a foreign cluster pulls our images from; empty if they are loaded under their own names.
+	registry string
 }
 
 // Open brings the cluster up, builds and loads the images, and starts the emulator.
@@ -53,6 +56,9 @@ func Open(ctx context.Context, config bed.Config) (*Stage, error) {
 		return nil, err
 	}
 	s := &Stage{Cluster: cluster, Root: config.Root, progress: config.Progress}
+	if config.Getenv("CLUSTER") == "current" {
+		s.registry = strings.TrimSuffix(config.Getenv("IMAGE_REGISTRY"), "/")
+	}
 	cache, err := config.Cache()
 	if err != nil {
 		return nil, err

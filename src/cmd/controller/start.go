@@ -15,6 +15,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -45,6 +46,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	ctrl.SetLogger(logger)
+	klog.SetLogger(logger) // what the Kubernetes libraries say
 	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAFile: s.extraCAFile, Lookup: s.lookup, Keep: time.Minute})
 	if err != nil {
 		return err

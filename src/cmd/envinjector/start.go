@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,6 +53,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	ctrl.SetLogger(logger)
+	klog.SetLogger(logger) // what the Kubernetes libraries say
 	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAFile: s.extraCAFile, Lookup: s.lookup, Keep: staleAge})
 	if err != nil {
 		return err

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// try runs the program with variables of the environment, as far as it comes without a cluster.
+func try(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+	code = run(t.Context(), args, lookup, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestTheProgramAnswersQuestionsWithoutACluster(t *testing.T) {
+	code, out, _ := try(t, nil, "--version")
+	assert.Zero(t, code)
+	assert.NotEmpty(t, out)
+	code, out, _ = try(t, nil, "trust")
+	assert.Zero(t, code)
+	assert.Contains(t, out, "CN=DigiCert Global Root G2")
+	code, _, errs := try(t, nil, "--help")
+	assert.Zero(t, code)
+	assert.Contains(t, errs, "azure-resync-period")
+}
+
+func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
+	azureJSON := filepath.Join(t.TempDir(), "azure.json")
+	require.NoError(t, os.WriteFile(azureJSON, []byte(`{"tenantId":"11111111-1111-4111-8111-111111111111","useManagedIdentityExtension":true}`), 0o600))
+	environment := map[string]string{"AUTH_TYPE": "environment"}
+	for name, c := range map[string]struct {
+		env  map[string]string
+		args []string
+		code int
+		says string
+	}{
+		"an unknown flag":        {nil, []string{"--nonsense"}, 2, "nonsense"},
+		"metrics neither nor":    {map[string]string{"METRICS_ENABLED": "maybe"}, nil, 2, "METRICS_ENABLED must be true or false"},
+		"no port":                {map[string]string{"HTTP_PORT": "x"}, nil, 2, "HTTP_PORT"},
+		"no workers":             {nil, []string{"--workers=0"}, 2, "--workers"},
+		"an unknown log format":  {nil, []string{"--logging-format=xml"}, 1, "use text or json"},
+		"no azure.json":          {nil, []string{"--cloudconfig=/no/such/file"}, 1, "keyVaultAuth"},
+		"an unknown cloud":       {map[string]string{"AUTH_TYPE": "environment", "AZURE_ENVIRONMENT": "MarsCloud"}, nil, 1, "AzureChinaCloud"},
+		"half a credential":      {map[string]string{"AUTH_TYPE": "environment", "AZURE_TENANT_ID": "11111111-1111-4111-8111-111111111111", "AZURE_CLIENT_ID": "c"}, nil, 1, "AZURE_CLIENT_SECRET"},
+		"an unknown method":      {map[string]string{"AUTH_TYPE": "magic"}, nil, 1, "azureCloudConfig"},
+		"no extra CA":            {environment, []string{"--extra-ca-file=/no/such/file"}, 1, "global.extraCACertificates"},
+		"an extra CA that isn't": {environment, []string{"--extra-ca-file=" + azureJSON}, 1, "hold no PEM"},
+		"no cluster":             {nil, []string{"--cloudconfig=" + azureJSON, "--kubeconfig=/no/such/file"}, 1, "kubeconfig"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, errs := try(t, c.env, append([]string{"--kubeconfig=/no/such/file"}, c.args...)...)
+			assert.Equal(t, c.code, code)
+			assert.Contains(t, errs, c.says)
+		})
+	}
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// try runs the program with variables of the environment, as far as it comes without a cluster.
+func try(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+	code = run(t.Context(), args, lookup, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestTheProgramAnswersQuestionsWithoutACluster(t *testing.T) {
+	code, out, _ := try(t, nil, "--version")
+	assert.Zero(t, code)
+	assert.NotEmpty(t, out)
+	code, out, _ = try(t, nil, "trust")
+	assert.Zero(t, code)
+	assert.Contains(t, out, "CN=DigiCert Global Root G2")
+	code, _, errs := try(t, nil, "--help")
+	assert.Zero(t, code)
+	assert.Contains(t, errs, "cache-max-age")
+}
+
+func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
+	environment := map[string]string{"AUTH_TYPE": "environment"}
+	for name, c := range map[string]struct {
+		env  map[string]string
+		args []string
+		code int
+		says string
+	}{
+		"an unknown flag":       {nil, []string{"--nonsense"}, 2, "nonsense"},
+		"no port":               {nil, []string{"--auth-port=70000"}, 2, "70000 is no port"},
+		"no label":              {nil, []string{"--namespace-label=enabled"}, 2, "NAME=VALUE"},
+		"an unknown log level":  {nil, []string{"--v=loud"}, 1, "use info"},
+		"no azure.json":         {nil, []string{"--cloudconfig=/no/such/file"}, 1, "keyVaultAuth"},
+		"no cluster":            {environment, []string{"--kubeconfig=/no/such/file"}, 1, "finding the API server"},
+		"a cache without bound": {environment, []string{"--kubeconfig=/no/such/file", "--cache-max-age=x"}, 2, "cache-max-age"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, errs := try(t, c.env, c.args...)
+			assert.Equal(t, c.code, code)
+			assert.Contains(t, errs, c.says)
+		})
+	}
+}

@@ -1,0 +1,225 @@
+package chart
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
+)
+
+// helm is the program that users run, in the version that is pinned.
+var helm = sync.OnceValues(func() (string, error) {
+	folder, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	root, err := bed.Root(folder)
+	if err != nil {
+		return "", err
+	}
+	cache, err := bed.Config{Getenv: os.Getenv}.Cache()
+	if err != nil {
+		return "", err
+	}
+	return build.Builder{Root: root, Cache: cache, Progress: os.Stdout}.Tool(context.Background(), "helm")
+})
+
+// objects are what the chart renders, by "Kind/name".
+type objects map[string]*unstructured.Unstructured
+
+// render renders the chart as release akv2k8s in namespace akv2k8s; set are arguments of --set.
+func render(t *testing.T, set ...string) objects {
+	t.Helper()
+	program, err := helm()
+	require.NoError(t, err)
+	args := []string{"template", "akv2k8s", "../../charts/akv2k8s", "--namespace", "akv2k8s"}
+	for _, value := range set {
+		args = append(args, "--set", value)
+	}
+	out, err := exec.Command(program, args...).CombinedOutput()
+	require.NoError(t, err, string(out))
+	all := objects{}
+	for decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(out), 4096); ; {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(object)
+		if errors.Is(err, io.EOF) {
+			require.NotEmpty(t, all)
+			return all
+		}
+		require.NoError(t, err)
+		if len(object.Object) > 0 {
+			all[object.GetKind()+"/"+object.GetName()] = object
+		}
+	}
+}
+
+// at is the part of an object at a path; lists are gone into at their first item.
+func (o objects) at(t *testing.T, name string, path ...string) any {
+	t.Helper()
+	require.Contains(t, o, name)
+	var value any = o[name].Object
+	for _, step := range path {
+		if list, ok := value.([]any); ok {
+			require.NotEmpty(t, list)
+			value = list[0]
+		}
+		fields, ok := value.(map[string]any)
+		require.True(t, ok, "%s has nothing at %v", name, path)
+		value = fields[step]
+	}
+	return value
+}
+
+const (
+	controllerDeployment = "Deployment/akv2k8s-controller"
+	injectorDeployment   = "Deployment/akv2k8s-envinjector"
+	webhook              = "MutatingWebhookConfiguration/akv2k8s-envinjector"
+)
+
+func TestNamesThatUsersDependOn(t *testing.T) {
+	all := render(t)
+	for _, name := range []string{controllerDeployment, "ServiceAccount/akv2k8s-controller", "Service/akv2k8s-controller", injectorDeployment,
+		"ServiceAccount/akv2k8s-envinjector", "Service/akv2k8s-envinjector", "PodDisruptionBudget/akv2k8s-envinjector", webhook} {
+		assert.Contains(t, all, name)
+	}
+	for deployment, component := range map[string]string{controllerDeployment: "akv2k8s-controller", injectorDeployment: "akv2k8s-webhook"} {
+		assert.Equal(t, map[string]any{"app.kubernetes.io/name": "akv2k8s", "app.kubernetes.io/instance": "akv2k8s", "app.kubernetes.io/component": component},
+			all.at(t, deployment, "spec", "selector", "matchLabels"), "selectors can't be changed by an upgrade")
+	}
+	assert.Equal(t, "pods.env-injector.admission.spv.no", all.at(t, webhook, "webhooks", "name"))
+	assert.Equal(t, "Fail", all.at(t, webhook, "webhooks", "failurePolicy"))
+	assert.Equal(t, "None", all.at(t, webhook, "webhooks", "sideEffects"))
+	ports := all.at(t, "Service/akv2k8s-envinjector", "spec", "ports").([]any)
+	var numbers []any
+	for _, port := range ports {
+		numbers = append(numbers, port.(map[string]any)["port"])
+	}
+	assert.Equal(t, []any{int64(443), int64(80), int64(9443)}, numbers)
+}
+
+func TestNothingSecretOrRandomIsRendered(t *testing.T) {
+	assert.Equal(t, render(t), render(t), "two renders are the same")
+	for name, object := range render(t) {
+		if object.GetKind() == "Secret" {
+			assert.NotContains(t, object.Object, "data", name)
+			assert.NotContains(t, object.Object, "stringData", name)
+		}
+	}
+	assert.NotContains(t, render(t).at(t, webhook, "webhooks", "clientConfig"), "caBundle", "the env-injector writes it, and an upgrade must not take it away")
+}
+
+func TestPodsAreAsRestrictedAsTheirCredentialAllows(t *testing.T) {
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		for auth, root := range map[string]bool{"azureCloudConfig": true, "environment": false} {
+			all := render(t, "global.keyVaultAuth="+auth)
+			pod := all.at(t, deployment, "spec", "template", "spec", "securityContext").(map[string]any)
+			assert.Equal(t, !root, pod["runAsNonRoot"], "%s with %s", deployment, auth)
+			assert.Equal(t, map[string]any{"type": "RuntimeDefault"}, pod["seccompProfile"])
+			container := all.at(t, deployment, "spec", "template", "spec", "containers", "securityContext").(map[string]any)
+			assert.Equal(t, map[string]any{"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": map[string]any{"drop": []any{"ALL"}}}, container)
+			volumes := all.at(t, deployment, "spec", "template", "spec", "volumes")
+			assert.Equal(t, root, volumes != nil, "the host's file is mounted only if it is needed")
+		}
+		both := render(t, "global.keyVaultAuth=environment", "controller.keyVaultAuth=azureCloudConfig")
+		assert.Equal(t, true, both.at(t, injectorDeployment, "spec", "template", "spec", "securityContext", "runAsNonRoot"), "a component's own setting is its own")
+	}
+}
+
+// rules are what all roles that are bound to a service account allow, as "group/resource[names]: verbs", by where.
+func rules(t *testing.T, all objects, account string) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	for _, binding := range all {
+		if !strings.HasSuffix(binding.GetKind(), "RoleBinding") {
+			continue
+		}
+		subjects, _, err := unstructured.NestedSlice(binding.Object, "subjects")
+		require.NoError(t, err)
+		if subjects[0].(map[string]any)["name"] != account {
+			continue
+		}
+		ref, _, err := unstructured.NestedStringMap(binding.Object, "roleRef")
+		require.NoError(t, err)
+		role := ref["kind"] + "/" + ref["name"]
+		require.Contains(t, all, role, "a binding leads to a role")
+		list, _, err := unstructured.NestedSlice(all[role].Object, "rules")
+		require.NoError(t, err)
+		for _, item := range list {
+			rule := item.(map[string]any)
+			for _, resource := range rule["resources"].([]any) {
+				text := resource.(string)
+				if names, ok := rule["resourceNames"]; ok {
+					text += "[" + names.([]any)[0].(string) + "]"
+				}
+				for _, verb := range rule["verbs"].([]any) {
+					text += " " + verb.(string)
+				}
+				found[binding.GetKind()] = append(found[binding.GetKind()], text)
+			}
+		}
+	}
+	for _, texts := range found {
+		slices.Sort(texts)
+	}
+	return found
+}
+
+func TestRightsAreTheLeast(t *testing.T) {
+	assert.Equal(t, map[string][]string{
+		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "azurekeyvaultsecrets/finalizers update", "azurekeyvaultsecrets/status patch",
+			"events create patch", "secrets get list watch create patch"},
+		"RoleBinding": {"events create patch", "leases create", "leases[akv2k8s-controller] get update", "secrets[akv2k8s-status-key] get update"},
+	}, rules(t, render(t), "akv2k8s-controller"))
+	assert.Equal(t, map[string][]string{
+		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
+			"pods get", "tokenreviews create"},
+		"RoleBinding": {"secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get"},
+	}, rules(t, render(t), "akv2k8s-envinjector"))
+}
+
+func TestOneNamespaceAlone(t *testing.T) {
+	all := render(t, "watchAllNamespaces=false")
+	assert.NotContains(t, rules(t, all, "akv2k8s-controller"), "ClusterRoleBinding")
+	assert.Equal(t, []string{"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces[akv2k8s] get", "tokenreviews create"},
+		rules(t, all, "akv2k8s-envinjector")["ClusterRoleBinding"])
+	assert.Equal(t, "akv2k8s", all.at(t, webhook, "webhooks", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name"))
+}
+
+func TestAComponentsValueOverridesTheGlobalOne(t *testing.T) {
+	metrics := func(set ...string) any {
+		env := render(t, set...).at(t, controllerDeployment, "spec", "template", "spec", "containers", "env").([]any)
+		i := slices.IndexFunc(env, func(v any) bool { return v.(map[string]any)["name"] == "METRICS_ENABLED" })
+		require.GreaterOrEqual(t, i, 0)
+		return env[i].(map[string]any)["value"]
+	}
+	assert.Equal(t, "false", metrics())
+	assert.Equal(t, "true", metrics("global.metrics.enabled=true"))
+	assert.Equal(t, "false", metrics("global.metrics.enabled=true", "controller.metrics.enabled=false"), "false too")
+	args := render(t, "global.logLevel=debug", "env_injector.logLevel=trace").at(t, injectorDeployment, "spec", "template", "spec", "containers", "args")
+	assert.Contains(t, args, "--v=trace")
+}
+
+func TestPartsCanBeLeftOut(t *testing.T) {
+	all := render(t, "env_injector.enabled=false")
+	for name := range all {
+		assert.NotContains(t, name, "envinjector")
+	}
+	for name := range render(t, "controller.enabled=false") {
+		assert.NotContains(t, name, "controller")
+		assert.NotContains(t, name, "status-key")
+	}
+}
