@@ -20,14 +20,6 @@ var s *stage.Stage
 // interval is how often the installation looks at the vault, in seconds.
 const interval = 5
 
-// progress marks lines that the runner shows while tests run.
-type progress struct{}
-
-func (progress) Write(text []byte) (int, error) {
-	fmt.Fprintf(os.Stdout, "progress: %s", text)
-	return len(text), nil
-}
-
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -41,7 +33,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stdout, "progress: finding the repository:", err)
 		return 1
 	}
-	config := bed.Config{Root: folder, Name: "e2e", Getenv: os.Getenv, Progress: progress{}}
+	config := bed.Config{Root: folder, Name: "e2e", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)}
 	s, err = stage.Open(ctx, config)
 	if s != nil && os.Getenv("KEEP") == "" { // KEEP=1 leaves the cluster for looking around
 		defer func() {

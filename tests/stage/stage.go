@@ -99,6 +99,17 @@ func (s *Stage) connect() error {
 	return err
 }
 
+// Progress marks what is written to out, so that the runner of the tests shows it while a test runs.
+func Progress(out io.Writer) io.Writer { return marked{out} }
+
+type marked struct{ out io.Writer }
+
+// Write implements io.Writer.
+func (m marked) Write(text []byte) (int, error) {
+	_, err := fmt.Fprintf(m.out, "progress: %s", text)
+	return len(text), err
+}
+
 // Say prints a line of progress.
 func (s *Stage) Say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
 

@@ -21,14 +21,6 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// progress marks lines that the runner shows while tests run.
-type progress struct{}
-
-func (progress) Write(text []byte) (int, error) {
-	fmt.Fprintf(os.Stdout, "progress: %s", text)
-	return len(text), nil
-}
-
 // outcomes are what each example has to come to; an example without one fails.
 func outcomes() map[string]func(ctx context.Context, s *stage.Stage) error {
 	return map[string]func(ctx context.Context, s *stage.Stage) error{
@@ -57,7 +49,7 @@ func TestExamples(t *testing.T) {
 	require.NoError(t, err)
 	root, err := bed.Root(folder)
 	require.NoError(t, err)
-	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "examples", Getenv: os.Getenv, Progress: progress{}})
+	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "examples", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
 	if s != nil {
 		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
 	}

@@ -31,14 +31,6 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// progress marks lines that the runner shows while tests run.
-type progress struct{}
-
-func (progress) Write(text []byte) (int, error) {
-	fmt.Fprintf(os.Stdout, "progress: %s", text)
-	return len(text), nil
-}
-
 func config(t *testing.T, name string) bed.Config {
 	t.Helper()
 	folder, err := os.Getwd()
@@ -50,7 +42,7 @@ func config(t *testing.T, name string) bed.Config {
 			return "local" // these are tests of the local kind
 		}
 		return os.Getenv(key)
-	}, Progress: progress{}}
+	}, Progress: stage.Progress(os.Stdout)}
 }
 
 // cluster opens a local cluster that is taken down after the test.
@@ -100,22 +92,24 @@ func traces(t *testing.T) []string {
 	return append(found, processes(t)...)
 }
 
-// processes are those that look like a part of a cluster.
+// processes are those of any cluster of ours: by what they were started with, or by their cgroup.
 func processes(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	folders, err := filepath.Glob("/proc/[0-9]*")
 	require.NoError(t, err)
 	var found []string
-	for _, file := range files {
-		content, err := os.ReadFile(file)
+	for _, folder := range folders {
+		words, err := os.ReadFile(filepath.Join(folder, "cmdline"))
 		if err != nil {
 			continue // it ended meanwhile
 		}
-		words := strings.Split(string(content), "\x00")
-		program := filepath.Base(words[0])
-		parts := []string{"kubelet", "kube-apiserver", "kube-scheduler", "kube-proxy", "kube-controller-manager", "server", "containerd", "containerd-shim-runc-v2", "pause", "program"}
-		if slices.Contains(parts, program) || strings.HasPrefix(words[0], "akv2k8s-") {
-			found = append(found, "process "+program+" of "+strings.Split(file, "/")[2])
+		cgroup, err := os.ReadFile(filepath.Join(folder, "cgroup"))
+		if err != nil {
+			continue
+		}
+		if strings.Contains(string(words), "/akv2k8s/clusters/") || strings.HasPrefix(string(words), "akv2k8s-") || strings.Contains(string(cgroup), "/akv2k8s-") {
+			program, _, _ := strings.Cut(string(words), "\x00")
+			found = append(found, "process "+filepath.Base(program)+" "+filepath.Base(folder))
 		}
 	}
 	slices.Sort(found)
