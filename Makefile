@@ -1,6 +1,6 @@
 # Everything that one does in this repository. The work itself is done by Go programs under tests/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint verify generate e2e long test cluster-up cluster-down load fuzz
+.PHONY: help demo demo-down check lint verify generate e2e long test cluster-up cluster-down load fuzz package
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,3 +36,9 @@ e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
 long: ## one long suite (SUITE=faults|examples|all)
 	@go run ./tests/run long
+fuzz: ## each fuzz target for 30 seconds
+	@go run ./tests/run fuzz
+
+##@ Release
+package: ## the images and the chart, into dist
+	@go run ./tests/run package

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,13 +14,14 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
 )
 
 // chore is a part of check that is no test.
 type chore func(ctx context.Context, getenv func(string) string, out io.Writer) error
 
 func chores() map[string]chore {
-	return map[string]chore{"lint": lint, "generate": generate, "verify": verify}
+	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack}
 }
 
 func code(err error, out io.Writer) int {
@@ -193,4 +196,55 @@ func differences(a, b string) []string {
 		}
 	}
 	return stale
+}
+
+// fuzz runs each fuzz target for half a minute.
+func fuzz(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	shop, err := workshop(getenv, out)
+	if err != nil {
+		return err
+	}
+	var list bytes.Buffer
+	if err := command(ctx, shop.Root, &list, "go", "test", "-json", "-list", "^Fuzz", "./src/..."); err != nil {
+		return err
+	}
+	found := 0
+	for line := range strings.Lines(list.String()) {
+		var e event
+		if json.Unmarshal([]byte(line), &e) != nil || e.Action != "output" || !strings.HasPrefix(e.Output, "Fuzz") {
+			continue
+		}
+		found++
+		if err := command(ctx, shop.Root, out, "go", "test", "-run", "^$", "-fuzz", "^"+strings.TrimSpace(e.Output)+"$", "-fuzztime", "30s", e.Package); err != nil {
+			return err
+		}
+	}
+	if found == 0 {
+		return errors.New("no fuzz target was found")
+	}
+	return nil
+}
+
+// pack writes what a release consists of into dist: an archive of each image, and the chart.
+func pack(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	shop, err := workshop(getenv, out)
+	if err != nil {
+		return err
+	}
+	helm, err := shop.Tool(ctx, "helm")
+	if err != nil {
+		return err
+	}
+	dist := filepath.Join(shop.Root, "dist")
+	if err := os.MkdirAll(dist, 0o755); err != nil {
+		return err
+	}
+	archives, err := image.Maker{Root: shop.Root, Into: dist, Progress: out}.Release(ctx)
+	if err != nil {
+		return err
+	}
+	for name, file := range archives {
+		fmt.Fprintln(out, name, "is in", file)
+	}
+	return command(ctx, shop.Root, out, helm, "package", "charts/akv2k8s", "--destination", dist)
 }

@@ -25,6 +25,11 @@ and the parts of check that are programs of their own:
   lint      the linters, on the code and on the chart
   generate  write what is generated: deepcopy functions and the CRD
   verify    generate in a copy, and compare
+
+and what is run by hand:
+
+  fuzz      each fuzz target for 30 seconds
+  package   the images and the chart, into dist
 `
 
 // suites are the long ones, in the order in which commits choose them.

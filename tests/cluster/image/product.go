@@ -67,14 +67,42 @@ func (m Maker) Version() (string, error) {
 	return chart.AppVersion, nil
 }
 
-// All makes every image and returns the archives by image name.
+// All makes every image of the product and of the test bed, and returns the archives by image name.
 func (m Maker) All(ctx context.Context) (map[string]string, error) {
+	specs, err := m.specs(ctx, append(Shipped(), Garden()...))
+	if err != nil {
+		return nil, err
+	}
 	version, err := m.Version()
 	if err != nil {
 		return nil, err
 	}
-	specs := []Spec{}
-	for _, p := range append(Shipped(), Garden()...) {
+	testbox, err := Testbox(version)
+	if err != nil {
+		return nil, err
+	}
+	alias := testbox
+	alias.Name, alias.User = examplesImage, "0:0"
+	return m.write(append(specs, testbox, alias))
+}
+
+// Release makes the images that users install, and returns the archives by image name.
+func (m Maker) Release(ctx context.Context) (map[string]string, error) {
+	specs, err := m.specs(ctx, Shipped())
+	if err != nil {
+		return nil, err
+	}
+	return m.write(specs)
+}
+
+// specs compiles programs and describes their images.
+func (m Maker) specs(ctx context.Context, programs []Program) ([]Spec, error) {
+	version, err := m.Version()
+	if err != nil {
+		return nil, err
+	}
+	var specs []Spec
+	for _, p := range programs {
 		binary, err := m.compile(ctx, "./"+p.Package, version)
 		if err != nil {
 			return nil, err
@@ -85,13 +113,7 @@ func (m Maker) All(ctx context.Context) (map[string]string, error) {
 				"/etc/ssl/certs/ca-certificates.crt": {Content: PublicRoots(), Mode: 0o644},
 			}})
 	}
-	testbox, err := Testbox(version)
-	if err != nil {
-		return nil, err
-	}
-	alias := testbox
-	alias.Name, alias.User = examplesImage, "0:0"
-	return m.write(append(specs, testbox, alias))
+	return specs, nil
 }
 
 func (m Maker) write(specs []Spec) (map[string]string, error) {
