@@ -223,3 +223,12 @@ func TestPartsCanBeLeftOut(t *testing.T) {
 		assert.NotContains(t, name, "status-key")
 	}
 }
+
+func TestExtraVolumesReachBothComponents(t *testing.T) {
+	for component, deployment := range map[string]string{"controller": controllerDeployment, "env_injector": injectorDeployment} {
+		all := render(t, "global.keyVaultAuth=environment", component+".extraVolumes[0].name=cert", component+".extraVolumes[0].secret.secretName=s",
+			component+".extraVolumeMounts[0].name=cert", component+".extraVolumeMounts[0].mountPath=/cert")
+		assert.Equal(t, "s", all.at(t, deployment, "spec", "template", "spec", "volumes", "secret", "secretName"))
+		assert.Equal(t, "/cert", all.at(t, deployment, "spec", "template", "spec", "containers", "volumeMounts", "mountPath"))
+	}
+}

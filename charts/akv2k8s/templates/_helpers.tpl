@@ -96,7 +96,7 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* volumes and mounts that both components share: ROOT AUTH */}}
+{{/* volumes and mounts of a component: ROOT AUTH COMPONENT */}}
 {{- define "akv2k8s.volumes" -}}
 {{- $root := index . 0 -}}{{- $auth := index . 1 -}}
 {{- if eq $auth "azureCloudConfig" }}
@@ -110,6 +110,9 @@ capabilities:
   configMap:
     name: {{ include "akv2k8s.fullname" $root }}-extra-ca
 {{- end }}
+{{- with (index . 2).extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 {{- define "akv2k8s.mounts" -}}
 {{- $root := index . 0 -}}{{- $auth := index . 1 -}}
@@ -122,5 +125,8 @@ capabilities:
 - name: extra-ca
   mountPath: /etc/akv2k8s/extra-ca
   readOnly: true
+{{- end }}
+{{- with (index . 2).extraVolumeMounts }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -30,6 +30,22 @@ type Principal struct {
 	ManagedIdentity string `json:"managedIdentity,omitempty"`
 	// ResourceID of a user-assigned managed identity.
 	ResourceID string `json:"resourceId,omitempty"`
+	// Certificates of an application, PEM; assertions that their keys signed are accepted.
+	Certificates string `json:"certificates,omitempty"`
+	// Username and Password of a user who may sign in to the application.
+	Username string `json:"username,omitempty"`
+	Password string `json:"password,omitempty"`
+	// Federated are the foreign tokens that stand for the principal.
+	Federated []Federation `json:"federated,omitempty"`
+}
+
+// Federation trusts tokens of an issuer for one subject.
+type Federation struct {
+	// Issuer and Subject of the token; its audience has to be api://AzureADTokenExchange.
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+	// Key is the issuer's public key, PEM.
+	Key string `json:"key"`
 }
 
 // Directory is one tenant.

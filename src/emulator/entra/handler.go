@@ -1,6 +1,7 @@
 package entra
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
@@ -21,6 +22,7 @@ func (d *Directory) Handler() http.Handler {
 	mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", d.configuration)
 	mux.HandleFunc("GET /{tenant}/discovery/v2.0/keys", d.keys)
 	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/token", d.token)
+	mux.HandleFunc("GET /common/UserRealm/{user}", d.realm)
 	return mux
 }
 
@@ -69,48 +71,100 @@ func (d *Directory) token(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "invalid_request", 900144, "The request body is malformed.")
 		return
 	}
-	if grant := r.PostForm.Get("grant_type"); grant != "client_credentials" || r.PostForm.Get("client_assertion") != "" {
-		d.Count("token unsupported 400")
-		refuse(w, "unsupported_grant_type", 70003, fmt.Sprintf("The app requested an unsupported grant type '%s'.", grant))
+	flow, authenticate := "unsupported", d.unsupported
+	switch form := r.PostForm; {
+	case form.Get("grant_type") == "client_credentials" && form.Get("client_assertion") != "":
+		flow, authenticate = "assertion", d.assertion
+	case form.Get("grant_type") == "client_credentials":
+		flow, authenticate = "client-secret", d.clientSecret
+	case form.Get("grant_type") == "password":
+		flow, authenticate = "password", d.password
+	}
+	principal, refused := authenticate(r)
+	if refused != nil {
+		status := refuse(w, refused.kind, refused.code, refused.text)
+		d.Count(fmt.Sprintf("token %s %s %d", flow, cmp.Or(principal.Name, "unknown"), status))
 		return
 	}
-	d.clientSecret(w, r)
+	d.grant(w, r, principal, flow)
 }
 
-func (d *Directory) clientSecret(w http.ResponseWriter, r *http.Request) {
-	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
-	principal, ok := d.Find(func(p Principal) bool { return p.ClientID == id && p.Secret != "" })
-	switch {
-	case !ok:
-		d.Count("token client-secret unknown 400")
-		refuse(w, "unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory.", id))
-		return
-	case subtle.ConstantTimeCompare([]byte(principal.Secret), []byte(secret)) != 1:
-		d.Count("token client-secret " + principal.Name + " 401")
-		refuse(w, "invalid_client", 7000215, "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value.")
-		return
-	}
-	resource, ok := strings.CutSuffix(r.PostForm.Get("scope"), "/.default")
+// refusal is an error of the token endpoint.
+type refusal struct {
+	kind string
+	code int
+	text string
+}
+
+func (d *Directory) unsupported(r *http.Request) (Principal, *refusal) {
+	return Principal{}, &refusal{"unsupported_grant_type", 70003, fmt.Sprintf("The app requested an unsupported grant type '%s'.", r.PostForm.Get("grant_type"))}
+}
+
+// application finds the principal that a request names.
+func (d *Directory) application(r *http.Request) (Principal, *refusal) {
+	id := r.PostForm.Get("client_id")
+	principal, ok := d.Find(func(p Principal) bool { return p.ClientID == id && p.ManagedIdentity == "" })
 	if !ok {
-		for scope := range strings.FieldsSeq(r.PostForm.Get("scope")) {
-			if resource, ok = strings.CutSuffix(scope, "/.default"); ok {
-				break
-			}
+		return principal, &refusal{"unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory.", id)}
+	}
+	return principal, nil
+}
+
+func (d *Directory) clientSecret(r *http.Request) (Principal, *refusal) {
+	principal, refused := d.application(r)
+	if refused != nil {
+		return principal, refused
+	}
+	if principal.Secret == "" || subtle.ConstantTimeCompare([]byte(principal.Secret), []byte(r.PostForm.Get("client_secret"))) != 1 {
+		return principal, &refusal{"invalid_client", 7000215,
+			"Invalid client secret provided. Ensure the secret being sent in the request is the client secret value."}
+	}
+	return principal, nil
+}
+
+func (d *Directory) password(r *http.Request) (Principal, *refusal) {
+	principal, refused := d.application(r)
+	if refused != nil {
+		return principal, refused
+	}
+	known := principal.Username != "" && strings.EqualFold(principal.Username, r.PostForm.Get("username"))
+	if !known || subtle.ConstantTimeCompare([]byte(principal.Password), []byte(r.PostForm.Get("password"))) != 1 {
+		return principal, &refusal{"invalid_grant", 50126, "Error validating credentials due to invalid username or password."}
+	}
+	return principal, nil
+}
+
+// grant answers with a token for the resource of the scope.
+func (d *Directory) grant(w http.ResponseWriter, r *http.Request, principal Principal, flow string) {
+	resource, ok := "", false
+	for scope := range strings.FieldsSeq(r.PostForm.Get("scope")) {
+		if resource, ok = strings.CutSuffix(scope, "/.default"); ok {
+			break
 		}
 	}
-	resource, _, _ = strings.Cut(resource, " ")
 	token, err := d.Issue(principal, strings.TrimSuffix(resource, "/"), tokenLifetime)
 	if err != nil || !ok {
 		refuse(w, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid.")
 		return
 	}
-	d.Count("token client-secret " + principal.Name + " 200")
-	answer(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": int(tokenLifetime.Seconds()),
-		"ext_expires_in": int(tokenLifetime.Seconds()), "access_token": token})
+	d.Count("token " + flow + " " + principal.Name + " 200")
+	body := map[string]any{"token_type": "Bearer", "expires_in": int(tokenLifetime.Seconds()),
+		"ext_expires_in": int(tokenLifetime.Seconds()), "access_token": token, "scope": r.PostForm.Get("scope")}
+	if flow == "password" {
+		body["client_info"] = base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + principal.ObjectID + `","utid":"` + d.Tenant + `"}`))
+		body["id_token"] = d.idToken(principal)
+	}
+	answer(w, http.StatusOK, body)
+}
+
+// realm says that every user is one of this directory itself.
+func (d *Directory) realm(w http.ResponseWriter, r *http.Request) {
+	answer(w, http.StatusOK, map[string]any{"ver": "1.0", "account_type": "Managed", "domain_name": "example.org",
+		"cloud_instance_name": "microsoftonline.com", "cloud_audience_urn": "urn:federation:MicrosoftOnline", "login": r.PathValue("user")})
 }
 
 // refuse answers as Entra does; the wrong secret and client are 401, the rest 400.
-func refuse(w http.ResponseWriter, kind string, code int, text string) {
+func refuse(w http.ResponseWriter, kind string, code int, text string) int {
 	status := http.StatusBadRequest
 	if kind == "invalid_client" {
 		status = http.StatusUnauthorized
@@ -120,6 +174,7 @@ func refuse(w http.ResponseWriter, kind string, code int, text string) {
 		"timestamp": time.Now().UTC().Format("2006-01-02 15:04:05Z"),
 		"error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s", code, text, trace, trace,
 			time.Now().UTC().Format("2006-01-02 15:04:05Z"))})
+	return status
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

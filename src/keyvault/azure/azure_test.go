@@ -3,6 +3,7 @@ package azure_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -25,8 +26,9 @@ func open(t *testing.T, a *azuretest.Azure) *azure.Vaults {
 	t.Helper()
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
-	cred, err := credential.New(credential.Config{Mode: credential.CloudConfig, Cloud: public, Transport: a.Client,
-		File: cloud.Config{TenantID: azuretest.Tenant, ClientID: azuretest.AppClientID, ClientSecret: a.AppSecret}})
+	values := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}
+	cred, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: public, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
+		Lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
 	require.NoError(t, err)
 	vaults, err := azure.New(azure.Config{Credential: cred, Cloud: public, Transport: a.Client})
 	require.NoError(t, err)

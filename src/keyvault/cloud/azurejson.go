@@ -16,12 +16,14 @@ const managedIdentityMarker = "msi"
 // maxConfigBytes bounds azure.json before it is parsed; the real file has about 2 KB.
 const maxConfigBytes = 1 << 20
 
-// Config is the part of azure.json that says who the cluster is. ClientSecret is never printed.
+// Config is the part of azure.json that says who the cluster is. Secret and password are never printed.
 type Config struct {
 	Cloud                  string `json:"cloud"`
 	TenantID               string `json:"tenantId"`
 	ClientID               string `json:"aadClientId"`
 	ClientSecret           string `json:"aadClientSecret"`
+	ClientCertPath         string `json:"aadClientCertPath"`
+	ClientCertPassword     string `json:"aadClientCertPassword"`
 	UseManagedIdentity     bool   `json:"useManagedIdentityExtension"`
 	UserAssignedIdentityID string `json:"userAssignedIdentityID"`
 }

@@ -68,19 +68,37 @@ func reason(err error, status int) (next string, cause error) {
 	if found := entraCode.FindStringSubmatch(err.Error()); found != nil {
 		code = found[1]
 	}
-	switch code {
-	case "7000215":
-		return "use the secret's value, not its id, of this very application", errors.New("the client secret is wrong (AADSTS7000215)")
-	case "7000222":
-		return "make a new one and update the credential", errors.New("the client secret has expired (AADSTS7000222)")
-	case "700016":
-		return "check client id and tenant id", errors.New("the application is not known in the tenant (AADSTS700016)")
-	case "90002":
-		return "check the tenant id and the cloud", errors.New("the tenant is not known (AADSTS90002)")
-	case "":
+	if code == "" {
 		return "assign it to the node's virtual machine scale set, or check its id", errors.New("the identity is not assigned to this node (" + strconv.Itoa(status) + ")")
 	}
+	for _, known := range refusals() {
+		if known.code == code {
+			return known.next, errors.New(known.what + " (AADSTS" + code + ")")
+		}
+	}
 	return "look the code up at https://login.microsoftonline.com/error", errors.New("refused with AADSTS" + code)
+}
+
+// answer is an error of Entra ID that users meet, and what to do about it.
+type answer struct{ code, what, next string }
+
+func refusals() []answer {
+	return []answer{
+		{"7000215", "the client secret is wrong", "use the secret's value, not its id, of this very application"},
+		{"7000222", "the client secret has expired", "make a new one and update the credential"},
+		{"700016", "the application is not known in the tenant", "check client id and tenant id"},
+		{"90002", "the tenant is not known", "check the tenant id and the cloud"},
+		{"700027", "the certificate is not registered with the application, or has expired", "upload the certificate to the application, or renew it"},
+		{"700024", "the assertion is not valid at this time", "check the clock of the node"},
+		{"700023", "the assertion is for another audience", "check the tenant id, and that the token is for api://AzureADTokenExchange"},
+		{"700213", "no federated credential of the application matches the pod's token", "check issuer, subject (system:serviceaccount:NAMESPACE:NAME) and audience of the federated credential"},
+		{"70021", "no federated credential of the application matches the pod's token", "check issuer, subject (system:serviceaccount:NAMESPACE:NAME) and audience of the federated credential"},
+		{"50126", "the username or the password is wrong", "correct " + envUsername + " and " + envPassword},
+		{"50034", "the user is not known in the tenant", "correct " + envUsername + " and " + envTenant},
+		{"50076", "the user has to sign in with a second factor, which a program can't", "use a client secret, a certificate or an identity instead"},
+		{"50079", "the user has to sign in with a second factor, which a program can't", "use a client secret, a certificate or an identity instead"},
+		{"65001", "nobody consented to the application", "let an administrator consent"},
+	}
 }
 
 func retryAfter(r *http.Response) time.Duration {

@@ -37,18 +37,10 @@ type Config struct {
 
 // Load reads the files and checks everything; it calls no vault.
 func Load(c Config) (*reader.Reader, error) {
-	identity := credential.Config{Mode: credential.Mode(c.Auth), Lookup: c.Lookup}
-	name, _ := c.Lookup("AZURE_ENVIRONMENT")
+	identity := credential.Config{Mode: credential.Mode(c.Auth), Lookup: c.Lookup, CloudConfigFile: c.CloudConfigFile,
+		ReadFile: os.ReadFile, Clock: time.Now}
 	var err error
-	if identity.Mode == credential.CloudConfig {
-		if identity.File, err = cloudConfig(c.CloudConfigFile); err != nil {
-			return nil, err
-		}
-		if name == "" {
-			name = identity.File.Cloud
-		}
-	}
-	if identity.Cloud, err = cloud.Parse(name); err != nil {
+	if identity.Cloud, err = c.cloud(); err != nil {
 		return nil, err
 	}
 	var extra []byte
@@ -74,10 +66,18 @@ func Load(c Config) (*reader.Reader, error) {
 	return reader.New(reader.Config{Fetcher: vaults, Clock: time.Now, Parallel: parallel, Timeout: FetchTimeout, Keep: c.Keep, Entries: entries})
 }
 
-func cloudConfig(file string) (cloud.Config, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return cloud.Config{}, fmt.Errorf("reading azure.json: %w; allow the host path in the pod's policy, or set keyVaultAuth to environment", err)
+// cloud is what AZURE_ENVIRONMENT says, else azure.json.
+func (c Config) cloud() (cloud.Cloud, error) {
+	name, _ := c.Lookup("AZURE_ENVIRONMENT")
+	if name == "" && credential.Mode(c.Auth) == credential.CloudConfig {
+		// A file that can't be read is told by the credential, which needs it too.
+		if content, err := os.ReadFile(c.CloudConfigFile); err == nil {
+			file, err := cloud.ParseConfig(content)
+			if err != nil {
+				return cloud.Cloud{}, err
+			}
+			name = file.Cloud
+		}
 	}
-	return cloud.ParseConfig(content)
+	return cloud.Parse(name)
 }

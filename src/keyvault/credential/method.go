@@ -1,0 +1,121 @@
+package credential
+
+import (
+	"context"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+func (c Config) clientSecret(app application, secret string) (azcore.TokenCredential, error) {
+	credential, err := azidentity.NewClientSecretCredential(app.tenant, app.client, secret,
+		&azidentity.ClientSecretCredentialOptions{ClientOptions: c.options()})
+	return app.classified(credential, err)
+}
+
+func (c Config) certificate(app application, path, password string, files *watched) (azcore.TokenCredential, error) {
+	content, err := files.read(path)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "the certificate %s can't be read (%s); mount it there, and give the path by %s", path, why(err), envCertPath)
+	}
+	certs, key, err := parseCertificate(content, password)
+	if err != nil {
+		return nil, err
+	}
+	credential, err := azidentity.NewClientCertificateCredential(app.tenant, app.client, certs, key,
+		&azidentity.ClientCertificateCredentialOptions{ClientOptions: c.options()})
+	return app.classified(credential, err)
+}
+
+func (c Config) password(app application, username, password string) (azcore.TokenCredential, error) {
+	//nolint:staticcheck // Microsoft discourages it, and it is promised to those who have nothing else.
+	credential, err := azidentity.NewUsernamePasswordCredential(app.tenant, app.client, username, password,
+		&azidentity.UsernamePasswordCredentialOptions{ClientOptions: c.options()})
+	return app.classified(credential, err)
+}
+
+// workload exchanges the token that the kubelet keeps in a file. It is read for each exchange; the SDK's own credential would keep an old
+// one for ten minutes.
+func (c Config) workload(app application, path string) (azcore.TokenCredential, error) {
+	read := func(context.Context) (string, error) {
+		content, err := c.ReadFile(path)
+		return strings.TrimSpace(string(content)), err
+	}
+	credential, err := azidentity.NewClientAssertionCredential(app.tenant, app.client, read,
+		&azidentity.ClientAssertionCredentialOptions{ClientOptions: c.options()})
+	if err != nil {
+		return app.classified(nil, err)
+	}
+	// Asked before the SDK does, whose error would say nothing of the file.
+	return &checked{&classified{credential, app.String()}, func() error {
+		if _, err := c.ReadFile(path); err != nil {
+			return fault.New(fault.Unauthenticated, "the federated token %s can't be read (%s); see whether the pod has the label "+
+				"azure.workload.identity/use=true and was made after the workload-identity webhook", path, why(err))
+		}
+		return nil
+	}}, nil
+}
+
+// checked asks for a token only if nothing speaks against it.
+type checked struct {
+	azcore.TokenCredential
+	check func() error
+}
+
+// GetToken implements azcore.TokenCredential.
+func (c *checked) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if err := c.check(); err != nil {
+		return azcore.AccessToken{}, final{err}
+	}
+	return c.TokenCredential.GetToken(ctx, options)
+}
+
+// classified wraps what the SDK made, or explains why it could not: it checks nothing but ids.
+func (a application) classified(credential azcore.TokenCredential, err error) (azcore.TokenCredential, error) {
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "the tenant id %q or the client id %q is not valid; use the UUIDs that the portal shows", a.tenant, a.client)
+	}
+	return &classified{credential, a.String()}, nil
+}
+
+// managedIdentity is user-assigned if an id is given (a client id, an object id, or a resource id, which is a path), else system-assigned.
+func (c Config) managedIdentity(id, origin string) (azcore.TokenCredential, error) {
+	switch {
+	case id == "":
+		return c.managed(nil, "the system-assigned managed identity ("+origin+")")
+	case strings.HasPrefix(id, "/"):
+		return c.managed(azidentity.ResourceID(id), "the managed identity "+id+" ("+origin+")")
+	}
+	// A client id and an object id look alike, so the second is tried where the first is not known.
+	who := "the managed identity with client id or object id " + id + " (" + origin + ")"
+	byClient, err := c.managed(azidentity.ClientID(id), who)
+	if err != nil {
+		return nil, err
+	}
+	byObject, err := c.managed(azidentity.ObjectID(id), who)
+	if err != nil {
+		return nil, err
+	}
+	return &either{first: byClient, second: byObject}, nil
+}
+
+func (c Config) managed(id azidentity.ManagedIDKind, who string) (azcore.TokenCredential, error) {
+	credential, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ClientOptions: c.options(), ID: id})
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%s can't be used here; check the environment variables of other identity providers", who)
+	}
+	return &classified{credential, who}, nil
+}
+
+// defaultChain leaves everything to the SDK, which reads the environment of the process itself.
+func (c Config) defaultChain() (azcore.TokenCredential, error) {
+	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: c.options()})
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "the SDK's default chain finds no credential; check the AZURE_ variables, or use keyVaultAuth %s", Environment)
+	}
+	return &classified{credential, "the first credential of the SDK's default chain that works"}, nil
+}

@@ -1,0 +1,129 @@
+package credential
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
+)
+
+// The environment variables of mode Environment. The certificate's have two spellings: the predecessor's and the SDK's.
+const (
+	envTenant       = "AZURE_TENANT_ID"
+	envClient       = "AZURE_CLIENT_ID"
+	envSecret       = "AZURE_CLIENT_SECRET"
+	envCertPath     = "AZURE_CERTIFICATE_PATH"
+	envCertPassword = "AZURE_CERTIFICATE_PASSWORD"
+	envSDKPath      = "AZURE_CLIENT_CERTIFICATE_PATH"
+	envSDKPassword  = "AZURE_CLIENT_CERTIFICATE_PASSWORD"
+	envUsername     = "AZURE_USERNAME"
+	envPassword     = "AZURE_PASSWORD"
+	envTokenFile    = "AZURE_FEDERATED_TOKEN_FILE"
+)
+
+// application is who asks for a token, and where it was said.
+type application struct{ tenant, client, origin string }
+
+func (a application) String() string {
+	return fmt.Sprintf("client %s of tenant %s (%s)", a.client, a.tenant, a.origin)
+}
+
+// fromFile follows azure.json: managed identity first if it is enabled, then secret, then certificate.
+func (c Config) fromFile(files *watched) (azcore.TokenCredential, error) {
+	content, err := files.read(c.CloudConfigFile)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "azure.json can't be read (%s); allow the host path in the pod's policy, or set keyVaultAuth to %s", why(err), Environment)
+	}
+	file, err := cloud.ParseConfig(content)
+	if err != nil {
+		return nil, err
+	}
+	if file.ManagedIdentity() {
+		return c.managedIdentity(file.UserAssignedIdentityID, "azure.json")
+	}
+	missing := absent(map[string]string{"tenantId": file.TenantID, "aadClientId": file.ClientID}, "tenantId", "aadClientId")
+	if file.ClientSecret == "" && file.ClientCertPath == "" {
+		missing = append(missing, "aadClientSecret")
+	}
+	if len(missing) > 0 {
+		return nil, fault.New(fault.Invalid, "azure.json describes no identity: useManagedIdentityExtension is off and %s missing; "+
+			"set keyVaultAuth to %s and give credentials of your own", list(missing), Environment)
+	}
+	if file.ClientSecret != "" {
+		return c.clientSecret(application{file.TenantID, file.ClientID, "secret in azure.json"}, file.ClientSecret)
+	}
+	return c.certificate(application{file.TenantID, file.ClientID, "certificate of azure.json"}, file.ClientCertPath, file.ClientCertPassword, files)
+}
+
+// fromEnvironment takes the first method that is set: client secret, certificate, username and password, workload identity, managed
+// identity. A method that is half set is refused, never passed over.
+func (c Config) fromEnvironment(files *watched) (azcore.TokenCredential, error) {
+	env := c.variables()
+	if env[envCertPath] == "" && env[envCertPassword] != "" {
+		return nil, fault.New(fault.Invalid, "%s is set, but %s is missing", envCertPassword, envCertPath)
+	}
+	app := application{tenant: env[envTenant], client: env[envClient]}
+	switch {
+	case env[envSecret] != "":
+		app.origin = envSecret
+		return orMissing(env, app, func() (azcore.TokenCredential, error) { return c.clientSecret(app, env[envSecret]) })
+	case env[envCertPath] != "":
+		app.origin = envCertPath
+		return orMissing(env, app, func() (azcore.TokenCredential, error) {
+			return c.certificate(app, env[envCertPath], env[envCertPassword], files)
+		})
+	case env[envUsername] != "" || env[envPassword] != "":
+		app.origin = envUsername
+		return orMissing(env, app, func() (azcore.TokenCredential, error) { return c.password(app, env[envUsername], env[envPassword]) }, envUsername, envPassword)
+	case env[envTokenFile] != "":
+		app.origin = envTokenFile
+		return orMissing(env, app, func() (azcore.TokenCredential, error) { return c.workload(app, env[envTokenFile]) })
+	case env[envTenant] != "":
+		missing := append(absent(env, envClient), envSecret)
+		return nil, fault.New(fault.Invalid, "the credentials in the environment are half set: %s missing (or %s, or %s and %s, or %s); "+
+			"set one of them, or remove %s for a managed identity", list(missing), envCertPath, envUsername, envPassword, envTokenFile, envTenant)
+	}
+	return c.managedIdentity(env[envClient], "no credentials in the environment")
+}
+
+// variables are the ones above, the certificate's under their first spelling.
+func (c Config) variables() map[string]string {
+	env := map[string]string{}
+	for _, name := range []string{envTenant, envClient, envSecret, envCertPath, envCertPassword, envUsername, envPassword, envTokenFile} {
+		env[name], _ = c.Lookup(name)
+	}
+	for first, second := range map[string]string{envCertPath: envSDKPath, envCertPassword: envSDKPassword} {
+		if env[first] == "" {
+			env[first], _ = c.Lookup(second)
+		}
+	}
+	return env
+}
+
+// orMissing makes the credential if everything that the method needs is there.
+func orMissing(env map[string]string, app application, build func() (azcore.TokenCredential, error), besides ...string) (azcore.TokenCredential, error) {
+	if missing := absent(env, append([]string{envTenant, envClient}, besides...)...); len(missing) > 0 {
+		return nil, fault.New(fault.Invalid, "the credentials in the environment are half set: %s is there, but %s missing", app.origin, list(missing))
+	}
+	return build()
+}
+
+func absent(values map[string]string, names ...string) []string {
+	var missing []string
+	for _, name := range names {
+		if values[name] == "" {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+func list(names []string) string {
+	if len(names) == 1 {
+		return names[0] + " is"
+	}
+	return strings.Join(names, ", ") + " are"
+}
