@@ -192,6 +192,11 @@ func (a *Azure) Counters(ctx context.Context) (map[string]int, error) {
 	return counters, a.call(ctx, "GET", "counters", nil, &counters)
 }
 
+// ResetCounters sets them to zero.
+func (a *Azure) ResetCounters(ctx context.Context) error {
+	return a.call(ctx, "DELETE", "counters", nil, nil)
+}
+
 // Calls counts the answers of a vault to an operation with a status.
 func (a *Azure) Calls(ctx context.Context, vault, operation, status string) (int, error) {
 	counters, err := a.Counters(ctx)

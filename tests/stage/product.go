@@ -80,22 +80,22 @@ func (s *Stage) values(r Release) (map[string]any, error) {
 		return map[string]any{"podAnnotations": map[string]any{"test/images": images}, "image": map[string]any{"repository": s.repository(image)}}
 	}
 	base := map[string]any{"global": map[string]any{"extraCACertificates": s.Azure.CA}, "controller": component("controller"),
-		"env_injector": merge(component("env-injector"), map[string]any{"envImage": map[string]any{"repository": s.repository("env")}})}
+		"env_injector": Merge(component("env-injector"), map[string]any{"envImage": map[string]any{"repository": s.repository("env")}})}
 	if s.registry != "" { // the nodes of a foreign cluster have no azure.json for the emulator
-		base = merge(base, map[string]any{"global": map[string]any{"keyVaultAuth": "environment", "env": map[string]any{
+		base = Merge(base, map[string]any{"global": map[string]any{"keyVaultAuth": "environment", "env": map[string]any{
 			"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": AppClientID, "AZURE_CLIENT_SECRET": appSecret}}})
 	}
-	return merge(base, r.Values), nil
+	return Merge(base, r.Values), nil
 }
 
-// merge puts b over a.
-func merge(a, b map[string]any) map[string]any {
+// Merge puts b over a, value by value.
+func Merge(a, b map[string]any) map[string]any {
 	out := maps.Clone(a)
 	for key, value := range b {
 		left, leftIsMap := out[key].(map[string]any)
 		right, rightIsMap := value.(map[string]any)
 		if leftIsMap && rightIsMap {
-			value = merge(left, right)
+			value = Merge(left, right)
 		}
 		out[key] = value
 	}

@@ -19,10 +19,22 @@ import (
 type classified struct {
 	azcore.TokenCredential
 	who string
+	// turn is held by the one who asks Azure. Whoever waits for it finds the token in the SDK's cache: many vaults at a start cost one request.
+	turn chan struct{}
+}
+
+func newClassified(credential azcore.TokenCredential, who string) *classified {
+	return &classified{credential, who, make(chan struct{}, 1)}
 }
 
 // GetToken implements azcore.TokenCredential.
 func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return azcore.AccessToken{}, final{c.classify(ctx.Err())}
+	}
 	token, err := c.TokenCredential.GetToken(ctx, options)
 	if err != nil {
 		return token, final{c.classify(err)}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -271,6 +273,39 @@ func TestARotatedFileIsUsedWithoutARestart(t *testing.T) {
 	delete(files, azureJSON)
 	now = now.Add(11 * time.Second)
 	require.NoError(t, ask(), "a file that can't be read for a moment changes nothing")
+}
+
+func TestManyWhoAskAtOnceCostOneRequest(t *testing.T) {
+	// The SDK shares tokens of managed identities in the whole process, so these identities are this test's own.
+	const clientID, objectID = "ffffffff-0000-4000-8000-000000000001", "ffffffff-0000-4000-8000-000000000002"
+	for name, file := range map[string]map[string]any{
+		"client id":     {"useManagedIdentityExtension": true, "userAssignedIdentityID": clientID},
+		"object id":     {"useManagedIdentityExtension": true, "userAssignedIdentityID": objectID},
+		"client secret": {"tenantId": azuretest.Tenant, "aadClientId": azuretest.AppClientID, "aadClientSecret": "SECRET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := azuretest.Start(t)
+			a.Directory.Register(entra.Principal{Name: "shared", ClientID: clientID, ObjectID: objectID, ManagedIdentity: "user"})
+			c := config(t, a, strings.ReplaceAll(asJSON(t, file), "SECRET", a.AppSecret))
+			cred, err := credential.New(c)
+			require.NoError(t, err)
+			var group sync.WaitGroup
+			for range 20 {
+				group.Go(func() {
+					_, err := cred.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{c.Cloud.VaultScope}})
+					assert.NoError(t, err)
+				})
+			}
+			group.Wait()
+			granted := 0
+			for counter, count := range a.Counters() {
+				if strings.HasPrefix(counter, "token ") && strings.HasSuffix(counter, " 200") {
+					granted += count
+				}
+			}
+			assert.Equal(t, 1, granted, "%v", a.Counters())
+		})
+	}
 }
 
 // silent is a network on which nobody answers.

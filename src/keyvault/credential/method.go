@@ -51,7 +51,7 @@ func (c Config) workload(app application, path string) (azcore.TokenCredential, 
 		return app.classified(nil, err)
 	}
 	// Asked before the SDK does, whose error would say nothing of the file.
-	return &checked{&classified{credential, app.String()}, func() error {
+	return &checked{newClassified(credential, app.String()), func() error {
 		if _, err := c.ReadFile(path); err != nil {
 			return fault.New(fault.Unauthenticated, "the federated token %s can't be read (%s); see whether the pod has the label "+
 				"azure.workload.identity/use=true and was made after the workload-identity webhook", path, why(err))
@@ -79,7 +79,7 @@ func (a application) classified(credential azcore.TokenCredential, err error) (a
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "the tenant id %q or the client id %q is not valid; use the UUIDs that the portal shows", a.tenant, a.client)
 	}
-	return &classified{credential, a.String()}, nil
+	return newClassified(credential, a.String()), nil
 }
 
 // managedIdentity is user-assigned if an id is given (a client id, an object id, or a resource id, which is a path), else system-assigned.
@@ -108,7 +108,7 @@ func (c Config) managed(id azidentity.ManagedIDKind, who string) (azcore.TokenCr
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s can't be used here; check the environment variables of other identity providers", who)
 	}
-	return &classified{credential, who}, nil
+	return newClassified(credential, who), nil
 }
 
 // defaultChain leaves everything to the SDK, which reads the environment of the process itself.
@@ -117,5 +117,5 @@ func (c Config) defaultChain() (azcore.TokenCredential, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "the SDK's default chain finds no credential; check the AZURE_ variables, or use keyVaultAuth %s", Environment)
 	}
-	return &classified{credential, "the first credential of the SDK's default chain that works"}, nil
+	return newClassified(credential, "the first credential of the SDK's default chain that works"), nil
 }

@@ -1,0 +1,282 @@
+//go:build cluster
+
+package authmatrix
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// method is one way of authenticating: how the product is installed, and whose token it has to get by which flow.
+type method struct {
+	name string
+	// principal is registered for this method alone, and alone may read its vault.
+	principal entra.Principal
+	// secret is the Kubernetes Secret azure-credentials, whose keys become variables.
+	secret map[string]string
+	values map[string]any
+	// flow is the emulator's name of how the token was asked for.
+	flow string
+}
+
+// id makes an identifier that is the method's own.
+func id(n int, last string) string { return fmt.Sprintf("a%07d-0000-4000-8000-00000000000%s", n, last) }
+
+// both is a value for controller and env-injector.
+func both(values map[string]any) map[string]any {
+	return map[string]any{"controller": values, "env_injector": maps.Clone(values)}
+}
+
+// environment is keyVaultAuth=environment with the variables of the Secret.
+func environment(more map[string]any) map[string]any {
+	global := map[string]any{"keyVaultAuth": "environment", "envFromSecret": []any{"azure-credentials"}}
+	out := map[string]any{"global": global}
+	for key, value := range more {
+		out[key] = value
+	}
+	return out
+}
+
+const password = "of-the-file"
+
+// certificate makes a PFX with a password, and the certificate that is registered for it.
+func certificate(t *testing.T) (pfx, registered string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "app"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	content, err := pkcs12.Modern.Encode(key, cert, nil, password)
+	require.NoError(t, err)
+	return string(content), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// methods is the matrix. Workload identity needs the key that signs the cluster's tokens, so it is tried where that is known.
+func methods(t *testing.T, s *stage.Stage) []method {
+	t.Helper()
+	app := func(n int) map[string]string {
+		return map[string]string{"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": id(n, "1")}
+	}
+	with := func(values map[string]string, more ...string) map[string]string {
+		for i := 0; i < len(more); i += 2 {
+			values[more[i]] = more[i+1]
+		}
+		return values
+	}
+	principal := func(n int) entra.Principal {
+		return entra.Principal{Name: fmt.Sprintf("app%d", n), ClientID: id(n, "1"), ObjectID: id(n, "2")}
+	}
+	pfx, registered := certificate(t)
+	// A Secret of its own: bytes can't become a variable, as the keys of azure-credentials do.
+	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "azure-certificate"},
+		Data: map[string][]byte{"app.pfx": []byte(pfx)}}))
+	bySecret, byCertificate, byPassword, system, user, sovereign, separate := principal(1), principal(2), principal(3), principal(4), principal(5), principal(6), principal(7)
+	bySecret.Secret, sovereign.Secret, separate.Secret = "one-secret", "six-secret", "seven-secret"
+	byCertificate.Certificates = registered
+	byPassword.Username, byPassword.Password = "user@example.org", "of-the-user"
+	system.ManagedIdentity, user.ManagedIdentity = "system", "user"
+	mount := map[string]any{"extraVolumes": []any{map[string]any{"name": "cert", "secret": map[string]any{"secretName": "azure-certificate"}}},
+		"extraVolumeMounts": []any{map[string]any{"name": "cert", "mountPath": "/cert", "readOnly": true}}}
+	list := []method{
+		{"environment: client secret, by global.envFromSecret", bySecret, with(app(1), "AZURE_CLIENT_SECRET", "one-secret"), environment(nil), "client-secret"},
+		{"environment: client secret, by each component's envFromSecret", separate, with(app(7), "AZURE_CLIENT_SECRET", "seven-secret"),
+			both(map[string]any{"keyVaultAuth": "environment", "envFromSecret": []any{"azure-credentials"}}), "client-secret"},
+		{"environment: certificate, mounted", byCertificate, with(app(2), "AZURE_CERTIFICATE_PASSWORD", password),
+			environment(both(stage.Merge(mount, map[string]any{"env": map[string]any{"AZURE_CERTIFICATE_PATH": "/cert/app.pfx"}}))), "assertion"},
+		{"environment: username and password", byPassword, with(app(3), "AZURE_USERNAME", "user@example.org", "AZURE_PASSWORD", "of-the-user"), environment(nil), "password"},
+		{"environment: system-assigned managed identity", system, map[string]string{"NOTHING": "of Azure"}, environment(nil), "managed-identity"},
+		{"environment: user-assigned managed identity", user, map[string]string{"AZURE_CLIENT_ID": id(5, "1")}, environment(nil), "managed-identity"},
+		{"US Government: client secret", sovereign, with(app(6), "AZURE_CLIENT_SECRET", "six-secret", "AZURE_ENVIRONMENT", "AzureUSGovernment"), environment(nil), "client-secret"},
+	}
+	if cluster, ok := s.Cluster.(interface{ ServiceAccountKey() string }); ok {
+		list = append(list, workload(t, strings.TrimSuffix(cluster.ServiceAccountKey(), ".key")+".pub", principal(8), app(8)))
+	} else {
+		t.Log("not tried: workload identity needs the key that signs the cluster's tokens, which only the local cluster gives; use CLUSTER=local")
+	}
+	return list
+}
+
+// workload is workload identity, with what its webhook would add to our pods.
+func workload(t *testing.T, publicKey string, p entra.Principal, variables map[string]string) method {
+	t.Helper()
+	key, err := os.ReadFile(publicKey)
+	require.NoError(t, err)
+	for _, account := range []string{"akv2k8s-controller", "akv2k8s-envinjector"} {
+		p.Federated = append(p.Federated, entra.Federation{Issuer: "https://kubernetes.default.svc", Subject: "system:serviceaccount:akv2k8s:" + account, Key: string(key)})
+	}
+	variables["AZURE_FEDERATED_TOKEN_FILE"] = "/var/run/secrets/azure/tokens/azure-identity-token"
+	token := map[string]any{"serviceAccountToken": map[string]any{"audience": "api://AzureADTokenExchange", "expirationSeconds": 3600, "path": "azure-identity-token"}}
+	return method{"environment: workload identity", p, variables, environment(both(map[string]any{
+		"extraVolumes":      []any{map[string]any{"name": "azure-identity-token", "projected": map[string]any{"sources": []any{token}}}},
+		"extraVolumeMounts": []any{map[string]any{"name": "azure-identity-token", "mountPath": "/var/run/secrets/azure/tokens", "readOnly": true}},
+	})), "assertion"}
+}
+
+func TestMatrix(t *testing.T) {
+	folder, err := os.Getwd()
+	require.NoError(t, err)
+	root, err := bed.Root(folder)
+	require.NoError(t, err)
+	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "auth-matrix", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
+	if s != nil {
+		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
+	}
+	require.NoError(t, err)
+	require.NoError(t, s.Namespace(t.Context(), "akv2k8s", nil))
+	for n, m := range methods(t, s) {
+		t.Run(m.name, func(t *testing.T) { try(t, s, n, m) })
+	}
+	t.Run("a wrong secret is told, and nothing starts", func(t *testing.T) { wrongSecret(t, s) })
+}
+
+// install gives the product these credentials.
+func install(t *testing.T, s *stage.Stage, secret map[string]string, values map[string]any) {
+	t.Helper()
+	credentials := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "azure-credentials"}, Data: map[string][]byte{}}
+	for key, value := range secret {
+		credentials.Data[key] = []byte(value)
+	}
+	if err := s.Client.Delete(t.Context(), credentials.DeepCopy()); err != nil {
+		require.True(t, apierrors.IsNotFound(err), err)
+	}
+	require.NoError(t, s.Client.Create(t.Context(), credentials))
+	// Variables are read at start, so pods of other credentials have to go, also if nothing else changed.
+	anew := both(map[string]any{"podAnnotations": map[string]any{"test/credentials": fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%v", secret)))}})
+	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: stage.Merge(values, anew)}))
+}
+
+// resource makes an AzureKeyVaultSecret that becomes a Secret of its own name.
+func resource(t *testing.T, s *stage.Stage, namespace, vault string) {
+	t.Helper()
+	require.NoError(t, s.Namespace(t.Context(), namespace, map[string]string{"azure-key-vault-env-injection": "enabled"}))
+	r := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "db"}}
+	r.Spec.Vault.Name, r.Spec.Vault.Object.Name, r.Spec.Vault.Object.Type = vault, "db", "secret"
+	r.Spec.Output = &v2beta1.AzureKeyVaultOutput{Secret: &v2beta1.AzureKeyVaultOutputSecret{Name: "db", DataKey: "v"}}
+	require.NoError(t, s.Client.Create(t.Context(), r))
+}
+
+// try installs a method and has both components read a vault that only its principal may read.
+func try(t *testing.T, s *stage.Stage, n int, m method) {
+	vault, namespace := fmt.Sprintf("kv-method-%d", n), fmt.Sprintf("method-%d", n)
+	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Principals: []entra.Principal{m.principal}, Vaults: map[string]emulator.VaultSeed{vault: {
+		Permissions: map[string][]string{m.principal.ObjectID: {"get"}}, Secrets: map[string]keyvault.Secret{"db": {Value: "value-of-" + namespace}}}}}))
+	require.NoError(t, s.Azure.ResetCounters(t.Context()))
+	install(t, s, m.secret, m.values)
+	resource(t, s, namespace, vault)
+	require.NoError(t, stage.Await(t.Context(), time.Minute, "the Secret", func(ctx context.Context) error {
+		var secret corev1.Secret
+		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "db"}, &secret); err != nil {
+			return fmt.Errorf("%w; %s", err, condition(ctx, s, namespace))
+		}
+		assert.Equal(t, "value-of-"+namespace, string(secret.Data["v"]))
+		return nil
+	}))
+	code := run(t, s, namespace, "value-of-"+namespace)
+	assert.Zero(t, code, "the env-injector read it too")
+	counters, err := s.Azure.Counters(t.Context())
+	require.NoError(t, err)
+	tokens := map[string]int{}
+	for name, count := range counters {
+		if strings.HasPrefix(name, "token ") {
+			tokens[name] = count
+		}
+	}
+	t.Logf("%s: %v", m.name, tokens)
+	// The controller and one or two env-injectors asked, each once.
+	asked := tokens["token "+m.flow+" "+m.principal.Name+" 200"]
+	assert.GreaterOrEqual(t, asked, 2)
+	assert.LessOrEqual(t, asked, 3, "one token a process")
+	assert.Len(t, tokens, 1, "no other method was tried")
+}
+
+// run starts a pod that ends well if its variable has the value, and gives its exit code.
+func run(t *testing.T, s *stage.Stage, namespace, value string) int32 {
+	t.Helper()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "app"}, Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever,
+		Containers: []corev1.Container{{Name: "app", Image: s.Image("testbox"), Command: []string{"sh", "-c", `test "$DB" = "$WANTED"`},
+			Env: []corev1.EnvVar{{Name: "DB", Value: "db@azurekeyvault"}, {Name: "WANTED", Value: value}, {Name: "ENV_INJECTOR_RETRIES", Value: "0"}}}}}}
+	require.NoError(t, s.Client.Create(t.Context(), pod))
+	var code int32
+	require.NoError(t, stage.Await(t.Context(), time.Minute, "the pod", func(ctx context.Context) error {
+		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Terminated != nil })
+		if i < 0 {
+			return fmt.Errorf("it is %s", pod.Status.Phase)
+		}
+		code = pod.Status.ContainerStatuses[i].State.Terminated.ExitCode
+		return nil
+	}))
+	return code
+}
+
+func condition(ctx context.Context, s *stage.Stage, namespace string) string {
+	var r v2beta1.AzureKeyVaultSecret
+	if err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "db"}, &r); err != nil {
+		return err.Error()
+	}
+	if c := meta.FindStatusCondition(r.Status.Conditions, "Ready"); c != nil {
+		return c.Reason + ": " + c.Message
+	}
+	return "no condition"
+}
+
+func wrongSecret(t *testing.T, s *stage.Stage) {
+	const canary = "canary-wrong-secret"
+	install(t, s, map[string]string{"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": canary}, environment(nil))
+	require.NoError(t, s.Azure.Vault(t.Context(), "kv-wrong", map[string]string{"db": "v"}))
+	resource(t, s, "wrong", "kv-wrong")
+	require.NoError(t, stage.Await(t.Context(), time.Minute, "the condition", func(ctx context.Context) error {
+		said := condition(ctx, s, "wrong")
+		if !strings.Contains(said, "AuthenticationFailed") {
+			return fmt.Errorf("it is %s", said)
+		}
+		for _, word := range []string{"AADSTS7000215", "AZURE_CLIENT_SECRET", "use the secret's value"} {
+			assert.Contains(t, said, word)
+		}
+		assert.NotContains(t, said, canary)
+		return nil
+	}))
+	assert.EqualValues(t, 77, run(t, s, "wrong", "v"))
+	logs, err := s.Logs(t.Context(), "akv2k8s")
+	require.NoError(t, err)
+	for name, log := range logs {
+		assert.NotContains(t, log, canary, filepath.Base(name))
+	}
+}
