@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
 )
@@ -231,4 +232,27 @@ func TestExtraVolumesReachBothComponents(t *testing.T) {
 		assert.Equal(t, "s", all.at(t, deployment, "spec", "template", "spec", "volumes", "secret", "secretName"))
 		assert.Equal(t, "/cert", all.at(t, deployment, "spec", "template", "spec", "containers", "volumeMounts", "mountPath"))
 	}
+}
+
+func TestACloudOfOnesOwnReachesBothComponents(t *testing.T) {
+	all := render(t, "global.customCloud.authority=https://login.private.example", "global.customCloud.vaultDNSSuffix=vault.private.example")
+	text, _, err := unstructured.NestedString(all["ConfigMap/akv2k8s-cloud"].Object, "data", "cloud.json")
+	require.NoError(t, err)
+	c, err := cloud.ParseCustom([]byte(text))
+	require.NoError(t, err)
+	assert.Equal(t, "https://vault.private.example/.default", c.VaultScope)
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		env := all.at(t, deployment, "spec", "template", "spec", "containers", "env")
+		assert.Contains(t, env, map[string]any{"name": "AZURE_ENVIRONMENT", "value": "AzureStackCloud"})
+		assert.Contains(t, env, map[string]any{"name": "AZURE_ENVIRONMENT_FILEPATH", "value": "/etc/akv2k8s/cloud/cloud.json"})
+	}
+	assert.NotContains(t, render(t), "ConfigMap/akv2k8s-cloud")
+}
+
+func TestHalfSetValuesAreRefused(t *testing.T) {
+	program, err := helm()
+	require.NoError(t, err)
+	out, err := exec.Command(program, "template", "akv2k8s", "../../charts/akv2k8s", "--set", "global.customCloud.authority=https://x").CombinedOutput()
+	assert.Error(t, err)
+	assert.Contains(t, string(out), "set both authority and vaultDNSSuffix")
 }

@@ -61,6 +61,12 @@ app.kubernetes.io/part-of: akv2k8s
 {{/* env ROOT COMPONENT: variables that users give, the component's before the global ones */}}
 {{- define "akv2k8s.env" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
+{{- if $root.Values.global.customCloud.authority }}
+- name: AZURE_ENVIRONMENT
+  value: AzureStackCloud
+- name: AZURE_ENVIRONMENT_FILEPATH
+  value: /etc/akv2k8s/cloud/cloud.json
+{{- end }}
 {{- range $name, $value := merge (dict) $component.env $root.Values.global.env }}
 - name: {{ $name }}
   value: {{ $value | toString | quote }}
@@ -110,6 +116,11 @@ capabilities:
   configMap:
     name: {{ include "akv2k8s.fullname" $root }}-extra-ca
 {{- end }}
+{{- if $root.Values.global.customCloud.authority }}
+- name: cloud
+  configMap:
+    name: {{ include "akv2k8s.fullname" $root }}-cloud
+{{- end }}
 {{- with (index . 2).extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -124,6 +135,11 @@ capabilities:
 {{- if $root.Values.global.extraCACertificates }}
 - name: extra-ca
   mountPath: /etc/akv2k8s/extra-ca
+  readOnly: true
+{{- end }}
+{{- if $root.Values.global.customCloud.authority }}
+- name: cloud
+  mountPath: /etc/akv2k8s/cloud
   readOnly: true
 {{- end }}
 {{- with (index . 2).extraVolumeMounts }}

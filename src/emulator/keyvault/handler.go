@@ -29,6 +29,8 @@ func clouds() map[string]string {
 	return map[string]string{
 		"vault.azure.net": "login.microsoftonline.com", "vault.usgovcloudapi.net": "login.microsoftonline.us",
 		"vault.azure.cn": "login.chinacloudapi.cn",
+		// A private cloud, as Azure Stack is one: names that Microsoft's own discovery does not know.
+		"vault.private.example": "login.private.example",
 	}
 }
 

@@ -166,3 +166,19 @@ func TestKindsThatAreNotReadYetAreRefused(t *testing.T) {
 	_, err = azure.New(azure.Config{})
 	assert.Error(t, err)
 }
+
+func TestAVaultOfAPrivateCloudIsRead(t *testing.T) {
+	a := azuretest.Start(t)
+	a.Vaults.Put("kv1", "db", emulated.Secret{Value: canary})
+	private, err := cloud.ParseCustom([]byte(`{"activeDirectoryEndpoint":"https://login.private.example","keyVaultDNSSuffix":"vault.private.example"}`))
+	require.NoError(t, err)
+	values := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}
+	cred, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: private, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
+		Lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
+	require.NoError(t, err)
+	vaults, err := azure.New(azure.Config{Credential: cred, Cloud: private, Transport: a.Client})
+	require.NoError(t, err)
+	got, err := vaults.Fetch(t.Context(), secret("kv1", ""))
+	require.NoError(t, err)
+	assert.Equal(t, canary, string(got.Value.Reveal()))
+}

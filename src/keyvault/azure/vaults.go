@@ -81,7 +81,11 @@ func (v *Vaults) client(vault string) (*azsecrets.Client, error) {
 		Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
 			StatusCodes: []int{408, 500, 502, 503, 504}},
 		Telemetry: policy.TelemetryOptions{ApplicationID: "akv2k8s"},
-	}}
+	},
+		// The SDK compares the challenge with the domains that it knows. A private cloud's audience need not be its vaults' domain; there the
+		// host is bounded by VaultURL alone.
+		DisableChallengeResourceVerification: v.config.Cloud.Private,
+	}
 	client, err := azsecrets.NewClient(url, v.config.Credential, options)
 	if err != nil {
 		return nil, fault.Wrap(fault.Bug, err, "creating a client for vault "+vault)

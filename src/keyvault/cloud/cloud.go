@@ -17,6 +17,8 @@ type Cloud struct {
 	VaultSuffix string
 	// VaultScope is the token scope for every vault of the cloud.
 	VaultScope string
+	// Private clouds have an authority that Microsoft's discovery does not know.
+	Private bool
 }
 
 // vaultName is what Azure allows: 3-24 letters, digits and single hyphens, starting with a letter. The pattern is checked
@@ -25,10 +27,10 @@ var vaultName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`)
 
 // known are the clouds by lower-case name; several names mean the same cloud because Azure's own tools disagree.
 func known() map[string]Cloud {
-	public := Cloud{"AzurePublicCloud", "https://login.microsoftonline.com/", "vault.azure.net", "https://vault.azure.net/.default"}
+	public := Cloud{"AzurePublicCloud", "https://login.microsoftonline.com/", "vault.azure.net", "https://vault.azure.net/.default", false}
 	usGov := Cloud{"AzureUSGovernmentCloud", "https://login.microsoftonline.us/", "vault.usgovcloudapi.net",
-		"https://vault.usgovcloudapi.net/.default"}
-	china := Cloud{"AzureChinaCloud", "https://login.chinacloudapi.cn/", "vault.azure.cn", "https://vault.azure.cn/.default"}
+		"https://vault.usgovcloudapi.net/.default", false}
+	china := Cloud{"AzureChinaCloud", "https://login.chinacloudapi.cn/", "vault.azure.cn", "https://vault.azure.cn/.default", false}
 	return map[string]Cloud{
 		"": public, "azurecloud": public, "azurepubliccloud": public,
 		"azureusgovernment": usGov, "azureusgovernmentcloud": usGov,
@@ -43,7 +45,7 @@ func Parse(name string) (Cloud, error) {
 		return c, nil
 	}
 	return Cloud{}, fault.New(fault.Invalid,
-		"cloud %q is not known; use AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud", name)
+		"cloud %q is not known; use AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud, or the value global.customCloud", name)
 }
 
 // VaultURL is the address of a vault of the cloud. A name that Azure would not allow is fault.Invalid.

@@ -28,6 +28,32 @@ func TestParseKnowsEveryNameInAnyCase(t *testing.T) {
 	assert.ErrorContains(t, err, "AzureChinaCloud", "the error lists what is known")
 }
 
+func TestACustomCloudIsReadFromItsFile(t *testing.T) {
+	c, err := cloud.ParseCustom([]byte(`{"name":"x","activeDirectoryEndpoint":"https://login.private.example","keyVaultDNSSuffix":".Vault.private.example","other":1}`))
+	require.NoError(t, err)
+	assert.Equal(t, cloud.Cloud{Name: "AzureStackCloud", Authority: "https://login.private.example/", VaultSuffix: "vault.private.example",
+		VaultScope: "https://vault.private.example/.default", Private: true}, c)
+	c, err = cloud.ParseCustom([]byte(`{"activeDirectoryEndpoint":"https://a.b/adfs/","keyVaultDNSSuffix":"v.b","resourceIdentifiers":{"keyVault":"https://v.b/guid"}}`))
+	require.NoError(t, err)
+	assert.Equal(t, "https://v.b/guid/.default", c.VaultScope)
+	assert.Equal(t, "https://a.b/adfs/", c.Authority)
+	for text, names := range map[string]string{
+		`[`: "no JSON",
+		`{"activeDirectoryEndpoint":"https://a.b"}`:                                                                    "keyVaultDNSSuffix",
+		`{"activeDirectoryEndpoint":"https://a.b","keyVaultDNSSuffix":"org"}`:                                          "keyVaultDNSSuffix",
+		`{"activeDirectoryEndpoint":"https://a.b","keyVaultDNSSuffix":"a.b/c"}`:                                        "keyVaultDNSSuffix",
+		`{"activeDirectoryEndpoint":"http://a.b","keyVaultDNSSuffix":"v.b"}`:                                           "activeDirectoryEndpoint",
+		`{"activeDirectoryEndpoint":"https://u:p@a.b","keyVaultDNSSuffix":"v.b"}`:                                      "activeDirectoryEndpoint",
+		`{"activeDirectoryEndpoint":"https://a.b","keyVaultDNSSuffix":"v.b","resourceIdentifiers":{"keyVault":"v.b"}}`: "resourceIdentifiers.keyVault",
+	} {
+		_, err := cloud.ParseCustom([]byte(text))
+		assert.Equal(t, fault.Invalid, fault.KindOf(err), text)
+		assert.ErrorContains(t, err, names)
+	}
+	assert.True(t, cloud.IsCustom(" azurestackcloud"))
+	assert.False(t, cloud.IsCustom(""))
+}
+
 func TestVaultURLNeverLeavesTheCloud(t *testing.T) {
 	c, err := cloud.Parse("")
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 
 func (c Config) clientSecret(app application, secret string) (azcore.TokenCredential, error) {
 	credential, err := azidentity.NewClientSecretCredential(app.tenant, app.client, secret,
-		&azidentity.ClientSecretCredentialOptions{ClientOptions: c.options()})
+		&azidentity.ClientSecretCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
 	return app.classified(credential, err)
 }
 
@@ -27,14 +27,14 @@ func (c Config) certificate(app application, path, password string, files *watch
 		return nil, err
 	}
 	credential, err := azidentity.NewClientCertificateCredential(app.tenant, app.client, certs, key,
-		&azidentity.ClientCertificateCredentialOptions{ClientOptions: c.options()})
+		&azidentity.ClientCertificateCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
 	return app.classified(credential, err)
 }
 
 func (c Config) password(app application, username, password string) (azcore.TokenCredential, error) {
 	//nolint:staticcheck // Microsoft discourages it, and it is promised to those who have nothing else.
 	credential, err := azidentity.NewUsernamePasswordCredential(app.tenant, app.client, username, password,
-		&azidentity.UsernamePasswordCredentialOptions{ClientOptions: c.options()})
+		&azidentity.UsernamePasswordCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
 	return app.classified(credential, err)
 }
 
@@ -46,7 +46,7 @@ func (c Config) workload(app application, path string) (azcore.TokenCredential, 
 		return strings.TrimSpace(string(content)), err
 	}
 	credential, err := azidentity.NewClientAssertionCredential(app.tenant, app.client, read,
-		&azidentity.ClientAssertionCredentialOptions{ClientOptions: c.options()})
+		&azidentity.ClientAssertionCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
 	if err != nil {
 		return app.classified(nil, err)
 	}
@@ -113,7 +113,7 @@ func (c Config) managed(id azidentity.ManagedIDKind, who string) (azcore.TokenCr
 
 // defaultChain leaves everything to the SDK, which reads the environment of the process itself.
 func (c Config) defaultChain() (azcore.TokenCredential, error) {
-	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: c.options()})
+	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "the SDK's default chain finds no credential; check the AZURE_ variables, or use keyVaultAuth %s", Environment)
 	}

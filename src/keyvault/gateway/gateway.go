@@ -79,5 +79,16 @@ func (c Config) cloud() (cloud.Cloud, error) {
 			name = file.Cloud
 		}
 	}
-	return cloud.Parse(name)
+	if !cloud.IsCustom(name) {
+		return cloud.Parse(name)
+	}
+	path, _ := c.Lookup("AZURE_ENVIRONMENT_FILEPATH")
+	if path == "" {
+		return cloud.Cloud{}, fmt.Errorf("the cloud is %s, but AZURE_ENVIRONMENT_FILEPATH is missing; set the value global.customCloud", cloud.CustomName)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return cloud.Cloud{}, fmt.Errorf("reading the cloud's environment file: %w; set the value global.customCloud, or mount the file", err)
+	}
+	return cloud.ParseCustom(content)
 }

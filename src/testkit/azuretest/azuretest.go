@@ -105,7 +105,8 @@ func certificates(t *testing.T) (*x509.Certificate, tls.Certificate) {
 	authority, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		DNSNames: []string{"*.vault.azure.net", "login.microsoftonline.com", "*.vault.usgovcloudapi.net", "login.microsoftonline.us"}}
+		DNSNames: []string{"*.vault.azure.net", "login.microsoftonline.com", "*.vault.usgovcloudapi.net", "login.microsoftonline.us",
+			"*.vault.private.example", "login.private.example"}}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), key)
 	require.NoError(t, err)
 	return authority, tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: key}

@@ -105,8 +105,8 @@ func methods(t *testing.T, s *stage.Stage) []method {
 	// A Secret of its own: bytes can't become a variable, as the keys of azure-credentials do.
 	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "azure-certificate"},
 		Data: map[string][]byte{"app.pfx": []byte(pfx)}}))
-	bySecret, byCertificate, byPassword, system, user, sovereign, separate := principal(1), principal(2), principal(3), principal(4), principal(5), principal(6), principal(7)
-	bySecret.Secret, sovereign.Secret, separate.Secret = "one-secret", "six-secret", "seven-secret"
+	bySecret, byCertificate, byPassword, system, user, sovereign, separate, private := principal(1), principal(2), principal(3), principal(4), principal(5), principal(6), principal(7), principal(9)
+	bySecret.Secret, sovereign.Secret, separate.Secret, private.Secret = "one-secret", "six-secret", "seven-secret", "nine-secret"
 	byCertificate.Certificates = registered
 	byPassword.Username, byPassword.Password = "user@example.org", "of-the-user"
 	system.ManagedIdentity, user.ManagedIdentity = "system", "user"
@@ -122,6 +122,8 @@ func methods(t *testing.T, s *stage.Stage) []method {
 		{"environment: system-assigned managed identity", system, map[string]string{"NOTHING": "of Azure"}, environment(nil), "managed-identity"},
 		{"environment: user-assigned managed identity", user, map[string]string{"AZURE_CLIENT_ID": id(5, "1")}, environment(nil), "managed-identity"},
 		{"US Government: client secret", sovereign, with(app(6), "AZURE_CLIENT_SECRET", "six-secret", "AZURE_ENVIRONMENT", "AzureUSGovernment"), environment(nil), "client-secret"},
+		{"a cloud of one's own: client secret", private, with(app(9), "AZURE_CLIENT_SECRET", "nine-secret"), stage.Merge(environment(nil), map[string]any{"global": map[string]any{
+			"customCloud": map[string]any{"authority": "https://login.private.example", "vaultDNSSuffix": "vault.private.example"}}}), "client-secret"},
 	}
 	if cluster, ok := s.Cluster.(interface{ ServiceAccountKey() string }); ok {
 		list = append(list, workload(t, strings.TrimSuffix(cluster.ServiceAccountKey(), ".key")+".pub", principal(8), app(8)))

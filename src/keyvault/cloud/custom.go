@@ -1,0 +1,64 @@
+package cloud
+
+import (
+	"encoding/json"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// CustomName is what a cloud is called that a file describes: Azure Stack, or another private cloud.
+const CustomName = "AzureStackCloud"
+
+// IsCustom says whether the name is that of a cloud which a file describes.
+func IsCustom(name string) bool { return strings.EqualFold(strings.TrimSpace(name), CustomName) }
+
+// environmentFile is the part of the environment file of Azure's tools that the product needs.
+type environmentFile struct {
+	Name                    string `json:"name"`
+	ActiveDirectoryEndpoint string `json:"activeDirectoryEndpoint"`
+	KeyVaultDNSSuffix       string `json:"keyVaultDNSSuffix"`
+	ResourceIdentifiers     struct {
+		KeyVault string `json:"keyVault"`
+	} `json:"resourceIdentifiers"`
+}
+
+// dnsSuffix is a domain of two labels at least, so that a slip can't make every host a vault.
+var dnsSuffix = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$`)
+
+// ParseCustom reads the environment file of a private cloud, JSON as Azure's tools write it. What can't work is fault.Invalid and names the
+// field.
+func ParseCustom(content []byte) (Cloud, error) {
+	var file environmentFile
+	if len(content) > maxConfigBytes || json.Unmarshal(content, &file) != nil {
+		return Cloud{}, fault.New(fault.Invalid, "the cloud's environment file is no JSON; write it as Azure's tools do, or use the value global.customCloud")
+	}
+	c := Cloud{Name: CustomName, Private: true, VaultSuffix: strings.TrimPrefix(strings.ToLower(file.KeyVaultDNSSuffix), ".")}
+	if !dnsSuffix.MatchString(c.VaultSuffix) {
+		return Cloud{}, fault.New(fault.Invalid, "keyVaultDNSSuffix %q of the cloud is no DNS suffix; write for example vault.example.org", file.KeyVaultDNSSuffix)
+	}
+	var err error
+	if c.Authority, err = httpsURL("activeDirectoryEndpoint", file.ActiveDirectoryEndpoint); err != nil {
+		return Cloud{}, err
+	}
+	audience := file.ResourceIdentifiers.KeyVault
+	if audience == "" {
+		audience = "https://" + c.VaultSuffix
+	}
+	if audience, err = httpsURL("resourceIdentifiers.keyVault", audience); err != nil {
+		return Cloud{}, err
+	}
+	c.VaultScope = strings.TrimSuffix(audience, "/") + "/.default"
+	return c, nil
+}
+
+// httpsURL checks an address and gives it with a slash at its end.
+func httpsURL(field, text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", fault.New(fault.Invalid, "%s %q of the cloud is no https URL", field, text)
+	}
+	return strings.TrimSuffix(text, "/") + "/", nil
+}
