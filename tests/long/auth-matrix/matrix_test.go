@@ -164,6 +164,7 @@ func TestMatrix(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) { try(t, s, n, m) })
 	}
 	t.Run("a wrong secret is told, and nothing starts", func(t *testing.T) { wrongSecret(t, s) })
+	t.Run("an identity that is assigned later is found without a restart", func(t *testing.T) { assignedLater(t, s) })
 }
 
 // install gives the product these credentials.
@@ -280,5 +281,34 @@ func wrongSecret(t *testing.T, s *stage.Stage) {
 	require.NoError(t, err)
 	for name, log := range logs {
 		assert.NotContains(t, log, canary, filepath.Base(name))
+	}
+}
+
+// assignedLater installs with an identity that Azure has not assigned to the node yet, as it takes up to a minute there.
+func assignedLater(t *testing.T, s *stage.Stage) {
+	late := entra.Principal{Name: "late", ClientID: id(20, "1"), ObjectID: id(20, "2"), ManagedIdentity: "user"}
+	install(t, s, map[string]string{"AZURE_CLIENT_ID": late.ClientID}, environment(nil))
+	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Vaults: map[string]emulator.VaultSeed{"kv-late": {
+		Permissions: map[string][]string{late.ObjectID: {"get"}}, Secrets: map[string]keyvault.Secret{"db": {Value: "value"}}}}}))
+	resource(t, s, "late", "kv-late")
+	await := func(reason, says string) {
+		t.Helper()
+		require.NoError(t, stage.Await(t.Context(), time.Minute, reason, func(ctx context.Context) error {
+			if said := condition(ctx, s, "late"); !strings.HasPrefix(said, reason) || !strings.Contains(said, says) {
+				return fmt.Errorf("it is %s", said)
+			}
+			return nil
+		}))
+	}
+	await("AuthenticationFailed", "assign it to the node's virtual machine scale set")
+	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Principals: []entra.Principal{late}}))
+	await("Synced", "")
+	assert.Zero(t, run(t, s, "late", "value"))
+	var pods corev1.PodList
+	require.NoError(t, s.Client.List(t.Context(), &pods, client.InNamespace("akv2k8s")))
+	for _, p := range pods.Items {
+		for _, c := range p.Status.ContainerStatuses {
+			assert.Zero(t, c.RestartCount, p.Name)
+		}
 	}
 }

@@ -4,7 +4,9 @@ package examples
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
@@ -24,14 +28,8 @@ import (
 // outcomes are what each example has to come to; an example without one fails.
 func outcomes() map[string]func(ctx context.Context, s *stage.Stage) error {
 	return map[string]func(ctx context.Context, s *stage.Stage) error{
-		"secret-sync": func(ctx context.Context, s *stage.Stage) error {
-			var secret corev1.Secret
-			err := s.Client.Get(ctx, types.NamespacedName{Namespace: "example-secret-sync", Name: "database"}, &secret)
-			if err == nil && string(secret.Data["password"]) != "the password" {
-				err = fmt.Errorf("the Secret is not the vault's")
-			}
-			return err
-		},
+		"secret-sync":   synced("example-secret-sync"),
+		"client-secret": synced("example-client-secret"),
 		"env-injection": func(ctx context.Context, s *stage.Stage) error {
 			logs, err := s.Logs(ctx, "example-env-injection")
 			for _, log := range logs {
@@ -42,6 +40,37 @@ func outcomes() map[string]func(ctx context.Context, s *stage.Stage) error {
 			return fmt.Errorf("the pod printed something else: %w", err)
 		},
 	}
+}
+
+// synced wants the Secret of the vault's database password in a namespace.
+func synced(namespace string) func(ctx context.Context, s *stage.Stage) error {
+	return func(ctx context.Context, s *stage.Stage) error {
+		var secret corev1.Secret
+		err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "database"}, &secret)
+		if err == nil && string(secret.Data["password"]) != "the password" {
+			err = fmt.Errorf("the Secret is not the vault's")
+		}
+		return err
+	}
+}
+
+// credentials applies the example's credentials.yaml, if it has one, and makes Azure know the application that is written there.
+func credentials(t *testing.T, s *stage.Stage, folder string) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(folder, "credentials.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	require.NoError(t, err)
+	var secret corev1.Secret
+	require.NoError(t, yaml.Unmarshal(content, &secret))
+	client := secret.StringData["AZURE_CLIENT_ID"]
+	require.NotEmpty(t, client)
+	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{
+		Principals: []entra.Principal{{Name: "example", ClientID: client, ObjectID: client, Secret: secret.StringData["AZURE_CLIENT_SECRET"]}},
+		Vaults:     map[string]emulator.VaultSeed{"akv2k8s-example": {Permissions: map[string][]string{client: {"get"}}}}}))
+	require.NoError(t, s.Namespace(t.Context(), "akv2k8s", nil))
+	require.NoError(t, s.Apply(t.Context(), "akv2k8s", string(content)))
 }
 
 func TestExamples(t *testing.T) {
@@ -66,6 +95,7 @@ func TestExamples(t *testing.T) {
 			content, err := os.ReadFile(filepath.Join(folder, "values.yaml"))
 			require.NoError(t, err)
 			require.NoError(t, yaml.Unmarshal(content, &values))
+			credentials(t, s, folder)
 			require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: values}))
 			resources, err := os.ReadFile(filepath.Join(folder, "resources.yaml"))
 			require.NoError(t, err)
