@@ -22,7 +22,11 @@ const (
 	eventSynced         = "Synced"
 	eventErrVault       = "ErrAzureVault"
 	eventResourceExists = "ErrResourceExists"
+	eventIgnored        = "AzureIdentityIgnored"
 )
+
+// identityIgnored tells what the predecessor never told: the field was documented and had no effect.
+const identityIgnored = "spec.vault.azureIdentity is ignored: this installation reads every vault with its own identity"
 
 // maxMessage bounds the message of a condition, in bytes.
 const maxMessage = 1024
@@ -57,6 +61,9 @@ func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation 
 	}
 	condition.Reason = eventSynced
 	condition.Message = fmt.Sprintf("Secret %q holds version %s of %s", o.recipe.Secret.Name, o.object.Version, o.object.Ref)
+	if o.recipe.Identity != "" {
+		condition.Message += "; " + identityIgnored
+	}
 	meta.SetStatusCondition(&status.Conditions, condition)
 	if o.written || status.LastAzureUpdate == nil {
 		now := metav1.NewTime(c.Clock()).Rfc3339Copy()
@@ -102,6 +109,9 @@ func (c *Controller) announce(resource *v2beta1.AzureKeyVaultSecret, o outcome) 
 	if o.err == nil {
 		c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventSynced, "Sync",
 			"Secret %q holds version %s of %s", o.recipe.Secret.Name, o.object.Version, o.object.Ref)
+		if o.recipe.Identity != "" {
+			c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventIgnored, "Sync", "%s", identityIgnored)
+		}
 		return
 	}
 	c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventReason(o.kind()), "Sync", "%s", message(o.err))

@@ -4,7 +4,6 @@ package wire
 const (
 	Group          = "spv.no"
 	Kind           = "AzureKeyVaultSecret"
-	Plural         = "azurekeyvaultsecrets"
 	StorageVersion = "v2beta1"
 )
 
@@ -12,8 +11,6 @@ const (
 const (
 	// AnnotationAdopt on an existing Secret or ConfigMap, written by users with the value "true": the controller may take it over.
 	AnnotationAdopt = "akv2k8s.io/adopt"
-	// AnnotationSchema on the CRD, written by the chart, read by the controller at start: the generation of the schema.
-	AnnotationSchema = "akv2k8s.io/schema"
 	// LabelInject on a pod, written by users with the value "false": the webhook leaves the pod alone.
 	LabelInject = "akv2k8s.io/inject"
 	// LabelManaged on an output, written by the controller, read by its metadata watch: the repair of hand-made edits
@@ -25,16 +22,15 @@ const (
 
 // What the webhook adds to a pod. The names are the predecessor's, because policies and dashboards know them.
 const (
-	InitContainer   = "copy-azurekeyvault-env"
-	VolumeBinary    = "azure-keyvault-env"
-	MountBinary     = "/azure-keyvault/"
-	InjectorPath    = "/azure-keyvault/azure-keyvault-env"
-	VolumeToken     = "akv2k8s-token"
-	MountToken      = "/var/run/secrets/akv2k8s.io/"
-	TokenPath       = "/var/run/secrets/akv2k8s.io/token"
-	TokenFile       = "token"
-	TokenAudience   = "akv2k8s"
-	ServicePortName = "auth-tls"
+	InitContainer = "copy-azurekeyvault-env"
+	VolumeBinary  = "azure-keyvault-env"
+	MountBinary   = "/azure-keyvault/"
+	InjectorPath  = "/azure-keyvault/azure-keyvault-env"
+	VolumeToken   = "akv2k8s-token"
+	MountToken    = "/var/run/secrets/akv2k8s.io/"
+	TokenPath     = "/var/run/secrets/akv2k8s.io/token"
+	TokenFile     = "token"
+	TokenAudience = "akv2k8s"
 )
 
 // Environment of a container, written by the webhook, read by the injector. EnvDisable, EnvTimeout, EnvRetries, EnvWait and

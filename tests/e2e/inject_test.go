@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -45,6 +46,9 @@ func programIsUntouched(t *testing.T) {
 	tm := newTeam(t)
 	tm.resource("db", "db", "")
 	env := map[string]string{"DB": "db@azurekeyvault"}
+	limited := tm.pod("limited", env, "true")
+	limited.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"cpu": resource.MustParse("50m"), "memory": resource.MustParse("32Mi")}
+	assert.Equal(t, corev1.PodQOSGuaranteed, tm.create(limited).Status.QOSClass, "the pod stays in the class that it was in")
 	args := tm.pod("args", env, "sh", "-c", `echo "pid $$$$ uid $(id -u) dir $(pwd)"; for a in "$@"; do echo "[$a]"; done; exit 42`, "name")
 	args.Spec.Containers[0].Args = []string{"a b", "", "-x", "$(literal)"}
 	args.Spec.Containers[0].WorkingDir = "/tmp"

@@ -164,6 +164,8 @@ func TestMatrix(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) { try(t, s, n, m) })
 	}
 	t.Run("a wrong secret is told, and nothing starts", func(t *testing.T) { wrongSecret(t, s) })
+	t.Run("a policy forbids the host's file: an event says so, and credentials of one's own are a way out", func(t *testing.T) { hostFileForbidden(t, s) })
+	t.Run("the host's file is missing: an event names it", func(t *testing.T) { hostFileMissing(t, s) })
 	t.Run("an identity that is assigned later is found without a restart", func(t *testing.T) { assignedLater(t, s) })
 }
 
