@@ -2,6 +2,7 @@ package cloud_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -89,6 +90,47 @@ func TestParseConfig(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, c.want, got)
 			assert.Equal(t, c.managed, got.ManagedIdentity())
+		})
+	}
+}
+
+// TestFilesAsNodesHaveThem reads files of the kinds that AKS and users write, each with everything else that stands in them.
+func TestFilesAsNodesHaveThem(t *testing.T) {
+	const tenant, app, identity = "11111111-1111-4111-8111-111111111111", "44444444-4444-4444-8444-444444444444", "22222222-2222-4222-8222-222222222222"
+	want := map[string]struct {
+		config  cloud.Config
+		managed bool
+		suffix  string
+	}{
+		"aks-system-assigned.json": {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true}, true, "vault.azure.net"},
+		"aks-user-assigned.json": {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true,
+			UserAssignedIdentityID: identity}, true, "vault.azure.net"},
+		"aks-service-principal.json": {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientSecret: "made-up-for-this-file"}, false, "vault.azure.net"},
+		"msi-as-secret-alone.json":   {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi"}, true, "vault.azure.net"},
+		"certificate.json":           {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientCertPath: "/etc/kubernetes/certs/client.pfx"}, false, "vault.azure.net"},
+		"certificate-with-password.json": {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientCertPath: "/etc/kubernetes/certs/client.pfx",
+			ClientCertPassword: "made-up-too"}, false, "vault.azure.net"},
+		"us-government.json": {cloud.Config{Cloud: "AzureUSGovernmentCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true,
+			UserAssignedIdentityID: identity}, true, "vault.usgovcloudapi.net"},
+		"by-hand.yaml": {cloud.Config{Cloud: "AzureChinaCloud", TenantID: tenant, ClientID: app, ClientSecret: "made-up-for-this-file"}, false, "vault.azure.cn"},
+	}
+	files, err := os.ReadDir("testdata")
+	require.NoError(t, err)
+	require.Len(t, files, len(want), "each file has an expectation")
+	for _, file := range files {
+		t.Run(file.Name(), func(t *testing.T) {
+			content, err := os.ReadFile("testdata/" + file.Name())
+			require.NoError(t, err)
+			got, err := cloud.ParseConfig(content)
+			require.NoError(t, err)
+			expected, ok := want[file.Name()]
+			require.True(t, ok)
+			assert.Equal(t, expected.config, got)
+			assert.Equal(t, expected.managed, got.ManagedIdentity())
+			c, err := cloud.Parse(got.Cloud)
+			require.NoError(t, err)
+			assert.Equal(t, expected.suffix, c.VaultSuffix)
+			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", got, got, got), "made-up")
 		})
 	}
 }
