@@ -62,6 +62,25 @@ func TestFetchReadsEveryField(t *testing.T) {
 	assert.Equal(t, old, got.Version)
 }
 
+func TestWhoWaitsForTheFirstCallObeysTheDeadline(t *testing.T) {
+	a := azuretest.Start(t)
+	a.Vaults.Put("kv1", "db", emulated.Secret{Value: "v"})
+	a.Vaults.Inject(emulated.Fault{LatencyMillis: 2000, Times: 2})
+	v := open(t, a)
+	done := make(chan error, 1)
+	go func() {
+		_, err := v.Fetch(t.Context(), secret("kv1", ""))
+		done <- err
+	}()
+	time.Sleep(300 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := v.Fetch(ctx, secret("kv1", ""))
+	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+	assert.ErrorContains(t, err, "did not answer in time")
+	require.NoError(t, <-done)
+}
+
 func TestOneChallengePerVaultAndOneTokenForAll(t *testing.T) {
 	a := azuretest.Start(t)
 	a.Vaults.Permit("kv2", azuretest.AppObjectID, []string{"get"})
@@ -69,22 +88,21 @@ func TestOneChallengePerVaultAndOneTokenForAll(t *testing.T) {
 		a.Vaults.Put(vault, "db", emulated.Secret{Value: "v"})
 	}
 	v := open(t, a)
-	for _, vault := range []string{"kv1", "kv2"} {
-		_, err := v.Fetch(t.Context(), secret(vault, ""))
-		require.NoError(t, err)
-	}
 	var group sync.WaitGroup
 	for range 20 {
-		group.Go(func() {
-			_, err := v.Fetch(t.Context(), secret("kv1", ""))
-			assert.NoError(t, err)
-		})
+		for _, vault := range []string{"kv1", "kv2"} {
+			group.Go(func() {
+				_, err := v.Fetch(t.Context(), secret(vault, ""))
+				assert.NoError(t, err)
+			})
+		}
 	}
 	group.Wait()
 	counters := a.Counters()
 	assert.Equal(t, 1, counters["kv1 get 401"])
 	assert.Equal(t, 1, counters["kv2 get 401"])
-	assert.Equal(t, 21, counters["kv1 get 200"])
+	assert.Equal(t, 20, counters["kv1 get 200"])
+	assert.Equal(t, 20, counters["kv2 get 200"])
 	assert.Equal(t, 1, counters["token client-secret app 200"])
 }
 

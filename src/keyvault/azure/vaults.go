@@ -30,7 +30,15 @@ type Config struct {
 type Vaults struct {
 	config  Config
 	mu      sync.Mutex
-	clients map[string]*azsecrets.Client
+	clients map[string]*client
+}
+
+// client is of one vault.
+type client struct {
+	*azsecrets.Client
+	// opened is closed when the first call has ended. Until then others wait: each would be answered 401 as well, since the SDK learns only
+	// from an answer which token the vault wants.
+	opened chan struct{}
 }
 
 // New checks the configuration.
@@ -38,7 +46,7 @@ func New(c Config) (*Vaults, error) {
 	if c.Credential == nil || c.Transport == nil || c.Cloud.VaultSuffix == "" {
 		return nil, errors.New("creating the vault reader: credential, cloud and transport are required")
 	}
-	return &Vaults{config: c, clients: map[string]*azsecrets.Client{}}, nil
+	return &Vaults{config: c, clients: map[string]*client{}}, nil
 }
 
 // Fetch reads one object. Errors are classified (package fault), say what to do, hold no value, and have the same text each time
@@ -54,9 +62,14 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 	if ref.Kind != keyvault.KindSecret {
 		return keyvault.Object{}, fault.New(fault.Invalid, "reading %s: a %s is not supported by this version yet", ref, ref.Kind)
 	}
-	client, err := v.client(ref.Vault)
+	client, first, err := v.client(ref.Vault)
 	if err != nil {
 		return keyvault.Object{}, err
+	}
+	if first {
+		defer close(client.opened)
+	} else if err := client.wait(ctx); err != nil {
+		return keyvault.Object{}, v.classify(err, ref)
 	}
 	response, err := client.GetSecret(ctx, ref.Name, ref.Version, nil)
 	if err != nil {
@@ -65,33 +78,49 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 	return toObject(ref, response.Secret)
 }
 
-func (v *Vaults) client(vault string) (*azsecrets.Client, error) {
+// wait ends when the first call has, or with the context.
+func (c *client) wait(ctx context.Context) error {
+	select {
+	case <-c.opened:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// client gives the vault's client, and says whether the caller is the first to use it.
+func (v *Vaults) client(vault string) (c *client, first bool, err error) {
 	url, err := v.config.Cloud.VaultURL(vault)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if client, ok := v.clients[url]; ok {
-		return client, nil
+	if known, ok := v.clients[url]; ok {
+		return known, false, nil
 	}
-	options := &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Transport: v.config.Transport,
-		// 429 is not retried here: whoever asks decides when, by what the vault says. The rest gets one quick second chance.
-		Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
-			StatusCodes: []int{408, 500, 502, 503, 504}},
-		Telemetry: policy.TelemetryOptions{ApplicationID: "akv2k8s"},
-	},
+	secrets, err := azsecrets.NewClient(url, v.config.Credential, v.options())
+	if err != nil {
+		return nil, false, fault.Wrap(fault.Bug, err, "creating a client for vault "+vault)
+	}
+	c = &client{Client: secrets, opened: make(chan struct{})}
+	v.clients[url] = c
+	return c, true, nil
+}
+
+func (v *Vaults) options() *azsecrets.ClientOptions {
+	return &azsecrets.ClientOptions{
+		ClientOptions: azcore.ClientOptions{
+			Transport: v.config.Transport,
+			// 429 is not retried here: whoever asks decides when, by what the vault says. The rest gets one quick second chance.
+			Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
+				StatusCodes: []int{408, 500, 502, 503, 504}},
+			Telemetry: policy.TelemetryOptions{ApplicationID: "akv2k8s"},
+		},
 		// The SDK compares the challenge with the domains that it knows. A private cloud's audience need not be its vaults' domain; there the
 		// host is bounded by VaultURL alone.
 		DisableChallengeResourceVerification: v.config.Cloud.Private,
 	}
-	client, err := azsecrets.NewClient(url, v.config.Credential, options)
-	if err != nil {
-		return nil, fault.Wrap(fault.Bug, err, "creating a client for vault "+vault)
-	}
-	v.clients[url] = client
-	return client, nil
 }
 
 func toObject(ref keyvault.Ref, s azsecrets.Secret) (keyvault.Object, error) {
