@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -21,10 +22,27 @@ type classified struct {
 	who string
 	// turn is held by the one who asks Azure. Whoever waits for it finds the token in the SDK's cache: many vaults at a start cost one request.
 	turn chan struct{}
+	// answers are those of the metadata service; nil for other credentials.
+	answers *answers
 }
 
 func newClassified(credential azcore.TokenCredential, who string) *classified {
-	return &classified{credential, who, make(chan struct{}, 1)}
+	return &classified{TokenCredential: credential, who: who, turn: make(chan struct{}, 1)}
+}
+
+// answers remembers the last answer of a server that the SDK keeps asking until the deadline, when its error says nothing of it any more.
+type answers struct {
+	next policy.Transporter
+	last atomic.Int64
+}
+
+// Do implements policy.Transporter.
+func (a *answers) Do(request *http.Request) (*http.Response, error) {
+	response, err := a.next.Do(request)
+	if err == nil {
+		a.last.Store(int64(response.StatusCode))
+	}
+	return response, err
 }
 
 // GetToken implements azcore.TokenCredential.
@@ -34,6 +52,9 @@ func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOp
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
 		return azcore.AccessToken{}, final{c.classify(ctx.Err())}
+	}
+	if c.answers != nil {
+		c.answers.last.Store(0)
 	}
 	token, err := c.TokenCredential.GetToken(ctx, options)
 	if err != nil {
@@ -55,6 +76,9 @@ func (c *classified) classify(err error) error {
 	e := &fault.Error{Kind: fault.Unavailable, Doing: "getting a token for " + c.who}
 	var refused *azidentity.AuthenticationFailedError
 	if !errors.As(err, &refused) || refused.RawResponse == nil {
+		if c.answers != nil && c.answers.last.Load() != 0 {
+			return c.unwilling(e, int(c.answers.last.Load()))
+		}
 		e.Cause = errors.New("no answer from Azure")
 		e.Next = "check that login hosts and, for a managed identity, 169.254.169.254 can be reached from the pod"
 		return e
@@ -68,6 +92,16 @@ func (c *classified) classify(err error) error {
 	default:
 		e.Kind = fault.Unauthenticated
 		e.Next, e.Cause = reason(err, status)
+	}
+	return e
+}
+
+// unwilling explains a metadata service that answered, but never with a token.
+func (c *classified) unwilling(e *fault.Error, status int) error {
+	e.Cause = errors.New("the metadata service answers " + strconv.Itoa(status))
+	e.Next = "it is tried again; if it stays so, look at the node, and at what redirects 169.254.169.254 (aad-pod-identity, a proxy)"
+	if status == http.StatusTooManyRequests {
+		e.Kind = fault.Throttled
 	}
 	return e
 }

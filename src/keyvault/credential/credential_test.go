@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -304,6 +307,39 @@ func TestManyWhoAskAtOnceCostOneRequest(t *testing.T) {
 				}
 			}
 			assert.Equal(t, 1, granted, "%v", a.Counters())
+		})
+	}
+}
+
+// metadata is a metadata service that always answers the same.
+type metadata int
+
+func (m metadata) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: int(m), Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+		Body: io.NopCloser(strings.NewReader(`{"error":"invalid_request","error_description":"Identity not found"}`))}, nil
+}
+
+func TestWhatTheMetadataServiceAnswersIsTold(t *testing.T) {
+	a := azuretest.Start(t)
+	for status, want := range map[int]struct {
+		kind fault.Kind
+		says string
+	}{
+		400: {fault.Unauthenticated, "not assigned to this node (400)"}, 404: {fault.Unavailable, "answers 404"}, 410: {fault.Unavailable, "answers 410"},
+		429: {fault.Throttled, "429"}, 500: {fault.Unavailable, "500"}, 503: {fault.Unavailable, "503"},
+	} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			// An identity of its own: the SDK shares tokens of managed identities in the whole process.
+			c := config(t, a, asJSON(t, map[string]any{"useManagedIdentityExtension": true, "userAssignedIdentityID": fmt.Sprintf("ffffffff-0000-4000-8000-000000000%d", status)}))
+			c.Transport = &http.Client{Transport: metadata(status)}
+			cred, err := credential.New(c)
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			_, err = cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{c.Cloud.VaultScope}})
+			assert.Equal(t, want.kind, fault.KindOf(err), "%v", err)
+			assert.ErrorContains(t, err, want.says)
 		})
 	}
 }

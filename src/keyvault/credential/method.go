@@ -104,11 +104,16 @@ func (c Config) managedIdentity(id, origin string) (azcore.TokenCredential, erro
 }
 
 func (c Config) managed(id azidentity.ManagedIDKind, who string) (azcore.TokenCredential, error) {
-	credential, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ClientOptions: c.options(), ID: id})
+	options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: c.options(), ID: id}
+	heard := &answers{next: c.Transport}
+	options.Transport = heard
+	credential, err := azidentity.NewManagedIdentityCredential(options)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s can't be used here; check the environment variables of other identity providers", who)
 	}
-	return newClassified(credential, who), nil
+	known := newClassified(credential, who)
+	known.answers = heard
+	return known, nil
 }
 
 // defaultChain leaves everything to the SDK, which reads the environment of the process itself.
