@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
@@ -28,8 +29,10 @@ import (
 // outcomes are what each example has to come to; an example without one fails.
 func outcomes() map[string]func(ctx context.Context, s *stage.Stage) error {
 	return map[string]func(ctx context.Context, s *stage.Stage) error{
-		"secret-sync":   synced("example-secret-sync"),
-		"client-secret": synced("example-client-secret"),
+		"secret-sync":      synced("example-secret-sync"),
+		"client-secret":    synced("example-client-secret"),
+		"managed-identity": synced("example-managed-identity"),
+		"sovereign-cloud":  synced("example-sovereign-cloud"),
 		"env-injection": func(ctx context.Context, s *stage.Stage) error {
 			logs, err := s.Logs(ctx, "example-env-injection")
 			for _, log := range logs {
@@ -54,9 +57,21 @@ func synced(namespace string) func(ctx context.Context, s *stage.Stage) error {
 	}
 }
 
-// credentials applies the example's credentials.yaml, if it has one, and makes Azure know the application that is written there.
-func credentials(t *testing.T, s *stage.Stage, folder string) {
+// know makes Azure know a principal that may read the example's vault.
+func know(t *testing.T, s *stage.Stage, p entra.Principal) {
 	t.Helper()
+	p.Name, p.ObjectID = "example", p.ClientID
+	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Principals: []entra.Principal{p},
+		Vaults: map[string]emulator.VaultSeed{"akv2k8s-example": {Permissions: map[string][]string{p.ObjectID: {"get"}}}}}))
+}
+
+// credentials makes Azure know the identity that the example's values name, and the application in its credentials.yaml, which it applies.
+func credentials(t *testing.T, s *stage.Stage, folder string, values map[string]any) {
+	t.Helper()
+	if id, ok, err := unstructured.NestedString(values, "global", "env", "AZURE_CLIENT_ID"); ok {
+		require.NoError(t, err)
+		know(t, s, entra.Principal{ClientID: id, ManagedIdentity: "user"})
+	}
 	content, err := os.ReadFile(filepath.Join(folder, "credentials.yaml"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -66,9 +81,7 @@ func credentials(t *testing.T, s *stage.Stage, folder string) {
 	require.NoError(t, yaml.Unmarshal(content, &secret))
 	client := secret.StringData["AZURE_CLIENT_ID"]
 	require.NotEmpty(t, client)
-	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{
-		Principals: []entra.Principal{{Name: "example", ClientID: client, ObjectID: client, Secret: secret.StringData["AZURE_CLIENT_SECRET"]}},
-		Vaults:     map[string]emulator.VaultSeed{"akv2k8s-example": {Permissions: map[string][]string{client: {"get"}}}}}))
+	know(t, s, entra.Principal{ClientID: client, Secret: secret.StringData["AZURE_CLIENT_SECRET"]})
 	require.NoError(t, s.Namespace(t.Context(), "akv2k8s", nil))
 	require.NoError(t, s.Apply(t.Context(), "akv2k8s", string(content)))
 }
@@ -95,7 +108,7 @@ func TestExamples(t *testing.T) {
 			content, err := os.ReadFile(filepath.Join(folder, "values.yaml"))
 			require.NoError(t, err)
 			require.NoError(t, yaml.Unmarshal(content, &values))
-			credentials(t, s, folder)
+			credentials(t, s, folder, values)
 			require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: values}))
 			resources, err := os.ReadFile(filepath.Join(folder, "resources.yaml"))
 			require.NoError(t, err)
