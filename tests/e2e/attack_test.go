@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,13 +46,14 @@ var (
 	tokens   []string
 )
 
-// replicas are the pods of a component of the product.
+// replicas are the pods of a component of the product, without those that an upgrade is taking away.
 func replicas(t *testing.T, component string) []corev1.Pod {
 	t.Helper()
 	var pods corev1.PodList
 	require.NoError(t, s.Client.List(t.Context(), &pods, client.InNamespace("akv2k8s"), client.MatchingLabels{"app.kubernetes.io/component": component}))
-	require.NotEmpty(t, pods.Items)
-	return pods.Items
+	running := slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+	require.NotEmpty(t, running)
+	return running
 }
 
 // forward leads a local port to a port of a pod of the product.
