@@ -14,6 +14,8 @@ import (
 const log = `{"Action":"pass","Package":"github.com/akv2k8s/akv2k8s/src/a","Test":"TestGood"}
 {"Action":"pass","Package":"github.com/akv2k8s/akv2k8s/src/a","Test":"TestGood/a_sentence,_too"}
 {"Action":"fail","Package":"github.com/akv2k8s/akv2k8s/src/a","Test":"TestBad"}
+{"Action":"skip","Package":"github.com/akv2k8s/akv2k8s/tests/long/x"}
+{"Action":"pass","Package":"github.com/akv2k8s/akv2k8s/tests/long/ran","Test":"TestOther"}
 `
 
 func verdict(t *testing.T, cell, log string) (int, string) {
@@ -29,7 +31,7 @@ func verdict(t *testing.T, cell, log string) (int, string) {
 func TestEveryRowNeedsATestThatPassed(t *testing.T) {
 	for cell, want := range map[string]int{
 		"`src/a:TestGood`": 0, "`src/a:TestGood/a sentence, too`": 0, "`src/a:TestGood`, `src/a:TestBad`": 1, "`src/a:TestBad`": 1,
-		"`src/a:TestNone`": 1, "": 1, "by hand": 1, "`tests/long/x:TestOther`": 0,
+		"`src/a:TestNone`": 1, "": 1, "by hand": 1, "`tests/long/x:TestOther`": 0, "`tests/long/ran:TestMissing`": 1,
 	} {
 		got, said := verdict(t, cell, log)
 		assert.Equal(t, want, got, "%s: %s", cell, said)
