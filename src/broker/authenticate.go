@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -38,7 +40,9 @@ func (b *Broker) authenticate(ctx context.Context, r *http.Request) (caller, err
 	}
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{wire.TokenAudience}}}
 	if err := b.Reviewer.Create(ctx, review); err != nil {
-		return caller{}, fault.Wrap(fault.Unavailable, err, "asking the API server to review the pod's token")
+		// Whatever answered may have quoted what it was sent.
+		cause := errors.New(strings.ReplaceAll(err.Error(), token, keyvault.Redacted))
+		return caller{}, fault.Wrap(fault.Unavailable, cause, "asking the API server to review the pod's token")
 	}
 	if !review.Status.Authenticated || !slices.Contains(review.Status.Audiences, wire.TokenAudience) {
 		return caller{}, fault.New(fault.Unauthenticated, "the pod's token is not valid: expired, not made for %s, or its pod is gone; "+

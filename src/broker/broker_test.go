@@ -238,7 +238,7 @@ func TestWhatCannotBeAnsweredSaysWhy(t *testing.T) {
 		"a denial is not hidden by what is remembered": {func(b *bench) { b.vault.next, b.vault.last = fault.New(fault.Denied, "no"), true },
 			"two@azurekeyvault", fault.Denied, "no"},
 		"a value with a NUL byte": {func(b *bench) { b.vault.value = "a\x00b" }, "two@azurekeyvault", fault.Malformed, "base64"},
-		"no review":               {func(b *bench) { b.refuse["review"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, "review"},
+		"no review":               {func(b *bench) { b.refuse["review"] = errors.New("down after " + token) }, "two@azurekeyvault", fault.Unavailable, "review"},
 		"no pod":                  {func(b *bench) { b.refuse["app"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, "pod"},
 		"pods forbidden":          {func(b *bench) { b.refuse["app"] = forbidden }, "two@azurekeyvault", fault.Denied, "helm upgrade"},
 		"resources unread":        {func(b *bench) { b.refuse["two"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, `"two"`},

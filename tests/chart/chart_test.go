@@ -36,6 +36,7 @@ var helm = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// The program is built once for all tests, so no test's context may end it.
 	return build.Builder{Root: root, Cache: cache, Progress: os.Stdout}.Tool(context.Background(), "helm")
 })
 

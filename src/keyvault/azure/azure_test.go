@@ -72,7 +72,7 @@ func TestWhoWaitsForTheFirstCallObeysTheDeadline(t *testing.T) {
 		_, err := v.Fetch(t.Context(), secret("kv1", ""))
 		done <- err
 	}()
-	time.Sleep(300 * time.Millisecond)
+	require.Eventually(t, func() bool { return a.Counters()["kv1 get 401"] == 1 }, 5*time.Second, 10*time.Millisecond, "the first call is on its way")
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err := v.Fetch(ctx, secret("kv1", ""))

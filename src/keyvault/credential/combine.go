@@ -75,6 +75,8 @@ type reloading struct {
 	current azcore.TokenCredential
 	files   *watched
 	looked  time.Time
+	// failed says why the files as they are now can't be used; nil if they can.
+	failed error
 }
 
 func (c Config) reload(build func(*watched) (azcore.TokenCredential, error)) (azcore.TokenCredential, error) {
@@ -109,13 +111,12 @@ func (r *reloading) latest() (azcore.TokenCredential, error) {
 	defer r.mu.Unlock()
 	if r.config.Clock().Sub(r.looked) >= lookAgain {
 		r.looked = r.config.Clock()
+		r.failed = nil
 		if r.files.changed() {
-			if err := r.renew(); err != nil {
-				return nil, err
-			}
+			r.failed = r.renew()
 		}
 	}
-	return r.current, nil
+	return r.current, r.failed
 }
 
 // why says why a file can't be read, without its path, which the caller has said.

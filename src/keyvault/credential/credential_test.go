@@ -273,6 +273,7 @@ func TestARotatedFileIsUsedWithoutARestart(t *testing.T) {
 	now = now.Add(11 * time.Second)
 	files[azureJSON] = "["
 	require.ErrorContains(t, ask(), "neither JSON nor YAML", "a mistake is told at once, not when the old secret expires")
+	require.Error(t, ask(), "and until it is mended, not only when the file is looked at")
 	delete(files, azureJSON)
 	now = now.Add(11 * time.Second)
 	require.NoError(t, ask(), "a file that can't be read for a moment changes nothing")
