@@ -68,8 +68,8 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 	}
 	if first {
 		defer close(client.opened)
-	} else if err := client.wait(ctx); err != nil {
-		return keyvault.Object{}, v.classify(err, ref)
+	} else {
+		client.wait(ctx)
 	}
 	response, err := client.GetSecret(ctx, ref.Name, ref.Version, nil)
 	if err != nil {
@@ -78,13 +78,11 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 	return toObject(ref, response.Secret)
 }
 
-// wait ends when the first call has, or with the context.
-func (c *client) wait(ctx context.Context) error {
+// wait ends when the first call has, or with the context, which then ends the caller's own call too.
+func (c *client) wait(ctx context.Context) {
 	select {
 	case <-c.opened:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
