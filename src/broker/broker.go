@@ -14,6 +14,8 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/resolver"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -34,6 +36,10 @@ type Config struct {
 	Reviewer client.Writer
 	// Vault is the one way to the vault.
 	Vault Vault
+	// Rules say which namespace may read which vault.
+	Rules rule.Rules
+	// Identities lets resources be read as the ServiceAccount that they name; otherwise the field is ignored.
+	Identities bool
 	// MaxAge is how old a value may be that a pod gets; StaleAge the same while the vault can't be asked.
 	MaxAge, StaleAge time.Duration
 	// Label and LabelValue mark the namespaces whose pods are injected.
@@ -90,7 +96,7 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err := b.authorise(ctx, who, asked); err != nil {
 		return who, nil, err
 	}
-	values, err := b.resolve(ctx, who.Namespace, asked)
+	values, err := resolver.Resolve(ctx, source{b, who.Namespace}, asked)
 	return who, values, err
 }
 

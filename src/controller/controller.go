@@ -13,6 +13,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
@@ -44,6 +45,10 @@ type Config struct {
 	Metrics *Metrics
 	// Interval between two looks at a vault object that did not fail, at least a second.
 	Interval time.Duration
+	// Rules say which namespace may read which vault.
+	Rules rule.Rules
+	// Identities lets resources be read as the ServiceAccount that they name; otherwise the field is ignored, and that is told.
+	Identities bool
 	// FetchTimeout bounds one read of the vault.
 	FetchTimeout time.Duration
 	// Clock tells the time.
@@ -105,7 +110,10 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if o.recipe, o.err = resolve(resource); o.err != nil {
 		return o
 	}
-	if o.object, o.err = c.fetch(ctx, o.recipe); o.err != nil {
+	if o.err = c.Rules.Check(resource.Namespace, o.recipe.Vault); o.err != nil {
+		return o
+	}
+	if o.object, o.err = c.fetch(ctx, c.ref(resource.Namespace, o.recipe)); o.err != nil {
 		return o
 	}
 	if o.data, o.err = decode.SecretData(o.recipe, o.object); o.err != nil {

@@ -12,10 +12,18 @@ import (
 // object, and a fight over an output, from becoming as many calls.
 const shareable = 10 * time.Second
 
-func (c *Controller) fetch(ctx context.Context, r recipe.Recipe) (keyvault.Object, error) {
+// ref says what is read, and as whom.
+func (c *Controller) ref(namespace string, r recipe.Recipe) keyvault.Ref {
+	if c.Identities {
+		return r.RefIn(namespace)
+	}
+	return r.Ref()
+}
+
+func (c *Controller) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
 	defer cancel()
-	object, err := c.Vault.Read(ctx, r.Ref(), min(shareable, c.Interval/2))
+	object, err := c.Vault.Read(ctx, ref, min(shareable, c.Interval/2))
 	c.Metrics.fetched(err)
 	return object, err
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
 // Event reasons; the first three are the predecessor's, and users alert on them.
@@ -26,7 +27,7 @@ const (
 )
 
 // identityIgnored tells what the predecessor never told: the field was documented and had no effect.
-const identityIgnored = "spec.vault.azureIdentity is ignored: this installation reads every vault with its own identity"
+const identityIgnored = "spec.vault.azureIdentity is ignored: this installation reads every vault with its own identity; see the value identity.serviceAccounts"
 
 // maxMessage bounds the message of a condition, in bytes.
 const maxMessage = 1024
@@ -61,7 +62,9 @@ func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation 
 	}
 	condition.Reason = eventSynced
 	condition.Message = fmt.Sprintf("Secret %q holds version %s of %s", o.recipe.Secret.Name, o.object.Version, o.object.Ref)
-	if o.recipe.Identity != "" {
+	if o.object.Ref.As != (keyvault.Identity{}) {
+		condition.Message += ", read as " + o.object.Ref.As.String()
+	} else if o.recipe.Identity != "" {
 		condition.Message += "; " + identityIgnored
 	}
 	meta.SetStatusCondition(&status.Conditions, condition)
@@ -109,7 +112,7 @@ func (c *Controller) announce(resource *v2beta1.AzureKeyVaultSecret, o outcome) 
 	if o.err == nil {
 		c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventSynced, "Sync",
 			"Secret %q holds version %s of %s", o.recipe.Secret.Name, o.object.Version, o.object.Ref)
-		if o.recipe.Identity != "" {
+		if o.recipe.Identity != "" && !c.Identities {
 			c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventIgnored, "Sync", "%s", identityIgnored)
 		}
 		return

@@ -12,6 +12,14 @@ const (
 	KindKey         Kind = "key"
 )
 
+// Identity is a ServiceAccount as which a vault is read. The zero Identity is the installation itself.
+type Identity struct{ Namespace, ServiceAccount string }
+
+// String names the account in words, for messages.
+func (i Identity) String() string {
+	return fmt.Sprintf("ServiceAccount %q of namespace %q", i.ServiceAccount, i.Namespace)
+}
+
 // Ref names one object of one vault. It is comparable, so it can be the key of a map.
 type Ref struct {
 	// Vault is the vault's name, not its URL: the host is made from it and the cloud's suffix alone.
@@ -22,6 +30,8 @@ type Ref struct {
 	Name string
 	// Version of the object; empty means the latest.
 	Version string
+	// As whom it is read. It is a part of the name, so that what one identity read is never given to another.
+	As Identity
 }
 
 // String names the object in words, for messages.

@@ -54,7 +54,16 @@ type ConfigMapOutput struct {
 	DataKey string
 }
 
-// Ref is the vault object that the recipe is made from.
+// RefIn is the vault object that the recipe is made from, read as the ServiceAccount that it names in the resource's own namespace.
+func (r Recipe) RefIn(namespace string) keyvault.Ref {
+	ref := r.Ref()
+	if r.Identity != "" {
+		ref.As = keyvault.Identity{Namespace: namespace, ServiceAccount: r.Identity}
+	}
+	return ref
+}
+
+// Ref is the vault object that the recipe is made from, read as the installation.
 func (r Recipe) Ref() keyvault.Ref {
 	kind := keyvault.KindSecret
 	switch r.Type {

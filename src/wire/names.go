@@ -31,10 +31,16 @@ const (
 	TokenPath     = "/var/run/secrets/akv2k8s.io/token"
 	TokenFile     = "token"
 	TokenAudience = "akv2k8s"
+	// VolumeAPI has what a container needs that asks the API server itself; it is mounted at MountToken instead of VolumeToken.
+	VolumeAPI     = "akv2k8s-api"
+	CAPath        = "/var/run/secrets/akv2k8s.io/ca.crt"
+	CAFile        = "ca.crt"
+	NamespacePath = "/var/run/secrets/akv2k8s.io/namespace"
+	NamespaceFile = "namespace"
 )
 
-// Environment of a container, written by the webhook, read by the injector. EnvDisable, EnvTimeout, EnvRetries, EnvWait and
-// the two log settings may also be written by users.
+// Environment of a container, written by the webhook, read by the injector. EnvDisable, EnvAuthType, EnvTimeout, EnvRetries, EnvWait
+// and the two log settings may also be written by users.
 const (
 	// EnvCA is the broker's root certificate, PEM.
 	EnvCA = "ENV_INJECTOR_CA"
@@ -45,8 +51,16 @@ const (
 	// EnvAdded lists the variables that the webhook added, comma separated, itself included; the injector removes these
 	// and no others before it starts the program.
 	EnvAdded = "ENV_INJECTOR_ADDED"
-	// EnvDisable = "true" switches the auth service off for a container.
+	// EnvDisable = "true" switches the auth service off for a container; the webhook reads it.
 	EnvDisable = "ENV_INJECTOR_DISABLE_AUTH_SERVICE"
+	// EnvUseAuthService = "false" makes the injector read for itself, with credentials of the pod.
+	EnvUseAuthService = "ENV_INJECTOR_USE_AUTH_SERVICE"
+	// EnvAuthType is how it authenticates then: environment (the default), environment-azidentity or azureCloudConfig. May be written by users.
+	EnvAuthType = "ENV_INJECTOR_AUTH_TYPE"
+	// EnvCloud is the installation's cloud as text of cloud.Setting; the container's own AZURE_ENVIRONMENT comes before it.
+	EnvCloud = "ENV_INJECTOR_CLOUD"
+	// EnvExtraCAs are the installation's extra certificate authorities, PEM; may be absent.
+	EnvExtraCAs = "ENV_INJECTOR_EXTRA_CA"
 	// EnvTimeout is how long Unavailable and Throttled are retried, a Go duration.
 	EnvTimeout = "ENV_INJECTOR_TIMEOUT"
 	// EnvRetries and EnvWait bound the retries of everything else: a number, and seconds before the first one.

@@ -13,11 +13,13 @@ func rooms() map[string]int {
 		"controller": 4, "webhook": 4, "broker": 4, "injector": 4,
 		// gateway puts credential, adapter and reader together for the programs.
 		"keyvault/gateway": 4,
-		"keyvault/azure":   3, "keyvault/credential": 3, "keyvault/reader": 3, "broker/client": 3, "servingcert": 3,
+		"keyvault/azure":   3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "injector/akvsclient": 3, "servingcert": 3,
+		// resolver is what broker and injector share: references become values.
+		"resolver": 3,
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
 		"trust": 3, "telemetry": 3,
 		"recipe/fromapi": 2, "recipe/decode": 2, "controller/output": 2, "webhook/inject": 2,
-		"recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1,
+		"recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1,
 		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0,
 		"cmd/azure-emulator": garden, "emulator": garden, "emulator/keyvault": garden, "emulator/entra": garden, "emulator/imds": garden,
 		"testkit/azuretest": garden,
@@ -31,7 +33,7 @@ func neighbours(a, b string) bool {
 
 // stdlibOnly are rooms that import nothing but the standard library and rooms below.
 func stdlibOnly() []string {
-	return []string{"keyvault", "wire", "fault", "version", "recipe", "recipe/transform", "recipe/fromapi", "recipe/decode", "envref", "broker/client", "injector"}
+	return []string{"keyvault", "wire", "fault", "version", "recipe", "recipe/transform", "recipe/fromapi", "recipe/decode", "envref", "broker/client", "injector", "injector/akvsclient", "resolver"}
 }
 
 // shipped are the programs that users install.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
 )
@@ -151,7 +152,7 @@ func rules(t *testing.T, all objects, account string) map[string][]string {
 		}
 		subjects, _, err := unstructured.NestedSlice(binding.Object, "subjects")
 		require.NoError(t, err)
-		if subjects[0].(map[string]any)["name"] != account {
+		if !slices.ContainsFunc(subjects, func(s any) bool { return s.(map[string]any)["name"] == account }) {
 			continue
 		}
 		ref, _, err := unstructured.NestedStringMap(binding.Object, "roleRef")
@@ -191,6 +192,63 @@ func TestRightsAreTheLeast(t *testing.T) {
 			"pods get", "tokenreviews create"},
 		"RoleBinding": {"secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))
+}
+
+func TestPodsThatReadForThemselvesMayReadOneResourceAtATime(t *testing.T) {
+	assert.Equal(t, map[string][]string{"ClusterRoleBinding": {"azurekeyvaultsecrets get"}}, rules(t, render(t), "system:serviceaccounts"))
+	assert.Equal(t, map[string][]string{"RoleBinding": {"azurekeyvaultsecrets get"}}, rules(t, render(t, "watchAllNamespaces=false"), "system:serviceaccounts"))
+	assert.NotContains(t, render(t, "env_injector.rbacSubjects=null"), "ClusterRoleBinding/akv2k8s-envinjector-sa")
+	off := render(t, "env_injector.authService=false")
+	assert.Contains(t, off.at(t, injectorDeployment, "spec", "template", "spec", "containers", "args"), "--auth-service=false")
+	for _, port := range off.at(t, "Service/akv2k8s-envinjector", "spec", "ports").([]any) {
+		assert.NotEqual(t, "auth-tls", port.(map[string]any)["name"], "what is off is not served")
+	}
+}
+
+func TestServiceAccountsOfTenantsAreUsedOnlyIfTheyAreNamed(t *testing.T) {
+	for name := range render(t) {
+		assert.NotContains(t, name, "identity")
+	}
+	named := render(t, "identity.serviceAccounts[0].namespace=team", "identity.serviceAccounts[0].names={reader,writer}")
+	for _, account := range []string{"akv2k8s-controller", "akv2k8s-envinjector"} {
+		assert.Subset(t, rules(t, named, account)["RoleBinding"], []string{"serviceaccounts[reader] get", "serviceaccounts/token[reader] create"})
+		assert.NotContains(t, strings.Join(rules(t, named, account)["ClusterRoleBinding"], " "), "serviceaccounts")
+	}
+	assert.Equal(t, "team", named["Role/akv2k8s-identity"].GetNamespace())
+	every := render(t, "identity.allNamespaces=true")
+	assert.Subset(t, rules(t, every, "akv2k8s-controller")["ClusterRoleBinding"], []string{"serviceaccounts get", "serviceaccounts/token create"})
+	for _, all := range []objects{named, every} {
+		assert.Contains(t, all, "ValidatingAdmissionPolicy/akv2k8s-identity", "a role can't say what a token is for")
+		assert.Equal(t, []any{"Deny"}, all.at(t, "ValidatingAdmissionPolicyBinding/akv2k8s-identity", "spec", "validationActions"))
+		for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+			assert.Contains(t, all.at(t, deployment, "spec", "template", "spec", "containers", "args"), "--identities=true")
+		}
+	}
+}
+
+func TestVaultRulesReachBothComponents(t *testing.T) {
+	all := render(t, "vaultRules[0].namespaces={team-*}", "vaultRules[0].vaults={kv-team}")
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		args := all.at(t, deployment, "spec", "template", "spec", "containers", "args").([]any)
+		i := slices.IndexFunc(args, func(a any) bool { return strings.HasPrefix(a.(string), "--vault-rules=") })
+		require.GreaterOrEqual(t, i, 0)
+		rules, err := rule.Parse(strings.TrimPrefix(args[i].(string), "--vault-rules="))
+		require.NoError(t, err)
+		assert.NoError(t, rules.Check("team-a", "kv-team"))
+		assert.Error(t, rules.Check("other", "kv-team"))
+	}
+}
+
+func TestExceptionsOfAadPodIdentitySelectOurPods(t *testing.T) {
+	assert.NotContains(t, render(t), "AzurePodIdentityException/akv2k8s-controller-exception")
+	all := render(t, "addAzurePodIdentityException=true")
+	for exception, deployment := range map[string]string{"akv2k8s-controller-exception": controllerDeployment, "akv2k8s-env-injector-exception": injectorDeployment} {
+		assert.Equal(t, "akv2k8s", all["AzurePodIdentityException/"+exception].GetNamespace())
+		assert.Equal(t, all.at(t, deployment, "spec", "selector", "matchLabels"), all.at(t, "AzurePodIdentityException/"+exception, "spec", "podLabels"))
+	}
+	for component, deployment := range map[string]string{"controller": controllerDeployment, "env_injector": injectorDeployment} {
+		assert.Equal(t, "id1", render(t, component+".podLabels.aadpodidbinding=id1").at(t, deployment, "spec", "template", "metadata", "labels", "aadpodidbinding"))
+	}
 }
 
 func TestOneNamespaceAlone(t *testing.T) {
@@ -253,7 +311,13 @@ func TestACloudOfOnesOwnReachesBothComponents(t *testing.T) {
 func TestHalfSetValuesAreRefused(t *testing.T) {
 	program, err := helm()
 	require.NoError(t, err)
-	out, err := exec.Command(program, "template", "akv2k8s", "../../charts/akv2k8s", "--set", "global.customCloud.authority=https://x").CombinedOutput()
-	assert.Error(t, err)
-	assert.Contains(t, string(out), "set both authority and vaultDNSSuffix")
+	for set, says := range map[string]string{
+		"global.customCloud.authority=https://x":  "set both authority and vaultDNSSuffix",
+		"identity.serviceAccounts[0].namespace=a": "each item needs namespace and names",
+		"identity.serviceAccounts[0].namespace=a,identity.serviceAccounts[0].names={x},identity.serviceAccounts[1].namespace=a,identity.serviceAccounts[1].names={y}": "names namespace a twice",
+	} {
+		out, err := exec.Command(program, "template", "akv2k8s", "../../charts/akv2k8s", "--set", set).CombinedOutput()
+		assert.Error(t, err)
+		assert.Contains(t, string(out), says)
+	}
 }

@@ -146,3 +146,22 @@ capabilities:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* identities: "true" if ServiceAccounts of tenants may be used */}}
+{{- define "akv2k8s.identities" -}}
+{{- or .Values.identity.allNamespaces (not (empty .Values.identity.serviceAccounts)) -}}
+{{- end -}}
+
+{{/* accounts: the ServiceAccounts of our own components, as subjects of a binding */}}
+{{- define "akv2k8s.accounts" -}}
+{{- if .Values.controller.enabled }}
+- kind: ServiceAccount
+  name: {{ include "akv2k8s.controller.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+{{- if .Values.env_injector.enabled }}
+- kind: ServiceAccount
+  name: {{ include "akv2k8s.injector.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+{{- end -}}

@@ -4,4 +4,14 @@
 {{- if ne (empty $cloud.authority) (empty $cloud.vaultDNSSuffix) -}}
 {{- fail "global.customCloud is half set: set both authority and vaultDNSSuffix, or neither" -}}
 {{- end -}}
+{{- $seen := dict -}}
+{{- range .Values.identity.serviceAccounts -}}
+{{- if or (empty .namespace) (empty .names) -}}
+{{- fail "identity.serviceAccounts is half set: each item needs namespace and names, for example {namespace: team, names: [reader]}" -}}
+{{- end -}}
+{{- if hasKey $seen .namespace -}}
+{{- fail (printf "identity.serviceAccounts names namespace %s twice; put its ServiceAccounts into one list" .namespace) -}}
+{{- end -}}
+{{- $_ := set $seen .namespace true -}}
+{{- end -}}
 {{- end -}}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
@@ -16,7 +17,8 @@ import (
 // settings are the flags and variables of the program. The names are the predecessor's where it had them.
 type settings struct {
 	cloudConfig, kubeconfig, master  string
-	watchAll                         bool
+	watchAll, identities             bool
+	rules                            rule.Rules
 	resyncSeconds, kubeResyncSeconds int
 	logFormat, logLevel              string
 	showVersion                      bool
@@ -68,6 +70,11 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
 	flags.StringVar(&s.fullname, "fullname", "akv2k8s", "name of the installation; its own objects begin with it")
 	flags.StringVar(&s.extraCAFile, "extra-ca-file", "", "PEM file of certificate authorities to believe besides the public ones")
+	flags.BoolVar(&s.identities, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
+	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", func(text string) (err error) {
+		s.rules, err = rule.Parse(text)
+		return err
+	})
 	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
 	if len(args) > 0 && args[0] == "trust" {
 		args = args[1:]

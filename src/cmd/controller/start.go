@@ -29,14 +29,16 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // The interfaces that the parts declare and that are filled in here.
 var (
-	_ controller.Vault  = (*reader.Reader)(nil)
+	_ controller.Vault  = (*gateway.Gateway)(nil)
 	_ reader.Fetcher    = (*azure.Vaults)(nil)
+	_ gateway.Accounts  = (*serviceaccount.Accounts)(nil)
 	_ controller.Hasher = (*controller.StatusKey)(nil)
 )
 
@@ -47,13 +49,24 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger) // what the Kubernetes libraries say
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAFile: s.extraCAFile, Lookup: s.lookup, Keep: time.Minute})
+	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
+	if err != nil {
+		return err
+	}
+	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: time.Minute})
 	if err != nil {
 		return err
 	}
 	mgr, err := s.manager(logger)
 	if err != nil {
 		return err
+	}
+	if s.identities {
+		accounts, err := serviceaccount.New(serviceaccount.Config{Live: mgr.GetAPIReader(), Tokens: mgr.GetClient(), Clock: time.Now})
+		if err != nil {
+			return err
+		}
+		vault.Admit(accounts)
 	}
 	if err := s.register(mgr, vault); err != nil {
 		return err
@@ -110,14 +123,14 @@ func (s settings) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func (s settings) register(mgr ctrl.Manager, vault *reader.Reader) error {
+func (s settings) register(mgr ctrl.Manager, vault controller.Vault) error {
 	counters, err := controller.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
 	c, err := controller.New(controller.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
-		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: gateway.FetchTimeout, Clock: time.Now,
+		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: gateway.FetchTimeout, Identities: s.identities, Rules: s.rules, Clock: time.Now,
 		Hasher: &controller.StatusKey{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
 			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})

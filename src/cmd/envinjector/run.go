@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
@@ -19,6 +20,9 @@ type settings struct {
 	kubeconfig, master             string
 	logFormat, logLevel            string
 	showVersion, metrics, watchAll bool
+	identities                     bool
+	rules                          rule.Rules
+	authService                    bool
 	service                        string
 	tlsPort, authPort, httpPort    int
 	servicePort                    int
@@ -71,6 +75,12 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
 	flags.BoolVar(&s.metrics, "metrics", false, "serve metrics on the HTTP port")
 	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true, "serve every namespace; false means RUNTIME_NAMESPACE alone")
+	flags.BoolVar(&s.authService, "auth-service", true, "read vaults for pods; false means that pods read for themselves, with credentials of their own")
+	flags.BoolVar(&s.identities, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
+	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", func(text string) (err error) {
+		s.rules, err = rule.Parse(text)
+		return err
+	})
 	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
 	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")
 	flags.IntVar(&s.tlsPort, "tls-port", 8443, "where the API server asks")

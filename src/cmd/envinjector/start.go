@@ -30,8 +30,9 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
@@ -40,7 +41,7 @@ import (
 
 // The interfaces that the parts declare and that are filled in here.
 var (
-	_ broker.Vault      = (*reader.Reader)(nil)
+	_ broker.Vault      = (*gateway.Gateway)(nil)
 	_ admission.Handler = (*webhook.Webhook)(nil)
 )
 
@@ -54,7 +55,11 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger) // what the Kubernetes libraries say
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAFile: s.extraCAFile, Lookup: s.lookup, Keep: staleAge})
+	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
+	if err != nil {
+		return err
+	}
+	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: staleAge})
 	if err != nil {
 		return err
 	}
@@ -62,10 +67,19 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.addWebhook(mgr, keeper), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper)); err != nil {
+	if s.identities {
+		accounts, err := serviceaccount.New(serviceaccount.Config{Live: mgr.GetAPIReader(), Tokens: mgr.GetClient(), Clock: time.Now})
+		if err != nil {
+			return err
+		}
+		vault.Admit(accounts)
+	}
+	common := inject.Settings{Image: s.image, PullPolicy: corev1.PullPolicy(s.pullPolicy), LogLevel: s.logLevel, LogFormat: s.logFormat,
+		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}
+	if err := errors.Join(s.addWebhook(mgr, keeper, common), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper)); err != nil {
 		return err
 	}
-	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll)
+	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
 	return mgr.Start(ctx)
 }
 
@@ -113,7 +127,16 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 	return mgr, keeper, keeper.Register(mgr)
 }
 
-func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper) error {
+// podAuth is how pods authenticate that read for themselves: by their own environment. The node's file is not theirs.
+func (s settings) podAuth() string {
+	if mode := credential.Mode(s.auth); mode == credential.DefaultChain {
+		return s.auth
+	}
+	return ""
+}
+
+// addWebhook adds to what is common to all pods what can change while we run.
+func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper, common inject.Settings) error {
 	counters, err := webhook.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
@@ -121,9 +144,10 @@ func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper) error
 	address := &serviceAddress{live: mgr.GetAPIReader(), name: types.NamespacedName{Namespace: s.namespace, Name: s.service}, port: s.servicePort}
 	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: mgr.GetLogger().WithName("webhook"),
 		Settings: func(ctx context.Context) (inject.Settings, error) {
-			return inject.Settings{Image: s.image, PullPolicy: corev1.PullPolicy(s.pullPolicy), CA: keeper.Root(), BrokerAddress: address.get(ctx),
-				Broker:   fmt.Sprintf("%s.%s.svc:%d", s.service, s.namespace, s.servicePort),
-				LogLevel: s.logLevel, LogFormat: s.logFormat}, keeper.Ready()
+			now := common
+			now.CA, now.BrokerAddress = keeper.Root(), address.get(ctx)
+			now.Broker = fmt.Sprintf("%s.%s.svc:%d", s.service, s.namespace, s.servicePort)
+			return now, keeper.Ready()
 		}})
 	if err != nil {
 		return err
@@ -132,14 +156,17 @@ func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper) error
 	return nil
 }
 
-func (s settings) addBroker(mgr ctrl.Manager, keeper *servingcert.Keeper, vault *reader.Reader) error {
+func (s settings) addBroker(mgr ctrl.Manager, keeper *servingcert.Keeper, vault broker.Vault) error {
+	if !s.authService {
+		return nil
+	}
 	counters, err := broker.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
 	label, value, _ := strings.Cut(s.namespaceLabel, "=")
 	b, err := broker.New(broker.Config{Live: mgr.GetAPIReader(), Cached: mgr.GetClient(), Reviewer: mgr.GetClient(), Vault: vault,
-		MaxAge: s.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: mgr.GetLogger().WithName("auth-service")})
+		Identities: s.identities, Rules: s.rules, MaxAge: s.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
 		return err
 	}

@@ -146,3 +146,24 @@ func TestParseConfigNeverQuotesTheFile(t *testing.T) {
 	c := cloud.Config{ClientSecret: canary}
 	assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", c, c, c, c), canary)
 }
+
+func TestACloudTravelsAsASetting(t *testing.T) {
+	for _, name := range []string{"AzurePublicCloud", "AzureUSGovernmentCloud", "AzureChinaCloud"} {
+		c, err := cloud.Parse(name)
+		require.NoError(t, err)
+		assert.Equal(t, name, c.Setting())
+		back, err := cloud.ParseSetting(c.Setting())
+		require.NoError(t, err)
+		assert.Equal(t, c, back)
+	}
+	private, err := cloud.ParseCustom([]byte(`{"activeDirectoryEndpoint":"https://login.private.example/adfs","keyVaultDNSSuffix":"vault.private.example",
+		"resourceIdentifiers":{"keyVault":"https://audience.private.example"}}`))
+	require.NoError(t, err)
+	back, err := cloud.ParseSetting(private.Setting())
+	require.NoError(t, err)
+	assert.Equal(t, private, back)
+	for _, text := range []string{"{", "{}", "Nowhere"} {
+		_, err := cloud.ParseSetting(text)
+		assert.Equal(t, fault.Invalid, fault.KindOf(err), text)
+	}
+}

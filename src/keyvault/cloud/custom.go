@@ -54,6 +54,28 @@ func ParseCustom(content []byte) (Cloud, error) {
 	return c, nil
 }
 
+// Setting is the cloud as text, for ParseSetting.
+func (c Cloud) Setting() string {
+	if !c.Private {
+		return c.Name
+	}
+	file := environmentFile{Name: c.Name, ActiveDirectoryEndpoint: c.Authority, KeyVaultDNSSuffix: c.VaultSuffix}
+	file.ResourceIdentifiers.KeyVault = strings.TrimSuffix(c.VaultScope, "/.default")
+	content, err := json.Marshal(file)
+	if err != nil {
+		return "" // a struct of strings can always be written
+	}
+	return string(content)
+}
+
+// ParseSetting reads what Setting gave: a known cloud's name, or the environment file of a private one.
+func ParseSetting(text string) (Cloud, error) {
+	if strings.HasPrefix(text, "{") {
+		return ParseCustom([]byte(text))
+	}
+	return Parse(text)
+}
+
 // httpsURL checks an address and gives it with a slash at its end.
 func httpsURL(field, text string) (string, error) {
 	u, err := url.Parse(text)

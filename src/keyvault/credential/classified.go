@@ -24,6 +24,8 @@ type classified struct {
 	turn chan struct{}
 	// answers are those of the metadata service; nil for other credentials.
 	answers *answers
+	// before gives the error, if any, of what comes before Azure is asked; nil for most credentials.
+	before func() error
 }
 
 func newClassified(credential azcore.TokenCredential, who string) *classified {
@@ -57,10 +59,15 @@ func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOp
 		c.answers.last.Store(0)
 	}
 	token, err := c.TokenCredential.GetToken(ctx, options)
-	if err != nil {
-		return token, final{c.classify(err)}
+	if err == nil {
+		return token, nil
 	}
-	return token, nil
+	if c.before != nil {
+		if own := c.before(); own != nil {
+			return token, final{own}
+		}
+	}
+	return token, final{c.classify(err)}
 }
 
 // final tells azcore not to try again: the credential did that already.

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -58,6 +59,12 @@ func New(c Config) (azcore.TokenCredential, error) {
 		return c.defaultChain()
 	}
 	return nil, fault.New(fault.Invalid, "keyVaultAuth %q is not known; use %s, %s or %s", c.Mode, CloudConfig, Environment, DefaultChain)
+}
+
+// Federated makes the credential of an application that trusts tokens of the cluster; assertion gives one, with errors of package fault. origin
+// says in messages whose it is. Of the configuration it needs the cloud and the transport.
+func Federated(c Config, tenant, client, origin string, assertion func(context.Context) (string, error)) (azcore.TokenCredential, error) {
+	return c.federated(application{tenant: tenant, client: client, origin: origin}, assertion)
 }
 
 // options are the same for every credential. The SDK's own retries stay: they are bounded by the caller's deadline.

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -41,37 +40,32 @@ func (c Config) password(app application, username, password string) (azcore.Tok
 // workload exchanges the token that the kubelet keeps in a file. It is read for each exchange; the SDK's own credential would keep an old
 // one for ten minutes.
 func (c Config) workload(app application, path string) (azcore.TokenCredential, error) {
-	read := func(context.Context) (string, error) {
+	return c.federated(app, func(context.Context) (string, error) {
 		content, err := c.ReadFile(path)
-		return strings.TrimSpace(string(content)), err
+		if err != nil {
+			return "", fault.New(fault.Unauthenticated, "the federated token %s can't be read (%s); see whether the pod has the label "+
+				"azure.workload.identity/use=true and was made after the workload-identity webhook", path, why(err))
+		}
+		return strings.TrimSpace(string(content)), nil
+	})
+}
+
+// federated exchanges tokens of somebody else, whom the application trusts. Errors of assertion are of package fault, and are given as they are.
+func (c Config) federated(app application, assertion func(context.Context) (string, error)) (azcore.TokenCredential, error) {
+	// What the SDK makes of such an error would say nothing of its kind. Only one asks at a time, so a variable will do.
+	var failed error
+	read := func(ctx context.Context) (text string, err error) {
+		text, failed = assertion(ctx)
+		return text, failed
 	}
 	credential, err := azidentity.NewClientAssertionCredential(app.tenant, app.client, read,
 		&azidentity.ClientAssertionCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
 	if err != nil {
 		return app.classified(nil, err)
 	}
-	// Asked before the SDK does, whose error would say nothing of the file.
-	return &checked{newClassified(credential, app.String()), func() error {
-		if _, err := c.ReadFile(path); err != nil {
-			return fault.New(fault.Unauthenticated, "the federated token %s can't be read (%s); see whether the pod has the label "+
-				"azure.workload.identity/use=true and was made after the workload-identity webhook", path, why(err))
-		}
-		return nil
-	}}, nil
-}
-
-// checked asks for a token only if nothing speaks against it.
-type checked struct {
-	azcore.TokenCredential
-	check func() error
-}
-
-// GetToken implements azcore.TokenCredential.
-func (c *checked) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	if err := c.check(); err != nil {
-		return azcore.AccessToken{}, final{err}
-	}
-	return c.TokenCredential.GetToken(ctx, options)
+	known := newClassified(credential, app.String())
+	known.before = func() error { return failed }
+	return known, nil
 }
 
 // classified wraps what the SDK made, or explains why it could not: it checks nothing but ids.

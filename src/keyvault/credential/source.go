@@ -89,10 +89,15 @@ func (c Config) fromEnvironment(files *watched) (azcore.TokenCredential, error) 
 	return c.managedIdentity(env[envClient], "no credentials in the environment")
 }
 
+// Variables are the environment variables of mode Environment.
+func Variables() []string {
+	return []string{envTenant, envClient, envSecret, envCertPath, envCertPassword, envSDKPath, envSDKPassword, envUsername, envPassword, envTokenFile}
+}
+
 // variables are the ones above, the certificate's under their first spelling.
 func (c Config) variables() map[string]string {
 	env := map[string]string{}
-	for _, name := range []string{envTenant, envClient, envSecret, envCertPath, envCertPassword, envUsername, envPassword, envTokenFile} {
+	for _, name := range Variables() {
 		env[name], _ = c.Lookup(name)
 	}
 	for first, second := range map[string]string{envCertPath: envSDKPath, envCertPassword: envSDKPassword} {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
@@ -21,35 +23,42 @@ const (
 	entries  = 10000
 )
 
-// Config is what an installation says.
+// Config is what an installation says, or a pod that reads for itself.
 type Config struct {
 	// Auth is AUTH_TYPE.
 	Auth string
 	// CloudConfigFile is the path of azure.json, read if Auth is azureCloudConfig.
 	CloudConfigFile string
-	// ExtraCAFile is the path of certificate authorities to believe besides the public ones; may be empty.
-	ExtraCAFile string
+	// ExtraCAs are certificate authorities to believe besides the public ones, PEM; may be empty.
+	ExtraCAs []byte
+	// Cloud is what cloud.Cloud.Setting gave, where AZURE_ENVIRONMENT says nothing; may be empty.
+	Cloud string
 	// Lookup reads an environment variable.
 	Lookup func(string) (string, bool)
 	// Keep is how long an answer stays in memory.
 	Keep time.Duration
 }
 
+// Gateway reads the vaults of a cloud.
+type Gateway struct {
+	*reader.Reader
+	Cloud cloud.Cloud
+
+	tenants *tenants
+}
+
+// Admit lets ServiceAccounts of tenants read as themselves; without it only the installation reads. It is called before the first read.
+func (g *Gateway) Admit(accounts Accounts) { g.tenants.accounts = accounts }
+
 // Load reads the files and checks everything; it calls no vault.
-func Load(c Config) (*reader.Reader, error) {
+func Load(c Config) (*Gateway, error) {
 	identity := credential.Config{Mode: credential.Mode(c.Auth), Lookup: c.Lookup, CloudConfigFile: c.CloudConfigFile,
 		ReadFile: os.ReadFile, Clock: time.Now}
 	var err error
 	if identity.Cloud, err = c.cloud(); err != nil {
 		return nil, err
 	}
-	var extra []byte
-	if c.ExtraCAFile != "" {
-		if extra, err = os.ReadFile(c.ExtraCAFile); err != nil {
-			return nil, fmt.Errorf("reading the extra CA certificates: %w; see the value global.extraCACertificates", err)
-		}
-	}
-	pool, err := trust.Pool(extra)
+	pool, err := trust.Pool(c.ExtraCAs)
 	if err != nil {
 		return nil, err
 	}
@@ -59,36 +68,79 @@ func Load(c Config) (*reader.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	vaults, err := azure.New(azure.Config{Credential: token, Cloud: identity.Cloud, Transport: transport})
+	shared := azure.Config{Credential: token, Cloud: identity.Cloud, Transport: transport}
+	installation, err := azure.New(shared)
 	if err != nil {
 		return nil, err
 	}
-	return reader.New(reader.Config{Fetcher: vaults, Clock: time.Now, Parallel: parallel, Timeout: FetchTimeout, Keep: c.Keep, Entries: entries})
+	all := &tenants{installation: installation, config: shared, shared: identity, tenant: c.tenant(), known: map[keyvault.Identity]*tenant{}}
+	read, err := reader.New(reader.Config{Fetcher: all, Clock: time.Now, Parallel: parallel, Timeout: FetchTimeout, Keep: c.Keep, Entries: entries})
+	if err != nil {
+		return nil, err
+	}
+	return &Gateway{Reader: read, Cloud: identity.Cloud, tenants: all}, nil
 }
 
-// cloud is what AZURE_ENVIRONMENT says, else azure.json.
+// ReadExtraCAs reads a file of certificate authorities; without a path there are none.
+func ReadExtraCAs(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the extra CA certificates: %w; see the value global.extraCACertificates", err)
+	}
+	return content, nil
+}
+
+// cloud is what AZURE_ENVIRONMENT says, else the configuration, else azure.json.
 func (c Config) cloud() (cloud.Cloud, error) {
 	name, _ := c.Lookup("AZURE_ENVIRONMENT")
-	if name == "" && credential.Mode(c.Auth) == credential.CloudConfig {
-		// A file that can't be read is told by the credential, which needs it too.
-		if content, err := os.ReadFile(c.CloudConfigFile); err == nil {
-			file, err := cloud.ParseConfig(content)
-			if err != nil {
-				return cloud.Cloud{}, err
-			}
-			name = file.Cloud
+	if name == "" && c.Cloud != "" {
+		return cloud.ParseSetting(c.Cloud)
+	}
+	if name == "" {
+		file, err := c.file()
+		if err != nil {
+			return cloud.Cloud{}, err
 		}
+		name = file.Cloud
 	}
 	if !cloud.IsCustom(name) {
 		return cloud.Parse(name)
 	}
 	path, _ := c.Lookup("AZURE_ENVIRONMENT_FILEPATH")
 	if path == "" {
-		return cloud.Cloud{}, fmt.Errorf("the cloud is %s, but AZURE_ENVIRONMENT_FILEPATH is missing; set the value global.customCloud", cloud.CustomName)
+		return cloud.Cloud{}, fault.New(fault.Invalid, "the cloud is %s, but AZURE_ENVIRONMENT_FILEPATH is missing; set the value global.customCloud", cloud.CustomName)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return cloud.Cloud{}, fmt.Errorf("reading the cloud's environment file: %w; set the value global.customCloud, or mount the file", err)
+		return cloud.Cloud{}, &fault.Error{Kind: fault.Invalid, Doing: "reading the cloud's environment file", Cause: err,
+			Next: "set the value global.customCloud, or mount the file"}
 	}
 	return cloud.ParseCustom(content)
+}
+
+// tenant is what AZURE_TENANT_ID says, else azure.json; empty if neither does.
+func (c Config) tenant() string {
+	if name, _ := c.Lookup("AZURE_TENANT_ID"); name != "" {
+		return name
+	}
+	file, err := c.file()
+	if err != nil {
+		return ""
+	}
+	return file.TenantID
+}
+
+// file is azure.json if it is used and can be read; that it can't be read is told by the credential, which needs it too.
+func (c Config) file() (cloud.Config, error) {
+	if credential.Mode(c.Auth) != credential.CloudConfig {
+		return cloud.Config{}, nil
+	}
+	content, err := os.ReadFile(c.CloudConfigFile)
+	if err != nil {
+		return cloud.Config{}, nil //nolint:nilerr // see above
+	}
+	return cloud.ParseConfig(content)
 }

@@ -84,9 +84,6 @@ func possible(c corev1.Container, referring []string) error {
 			"because this version does not look into images")
 	}
 	for _, variable := range c.Env {
-		if variable.Name == wire.EnvDisable && variable.Value == "true" {
-			return refuse(c, "%s=true is not supported by this version; remove it, and the values come through the auth service", wire.EnvDisable)
-		}
 		if slices.Contains(ours(), variable.Name) && !wrapped(c) {
 			return refuse(c, "variable %s is reserved; remove it", variable.Name)
 		}
@@ -132,7 +129,7 @@ func reserved(pod *corev1.Pod) error {
 	}
 	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		for _, mount := range container.VolumeMounts {
-			if owner, taken := mountPaths()[strings.TrimSuffix(mount.MountPath, "/")]; taken && owner != mount.Name {
+			if owners, taken := mountPaths()[strings.TrimSuffix(mount.MountPath, "/")]; taken && !slices.Contains(owners, mount.Name) {
 				return refuse(container, "the mount path %s is reserved for the env-injector; mount volume %s elsewhere", mount.MountPath, mount.Name)
 			}
 		}
@@ -142,12 +139,12 @@ func reserved(pod *corev1.Pod) error {
 
 // foreign says whether a volume has a name of ours and is none of ours.
 func foreign(v corev1.Volume) bool {
-	return (v.Name == wire.VolumeBinary && v.EmptyDir == nil) || (v.Name == wire.VolumeToken && v.Projected == nil)
+	return (v.Name == wire.VolumeBinary && v.EmptyDir == nil) || ((v.Name == wire.VolumeToken || v.Name == wire.VolumeAPI) && v.Projected == nil)
 }
 
-// mountPaths are ours, with the volume that belongs there.
-func mountPaths() map[string]string {
-	return map[string]string{strings.TrimSuffix(wire.MountBinary, "/"): wire.VolumeBinary, strings.TrimSuffix(wire.MountToken, "/"): wire.VolumeToken}
+// mountPaths are ours, with the volumes that belong there.
+func mountPaths() map[string][]string {
+	return map[string][]string{strings.TrimSuffix(wire.MountBinary, "/"): {wire.VolumeBinary}, strings.TrimSuffix(wire.MountToken, "/"): {wire.VolumeToken, wire.VolumeAPI}}
 }
 
 func ofBinary(mount corev1.VolumeMount) bool { return mount.Name == wire.VolumeBinary }

@@ -23,8 +23,15 @@ func settings() inject.Settings {
 		Broker: "akv2k8s-envinjector.akv2k8s.svc:9443", BrokerAddress: "10.96.7.7:9443", LogLevel: "info", LogFormat: "text"}
 }
 
+// withoutAuthService are the settings of an installation whose pods read for themselves, in a private cloud.
+func withoutAuthService() inject.Settings {
+	s := settings()
+	s.Direct, s.Cloud, s.ExtraCAs, s.AuthType = true, `{"name":"AzureStackCloud"}`, "-----EXTRA-----\n", "environment-azidentity"
+	return s
+}
+
 // result is what admission makes of a pod, as text: the refusal, or warnings and the pod.
-func result(t *testing.T, pod *corev1.Pod) (string, *corev1.Pod) {
+func result(t *testing.T, pod *corev1.Pod, s inject.Settings) (string, *corev1.Pod) {
 	t.Helper()
 	before := pod.DeepCopy()
 	plan, err := inject.Decide(pod)
@@ -32,7 +39,7 @@ func result(t *testing.T, pod *corev1.Pod) (string, *corev1.Pod) {
 		assert.Equal(t, fault.Invalid, fault.KindOf(err))
 		return "refused: " + err.Error() + "\n", nil
 	}
-	out := inject.Mutate(pod, plan, settings())
+	out := inject.Mutate(pod, plan, s)
 	assert.Equal(t, before, pod, "the pod that was given stays as it was")
 	var text strings.Builder
 	for _, warning := range plan.Warnings {
@@ -57,7 +64,11 @@ func TestGoldens(t *testing.T) {
 			require.NoError(t, err)
 			var pod corev1.Pod
 			require.NoError(t, yaml.UnmarshalStrict(content, &pod))
-			got, mutated := result(t, &pod)
+			s := settings()
+			if strings.HasPrefix(filepath.Base(input), "without-auth-service") {
+				s = withoutAuthService()
+			}
+			got, mutated := result(t, &pod, s)
 			if *update {
 				require.NoError(t, os.WriteFile(expected, []byte(got), 0o600))
 			}
@@ -66,7 +77,7 @@ func TestGoldens(t *testing.T) {
 			assert.Equal(t, string(want), got, "if this is right: go test ./src/webhook/inject -update")
 			assert.NotContains(t, strings.SplitN(got, "\n", 2)[0], "hunter2", "no message holds a value")
 			if mutated != nil {
-				again, twice := result(t, mutated)
+				again, twice := result(t, mutated, s)
 				assert.Equal(t, mutated, twice, "mutating twice equals mutating once")
 				assert.Equal(t, got, again)
 			}
@@ -93,4 +104,17 @@ func TestMutatingAgainRenewsWhatTheInstallationSays(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, inject.Mutate(&pod, plan, settings()), inject.Mutate(mutated, plan, settings()),
 		"a pod that was exported and applied again gets today's certificate and image")
+}
+
+func TestAnInstallationThatChangesItsMindChangesPodsThatAreAppliedAgain(t *testing.T) {
+	content, err := os.ReadFile("testdata/one-reference.in.yaml")
+	require.NoError(t, err)
+	var pod corev1.Pod
+	require.NoError(t, yaml.UnmarshalStrict(content, &pod))
+	plan, err := inject.Decide(&pod)
+	require.NoError(t, err)
+	mutated := inject.Mutate(&pod, plan, withoutAuthService())
+	plan, err = inject.Decide(mutated)
+	require.NoError(t, err)
+	assert.Equal(t, inject.Mutate(&pod, plan, settings()), inject.Mutate(mutated, plan, settings()), "nothing of direct mode is left")
 }

@@ -19,6 +19,11 @@ type Settings struct {
 	CA string
 	// Broker is host:port of its Service by DNS name, BrokerAddress by ClusterIP; the latter may be empty.
 	Broker, BrokerAddress string
+	// Direct makes every container read vaults for itself; otherwise those do that ask for it.
+	Direct bool
+	// Cloud, ExtraCAs and AuthType are what such containers need to know of the installation: its cloud (cloud.Setting), certificate
+	// authorities besides the public ones (PEM), and how they authenticate unless they say it. Each may be empty.
+	Cloud, ExtraCAs, AuthType string
 	// LogLevel and LogFormat are what the injector logs with unless the container says otherwise; may be empty.
 	LogLevel, LogFormat string
 }
@@ -44,14 +49,20 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	}
 	spec := &out.Spec
 	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == wire.InitContainer })
-	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool {
-		return v.Name == wire.VolumeBinary || v.Name == wire.VolumeToken
-	})
-	spec.Volumes = append(spec.Volumes, volumes()...)
+	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(volumeNames(), v.Name) })
+	spec.Volumes = append(spec.Volumes, binaryVolume())
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range containers {
-			if slices.Contains(plan.Containers, containers[i].Name) {
-				wrap(&containers[i], s)
+			if !slices.Contains(plan.Containers, containers[i].Name) {
+				continue
+			}
+			volume := tokenVolume()
+			if s.direct(containers[i]) {
+				volume = apiVolume()
+			}
+			wrap(&containers[i], s, volume.Name)
+			if !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
+				spec.Volumes = append(spec.Volumes, volume)
 			}
 		}
 	}
@@ -59,57 +70,87 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	return out
 }
 
-func volumes() []corev1.Volume {
-	mode, seconds := readable, tokenSeconds
-	return []corev1.Volume{
-		{Name: wire.VolumeBinary, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}},
-		{Name: wire.VolumeToken, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-			DefaultMode: &mode,
-			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-				Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}}},
-		}}},
-	}
+// direct says whether the container reads for itself.
+func (s Settings) direct(c corev1.Container) bool {
+	return s.Direct || slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == wire.EnvDisable && v.Value == "true" })
 }
 
-// wrap puts the injector in front of the container's program.
-func wrap(c *corev1.Container, s Settings) {
+// volumeNames are ours.
+func volumeNames() []string { return []string{wire.VolumeBinary, wire.VolumeToken, wire.VolumeAPI} }
+
+func binaryVolume() corev1.Volume {
+	return corev1.Volume{Name: wire.VolumeBinary, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}}
+}
+
+// tokenVolume has what proves to the auth service which pod it is.
+func tokenVolume() corev1.Volume {
+	seconds := tokenSeconds
+	return projected(wire.VolumeToken, corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+		Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}})
+}
+
+// apiVolume has what the pod needs to ask the API server: the same as in other pods, whether its own is mounted automatically or not.
+func apiVolume() corev1.Volume {
+	seconds := tokenSeconds
+	return projected(wire.VolumeAPI,
+		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{ExpirationSeconds: &seconds, Path: wire.TokenFile}},
+		corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
+			Items: []corev1.KeyToPath{{Key: "ca.crt", Path: wire.CAFile}}}},
+		corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{Path: wire.NamespaceFile,
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}}}}})
+}
+
+func projected(name string, sources ...corev1.VolumeProjection) corev1.Volume {
+	mode := readable
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{DefaultMode: &mode, Sources: sources}}}
+}
+
+// wrap puts the injector in front of the container's program, with the volume that it proves itself by.
+func wrap(c *corev1.Container, s Settings, volume string) {
 	if !wrapped(*c) {
 		c.Args = slices.Concat(c.Command, c.Args)
 		c.Command = []string{wire.InjectorPath}
 	}
-	c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
-		return m.Name == wire.VolumeBinary || m.Name == wire.VolumeToken
-	})
+	c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return slices.Contains(volumeNames(), m.Name) })
 	c.VolumeMounts = append(c.VolumeMounts,
 		corev1.VolumeMount{Name: wire.VolumeBinary, MountPath: wire.MountBinary, ReadOnly: true},
-		corev1.VolumeMount{Name: wire.VolumeToken, MountPath: wire.MountToken, ReadOnly: true})
-	c.Env = environment(c.Env, s)
+		corev1.VolumeMount{Name: volume, MountPath: wire.MountToken, ReadOnly: true})
+	c.Env = environment(c.Env, variables(*c, s))
+}
+
+// variables are what the injector needs to know.
+func variables(c corev1.Container, s Settings) []corev1.EnvVar {
+	if s.direct(c) {
+		return []corev1.EnvVar{{Name: wire.EnvUseAuthService, Value: "false"}, {Name: wire.EnvCloud, Value: s.Cloud}, {Name: wire.EnvExtraCAs, Value: s.ExtraCAs},
+			{Name: wire.EnvAuthType, Value: s.AuthType}, {Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
+	}
+	return []corev1.EnvVar{{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker}, {Name: wire.EnvBrokerAddress, Value: s.BrokerAddress},
+		{Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
 }
 
 // ours are the variables that only the webhook may set.
 func ours() []string {
-	return []string{wire.EnvCA, wire.EnvBroker, wire.EnvBrokerAddress, wire.EnvAdded}
+	return []string{wire.EnvCA, wire.EnvBroker, wire.EnvBrokerAddress, wire.EnvAdded, wire.EnvUseAuthService, wire.EnvCloud, wire.EnvExtraCAs}
 }
 
-// environment adds what the injector needs, and the list of what was added.
-func environment(env []corev1.EnvVar, s Settings) []corev1.EnvVar {
+// chosen are the variables that a container may set too, and then its own stay.
+func chosen() []string { return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat} }
+
+// environment adds what has a value and was not chosen by the container, and the list of what was added.
+func environment(env, add []corev1.EnvVar) []corev1.EnvVar {
 	before := added(env)
 	env = slices.DeleteFunc(env, func(v corev1.EnvVar) bool { return slices.Contains(before, v.Name) })
-	add := []corev1.EnvVar{{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker}}
-	for _, optional := range []corev1.EnvVar{
-		{Name: wire.EnvBrokerAddress, Value: s.BrokerAddress}, {Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat},
-	} {
-		chosen := slices.ContainsFunc(env, func(v corev1.EnvVar) bool { return v.Name == optional.Name })
-		if optional.Value != "" && !chosen {
-			add = append(add, optional)
-		}
-	}
 	names := []string{}
+	own := slices.Clone(env)
 	for _, variable := range add {
+		if variable.Value == "" || slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
+			continue
+		}
+		env = append(env, variable)
 		names = append(names, variable.Name)
 	}
 	names = append(names, wire.EnvAdded)
-	return slices.Concat(env, add, []corev1.EnvVar{{Name: wire.EnvAdded, Value: strings.Join(names, ",")}})
+	return append(env, corev1.EnvVar{Name: wire.EnvAdded, Value: strings.Join(names, ",")})
 }
 
 // added are the variables that an earlier mutation added: what its own list says as far as such names are ours to add.
@@ -120,7 +161,7 @@ func added(env []corev1.EnvVar) []string {
 			continue
 		}
 		for name := range strings.SplitSeq(variable.Value, ",") {
-			if name == wire.EnvLogLevel || name == wire.EnvLogFormat {
+			if slices.Contains(chosen(), name) {
 				names = append(names, name)
 			}
 		}

@@ -125,8 +125,8 @@ func methods(t *testing.T, s *stage.Stage) []method {
 		{"a cloud of one's own: client secret", private, with(app(9), "AZURE_CLIENT_SECRET", "nine-secret"), stage.Merge(environment(nil), map[string]any{"global": map[string]any{
 			"customCloud": map[string]any{"authority": "https://login.private.example", "vaultDNSSuffix": "vault.private.example"}}}), "client-secret"},
 	}
-	if cluster, ok := s.Cluster.(interface{ ServiceAccountKey() string }); ok {
-		list = append(list, workload(t, strings.TrimSuffix(cluster.ServiceAccountKey(), ".key")+".pub", principal(8), app(8)))
+	if key := issuerKey(t, s); key != "" {
+		list = append(list, workload(key, principal(8), app(8)))
 	} else {
 		t.Log("not tried: workload identity needs the key that signs the cluster's tokens, which only the local cluster gives; use CLUSTER=local")
 	}
@@ -134,12 +134,9 @@ func methods(t *testing.T, s *stage.Stage) []method {
 }
 
 // workload is workload identity, with what its webhook would add to our pods.
-func workload(t *testing.T, publicKey string, p entra.Principal, variables map[string]string) method {
-	t.Helper()
-	key, err := os.ReadFile(publicKey)
-	require.NoError(t, err)
-	for _, account := range []string{"akv2k8s-controller", "akv2k8s-envinjector"} {
-		p.Federated = append(p.Federated, entra.Federation{Issuer: "https://kubernetes.default.svc", Subject: "system:serviceaccount:akv2k8s:" + account, Key: string(key)})
+func workload(key string, p entra.Principal, variables map[string]string) method {
+	for _, account := range []string{"akv2k8s:akv2k8s-controller", "akv2k8s:akv2k8s-envinjector", "method-" + p.Name + ":default"} {
+		p.Federated = append(p.Federated, entra.Federation{Issuer: "https://kubernetes.default.svc", Subject: "system:serviceaccount:" + account, Key: key})
 	}
 	variables["AZURE_FEDERATED_TOKEN_FILE"] = "/var/run/secrets/azure/tokens/azure-identity-token"
 	token := map[string]any{"serviceAccountToken": map[string]any{"audience": "api://AzureADTokenExchange", "expirationSeconds": 3600, "path": "azure-identity-token"}}
@@ -160,9 +157,11 @@ func TestMatrix(t *testing.T) {
 	}
 	require.NoError(t, err)
 	require.NoError(t, s.Namespace(t.Context(), "akv2k8s", nil))
-	for n, m := range methods(t, s) {
-		t.Run(m.name, func(t *testing.T) { try(t, s, n, m) })
+	for _, m := range methods(t, s) {
+		t.Run(m.name, func(t *testing.T) { try(t, s, m) })
 	}
+	t.Run("without the auth service each pod reads with its own credentials", func(t *testing.T) { withoutAuthService(t, s) })
+	t.Run("a tenant's own ServiceAccount reads its vault, and no other", func(t *testing.T) { ownIdentities(t, s) })
 	t.Run("a wrong secret is told, and nothing starts", func(t *testing.T) { wrongSecret(t, s) })
 	t.Run("a policy forbids the host's file: an event says so, and credentials of one's own are a way out", func(t *testing.T) { hostFileForbidden(t, s) })
 	t.Run("the host's file is missing: an event names it", func(t *testing.T) { hostFileMissing(t, s) })
@@ -183,6 +182,17 @@ func install(t *testing.T, s *stage.Stage, secret map[string]string, values map[
 	// Variables are read at start, so pods of other credentials have to go, also if nothing else changed.
 	anew := both(map[string]any{"podAnnotations": map[string]any{"test/credentials": fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%v", secret)))}})
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: stage.Merge(values, anew)}))
+	// One that is going may still be asked, and would inject as it was told before.
+	require.NoError(t, stage.Await(t.Context(), time.Minute, "the end of replaced pods", func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := s.Client.List(ctx, &pods, client.InNamespace("akv2k8s")); err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }); i >= 0 {
+			return fmt.Errorf("%s is still there", pods.Items[i].Name)
+		}
+		return nil
+	}))
 }
 
 // resource makes an AzureKeyVaultSecret that becomes a Secret of its own name.
@@ -195,9 +205,9 @@ func resource(t *testing.T, s *stage.Stage, namespace, vault string) {
 	require.NoError(t, s.Client.Create(t.Context(), r))
 }
 
-// try installs a method and has both components read a vault that only its principal may read.
-func try(t *testing.T, s *stage.Stage, n int, m method) {
-	vault, namespace := fmt.Sprintf("kv-method-%d", n), fmt.Sprintf("method-%d", n)
+// try installs a method and has both components, and a pod for itself, read a vault that only its principal may read.
+func try(t *testing.T, s *stage.Stage, m method) {
+	vault, namespace := "kv-"+m.principal.Name, "method-"+m.principal.Name
 	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Principals: []entra.Principal{m.principal}, Vaults: map[string]emulator.VaultSeed{vault: {
 		Permissions: map[string][]string{m.principal.ObjectID: {"get"}}, Secrets: map[string]keyvault.Secret{"db": {Value: "value-of-" + namespace}}}}}))
 	require.NoError(t, s.Azure.ResetCounters(t.Context()))
@@ -213,28 +223,41 @@ func try(t *testing.T, s *stage.Stage, n int, m method) {
 	}))
 	code := run(t, s, namespace, "value-of-"+namespace)
 	assert.Zero(t, code, "the env-injector read it too")
+	asked := tokens(t, s, m)
+	assert.GreaterOrEqual(t, asked, 2, "the controller and one or two env-injectors asked")
+	assert.LessOrEqual(t, asked, 3, "one token a process")
+	require.NoError(t, s.Azure.ResetCounters(t.Context()))
+	code = start(t, s, ownCredentials(t, s, m, podOf(s, namespace, "value-of-"+namespace)))
+	assert.Zero(t, code, "a pod read it for itself")
+	assert.Equal(t, 1, tokens(t, s, m), "and nobody else asked for a token")
+}
+
+// tokens is how many the method's principal got by the method's flow. There must be no other requests for tokens.
+func tokens(t *testing.T, s *stage.Stage, m method) int {
+	t.Helper()
 	counters, err := s.Azure.Counters(t.Context())
 	require.NoError(t, err)
-	tokens := map[string]int{}
-	for name, count := range counters {
-		if strings.HasPrefix(name, "token ") {
-			tokens[name] = count
-		}
-	}
-	t.Logf("%s: %v", m.name, tokens)
-	// The controller and one or two env-injectors asked, each once.
-	asked := tokens["token "+m.flow+" "+m.principal.Name+" 200"]
-	assert.GreaterOrEqual(t, asked, 2)
-	assert.LessOrEqual(t, asked, 3, "one token a process")
-	assert.Len(t, tokens, 1, "no other method was tried")
+	maps.DeleteFunc(counters, func(name string, _ int) bool { return !strings.HasPrefix(name, "token ") })
+	t.Logf("%s: %v", m.name, counters)
+	assert.Len(t, counters, 1, "no other method was tried")
+	return counters["token "+m.flow+" "+m.principal.Name+" 200"]
 }
 
 // run starts a pod that ends well if its variable has the value, and gives its exit code.
 func run(t *testing.T, s *stage.Stage, namespace, value string) int32 {
 	t.Helper()
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "app"}, Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever,
+	return start(t, s, podOf(s, namespace, value))
+}
+
+func podOf(s *stage.Stage, namespace, value string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "app"}, Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever,
 		Containers: []corev1.Container{{Name: "app", Image: s.Image("testbox"), Command: []string{"sh", "-c", `test "$DB" = "$WANTED"`},
 			Env: []corev1.EnvVar{{Name: "DB", Value: "db@azurekeyvault"}, {Name: "WANTED", Value: value}, {Name: "ENV_INJECTOR_RETRIES", Value: "0"}}}}}}
+}
+
+// start creates the pod and gives the exit code of its container.
+func start(t *testing.T, s *stage.Stage, pod *corev1.Pod) int32 {
+	t.Helper()
 	require.NoError(t, s.Client.Create(t.Context(), pod))
 	var code int32
 	require.NoError(t, stage.Await(t.Context(), time.Minute, "the pod", func(ctx context.Context) error {

@@ -1,0 +1,124 @@
+package akvsclient_test
+
+import (
+	"encoding/pem"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/injector/akvsclient"
+)
+
+const canary = "canary-token-3"
+
+// server is an API server that does what it is told.
+type server struct {
+	*httptest.Server
+	path, authorization string
+	answer              http.HandlerFunc
+}
+
+func start(t *testing.T) (*server, akvsclient.Config) {
+	t.Helper()
+	s := &server{answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"spec":{}}`)) }}
+	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.path, s.authorization = r.URL.EscapedPath(), r.Header.Get("Authorization")
+		s.answer(w, r)
+	}))
+	s.Config.ErrorLog = nil
+	t.Cleanup(s.Close)
+	at, err := url.Parse(s.URL)
+	require.NoError(t, err)
+	host, port, err := net.SplitHostPort(at.Host)
+	require.NoError(t, err)
+	return s, akvsclient.Config{Host: host, Port: port, CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}),
+		Namespace: "team", Token: func() (string, error) { return canary, nil }}
+}
+
+func TestOneResourceIsReadWithThePodsToken(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1") // meant for the program
+	s, config := start(t)
+	client, err := akvsclient.New(config)
+	require.NoError(t, err)
+	content, err := client.Fetch(t.Context(), "db.main")
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"spec":{}}`, string(content))
+	assert.Equal(t, "/apis/spv.no/v2beta1/namespaces/team/azurekeyvaultsecrets/db.main", s.path)
+	assert.Equal(t, "Bearer "+canary, s.authorization)
+}
+
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			http.Error(w, "quoting "+r.Header.Get("Authorization"), code)
+		}
+	}
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		kind   fault.Kind
+		says   string
+		after  time.Duration
+	}{
+		"absent":          {status(404), fault.NotFound, `no AzureKeyVaultSecret "db" in namespace "team"; create it`, 0},
+		"forbidden":       {status(403), fault.Denied, "env_injector.rbacSubjects", 0},
+		"unauthenticated": {status(401), fault.Unauthenticated, "recreate the pod", 0},
+		"busy":            {status(429), fault.Unavailable, "it answered 429", 7 * time.Second},
+		"down":            {status(503), fault.Unavailable, "it answered 503", 7 * time.Second},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
+		}, fault.Unavailable, "it answered 302", 0},
+		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = w.Write([]byte("{"))
+		}, fault.Unavailable, "cut off", 0},
+		"endless":        {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 4<<20)) }, fault.Unavailable, "too long", 0},
+		"gone meanwhile": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable, "NetworkPolicy", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, config := start(t)
+			s.answer = c.answer
+			client, err := akvsclient.New(config)
+			require.NoError(t, err)
+			_, err = client.Fetch(t.Context(), "db")
+			assert.Equal(t, c.kind, fault.KindOf(err))
+			require.ErrorContains(t, err, c.says)
+			assert.NotContains(t, err.Error(), canary)
+			assert.Equal(t, c.after, fault.RetryAfter(err))
+		})
+	}
+}
+
+func TestWhatIsNotInThePodIsNamed(t *testing.T) {
+	_, good := start(t)
+	for says, change := range map[string]func(*akvsclient.Config){
+		"KUBERNETES_SERVICE_HOST": func(c *akvsclient.Config) { c.Host = "" },
+		"certificate":             func(c *akvsclient.Config) { c.CA = []byte("none") },
+		"namespace":               func(c *akvsclient.Config) { c.Namespace = "" },
+	} {
+		config := good
+		change(&config)
+		_, err := akvsclient.New(config)
+		assert.Equal(t, fault.Invalid, fault.KindOf(err))
+		assert.ErrorContains(t, err, says)
+	}
+	good.Token = func() (string, error) { return "", errors.New("no such file") }
+	client, err := akvsclient.New(good)
+	require.NoError(t, err)
+	_, err = client.Fetch(t.Context(), "db")
+	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
+	good.Token, good.Host = func() (string, error) { return canary, nil }, strings.Repeat("x", 3)+"\n"
+	client, err = akvsclient.New(good)
+	require.NoError(t, err)
+	_, err = client.Fetch(t.Context(), "db")
+	assert.Error(t, err)
+}

@@ -1,0 +1,4 @@
+// Package rule says which namespace may read which vault through the installation.
+//
+// Floor 1, pure. Whoever reads a vault for a namespace asks it first.
+package rule

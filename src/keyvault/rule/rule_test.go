@@ -1,0 +1,50 @@
+package rule_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+)
+
+func TestWhoMayReadWhat(t *testing.T) {
+	rules, err := rule.Parse(`[{"namespaces":["team-a"],"vaults":["kv-a","KV-shared"]},{"namespaces":["b-*"],"vaults":["kv-b*"]}]`)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		namespace, vault string
+		allowed          bool
+	}{
+		{"team-a", "kv-a", true}, {"team-a", "Kv-A", true}, {"team-a", "kv-shared", true}, {"team-a", "kv-b", false}, {"team-a", "kv-ab", false},
+		{"b-1", "kv-b7", true}, {"b-1", "kv-a", false}, {"b", "kv-b", false}, {"team", "kv-a", false}, {"team-a2", "kv-a", false}, {"", "", false},
+	} {
+		err := rules.Check(c.namespace, c.vault)
+		if c.allowed {
+			assert.NoError(t, err, "%+v", c)
+			continue
+		}
+		assert.Equal(t, fault.Denied, fault.KindOf(err), "%+v", c)
+		assert.ErrorContains(t, err, "vaultRules")
+	}
+}
+
+func TestWithoutRulesEverybodyMayReadEverything(t *testing.T) {
+	for _, text := range []string{"", "[]"} {
+		rules, err := rule.Parse(text)
+		require.NoError(t, err)
+		assert.NoError(t, rules.Check("any", "vault"))
+	}
+}
+
+func TestRulesThatCannotWorkAreRefused(t *testing.T) {
+	for text, says := range map[string]string{
+		`{`: "list", `[{"namespace":["a"]}]`: "list", `[{"namespaces":["a"]}]`: "half set", `[{"vaults":["a"]}]`: "half set",
+		`[{"namespaces":["a"],"vaults":["https://kv"]}]`: "neither", `[{"namespaces":["a["],"vaults":["kv"]}]`: "neither", `[{"namespaces":[""],"vaults":["kv"]}]`: "neither",
+	} {
+		_, err := rule.Parse(text)
+		assert.Equal(t, fault.Invalid, fault.KindOf(err), text)
+		assert.ErrorContains(t, err, says)
+	}
+}

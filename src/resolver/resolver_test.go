@@ -1,0 +1,98 @@
+package resolver_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/resolver"
+)
+
+// source answers every name with its own name, and counts.
+type source struct {
+	mu               sync.Mutex
+	recipes, objects map[string]int
+	value            func(name string) (string, error)
+}
+
+func newSource() *source {
+	return &source{recipes: map[string]int{}, objects: map[string]int{}, value: func(name string) (string, error) { return "value of " + name, nil }}
+}
+
+func (s *source) Recipe(_ context.Context, name string) (recipe.Recipe, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recipes[name]++
+	if name == "absent" {
+		return recipe.Recipe{}, fault.New(fault.NotFound, "create it")
+	}
+	return recipe.Recipe{Vault: "kv", Name: name, Type: recipe.Secret}, nil
+}
+
+func (s *source) Object(_ context.Context, r recipe.Recipe) (keyvault.Object, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects[r.Name]++
+	value, err := s.value(r.Name)
+	return keyvault.Object{Ref: r.Ref(), Value: keyvault.NewValue([]byte(value))}, err
+}
+
+func TestEachResourceIsReadOnce(t *testing.T) {
+	s, asked := newSource(), map[string]string{"ONE": "a@azurekeyvault", "TWO": "a@azurekeyvault"}
+	for n := range 100 {
+		asked[fmt.Sprintf("V%d", n)] = fmt.Sprintf("n%d@azurekeyvault", n)
+	}
+	values, err := resolver.Resolve(t.Context(), s, asked)
+	require.NoError(t, err)
+	assert.Len(t, values, 102)
+	assert.Equal(t, "value of a", string(values["ONE"]))
+	assert.Equal(t, "value of a", string(values["TWO"]))
+	assert.Equal(t, "value of n7", string(values["V7"]))
+	assert.Len(t, s.recipes, 101)
+	for name, times := range s.recipes {
+		assert.Equal(t, 1, times, name)
+		assert.Equal(t, 1, s.objects[name], name)
+	}
+}
+
+func TestAllOrNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		reference string
+		value     string
+		err       error
+		kind      fault.Kind
+		says      string
+	}{
+		"no reference":           {"hunter2 @azurekeyvault", "", nil, fault.Invalid, "variable B"},
+		"no resource":            {"absent@azurekeyvault", "", nil, fault.NotFound, "variable B (absent@azurekeyvault): create it"},
+		"a query nobody knows":   {"b@azurekeyvault?what", "", nil, fault.Invalid, "variable B"},
+		"a NUL byte":             {"b@azurekeyvault", "a\x00b", nil, fault.Malformed, "base64"},
+		"a vault that is closed": {"b@azurekeyvault", "", &fault.Error{Kind: fault.Throttled, Doing: "wait", RetryAfter: time.Minute}, fault.Throttled, "variable B (b@azurekeyvault): wait"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSource()
+			s.value = func(name string) (string, error) {
+				if name == "b" {
+					return c.value, c.err
+				}
+				return "canary-value", nil
+			}
+			values, err := resolver.Resolve(t.Context(), s, map[string]string{"A": "a@azurekeyvault", "B": c.reference})
+			require.Error(t, err)
+			assert.Empty(t, values)
+			assert.Equal(t, c.kind, fault.KindOf(err))
+			assert.Contains(t, err.Error(), c.says)
+			assert.NotContains(t, err.Error(), "hunter2")
+			assert.NotContains(t, err.Error(), "canary")
+			assert.Equal(t, fault.RetryAfter(c.err), fault.RetryAfter(err))
+		})
+	}
+}
