@@ -244,8 +244,14 @@ func TestExceptionsOfAadPodIdentitySelectOurPods(t *testing.T) {
 	all := render(t, "addAzurePodIdentityException=true")
 	for exception, deployment := range map[string]string{"akv2k8s-controller-exception": controllerDeployment, "akv2k8s-env-injector-exception": injectorDeployment} {
 		assert.Equal(t, "akv2k8s", all["AzurePodIdentityException/"+exception].GetNamespace())
-		assert.Equal(t, all.at(t, deployment, "spec", "selector", "matchLabels"), all.at(t, "AzurePodIdentityException/"+exception, "spec", "podLabels"))
+		labels := all.at(t, "AzurePodIdentityException/"+exception, "spec", "podLabels").(map[string]any)
+		assert.Len(t, labels, 1, "aad-pod-identity excepts a pod that has any of the labels")
+		component := all.at(t, deployment, "spec", "selector", "matchLabels").(map[string]any)["app.kubernetes.io/component"]
+		assert.Equal(t, component, labels["app.kubernetes.io/component"])
 	}
+	bound := render(t, "addAzurePodIdentityException=true", "env_injector.podLabels.aadpodidbinding=id1")
+	assert.NotContains(t, bound, "AzurePodIdentityException/akv2k8s-env-injector-exception", "who is bound to an identity wants its tokens")
+	assert.Contains(t, bound, "AzurePodIdentityException/akv2k8s-controller-exception")
 	for component, deployment := range map[string]string{"controller": controllerDeployment, "env_injector": injectorDeployment} {
 		assert.Equal(t, "id1", render(t, component+".podLabels.aadpodidbinding=id1").at(t, deployment, "spec", "template", "metadata", "labels", "aadpodidbinding"))
 	}

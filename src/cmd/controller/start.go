@@ -130,7 +130,7 @@ func (s settings) register(mgr ctrl.Manager, vault controller.Vault) error {
 	}
 	c, err := controller.New(controller.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
-		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: gateway.FetchTimeout, Identities: s.identities, Rules: s.rules, Clock: time.Now,
+		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
 		Hasher: &controller.StatusKey{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
 			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})

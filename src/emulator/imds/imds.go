@@ -42,7 +42,7 @@ func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 		refuse(w, "Required query variable 'resource' or 'api-version' is missing")
 		return
 	}
-	principal, ok := d.Find(func(p entra.Principal) bool { return matches(p, query.Get) })
+	principal, ok := d.Find(func(p entra.Principal) bool { return p.Assigned(d.Now()) && matches(p, query.Get) })
 	if !ok {
 		d.Count("token managed-identity unknown 400")
 		refuse(w, "Identity not found")
@@ -65,9 +65,9 @@ func matches(p entra.Principal, ask func(string) string) bool {
 	resourceID := ask("msi_res_id") + ask("mi_res_id")
 	switch {
 	case ask("client_id") != "":
-		return p.ManagedIdentity != "" && p.ClientID == ask("client_id")
+		return p.ClientID == ask("client_id")
 	case ask("object_id") != "":
-		return p.ManagedIdentity != "" && p.ObjectID == ask("object_id")
+		return p.ObjectID == ask("object_id")
 	case resourceID != "":
 		return p.ManagedIdentity == "user" && strings.EqualFold(p.ResourceID, resourceID)
 	}

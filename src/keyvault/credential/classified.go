@@ -47,8 +47,19 @@ func (a *answers) Do(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
+// early ends a bit before the caller's deadline: what an error says after it, the SDK throws away.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Second, time.Until(deadline)/4)))
+}
+
 // GetToken implements azcore.TokenCredential.
 func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	ctx, cancel := early(ctx)
+	defer cancel()
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -106,7 +117,8 @@ func (c *classified) classify(err error) error {
 // unwilling explains a metadata service that answered, but never with a token.
 func (c *classified) unwilling(e *fault.Error, status int) error {
 	e.Cause = errors.New("the metadata service answers " + strconv.Itoa(status))
-	e.Next = "it is tried again; if it stays so, look at the node, and at what redirects 169.254.169.254 (aad-pod-identity, a proxy)"
+	e.Next = "it is tried again; if it stays so, look at the node, and at what redirects 169.254.169.254: a proxy, or " +
+		"aad-pod-identity, where the value addAzurePodIdentityException helps"
 	if status == http.StatusTooManyRequests {
 		e.Kind = fault.Throttled
 	}

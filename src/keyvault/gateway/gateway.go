@@ -17,6 +17,9 @@ import (
 // FetchTimeout bounds one read of a vault, retries and token included.
 const FetchTimeout = 20 * time.Second
 
+// Patience is how long a reader should wait at least: longer than a call takes, so that he hears why it failed and not only that it took too long.
+const Patience = FetchTimeout + 5*time.Second
+
 // Bounds of the reader that no setting needs to change.
 const (
 	parallel = 32

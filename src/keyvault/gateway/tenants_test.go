@@ -6,10 +6,12 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -179,4 +181,33 @@ func TestOldIdentitiesAreForgotten(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Len(t, b.tenants.known, maxTenants)
+}
+
+// unwilling is a metadata service that is redirected to somebody who has no token.
+type unwilling struct{ policy.Transporter }
+
+func (u unwilling) Do(request *http.Request) (*http.Response, error) {
+	if request.URL.Host != "169.254.169.254" {
+		return u.Transporter.Do(request)
+	}
+	return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody, Header: http.Header{}, Request: request}, nil
+}
+
+func TestWhyThereIsNoTokenIsToldBeforeTheCallEnds(t *testing.T) {
+	azuretest := azuretest.Start(t)
+	known, err := cloud.Parse("")
+	require.NoError(t, err)
+	own, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: known, Transport: unwilling{azuretest.Client}, Clock: time.Now,
+		Lookup: func(name string) (string, bool) {
+			return "5e000000-0000-4000-8000-000000000001", name == "AZURE_CLIENT_ID"
+		}, ReadFile: func(string) ([]byte, error) { return nil, nil }})
+	require.NoError(t, err)
+	vaults, err := azure.New(azure.Config{Credential: own, Cloud: known, Transport: azuretest.Client})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err = vaults.Fetch(ctx, kv.Ref{Vault: "kv1", Kind: kv.KindSecret, Name: "db"})
+	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+	assert.ErrorContains(t, err, "the metadata service answers 404")
+	assert.ErrorContains(t, err, "addAzurePodIdentityException")
 }

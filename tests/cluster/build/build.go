@@ -56,6 +56,7 @@ func Tools() map[string]Module {
 		// Without these flags helm believes that the cluster is of version 1.20 and refuses charts.
 		"helm": {Name: "helm", Folder: "tests/tools/helm", Packages: []string{"helm.sh/helm/v3/cmd/helm"},
 			Flags: "-s -w -X " + lib + ".k8sVersionMajor=1 -X " + lib + ".k8sVersionMinor=36 -X helm.sh/helm/v3/internal/version.version=v3.22.0"},
+		"nmi": {Name: "nmi", Folder: "tests/tools/nmi", Flags: "-s -w", Packages: []string{"github.com/Azure/aad-pod-identity/cmd/nmi"}},
 		"golangci-lint": {Name: "golangci-lint", Folder: "tests/tools/golangci-lint", Flags: "-s -w",
 			Packages: []string{"github.com/golangci/golangci-lint/v2/cmd/golangci-lint"}},
 		"controller-gen": {Name: "controller-gen", Folder: "tests/tools/controller-gen", Flags: "-s -w",

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
@@ -55,6 +57,21 @@ func (c *Cluster) Programs(ctx context.Context) string {
 	}
 	return folders["kubernetes"]
 }
+
+// OnNode starts a program in the node's network with the administrator's kubeconfig; what it prints goes to log/NAME.log in the work folder. It
+// ends with the cluster, as everything whose command line names the work folder; so one of the arguments has to.
+func (c *Cluster) OnNode(program string, args ...string) error {
+	if !slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, c.Work+"/") }) {
+		return fmt.Errorf("starting %s: no argument names the work folder, so it would stay when the cluster goes", program)
+	}
+	return c.spaces.Start(filepath.Base(program), nil, "/usr/bin/env", append([]string{"KUBECONFIG=" + c.Kubeconfig(), program}, args...)...)
+}
+
+// NodeIP is the address of the one node.
+func (c *Cluster) NodeIP() string { return c.spaces.NodeIP() }
+
+// Log is the path of what a part of the cluster printed.
+func (c *Cluster) Log(name string) string { return c.path("log", name+".log") }
 
 func (c *Cluster) id() host.ID { return host.IDOf(c.Work) }
 

@@ -76,6 +76,7 @@ func withoutAuthService(t *testing.T, s *stage.Stage) {
 	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Principals: tenants, Vaults: vaults}))
 	install(t, s, map[string]string{"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": "of-the-emulator-alone"},
 		stage.Merge(environment(nil), map[string]any{"env_injector": map[string]any{"authService": false}}))
+	onlyNew(t, s)
 	for i, p := range tenants {
 		resource(t, s, p.Name, "kv-"+p.Name)
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "azure-credentials"}, StringData: map[string]string{
@@ -97,7 +98,7 @@ func withoutAuthService(t *testing.T, s *stage.Stage) {
 	}
 	logs, err := s.Logs(t.Context(), tenants[0].Name)
 	require.NoError(t, err)
-	assert.Contains(t, logs["thief/app/false"], "client "+tenants[0].ClientID, "the log says who was refused")
+	assert.Contains(t, logs["thief/app/false"], tenants[0].ObjectID, "the log says who was refused")
 	assert.Contains(t, logs["thief/app/false"], "AccessDenied")
 	for name, log := range logs {
 		assert.NotContains(t, log, tenants[0].Secret, name)

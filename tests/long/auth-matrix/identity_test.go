@@ -67,10 +67,10 @@ func ownIdentities(t *testing.T, s *stage.Stage) {
 		readAs(t, s, name, "db", "kv-"+name)
 		require.NoError(t, stage.Await(t.Context(), time.Minute, "the Secret", func(ctx context.Context) error {
 			var secret corev1.Secret
-			err := s.Client.Get(ctx, types.NamespacedName{Namespace: name, Name: "db"}, &secret)
-			if err != nil || string(secret.Data["v"]) != "value-of-"+name {
-				return fmt.Errorf("%v; %s", err, condition(ctx, s, name))
+			if err := s.Client.Get(ctx, types.NamespacedName{Namespace: name, Name: "db"}, &secret); err != nil {
+				return fmt.Errorf("%w; %s", err, condition(ctx, s, name))
 			}
+			assert.Equal(t, "value-of-"+name, string(secret.Data["v"]))
 			return nil
 		}))
 		assert.Zero(t, run(t, s, name, "value-of-"+name), "through the auth service as well")
