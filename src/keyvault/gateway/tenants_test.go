@@ -194,15 +194,16 @@ func (u unwilling) Do(request *http.Request) (*http.Response, error) {
 }
 
 func TestWhyThereIsNoTokenIsToldBeforeTheCallEnds(t *testing.T) {
-	azuretest := azuretest.Start(t)
+	running := azuretest.Start(t)
 	known, err := cloud.Parse("")
 	require.NoError(t, err)
-	own, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: known, Transport: unwilling{azuretest.Client}, Clock: time.Now,
+	own, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: known, Transport: unwilling{running.Client}, Clock: time.Now,
 		Lookup: func(name string) (string, bool) {
-			return "5e000000-0000-4000-8000-000000000001", name == "AZURE_CLIENT_ID"
+			id := map[string]string{"AZURE_CLIENT_ID": "5e000000-0000-4000-8000-000000000001"}[name]
+			return id, id != ""
 		}, ReadFile: func(string) ([]byte, error) { return nil, nil }})
 	require.NoError(t, err)
-	vaults, err := azure.New(azure.Config{Credential: own, Cloud: known, Transport: azuretest.Client})
+	vaults, err := azure.New(azure.Config{Credential: own, Cloud: known, Transport: running.Client})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()

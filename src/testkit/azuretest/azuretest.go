@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"net"
 	"net/http"
@@ -43,6 +44,10 @@ type Azure struct {
 	Client *http.Client
 	// AppSecret is the secret of the application AppClientID.
 	AppSecret string
+	// CA is the authority of its certificates, PEM.
+	CA []byte
+
+	azure, metadata net.Addr
 }
 
 // Start runs an emulator until the test ends. Vault kv1 is open to every principal for get and list.
@@ -72,6 +77,8 @@ func Start(t *testing.T) *Azure {
 	metadata := httptest.NewServer(e.Metadata())
 	t.Cleanup(azure.Close)
 	t.Cleanup(metadata.Close)
+	a.azure, a.metadata = azure.Listener.Addr(), metadata.Listener.Addr()
+	a.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})
 
 	pool := x509.NewCertPool()
 	pool.AddCert(authority)

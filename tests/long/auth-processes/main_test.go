@@ -1,0 +1,109 @@
+//go:build cluster
+
+package authprocesses
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// bench is what every cell shares.
+type bench struct {
+	stage *stage.Stage
+	azure *azuretest.Azure
+	// programs is the folder of the three programs, files one with everything that they read.
+	programs, files string
+	// environ is of every process: how it reaches Azure.
+	environ []string
+}
+
+// vault is what every principal may read.
+const vault, value = "kv1", "value-of-the-vault"
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	folder, err := os.Getwd()
+	require.NoError(t, err)
+	root, err := bed.Root(folder)
+	require.NoError(t, err)
+	b := &bench{programs: t.TempDir(), files: t.TempDir(), azure: azuretest.Start(t)}
+	b.stage, err = stage.Open(t.Context(), bed.Config{Root: root, Name: "auth-processes", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
+	if b.stage != nil {
+		t.Cleanup(func() { assert.NoError(t, b.stage.Cluster.Down(context.WithoutCancel(t.Context()))) })
+	}
+	require.NoError(t, err)
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.programs+"/", "./src/cmd/controller", "./src/cmd/envinjector", "./src/cmd/azure-keyvault-env")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	definition, err := os.ReadFile(filepath.Join(b.stage.Chart(), "crds", "spv.no_azurekeyvaultsecrets.yaml"))
+	require.NoError(t, err)
+	require.NoError(t, b.stage.Apply(t.Context(), "", string(definition)))
+	server, err := url.Parse(b.stage.REST.Host)
+	require.NoError(t, err)
+	proxy := b.azure.Proxy(t)
+	b.environ = []string{"HTTPS_PROXY=" + proxy, "HTTP_PROXY=" + proxy, "NO_PROXY=" + server.Hostname() + ",127.0.0.1", "PATH=" + os.Getenv("PATH")}
+	b.write(t, "ca.crt", string(b.azure.CA))
+	return b
+}
+
+// write makes a file and gives its path.
+func (b *bench) write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(b.files, name)
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	return path
+}
+
+func (b *bench) path(name string) string { return filepath.Join(b.files, name) }
+
+// environment adds variables to what every process has.
+func (b *bench) environment(variables map[string]string) []string {
+	out := append([]string{}, b.environ...)
+	for name, value := range variables {
+		out = append(out, name+"="+value)
+	}
+	return out
+}
+
+func TestMatrix(t *testing.T) {
+	b := newBench(t)
+	methods := b.methods(t)
+	everybody := map[string][]string{}
+	for _, m := range methods {
+		everybody[m.principal] = []string{"get"}
+	}
+	b.azure.Plant(emulator.Seed{Vaults: map[string]emulator.VaultSeed{vault: {Permissions: everybody, Secrets: map[string]keyvault.Secret{"db": {Value: value}}}}})
+	n := 0
+	for _, m := range methods {
+		t.Run(m.name, func(t *testing.T) {
+			for _, c := range b.clouds(t) {
+				t.Run(c.name, func(t *testing.T) {
+					for component, try := range map[string]func(*testing.T, string, method, place){"controller": b.controller, "env-injector": b.envInjector, "pod": b.pod} {
+						n++
+						namespace := fmt.Sprintf("cell-%d", n)
+						t.Run(component, func(t *testing.T) {
+							t.Parallel()
+							try(t, namespace, m, c)
+						})
+					}
+				})
+			}
+		})
+	}
+	t.Run("refusals", func(t *testing.T) { b.refusals(t) })
+}
