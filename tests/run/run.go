@@ -33,7 +33,9 @@ and what is run by hand:
 `
 
 // suites are the long ones, in the order in which commits choose them.
-func suites() []string { return []string{"faults", "auth-matrix", "pod-identity", "examples"} }
+func suites() []string {
+	return []string{"faults", "auth-matrix", "auth-processes", "pod-identity", "examples"}
+}
 
 // step is one part of a run.
 type step struct {

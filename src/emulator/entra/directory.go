@@ -38,6 +38,12 @@ type Principal struct {
 	// Username and Password of a user who may sign in to the application.
 	Username string `json:"username,omitempty"`
 	Password string `json:"password,omitempty"`
+	// TokenSeconds is how long its tokens live; an hour if it is 0.
+	TokenSeconds int `json:"tokenSeconds,omitempty"`
+	// RefusedWith is the AADSTS code with which every request is refused, whatever it proves: a missing consent (65001), a second factor (50076).
+	RefusedWith int `json:"refusedWith,omitempty"`
+	// MetadataStatus is what the metadata service answers for a managed identity, instead of a token.
+	MetadataStatus int `json:"metadataStatus,omitempty"`
 	// Federated are the foreign tokens that stand for the principal.
 	Federated []Federation `json:"federated,omitempty"`
 

@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// Domain is another name of the tenant.
+const Domain = "emulator.onmicrosoft.com"
+
 // tokenLifetime is Entra's usual one.
 const tokenLifetime = time.Hour
 
@@ -38,7 +41,7 @@ func (d *Directory) configuration(w http.ResponseWriter, r *http.Request) {
 	if !d.known(w, r) {
 		return
 	}
-	base := "https://" + r.Host + "/" + r.PathValue("tenant")
+	base := "https://" + r.Host + "/" + d.Tenant
 	answer(w, http.StatusOK, map[string]any{
 		"issuer": base + "/v2.0", "token_endpoint": base + "/oauth2/v2.0/token", "jwks_uri": base + "/discovery/v2.0/keys",
 		"authorization_endpoint": base + "/oauth2/v2.0/authorize", "response_types_supported": []string{"code", "id_token"},
@@ -54,7 +57,7 @@ func (d *Directory) keys(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (d *Directory) known(w http.ResponseWriter, r *http.Request) bool {
-	if r.PathValue("tenant") == d.Tenant {
+	if tenant := r.PathValue("tenant"); tenant == d.Tenant || tenant == Domain {
 		return true
 	}
 	refuse(w, "invalid_tenant", 90002, fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", r.PathValue("tenant")))
@@ -81,6 +84,9 @@ func (d *Directory) token(w http.ResponseWriter, r *http.Request) {
 		flow, authenticate = "password", d.password
 	}
 	principal, refused := authenticate(r)
+	if refused == nil && principal.RefusedWith != 0 {
+		refused = &refusal{"invalid_grant", principal.RefusedWith, "The request was refused."}
+	}
 	if refused != nil {
 		status := refuse(w, refused.kind, refused.code, refused.text)
 		d.Count(fmt.Sprintf("token %s %s %d", flow, cmp.Or(principal.Name, "unknown"), status))
@@ -142,14 +148,18 @@ func (d *Directory) grant(w http.ResponseWriter, r *http.Request, principal Prin
 			break
 		}
 	}
-	token, err := d.Issue(principal, strings.TrimSuffix(resource, "/"), tokenLifetime)
+	lifetime := tokenLifetime
+	if principal.TokenSeconds > 0 {
+		lifetime = time.Duration(principal.TokenSeconds) * time.Second
+	}
+	token, err := d.Issue(principal, strings.TrimSuffix(resource, "/"), lifetime)
 	if err != nil || !ok {
 		refuse(w, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid.")
 		return
 	}
 	d.Count("token " + flow + " " + principal.Name + " 200")
-	body := map[string]any{"token_type": "Bearer", "expires_in": int(tokenLifetime.Seconds()),
-		"ext_expires_in": int(tokenLifetime.Seconds()), "access_token": token, "scope": r.PostForm.Get("scope")}
+	body := map[string]any{"token_type": "Bearer", "expires_in": int(lifetime.Seconds()),
+		"ext_expires_in": int(lifetime.Seconds()), "access_token": token, "scope": r.PostForm.Get("scope")}
 	if flow == "password" {
 		body["client_info"] = base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + principal.ObjectID + `","utid":"` + d.Tenant + `"}`))
 		body["id_token"] = d.idToken(principal)

@@ -48,6 +48,11 @@ func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 		refuse(w, "Identity not found")
 		return
 	}
+	if principal.MetadataStatus != 0 {
+		d.Count("token managed-identity " + principal.Name + " " + strconv.Itoa(principal.MetadataStatus))
+		answer(w, principal.MetadataStatus, map[string]any{"error": "unknown", "error_description": "The service can't do it now"})
+		return
+	}
 	signed, err := d.Issue(principal, resource, lifetime)
 	if err != nil {
 		refuse(w, "The token could not be issued")

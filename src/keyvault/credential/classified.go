@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 type classified struct {
 	azcore.TokenCredential
 	who string
+	// tenant is the application's, empty for a managed identity.
+	tenant string
 	// turn is held by the one who asks Azure. Whoever waits for it finds the token in the SDK's cache: many vaults at a start cost one request.
 	turn chan struct{}
 	// answers are those of the metadata service; nil for other credentials.
@@ -47,6 +50,9 @@ func (a *answers) Do(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
+// tenantID is how a vault names its tenant; users may also write a domain.
+var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
 // early ends a bit before the caller's deadline: what an error says after it, the SDK throws away.
 func early(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
@@ -60,6 +66,13 @@ func early(ctx context.Context) (context.Context, context.CancelFunc) {
 func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	ctx, cancel := early(ctx)
 	defer cancel()
+	if c.tenant != "" {
+		if tenantID.MatchString(c.tenant) && options.TenantID != "" && !strings.EqualFold(c.tenant, options.TenantID) {
+			return azcore.AccessToken{}, final{&fault.Error{Kind: fault.Unauthenticated, Doing: "getting a token for " + c.who,
+				Cause: errors.New("the vault is of tenant " + options.TenantID), Next: "correct the tenant id, or use an application of that tenant"}}
+		}
+		options.TenantID = "" // the SDK would not ask for it under a domain's name, which means the same
+	}
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()

@@ -7,13 +7,21 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/youmark/pkcs8"
 	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
+	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
 // password opens what is encrypted.
@@ -100,4 +108,19 @@ func (m material) token(t *testing.T, subject string, from time.Time) string {
 		Audience: jwt.ClaimStrings{"api://AzureADTokenExchange"}, IssuedAt: jwt.NewNumericDate(from), ExpiresAt: jwt.NewNumericDate(from.Add(time.Hour))}).SignedString(m.issuer)
 	require.NoError(t, err)
 	return text
+}
+
+func TestTheVaultsTenantHasToBeTheApplications(t *testing.T) {
+	a := azuretest.Start(t)
+	ask := func(tenant, ofVault string) error {
+		cred, err := credential.New(inEnvironment(t, a, nil, map[string]string{"AZURE_TENANT_ID": tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}))
+		require.NoError(t, err)
+		_, err = cred.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://vault.azure.net/.default"}, TenantID: ofVault})
+		return err
+	}
+	require.NoError(t, ask(azuretest.Tenant, strings.ToUpper(azuretest.Tenant)))
+	require.NoError(t, ask(entra.Domain, azuretest.Tenant), "a tenant may be named by a domain")
+	err := ask(azuretest.Tenant, "99999999-9999-4999-8999-999999999999")
+	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
+	assert.ErrorContains(t, err, "the vault is of tenant 99999999-9999-4999-8999-999999999999; correct the tenant id")
 }

@@ -64,6 +64,7 @@ func (c Config) federated(app application, assertion func(context.Context) (stri
 		return app.classified(nil, err)
 	}
 	known := newClassified(credential, app.String())
+	known.tenant = app.tenant
 	known.before = func() error { return failed }
 	return known, nil
 }
@@ -73,7 +74,9 @@ func (a application) classified(credential azcore.TokenCredential, err error) (a
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "the tenant id %q or the client id %q is not valid; use the UUIDs that the portal shows", a.tenant, a.client)
 	}
-	return newClassified(credential, a.String()), nil
+	known := newClassified(credential, a.String())
+	known.tenant = a.tenant
+	return known, nil
 }
 
 // managedIdentity is user-assigned if an id is given (a client id, an object id, or a resource id, which is a path), else system-assigned.

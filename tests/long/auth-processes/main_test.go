@@ -53,6 +53,11 @@ func newBench(t *testing.T) *bench {
 	definition, err := os.ReadFile(filepath.Join(b.stage.Chart(), "crds", "spv.no_azurekeyvaultsecrets.yaml"))
 	require.NoError(t, err)
 	require.NoError(t, b.stage.Apply(t.Context(), "", string(definition)))
+	// Of the chart, what pods need that read for themselves.
+	reader, err := b.stage.Helm(t.Context(), "template", "akv2k8s", b.stage.Chart(), "--show-only", "templates/env-injector/reader-role.yaml",
+		"--show-only", "templates/env-injector/reader-rolebinding.yaml")
+	require.NoError(t, err)
+	require.NoError(t, b.stage.Apply(t.Context(), "", reader))
 	server, err := url.Parse(b.stage.REST.Host)
 	require.NoError(t, err)
 	proxy := b.azure.Proxy(t)
@@ -105,5 +110,6 @@ func TestMatrix(t *testing.T) {
 			}
 		})
 	}
-	t.Run("refusals", func(t *testing.T) { b.refusals(t) })
+	t.Run("refused", b.refusals)
+	t.Run("a token expires and the secret is rotated while the controller runs", b.rotated)
 }

@@ -78,7 +78,7 @@ func federation(t *testing.T) (public string, token func(subject string, from ti
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	require.NoError(t, err)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), func(subject string, from time.Time) string {
-		text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{Issuer: "https://cluster", Subject: subject,
+		text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{Issuer: "https://cluster", Subject: subject, NotBefore: jwt.NewNumericDate(from),
 			Audience: jwt.ClaimStrings{"api://AzureADTokenExchange"}, IssuedAt: jwt.NewNumericDate(from), ExpiresAt: jwt.NewNumericDate(from.Add(time.Hour))}).SignedString(key)
 		require.NoError(t, err)
 		return text
@@ -126,6 +126,7 @@ func (b *bench) methods(t *testing.T) []method {
 		{"azure.json, service principal", config, nil, file(more(map[string]any{"aadClientSecret": b.azure.AppSecret})), azuretest.AppObjectID},
 		{"azure.json, certificate", config, nil, file(more(map[string]any{"aadClientCertPath": path, "aadClientCertPassword": password})), azuretest.AppObjectID},
 		{"client secret", environment, with(map[string]string{"AZURE_CLIENT_SECRET": b.azure.AppSecret}), "", azuretest.AppObjectID},
+		{"client secret, tenant by domain", environment, map[string]string{"AZURE_TENANT_ID": entra.Domain, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": b.azure.AppSecret}, "", azuretest.AppObjectID},
 		{"certificate", environment, with(map[string]string{"AZURE_CERTIFICATE_PATH": path, "AZURE_CERTIFICATE_PASSWORD": password}), "", azuretest.AppObjectID},
 		{"username and password", environment, with(map[string]string{"AZURE_USERNAME": user, "AZURE_PASSWORD": userPassword}), "", azuretest.AppObjectID},
 		{"workload identity", environment, with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": federated}), "", azuretest.AppObjectID},

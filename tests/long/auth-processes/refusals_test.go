@@ -1,0 +1,155 @@
+//go:build cluster
+
+package authprocesses
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// refusal is what a program says of credentials that can't work.
+type refusal struct {
+	env  map[string]string
+	code int
+	says []string
+}
+
+// other is a principal of its own, by number.
+func other(n int, change func(*entra.Principal)) entra.Principal {
+	p := entra.Principal{Name: "other-" + strconv.Itoa(n), ClientID: fmt.Sprintf("d%07d-0000-4000-8000-000000000001", n),
+		ObjectID: fmt.Sprintf("d%07d-0000-4000-8000-000000000002", n), Secret: "of-the-other-" + strconv.Itoa(n), Username: user, Password: userPassword}
+	change(&p)
+	return p
+}
+
+// refusals runs each failing method: one sentence with the method, what is wrong, Azure's answer and the next step; no value of a credential.
+func (b *bench) refusals(t *testing.T) {
+	noConsent, secondFactor, expired := other(1, func(p *entra.Principal) { p.RefusedWith = 65001 }), other(2, func(p *entra.Principal) { p.RefusedWith = 50076 }),
+		other(3, func(p *entra.Principal) { p.RefusedWith = 7000222 })
+	as := func(p entra.Principal, more ...string) map[string]string {
+		env := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": p.ClientID}
+		for i := 0; i < len(more); i += 2 {
+			env[more[i]] = more[i+1]
+		}
+		return env
+	}
+	seed := emulator.Seed{Principals: []entra.Principal{noConsent, secondFactor, expired}}
+	const wrong = "canary-of-a-wrong-secret"
+	cases := map[string]refusal{
+		"half set: no client id":   {map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": wrong}, 64, []string{"half set", "AZURE_CLIENT_ID"}},
+		"half set: no secret":      {map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c"}, 64, []string{"half set", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"}},
+		"half set: no password":    {with(map[string]string{"AZURE_USERNAME": user}), 64, []string{"half set", "AZURE_PASSWORD"}},
+		"no such method":           {map[string]string{wire.EnvAuthType: "kerberos"}, 64, []string{"kerberos", "environment"}},
+		"no such cloud":            {with(map[string]string{"AZURE_CLIENT_SECRET": wrong, "AZURE_ENVIRONMENT": "AzureMoon"}), 64, []string{"AzureMoon", "AzureUSGovernmentCloud"}},
+		"a secret of the vault":    {with(map[string]string{"AZURE_CLIENT_SECRET": "db@azurekeyvault"}), 64, []string{"AZURE_CLIENT_SECRET refers to Key Vault", "Kubernetes Secret"}},
+		"no azure.json":            {map[string]string{wire.EnvAuthType: "azureCloudConfig"}, 64, []string{"azure.json", "environment"}},
+		"no certificate":           {with(map[string]string{"AZURE_CERTIFICATE_PATH": "/no/such.pfx"}), 64, []string{"/no/such.pfx", "AZURE_CERTIFICATE_PATH"}},
+		"the password of a PFX":    {with(map[string]string{"AZURE_CERTIFICATE_PATH": b.path("app.pfx"), "AZURE_CERTIFICATE_PASSWORD": wrong}), 64, []string{"password of the PFX", "AZURE_CERTIFICATE_PASSWORD"}},
+		"an expired certificate":   {with(map[string]string{"AZURE_CERTIFICATE_PATH": b.path("expired.pfx"), "AZURE_CERTIFICATE_PASSWORD": password}), 77, []string{"AADSTS700027", "expired", "renew"}},
+		"a wrong secret":           {with(map[string]string{"AZURE_CLIENT_SECRET": wrong}), 77, []string{"AADSTS7000215", "AZURE_CLIENT_SECRET", azuretest.AppClientID, "use the secret's value"}},
+		"an expired secret":        {as(expired, "AZURE_CLIENT_SECRET", expired.Secret), 77, []string{"AADSTS7000222", "make a new one"}},
+		"a wrong user's password":  {with(map[string]string{"AZURE_USERNAME": user, "AZURE_PASSWORD": wrong}), 77, []string{"AADSTS50126", "AZURE_PASSWORD"}},
+		"a second factor":          {as(secondFactor, "AZURE_USERNAME", user, "AZURE_PASSWORD", userPassword), 77, []string{"AADSTS50076", "second factor"}},
+		"consent is missing":       {as(noConsent, "AZURE_USERNAME", user, "AZURE_PASSWORD", userPassword), 77, []string{"AADSTS65001", "consent"}},
+		"an unknown tenant":        {map[string]string{"AZURE_TENANT_ID": "99999999-9999-4999-8999-999999999999", "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": wrong}, 77, []string{"the vault is of tenant " + azuretest.Tenant, "correct the tenant id"}},
+		"an unknown application":   {map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": "99999999-9999-4999-8999-999999999999", "AZURE_CLIENT_SECRET": wrong}, 77, []string{"AADSTS700016", "client id"}},
+		"a clock that is behind":   {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("early-token")}), 77, []string{"AADSTS700024", "clock"}},
+		"a token that is late":     {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("late-token")}), 77, []string{"AADSTS700024"}},
+		"a token of somebody else": {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("foreign-token")}), 77, []string{"AADSTS700213", "federated credential"}},
+		"no federated token":       {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": "/no/such/token"}), 77, []string{"/no/such/token", "azure.workload.identity/use"}},
+	}
+	for n, status := range []int{400, 404, 410, 429, 500} {
+		p := other(10+n, func(p *entra.Principal) { p.ManagedIdentity, p.Secret, p.MetadataStatus = "user", "", status })
+		seed.Principals = append(seed.Principals, p)
+		code := map[int]int{400: 77}[status]
+		if code == 0 {
+			code = 75
+		}
+		cases["the metadata service answers "+strconv.Itoa(status)] = refusal{map[string]string{"AZURE_CLIENT_ID": p.ClientID}, code, []string{strconv.Itoa(status), p.ClientID, "node"}}
+	}
+	b.azure.Plant(seed)
+	b.namespace(t, "refusals", false)
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			started := time.Now()
+			env := map[string]string{wire.EnvCloud: "AzurePublicCloud"}
+			maps.Copy(env, c.env)
+			code, out := b.inject(t, "refusals", env, "")
+			assert.Equal(t, c.code, code, out)
+			for _, word := range c.says {
+				assert.Contains(t, out, word)
+			}
+			assert.NotContains(t, out, wrong)
+			t.Logf("after %.1fs: %s", time.Since(started).Seconds(), out)
+		})
+	}
+}
+
+// rotated runs the controller for longer than a token lives, and changes secret and azure.json meanwhile.
+func (b *bench) rotated(t *testing.T) {
+	p := other(30, func(p *entra.Principal) { p.TokenSeconds = 8 })
+	b.azure.Plant(emulator.Seed{Principals: []entra.Principal{p}, Vaults: map[string]emulator.VaultSeed{"kv-rotated": {Permissions: map[string][]string{p.ObjectID: {"get"}},
+		Secrets: map[string]keyvault.Secret{"db": {Value: "before"}}}}})
+	file := func(secret string) string {
+		content, err := json.Marshal(map[string]any{"tenantId": azuretest.Tenant, "aadClientId": p.ClientID, "aadClientSecret": secret})
+		require.NoError(t, err)
+		return string(content)
+	}
+	const namespace = "rotated"
+	path := b.write(t, "rotated.json", file(p.Secret))
+	b.namespace(t, namespace, true)
+	patch := []byte(`{"spec":{"vault":{"name":"kv-rotated"}}}`)
+	_, err := b.stage.Kube.CoreV1().RESTClient().Patch(types.MergePatchType).AbsPath("/apis/spv.no/v2beta1/namespaces/" + namespace + "/azurekeyvaultsecrets/db").Body(patch).DoRaw(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, b.stage.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: namespace + "-status-key"}}))
+	b.component(t, "controller", namespace, map[string]string{"AUTH_TYPE": "azureCloudConfig", "HTTP_PORT": freePort(t)}, "--fullname="+namespace, "--azure-resync-period=1", "--cloudconfig="+path)
+	await := func(value string) {
+		t.Helper()
+		require.NoError(t, stage.Await(t.Context(), patience, "the Secret to be "+value, func(ctx context.Context) error {
+			var secret corev1.Secret
+			if err := b.stage.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "db"}, &secret); err != nil || string(secret.Data["v"]) != value {
+				return fmt.Errorf("it is not; %s %w", b.condition(ctx, namespace), err)
+			}
+			return nil
+		}))
+	}
+	tokens := func() int { return b.azure.Counters()["token client-secret "+p.Name+" 200"] }
+	await("before")
+	first := tokens()
+	require.Eventually(t, func() bool { return tokens() > first }, patience, 100*time.Millisecond, "a token that expires is replaced")
+	b.azure.Vaults.Put("kv-rotated", "db", keyvault.Secret{Value: "after the token expired"})
+	await("after the token expired")
+
+	renewed := p
+	renewed.Secret = "of-the-other-renewed"
+	require.NoError(t, os.WriteFile(path, []byte(file(renewed.Secret)), 0o600))
+	b.azure.Directory.Register(renewed) // the old secret is gone
+	b.azure.Vaults.Put("kv-rotated", "db", keyvault.Secret{Value: "after the rotation"})
+	await("after the rotation")
+	require.NoError(t, stage.Await(t.Context(), patience, "a good condition", func(ctx context.Context) error {
+		if said := b.condition(ctx, namespace); said[:6] != "Synced" {
+			return fmt.Errorf("it is %s", said)
+		}
+		return nil
+	}))
+}
