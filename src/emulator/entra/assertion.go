@@ -16,8 +16,14 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// exchangeAudience is what a federated token has to be for.
-const exchangeAudience = "api://AzureADTokenExchange"
+// What a federated token has to be for: Entra itself, or the proxy of an AKS cluster with identity bindings.
+const (
+	exchangeAudience = "api://AzureADTokenExchange"
+	bindingAudience  = "api://AKSIdentityBinding"
+)
+
+// ProxyHost is the TLS name under which the emulator is the proxy of a cluster; the requests in it are those for the login host.
+const ProxyHost = "token-proxy.aks.example"
 
 // assertion accepts a token that the application signed with the key of a certificate, or one of a trusted foreign issuer.
 func (d *Directory) assertion(r *http.Request) (Principal, *refusal) {
@@ -34,7 +40,7 @@ func (d *Directory) assertion(r *http.Request) (Principal, *refusal) {
 	if _, ok := token.Header["x5t#S256"]; ok || content.Issuer == principal.ClientID {
 		return principal, d.certificate(r, principal, token)
 	}
-	return principal, d.federated(principal, text, content)
+	return principal, d.federated(principal, text, content, r.TLS != nil && r.TLS.ServerName == ProxyHost)
 }
 
 // certificate checks an assertion of the application's own.
@@ -67,16 +73,20 @@ func sameThumbprint(sent string, sum []byte) bool {
 }
 
 // federated checks a token of a foreign issuer, say a Kubernetes cluster.
-func (d *Directory) federated(principal Principal, text string, content jwt.RegisteredClaims) *refusal {
+func (d *Directory) federated(principal Principal, text string, content jwt.RegisteredClaims, byProxy bool) *refusal {
 	for _, trusted := range principal.Federated {
-		if trusted.Issuer != content.Issuer || trusted.Subject != content.Subject {
+		if trusted.Issuer != content.Issuer || trusted.Subject != content.Subject || trusted.Bound != byProxy {
 			continue
 		}
 		key, err := parsePublicKey(trusted.Key)
 		if err != nil {
 			return &refusal{"invalid_client", 50166, "Request to External OIDC endpoint failed."}
 		}
-		return d.signed(text, key, []string{"RS256"}, func(c jwt.RegisteredClaims) bool { return slices.Contains(c.Audience, exchangeAudience) })
+		audience := exchangeAudience
+		if trusted.Bound {
+			audience = bindingAudience
+		}
+		return d.signed(text, key, []string{"RS256"}, func(c jwt.RegisteredClaims) bool { return slices.Contains(c.Audience, audience) })
 	}
 	return &refusal{"invalid_client", 700213, fmt.Sprintf("No matching federated identity record found for presented assertion subject '%s'. "+
 		"Check your federated identity credential Subject, Audience and Issuer against the presented assertion.", content.Subject)}

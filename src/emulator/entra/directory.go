@@ -57,9 +57,11 @@ func (p Principal) Assigned(now time.Time) bool {
 
 // Federation trusts tokens of an issuer for one subject.
 type Federation struct {
-	// Issuer and Subject of the token; its audience has to be api://AzureADTokenExchange.
+	// Issuer and Subject of the token; its audience has to be api://AzureADTokenExchange, or api://AKSIdentityBinding if Bound is set.
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
+	// Bound is an identity binding of AKS: the token is exchanged by the cluster's proxy alone.
+	Bound bool `json:"bound,omitempty"`
 	// Key is the issuer's public key, PEM.
 	Key string `json:"key"`
 }

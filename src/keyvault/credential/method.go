@@ -40,14 +40,36 @@ func (c Config) password(app application, username, password string) (azcore.Tok
 // workload exchanges the token that the kubelet keeps in a file. It is read for each exchange; the SDK's own credential would keep an old
 // one for ten minutes.
 func (c Config) workload(app application, path string) (azcore.TokenCredential, error) {
-	return c.federated(app, func(context.Context) (string, error) {
+	read := func() (string, error) {
 		content, err := c.ReadFile(path)
 		if err != nil {
 			return "", fault.New(fault.Unauthenticated, "the federated token %s can't be read (%s); see whether the pod has the label "+
 				"azure.workload.identity/use=true and was made after the workload-identity webhook", path, why(err))
 		}
 		return strings.TrimSpace(string(content)), nil
-	})
+	}
+	if proxy, _ := c.Lookup(envTokenProxy); proxy != "" {
+		return c.bound(app, path, read)
+	}
+	return c.federated(app, func(context.Context) (string, error) { return read() })
+}
+
+// bound is an identity binding of AKS: the token is exchanged by the cluster's own proxy, which the SDK finds by the variables that AKS sets.
+func (c Config) bound(app application, path string, read func() (string, error)) (azcore.TokenCredential, error) {
+	app.origin = envTokenProxy
+	credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: c.options(), TenantID: app.tenant,
+		ClientID: app.client, TokenFilePath: path, EnableAzureProxy: true, DisableInstanceDiscovery: c.Cloud.Private})
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "the identity binding can't be used; check %s and the other AZURE_KUBERNETES_ variables of the container, "+
+			"which AKS sets, and the client id", envTokenProxy)
+	}
+	known := newClassified(credential, app.String())
+	known.tenant = app.tenant
+	known.before = func() error {
+		_, err := read()
+		return err
+	}
+	return known, nil
 }
 
 // federated exchanges tokens of somebody else, whom the application trusts. Errors of assertion are of package fault, and are given as they are.

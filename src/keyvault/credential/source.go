@@ -22,6 +22,7 @@ const (
 	envUsername     = "AZURE_USERNAME"
 	envPassword     = "AZURE_PASSWORD"
 	envTokenFile    = "AZURE_FEDERATED_TOKEN_FILE"
+	envTokenProxy   = "AZURE_KUBERNETES_TOKEN_PROXY"
 )
 
 // application is who asks for a token, and where it was said.

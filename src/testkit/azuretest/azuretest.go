@@ -113,7 +113,7 @@ func certificates(t *testing.T) (*x509.Certificate, tls.Certificate) {
 	require.NoError(t, err)
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
 		DNSNames: []string{"*.vault.azure.net", "login.microsoftonline.com", "*.vault.usgovcloudapi.net", "login.microsoftonline.us",
-			"*.vault.private.example", "login.private.example"}}
+			"*.vault.private.example", "login.private.example", entra.ProxyHost}}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), key)
 	require.NoError(t, err)
 	return authority, tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: key}

@@ -71,15 +71,15 @@ func certificate(t *testing.T, until time.Time) (pfx, registered string) {
 }
 
 // federation makes a cluster's key, and gives a function that makes tokens of it for a ServiceAccount.
-func federation(t *testing.T) (public string, token func(subject string, from time.Time) string) {
+func federation(t *testing.T) (public string, token func(subject, audience string, from time.Time) string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	require.NoError(t, err)
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), func(subject string, from time.Time) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), func(subject, audience string, from time.Time) string {
 		text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{Issuer: "https://cluster", Subject: subject, NotBefore: jwt.NewNumericDate(from),
-			Audience: jwt.ClaimStrings{"api://AzureADTokenExchange"}, IssuedAt: jwt.NewNumericDate(from), ExpiresAt: jwt.NewNumericDate(from.Add(time.Hour))}).SignedString(key)
+			Audience: jwt.ClaimStrings{audience}, IssuedAt: jwt.NewNumericDate(from), ExpiresAt: jwt.NewNumericDate(from.Add(time.Hour))}).SignedString(key)
 		require.NoError(t, err)
 		return text
 	}
@@ -100,14 +100,17 @@ func (b *bench) methods(t *testing.T) []method {
 	pfx, registered := certificate(t, time.Now().Add(time.Hour))
 	expired, old := certificate(t, time.Now().Add(-time.Hour))
 	issuer, token := federation(t)
+	const account, exchange = "system:serviceaccount:a:b", "api://AzureADTokenExchange"
 	b.azure.Directory.Register(entra.Principal{Name: "app", ClientID: azuretest.AppClientID, ObjectID: azuretest.AppObjectID, Secret: b.azure.AppSecret,
 		Certificates: registered + old, Username: user, Password: userPassword,
-		Federated: []entra.Federation{{Issuer: "https://cluster", Subject: "system:serviceaccount:a:b", Key: issuer}}})
+		Federated: []entra.Federation{{Issuer: "https://cluster", Subject: account, Key: issuer},
+			{Issuer: "https://cluster", Subject: account, Key: issuer, Bound: true}}})
 	b.write(t, "expired.pfx", expired)
-	b.write(t, "foreign-token", token("system:serviceaccount:other:b", time.Now()))
-	b.write(t, "late-token", token("system:serviceaccount:a:b", time.Now().Add(-2*time.Hour)))
-	b.write(t, "early-token", token("system:serviceaccount:a:b", time.Now().Add(time.Hour)))
-	path, federated := b.write(t, "app.pfx", pfx), b.write(t, "token", token("system:serviceaccount:a:b", time.Now()))
+	b.write(t, "foreign-token", token("system:serviceaccount:other:b", exchange, time.Now()))
+	b.write(t, "late-token", token(account, exchange, time.Now().Add(-2*time.Hour)))
+	b.write(t, "early-token", token(account, exchange, time.Now().Add(time.Hour)))
+	path, federated := b.write(t, "app.pfx", pfx), b.write(t, "token", token(account, exchange, time.Now()))
+	bound := b.write(t, "bound-token", token(account, "api://AKSIdentityBinding", time.Now()))
 	file := func(fields map[string]any) string {
 		content, err := json.Marshal(fields)
 		require.NoError(t, err)
@@ -130,6 +133,8 @@ func (b *bench) methods(t *testing.T) []method {
 		{"certificate", environment, with(map[string]string{"AZURE_CERTIFICATE_PATH": path, "AZURE_CERTIFICATE_PASSWORD": password}), "", azuretest.AppObjectID},
 		{"username and password", environment, with(map[string]string{"AZURE_USERNAME": user, "AZURE_PASSWORD": userPassword}), "", azuretest.AppObjectID},
 		{"workload identity", environment, with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": federated}), "", azuretest.AppObjectID},
+		{"AKS identity binding", environment, with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": bound, "AZURE_KUBERNETES_TOKEN_PROXY": "https://" + entra.ProxyHost,
+			"AZURE_KUBERNETES_SNI_NAME": entra.ProxyHost, "AZURE_KUBERNETES_CA_FILE": b.path("ca.crt")}), "", azuretest.AppObjectID},
 		{"managed identity, system-assigned", environment, nil, "", azuretest.SystemObjectID},
 		{"managed identity, user-assigned", environment, map[string]string{"AZURE_CLIENT_ID": azuretest.UserClientID}, "", azuretest.UserObjectID},
 		{"the SDK's chain", "environment-azidentity", with(map[string]string{"AZURE_CLIENT_SECRET": b.azure.AppSecret}), "", azuretest.AppObjectID},

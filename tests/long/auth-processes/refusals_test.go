@@ -75,6 +75,7 @@ func (b *bench) refusals(t *testing.T) {
 		"a clock that is behind":   {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("early-token")}), 77, []string{"AADSTS700024", "clock"}},
 		"a token that is late":     {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("late-token")}), 77, []string{"AADSTS700024"}},
 		"a token of somebody else": {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("foreign-token")}), 77, []string{"AADSTS700213", "federated credential"}},
+		"a binding without CA":     {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("bound-token"), "AZURE_KUBERNETES_TOKEN_PROXY": "https://x", "AZURE_KUBERNETES_CA_FILE": "/no/such"}), 64, []string{"identity binding", "AZURE_KUBERNETES_TOKEN_PROXY"}},
 		"no federated token":       {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": "/no/such/token"}), 77, []string{"/no/such/token", "azure.workload.identity/use"}},
 	}
 	for n, status := range []int{400, 404, 410, 429, 500} {

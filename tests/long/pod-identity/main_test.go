@@ -45,6 +45,7 @@ func TestBesideAadPodIdentity(t *testing.T) {
 	t.Run("with the exception they are not, and other pods' still are", func(t *testing.T) { excepted(t, s) })
 	t.Run("option 1: controller and env-injector get the tokens of their AzureIdentity and no other", func(t *testing.T) { option1(t, s) })
 	t.Run("option 2: each application pod gets the tokens of its AzureIdentity and no other", func(t *testing.T) { option2(t, s) })
+	examples(t, s)
 }
 
 // startNMI installs aad-pod-identity's own definitions from its module, and runs its NMI as its managed-mode deployment does.
