@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
@@ -239,4 +240,21 @@ func TestTheAdminAPIReachesEverything(t *testing.T) {
 func TestTokensOutliveARestartIfTheKeyDoes(t *testing.T) {
 	a, _ := open(t)
 	assert.Error(t, a.Directory.SignWith([]byte("no key")))
+}
+
+func TestAnIdentityIsAssignedAfterAWhile(t *testing.T) {
+	now := time.Now()
+	e, err := emulator.New(azuretest.Tenant, func() time.Time { return now })
+	require.NoError(t, err)
+	e.Plant(emulator.Seed{Principals: []entra.Principal{{Name: "late", ClientID: "late", ObjectID: "o", ManagedIdentity: "user", AssignedAfterSeconds: 3}}})
+	ask := func() int {
+		r := httptest.NewRequest(http.MethodGet, "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net&client_id=late", nil)
+		r.Header.Set("Metadata", "true")
+		w := httptest.NewRecorder()
+		e.Metadata().ServeHTTP(w, r)
+		return w.Code
+	}
+	assert.Equal(t, http.StatusBadRequest, ask())
+	now = now.Add(3 * time.Second)
+	assert.Equal(t, http.StatusOK, ask())
 }

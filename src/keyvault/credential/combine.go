@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -19,15 +18,31 @@ import (
 // either is the first credential, or the second if the first is not known to Azure. What worked once is kept.
 type either struct {
 	first, second azcore.TokenCredential
-	useSecond     atomic.Bool
+	// turn is held by the one who finds out; the others wait, so that many at a start cost one refusal.
+	turn  chan struct{}
+	works azcore.TokenCredential
+}
+
+func newEither(first, second azcore.TokenCredential) *either {
+	return &either{first: first, second: second, turn: make(chan struct{}, 1)}
 }
 
 // GetToken implements azcore.TokenCredential.
 func (e *either) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	if e.useSecond.Load() {
-		return e.second.GetToken(ctx, options)
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done(): // the first says the same in words
+		return e.first.GetToken(ctx, options)
+	}
+	if e.works != nil {
+		return e.works.GetToken(ctx, options)
 	}
 	token, err := e.first.GetToken(ctx, options)
+	if err == nil {
+		e.works = e.first
+		return token, nil
+	}
 	if fault.KindOf(err) != fault.Unauthenticated {
 		return token, err
 	}
@@ -35,7 +50,7 @@ func (e *either) GetToken(ctx context.Context, options policy.TokenRequestOption
 	if secondErr != nil {
 		return token, err
 	}
-	e.useSecond.Store(true)
+	e.works = e.second
 	return token, nil
 }
 

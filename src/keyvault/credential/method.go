@@ -119,7 +119,7 @@ func (c Config) managedIdentity(id, origin string) (azcore.TokenCredential, erro
 	if err != nil {
 		return nil, err
 	}
-	return &either{first: byClient, second: byObject}, nil
+	return newEither(byClient, byObject), nil
 }
 
 func (c Config) managed(id azidentity.ManagedIDKind, who string) (azcore.TokenCredential, error) {

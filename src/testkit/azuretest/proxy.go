@@ -15,16 +15,13 @@ import (
 // and HTTP_PROXY, and trusts CA, takes the emulator for Azure.
 func (a *Azure) Proxy(t *testing.T) string {
 	t.Helper()
-	metadata := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: a.metadata.String()})
-	director := metadata.Director
-	metadata.Director = func(r *http.Request) {
-		director(r)
-		r.Header["X-Forwarded-For"] = nil // the metadata service refuses what was forwarded
-	}
+	metadata := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: a.metadata.String()})
+	}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method == http.MethodConnect:
-			a.tunnel(w)
+			a.tunnel(w, r)
 		case r.URL.Host == "169.254.169.254":
 			metadata.ServeHTTP(w, r)
 		default:
@@ -36,8 +33,8 @@ func (a *Azure) Proxy(t *testing.T) string {
 }
 
 // tunnel connects a client with the emulator, whatever name it asked for: the name comes again in its TLS handshake.
-func (a *Azure) tunnel(w http.ResponseWriter) {
-	upstream, err := net.Dial("tcp", a.azure.String())
+func (a *Azure) tunnel(w http.ResponseWriter, r *http.Request) {
+	upstream, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", a.azure.String())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return

@@ -83,7 +83,7 @@ func (l *log) String() string {
 
 // component starts the controller or the env-injector as it is installed, but on this machine. It is told to end when the test does, and its log
 // must hold nothing secret.
-func (b *bench) component(t *testing.T, program, namespace string, env map[string]string, args ...string) *log {
+func (b *bench) component(t *testing.T, program, namespace string, env map[string]string, args ...string) {
 	t.Helper()
 	out := &log{}
 	cmd := exec.Command(filepath.Join(b.programs, program), append([]string{"--kubeconfig=" + b.stage.Cluster.Kubeconfig(), "--watch-all-namespaces=false",
@@ -100,7 +100,6 @@ func (b *bench) component(t *testing.T, program, namespace string, env map[strin
 			t.Logf("%s said:\n%s", program, out.String())
 		}
 	})
-	return out
 }
 
 // quiet looks for everything secret that a process was given.

@@ -35,11 +35,10 @@ type method struct {
 
 // place is a cloud: how a component is told of it, how the webhook tells a pod, and what azure.json calls it.
 type place struct {
-	name         string
-	env          map[string]string
-	setting      string
-	inAzureJSON  string
-	ownAuthority bool
+	name        string
+	env         map[string]string
+	setting     string
+	inAzureJSON string
 }
 
 const password = "of-the-file"
