@@ -61,10 +61,19 @@ func New(c Config) (azcore.TokenCredential, error) {
 	return nil, fault.New(fault.Invalid, "keyVaultAuth %q is not known; use %s, %s or %s", c.Mode, CloudConfig, Environment, DefaultChain)
 }
 
-// Federated makes the credential of an application that trusts tokens of the cluster; assertion gives one, with errors of package fault. origin
-// says in messages whose it is. Of the configuration it needs the cloud and the transport.
-func Federated(c Config, tenant, client, origin string, assertion func(context.Context) (string, error)) (azcore.TokenCredential, error) {
-	return c.federated(application{tenant: tenant, client: client, origin: origin}, assertion)
+// Federation is an application that trusts tokens of somebody else.
+type Federation struct {
+	// Tenant and Client are the application's ids.
+	Tenant, Client string
+	// Origin says in messages whose tokens they are.
+	Origin string
+	// Assertion gives such a token. Its errors are of package fault.
+	Assertion func(context.Context) (string, error)
+}
+
+// Federated makes the application's credential. Of the configuration it needs the cloud and the transport.
+func Federated(c Config, f Federation) (azcore.TokenCredential, error) {
+	return c.federated(application{tenant: f.Tenant, client: f.Client, origin: f.Origin}, f.Assertion)
 }
 
 // options are the same for every credential. The SDK's own retries stay: they are bounded by the caller's deadline.

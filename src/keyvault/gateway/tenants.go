@@ -78,9 +78,8 @@ func (t *tenants) as(who keyvault.Identity, directory, client string) (*azure.Va
 	}
 	config := t.config
 	var err error
-	config.Credential, err = credential.Federated(t.shared, directory, client, who.String(), func(ctx context.Context) (string, error) {
-		return t.accounts.Token(ctx, who)
-	})
+	config.Credential, err = credential.Federated(t.shared, credential.Federation{Tenant: directory, Client: client, Origin: who.String(),
+		Assertion: func(ctx context.Context) (string, error) { return t.accounts.Token(ctx, who) }})
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator"
@@ -212,6 +213,9 @@ func TestExamples(t *testing.T) {
 			require.True(t, ok, "the example has no outcome here")
 			e, err := s.Example(name)
 			require.NoError(t, err)
+			// Of the example before; applying over it would keep its keys.
+			old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "azure-credentials"}}
+			require.NoError(t, client.IgnoreNotFound(s.Client.Delete(t.Context(), old)))
 			credentials(t, s, e)
 			require.NoError(t, s.Try(t.Context(), e))
 			assert.NoError(t, stage.Await(t.Context(), time.Minute, "the example", func(ctx context.Context) error { return wanted(ctx, s) }))
