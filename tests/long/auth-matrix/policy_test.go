@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
@@ -38,6 +39,26 @@ func hostFileForbidden(t *testing.T, s *stage.Stage) {
 		}
 		return nil
 	}))
+	// One way out: the policy of this namespace allows the file. The command is the documentation's.
+	label := func(level string) {
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"`+level+`"}}}`))
+		require.NoError(t, s.Client.Patch(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: restricted}}, patch))
+	}
+	label("privileged")
+	require.NoError(t, stage.Await(t.Context(), time.Minute, "the pods that are allowed now", func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := s.Client.List(ctx, &pods, client.InNamespace(restricted)); err != nil {
+			return err
+		}
+		if len(pods.Items) != 3 {
+			return fmt.Errorf("there are %d", len(pods.Items))
+		}
+		return nil
+	}))
+	label("restricted")
+	_, err = s.Helm(t.Context(), "uninstall", "akv2k8s", "--namespace", restricted, "--wait")
+	require.NoError(t, err)
+	// The other: credentials of one's own.
 	credentials := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: restricted, Name: "azure-credentials"}, Data: map[string][]byte{
 		"AZURE_TENANT_ID": []byte(local.TenantID), "AZURE_CLIENT_ID": []byte(id(1, "1")), "AZURE_CLIENT_SECRET": []byte("one-secret")}}
 	require.NoError(t, s.Client.Create(t.Context(), credentials))
