@@ -38,8 +38,8 @@ type Config struct {
 	Vault Vault
 	// Rules say which namespace may read which vault.
 	Rules rule.Rules
-	// Identities lets resources be read as the ServiceAccount that they name; otherwise the field is ignored.
-	Identities bool
+	// Identities say as whom a namespace reads.
+	Identities rule.Identities
 	// MaxAge is how old a value may be that a pod gets; StaleAge the same while the vault can't be asked.
 	MaxAge, StaleAge time.Duration
 	// Label and LabelValue mark the namespaces whose pods are injected.

@@ -17,7 +17,7 @@ import (
 func TestAResourceIsReadAsTheServiceAccountOfThePodsNamespace(t *testing.T) {
 	for allowed, as := range map[bool]keyvault.Identity{false: {}, true: {Namespace: "team", ServiceAccount: "reader"}} {
 		b := newBench(t)
-		b.broker.Identities = allowed
+		b.broker.Identities.Allowed = allowed
 		var r v2beta1.AzureKeyVaultSecret
 		require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Namespace: "team", Name: "one"}, &r))
 		r.Spec.Vault.AzureIdentity = &v2beta1.AzureIdentity{Name: "reader"}

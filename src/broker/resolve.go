@@ -31,9 +31,7 @@ func (s source) Object(ctx context.Context, r recipe.Recipe) (keyvault.Object, e
 		return keyvault.Object{}, err
 	}
 	ref := r.Ref()
-	if s.Identities {
-		ref = r.RefIn(s.namespace)
-	}
+	ref.As = s.Identities.Of(s.namespace, r.Identity)
 	object, err := s.Vault.Read(ctx, ref, s.MaxAge)
 	if err == nil || !fault.KindOf(err).Transient() {
 		return object, err

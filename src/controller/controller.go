@@ -47,8 +47,8 @@ type Config struct {
 	Interval time.Duration
 	// Rules say which namespace may read which vault.
 	Rules rule.Rules
-	// Identities lets resources be read as the ServiceAccount that they name; otherwise the field is ignored, and that is told.
-	Identities bool
+	// Identities say as whom a namespace reads; a ServiceAccount that is named but not allowed is ignored, and that is told.
+	Identities rule.Identities
 	// FetchTimeout bounds one read of the vault.
 	FetchTimeout time.Duration
 	// Clock tells the time.

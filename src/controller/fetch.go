@@ -14,10 +14,9 @@ const shareable = 10 * time.Second
 
 // ref says what is read, and as whom.
 func (c *Controller) ref(namespace string, r recipe.Recipe) keyvault.Ref {
-	if c.Identities {
-		return r.RefIn(namespace)
-	}
-	return r.Ref()
+	ref := r.Ref()
+	ref.As = c.Identities.Of(namespace, r.Identity)
+	return ref
 }
 
 func (c *Controller) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {

@@ -27,7 +27,7 @@ func TestAResourceIsReadAsTheServiceAccountOfItsOwnNamespace(t *testing.T) {
 	r := resource("db")
 	r.Spec.Vault.AzureIdentity = &v2beta1.AzureIdentity{Name: "reader"}
 	b := newBench(t, r)
-	b.controller.Identities = true
+	b.controller.Identities.Allowed = true
 	b.reconcile("db")
 	as := keyvault.Identity{Namespace: "shop", ServiceAccount: "reader"}
 	assert.Equal(t, as, b.vault.calls[0].As)

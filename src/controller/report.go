@@ -112,7 +112,7 @@ func (c *Controller) announce(resource *v2beta1.AzureKeyVaultSecret, o outcome) 
 	if o.err == nil {
 		c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventSynced, "Sync",
 			"Secret %q holds version %s of %s", o.recipe.Secret.Name, o.object.Version, o.object.Ref)
-		if o.recipe.Identity != "" && !c.Identities {
+		if o.recipe.Identity != "" && !c.Identities.Allowed {
 			c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventIgnored, "Sync", "%s", identityIgnored)
 		}
 		return

@@ -54,16 +54,7 @@ type ConfigMapOutput struct {
 	DataKey string
 }
 
-// RefIn is the vault object that the recipe is made from, read as the ServiceAccount that it names in the resource's own namespace.
-func (r Recipe) RefIn(namespace string) keyvault.Ref {
-	ref := r.Ref()
-	if r.Identity != "" {
-		ref.As = keyvault.Identity{Namespace: namespace, ServiceAccount: r.Identity}
-	}
-	return ref
-}
-
-// Ref is the vault object that the recipe is made from, read as the installation.
+// Ref is the vault object that the recipe is made from, read as the installation; As is for the caller to set, who knows the namespace.
 func (r Recipe) Ref() keyvault.Ref {
 	kind := keyvault.KindSecret
 	switch r.Type {

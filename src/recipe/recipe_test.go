@@ -19,13 +19,3 @@ func TestRefNamesTheListThatTheObjectIsIn(t *testing.T) {
 		assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: want[typ], Name: "n", Version: "v"}, r.Ref(), typ)
 	}
 }
-
-func TestARecipeThatNamesAnIdentityIsReadAsOneOfItsOwnNamespace(t *testing.T) {
-	r := recipe.Recipe{Vault: "kv", Name: "db", Type: recipe.Secret}
-	assert.Equal(t, r.Ref(), r.RefIn("team"))
-	r.Identity = "reader"
-	ref := r.RefIn("team")
-	assert.Equal(t, keyvault.Identity{Namespace: "team", ServiceAccount: "reader"}, ref.As)
-	ref.As = keyvault.Identity{}
-	assert.Equal(t, r.Ref(), ref, "nothing else differs")
-}

@@ -215,6 +215,11 @@ func TestServiceAccountsOfTenantsAreUsedOnlyIfTheyAreNamed(t *testing.T) {
 		assert.NotContains(t, strings.Join(rules(t, named, account)["ClusterRoleBinding"], " "), "serviceaccounts")
 	}
 	assert.Equal(t, "team", named["Role/akv2k8s-identity"].GetNamespace())
+	byDefault := render(t, "identity.serviceAccounts[0].namespace=team", "identity.serviceAccounts[0].default=reader")
+	assert.Subset(t, rules(t, byDefault, "akv2k8s-controller")["RoleBinding"], []string{"serviceaccounts/token[reader] create"})
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		assert.Contains(t, byDefault.at(t, deployment, "spec", "template", "spec", "containers", "args"), "--default-identity=team=reader")
+	}
 	every := render(t, "identity.allNamespaces=true")
 	assert.Subset(t, rules(t, every, "akv2k8s-controller")["ClusterRoleBinding"], []string{"serviceaccounts get", "serviceaccounts/token create"})
 	for _, all := range []objects{named, every} {
@@ -319,7 +324,7 @@ func TestHalfSetValuesAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	for set, says := range map[string]string{
 		"global.customCloud.authority=https://x":  "set both authority and vaultDNSSuffix",
-		"identity.serviceAccounts[0].namespace=a": "each item needs namespace and names",
+		"identity.serviceAccounts[0].namespace=a": "each item needs namespace and names (or default)",
 		"identity.serviceAccounts[0].namespace=a,identity.serviceAccounts[0].names={x},identity.serviceAccounts[1].namespace=a,identity.serviceAccounts[1].names={y}": "names namespace a twice",
 	} {
 		out, err := exec.Command(program, "template", "akv2k8s", "../../charts/akv2k8s", "--set", set).CombinedOutput()

@@ -6,8 +6,8 @@
 {{- end -}}
 {{- $seen := dict -}}
 {{- range .Values.identity.serviceAccounts -}}
-{{- if or (empty .namespace) (empty .names) -}}
-{{- fail "identity.serviceAccounts is half set: each item needs namespace and names, for example {namespace: team, names: [reader]}" -}}
+{{- if or (empty .namespace) (and (empty .names) (empty .default)) -}}
+{{- fail "identity.serviceAccounts is half set: each item needs namespace and names (or default), for example {namespace: team, names: [reader]}" -}}
 {{- end -}}
 {{- if hasKey $seen .namespace -}}
 {{- fail (printf "identity.serviceAccounts names namespace %s twice; put its ServiceAccounts into one list" .namespace) -}}

@@ -42,6 +42,8 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		says string
 	}{
 		"an unknown flag":        {nil, []string{"--nonsense"}, 2, "nonsense"},
+		"rules that are none":    {nil, []string{"--vault-rules=x"}, 2, "vaultRules"},
+		"half of a default":      {nil, []string{"--default-identity=team"}, 2, "NAMESPACE=SERVICEACCOUNT"},
 		"metrics neither nor":    {map[string]string{"METRICS_ENABLED": "maybe"}, nil, 2, "METRICS_ENABLED must be true or false"},
 		"no port":                {map[string]string{"HTTP_PORT": "x"}, nil, 2, "HTTP_PORT"},
 		"no workers":             {nil, []string{"--workers=0"}, 2, "--workers"},

@@ -20,7 +20,7 @@ type settings struct {
 	kubeconfig, master             string
 	logFormat, logLevel            string
 	showVersion, metrics, watchAll bool
-	identities                     bool
+	identities                     rule.Identities
 	rules                          rule.Rules
 	authService                    bool
 	service                        string
@@ -76,7 +76,18 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.metrics, "metrics", false, "serve metrics on the HTTP port")
 	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true, "serve every namespace; false means RUNTIME_NAMESPACE alone")
 	flags.BoolVar(&s.authService, "auth-service", true, "read vaults for pods; false means that pods read for themselves, with credentials of their own")
-	flags.BoolVar(&s.identities, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
+	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
+	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", func(text string) error {
+		namespace, account, ok := strings.Cut(text, "=")
+		if !ok || namespace == "" || account == "" {
+			return errors.New("write NAMESPACE=SERVICEACCOUNT")
+		}
+		if s.identities.Defaults == nil {
+			s.identities.Defaults = map[string]string{}
+		}
+		s.identities.Defaults[namespace] = account
+		return nil
+	})
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", func(text string) (err error) {
 		s.rules, err = rule.Parse(text)
 		return err

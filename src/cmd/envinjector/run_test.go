@@ -37,6 +37,8 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		says string
 	}{
 		"an unknown flag":       {nil, []string{"--nonsense"}, 2, "nonsense"},
+		"rules that are none":   {nil, []string{"--vault-rules=x"}, 2, "vaultRules"},
+		"half of a default":     {nil, []string{"--default-identity=team"}, 2, "NAMESPACE=SERVICEACCOUNT"},
 		"no port":               {nil, []string{"--auth-port=70000"}, 2, "70000 is no port"},
 		"no label":              {nil, []string{"--namespace-label=enabled"}, 2, "NAME=VALUE"},
 		"an unknown log level":  {nil, []string{"--v=loud"}, 1, "use info"},

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 )
 
@@ -46,5 +47,22 @@ func TestRulesThatCannotWorkAreRefused(t *testing.T) {
 		_, err := rule.Parse(text)
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), text)
 		assert.ErrorContains(t, err, says)
+	}
+}
+
+func TestAsWhomANamespaceReads(t *testing.T) {
+	defaults := map[string]string{"team": "default-reader"}
+	for _, c := range []struct {
+		identities       rule.Identities
+		namespace, named string
+		want             keyvault.Identity
+	}{
+		{rule.Identities{}, "team", "reader", keyvault.Identity{}},
+		{rule.Identities{Defaults: defaults}, "team", "", keyvault.Identity{}},
+		{rule.Identities{Allowed: true, Defaults: defaults}, "team", "reader", keyvault.Identity{Namespace: "team", ServiceAccount: "reader"}},
+		{rule.Identities{Allowed: true, Defaults: defaults}, "team", "", keyvault.Identity{Namespace: "team", ServiceAccount: "default-reader"}},
+		{rule.Identities{Allowed: true, Defaults: defaults}, "other", "", keyvault.Identity{}},
+	} {
+		assert.Equal(t, c.want, c.identities.Of(c.namespace, c.named), "%+v", c)
 	}
 }

@@ -56,7 +56,7 @@ func ownIdentities(t *testing.T, s *stage.Stage) {
 		require.NoError(t, s.Client.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "reader",
 			Annotations: map[string]string{"azure.workload.identity/client-id": p.ClientID}}}))
 		if name != "own-c" {
-			listed = append(listed, map[string]any{"namespace": name, "names": []any{"reader"}})
+			listed = append(listed, map[string]any{"namespace": name, map[string]string{"own-a": "names", "own-b": "default"}[name]: map[string]any{"own-a": []any{"reader"}, "own-b": "reader"}[name]})
 		}
 	}
 	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Principals: tenants, Vaults: vaults}))
@@ -64,7 +64,11 @@ func ownIdentities(t *testing.T, s *stage.Stage) {
 	install(t, s, map[string]string{"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": "of-the-emulator-alone"},
 		stage.Merge(environment(nil), map[string]any{"identity": map[string]any{"serviceAccounts": listed}}))
 	for _, name := range names[:2] {
-		readAs(t, s, name, "db", "kv-"+name)
+		if name == "own-a" {
+			readAs(t, s, name, "db", "kv-"+name)
+		} else {
+			resource(t, s, name, "kv-"+name) // names nobody, and is read as the default of its namespace
+		}
 		require.NoError(t, stage.Await(t.Context(), time.Minute, "the Secret", func(ctx context.Context) error {
 			var secret corev1.Secret
 			if err := s.Client.Get(ctx, types.NamespacedName{Namespace: name, Name: "db"}, &secret); err != nil {
