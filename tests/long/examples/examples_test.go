@@ -49,6 +49,7 @@ func outcomes() map[string]outcome {
 		"managed-identity":          synced("example-managed-identity"),
 		"sovereign-cloud":           synced("example-sovereign-cloud"),
 		"multi-tenant":              all(synced("example-team-a"), synced("example-team-b")),
+		"pod-security":              synced("example-pod-security"),
 		"env-injection":             printed("example-env-injection"),
 		"pods-with-own-credentials": printed("example-own-credentials"),
 	}
@@ -217,6 +218,9 @@ func TestExamples(t *testing.T) {
 			old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "azure-credentials"}}
 			require.NoError(t, client.IgnoreNotFound(s.Client.Delete(t.Context(), old)))
 			credentials(t, s, e)
+			if name == "pod-security" { // what the example is a way out of
+				require.NoError(t, s.Apply(t.Context(), "", `{apiVersion: v1, kind: Namespace, metadata: {name: akv2k8s, labels: {pod-security.kubernetes.io/enforce: restricted}}}`))
+			}
 			require.NoError(t, s.Try(t.Context(), e))
 			assert.NoError(t, stage.Await(t.Context(), time.Minute, "the example", func(ctx context.Context) error { return wanted(ctx, s) }))
 			_, err = s.Helm(t.Context(), "uninstall", "akv2k8s", "--namespace", "akv2k8s", "--wait")
