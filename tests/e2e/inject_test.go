@@ -142,9 +142,6 @@ func refusedAtAdmission(t *testing.T) {
 		"a malformed name":  {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "a/b@azurekeyvault" }, "variable DB"},
 		"a malformed query": {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "a@azurekeyvault?b c" }, "variable DB"},
 		"expansion in args": {func(p *corev1.Pod) { p.Spec.Containers[0].Args = []string{"$(DB)"} }, "$(DB)"},
-		"the auth service off": {func(p *corev1.Pod) {
-			p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_DISABLE_AUTH_SERVICE", Value: "true"})
-		}, "not supported"},
 		"a reserved variable": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_CA", Value: "x"})
 		}, "reserved"},
