@@ -111,5 +111,6 @@ func TestMatrix(t *testing.T) {
 		})
 	}
 	t.Run("refused", b.refusals)
-	t.Run("a token expires and the secret is rotated while the controller runs", b.rotated)
+	t.Run("a token expires and the secret is rotated while the controller runs", b.rotatedSecret)
+	t.Run("a mounted certificate is rotated while the controller runs", b.rotatedCertificate)
 }

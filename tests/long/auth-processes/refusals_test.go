@@ -3,27 +3,18 @@
 package authprocesses
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator"
 	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
-	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 	"github.com/akv2k8s/akv2k8s/src/wire"
-	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
 // refusal is what a program says of credentials that can't work.
@@ -104,53 +95,4 @@ func (b *bench) refusals(t *testing.T) {
 			t.Logf("after %.1fs: %s", time.Since(started).Seconds(), out)
 		})
 	}
-}
-
-// rotated runs the controller for longer than a token lives, and changes secret and azure.json meanwhile.
-func (b *bench) rotated(t *testing.T) {
-	p := other(30, func(p *entra.Principal) { p.TokenSeconds = 8 })
-	b.azure.Plant(emulator.Seed{Principals: []entra.Principal{p}, Vaults: map[string]emulator.VaultSeed{"kv-rotated": {Permissions: map[string][]string{p.ObjectID: {"get"}},
-		Secrets: map[string]keyvault.Secret{"db": {Value: "before"}}}}})
-	file := func(secret string) string {
-		content, err := json.Marshal(map[string]any{"tenantId": azuretest.Tenant, "aadClientId": p.ClientID, "aadClientSecret": secret})
-		require.NoError(t, err)
-		return string(content)
-	}
-	const namespace = "rotated"
-	path := b.write(t, "rotated.json", file(p.Secret))
-	b.namespace(t, namespace, true)
-	patch := []byte(`{"spec":{"vault":{"name":"kv-rotated"}}}`)
-	_, err := b.stage.Kube.CoreV1().RESTClient().Patch(types.MergePatchType).AbsPath("/apis/spv.no/v2beta1/namespaces/" + namespace + "/azurekeyvaultsecrets/db").Body(patch).DoRaw(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, b.stage.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: namespace + "-status-key"}}))
-	b.component(t, "controller", namespace, map[string]string{"AUTH_TYPE": "azureCloudConfig", "HTTP_PORT": freePort(t)}, "--fullname="+namespace, "--azure-resync-period=1", "--cloudconfig="+path)
-	await := func(value string) {
-		t.Helper()
-		require.NoError(t, stage.Await(t.Context(), patience, "the Secret to be "+value, func(ctx context.Context) error {
-			var secret corev1.Secret
-			if err := b.stage.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "db"}, &secret); err != nil || string(secret.Data["v"]) != value {
-				return fmt.Errorf("it is not; %s %w", b.condition(ctx, namespace), err)
-			}
-			return nil
-		}))
-	}
-	tokens := func() int { return b.azure.Counters()["token client-secret "+p.Name+" 200"] }
-	await("before")
-	first := tokens()
-	require.Eventually(t, func() bool { return tokens() > first }, patience, 100*time.Millisecond, "a token that expires is replaced")
-	b.azure.Vaults.Put("kv-rotated", "db", keyvault.Secret{Value: "after the token expired"})
-	await("after the token expired")
-
-	renewed := p
-	renewed.Secret = "of-the-other-renewed"
-	require.NoError(t, os.WriteFile(path, []byte(file(renewed.Secret)), 0o600))
-	b.azure.Directory.Register(renewed) // the old secret is gone
-	b.azure.Vaults.Put("kv-rotated", "db", keyvault.Secret{Value: "after the rotation"})
-	await("after the rotation")
-	require.NoError(t, stage.Await(t.Context(), patience, "a good condition", func(ctx context.Context) error {
-		if said := b.condition(ctx, namespace); said[:6] != "Synced" {
-			return fmt.Errorf("it is %s", said)
-		}
-		return nil
-	}))
 }
