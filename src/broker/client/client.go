@@ -129,7 +129,7 @@ func unreachable(err error) error {
 		return fault.New(fault.Unauthenticated, "the auth service does not have the certificate that this pod was made with; recreate the pod")
 	}
 	return &fault.Error{Kind: fault.Unavailable, Doing: "asking the auth service", Cause: err,
-		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy is in the way"}
+		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy is in the way; if the auth service was switched off, recreate the pod"}
 }
 
 // refusal reads the reason; an answer that is none of ours, say of a proxy, is an outage.
