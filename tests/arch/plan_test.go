@@ -33,7 +33,7 @@ func neighbours(a, b string) bool {
 
 // stdlibOnly are rooms that import nothing but the standard library and rooms below.
 func stdlibOnly() []string {
-	return []string{"keyvault", "wire", "fault", "version", "recipe", "recipe/transform", "recipe/fromapi", "recipe/decode", "envref", "broker/client", "injector", "injector/akvsclient", "resolver"}
+	return []string{"keyvault", "wire", "fault", "version", "recipe", "recipe/transform", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "resolver"}
 }
 
 // shipped are the programs that users install.

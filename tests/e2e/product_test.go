@@ -17,6 +17,7 @@ func TestProduct(t *testing.T) {
 		for name, scenario := range map[string]func(*testing.T){
 			"resources are accepted, or refused by field":             resources,
 			"a secret is synced, and follows the vault":               secretIsSynced,
+			"an object of several values":                             severalValues,
 			"an edited or deleted Secret is repaired":                 secretIsRepaired,
 			"a failure keeps the last Secret and says why":            failuresKeepTheSecret,
 			"a Secret of somebody else is left alone":                 foreignSecret,

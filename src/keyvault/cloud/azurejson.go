@@ -1,11 +1,10 @@
 package cloud
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
-	"sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
@@ -18,14 +17,14 @@ const maxConfigBytes = 1 << 20
 
 // Config is the part of azure.json that says who the cluster is. Secret and password are never printed.
 type Config struct {
-	Cloud                  string `json:"cloud"`
-	TenantID               string `json:"tenantId"`
-	ClientID               string `json:"aadClientId"`
-	ClientSecret           string `json:"aadClientSecret"`
-	ClientCertPath         string `json:"aadClientCertPath"`
-	ClientCertPassword     string `json:"aadClientCertPassword"`
-	UseManagedIdentity     bool   `json:"useManagedIdentityExtension"`
-	UserAssignedIdentityID string `json:"userAssignedIdentityID"`
+	Cloud                  string `yaml:"cloud"`
+	TenantID               string `yaml:"tenantId"`
+	ClientID               string `yaml:"aadClientId"`
+	ClientSecret           string `yaml:"aadClientSecret"`
+	ClientCertPath         string `yaml:"aadClientCertPath"`
+	ClientCertPassword     string `yaml:"aadClientCertPassword"`
+	UseManagedIdentity     bool   `yaml:"useManagedIdentityExtension"`
+	UserAssignedIdentityID string `yaml:"userAssignedIdentityID"`
 }
 
 // String and GoString keep the client secret out of every print of a Config.
@@ -48,12 +47,8 @@ func ParseConfig(data []byte) (Config, error) {
 	if len(data) > maxConfigBytes {
 		return c, fault.New(fault.Invalid, "parsing azure.json: it has %d bytes, more than the %d that are allowed", len(data), maxConfigBytes)
 	}
-	asJSON, err := yaml.YAMLToJSON(data)
-	if err != nil {
-		return c, fault.New(fault.Invalid, "parsing azure.json: it is neither JSON nor YAML; check the file on the node")
-	}
-	if err := json.Unmarshal(asJSON, &c); err != nil {
-		return Config{}, fault.New(fault.Invalid, "parsing azure.json: a field has the wrong type; check the file on the node")
+	if err := yaml.Unmarshal(data, &c); err != nil { // JSON is YAML
+		return Config{}, fault.New(fault.Invalid, "parsing azure.json: it is neither JSON nor YAML, or a field has the wrong type; check the file on the node")
 	}
 	return c, nil
 }

@@ -1,0 +1,98 @@
+package decode_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
+)
+
+func multiKey(contentType string, transforms ...string) recipe.Recipe {
+	return recipe.Recipe{Vault: "kv1", Name: "o", Type: recipe.MultiKey, ContentType: "application/x-" + contentType, Transforms: transforms, Secret: &recipe.SecretOutput{Name: "s"}}
+}
+
+func TestEntriesKeepTheirText(t *testing.T) {
+	for name, c := range map[string]struct {
+		contentType, in string
+		want            map[string]string
+	}{
+		"JSON with a key of no Secret": {"json", `{"ü": 1}`, nil},
+		"JSON strings as they are":     {"json", `{"a": "1", "b.c": "zwei\nlines", "empty": "", "html": "<&>"}`, map[string]string{"a": "1", "b.c": "zwei\nlines", "empty": "", "html": "<&>"}},
+		"JSON scalars":                 {"json", `{"n": 1.50, "big": 12345678901234567890123, "t": true, "nothing": null}`, map[string]string{"n": "1.50", "big": "12345678901234567890123", "t": "true", "nothing": "null"}},
+		"JSON nested":                  {"json", `{"o": { "x" : [1, "<"] }, "l": [ ]}`, map[string]string{"o": `{"x":[1,"<"]}`, "l": "[]"}},
+		"YAML scalars":                 {"yaml", "n: 1.50\noctal: 0777\nt: yes\nnothing: ~\nquoted: '1'\nblank:\n", map[string]string{"n": "1.50", "octal": "0777", "t": "yes", "nothing": "~", "quoted": "1", "blank": ""}},
+		"YAML text of many lines":      {"yaml", "key: |\n  one\n  two\n", map[string]string{"key": "one\ntwo\n"}},
+		"YAML nested, and an alias":    {"yaml", "a: &x {k: [1, <]}\nb: *x\n", map[string]string{"a": `{"k":[1,"<"]}`, "b": `{"k":[1,"<"]}`}},
+		"YAML that is JSON":            {"yaml", `{"a": "1"}`, map[string]string{"a": "1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data, err := decode.SecretData(multiKey(c.contentType), object(c.in))
+			if c.want == nil {
+				assert.Equal(t, fault.Malformed, fault.KindOf(err), "no key of a Secret")
+				return
+			}
+			require.NoError(t, err)
+			got := map[string]string{}
+			for key, value := range data {
+				got[key] = string(value.Reveal())
+				variable, err := decode.Variable(multiKey(c.contentType), object(c.in), key)
+				require.NoError(t, err)
+				assert.Equal(t, got[key], string(variable.Reveal()), "a pod gets the same")
+			}
+			assert.Equal(t, c.want, got)
+		})
+	}
+}
+
+func TestEachEntryIsTransformed(t *testing.T) {
+	data, err := decode.SecretData(multiKey("json", "trim", "base64encode"), object(`{"a": " x ", "b": "y"}`))
+	require.NoError(t, err)
+	assert.Equal(t, "eA==", string(data["a"].Reveal()))
+	assert.Equal(t, "eQ==", string(data["b"].Reveal()))
+}
+
+func TestWhatHoldsNoEntriesIsRefusedWithoutQuotingIt(t *testing.T) {
+	var many, laughs strings.Builder
+	many.WriteString(`{"canary0": 0`)
+	laughs.WriteString("a0: &a0 [canary, canary, canary]\n")
+	for n := range 1001 {
+		fmt.Fprintf(&many, `, "k%d": 0`, n)
+	}
+	for n := range 12 {
+		fmt.Fprintf(&laughs, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", n+1, n+1, n, n, n, n, n, n, n, n)
+	}
+	for name, c := range map[string]struct{ contentType, in string }{
+		"no JSON": {"json", "canary"}, "a list": {"json", `["canary"]`}, "null": {"json", "null"}, "cut off": {"json", `{"a": "canary`}, "two values": {"json", `{"a": "canary"} {}`},
+		"no entries": {"json", "{}"}, "too many": {"json", many.String() + "}"}, "a key that is none": {"json", `{"can ary": "canary"}`}, "an empty key": {"json", `{"": "canary"}`},
+		"no YAML": {"yaml", "canary: ["}, "a YAML list": {"yaml", "- canary"}, "a YAML text": {"yaml", "canary"}, "an empty document": {"yaml", ""}, "two documents": {"yaml", "a: canary\n---\nb: 1\n"},
+		"a key twice": {"yaml", "canary: 1\ncanary: 2\n"}, "a key that is a list": {"yaml", "[canary]: 1"}, "a merge": {"yaml", "x: &x {canary: 1}\n<<: *x\n"},
+		"aliases without bound": {"yaml", laughs.String()}, "keys that JSON has not": {"yaml", "a: {[canary]: 1}"}, "a number that JSON has not": {"yaml", "a: [.nan]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := decode.SecretData(multiKey(c.contentType), object(c.in))
+			assert.Equal(t, fault.Malformed, fault.KindOf(err))
+			require.Error(t, err)
+			assert.NotContains(t, err.Error(), "canary")
+		})
+	}
+}
+
+func TestAVariableNamesItsEntry(t *testing.T) {
+	_, err := decode.Variable(multiKey("json"), object(`{"a": "canary"}`), "")
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	assert.ErrorContains(t, err, "NAME@azurekeyvault?KEY")
+	_, err = decode.Variable(multiKey("json"), object(`{"a": "canary"}`), "b")
+	assert.Equal(t, fault.NotFound, fault.KindOf(err))
+	assert.ErrorContains(t, err, `no entry "b"`)
+	assert.NotContains(t, err.Error(), "canary")
+	_, err = decode.Variable(multiKey("json"), object("canary"), "b")
+	assert.Equal(t, fault.Malformed, fault.KindOf(err))
+	_, err = decode.SecretData(multiKey("json", "base64decode"), object(`{"a": "canary!"}`))
+	assert.Equal(t, fault.Malformed, fault.KindOf(err))
+}
