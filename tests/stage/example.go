@@ -42,6 +42,9 @@ func (s *Stage) Try(ctx context.Context, e Example) error {
 	if err := s.Namespace(ctx, "akv2k8s", nil); err != nil {
 		return err
 	}
+	if err := s.Settled(ctx, "akv2k8s"); err != nil { // the example before
+		return err
+	}
 	for _, file := range []string{"namespaces.yaml", "identity.yaml", "credentials.yaml", "", "resources.yaml"} {
 		if file == "" {
 			if err := s.Install(ctx, Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: e.Values}); err != nil {

@@ -138,6 +138,20 @@ func (s *Stage) installed(ctx context.Context, r Release, digest string) bool {
 	return err == nil && json.Unmarshal([]byte(out), &status) == nil && status.Info.Status == "deployed" && status.Info.Description == digest
 }
 
+// Settled waits until no pod of a namespace is on its way out. One that is may still be asked by the API server, and injects as it was told before.
+func (s *Stage) Settled(ctx context.Context, namespace string) error {
+	return Await(ctx, time.Minute, "the end of replaced pods", func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := s.Client.List(ctx, &pods, inNamespace(namespace)); err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }); i >= 0 {
+			return fmt.Errorf("%s is still there", pods.Items[i].Name)
+		}
+		return nil
+	})
+}
+
 // Namespace makes a namespace, with injection enabled if wanted.
 func (s *Stage) Namespace(ctx context.Context, name string, labels map[string]string) error {
 	namespace := &corev1.Namespace{}

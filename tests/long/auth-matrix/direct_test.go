@@ -76,7 +76,7 @@ func withoutAuthService(t *testing.T, s *stage.Stage) {
 	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Principals: tenants, Vaults: vaults}))
 	install(t, s, map[string]string{"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": "of-the-emulator-alone"},
 		stage.Merge(environment(nil), map[string]any{"env_injector": map[string]any{"authService": false}}))
-	onlyNew(t, s)
+	require.NoError(t, s.Settled(t.Context(), "akv2k8s"))
 	for i, p := range tenants {
 		resource(t, s, p.Name, "kv-"+p.Name)
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "azure-credentials"}, StringData: map[string]string{

@@ -63,7 +63,7 @@ func ownIdentities(t *testing.T, s *stage.Stage) {
 	require.NoError(t, s.Azure.ResetCounters(t.Context()))
 	install(t, s, map[string]string{"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": "of-the-emulator-alone"},
 		stage.Merge(environment(nil), map[string]any{"identity": map[string]any{"serviceAccounts": listed}}))
-	onlyNew(t, s)
+	require.NoError(t, s.Settled(t.Context(), "akv2k8s"))
 	for _, name := range names[:2] {
 		if name == "own-a" {
 			readAs(t, s, name, "db", "kv-"+name)

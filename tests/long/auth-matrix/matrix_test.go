@@ -184,21 +184,6 @@ func install(t *testing.T, s *stage.Stage, secret map[string]string, values map[
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: stage.Merge(values, anew)}))
 }
 
-// onlyNew waits until replaced pods are gone. One that is going may still be asked, and would inject as it was told before.
-func onlyNew(t *testing.T, s *stage.Stage) {
-	t.Helper()
-	require.NoError(t, stage.Await(t.Context(), time.Minute, "the end of replaced pods", func(ctx context.Context) error {
-		var pods corev1.PodList
-		if err := s.Client.List(ctx, &pods, client.InNamespace("akv2k8s")); err != nil {
-			return err
-		}
-		if i := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }); i >= 0 {
-			return fmt.Errorf("%s is still there", pods.Items[i].Name)
-		}
-		return nil
-	}))
-}
-
 // resource makes an AzureKeyVaultSecret that becomes a Secret of its own name.
 func resource(t *testing.T, s *stage.Stage, namespace, vault string) {
 	t.Helper()

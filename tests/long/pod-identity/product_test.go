@@ -42,17 +42,7 @@ func install(t *testing.T, s *stage.Stage, set ...string) {
 		values = stage.Merge(values, leaf.(map[string]any))
 	}
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: values}))
-	// One that is going may still be asked, and would inject as it was told before.
-	require.NoError(t, stage.Await(t.Context(), time.Minute, "the end of replaced pods", func(ctx context.Context) error {
-		var pods corev1.PodList
-		if err := s.Client.List(ctx, &pods, client.InNamespace("akv2k8s")); err != nil {
-			return err
-		}
-		if i := slices.IndexFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }); i >= 0 {
-			return fmt.Errorf("%s is still there", pods.Items[i].Name)
-		}
-		return nil
-	}))
+	require.NoError(t, s.Settled(t.Context(), "akv2k8s"))
 }
 
 // identity makes a managed identity that alone may read vault kv-NAME, as AzureIdentity NAME of a namespace, bound to pods with the label
