@@ -96,3 +96,24 @@ func TestAVariableNamesItsEntry(t *testing.T) {
 	_, err = decode.SecretData(multiKey("json", "base64decode"), object(`{"a": "canary!"}`))
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
 }
+
+func FuzzEntries(f *testing.F) {
+	for _, seed := range []string{`{"a": 1}`, `{"a": {"b": []}}`, "a: &x 1\nb: *x\n", "a: |\n  x\n", "- 1", "? [a]\n: b\n", "\x00", "a: !!binary aGk="} {
+		f.Add(seed, true)
+		f.Add(seed, false)
+	}
+	f.Fuzz(func(t *testing.T, content string, asJSON bool) {
+		r := multiKey("yaml")
+		if asJSON {
+			r = multiKey("json")
+		}
+		data, err := decode.SecretData(r, object(content))
+		if err != nil {
+			assert.Equal(t, fault.Malformed, fault.KindOf(err))
+			return
+		}
+		for key := range data {
+			assert.Regexp(t, `^[-._a-zA-Z0-9]{1,253}$`, key)
+		}
+	})
+}
