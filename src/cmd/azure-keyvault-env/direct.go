@@ -27,8 +27,9 @@ var (
 // cloudConfigFile is where a pod has to mount the node's file if it wants to authenticate as the node.
 const cloudConfigFile = "/etc/kubernetes/azure.json"
 
-// shared is how old a value may be that several references name: the time of a start.
-const shared = time.Minute
+// shared is how old an answer may be that several references name: longer than a start takes, and shorter than the injector waits before it asks
+// again, so that a second try is not answered with the first one's refusal.
+const shared = 2 * time.Second
 
 // direct reads resources and vaults with what the pod itself has.
 type direct struct {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
@@ -73,21 +72,8 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.StringVar(&s.fullname, "fullname", "akv2k8s", "name of the installation; its own objects begin with it")
 	flags.StringVar(&s.extraCAFile, "extra-ca-file", "", "PEM file of certificate authorities to believe besides the public ones")
 	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
-	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", func(text string) error {
-		namespace, account, ok := strings.Cut(text, "=")
-		if !ok || namespace == "" || account == "" {
-			return errors.New("write NAMESPACE=SERVICEACCOUNT")
-		}
-		if s.identities.Defaults == nil {
-			s.identities.Defaults = map[string]string{}
-		}
-		s.identities.Defaults[namespace] = account
-		return nil
-	})
-	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", func(text string) (err error) {
-		s.rules, err = rule.Parse(text)
-		return err
-	})
+	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
+	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
 	if len(args) > 0 && args[0] == "trust" {
 		args = args[1:]

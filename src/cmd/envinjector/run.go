@@ -77,21 +77,8 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true, "serve every namespace; false means RUNTIME_NAMESPACE alone")
 	flags.BoolVar(&s.authService, "auth-service", true, "read vaults for pods; false means that pods read for themselves, with credentials of their own")
 	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
-	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", func(text string) error {
-		namespace, account, ok := strings.Cut(text, "=")
-		if !ok || namespace == "" || account == "" {
-			return errors.New("write NAMESPACE=SERVICEACCOUNT")
-		}
-		if s.identities.Defaults == nil {
-			s.identities.Defaults = map[string]string{}
-		}
-		s.identities.Defaults[namespace] = account
-		return nil
-	})
-	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", func(text string) (err error) {
-		s.rules, err = rule.Parse(text)
-		return err
-	})
+	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
+	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
 	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")
 	flags.IntVar(&s.tlsPort, "tls-port", 8443, "where the API server asks")

@@ -143,7 +143,7 @@ func (c Config) file() (cloud.Config, error) {
 	}
 	content, err := os.ReadFile(c.CloudConfigFile)
 	if err != nil {
-		return cloud.Config{}, nil //nolint:nilerr // see above
+		return cloud.Config{}, nil //nolint:nilerr // the credential reads the same file and tells it, with the next step
 	}
 	return cloud.ParseConfig(content)
 }

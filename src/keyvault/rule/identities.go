@@ -1,6 +1,11 @@
 package rule
 
-import "github.com/akv2k8s/akv2k8s/src/keyvault"
+import (
+	"strings"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
 
 // Identities say as whom the objects of a namespace are read. The zero Identities are the installation's alone.
 type Identities struct {
@@ -8,6 +13,19 @@ type Identities struct {
 	Allowed bool
 	// Defaults are the ServiceAccounts of resources that name none, by namespace.
 	Defaults map[string]string
+}
+
+// AddDefault adds NAMESPACE=SERVICEACCOUNT, as a flag does.
+func (i *Identities) AddDefault(text string) error {
+	namespace, account, ok := strings.Cut(text, "=")
+	if !ok || namespace == "" || account == "" {
+		return fault.New(fault.Invalid, "%q is no default identity; write NAMESPACE=SERVICEACCOUNT", text)
+	}
+	if i.Defaults == nil {
+		i.Defaults = map[string]string{}
+	}
+	i.Defaults[namespace] = account
+	return nil
 }
 
 // Of is as whom a resource of the namespace is read that names this ServiceAccount, or none: always one of the same namespace, or the installation.

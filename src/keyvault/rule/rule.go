@@ -47,6 +47,12 @@ func Parse(text string) (Rules, error) {
 	return rules, nil
 }
 
+// Set replaces the rules by those of the JSON, as a flag does.
+func (r *Rules) Set(text string) (err error) {
+	*r, err = Parse(text)
+	return err
+}
+
 // Check is nil if the namespace may read the vault, else fault.Denied.
 func (r Rules) Check(namespace, vault string) error {
 	if len(r) == 0 || slices.ContainsFunc(r, func(one Rule) bool {

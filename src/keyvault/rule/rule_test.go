@@ -66,3 +66,17 @@ func TestAsWhomANamespaceReads(t *testing.T) {
 		assert.Equal(t, c.want, c.identities.Of(c.namespace, c.named), "%+v", c)
 	}
 }
+
+func TestFlagsAddUp(t *testing.T) {
+	var identities rule.Identities
+	require.NoError(t, identities.AddDefault("a=one"))
+	require.NoError(t, identities.AddDefault("b=two"))
+	assert.Equal(t, map[string]string{"a": "one", "b": "two"}, identities.Defaults)
+	for _, text := range []string{"", "a", "a=", "=one"} {
+		assert.Equal(t, fault.Invalid, fault.KindOf(identities.AddDefault(text)), text)
+	}
+	var rules rule.Rules
+	require.NoError(t, rules.Set(`[{"namespaces":["a"],"vaults":["kv"]}]`))
+	assert.Error(t, rules.Check("b", "kv"))
+	assert.Error(t, rules.Set("x"))
+}
