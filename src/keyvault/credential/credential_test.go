@@ -187,8 +187,8 @@ func TestConfigurationsThatCannotWorkNameWhatIsMissing(t *testing.T) {
 		"a wrong password of an old PEM key": {cert("/traditional.pem", "wrong"), "AZURE_CERTIFICATE_PASSWORD"},
 		"a PEM file without a key":           {cert("/nokey.pem", ""), "no private key"},
 		"a PEM file with another key":        {cert("/foreign.pem", ""), "none of the 1 certificates"},
-		"a broken PEM file":                  {cert("/broken.pem", ""), "can't be parsed"},
-		"a file that is neither":             {cert("/garbage", ""), "neither PFX with a key nor PEM"},
+		"a broken PEM file":                  {cert("/broken.pem", ""), "damaged"},
+		"a file that is neither":             {cert("/garbage", ""), "neither PFX nor PEM"},
 		"an unknown mode":                    {magic, "azureCloudConfig"},
 	} {
 		t.Run(name, func(t *testing.T) {
