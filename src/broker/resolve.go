@@ -26,11 +26,10 @@ type source struct {
 var _ resolver.Source = source{}
 
 // Object implements resolver.Source. While the vault can't be asked, the last good answer serves, so that pods still start.
-func (s source) Object(ctx context.Context, r recipe.Recipe) (keyvault.Object, error) {
+func (s source) Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	if err := s.Rules.Check(s.namespace, r.Vault); err != nil {
 		return keyvault.Object{}, err
 	}
-	ref := r.Ref()
 	ref.As = s.Identities.Of(s.namespace, r.Identity)
 	object, err := s.Vault.Read(ctx, ref, s.MaxAge)
 	if err == nil || !fault.KindOf(err).Transient() {

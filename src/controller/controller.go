@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/tools/events"
@@ -11,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
@@ -31,9 +34,9 @@ type Hasher interface {
 
 // Config is what a Controller works with; every field is required.
 type Config struct {
-	// Client reads AzureKeyVaultSecrets and the metadata of Secrets from a cache, and writes.
+	// Client reads AzureKeyVaultSecrets and the metadata of outputs from a cache with the index OwnerIndex, and writes.
 	Client client.Client
-	// Live reads Secrets with their data from the API server; the cache holds none.
+	// Live reads outputs with their data from the API server; the cache holds none.
 	Live client.Reader
 	// Vault is the one way to the vault.
 	Vault Vault
@@ -94,16 +97,21 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return c.plan(ctx, resource, outcome)
 }
 
-// outcome is what a sync came to: either an error, or what is now in the output.
+// outcome is what a sync came to: an error, or what is now in the outputs. Some outputs may be written although another failed.
 type outcome struct {
-	err     error
-	recipe  recipe.Recipe
-	object  keyvault.Object
-	data    map[string]keyvault.Value
+	err      error
+	recipe   recipe.Recipe
+	contents []decode.Content
+	outputs  []made
+}
+
+// made is one output.
+type made struct {
+	desired output.Desired
 	hash    string
 	written bool
-	// outputVersion is the resourceVersion at which the output was seen to be right.
-	outputVersion string
+	// version is the resourceVersion at which the output was seen to be right.
+	version string
 }
 
 func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (o outcome) {
@@ -113,18 +121,69 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if o.err = c.Rules.Check(resource.Namespace, o.recipe.Vault); o.err != nil {
 		return o
 	}
-	if o.object, o.err = c.fetch(ctx, c.ref(resource.Namespace, o.recipe)); o.err != nil {
+	if o.contents, o.err = c.fetch(ctx, resource.Namespace, o.recipe); o.err != nil {
 		return o
 	}
-	if o.data, o.err = decode.SecretData(o.recipe, o.object); o.err != nil {
+	if o.outputs, o.err = c.desired(ctx, resource, o); o.err != nil {
 		return o
 	}
-	if o.hash, o.err = c.Hasher.Hash(ctx, o.data); o.err != nil {
-		return o
+	for i := range o.outputs {
+		// One output's trouble does not keep the other back.
+		o.err = errors.Join(o.err, c.write(ctx, resource, &o.outputs[i]))
 	}
-	o.written, o.outputVersion, o.err = c.write(ctx, resource, o)
+	if o.err == nil {
+		o.err = c.prune(ctx, resource, o.outputs)
+	}
 	return o
+}
+
+// desired makes the outputs of what the vault answered.
+func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) ([]made, error) {
+	owner := ownerOf(resource)
+	var outputs []made
+	add := func(data map[string]keyvault.Value, err error, build func() output.Desired) error {
+		if err != nil {
+			return err
+		}
+		hash, err := c.Hasher.Hash(ctx, data)
+		outputs = append(outputs, made{desired: build(), hash: hash})
+		return err
+	}
+	if out := o.recipe.Secret; out != nil {
+		data, err := decode.Secret(o.recipe, o.contents)
+		if err := add(data, err, func() output.Desired { return output.DesiredSecret(owner, *out, data) }); err != nil {
+			return nil, err
+		}
+	}
+	if out := o.recipe.ConfigMap; out != nil {
+		data, err := decode.ConfigMap(o.recipe, o.contents)
+		if err := add(data, err, func() output.Desired { return output.DesiredConfigMap(owner, *out, data) }); err != nil {
+			return nil, err
+		}
+	}
+	return outputs, nil
 }
 
 // kind of the outcome's error, empty for a success.
 func (o outcome) kind() fault.Kind { return fault.KindOf(o.err) }
+
+// written says whether any output was changed.
+func (o outcome) written() bool {
+	return slices.ContainsFunc(o.outputs, func(m made) bool { return m.written })
+}
+
+// summary says in words what the outputs hold.
+func (o outcome) summary() string {
+	var names []string
+	for _, m := range o.outputs {
+		names = append(names, fmt.Sprintf("%s %q", m.desired.Kind, m.desired.Name))
+	}
+	what, verb := fmt.Sprintf("%d objects of vault %q", len(o.contents), o.recipe.Vault), " holds "
+	if len(o.contents) == 1 {
+		what = fmt.Sprintf("version %s of %s", o.contents[0].Object.Version, o.contents[0].Object.Ref)
+	}
+	if len(names) > 1 {
+		verb = " hold "
+	}
+	return strings.Join(names, " and ") + verb + what
+}

@@ -80,6 +80,8 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}}
 	b.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, key)...).
 		WithStatusSubresource(&v2beta1.AzureKeyVaultSecret{}).WithReturnManagedFields().
+		WithIndex(controller.Metadata("Secret"), controller.OwnerIndex, controller.IndexOwners).
+		WithIndex(controller.Metadata("ConfigMap"), controller.OwnerIndex, controller.IndexOwners).
 		WithInterceptorFuncs(b.witness()).Build()
 	metrics, err := controller.NewMetrics(b.registry)
 	require.NoError(t, err)

@@ -4,25 +4,49 @@ import (
 	"context"
 	"time"
 
-	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
 // shareable is how old a value may be that another resource or a repair fetched just before. It keeps many resources of one
 // object, and a fight over an output, from becoming as many calls.
 const shareable = 10 * time.Second
 
-// ref says what is read, and as whom.
-func (c *Controller) ref(namespace string, r recipe.Recipe) keyvault.Ref {
-	ref := r.Ref()
-	ref.As = c.Identities.Of(namespace, r.Identity)
-	return ref
-}
+// parallel is the most objects of one resource that are read at once.
+const parallel = 8
 
-func (c *Controller) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+// fetch reads every object of the recipe, or gives the first error: half of the objects would make half of an output.
+func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recipe) ([]decode.Content, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
 	defer cancel()
-	object, err := c.Vault.Read(ctx, ref, min(shareable, c.Interval/2))
-	c.Metrics.fetched(err)
-	return object, err
+	contents := make([]decode.Content, len(r.Items))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for i, item := range r.Items {
+		group.Go(func() error {
+			ref := r.Ref(item, decode.Kind(r, item))
+			// As whom: what the namespace may, never what the resource says alone.
+			ref.As = c.Identities.Of(namespace, r.Identity)
+			object, err := c.Vault.Read(ctx, ref, min(shareable, c.Interval/2))
+			c.Metrics.fetched(err)
+			contents[i] = decode.Content{Item: item, Object: object}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return contents, nil
+}
+
+// expires is the first expiry date among the objects, zero if none has one.
+func expires(contents []decode.Content) (first time.Time) {
+	for _, content := range contents {
+		if at := content.Object.Expires; !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
 }

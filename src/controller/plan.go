@@ -4,16 +4,17 @@ import (
 	"context"
 	"hash/fnv"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
@@ -23,12 +24,10 @@ type entry struct {
 	uid                 types.UID
 	generation          int64
 	labels, annotations map[string]string
-	secretName          string
-	// outputVersion is the Secret's resourceVersion at which it was right.
-	outputVersion string
-	due           time.Time
-	failures      int
-	failure       fault.Kind
+	outputs             []made
+	due                 time.Time
+	failures            int
+	failure             fault.Kind
 }
 
 // about says whether the entry is of this very state of the resource.
@@ -65,7 +64,7 @@ func (m *memory) forget(name types.NamespacedName) {
 }
 
 // idle says how long nothing needs to be done: the resource is as it was, its next look at the vault is not due, and its
-// Secret was not touched. Zero means that it is time for a sync. Our own writes come back as events; this is where they end.
+// outputs were not touched. Zero means that it is time for a sync. Our own writes come back as events; this is where they end.
 func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (time.Duration, error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	e, known := c.memory.recall(name)
@@ -73,15 +72,23 @@ func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if !known || !e.about(resource) || wait <= 0 {
 		return 0, nil
 	}
-	if e.failure != "" {
+	if e.failure != "" && e.failure != fault.Conflict {
 		return wait, nil
 	}
-	secret := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
-	err := c.Client.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: e.secretName}, secret)
-	if apierrors.IsNotFound(err) || (err == nil && secret.ResourceVersion != e.outputVersion) {
-		return 0, nil
+	for _, m := range e.outputs {
+		if m.version == "" {
+			continue // it was not ours to write, and is not in the cache
+		}
+		live := Metadata(m.desired.Kind)
+		err := c.Client.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: m.desired.Name}, live)
+		if apierrors.IsNotFound(err) || (err == nil && live.ResourceVersion != m.version) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
-	return wait, err
+	return wait, nil
 }
 
 // plan remembers the outcome and says when to look again.
@@ -94,14 +101,13 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	before, _ := c.memory.recall(name)
 	e := entry{
 		uid: resource.UID, generation: resource.Generation, labels: resource.Labels, annotations: resource.Annotations,
-		outputVersion: o.outputVersion, failure: o.kind(),
+		failure: o.kind(), outputs: remembered(o.outputs),
 	}
 	logger := log.FromContext(ctx)
 	if o.err == nil {
-		e.secretName = o.recipe.Secret.Name
 		e.due = next(resource.UID, c.Interval, c.Clock())
-		if o.written {
-			logger.Info("synced", "secret", e.secretName, "vaultVersion", o.object.Version)
+		if o.written() {
+			logger.Info("synced", "result", o.summary())
 		}
 	} else {
 		if before.failure == o.kind() && before.about(resource) {
@@ -113,6 +119,15 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	}
 	c.memory.keep(name, e)
 	return ctrl.Result{RequeueAfter: e.due.Sub(c.Clock())}, nil
+}
+
+// remembered drops the data: nothing secret stays in memory longer than a sync.
+func remembered(outputs []made) []made {
+	kept := slices.Clone(outputs)
+	for i, m := range kept {
+		kept[i].desired = output.Desired{Kind: m.desired.Kind, Name: m.desired.Name}
+	}
+	return kept
 }
 
 // next is the first moment after now that is the resource's own in the interval. It depends on the uid alone, so the looks of

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
@@ -60,24 +61,31 @@ func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation 
 		meta.SetStatusCondition(&status.Conditions, condition)
 		return
 	}
-	condition.Reason = eventSynced
-	condition.Message = fmt.Sprintf("Secret %q holds version %s of %s", o.recipe.Secret.Name, o.object.Version, o.object.Ref)
-	if o.object.Ref.As != (keyvault.Identity{}) {
-		condition.Message += ", read as " + o.object.Ref.As.String()
+	condition.Reason, condition.Message = eventSynced, o.summary()
+	if as := o.contents[0].Object.Ref.As; as != (keyvault.Identity{}) {
+		condition.Message += ", read as " + as.String()
 	} else if o.recipe.Identity != "" {
 		condition.Message += "; " + identityIgnored
 	}
 	meta.SetStatusCondition(&status.Conditions, condition)
-	if o.written || status.LastAzureUpdate == nil {
+	if o.written() || status.LastAzureUpdate == nil {
 		now := metav1.NewTime(c.Clock()).Rfc3339Copy()
 		status.LastAzureUpdate = &now
 	}
-	status.SecretName = o.recipe.Secret.Name
-	status.SecretHash = o.hash
-	status.VaultVersion = o.object.Version
-	status.Expires = nil
-	if !o.object.Expires.IsZero() {
-		expires := metav1.NewTime(o.object.Expires).Rfc3339Copy()
+	status.SecretName, status.SecretHash, status.ConfigMapName, status.ConfigMapHash = "", "", "", ""
+	for _, m := range o.outputs {
+		if m.desired.Kind == output.ConfigMap {
+			status.ConfigMapName, status.ConfigMapHash = m.desired.Name, m.hash
+		} else {
+			status.SecretName, status.SecretHash = m.desired.Name, m.hash
+		}
+	}
+	status.VaultVersion, status.Expires = "", nil
+	if len(o.contents) == 1 {
+		status.VaultVersion = o.contents[0].Object.Version
+	}
+	if at := expires(o.contents); !at.IsZero() {
+		expires := metav1.NewTime(at).Rfc3339Copy()
 		status.Expires = &expires
 	}
 }
@@ -100,7 +108,7 @@ func message(err error) string {
 
 // news says whether there is something to tell: the data changed, or the failure is not the one that was told last.
 func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
-	if o.written {
+	if o.written() {
 		return true
 	}
 	was := meta.FindStatusCondition(before.Status.Conditions, v2beta1.ConditionReady)
@@ -110,8 +118,7 @@ func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
 
 func (c *Controller) announce(resource *v2beta1.AzureKeyVaultSecret, o outcome) {
 	if o.err == nil {
-		c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventSynced, "Sync",
-			"Secret %q holds version %s of %s", o.recipe.Secret.Name, o.object.Version, o.object.Ref)
+		c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventSynced, "Sync", "%s", o.summary())
 		if o.recipe.Identity != "" && !c.Identities.Allowed {
 			c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventIgnored, "Sync", "%s", identityIgnored)
 		}

@@ -41,8 +41,5 @@ func resolve(resource *v2beta1.AzureKeyVaultSecret) (recipe.Recipe, error) {
 		return recipe.Recipe{}, err
 	}
 	// Asked before the vault is: a resource that can't work costs no call.
-	if err := decode.Supported(r); err != nil {
-		return recipe.Recipe{}, err
-	}
-	return r, decode.SupportedOutput(r)
+	return r, decode.Check(r)
 }

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,24 +19,30 @@ import (
 )
 
 // Register makes the manager call Reconcile: for each resource whose spec, labels or annotations change, and for the resources
-// whose Secret is changed or deleted. Of Secrets only metadata is watched. concurrency is the number of resources that are
+// whose outputs are changed or deleted. Of outputs only metadata is watched. concurrency is the number of resources that are
 // worked on at once.
-func (c *Controller) Register(mgr ctrl.Manager, concurrency int) error {
+func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
 	changed := predicate.Or[client.Object](
 		predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	for _, kind := range output.Kinds() {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, Metadata(kind), OwnerIndex, IndexOwners); err != nil {
+			return fmt.Errorf("indexing %ss by owner: %w", kind, err)
+		}
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("azurekeyvaultsecret").
 		For(&v2beta1.AzureKeyVaultSecret{}, builder.WithPredicates(changed)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(owners)).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(owners)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
 		Complete(c)
 }
 
-// owners are the resources that a Secret belongs to. The namespace is the Secret's own: an owner reference can't cross it.
-func owners(_ context.Context, secret client.Object) []reconcile.Request {
+// owners are the resources that an output belongs to. The namespace is the output's own: an owner reference can't cross it.
+func owners(_ context.Context, object client.Object) []reconcile.Request {
 	var requests []reconcile.Request
-	for _, name := range output.OwnerNames(secret.GetOwnerReferences()) {
-		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: name}})
+	for _, name := range output.OwnerNames(object.GetOwnerReferences()) {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}})
 	}
 	return requests
 }

@@ -12,6 +12,8 @@ import (
 //	GET    /healthz
 //	POST   /seed                                   add principals, vaults, permissions and secrets (Seed)
 //	PUT    /vaults/VAULT/secrets/NAME              add a version (keyvault.Secret); rotating is the same
+//	PUT    /vaults/VAULT/certificates/NAME         add a version (keyvault.Certificate), with its key and secret
+//	PUT    /vaults/VAULT/keys/NAME                 add a version (keyvault.Key)
 //	POST   /vaults/VAULT/secrets/NAME/disable      and /enable, /delete
 //	PUT    /vaults/VAULT/permissions/OBJECTID      a list of operations, and no others from now on
 //	PUT    /vaults/VAULT/firewall                  true or false
@@ -20,9 +22,15 @@ import (
 func (e *Emulator) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, "ok") })
-	mux.HandleFunc("POST /seed", with(func(_ *http.Request, seed Seed) bool { e.Plant(seed); return true }))
+	mux.HandleFunc("POST /seed", with(func(_ *http.Request, seed Seed) bool { return e.Plant(seed) == nil }))
 	mux.HandleFunc("PUT /vaults/{vault}/secrets/{name}", with(func(r *http.Request, secret keyvault.Secret) bool {
 		return e.Vaults.Put(r.PathValue("vault"), r.PathValue("name"), secret) != ""
+	}))
+	mux.HandleFunc("PUT /vaults/{vault}/certificates/{name}", with(func(r *http.Request, c keyvault.Certificate) bool {
+		return e.Vaults.PutCertificate(r.PathValue("vault"), r.PathValue("name"), c) == nil
+	}))
+	mux.HandleFunc("PUT /vaults/{vault}/keys/{name}", with(func(r *http.Request, k keyvault.Key) bool {
+		return e.Vaults.PutKey(r.PathValue("vault"), r.PathValue("name"), k) == nil
 	}))
 	mux.HandleFunc("POST /vaults/{vault}/secrets/{name}/{action}", e.act)
 	mux.HandleFunc("PUT /vaults/{vault}/permissions/{principal}", with(func(r *http.Request, operations []string) bool {

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -83,12 +84,17 @@ type VaultSeed struct {
 	// Permissions are operations by the object id of a principal.
 	Permissions map[string][]string        `json:"permissions"`
 	Secrets     map[string]keyvault.Secret `json:"secrets"`
+	// Certificates and Keys get a new version each time they are planted.
+	Certificates map[string]keyvault.Certificate `json:"certificates,omitempty"`
+	Keys         map[string]keyvault.Key         `json:"keys,omitempty"`
 	// Firewall closes the vault to everybody.
 	Firewall bool `json:"firewall,omitempty"`
 }
 
-// Plant adds a seed to what is there. A secret whose newest version has that value already gets no other.
-func (e *Emulator) Plant(seed Seed) {
+// Plant adds a seed to what is there. A secret whose newest version has that value already gets no other. Errors are of certificates and keys
+// that can't be read.
+func (e *Emulator) Plant(seed Seed) error {
+	var all error
 	for _, principal := range seed.Principals {
 		e.Directory.Register(principal)
 	}
@@ -100,5 +106,12 @@ func (e *Emulator) Plant(seed Seed) {
 		for secret, content := range vault.Secrets {
 			e.Vaults.Ensure(name, secret, content)
 		}
+		for certificate, content := range vault.Certificates {
+			all = errors.Join(all, e.Vaults.PutCertificate(name, certificate, content))
+		}
+		for key, content := range vault.Keys {
+			all = errors.Join(all, e.Vaults.PutKey(name, key, content))
+		}
 	}
+	return all
 }

@@ -10,7 +10,7 @@ type Object struct {
 	Version string
 	// ContentType as set on the object, for example application/x-pkcs12; may be empty.
 	ContentType string
-	// Value is a secret's value.
+	// Value is a secret's value, the DER of a certificate, or the JSON web key (public, RFC 7517) of a key.
 	Value Value
 	// Updated is when the version was last changed, by the vault's clock.
 	Updated time.Time

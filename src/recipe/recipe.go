@@ -20,6 +20,20 @@ func ObjectTypes() []ObjectType { return []ObjectType{Secret, Certificate, Key, 
 type Recipe struct {
 	// Vault is the vault's name.
 	Vault string
+	// Identity names the ServiceAccount of the resource's own namespace to read as; empty means the installation.
+	Identity string
+	// Items are the objects to read: the one of spec.vault.object, or those of spec.data.
+	Items []Item
+	// Several says that the items are those of spec.data: each has a data key of its own.
+	Several bool
+	// Secret is nil if no Secret is wanted.
+	Secret *SecretOutput
+	// ConfigMap is nil if no ConfigMap is wanted.
+	ConfigMap *ConfigMapOutput
+}
+
+// Item is one object of the vault, and what is done to its value.
+type Item struct {
 	// Name of the object in the vault.
 	Name string
 	// Version of the object; empty means the latest.
@@ -28,14 +42,10 @@ type Recipe struct {
 	Type ObjectType
 	// ContentType of a MultiKey: application/x-json or application/x-yaml.
 	ContentType string
-	// Identity names the ServiceAccount of the resource's own namespace to read as; empty means the installation.
-	Identity string
 	// Transforms are names known to recipe/transform, in order.
 	Transforms []string
-	// Secret is nil if no Secret is wanted.
-	Secret *SecretOutput
-	// ConfigMap is nil if no ConfigMap is wanted.
-	ConfigMap *ConfigMapOutput
+	// DataKey of an item of spec.data; otherwise the output has it.
+	DataKey string
 }
 
 // SecretOutput describes the Secret that a recipe makes.
@@ -46,22 +56,23 @@ type SecretOutput struct {
 	DataKey string
 	// ChainOrder of certificates: empty or ensureserverfirst.
 	ChainOrder string
+	// KeyFormat of keys: raw (also if empty), pem or jwk.
+	KeyFormat string
+	// Labels and Annotations that the Secret gets besides the resource's own.
+	Labels, Annotations map[string]string
+	// Immutable Secrets can't be edited; a change makes a new one.
+	Immutable bool
 }
 
 // ConfigMapOutput describes the ConfigMap that a recipe makes.
 type ConfigMapOutput struct {
 	Name    string
 	DataKey string
+	// KeyFormat of keys: raw (also if empty), pem or jwk.
+	KeyFormat string
 }
 
-// Ref is the vault object that the recipe is made from, read as the installation; As is for the caller to set, who knows the namespace.
-func (r Recipe) Ref() keyvault.Ref {
-	kind := keyvault.KindSecret
-	switch r.Type {
-	case Certificate:
-		kind = keyvault.KindCertificate
-	case Key:
-		kind = keyvault.KindKey
-	}
-	return keyvault.Ref{Vault: r.Vault, Kind: kind, Name: r.Name, Version: r.Version}
+// Ref names the item, as an object of the kind, read as the installation; As is for the caller to set, who knows the namespace.
+func (r Recipe) Ref(item Item, kind keyvault.Kind) keyvault.Ref {
+	return keyvault.Ref{Vault: r.Vault, Kind: kind, Name: item.Name, Version: item.Version}
 }

@@ -9,13 +9,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-func TestRefNamesTheListThatTheObjectIsIn(t *testing.T) {
-	want := map[recipe.ObjectType]keyvault.Kind{
-		recipe.Secret: keyvault.KindSecret, recipe.MultiKey: keyvault.KindSecret,
-		recipe.Certificate: keyvault.KindCertificate, recipe.Key: keyvault.KindKey,
-	}
-	for _, typ := range recipe.ObjectTypes() {
-		r := recipe.Recipe{Vault: "kv", Name: "n", Version: "v", Type: typ}
-		assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: want[typ], Name: "n", Version: "v"}, r.Ref(), typ)
-	}
+func TestRefNamesTheObject(t *testing.T) {
+	r := recipe.Recipe{Vault: "kv"}
+	ref := r.Ref(recipe.Item{Name: "n", Version: "v", Type: recipe.Certificate}, keyvault.KindSecret)
+	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "n", Version: "v"}, ref)
+	assert.Len(t, recipe.ObjectTypes(), 4)
 }

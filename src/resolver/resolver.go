@@ -19,66 +19,112 @@ import (
 type Source interface {
 	// Recipe reads the AzureKeyVaultSecret of that name.
 	Recipe(ctx context.Context, name string) (recipe.Recipe, error)
-	// Object reads what the recipe is made from.
-	Object(ctx context.Context, r recipe.Recipe) (keyvault.Object, error)
+	// Object reads one of the recipe's objects; ref is of the recipe, without an identity.
+	Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error)
 }
 
-// parallel is the most resources that are looked up at once.
+// parallel is the most resources or objects that are looked up at once.
 const parallel = 32
 
-// found is what one resource came to.
-type found struct {
+// resource is what one AzureKeyVaultSecret came to.
+type resource struct {
 	recipe recipe.Recipe
-	object keyvault.Object
 	err    error
 }
 
-// Resolve gives a value for every variable, or the error of the first one by name. Each resource is read once, however many variables name it.
+// wanted is one object, as one resource names it.
+type wanted struct{ resource, name, version string }
+
+// object is what the vault said of it.
+type object struct {
+	ref     keyvault.Ref
+	of      *resource
+	private bool
+	object  keyvault.Object
+	err     error
+}
+
+// variable is one reference, understood.
+type variable struct {
+	text   string
+	ref    envref.Ref
+	query  decode.Query
+	object *object
+	err    error
+}
+
+// Resolve gives a value for every variable, or the error of the first one by name. Each resource and each object is read once, however many
+// variables name it: parts of one certificate are of one version.
 func Resolve(ctx context.Context, source Source, references map[string]string) (map[string][]byte, error) {
-	parsed := make(map[string]envref.Ref, len(references))
-	resources := map[string]*found{}
-	for _, variable := range slices.Sorted(maps.Keys(references)) {
-		ref, err := envref.Parse(references[variable])
+	variables := make(map[string]*variable, len(references))
+	resources := map[string]*resource{}
+	names := slices.Sorted(maps.Keys(references))
+	for _, name := range names {
+		ref, err := envref.Parse(references[name])
 		if err != nil {
 			// The text is not quoted: it may be a secret that merely looks like a reference.
-			return nil, fault.Wrap(fault.KindOf(err), err, "variable "+variable)
+			return nil, fault.Wrap(fault.KindOf(err), err, "variable "+name)
 		}
-		parsed[variable], resources[ref.Name] = ref, &found{}
+		variables[name], resources[ref.Name] = &variable{text: references[name], ref: ref}, &resource{}
 	}
-	lookUp(ctx, source, resources)
+	each(resources, func(name string, r *resource) { r.recipe, r.err = source.Recipe(ctx, name) })
+	objects := plan(variables, resources)
+	each(objects, func(_ wanted, o *object) { o.object, o.err = source.Object(ctx, o.of.recipe, o.ref) })
 	values := make(map[string][]byte, len(references))
-	for _, variable := range slices.Sorted(maps.Keys(references)) {
-		ref := parsed[variable]
-		value, err := resources[ref.Name].value(ref.Query)
+	for _, name := range names {
+		value, err := variables[name].value()
 		if err != nil {
-			return nil, explain(err, variable, references[variable])
+			return nil, explain(err, name, references[name])
 		}
-		values[variable] = value
+		values[name] = value
 	}
 	return values, nil
 }
 
-// lookUp fills what was found of each resource.
-func lookUp(ctx context.Context, source Source, resources map[string]*found) {
+// each calls do for every entry, some at once.
+func each[K comparable, V any](entries map[K]V, do func(K, V)) {
 	var group sync.WaitGroup
 	slots := make(chan struct{}, parallel)
-	for name, f := range resources {
+	for key, value := range entries {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			if f.recipe, f.err = source.Recipe(ctx, name); f.err == nil {
-				f.object, f.err = source.Object(ctx, f.recipe)
-			}
+			do(key, value)
 		})
 	}
 	group.Wait()
 }
 
-func (f *found) value(query string) ([]byte, error) {
-	if f.err != nil {
-		return nil, f.err
+// plan says which objects are needed, and as which kind. A certificate whose key is wanted too is read once, as the secret that holds both.
+func plan(variables map[string]*variable, resources map[string]*resource) map[wanted]*object {
+	objects := map[wanted]*object{}
+	for _, v := range variables {
+		r := resources[v.ref.Name]
+		if v.err = r.err; v.err != nil {
+			continue
+		}
+		if v.query, v.err = decode.Pick(r.recipe, v.ref.Query); v.err != nil {
+			continue
+		}
+		key := wanted{v.ref.Name, v.query.Item.Name + "/" + string(v.query.Item.Type), v.query.Item.Version}
+		if objects[key] == nil {
+			objects[key] = &object{of: r}
+		}
+		v.object = objects[key]
+		v.object.private = v.object.private || v.query.Private()
+		v.object.ref = r.recipe.Ref(v.query.Item, v.query.Kind(v.object.private))
 	}
-	value, err := decode.Variable(f.recipe, f.object, query)
+	return objects
+}
+
+func (v *variable) value() ([]byte, error) {
+	if v.err != nil {
+		return nil, v.err
+	}
+	if v.object.err != nil {
+		return nil, v.object.err
+	}
+	value, err := decode.Variable(v.query, v.object.object)
 	if err != nil {
 		return nil, err
 	}

@@ -34,15 +34,15 @@ func (s *source) Recipe(_ context.Context, name string) (recipe.Recipe, error) {
 	if name == "absent" {
 		return recipe.Recipe{}, fault.New(fault.NotFound, "create it")
 	}
-	return recipe.Recipe{Vault: "kv", Name: name, Type: recipe.Secret}, nil
+	return recipe.Recipe{Vault: "kv", Items: []recipe.Item{{Name: name, Type: recipe.Secret}}}, nil
 }
 
-func (s *source) Object(_ context.Context, r recipe.Recipe) (keyvault.Object, error) {
+func (s *source) Object(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.objects[r.Name]++
-	value, err := s.value(r.Name)
-	return keyvault.Object{Ref: r.Ref(), Value: keyvault.NewValue([]byte(value))}, err
+	s.objects[ref.Name]++
+	value, err := s.value(ref.Name)
+	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte(value))}, err
 }
 
 func TestEachResourceIsReadOnce(t *testing.T) {
@@ -61,6 +61,53 @@ func TestEachResourceIsReadOnce(t *testing.T) {
 		assert.Equal(t, 1, times, name)
 		assert.Equal(t, 1, s.objects[name], name)
 	}
+}
+
+// whole answers recipes of every type, and says as which kind an object was read.
+type whole struct{ reads chan keyvault.Ref }
+
+func (w whole) Recipe(_ context.Context, name string) (recipe.Recipe, error) {
+	r := recipe.Recipe{Vault: "kv", Items: []recipe.Item{{Name: name, Type: recipe.Certificate}}}
+	if name == "several" {
+		r.Several, r.Items = true, []recipe.Item{{Name: "one", Type: recipe.Secret, DataKey: "a"}, {Name: "two", Type: recipe.Secret, DataKey: "b"}}
+	}
+	return r, nil
+}
+
+func (w whole) Object(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+	w.reads <- ref
+	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte("value of " + ref.Name))}, nil
+}
+
+func TestACertificateAndItsKeyAreOfOneRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		parts []string
+		kind  keyvault.Kind
+	}{
+		"the public part needs no secret":       {[]string{"", "tls.crt", "raw"}, keyvault.KindCertificate},
+		"with the key everything is the secret": {[]string{"", "tls.crt", "tls.key", "raw"}, keyvault.KindSecret},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, asked := whole{make(chan keyvault.Ref, 10)}, map[string]string{}
+			for i, part := range c.parts {
+				asked[fmt.Sprintf("V%d", i)] = "cert@azurekeyvault?" + part
+			}
+			_, _ = resolver.Resolve(t.Context(), w, asked)
+			require.Len(t, w.reads, 1)
+			assert.Equal(t, c.kind, (<-w.reads).Kind)
+		})
+	}
+}
+
+func TestOfSeveralObjectsOnlyTheNamedOneIsRead(t *testing.T) {
+	w := whole{make(chan keyvault.Ref, 10)}
+	values, err := resolver.Resolve(t.Context(), w, map[string]string{"B": "several@azurekeyvault?b"})
+	require.NoError(t, err)
+	assert.Equal(t, "value of two", string(values["B"]))
+	assert.Len(t, w.reads, 1)
+	_, err = resolver.Resolve(t.Context(), w, map[string]string{"B": "several@azurekeyvault"})
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	assert.ErrorContains(t, err, "of a, b")
 }
 
 func TestAllOrNothing(t *testing.T) {

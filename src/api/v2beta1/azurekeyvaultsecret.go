@@ -38,22 +38,49 @@ type AzureKeyVaultSecretList struct {
 }
 
 // AzureKeyVaultSecretSpec is what the user wants.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.vault.object) != has(self.data)",message="set either vault.object, for one object, or data, for several",fieldPath=".data"
+// +kubebuilder:validation:XValidation:rule="!has(self.data) || !has(self.output) || !(has(self.output.transform) || has(self.output.transforms))",message="with data, set the transform of each of its items",fieldPath=".output"
 type AzureKeyVaultSecretSpec struct {
 	// Vault says where the object is.
 	Vault AzureKeyVault `json:"vault"`
+	// Data lists several objects of the vault that become one output, each with a data key of its own. It excludes vault.object.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	Data []AzureKeyVaultData `json:"data,omitempty"`
 	// Output says what the object becomes. Without it the resource is for pods alone (name@azurekeyvault).
 	// +optional
 	Output *AzureKeyVaultOutput `json:"output,omitempty"`
 }
 
-// AzureKeyVault names a vault and one object in it.
+// AzureKeyVaultData is one object of several.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.dataKey) != (self.object.type == 'multi-key-value-secret')",message="dataKey is required, but for a multi-key-value-secret, whose entries have keys of their own",fieldPath=".dataKey"
+type AzureKeyVaultData struct {
+	// Object in the vault.
+	Object AzureKeyVaultObject `json:"object"`
+	// DataKey is the key in the output's data; pods name the object by it (name@azurekeyvault?dataKey).
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
+	// +optional
+	DataKey string `json:"dataKey,omitempty"`
+	// Transform lists what is done to the value, in this order.
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Transform []Transform `json:"transform,omitempty"`
+}
+
+// AzureKeyVault names a vault, and one object in it unless spec.data names several.
 type AzureKeyVault struct {
 	// Name of the Azure Key Vault, without the domain: my-vault, not my-vault.vault.azure.net.
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$') && !self.contains('--')",message="must be the vault's name alone: 3 to 24 letters, digits and single hyphens, starting with a letter, without a domain or a URL"
 	Name string `json:"name"`
-	// Object in the vault.
-	Object AzureKeyVaultObject `json:"object"`
+	// Object in the vault; required unless spec.data is set.
+	// +optional
+	Object AzureKeyVaultObject `json:"object,omitzero"`
 	// AzureIdentity names the ServiceAccount of this namespace whose workload identity reads the vault, where the
 	// installation allows that.
 	// +optional
@@ -147,6 +174,32 @@ type AzureKeyVaultOutputSecret struct {
 	// +kubebuilder:validation:Enum=ensureserverfirst
 	// +optional
 	ChainOrder string `json:"chainOrder,omitempty"`
+	// KeyFormat of an object of type key: raw, also if empty, is the modulus of an RSA key; pem and jwk take every key.
+	// +optional
+	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
+	// Metadata that the Secret gets besides the labels and annotations of this resource.
+	// +optional
+	Metadata *AzureKeyVaultOutputMetadata `json:"metadata,omitempty"`
+	// Immutable Secrets can't be edited by anybody; when the object changes, a new Secret takes its place.
+	// +optional
+	Immutable bool `json:"immutable,omitempty"`
+}
+
+// KeyFormat is how a key is written.
+//
+// +kubebuilder:validation:Enum=raw;pem;jwk
+type KeyFormat string
+
+// AzureKeyVaultOutputMetadata are labels and annotations.
+type AzureKeyVaultOutputMetadata struct {
+	// Labels of the Secret.
+	// +kubebuilder:validation:MaxProperties=64
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+	// Annotations of the Secret.
+	// +kubebuilder:validation:MaxProperties=64
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // AzureKeyVaultOutputConfigMap describes a ConfigMap.
@@ -161,6 +214,9 @@ type AzureKeyVaultOutputConfigMap struct {
 	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
+	// KeyFormat of an object of type key: raw, also if empty, is the modulus of an RSA key; pem and jwk take every key.
+	// +optional
+	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
 }
 
 // AzureKeyVaultSecretStatus is what the controller last saw. It is written when something changed, not at each poll, and it

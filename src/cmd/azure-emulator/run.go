@@ -87,8 +87,7 @@ func plant(e *emulator.Emulator, file string) error {
 	if err := json.Unmarshal(content, &seed); err != nil {
 		return fmt.Errorf("parsing the seed %s: %w", file, err)
 	}
-	e.Plant(seed)
-	return nil
+	return e.Plant(seed)
 }
 
 // listen serves until the context ends.

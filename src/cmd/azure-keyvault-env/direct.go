@@ -87,8 +87,8 @@ func (d direct) Recipe(ctx context.Context, name string) (recipe.Recipe, error) 
 }
 
 // Object implements resolver.Source.
-func (d direct) Object(ctx context.Context, r recipe.Recipe) (keyvault.Object, error) {
-	return d.vault.Read(ctx, r.Ref(), shared)
+func (d direct) Object(ctx context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+	return d.vault.Read(ctx, ref, shared)
 }
 
 func token() (string, error) {

@@ -68,14 +68,14 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		}
 		vault.Admit(accounts)
 	}
-	if err := s.register(mgr, vault); err != nil {
+	if err := s.register(ctx, mgr, vault); err != nil {
 		return err
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll)
 	return mgr.Start(ctx)
 }
 
-// manager watches AzureKeyVaultSecrets, and of Secrets the metadata of our own outputs.
+// manager watches AzureKeyVaultSecrets, and the metadata of our own outputs.
 func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
 	config, err := s.restConfig()
 	if err != nil {
@@ -98,6 +98,7 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: map[client.Object]cache.ByObject{
 			&v2beta1.AzureKeyVaultSecret{}: {Label: selector},
 			&corev1.Secret{}:               {Label: ours},
+			&corev1.ConfigMap{}:            {Label: ours},
 		}},
 	}
 	if !s.watchAll {
@@ -123,7 +124,7 @@ func (s settings) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func (s settings) register(mgr ctrl.Manager, vault controller.Vault) error {
+func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controller.Vault) error {
 	counters, err := controller.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
@@ -144,5 +145,5 @@ func (s settings) register(mgr ctrl.Manager, vault controller.Vault) error {
 	if err := mgr.Add(server); err != nil {
 		return err
 	}
-	return c.Register(mgr, s.workers)
+	return c.Register(ctx, mgr, s.workers)
 }

@@ -2,28 +2,54 @@ package output
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// InSync says whether applying the desired Secret would change nothing: every field that the owner wants has its value, and
+// Live is an output as the API server has it.
+type Live struct {
+	metav1.ObjectMeta
+	Kind      Kind
+	Type      corev1.SecretType
+	Immutable bool
+	Data      map[string][]byte
+}
+
+// LiveSecret is a Secret, read.
+func LiveSecret(s *corev1.Secret) Live {
+	return Live{ObjectMeta: s.ObjectMeta, Kind: Secret, Type: s.Type, Immutable: s.Immutable != nil && *s.Immutable, Data: s.Data}
+}
+
+// LiveConfigMap is a ConfigMap, read.
+func LiveConfigMap(m *corev1.ConfigMap) Live {
+	live := Live{ObjectMeta: m.ObjectMeta, Kind: ConfigMap, Immutable: m.Immutable != nil && *m.Immutable, Data: maps.Clone(m.BinaryData)}
+	if live.Data == nil {
+		live.Data = map[string][]byte{}
+	}
+	for key, value := range m.Data {
+		live.Data[key] = []byte(value)
+	}
+	return live
+}
+
+// InSync says whether applying the desired output would change nothing: every field that the owner wants has its value, and
 // the owner's manager owns no field that it no longer wants.
-func InSync(owner Owner, live *corev1.Secret, desired *corev1ac.SecretApplyConfiguration) bool {
-	return live.Type == *desired.Type &&
-		hasBytes(live.Data, desired.Data) &&
-		hasStrings(live.Labels, desired.Labels) &&
-		hasStrings(live.Annotations, desired.Annotations) &&
-		hasOwner(live.OwnerReferences, owner) &&
-		ownsExactly(live.ManagedFields, owner.Manager(), desired)
+func InSync(live Live, d Desired) bool {
+	return live.Type == d.Type && live.Immutable == d.Immutable &&
+		hasBytes(live.Data, d.Data) &&
+		hasStrings(live.Labels, d.Labels) &&
+		hasStrings(live.Annotations, d.Annotations) &&
+		hasOwner(live.OwnerReferences, d.Owner) &&
+		ownsExactly(live.ManagedFields, d)
 }
 
 func hasBytes(live, want map[string][]byte) bool {
@@ -51,9 +77,9 @@ func hasOwner(references []metav1.OwnerReference, owner Owner) bool {
 	})
 }
 
-func ownsExactly(entries []metav1.ManagedFieldsEntry, manager string, desired *corev1ac.SecretApplyConfiguration) bool {
-	owned, ok := ownedBy(entries)[manager]
-	return ok && owned.data.equal(desired.Data) && equalKeys(owned.labels, desired.Labels) && equalKeys(owned.annotations, desired.Annotations)
+func ownsExactly(entries []metav1.ManagedFieldsEntry, d Desired) bool {
+	owned, ok := ownedBy(entries)[d.Owner.Manager()]
+	return ok && owned.data.equal(d.Data) && equalKeys(owned.labels, d.Labels) && equalKeys(owned.annotations, d.Annotations)
 }
 
 // names is a set of map keys.
@@ -97,7 +123,7 @@ func keysOf(set fieldpath.Set) owned {
 			text[i] = *element.FieldName
 		}
 		switch {
-		case len(text) == 2 && text[0] == "data":
+		case len(text) == 2 && (text[0] == "data" || text[0] == "binaryData"):
 			o.data[text[1]] = true
 		case len(text) == 3 && text[0] == "metadata" && text[1] == "labels":
 			o.labels[text[2]] = true
@@ -108,39 +134,76 @@ func keysOf(set fieldpath.Set) owned {
 	return o
 }
 
-// Claims are the owners that hold one of the wanted data keys in the live Secret besides the owner itself, by their managers'
-// uids. Who of them is still alive, and who is elder, only the caller can know.
-func Claims(owner Owner, live *corev1.Secret, desired *corev1ac.SecretApplyConfiguration) []string {
-	var uids []string
+// Claims are the desired data keys that other owners hold in the live object, by their uids. Who of them is still alive, and who is elder, only
+// the caller can know.
+func Claims(live Live, d Desired) map[string][]string {
+	claims := map[string][]string{}
 	for manager, fields := range ownedBy(live.ManagedFields) {
-		if manager == owner.Manager() {
+		if manager == d.Owner.Manager() {
 			continue
 		}
-		for key := range desired.Data {
+		uid := strings.TrimPrefix(manager, wire.FieldManagerPrefix)
+		for _, key := range slices.Sorted(maps.Keys(d.Data)) {
 			if fields.data[key] {
-				uids = append(uids, strings.TrimPrefix(manager, wire.FieldManagerPrefix))
-				break
+				claims[uid] = append(claims[uid], key)
 			}
 		}
 	}
-	slices.Sort(uids)
-	return uids
+	return claims
 }
 
-// Writable says whether the live Secret may be written for the owner; if not, fault.Conflict says why and what to do.
-func Writable(owner Owner, live *corev1.Secret, desired *corev1ac.SecretApplyConfiguration) error {
-	name := live.Name
-	// Whoever took our owner reference away left our entry in managedFields: such a Secret is repaired, not given up.
-	_, written := ownedBy(live.ManagedFields)[owner.Manager()]
-	switch {
-	case !written && len(OwnerNames(live.OwnerReferences)) == 0 && live.Annotations[wire.AnnotationAdopt] != "true":
-		return fault.New(fault.Conflict, "Secret %q already exists and belongs to nobody we know; choose another spec.output.secret.name, "+
-			"delete it, or hand it over with: kubectl -n %s annotate secret %s %s=true", name, owner.Namespace, name, wire.AnnotationAdopt)
-	case live.Type != *desired.Type:
-		return fault.New(fault.Conflict, "Secret %q has the type %s and must become %s, which can't be changed in place; "+
-			"delete it and it is made anew", name, live.Type, *desired.Type)
-	case live.Immutable != nil && *live.Immutable && !hasBytes(live.Data, desired.Data):
-		return fault.New(fault.Conflict, "Secret %q is immutable and its data must change; delete it and it is made anew", name)
+// Others are the uids of the owners besides one that have something of the object, sorted: by their fields, and by the references that the
+// predecessor left.
+func Others(live Live, owner Owner) []string {
+	uids := map[string]bool{}
+	for manager := range ownedBy(live.ManagedFields) {
+		uids[strings.TrimPrefix(manager, wire.FieldManagerPrefix)] = true
 	}
-	return nil
+	for _, uid := range OwnerUIDs(live.OwnerReferences) {
+		uids[uid] = true
+	}
+	delete(uids, string(owner.UID))
+	return slices.Sorted(maps.Keys(uids))
+}
+
+// Applied says whether the manager of an owner with that uid has something of the object.
+func Applied(live Live, uid string) bool {
+	_, ok := ownedBy(live.ManagedFields)[wire.FieldManagerPrefix+uid]
+	return ok
+}
+
+// OnlyOf says whether all data of the object are the owner's.
+func OnlyOf(live Live, owner Owner) bool {
+	mine := ownedBy(live.ManagedFields)[owner.Manager()]
+	for key := range live.Data {
+		if !mine.data[key] {
+			return false
+		}
+	}
+	return true
+}
+
+// Typed says whether the object is a Secret that the API server wants certain keys in.
+func (l Live) Typed() bool { return l.Kind == Secret && l.Type != corev1.SecretTypeOpaque }
+
+// Writable says whether the live object may be written for the owner; if not, fault.Conflict says why and what to do.
+func Writable(live Live, d Desired) error {
+	// Whoever took our owner reference away left our entry in managedFields: such an object is repaired, not given up.
+	if Applied(live, string(d.Owner.UID)) || len(OwnerNames(live.OwnerReferences)) > 0 || live.Annotations[wire.AnnotationAdopt] == "true" {
+		return nil
+	}
+	return fault.New(fault.Conflict, "%s %q already exists and belongs to nobody we know; choose another name in spec.output, "+
+		"delete it, or hand it over with: kubectl -n %s annotate %s %s %s=true", live.Kind, live.Name, live.Namespace,
+		strings.ToLower(string(live.Kind)), live.Name, wire.AnnotationAdopt)
+}
+
+// Fixed says what can't be changed in place and has to be: the object must be made anew. Empty if nothing is in the way.
+func Fixed(live Live, d Desired) string {
+	switch {
+	case live.Type != d.Type:
+		return fmt.Sprintf("has the type %s and must become %s", live.Type, d.Type)
+	case live.Immutable && !(d.Immutable && hasBytes(live.Data, d.Data) && ownsExactly(live.ManagedFields, d)):
+		return "is immutable and must change"
+	}
+	return ""
 }

@@ -21,7 +21,7 @@ func owner() output.Owner {
 	}
 }
 
-func desired(o output.Owner) *corev1ac.SecretApplyConfiguration {
+func desired(o output.Owner) output.Desired {
 	return output.DesiredSecret(o, recipe.SecretOutput{Name: "db-secret", DataKey: "password"},
 		map[string]keyvault.Value{"password": keyvault.NewValue([]byte("v"))})
 }
@@ -60,10 +60,13 @@ func TestDesiredSecret(t *testing.T) {
 	s := desired(o)
 	assert.Equal(t, map[string]string{"team": "a", "akv2k8s.io/managed": "true"}, s.Labels, "tracking labels stay behind")
 	assert.Equal(t, map[string]string{"note": "b"}, s.Annotations, "tracking annotations stay behind")
-	assert.Equal(t, corev1.SecretTypeOpaque, *s.Type)
+	assert.Equal(t, corev1.SecretTypeOpaque, s.Type)
 	assert.Equal(t, map[string][]byte{"password": []byte("v")}, s.Data)
-	require.Len(t, s.OwnerReferences, 1)
-	ref := s.OwnerReferences[0]
+	sent := s.Configuration("uid-of-it").Body().(*corev1ac.SecretApplyConfiguration)
+	assert.EqualValues(t, "uid-of-it", *sent.UID)
+	assert.Nil(t, sent.Immutable)
+	require.Len(t, sent.OwnerReferences, 1)
+	ref := sent.OwnerReferences[0]
 	assert.Equal(t, "spv.no/v2beta1", *ref.APIVersion)
 	assert.False(t, *ref.Controller)
 	assert.True(t, *ref.BlockOwnerDeletion)
@@ -71,10 +74,10 @@ func TestDesiredSecret(t *testing.T) {
 }
 
 func TestInSync(t *testing.T) {
-	require.True(t, output.InSync(owner(), applied(), desired(owner())), "what was applied is in sync")
+	require.True(t, output.InSync(output.LiveSecret(applied()), desired(owner())), "what was applied is in sync")
 	foreign := applied()
 	foreign.Labels["mine"], foreign.Data["extra"] = "x", []byte("y")
-	assert.True(t, output.InSync(owner(), foreign, desired(owner())), "keys of others are none of our business")
+	assert.True(t, output.InSync(output.LiveSecret(foreign), desired(owner())), "keys of others are none of our business")
 
 	cases := map[string]func(*corev1.Secret){
 		"a value was edited":               func(s *corev1.Secret) { s.Data["password"] = []byte("w") },
@@ -94,13 +97,12 @@ func TestInSync(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := applied()
 			change(s)
-			assert.False(t, output.InSync(owner(), s, desired(owner())))
+			assert.False(t, output.InSync(output.LiveSecret(s), desired(owner())))
 		})
 	}
 }
 
 func TestWritable(t *testing.T) {
-	yes := true
 	cases := map[string]struct {
 		change func(*corev1.Secret)
 		says   string
@@ -118,15 +120,12 @@ func TestWritable(t *testing.T) {
 			s.OwnerReferences, s.ManagedFields, s.Annotations["akv2k8s.io/adopt"] = nil, nil, "false"
 		}, "already exists"},
 		"ours, robbed of its owner reference": {func(s *corev1.Secret) { s.OwnerReferences = nil }, ""},
-		"of another type":                     {func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }, "delete it"},
-		"immutable and different":             {func(s *corev1.Secret) { s.Immutable, s.Data["password"] = &yes, []byte("w") }, "immutable"},
-		"immutable but already right":         {func(s *corev1.Secret) { s.Immutable = &yes }, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := applied()
 			c.change(s)
-			err := output.Writable(owner(), s, desired(owner()))
+			err := output.Writable(output.LiveSecret(s), desired(owner()))
 			if c.says == "" {
 				assert.NoError(t, err)
 				return
@@ -142,11 +141,77 @@ func TestClaimsAreTheOtherManagersOfOurKeys(t *testing.T) {
 	s.ManagedFields = append(s.ManagedFields, managed("uid-3", "password"), managed("uid-2", "password"), managed("uid-4", "other"),
 		metav1.ManagedFieldsEntry{Manager: "kubectl-edit", Operation: metav1.ManagedFieldsOperationUpdate,
 			FieldsV1: metav1.NewFieldsV1(`{"f:data":{"f:password":{}}}`)})
-	assert.Equal(t, []string{"uid-2", "uid-3"}, output.Claims(owner(), s, desired(owner())))
+	live := output.LiveSecret(s)
+	assert.Equal(t, map[string][]string{"uid-2": {"password"}, "uid-3": {"password"}}, output.Claims(live, desired(owner())))
+	assert.Equal(t, []string{"uid-2", "uid-3", "uid-4"}, output.Others(live, owner()))
+	assert.True(t, output.Applied(live, "uid-4"))
+	assert.False(t, output.Applied(live, "uid-5"))
+	assert.Empty(t, desired(owner()).Without([]string{"password"}).Data)
 }
 
 func TestOwnerNames(t *testing.T) {
 	refs := []metav1.OwnerReference{{APIVersion: "spv.no/v2beta1", Kind: "AzureKeyVaultSecret", Name: "a"},
 		{APIVersion: "apps/v1", Kind: "Deployment", Name: "d"}, {APIVersion: "spv.no/v1", Kind: "AzureKeyVaultSecret", Name: "b"}}
 	assert.Equal(t, []string{"a", "b"}, output.OwnerNames(refs))
+}
+
+func TestFixedIsWhatCannotBeChangedInPlace(t *testing.T) {
+	yes := true
+	for name, c := range map[string]struct {
+		change func(*corev1.Secret)
+		wanted bool
+		says   string
+	}{
+		"nothing":                         {func(*corev1.Secret) {}, false, ""},
+		"the type":                        {func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }, false, "kubernetes.io/tls and must become Opaque"},
+		"immutable, and another value":    {func(s *corev1.Secret) { s.Immutable, s.Data["password"] = &yes, []byte("w") }, true, "immutable"},
+		"immutable, and right":            {func(s *corev1.Secret) { s.Immutable = &yes }, true, ""},
+		"immutable, and no longer wanted": {func(s *corev1.Secret) { s.Immutable = &yes }, false, "immutable"},
+		"immutable, with a key too many": {func(s *corev1.Secret) {
+			s.Immutable, s.ManagedFields[0] = &yes, managed("uid-1", "old-key")
+		}, true, "immutable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, d := applied(), desired(owner())
+			c.change(s)
+			d.Immutable = c.wanted
+			reason := output.Fixed(output.LiveSecret(s), d)
+			assert.Contains(t, reason, c.says)
+			assert.Equal(t, c.says == "", reason == "")
+		})
+	}
+}
+
+func TestDesiredConfigMapKeepsBytesThatAreNoText(t *testing.T) {
+	d := output.DesiredConfigMap(owner(), recipe.ConfigMapOutput{Name: "c"},
+		map[string]keyvault.Value{"text": keyvault.NewValue([]byte("v")), "bytes": keyvault.NewValue([]byte{0xff})})
+	sent := d.Configuration("").Body().(*corev1ac.ConfigMapApplyConfiguration)
+	assert.Nil(t, sent.UID)
+	assert.Equal(t, map[string]string{"text": "v"}, sent.Data)
+	assert.Equal(t, map[string][]byte{"bytes": {0xff}}, sent.BinaryData)
+	block, controller := true, false
+	fields := `{"f:data":{"f:text":{}},"f:binaryData":{"f:bytes":{}},"f:metadata":{"f:annotations":{"f:note":{}},"f:labels":{"f:team":{},"f:akv2k8s.io/managed":{}}}}`
+	live := output.LiveConfigMap(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c", Labels: d.Labels, Annotations: d.Annotations,
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "spv.no/v2beta1", Kind: "AzureKeyVaultSecret", UID: "uid-1", Controller: &controller, BlockOwnerDeletion: &block}},
+		ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "akv2k8s-uid-1", Operation: metav1.ManagedFieldsOperationApply, FieldsV1: metav1.NewFieldsV1(fields)}}},
+		Data: sent.Data, BinaryData: sent.BinaryData})
+	assert.True(t, output.InSync(live, d))
+	assert.True(t, output.OnlyOf(live, owner()))
+	assert.False(t, live.Typed())
+	live.Data["foreign"] = []byte("x")
+	assert.False(t, output.OnlyOf(live, owner()))
+	nothing := output.Nothing(live)
+	assert.Empty(t, nothing.Version())
+	assert.Nil(t, nothing.Body().(*corev1ac.ConfigMapApplyConfiguration).Data)
+}
+
+func TestOutputMetadataIsAddedToTheResources(t *testing.T) {
+	d := output.DesiredSecret(owner(), recipe.SecretOutput{Name: "s", Type: "kubernetes.io/tls", Immutable: true,
+		Labels:      map[string]string{"team": "of the output", "akv2k8s.io/managed": "false"},
+		Annotations: map[string]string{"meta.helm.sh/release-name": "x", "own": "1"}}, nil)
+	assert.Equal(t, map[string]string{"team": "of the output", "akv2k8s.io/managed": "true"}, d.Labels)
+	assert.Equal(t, map[string]string{"note": "b", "own": "1"}, d.Annotations)
+	sent := d.Configuration("").Body().(*corev1ac.SecretApplyConfiguration)
+	assert.True(t, *sent.Immutable)
+	assert.Equal(t, corev1.SecretTypeTLS, *sent.Type)
 }

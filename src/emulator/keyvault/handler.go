@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 )
@@ -40,6 +41,8 @@ func apiVersions() []string { return []string{"7.4", "7.5", "7.6", "2025-07-01",
 // call is one request, understood.
 type call struct {
 	vault, suffix, operation, name, version string
+	// kind is secrets, certificates or keys.
+	kind string
 }
 
 // failure is an error answer as Key Vault gives it.
@@ -115,7 +118,7 @@ func (s *Server) exists(name string) bool {
 // parse understands method and path; operations are named as permissions are.
 func parse(r *http.Request) (call, bool) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	c := call{operation: "unknown"}
+	c := call{operation: "unknown", kind: strings.TrimPrefix(parts[0], "deleted")}
 	if len(parts) > 1 {
 		c.name = parts[1]
 	}
@@ -130,6 +133,8 @@ func parse(r *http.Request) (call, bool) {
 		"PUT secrets 2": "set", "PATCH secrets 3": "update", "PATCH secrets 2": "update", "DELETE secrets 2": "delete",
 		"GET deletedsecrets 1": "listdeleted", "GET deletedsecrets 2": "getdeleted", "DELETE deletedsecrets 2": "purge",
 		"POST deletedsecrets 3 recover": "recover",
+		"GET certificates 2":            "certificates/get", "GET certificates 3": "certificates/get",
+		"GET keys 2": "keys/get", "GET keys 3": "keys/get",
 	}[key]
 	if ok {
 		c.operation = operation
@@ -170,7 +175,7 @@ func (s *Server) authorize(c call, objectID string) *failure {
 		return &failure{http.StatusForbidden, "Forbidden", "Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"}
 	case !slices.Contains(v.permissions[objectID], permission):
 		return &failure{http.StatusForbidden, "Forbidden", fmt.Sprintf("Caller is not authorized to perform action on resource.\r\n"+
-			"Caller: appid=*;oid=%s;iss=*\r\nAction: 'Microsoft.KeyVault/vaults/secrets/%s/action'\r\nVault: %s", objectID, permission, v.name), "ForbiddenByRbac"}
+			"Caller: appid=*;oid=%s;iss=*\r\nAction: 'Microsoft.KeyVault/vaults/%s/%s/action'\r\nVault: %s", objectID, c.kind, path.Base(permission), v.name), "ForbiddenByRbac"}
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
 	defer s.Store.mu.Unlock()
 	v := s.Store.vault(c.vault)
 	switch c.operation {
+	case "certificates/get", "keys/get":
+		s.public(w, c, v)
+		return
 	case "list", "listdeleted":
 		s.list(w, r, c, v)
 		return

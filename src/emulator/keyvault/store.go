@@ -19,6 +19,8 @@ type Secret struct {
 
 	version          string
 	created, updated time.Time
+	// public is what a certificate or key of that version answers, without its attributes.
+	public map[string]any
 }
 
 // object is a secret with all its versions, the newest last.
@@ -42,6 +44,8 @@ func (o *object) find(version string) *Secret {
 type vault struct {
 	name    string
 	objects map[string]*object
+	// publics are certificates and keys, by "certificates/NAME" and "keys/NAME".
+	publics map[string]*object
 	// permissions are operations by the object id of a principal.
 	permissions map[string][]string
 	firewall    bool
@@ -64,13 +68,13 @@ func NewStore(now func() time.Time) *Store { return &Store{Now: now, vaults: map
 func (s *Store) vault(name string) *vault {
 	v, ok := s.vaults[name]
 	if !ok {
-		v = &vault{name: name, objects: map[string]*object{}, permissions: map[string][]string{}}
+		v = &vault{name: name, objects: map[string]*object{}, publics: map[string]*object{}, permissions: map[string][]string{}}
 		s.vaults[name] = v
 	}
 	return v
 }
 
-// Permit gives a principal these operations on a vault (get, list, set, delete, recover, purge) and no others.
+// Permit gives a principal these operations on a vault (get, list, set, delete, recover, purge; certificates/get, keys/get) and no others.
 func (s *Store) Permit(vaultName, objectID string, operations []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,9 +107,7 @@ func (s *Store) Ensure(vaultName, name string, secret Secret) {
 }
 
 func (s *Store) put(v *vault, name string, secret Secret) *Secret {
-	id := make([]byte, 16)
-	_, _ = rand.Read(id)
-	secret.version, secret.created, secret.updated = hex.EncodeToString(id), s.Now().UTC(), s.Now().UTC()
+	s.stamp(&secret)
 	o, ok := v.objects[name]
 	if !ok {
 		o = &object{name: name}
@@ -114,6 +116,13 @@ func (s *Store) put(v *vault, name string, secret Secret) *Secret {
 	o.deleted = time.Time{}
 	o.versions = append(o.versions, &secret)
 	return &secret
+}
+
+// stamp makes a version of its own.
+func (s *Store) stamp(secret *Secret) {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id)
+	secret.version, secret.created, secret.updated = hex.EncodeToString(id), s.Now().UTC(), s.Now().UTC()
 }
 
 // Change edits the newest version of a secret; false if there is none.

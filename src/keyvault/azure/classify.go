@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -27,7 +28,7 @@ func (v *Vaults) classify(err error, ref keyvault.Ref) error {
 	case errors.As(err, &classified): // the credential's
 		e.Kind, e.RetryAfter, e.Cause = classified.Kind, classified.RetryAfter, classified
 	case errors.As(err, &response):
-		byStatus(e, response)
+		byStatus(e, response, ref.Kind)
 	default:
 		e.Kind = fault.Unavailable
 		e.Next, e.Cause = network(err, ref.Vault+"."+v.config.Cloud.VaultSuffix)
@@ -35,7 +36,7 @@ func (v *Vaults) classify(err error, ref keyvault.Ref) error {
 	return e
 }
 
-func byStatus(e *fault.Error, response *azcore.ResponseError) {
+func byStatus(e *fault.Error, response *azcore.ResponseError, kind keyvault.Kind) {
 	status := response.StatusCode
 	code, principal := details(response)
 	say := func(text string) { e.Cause = errors.New(text + " (" + strconv.Itoa(status) + " " + code + ")") }
@@ -50,7 +51,7 @@ func byStatus(e *fault.Error, response *azcore.ResponseError) {
 		e.Kind, e.Next = fault.Denied, "let the cluster's outbound address or subnet through the vault's firewall, or use a private endpoint"
 		say("the vault's firewall refuses this address")
 	case status == http.StatusForbidden:
-		e.Kind, e.Next = fault.Denied, `grant the role "Key Vault Secrets User" on the vault (or an access policy with get on secrets) to `+principal
+		e.Kind, e.Next = fault.Denied, fmt.Sprintf("grant the role %q on the vault (or an access policy with get on %ss) to %s", role(kind), kind, principal)
 		say("access is denied")
 	case status == http.StatusNotFound:
 		e.Kind, e.Next = fault.NotFound, "check name and version; a deleted object may have to be recovered"
@@ -64,6 +65,18 @@ func byStatus(e *fault.Error, response *azcore.ResponseError) {
 	default:
 		e.Kind = fault.Unavailable
 		say("the vault is not well")
+	}
+}
+
+// role is the smallest built-in role of Azure that may read the kind.
+func role(kind keyvault.Kind) string {
+	switch kind {
+	case keyvault.KindCertificate:
+		return "Key Vault Certificate User"
+	case keyvault.KindKey:
+		return "Key Vault Crypto User"
+	default:
+		return "Key Vault Secrets User"
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azcertificates"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -25,17 +27,26 @@ type Config struct {
 	Transport  policy.Transporter
 }
 
-// Vaults reads from any vault of the cloud. It keeps one client per vault for the life of the process, because each new client
-// starts with a request that is answered 401.
+// Vaults reads from any vault of the cloud. It keeps one client per vault and kind of object for the life of the process, because each new
+// client starts with a request that is answered 401.
 type Vaults struct {
 	config  Config
 	mu      sync.Mutex
-	clients map[string]*client
+	clients map[endpoint]*client
 }
 
-// client is of one vault.
+// endpoint is what the SDK has a client for.
+type endpoint struct {
+	url  string
+	kind keyvault.Kind
+}
+
+// fetch reads one object of an endpoint; errors are the SDK's own, or classified without a word of what was read.
+type fetch func(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error)
+
+// client is of one endpoint.
 type client struct {
-	*azsecrets.Client
+	fetch fetch
 	// opened is closed when the first call has ended. Until then others wait: each would be answered 401 as well, since the SDK learns only
 	// from an answer which token the vault wants.
 	opened chan struct{}
@@ -46,7 +57,7 @@ func New(c Config) (*Vaults, error) {
 	if c.Credential == nil || c.Transport == nil || c.Cloud.VaultSuffix == "" {
 		return nil, errors.New("creating the vault reader: credential, cloud and transport are required")
 	}
-	return &Vaults{config: c, clients: map[string]*client{}}, nil
+	return &Vaults{config: c, clients: map[endpoint]*client{}}, nil
 }
 
 // Fetch reads one object. Errors are classified (package fault), say what to do, hold no value, and have the same text each time
@@ -59,10 +70,7 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 				Cause: errors.New("the vault's answer makes no sense"), Next: "check what answers at the vault's address: a proxy or a wrong DNS entry"}
 		}
 	}()
-	if ref.Kind != keyvault.KindSecret {
-		return keyvault.Object{}, fault.New(fault.Invalid, "reading %s: a %s is not supported by this version yet", ref, ref.Kind)
-	}
-	client, first, err := v.client(ref.Vault)
+	client, first, err := v.client(ref)
 	if err != nil {
 		return keyvault.Object{}, err
 	}
@@ -71,11 +79,10 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 	} else {
 		client.wait(ctx)
 	}
-	response, err := client.GetSecret(ctx, ref.Name, ref.Version, nil)
-	if err != nil {
+	if object, err = client.fetch(ctx, ref); err != nil {
 		return keyvault.Object{}, v.classify(err, ref)
 	}
-	return toObject(ref, response.Secret)
+	return object, nil
 }
 
 // wait ends when the first call has, or with the context, which then ends the caller's own call too.
@@ -86,28 +93,47 @@ func (c *client) wait(ctx context.Context) {
 	}
 }
 
-// client gives the vault's client, and says whether the caller is the first to use it.
-func (v *Vaults) client(vault string) (c *client, first bool, err error) {
-	url, err := v.config.Cloud.VaultURL(vault)
+// client gives the client for an object, and says whether the caller is the first to use it.
+func (v *Vaults) client(ref keyvault.Ref) (c *client, first bool, err error) {
+	url, err := v.config.Cloud.VaultURL(ref.Vault)
 	if err != nil {
 		return nil, false, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if known, ok := v.clients[url]; ok {
+	at := endpoint{url, ref.Kind}
+	if known, ok := v.clients[at]; ok {
 		return known, false, nil
 	}
-	secrets, err := azsecrets.NewClient(url, v.config.Credential, v.options())
+	read, err := v.open(at)
 	if err != nil {
-		return nil, false, fault.Wrap(fault.Bug, err, "creating a client for vault "+vault)
+		return nil, false, fault.Wrap(fault.Bug, err, "creating a client for vault "+ref.Vault)
 	}
-	c = &client{Client: secrets, opened: make(chan struct{})}
-	v.clients[url] = c
+	c = &client{fetch: read, opened: make(chan struct{})}
+	v.clients[at] = c
 	return c, true, nil
 }
 
-func (v *Vaults) options() *azsecrets.ClientOptions {
-	return &azsecrets.ClientOptions{
+// open makes the SDK's client.
+func (v *Vaults) open(at endpoint) (fetch, error) {
+	switch at.kind {
+	case keyvault.KindCertificate:
+		options := azcertificates.ClientOptions(v.options())
+		c, err := azcertificates.NewClient(at.url, v.config.Credential, &options)
+		return certificates{c}.fetch, err
+	case keyvault.KindKey:
+		options := azkeys.ClientOptions(v.options())
+		c, err := azkeys.NewClient(at.url, v.config.Credential, &options)
+		return keys{c}.fetch, err
+	default:
+		options := v.options()
+		c, err := azsecrets.NewClient(at.url, v.config.Credential, &options)
+		return secrets{c}.fetch, err
+	}
+}
+
+func (v *Vaults) options() azsecrets.ClientOptions {
+	return azsecrets.ClientOptions{
 		ClientOptions: azcore.ClientOptions{
 			Transport: v.config.Transport,
 			// 429 is not retried here: whoever asks decides when, by what the vault says. The rest gets one quick second chance.
@@ -119,34 +145,4 @@ func (v *Vaults) options() *azsecrets.ClientOptions {
 		// host is bounded by VaultURL alone.
 		DisableChallengeResourceVerification: v.config.Cloud.Private,
 	}
-}
-
-func toObject(ref keyvault.Ref, s azsecrets.Secret) (keyvault.Object, error) {
-	if s.Value == nil || s.ID == nil {
-		return keyvault.Object{}, fault.New(fault.Malformed, "reading %s: the vault's answer has no value or no id", ref)
-	}
-	if len(*s.Value) > maxValueBytes {
-		return keyvault.Object{}, fault.New(fault.Malformed, "reading %s: the value has %d bytes, more than the %d that are allowed",
-			ref, len(*s.Value), maxValueBytes)
-	}
-	object := keyvault.Object{Ref: ref, Version: s.ID.Version(), Value: keyvault.NewValue([]byte(*s.Value)), Tags: map[string]string{}}
-	if s.ContentType != nil {
-		object.ContentType = *s.ContentType
-	}
-	for name, value := range s.Tags {
-		if value != nil {
-			object.Tags[name] = *value
-		}
-	}
-	if a := s.Attributes; a != nil {
-		for _, t := range []struct {
-			from *time.Time
-			to   *time.Time
-		}{{a.Updated, &object.Updated}, {a.NotBefore, &object.NotBefore}, {a.Expires, &object.Expires}} {
-			if t.from != nil {
-				*t.to = t.from.UTC()
-			}
-		}
-	}
-	return object, nil
 }

@@ -7,85 +7,84 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
 )
 
-// opaque is the default type of a Secret.
-const opaque = "Opaque"
+// Content is an item of a recipe, and what the vault answered for it.
+type Content struct {
+	Item   recipe.Item
+	Object keyvault.Object
+}
 
-// Supported says whether this version can make what the recipe asks for; if not, fault.Invalid names the field. It needs no
-// vault, so a recipe that can't work costs no call.
-func Supported(r recipe.Recipe) error {
-	if r.Type != recipe.Secret && r.Type != recipe.MultiKey {
-		return fault.New(fault.Invalid, "spec.vault.object.type %q is not supported by this version yet; use secret or multi-key-value-secret", r.Type)
+// Kind says as which kind of object the outputs want the item. A certificate is a secret where its private key is wanted, and nowhere else:
+// whoever wants the public part needs no permission for the key.
+func Kind(r recipe.Recipe, item recipe.Item) keyvault.Kind {
+	switch item.Type {
+	case recipe.Certificate:
+		if r.Secret != nil && shapeOfSecret(r).private() {
+			return keyvault.KindSecret
+		}
+		return keyvault.KindCertificate
+	case recipe.Key:
+		return keyvault.KindKey
+	default:
+		return keyvault.KindSecret
+	}
+}
+
+// Check says whether the recipe's outputs can be made at all; if not, fault.Invalid names the field. It needs no vault, so a recipe that can't
+// work costs no call.
+func Check(r recipe.Recipe) error {
+	if r.Secret == nil && r.ConfigMap == nil {
+		return fault.New(fault.Invalid, "spec.output has neither secret nor configMap; set one of them, or remove spec.output if only pods use the resource")
+	}
+	for _, item := range r.Items {
+		if r.Secret != nil {
+			if err := shapeOfSecret(r).of(r, item).check(item); err != nil {
+				return err
+			}
+		}
+		if r.ConfigMap != nil {
+			if err := shapeOfConfigMap(r).of(r, item).check(item); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// SupportedOutput says the same of the recipe's output.
-func SupportedOutput(r recipe.Recipe) error {
-	switch {
-	case r.ConfigMap != nil:
-		return fault.New(fault.Invalid, "spec.output.configMap is not supported by this version yet; use spec.output.secret")
-	case r.Secret == nil:
-		return fault.New(fault.Invalid, "spec.output has no secret; set spec.output.secret, or remove spec.output if only pods use the resource")
-	case r.Secret.Type != "" && r.Secret.Type != opaque:
-		return fault.New(fault.Invalid, "spec.output.secret.type %q is not supported by this version yet; use Opaque", r.Secret.Type)
-	case r.Secret.DataKey == "" && r.Type != recipe.MultiKey:
-		return fault.New(fault.Invalid, "spec.output.secret.dataKey is required for an object of type %s; set it to the key in the Secret", r.Type)
-	}
-	return nil
+// Secret makes the data of the recipe's Secret, by data key.
+func Secret(r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
+	return assemble(r, contents, shapeOfSecret(r))
 }
 
-// SecretData makes the data of the recipe's Secret, by data key.
-func SecretData(r recipe.Recipe, o keyvault.Object) (map[string]keyvault.Value, error) {
-	if err := Supported(r); err != nil {
+// ConfigMap makes the data of the recipe's ConfigMap, by data key. Whatever holds a private key is refused.
+func ConfigMap(r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
+	return assemble(r, contents, shapeOfConfigMap(r))
+}
+
+func assemble(r recipe.Recipe, contents []Content, s shape) (map[string]keyvault.Value, error) {
+	if err := Check(r); err != nil {
 		return nil, err
 	}
-	if err := SupportedOutput(r); err != nil {
-		return nil, err
+	all := map[string]keyvault.Value{}
+	for _, content := range contents {
+		values, err := s.of(r, content.Item).values(content)
+		if err != nil && r.Several {
+			err = fault.Wrap(fault.KindOf(err), err, "object "+content.Item.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for key, value := range values {
+			if _, taken := all[key]; taken {
+				return nil, fault.New(fault.Malformed, "two objects give the data key %q; choose different ones in spec.data", key)
+			}
+			all[key] = value
+		}
 	}
-	if r.Type == recipe.MultiKey {
-		return entries(r, o.Value)
-	}
-	value, err := transformed(r, o.Value)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]keyvault.Value{r.Secret.DataKey: value}, nil
+	return all, nil
 }
 
-// Variable makes the value of an environment variable: the part of the object that the query selects. A query that the
-// object type does not know is fault.Invalid.
-func Variable(r recipe.Recipe, o keyvault.Object, query string) (keyvault.Value, error) {
-	if err := Supported(r); err != nil {
-		return keyvault.Value{}, err
-	}
-	if r.Type == recipe.MultiKey {
-		return entry(r, o.Value, query)
-	}
-	if query != "" {
-		return keyvault.Value{}, fault.New(fault.Invalid,
-			"the query %q is not known for an object of type %s; remove the question mark and what follows", query, r.Type)
-	}
-	return transformed(r, o.Value)
-}
-
-// entry is the one that the query names.
-func entry(r recipe.Recipe, v keyvault.Value, query string) (keyvault.Value, error) {
-	if query == "" {
-		return keyvault.Value{}, fault.New(fault.Invalid, "an object of type %s has several values; name the one that you want: NAME@azurekeyvault?KEY", r.Type)
-	}
-	all, err := entries(r, v)
-	if err != nil {
-		return keyvault.Value{}, err
-	}
-	value, ok := all[query]
-	if !ok {
-		return keyvault.Value{}, fault.New(fault.NotFound, "the object has no entry %q; add it in the vault, or correct what follows the question mark", query)
-	}
-	return value, nil
-}
-
-func transformed(r recipe.Recipe, v keyvault.Value) (keyvault.Value, error) {
-	out, err := transform.Apply(r.Transforms, v.Reveal())
+func transformed(item recipe.Item, v keyvault.Value) (keyvault.Value, error) {
+	out, err := transform.Apply(item.Transforms, v.Reveal())
 	if err != nil {
 		return keyvault.Value{}, err
 	}

@@ -1,84 +1,351 @@
 package decode_test
 
 import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-func secretRecipe(change func(*recipe.Recipe)) recipe.Recipe {
-	r := recipe.Recipe{Vault: "kv1", Name: "o", Type: recipe.Secret, Secret: &recipe.SecretOutput{Name: "s", DataKey: "k"}}
-	change(&r)
-	return r
+// recipeOf is a recipe of one object with a Secret that has a data key, changed.
+func recipeOf(t recipe.ObjectType, secretType string) recipe.Recipe {
+	return recipe.Recipe{Vault: "kv1", Items: []recipe.Item{{Name: "o", Type: t, ContentType: "application/x-json"}},
+		Secret: &recipe.SecretOutput{Name: "s", DataKey: "k", Type: secretType}}
 }
 
 func object(value string) keyvault.Object {
-	return keyvault.Object{Version: "1", Value: keyvault.NewValue([]byte(value))}
+	return keyvault.Object{Ref: keyvault.Ref{Kind: keyvault.KindSecret}, Version: "1", Value: keyvault.NewValue([]byte(value))}
 }
 
-func TestSecretData(t *testing.T) {
-	cases := map[string]struct {
-		change   func(*recipe.Recipe)
-		in, want string
-	}{
-		"the value as it is":           {func(*recipe.Recipe) {}, " a\x00b\n", " a\x00b\n"},
-		"Opaque said aloud":            {func(r *recipe.Recipe) { r.Secret.Type = "Opaque" }, "v", "v"},
-		"transformed, in order":        {func(r *recipe.Recipe) { r.Transforms = []string{"trim", "base64encode"} }, " a ", "YQ=="},
-		"the empty value is a value":   {func(*recipe.Recipe) {}, "", ""},
-		"an identity changes no value": {func(r *recipe.Recipe) { r.Identity = "sa" }, "v", "v"},
+func contents(r recipe.Recipe, o keyvault.Object) []decode.Content {
+	return []decode.Content{{Item: r.Items[0], Object: o}}
+}
+
+func secretOf(r recipe.Recipe, o keyvault.Object) (map[string]keyvault.Value, error) {
+	return decode.Secret(r, contents(r, o))
+}
+
+func variableOf(r recipe.Recipe, o keyvault.Object, part string) (keyvault.Value, error) {
+	q, err := decode.Pick(r, part)
+	if err != nil {
+		return keyvault.Value{}, err
 	}
-	for name, c := range cases {
+	return decode.Variable(q, o)
+}
+
+// vector is a file of the room that reads certificates; a PFX is in base64, as vaults have it.
+func vector(t testing.TB, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "..", "certificate", "testdata", name))
+	require.NoError(t, err)
+	if strings.HasSuffix(name, ".pfx") {
+		return base64.StdEncoding.EncodeToString(content)
+	}
+	return string(content)
+}
+
+func leafOf(t testing.TB, name string) []byte {
+	t.Helper()
+	bundle, err := certificate.Parse([]byte(vector(t, name)), "")
+	require.NoError(t, err)
+	return bundle.Leaf().Raw
+}
+
+// The two public keys of RFC 7517, appendix A.1, but for members that no key needs.
+const (
+	rsaJWK = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB"}`
+	ecJWK  = `{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}`
+)
+
+// TestEveryCell is the table of data keys: what a type of Secret makes of a type of object.
+func TestEveryCell(t *testing.T) {
+	public := keyvault.Object{Ref: keyvault.Ref{Kind: keyvault.KindCertificate}, Value: keyvault.NewValue(leafOf(t, "ordered.pem"))}
+	pfx, key := object(vector(t, "openssl3.pfx")), object(rsaJWK)
+	raw, err := base64.StdEncoding.DecodeString(vector(t, "openssl3.pfx"))
+	require.NoError(t, err)
+	modulus, err := base64.RawURLEncoding.DecodeString(strings.Split(rsaJWK, `"`)[7])
+	require.NoError(t, err)
+	leafPEM := func() string {
+		bundle, err := certificate.Parse([]byte(vector(t, "ordered.pem")), "")
+		require.NoError(t, err)
+		return string(certificate.EncodeCertificates(bundle.Leaf()))
+	}()
+	some := func(content string) map[string]string { return map[string]string{"k": content} }
+	fixed := func(key, content string) map[string]string { return map[string]string{key: content} }
+	const docker = `{"auths": {}}`
+	for name, c := range map[string]struct {
+		object     recipe.ObjectType
+		secretType string
+		vault      keyvault.Object
+		want       map[string]string
+	}{
+		"secret, unset":                 {recipe.Secret, "", object(" a\x00b\n"), some(" a\x00b\n")},
+		"secret, Opaque":                {recipe.Secret, "Opaque", object(""), some("")},
+		"secret, another type":          {recipe.Secret, "example.org/own", object("v"), some("v")},
+		"secret, dockerconfigjson":      {recipe.Secret, "kubernetes.io/dockerconfigjson", object(docker), fixed(".dockerconfigjson", docker)},
+		"secret, dockercfg":             {recipe.Secret, "kubernetes.io/dockercfg", object(docker), fixed(".dockercfg", docker)},
+		"secret, basic-auth":            {recipe.Secret, "kubernetes.io/basic-auth", object("me:pass:word"), map[string]string{"username": "me", "password": "pass:word"}},
+		"secret, basic-auth, empty":     {recipe.Secret, "kubernetes.io/basic-auth", object(":"), map[string]string{"username": "", "password": ""}},
+		"secret, ssh-auth":              {recipe.Secret, "kubernetes.io/ssh-auth", object("key"), fixed("ssh-privatekey", "key")},
+		"certificate, unset":            {recipe.Certificate, "", public, some(leafPEM)},
+		"certificate, Opaque, PFX":      {recipe.Certificate, "Opaque", pfx, some(string(raw))},
+		"certificate, Opaque, PEM":      {recipe.Certificate, "Opaque", object(vector(t, "reversed.pem")), some(vector(t, "reversed.pem"))},
+		"certificate, dockerconfigjson": {recipe.Certificate, "kubernetes.io/dockerconfigjson", public, some(leafPEM)},
+		"certificate, dockercfg":        {recipe.Certificate, "kubernetes.io/dockercfg", public, some(leafPEM)},
+		"certificate, basic-auth":       {recipe.Certificate, "kubernetes.io/basic-auth", public, some(leafPEM)},
+		"certificate, ssh-auth":         {recipe.Certificate, "kubernetes.io/ssh-auth", public, some(leafPEM)},
+		"certificate, another type":     {recipe.Certificate, "example.org/own", public, some(leafPEM)},
+		"key, unset":                    {recipe.Key, "", key, some(string(modulus))},
+		"key, Opaque":                   {recipe.Key, "Opaque", key, some(string(modulus))},
+		"key, another type":             {recipe.Key, "kubernetes.io/ssh-auth", key, some(string(modulus))},
+		"multi-key, unset":              {recipe.MultiKey, "", object(`{"a": "1"}`), fixed("a", "1")},
+		"multi-key, tls":                {recipe.MultiKey, "kubernetes.io/tls", object(`{"tls.crt": "c", "tls.key": "k"}`), map[string]string{"tls.crt": "c", "tls.key": "k"}},
+		"multi-key, basic-auth":         {recipe.MultiKey, "kubernetes.io/basic-auth", object(`{"username": "u"}`), fixed("username", "u")},
+	} {
 		t.Run(name, func(t *testing.T) {
-			data, err := decode.SecretData(secretRecipe(c.change), object(c.in))
+			r := recipeOf(c.object, c.secretType)
+			data, err := secretOf(r, c.vault)
 			require.NoError(t, err)
-			require.Len(t, data, 1)
-			assert.Equal(t, c.want, string(data["k"].Reveal()))
+			got := map[string]string{}
+			for key, value := range data {
+				got[key] = string(value.Reveal())
+			}
+			assert.Equal(t, c.want, got)
+			if c.vault.Ref.Kind == keyvault.KindCertificate {
+				assert.Equal(t, keyvault.KindCertificate, decode.Kind(r, r.Items[0]), "the public part needs no permission for the secret")
+			}
 		})
 	}
 }
 
-func TestSecretDataRefusesWhatItCannotMake(t *testing.T) {
-	cases := map[string]struct {
-		change func(*recipe.Recipe)
-		field  string
-		kind   fault.Kind
+func TestTLSIsTheChainAndTheKey(t *testing.T) {
+	for name, c := range map[string]struct {
+		object       recipe.ObjectType
+		order, first string
 	}{
-		"a certificate":           {func(r *recipe.Recipe) { r.Type = recipe.Certificate }, "spec.vault.object.type", fault.Invalid},
-		"a ConfigMap":             {func(r *recipe.Recipe) { r.ConfigMap = &recipe.ConfigMapOutput{Name: "c"} }, "spec.output.configMap", fault.Invalid},
-		"an output of nothing":    {func(r *recipe.Recipe) { r.Secret = nil }, "spec.output", fault.Invalid},
-		"a typed Secret":          {func(r *recipe.Recipe) { r.Secret.Type = "kubernetes.io/tls" }, "spec.output.secret.type", fault.Invalid},
-		"a missing data key":      {func(r *recipe.Recipe) { r.Secret.DataKey = "" }, "spec.output.secret.dataKey", fault.Invalid},
-		"a value that is no code": {func(r *recipe.Recipe) { r.Transforms = []string{"base64decode"} }, "base64decode", fault.Malformed},
-	}
-	for name, c := range cases {
+		"openssl3.pfx":    {recipe.Certificate, "", "leaf"},
+		"keytool.pfx":     {recipe.Certificate, "ensureserverfirst", "leaf"},
+		"legacy-3des.pfx": {recipe.Secret, "", "leaf"},
+		"legacy-rc2.pfx":  {recipe.Secret, "", "leaf"},
+		"reversed.pem":    {recipe.Certificate, "", "root"},
+		"windows.pem":     {recipe.Certificate, "ensureserverfirst", "leaf"},
+		"P-384.pem":       {recipe.Secret, "", "P-384"},
+		"ed25519.pem":     {recipe.Secret, "ensureserverfirst", "ed25519"},
+	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := decode.SecretData(secretRecipe(c.change), object("canary !"))
+			r := recipeOf(c.object, "kubernetes.io/tls")
+			r.Secret.DataKey, r.Secret.ChainOrder = "", c.order
+			assert.Equal(t, keyvault.KindSecret, decode.Kind(r, r.Items[0]), "the key is in the secret")
+			data, err := secretOf(r, object(vector(t, name)))
+			require.NoError(t, err)
+			require.Len(t, data, 2)
+			both, err := certificate.Parse(append(data["tls.crt"].Reveal(), data["tls.key"].Reveal()...), "")
+			require.NoError(t, err)
+			require.NotNil(t, both.Leaf(), "the key is of one of the certificates")
+			assert.Equal(t, c.first+".example", both.Certificates[0].Subject.CommonName)
+		})
+	}
+}
+
+func TestKeysInEveryFormat(t *testing.T) {
+	for name, c := range map[string]struct{ jwk, format, want string }{
+		"RSA as PEM": {rsaJWK, "pem", "-----BEGIN PUBLIC KEY-----\n"},
+		"EC as PEM":  {ecJWK, "pem", "-----BEGIN PUBLIC KEY-----\n"},
+		"RSA as JWK": {rsaJWK, "jwk", rsaJWK},
+		"EC as JWK":  {ecJWK, "jwk", ecJWK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := recipeOf(recipe.Key, "")
+			r.Secret.KeyFormat = c.format
+			data, err := secretOf(r, object(c.jwk))
+			require.NoError(t, err)
+			assert.Contains(t, string(data["k"].Reveal()), c.want)
+			variable, err := variableOf(r, object(c.jwk), c.format)
+			require.NoError(t, err)
+			assert.True(t, data["k"].Equal(variable), "a pod gets the same")
+			assert.Equal(t, keyvault.KindKey, decode.Kind(r, r.Items[0]))
+		})
+	}
+	for name, jwk := range map[string]string{
+		"no JSON": "x", "RSA without numbers": `{"kty":"RSA"}`, "an exponent without bound": `{"kty":"RSA","n":"AQAB","e":"__________8"}`, "a curve of no PEM": `{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`,
+		"a point that is none": `{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ"}`, "a number that is none": `{"kty":"EC","crv":"P-256","x":"!","y":"AQ"}`,
+		"a number too large": `{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("_", 60) + `","y":"AQ"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := recipeOf(recipe.Key, "")
+			r.Secret.KeyFormat = "pem"
+			_, err := secretOf(r, object(jwk))
+			assert.Equal(t, fault.Malformed, fault.KindOf(err))
+		})
+	}
+	_, err := secretOf(recipeOf(recipe.Key, ""), object(ecJWK))
+	assert.ErrorContains(t, err, "keyFormat", "an EC key has no modulus: no empty value")
+}
+
+func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
+	r := recipeOf(recipe.Secret, "kubernetes.io/basic-auth")
+	r.ConfigMap = &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"}
+	data, err := decode.ConfigMap(r, contents(r, object("u:p")))
+	require.NoError(t, err)
+	assert.Equal(t, "u:p", string(data["ck"].Reveal()), "the type of the Secret is not the ConfigMap's")
+
+	both := recipeOf(recipe.Certificate, "kubernetes.io/tls")
+	both.ConfigMap = &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"}
+	data, err = decode.ConfigMap(both, contents(both, object(vector(t, "openssl3.pfx"))))
+	require.NoError(t, err)
+	public, err := certificate.Parse(data["ck"].Reveal(), "")
+	require.NoError(t, err)
+	assert.Nil(t, public.Key)
+	assert.Equal(t, "leaf.example", public.Leaf().Subject.CommonName)
+
+	many := multiKey("json")
+	many.Secret, many.ConfigMap = nil, &recipe.ConfigMapOutput{Name: "c"}
+	for name, c := range map[string]struct {
+		recipe  recipe.Recipe
+		content string
+	}{
+		"a PEM":            {r, vector(t, "ordered.pem")},
+		"a PFX":            {r, vector(t, "legacy-rc2.pfx")},
+		"a PEM in base64":  {r, base64.StdEncoding.EncodeToString([]byte(vector(t, "P-256.pem")))},
+		"an entry of many": {many, `{"a": "-----BEGIN EC PRIVATE KEY-----\ncanary"}`},
+	} {
+		_, err := decode.ConfigMap(c.recipe, contents(c.recipe, object(c.content)))
+		assert.Equal(t, fault.Malformed, fault.KindOf(err), name)
+		assert.ErrorContains(t, err, "never goes into a ConfigMap", name)
+		assert.NotContains(t, err.Error(), "canary")
+	}
+}
+
+func TestSeveralObjectsBecomeOneOutput(t *testing.T) {
+	r := recipe.Recipe{Vault: "kv1", Several: true, Secret: &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/basic-auth"}, Items: []recipe.Item{
+		{Name: "user", Type: recipe.Secret, DataKey: "username"}, {Name: "pass", Type: recipe.Secret, DataKey: "password", Transforms: []string{"trim"}},
+		{Name: "more", Type: recipe.MultiKey, ContentType: "application/x-json"}}}
+	read := func(more string) []decode.Content {
+		return []decode.Content{{Item: r.Items[0], Object: object("me:too")}, {Item: r.Items[1], Object: object(" p ")}, {Item: r.Items[2], Object: object(more)}}
+	}
+	data, err := decode.Secret(r, read(`{"extra": 1}`))
+	require.NoError(t, err)
+	require.Len(t, data, 3)
+	assert.Equal(t, "me:too", string(data["username"].Reveal()), "each has its own key, and is not split")
+	assert.Equal(t, "p", string(data["password"].Reveal()))
+	_, err = decode.Secret(r, read(`{"username": "canary"}`))
+	assert.ErrorContains(t, err, `data key "username"`)
+	_, err = decode.Secret(r, read(`canary`))
+	assert.ErrorContains(t, err, "object more")
+	assert.NotContains(t, err.Error(), "canary")
+}
+
+func TestWhatCannotBeMadeIsRefusedWithTheFieldAndWithoutTheValue(t *testing.T) {
+	for name, c := range map[string]struct {
+		recipe  recipe.Recipe
+		content string
+		says    string
+		kind    fault.Kind
+	}{
+		"an output of nothing":             {recipe.Recipe{Items: recipeOf(recipe.Secret, "").Items}, "canary", "spec.output", fault.Invalid},
+		"a missing data key":               {noDataKey(recipeOf(recipe.Secret, "")), "canary", "spec.output.secret.dataKey", fault.Invalid},
+		"a certificate without a data key": {noDataKey(recipeOf(recipe.Certificate, "Opaque")), "canary", "spec.output.secret.dataKey", fault.Invalid},
+		"a ConfigMap without a data key":   {recipe.Recipe{Items: recipeOf(recipe.Key, "").Items, ConfigMap: &recipe.ConfigMapOutput{Name: "c"}}, "canary", "spec.output.configMap.dataKey", fault.Invalid},
+		"a key as TLS":                     {recipeOf(recipe.Key, "kubernetes.io/tls"), "canary", "spec.output.secret.type", fault.Invalid},
+		"a value that is no base64":        {transforming("base64decode"), "canary !", "base64decode", fault.Malformed},
+		"no docker config":                 {recipeOf(recipe.Secret, "kubernetes.io/dockerconfigjson"), "canary", "no JSON", fault.Malformed},
+		"no credentials":                   {recipeOf(recipe.Secret, "kubernetes.io/basic-auth"), "canary", "NAME:PASSWORD", fault.Malformed},
+		"TLS of garbage":                   {recipeOf(recipe.Secret, "kubernetes.io/tls"), "canary", "neither PFX nor PEM", fault.Malformed},
+		"TLS of a PFX with a password":     {recipeOf(recipe.Secret, "kubernetes.io/tls"), vector(t, "password.pfx"), "without a password", fault.Malformed},
+		"TLS of a PFX without a key":       {recipeOf(recipe.Certificate, "kubernetes.io/tls"), vector(t, "nokey.pfx"), "exportable", fault.Malformed},
+		"TLS of a PEM without a key":       {recipeOf(recipe.Certificate, "kubernetes.io/tls"), vector(t, "nokey.pem"), "exportable", fault.Malformed},
+		"Opaque of a PEM without a key":    {recipeOf(recipe.Certificate, "Opaque"), vector(t, "nokey.pem"), "exportable", fault.Malformed},
+		"TLS of a key of another":          {recipeOf(recipe.Certificate, "kubernetes.io/tls"), vector(t, "foreign.pem"), "none of the 1 certificates", fault.Malformed},
+		"TLS of two keys":                  {recipeOf(recipe.Certificate, "kubernetes.io/tls"), vector(t, "twokeys.pem"), "keep one key", fault.Malformed},
+		"a certificate that can't be read": {recipeOf(recipe.Certificate, ""), "canary", "neither PFX nor PEM", fault.Malformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data, err := secretOrConfigMap(c.recipe, object(c.content))
+			assert.Empty(t, data)
 			assert.Equal(t, c.kind, fault.KindOf(err))
-			assert.ErrorContains(t, err, c.field)
+			assert.ErrorContains(t, err, c.says)
 			assert.NotContains(t, err.Error(), "canary")
 		})
 	}
 }
 
-func TestVariable(t *testing.T) {
-	r := secretRecipe(func(r *recipe.Recipe) { r.Secret = nil; r.Transforms = []string{"trim"} })
-	v, err := decode.Variable(r, object(" v "), "")
-	require.NoError(t, err)
-	assert.Equal(t, "v", string(v.Reveal()), "the same transforms as the Secret")
+func noDataKey(r recipe.Recipe) recipe.Recipe {
+	r.Secret.DataKey = ""
+	return r
+}
 
-	_, err = decode.Variable(r, object("canary"), "password")
-	assert.Equal(t, fault.Invalid, fault.KindOf(err))
-	assert.ErrorContains(t, err, "password")
+func transforming(names ...string) recipe.Recipe {
+	r := recipeOf(recipe.Secret, "")
+	r.Items[0].Transforms = names
+	return r
+}
 
-	_, err = decode.Variable(secretRecipe(func(r *recipe.Recipe) { r.Type = recipe.Key }), object("x"), "")
-	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+func secretOrConfigMap(r recipe.Recipe, o keyvault.Object) (map[string]keyvault.Value, error) {
+	if err := decode.Check(r); err != nil {
+		return nil, err
+	}
+	return secretOf(r, o)
+}
 
-	_, err = decode.Variable(secretRecipe(func(r *recipe.Recipe) { r.Transforms = []string{"base64decode"} }), object("!"), "")
-	assert.Equal(t, fault.Malformed, fault.KindOf(err))
+func TestEveryQuery(t *testing.T) {
+	public := keyvault.Object{Ref: keyvault.Ref{Kind: keyvault.KindCertificate}, Value: keyvault.NewValue(leafOf(t, "ordered.pem"))}
+	whole := object(vector(t, "ordered.pem"))
+	der := base64.StdEncoding.EncodeToString(leafOf(t, "ordered.pem"))
+	noNUL := `{"kty":"RSA","n":"AQEB","e":"AQAB"}`
+	for name, c := range map[string]struct {
+		typ      recipe.ObjectType
+		part     string
+		object   keyvault.Object
+		contains string
+	}{
+		"a secret":                              {recipe.Secret, "", object("u:p:q"), "u:p:q"},
+		"its user name":                         {recipe.Secret, "username", object("u:p:q"), "u"},
+		"its password":                          {recipe.Secret, "password", object("u:p:q"), "p:q"},
+		"a certificate":                         {recipe.Certificate, "", public, "-----BEGIN CERTIFICATE-----"},
+		"by its name":                           {recipe.Certificate, "tls.crt", whole, "-----BEGIN CERTIFICATE-----"},
+		"its key":                               {recipe.Certificate, "tls.key", whole, "-----BEGIN RSA PRIVATE KEY-----"},
+		"its bytes":                             {recipe.Certificate, "raw", public, der},
+		"its bytes, read together with its key": {recipe.Certificate, "raw", whole, der},
+		"a key":                                 {recipe.Key, "", object(noNUL), "\x01\x01\x01"},
+		"an entry":                              {recipe.MultiKey, "a", object(`{"a": "1"}`), "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, err := variableOf(recipeOf(c.typ, ""), c.object, c.part)
+			require.NoError(t, err)
+			assert.Contains(t, string(v.Reveal()), c.contains)
+		})
+	}
+	for name, c := range map[string]struct {
+		typ    recipe.ObjectType
+		part   string
+		object string
+		kind   fault.Kind
+		says   string
+	}{
+		"a part that a secret has not":      {recipe.Secret, "tls.crt", "canary", fault.Invalid, "username, password"},
+		"a part that a certificate has not": {recipe.Certificate, "pem", "canary", fault.Invalid, "tls.crt, tls.key, raw"},
+		"a part that a key has not":         {recipe.Key, "raw", "canary", fault.Invalid, "pem, jwk"},
+		"a password of no credentials":      {recipe.Secret, "password", "canary", fault.Malformed, "NAME:PASSWORD"},
+		"a modulus with a NUL":              {recipe.Key, "", `{"kty":"RSA","n":"AQAB","e":"AQAB"}`, fault.Malformed, "?pem or ?jwk"},
+		"a key of no modulus":               {recipe.Key, "", ecJWK, fault.Malformed, "azurekeyvault?pem"},
+		"a private key that is not there":   {recipe.Certificate, "tls.key", vector(t, "nokey.pem"), fault.Malformed, "exportable"},
+		"bytes that can't be read":          {recipe.Certificate, "raw", "canary", fault.Malformed, "neither PFX nor PEM"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := variableOf(recipeOf(c.typ, ""), object(c.object), c.part)
+			assert.Equal(t, c.kind, fault.KindOf(err))
+			assert.ErrorContains(t, err, c.says)
+			assert.NotContains(t, err.Error(), "canary")
+		})
+	}
 }

@@ -25,9 +25,9 @@ var dataKey = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
 
 // entries are the values of a multi-key object by key. Strings are as they are; numbers, booleans, null and other scalars keep their source text;
 // what is nested becomes compact JSON. Each is transformed. Errors are fault.Malformed and quote neither keys nor values.
-func entries(r recipe.Recipe, v keyvault.Value) (map[string]keyvault.Value, error) {
+func entries(item recipe.Item, v keyvault.Value) (map[string]keyvault.Value, error) {
 	read := fromYAML
-	if r.ContentType == contentJSON {
+	if item.ContentType == contentJSON {
 		read = fromJSON
 	}
 	texts, err := read(v.Reveal())
@@ -44,7 +44,7 @@ func entries(r recipe.Recipe, v keyvault.Value) (map[string]keyvault.Value, erro
 		if !dataKey.MatchString(key) {
 			return nil, fault.New(fault.Malformed, "a key of the object can't be the key of a Secret; use letters, digits, hyphens, underscores and dots")
 		}
-		if values[key], err = transformed(r, keyvault.NewValue(text)); err != nil {
+		if values[key], err = transformed(item, keyvault.NewValue(text)); err != nil {
 			return nil, err
 		}
 	}

@@ -10,11 +10,10 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
-	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
 func multiKey(contentType string, transforms ...string) recipe.Recipe {
-	return recipe.Recipe{Vault: "kv1", Name: "o", Type: recipe.MultiKey, ContentType: "application/x-" + contentType, Transforms: transforms, Secret: &recipe.SecretOutput{Name: "s"}}
+	return recipe.Recipe{Vault: "kv1", Items: []recipe.Item{{Name: "o", Type: recipe.MultiKey, ContentType: "application/x-" + contentType, Transforms: transforms}}, Secret: &recipe.SecretOutput{Name: "s"}}
 }
 
 func TestEntriesKeepTheirText(t *testing.T) {
@@ -32,7 +31,7 @@ func TestEntriesKeepTheirText(t *testing.T) {
 		"YAML that is JSON":            {"yaml", `{"a": "1"}`, map[string]string{"a": "1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			data, err := decode.SecretData(multiKey(c.contentType), object(c.in))
+			data, err := secretOf(multiKey(c.contentType), object(c.in))
 			if c.want == nil {
 				assert.Equal(t, fault.Malformed, fault.KindOf(err), "no key of a Secret")
 				return
@@ -41,7 +40,7 @@ func TestEntriesKeepTheirText(t *testing.T) {
 			got := map[string]string{}
 			for key, value := range data {
 				got[key] = string(value.Reveal())
-				variable, err := decode.Variable(multiKey(c.contentType), object(c.in), key)
+				variable, err := variableOf(multiKey(c.contentType), object(c.in), key)
 				require.NoError(t, err)
 				assert.Equal(t, got[key], string(variable.Reveal()), "a pod gets the same")
 			}
@@ -51,7 +50,7 @@ func TestEntriesKeepTheirText(t *testing.T) {
 }
 
 func TestEachEntryIsTransformed(t *testing.T) {
-	data, err := decode.SecretData(multiKey("json", "trim", "base64encode"), object(`{"a": " x ", "b": "y"}`))
+	data, err := secretOf(multiKey("json", "trim", "base64encode"), object(`{"a": " x ", "b": "y"}`))
 	require.NoError(t, err)
 	assert.Equal(t, "eA==", string(data["a"].Reveal()))
 	assert.Equal(t, "eQ==", string(data["b"].Reveal()))
@@ -75,7 +74,7 @@ func TestWhatHoldsNoEntriesIsRefusedWithoutQuotingIt(t *testing.T) {
 		"aliases without bound": {"yaml", laughs.String()}, "keys that JSON has not": {"yaml", "a: {[canary]: 1}"}, "a number that JSON has not": {"yaml", "a: [.nan]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := decode.SecretData(multiKey(c.contentType), object(c.in))
+			_, err := secretOf(multiKey(c.contentType), object(c.in))
 			assert.Equal(t, fault.Malformed, fault.KindOf(err))
 			require.Error(t, err)
 			assert.NotContains(t, err.Error(), "canary")
@@ -84,16 +83,16 @@ func TestWhatHoldsNoEntriesIsRefusedWithoutQuotingIt(t *testing.T) {
 }
 
 func TestAVariableNamesItsEntry(t *testing.T) {
-	_, err := decode.Variable(multiKey("json"), object(`{"a": "canary"}`), "")
+	_, err := variableOf(multiKey("json"), object(`{"a": "canary"}`), "")
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
 	assert.ErrorContains(t, err, "NAME@azurekeyvault?KEY")
-	_, err = decode.Variable(multiKey("json"), object(`{"a": "canary"}`), "b")
+	_, err = variableOf(multiKey("json"), object(`{"a": "canary"}`), "b")
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
 	assert.ErrorContains(t, err, `no entry "b"`)
 	assert.NotContains(t, err.Error(), "canary")
-	_, err = decode.Variable(multiKey("json"), object("canary"), "b")
+	_, err = variableOf(multiKey("json"), object("canary"), "b")
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
-	_, err = decode.SecretData(multiKey("json", "base64decode"), object(`{"a": "canary!"}`))
+	_, err = secretOf(multiKey("json", "base64decode"), object(`{"a": "canary!"}`))
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
 }
 
@@ -107,7 +106,7 @@ func FuzzEntries(f *testing.F) {
 		if asJSON {
 			r = multiKey("json")
 		}
-		data, err := decode.SecretData(r, object(content))
+		data, err := secretOf(r, object(content))
 		if err != nil {
 			assert.Equal(t, fault.Malformed, fault.KindOf(err))
 			return

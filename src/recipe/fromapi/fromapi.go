@@ -2,6 +2,7 @@ package fromapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 
@@ -14,19 +15,26 @@ import (
 type resource struct {
 	Spec struct {
 		Vault struct {
-			Name   string `json:"name"`
-			Object struct {
-				Name        string `json:"name"`
-				Type        string `json:"type"`
-				Version     string `json:"version"`
-				ContentType string `json:"contentType"`
-			} `json:"object"`
+			Name          string  `json:"name"`
+			Object        *object `json:"object"`
 			AzureIdentity *struct {
 				Name string `json:"name"`
 			} `json:"azureIdentity"`
 		} `json:"vault"`
+		Data []struct {
+			Object    object   `json:"object"`
+			DataKey   string   `json:"dataKey"`
+			Transform []string `json:"transform"`
+		} `json:"data"`
 		Output *output `json:"output"`
 	} `json:"spec"`
+}
+
+type object struct {
+	Name        string `json:"name"`
+	Type        string `json:"type"`
+	Version     string `json:"version"`
+	ContentType string `json:"contentType"`
 }
 
 type output struct {
@@ -37,34 +45,90 @@ type output struct {
 		Type       string `json:"type"`
 		DataKey    string `json:"dataKey"`
 		ChainOrder string `json:"chainOrder"`
+		KeyFormat  string `json:"keyFormat"`
+		Immutable  bool   `json:"immutable"`
+		Metadata   struct {
+			Labels      map[string]string `json:"labels"`
+			Annotations map[string]string `json:"annotations"`
+		} `json:"metadata"`
 	} `json:"secret"`
 	ConfigMap *struct {
-		Name    string `json:"name"`
-		DataKey string `json:"dataKey"`
+		Name      string `json:"name"`
+		DataKey   string `json:"dataKey"`
+		KeyFormat string `json:"keyFormat"`
 	} `json:"configMap"`
 }
 
 // Parse reads the JSON of an AzureKeyVaultSecret of any version. What can't work is fault.Invalid and names the field.
-func Parse(object []byte) (recipe.Recipe, error) {
+func Parse(content []byte) (recipe.Recipe, error) {
 	var res resource
-	if err := json.Unmarshal(object, &res); err != nil {
+	if err := json.Unmarshal(content, &res); err != nil {
 		return recipe.Recipe{}, fault.New(fault.Invalid, "reading the AzureKeyVaultSecret: it is not the JSON of one")
 	}
-	vault := res.Spec.Vault
-	r := recipe.Recipe{
-		Vault: vault.Name, Name: vault.Object.Name, Version: vault.Object.Version,
-		Type: recipe.ObjectType(vault.Object.Type), ContentType: vault.Object.ContentType,
+	r := recipe.Recipe{Vault: res.Spec.Vault.Name}
+	if id := res.Spec.Vault.AzureIdentity; id != nil {
+		r.Identity = id.Name
 	}
-	if vault.AzureIdentity != nil {
-		r.Identity = vault.AzureIdentity.Name
+	err := check(rule{"spec.vault.name", r.Vault, vaultPattern, "use the vault's name alone, without a domain or a URL"})
+	if err != nil {
+		return recipe.Recipe{}, err
 	}
-	if err := checkObject(r); err != nil {
+	if err := addItems(&r, res); err != nil {
 		return recipe.Recipe{}, err
 	}
 	if err := addOutput(&r, res.Spec.Output); err != nil {
 		return recipe.Recipe{}, err
 	}
 	return r, nil
+}
+
+// addItems adds the one object of spec.vault.object, or those of spec.data.
+func addItems(r *recipe.Recipe, res resource) error {
+	data, one := res.Spec.Data, res.Spec.Vault.Object
+	if (one != nil) == (len(data) > 0) {
+		return fault.New(fault.Invalid, "set either spec.vault.object, for one object, or spec.data, for several")
+	}
+	if one != nil {
+		r.Items = []recipe.Item{one.item()}
+		return checkItem(r.Items[0], "spec.vault.object")
+	}
+	r.Several = true
+	taken := map[string]bool{}
+	for i, d := range data {
+		item, field := d.Object.item(), fmt.Sprintf("spec.data[%d]", i)
+		item.DataKey, item.Transforms = d.DataKey, d.Transform
+		if err := checkItem(item, field+".object"); err != nil {
+			return err
+		}
+		if err := checkTransforms(item.Transforms, field+".transform"); err != nil {
+			return err
+		}
+		if err := checkDataKey(item, field, taken); err != nil {
+			return err
+		}
+		r.Items = append(r.Items, item)
+	}
+	return nil
+}
+
+func (o object) item() recipe.Item {
+	return recipe.Item{Name: o.Name, Version: o.Version, Type: recipe.ObjectType(o.Type), ContentType: o.ContentType}
+}
+
+// checkDataKey wants one of each item but of those that bring their own.
+func checkDataKey(item recipe.Item, field string, taken map[string]bool) error {
+	switch {
+	case item.Type == recipe.MultiKey && item.DataKey != "":
+		return fault.New(fault.Invalid, "%s.dataKey can't be set for a %s, whose entries have keys; remove it", field, item.Type)
+	case item.Type == recipe.MultiKey:
+		return nil
+	case item.DataKey == "":
+		return fault.New(fault.Invalid, "%s.dataKey is required; set it to the key in the output", field)
+	case taken[item.DataKey]:
+		return fault.New(fault.Invalid, "%s.dataKey %q is there already; choose different ones", field, item.DataKey)
+	}
+	taken[item.DataKey] = true
+	return check(rule{field + ".dataKey", item.DataKey, dataKeyPattern, keyHint})
 }
 
 // Patterns of what becomes a part of a URL or a name in Kubernetes, checked where it is used.
@@ -74,6 +138,8 @@ const (
 	versionPattern = `^[a-zA-Z0-9]{0,64}$`
 	namePattern    = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	dataKeyPattern = `^[-._a-zA-Z0-9]{0,253}$`
+	formatPattern  = `^(raw|pem|jwk)?$`
+	orderPattern   = `^(ensureserverfirst)?$`
 )
 
 // rule is one field that has to match a pattern.
@@ -88,21 +154,29 @@ func check(rules ...rule) error {
 	return nil
 }
 
-func checkObject(r recipe.Recipe) error {
+func checkItem(item recipe.Item, field string) error {
 	err := check(
-		rule{"spec.vault.name", r.Vault, vaultPattern, "use the vault's name alone, without a domain or a URL"},
-		rule{"spec.vault.object.name", r.Name, objectPattern, "use 1 to 127 letters, digits and hyphens"},
-		rule{"spec.vault.object.version", r.Version, versionPattern, "use the version's identifier, or leave it empty for the latest"},
+		rule{field + ".name", item.Name, objectPattern, "use 1 to 127 letters, digits and hyphens"},
+		rule{field + ".version", item.Version, versionPattern, "use the version's identifier, or leave it empty for the latest"},
 	)
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(recipe.ObjectTypes(), r.Type) {
-		return fault.New(fault.Invalid, "spec.vault.object.type %q is not known; use one of %v", r.Type, recipe.ObjectTypes())
+	if !slices.Contains(recipe.ObjectTypes(), item.Type) {
+		return fault.New(fault.Invalid, "%s.type %q is not known; use one of %v", field, item.Type, recipe.ObjectTypes())
 	}
-	if r.Type == recipe.MultiKey && r.ContentType != "application/x-json" && r.ContentType != "application/x-yaml" {
-		return fault.New(fault.Invalid, "spec.vault.object.contentType %q is not valid for a multi-key-value-secret; "+
-			"set it to application/x-json or application/x-yaml", r.ContentType)
+	if item.Type == recipe.MultiKey && item.ContentType != "application/x-json" && item.ContentType != "application/x-yaml" {
+		return fault.New(fault.Invalid, "%s.contentType %q is not valid for a multi-key-value-secret; "+
+			"set it to application/x-json or application/x-yaml", field, item.ContentType)
+	}
+	return nil
+}
+
+func checkTransforms(names []string, field string) error {
+	for _, name := range names {
+		if !transform.Known(name) {
+			return fault.New(fault.Invalid, "%s %q is not known; use trim, base64encode or base64decode", field, name)
+		}
 	}
 	return nil
 }
@@ -111,40 +185,53 @@ func addOutput(r *recipe.Recipe, out *output) error {
 	if out == nil {
 		return nil
 	}
-	if len(out.Transform) > 0 && len(out.Transforms) > 0 {
+	transforms := append(out.Transform, out.Transforms...)
+	switch {
+	case len(out.Transform) > 0 && len(out.Transforms) > 0:
 		return fault.New(fault.Invalid, "spec.output has both transform and transforms; keep transform")
+	case len(transforms) > 0 && r.Several:
+		return fault.New(fault.Invalid, "spec.output.transform is for spec.vault.object; with spec.data set spec.data[].transform")
+	case !r.Several:
+		r.Items[0].Transforms = transforms
 	}
-	r.Transforms = append(out.Transform, out.Transforms...)
-	for _, name := range r.Transforms {
-		if !transform.Known(name) {
-			return fault.New(fault.Invalid, "spec.output.transform %q is not known; use trim, base64encode or base64decode", name)
-		}
+	if err := checkTransforms(transforms, "spec.output.transform"); err != nil {
+		return err
 	}
 	if s := out.Secret; s != nil {
-		r.Secret = &recipe.SecretOutput{Name: s.Name, Type: s.Type, DataKey: s.DataKey, ChainOrder: s.ChainOrder}
+		r.Secret = &recipe.SecretOutput{Name: s.Name, Type: s.Type, DataKey: s.DataKey, ChainOrder: s.ChainOrder, KeyFormat: s.KeyFormat,
+			Labels: s.Metadata.Labels, Annotations: s.Metadata.Annotations, Immutable: s.Immutable}
 	}
 	if c := out.ConfigMap; c != nil {
-		r.ConfigMap = &recipe.ConfigMapOutput{Name: c.Name, DataKey: c.DataKey}
+		r.ConfigMap = &recipe.ConfigMapOutput{Name: c.Name, DataKey: c.DataKey, KeyFormat: c.KeyFormat}
 	}
 	return checkOutput(*r)
 }
 
+// Hints of what is right.
+const (
+	nameHint   = "use a DNS subdomain name: lower-case letters, digits, hyphens and dots"
+	keyHint    = "use letters, digits, hyphens, underscores and dots"
+	formatHint = "use raw, pem or jwk"
+	orderHint  = "use ensureserverfirst, or leave it empty for the order of the object"
+)
+
 func checkOutput(r recipe.Recipe) error {
-	const nameHint = "use a DNS subdomain name: lower-case letters, digits, hyphens and dots"
-	const keyHint = "use letters, digits, hyphens, underscores and dots"
 	if s := r.Secret; s != nil {
 		if s.Type == "kubernetes.io/service-account-token" || s.Type == "bootstrap.kubernetes.io/token" {
 			return fault.New(fault.Invalid, "spec.output.secret.type %q is reserved for credentials of the cluster itself; use another type", s.Type)
 		}
 		err := check(rule{"spec.output.secret.name", s.Name, namePattern, nameHint},
-			rule{"spec.output.secret.dataKey", s.DataKey, dataKeyPattern, keyHint})
+			rule{"spec.output.secret.dataKey", s.DataKey, dataKeyPattern, keyHint},
+			rule{"spec.output.secret.chainOrder", s.ChainOrder, orderPattern, orderHint},
+			rule{"spec.output.secret.keyFormat", s.KeyFormat, formatPattern, formatHint})
 		if err != nil {
 			return err
 		}
 	}
 	if c := r.ConfigMap; c != nil {
 		return check(rule{"spec.output.configMap.name", c.Name, namePattern, nameHint},
-			rule{"spec.output.configMap.dataKey", c.DataKey, dataKeyPattern, keyHint})
+			rule{"spec.output.configMap.dataKey", c.DataKey, dataKeyPattern, keyHint},
+			rule{"spec.output.configMap.keyFormat", c.KeyFormat, formatPattern, formatHint})
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package fromapi_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,15 +24,18 @@ func TestParseReadsEveryField(t *testing.T) {
 		},
 		Output: &v2beta1.AzureKeyVaultOutput{
 			Transform: []v2beta1.Transform{"trim", "base64decode"},
-			Secret:    &v2beta1.AzureKeyVaultOutputSecret{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst"},
-			ConfigMap: &v2beta1.AzureKeyVaultOutputConfigMap{Name: "c", DataKey: "ck"},
+			Secret: &v2beta1.AzureKeyVaultOutputSecret{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst", KeyFormat: "jwk",
+				Metadata:  &v2beta1.AzureKeyVaultOutputMetadata{Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}},
+				Immutable: true},
+			ConfigMap: &v2beta1.AzureKeyVaultOutputConfigMap{Name: "c", DataKey: "ck", KeyFormat: "pem"},
 		},
 	}}
 	want := recipe.Recipe{
-		Vault: "kv-1", Name: "cert", Version: "0a", Type: recipe.MultiKey, ContentType: "application/x-yaml", Identity: "sa",
-		Transforms: []string{"trim", "base64decode"},
-		Secret:     &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst"},
-		ConfigMap:  &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"},
+		Vault: "kv-1", Identity: "sa",
+		Items: []recipe.Item{{Name: "cert", Version: "0a", Type: recipe.MultiKey, ContentType: "application/x-yaml", Transforms: []string{"trim", "base64decode"}}},
+		Secret: &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst", KeyFormat: "jwk",
+			Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}, Immutable: true},
+		ConfigMap: &recipe.ConfigMapOutput{Name: "c", DataKey: "ck", KeyFormat: "pem"},
 	}
 	marshalled, err := json.Marshal(typed)
 	require.NoError(t, err)
@@ -42,8 +46,9 @@ func TestParseReadsEveryField(t *testing.T) {
 	served := []byte(`{"apiVersion":"spv.no/v2beta1","kind":"AzureKeyVaultSecret","metadata":{"name":"n","uid":"u"},"spec":{
 		"vault":{"name":"kv-1","object":{"name":"cert","type":"multi-key-value-secret","version":"0a","contentType":"application/x-yaml"},
 		"azureIdentity":{"name":"sa"}},"output":{"transform":["trim","base64decode"],
-		"secret":{"name":"s","type":"kubernetes.io/tls","dataKey":"k","chainOrder":"ensureserverfirst"},
-		"configMap":{"name":"c","dataKey":"ck"}}},"status":{"secretName":"ignored"}}`)
+		"secret":{"name":"s","type":"kubernetes.io/tls","dataKey":"k","chainOrder":"ensureserverfirst","keyFormat":"jwk",
+		"metadata":{"labels":{"l":"1"},"annotations":{"a":"2"}},"immutable":true},
+		"configMap":{"name":"c","dataKey":"ck","keyFormat":"pem"}}},"status":{"secretName":"ignored"}}`)
 	fromServer, err := fromapi.Parse(served)
 	require.NoError(t, err)
 	assert.Empty(t, cmp.Diff(got, fromServer), "the server's bytes and the typed object must mean the same")
@@ -55,7 +60,7 @@ func TestParseAcceptsBothSpellingsOfTransform(t *testing.T) {
 	for _, spelling := range []string{"transform", "transforms"} {
 		r, err := fromapi.Parse([]byte(minimal + `,"output":{"` + spelling + `":["trim"]}}}`))
 		require.NoError(t, err)
-		assert.Equal(t, []string{"trim"}, r.Transforms)
+		assert.Equal(t, []string{"trim"}, r.Items[0].Transforms)
 	}
 	r, err := fromapi.Parse([]byte(minimal + `}}`))
 	require.NoError(t, err)
@@ -79,7 +84,19 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 		"a reserved type":             {minimal + `,"output":{"secret":{"name":"s","type":"kubernetes.io/service-account-token"}}}}`, "spec.output.secret.type"},
 		"a Secret without a name":     {minimal + `,"output":{"secret":{"dataKey":"k"}}}}`, "spec.output.secret.name"},
 		"a bad data key":              {minimal + `,"output":{"secret":{"name":"s","dataKey":"a/b"}}}}`, "spec.output.secret.dataKey"},
-		"a bad ConfigMap name":        {minimal + `,"output":{"configMap":{"name":"S"}}}}`, "spec.output.configMap.name"},
+		"a key format nobody knows":   {minimal + `,"output":{"secret":{"name":"s","dataKey":"k","keyFormat":"der"}}}}`, "spec.output.secret.keyFormat"},
+		"a chain order nobody knows":  {minimal + `,"output":{"secret":{"name":"s","dataKey":"k","chainOrder":"x"}}}}`, "spec.output.secret.chainOrder"},
+		"neither object nor data":     {`{"spec":{"vault":{"name":"kv1"}}}`, "spec.data"},
+		"both object and data":        {minimal + `,"data":[{"object":{"name":"o","type":"secret"},"dataKey":"k"}]}}`, "spec.data"},
+		"data without a data key":     {several(`{"object":{"name":"o","type":"secret"}}`), "spec.data[0].dataKey"},
+		"a data key twice":            {several(`{"object":{"name":"o","type":"secret"},"dataKey":"k"},{"object":{"name":"p","type":"secret"},"dataKey":"k"}`), "spec.data[1].dataKey"},
+		"a bad data key of data":      {several(`{"object":{"name":"o","type":"secret"},"dataKey":"a/b"}`), "spec.data[0].dataKey"},
+		"a data key of many":          {several(`{"object":{"name":"o","type":"multi-key-value-secret","contentType":"application/x-json"},"dataKey":"k"}`), "spec.data[0].dataKey"},
+		"data of no type":             {several(`{"object":{"name":"o","type":"x"},"dataKey":"k"}`), "spec.data[0].object.type"},
+		"data with a bad transform":   {several(`{"object":{"name":"o","type":"secret"},"dataKey":"k","transform":["x"]}`), "spec.data[0].transform"},
+		"data with a transform of the output": {
+			strings.TrimSuffix(several(`{"object":{"name":"o","type":"secret"},"dataKey":"k"}`), "}}") + `,"output":{"transform":["trim"]}}}`, "spec.data[].transform"},
+		"a bad ConfigMap name": {minimal + `,"output":{"configMap":{"name":"S"}}}}`, "spec.output.configMap.name"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -90,12 +107,24 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 	}
 }
 
+func several(items string) string { return `{"spec":{"vault":{"name":"kv1"},"data":[` + items + `]}}` }
+
+func TestParseReadsSeveralObjects(t *testing.T) {
+	r, err := fromapi.Parse([]byte(several(`{"object":{"name":"o","type":"secret","version":"1"},"dataKey":"k","transform":["trim"]},` +
+		`{"object":{"name":"m","type":"multi-key-value-secret","contentType":"application/x-json"}}`)))
+	require.NoError(t, err)
+	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", Several: true, Items: []recipe.Item{
+		{Name: "o", Version: "1", Type: recipe.Secret, DataKey: "k", Transforms: []string{"trim"}},
+		{Name: "m", Type: recipe.MultiKey, ContentType: "application/x-json"},
+	}}, r))
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal + `}}`))
 	f.Add([]byte(minimal + `,"output":{"secret":{"name":"s","dataKey":"k"},"transform":["trim"]}}}`))
 	f.Fuzz(func(t *testing.T, object []byte) {
 		r, err := fromapi.Parse(object)
-		if err == nil && (r.Vault == "" || r.Name == "") {
+		if err == nil && (r.Vault == "" || len(r.Items) == 0) {
 			t.Fatal("a recipe without a vault or an object was accepted")
 		}
 	})

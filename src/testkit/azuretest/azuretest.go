@@ -60,14 +60,14 @@ func Start(t *testing.T) *Azure {
 	for _, id := range []string{AppObjectID, UserObjectID, SystemObjectID} {
 		everybody[id] = []string{"get", "list"}
 	}
-	e.Plant(emulator.Seed{
+	require.NoError(t, e.Plant(emulator.Seed{
 		Principals: []entra.Principal{
 			{Name: "app", ClientID: AppClientID, ObjectID: AppObjectID, Secret: a.AppSecret},
 			{Name: "user-assigned", ClientID: UserClientID, ObjectID: UserObjectID, ManagedIdentity: "user", ResourceID: UserResourceID},
 			{Name: "system-assigned", ClientID: SystemClientID, ObjectID: SystemObjectID, ManagedIdentity: "system"},
 		},
 		Vaults: map[string]emulator.VaultSeed{"kv1": {Permissions: everybody, Secrets: map[string]keyvault.Secret{}}},
-	})
+	}))
 	authority, certificate := certificates(t)
 	azure := httptest.NewUnstartedServer(e.Azure())
 	azure.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}

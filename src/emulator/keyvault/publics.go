@@ -1,0 +1,159 @@
+package keyvault
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // a thumbprint is one
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"net/http"
+
+	"github.com/akv2k8s/akv2k8s/src/certificate"
+)
+
+// The content types of a certificate's secret.
+const (
+	typePFX = "application/x-pkcs12"
+	typePEM = "application/x-pem-file"
+)
+
+// Certificate is one version of a certificate, as it is imported: with its key.
+type Certificate struct {
+	// Value is a PFX in base64, without a password, or a PEM.
+	Value string `json:"value"`
+	// NotExportable keeps the key in the vault: the secret of the same name then holds the certificates alone.
+	NotExportable bool `json:"notExportable,omitempty"`
+	// Disabled versions are refused by the secret; the certificate itself is served.
+	Disabled bool `json:"disabled,omitempty"`
+}
+
+// Key is one version of a key; the vault gives its public part alone.
+type Key struct {
+	// PEM of the public or the private key.
+	PEM string `json:"pem"`
+	// HSM says that hardware guards it, which shows in its type.
+	HSM bool `json:"hsm,omitempty"`
+}
+
+// PutCertificate adds a version of a certificate, and with it of the key and the secret of the same name. Thinner than Azure: the secret of one
+// that can't be exported is a PEM also where a PFX came in.
+func (s *Store) PutCertificate(vaultName, name string, c Certificate) error {
+	content := []byte(c.Value)
+	contentType := typePEM
+	if !certificate.IsPEM(content) {
+		contentType = typePFX
+		var err error
+		if content, err = base64.StdEncoding.DecodeString(c.Value); err != nil {
+			return errors.New("the certificate is neither PEM nor base64")
+		}
+	}
+	bundle, err := certificate.Parse(content, "")
+	if err != nil || bundle.Leaf() == nil || bundle.Key == nil {
+		return fmt.Errorf("the certificate can't be imported: %w", err)
+	}
+	if c.NotExportable {
+		c.Value, contentType = string(certificate.EncodeCertificates(bundle.Chain()...)), typePEM
+	}
+	key, err := jsonWebKey(bundle.Key.Public())
+	if err != nil {
+		return err
+	}
+	leaf := bundle.Leaf()
+	thumbprint := sha1.Sum(leaf.Raw) //nolint:gosec // as above
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.vault(vaultName)
+	secret := s.put(v, name, Secret{Value: c.Value, ContentType: contentType, Disabled: c.Disabled, NotBefore: leaf.NotBefore, Expires: leaf.NotAfter})
+	v.publish("certificates/"+name, *secret, map[string]any{
+		"cer": base64.StdEncoding.EncodeToString(leaf.Raw), "x5t": base64.RawURLEncoding.EncodeToString(thumbprint[:]), "contentType": contentType,
+		"policy": map[string]any{"key_props": map[string]any{"exportable": !c.NotExportable, "kty": key["kty"], "reuse_key": false},
+			"secret_props": map[string]any{"contentType": contentType}},
+	})
+	v.publish("keys/"+name, *secret, map[string]any{"key": key})
+	return nil
+}
+
+// PutKey adds a version of a key.
+func (s *Store) PutKey(vaultName, name string, k Key) error {
+	block, _ := pem.Decode([]byte(k.PEM))
+	if block == nil {
+		return errors.New("the key is no PEM")
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return errors.New("the key is no public key in PKIX form")
+	}
+	key, err := jsonWebKey(public)
+	if err != nil {
+		return err
+	}
+	if k.HSM {
+		key["kty"] = fmt.Sprint(key["kty"], "-HSM")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.vault(vaultName)
+	id := Secret{}
+	s.stamp(&id)
+	v.publish("keys/"+name, id, map[string]any{"key": key})
+	return nil
+}
+
+// publish adds a version; the caller holds the store's mu.
+func (v *vault) publish(path string, version Secret, public map[string]any) {
+	o, ok := v.publics[path]
+	if !ok {
+		o = &object{name: path}
+		v.publics[path] = o
+	}
+	version.Value, version.ContentType, version.public = "", "", public
+	o.versions = append(o.versions, &version)
+}
+
+func jsonWebKey(public crypto.PublicKey) (map[string]any, error) {
+	number := base64.RawURLEncoding.EncodeToString
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return map[string]any{"kty": "RSA", "n": number(key.N.Bytes()), "e": number(big.NewInt(int64(key.E)).Bytes()),
+			"key_ops": []string{"encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey"}}, nil
+	case *ecdsa.PublicKey:
+		point, err := key.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		size := (len(point) - 1) / 2
+		return map[string]any{"kty": "EC", "crv": key.Params().Name, "x": number(point[1 : 1+size]), "y": number(point[1+size:]),
+			"key_ops": []string{"sign", "verify"}}, nil
+	}
+	return nil, errors.New("vaults hold RSA and EC keys")
+}
+
+// public answers a certificate or a key.
+func (s *Server) public(w http.ResponseWriter, c call, v *vault) {
+	code := map[string]string{"certificates": "CertificateNotFound", "keys": "KeyNotFound"}[c.kind]
+	missing := failure{http.StatusNotFound, code, fmt.Sprintf("A %s with (name/id) %s was not found in this key vault.", c.kind, c.name), ""}
+	o, ok := v.publics[c.kind+"/"+c.name]
+	if !ok || o.find(c.version) == nil {
+		refuse(w, missing)
+		return
+	}
+	version := o.find(c.version)
+	body := maps.Clone(version.public)
+	id := func(kind string) string {
+		return fmt.Sprintf("https://%s.%s/%s/%s/%s", c.vault, c.suffix, kind, c.name, version.version)
+	}
+	if key, ok := body["key"].(map[string]any); ok {
+		key = maps.Clone(key)
+		key["kid"], body["key"] = id("keys"), key
+	} else {
+		body["id"], body["kid"], body["sid"] = id("certificates"), id("keys"), id("secrets")
+	}
+	body["attributes"] = bundle(c, o, version, false)["attributes"]
+	answer(w, http.StatusOK, body)
+}

@@ -1,0 +1,142 @@
+package azure
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azcertificates"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
+
+type (
+	secrets      struct{ *azsecrets.Client }
+	certificates struct{ *azcertificates.Client }
+	keys         struct{ *azkeys.Client }
+)
+
+func (s secrets) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	answer, err := s.GetSecret(ctx, ref.Name, ref.Version, nil)
+	if err != nil {
+		return keyvault.Object{}, err
+	}
+	if answer.Value == nil || answer.ID == nil {
+		return keyvault.Object{}, incomplete()
+	}
+	object, err := built(ref, answer.ID.Version(), []byte(*answer.Value))
+	if err != nil {
+		return object, err
+	}
+	if answer.ContentType != nil {
+		object.ContentType = *answer.ContentType
+	}
+	if a := answer.Attributes; a != nil {
+		dates(&object, a.Updated, a.NotBefore, a.Expires)
+	}
+	tag(&object, answer.Tags)
+	return object, nil
+}
+
+// A certificate is public: a version that is disabled is served all the same, and refused here, as a secret's is by the vault.
+func (c certificates) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	answer, err := c.GetCertificate(ctx, ref.Name, ref.Version, nil)
+	if err != nil {
+		return keyvault.Object{}, err
+	}
+	if len(answer.CER) == 0 || answer.ID == nil {
+		return keyvault.Object{}, incomplete()
+	}
+	object, err := built(ref, answer.ID.Version(), answer.CER)
+	if err != nil {
+		return object, err
+	}
+	if a := answer.Attributes; a != nil {
+		dates(&object, a.Updated, a.NotBefore, a.Expires)
+		err = enabled(a.Enabled)
+	}
+	tag(&object, answer.Tags)
+	return object, err
+}
+
+func (k keys) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	answer, err := k.GetKey(ctx, ref.Name, ref.Version, nil)
+	if err != nil {
+		return keyvault.Object{}, err
+	}
+	if answer.Key == nil || answer.Key.KID == nil || answer.Key.Kty == nil {
+		return keyvault.Object{}, incomplete()
+	}
+	object, err := built(ref, answer.Key.KID.Version(), public(answer.Key))
+	if err != nil {
+		return object, err
+	}
+	if a := answer.Attributes; a != nil {
+		dates(&object, a.Updated, a.NotBefore, a.Expires)
+		err = enabled(a.Enabled)
+	}
+	tag(&object, answer.Tags)
+	return object, err
+}
+
+// public is the JSON web key in the standard's own names: the vault says RSA-HSM where the key is guarded by hardware, and P-256K where the
+// registry (RFC 8812) says secp256k1.
+func public(key *azkeys.JSONWebKey) []byte {
+	number := func(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+	out := struct {
+		ID    string `json:"kid"`
+		Type  string `json:"kty"`
+		Curve string `json:"crv,omitempty"`
+		N     string `json:"n,omitempty"`
+		E     string `json:"e,omitempty"`
+		X     string `json:"x,omitempty"`
+		Y     string `json:"y,omitempty"`
+	}{ID: string(*key.KID), Type: strings.TrimSuffix(string(*key.Kty), "-HSM"), N: number(key.N), E: number(key.E), X: number(key.X), Y: number(key.Y)}
+	if key.Crv != nil {
+		out.Curve = string(*key.Crv)
+	}
+	if out.Curve == string(azkeys.CurveNameP256K) {
+		out.Curve = "secp256k1"
+	}
+	content, _ := json.Marshal(out) // strings alone can't fail
+	return content
+}
+
+func built(ref keyvault.Ref, version string, value []byte) (keyvault.Object, error) {
+	if len(value) > maxValueBytes {
+		return keyvault.Object{}, fault.New(fault.Malformed, "the value has %d bytes, more than the %d that are allowed", len(value), maxValueBytes)
+	}
+	return keyvault.Object{Ref: ref, Version: version, Value: keyvault.NewValue(value), Tags: map[string]string{}}, nil
+}
+
+func incomplete() error {
+	return fault.New(fault.Malformed, "the vault's answer has no value or no id")
+}
+
+func enabled(is *bool) error {
+	if is == nil || *is {
+		return nil
+	}
+	return fault.New(fault.Disabled, "it is disabled; enable this version in the vault, or set a version that is enabled")
+}
+
+func dates(object *keyvault.Object, updated, notBefore, expires *time.Time) {
+	for to, from := range map[*time.Time]*time.Time{&object.Updated: updated, &object.NotBefore: notBefore, &object.Expires: expires} {
+		if from != nil {
+			*to = from.UTC()
+		}
+	}
+}
+
+func tag(object *keyvault.Object, tags map[string]*string) {
+	for name, value := range tags {
+		if value != nil {
+			object.Tags[name] = *value
+		}
+	}
+}

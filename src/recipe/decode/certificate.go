@@ -1,0 +1,124 @@
+package decode
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+
+	"github.com/akv2k8s/akv2k8s/src/certificate"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
+
+// serverFirst is the chain order that begins with the certificate of the key.
+const serverFirst = "ensureserverfirst"
+
+func (s shape) ofCertificate(o keyvault.Object) (map[string]keyvault.Value, error) {
+	switch s.secretType {
+	case typeTLS:
+		return pair(o.Value, s.chainOrder)
+	case typeOpaque:
+		if _, err := withKey(o.Value); err != nil {
+			return nil, err
+		}
+		return s.one(keyvault.NewValue(unwrapped(o.Value.Reveal())), nil)
+	}
+	return s.one(publicPEM(o))
+}
+
+// pair is the chain and the key of a PFX in base64, or of a PEM.
+func pair(v keyvault.Value, order string) (map[string]keyvault.Value, error) {
+	bundle, err := withKey(v)
+	if err != nil {
+		return nil, err
+	}
+	chain := bundle.Certificates
+	if order == serverFirst {
+		chain = bundle.Chain()
+	}
+	key, err := certificate.EncodeKey(bundle.Key)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return map[string]keyvault.Value{keyCertificate: keyvault.NewValue(certificate.EncodeCertificates(chain...)), keyPrivate: keyvault.NewValue(key)}, nil
+}
+
+// withKey reads a PFX in base64, or a PEM, that has a private key of one of its certificates.
+func withKey(v keyvault.Value) (certificate.Bundle, error) {
+	bundle, err := certificate.Parse(unwrapped(v.Reveal()), "")
+	switch {
+	case err != nil:
+		return bundle, refused(err)
+	case bundle.Key == nil:
+		return bundle, refused(certificate.ErrNoKey)
+	case bundle.Leaf() == nil:
+		return bundle, fault.New(fault.Malformed, "none of the %d certificates is of the private key; put the key's own certificate in", len(bundle.Certificates))
+	}
+	return bundle, nil
+}
+
+// unwrapped takes the base64 of a PFX off; a PEM stays.
+func unwrapped(content []byte) []byte {
+	if certificate.IsPEM(content) {
+		return content
+	}
+	plain, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(content))
+	if err != nil {
+		return content
+	}
+	return plain
+}
+
+// refused says what to do about a certificate that can't be read.
+func refused(err error) error {
+	next := "put a PFX in base64 or a PEM into the vault"
+	switch {
+	case errors.Is(err, certificate.ErrPassword):
+		next = "store it without a password; the vault protects it"
+	case errors.Is(err, certificate.ErrNoKey):
+		next = "make the key exportable in the certificate's policy and issue a new version, or take the public part alone: " +
+			"remove spec.output.secret.type and set dataKey"
+	case errors.Is(err, certificate.ErrKeys):
+		next = "keep one key and its certificates"
+	}
+	return &fault.Error{Kind: fault.Malformed, Doing: "reading the certificate", Cause: err, Next: next}
+}
+
+// leaf is the DER of the public certificate, of either kind of object.
+func leaf(o keyvault.Object) ([]byte, error) {
+	if o.Ref.Kind == keyvault.KindCertificate {
+		return o.Value.Reveal(), nil
+	}
+	bundle, err := certificate.Parse(unwrapped(o.Value.Reveal()), "")
+	if err != nil {
+		return nil, refused(err)
+	}
+	if first := bundle.Leaf(); first != nil {
+		return first.Raw, nil
+	}
+	return bundle.Certificates[0].Raw, nil
+}
+
+func publicPEM(o keyvault.Object) (keyvault.Value, error) {
+	der, err := leaf(o)
+	if err != nil {
+		return keyvault.Value{}, err
+	}
+	return keyvault.NewValue(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
+}
+
+// privatePEM is the private key of a certificate that was read as a secret.
+func privatePEM(o keyvault.Object) (keyvault.Value, error) {
+	both, err := pair(o.Value, "")
+	return both[keyPrivate], err
+}
+
+// rawCertificate is the base64 of the DER: the bytes themselves hold NUL, which no variable can.
+func rawCertificate(o keyvault.Object) (keyvault.Value, error) {
+	der, err := leaf(o)
+	if err != nil {
+		return keyvault.Value{}, err
+	}
+	return keyvault.NewValue(base64.StdEncoding.AppendEncode(nil, der)), nil
+}

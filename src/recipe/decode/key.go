@@ -1,0 +1,103 @@
+package decode
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
+
+// The formats of a key; raw is the default.
+const (
+	formatRaw = "raw"
+	formatPEM = "pem"
+	formatJWK = "jwk"
+)
+
+// jwk is a public key (RFC 7517, 7518): the numbers are big-endian, in base64url without padding.
+type jwk struct {
+	Type  string `json:"kty"`
+	Curve string `json:"crv"`
+	N     string `json:"n"`
+	E     string `json:"e"`
+	X     string `json:"x"`
+	Y     string `json:"y"`
+}
+
+// keyAs gives the public key, which the object has as a JWK, in a format: raw is the modulus of an RSA key.
+func keyAs(o keyvault.Object, format string) (keyvault.Value, error) {
+	if format == formatJWK {
+		return o.Value, nil
+	}
+	var key jwk
+	if json.Unmarshal(o.Value.Reveal(), &key) != nil {
+		return keyvault.Value{}, fault.New(fault.Malformed, "the key is no JSON web key")
+	}
+	if format == formatPEM {
+		return keyPEM(key)
+	}
+	modulus, err := base64.RawURLEncoding.DecodeString(key.N)
+	if err != nil || len(modulus) == 0 {
+		return keyvault.Value{}, fault.New(fault.Malformed, "a key of type %s has no modulus; use the format pem or jwk "+
+			"(spec.output.secret.keyFormat, in pods NAME@azurekeyvault?pem)", key.Type)
+	}
+	return keyvault.NewValue(modulus), nil
+}
+
+func keyPEM(key jwk) (keyvault.Value, error) {
+	public, err := key.public()
+	if err != nil {
+		return keyvault.Value{}, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return keyvault.Value{}, unreadable(key)
+	}
+	return keyvault.NewValue(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
+}
+
+func unreadable(key jwk) error {
+	return fault.New(fault.Malformed, "a key of type %s %s has no PEM here; use the format jwk", key.Type, key.Curve)
+}
+
+func (k jwk) public() (crypto.PublicKey, error) {
+	if k.Type == "RSA" {
+		n, e := number(k.N), number(k.E)
+		if n == nil || e == nil || !e.IsInt64() || e.Int64() > 1<<31-1 {
+			return nil, unreadable(k)
+		}
+		return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
+	}
+	curve, ok := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[k.Curve]
+	x, y := number(k.X), number(k.Y)
+	if !ok || x == nil || y == nil {
+		return nil, unreadable(k)
+	}
+	size := (curve.Params().BitSize + 7) / 8
+	if x.BitLen() > size*8 || y.BitLen() > size*8 {
+		return nil, unreadable(k)
+	}
+	point := append([]byte{4}, x.FillBytes(make([]byte, size))...)
+	public, err := ecdsa.ParseUncompressedPublicKey(curve, append(point, y.FillBytes(make([]byte, size))...))
+	if err != nil {
+		return nil, unreadable(k)
+	}
+	return public, nil
+}
+
+// number is nil if the text is none.
+func number(text string) *big.Int {
+	content, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(content) == 0 {
+		return nil
+	}
+	return new(big.Int).SetBytes(content)
+}
