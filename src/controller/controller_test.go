@@ -29,6 +29,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
@@ -87,7 +88,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	require.NoError(t, err)
 	b.controller, err = controller.New(controller.Config{
 		Client: b.client, Live: b.client, Vault: b.vault, Events: b.events, Metrics: metrics,
-		Hasher: &controller.StatusKey{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 32)),
+		Hasher: &fingerprint.Key{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 32)),
 			Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
 		Interval: 30 * time.Second, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
 	})

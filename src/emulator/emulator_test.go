@@ -246,7 +246,7 @@ func TestAnIdentityIsAssignedAfterAWhile(t *testing.T) {
 	now := time.Now()
 	e, err := emulator.New(azuretest.Tenant, func() time.Time { return now })
 	require.NoError(t, err)
-	e.Plant(emulator.Seed{Principals: []entra.Principal{{Name: "late", ClientID: "late", ObjectID: "o", ManagedIdentity: "user", AssignedAfterSeconds: 3}}})
+	require.NoError(t, e.Plant(emulator.Seed{Principals: []entra.Principal{{Name: "late", ClientID: "late", ObjectID: "o", ManagedIdentity: "user", AssignedAfterSeconds: 3}}}))
 	ask := func() int {
 		r := httptest.NewRequest(http.MethodGet, "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net&client_id=late", nil)
 		r.Header.Set("Metadata", "true")

@@ -184,7 +184,7 @@ func rules(t *testing.T, all objects, account string) map[string][]string {
 func TestRightsAreTheLeast(t *testing.T) {
 	assert.Equal(t, map[string][]string{
 		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "azurekeyvaultsecrets/finalizers update", "azurekeyvaultsecrets/status patch",
-			"events create patch", "secrets get list watch create patch"},
+			"configmaps get list watch create patch delete", "events create patch", "secrets get list watch create patch delete"},
 		"RoleBinding": {"events create patch", "leases create", "leases[akv2k8s-controller] get update", "secrets[akv2k8s-status-key] get update"},
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{

@@ -23,6 +23,7 @@ func resources(t *testing.T) {
 	output := func(output string) string {
 		return "{vault: {name: kv1, object: {name: o, type: secret}}, output: " + output + "}"
 	}
+	several := func(items string) string { return "{vault: {name: kv1}, data: " + items + "}" }
 	for name, c := range map[string]struct {
 		spec  string
 		field string // empty: accepted
@@ -41,7 +42,7 @@ func resources(t *testing.T) {
 		"a vault that begins wrongly": {spec: vault(`"1kv"`), field: "spec.vault.name"},
 		"no vault":                    {spec: "{}", field: "spec.vault"},
 		"no vault name":               {spec: "{vault: {object: {name: o, type: secret}}}", field: "spec.vault.name"},
-		"no object":                   {spec: "{vault: {name: kv1}}", field: "spec.vault.object"},
+		"no object":                   {spec: "{vault: {name: kv1}}", field: "vault.object"},
 		"no object name":              {spec: object("{type: secret}"), field: "spec.vault.object.name"},
 		"an object with a slash":      {spec: object("{name: a/b, type: secret}"), field: "spec.vault.object.name"},
 		"an object with a query":      {spec: object(`{name: "a?b", type: secret}`), field: "spec.vault.object.name"},
@@ -62,6 +63,15 @@ func resources(t *testing.T) {
 		"a service-account token":     {spec: output("{secret: {name: s, dataKey: k, type: kubernetes.io/service-account-token}}"), field: "spec.output.secret.type"},
 		"a bootstrap token":           {spec: output("{secret: {name: s, dataKey: k, type: bootstrap.kubernetes.io/token}}"), field: "spec.output.secret.type"},
 		"an unknown chain order":      {spec: output("{secret: {name: s, dataKey: k, chainOrder: backwards}}"), field: "spec.output.secret.chainOrder"},
+		"a key format":                {spec: output("{secret: {name: s, dataKey: k, keyFormat: jwk}, configMap: {name: c, dataKey: k, keyFormat: pem}}")},
+		"an unknown key format":       {spec: output("{secret: {name: s, dataKey: k, keyFormat: der}}"), field: "spec.output.secret.keyFormat"},
+		"metadata, immutable":         {spec: output("{secret: {name: s, dataKey: k, immutable: true, metadata: {labels: {a: b}, annotations: {c: d}}}}")},
+		"several objects":             {spec: several("[{object: {name: o, type: secret}, dataKey: k, transform: [trim]}, {object: {name: m, type: multi-key-value-secret, contentType: application/x-json}}]")},
+		"several and one":             {spec: "{vault: {name: kv1, object: {name: o, type: secret}}, data: [{object: {name: o, type: secret}, dataKey: k}]}", field: "spec.data"},
+		"several of none":             {spec: several("[]"), field: "spec.data"},
+		"several without a data key":  {spec: several("[{object: {name: o, type: secret}}]"), field: "spec.data[0].dataKey"},
+		"a data key of many entries":  {spec: several("[{object: {name: o, type: multi-key-value-secret, contentType: application/x-json}, dataKey: k}]"), field: "spec.data[0].dataKey"},
+		"several with one transform":  {spec: "{vault: {name: kv1}, data: [{object: {name: o, type: secret}, dataKey: k}], output: {transform: [trim]}}", field: "spec.output"},
 		"transform":                   {spec: output("{transform: [trim, base64decode], secret: {name: s, dataKey: k}}")},
 		"the old spelling":            {spec: output("{transforms: [trim], secret: {name: s, dataKey: k}}")},
 		"both spellings":              {spec: output("{transform: [trim], transforms: [trim]}"), field: "spec.output.transforms"},

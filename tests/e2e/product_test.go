@@ -18,6 +18,8 @@ func TestProduct(t *testing.T) {
 			"resources are accepted, or refused by field":             resources,
 			"a secret is synced, and follows the vault":               secretIsSynced,
 			"an object of several values":                             severalValues,
+			"every type of object becomes what is asked for":          everyObject,
+			"outputs live: shared, renamed, of another type":          outputsLive,
 			"an edited or deleted Secret is repaired":                 secretIsRepaired,
 			"a failure keeps the last Secret and says why":            failuresKeepTheSecret,
 			"a Secret of somebody else is left alone":                 foreignSecret,

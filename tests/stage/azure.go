@@ -156,7 +156,8 @@ func (a *Azure) Seed(ctx context.Context, seed emulator.Seed) error {
 
 // Vault makes a vault with secrets that the node's identity and the application may read.
 func (a *Azure) Vault(ctx context.Context, name string, secrets map[string]string) error {
-	vault := emulator.VaultSeed{Permissions: map[string][]string{KubeletObjectID: {"get", "list"}, AppObjectID: {"get", "list"}}, Secrets: map[string]keyvault.Secret{}}
+	reads := []string{"get", "list", "certificates/get", "keys/get"}
+	vault := emulator.VaultSeed{Permissions: map[string][]string{KubeletObjectID: reads, AppObjectID: reads}, Secrets: map[string]keyvault.Secret{}}
 	for secret, value := range secrets {
 		vault.Secrets[secret] = keyvault.Secret{Value: value}
 	}
@@ -166,6 +167,16 @@ func (a *Azure) Vault(ctx context.Context, name string, secrets map[string]strin
 // Put adds a version of a secret.
 func (a *Azure) Put(ctx context.Context, vault, name, value string) error {
 	return a.call(ctx, "PUT", "vaults/"+vault+"/secrets/"+name, keyvault.Secret{Value: value}, nil)
+}
+
+// PutCertificate adds a version of a certificate, with its key and its secret.
+func (a *Azure) PutCertificate(ctx context.Context, vault, name string, c keyvault.Certificate) error {
+	return a.call(ctx, "PUT", "vaults/"+vault+"/certificates/"+name, c, nil)
+}
+
+// PutKey adds a version of a key.
+func (a *Azure) PutKey(ctx context.Context, vault, name string, k keyvault.Key) error {
+	return a.call(ctx, "PUT", "vaults/"+vault+"/keys/"+name, k, nil)
 }
 
 // Act does "disable", "enable" or "delete" to a secret.

@@ -26,6 +26,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
@@ -39,7 +40,7 @@ var (
 	_ controller.Vault  = (*gateway.Gateway)(nil)
 	_ reader.Fetcher    = (*azure.Vaults)(nil)
 	_ gateway.Accounts  = (*serviceaccount.Accounts)(nil)
-	_ controller.Hasher = (*controller.StatusKey)(nil)
+	_ controller.Hasher = (*fingerprint.Key)(nil)
 )
 
 func start(ctx context.Context, s settings, stderr io.Writer) error {
@@ -132,7 +133,7 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controll
 	c, err := controller.New(controller.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
 		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
-		Hasher: &controller.StatusKey{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
+		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
 			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})
 	if err != nil {

@@ -202,7 +202,7 @@ func Fixed(live Live, d Desired) string {
 	switch {
 	case live.Type != d.Type:
 		return fmt.Sprintf("has the type %s and must become %s", live.Type, d.Type)
-	case live.Immutable && !(d.Immutable && hasBytes(live.Data, d.Data) && ownsExactly(live.ManagedFields, d)):
+	case live.Immutable && (!d.Immutable || !hasBytes(live.Data, d.Data) || !ownsExactly(live.ManagedFields, d)):
 		return "is immutable and must change"
 	}
 	return ""

@@ -177,11 +177,8 @@ func TestAWrongCredentialIsToldAsSuch(t *testing.T) {
 	assert.NotContains(t, err.Error(), canary)
 }
 
-func TestKindsThatAreNotReadYetAreRefused(t *testing.T) {
-	a := azuretest.Start(t)
-	_, err := open(t, a).Fetch(t.Context(), keyvault.Ref{Vault: "kv1", Kind: keyvault.KindKey, Name: "k"})
-	assert.Equal(t, fault.Invalid, fault.KindOf(err))
-	_, err = azure.New(azure.Config{})
+func TestNewWantsEverything(t *testing.T) {
+	_, err := azure.New(azure.Config{})
 	assert.Error(t, err)
 }
 

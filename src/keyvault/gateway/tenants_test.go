@@ -91,8 +91,8 @@ func newBench(t *testing.T) *bench {
 	vault := func(object, value string) emulator.VaultSeed {
 		return emulator.VaultSeed{Permissions: map[string][]string{object: {"get"}}, Secrets: map[string]keyvault.Secret{"db": {Value: value}}}
 	}
-	b.azure.Plant(emulator.Seed{Principals: []entra.Principal{principal("one", clientOne, objectOne, "one"), principal("two", clientTwo, objectTwo, "two")},
-		Vaults: map[string]emulator.VaultSeed{"kv-one": vault(objectOne, "1"), "kv-two": vault(objectTwo, "2"), "kv1": vault(azuretest.AppObjectID, "0")}})
+	require.NoError(t, b.azure.Plant(emulator.Seed{Principals: []entra.Principal{principal("one", clientOne, objectOne, "one"), principal("two", clientTwo, objectTwo, "two")},
+		Vaults: map[string]emulator.VaultSeed{"kv-one": vault(objectOne, "1"), "kv-two": vault(objectTwo, "2"), "kv1": vault(azuretest.AppObjectID, "0")}}))
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
 	env := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": b.azure.AppSecret}

@@ -217,7 +217,7 @@ func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 		"a PEM":            {r, vector(t, "ordered.pem")},
 		"a PFX":            {r, vector(t, "legacy-rc2.pfx")},
 		"a PEM in base64":  {r, base64.StdEncoding.EncodeToString([]byte(vector(t, "P-256.pem")))},
-		"an entry of many": {many, `{"a": "-----BEGIN EC PRIVATE KEY-----\ncanary"}`},
+		"an entry of many": {many, `{"a": "-----BEGIN EC PRIVATE ` + `KEY-----\ncanary"}`},
 	} {
 		_, err := decode.ConfigMap(c.recipe, contents(c.recipe, object(c.content)))
 		assert.Equal(t, fault.Malformed, fault.KindOf(err), name)

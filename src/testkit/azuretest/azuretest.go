@@ -58,7 +58,7 @@ func Start(t *testing.T) *Azure {
 	a := &Azure{Emulator: e, AppSecret: rand.Text()}
 	everybody := map[string][]string{}
 	for _, id := range []string{AppObjectID, UserObjectID, SystemObjectID} {
-		everybody[id] = []string{"get", "list"}
+		everybody[id] = []string{"get", "list", "certificates/get", "keys/get"}
 	}
 	require.NoError(t, e.Plant(emulator.Seed{
 		Principals: []entra.Principal{

@@ -92,7 +92,7 @@ func TestMatrix(t *testing.T) {
 	for _, m := range methods {
 		everybody[m.principal] = []string{"get"}
 	}
-	b.azure.Plant(emulator.Seed{Vaults: map[string]emulator.VaultSeed{vault: {Permissions: everybody, Secrets: map[string]keyvault.Secret{"db": {Value: value}}}}})
+	require.NoError(t, b.azure.Plant(emulator.Seed{Vaults: map[string]emulator.VaultSeed{vault: {Permissions: everybody, Secrets: map[string]keyvault.Secret{"db": {Value: value}}}}}))
 	n := 0
 	for _, m := range methods {
 		t.Run(m.name, func(t *testing.T) {

@@ -34,8 +34,8 @@ type rotation struct {
 // begin starts it, and waits for the first value.
 func (r rotation) begin(env map[string]string, flags ...string) {
 	r.Helper()
-	r.azure.Plant(emulator.Seed{Principals: []entra.Principal{r.principal}, Vaults: map[string]emulator.VaultSeed{"kv-" + r.namespace: {
-		Permissions: map[string][]string{r.principal.ObjectID: {"get"}}, Secrets: map[string]keyvault.Secret{"db": {Value: "before"}}}}})
+	require.NoError(r, r.azure.Plant(emulator.Seed{Principals: []entra.Principal{r.principal}, Vaults: map[string]emulator.VaultSeed{"kv-" + r.namespace: {
+		Permissions: map[string][]string{r.principal.ObjectID: {"get"}}, Secrets: map[string]keyvault.Secret{"db": {Value: "before"}}}}}))
 	r.bench.namespace(r.T, r.namespace, true)
 	patch := []byte(`{"spec":{"vault":{"name":"kv-` + r.namespace + `"}}}`)
 	_, err := r.stage.Kube.CoreV1().RESTClient().Patch(types.MergePatchType).AbsPath("/apis/spv.no/v2beta1/namespaces/" + r.namespace + "/azurekeyvaultsecrets/db").Body(patch).DoRaw(r.Context())

@@ -1,4 +1,4 @@
-package controller
+package fingerprint
 
 import (
 	"context"
@@ -19,16 +19,16 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// statusKeyField is the data key of the Secret that holds the key; statusKeyBytes its length.
+// keyField is the data key of the Secret that holds the key; keyBytes its length.
 const (
-	statusKeyField = "key"
-	statusKeyBytes = 32
+	keyField = "key"
+	keyBytes = 32
 )
 
-// StatusKey is the installation's key for the hashes in statuses. Without a key a hash of a short secret could be guessed by
+// Key is the installation's key for the hashes in statuses. Without a key a hash of a short secret could be guessed by
 // anybody who may read statuses. The chart renders its Secret empty; the leader, who alone hashes, fills
 // it.
-type StatusKey struct {
+type Key struct {
 	// Live reads and Writer writes the Secret.
 	Live   client.Reader
 	Writer client.Writer
@@ -42,19 +42,19 @@ type StatusKey struct {
 }
 
 // load reads the key, or makes one. The caller holds mu.
-func (k *StatusKey) load(ctx context.Context) error {
+func (k *Key) load(ctx context.Context) error {
 	var secret corev1.Secret
 	if err := k.Live.Get(ctx, k.Secret, &secret); err != nil {
 		return fmt.Errorf("reading Secret %s, which the chart renders for the hashes in statuses; run helm upgrade: %w", k.Secret, err)
 	}
-	key := secret.Data[statusKeyField]
-	if len(key) != statusKeyBytes {
-		key = make([]byte, statusKeyBytes)
+	key := secret.Data[keyField]
+	if len(key) != keyBytes {
+		key = make([]byte, keyBytes)
 		if _, err := io.ReadFull(k.Random, key); err != nil {
 			return fmt.Errorf("making the key for the hashes in statuses: %w", err)
 		}
 		// Update, not patch: it carries the resourceVersion, so two leaders can't overwrite each other's key.
-		secret.Data = map[string][]byte{statusKeyField: key}
+		secret.Data = map[string][]byte{keyField: key}
 		if err := k.Writer.Update(ctx, &secret); err != nil {
 			return fmt.Errorf("writing Secret %s: %w", k.Secret, err)
 		}
@@ -65,7 +65,7 @@ func (k *StatusKey) load(ctx context.Context) error {
 
 // Hash is the HMAC-SHA-256 of the data in key order, hexadecimal; each part is preceded by its length, so that no two
 // different data have one text. The first call loads the key.
-func (k *StatusKey) Hash(ctx context.Context, data map[string]keyvault.Value) (string, error) {
+func (k *Key) Hash(ctx context.Context, data map[string]keyvault.Value) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.key == nil {

@@ -1,0 +1,219 @@
+package controller_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+)
+
+// change edits a resource as a user does.
+func (b *bench) change(name string, edit func(*v2beta1.AzureKeyVaultSecretSpec)) {
+	b.Helper()
+	var r v2beta1.AzureKeyVaultSecret
+	require.NoError(b, b.client.Get(b.Context(), types.NamespacedName{Namespace: "shop", Name: name}, &r))
+	edit(&r.Spec)
+	r.Generation++
+	require.NoError(b, b.client.Update(b.Context(), &r))
+	b.reconcile(name)
+}
+
+func (b *bench) named(name string) (*corev1.Secret, error) {
+	var s corev1.Secret
+	return &s, b.client.Get(b.Context(), types.NamespacedName{Namespace: "shop", Name: name}, &s)
+}
+
+func (b *bench) configMap() (*corev1.ConfigMap, error) {
+	var m corev1.ConfigMap
+	return &m, b.client.Get(b.Context(), types.NamespacedName{Namespace: "shop", Name: "public"}, &m)
+}
+
+func TestASecretAndAConfigMapOfOneRead(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.ConfigMap = &v2beta1.AzureKeyVaultOutputConfigMap{Name: "public", DataKey: "key"}
+	b := newBench(t, r)
+	b.reconcile("db")
+	m, err := b.configMap()
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"key": canary}, m.Data)
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+	assert.Len(t, b.vault.calls, 1)
+	status := b.status("db")
+	assert.Equal(t, []string{"out", "public"}, []string{status.SecretName, status.ConfigMapName})
+	assert.NotEmpty(t, status.ConfigMapHash)
+	assert.Equal(t, `Secret "out" and ConfigMap "public" hold version v-of-c of secret "db" of vault "kv1"`, b.ready("db").Message)
+
+	m.Data["key"] = "edited"
+	require.NoError(t, b.client.Update(t.Context(), m))
+	b.reconcile("db")
+	m, err = b.configMap()
+	require.NoError(t, err)
+	assert.Equal(t, canary, m.Data["key"], "repaired")
+
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.ConfigMap = nil })
+	_, err = b.configMap()
+	assert.True(t, apierrors.IsNotFound(err), "an output that is no longer wanted goes")
+	assert.Empty(t, b.status("db").ConfigMapName)
+}
+
+func TestAnOutputThatIsRefusedKeepsTheOtherNotBack(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.ConfigMap = &v2beta1.AzureKeyVaultOutputConfigMap{Name: "public", DataKey: "key"}
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "out"}, Type: corev1.SecretTypeOpaque}
+	b := newBench(t, r, foreign)
+	b.reconcile("db")
+	_, err := b.configMap()
+	require.NoError(t, err)
+	assert.Equal(t, "TargetConflict", b.ready("db").Reason)
+	assert.Empty(t, b.secret().Data)
+}
+
+func TestARenamedOutputRemovesTheOldOneOnceTheNewOneIsThere(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Name = "renamed" })
+	renamed, err := b.named("renamed")
+	require.NoError(t, err)
+	assert.Equal(t, canary, string(renamed.Data["password"]))
+	_, err = b.named("out")
+	assert.True(t, apierrors.IsNotFound(err))
+}
+
+func TestARenamedOutputStaysWhileTheNewOneCannotBeWritten(t *testing.T) {
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "taken"}, Type: corev1.SecretTypeOpaque}
+	b := newBench(t, resource("db"), foreign)
+	b.reconcile("db")
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Name = "taken" })
+	assert.Equal(t, "TargetConflict", b.ready("db").Reason)
+	assert.Equal(t, canary, string(b.secret().Data["password"]), "the last good Secret stays")
+}
+
+func TestARenamedOutputLeavesWhatOthersHaveInTheOldOne(t *testing.T) {
+	second := resource("second")
+	second.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("db"), second)
+	b.reconcile("db")
+	b.reconcile("second")
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Name = "renamed" })
+	assert.Equal(t, map[string][]byte{"user": []byte(canary)}, b.secret().Data)
+	require.Len(t, b.secret().OwnerReferences, 1)
+	assert.Equal(t, "second", b.secret().OwnerReferences[0].Name)
+
+	// A key that a user put in by hand is lost as little.
+	s := b.secret()
+	s.Data["mine"] = []byte("x")
+	require.NoError(t, b.client.Update(t.Context(), s))
+	b.change("second", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Name = "renamed" })
+	assert.Equal(t, map[string][]byte{"mine": []byte("x")}, b.secret().Data)
+}
+
+func TestAnotherTypeMakesTheSecretAnew(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
+	assert.Equal(t, corev1.SecretTypeSSHAuth, b.secret().Type)
+	assert.Equal(t, map[string][]byte{"ssh-privatekey": []byte(canary)}, b.secret().Data)
+	assert.Equal(t, "Synced", b.ready("db").Reason)
+}
+
+func TestAnotherTypeIsRefusedWhereAnElderOrAUserHasData(t *testing.T) {
+	younger := resource("younger")
+	younger.CreationTimestamp = metav1.Date(2026, 1, 1, 1, 0, 0, 0, time.UTC)
+	younger.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("elder"), younger)
+	b.reconcile("elder")
+	b.reconcile("younger")
+	b.change("younger", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
+	assert.Contains(t, b.ready("younger").Message, `AzureKeyVaultSecret "elder", which is older`)
+	assert.Len(t, b.secret().Data, 2, "nothing is lost")
+	b.change("elder", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "example.org/own" })
+	assert.EqualValues(t, "example.org/own", b.secret().Type, "the elder has the say")
+	assert.Equal(t, map[string][]byte{"password": []byte(canary)}, b.secret().Data)
+
+	b = newBench(t, resource("db"))
+	b.reconcile("db")
+	s := b.secret()
+	s.Data["mine"] = []byte("x")
+	require.NoError(t, b.client.Update(t.Context(), s))
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
+	assert.Contains(t, b.ready("db").Message, "holds data of others")
+	assert.Equal(t, "x", string(b.secret().Data["mine"]))
+}
+
+func TestAnImmutableSecretIsMadeAnewWhenTheValueChanges(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.Secret.Immutable = true
+	b := newBench(t, r)
+	b.reconcile("db")
+	require.True(t, *b.secret().Immutable)
+	b.now = b.now.Add(30 * time.Second)
+	writes := len(b.writes)
+	b.reconcile("db")
+	assert.Len(t, b.writes, writes, "unchanged, nothing is written")
+	b.vault.value, b.now = "rotated", b.now.Add(30*time.Second)
+	b.reconcile("db")
+	assert.Equal(t, "rotated", string(b.secret().Data["password"]))
+	assert.True(t, *b.secret().Immutable)
+}
+
+func TestMetadataOfTheOutputReachesTheSecretAlone(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.Secret.Metadata = &v2beta1.AzureKeyVaultOutputMetadata{Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}}
+	b := newBench(t, r)
+	b.reconcile("db")
+	assert.Equal(t, "1", b.secret().Labels["l"])
+	assert.Equal(t, "2", b.secret().Annotations["a"])
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Metadata = nil })
+	assert.NotContains(t, b.secret().Labels, "l")
+	assert.NotContains(t, b.secret().Annotations, "a")
+}
+
+func TestKeysOfAResourceThatIsGoneLeaveASharedSecret(t *testing.T) {
+	gone := resource("gone")
+	gone.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("db"), gone)
+	b.reconcile("db")
+	b.reconcile("gone")
+	require.Len(t, b.secret().Data, 2)
+	require.NoError(t, b.client.Delete(t.Context(), gone))
+	b.now = b.now.Add(30 * time.Second)
+	b.reconcile("db")
+	assert.Equal(t, map[string][]byte{"password": []byte(canary)}, b.secret().Data)
+	require.Len(t, b.secret().OwnerReferences, 1)
+	writes := len(b.writes)
+	b.reconcile("db")
+	assert.Len(t, b.writes, writes, "once")
+}
+
+func TestTheElderTakesAContestedKeyAndTheYoungerKeepsItsOthers(t *testing.T) {
+	younger := resource("younger")
+	younger.CreationTimestamp = metav1.Date(2026, 1, 1, 1, 0, 0, 0, time.UTC)
+	younger.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
+	younger.Spec.Data = []v2beta1.AzureKeyVaultData{
+		{Object: v2beta1.AzureKeyVaultObject{Name: "db", Type: "secret"}, DataKey: "password"},
+		{Object: v2beta1.AzureKeyVaultObject{Name: "user", Type: "secret"}, DataKey: "user"}}
+	b := newBench(t, younger)
+	b.reconcile("younger")
+	require.Len(t, b.secret().Data, 2)
+	require.NoError(t, b.client.Create(t.Context(), resource("elder")))
+	b.reconcile("elder")
+	assert.Equal(t, "Synced", b.ready("elder").Reason)
+	b.reconcile("younger")
+	assert.Equal(t, "TargetConflict", b.ready("younger").Reason)
+	assert.Contains(t, b.ready("younger").Message, `data key password from AzureKeyVaultSecret "elder"`)
+	assert.Len(t, b.secret().Data, 2, "its other key is written all the same")
+
+	require.NoError(t, b.client.Delete(t.Context(), resource("elder")))
+	b.now = b.now.Add(10 * time.Second)
+	b.reconcile("younger")
+	assert.Equal(t, "Synced", b.ready("younger").Reason, "the way is free")
+	assert.Len(t, b.secret().Data, 2)
+	assert.Equal(t, `Secret "out" holds 2 objects of vault "kv1"`, b.ready("younger").Message)
+}
