@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -212,6 +213,7 @@ func outputsLive(t *testing.T) {
 	}
 	tm.want("elder", spec("db", "{name: shared, dataKey: password}"))
 	tm.holds("shared", "password")
+	time.Sleep(1100 * time.Millisecond) // Kubernetes counts age in seconds; within one the uid would decide who is elder
 	tm.want("younger", spec("user", "{name: shared, dataKey: user}"))
 	assert.Len(t, tm.holds("shared", "password", "user").OwnerReferences, 2)
 

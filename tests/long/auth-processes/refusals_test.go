@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator"
 	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
