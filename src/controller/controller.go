@@ -109,7 +109,8 @@ type outcome struct {
 type made struct {
 	desired output.Desired
 	hash    string
-	written bool
+	// written says that something was sent; changed that the data differed from what was there.
+	written, changed bool
 	// version is the resourceVersion at which the output was seen to be right.
 	version string
 }
@@ -167,9 +168,9 @@ func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaul
 // kind of the outcome's error, empty for a success.
 func (o outcome) kind() fault.Kind { return fault.KindOf(o.err) }
 
-// written says whether any output was changed.
-func (o outcome) written() bool {
-	return slices.ContainsFunc(o.outputs, func(m made) bool { return m.written })
+// changed says whether the data of any output were changed.
+func (o outcome) changed() bool {
+	return slices.ContainsFunc(o.outputs, func(m made) bool { return m.written && m.changed })
 }
 
 // summary says in words what the outputs hold.

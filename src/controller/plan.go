@@ -106,7 +106,7 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	logger := log.FromContext(ctx)
 	if o.err == nil {
 		e.due = next(resource.UID, c.Interval, c.Clock())
-		if o.written() {
+		if o.changed() {
 			logger.Info("synced", "result", o.summary())
 		}
 	} else {

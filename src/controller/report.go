@@ -68,7 +68,7 @@ func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation 
 		condition.Message += "; " + identityIgnored
 	}
 	meta.SetStatusCondition(&status.Conditions, condition)
-	if o.written() || status.LastAzureUpdate == nil {
+	if o.changed() || status.LastAzureUpdate == nil {
 		now := metav1.NewTime(c.Clock()).Rfc3339Copy()
 		status.LastAzureUpdate = &now
 	}
@@ -108,7 +108,7 @@ func message(err error) string {
 
 // news says whether there is something to tell: the data changed, or the failure is not the one that was told last.
 func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
-	if o.written() {
+	if o.changed() {
 		return true
 	}
 	was := meta.FindStatusCondition(before.Status.Conditions, v2beta1.ConditionReady)

@@ -34,6 +34,7 @@ func (c *Controller) write(ctx context.Context, resource *v2beta1.AzureKeyVaultS
 	if err != nil {
 		return err
 	}
+	m.changed = !found || output.Changes(live, m.desired)
 	if !found {
 		return c.apply(ctx, m, m.desired.Configuration(""))
 	}
@@ -56,6 +57,9 @@ func (c *Controller) write(ctx context.Context, resource *v2beta1.AzureKeyVaultS
 		return err
 	}
 	if err := c.evict(ctx, m, live, others); err != nil {
+		return err
+	}
+	if err := c.succeed(ctx, m, live, others); err != nil {
 		return err
 	}
 	return conflict

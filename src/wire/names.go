@@ -18,6 +18,8 @@ const (
 	LabelManaged = "akv2k8s.io/managed"
 	// FieldManagerPrefix and a resource's uid make the field manager of its outputs, written and read by the controller.
 	FieldManagerPrefix = "akv2k8s-"
+	// LegacyManager is the field manager of outputs that the predecessor wrote, by Update.
+	LegacyManager = "azure-keyvault-controller"
 )
 
 // What the webhook adds to a pod. The names are the predecessor's, because policies and dashboards know them.

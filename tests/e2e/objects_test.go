@@ -252,14 +252,16 @@ func outputsLive(t *testing.T) {
 	tm.awaitValue("renamed", canary+"-user-2", patience)
 
 	// An output that is no longer wanted goes, the other one stays.
-	tm.want("younger", "{vault: {object: {name: user, type: secret}}, output: {configMap: {name: public, dataKey: user}}}")
-	assert.Equal(t, canary+"-user-2", tm.configMap("public").Data["user"])
+	const text = "not secret at all"
+	tm.secret("text", text)
+	tm.want("younger", "{vault: {object: {name: text, type: secret}}, output: {configMap: {name: public, dataKey: user}}}")
+	assert.Equal(t, text, tm.configMap("public").Data["user"])
 	tm.gone("Secret", "renamed")
 	m := tm.configMap("public")
 	m.Data["user"] = "edited"
 	require.NoError(t, s.Client.Update(t.Context(), m))
 	require.NoError(t, stage.Await(t.Context(), repairWithin, "the repair of a ConfigMap", func(context.Context) error {
-		if got := tm.configMap("public").Data["user"]; got != canary+"-user-2" {
+		if got := tm.configMap("public").Data["user"]; got != text {
 			return fmt.Errorf("it is %q", got)
 		}
 		return nil

@@ -11,6 +11,7 @@ func TestProduct(t *testing.T) {
 		t.Run("azure away: the Secret stays, and follows again after", azureAway)
 		t.Run("a pod without references never reaches the webhook", plainPodsDoNotCall)
 		t.Run("nothing is written when nothing changed", nothingIsWritten)
+		t.Run("outputs of the predecessor are taken over without a gap", predecessorsOutputs)
 		t.Run("a helm upgrade keeps what the product made for itself", upgradeKeeps)
 	})
 	t.Run("together", func(t *testing.T) {

@@ -94,22 +94,26 @@ func equalKeys[V any](n names, want map[string]V) bool {
 // owned are the keys of an object's maps that one manager owns by apply.
 type owned struct{ data, labels, annotations names }
 
-// ownedBy reads managedFields: what each of our managers owns. Entries that can't be read are left out, which leads to one
+// ownedBy reads managedFields: what each of our managers owns. An entry that can't be read owns nothing, which leads to one
 // more apply and no harm.
 func ownedBy(entries []metav1.ManagedFieldsEntry) map[string]owned {
 	all := map[string]owned{}
 	for _, entry := range entries {
 		ours := strings.HasPrefix(entry.Manager, wire.FieldManagerPrefix) && entry.Operation == metav1.ManagedFieldsOperationApply
-		if !ours || entry.FieldsV1 == nil {
-			continue
+		if ours && entry.FieldsV1 != nil {
+			all[entry.Manager] = fieldsOf(entry)
 		}
-		var set fieldpath.Set
-		if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
-			continue
-		}
-		all[entry.Manager] = keysOf(set)
 	}
 	return all
+}
+
+// fieldsOf gives nothing for an entry that can't be read.
+func fieldsOf(entry metav1.ManagedFieldsEntry) owned {
+	var set fieldpath.Set
+	if entry.FieldsV1 == nil || set.FromJSON(entry.FieldsV1.GetRawReader()) != nil {
+		return owned{}
+	}
+	return keysOf(set)
 }
 
 func keysOf(set fieldpath.Set) owned {
@@ -172,15 +176,25 @@ func Applied(live Live, uid string) bool {
 	return ok
 }
 
-// OnlyOf says whether all data of the object are the owner's.
+// OnlyOf says whether all data of the object are the owner's, or the predecessor's, who wrote for the owners.
 func OnlyOf(live Live, owner Owner) bool {
 	mine := ownedBy(live.ManagedFields)[owner.Manager()]
+	before := names{}
+	if at := legacyEntry(live.ManagedFields); at >= 0 {
+		before = fieldsOf(live.ManagedFields[at]).data
+	}
 	for key := range live.Data {
-		if !mine.data[key] {
+		if !mine.data[key] && !before[key] {
 			return false
 		}
 	}
 	return true
+}
+
+// Changes says whether the desired data differ from what the owner has in the live object.
+func Changes(live Live, d Desired) bool {
+	mine, applied := ownedBy(live.ManagedFields)[d.Owner.Manager()]
+	return !hasBytes(live.Data, d.Data) || (applied && !mine.data.equal(d.Data))
 }
 
 // Typed says whether the object is a Secret that the API server wants certain keys in.

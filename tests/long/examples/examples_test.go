@@ -9,13 +9,16 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,15 +45,22 @@ type outcome func(ctx context.Context, s *stage.Stage) error
 // outcomes are what each example has to come to; an example without one fails.
 func outcomes() map[string]outcome {
 	return map[string]outcome{
-		"secret-sync":               synced("example-secret-sync"),
-		"client-secret":             synced("example-client-secret"),
-		"certificate":               synced("example-certificate"),
-		"workload-identity":         synced("example-workload-identity"),
-		"managed-identity":          synced("example-managed-identity"),
-		"sovereign-cloud":           synced("example-sovereign-cloud"),
-		"multi-tenant":              all(synced("example-team-a"), synced("example-team-b")),
-		"pod-security":              synced("example-pod-security"),
-		"env-injection":             printed("example-env-injection"),
+		"secret-sync":       synced("example-secret-sync"),
+		"client-secret":     synced("example-client-secret"),
+		"certificate":       synced("example-certificate"),
+		"workload-identity": synced("example-workload-identity"),
+		"managed-identity":  synced("example-managed-identity"),
+		"sovereign-cloud":   synced("example-sovereign-cloud"),
+		"multi-tenant":      all(synced("example-team-a"), synced("example-team-b")),
+		"pod-security":      synced("example-pod-security"),
+		"env-injection":     printed("example-env-injection"),
+		"tls-certificate": made("example-tls-certificate", map[string][]string{"Secret/site-tls": {"tls.crt", "tls.key"}, "Secret/site-pfx": {"site.pfx"},
+			"ConfigMap/site-public": {"site.crt"}}),
+		"keys": made("example-keys", map[string][]string{"Secret/signer": {"key.pem"}, "ConfigMap/signer": {"key.jwk"}}),
+		"typed-secrets": made("example-typed-secrets", map[string][]string{"Secret/registry": {".dockerconfigjson"}, "Secret/login": {"username", "password"},
+			"Secret/deploy-key": {"ssh-privatekey"}, "ConfigMap/banner": {"text"}}),
+		"multi-key-value":           made("example-multi-key-value", map[string][]string{"Secret/database": {"username", "password", "port"}}),
+		"several-objects":           made("example-several-objects", map[string][]string{"Secret/application": {"DATABASE_PASSWORD", "API_KEY"}}),
 		"pods-with-own-credentials": printed("example-own-credentials"),
 	}
 }
@@ -79,6 +89,42 @@ func synced(namespace string) outcome {
 		}
 		return err
 	}
+}
+
+// made wants outputs, by KIND/NAME, with exactly these data keys.
+func made(namespace string, outputs map[string][]string) outcome {
+	return func(ctx context.Context, s *stage.Stage) error {
+		for output, keys := range outputs {
+			kind, name, _ := strings.Cut(output, "/")
+			object := &unstructured.Unstructured{}
+			object.SetAPIVersion("v1")
+			object.SetKind(kind)
+			if err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, object); err != nil {
+				return err
+			}
+			data, _, err := unstructured.NestedStringMap(object.Object, "data")
+			if err != nil {
+				return err
+			}
+			slices.Sort(keys)
+			if got := slices.Sorted(maps.Keys(data)); !slices.Equal(got, keys) {
+				return fmt.Errorf("%s has the keys %v", output, got)
+			}
+		}
+		return nil
+	}
+}
+
+// objects puts what the examples of every object need into the vault.
+func objects(t *testing.T, s *stage.Stage, root string) {
+	t.Helper()
+	require.NoError(t, s.Azure.Vault(t.Context(), example, map[string]string{
+		"database-password": "the password", "api-key": "the key", "registry": `{"auths":{}}`, "login": "me:pass:word", "deploy-key": "a key", "banner": " hello\n",
+		"database": `{"username": "app", "password": "x", "port": 5432}`}))
+	pfx, err := os.ReadFile(filepath.Join(root, "src", "certificate", "testdata", "keytool.pfx"))
+	require.NoError(t, err)
+	require.NoError(t, s.Azure.PutCertificate(t.Context(), example, "site", keyvault.Certificate{Value: base64.StdEncoding.EncodeToString(pfx)}))
+	require.NoError(t, s.Azure.PutCertificate(t.Context(), example, "signer", keyvault.Certificate{Value: base64.StdEncoding.EncodeToString(pfx)}))
 }
 
 // printed wants a pod that printed the vault's API key.
@@ -195,7 +241,7 @@ func TestExamples(t *testing.T) {
 		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
 	}
 	require.NoError(t, err)
-	require.NoError(t, s.Azure.Vault(t.Context(), example, map[string]string{"database-password": "the password", "api-key": "the key"}))
+	objects(t, s, root)
 	require.NoError(t, s.Azure.Vault(t.Context(), "akv2k8s-team-b", map[string]string{"database-password": "the password"}))
 	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Vaults: map[string]emulator.VaultSeed{"akv2k8s-team-a": {
 		Secrets: map[string]keyvault.Secret{"database-password": {Value: "the password"}}}}}))

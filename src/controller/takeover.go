@@ -1,0 +1,68 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// takeoverManager is the field manager of the one patch that ends the predecessor's share; it comes to own nothing.
+const takeoverManager = "akv2k8s-takeover"
+
+// succeed ends the predecessor's share of an output, once every resource that feeds it has applied its own part. Until then the predecessor's
+// entry keeps the keys of those whose vault can't be reached.
+func (c *Controller) succeed(ctx context.Context, m *made, before output.Live, others rivals) error {
+	if !output.IsLegacy(before) || waiting(before, others.elder) || waiting(before, others.younger) {
+		return nil
+	}
+	live, found, err := c.live(ctx, m.desired)
+	if err != nil || !found || live.UID != before.UID || !output.IsLegacy(live) {
+		return err
+	}
+	patch, err := output.Succeed(live)
+	if err != nil {
+		return fmt.Errorf("reading the managed fields of %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
+	}
+	object := client.Object(&corev1.Secret{ObjectMeta: live.ObjectMeta})
+	if live.Kind == output.ConfigMap {
+		object = &corev1.ConfigMap{ObjectMeta: live.ObjectMeta}
+	}
+	err = c.Client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(takeoverManager))
+	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
+		return fault.New(fault.Conflict, "%s %q was changed while it was being taken over; it is tried again", live.Kind, live.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("taking over %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
+	}
+	m.version = object.GetResourceVersion()
+	return nil
+}
+
+// waiting says whether one of the resources feeds the object and has not applied its part.
+func waiting(live output.Live, resources []*v2beta1.AzureKeyVaultSecret) bool {
+	for _, r := range resources {
+		if feeds(r, live) && !output.Applied(live, string(r.UID)) {
+			return true
+		}
+	}
+	return false
+}
+
+func feeds(r *v2beta1.AzureKeyVaultSecret, live output.Live) bool {
+	out := r.Spec.Output
+	switch {
+	case r.DeletionTimestamp != nil || out == nil:
+		return false
+	case live.Kind == output.ConfigMap:
+		return out.ConfigMap != nil && out.ConfigMap.Name == live.Name
+	}
+	return out.Secret != nil && out.Secret.Name == live.Name
+}
