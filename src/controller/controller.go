@@ -14,6 +14,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
@@ -34,7 +35,7 @@ type Hasher interface {
 
 // Config is what a Controller works with; every field is required.
 type Config struct {
-	// Client reads AzureKeyVaultSecrets and the metadata of outputs from a cache with the index OwnerIndex, and writes.
+	// Client reads AzureKeyVaultSecrets and the metadata of outputs from a cache with the index store.OwnerIndex, and writes.
 	Client client.Client
 	// Live reads outputs with their data from the API server; the cache holds none.
 	Live client.Reader
@@ -62,6 +63,7 @@ type Config struct {
 type Controller struct {
 	Config
 	memory memory
+	store  *store.Store
 }
 
 // New checks the configuration.
@@ -74,7 +76,7 @@ func New(c Config) (*Controller, error) {
 	case c.FetchTimeout <= 0:
 		return nil, errors.New("creating the controller: the fetch timeout must be positive")
 	}
-	return &Controller{Config: c}, nil
+	return &Controller{Config: c, store: &store.Store{Client: c.Client, Live: c.Live}}, nil
 }
 
 // Reconcile brings one resource's output in sync, or finds that it is.
@@ -102,17 +104,7 @@ type outcome struct {
 	err      error
 	recipe   recipe.Recipe
 	contents []decode.Content
-	outputs  []made
-}
-
-// made is one output.
-type made struct {
-	desired output.Desired
-	hash    string
-	// written says that something was sent; changed that the data differed from what was there.
-	written, changed bool
-	// version is the resourceVersion at which the output was seen to be right.
-	version string
+	outputs  []store.Made
 }
 
 func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (o outcome) {
@@ -130,24 +122,24 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	}
 	for i := range o.outputs {
 		// One output's trouble does not keep the other back.
-		o.err = errors.Join(o.err, c.write(ctx, resource, &o.outputs[i]))
+		o.err = errors.Join(o.err, c.store.Write(ctx, resource, &o.outputs[i]))
 	}
 	if o.err == nil {
-		o.err = c.prune(ctx, resource, o.outputs)
+		o.err = c.store.Prune(ctx, resource, o.outputs)
 	}
 	return o
 }
 
 // desired makes the outputs of what the vault answered.
-func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) ([]made, error) {
-	owner := ownerOf(resource)
-	var outputs []made
+func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) ([]store.Made, error) {
+	owner := store.OwnerOf(resource)
+	var outputs []store.Made
 	add := func(data map[string]keyvault.Value, err error, build func() output.Desired) error {
 		if err != nil {
 			return err
 		}
 		hash, err := c.Hasher.Hash(ctx, data)
-		outputs = append(outputs, made{desired: build(), hash: hash})
+		outputs = append(outputs, store.Made{Desired: build(), Hash: hash})
 		return err
 	}
 	if out := o.recipe.Secret; out != nil {
@@ -170,14 +162,14 @@ func (o outcome) kind() fault.Kind { return fault.KindOf(o.err) }
 
 // changed says whether the data of any output were changed.
 func (o outcome) changed() bool {
-	return slices.ContainsFunc(o.outputs, func(m made) bool { return m.written && m.changed })
+	return slices.ContainsFunc(o.outputs, func(m store.Made) bool { return m.Written && m.Changed })
 }
 
 // summary says in words what the outputs hold.
 func (o outcome) summary() string {
 	var names []string
 	for _, m := range o.outputs {
-		names = append(names, fmt.Sprintf("%s %q", m.desired.Kind, m.desired.Name))
+		names = append(names, fmt.Sprintf("%s %q", m.Desired.Kind, m.Desired.Name))
 	}
 	what, verb := fmt.Sprintf("%d objects of vault %q", len(o.contents), o.recipe.Vault), " holds "
 	if len(o.contents) == 1 {

@@ -30,6 +30,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
+	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
@@ -81,8 +82,8 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}}
 	b.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, key)...).
 		WithStatusSubresource(&v2beta1.AzureKeyVaultSecret{}).WithReturnManagedFields().
-		WithIndex(controller.Metadata("Secret"), controller.OwnerIndex, controller.IndexOwners).
-		WithIndex(controller.Metadata("ConfigMap"), controller.OwnerIndex, controller.IndexOwners).
+		WithIndex(store.Metadata("Secret"), store.OwnerIndex, store.IndexOwners).
+		WithIndex(store.Metadata("ConfigMap"), store.OwnerIndex, store.IndexOwners).
 		WithInterceptorFuncs(b.witness()).Build()
 	metrics, err := controller.NewMetrics(b.registry)
 	require.NoError(t, err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
@@ -24,7 +25,7 @@ type entry struct {
 	uid                 types.UID
 	generation          int64
 	labels, annotations map[string]string
-	outputs             []made
+	outputs             []store.Made
 	due                 time.Time
 	failures            int
 	failure             fault.Kind
@@ -76,12 +77,12 @@ func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		return wait, nil
 	}
 	for _, m := range e.outputs {
-		if m.version == "" {
+		if m.Version == "" {
 			continue // it was not ours to write, and is not in the cache
 		}
-		live := Metadata(m.desired.Kind)
-		err := c.Client.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: m.desired.Name}, live)
-		if apierrors.IsNotFound(err) || (err == nil && live.ResourceVersion != m.version) {
+		live := store.Metadata(m.Desired.Kind)
+		err := c.Client.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: m.Desired.Name}, live)
+		if apierrors.IsNotFound(err) || (err == nil && live.ResourceVersion != m.Version) {
 			return 0, nil
 		}
 		if err != nil {
@@ -122,10 +123,10 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 }
 
 // remembered drops the data: nothing secret stays in memory longer than a sync.
-func remembered(outputs []made) []made {
+func remembered(outputs []store.Made) []store.Made {
 	kept := slices.Clone(outputs)
 	for i, m := range kept {
-		kept[i].desired = output.Desired{Kind: m.desired.Kind, Name: m.desired.Name}
+		kept[i].Desired = output.Desired{Kind: m.Desired.Kind, Name: m.Desired.Name}
 	}
 	return kept
 }

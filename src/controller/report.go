@@ -74,10 +74,10 @@ func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation 
 	}
 	status.SecretName, status.SecretHash, status.ConfigMapName, status.ConfigMapHash = "", "", "", ""
 	for _, m := range o.outputs {
-		if m.desired.Kind == output.ConfigMap {
-			status.ConfigMapName, status.ConfigMapHash = m.desired.Name, m.hash
+		if m.Desired.Kind == output.ConfigMap {
+			status.ConfigMapName, status.ConfigMapHash = m.Desired.Name, m.Hash
 		} else {
-			status.SecretName, status.SecretHash = m.desired.Name, m.hash
+			status.SecretName, status.SecretHash = m.Desired.Name, m.Hash
 		}
 	}
 	status.VaultVersion, status.Expires = "", nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/store"
 )
 
 // Register makes the manager call Reconcile: for each resource whose spec, labels or annotations change, and for the resources
@@ -25,7 +26,7 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency
 	changed := predicate.Or[client.Object](
 		predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	for _, kind := range output.Kinds() {
-		if err := mgr.GetFieldIndexer().IndexField(ctx, Metadata(kind), OwnerIndex, IndexOwners); err != nil {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, store.Metadata(kind), store.OwnerIndex, store.IndexOwners); err != nil {
 			return fmt.Errorf("indexing %ss by owner: %w", kind, err)
 		}
 	}

@@ -215,3 +215,54 @@ func TestOutputMetadataIsAddedToTheResources(t *testing.T) {
 	assert.True(t, *sent.Immutable)
 	assert.Equal(t, corev1.SecretTypeTLS, *sent.Type)
 }
+
+func TestChanges(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*corev1.Secret)
+		want   bool
+	}{
+		"nothing":                {func(*corev1.Secret) {}, false},
+		"a label":                {func(s *corev1.Secret) { s.Labels["team"] = "b" }, false},
+		"nobody applied it yet":  {func(s *corev1.Secret) { s.ManagedFields = nil }, false},
+		"a value":                {func(s *corev1.Secret) { s.Data["password"] = []byte("w") }, true},
+		"a key no longer wanted": {func(s *corev1.Secret) { s.ManagedFields[0] = managed("uid-1", "old-key") }, true},
+	} {
+		s := applied()
+		c.change(s)
+		assert.Equal(t, c.want, output.Changes(output.LiveSecret(s), desired(owner())), name)
+	}
+}
+
+// legacy adds the predecessor's entry.
+func legacy(s *corev1.Secret, fields string) *corev1.Secret {
+	s.ManagedFields = append(s.ManagedFields, metav1.ManagedFieldsEntry{Manager: "azure-keyvault-controller", Operation: metav1.ManagedFieldsOperationUpdate,
+		FieldsV1: metav1.NewFieldsV1(fields)})
+	s.ResourceVersion = "7"
+	return s
+}
+
+func TestSucceedTakesWhatThePredecessorAloneOwned(t *testing.T) {
+	assert.False(t, output.IsLegacy(output.LiveSecret(applied())))
+	s := legacy(applied(), `{"f:data":{".":{},"f:password":{},"f:orphan":{}},"f:metadata":{"f:labels":{"f:team":{},"f:a/b~c":{}},"f:annotations":{"f:x":{}},`+
+		`"f:ownerReferences":{"k:{\"uid\":\"uid-1\"}":{}}},"f:type":{}}`)
+	s.ManagedFields = append(s.ManagedFields, metav1.ManagedFieldsEntry{Manager: "somebody", Operation: metav1.ManagedFieldsOperationUpdate,
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:x":{}}}}`)}, metav1.ManagedFieldsEntry{Manager: "nothing"})
+	s.Data["orphan"] = []byte("v")
+	live := output.LiveSecret(s)
+	assert.True(t, output.IsLegacy(live))
+	assert.True(t, output.OnlyOf(live, owner()), "the predecessor wrote for the owners")
+	patch, err := output.Succeed(live)
+	require.NoError(t, err)
+	assert.JSONEq(t, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"remove","path":"/metadata/managedFields/1"},
+		{"op":"remove","path":"/data/orphan"},{"op":"remove","path":"/metadata/labels/a~1b~0c"}]`, string(patch))
+	_, err = output.Succeed(output.LiveSecret(legacy(applied(), "{")))
+	assert.Error(t, err)
+}
+
+func TestVersionIsTheAnswers(t *testing.T) {
+	c := desired(owner()).Configuration("")
+	assert.Empty(t, c.Version())
+	c.Body().(*corev1ac.SecretApplyConfiguration).WithResourceVersion("8")
+	assert.Equal(t, "8", c.Version())
+	assert.Equal(t, []output.Kind{output.Secret, output.ConfigMap}, output.Kinds())
+}

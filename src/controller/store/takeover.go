@@ -1,10 +1,9 @@
-package controller
+package store
 
 import (
 	"context"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,11 +18,11 @@ const takeoverManager = "akv2k8s-takeover"
 
 // succeed ends the predecessor's share of an output, once every resource that feeds it has applied its own part. Until then the predecessor's
 // entry keeps the keys of those whose vault can't be reached.
-func (c *Controller) succeed(ctx context.Context, m *made, before output.Live, others rivals) error {
+func (s *Store) succeed(ctx context.Context, m *Made, before output.Live, others rivals) error {
 	if !output.IsLegacy(before) || waiting(before, others.elder) || waiting(before, others.younger) {
 		return nil
 	}
-	live, found, err := c.live(ctx, m.desired)
+	live, found, err := s.live(ctx, m.Desired)
 	if err != nil || !found || live.UID != before.UID || !output.IsLegacy(live) {
 		return err
 	}
@@ -31,18 +30,19 @@ func (c *Controller) succeed(ctx context.Context, m *made, before output.Live, o
 	if err != nil {
 		return fmt.Errorf("reading the managed fields of %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
 	}
-	object := client.Object(&corev1.Secret{ObjectMeta: live.ObjectMeta})
-	if live.Kind == output.ConfigMap {
-		object = &corev1.ConfigMap{ObjectMeta: live.ObjectMeta}
-	}
-	err = c.Client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(takeoverManager))
+	return s.patch(ctx, m, live, patch)
+}
+
+func (s *Store) patch(ctx context.Context, m *Made, live output.Live, patch []byte) error {
+	object := objectOf(live)
+	err := s.Client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(takeoverManager))
 	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
 		return fault.New(fault.Conflict, "%s %q was changed while it was being taken over; it is tried again", live.Kind, live.Name)
 	}
 	if err != nil {
 		return fmt.Errorf("taking over %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
 	}
-	m.version = object.GetResourceVersion()
+	m.Version = object.GetResourceVersion()
 	return nil
 }
 
