@@ -148,3 +148,12 @@ func containsOnce(chain []*x509.Certificate, c *x509.Certificate) bool {
 	}
 	return n == 1
 }
+
+func TestIsKeyKnowsEveryFormInDER(t *testing.T) {
+	for _, name := range []string{"sec1.pem", "P-384.pem", "ed25519.pem"} {
+		for block, rest := pem.Decode(vector(t, name)); block != nil; block, rest = pem.Decode(rest) {
+			assert.Equal(t, strings.HasSuffix(block.Type, "PRIVATE KEY"), certificate.IsKey(block.Bytes), "%s: %s", name, block.Type)
+		}
+	}
+	assert.False(t, certificate.IsKey([]byte("text")))
+}

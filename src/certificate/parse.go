@@ -46,7 +46,7 @@ func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 	//nolint:staticcheck // The old encryption of PEM is weak, but what users have.
 	if x509.IsEncryptedPEMBlock(block) {
 		var err error
-		//nolint:staticcheck // as above
+		//nolint:staticcheck // The old encryption of PEM is weak, but what users have.
 		if der, err = x509.DecryptPEMBlock(block, []byte(password)); err != nil {
 			return nil, ErrPassword
 		}
@@ -61,6 +61,11 @@ func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 		}
 		return signer(key)
 	}
+	return parseDER(der)
+}
+
+// parseDER reads the three forms of a key that is not encrypted.
+func parseDER(der []byte) (crypto.Signer, error) {
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		return signer(key)
 	}
@@ -71,6 +76,12 @@ func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 		return key, nil
 	}
 	return nil, ErrKey
+}
+
+// IsKey says whether the content is a private key in DER: PKCS #8, PKCS #1 or SEC 1.
+func IsKey(content []byte) bool {
+	_, err := parseDER(content)
+	return err == nil
 }
 
 func signer(key any) (crypto.Signer, error) {

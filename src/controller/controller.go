@@ -122,12 +122,24 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	}
 	for i := range o.outputs {
 		// One output's trouble does not keep the other back.
-		o.err = errors.Join(o.err, c.store.Write(ctx, resource, &o.outputs[i]))
+		o.err = both(o.err, c.store.Write(ctx, resource, &o.outputs[i]))
 	}
 	if o.err == nil {
 		o.err = c.store.Prune(ctx, resource, o.outputs)
 	}
 	return o
+}
+
+// both joins two errors. One that nobody classified stands alone: its text may hold anything, and in the company of a classified one it would be
+// told to users, and not be retried as it has to be.
+func both(a, b error) error {
+	switch {
+	case fault.KindOf(a) == fault.Bug:
+		return a
+	case fault.KindOf(b) == fault.Bug:
+		return b
+	}
+	return errors.Join(a, b)
 }
 
 // desired makes the outputs of what the vault answered.

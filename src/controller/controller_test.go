@@ -42,13 +42,18 @@ type vault struct {
 	mu    sync.Mutex
 	value string
 	next  error
-	calls []keyvault.Ref
+	// refuse are errors by object.
+	refuse map[string]error
+	calls  []keyvault.Ref
 }
 
 func (v *vault) Read(_ context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.calls = append(v.calls, ref)
+	if err := v.refuse[ref.Name]; err != nil {
+		return keyvault.Object{}, err
+	}
 	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value))}, v.next
 }
 
@@ -101,7 +106,9 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 func (b *bench) witness() interceptor.Funcs {
 	return interceptor.Funcs{
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			b.writes = append(b.writes, "apply")
+			var options client.ApplyOptions
+			options.ApplyOptions(opts)
+			b.writes = append(b.writes, strings.Join(append([]string{"apply"}, options.DryRun...), " "))
 			if b.refuse != nil {
 				return b.refuse
 			}

@@ -17,12 +17,13 @@ const shareable = 10 * time.Second
 // parallel is the most objects of one resource that are read at once.
 const parallel = 8
 
-// fetch reads every object of the recipe, or gives the first error: half of the objects would make half of an output.
+// fetch reads every object of the recipe, or gives the error of the first one in the order of the spec, so that it is the same each time: half of
+// the objects would make half of an output.
 func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recipe) ([]decode.Content, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
 	defer cancel()
-	contents := make([]decode.Content, len(r.Items))
-	group, ctx := errgroup.WithContext(ctx)
+	contents, failures := make([]decode.Content, len(r.Items)), make([]error, len(r.Items))
+	var group errgroup.Group
 	group.SetLimit(parallel)
 	for i, item := range r.Items {
 		group.Go(func() error {
@@ -31,12 +32,15 @@ func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recip
 			ref.As = c.Identities.Of(namespace, r.Identity)
 			object, err := c.Vault.Read(ctx, ref, min(shareable, c.Interval/2))
 			c.Metrics.fetched(err)
-			contents[i] = decode.Content{Item: item, Object: object}
-			return err
+			contents[i], failures[i] = decode.Content{Item: item, Object: object}, err
+			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
+	_ = group.Wait() // the failures are told apart below
+	for _, err := range failures {
+		if err != nil {
+			return nil, err
+		}
 	}
 	return contents, nil
 }

@@ -1,6 +1,10 @@
 package controller_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,9 +13,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
 // change edits a resource as a user does.
@@ -131,10 +141,15 @@ func TestAnotherTypeIsRefusedWhereAnElderOrAUserHasData(t *testing.T) {
 	b.reconcile("elder")
 	b.reconcile("younger")
 	b.change("younger", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
-	assert.Contains(t, b.ready("younger").Message, `AzureKeyVaultSecret "elder", which is older`)
+	assert.Contains(t, b.ready("younger").Message, `AzureKeyVaultSecret "elder" feeds it too`)
 	assert.Len(t, b.secret().Data, 2, "nothing is lost")
 	b.change("elder", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "example.org/own" })
-	assert.EqualValues(t, "example.org/own", b.secret().Type, "the elder has the say")
+	assert.Contains(t, b.ready("elder").Message, `AzureKeyVaultSecret "younger" feeds it too`)
+	assert.Len(t, b.secret().Data, 2, "what the younger has could be its last good value")
+	require.NoError(t, b.client.Delete(t.Context(), younger))
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("elder")
+	assert.EqualValues(t, "example.org/own", b.secret().Type, "nobody misses the keys of one that is gone")
 	assert.Equal(t, map[string][]byte{"password": []byte(canary)}, b.secret().Data)
 
 	b = newBench(t, resource("db"))
@@ -145,6 +160,91 @@ func TestAnotherTypeIsRefusedWhereAnElderOrAUserHasData(t *testing.T) {
 	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
 	assert.Contains(t, b.ready("db").Message, "holds data of others")
 	assert.Equal(t, "x", string(b.secret().Data["mine"]))
+}
+
+func TestASecretThatOthersFeedDoesNotBecomeImmutable(t *testing.T) {
+	second := resource("second")
+	second.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("first"), second)
+	b.reconcile("first")
+	b.reconcile("second")
+	for _, name := range []string{"first", "second"} {
+		b.change(name, func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Immutable = true })
+		assert.Contains(t, b.ready(name).Message, "must become immutable, but AzureKeyVaultSecret")
+	}
+	assert.Nil(t, b.secret().Immutable)
+	assert.Len(t, b.secret().Data, 2)
+}
+
+func TestAResourceThatTheCacheDoesNotHaveIsNotGone(t *testing.T) {
+	unseen := resource("unseen")
+	unseen.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("db"), unseen)
+	b.reconcile("db")
+	b.reconcile("unseen")
+	selective := b.controller.Config
+	selective.Client = interceptor.NewClient(b.client, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			err := c.List(ctx, list, opts...)
+			if all, ok := list.(*v2beta1.AzureKeyVaultSecretList); ok {
+				all.Items = slices.DeleteFunc(all.Items, func(r v2beta1.AzureKeyVaultSecret) bool { return r.Name == "unseen" })
+			}
+			return err
+		}})
+	var err error
+	b.controller, err = controller.New(selective)
+	require.NoError(t, err)
+	b.reconcile("db")
+	assert.Len(t, b.secret().Data, 2, "with OBJECT_LABELS another installation may work on it")
+}
+
+func TestAPolicyThatRefusesTheNewSecretDoesNotCostTheOldOne(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	before := b.secret()
+	b.refuse = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "akv2k8s-uid-db", errors.New("no keys of "+canary+" here"))
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
+	assert.Equal(t, before.UID, b.secret().UID)
+	assert.Equal(t, before.Data, b.secret().Data)
+	assert.Equal(t, `the API server refuses Secret "out": secrets "out" is forbidden: no keys of [redacted] here; the one that is there stays`,
+		b.ready("db").Message)
+
+	b.refuse, b.now = nil, b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Equal(t, corev1.SecretTypeSSHAuth, b.secret().Type)
+	list := &corev1.SecretList{}
+	require.NoError(t, b.client.List(t.Context(), list, client.InNamespace("shop")))
+	assert.Len(t, list.Items, 1, "the rehearsal left nothing")
+	assert.Contains(t, b.writes, "apply All")
+}
+
+func TestAnUnclassifiedErrorStandsAlone(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.ConfigMap = &v2beta1.AzureKeyVaultOutputConfigMap{Name: "public", DataKey: "key"}
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "out"}, Type: corev1.SecretTypeOpaque}
+	b := newBench(t, r, foreign)
+	b.refuse = errors.New("boom with words of somebody else")
+	_, err := b.controller.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}})
+	require.Error(t, err, "it is retried")
+	assert.Equal(t, "InternalError", b.ready("db").Reason)
+	assert.NotContains(t, fmt.Sprint(b.status("db"), b.events.events), "boom")
+}
+
+func TestOfSeveralObjectsThatCannotBeReadTheFirstIsToldEachTime(t *testing.T) {
+	r := resource("db")
+	r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
+	for i := range 20 {
+		name := fmt.Sprintf("o%02d", i)
+		r.Spec.Data = append(r.Spec.Data, v2beta1.AzureKeyVaultData{Object: v2beta1.AzureKeyVaultObject{Name: name, Type: "secret"}, DataKey: name})
+	}
+	b := newBench(t, r)
+	b.vault.refuse = map[string]error{"o19": fault.New(fault.Denied, "o19"), "o03": fault.New(fault.NotFound, "o03"), "o00": nil}
+	for range 20 {
+		b.now = b.now.Add(time.Hour)
+		b.reconcile("db")
+		require.Equal(t, "o03", b.ready("db").Message)
+	}
+	assert.Len(t, b.vault.calls, 400, "each is read, and none is cut off by another's failure")
 }
 
 func TestAnImmutableSecretIsMadeAnewWhenTheValueChanges(t *testing.T) {

@@ -46,7 +46,6 @@ type object struct {
 
 // variable is one reference, understood.
 type variable struct {
-	text   string
 	ref    envref.Ref
 	query  decode.Query
 	object *object
@@ -65,7 +64,7 @@ func Resolve(ctx context.Context, source Source, references map[string]string) (
 			// The text is not quoted: it may be a secret that merely looks like a reference.
 			return nil, fault.Wrap(fault.KindOf(err), err, "variable "+name)
 		}
-		variables[name], resources[ref.Name] = &variable{text: references[name], ref: ref}, &resource{}
+		variables[name], resources[ref.Name] = &variable{ref: ref}, &resource{}
 	}
 	each(resources, func(name string, r *resource) { r.recipe, r.err = source.Recipe(ctx, name) })
 	objects := plan(variables, resources)

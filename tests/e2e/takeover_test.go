@@ -101,7 +101,7 @@ func watchKeys(ctx context.Context, name types.NamespacedName, absent chan<- str
 		} else if ctx.Err() == nil {
 			found = err.Error()
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // a gap lasts longer: it is two requests to the API server
 	}
 	if found == "" && looks < 100 {
 		found = fmt.Sprintf("nothing: it was looked at %d times only", looks)

@@ -176,19 +176,33 @@ func Applied(live Live, uid string) bool {
 	return ok
 }
 
-// OnlyOf says whether all data of the object are the owner's, or the predecessor's, who wrote for the owners.
-func OnlyOf(live Live, owner Owner) bool {
-	mine := ownedBy(live.ManagedFields)[owner.Manager()]
-	before := names{}
+// OnlyOf says whether all data of the object are the owners', or the predecessor's, who wrote for the owners.
+func OnlyOf(live Live, owners ...Owner) bool {
+	theirs := names{}
 	if at := legacyEntry(live.ManagedFields); at >= 0 {
-		before = fieldsOf(live.ManagedFields[at]).data
+		maps.Copy(theirs, fieldsOf(live.ManagedFields[at]).data)
+	}
+	all := ownedBy(live.ManagedFields)
+	for _, owner := range owners {
+		maps.Copy(theirs, all[owner.Manager()].data)
 	}
 	for key := range live.Data {
-		if !mine.data[key] && !before[key] {
+		if !theirs[key] {
 			return false
 		}
 	}
 	return true
+}
+
+// DataOf are the data of the object that an owner applied.
+func DataOf(live Live, owner Owner) map[string][]byte {
+	data := map[string][]byte{}
+	for key := range ownedBy(live.ManagedFields)[owner.Manager()].data {
+		if value, ok := live.Data[key]; ok {
+			data[key] = value
+		}
+	}
+	return data
 }
 
 // Changes says whether the desired data differ from what the owner has in the live object.

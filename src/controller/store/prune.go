@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -61,9 +62,8 @@ func (s *Store) abandon(ctx context.Context, resource *v2beta1.AzureKeyVaultSecr
 	if len(others.elder)+len(others.younger) == 0 && output.OnlyOf(live, d.Owner) {
 		return s.remove(ctx, live)
 	}
-	err = s.Client.Apply(ctx, output.Nothing(live).Body(), client.FieldOwner(d.Owner.Manager()), client.ForceOwnership)
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("leaving %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
+	if _, err = s.withdraw(ctx, live, d.Owner); errors.Is(err, errGone) {
+		return nil
 	}
-	return nil
+	return err
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -66,8 +64,11 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 		return err
 	}
 	conflict := s.yield(live, m, others)
-	if reason := output.Fixed(live, m.Desired); reason != "" {
-		return s.replace(ctx, m, live, others, reason)
+	if err := others.share(live, m.Desired); err != nil {
+		return err
+	}
+	if output.Fixed(live, m.Desired) != "" {
+		return s.replace(ctx, m, live, others)
 	}
 	if output.InSync(live, m.Desired) {
 		m.Version = live.ResourceVersion
@@ -107,47 +108,25 @@ func (s *Store) live(ctx context.Context, d output.Desired) (output.Live, bool, 
 
 // apply always forces: what may be overwritten was decided before, and a hand-made edit of our own key has to give way.
 func (s *Store) apply(ctx context.Context, m *Made, configuration output.Configuration) error {
-	d := m.Desired
-	err := s.Client.Apply(ctx, configuration.Body(), client.FieldOwner(d.Owner.Manager()), client.ForceOwnership)
-	switch {
-	case apierrors.IsConflict(err):
-		return fault.New(fault.Conflict, "%s %q was replaced while it was being written; it is tried again", d.Kind, d.Name)
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
-		return fault.New(fault.Conflict, "the API server refuses %s %q: %s", d.Kind, d.Name, scrub(err.Error(), d.Data))
-	case err != nil:
-		return fault.New(fault.Bug, "applying %s %s/%s: %s", d.Kind, d.Owner.Namespace, d.Name, scrub(err.Error(), d.Data))
+	owner := client.FieldOwner(m.Desired.Owner.Manager())
+	if err := refusal(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership), m.Desired); err != nil {
+		return err
 	}
 	m.Written, m.Version = true, configuration.Version()
 	return nil
 }
 
-// replace makes an object anew that can't be changed in place. An elder that still feeds it has the say; keys of younger ones come back by
-// their own syncs, since the deletion wakes them.
-func (s *Store) replace(ctx context.Context, m *Made, live output.Live, others rivals, reason string) error {
-	if len(others.elder) > 0 {
-		return fault.New(fault.Conflict, "%s %q %s, but AzureKeyVaultSecret %q, which is older, feeds it too; choose another name in spec.output",
-			live.Kind, live.Name, reason, others.elder[0].Name)
+// refusal classifies what the API server said to an apply.
+func refusal(err error, d output.Desired) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsConflict(err):
+		return fault.New(fault.Conflict, "%s %q was replaced while it was being written; it is tried again", d.Kind, d.Name)
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
+		return fault.New(fault.Conflict, "the API server refuses %s %q: %s", d.Kind, d.Name, scrub(err.Error(), d.Data))
 	}
-	if !output.OnlyOf(live, m.Desired.Owner) && len(others.younger) == 0 {
-		return fault.New(fault.Conflict, "%s %q %s, and holds data of others; delete it and it is made anew", live.Kind, live.Name, reason)
-	}
-	if err := s.remove(ctx, live); err != nil {
-		return err
-	}
-	return s.apply(ctx, m, m.Desired.Configuration(""))
-}
-
-// remove deletes exactly the object that was looked at.
-func (s *Store) remove(ctx context.Context, live output.Live) error {
-	uid, version := live.UID, live.ResourceVersion
-	err := s.Client.Delete(ctx, objectOf(live), client.Preconditions{UID: &uid, ResourceVersion: &version})
-	if apierrors.IsConflict(err) {
-		return fault.New(fault.Conflict, "%s %q was changed while it was being removed; it is tried again", live.Kind, live.Name)
-	}
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
-	}
-	return nil
+	return fault.New(fault.Bug, "applying %s %s/%s: %s", d.Kind, d.Owner.Namespace, d.Name, scrub(err.Error(), d.Data))
 }
 
 // objectOf names the live object to a client.
@@ -156,74 +135,6 @@ func objectOf(live output.Live) client.Object {
 		return &corev1.ConfigMap{ObjectMeta: live.ObjectMeta}
 	}
 	return &corev1.Secret{ObjectMeta: live.ObjectMeta}
-}
-
-// yield leaves out the data keys that an elder holds.
-func (s *Store) yield(live output.Live, m *Made, others rivals) error {
-	claims := output.Claims(live, m.Desired)
-	var conflict error
-	for _, other := range others.elder {
-		keys := claims[string(other.UID)]
-		if len(keys) == 0 {
-			continue
-		}
-		m.Desired = m.Desired.Without(keys)
-		conflict = fault.New(fault.Conflict, "%s %q already has the data key %s from AzureKeyVaultSecret %q, which is older; "+
-			"choose another dataKey or name in spec.output", live.Kind, live.Name, strings.Join(keys, ", "), other.Name)
-	}
-	return conflict
-}
-
-// rivals are the other resources that have something of an output, in the order of their age; gone are uids of which there is no resource.
-type rivals struct {
-	elder, younger []*v2beta1.AzureKeyVaultSecret
-	gone           []string
-}
-
-// others finds them. Most outputs have one owner, and cost no look.
-func (s *Store) others(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, live output.Live) (rivals, error) {
-	var r rivals
-	uids := output.Others(live, OwnerOf(resource))
-	if len(uids) == 0 {
-		return r, nil
-	}
-	// Not from the cache: with OBJECT_LABELS it has a part of the resources, and one that is not seen is not one that is gone.
-	var all v2beta1.AzureKeyVaultSecretList
-	if err := s.Live.List(ctx, &all, client.InNamespace(resource.Namespace)); err != nil {
-		return r, fmt.Errorf("listing the AzureKeyVaultSecrets of %s: %w", resource.Namespace, err)
-	}
-	for i := range all.Items {
-		other := &all.Items[i]
-		at := slices.Index(uids, string(other.UID))
-		if at < 0 {
-			continue
-		}
-		uids = slices.Delete(uids, at, at+1)
-		if elder(other, resource) {
-			r.elder = append(r.elder, other)
-		} else {
-			r.younger = append(r.younger, other)
-		}
-	}
-	r.gone = uids
-	return r, nil
-}
-
-// evict takes what resources left behind that no longer exist: their keys would stay for ever, since the object has an owner that lives. Typed
-// Secrets need their keys, and are left to the garbage collector.
-func (s *Store) evict(ctx context.Context, m *Made, live output.Live, others rivals) error {
-	for _, uid := range others.gone {
-		if live.Typed() || !output.Applied(live, uid) {
-			continue
-		}
-		left := output.Owner{UID: types.UID(uid)}
-		nothing := output.Nothing(live)
-		if err := s.Client.Apply(ctx, nothing.Body(), client.FieldOwner(left.Manager()), client.ForceOwnership); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("removing what a deleted AzureKeyVaultSecret left in %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
-		}
-		m.Version = nothing.Version()
-	}
-	return nil
 }
 
 // scrub takes the values that were sent out of a text that somebody else wrote: an admission webhook may quote what it refuses.
@@ -237,13 +148,4 @@ func scrub(text string, sent map[string][]byte) string {
 		}
 	}
 	return text
-}
-
-// elder decides between two resources that claim one data key, the same way on every replica and after every restart.
-func elder(a, b *v2beta1.AzureKeyVaultSecret) bool {
-	at, bt := a.CreationTimestamp.Truncate(time.Second), b.CreationTimestamp.Truncate(time.Second)
-	if at.Equal(bt) {
-		return a.UID < b.UID
-	}
-	return at.Before(bt)
 }

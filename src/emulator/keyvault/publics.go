@@ -54,8 +54,11 @@ func (s *Store) PutCertificate(vaultName, name string, c Certificate) error {
 		}
 	}
 	bundle, err := certificate.Parse(content, "")
-	if err != nil || bundle.Leaf() == nil || bundle.Key == nil {
+	if err != nil {
 		return fmt.Errorf("the certificate can't be imported: %w", err)
+	}
+	if bundle.Leaf() == nil || bundle.Key == nil {
+		return errors.New("the certificate can't be imported: its private key is missing")
 	}
 	if c.NotExportable {
 		c.Value, contentType = string(certificate.EncodeCertificates(bundle.Chain()...)), typePEM
@@ -65,7 +68,7 @@ func (s *Store) PutCertificate(vaultName, name string, c Certificate) error {
 		return err
 	}
 	leaf := bundle.Leaf()
-	thumbprint := sha1.Sum(leaf.Raw) //nolint:gosec // as above
+	thumbprint := sha1.Sum(leaf.Raw) //nolint:gosec // x5t is a SHA-1 by its standard (RFC 7517)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.vault(vaultName)

@@ -1,6 +1,7 @@
 package decode_test
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"os"
 	"path/filepath"
@@ -214,16 +215,40 @@ func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 		recipe  recipe.Recipe
 		content string
 	}{
-		"a PEM":            {r, vector(t, "ordered.pem")},
-		"a PFX":            {r, vector(t, "legacy-rc2.pfx")},
-		"a PEM in base64":  {r, base64.StdEncoding.EncodeToString([]byte(vector(t, "P-256.pem")))},
-		"an entry of many": {many, `{"a": "-----BEGIN EC PRIVATE ` + `KEY-----\ncanary"}`},
+		"a PEM":                 {r, vector(t, "ordered.pem")},
+		"a PFX":                 {r, vector(t, "legacy-rc2.pfx")},
+		"a PEM in base64":       {r, base64.StdEncoding.EncodeToString([]byte(vector(t, "P-256.pem")))},
+		"a JWK":                 {r, strings.Replace(ecJWK, `{`, `{"d":"canary",`, 1)},
+		"a JWK of a secret":     {r, `{"kty":"oct","k":"canary"}`},
+		"a set of JWKs":         {r, `{"keys":[` + rsaJWK + `,` + strings.Replace(rsaJWK, `{`, `{"d":"canary",`, 1) + `]}`},
+		"DER in base64":         {r, base64.StdEncoding.EncodeToString(keyDER(t, "P-256.pem"))},
+		"a PFX with a password": {r, vector(t, "password.pfx")},
+		"an entry of many":      {many, `{"a": "-----BEGIN EC PRIVATE ` + `KEY-----\ncanary"}`},
 	} {
 		_, err := decode.ConfigMap(c.recipe, contents(c.recipe, object(c.content)))
 		assert.Equal(t, fault.Malformed, fault.KindOf(err), name)
 		assert.ErrorContains(t, err, "never goes into a ConfigMap", name)
 		assert.NotContains(t, err.Error(), "canary")
 	}
+}
+
+func TestPublicKeysAndPlainTextMayGoIntoAConfigMap(t *testing.T) {
+	r := recipeOf(recipe.Secret, "")
+	r.Secret, r.ConfigMap = nil, &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}
+	for _, content := range []string{rsaJWK, ecJWK, `{"keys":[` + ecJWK + `]}`, `{"d":"of the settings","k":"v"}`, "plain", "cGxhaW4=", "", "[1]"} {
+		data, err := decode.ConfigMap(r, contents(r, object(content)))
+		require.NoError(t, err, content)
+		assert.Equal(t, content, string(data["k"].Reveal()))
+	}
+}
+
+func keyDER(t *testing.T, name string) []byte {
+	t.Helper()
+	bundle, err := certificate.Parse([]byte(vector(t, name)), "")
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(bundle.Key)
+	require.NoError(t, err)
+	return der
 }
 
 func TestSeveralObjectsBecomeOneOutput(t *testing.T) {
