@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
-	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
@@ -53,6 +52,8 @@ type Config struct {
 	Rules rule.Rules
 	// Identities say as whom a namespace reads; a ServiceAccount that is named but not allowed is ignored, and that is told.
 	Identities rule.Identities
+	// ExpiryWarning is how long before an object expires its resource says so.
+	ExpiryWarning time.Duration
 	// FetchTimeout bounds one read of the vault.
 	FetchTimeout time.Duration
 	// Clock tells the time.
@@ -101,8 +102,9 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // outcome is what a sync came to: an error, or what is now in the outputs. Some outputs may be written although another failed.
 type outcome struct {
-	err      error
-	recipe   recipe.Recipe
+	err    error
+	recipe recipe.Recipe
+	// contents are what the vault answered; none if it was not asked.
 	contents []decode.Content
 	outputs  []store.Made
 }
@@ -114,11 +116,16 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if o.err = c.Rules.Check(resource.Namespace, o.recipe.Vault); o.err != nil {
 		return o
 	}
-	if o.contents, o.err = c.fetch(ctx, resource.Namespace, o.recipe); o.err != nil {
+	if o.outputs, o.err = c.recall(ctx, resource, o.recipe); o.err != nil {
 		return o
 	}
-	if o.outputs, o.err = c.desired(ctx, resource, o); o.err != nil {
-		return o
+	if o.outputs == nil {
+		if o.contents, o.err = c.fetch(ctx, resource.Namespace, o.recipe); o.err != nil {
+			return o
+		}
+		if o.outputs, o.err = c.desired(ctx, resource, o.recipe, decoded(o)); o.err != nil {
+			return o
+		}
 	}
 	for i := range o.outputs {
 		// One output's trouble does not keep the other back.
@@ -140,33 +147,6 @@ func both(a, b error) error {
 		return b
 	}
 	return errors.Join(a, b)
-}
-
-// desired makes the outputs of what the vault answered.
-func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) ([]store.Made, error) {
-	owner := store.OwnerOf(resource)
-	var outputs []store.Made
-	add := func(data map[string]keyvault.Value, err error, build func() output.Desired) error {
-		if err != nil {
-			return err
-		}
-		hash, err := c.Hasher.Hash(ctx, data)
-		outputs = append(outputs, store.Made{Desired: build(), Hash: hash})
-		return err
-	}
-	if out := o.recipe.Secret; out != nil {
-		data, err := decode.Secret(o.recipe, o.contents)
-		if err := add(data, err, func() output.Desired { return output.DesiredSecret(owner, *out, data) }); err != nil {
-			return nil, err
-		}
-	}
-	if out := o.recipe.ConfigMap; out != nil {
-		data, err := decode.ConfigMap(o.recipe, o.contents)
-		if err := add(data, err, func() output.Desired { return output.DesiredConfigMap(owner, *out, data) }); err != nil {
-			return nil, err
-		}
-	}
-	return outputs, nil
 }
 
 // kind of the outcome's error, empty for a success.

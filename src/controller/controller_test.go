@@ -42,6 +42,8 @@ type vault struct {
 	mu    sync.Mutex
 	value string
 	next  error
+	// expires is the date of what is answered.
+	expires time.Time
 	// refuse are errors by object.
 	refuse map[string]error
 	calls  []keyvault.Ref
@@ -54,7 +56,7 @@ func (v *vault) Read(_ context.Context, ref keyvault.Ref, _ time.Duration) (keyv
 	if err := v.refuse[ref.Name]; err != nil {
 		return keyvault.Object{}, err
 	}
-	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value))}, v.next
+	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires}, v.next
 }
 
 // recorder keeps events as text.
@@ -96,7 +98,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		Client: b.client, Live: b.client, Vault: b.vault, Events: b.events, Metrics: metrics,
 		Hasher: &fingerprint.Key{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 32)),
 			Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
-		Interval: 30 * time.Second, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
+		Interval: 30 * time.Second, ExpiryWarning: 30 * 24 * time.Hour, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
 	})
 	require.NoError(t, err)
 	return b

@@ -30,7 +30,7 @@ func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recip
 			ref := r.Ref(item, decode.Kind(r, item))
 			// As whom: what the namespace may, never what the resource says alone.
 			ref.As = c.Identities.Of(namespace, r.Identity)
-			object, err := c.Vault.Read(ctx, ref, min(shareable, c.Interval/2))
+			object, err := c.Vault.Read(ctx, ref, min(shareable, r.Interval(c.Interval)/2))
 			c.Metrics.fetched(err)
 			contents[i], failures[i] = decode.Content{Item: item, Object: object}, err
 			return nil

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 )
@@ -57,4 +58,43 @@ func (m *Metrics) synced(resource *v2beta1.AzureKeyVaultSecret, o outcome) {
 	if o.err != nil {
 		m.failed.WithLabelValues(operationSync, objectResource).Inc()
 	}
+}
+
+// The gauges of each resource. They come from what the controller remembers, so a resource that is gone has none, and a replica that only waits
+// for its turn has none either.
+var (
+	resourceLabels = []string{"namespace", "name"}
+	readyGauge     = prometheus.NewDesc("akv2k8s_resource_ready",
+		"Whether the AzureKeyVaultSecret's outputs are in sync (1) or not (0).", resourceLabels, nil)
+	successGauge = prometheus.NewDesc("akv2k8s_resource_last_success_timestamp_seconds",
+		"When the AzureKeyVaultSecret was last found or made to be in sync, Unix time.", resourceLabels, nil)
+	expiryGauge = prometheus.NewDesc("akv2k8s_resource_expiry_timestamp_seconds",
+		"When the first of the AzureKeyVaultSecret's vault objects expires, Unix time; only if one does.", resourceLabels, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *Controller) Describe(descriptions chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{readyGauge, successGauge, expiryGauge} {
+		descriptions <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *Controller) Collect(metrics chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, name types.NamespacedName) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, name.Namespace, name.Name)
+	}
+	c.memory.each(func(name types.NamespacedName, e entry) {
+		ready := 0.0
+		if e.failure == "" {
+			ready = 1
+		}
+		gauge(readyGauge, ready, name)
+		if !e.succeeded.IsZero() {
+			gauge(successGauge, float64(e.succeeded.Unix()), name)
+		}
+		if !e.expires.IsZero() {
+			gauge(expiryGauge, float64(e.expires.Unix()), name)
+		}
+	})
 }

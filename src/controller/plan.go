@@ -17,6 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
 // entry is what the controller remembers of a resource between two syncs. Nothing of it is needed after a restart: without it
@@ -29,6 +30,8 @@ type entry struct {
 	due                 time.Time
 	failures            int
 	failure             fault.Kind
+	// succeeded is when the last sync ended well, and expires the first expiry date of its objects; both may be zero.
+	succeeded, expires time.Time
 }
 
 // about says whether the entry is of this very state of the resource.
@@ -56,6 +59,16 @@ func (m *memory) keep(name types.NamespacedName, e entry) {
 		m.entries = map[types.NamespacedName]entry{}
 	}
 	m.entries[name] = e
+}
+
+// each calls a function with a copy of every entry.
+func (m *memory) each(do func(name types.NamespacedName, e entry)) {
+	m.mu.Lock()
+	entries := maps.Clone(m.entries)
+	m.mu.Unlock()
+	for name, e := range entries {
+		do(name, e)
+	}
 }
 
 func (m *memory) forget(name types.NamespacedName) {
@@ -95,18 +108,22 @@ func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 // plan remembers the outcome and says when to look again.
 func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) (ctrl.Result, error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
-	if o.kind() == fault.Bug {
-		c.memory.forget(name)
-		return ctrl.Result{}, o.err // logged, counted and retried by controller-runtime
-	}
 	before, _ := c.memory.recall(name)
 	e := entry{
 		uid: resource.UID, generation: resource.Generation, labels: resource.Labels, annotations: resource.Annotations,
 		failure: o.kind(), outputs: remembered(o.outputs),
 	}
+	if before.uid == e.uid {
+		e.succeeded, e.expires = before.succeeded, before.expires
+	}
 	logger := log.FromContext(ctx)
+	if o.kind() == fault.Bug {
+		c.memory.keep(name, e)      // due at once
+		return ctrl.Result{}, o.err // logged, counted and retried by controller-runtime
+	}
 	if o.err == nil {
-		e.due = next(resource.UID, c.Interval, c.Clock())
+		e.succeeded, e.expires = c.Clock(), o.expires(resource)
+		e.due = c.due(resource.UID, o.recipe, e.expires)
 		if o.changed() {
 			logger.Info("synced", "result", o.summary())
 		}
@@ -114,7 +131,7 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		if before.failure == o.kind() && before.about(resource) {
 			e.failures = before.failures + 1
 		}
-		e.due = c.Clock().Add(c.retryIn(resource.UID, o.err, e.failures))
+		e.due = c.Clock().Add(c.retryIn(resource.UID, o, e.failures))
 		// Logged here and nowhere else: this is the actor that stops handling the error.
 		logger.Info("sync failed", "reason", o.kind().Reason(), "error", o.err.Error(), "retryAt", e.due.UTC().Format(time.RFC3339))
 	}
@@ -129,6 +146,18 @@ func remembered(outputs []store.Made) []store.Made {
 		kept[i].Desired = output.Desired{Kind: m.Desired.Kind, Name: m.Desired.Name}
 	}
 	return kept
+}
+
+// due is when a resource that is in sync is looked at again. One that wants a single look still has to say that its object expires.
+func (c *Controller) due(uid types.UID, r recipe.Recipe, expires time.Time) time.Time {
+	now := c.Clock()
+	if !r.Once() {
+		return next(uid, r.Interval(c.Interval), now)
+	}
+	if warn := expires.Add(-c.ExpiryWarning); !expires.IsZero() && warn.After(now) {
+		return warn
+	}
+	return now.Add(never)
 }
 
 // next is the first moment after now that is the resource's own in the interval. It depends on the uid alone, so the looks of
@@ -165,13 +194,13 @@ func (b backoff) after(failures int) time.Duration {
 }
 
 // retryIn is the table of architecture: what each kind of failure waits for.
-func (c *Controller) retryIn(uid types.UID, err error, failures int) time.Duration {
-	now := c.Clock()
-	switch fault.KindOf(err) {
+func (c *Controller) retryIn(uid types.UID, o outcome, failures int) time.Duration {
+	now, err := c.Clock(), o.err
+	switch o.kind() {
 	case fault.Invalid:
 		return never
 	case fault.Malformed, fault.NotFound, fault.Disabled:
-		return next(uid, c.Interval, now).Sub(now)
+		return next(uid, o.recipe.Interval(c.Interval), now).Sub(now)
 	case fault.Unauthenticated, fault.Denied:
 		return backoff{2 * time.Second, 5 * time.Minute}.after(failures)
 	case fault.Throttled:

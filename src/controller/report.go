@@ -3,8 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -14,9 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
-	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/fault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
 // Event reasons; the first three are the predecessor's, and users alert on them.
@@ -25,6 +21,7 @@ const (
 	eventErrVault       = "ErrAzureVault"
 	eventResourceExists = "ErrResourceExists"
 	eventIgnored        = "AzureIdentityIgnored"
+	eventExpiring       = "ExpiringSoon"
 )
 
 // identityIgnored tells what the predecessor never told: the field was documented and had no effect.
@@ -41,6 +38,9 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	if news(resource, updated, o) {
 		c.announce(resource, o)
 	}
+	if expiring := turned(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
+		c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventExpiring, "Sync", "%s", expiring.Message)
+	}
 	if equality.Semantic.DeepEqual(resource.Status, updated.Status) {
 		return nil
 	}
@@ -51,61 +51,6 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	return nil
 }
 
-// fill makes the new status. After a failure everything but the condition stays: it describes the last good output.
-func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation int64, o outcome) {
-	status.ObservedGeneration = generation
-	condition := metav1.Condition{Type: v2beta1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: generation,
-		LastTransitionTime: metav1.NewTime(c.Clock())}
-	if o.err != nil {
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, o.kind().Reason(), message(o.err)
-		meta.SetStatusCondition(&status.Conditions, condition)
-		return
-	}
-	condition.Reason, condition.Message = eventSynced, o.summary()
-	if as := o.contents[0].Object.Ref.As; as != (keyvault.Identity{}) {
-		condition.Message += ", read as " + as.String()
-	} else if o.recipe.Identity != "" {
-		condition.Message += "; " + identityIgnored
-	}
-	meta.SetStatusCondition(&status.Conditions, condition)
-	if o.changed() || status.LastAzureUpdate == nil {
-		now := metav1.NewTime(c.Clock()).Rfc3339Copy()
-		status.LastAzureUpdate = &now
-	}
-	status.SecretName, status.SecretHash, status.ConfigMapName, status.ConfigMapHash = "", "", "", ""
-	for _, m := range o.outputs {
-		if m.Desired.Kind == output.ConfigMap {
-			status.ConfigMapName, status.ConfigMapHash = m.Desired.Name, m.Hash
-		} else {
-			status.SecretName, status.SecretHash = m.Desired.Name, m.Hash
-		}
-	}
-	status.VaultVersion, status.Expires = "", nil
-	if len(o.contents) == 1 {
-		status.VaultVersion = o.contents[0].Object.Version
-	}
-	if at := expires(o.contents); !at.IsZero() {
-		expires := metav1.NewTime(at).Rfc3339Copy()
-		status.Expires = &expires
-	}
-}
-
-// message keeps what is no fault of the vault's or the user's (and so may hold anything) out of the status.
-func message(err error) string {
-	if fault.KindOf(err) == fault.Bug {
-		return "something went wrong inside the controller; see its log"
-	}
-	text := strings.ToValidUTF8(err.Error(), "?")
-	if len(text) <= maxMessage {
-		return text
-	}
-	end := maxMessage
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
-}
-
 // news says whether there is something to tell: the data changed, or the failure is not the one that was told last.
 func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
 	if o.changed() {
@@ -114,6 +59,16 @@ func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
 	was := meta.FindStatusCondition(before.Status.Conditions, v2beta1.ConditionReady)
 	is := meta.FindStatusCondition(after.Status.Conditions, v2beta1.ConditionReady)
 	return was == nil || was.Status != is.Status || was.Reason != is.Reason
+}
+
+// turned gives a condition that became true just now, or true for another reason.
+func turned(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav1.Condition {
+	was := meta.FindStatusCondition(before.Status.Conditions, condition)
+	is := meta.FindStatusCondition(after.Status.Conditions, condition)
+	if is == nil || is.Status != metav1.ConditionTrue || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+		return nil
+	}
+	return is
 }
 
 func (c *Controller) announce(resource *v2beta1.AzureKeyVaultSecret, o outcome) {

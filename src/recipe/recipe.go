@@ -1,6 +1,10 @@
 package recipe
 
-import "github.com/akv2k8s/akv2k8s/src/keyvault"
+import (
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
 
 // ObjectType is the type of object as users write it.
 type ObjectType string
@@ -24,6 +28,8 @@ type Recipe struct {
 	Identity string
 	// Items are the objects to read: the one of spec.vault.object, or those of spec.data.
 	Items []Item
+	// Refresh is the time between two looks at the vault: nil means the installation's, 0 that there is one look.
+	Refresh *time.Duration
 	// Several says that the items are those of spec.data: each has a data key of its own.
 	Several bool
 	// Secret is nil if no Secret is wanted.
@@ -70,6 +76,17 @@ type ConfigMapOutput struct {
 	DataKey string
 	// KeyFormat of keys: raw (also if empty), pem or jwk.
 	KeyFormat string
+}
+
+// Once says whether one look at the vault is all that is wanted.
+func (r Recipe) Once() bool { return r.Refresh != nil && *r.Refresh == 0 }
+
+// Interval is the time between two looks at the vault; otherwise is the installation's.
+func (r Recipe) Interval(otherwise time.Duration) time.Duration {
+	if r.Refresh == nil || r.Once() {
+		return otherwise
+	}
+	return *r.Refresh
 }
 
 // Ref names the item, as an object of the kind, read as the installation; As is for the caller to set, who knows the namespace.

@@ -2,6 +2,7 @@ package recipe_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -14,4 +15,13 @@ func TestRefNamesTheObject(t *testing.T) {
 	ref := r.Ref(recipe.Item{Name: "n", Version: "v", Type: recipe.Certificate}, keyvault.KindSecret)
 	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "n", Version: "v"}, ref)
 	assert.Len(t, recipe.ObjectTypes(), 4)
+}
+
+func TestTheIntervalIsTheResourcesOrTheInstallations(t *testing.T) {
+	hour, zero := time.Hour, time.Duration(0)
+	for refresh, want := range map[*time.Duration]time.Duration{nil: time.Minute, &zero: time.Minute, &hour: time.Hour} {
+		r := recipe.Recipe{Refresh: refresh}
+		assert.Equal(t, want, r.Interval(time.Minute))
+		assert.Equal(t, refresh == &zero, r.Once())
+	}
 }

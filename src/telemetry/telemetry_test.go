@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -80,4 +82,17 @@ func TestServerStopsWithItsContext(t *testing.T) {
 		t.Fatal("the server did not stop")
 	}
 	assert.Error(t, (&telemetry.Server{Address: "no-such-host:1"}).Start(t.Context()))
+}
+
+func TestCallsOfVaultsAreMeasuredWithABoundOfNames(t *testing.T) {
+	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults()
+	require.NoError(t, registry.Register(vaults))
+	vaults.Observe("kv", 200, time.Second)
+	vaults.Observe("kv", 0, time.Second)
+	for i := range 1000 {
+		vaults.Observe(fmt.Sprintf("kv-%d", i), 404, time.Second)
+	}
+	count, err := testutil.GatherAndCount(registry, "akv2k8s_vault_request_duration_seconds")
+	require.NoError(t, err)
+	assert.Equal(t, 502, count, "500 names, one of them with two codes, and one name for the others")
 }

@@ -103,6 +103,18 @@ func (tm team) ready(ctx context.Context, name string) metav1.Condition {
 	return metav1.Condition{Reason: "None"}
 }
 
+// conditions are the resource's, by type.
+func (tm team) conditions(name string) map[string]string {
+	tm.Helper()
+	var r v2beta1.AzureKeyVaultSecret
+	require.NoError(tm, s.Client.Get(tm.Context(), types.NamespacedName{Namespace: tm.namespace, Name: name}, &r))
+	all := map[string]string{}
+	for _, c := range r.Status.Conditions {
+		all[c.Type] = string(c.Status)
+	}
+	return all
+}
+
 func (tm team) reasons(ctx context.Context) string {
 	var list v2beta1.AzureKeyVaultSecretList
 	if err := s.Client.List(ctx, &list, client.InNamespace(tm.namespace)); err != nil {

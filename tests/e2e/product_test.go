@@ -12,6 +12,7 @@ func TestProduct(t *testing.T) {
 		t.Run("a pod without references never reaches the webhook", plainPodsDoNotCall)
 		t.Run("nothing is written when nothing changed", nothingIsWritten)
 		t.Run("outputs of the predecessor are taken over without a gap", predecessorsOutputs)
+		t.Run("one look at the vault stays one", oneLook)
 		t.Run("a helm upgrade keeps what the product made for itself", upgradeKeeps)
 	})
 	t.Run("together", func(t *testing.T) {
@@ -21,6 +22,7 @@ func TestProduct(t *testing.T) {
 			"an object of several values":                             severalValues,
 			"every type of object becomes what is asked for":          everyObject,
 			"outputs live: shared, renamed, of another type":          outputsLive,
+			"conditions and metrics say what is old, and what ends":   conditionsAndMetrics,
 			"an edited or deleted Secret is repaired":                 secretIsRepaired,
 			"a failure keeps the last Secret and says why":            failuresKeepTheSecret,
 			"a Secret of somebody else is left alone":                 foreignSecret,

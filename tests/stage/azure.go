@@ -166,7 +166,12 @@ func (a *Azure) Vault(ctx context.Context, name string, secrets map[string]strin
 
 // Put adds a version of a secret.
 func (a *Azure) Put(ctx context.Context, vault, name, value string) error {
-	return a.call(ctx, "PUT", "vaults/"+vault+"/secrets/"+name, keyvault.Secret{Value: value}, nil)
+	return a.PutSecret(ctx, vault, name, keyvault.Secret{Value: value})
+}
+
+// PutSecret adds a version of a secret with tags, dates and content type.
+func (a *Azure) PutSecret(ctx context.Context, vault, name string, secret keyvault.Secret) error {
+	return a.call(ctx, "PUT", "vaults/"+vault+"/secrets/"+name, secret, nil)
 }
 
 // PutCertificate adds a version of a certificate, with its key and its secret.

@@ -49,6 +49,13 @@ type AzureKeyVaultSecretSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +optional
 	Data []AzureKeyVaultData `json:"data,omitempty"`
+	// RefreshInterval is how long after a look at the vault the next one comes, from 1s to 8760h; 0 means never after the first. Without it the
+	// installation's interval counts.
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || (duration(self) >= duration('1s') && duration(self) <= duration('8760h'))",message="must be 0 or from 1s to 8760h"
+	// +optional
+	RefreshInterval string `json:"refreshInterval,omitempty"`
 	// Output says what the object becomes. Without it the resource is for pods alone (name@azurekeyvault).
 	// +optional
 	Output *AzureKeyVaultOutput `json:"output,omitempty"`
@@ -246,12 +253,20 @@ type AzureKeyVaultSecretStatus struct {
 	// ObservedGeneration is the generation of the spec that the conditions are about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready says whether the output is in sync.
+	// Conditions: Ready says whether the output is in sync, Stale whether it holds what the vault had at an earlier look, and ExpiringSoon
+	// whether the object expires before long.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// ConditionReady is the type of the condition that says whether the output is in sync.
-const ConditionReady = "Ready"
+// The types of conditions.
+const (
+	// ConditionReady says whether the output is in sync.
+	ConditionReady = "Ready"
+	// ConditionStale says whether the output is there but may not hold what the vault has.
+	ConditionStale = "Stale"
+	// ConditionExpiringSoon says whether the object expires before long; it is there only if the object has an expiry date.
+	ConditionExpiringSoon = "ExpiringSoon"
+)

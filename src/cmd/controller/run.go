@@ -25,6 +25,7 @@ type settings struct {
 	showVersion                      bool
 	fullname, extraCAFile            string
 	workers                          int
+	expiryWarning                    time.Duration
 
 	lookup                  func(string) (string, bool)
 	namespace, auth, labels string
@@ -75,6 +76,7 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
+	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour, "how long before a vault object expires its resources say so")
 	if len(args) > 0 && args[0] == "trust" {
 		args = args[1:]
 	}
@@ -103,7 +105,10 @@ func (s *settings) environment() error {
 		return fmt.Errorf("HTTP_PORT %q is no port; use a number from 1 to 65535", s.httpPort)
 	}
 	if s.workers < 1 {
-		return errors.New("--workers must be at least 1")
+		return errors.New("--workers must be at least 1; see the value controller.concurrency")
+	}
+	if s.expiryWarning < 0 {
+		return errors.New("--expiry-warning must not be negative; see the value controller.expiryWarning")
 	}
 	return nil
 }

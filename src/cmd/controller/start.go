@@ -54,7 +54,9 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: time.Minute})
+	calls := telemetry.NewVaults()
+	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: time.Minute,
+		Observe: calls.Observe})
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		}
 		vault.Admit(accounts)
 	}
-	if err := s.register(ctx, mgr, vault); err != nil {
+	if err := s.register(ctx, mgr, vault, calls); err != nil {
 		return err
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll)
@@ -125,18 +127,21 @@ func (s settings) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controller.Vault) error {
+func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controller.Vault, calls *telemetry.Vaults) error {
 	counters, err := controller.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
 	c, err := controller.New(controller.Config{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
-		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
+		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
 		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
 			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}
 	server := &telemetry.Server{Address: ":" + s.httpPort}

@@ -59,7 +59,9 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: staleAge})
+	calls := telemetry.NewVaults()
+	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: staleAge,
+		Observe: calls.Observe})
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	common := inject.Settings{Image: s.image, PullPolicy: corev1.PullPolicy(s.pullPolicy), LogLevel: s.logLevel, LogFormat: s.logFormat,
 		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}
-	if err := errors.Join(s.addWebhook(mgr, keeper, common), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper)); err != nil {
+	if err := errors.Join(s.addWebhook(mgr, keeper, common), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)

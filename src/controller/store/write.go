@@ -86,6 +86,19 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 	return conflict
 }
 
+// Held are the data that the owner has in an output; none if there is no such output.
+func (s *Store) Held(ctx context.Context, d output.Desired) (map[string]keyvault.Value, error) {
+	live, found, err := s.live(ctx, d)
+	if err != nil || !found {
+		return nil, err
+	}
+	values := map[string]keyvault.Value{}
+	for key, value := range output.DataOf(live, d.Owner) {
+		values[key] = keyvault.NewValue(value)
+	}
+	return values, nil
+}
+
 // live reads the output with its data.
 func (s *Store) live(ctx context.Context, d output.Desired) (output.Live, bool, error) {
 	var secret corev1.Secret

@@ -40,6 +40,8 @@ type Config struct {
 	Lookup func(string) (string, bool)
 	// Keep is how long an answer stays in memory.
 	Keep time.Duration
+	// Observe is told of each call of a vault; may be nil.
+	Observe Observe
 }
 
 // Gateway reads the vaults of a cloud.
@@ -71,7 +73,7 @@ func Load(c Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := azure.Config{Credential: token, Cloud: identity.Cloud, Transport: transport}
+	shared := azure.Config{Credential: token, Cloud: identity.Cloud, Transport: observed(transport, c.Observe)}
 	installation, err := azure.New(shared)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
@@ -26,7 +27,8 @@ type resource struct {
 			DataKey   string   `json:"dataKey"`
 			Transform []string `json:"transform"`
 		} `json:"data"`
-		Output *output `json:"output"`
+		RefreshInterval string  `json:"refreshInterval"`
+		Output          *output `json:"output"`
 	} `json:"spec"`
 }
 
@@ -73,6 +75,9 @@ func Parse(content []byte) (recipe.Recipe, error) {
 	if err != nil {
 		return recipe.Recipe{}, err
 	}
+	if r.Refresh, err = refresh(res.Spec.RefreshInterval); err != nil {
+		return recipe.Recipe{}, err
+	}
 	if err := addItems(&r, res); err != nil {
 		return recipe.Recipe{}, err
 	}
@@ -80,6 +85,23 @@ func Parse(content []byte) (recipe.Recipe, error) {
 		return recipe.Recipe{}, err
 	}
 	return r, nil
+}
+
+// Bounds of spec.refreshInterval.
+const (
+	minRefresh = time.Second
+	maxRefresh = 365 * 24 * time.Hour
+)
+
+func refresh(text string) (*time.Duration, error) {
+	if text == "" {
+		return nil, nil
+	}
+	interval, err := time.ParseDuration(text)
+	if err != nil || (interval != 0 && interval < minRefresh) || interval > maxRefresh {
+		return nil, fault.New(fault.Invalid, "spec.refreshInterval %q is not valid; use 0 (one look only) or a time from 1s to 8760h, such as 90s or 1h30m", text)
+	}
+	return &interval, nil
 }
 
 // addItems adds the one object of spec.vault.object, or those of spec.data.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/assert"
@@ -22,6 +23,7 @@ func TestParseReadsEveryField(t *testing.T) {
 			Object:        v2beta1.AzureKeyVaultObject{Name: "cert", Type: "multi-key-value-secret", Version: "0a", ContentType: "application/x-yaml"},
 			AzureIdentity: &v2beta1.AzureIdentity{Name: "sa"},
 		},
+		RefreshInterval: "1h",
 		Output: &v2beta1.AzureKeyVaultOutput{
 			Transform: []v2beta1.Transform{"trim", "base64decode"},
 			Secret: &v2beta1.AzureKeyVaultOutputSecret{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst", KeyFormat: "jwk",
@@ -30,8 +32,9 @@ func TestParseReadsEveryField(t *testing.T) {
 			ConfigMap: &v2beta1.AzureKeyVaultOutputConfigMap{Name: "c", DataKey: "ck", KeyFormat: "pem"},
 		},
 	}}
+	hour := time.Hour
 	want := recipe.Recipe{
-		Vault: "kv-1", Identity: "sa",
+		Vault: "kv-1", Identity: "sa", Refresh: &hour,
 		Items: []recipe.Item{{Name: "cert", Version: "0a", Type: recipe.MultiKey, ContentType: "application/x-yaml", Transforms: []string{"trim", "base64decode"}}},
 		Secret: &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst", KeyFormat: "jwk",
 			Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}, Immutable: true},
@@ -45,7 +48,7 @@ func TestParseReadsEveryField(t *testing.T) {
 
 	served := []byte(`{"apiVersion":"spv.no/v2beta1","kind":"AzureKeyVaultSecret","metadata":{"name":"n","uid":"u"},"spec":{
 		"vault":{"name":"kv-1","object":{"name":"cert","type":"multi-key-value-secret","version":"0a","contentType":"application/x-yaml"},
-		"azureIdentity":{"name":"sa"}},"output":{"transform":["trim","base64decode"],
+		"azureIdentity":{"name":"sa"}},"refreshInterval":"1h","output":{"transform":["trim","base64decode"],
 		"secret":{"name":"s","type":"kubernetes.io/tls","dataKey":"k","chainOrder":"ensureserverfirst","keyFormat":"jwk",
 		"metadata":{"labels":{"l":"1"},"annotations":{"a":"2"}},"immutable":true},
 		"configMap":{"name":"c","dataKey":"ck","keyFormat":"pem"}}},"status":{"secretName":"ignored"}}`)
@@ -96,7 +99,11 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 		"data with a bad transform":   {several(`{"object":{"name":"o","type":"secret"},"dataKey":"k","transform":["x"]}`), "spec.data[0].transform"},
 		"data with a transform of the output": {
 			strings.TrimSuffix(several(`{"object":{"name":"o","type":"secret"},"dataKey":"k"}`), "}}") + `,"output":{"transform":["trim"]}}}`, "spec.data[].transform"},
-		"a bad ConfigMap name": {minimal + `,"output":{"configMap":{"name":"S"}}}}`, "spec.output.configMap.name"},
+		"an interval below a second": {minimal + `,"refreshInterval":"10ms"}}`, "spec.refreshInterval"},
+		"an interval above a year":   {minimal + `,"refreshInterval":"8761h"}}`, "spec.refreshInterval"},
+		"an interval in the past":    {minimal + `,"refreshInterval":"-1h"}}`, "spec.refreshInterval"},
+		"an interval without a unit": {minimal + `,"refreshInterval":"30"}}`, "spec.refreshInterval"},
+		"a bad ConfigMap name":       {minimal + `,"output":{"configMap":{"name":"S"}}}}`, "spec.output.configMap.name"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -104,6 +111,15 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 			assert.Equal(t, fault.Invalid, fault.KindOf(err))
 			assert.ErrorContains(t, err, c.field)
 		})
+	}
+}
+
+func TestParseReadsTheRefreshInterval(t *testing.T) {
+	year, none, short := 8760*time.Hour, time.Duration(0), 90*time.Second
+	for text, want := range map[string]*time.Duration{`"8760h"`: &year, `"0"`: &none, `"0s"`: &none, `"1m30s"`: &short, `""`: nil} {
+		r, err := fromapi.Parse([]byte(minimal + `,"refreshInterval":` + text + `}}`))
+		require.NoError(t, err, text)
+		assert.Equal(t, want, r.Refresh, text)
 	}
 }
 

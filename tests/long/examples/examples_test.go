@@ -61,6 +61,7 @@ func outcomes() map[string]outcome {
 			"Secret/deploy-key": {"ssh-privatekey"}, "ConfigMap/banner": {"text"}}),
 		"multi-key-value":           made("example-multi-key-value", map[string][]string{"Secret/database": {"username", "password", "port"}}),
 		"several-objects":           made("example-several-objects", map[string][]string{"Secret/application": {"DATABASE_PASSWORD", "API_KEY"}}),
+		"refresh-interval":          all(synced("example-refresh-interval"), made("example-refresh-interval", map[string][]string{"Secret/api-key": {"key"}})),
 		"pods-with-own-credentials": printed("example-own-credentials"),
 	}
 }

@@ -1,0 +1,100 @@
+package controller
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
+)
+
+// source gives the data of a resource's output.
+type source func(kind output.Kind) (map[string]keyvault.Value, error)
+
+// decoded are data made of what the vault answered.
+func decoded(o outcome) source {
+	return func(kind output.Kind) (map[string]keyvault.Value, error) {
+		if kind == output.ConfigMap {
+			return decode.ConfigMap(o.recipe, o.contents)
+		}
+		return decode.Secret(o.recipe, o.contents)
+	}
+}
+
+// desired makes the outputs that the recipe wants.
+func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe, from source) ([]store.Made, error) {
+	owner := store.OwnerOf(resource)
+	var outputs []store.Made
+	for _, kind := range wanted(r) {
+		data, err := from(kind)
+		if err != nil {
+			return nil, err
+		}
+		hash, err := c.Hasher.Hash(ctx, data)
+		if err != nil {
+			return nil, err
+		}
+		var d output.Desired
+		if kind == output.ConfigMap {
+			d = output.DesiredConfigMap(owner, *r.ConfigMap, data)
+		} else {
+			d = output.DesiredSecret(owner, *r.Secret, data)
+		}
+		outputs = append(outputs, store.Made{Desired: d, Hash: hash})
+	}
+	return outputs, nil
+}
+
+// wanted are the kinds of output that a recipe makes.
+func wanted(r recipe.Recipe) []output.Kind {
+	var kinds []output.Kind
+	if r.Secret != nil {
+		kinds = append(kinds, output.Secret)
+	}
+	if r.ConfigMap != nil {
+		kinds = append(kinds, output.ConfigMap)
+	}
+	return kinds
+}
+
+// recall makes the outputs of what is in them already, for a resource that wants one look at the vault and had it: also after a restart, and when
+// its labels change. What is there has to be what the keyed hash in the status was made of; if anything differs there is nothing to recall, and
+// the vault is asked.
+func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) ([]store.Made, error) {
+	if !r.Once() || !settled(resource) {
+		return nil, nil
+	}
+	held := func(kind output.Kind) (map[string]keyvault.Value, error) {
+		name := resource.Status.SecretName
+		if kind == output.ConfigMap {
+			name = resource.Status.ConfigMapName
+		}
+		return c.store.Held(ctx, output.Desired{Kind: kind, Name: name, Owner: store.OwnerOf(resource)})
+	}
+	outputs, err := c.desired(ctx, resource, r, held)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range outputs {
+		hash := resource.Status.SecretHash
+		if m.Desired.Kind == output.ConfigMap {
+			hash = resource.Status.ConfigMapHash
+		}
+		if m.Hash != hash {
+			return nil, nil
+		}
+	}
+	return outputs, nil
+}
+
+// settled says whether this very spec was synced.
+func settled(resource *v2beta1.AzureKeyVaultSecret) bool {
+	ready := meta.FindStatusCondition(resource.Status.Conditions, v2beta1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == resource.Generation
+}

@@ -1,0 +1,195 @@
+package controller_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// restart forgets what the controller remembers.
+func (b *bench) restart() {
+	b.Helper()
+	var err error
+	b.controller, err = controller.New(b.controller.Config)
+	require.NoError(b, err)
+}
+
+func once(name string) *v2beta1.AzureKeyVaultSecret {
+	r := resource(name)
+	r.Spec.RefreshInterval = "0"
+	return r
+}
+
+func TestAResourceHasAnIntervalOfItsOwn(t *testing.T) {
+	r := resource("db")
+	r.Spec.RefreshInterval = "10m"
+	b := newBench(t, r)
+	first := b.reconcile("db").RequeueAfter
+	assert.LessOrEqual(t, first, 10*time.Minute)
+	for range 3 {
+		b.now = b.now.Add(10 * time.Minute)
+		assert.Equal(t, first, b.reconcile("db").RequeueAfter)
+	}
+	assert.Len(t, b.vault.calls, 4)
+	b.vault.next, b.now = fault.New(fault.NotFound, "gone"), b.now.Add(10*time.Minute)
+	assert.Greater(t, b.reconcile("db").RequeueAfter, 30*time.Second, "a failure that only a person can mend waits for its interval too")
+}
+
+func TestOneLookIsEnoughAlsoAfterARestart(t *testing.T) {
+	r := once("db")
+	r.Spec.Output.ConfigMap = &v2beta1.AzureKeyVaultOutputConfigMap{Name: "public", DataKey: "key"}
+	b := newBench(t, r)
+	assert.Greater(t, b.reconcile("db").RequeueAfter, 8760*time.Hour)
+	require.Len(t, b.vault.calls, 1)
+	before, writes := b.status("db"), len(b.writes)
+	b.vault.value = "rotated"
+	b.restart()
+	b.now = b.now.Add(time.Hour)
+	assert.Greater(t, b.reconcile("db").RequeueAfter, 8760*time.Hour)
+	assert.Len(t, b.vault.calls, 1, "no look after a restart")
+	assert.Len(t, b.writes, writes)
+	assert.Equal(t, before, b.status("db"))
+
+	var labelled v2beta1.AzureKeyVaultSecret
+	require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "db"}, &labelled))
+	labelled.Labels = map[string]string{"team": "b"}
+	require.NoError(t, b.client.Update(t.Context(), &labelled))
+	b.reconcile("db")
+	assert.Equal(t, "b", b.secret().Labels["team"], "labels follow")
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+	assert.Len(t, b.vault.calls, 1, "without a look")
+	assert.Equal(t, before.Conditions, b.status("db").Conditions)
+}
+
+func TestOneLookIsRepeatedWhereTheOutputOrTheSpecIsAnother(t *testing.T) {
+	for name, disturb := range map[string]func(b *bench){
+		"the output was edited": func(b *bench) {
+			s := b.secret()
+			s.Data["password"] = []byte("edited")
+			require.NoError(b, b.client.Update(b.Context(), s))
+		},
+		"the output was deleted": func(b *bench) { require.NoError(b, b.client.Delete(b.Context(), b.secret())) },
+		"the spec was changed": func(b *bench) {
+			b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.DataKey = "other" })
+		},
+		"the hash was forged": func(b *bench) {
+			var r v2beta1.AzureKeyVaultSecret
+			require.NoError(b, b.client.Get(b.Context(), types.NamespacedName{Namespace: "shop", Name: "db"}, &r))
+			r.Status.SecretHash = "forged"
+			require.NoError(b, b.client.Status().Update(b.Context(), &r))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, once("db"))
+			b.reconcile("db")
+			b.vault.value = "rotated"
+			disturb(b)
+			b.restart()
+			b.reconcile("db")
+			assert.Len(t, b.vault.calls, 2)
+			for _, value := range b.secret().Data {
+				assert.Equal(t, "rotated", string(value))
+			}
+		})
+	}
+}
+
+func TestStaleSaysThatTheOutputMayBeOld(t *testing.T) {
+	b := newBench(t, resource("db"), resource("never"))
+	b.reconcile("db")
+	condition := func(name string) *metav1.Condition {
+		return meta.FindStatusCondition(b.status(name).Conditions, "Stale")
+	}
+	assert.Equal(t, metav1.ConditionFalse, condition("db").Status)
+	b.vault.next, b.now = fault.New(fault.Denied, "reading: 403"), b.now.Add(30*time.Second)
+	b.reconcile("db")
+	assert.Equal(t, metav1.ConditionTrue, condition("db").Status)
+	assert.Equal(t, "AccessDenied", condition("db").Reason)
+	assert.Contains(t, condition("db").Message, `Secret "out"`)
+	b.reconcile("never")
+	assert.Nil(t, condition("never"), "nothing is there that could be old")
+	b.vault.next, b.now = nil, b.now.Add(time.Hour)
+	b.reconcile("db")
+	assert.Equal(t, metav1.ConditionFalse, condition("db").Status)
+}
+
+func TestAnObjectThatExpiresIsToldInTime(t *testing.T) {
+	for name, r := range map[string]*v2beta1.AzureKeyVaultSecret{"looked at": resource("db"), "looked at once": once("db")} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, r)
+			condition := func() *metav1.Condition { return meta.FindStatusCondition(b.status("db").Conditions, "ExpiringSoon") }
+			b.vault.expires = b.now.Add(40 * 24 * time.Hour)
+			wait := b.reconcile("db").RequeueAfter
+			assert.Equal(t, "NotSoon", condition().Reason)
+			require.Len(t, b.events.events, 1)
+			if r.Spec.RefreshInterval == "0" {
+				assert.Equal(t, 10*24*time.Hour, wait, "it wakes for that alone")
+			}
+			b.now = b.now.Add(10 * 24 * time.Hour)
+			b.reconcile("db")
+			assert.Equal(t, metav1.ConditionTrue, condition().Status)
+			assert.Equal(t, "Expiring", condition().Reason)
+			assert.Equal(t, "the object expires at 2026-02-11T03:04:05Z; issue a new version in the vault", condition().Message)
+			require.Len(t, b.events.events, 2)
+			assert.True(t, strings.HasPrefix(b.events.events[1], "Warning ExpiringSoon"), b.events.events[1])
+			b.now = b.now.Add(31 * 24 * time.Hour)
+			b.restart()
+			b.reconcile("db")
+			assert.Equal(t, "Expired", condition().Reason)
+			assert.Len(t, b.events.events, 3)
+			assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "the vault still gives it")
+		})
+	}
+	b := newBench(t, resource("db"))
+	b.vault.expires = b.now.Add(time.Hour)
+	b.reconcile("db")
+	b.vault.expires, b.now = time.Time{}, b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Nil(t, meta.FindStatusCondition(b.status("db").Conditions, "ExpiringSoon"), "without a date nothing is said")
+}
+
+func TestEachResourceHasItsGauges(t *testing.T) {
+	b := newBench(t, resource("db"))
+	require.NoError(t, b.registry.Register(b.controller))
+	b.vault.expires = time.Unix(1800000000, 0)
+	b.reconcile("db")
+	want := `
+# HELP akv2k8s_resource_expiry_timestamp_seconds When the first of the AzureKeyVaultSecret's vault objects expires, Unix time; only if one does.
+# TYPE akv2k8s_resource_expiry_timestamp_seconds gauge
+akv2k8s_resource_expiry_timestamp_seconds{name="db",namespace="shop"} 1.8e+09
+# HELP akv2k8s_resource_last_success_timestamp_seconds When the AzureKeyVaultSecret was last found or made to be in sync, Unix time.
+# TYPE akv2k8s_resource_last_success_timestamp_seconds gauge
+akv2k8s_resource_last_success_timestamp_seconds{name="db",namespace="shop"} 1.767323045e+09
+# HELP akv2k8s_resource_ready Whether the AzureKeyVaultSecret's outputs are in sync (1) or not (0).
+# TYPE akv2k8s_resource_ready gauge
+akv2k8s_resource_ready{name="db",namespace="shop"} 1
+`
+	names := []string{"akv2k8s_resource_ready", "akv2k8s_resource_last_success_timestamp_seconds", "akv2k8s_resource_expiry_timestamp_seconds"}
+	require.NoError(t, testutil.GatherAndCompare(b.registry, bytes.NewBufferString(want), names...))
+
+	for _, failure := range []error{fault.New(fault.Denied, "no"), errors.New("a bug")} {
+		b.vault.next, b.now = failure, b.now.Add(10*time.Minute)
+		_, _ = b.controller.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}})
+		assert.NoError(t, testutil.GatherAndCompare(b.registry, bytes.NewBufferString(strings.Replace(want, `namespace="shop"} 1`+"\n", `namespace="shop"} 0`+"\n", 1)), names...),
+			"the last success stays")
+	}
+	require.NoError(t, b.client.Delete(t.Context(), resource("db")))
+	b.reconcile("db")
+	count, err := testutil.GatherAndCount(b.registry, names...)
+	require.NoError(t, err)
+	assert.Zero(t, count)
+}

@@ -1,0 +1,40 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// wire answers requests.
+type wire func(*http.Request) (*http.Response, error)
+
+func (w wire) Do(r *http.Request) (*http.Response, error) { return w(r) }
+
+func TestCallsOfVaultsAreToldWithTheirOutcome(t *testing.T) {
+	var told []string
+	next := wire(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == "/away" {
+			return nil, errors.New("away")
+		}
+		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil
+	})
+	transport := observed(next, func(vault string, status int, took time.Duration) {
+		told = append(told, vault+" "+http.StatusText(status))
+		assert.GreaterOrEqual(t, took, time.Duration(0))
+	})
+	for _, path := range []string{"/secrets/a", "/away"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://kv1.vault.azure.net:443"+path, http.NoBody)
+		require.NoError(t, err)
+		response, err := transport.Do(request)
+		assert.Equal(t, path == "/away", err != nil)
+		if err == nil {
+			require.NoError(t, response.Body.Close())
+		}
+	}
+	assert.Equal(t, []string{"kv1 Forbidden", "kv1 "}, told)
+}
