@@ -157,3 +157,33 @@ func TestIsKeyKnowsEveryFormInDER(t *testing.T) {
 	}
 	assert.False(t, certificate.IsKey([]byte("text")))
 }
+
+// FuzzChain shuffles a chain of three, with some left out and some twice: the leaf is first, each is followed by its issuer, and none is lost.
+func FuzzChain(f *testing.F) {
+	bundle, err := certificate.Parse(vector(f, "ordered.pem"), "")
+	require.NoError(f, err)
+	f.Add([]byte{2, 1, 0})
+	f.Add([]byte{0, 0, 2})
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, order []byte) {
+		shuffled := certificate.Bundle{Key: bundle.Key}
+		there := map[string]bool{}
+		for _, i := range order[:min(len(order), 12)] {
+			c := bundle.Certificates[int(i)%len(bundle.Certificates)]
+			shuffled.Certificates = append(shuffled.Certificates, c)
+			there[c.Subject.CommonName] = true
+		}
+		chain := shuffled.Chain()
+		kept := map[string]bool{}
+		for _, c := range chain {
+			kept[c.Subject.CommonName] = true
+		}
+		if len(kept) != len(there) || len(chain) > len(shuffled.Certificates) {
+			t.Fatalf("of %v there is left %v", there, kept)
+		}
+		leaf := bundle.Leaf()
+		if there[leaf.Subject.CommonName] && !chain[0].Equal(leaf) {
+			t.Fatalf("the first is %s", chain[0].Subject)
+		}
+	})
+}

@@ -120,6 +120,9 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		return o
 	}
 	if o.outputs == nil {
+		if o.recipe, o.err = c.find(ctx, resource.Namespace, o.recipe); o.err != nil {
+			return o
+		}
 		if o.contents, o.err = c.fetch(ctx, resource.Namespace, o.recipe); o.err != nil {
 			return o
 		}

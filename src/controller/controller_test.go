@@ -44,6 +44,8 @@ type vault struct {
 	next  error
 	// expires is the date of what is answered.
 	expires time.Time
+	// entries are the list of secrets.
+	entries []keyvault.Entry
 	// refuse are errors by object.
 	refuse map[string]error
 	calls  []keyvault.Ref
@@ -55,6 +57,9 @@ func (v *vault) Read(_ context.Context, ref keyvault.Ref, _ time.Duration) (keyv
 	v.calls = append(v.calls, ref)
 	if err := v.refuse[ref.Name]; err != nil {
 		return keyvault.Object{}, err
+	}
+	if ref.Kind == keyvault.KindSecretList {
+		return keyvault.Object{Ref: ref, Version: "list", Entries: v.entries}, v.next
 	}
 	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires}, v.next
 }

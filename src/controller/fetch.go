@@ -17,6 +17,28 @@ const shareable = 10 * time.Second
 // parallel is the most objects of one resource that are read at once.
 const parallel = 8
 
+// find makes items of the recipe's searches, with the vault's list of secrets.
+func (c *Controller) find(ctx context.Context, namespace string, r recipe.Recipe) (recipe.Recipe, error) {
+	if len(r.Searches) == 0 {
+		return r, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
+	defer cancel()
+	ref := r.List()
+	ref.As = c.Identities.Of(namespace, r.Identity)
+	list, err := c.Vault.Read(ctx, ref, c.maxAge(r))
+	c.Metrics.fetched(err)
+	if err != nil {
+		return r, err
+	}
+	return decode.Expand(r, list.Entries)
+}
+
+// maxAge is how old an answer of the vault may be.
+func (c *Controller) maxAge(r recipe.Recipe) time.Duration {
+	return min(shareable, r.Interval(c.Interval)/2)
+}
+
 // fetch reads every object of the recipe, or gives the error of the first one in the order of the spec, so that it is the same each time: half of
 // the objects would make half of an output.
 func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recipe) ([]decode.Content, error) {
@@ -30,7 +52,7 @@ func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recip
 			ref := r.Ref(item, decode.Kind(r, item))
 			// As whom: what the namespace may, never what the resource says alone.
 			ref.As = c.Identities.Of(namespace, r.Identity)
-			object, err := c.Vault.Read(ctx, ref, min(shareable, r.Interval(c.Interval)/2))
+			object, err := c.Vault.Read(ctx, ref, c.maxAge(r))
 			c.Metrics.fetched(err)
 			contents[i], failures[i] = decode.Content{Item: item, Object: object}, err
 			return nil

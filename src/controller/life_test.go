@@ -22,6 +22,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
 // change edits a resource as a user does.
@@ -316,4 +317,30 @@ func TestTheElderTakesAContestedKeyAndTheYoungerKeepsItsOthers(t *testing.T) {
 	assert.Equal(t, "Synced", b.ready("younger").Reason, "the way is free")
 	assert.Len(t, b.secret().Data, 2)
 	assert.Equal(t, `Secret "out" holds 2 objects of vault "kv1"`, b.ready("younger").Message)
+}
+
+func TestSearchesAreMadeAnewAtEachLook(t *testing.T) {
+	r := resource("db")
+	r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
+	r.Spec.DataFrom = []v2beta1.AzureKeyVaultDataFrom{{Match: v2beta1.AzureKeyVaultMatch{Prefix: "shop-"},
+		Rewrite: &v2beta1.AzureKeyVaultRewrite{Source: "^shop-", Target: ""}}}
+	b := newBench(t, r)
+	b.vault.entries = []keyvault.Entry{{Name: "shop-a"}, {Name: "shop-b"}, {Name: "other"}}
+	b.reconcile("db")
+	assert.Equal(t, map[string][]byte{"a": []byte(canary), "b": []byte(canary)}, b.secret().Data)
+	assert.Equal(t, `Secret "out" holds 2 objects of vault "kv1"`, b.ready("db").Message)
+	assert.Equal(t, keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}, b.vault.calls[0])
+
+	b.vault.entries, b.now = []keyvault.Entry{{Name: "shop-b"}, {Name: "shop-c"}}, b.now.Add(30*time.Second)
+	b.reconcile("db")
+	assert.Equal(t, map[string][]byte{"b": []byte(canary), "c": []byte(canary)}, b.secret().Data)
+
+	b.vault.entries, b.now = nil, b.now.Add(30*time.Second)
+	b.reconcile("db")
+	assert.Len(t, b.secret().Data, 2, "nothing is found: the last good Secret stays")
+	assert.Equal(t, "ObjectNotFound", b.ready("db").Reason)
+	b.vault.next, b.now = fault.New(fault.Denied, "no list"), b.now.Add(30*time.Second)
+	b.reconcile("db")
+	assert.Equal(t, "no list", b.ready("db").Message)
+	assert.Len(t, b.secret().Data, 2)
 }

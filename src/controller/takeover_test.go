@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -9,7 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
@@ -100,4 +104,27 @@ func TestATakeoverOfTheSameDataIsNoChange(t *testing.T) {
 	status := b.status("db")
 	assert.Len(t, status.SecretHash, 64, "the guessable MD5 is gone")
 	assert.True(t, status.LastAzureUpdate.Equal(&before), "nothing changed")
+}
+
+func TestACacheThatIsBehindDoesNotEndThePredecessorsShare(t *testing.T) {
+	second := resource("second")
+	second.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("db"), second)
+	b.legacy(map[string]string{"password": canary, "user": "last good"}, "db", "second")
+	behind := b.controller.Config
+	behind.Client = interceptor.NewClient(b.client, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			err := c.List(ctx, list, opts...)
+			if all, ok := list.(*v2beta1.AzureKeyVaultSecretList); ok {
+				for i := range all.Items {
+					all.Items[i].Spec.Output = nil // as it was a moment ago
+				}
+			}
+			return err
+		}})
+	var err error
+	b.controller, err = controller.New(behind)
+	require.NoError(t, err)
+	b.reconcile("db")
+	assert.Equal(t, "last good", string(b.secret().Data["user"]))
 }

@@ -20,4 +20,14 @@ type Object struct {
 	Expires time.Time
 	// Tags as set on the object.
 	Tags map[string]string
+	// Entries of a list, in no order; nil for everything else.
+	Entries []Entry
+}
+
+// Entry is an object in a list.
+type Entry struct {
+	// Name of the object.
+	Name string
+	// Tags as set on the object's latest version.
+	Tags map[string]string
 }

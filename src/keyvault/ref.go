@@ -12,6 +12,9 @@ const (
 	KindKey         Kind = "key"
 )
 
+// KindSecretList is the list of a vault's secrets: their names and tags, without values.
+const KindSecretList Kind = "secret list"
+
 // Identity is a ServiceAccount as which a vault is read. The zero Identity is the installation itself.
 type Identity struct{ Namespace, ServiceAccount string }
 
@@ -26,7 +29,7 @@ type Ref struct {
 	Vault string
 	// Kind says which of the vault's lists the object is in.
 	Kind Kind
-	// Name of the object.
+	// Name of the object; empty for a list.
 	Name string
 	// Version of the object; empty means the latest.
 	Version string
@@ -36,6 +39,9 @@ type Ref struct {
 
 // String names the object in words, for messages.
 func (r Ref) String() string {
+	if r.Kind == KindSecretList {
+		return fmt.Sprintf("%s of vault %q", r.Kind, r.Vault)
+	}
 	if r.Version == "" {
 		return fmt.Sprintf("%s %q of vault %q", r.Kind, r.Name, r.Vault)
 	}

@@ -66,6 +66,7 @@ func TestValueRevealsACopy(t *testing.T) {
 }
 
 func TestRefNamesTheObject(t *testing.T) {
+	assert.Equal(t, `secret list of vault "kv"`, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}.String())
 	assert.Equal(t, `secret "db" of vault "kv"`, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "db"}.String())
 	assert.Equal(t, `key "k" version 1a of vault "kv"`,
 		keyvault.Ref{Vault: "kv", Kind: keyvault.KindKey, Name: "k", Version: "1a"}.String())

@@ -30,7 +30,9 @@ type Recipe struct {
 	Items []Item
 	// Refresh is the time between two looks at the vault: nil means the installation's, 0 that there is one look.
 	Refresh *time.Duration
-	// Several says that the items are those of spec.data: each has a data key of its own.
+	// Searches find further items in the vault's list of secrets: those of spec.dataFrom. Package recipe/decode makes items of them.
+	Searches []Search
+	// Several says that the items are those of spec.data and spec.dataFrom: each has a data key of its own.
 	Several bool
 	// Secret is nil if no Secret is wanted.
 	Secret *SecretOutput
@@ -52,6 +54,18 @@ type Item struct {
 	Transforms []string
 	// DataKey of an item of spec.data; otherwise the output has it.
 	DataKey string
+}
+
+// Search finds secrets of the vault by their names and tags.
+type Search struct {
+	// Prefix of the names, and Regexp (RE2) that a part of them matches; at most one is set.
+	Prefix, Regexp string
+	// Tags that the secrets have, with these values.
+	Tags map[string]string
+	// Source (RE2) in a name becomes Target in the data key; an empty Source leaves the name.
+	Source, Target string
+	// Transforms are names known to recipe/transform, in order.
+	Transforms []string
 }
 
 // SecretOutput describes the Secret that a recipe makes.
@@ -87,6 +101,11 @@ func (r Recipe) Interval(otherwise time.Duration) time.Duration {
 		return otherwise
 	}
 	return *r.Refresh
+}
+
+// List names the list of the vault's secrets, as Ref does an item.
+func (r Recipe) List() keyvault.Ref {
+	return keyvault.Ref{Vault: r.Vault, Kind: keyvault.KindSecretList}
 }
 
 // Ref names the item, as an object of the kind, read as the installation; As is for the caller to set, who knows the namespace.

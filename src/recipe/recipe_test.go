@@ -14,6 +14,7 @@ func TestRefNamesTheObject(t *testing.T) {
 	r := recipe.Recipe{Vault: "kv"}
 	ref := r.Ref(recipe.Item{Name: "n", Version: "v", Type: recipe.Certificate}, keyvault.KindSecret)
 	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "n", Version: "v"}, ref)
+	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, r.List())
 	assert.Len(t, recipe.ObjectTypes(), 4)
 }
 

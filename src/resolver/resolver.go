@@ -66,7 +66,7 @@ func Resolve(ctx context.Context, source Source, references map[string]string) (
 		}
 		variables[name], resources[ref.Name] = &variable{ref: ref}, &resource{}
 	}
-	each(resources, func(name string, r *resource) { r.recipe, r.err = source.Recipe(ctx, name) })
+	each(resources, func(name string, r *resource) { r.recipe, r.err = read(ctx, source, name) })
 	objects := plan(variables, resources)
 	each(objects, func(_ wanted, o *object) { o.object, o.err = source.Object(ctx, o.of.recipe, o.ref) })
 	values := make(map[string][]byte, len(references))
@@ -78,6 +78,19 @@ func Resolve(ctx context.Context, source Source, references map[string]string) (
 		values[name] = value
 	}
 	return values, nil
+}
+
+// read gives the resource's recipe, with an item for everything that its searches find.
+func read(ctx context.Context, source Source, name string) (recipe.Recipe, error) {
+	r, err := source.Recipe(ctx, name)
+	if err != nil || len(r.Searches) == 0 {
+		return r, err
+	}
+	list, err := source.Object(ctx, r, r.List())
+	if err != nil {
+		return r, err
+	}
+	return decode.Expand(r, list.Entries)
 }
 
 // each calls do for every entry, some at once.

@@ -143,3 +143,28 @@ func TestAllOrNothing(t *testing.T) {
 		})
 	}
 }
+
+// found answers a recipe that searches, and the list that it searches in.
+type found struct{ reads chan keyvault.Ref }
+
+func (f found) Recipe(context.Context, string) (recipe.Recipe, error) {
+	return recipe.Recipe{Vault: "kv", Several: true, Searches: []recipe.Search{{Prefix: "shop-", Source: "^shop-"}}}, nil
+}
+
+func (f found) Object(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+	f.reads <- ref
+	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte("value of " + ref.Name)), Entries: []keyvault.Entry{{Name: "shop-a"}, {Name: "shop-b"}}}, nil
+}
+
+func TestWhatASearchFindsIsNamedByItsDataKey(t *testing.T) {
+	s := found{make(chan keyvault.Ref, 9)}
+	values, err := resolver.Resolve(t.Context(), s, map[string]string{"A": "shop@azurekeyvault?a"})
+	require.NoError(t, err)
+	assert.Equal(t, "value of shop-a", string(values["A"]))
+	assert.Equal(t, keyvault.KindSecretList, (<-s.reads).Kind)
+	assert.Equal(t, "shop-a", (<-s.reads).Name)
+	assert.Empty(t, s.reads, "the others are not read")
+	_, err = resolver.Resolve(t.Context(), s, map[string]string{"A": "shop@azurekeyvault?c"})
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	assert.ErrorContains(t, err, "a, b")
+}

@@ -267,3 +267,33 @@ func outputsLive(t *testing.T) {
 		return nil
 	}))
 }
+
+// searches bring what is in the vault, also to a pod, and follow what comes and goes there.
+func searches(t *testing.T) {
+	tm := newTeam(t)
+	for i := range 30 { // more than a page of the vault's list
+		tm.secret(fmt.Sprintf("shop-%02d", i), fmt.Sprintf("%s-%02d", canary, i))
+	}
+	require.NoError(t, s.Azure.PutSecret(t.Context(), tm.vault, "tagged", keyvault.Secret{Value: " " + canary + "-tagged ", Tags: map[string]string{"app": "shop"}}))
+	tm.certificate("shop-site", "openssl3.pfx", nil)
+	tm.want("shop", `{vault: {}, dataFrom: [{match: {prefix: shop-}, rewrite: {source: "^shop-(.*)$", target: "n${1}"}}, {match: {tags: {app: shop}}, transform: [trim]}],
+		data: [{object: {name: db, type: secret}, dataKey: n07}], output: {secret: {name: shop}}}`)
+	keys := []string{"tagged"}
+	for i := range 30 {
+		keys = append(keys, fmt.Sprintf("n%02d", i))
+	}
+	found := tm.holds("shop", keys...)
+	assert.Equal(t, canary+"-tagged", string(found.Data["tagged"]))
+	assert.Equal(t, canary+"-29", string(found.Data["n29"]))
+	assert.Equal(t, canary+"-db", string(found.Data["n07"]), "what is named has the say")
+	p := tm.create(tm.pod("app", map[string]string{"ONE": "shop@azurekeyvault?n12"}, "sh", "-c", `printf '%s' "${#ONE}"`))
+	code, log := tm.ended(p.Name)
+	assert.Zero(t, code, log)
+	assert.Equal(t, fmt.Sprint(len(canary)+3), log)
+
+	require.NoError(t, s.Azure.Act(t.Context(), tm.vault, "shop-00", "delete"))
+	tm.secret("shop-30", canary+"-30")
+	tm.holds("shop", append(keys[2:], "tagged", "n30")...)
+	tm.want("nothing", `{vault: {}, dataFrom: [{match: {prefix: nothing-}}], output: {secret: {name: nothing}}}`)
+	assert.Contains(t, tm.awaitReason("nothing", "ObjectNotFound"), "spec.dataFrom[0].match")
+}

@@ -26,9 +26,11 @@ func oneLook(t *testing.T) {
 	require.NoError(t, s.Client.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace("akv2k8s"), client.MatchingLabels{"app.kubernetes.io/component": "akv2k8s-controller"}))
 
 	// The new leader works, as another resource shows, and has come to this one.
-	other := newTeam(t)
-	other.resource("db", "db", "database")
-	other.awaitValue("database", canary+"-db", patience)
+	t.Run("the new leader works", func(t *testing.T) {
+		other := newTeam(t)
+		other.resource("db", "db", "database")
+		other.awaitValue("database", canary+"-db", patience)
+	})
 	time.Sleep(2 * interval * time.Second)
 	after, err := s.Azure.Calls(t.Context(), tm.vault, "get", "200")
 	require.NoError(t, err)

@@ -39,8 +39,8 @@ type AzureKeyVaultSecretList struct {
 
 // AzureKeyVaultSecretSpec is what the user wants.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.vault.object) != has(self.data)",message="set either vault.object, for one object, or data, for several",fieldPath=".data"
-// +kubebuilder:validation:XValidation:rule="!has(self.data) || !has(self.output) || !(has(self.output.transform) || has(self.output.transforms))",message="with data, set the transform of each of its items",fieldPath=".output"
+// +kubebuilder:validation:XValidation:rule="has(self.vault.object) != (has(self.data) || has(self.dataFrom))",message="set either vault.object, for one object, or data and dataFrom, for several",fieldPath=".data"
+// +kubebuilder:validation:XValidation:rule="!(has(self.data) || has(self.dataFrom)) || !has(self.output) || !(has(self.output.transform) || has(self.output.transforms))",message="with data and dataFrom, set the transform of each of their items",fieldPath=".output"
 type AzureKeyVaultSecretSpec struct {
 	// Vault says where the object is.
 	Vault AzureKeyVault `json:"vault"`
@@ -49,6 +49,11 @@ type AzureKeyVaultSecretSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +optional
 	Data []AzureKeyVaultData `json:"data,omitempty"`
+	// DataFrom finds secrets of the vault by name or tags, and brings each as a data key. It excludes vault.object; what data names has the say over a key.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	DataFrom []AzureKeyVaultDataFrom `json:"dataFrom,omitempty"`
 	// RefreshInterval is how long after a look at the vault the next one comes, from 1s to 8760h; 0 means never after the first. Without it the
 	// installation's interval counts.
 	// +kubebuilder:validation:MaxLength=32
@@ -79,13 +84,59 @@ type AzureKeyVaultData struct {
 	Transform []Transform `json:"transform,omitempty"`
 }
 
+// AzureKeyVaultDataFrom finds secrets of the vault. Secrets that are disabled or belong to a certificate are left out.
+type AzureKeyVaultDataFrom struct {
+	// Match says which secrets.
+	Match AzureKeyVaultMatch `json:"match"`
+	// Rewrite makes the data key of the name; without it the name is the key.
+	// +optional
+	Rewrite *AzureKeyVaultRewrite `json:"rewrite,omitempty"`
+	// Transform lists what is done to each value, in this order.
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Transform []Transform `json:"transform,omitempty"`
+}
+
+// AzureKeyVaultMatch is true of a secret if everything in it is.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.prefix) || has(self.regexp) || has(self.tags)",message="set prefix, regexp or tags: nothing would be the whole vault"
+// +kubebuilder:validation:XValidation:rule="!(has(self.prefix) && has(self.regexp))",message="set prefix or regexp, not both",fieldPath=".regexp"
+type AzureKeyVaultMatch struct {
+	// Prefix of the name.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=127
+	// +optional
+	Prefix string `json:"prefix,omitempty"`
+	// Regexp (RE2) that a part of the name matches; ^ and $ stand for its beginning and end.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Regexp string `json:"regexp,omitempty"`
+	// Tags that the secret has, with these values.
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=15
+	// +optional
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// AzureKeyVaultRewrite replaces every match of Source in a name.
+type AzureKeyVaultRewrite struct {
+	// Source is a regular expression (RE2).
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Source string `json:"source"`
+	// Target replaces what Source matches; ${1} is its first group.
+	// +kubebuilder:validation:MaxLength=253
+	Target string `json:"target"`
+}
+
 // AzureKeyVault names a vault, and one object in it unless spec.data names several.
 type AzureKeyVault struct {
 	// Name of the Azure Key Vault, without the domain: my-vault, not my-vault.vault.azure.net.
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$') && !self.contains('--')",message="must be the vault's name alone: 3 to 24 letters, digits and single hyphens, starting with a letter, without a domain or a URL"
 	Name string `json:"name"`
-	// Object in the vault; required unless spec.data is set.
+	// Object in the vault; required unless spec.data or spec.dataFrom is set.
 	// +optional
 	Object AzureKeyVaultObject `json:"object,omitzero"`
 	// AzureIdentity names the ServiceAccount of this namespace whose workload identity reads the vault, where the

@@ -27,7 +27,12 @@ type rivals struct {
 func (s *Store) others(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, live output.Live) (rivals, error) {
 	r := rivals{gone: output.Others(live, OwnerOf(resource))}
 	// With OBJECT_LABELS the cache has a part of the resources, and it may be behind: one that is not in it is gone only if the API server says so.
-	for _, from := range []client.Reader{s.Client, s.Live} {
+	// To end the predecessor's share it does not do at all: whoever has just begun to feed the output would lose its key.
+	readers := []client.Reader{s.Client, s.Live}
+	if output.IsLegacy(live) {
+		readers = readers[1:]
+	}
+	for _, from := range readers {
 		if len(r.gone) == 0 {
 			break
 		}

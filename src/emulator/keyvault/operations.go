@@ -95,6 +95,9 @@ func bundle(c call, o *object, s *Secret, withValue bool) map[string]any {
 	if len(s.Tags) > 0 {
 		body["tags"] = s.Tags
 	}
+	if s.managed {
+		body["managed"] = true
+	}
 	if withValue {
 		body["value"] = s.Value
 	}

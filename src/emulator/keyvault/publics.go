@@ -72,7 +72,7 @@ func (s *Store) PutCertificate(vaultName, name string, c Certificate) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.vault(vaultName)
-	secret := s.put(v, name, Secret{Value: c.Value, ContentType: contentType, Disabled: c.Disabled, NotBefore: leaf.NotBefore, Expires: leaf.NotAfter})
+	secret := s.put(v, name, Secret{Value: c.Value, ContentType: contentType, Disabled: c.Disabled, NotBefore: leaf.NotBefore, Expires: leaf.NotAfter, managed: true})
 	v.publish("certificates/"+name, *secret, map[string]any{
 		"cer": base64.StdEncoding.EncodeToString(leaf.Raw), "x5t": base64.RawURLEncoding.EncodeToString(thumbprint[:]), "contentType": contentType,
 		"policy": map[string]any{"key_props": map[string]any{"exportable": !c.NotExportable, "kty": key["kty"], "reuse_key": false},

@@ -19,6 +19,8 @@ type Secret struct {
 
 	version          string
 	created, updated time.Time
+	// managed secrets belong to a certificate.
+	managed bool
 	// public is what a certificate or key of that version answers, without its attributes.
 	public map[string]any
 }

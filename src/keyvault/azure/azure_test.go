@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -24,13 +25,18 @@ const canary = "canary-90c2"
 
 func open(t *testing.T, a *azuretest.Azure) *azure.Vaults {
 	t.Helper()
+	return openWith(t, a, a.Client)
+}
+
+func openWith(t *testing.T, a *azuretest.Azure, transport policy.Transporter) *azure.Vaults {
+	t.Helper()
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
 	values := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}
 	cred, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: public, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
 		Lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
 	require.NoError(t, err)
-	vaults, err := azure.New(azure.Config{Credential: cred, Cloud: public, Transport: a.Client})
+	vaults, err := azure.New(azure.Config{Credential: cred, Cloud: public, Transport: transport})
 	require.NoError(t, err)
 	return vaults
 }

@@ -51,7 +51,7 @@ func byStatus(e *fault.Error, response *azcore.ResponseError, kind keyvault.Kind
 		e.Kind, e.Next = fault.Denied, "let the cluster's outbound address or subnet through the vault's firewall, or use a private endpoint"
 		say("the vault's firewall refuses this address")
 	case status == http.StatusForbidden:
-		e.Kind, e.Next = fault.Denied, fmt.Sprintf("grant the role %q on the vault (or an access policy with get on %ss) to %s", role(kind), kind, principal)
+		e.Kind, e.Next = fault.Denied, fmt.Sprintf("grant the role %q on the vault (or an access policy with %s) to %s", role(kind), permission(kind), principal)
 		say("access is denied")
 	case status == http.StatusNotFound:
 		e.Kind, e.Next = fault.NotFound, "check name and version; a deleted object may have to be recovered"
@@ -66,6 +66,14 @@ func byStatus(e *fault.Error, response *azcore.ResponseError, kind keyvault.Kind
 		e.Kind = fault.Unavailable
 		say("the vault is not well")
 	}
+}
+
+// permission is what an access policy has to have.
+func permission(kind keyvault.Kind) string {
+	if kind == keyvault.KindSecretList {
+		return "get and list on secrets"
+	}
+	return "get on " + string(kind) + "s"
 }
 
 // role is the smallest built-in role of Azure that may read the kind.

@@ -16,12 +16,18 @@ import (
 )
 
 type (
-	secrets      struct{ *azsecrets.Client }
+	secrets struct {
+		*azsecrets.Client
+		host string
+	}
 	certificates struct{ *azcertificates.Client }
 	keys         struct{ *azkeys.Client }
 )
 
 func (s secrets) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	if ref.Kind == keyvault.KindSecretList {
+		return s.list(ctx, ref)
+	}
 	answer, err := s.GetSecret(ctx, ref.Name, ref.Version, nil)
 	if err != nil {
 		return keyvault.Object{}, err

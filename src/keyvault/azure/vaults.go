@@ -3,6 +3,7 @@ package azure
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,6 +103,9 @@ func (v *Vaults) client(ref keyvault.Ref) (c *client, first bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := endpoint{url, ref.Kind}
+	if ref.Kind == keyvault.KindSecretList {
+		at.kind = keyvault.KindSecret // one client for both: each asks once which token is wanted
+	}
 	if known, ok := v.clients[at]; ok {
 		return known, false, nil
 	}
@@ -128,7 +132,7 @@ func (v *Vaults) open(at endpoint) (fetch, error) {
 	default:
 		options := v.options()
 		c, err := azsecrets.NewClient(at.url, v.config.Credential, &options)
-		return secrets{c}.fetch, err
+		return secrets{c, strings.TrimPrefix(at.url, "https://")}.fetch, err
 	}
 }
 

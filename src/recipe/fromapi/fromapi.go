@@ -27,6 +27,18 @@ type resource struct {
 			DataKey   string   `json:"dataKey"`
 			Transform []string `json:"transform"`
 		} `json:"data"`
+		DataFrom []struct {
+			Match struct {
+				Prefix string            `json:"prefix"`
+				Regexp string            `json:"regexp"`
+				Tags   map[string]string `json:"tags"`
+			} `json:"match"`
+			Rewrite struct {
+				Source string `json:"source"`
+				Target string `json:"target"`
+			} `json:"rewrite"`
+			Transform []string `json:"transform"`
+		} `json:"dataFrom"`
 		RefreshInterval string  `json:"refreshInterval"`
 		Output          *output `json:"output"`
 	} `json:"spec"`
@@ -107,8 +119,8 @@ func refresh(text string) (*time.Duration, error) {
 // addItems adds the one object of spec.vault.object, or those of spec.data.
 func addItems(r *recipe.Recipe, res resource) error {
 	data, one := res.Spec.Data, res.Spec.Vault.Object
-	if (one != nil) == (len(data) > 0) {
-		return fault.New(fault.Invalid, "set either spec.vault.object, for one object, or spec.data, for several")
+	if (one != nil) == (len(data)+len(res.Spec.DataFrom) > 0) {
+		return fault.New(fault.Invalid, "set either spec.vault.object, for one object, or spec.data and spec.dataFrom, for several")
 	}
 	if one != nil {
 		r.Items = []recipe.Item{one.item()}
@@ -129,6 +141,46 @@ func addItems(r *recipe.Recipe, res resource) error {
 			return err
 		}
 		r.Items = append(r.Items, item)
+	}
+	return addSearches(r, res)
+}
+
+// maxExpression bounds a regular expression, in bytes.
+const maxExpression = 256
+
+func addSearches(r *recipe.Recipe, res resource) error {
+	for i, d := range res.Spec.DataFrom {
+		field := fmt.Sprintf("spec.dataFrom[%d]", i)
+		s := recipe.Search{Prefix: d.Match.Prefix, Regexp: d.Match.Regexp, Tags: d.Match.Tags,
+			Source: d.Rewrite.Source, Target: d.Rewrite.Target, Transforms: d.Transform}
+		switch {
+		case s.Prefix == "" && s.Regexp == "" && len(s.Tags) == 0:
+			return fault.New(fault.Invalid, "%s.match is empty, which would be the whole vault; set prefix, regexp or tags", field)
+		case s.Prefix != "" && s.Regexp != "":
+			return fault.New(fault.Invalid, "%s.match has both prefix and regexp; keep one", field)
+		case s.Source == "" && s.Target != "":
+			return fault.New(fault.Invalid, "%s.rewrite.source is empty; set the regular expression whose match becomes the target", field)
+		}
+		if err := checkExpression(s.Regexp, field+".match.regexp"); err != nil {
+			return err
+		}
+		if err := checkExpression(s.Source, field+".rewrite.source"); err != nil {
+			return err
+		}
+		if err := checkTransforms(s.Transforms, field+".transform"); err != nil {
+			return err
+		}
+		r.Searches = append(r.Searches, s)
+	}
+	return nil
+}
+
+func checkExpression(text, field string) error {
+	if len(text) > maxExpression {
+		return fault.New(fault.Invalid, "%s is longer than %d characters", field, maxExpression)
+	}
+	if _, err := regexp.Compile(text); err != nil {
+		return fault.New(fault.Invalid, "%s is no regular expression (RE2): %s", field, err)
 	}
 	return nil
 }
@@ -212,7 +264,7 @@ func addOutput(r *recipe.Recipe, out *output) error {
 	case len(out.Transform) > 0 && len(out.Transforms) > 0:
 		return fault.New(fault.Invalid, "spec.output has both transform and transforms; keep transform")
 	case len(transforms) > 0 && r.Several:
-		return fault.New(fault.Invalid, "spec.output.transform is for spec.vault.object; with spec.data set spec.data[].transform")
+		return fault.New(fault.Invalid, "spec.output.transform is for spec.vault.object; with several objects set spec.data[].transform or spec.dataFrom[].transform")
 	case !r.Several:
 		r.Items[0].Transforms = transforms
 	}

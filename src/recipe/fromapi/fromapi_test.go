@@ -12,6 +12,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 )
@@ -99,11 +100,20 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 		"data with a bad transform":   {several(`{"object":{"name":"o","type":"secret"},"dataKey":"k","transform":["x"]}`), "spec.data[0].transform"},
 		"data with a transform of the output": {
 			strings.TrimSuffix(several(`{"object":{"name":"o","type":"secret"},"dataKey":"k"}`), "}}") + `,"output":{"transform":["trim"]}}}`, "spec.data[].transform"},
-		"an interval below a second": {minimal + `,"refreshInterval":"10ms"}}`, "spec.refreshInterval"},
-		"an interval above a year":   {minimal + `,"refreshInterval":"8761h"}}`, "spec.refreshInterval"},
-		"an interval in the past":    {minimal + `,"refreshInterval":"-1h"}}`, "spec.refreshInterval"},
-		"an interval without a unit": {minimal + `,"refreshInterval":"30"}}`, "spec.refreshInterval"},
-		"a bad ConfigMap name":       {minimal + `,"output":{"configMap":{"name":"S"}}}}`, "spec.output.configMap.name"},
+		"a search for everything":     {finding(`{"match":{}}`), "spec.dataFrom[0].match"},
+		"a prefix and a regexp":       {finding(`{"match":{"prefix":"a","regexp":"b"}}`), "spec.dataFrom[0].match"},
+		"no regular expression":       {finding(`{"match":{"prefix":"a"}},{"match":{"regexp":"("}}`), "spec.dataFrom[1].match.regexp"},
+		"a look-behind":               {finding(`{"match":{"regexp":"(?<=a)b"}}`), "RE2"},
+		"a long regular expression":   {finding(`{"match":{"regexp":"` + strings.Repeat("a", 257) + `"}}`), "spec.dataFrom[0].match.regexp"},
+		"a rewrite of nothing":        {finding(`{"match":{"prefix":"a"},"rewrite":{"target":"b"}}`), "spec.dataFrom[0].rewrite.source"},
+		"a bad rewrite":               {finding(`{"match":{"prefix":"a"},"rewrite":{"source":"[","target":"b"}}`), "spec.dataFrom[0].rewrite.source"},
+		"a bad transform of a search": {finding(`{"match":{"prefix":"a"},"transform":["x"]}`), "spec.dataFrom[0].transform"},
+		"a search and an object":      {minimal + `,"dataFrom":[{"match":{"prefix":"a"}}]}}`, "spec.dataFrom"},
+		"an interval below a second":  {minimal + `,"refreshInterval":"10ms"}}`, "spec.refreshInterval"},
+		"an interval above a year":    {minimal + `,"refreshInterval":"8761h"}}`, "spec.refreshInterval"},
+		"an interval in the past":     {minimal + `,"refreshInterval":"-1h"}}`, "spec.refreshInterval"},
+		"an interval without a unit":  {minimal + `,"refreshInterval":"30"}}`, "spec.refreshInterval"},
+		"a bad ConfigMap name":        {minimal + `,"output":{"configMap":{"name":"S"}}}}`, "spec.output.configMap.name"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -123,6 +133,19 @@ func TestParseReadsTheRefreshInterval(t *testing.T) {
 	}
 }
 
+func finding(searches string) string {
+	return `{"spec":{"vault":{"name":"kv1"},"dataFrom":[` + searches + `]}}`
+}
+
+func TestParseReadsSearches(t *testing.T) {
+	r, err := fromapi.Parse([]byte(`{"spec":{"vault":{"name":"kv1"},"data":[{"object":{"name":"o","type":"secret"},"dataKey":"k"}],"dataFrom":[
+		{"match":{"prefix":"a-","tags":{"t":"v"}},"rewrite":{"source":"^a-","target":"b"},"transform":["trim"]},{"match":{"regexp":"x$"}}]}}`))
+	require.NoError(t, err)
+	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", Several: true, Items: []recipe.Item{{Name: "o", Type: recipe.Secret, DataKey: "k"}},
+		Searches: []recipe.Search{{Prefix: "a-", Tags: map[string]string{"t": "v"}, Source: "^a-", Target: "b", Transforms: []string{"trim"}}, {Regexp: "x$"}}}, r))
+	assert.Equal(t, keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}, r.List())
+}
+
 func several(items string) string { return `{"spec":{"vault":{"name":"kv1"},"data":[` + items + `]}}` }
 
 func TestParseReadsSeveralObjects(t *testing.T) {
@@ -140,7 +163,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal + `,"output":{"secret":{"name":"s","dataKey":"k"},"transform":["trim"]}}}`))
 	f.Fuzz(func(t *testing.T, object []byte) {
 		r, err := fromapi.Parse(object)
-		if err == nil && (r.Vault == "" || len(r.Items) == 0) {
+		if err == nil && (r.Vault == "" || len(r.Items)+len(r.Searches) == 0) {
 			t.Fatal("a recipe without a vault or an object was accepted")
 		}
 	})

@@ -41,3 +41,27 @@ func TestApplyRefuses(t *testing.T) {
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
 	assert.NotContains(t, err.Error(), "canary")
 }
+
+func FuzzApply(f *testing.F) {
+	f.Add("aGVsbG8=", uint8(2), uint8(0), uint8(1))
+	f.Add(" x\x00\xff ", uint8(1), uint8(2), uint8(2))
+	f.Fuzz(func(t *testing.T, value string, a, b, c uint8) {
+		known := []string{"trim", "base64encode", "base64decode"}
+		var names []string
+		for _, n := range []uint8{a, b, c} {
+			names = append(names, known[int(n)%len(known)])
+		}
+		before := value
+		got, err := transform.Apply(names, []byte(value))
+		if err != nil && (fault.KindOf(err) != fault.Malformed || got != nil) {
+			t.Fatalf("%v: %v", names, err)
+		}
+		if value != before {
+			t.Fatal("the value was changed in place")
+		}
+		back, err := transform.Apply([]string{"base64encode", "base64decode"}, []byte(value))
+		if err != nil || string(back) != value {
+			t.Fatalf("there and back: %q became %q", value, back)
+		}
+	})
+}

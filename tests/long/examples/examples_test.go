@@ -61,6 +61,7 @@ func outcomes() map[string]outcome {
 			"Secret/deploy-key": {"ssh-privatekey"}, "ConfigMap/banner": {"text"}}),
 		"multi-key-value":           made("example-multi-key-value", map[string][]string{"Secret/database": {"username", "password", "port"}}),
 		"several-objects":           made("example-several-objects", map[string][]string{"Secret/application": {"DATABASE_PASSWORD", "API_KEY"}}),
+		"search":                    made("example-search", map[string][]string{"Secret/shop": {"database-password", "api-key", "mail-password"}}),
 		"refresh-interval":          all(synced("example-refresh-interval"), made("example-refresh-interval", map[string][]string{"Secret/api-key": {"key"}})),
 		"pods-with-own-credentials": printed("example-own-credentials"),
 	}
@@ -120,8 +121,10 @@ func made(namespace string, outputs map[string][]string) outcome {
 func objects(t *testing.T, s *stage.Stage, root string) {
 	t.Helper()
 	require.NoError(t, s.Azure.Vault(t.Context(), example, map[string]string{
-		"database-password": "the password", "api-key": "the key", "registry": `{"auths":{}}`, "login": "me:pass:word", "deploy-key": "a key", "banner": " hello\n",
+		"database-password": "the password", "api-key": "the key", "shop-database-password": "the password", "shop-api-key": "the key",
+		"registry": `{"auths":{}}`, "login": "me:pass:word", "deploy-key": "a key", "banner": " hello\n",
 		"database": `{"username": "app", "password": "x", "port": 5432}`}))
+	require.NoError(t, s.Azure.PutSecret(t.Context(), example, "mail-password", keyvault.Secret{Value: "the password", Tags: map[string]string{"app": "shop"}}))
 	pfx, err := os.ReadFile(filepath.Join(root, "src", "certificate", "testdata", "keytool.pfx"))
 	require.NoError(t, err)
 	require.NoError(t, s.Azure.PutCertificate(t.Context(), example, "site", keyvault.Certificate{Value: base64.StdEncoding.EncodeToString(pfx)}))

@@ -1,0 +1,93 @@
+package azure_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	emulated "github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
+)
+
+// fill puts secrets into kv1, and among them what a list leaves out.
+func fill(t *testing.T, a *azuretest.Azure, secrets int) {
+	t.Helper()
+	for i := range secrets {
+		a.Vaults.Put("kv1", fmt.Sprintf("s-%03d", i), emulated.Secret{Value: canary, Tags: map[string]string{"n": fmt.Sprint(i)}})
+	}
+	a.Vaults.Put("kv1", "off", emulated.Secret{Value: canary, Disabled: true})
+	require.NoError(t, a.Vaults.PutCertificate("kv1", "site", emulated.Certificate{Value: certificatePEM(t)}))
+}
+
+func TestAListHasEverySecretThatIsEnabledAndNoCertificate(t *testing.T) {
+	for _, secrets := range []int{0, 1, 22, 23, 60} { // 23 and the two that are left out fill a page exactly
+		a := azuretest.Start(t)
+		fill(t, a, secrets)
+		v := open(t, a)
+		list, err := v.Fetch(t.Context(), of(keyvault.KindSecretList, ""))
+		require.NoError(t, err)
+		require.Len(t, list.Entries, secrets)
+		for i, entry := range list.Entries {
+			assert.Equal(t, keyvault.Entry{Name: fmt.Sprintf("s-%03d", i), Tags: map[string]string{"n": fmt.Sprint(i)}}, entry)
+		}
+		if secrets > 0 {
+			_, err = v.Fetch(t.Context(), of(keyvault.KindSecret, "s-000"))
+			require.NoError(t, err)
+			assert.Zero(t, a.Counters()["kv1 get 401"], "the list's client knows already which token is wanted")
+		}
+	}
+}
+
+func TestAListThatIsDeniedNamesThePermission(t *testing.T) {
+	a := azuretest.Start(t)
+	fill(t, a, 1)
+	a.Vaults.Permit("kv1", azuretest.AppObjectID, []string{"get"})
+	_, err := open(t, a).Fetch(t.Context(), of(keyvault.KindSecretList, ""))
+	assert.Equal(t, fault.Denied, fault.KindOf(err))
+	assert.ErrorContains(t, err, `secret list of vault "kv1"`)
+	assert.ErrorContains(t, err, "get and list on secrets")
+}
+
+// elsewhere answers with a next page at another host.
+type elsewhere struct {
+	policy.Transporter
+	asked []string
+}
+
+func (e *elsewhere) Do(r *http.Request) (*http.Response, error) {
+	e.asked = append(e.asked, r.URL.Host)
+	answer, err := e.Transporter.Do(r)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return answer, err
+	}
+	content, err := io.ReadAll(answer.Body)
+	answer.Body = io.NopCloser(bytes.NewReader(bytes.Replace(content, []byte("https://kv1.vault.azure.net:443"), []byte("https://evil.vault.azure.net"), 1)))
+	return answer, err
+}
+
+func TestAListThatGoesOnElsewhereIsNotFollowed(t *testing.T) {
+	a := azuretest.Start(t)
+	fill(t, a, 60)
+	transport := &elsewhere{Transporter: a.Client}
+	_, err := openWith(t, a, transport).Fetch(t.Context(), of(keyvault.KindSecretList, ""))
+	assert.Equal(t, fault.Malformed, fault.KindOf(err), err)
+	assert.ErrorContains(t, err, "another host")
+	assert.NotContains(t, transport.asked, "evil.vault.azure.net", "the token stays here")
+}
+
+func certificatePEM(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "..", "certificate", "testdata", "reversed.pem"))
+	require.NoError(t, err)
+	return string(content)
+}
