@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
@@ -32,7 +33,12 @@ type Hasher interface {
 	Hash(ctx context.Context, data map[string]keyvault.Value) (string, error)
 }
 
-// Config is what a Controller works with; every field is required.
+// Restarter restarts the workloads that a change is for, each once, also if it is called again.
+type Restarter interface {
+	Restart(ctx context.Context, c rollout.Change) (rollout.Report, error)
+}
+
+// Config is what a Controller works with; every field is required but Restarts.
 type Config struct {
 	// Client reads AzureKeyVaultSecrets and the metadata of outputs from a cache with the index store.OwnerIndex, and writes.
 	Client client.Client
@@ -56,6 +62,10 @@ type Config struct {
 	ExpiryWarning time.Duration
 	// FetchTimeout bounds one read of the vault.
 	FetchTimeout time.Duration
+	// Restarts restarts workloads; nil if the installation does not.
+	Restarts Restarter
+	// RestartWindow is how long further changes are waited for before workloads are restarted.
+	RestartWindow time.Duration
 	// Clock tells the time.
 	Clock func() time.Time
 }
@@ -90,6 +100,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		c.memory.forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
+	c.restart(ctx, resource)
 	if wait, err := c.idle(ctx, resource); err != nil || wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, err
 	}

@@ -30,6 +30,8 @@ type entry struct {
 	due                 time.Time
 	failures            int
 	failure             fault.Kind
+	// pending are restarts of workloads that wait for their time.
+	pending pending
 	// succeeded is when the last sync ended well, and expires the first expiry date of its objects; both may be zero.
 	succeeded, expires time.Time
 }
@@ -82,10 +84,10 @@ func (m *memory) forget(name types.NamespacedName) {
 func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (time.Duration, error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	e, known := c.memory.recall(name)
-	wait := e.due.Sub(c.Clock())
-	if !known || !e.about(resource) || wait <= 0 {
+	if !known || !e.about(resource) || !e.due.After(c.Clock()) {
 		return 0, nil
 	}
+	wait := max(e.wake().Sub(c.Clock()), time.Nanosecond)
 	if e.failure != "" && e.failure != fault.Conflict {
 		return wait, nil
 	}
@@ -108,7 +110,7 @@ func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 // plan remembers the outcome and says when to look again.
 func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) (ctrl.Result, error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
-	before, _ := c.memory.recall(name)
+	before, known := c.memory.recall(name)
 	e := entry{
 		uid: resource.UID, generation: resource.Generation, labels: resource.Labels, annotations: resource.Annotations,
 		failure: o.kind(), outputs: remembered(o.outputs),
@@ -116,6 +118,7 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if before.uid == e.uid {
 		e.succeeded, e.expires = before.succeeded, before.expires
 	}
+	e.pending = c.pend(before, known, resource, o)
 	logger := log.FromContext(ctx)
 	if o.kind() == fault.Bug {
 		c.memory.keep(name, e)      // due at once
@@ -136,7 +139,15 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		logger.Info("sync failed", "reason", o.kind().Reason(), "error", o.err.Error(), "retryAt", e.due.UTC().Format(time.RFC3339))
 	}
 	c.memory.keep(name, e)
-	return ctrl.Result{RequeueAfter: e.due.Sub(c.Clock())}, nil
+	return ctrl.Result{RequeueAfter: e.wake().Sub(c.Clock())}, nil
+}
+
+// wake is when there is something to do: a look at the vault, or a restart.
+func (e entry) wake() time.Time {
+	if !e.pending.due.IsZero() && e.pending.due.Before(e.due) {
+		return e.pending.due
+	}
+	return e.due
 }
 
 // remembered drops the data: nothing secret stays in memory longer than a sync.

@@ -38,7 +38,26 @@ type Recipe struct {
 	Secret *SecretOutput
 	// ConfigMap is nil if no ConfigMap is wanted.
 	ConfigMap *ConfigMapOutput
+	// Restart says which workloads are restarted when the data of the outputs change; nil means none.
+	Restart *Restart
 }
+
+// The kinds of workload that can be restarted.
+const (
+	Deployment  = "Deployment"
+	StatefulSet = "StatefulSet"
+	DaemonSet   = "DaemonSet"
+)
+
+// Restart are workloads of the resource's own namespace.
+type Restart struct {
+	// Auto means those whose pods use the outputs; otherwise Workloads lists them.
+	Auto      bool
+	Workloads []Workload
+}
+
+// Workload names one.
+type Workload struct{ Kind, Name string }
 
 // Item is one object of the vault, and what is done to its value.
 type Item struct {

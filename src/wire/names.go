@@ -11,6 +11,12 @@ const (
 const (
 	// AnnotationAdopt on an existing Secret or ConfigMap, written by users with the value "true": the controller may take it over.
 	AnnotationAdopt = "akv2k8s.io/adopt"
+	// AnnotationRestart on a workload, written by users with the value "true": the controller may restart it when what its pods use changes.
+	AnnotationRestart = "akv2k8s.io/restart"
+	// AnnotationRestarted in a workload's pod template, written by the controller: when it restarted it, RFC 3339.
+	AnnotationRestarted = "akv2k8s.io/restartedAt"
+	// RestartManager is the field manager of that annotation.
+	RestartManager = "akv2k8s-restart"
 	// LabelInject on a pod, written by users with the value "false": the webhook leaves the pod alone.
 	LabelInject = "akv2k8s.io/inject"
 	// LabelManaged on an output, written by the controller, read by its metadata watch: the repair of hand-made edits

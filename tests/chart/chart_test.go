@@ -194,6 +194,16 @@ func TestRightsAreTheLeast(t *testing.T) {
 	}, rules(t, render(t), "akv2k8s-envinjector"))
 }
 
+func TestWorkloadsAreTouchedOnlyWhereThatIsSwitchedOn(t *testing.T) {
+	on := render(t, "controller.rolloutRestart.enabled=true", "controller.rolloutRestart.window=5s")
+	assert.Subset(t, rules(t, on, "akv2k8s-controller")["ClusterRoleBinding"], []string{"deployments get list patch", "statefulsets get list patch", "daemonsets get list patch"})
+	assert.Subset(t, on.at(t, controllerDeployment, "spec", "template", "spec", "containers", "args"), []any{"--rollout-restart=true", "--rollout-restart-window=5s"})
+	assert.Equal(t, []any{"Deny"}, on.at(t, "ValidatingAdmissionPolicyBinding/akv2k8s-restart", "spec", "validationActions"))
+	for name := range render(t) {
+		assert.NotContains(t, name, "restart")
+	}
+}
+
 func TestPodsThatReadForThemselvesMayReadOneResourceAtATime(t *testing.T) {
 	assert.Equal(t, map[string][]string{"ClusterRoleBinding": {"azurekeyvaultsecrets get"}}, rules(t, render(t), "system:serviceaccounts"))
 	assert.Equal(t, map[string][]string{"RoleBinding": {"azurekeyvaultsecrets get"}}, rules(t, render(t, "watchAllNamespaces=false"), "system:serviceaccounts"))

@@ -44,6 +44,7 @@ func run(m *testing.M) int {
 	}
 	if err == nil {
 		err = s.Install(ctx, stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: map[string]any{
+			"controller":                map[string]any{"rolloutRestart": map[string]any{"enabled": true, "window": fmt.Sprintf("%ds", window)}},
 			"azureKeyVaultResyncPeriod": interval, "global": map[string]any{"metrics": map[string]any{"enabled": true}},
 		}})
 	}

@@ -46,11 +46,8 @@ func oneLook(t *testing.T) {
 // metricsOf reads the metrics of the installation's pods of a component, through the API server.
 func metricsOf(t *testing.T, component string) string {
 	t.Helper()
-	var pods corev1.PodList
-	require.NoError(t, s.Client.List(t.Context(), &pods, client.InNamespace("akv2k8s"), client.MatchingLabels{"app.kubernetes.io/component": component}))
-	require.NotEmpty(t, pods.Items)
 	all := ""
-	for _, pod := range pods.Items {
+	for _, pod := range replicas(t, component) {
 		content, err := s.Kube.CoreV1().RESTClient().Get().Namespace("akv2k8s").Resource("pods").Name(pod.Name+":9000").SubResource("proxy", "metrics").DoRaw(t.Context())
 		require.NoError(t, err)
 		all += string(content)

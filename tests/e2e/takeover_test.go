@@ -32,7 +32,7 @@ func (tm team) predecessor(name string, data map[string]string, owners ...*v2bet
 	require.NoError(tm, s.Client.Create(tm.Context(), secret, client.FieldOwner("azure-keyvault-controller")))
 }
 
-// feeds gives a resource its output, as if the new controller had just come.
+// feeds gives a resource its output.
 func (tm team) feeds(r *v2beta1.AzureKeyVaultSecret, name, key string) {
 	tm.Helper()
 	r.Spec.Output = &v2beta1.AzureKeyVaultOutput{Secret: &v2beta1.AzureKeyVaultOutputSecret{Name: name, DataKey: key}}
@@ -53,15 +53,12 @@ func (tm team) managers(name string) map[string]bool {
 // predecessorsOutputs are taken over in place: also while the vault of one of two owners can't be reached, no key is ever absent.
 func predecessorsOutputs(t *testing.T) {
 	tm := newTeam(t)
+	// The old controller's world is whole before the new one comes.
+	controller := types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-controller"}
+	require.NoError(t, s.Scale(t.Context(), controller, 0))
 	one := tm.resource("one", "db", "")
 	tm.predecessor("single", map[string]string{"password": canary + "-old", "unwanted": "x"}, one)
 	tm.feeds(one, "single", "password")
-	tm.awaitReason("one", "Synced")
-	single := tm.holds("single", "password")
-	assert.Equal(t, canary+"-db", string(single.Data["password"]))
-	assert.Empty(t, single.Annotations)
-	assert.Equal(t, map[string]bool{"akv2k8s-" + string(one.UID): true}, tm.managers("single"))
-
 	tm.secret("first", canary+"-first")
 	tm.secret("second", canary+"-second")
 	require.NoError(t, s.Azure.Inject(t.Context(), keyvault.Fault{Vault: tm.vault, Name: "second", Drop: true}))
@@ -72,6 +69,13 @@ func predecessorsOutputs(t *testing.T) {
 	go watchKeys(ctx, types.NamespacedName{Namespace: tm.namespace, Name: "double"}, absent)
 	tm.feeds(first, "double", "a")
 	tm.feeds(second, "double", "b")
+	require.NoError(t, s.Scale(t.Context(), controller, 1))
+	tm.awaitReason("one", "Synced")
+	single := tm.holds("single", "password")
+	assert.Equal(t, canary+"-db", string(single.Data["password"]))
+	assert.Empty(t, single.Annotations)
+	assert.Equal(t, map[string]bool{"akv2k8s-" + string(one.UID): true}, tm.managers("single"))
+
 	tm.awaitReason("first", "Synced")
 	tm.awaitReason("second", "VaultUnavailable")
 	both := tm.holds("double", "a", "b", "orphan")

@@ -239,15 +239,20 @@ func (s *Stage) Back(ctx context.Context) error {
 }
 
 func (s *Stage) scale(ctx context.Context, replicas int32) error {
+	return s.Scale(ctx, types.NamespacedName{Namespace: azureName, Name: azureName}, replicas)
+}
+
+// Scale stops or starts a Deployment, and waits until its pods are gone or there.
+func (s *Stage) Scale(ctx context.Context, name types.NamespacedName, replicas int32) error {
 	deployment := &appsv1.Deployment{}
-	deployment.Namespace, deployment.Name = azureName, azureName
+	deployment.Namespace, deployment.Name = name.Namespace, name.Name
 	patch := client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
 	if err := s.Client.Patch(ctx, deployment, patch); err != nil {
 		return err
 	}
-	return Await(ctx, time.Minute, "the emulator to stop or start", func(ctx context.Context) error {
+	return Await(ctx, time.Minute, fmt.Sprintf("%s to have %d pods", name, replicas), func(ctx context.Context) error {
 		var pods corev1.PodList
-		if err := s.Client.List(ctx, &pods, inNamespace(azureName)); err != nil {
+		if err := s.Client.List(ctx, &pods, inNamespace(name.Namespace), client.MatchingLabels(deployment.Spec.Selector.MatchLabels)); err != nil {
 			return err
 		}
 		if len(pods.Items) != int(replicas) {

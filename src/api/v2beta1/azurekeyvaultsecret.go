@@ -61,9 +61,38 @@ type AzureKeyVaultSecretSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || (duration(self) >= duration('1s') && duration(self) <= duration('8760h'))",message="must be 0 or from 1s to 8760h"
 	// +optional
 	RefreshInterval string `json:"refreshInterval,omitempty"`
+	// RolloutRestart says which workloads are restarted when the data of the output change, where the installation allows that.
+	// +optional
+	RolloutRestart *AzureKeyVaultRolloutRestart `json:"rolloutRestart,omitempty"`
 	// Output says what the object becomes. Without it the resource is for pods alone (name@azurekeyvault).
 	// +optional
 	Output *AzureKeyVaultOutput `json:"output,omitempty"`
+}
+
+// AzureKeyVaultRolloutRestart are workloads of this namespace. Each takes part only if it has the annotation akv2k8s.io/restart: "true".
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.auto) && self.auto) != has(self.workloads)",message="set auto to true, or list workloads"
+type AzureKeyVaultRolloutRestart struct {
+	// Auto means the workloads whose pod template uses the output, or refers to this resource.
+	// +optional
+	Auto bool `json:"auto,omitempty"`
+	// Workloads that are restarted, whatever they use.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	Workloads []AzureKeyVaultWorkload `json:"workloads,omitempty"`
+}
+
+// AzureKeyVaultWorkload names a workload.
+type AzureKeyVaultWorkload struct {
+	// Kind of the workload.
+	// +kubebuilder:validation:Enum=Deployment;StatefulSet;DaemonSet
+	Kind string `json:"kind"`
+	// Name of the workload.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
 }
 
 // AzureKeyVaultData is one object of several.

@@ -26,6 +26,8 @@ type settings struct {
 	fullname, extraCAFile            string
 	workers                          int
 	expiryWarning                    time.Duration
+	restarts                         bool
+	restartWindow                    time.Duration
 
 	lookup                  func(string) (string, bool)
 	namespace, auth, labels string
@@ -77,6 +79,8 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
 	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour, "how long before a vault object expires its resources say so")
+	flags.BoolVar(&s.restarts, "rollout-restart", false, "restart workloads as resources ask for it")
+	flags.DurationVar(&s.restartWindow, "rollout-restart-window", 30*time.Second, "how long further changes are waited for before workloads are restarted")
 	if len(args) > 0 && args[0] == "trust" {
 		args = args[1:]
 	}
@@ -106,6 +110,9 @@ func (s *settings) environment() error {
 	}
 	if s.workers < 1 {
 		return errors.New("--workers must be at least 1; see the value controller.concurrency")
+	}
+	if s.restartWindow < 0 || s.restartWindow > time.Hour {
+		return errors.New("--rollout-restart-window must be from 0 to 1h; see the value controller.rolloutRestart.window")
 	}
 	if s.expiryWarning < 0 {
 		return errors.New("--expiry-warning must not be negative; see the value controller.expiryWarning")

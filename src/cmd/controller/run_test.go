@@ -47,6 +47,7 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"metrics neither nor":    {map[string]string{"METRICS_ENABLED": "maybe"}, nil, 2, "METRICS_ENABLED must be true or false"},
 		"no port":                {map[string]string{"HTTP_PORT": "x"}, nil, 2, "HTTP_PORT"},
 		"no workers":             {nil, []string{"--workers=0"}, 2, "--workers"},
+		"a window of a day":      {nil, []string{"--rollout-restart-window=24h"}, 2, "controller.rolloutRestart.window"},
 		"a warning in the past":  {nil, []string{"--expiry-warning=-1h"}, 2, "controller.expiryWarning"},
 		"an unknown log format":  {nil, []string{"--logging-format=xml"}, 1, "use text or json"},
 		"no azure.json":          {nil, []string{"--cloudconfig=/no/such/file"}, 1, "keyVaultAuth"},

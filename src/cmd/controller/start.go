@@ -27,6 +27,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
+	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
@@ -37,10 +38,11 @@ import (
 
 // The interfaces that the parts declare and that are filled in here.
 var (
-	_ controller.Vault  = (*gateway.Gateway)(nil)
-	_ reader.Fetcher    = (*azure.Vaults)(nil)
-	_ gateway.Accounts  = (*serviceaccount.Accounts)(nil)
-	_ controller.Hasher = (*fingerprint.Key)(nil)
+	_ controller.Vault     = (*gateway.Gateway)(nil)
+	_ reader.Fetcher       = (*azure.Vaults)(nil)
+	_ gateway.Accounts     = (*serviceaccount.Accounts)(nil)
+	_ controller.Hasher    = (*fingerprint.Key)(nil)
+	_ controller.Restarter = (*rollout.Restarter)(nil)
 )
 
 func start(ctx context.Context, s settings, stderr io.Writer) error {
@@ -132,7 +134,12 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controll
 	if err != nil {
 		return err
 	}
+	var restarts controller.Restarter
+	if s.restarts {
+		restarts = &rollout.Restarter{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: time.Now}
+	}
 	c, err := controller.New(controller.Config{
+		Restarts: restarts, RestartWindow: s.restartWindow,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
 		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
 		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +34,9 @@ type Made struct {
 	Hash string
 	// Written says that something was sent; Changed that the data differed from what was there.
 	Written, Changed bool
+	// Existed says that an object was there before, and Since when that was created.
+	Existed bool
+	Since   time.Time
 	// Version is the resourceVersion at which the output was seen to be right.
 	Version string
 }
@@ -53,6 +57,7 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 		return err
 	}
 	m.Changed = !found || output.Changes(live, m.Desired)
+	m.Existed, m.Since = found, live.CreationTimestamp.Time
 	if !found {
 		return s.apply(ctx, m, m.Desired.Configuration(""))
 	}

@@ -39,8 +39,12 @@ type resource struct {
 			} `json:"rewrite"`
 			Transform []string `json:"transform"`
 		} `json:"dataFrom"`
-		RefreshInterval string  `json:"refreshInterval"`
-		Output          *output `json:"output"`
+		RefreshInterval string `json:"refreshInterval"`
+		RolloutRestart  *struct {
+			Auto      bool              `json:"auto"`
+			Workloads []recipe.Workload `json:"workloads"`
+		} `json:"rolloutRestart"`
+		Output *output `json:"output"`
 	} `json:"spec"`
 }
 
@@ -90,6 +94,9 @@ func Parse(content []byte) (recipe.Recipe, error) {
 	if r.Refresh, err = refresh(res.Spec.RefreshInterval); err != nil {
 		return recipe.Recipe{}, err
 	}
+	if r.Restart, err = restart(res); err != nil {
+		return recipe.Recipe{}, err
+	}
 	if err := addItems(&r, res); err != nil {
 		return recipe.Recipe{}, err
 	}
@@ -114,6 +121,26 @@ func refresh(text string) (*time.Duration, error) {
 		return nil, fault.New(fault.Invalid, "spec.refreshInterval %q is not valid; use 0 (one look only) or a time from 1s to 8760h, such as 90s or 1h30m", text)
 	}
 	return &interval, nil
+}
+
+func restart(res resource) (*recipe.Restart, error) {
+	asked := res.Spec.RolloutRestart
+	if asked == nil {
+		return nil, nil
+	}
+	if asked.Auto == (len(asked.Workloads) > 0) {
+		return nil, fault.New(fault.Invalid, "set spec.rolloutRestart.auto to true, or list spec.rolloutRestart.workloads")
+	}
+	for i, w := range asked.Workloads {
+		field := fmt.Sprintf("spec.rolloutRestart.workloads[%d]", i)
+		if !slices.Contains([]string{recipe.Deployment, recipe.StatefulSet, recipe.DaemonSet}, w.Kind) {
+			return nil, fault.New(fault.Invalid, "%s.kind %q is not known; use Deployment, StatefulSet or DaemonSet", field, w.Kind)
+		}
+		if err := check(rule{field + ".name", w.Name, namePattern, nameHint}); err != nil {
+			return nil, err
+		}
+	}
+	return &recipe.Restart{Auto: asked.Auto, Workloads: asked.Workloads}, nil
 }
 
 // addItems adds the one object of spec.vault.object, or those of spec.data.

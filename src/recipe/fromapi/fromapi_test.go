@@ -109,6 +109,10 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 		"a bad rewrite":               {finding(`{"match":{"prefix":"a"},"rewrite":{"source":"[","target":"b"}}`), "spec.dataFrom[0].rewrite.source"},
 		"a bad transform of a search": {finding(`{"match":{"prefix":"a"},"transform":["x"]}`), "spec.dataFrom[0].transform"},
 		"a search and an object":      {minimal + `,"dataFrom":[{"match":{"prefix":"a"}}]}}`, "spec.dataFrom"},
+		"a restart of nothing":        {minimal + `,"rolloutRestart":{}}}`, "spec.rolloutRestart"},
+		"a restart of both":           {minimal + `,"rolloutRestart":{"auto":true,"workloads":[{"kind":"Deployment","name":"d"}]}}}`, "spec.rolloutRestart"},
+		"a restart of a Job":          {minimal + `,"rolloutRestart":{"workloads":[{"kind":"Job","name":"d"}]}}}`, "spec.rolloutRestart.workloads[0].kind"},
+		"a restart elsewhere":         {minimal + `,"rolloutRestart":{"workloads":[{"kind":"Deployment","name":"ns/d"}]}}}`, "spec.rolloutRestart.workloads[0].name"},
 		"an interval below a second":  {minimal + `,"refreshInterval":"10ms"}}`, "spec.refreshInterval"},
 		"an interval above a year":    {minimal + `,"refreshInterval":"8761h"}}`, "spec.refreshInterval"},
 		"an interval in the past":     {minimal + `,"refreshInterval":"-1h"}}`, "spec.refreshInterval"},
@@ -135,6 +139,18 @@ func TestParseReadsTheRefreshInterval(t *testing.T) {
 
 func finding(searches string) string {
 	return `{"spec":{"vault":{"name":"kv1"},"dataFrom":[` + searches + `]}}`
+}
+
+func TestParseReadsWhatIsRestarted(t *testing.T) {
+	for text, want := range map[string]recipe.Restart{
+		`{"auto":true}`: {Auto: true},
+		`{"workloads":[{"kind":"Deployment","name":"d"},{"kind":"StatefulSet","name":"s"},{"kind":"DaemonSet","name":"x"}]}`: {Workloads: []recipe.Workload{
+			{Kind: recipe.Deployment, Name: "d"}, {Kind: recipe.StatefulSet, Name: "s"}, {Kind: recipe.DaemonSet, Name: "x"}}},
+	} {
+		r, err := fromapi.Parse([]byte(minimal + `,"rolloutRestart":` + text + `}}`))
+		require.NoError(t, err)
+		assert.Equal(t, &want, r.Restart)
+	}
 }
 
 func TestParseReadsSearches(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -62,6 +63,7 @@ func outcomes() map[string]outcome {
 		"multi-key-value":           made("example-multi-key-value", map[string][]string{"Secret/database": {"username", "password", "port"}}),
 		"several-objects":           made("example-several-objects", map[string][]string{"Secret/application": {"DATABASE_PASSWORD", "API_KEY"}}),
 		"search":                    made("example-search", map[string][]string{"Secret/shop": {"database-password", "api-key", "mail-password"}}),
+		"rollout-restart":           restarted("example-rollout-restart"),
 		"refresh-interval":          all(synced("example-refresh-interval"), made("example-refresh-interval", map[string][]string{"Secret/api-key": {"key"}})),
 		"pods-with-own-credentials": printed("example-own-credentials"),
 	}
@@ -90,6 +92,24 @@ func synced(namespace string) outcome {
 			err = errors.New("the Secret is not the vault's")
 		}
 		return err
+	}
+}
+
+// restarted gives the vault another password, and wants the Deployment to be restarted.
+func restarted(namespace string) outcome {
+	const rotated = "the password, rotated"
+	return func(ctx context.Context, s *stage.Stage) error {
+		if err := synced(namespace)(ctx, s); err == nil { // the first time
+			return errors.Join(s.Azure.Put(ctx, example, "database-password", rotated), errors.New("the value was just rotated"))
+		}
+		var d appsv1.Deployment
+		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "shop"}, &d); err != nil {
+			return err
+		}
+		if d.Spec.Template.Annotations["akv2k8s.io/restartedAt"] == "" || d.Status.ObservedGeneration != d.Generation || d.Status.ReadyReplicas != 1 {
+			return errors.New("the Deployment was not restarted")
+		}
+		return s.Azure.Put(ctx, example, "database-password", "the password")
 	}
 }
 
@@ -272,7 +292,7 @@ func TestExamples(t *testing.T) {
 				require.NoError(t, s.Apply(t.Context(), "", `{apiVersion: v1, kind: Namespace, metadata: {name: akv2k8s, labels: {pod-security.kubernetes.io/enforce: restricted}}}`))
 			}
 			require.NoError(t, s.Try(t.Context(), e))
-			assert.NoError(t, stage.Await(t.Context(), time.Minute, "the example", func(ctx context.Context) error { return wanted(ctx, s) }))
+			assert.NoError(t, stage.Await(t.Context(), 2*time.Minute, "the example", func(ctx context.Context) error { return wanted(ctx, s) }))
 			_, err = s.Helm(t.Context(), "uninstall", "akv2k8s", "--namespace", "akv2k8s", "--wait")
 			assert.NoError(t, err)
 		})

@@ -1,0 +1,160 @@
+package controller_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+)
+
+// restarts notes what is to be restarted.
+type restarts struct {
+	changes []rollout.Change
+	report  rollout.Report
+	next    error
+}
+
+func (r *restarts) Restart(_ context.Context, c rollout.Change) (rollout.Report, error) {
+	r.changes = append(r.changes, c)
+	return r.report, r.next
+}
+
+// restarting is a bench whose controller restarts workloads, and a resource that wants it.
+func restarting(t *testing.T) (*bench, *restarts) {
+	t.Helper()
+	r := resource("db")
+	r.Spec.RolloutRestart = &v2beta1.AzureKeyVaultRolloutRestart{Auto: true}
+	b, done := newBench(t, r), &restarts{report: rollout.Report{Restarted: []string{`Deployment "d"`}}}
+	b.controller.Restarts, b.controller.RestartWindow = done, 12*time.Second
+	return b, done
+}
+
+// rotate puts another value into the vault, and lets the controller find it.
+func (b *bench) rotate(value string) time.Duration {
+	b.Helper()
+	b.vault.value, b.now = value, b.now.Add(30*time.Second)
+	return b.reconcile("db").RequeueAfter
+}
+
+func TestWorkloadsAreRestartedOnceAfterTheWindow(t *testing.T) {
+	b, done := restarting(t)
+	b.reconcile("db")
+	b.now = b.now.Add(time.Hour)
+	b.reconcile("db")
+	assert.Empty(t, done.changes, "nobody has old data of what is new")
+	wait := b.rotate("rotated")
+	changed := b.now
+	assert.LessOrEqual(t, wait, 12*time.Second)
+	b.now = b.now.Add(11 * time.Second)
+	b.reconcile("db")
+	assert.Empty(t, done.changes, "the window is open")
+	b.now = b.now.Add(time.Second)
+	b.reconcile("db")
+	require.Len(t, done.changes, 1)
+	assert.Equal(t, rollout.Change{Namespace: "shop", Resource: "db", Outputs: map[output.Kind]string{output.Secret: "out"}, At: changed,
+		Wanted: recipe.Restart{Auto: true}}, done.changes[0])
+	assert.Contains(t, b.events.events, `Normal RolloutRestarted restarted Deployment "d"`)
+	for range 10 {
+		b.now = b.now.Add(30 * time.Second)
+		b.reconcile("db")
+	}
+	assert.Len(t, done.changes, 1)
+}
+
+func TestAValueThatKeepsChangingDoesNotPutTheRestartOff(t *testing.T) {
+	b, done := restarting(t)
+	b.controller.RestartWindow = 70 * time.Second
+	b.reconcile("db")
+	for _, value := range []string{"a", "b", "c"} {
+		b.rotate(value)
+	}
+	last := b.now
+	b.now = b.now.Add(10 * time.Second)
+	b.reconcile("db")
+	require.Len(t, done.changes, 1, "70 s after the first change")
+	assert.Equal(t, last, done.changes[0].At, "of what was restarted before the last one, the rest would be missing")
+}
+
+func TestARestartThatFailsIsTriedAgain(t *testing.T) {
+	b, done := restarting(t)
+	b.reconcile("db")
+	b.rotate("rotated")
+	changed := b.now
+	done.next, done.report = errors.New("forbidden"), rollout.Report{}
+	b.now = b.now.Add(12 * time.Second)
+	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 30*time.Second)
+	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "the Secret is in sync all the same")
+	done.next, done.report = nil, rollout.Report{Refused: []string{`Deployment "d" has no annotation`}}
+	b.now = b.now.Add(30 * time.Second)
+	b.reconcile("db")
+	require.Len(t, done.changes, 2)
+	assert.Equal(t, changed, done.changes[1].At)
+	assert.Contains(t, b.events.events, `Warning RolloutRestartRefused not restarted: Deployment "d" has no annotation`)
+}
+
+func TestANewLeaderCatchesUpWithARestart(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration
+		want  int
+	}{"soon": {10 * time.Second, 1}, "late": {10 * time.Minute, 0}} {
+		t.Run(name, func(t *testing.T) {
+			b, done := restarting(t)
+			b.reconcile("db")
+			s := b.secret()
+			s.CreationTimestamp = metav1.NewTime(b.now.Add(-time.Hour))
+			require.NoError(t, b.client.Update(t.Context(), s))
+			b.rotate("rotated")
+			changed := b.now
+			b.restart()
+			b.now = b.now.Add(c.after)
+			b.reconcile("db")
+			b.now = b.now.Add(12 * time.Second)
+			b.reconcile("db")
+			require.Len(t, done.changes, c.want)
+			if c.want == 1 {
+				assert.True(t, changed.Equal(done.changes[0].At))
+			}
+		})
+	}
+	b, done := restarting(t)
+	b.reconcile("db")
+	s := b.secret()
+	s.CreationTimestamp = metav1.NewTime(b.now)
+	require.NoError(t, b.client.Update(t.Context(), s))
+	b.restart()
+	b.reconcile("db")
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Empty(t, done.changes, "the first data of an output are no change")
+}
+
+func TestRestartsThatTheInstallationDoesNotDoAreToldSo(t *testing.T) {
+	b, _ := restarting(t)
+	b.controller.Restarts = nil
+	b.reconcile("db")
+	assert.Contains(t, b.ready("db").Message, "controller.rolloutRestart.enabled")
+	assert.Len(t, b.events.events, 2)
+	b.rotate("rotated")
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Equal(t, "rotated", string(b.secret().Data["password"]))
+}
+
+func TestARestartThatIsNoLongerWantedIsNotDone(t *testing.T) {
+	b, done := restarting(t)
+	b.reconcile("db")
+	b.rotate("rotated")
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.RolloutRestart = nil })
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Empty(t, done.changes)
+}

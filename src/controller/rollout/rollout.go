@@ -1,0 +1,184 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// kubectlRestarted is what kubectl rollout restart writes into the pod template.
+const kubectlRestarted = "kubectl.kubernetes.io/restartedAt"
+
+// Restarter restarts workloads; every field is required.
+type Restarter struct {
+	// Live reads workloads from the API server; none are cached.
+	Live client.Reader
+	// Writer patches them.
+	Writer client.Writer
+	// Clock tells the time.
+	Clock func() time.Time
+}
+
+// Change is a change of a resource's outputs.
+type Change struct {
+	// Namespace of the resource, its outputs and the workloads.
+	Namespace string
+	// Resource is its name, by which pods may refer to it.
+	Resource string
+	// Outputs that it feeds, by kind.
+	Outputs map[output.Kind]string
+	// At is when their data changed.
+	At time.Time
+	// Wanted says which workloads.
+	Wanted recipe.Restart
+}
+
+// Report says what was done, as KIND "NAME".
+type Report struct {
+	Restarted []string
+	// Refused are workloads that the resource names, with the reason.
+	Refused []string
+}
+
+// Restart restarts each workload once that the change is for and that was not started anew since. Workloads that lack the annotation
+// akv2k8s.io/restart take no part. After an error it may be called again: what was restarted is not restarted twice.
+func (r *Restarter) Restart(ctx context.Context, c Change) (Report, error) {
+	var report Report
+	workloads, err := r.find(ctx, c, &report)
+	if err != nil {
+		return report, err
+	}
+	for _, w := range workloads {
+		name := fmt.Sprintf("%s %q", w.kind, w.GetName())
+		if w.GetAnnotations()[wire.AnnotationRestart] != "true" {
+			if !c.Wanted.Auto {
+				report.Refused = append(report.Refused, name+" has no annotation "+wire.AnnotationRestart+`: "true"`)
+			}
+			continue
+		}
+		if !w.startedBefore(c.At) {
+			continue
+		}
+		if err := r.patch(ctx, w); err != nil {
+			return report, err
+		}
+		report.Restarted = append(report.Restarted, name)
+	}
+	return report, nil
+}
+
+func (r *Restarter) patch(ctx context.Context, w workload) error {
+	annotations := map[string]string{wire.AnnotationRestarted: r.Clock().UTC().Format(time.RFC3339Nano)}
+	template := map[string]any{"metadata": map[string]any{"annotations": annotations}}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": template}})
+	if err != nil {
+		return err
+	}
+	err = r.Writer.Patch(ctx, w.Object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(wire.RestartManager))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("restarting %s %s/%s: %w", w.kind, w.GetNamespace(), w.GetName(), err)
+	}
+	return nil
+}
+
+// workload is a Deployment, StatefulSet or DaemonSet.
+type workload struct {
+	client.Object
+	kind     string
+	template *corev1.PodTemplateSpec
+}
+
+func deployment(d *appsv1.Deployment) workload {
+	return workload{d, recipe.Deployment, &d.Spec.Template}
+}
+
+func statefulSet(s *appsv1.StatefulSet) workload {
+	return workload{s, recipe.StatefulSet, &s.Spec.Template}
+}
+
+func daemonSet(d *appsv1.DaemonSet) workload {
+	return workload{d, recipe.DaemonSet, &d.Spec.Template}
+}
+
+// startedBefore says whether its pods may be older than a moment: nobody restarted it since, neither we nor kubectl.
+func (w workload) startedBefore(at time.Time) bool {
+	if !w.GetCreationTimestamp().Time.Before(at) {
+		return false
+	}
+	for _, annotation := range []string{wire.AnnotationRestarted, kubectlRestarted} {
+		if restarted, err := time.Parse(time.RFC3339, w.template.Annotations[annotation]); err == nil && !restarted.Before(at) {
+			return false
+		}
+	}
+	return true
+}
+
+// find gives the workloads that the change is for; one that is named and does not exist is refused.
+func (r *Restarter) find(ctx context.Context, c Change, report *Report) ([]workload, error) {
+	if c.Wanted.Auto {
+		all, err := r.list(ctx, c.Namespace)
+		return slices.DeleteFunc(all, func(w workload) bool { return !uses(w.template.Spec, c) }), err
+	}
+	var found []workload
+	for _, wanted := range c.Wanted.Workloads {
+		w, err := r.get(ctx, c.Namespace, wanted)
+		if apierrors.IsNotFound(err) {
+			report.Refused = append(report.Refused, fmt.Sprintf("%s %q does not exist", wanted.Kind, wanted.Name))
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s %s/%s: %w", wanted.Kind, c.Namespace, wanted.Name, err)
+		}
+		found = append(found, w)
+	}
+	return found, nil
+}
+
+func (r *Restarter) get(ctx context.Context, namespace string, wanted recipe.Workload) (workload, error) {
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: wanted.Name}
+	var w workload
+	switch wanted.Kind {
+	case recipe.StatefulSet:
+		w = statefulSet(&appsv1.StatefulSet{ObjectMeta: meta})
+	case recipe.DaemonSet:
+		w = daemonSet(&appsv1.DaemonSet{ObjectMeta: meta})
+	default:
+		w = deployment(&appsv1.Deployment{ObjectMeta: meta})
+	}
+	return w, r.Live.Get(ctx, client.ObjectKeyFromObject(w), w.Object)
+}
+
+func (r *Restarter) list(ctx context.Context, namespace string) ([]workload, error) {
+	var deployments appsv1.DeploymentList
+	var statefulSets appsv1.StatefulSetList
+	var daemonSets appsv1.DaemonSetList
+	for _, list := range []client.ObjectList{&deployments, &statefulSets, &daemonSets} {
+		if err := r.Live.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return nil, fmt.Errorf("listing the workloads of %s: %w", namespace, err)
+		}
+	}
+	var all []workload
+	for i := range deployments.Items {
+		all = append(all, deployment(&deployments.Items[i]))
+	}
+	for i := range statefulSets.Items {
+		all = append(all, statefulSet(&statefulSets.Items[i]))
+	}
+	for i := range daemonSets.Items {
+		all = append(all, daemonSet(&daemonSets.Items[i]))
+	}
+	return all, nil
+}
