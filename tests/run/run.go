@@ -34,7 +34,7 @@ and what is run by hand:
 
 // suites are the long ones, in the order in which commits choose them.
 func suites() []string {
-	return []string{"faults", "auth-matrix", "auth-processes", "pod-identity", "examples"}
+	return []string{"faults", "auth-matrix", "auth-processes", "pod-identity", "examples", "bench"}
 }
 
 // step is one part of a run.
@@ -135,8 +135,11 @@ func longSteps(ctx context.Context, suite string) (steps []step, notes []string,
 			notes = append(notes, "not run: suite "+name)
 			continue
 		}
-		steps = append(steps, step{name: name, budget: 6 * time.Minute, tests: true,
-			command: goTest("-tags=cluster", "-count=1", "-timeout=15m", "./tests/long/"+name)})
+		folder := "./tests/long/" + name
+		if name == "bench" {
+			folder = "./tests/bench"
+		}
+		steps = append(steps, step{name: name, budget: 6 * time.Minute, tests: true, command: goTest("-tags=cluster", "-count=1", "-timeout=15m", folder)})
 	}
 	return steps, notes, nil
 }

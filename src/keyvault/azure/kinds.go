@@ -35,7 +35,7 @@ func (s secrets) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, 
 	if answer.Value == nil || answer.ID == nil {
 		return keyvault.Object{}, incomplete()
 	}
-	object, err := built(ref, answer.ID.Version(), []byte(*answer.Value))
+	object, err := built(ref, answer.ID, []byte(*answer.Value))
 	if err != nil {
 		return object, err
 	}
@@ -58,7 +58,7 @@ func (c certificates) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Obj
 	if len(answer.CER) == 0 || answer.ID == nil {
 		return keyvault.Object{}, incomplete()
 	}
-	object, err := built(ref, answer.ID.Version(), answer.CER)
+	object, err := built(ref, answer.ID, answer.CER)
 	if err != nil {
 		return object, err
 	}
@@ -78,7 +78,7 @@ func (k keys) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, err
 	if answer.Key == nil || answer.Key.KID == nil || answer.Key.Kty == nil {
 		return keyvault.Object{}, incomplete()
 	}
-	object, err := built(ref, answer.Key.KID.Version(), public(answer.Key))
+	object, err := built(ref, answer.Key.KID, public(answer.Key))
 	if err != nil {
 		return object, err
 	}
@@ -113,7 +113,17 @@ func public(key *azkeys.JSONWebKey) []byte {
 	return content
 }
 
-func built(ref keyvault.Ref, version string, value []byte) (keyvault.Object, error) {
+// identifier is the URL by which the vault names what it answered.
+type identifier interface {
+	Name() string
+	Version() string
+}
+
+func built(ref keyvault.Ref, id identifier, value []byte) (keyvault.Object, error) {
+	version := id.Version()
+	if !strings.EqualFold(id.Name(), ref.Name) || version == "" || (ref.Version != "" && !strings.EqualFold(version, ref.Version)) {
+		return keyvault.Object{}, fault.New(fault.Malformed, "the vault answered for another object or version; check what is between here and the vault, such as a caching proxy")
+	}
 	if len(value) > maxValueBytes {
 		return keyvault.Object{}, fault.New(fault.Malformed, "the value has %d bytes, more than the %d that are allowed", len(value), maxValueBytes)
 	}

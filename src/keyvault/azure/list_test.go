@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -90,4 +91,39 @@ func certificatePEM(t *testing.T) string {
 	content, err := os.ReadFile(filepath.Join("..", "..", "certificate", "testdata", "reversed.pem"))
 	require.NoError(t, err)
 	return string(content)
+}
+
+// swap answers for one object with another one's answer, as a broken cache does.
+type swap struct {
+	policy.Transporter
+	from, to string
+}
+
+func (s swap) Do(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Path = strings.Replace(r.URL.Path, s.from, s.to, 1)
+	return s.Transporter.Do(r)
+}
+
+func TestAnotherObjectsAnswerIsRefused(t *testing.T) {
+	a := azuretest.Start(t)
+	old := a.Vaults.Put("kv1", "mine", emulated.Secret{Value: "old"})
+	a.Vaults.Put("kv1", "mine", emulated.Secret{Value: canary})
+	a.Vaults.Put("kv1", "other", emulated.Secret{Value: canary})
+	require.NoError(t, a.Vaults.PutCertificate("kv1", "mycert", emulated.Certificate{Value: certificatePEM(t)}))
+	require.NoError(t, a.Vaults.PutCertificate("kv1", "other-cert", emulated.Certificate{Value: certificatePEM(t)}))
+	for name, c := range map[string]struct {
+		ref      keyvault.Ref
+		from, to string
+	}{
+		"a secret":      {of(keyvault.KindSecret, "mine"), "/mine", "/other"},
+		"a certificate": {of(keyvault.KindCertificate, "mycert"), "/mycert", "/other-cert"},
+		"a key":         {of(keyvault.KindKey, "mycert"), "/mycert", "/other-cert"},
+		"a version":     {keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: "mine", Version: old}, "/" + old, "/"},
+	} {
+		_, err := openWith(t, a, swap{a.Client, c.from, c.to}).Fetch(t.Context(), c.ref)
+		assert.Equal(t, fault.Malformed, fault.KindOf(err), name)
+		assert.ErrorContains(t, err, "another object or version", name)
+		assert.NotContains(t, err.Error(), canary)
+	}
 }

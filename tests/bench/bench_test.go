@@ -1,0 +1,268 @@
+//go:build cluster
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// The goals, and the factor at which a time fails the run.
+const (
+	few, distinct = 300, 290 // the rest of the few name objects that others name too
+	many          = 5000
+	fewGoal       = 3 * time.Second
+	slack         = 3
+	minShare      = 0.6 // of the API server's own rate
+	fewMemory     = 40 << 20
+	manyMemory    = 96 << 20
+	foreign       = 300 // Secrets of 1 MiB that are none of ours
+	writers       = 8
+	latency       = 5 // milliseconds of the vault
+)
+
+// bench is a cluster with the product in it.
+type bench struct {
+	*testing.T
+	*stage.Stage
+}
+
+var controller = types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-controller"}
+
+func TestFigures(t *testing.T) {
+	folder, err := os.Getwd()
+	require.NoError(t, err)
+	root, err := bed.Root(folder)
+	require.NoError(t, err)
+	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "bench", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
+	if s != nil {
+		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
+	}
+	require.NoError(t, err)
+	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: map[string]any{"env_injector": map[string]any{"enabled": false}}}))
+	b := bench{t, s}
+	b.figure("machine: %d processors, %s/%s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	require.NoError(t, s.Azure.Inject(t.Context(), keyvault.Fault{LatencyMillis: latency}))
+	t.Run("first sync of 300 resources", func(t *testing.T) { bench{t, s}.few() })
+	t.Run("first sync of 5000 resources", func(t *testing.T) { bench{t, s}.many() })
+}
+
+// figure prints a figure where a person sees it.
+func (b bench) figure(format string, args ...any) { b.Say("FIGURE "+format, args...) }
+
+// resources makes n resources of a namespace, on the vault's objects in turn.
+func (b bench) resources(namespace string, n, objects int) {
+	b.Helper()
+	require.NoError(b, b.Namespace(b.Context(), namespace, nil))
+	secrets := map[string]string{}
+	for i := range objects {
+		secrets[fmt.Sprintf("o-%04d", i)] = fmt.Sprintf("value %d", i)
+	}
+	require.NoError(b, b.Azure.Vault(b.Context(), "kv-"+namespace, secrets))
+	b.each(n, func(i int) error {
+		r := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("r-%04d", i)}}
+		r.Spec.Vault.Name, r.Spec.Vault.Object.Name, r.Spec.Vault.Object.Type = "kv-"+namespace, fmt.Sprintf("o-%04d", i%objects), "secret"
+		r.Spec.Output = &v2beta1.AzureKeyVaultOutput{Secret: &v2beta1.AzureKeyVaultOutputSecret{Name: r.Name, DataKey: "value"}}
+		return b.Client.Create(b.Context(), r)
+	})
+}
+
+// each calls do n times, by several writers, and says how long that took.
+func (b bench) each(n int, do func(i int) error) time.Duration {
+	b.Helper()
+	started := time.Now()
+	var group sync.WaitGroup
+	failures := make([]error, writers)
+	for w := range writers {
+		group.Go(func() {
+			for i := w; i < n && failures[w] == nil; i += writers {
+				failures[w] = do(i)
+			}
+		})
+	}
+	group.Wait()
+	for _, err := range failures {
+		require.NoError(b, err)
+	}
+	return time.Since(started)
+}
+
+// sync starts the controller, and gives the time from its leadership until n resources of a namespace are ready, with the most memory that it
+// had meanwhile.
+func (b bench) sync(namespace string, n int) (took time.Duration, memory int64) {
+	b.Helper()
+	ctx, stop := context.WithTimeout(b.Context(), 5*time.Minute)
+	defer stop()
+	events, err := b.Client.Watch(ctx, &v2beta1.AzureKeyVaultSecretList{}, client.InNamespace(namespace))
+	require.NoError(b, err)
+	defer events.Stop()
+	peak := make(chan int64, 1)
+	go b.watchMemory(ctx, peak)
+	require.NoError(b, b.Scale(ctx, controller, 1))
+	ready := map[string]bool{}
+	var last time.Time
+	for len(ready) < n {
+		select {
+		case e, open := <-events.ResultChan():
+			require.True(b, open, "the watch ended after %d of %d", len(ready), n)
+			r, ok := e.Object.(*v2beta1.AzureKeyVaultSecret)
+			if ok && e.Type != watch.Deleted && meta.IsStatusConditionTrue(r.Status.Conditions, "Ready") && !ready[r.Name] {
+				ready[r.Name], last = true, time.Now()
+			}
+		case <-ctx.Done():
+			require.Fail(b, "not all are ready", "%d of %d", len(ready), n)
+		}
+	}
+	var lease coordinationv1.Lease
+	require.NoError(b, b.Client.Get(ctx, controller, &lease))
+	require.NotNil(b, lease.Spec.AcquireTime)
+	stop()
+	return last.Sub(lease.Spec.AcquireTime.Time), <-peak
+}
+
+// watchMemory asks the kubelet each second, and gives the largest working set of the controller, as its cgroup counts it.
+func (b bench) watchMemory(ctx context.Context, peak chan<- int64) {
+	var most int64
+	for ctx.Err() == nil {
+		most = max(most, b.memory(ctx))
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+	peak <- most
+}
+
+// memory is the controller's working set now, in bytes; 0 if the kubelet does not know yet.
+func (b bench) memory(ctx context.Context) int64 {
+	var nodes corev1.NodeList
+	if b.Client.List(ctx, &nodes) != nil || len(nodes.Items) == 0 {
+		return 0
+	}
+	content, err := b.Kube.CoreV1().RESTClient().Get().Resource("nodes").Name(nodes.Items[0].Name).SubResource("proxy", "metrics", "resource").DoRaw(ctx)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(content)) {
+		if strings.HasPrefix(line, "container_memory_working_set_bytes{") && strings.Contains(line, `pod="`+controller.Name+"-") {
+			var bytes float64
+			_, _ = fmt.Sscan(line[strings.LastIndex(line, "}")+1:], &bytes)
+			return int64(bytes)
+		}
+	}
+	return 0
+}
+
+// calls are what the vault of a namespace was asked, and the tokens that were issued since the counters were reset.
+func (b bench) calls(namespace string) (reads, refused, tokens int) {
+	b.Helper()
+	counters, err := b.Azure.Counters(b.Context())
+	require.NoError(b, err)
+	for name, count := range counters {
+		if strings.HasPrefix(name, "token ") {
+			tokens += count
+		}
+	}
+	return counters["kv-"+namespace+" get 200"], counters["kv-"+namespace+" get 401"], tokens
+}
+
+func (b bench) few() {
+	var times []time.Duration
+	var memory int64
+	for round := range 5 {
+		namespace := fmt.Sprintf("few-%d", round)
+		require.NoError(b, b.Scale(b.Context(), controller, 0))
+		b.resources(namespace, few, distinct)
+		require.NoError(b, b.Azure.ResetCounters(b.Context()))
+		took, peak := b.sync(namespace, few)
+		times, memory = append(times, took), max(memory, peak)
+		reads, refused, tokens := b.calls(namespace)
+		assert.Equal(b, distinct, reads, "one GET per distinct object")
+		assert.Equal(b, 1, refused, "one 401 per vault")
+		assert.Equal(b, 1, tokens)
+		require.NoError(b, b.Scale(b.Context(), controller, 0))
+		require.NoError(b, b.Client.Delete(b.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+	}
+	slices.Sort(times)
+	b.figure("first sync of %d resources: median %s, from %s to %s (goal %s); %d GET, 1 x 401, 1 token; memory %.1f MB (budget %d MB)",
+		few, times[2].Round(time.Millisecond), times[0].Round(time.Millisecond), times[4].Round(time.Millisecond), fewGoal, distinct, mega(memory), fewMemory>>20)
+	assert.Less(b, times[2], slack*fewGoal)
+	assert.Positive(b, memory)
+	assert.LessOrEqual(b, memory, int64(fewMemory))
+}
+
+func mega(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+
+func (b bench) many() {
+	require.NoError(b, b.Scale(b.Context(), controller, 0))
+	rate := b.baseline()
+	require.NoError(b, b.Namespace(b.Context(), "foreign", nil))
+	b.each(foreign, func(i int) error {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "foreign", Name: fmt.Sprintf("s-%03d", i)}, Data: map[string][]byte{"x": make([]byte, 1<<20-1000)}}
+		return b.Client.Create(b.Context(), secret)
+	})
+	b.resources("many", many, many)
+	require.NoError(b, b.Azure.ResetCounters(b.Context()))
+	took, memory := b.sync("many", many)
+	_, refused, tokens := b.calls("many")
+	share := float64(many) / took.Seconds() / rate
+	b.figure("first sync of %d resources: %s, %.0f a second, %.0f %% of the API server's own %.0f pairs (budget %.0f %%); memory %.1f MB with %d foreign Secrets of 1 MiB (budget %d MB)",
+		many, took.Round(time.Millisecond), float64(many)/took.Seconds(), share*100, rate, minShare*100, mega(memory), foreign, manyMemory>>20)
+	assert.GreaterOrEqual(b, share, minShare)
+	assert.LessOrEqual(b, memory, int64(manyMemory))
+	assert.Equal(b, []int{1, 1}, []int{refused, tokens})
+	for range 20 {
+		memory = b.memory(b.Context())
+		time.Sleep(time.Second)
+	}
+	b.figure("20 s later: memory %.1f MB", mega(memory))
+}
+
+// baseline is how many pairs of a server-side apply and a status patch the API server takes in a second.
+func (b bench) baseline() float64 {
+	const pairs = 1000
+	b.resources("baseline", pairs, 1)
+	took := b.each(pairs, func(i int) error {
+		name := fmt.Sprintf("r-%04d", i)
+		secret := corev1ac.Secret(name, "baseline").WithData(map[string][]byte{"value": []byte("v")}).WithLabels(map[string]string{"a": "b"})
+		if err := b.Client.Apply(b.Context(), secret, client.FieldOwner("bench"), client.ForceOwnership); err != nil {
+			return err
+		}
+		r := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: "baseline", Name: name}}
+		patched := r.DeepCopy()
+		patched.Status.SecretName, patched.Status.Conditions = name, []metav1.Condition{{Type: "Ready", Status: metav1.ConditionTrue, Reason: "Synced",
+			LastTransitionTime: metav1.Now(), Message: "as long as a real one would be, which is about this many characters, or some more"}}
+		return b.Client.Status().Patch(b.Context(), patched, client.MergeFrom(r))
+	})
+	require.NoError(b, b.Client.Delete(b.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "baseline"}}))
+	require.NoError(b, stage.Await(b.Context(), 2*time.Minute, "the baseline to be gone", func(ctx context.Context) error {
+		if err := b.Client.Get(ctx, types.NamespacedName{Name: "baseline"}, &corev1.Namespace{}); err == nil {
+			return fmt.Errorf("it is there")
+		}
+		return nil
+	}))
+	return pairs / took.Seconds()
+}
