@@ -158,6 +158,11 @@ func (b bench) watchMemory(ctx context.Context, peak chan<- int64) {
 
 // memory is the controller's working set now, in bytes; 0 if the kubelet does not know yet.
 func (b bench) memory(ctx context.Context) int64 {
+	return int64(b.usage(ctx, "container_memory_working_set_bytes"))
+}
+
+// usage is what the kubelet counts of the controller's container.
+func (b bench) usage(ctx context.Context, metric string) float64 {
 	var nodes corev1.NodeList
 	if b.Client.List(ctx, &nodes) != nil || len(nodes.Items) == 0 {
 		return 0
@@ -167,10 +172,10 @@ func (b bench) memory(ctx context.Context) int64 {
 		return 0
 	}
 	for line := range strings.Lines(string(content)) {
-		if strings.HasPrefix(line, "container_memory_working_set_bytes{") && strings.Contains(line, `pod="`+controller.Name+"-") {
-			var bytes float64
-			_, _ = fmt.Sscan(line[strings.LastIndex(line, "}")+1:], &bytes)
-			return int64(bytes)
+		if strings.HasPrefix(line, metric+"{") && strings.Contains(line, `pod="`+controller.Name+"-") {
+			var value float64
+			_, _ = fmt.Sscan(line[strings.LastIndex(line, "}")+1:], &value)
+			return value
 		}
 	}
 	return 0
@@ -238,7 +243,7 @@ func (b bench) many() {
 		memory = b.memory(b.Context())
 		time.Sleep(time.Second)
 	}
-	b.figure("20 s later: memory %.1f MB", mega(memory))
+	b.figure("20 s later: memory %.1f MB; %.1f s of processor time in all", mega(memory), b.usage(b.Context(), "container_cpu_usage_seconds_total"))
 }
 
 // baseline is how many pairs of a server-side apply and a status patch the API server takes in a second.

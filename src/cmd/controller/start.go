@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -45,6 +46,9 @@ var (
 	_ controller.Restarter = (*rollout.Restarter)(nil)
 )
 
+// keep is how long answers of vaults stay in memory: a little longer than they are shared.
+const keep = 15 * time.Second
+
 func start(ctx context.Context, s settings, stderr io.Writer) error {
 	logger, err := telemetry.NewLogger(stderr, s.logLevel, s.logFormat)
 	if err != nil {
@@ -57,7 +61,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	calls := telemetry.NewVaults()
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: time.Minute,
+	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: keep,
 		Observe: calls.Observe})
 	if err != nil {
 		return err
@@ -102,14 +106,24 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
 		LeaderElectionReleaseOnCancel: true,
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: map[client.Object]cache.ByObject{
 			&v2beta1.AzureKeyVaultSecret{}: {Label: selector},
-			&corev1.Secret{}:               {Label: ours},
-			&corev1.ConfigMap{}:            {Label: ours},
+			&corev1.Secret{}:               {Label: ours, Transform: bare},
+			&corev1.ConfigMap{}:            {Label: ours, Transform: bare},
 		}},
 	}
 	if !s.watchAll {
 		options.Cache.DefaultNamespaces = map[string]cache.Config{s.namespace: {}}
 	}
 	return ctrl.NewManager(config, options)
+}
+
+// bare leaves of an output's metadata what the controller asks the cache for: identity, version and owners.
+func bare(object any) (any, error) {
+	if o, err := meta.Accessor(object); err == nil { // a tombstone has none
+		o.SetManagedFields(nil)
+		o.SetLabels(nil)
+		o.SetAnnotations(nil)
+	}
+	return object, nil
 }
 
 func (s settings) restConfig() (*rest.Config, error) {

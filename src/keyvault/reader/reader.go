@@ -41,6 +41,8 @@ type Reader struct {
 	mu      sync.Mutex
 	flights map[keyvault.Ref]*flight
 	answers map[keyvault.Ref]answer
+	// swept is when too old answers were last dropped.
+	swept time.Time
 }
 
 // answer is what the vault said, and when it was asked.
@@ -152,10 +154,11 @@ func (r *Reader) remember(ref keyvault.Ref, a answer) {
 
 // sweep drops what is too old, and the oldest of what is too much; the caller holds mu.
 func (r *Reader) sweep() {
-	if len(r.answers) <= r.config.Entries/2 {
+	now := r.config.Clock()
+	if len(r.answers) <= r.config.Entries && now.Sub(r.swept) < r.config.Keep/2 {
 		return
 	}
-	now := r.config.Clock()
+	r.swept = now
 	var oldest keyvault.Ref
 	var since time.Time
 	for ref, a := range r.answers {

@@ -232,23 +232,27 @@ func checkDataKey(item recipe.Item, field string, taken map[string]bool) error {
 	return check(rule{field + ".dataKey", item.DataKey, dataKeyPattern, keyHint})
 }
 
-// Patterns of what becomes a part of a URL or a name in Kubernetes, checked where it is used.
-const (
-	vaultPattern   = `^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`
-	objectPattern  = `^[a-zA-Z0-9-]{1,127}$`
-	versionPattern = `^[a-zA-Z0-9]{0,64}$`
-	namePattern    = `^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
-	dataKeyPattern = `^[-._a-zA-Z0-9]{0,253}$`
-	formatPattern  = `^(raw|pem|jwk)?$`
-	orderPattern   = `^(ensureserverfirst)?$`
+// Patterns of what becomes a part of a URL or a name in Kubernetes, checked where it is used; compiled once, since every sync checks them.
+var (
+	vaultPattern   = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`)
+	objectPattern  = regexp.MustCompile(`^[a-zA-Z0-9-]{1,127}$`)
+	versionPattern = regexp.MustCompile(`^[a-zA-Z0-9]{0,64}$`)
+	namePattern    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	dataKeyPattern = regexp.MustCompile(`^[-._a-zA-Z0-9]{0,253}$`)
+	formatPattern  = regexp.MustCompile(`^(raw|pem|jwk)?$`)
+	orderPattern   = regexp.MustCompile(`^(ensureserverfirst)?$`)
 )
 
 // rule is one field that has to match a pattern.
-type rule struct{ field, value, pattern, hint string }
+type rule struct {
+	field, value string
+	pattern      *regexp.Regexp
+	hint         string
+}
 
 func check(rules ...rule) error {
 	for _, r := range rules {
-		if len(r.value) > 253 || !regexp.MustCompile(r.pattern).MatchString(r.value) {
+		if len(r.value) > 253 || !r.pattern.MatchString(r.value) {
 			return fault.New(fault.Invalid, "%s %q is not valid; %s", r.field, r.value, r.hint)
 		}
 	}
