@@ -2,14 +2,18 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/akv2k8s/akv2k8s/tests/cluster/host"
 )
 
 func (c *Cluster) path(parts ...string) string {
@@ -29,18 +33,34 @@ func (c *Cluster) control(ctx context.Context) error {
 		"--listen-peer-urls", "http://127.0.0.1:2380"); err != nil {
 		return err
 	}
-	if err := c.start("kubernetes", "kube-apiserver", c.apiserverArgs()...); err != nil {
-		return err
-	}
-	if err := c.await(ctx, 90*time.Second, "the API server", func(client kubernetes.Interface) error {
-		return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
-	}); err != nil {
+	if err := c.startAPIServer(ctx); err != nil {
 		return err
 	}
 	if err := c.startControllers(); err != nil {
 		return err
 	}
 	return group.Wait()
+}
+
+func (c *Cluster) startAPIServer(ctx context.Context) error {
+	if err := c.start("kubernetes", "kube-apiserver", c.apiserverArgs()...); err != nil {
+		return err
+	}
+	return c.await(ctx, 90*time.Second, "the API server", func(client kubernetes.Interface) error {
+		return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	})
+}
+
+// CrashAPIServer kills the API server, and starts it again; it returns when that is ready.
+func (c *Cluster) CrashAPIServer(ctx context.Context) error {
+	pid, ok := host.Running(c.id(), c.Work, "kube-apiserver")
+	if !ok {
+		return errors.New("the API server does not run")
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("killing the API server: %w", err)
+	}
+	return c.startAPIServer(ctx)
 }
 
 func (c *Cluster) apiserverArgs() []string {
