@@ -344,3 +344,25 @@ func TestSearchesAreMadeAnewAtEachLook(t *testing.T) {
 	assert.Equal(t, "no list", b.ready("db").Message)
 	assert.Len(t, b.secret().Data, 2)
 }
+
+func TestANewOutputIsMadeInOneRequest(t *testing.T) {
+	b := newBench(t, resource("db"))
+	looks := 0
+	counting := b.controller.Config
+	counting.Live = interceptor.NewClient(b.client, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+			if key.Name == "out" {
+				looks++
+			}
+			return c.Get(ctx, key, object, opts...)
+		}})
+	var err error
+	b.controller, err = controller.New(counting)
+	require.NoError(t, err)
+	b.reconcile("db")
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+	assert.Zero(t, looks, "nobody looks whether there is one")
+	b.rotate("rotated")
+	assert.Equal(t, 1, looks)
+	assert.Equal(t, "rotated", string(b.secret().Data["password"]))
+}

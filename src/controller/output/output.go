@@ -122,6 +122,16 @@ func (c Configuration) meta() *metav1ac.ObjectMetaApplyConfiguration {
 	return c.configMap.ObjectMetaApplyConfiguration
 }
 
+// noVersion is a resource version that no object has: the counter is past it before there is one.
+const noVersion = "1"
+
+// Absent makes the configuration one that the API server takes only if there is no such object; otherwise it answers Conflict.
+func (c Configuration) Absent() Configuration {
+	version := noVersion
+	c.meta().ResourceVersion = &version
+	return c
+}
+
 // Nothing takes away what a manager has of an object.
 func Nothing(live Live) Configuration { return empty(live.Kind, live.Namespace, live.Name, live.UID) }
 

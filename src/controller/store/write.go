@@ -52,6 +52,9 @@ func OwnerOf(resource *v2beta1.AzureKeyVaultSecret) output.Owner {
 // Write applies the desired output unless the live one already is it, and fills what was made. Data keys that an elder resource holds are left
 // out, and that is the error; the others are written all the same.
 func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) error {
+	if done, err := s.create(ctx, resource, m); done || err != nil {
+		return err
+	}
 	live, found, err := s.live(ctx, m.Desired)
 	if err != nil {
 		return err
@@ -89,6 +92,25 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 		return err
 	}
 	return conflict
+}
+
+// create makes an output that most likely does not exist, in one request. If that fails, for whatever reason, nothing was done, and what is there is
+// looked at as ever.
+func (s *Store) create(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) (bool, error) {
+	d := m.Desired
+	if (d.Kind == output.Secret && resource.Status.SecretName == d.Name) || (d.Kind == output.ConfigMap && resource.Status.ConfigMapName == d.Name) {
+		return false, nil
+	}
+	err := s.Client.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, Metadata(d.Kind))
+	if !apierrors.IsNotFound(err) {
+		return false, err
+	}
+	configuration := d.Configuration("").Absent()
+	if s.Client.Apply(ctx, configuration.Body(), client.FieldOwner(d.Owner.Manager())) != nil {
+		return false, nil
+	}
+	m.Changed, m.Written, m.Version = true, true, configuration.Version()
+	return true, nil
 }
 
 // Held are the data that the owner has in an output; none if there is no such output.
