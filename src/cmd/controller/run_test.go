@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // try runs the program with variables of the environment, as far as it comes without a cluster.
@@ -64,4 +67,31 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 			assert.Contains(t, errs, c.says)
 		})
 	}
+}
+
+func TestEverySettingOfThePredecessorIsAccepted(t *testing.T) {
+	env := map[string]string{"AUTH_TYPE": "environment", "METRICS_ENABLED": "true", "HTTP_PORT": "9100", "OBJECT_LABELS": "app=a,tier in (x,y),!old", "RUNTIME_NAMESPACE": "own"}
+	s, err := parse([]string{"--cloudconfig=/etc/azure.json", "--watch-all-namespaces=false", "--azure-resync-period=60", "--kube-resync-period=45", "--logging-format=json",
+		"--kubeconfig=/k", "--master=https://m", "--v=debug"}, func(name string) (string, bool) { value, ok := env[name]; return value, ok }, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, []any{"/etc/azure.json", false, 60, 45, "json", "/k", "https://m", "debug"},
+		[]any{s.cloudConfig, s.watchAll, s.resyncSeconds, s.kubeResyncSeconds, s.logFormat, s.kubeconfig, s.master, s.logLevel})
+	assert.Equal(t, []any{"environment", true, "9100", "own"}, []any{s.auth, s.metrics, s.httpPort, s.namespace})
+	selector, err := labels.Parse(s.labels)
+	require.NoError(t, err, "equality and set-based")
+	assert.True(t, selector.Matches(labels.Set{"app": "a", "tier": "y"}))
+	assert.False(t, selector.Matches(labels.Set{"app": "a", "tier": "y", "old": ""}))
+	_, err = parse([]string{"--version"}, func(string) (string, bool) { return "", false }, io.Discard)
+	assert.NoError(t, err)
+}
+
+func TestOfOutputsTheCacheKeepsNoMoreThanIsAsked(t *testing.T) {
+	object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"},
+		OwnerReferences: []metav1.OwnerReference{{UID: "u"}}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}}}
+	kept, err := bare(object)
+	require.NoError(t, err)
+	assert.Equal(t, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", OwnerReferences: []metav1.OwnerReference{{UID: "u"}}}}, kept)
+	kept, err = bare("a tombstone")
+	require.NoError(t, err)
+	assert.Equal(t, "a tombstone", kept)
 }

@@ -52,8 +52,8 @@ func OwnerOf(resource *v2beta1.AzureKeyVaultSecret) output.Owner {
 // Write applies the desired output unless the live one already is it, and fills what was made. Data keys that an elder resource holds are left
 // out, and that is the error; the others are written all the same.
 func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) error {
-	if done, err := s.create(ctx, resource, m); done || err != nil {
-		return err
+	if s.create(ctx, resource, m) {
+		return nil
 	}
 	live, found, err := s.live(ctx, m.Desired)
 	if err != nil {
@@ -64,6 +64,11 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 	if !found {
 		return s.apply(ctx, m, m.Desired.Configuration(""))
 	}
+	return s.update(ctx, resource, m, live)
+}
+
+// update makes of the live object the desired one.
+func (s *Store) update(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made, live output.Live) error {
 	if err := output.Writable(live, m.Desired); err != nil {
 		return err
 	}
@@ -94,23 +99,23 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 	return conflict
 }
 
-// create makes an output that most likely does not exist, in one request. If that fails, for whatever reason, nothing was done, and what is there is
-// looked at as ever.
-func (s *Store) create(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) (bool, error) {
+// create makes an output that most likely does not exist, in one request, and says whether it did. If that fails, for whatever reason, nothing was
+// done, and what is there is looked at as ever.
+func (s *Store) create(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) bool {
 	d := m.Desired
-	if (d.Kind == output.Secret && resource.Status.SecretName == d.Name) || (d.Kind == output.ConfigMap && resource.Status.ConfigMapName == d.Name) {
-		return false, nil
+	if d.Name == map[output.Kind]string{output.Secret: resource.Status.SecretName, output.ConfigMap: resource.Status.ConfigMapName}[d.Kind] {
+		return false
 	}
 	err := s.Client.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, Metadata(d.Kind))
 	if !apierrors.IsNotFound(err) {
-		return false, err
+		return false
 	}
 	configuration := d.Configuration("").Absent()
 	if s.Client.Apply(ctx, configuration.Body(), client.FieldOwner(d.Owner.Manager())) != nil {
-		return false, nil
+		return false
 	}
 	m.Changed, m.Written, m.Version = true, true, configuration.Version()
-	return true, nil
+	return true
 }
 
 // Held are the data that the owner has in an output; none if there is no such output.

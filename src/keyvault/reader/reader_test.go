@@ -225,3 +225,19 @@ func TestNewRefusesAnEmptyConfiguration(t *testing.T) {
 	_, err := reader.New(reader.Config{})
 	assert.Error(t, err)
 }
+
+func TestOldAnswersLeaveMemoryAlsoIfTheyAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := reader.New(reader.Config{Fetcher: &vault{}, Clock: time.Now, Parallel: 4, Timeout: 10 * time.Second, Keep: time.Minute, Entries: 100})
+		require.NoError(t, err)
+		_, err = r.Read(t.Context(), ref("a"), age)
+		require.NoError(t, err)
+		time.Sleep(2 * time.Minute)
+		_, err = r.Read(t.Context(), ref("b"), age)
+		require.NoError(t, err)
+		_, there := r.Last(ref("a"), time.Hour)
+		assert.False(t, there, "a secret stays no longer than it is of use")
+		_, there = r.Last(ref("b"), time.Hour)
+		assert.True(t, there)
+	})
+}
