@@ -60,6 +60,9 @@ func (c *Cluster) CrashAPIServer(ctx context.Context) error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("killing the API server: %w", err)
 	}
+	for there := true; there && ctx.Err() == nil; _, there = host.Running(c.id(), c.Work, "kube-apiserver") {
+		time.Sleep(50 * time.Millisecond) // until then its port is taken
+	}
 	return c.startAPIServer(ctx)
 }
 

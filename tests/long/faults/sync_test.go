@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/host"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
@@ -51,7 +53,10 @@ func TestNothingIsLostOrWrittenTwice(t *testing.T) {
 	m := many{t, s, s.Cluster.(*local.Cluster)}
 	require.NoError(t, s.Namespace(t.Context(), "crowd", nil))
 	m.vault("one")
+	controller := types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-controller"}
+	require.NoError(t, s.Scale(t.Context(), controller, 0))
 	m.resources()
+	require.NoError(t, s.Scale(t.Context(), controller, 2))
 	m.await("one", crowd/4)
 	require.NoError(t, m.cluster.CrashAPIServer(t.Context()))
 	started := time.Now()
@@ -125,7 +130,7 @@ func (m many) await(value string, count int) {
 	}))
 }
 
-// killLeader ends the leading pod without a chance to give up its Lease, and waits for another one to lead.
+// killLeader kills the leading process, which can't give up its Lease, and waits for another one to lead.
 func (m many) killLeader() {
 	m.Helper()
 	name := types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-controller"}
@@ -133,8 +138,15 @@ func (m many) killLeader() {
 	require.NoError(m, m.Client.Get(m.Context(), name, &lease))
 	before := *lease.Spec.HolderIdentity
 	pod, _, _ := strings.Cut(before, "_")
-	now := int64(0)
-	require.NoError(m, m.Client.Delete(m.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: pod}}, &client.DeleteOptions{GracePeriodSeconds: &now}))
+	found := 0
+	for _, p := range host.Processes(host.IDOf(m.cluster.Work), m.cluster.Work) {
+		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
+		if err == nil && strings.Contains(p.Command, "--fullname=akv2k8s") && strings.Contains(string(environment), "HOSTNAME="+pod+"\x00") {
+			require.NoError(m, syscall.Kill(p.PID, syscall.SIGKILL))
+			found++
+		}
+	}
+	require.Equal(m, 1, found, "the leading process")
 	killed := time.Now()
 	require.NoError(m, stage.Await(m.Context(), time.Minute, "another leader", func(ctx context.Context) error {
 		if err := m.Client.Get(ctx, name, &lease); err != nil {
