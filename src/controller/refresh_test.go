@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
@@ -30,13 +31,13 @@ func (b *bench) restart() {
 
 func once(name string) *v2beta1.AzureKeyVaultSecret {
 	r := resource(name)
-	r.Spec.RefreshInterval = "0"
+	r.Spec.RefreshInterval = new(intstr.FromInt32(0))
 	return r
 }
 
 func TestAResourceHasAnIntervalOfItsOwn(t *testing.T) {
 	r := resource("db")
-	r.Spec.RefreshInterval = "10m"
+	r.Spec.RefreshInterval = new(intstr.FromString("10m"))
 	b := newBench(t, r)
 	first := b.reconcile("db").RequeueAfter
 	assert.LessOrEqual(t, first, 10*time.Minute)
@@ -136,7 +137,7 @@ func TestAnObjectThatExpiresIsToldInTime(t *testing.T) {
 			wait := b.reconcile("db").RequeueAfter
 			assert.Equal(t, "NotSoon", condition().Reason)
 			require.Len(t, b.events.events, 1)
-			if r.Spec.RefreshInterval == "0" {
+			if r.Spec.RefreshInterval != nil {
 				assert.Equal(t, 10*24*time.Hour, wait, "it wakes for that alone")
 			}
 			b.now = b.now.Add(10 * 24 * time.Hour)

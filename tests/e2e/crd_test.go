@@ -85,6 +85,8 @@ func resources(t *testing.T) {
 		"a restart of a Job":          {spec: "{vault: {name: kv1, object: {name: o, type: secret}}, rolloutRestart: {workloads: [{kind: Job, name: d}]}}", field: "spec.rolloutRestart.workloads[0].kind"},
 		"an interval":                 {spec: "{vault: {name: kv1, object: {name: o, type: secret}}, refreshInterval: 1h30m}"},
 		"no interval at all":          {spec: `{vault: {name: kv1, object: {name: o, type: secret}}, refreshInterval: "0"}`},
+		"a number that is none":       {spec: `{vault: {name: kv1, object: {name: o, type: secret}}, refreshInterval: 0}`},
+		"a number of seconds":         {spec: `{vault: {name: kv1, object: {name: o, type: secret}}, refreshInterval: 30}`, field: "spec.refreshInterval"},
 		"an interval that is short":   {spec: "{vault: {name: kv1, object: {name: o, type: secret}}, refreshInterval: 999ms}", field: "spec.refreshInterval"},
 		"an interval that is long":    {spec: "{vault: {name: kv1, object: {name: o, type: secret}}, refreshInterval: 8761h}", field: "spec.refreshInterval"},
 		"an interval of words":        {spec: "{vault: {name: kv1, object: {name: o, type: secret}}, refreshInterval: daily}", field: "spec.refreshInterval"},

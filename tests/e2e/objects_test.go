@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -296,4 +297,80 @@ func searches(t *testing.T) {
 	tm.holds("shop", append(keys[2:], "tagged", "n30")...)
 	tm.want("nothing", `{vault: {}, dataFrom: [{match: {prefix: nothing-}}], output: {secret: {name: nothing}}}`)
 	assert.Contains(t, tm.awaitReason("nothing", "ObjectNotFound"), "spec.dataFrom[0].match")
+}
+
+// badInput comes after good: the condition and an event say what is wrong, the last good Secret stays, and what is mended is followed.
+func badInput(t *testing.T) {
+	tm := newTeam(t)
+	java := base64.StdEncoding.EncodeToString(vector(t, "keytool.pfx"))
+	half, locked := base64.StdEncoding.EncodeToString(vector(t, "keytool.pfx")[:1000]), base64.StdEncoding.EncodeToString(vector(t, "password.pfx"))
+	object := func(kind, output string) string {
+		return "{vault: {object: {name: NAME, type: " + kind + "}}, output: {" + output + "}}"
+	}
+	many := object("multi-key-value-secret, contentType: application/x-json", "secret: {name: NAME}")
+	tls := object("secret", "secret: {name: NAME, type: kubernetes.io/tls}")
+	for name, c := range map[string]struct{ spec, good, bad, reason, says string }{
+		"array":    {many, `{"a": "` + canary + `"}`, `["` + canary + `"]`, "MalformedObject", "no JSON object"},
+		"levels":   {many, `{"a": "` + canary + `"}`, `{"a": ` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`, "MalformedObject", "no JSON object"},
+		"key":      {many, `{"a": "` + canary + `"}`, `{"a b": "` + canary + `"}`, "MalformedObject", "key of a Secret"},
+		"base64":   {object("secret", "transform: [base64decode], secret: {name: NAME, dataKey: a}"), "YQ==", canary + "!", "MalformedObject", "base64"},
+		"docker":   {object("secret", "secret: {name: NAME, type: kubernetes.io/dockerconfigjson}"), `{"auths": {}}`, canary, "MalformedObject", "no JSON"},
+		"login":    {object("secret", "secret: {name: NAME, type: kubernetes.io/basic-auth}"), "a:" + canary, canary, "MalformedObject", "NAME:PASSWORD"},
+		"garbage":  {tls, java, canary, "MalformedObject", "neither PFX nor PEM"},
+		"half":     {tls, java, half, "MalformedObject", "neither PFX nor PEM"},
+		"locked":   {tls, java, locked, "MalformedObject", "password"},
+		"private":  {object("secret", "configMap: {name: NAME, dataKey: a}"), "public", java, "MalformedObject", "never goes into a ConfigMap"},
+		"nodocker": {object("secret", "secret: {name: NAME, type: kubernetes.io/dockercfg}"), "{}", "{", "MalformedObject", "no JSON"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tm := team{t, tm.namespace, tm.vault}
+			tm.secret(name, c.good)
+			tm.want(name, strings.ReplaceAll(c.spec, "NAME", name))
+			tm.awaitReason(name, "Synced")
+			before := tm.output(name)
+			require.NotEmpty(t, before)
+			tm.secret(name, c.bad)
+			says := tm.awaitReason(name, c.reason)
+			assert.Contains(t, says, c.says)
+			assert.NotContains(t, says, canary)
+			assert.Equal(t, before, tm.output(name), "the last good one stays")
+			assert.Equal(t, "True", tm.conditions(name)["Stale"])
+			tm.secret(name, c.good)
+			tm.awaitReason(name, "Synced")
+		})
+	}
+	t.Run("more than a Secret holds", func(t *testing.T) {
+		t.Parallel()
+		tm := team{t, tm.namespace, tm.vault}
+		tm.secret("big-00", canary)
+		tm.want("big", "{vault: {}, dataFrom: [{match: {prefix: big-}}], output: {secret: {name: big}}}")
+		tm.holds("big", "big-00")
+		all := map[string]string{}
+		for i := range 50 {
+			all[fmt.Sprintf("big-%02d", i)] = canary + strings.Repeat("x", 24<<10)
+		}
+		require.NoError(t, s.Azure.Vault(t.Context(), tm.vault, all))
+		says := tm.awaitReason("big", "TargetConflict")
+		assert.Contains(t, says, "the API server refuses")
+		assert.NotContains(t, says, canary)
+		tm.holds("big", "big-00")
+	})
+}
+
+// output are the data of the Secret and the ConfigMap of a name.
+func (tm team) output(name string) map[string][]byte {
+	tm.Helper()
+	all := map[string][]byte{}
+	var secret corev1.Secret
+	if err := s.Client.Get(tm.Context(), types.NamespacedName{Namespace: tm.namespace, Name: name}, &secret); err == nil {
+		maps.Copy(all, secret.Data)
+	}
+	var m corev1.ConfigMap
+	if err := s.Client.Get(tm.Context(), types.NamespacedName{Namespace: tm.namespace, Name: name}, &m); err == nil {
+		for key, value := range m.Data {
+			all[key] = []byte(value)
+		}
+	}
+	return all
 }

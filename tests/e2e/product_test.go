@@ -25,6 +25,7 @@ func TestProduct(t *testing.T) {
 			"conditions and metrics say what is old, and what ends":   conditionsAndMetrics,
 			"secrets are found by name and tag":                       searches,
 			"workloads restart when a value changes":                  workloadsRestart,
+			"bad input is told, and nothing is lost by it":            badInput,
 			"an edited or deleted Secret is repaired":                 secretIsRepaired,
 			"a failure keeps the last Secret and says why":            failuresKeepTheSecret,
 			"a Secret of somebody else is left alone":                 foreignSecret,

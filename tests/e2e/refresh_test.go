@@ -17,7 +17,7 @@ import (
 // oneLook wants one look at the vault: neither time nor a new leader brings another one.
 func oneLook(t *testing.T) {
 	tm := newTeam(t)
-	tm.want("once", `{vault: {object: {name: db, type: secret}}, refreshInterval: "0", output: {secret: {name: once, dataKey: password}}}`)
+	tm.want("once", `{vault: {object: {name: db, type: secret}}, refreshInterval: 0, output: {secret: {name: once, dataKey: password}}}`)
 	tm.awaitValue("once", canary+"-db", patience)
 	tm.awaitReason("once", "Synced")
 	require.NoError(t, s.Azure.Put(t.Context(), tm.vault, "db", canary+"-db-2"))

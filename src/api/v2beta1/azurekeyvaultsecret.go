@@ -1,6 +1,9 @@
 package v2beta1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
 
 // AzureKeyVaultSecret says which object of which Azure Key Vault is brought to its namespace: as a Secret or ConfigMap that
 // is kept in sync if spec.output is set, and for pods of the namespace to refer to by name@azurekeyvault.
@@ -56,11 +59,11 @@ type AzureKeyVaultSecretSpec struct {
 	DataFrom []AzureKeyVaultDataFrom `json:"dataFrom,omitempty"`
 	// RefreshInterval is how long after a look at the vault the next one comes, from 1s to 8760h; 0 means never after the first. Without it the
 	// installation's interval counts.
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || (duration(self) >= duration('1s') && duration(self) <= duration('8760h'))",message="must be 0 or from 1s to 8760h"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self == 0 : (string(self) == '0' || (string(self).matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && (duration(string(self)) == duration('0s') || (duration(string(self)) >= duration('1s') && duration(string(self)) <= duration('8760h')))))",message="must be 0 (one look only) or a time from 1s to 8760h, such as 90s or 1h30m"
 	// +optional
-	RefreshInterval string `json:"refreshInterval,omitempty"`
+	RefreshInterval *intstr.IntOrString `json:"refreshInterval,omitempty"`
 	// RolloutRestart says which workloads are restarted when the data of the output change, where the installation allows that.
 	// +optional
 	RolloutRestart *AzureKeyVaultRolloutRestart `json:"rolloutRestart,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -54,7 +55,8 @@ func entries(item recipe.Item, v keyvault.Value) (map[string]keyvault.Value, err
 func fromJSON(content []byte) (map[string][]byte, error) {
 	malformed := fault.New(fault.Malformed, "the object is no JSON object; correct it in the vault, or spec.vault.object.contentType")
 	var raw map[string]json.RawMessage
-	if json.Unmarshal(content, &raw) != nil || raw == nil {
+	// The parser would put U+FFFD in the place of bytes that are no text.
+	if !utf8.Valid(content) || json.Unmarshal(content, &raw) != nil || raw == nil {
 		return nil, malformed
 	}
 	texts := make(map[string][]byte, len(raw))

@@ -49,6 +49,29 @@ func TestEntriesKeepTheirText(t *testing.T) {
 	}
 }
 
+func TestWhatIsUnusualIsKeptAll(t *testing.T) {
+	deep := strings.Repeat("[", 1000) + strings.Repeat("]", 1000)
+	var keys strings.Builder
+	for n := range 900 {
+		fmt.Fprintf(&keys, `"key-%04d-%s": %d, `, n, strings.Repeat("x", 12), n)
+	}
+	for _, c := range []struct {
+		contentType, in, key, want string
+		count                      int
+	}{
+		{"json", `{"deep": ` + deep + `}`, "deep", deep, 1},
+		{"yaml", `deep: ` + deep, "deep", deep, 1},
+		{"json", `{"a": 1, "a": 2}`, "a", "2", 1}, // as it ever was: the last one counts
+		{"json", "{" + keys.String() + `"last": 1}`, "key-0899-xxxxxxxxxxxx", "899", 901},
+		{"yaml", "base: &b shared\nother: *b\n", "other", "shared", 2},
+	} {
+		data, err := secretOf(multiKey(c.contentType), object(c.in))
+		require.NoError(t, err)
+		assert.Len(t, data, c.count)
+		assert.Equal(t, c.want, string(data[c.key].Reveal()))
+	}
+}
+
 func TestEachEntryIsTransformed(t *testing.T) {
 	data, err := secretOf(multiKey("json", "trim", "base64encode"), object(`{"a": " x ", "b": "y"}`))
 	require.NoError(t, err)
@@ -67,7 +90,10 @@ func TestWhatHoldsNoEntriesIsRefusedWithoutQuotingIt(t *testing.T) {
 		fmt.Fprintf(&laughs, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", n+1, n+1, n, n, n, n, n, n, n, n)
 	}
 	for name, c := range map[string]struct{ contentType, in string }{
-		"no JSON": {"json", "canary"}, "a list": {"json", `["canary"]`}, "null": {"json", "null"}, "cut off": {"json", `{"a": "canary`}, "two values": {"json", `{"a": "canary"} {}`},
+		"a text": {"json", `"canary"`}, "a number": {"json", "1"}, "bytes that are no text": {"json", "{\"a\": \"canary\xff\"}"}, "YAML bytes that are no text": {"yaml", "a: canary\xff"},
+		"levels without end":      {"json", `{"canary":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`},
+		"YAML levels without end": {"yaml", `canary: ` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001)},
+		"no JSON":                 {"json", "canary"}, "a list": {"json", `["canary"]`}, "null": {"json", "null"}, "cut off": {"json", `{"a": "canary`}, "two values": {"json", `{"a": "canary"} {}`},
 		"no entries": {"json", "{}"}, "too many": {"json", many.String() + "}"}, "a key that is none": {"json", `{"can ary": "canary"}`}, "an empty key": {"json", `{"": "canary"}`},
 		"no YAML": {"yaml", "canary: ["}, "a YAML list": {"yaml", "- canary"}, "a YAML text": {"yaml", "canary"}, "an empty document": {"yaml", ""}, "two documents": {"yaml", "a: canary\n---\nb: 1\n"},
 		"a key twice": {"yaml", "canary: 1\ncanary: 2\n"}, "a key that is a list": {"yaml", "[canary]: 1"}, "a merge": {"yaml", "x: &x {canary: 1}\n<<: *x\n"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -39,7 +40,7 @@ type resource struct {
 			} `json:"rewrite"`
 			Transform []string `json:"transform"`
 		} `json:"dataFrom"`
-		RefreshInterval string `json:"refreshInterval"`
+		RefreshInterval json.RawMessage `json:"refreshInterval"`
 		RolloutRestart  *struct {
 			Auto      bool              `json:"auto"`
 			Workloads []recipe.Workload `json:"workloads"`
@@ -112,8 +113,10 @@ const (
 	maxRefresh = 365 * 24 * time.Hour
 )
 
-func refresh(text string) (*time.Duration, error) {
-	if text == "" {
+// refresh takes a text, and the number 0, which YAML makes of 0.
+func refresh(written json.RawMessage) (*time.Duration, error) {
+	text := strings.Trim(string(written), `"`)
+	if text == "" || text == "null" {
 		return nil, nil
 	}
 	interval, err := time.ParseDuration(text)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -24,7 +25,7 @@ func TestParseReadsEveryField(t *testing.T) {
 			Object:        v2beta1.AzureKeyVaultObject{Name: "cert", Type: "multi-key-value-secret", Version: "0a", ContentType: "application/x-yaml"},
 			AzureIdentity: &v2beta1.AzureIdentity{Name: "sa"},
 		},
-		RefreshInterval: "1h",
+		RefreshInterval: new(intstr.FromString("1h")),
 		Output: &v2beta1.AzureKeyVaultOutput{
 			Transform: []v2beta1.Transform{"trim", "base64decode"},
 			Secret: &v2beta1.AzureKeyVaultOutputSecret{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst", KeyFormat: "jwk",
@@ -116,6 +117,8 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 		"an interval below a second":  {minimal + `,"refreshInterval":"10ms"}}`, "spec.refreshInterval"},
 		"an interval above a year":    {minimal + `,"refreshInterval":"8761h"}}`, "spec.refreshInterval"},
 		"an interval in the past":     {minimal + `,"refreshInterval":"-1h"}}`, "spec.refreshInterval"},
+		"a number of seconds":         {minimal + `,"refreshInterval":30}}`, "spec.refreshInterval"},
+		"an interval that is a list":  {minimal + `,"refreshInterval":[]}}`, "spec.refreshInterval"},
 		"an interval without a unit":  {minimal + `,"refreshInterval":"30"}}`, "spec.refreshInterval"},
 		"a bad ConfigMap name":        {minimal + `,"output":{"configMap":{"name":"S"}}}}`, "spec.output.configMap.name"},
 	}
@@ -130,7 +133,7 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 
 func TestParseReadsTheRefreshInterval(t *testing.T) {
 	year, none, short := 8760*time.Hour, time.Duration(0), 90*time.Second
-	for text, want := range map[string]*time.Duration{`"8760h"`: &year, `"0"`: &none, `"0s"`: &none, `"1m30s"`: &short, `""`: nil} {
+	for text, want := range map[string]*time.Duration{`"8760h"`: &year, `"0"`: &none, `"0s"`: &none, `"1m30s"`: &short, `""`: nil, "null": nil, "0": &none} {
 		r, err := fromapi.Parse([]byte(minimal + `,"refreshInterval":` + text + `}}`))
 		require.NoError(t, err, text)
 		assert.Equal(t, want, r.Refresh, text)
