@@ -139,7 +139,7 @@ func longSteps(ctx context.Context, suite string) (steps []step, notes []string,
 		if name == "bench" {
 			folder = "./tests/bench"
 		}
-		steps = append(steps, step{name: name, budget: 6 * time.Minute, tests: true, command: goTest("-tags=cluster", "-count=1", "-timeout=15m", folder)})
+		steps = append(steps, step{name: name, budget: 8 * time.Minute, tests: true, command: goTest("-tags=cluster", "-count=1", "-timeout=15m", folder)})
 	}
 	return steps, notes, nil
 }
