@@ -32,13 +32,14 @@ type pending struct {
 }
 
 // pend says what is pending after a sync. The first change of a batch sets the time: a value that changes all the time must not put the restart off for
-// ever. That data came into an output that did not exist is no change: nobody has old data.
+// ever. That data came into an output that did not exist is no change, since nobody has old data, and neither is the repair of an edit by hand.
 func (c *Controller) pend(before entry, known bool, resource *v2beta1.AzureKeyVaultSecret, o outcome) pending {
 	p, now := before.pending, c.Clock()
 	if c.Restarts == nil || o.recipe.Restart == nil {
 		return pending{}
 	}
-	changed := func(m store.Made) bool { return m.Written && m.Changed && m.Existed }
+	told := map[output.Kind]string{output.Secret: resource.Status.SecretHash, output.ConfigMap: resource.Status.ConfigMapHash}
+	changed := func(m store.Made) bool { return m.Written && m.Changed && m.Existed && m.Hash != told[m.Desired.Kind] }
 	if slices.ContainsFunc(o.outputs, changed) {
 		p.changed = now
 		if p.due.IsZero() {

@@ -158,3 +158,18 @@ func TestARestartThatIsNoLongerWantedIsNotDone(t *testing.T) {
 	b.reconcile("db")
 	assert.Empty(t, done.changes)
 }
+
+func TestARepairRestartsNothing(t *testing.T) {
+	b, done := restarting(t)
+	b.reconcile("db")
+	s := b.secret()
+	s.Data["password"] = []byte("edited")
+	require.NoError(t, b.client.Update(t.Context(), s))
+	b.reconcile("db")
+	require.NoError(t, b.client.Delete(t.Context(), b.secret()))
+	b.reconcile("db")
+	require.Equal(t, canary, string(b.secret().Data["password"]))
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Empty(t, done.changes, "the vault's data are what they were")
+}
