@@ -55,7 +55,7 @@ func (b *bench) refusals(t *testing.T) {
 		"a secret of the vault":    {with(map[string]string{"AZURE_CLIENT_SECRET": "db@azurekeyvault"}), 64, []string{"AZURE_CLIENT_SECRET refers to Key Vault", "Kubernetes Secret"}},
 		"no azure.json":            {map[string]string{wire.EnvAuthType: "azureCloudConfig"}, 64, []string{"azure.json", "environment"}},
 		"no certificate":           {with(map[string]string{"AZURE_CERTIFICATE_PATH": "/no/such.pfx"}), 64, []string{"/no/such.pfx", "AZURE_CERTIFICATE_PATH"}},
-		"the password of a PFX":    {with(map[string]string{"AZURE_CERTIFICATE_PATH": b.path("app.pfx"), "AZURE_CERTIFICATE_PASSWORD": wrong}), 64, []string{"password of the PFX", "AZURE_CERTIFICATE_PASSWORD"}},
+		"the password of a PFX":    {with(map[string]string{"AZURE_CERTIFICATE_PATH": b.path("app.pfx"), "AZURE_CERTIFICATE_PASSWORD": wrong}), 64, []string{"the password of the private key in the certificate file is wrong", "AZURE_CERTIFICATE_PASSWORD"}},
 		"an expired certificate":   {with(map[string]string{"AZURE_CERTIFICATE_PATH": b.path("expired.pfx"), "AZURE_CERTIFICATE_PASSWORD": password}), 77, []string{"AADSTS700027", "expired", "renew"}},
 		"a wrong secret":           {with(map[string]string{"AZURE_CLIENT_SECRET": wrong}), 77, []string{"AADSTS7000215", "AZURE_CLIENT_SECRET", azuretest.AppClientID, "use the secret's value"}},
 		"an expired secret":        {as(expired, "AZURE_CLIENT_SECRET", expired.Secret), 77, []string{"AADSTS7000222", "make a new one"}},
