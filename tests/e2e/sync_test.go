@@ -108,40 +108,48 @@ func secretIsRepaired(t *testing.T) {
 	}
 }
 
+// failuresKeepTheSecret does one harm after the other, because healing ends all faults.
 func failuresKeepTheSecret(t *testing.T) {
 	tm := newTeam(t)
+	heal := func(string) error { return s.Azure.Heal(t.Context()) }
+	strikes := func(f keyvault.Fault) func(string) error {
+		return func(object string) error {
+			f.Vault, f.Name = tm.vault, object
+			return s.Azure.Inject(t.Context(), f)
+		}
+	}
+	act := func(action string) func(string) error {
+		return func(object string) error { return s.Azure.Act(t.Context(), tm.vault, object, action) }
+	}
 	for name, c := range map[string]struct {
 		harm, heal func(object string) error
 		reason     string
 		says       string
 	}{
-		"disabled": {
-			func(object string) error { return s.Azure.Act(t.Context(), tm.vault, object, "disable") },
-			func(object string) error { return s.Azure.Act(t.Context(), tm.vault, object, "enable") },
-			"ObjectDisabled", "enable"},
-		"deleted": {
-			func(object string) error { return s.Azure.Act(t.Context(), tm.vault, object, "delete") },
-			func(object string) error { return s.Azure.Put(t.Context(), tm.vault, object, canary+"-"+object) },
+		"disabled": {act("disable"), act("enable"), "ObjectDisabled", "enable"},
+		"deleted": {act("delete"), func(object string) error { return s.Azure.Put(t.Context(), tm.vault, object, canary+"-"+object) },
 			"ObjectNotFound", "check"},
-		"denied": {
-			func(object string) error {
-				return s.Azure.Inject(t.Context(), fault(tm, object, 403, "ForbiddenByRbac"))
-			},
-			func(string) error { return s.Azure.Heal(t.Context()) },
-			"AccessDenied", "Key Vault Secrets User"},
-		"throttled": {
-			func(object string) error { return s.Azure.Inject(t.Context(), fault(tm, object, 429, "Throttled")) },
-			func(string) error { return s.Azure.Heal(t.Context()) },
-			"Throttled", "429"},
+		"denied":           {strikes(keyvault.Fault{Status: 403, Code: "ForbiddenByRbac"}), heal, "AccessDenied", "Key Vault Secrets User"},
+		"throttled":        {strikes(keyvault.Fault{Status: 429}), heal, "Throttled", "429"},
+		"throttled-a-time": {strikes(keyvault.Fault{Status: 429, RetryAfter: 2}), heal, "Throttled", "429"},
+		"server-error":     {strikes(keyvault.Fault{Status: 500}), heal, "VaultUnavailable", "500"},
+		"slow":             {strikes(keyvault.Fault{LatencyMillis: 60_000}), heal, "VaultUnavailable", "in time"},
+		"reset":            {strikes(keyvault.Fault{Drop: true}), heal, "VaultUnavailable", "failed"},
+		"no-json":          {strikes(keyvault.Fault{Body: "<html>" + canary + "</html>"}), heal, "VaultUnavailable", "makes no sense"},
+		"another-object": {strikes(keyvault.Fault{Body: `{"value":"` + canary + `","id":"https://` + tm.vault + `.vault.azure.net/secrets/other/0123","attributes":{"enabled":true}}`}),
+			heal, "MalformedObject", "another object"},
+		"bad-challenge": {strikes(keyvault.Fault{RefuseTokens: true, Challenge: `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`}),
+			heal, "VaultUnavailable", "makes no sense"},
 	} {
 		tm.secret(name, canary+"-"+name)
 		tm.resource(name, name, "secret-"+name)
 		tm.awaitValue("secret-"+name, canary+"-"+name, patience)
-		require.NoError(t, c.harm(name))
+		require.NoError(t, c.harm(name), name)
 		assert.Contains(t, tm.awaitReason(name, c.reason), c.says, name)
 		assert.Equal(t, canary+"-"+name, tm.value(t.Context(), "secret-"+name), "%s: the last Secret stays", name)
-		require.NoError(t, c.heal(name))
+		require.NoError(t, c.heal(name), name)
 		tm.awaitReason(name, "Synced")
+		assert.Equal(t, canary+"-"+name, tm.value(t.Context(), "secret-"+name), name)
 	}
 	tm.resource("unknown", "no-such-object", "unknown")
 	assert.Contains(t, tm.awaitReason("unknown", "ObjectNotFound"), `"no-such-object"`)
@@ -149,10 +157,6 @@ func failuresKeepTheSecret(t *testing.T) {
 	require.NoError(t, s.Azure.Permit(t.Context(), tm.vault, stage.KubeletObjectID))
 	tm.resource("forbidden", "db", "forbidden")
 	assert.Contains(t, tm.awaitReason("forbidden", "AccessDenied"), stage.KubeletObjectID, "the message names the principal")
-}
-
-func fault(tm team, object string, status int, code string) keyvault.Fault {
-	return keyvault.Fault{Vault: tm.vault, Name: object, Status: status, Code: code}
 }
 
 func foreignSecret(t *testing.T) {

@@ -16,6 +16,8 @@ type Fault struct {
 	// Status is answered, with Code as the error's code; 0 leaves the answer alone.
 	Status int    `json:"status,omitempty"`
 	Code   string `json:"code,omitempty"`
+	// Body is answered as it is, with Status (200 if that is 0), for answers that make no sense.
+	Body string `json:"body,omitempty"`
 	// RetryAfter is a header of the answer, in seconds; 0 sends none.
 	RetryAfter int `json:"retryAfter,omitempty"`
 	// LatencyMillis delays the answer.
@@ -74,6 +76,12 @@ func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if f.Drop {
 		panic(http.ErrAbortHandler) // the server closes the connection
+	}
+	if f.Body != "" {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(max(f.Status, http.StatusOK))
+		_, _ = w.Write([]byte(f.Body))
+		return true
 	}
 	if f.Status == 0 {
 		return false

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -143,6 +145,7 @@ func network(err error, host string) (next string, cause error) {
 	var dns *net.DNSError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
+	var transport *url.Error
 	switch {
 	case errors.As(err, &dns):
 		return "check the vault's name, and the DNS zone if it has a private endpoint", errors.New("the name " + host + " does not resolve")
@@ -154,6 +157,13 @@ func network(err error, host string) (next string, cause error) {
 		return "check network policies, proxies and the route to the vault", errors.New(host + " did not answer in time")
 	case errors.Is(err, context.Canceled):
 		return "", errors.New("the request was given up")
+	case errors.As(err, &transport), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return "check network policies, proxies and the vault's firewall", errors.New("the connection to " + host + " failed")
 	}
-	return "check network policies, proxies and the vault's firewall", errors.New("the connection to " + host + " failed")
+	return nonsense()
+}
+
+// nonsense is about an answer that came, and that the SDK can't read; what it says of it may quote the answer.
+func nonsense() (next string, cause error) {
+	return "check what answers at the vault's address: a proxy or a wrong DNS entry", errors.New("the vault's answer makes no sense")
 }

@@ -67,8 +67,8 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 	// The SDK panics on some answers (a challenge without a tenant); that must not end the process.
 	defer func() {
 		if recover() != nil {
-			object, err = keyvault.Object{}, &fault.Error{Kind: fault.Unavailable, Doing: "reading " + ref.String(),
-				Cause: errors.New("the vault's answer makes no sense"), Next: "check what answers at the vault's address: a proxy or a wrong DNS entry"}
+			next, cause := nonsense()
+			object, err = keyvault.Object{}, &fault.Error{Kind: fault.Unavailable, Doing: "reading " + ref.String(), Cause: cause, Next: next}
 		}
 	}()
 	client, first, err := v.client(ref)
