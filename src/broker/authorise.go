@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // authorise allows what the live pod's own spec refers to. The spec can't be changed after creation, so a running program can't
@@ -31,27 +33,47 @@ func (b *Broker) authorise(ctx context.Context, who caller, asked map[string]str
 	if pod.UID != who.UID || pod.Spec.ServiceAccountName != who.ServiceAccount {
 		return fault.New(fault.Unauthenticated, "the token is of another pod of the name %q", who.Pod)
 	}
-	allowed := referred(&pod)
+	allowed, open := referred(&pod)
 	for _, variable := range slices.Sorted(maps.Keys(asked)) {
-		if !allowed[asked[variable]] {
-			return fault.New(fault.Denied, "variable %s: the reference is not in the env of pod %q; values that come by envFrom or valueFrom "+
-				"are not supported by this version, so write the reference into env and recreate the pod", variable, who.Pod)
+		switch {
+		case allowed[asked[variable]]:
+		case open:
+			b.Metrics.open.Inc()
+			b.Log.Info("answering what admission could not see, because a source was missing then", "namespace", who.Namespace, "pod", who.Pod, "variable", variable)
+		default:
+			return fault.New(fault.Denied, "variable %s: pod %q was not created with this reference; if it is in a ConfigMap or Secret that was changed since, "+
+				"recreate the pod; if the env-injector may not read it (env_injector.sourceNamespaces), write the reference into env", variable, who.Pod)
 		}
 	}
 	return nil
 }
 
-// referred are all literal values of the pod's env. That they are references is checked when they are resolved.
-func referred(pod *corev1.Pod) map[string]bool {
-	values := map[string]bool{}
+// referred are all literal values of the pod's env, and what admission recorded of its ConfigMaps and Secrets; open says that one was missing
+// then, so that any reference is allowed. That they are references is checked when they are resolved.
+func referred(pod *corev1.Pod) (values map[string]bool, open bool) {
+	values = map[string]bool{}
+	env := []corev1.EnvVar{}
 	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		for _, variable := range container.Env {
-			if variable.ValueFrom == nil {
-				values[variable.Value] = true
+		env = append(env, container.Env...)
+	}
+	for _, container := range pod.Spec.EphemeralContainers {
+		env = append(env, container.Env...)
+	}
+	for _, variable := range env {
+		var record map[string]string
+		switch {
+		case variable.ValueFrom != nil:
+		case variable.Name == wire.EnvReferences && json.Unmarshal([]byte(variable.Value), &record) == nil:
+			for _, reference := range record {
+				values[reference] = true
 			}
+		case variable.Name == wire.EnvOpen:
+			open = open || variable.Value == "true"
+		default:
+			values[variable.Value] = true
 		}
 	}
-	return values
+	return values, open
 }
 
 func unread(err error, kind, name string) error {

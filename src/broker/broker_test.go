@@ -23,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -201,7 +202,7 @@ func TestWhatIsNotInThePodsOwnSpecIsDenied(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			kind, says := fault.Denied, "variable X: the reference is not in the env of pod"
+			kind, says := fault.Denied, "variable X: pod \"app\" was not created with this reference"
 			if reference == "plain" {
 				kind, says = fault.Invalid, "meant as a reference"
 			}
@@ -251,6 +252,35 @@ func TestWhatCannotBeAnsweredSaysWhy(t *testing.T) {
 			b.refused(b.ask(map[string]string{"A": c.ask}), c.kind, c.says)
 		})
 	}
+}
+
+// recreate makes the pod anew, as admission would have left it.
+func (b *bench) recreate(change func(*corev1.Pod)) {
+	b.Helper()
+	var pod corev1.Pod
+	require.NoError(b, b.client.Get(b.Context(), types.NamespacedName{Namespace: "team", Name: "app"}, &pod))
+	change(&pod)
+	require.NoError(b, b.client.Update(b.Context(), &pod))
+}
+
+func TestWhatAdmissionRecordedIsAllowedAndNothingElse(t *testing.T) {
+	b := newBench(t)
+	b.recreate(func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_REFERENCES", Value: `{"odd \u0024(X)":"three@azurekeyvault"}`})
+	})
+	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
+	b.refused(b.ask(map[string]string{"X": "three@azurekeyvault?other"}), fault.Denied, "recreate the pod")
+}
+
+func TestAPodWhoseSourceWasMissingMayAskForWhatItsNamespaceHas(t *testing.T) {
+	b := newBench(t)
+	b.recreate(func(pod *corev1.Pod) {
+		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "d",
+			Env: []corev1.EnvVar{{Name: "ENV_INJECTOR_OPEN", Value: "true"}}}}}
+	})
+	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
+	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_open_answers_total")), 0, "and it is counted")
+	b.refused(b.ask(map[string]string{"X": "elsewhere/three@azurekeyvault"}), fault.Invalid, "variable X")
 }
 
 func TestWhileTheVaultIsAwayTheLastValueServes(t *testing.T) {

@@ -63,6 +63,7 @@ func Run(ctx context.Context, c Config) int {
 	if err != nil {
 		return c.fail(err)
 	}
+	c.Args = expandArgs(c.Args, c.Environ, environ)
 	path, err := c.LookPath(c.Args[0], valueOf(environ, "PATH"))
 	if err != nil {
 		return c.unstarted(err)
@@ -94,7 +95,7 @@ func References(environ []string) (map[string]string, error) {
 	references := map[string]string{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !envref.Meant(value) {
+		if !envref.Meant(value) || name == wire.EnvReferences {
 			continue
 		}
 		if _, err := envref.Parse(value); err != nil {
@@ -122,7 +123,7 @@ func Environment(environ []string, values map[string][]byte) ([]string, error) {
 		}
 		out = append(out, entry)
 	}
-	return out, nil
+	return expandVariables(out, expansion(environ).Env), nil
 }
 
 func valueOf(environ []string, name string) string {

@@ -179,3 +179,17 @@ func TestWhatCannotBeStarted(t *testing.T) {
 	require.Equal(t, 65, b.run())
 	assert.Empty(t, b.path)
 }
+
+func TestWhatTheKubeletWouldHaveExpandedIsExpandedWithTheValues(t *testing.T) {
+	b := newBench(t, "A=db@azurekeyvault", "HOST=h$$x", "URL=u:$(A)@$(HOST)/$$x/$$(LATER)", "COPY=$(URL)$(NONE)", "TEXT=$(A)", `ENV_INJECTOR_EXPAND={"args":[1,9],"env":["URL","COPY","GONE"]}`,
+		`ENV_INJECTOR_REFERENCES={"X":"x@azurekeyvault?y"}`, "ENV_INJECTOR_ADDED=ENV_INJECTOR_EXPAND,ENV_INJECTOR_REFERENCES,ENV_INJECTOR_ADDED")
+	b.config.Args = []string{"app", "--url=$(URL) $$5", "$(A)"}
+	b.values["A"] = []byte(canary + "$(HOST)$$")
+	b.run()
+	url := "u:" + canary + "$(HOST)$$@h$$x/$x/$(LATER)"
+	assert.Equal(t, []string{"PATH=/bin", "PLAIN=x=y", "A=" + canary + "$(HOST)$$", "HOST=h$$x", "URL=" + url, "COPY=" + url + "$(NONE)", "TEXT=$(A)"}, b.environ,
+		"values keep every byte, and what nobody named is text")
+	assert.Equal(t, []string{"app", "--url=" + url + " $5", "$(A)"}, b.args)
+	assert.Equal(t, []string{"app", "--url=$(URL) $$5", "$(A)"}, b.config.Args)
+	assert.Equal(t, []map[string]string{{"A": "db@azurekeyvault"}}, b.asked, "the record is no reference of the program's")
+}

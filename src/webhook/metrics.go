@@ -7,7 +7,7 @@ import (
 
 // Metrics are the predecessor's counters. They have no labels.
 type Metrics struct {
-	pods, containers, mutated, failed prometheus.Counter
+	pods, containers, mutated, failed, unknown prometheus.Counter
 }
 
 // NewMetrics makes the counters and registers them.
@@ -19,9 +19,10 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		pods:       counter("akv2k8s_pod_inspections_total", "Pods that the webhook was asked about."),
 		containers: counter("akv2k8s_container_inspections_total", "Their containers and init containers."),
 		mutated:    counter("akv2k8s_pod_mutations_total", "Pods that were injected."),
+		unknown:    counter("akv2k8s_container_inspections_failed_total", "Containers whose image's command could not be found out."),
 		failed:     counter("akv2k8s_pod_mutations_failed_total", "Pods that were refused."),
 	}
-	for _, c := range []prometheus.Collector{m.pods, m.containers, m.mutated, m.failed} {
+	for _, c := range []prometheus.Collector{m.pods, m.containers, m.mutated, m.failed, m.unknown} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -31,5 +32,5 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 
 func (m *Metrics) inspected(pod *corev1.Pod) {
 	m.pods.Inc()
-	m.containers.Add(float64(len(pod.Spec.InitContainers) + len(pod.Spec.Containers)))
+	m.containers.Add(float64(len(pod.Spec.InitContainers) + len(pod.Spec.Containers) + len(pod.Spec.EphemeralContainers)))
 }

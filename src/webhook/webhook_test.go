@@ -6,20 +6,31 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
 type bench struct {
@@ -28,6 +39,21 @@ type bench struct {
 	registry *prometheus.Registry
 	log      bytes.Buffer
 	notReady error
+	// live has the namespace's objects, refusing says with what reads fail; images are commands by image.
+	live     client.Client
+	refusing error
+	images   map[string]ociimage.Command
+	asked    []ociimage.Question
+	pod      corev1.Pod
+}
+
+// Command implements webhook.Images.
+func (b *bench) Command(_ context.Context, q ociimage.Question) (ociimage.Command, error) {
+	b.asked = append(b.asked, q)
+	if command, ok := b.images[q.Image]; ok {
+		return command, nil
+	}
+	return ociimage.Command{}, fault.New(fault.Denied, "the registry answered 401 UNAUTHORIZED")
 }
 
 func newBench(t *testing.T) *bench {
@@ -35,7 +61,15 @@ func newBench(t *testing.T) *bench {
 	b := &bench{T: t, registry: prometheus.NewRegistry()}
 	metrics, err := webhook.NewMetrics(b.registry)
 	require.NoError(t, err)
-	b.webhook, err = webhook.New(webhook.Config{Metrics: metrics,
+	b.pod = corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "app-"}}
+	b.live = fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+			if b.refusing != nil {
+				return b.refusing
+			}
+			return c.Get(ctx, key, object, options...)
+		}}).Build()
+	b.webhook, err = webhook.New(webhook.Config{Metrics: metrics, Live: b.live, Images: b, Patience: time.Second,
 		Settings: func(context.Context) (inject.Settings, error) {
 			return inject.Settings{Image: "env:1", CA: "CA", Broker: "b:9443"}, b.notReady
 		},
@@ -46,10 +80,28 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) admit(containers ...corev1.Container) admission.Response {
 	b.Helper()
-	content, err := json.Marshal(corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "app-"}, Spec: corev1.PodSpec{Containers: containers}})
+	b.pod.Spec.Containers = containers
+	content, err := json.Marshal(b.pod)
 	require.NoError(b, err)
 	return b.webhook.Handle(b.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
 		Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}, Namespace: "team", Object: runtime.RawExtension{Raw: content}}})
+}
+
+// patched is the pod as the answer makes it.
+func (b *bench) patched(r admission.Response) corev1.Pod {
+	b.Helper()
+	require.True(b, r.Allowed, "%v", r.Result)
+	before, err := json.Marshal(b.pod)
+	require.NoError(b, err)
+	text, err := json.Marshal(r.Patches)
+	require.NoError(b, err)
+	patch, err := jsonpatch.DecodePatch(text)
+	require.NoError(b, err)
+	after, err := patch.Apply(before)
+	require.NoError(b, err)
+	var pod corev1.Pod
+	require.NoError(b, json.Unmarshal(after, &pod))
+	return pod
 }
 
 // counts are the four counters: pods, containers, mutated, refused.
@@ -113,6 +165,116 @@ func TestWhatIsNoPod(t *testing.T) {
 	assert.False(t, response.Allowed)
 	assert.NotContains(t, response.Result.Message, "hunter2")
 	assert.True(t, b.webhook.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Kind: pod, SubResource: "status"}}).Allowed)
+	response = b.webhook.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Kind: pod, SubResource: "ephemeralcontainers",
+		Object: runtime.RawExtension{Raw: []byte("{}")}}})
+	assert.False(t, response.Allowed)
 	_, err := webhook.New(webhook.Config{})
 	assert.Error(t, err)
+}
+
+func object(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "team", Name: name} }
+
+// argsOf are what the injector is given in a container.
+func argsOf(pod corev1.Pod, container int) []string { return pod.Spec.Containers[container].Args }
+
+func TestReferencesOfConfigMapsAndSecretsAreRecorded(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.live.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: object("settings"), Data: map[string]string{"DB": "db@azurekeyvault", "X": "x"}}))
+	require.NoError(t, b.live.Create(t.Context(), &corev1.Secret{ObjectMeta: object("secret"), Data: map[string][]byte{"K": []byte("hunter2")}}))
+	from := []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}},
+		{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "secret"}}}}
+	response := b.admit(corev1.Container{Name: "app", Command: []string{"/app"}, EnvFrom: from})
+	pod := b.patched(response)
+	assert.Equal(t, []string{"/app"}, argsOf(pod, 0))
+	content, err := json.Marshal(response)
+	require.NoError(t, err)
+	assert.Contains(t, string(content), `{\"DB\":\"db@azurekeyvault\"}`)
+	assert.NotContains(t, string(content)+b.log.String(), "hunter2")
+
+	b.refusing = apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "settings", errors.New("no"))
+	response = b.admit(corev1.Container{Name: "app", Command: []string{"/app"}, EnvFrom: from})
+	assert.True(t, response.Allowed, "what the installation is not meant to read is left alone")
+	assert.Empty(t, response.Patches)
+	b.refusing = apierrors.NewTimeoutError("slow", 1)
+	response = b.admit(corev1.Container{Name: "app", Command: []string{"/app"}, EnvFrom: from})
+	assert.False(t, response.Allowed, "a pod must not start with a raw reference because the API server was slow")
+	assert.Contains(t, response.Result.Message, `ConfigMap "settings"; try again`)
+}
+
+func TestTheCommandOfAnImageIsFoundOut(t *testing.T) {
+	b := newBench(t)
+	b.images = map[string]ociimage.Command{"app:1": {Entrypoint: []string{"/app"}, Cmd: []string{"--serve"}}, "empty:1": {}}
+	b.pod.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "gone"}, {Name: "pull"}}
+	b.pod.Spec.NodeSelector = map[string]string{"kubernetes.io/arch": "arm64"}
+	require.NoError(t, b.live.Create(t.Context(), &corev1.Secret{ObjectMeta: object("pull")}))
+	env := []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}
+	pod := b.patched(b.admit(corev1.Container{Name: "app", Image: "app:1", Env: env}))
+	assert.Equal(t, []string{"/app", "--serve"}, argsOf(pod, 0))
+	require.Len(t, b.asked, 1)
+	assert.Equal(t, "linux arm64", b.asked[0].OS+" "+b.asked[0].Architecture)
+	require.Len(t, b.asked[0].PullSecrets, 1, "one that is not there is skipped, as by the kubelet")
+
+	for image, says := range map[string]string{"private:1": "401 UNAUTHORIZED", "empty:1": "says no command"} {
+		response := b.admit(corev1.Container{Name: "app", Image: image, Env: env})
+		assert.False(t, response.Allowed)
+		for _, part := range []string{says, `container "app"`, "set the container's command", "akv2k8s.io/commands", "imagePullSecrets"} {
+			assert.Contains(t, response.Result.Message, part)
+		}
+	}
+	response := b.admit(corev1.Container{Name: "app", Image: "private:1", EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: "later"}}}}})
+	assert.True(t, response.Allowed, "no reference is known, so nothing is refused")
+	assert.Empty(t, response.Patches)
+	require.Len(t, response.Warnings, 1)
+	assert.Contains(t, response.Warnings[0], "stay text")
+}
+
+func TestThePlatformOfAPod(t *testing.T) {
+	term := func(values ...string) corev1.NodeSelectorTerm {
+		return corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "kubernetes.io/arch", Operator: corev1.NodeSelectorOpIn, Values: values}}}
+	}
+	for want, terms := range map[string][]corev1.NodeSelectorTerm{"arm64": {term("arm64"), term("arm64")}, "": {term("arm64"), term("amd64")}, " ": {term("arm64", "amd64")}} {
+		b := newBench(t)
+		b.images = map[string]ociimage.Command{"app:1": {Cmd: []string{"/app"}}}
+		b.pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms}}}
+		b.patched(b.admit(corev1.Container{Name: "app", Image: "app:1", Env: []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}}))
+		assert.Equal(t, strings.TrimSpace(want), b.asked[0].Architecture)
+	}
+}
+
+func TestEphemeralContainersAreWrappedInInjectedPods(t *testing.T) {
+	b := newBench(t)
+	injected := b.patched(b.admit(container("a@azurekeyvault")))
+	for name, old := range map[string]corev1.Pod{"injected": injected, "not": b.pod} {
+		after := *old.DeepCopy()
+		after.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon(container("b@azurekeyvault"))}}
+		after.Spec.EphemeralContainers[0].Name = "debugger"
+		before, err := json.Marshal(old)
+		require.NoError(t, err)
+		content, err := json.Marshal(after)
+		require.NoError(t, err)
+		response := b.webhook.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Update, SubResource: "ephemeralcontainers",
+			Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}, Namespace: "team", Object: runtime.RawExtension{Raw: content}, OldObject: runtime.RawExtension{Raw: before}}})
+		if name == "not" {
+			assert.Contains(t, response.Result.Message, "kubectl debug --copy-to")
+			continue
+		}
+		b.pod = after
+		assert.Equal(t, []string{"/azure-keyvault/azure-keyvault-env"}, b.patched(response).Spec.EphemeralContainers[0].Command)
+		b.pod = old
+		for _, patch := range response.Patches {
+			assert.Contains(t, patch.Path, "/spec/ephemeralContainers", "nothing else may change")
+		}
+	}
+}
+
+func TestTheTimeThatTheAPIServerWaitsIsKept(t *testing.T) {
+	for query, want := range map[string]time.Duration{"?timeout=25s": 23 * time.Second, "?timeout=10": 8 * time.Second, "?timeout=1s": 500 * time.Millisecond} {
+		ctx := webhook.Deadline(t.Context(), httptest.NewRequest(http.MethodPost, "/pods"+query, nil))
+		deadline, ok := ctx.Deadline()
+		require.True(t, ok)
+		assert.InDelta(t, want.Seconds(), time.Until(deadline).Seconds(), 0.3, query)
+	}
+	_, ok := webhook.Deadline(t.Context(), httptest.NewRequest(http.MethodPost, "/pods?timeout=x", nil)).Deadline()
+	assert.False(t, ok)
 }

@@ -30,3 +30,12 @@ type ErrorResponse struct {
 	// RetryAfterSeconds is set if the vault or the broker asked to wait.
 	RetryAfterSeconds int `json:"retryAfterSeconds,omitempty"`
 }
+
+// Expansion is what the injector expands instead of the kubelet, because it uses $(NAME) of a variable whose value comes from a vault.
+// The webhook has doubled the dollars of these texts.
+type Expansion struct {
+	// Args are places in the container's args, which are the program and its arguments.
+	Args []int `json:"args,omitempty"`
+	// Env are names of variables, in the order in which they are expanded.
+	Env []string `json:"env,omitempty"`
+}

@@ -19,6 +19,10 @@ const (
 	RestartManager = "akv2k8s-restart"
 	// LabelInject on a pod, written by users with the value "false": the webhook leaves the pod alone.
 	LabelInject = "akv2k8s.io/inject"
+	// AnnotationInject on a pod, written by users with the value "always": the webhook wraps every container.
+	AnnotationInject = "akv2k8s.io/inject"
+	// AnnotationCommands on a pod, written by users: a JSON object of container name and the command (with arguments) that its image runs.
+	AnnotationCommands = "akv2k8s.io/commands"
 	// LabelManaged on an output, written by the controller, read by its metadata watch: the repair of hand-made edits
 	// watches only what carries it.
 	LabelManaged = "akv2k8s.io/managed"
@@ -59,6 +63,13 @@ const (
 	// EnvAdded lists the variables that the webhook added, comma separated, itself included; the injector removes these
 	// and no others before it starts the program.
 	EnvAdded = "ENV_INJECTOR_ADDED"
+	// EnvReferences are references that stand elsewhere than in the container's own env, as a JSON object by variable: what was found in
+	// ConfigMaps, Secrets and fields of the pod when it was created. The broker reads them; dollars are \u0024, so nobody expands them.
+	EnvReferences = "ENV_INJECTOR_REFERENCES"
+	// EnvOpen = "true" says that a source was missing then; the broker allows any AzureKeyVaultSecret of the namespace.
+	EnvOpen = "ENV_INJECTOR_OPEN"
+	// EnvExpand is an Expansion, as JSON.
+	EnvExpand = "ENV_INJECTOR_EXPAND"
 	// EnvDisable = "true" switches the auth service off for a container; the webhook reads it.
 	EnvDisable = "ENV_INJECTOR_DISABLE_AUTH_SERVICE"
 	// EnvUseAuthService = "false" makes the injector read for itself, with credentials of the pod.

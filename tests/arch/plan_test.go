@@ -13,7 +13,7 @@ func rooms() map[string]int {
 		"controller": 4, "webhook": 4, "broker": 4, "injector": 4,
 		// gateway puts credential, adapter and reader together for the programs.
 		"keyvault/gateway": 4,
-		"keyvault/azure":   3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "injector/akvsclient": 3, "servingcert": 3,
+		"keyvault/azure":   3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
 		// fingerprint reads and writes the Secret of its key, store the outputs.
 		"controller/fingerprint": 3, "controller/store": 3, "controller/rollout": 3,
 		// resolver is what broker and injector share: references become values.

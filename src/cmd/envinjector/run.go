@@ -28,7 +28,8 @@ type settings struct {
 	servicePort                    int
 	image, pullPolicy              string
 	namespaceLabel                 string
-	maxAge                         time.Duration
+	maxAge, imageTimeout           time.Duration
+	registries                     registries
 
 	lookup          func(string) (string, bool)
 	namespace, auth string
@@ -88,6 +89,9 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.StringVar(&s.pullPolicy, "env-image-pull-policy", "IfNotPresent", "its pull policy")
 	flags.StringVar(&s.namespaceLabel, "namespace-label", "azure-key-vault-env-injection=enabled", "label of namespaces whose pods are injected")
 	flags.DurationVar(&s.maxAge, "cache-max-age", 10*time.Second, "how old a value may be that a starting pod gets")
+	flags.DurationVar(&s.imageTimeout, "image-timeout", 20*time.Second, "how long looking into an image may take, for a container without a command")
+	s.registries.tagAge = 5 * time.Minute
+	flags.Func("registries", "which registries may be asked for images, and how, JSON", s.registries.Set)
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}

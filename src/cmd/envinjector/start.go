@@ -37,12 +37,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
 // The interfaces that the parts declare and that are filled in here.
 var (
 	_ broker.Vault      = (*gateway.Gateway)(nil)
 	_ admission.Handler = (*webhook.Webhook)(nil)
+	_ webhook.Images    = (*ociimage.Images)(nil)
+	_ ociimage.Exchange = (*ociimage.Azure)(nil)
 )
 
 // staleAge is how long values are remembered for the time in which a vault can't be asked.
@@ -78,7 +81,11 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	common := inject.Settings{Image: s.image, PullPolicy: corev1.PullPolicy(s.pullPolicy), LogLevel: s.logLevel, LogFormat: s.logFormat,
 		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}
-	if err := errors.Join(s.addWebhook(mgr, keeper, common), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper), metrics.Registry.Register(calls)); err != nil {
+	images, err := s.images(extraCAs, vault)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.addWebhook(mgr, keeper, images, common), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
@@ -138,13 +145,13 @@ func (s settings) podAuth() string {
 }
 
 // addWebhook adds to what is common to all pods what can change while we run.
-func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper, common inject.Settings) error {
+func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper, images webhook.Images, common inject.Settings) error {
 	counters, err := webhook.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
 	address := &serviceAddress{live: mgr.GetAPIReader(), name: types.NamespacedName{Namespace: s.namespace, Name: s.service}, port: s.servicePort}
-	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: mgr.GetLogger().WithName("webhook"),
+	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: mgr.GetLogger().WithName("webhook"), Live: mgr.GetAPIReader(), Images: images, Patience: s.imageTimeout,
 		Settings: func(ctx context.Context) (inject.Settings, error) {
 			now := common
 			now.CA, now.BrokerAddress = keeper.Root(), address.get(ctx)
@@ -154,7 +161,7 @@ func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper, commo
 	if err != nil {
 		return err
 	}
-	mgr.GetWebhookServer().Register(webhook.Path, &admission.Webhook{Handler: hook})
+	mgr.GetWebhookServer().Register(webhook.Path, &admission.Webhook{Handler: hook, WithContextFunc: webhook.Deadline})
 	return nil
 }
 

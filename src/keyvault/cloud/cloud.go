@@ -17,6 +17,8 @@ type Cloud struct {
 	VaultSuffix string
 	// VaultScope is the token scope for every vault of the cloud.
 	VaultScope string
+	// RegistrySuffix is the DNS suffix of container registries, without a leading dot; empty if the cloud has none.
+	RegistrySuffix string
 	// Private clouds have an authority that Microsoft's discovery does not know.
 	Private bool
 }
@@ -27,10 +29,10 @@ var vaultName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`)
 
 // known are the clouds by lower-case name; several names mean the same cloud because Azure's own tools disagree.
 func known() map[string]Cloud {
-	public := Cloud{"AzurePublicCloud", "https://login.microsoftonline.com/", "vault.azure.net", "https://vault.azure.net/.default", false}
+	public := Cloud{"AzurePublicCloud", "https://login.microsoftonline.com/", "vault.azure.net", "https://vault.azure.net/.default", "azurecr.io", false}
 	usGov := Cloud{"AzureUSGovernmentCloud", "https://login.microsoftonline.us/", "vault.usgovcloudapi.net",
-		"https://vault.usgovcloudapi.net/.default", false}
-	china := Cloud{"AzureChinaCloud", "https://login.chinacloudapi.cn/", "vault.azure.cn", "https://vault.azure.cn/.default", false}
+		"https://vault.usgovcloudapi.net/.default", "azurecr.us", false}
+	china := Cloud{"AzureChinaCloud", "https://login.chinacloudapi.cn/", "vault.azure.cn", "https://vault.azure.cn/.default", "azurecr.cn", false}
 	return map[string]Cloud{
 		"": public, "azurecloud": public, "azurepubliccloud": public,
 		"azureusgovernment": usGov, "azureusgovernmentcloud": usGov,

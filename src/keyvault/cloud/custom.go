@@ -20,6 +20,7 @@ type environmentFile struct {
 	Name                    string `json:"name"`
 	ActiveDirectoryEndpoint string `json:"activeDirectoryEndpoint"`
 	KeyVaultDNSSuffix       string `json:"keyVaultDNSSuffix"`
+	RegistryDNSSuffix       string `json:"containerRegistryDNSSuffix,omitempty"`
 	ResourceIdentifiers     struct {
 		KeyVault string `json:"keyVault"`
 	} `json:"resourceIdentifiers"`
@@ -38,6 +39,9 @@ func ParseCustom(content []byte) (Cloud, error) {
 	c := Cloud{Name: CustomName, Private: true, VaultSuffix: strings.TrimPrefix(strings.ToLower(file.KeyVaultDNSSuffix), ".")}
 	if !dnsSuffix.MatchString(c.VaultSuffix) {
 		return Cloud{}, fault.New(fault.Invalid, "keyVaultDNSSuffix %q of the cloud is no DNS suffix; write for example vault.example.org", file.KeyVaultDNSSuffix)
+	}
+	if c.RegistrySuffix = strings.TrimPrefix(strings.ToLower(file.RegistryDNSSuffix), "."); c.RegistrySuffix != "" && !dnsSuffix.MatchString(c.RegistrySuffix) {
+		return Cloud{}, fault.New(fault.Invalid, "containerRegistryDNSSuffix %q of the cloud is no DNS suffix; write for example azurecr.example.org", file.RegistryDNSSuffix)
 	}
 	var err error
 	if c.Authority, err = httpsURL("activeDirectoryEndpoint", file.ActiveDirectoryEndpoint); err != nil {
@@ -59,7 +63,7 @@ func (c Cloud) Setting() string {
 	if !c.Private {
 		return c.Name
 	}
-	file := environmentFile{Name: c.Name, ActiveDirectoryEndpoint: c.Authority, KeyVaultDNSSuffix: c.VaultSuffix}
+	file := environmentFile{Name: c.Name, ActiveDirectoryEndpoint: c.Authority, KeyVaultDNSSuffix: c.VaultSuffix, RegistryDNSSuffix: c.RegistrySuffix}
 	file.ResourceIdentifiers.KeyVault = strings.TrimSuffix(c.VaultScope, "/.default")
 	content, err := json.Marshal(file)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
@@ -48,6 +50,8 @@ type Config struct {
 type Gateway struct {
 	*reader.Reader
 	Cloud cloud.Cloud
+	// Credential is the installation's, or the pod's.
+	Credential azcore.TokenCredential
 
 	tenants *tenants
 }
@@ -83,7 +87,7 @@ func Load(c Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Gateway{Reader: read, Cloud: identity.Cloud, tenants: all}, nil
+	return &Gateway{Reader: read, Cloud: identity.Cloud, Credential: token, tenants: all}, nil
 }
 
 // ReadExtraCAs reads a file of certificate authorities; without a path there are none.

@@ -1,159 +1,214 @@
 package inject
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // Plan is what Mutate will do.
 type Plan struct {
-	// Containers to wrap, by name; containers and init containers share one space of names.
-	Containers []string
+	// Targets are the containers to wrap; containers of all sorts share one space of names.
+	Targets []Target
 	// Warnings are sentences for whoever created the pod.
 	Warnings []string
 }
 
-// Empty says whether the pod stays as it is.
-func (p Plan) Empty() bool { return len(p.Containers) == 0 }
+// Target is a container to wrap.
+type Target struct {
+	// Container is its name.
+	Container string
+	// Lookup is the image whose entrypoint and command have to be found out before Mutate; empty if the pod says it.
+	Lookup string
+	// Entrypoint and Cmd are what the image says, or the annotation instead of it.
+	Entrypoint, Cmd []string
+	// Precaution says that no reference is known; if the image can't be looked up, the container may stay as it is.
+	Precaution bool
 
-// Decide looks at every container and init container. A pod that could only start with a raw reference, or whose references can't be
-// resolved, is refused: fault.Invalid with the container, the variable and the next step, but never with a value.
-func Decide(pod *corev1.Pod) (Plan, error) {
+	environment *environment
+}
+
+// Empty says whether the pod stays as it is.
+func (p Plan) Empty() bool { return len(p.Targets) == 0 }
+
+// Target is the one of that name, or nil.
+func (p Plan) Target(container string) *Target {
+	for i := range p.Targets {
+		if p.Targets[i].Container == container {
+			return &p.Targets[i]
+		}
+	}
+	return nil
+}
+
+// Without is the plan without that container, and with a warning that says why.
+func (p Plan) Without(container, warning string) Plan {
+	p.Targets = slices.DeleteFunc(slices.Clone(p.Targets), func(t Target) bool { return t.Container == container })
+	p.Warnings = append(slices.Clone(p.Warnings), warning)
+	return p
+}
+
+// Decide looks at every container and init container of a new pod. A pod that could only start with a raw reference, or whose references
+// can't be resolved, is refused: fault.Invalid with the container, the variable and the next step, but never with a value.
+func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	var plan Plan
-	if pod.Labels[wire.LabelInject] == "false" {
+	if leftAlone(pod) {
 		return plan, nil
 	}
-	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		referring, err := references(container)
-		if err != nil {
-			return Plan{}, err
-		}
-		plan.Warnings = append(plan.Warnings, warnings(container)...)
-		if len(referring) == 0 {
-			continue
-		}
-		if err := possible(container, referring); err != nil {
-			return Plan{}, err
-		}
-		plan.Containers = append(plan.Containers, container.Name)
-	}
-	if plan.Empty() {
-		return plan, nil
+	plan, err := decide(pod, slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), sources)
+	if err != nil || plan.Empty() {
+		return plan, err
 	}
 	return plan, reserved(pod)
 }
 
-// references are the names of the container's variables that hold one.
-func references(c corev1.Container) ([]string, error) {
-	var names []string
-	for _, variable := range c.Env {
-		if variable.ValueFrom != nil || !envref.Meant(variable.Value) {
-			continue
-		}
-		if _, err := envref.Parse(variable.Value); err != nil {
-			return nil, refuse(c, "variable %s: %v", variable.Name, err)
-		}
-		names = append(names, variable.Name)
+// DecideEphemeral looks at the ephemeral containers that a pod is given while it runs. Volumes can't be added to it any more, so it must have ours.
+// direct says that the installation has no auth service.
+func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, error) {
+	if leftAlone(pod) {
+		return Plan{}, nil
 	}
-	return names, nil
+	var added []corev1.Container
+	for _, e := range pod.Spec.EphemeralContainers {
+		if !slices.ContainsFunc(old.Spec.EphemeralContainers, func(o corev1.EphemeralContainer) bool { return o.Name == e.Name }) {
+			added = append(added, corev1.Container(e.EphemeralContainerCommon))
+		}
+	}
+	plan, err := decide(pod, added, sources)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan.Targets = slices.DeleteFunc(plan.Targets, func(t Target) bool { return t.Precaution })
+	for _, volume := range plan.volumes(added, direct) {
+		if !slices.ContainsFunc(old.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume && !foreign(v) }) {
+			return Plan{}, refuse(corev1.Container{Name: plan.Targets[0].Container}, "it refers to Key Vault, but this pod was not injected when it was created; "+
+				"use kubectl debug --copy-to, which creates a pod")
+		}
+	}
+	return plan, nil
 }
 
-// warnings are about values that merely mention the marker.
-func warnings(c corev1.Container) []string {
+// leftAlone says whether nothing of the pod is looked at: it says so itself, or it is the image of a static pod, which can't be changed.
+func leftAlone(pod *corev1.Pod) bool {
+	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
+	return mirror || pod.Labels[wire.LabelInject] == "false"
+}
+
+func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Plan, error) {
+	var plan Plan
+	commands, err := commandsOf(pod)
+	if err != nil {
+		return plan, err
+	}
+	always := pod.Annotations[wire.AnnotationInject] == "always"
+	for _, c := range containers {
+		if c.Name == wire.InitContainer && slices.ContainsFunc(c.VolumeMounts, ofBinary) {
+			continue
+		}
+		e, err := evaluate(pod, c, sources)
+		if err != nil {
+			return Plan{}, err
+		}
+		plan.Warnings = append(plan.Warnings, e.warnings...)
+		if !e.refers() && !e.open && !always {
+			continue
+		}
+		target := Target{Container: c.Name, Precaution: !e.refers() && !always, environment: e}
+		if target.Precaution && windows(pod) {
+			continue
+		}
+		if err := possible(pod, c); err != nil {
+			return Plan{}, err
+		}
+		if len(c.Command) == 0 {
+			if target.Entrypoint = commands[c.Name]; target.Entrypoint == nil {
+				target.Lookup = c.Image
+			}
+		}
+		plan.Warnings = append(plan.Warnings, unresolved(c, e)...)
+		plan.Targets = append(plan.Targets, target)
+	}
+	return plan, nil
+}
+
+// volumes are the names of those that the plan's containers need.
+func (p Plan) volumes(containers []corev1.Container, direct bool) []string {
+	if p.Empty() {
+		return nil
+	}
+	names := map[string]bool{wire.VolumeBinary: true}
+	for _, c := range containers {
+		if p.Target(c.Name) == nil {
+			continue
+		}
+		if direct || disabled(c) {
+			names[wire.VolumeAPI] = true
+		} else {
+			names[wire.VolumeToken] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// commandsOf is what the pod says of the commands of its images.
+func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
+	text, ok := pod.Annotations[wire.AnnotationCommands]
+	if !ok {
+		return nil, nil
+	}
+	var commands map[string][]string
+	if json.Unmarshal([]byte(text), &commands) != nil {
+		return nil, fault.New(fault.Invalid, `the annotation %s is no JSON object of container names and commands; write for example {"app": ["/app", "--serve"]}`,
+			wire.AnnotationCommands)
+	}
+	all := containers(pod)
+	for _, name := range slices.Sorted(maps.Keys(commands)) {
+		if !slices.ContainsFunc(all, func(c corev1.Container) bool { return c.Name == name }) {
+			return nil, fault.New(fault.Invalid, "the annotation %s names container %q, which the pod does not have; correct the name", wire.AnnotationCommands, name)
+		}
+		if len(commands[name]) == 0 {
+			return nil, fault.New(fault.Invalid, "the annotation %s gives container %q no command; write what its image runs", wire.AnnotationCommands, name)
+		}
+	}
+	return commands, nil
+}
+
+// unresolved warns of commands that the kubelet runs beside the program, with the environment as the pod has it.
+func unresolved(c corev1.Container, e *environment) []string {
 	var texts []string
-	for _, variable := range c.Env {
-		if !envref.Meant(variable.Value) && envref.Mentioned(variable.Value) {
-			texts = append(texts, fmt.Sprintf("container %q, variable %s: the value contains @azurekeyvault but is no reference, "+
-				"so it stays as it is; a reference has to be the whole value", c.Name, variable.Name))
+	for _, where := range beside(c) {
+		if e.refers() {
+			texts = append(texts, fmt.Sprintf("container %q: the %s runs beside the program and sees references instead of values", c.Name, where))
 		}
 	}
 	return texts
 }
 
-// possible says why the container can't be wrapped, or nil.
-func possible(c corev1.Container, referring []string) error {
-	if len(c.Command) == 0 {
-		return refuse(c, "it refers to Key Vault but has no command; set command (and args) to what its image runs, "+
-			"because this version does not look into images")
-	}
-	for _, variable := range c.Env {
-		if slices.Contains(ours(), variable.Name) && !wrapped(c) {
-			return refuse(c, "variable %s is reserved; remove it", variable.Name)
+// beside are the probes and hooks of a container that run a command.
+func beside(c corev1.Container) []string {
+	var names []string
+	probe := func(name string, p *corev1.Probe) {
+		if p != nil && p.Exec != nil {
+			names = append(names, name)
 		}
 	}
-	return expansion(c, referring)
-}
-
-// expansion refuses $(NAME) of a variable that holds a reference: the kubelet would put the reference there, not the value.
-func expansion(c corev1.Container, referring []string) error {
-	for _, name := range referring {
-		for _, text := range slices.Concat(c.Command, c.Args) {
-			if expands(text, name) {
-				return refuse(c, "command or args use $(%[1]s), but %[1]s refers to Key Vault and has no value yet when the kubelet expands it; "+
-					`let a shell expand it: ["sh", "-c", "exec program \"$%[1]s\""]`, name)
-			}
-		}
-		for _, variable := range c.Env {
-			if expands(variable.Value, name) {
-				return refuse(c, "variable %s uses $(%[2]s), but %[2]s refers to Key Vault and has no value yet when the kubelet expands it; "+
-					"let the program put the two together", variable.Name, name)
-			}
+	hook := func(name string, h *corev1.LifecycleHandler) {
+		if h != nil && h.Exec != nil {
+			names = append(names, name)
 		}
 	}
-	return nil
-}
-
-// expands says whether the kubelet would expand $(name) in the text; $$ is an escaped dollar.
-func expands(text, name string) bool {
-	return strings.Contains(strings.ReplaceAll(text, "$$", ""), "$("+name+")")
-}
-
-// reserved refuses what carries our names but is not ours; to replace it silently would lose what the user wrote.
-func reserved(pod *corev1.Pod) error {
-	for _, volume := range pod.Spec.Volumes {
-		if foreign(volume) {
-			return fault.New(fault.Invalid, "the volume name %s is reserved for the env-injector; rename the pod's own volume", volume.Name)
-		}
+	probe("liveness probe", c.LivenessProbe)
+	probe("readiness probe", c.ReadinessProbe)
+	probe("startup probe", c.StartupProbe)
+	if c.Lifecycle != nil {
+		hook("postStart hook", c.Lifecycle.PostStart)
+		hook("preStop hook", c.Lifecycle.PreStop)
 	}
-	for _, container := range pod.Spec.InitContainers {
-		if container.Name == wire.InitContainer && !slices.ContainsFunc(container.VolumeMounts, ofBinary) {
-			return fault.New(fault.Invalid, "the container name %s is reserved for the env-injector; rename the pod's own container", container.Name)
-		}
-	}
-	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		for _, mount := range container.VolumeMounts {
-			if owners, taken := mountPaths()[strings.TrimSuffix(mount.MountPath, "/")]; taken && !slices.Contains(owners, mount.Name) {
-				return refuse(container, "the mount path %s is reserved for the env-injector; mount volume %s elsewhere", mount.MountPath, mount.Name)
-			}
-		}
-	}
-	return nil
-}
-
-// foreign says whether a volume has a name of ours and is none of ours.
-func foreign(v corev1.Volume) bool {
-	return (v.Name == wire.VolumeBinary && v.EmptyDir == nil) || ((v.Name == wire.VolumeToken || v.Name == wire.VolumeAPI) && v.Projected == nil)
-}
-
-// mountPaths are ours, with the volumes that belong there.
-func mountPaths() map[string][]string {
-	return map[string][]string{strings.TrimSuffix(wire.MountBinary, "/"): {wire.VolumeBinary}, strings.TrimSuffix(wire.MountToken, "/"): {wire.VolumeToken, wire.VolumeAPI}}
-}
-
-func ofBinary(mount corev1.VolumeMount) bool { return mount.Name == wire.VolumeBinary }
-
-// wrapped says whether the container went through Mutate already.
-func wrapped(c corev1.Container) bool {
-	return len(c.Command) == 1 && c.Command[0] == wire.InjectorPath
-}
-
-func refuse(c corev1.Container, format string, args ...any) error {
-	return fault.New(fault.Invalid, "container %q: %s", c.Name, fmt.Sprintf(format, args...))
+	return names
 }

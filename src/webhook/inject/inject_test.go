@@ -30,20 +30,44 @@ func withoutAuthService() inject.Settings {
 	return s
 }
 
+// sources are the ConfigMaps and Secrets of the namespace in the files.
+func sources() inject.Sources {
+	return inject.Sources{
+		{Kind: inject.KindConfigMap, Name: "settings"}: inject.Reduce(map[string]string{"DB": "of-map@azurekeyvault?user", "PLAIN": "x", "OVERRIDDEN": "gone@azurekeyvault",
+			"odd $(NAME)": "odd@azurekeyvault"}),
+		{Kind: inject.KindConfigMap, Name: "plain"}:    inject.Reduce(map[string]string{"PLAIN": "x"}),
+		{Kind: inject.KindConfigMap, Name: "broken"}:   inject.Reduce(map[string]string{"bad": "hunter2 @azurekeyvault"}),
+		{Kind: inject.KindSecret, Name: "credentials"}: inject.Reduce(map[string][]byte{"db": []byte("of-secret@azurekeyvault"), "password": []byte("hunter2")}),
+		{Kind: inject.KindConfigMap, Name: "later"}:    {Missing: true},
+		{Kind: inject.KindSecret, Name: "hidden"}:      {Hidden: true},
+	}
+}
+
 // result is what admission makes of a pod, as text: the refusal, or warnings and the pod.
 func result(t *testing.T, pod *corev1.Pod, s inject.Settings) (string, *corev1.Pod) {
 	t.Helper()
 	before := pod.DeepCopy()
-	plan, err := inject.Decide(pod)
+	plan, err := inject.Decide(pod, sources())
 	if err != nil {
 		assert.Equal(t, fault.Invalid, fault.KindOf(err))
 		return "refused: " + err.Error() + "\n", nil
+	}
+	for i := range plan.Targets {
+		if target := &plan.Targets[i]; target.Lookup != "" { // as if the image had been looked into
+			assert.Equal(t, "app:1", target.Lookup)
+			target.Entrypoint, target.Cmd = []string{"/entrypoint", "$(DB)"}, []string{"--of-image", "$HOME"}
+		}
 	}
 	out := inject.Mutate(pod, plan, s)
 	assert.Equal(t, before, pod, "the pod that was given stays as it was")
 	var text strings.Builder
 	for _, warning := range plan.Warnings {
 		text.WriteString("# warning: " + warning + "\n")
+	}
+	for _, target := range plan.Targets {
+		if target.Precaution {
+			text.WriteString("# as a precaution: " + target.Container + "\n")
+		}
 	}
 	content, err := yaml.Marshal(out)
 	require.NoError(t, err)
@@ -95,12 +119,12 @@ func TestMutatingAgainRenewsWhatTheInstallationSays(t *testing.T) {
 	require.NoError(t, err)
 	var pod corev1.Pod
 	require.NoError(t, yaml.UnmarshalStrict(content, &pod))
-	plan, err := inject.Decide(&pod)
+	plan, err := inject.Decide(&pod, nil)
 	require.NoError(t, err)
 	old := settings()
 	old.CA, old.Image, old.LogLevel = "old", "old", ""
 	mutated := inject.Mutate(&pod, plan, old)
-	plan, err = inject.Decide(mutated)
+	plan, err = inject.Decide(mutated, nil)
 	require.NoError(t, err)
 	assert.Equal(t, inject.Mutate(&pod, plan, settings()), inject.Mutate(mutated, plan, settings()),
 		"a pod that was exported and applied again gets today's certificate and image")
@@ -111,10 +135,10 @@ func TestAnInstallationThatChangesItsMindChangesPodsThatAreAppliedAgain(t *testi
 	require.NoError(t, err)
 	var pod corev1.Pod
 	require.NoError(t, yaml.UnmarshalStrict(content, &pod))
-	plan, err := inject.Decide(&pod)
+	plan, err := inject.Decide(&pod, nil)
 	require.NoError(t, err)
 	mutated := inject.Mutate(&pod, plan, withoutAuthService())
-	plan, err = inject.Decide(mutated)
+	plan, err = inject.Decide(mutated, nil)
 	require.NoError(t, err)
 	assert.Equal(t, inject.Mutate(&pod, plan, settings()), inject.Mutate(mutated, plan, settings()), "nothing of direct mode is left")
 }

@@ -2,11 +2,10 @@ package inject
 
 import (
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -28,20 +27,8 @@ type Settings struct {
 	LogLevel, LogFormat string
 }
 
-// program is the injector's path in its own image.
-const program = "/usr/local/bin/azure-keyvault-env"
-
-// nobody is the user of the init container unless the pod has one of its own.
-const nobody int64 = 65532
-
-// tokenSeconds is how long a token lives; the kubelet renews it long before.
-const tokenSeconds int64 = 3600
-
-// readable is the mode of the token: the program may run as any user.
-const readable int32 = 0o644
-
 // Mutate gives the pod as the plan wants it, and leaves the one it was given alone. Of a pod that was mutated before, what was added
-// then is replaced.
+// then is replaced. Every image that the plan wanted looked up must have been.
 func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	out := pod.DeepCopy()
 	if plan.Empty() {
@@ -53,14 +40,12 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	spec.Volumes = append(spec.Volumes, binaryVolume())
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range containers {
-			if !slices.Contains(plan.Containers, containers[i].Name) {
+			target := plan.Target(containers[i].Name)
+			if target == nil {
 				continue
 			}
-			volume := tokenVolume()
-			if s.direct(containers[i]) {
-				volume = apiVolume()
-			}
-			wrap(&containers[i], s, volume.Name)
+			volume := s.volume(containers[i])
+			wrap(&containers[i], target, s)
 			if !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
 				spec.Volumes = append(spec.Volumes, volume)
 			}
@@ -70,185 +55,63 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	return out
 }
 
+// MutateEphemeral wraps the plan's ephemeral containers and changes nothing else.
+func MutateEphemeral(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
+	out := pod.DeepCopy()
+	for i := range out.Spec.EphemeralContainers {
+		common := &out.Spec.EphemeralContainers[i].EphemeralContainerCommon
+		if target := plan.Target(common.Name); target != nil {
+			wrap((*corev1.Container)(common), target, s)
+		}
+	}
+	return out
+}
+
 // direct says whether the container reads for itself.
-func (s Settings) direct(c corev1.Container) bool {
-	return s.Direct || slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == wire.EnvDisable && v.Value == "true" })
+func (s Settings) direct(c corev1.Container) bool { return s.Direct || disabled(c) }
+
+// volume has what the container proves itself by.
+func (s Settings) volume(c corev1.Container) corev1.Volume {
+	if s.direct(c) {
+		return apiVolume()
+	}
+	return tokenVolume()
 }
 
-// volumeNames are ours.
-func volumeNames() []string { return []string{wire.VolumeBinary, wire.VolumeToken, wire.VolumeAPI} }
-
-func binaryVolume() corev1.Volume {
-	return corev1.Volume{Name: wire.VolumeBinary, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}}
-}
-
-// tokenVolume has what proves to the auth service which pod it is.
-func tokenVolume() corev1.Volume {
-	seconds := tokenSeconds
-	return projected(wire.VolumeToken, corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-		Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}})
-}
-
-// apiVolume has what the pod needs to ask the API server: the same as in other pods, whether its own is mounted automatically or not.
-func apiVolume() corev1.Volume {
-	seconds := tokenSeconds
-	return projected(wire.VolumeAPI,
-		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{ExpirationSeconds: &seconds, Path: wire.TokenFile}},
-		corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
-			Items: []corev1.KeyToPath{{Key: "ca.crt", Path: wire.CAFile}}}},
-		corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{Path: wire.NamespaceFile,
-			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}}}}})
-}
-
-func projected(name string, sources ...corev1.VolumeProjection) corev1.Volume {
-	mode := readable
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{DefaultMode: &mode, Sources: sources}}}
-}
-
-// wrap puts the injector in front of the container's program, with the volume that it proves itself by.
-func wrap(c *corev1.Container, s Settings, volume string) {
+// wrap puts the injector in front of the container's program.
+func wrap(c *corev1.Container, target *Target, s Settings) {
+	expansion := wire.Expansion{Env: target.environment.expand, Args: expansionOf(*c).Args}
+	for i, text := range target.environment.texts {
+		c.Env[i].Value = text
+	}
 	if !wrapped(*c) {
-		c.Args = slices.Concat(c.Command, c.Args)
+		c.Args, expansion.Args = target.argv(*c)
 		c.Command = []string{wire.InjectorPath}
 	}
 	c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return slices.Contains(volumeNames(), m.Name) })
 	c.VolumeMounts = append(c.VolumeMounts,
 		corev1.VolumeMount{Name: wire.VolumeBinary, MountPath: wire.MountBinary, ReadOnly: true},
-		corev1.VolumeMount{Name: volume, MountPath: wire.MountToken, ReadOnly: true})
-	c.Env = environment(c.Env, variables(*c, s))
+		corev1.VolumeMount{Name: s.volume(*c).Name, MountPath: wire.MountToken, ReadOnly: true})
+	c.Env = environ(c.Env, slices.Concat(variables(*c, s), findings(target.environment, expansion)))
 }
 
-// variables are what the injector needs to know.
-func variables(c corev1.Container, s Settings) []corev1.EnvVar {
-	if s.direct(c) {
-		return []corev1.EnvVar{{Name: wire.EnvUseAuthService, Value: "false"}, {Name: wire.EnvCloud, Value: s.Cloud}, {Name: wire.EnvExtraCAs, Value: s.ExtraCAs},
-			{Name: wire.EnvAuthType, Value: s.AuthType}, {Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
+// argv is what the container runs, and which of it the injector has to expand. The kubelet expands the pod's command and args, but never what
+// stands in an image, so the dollars of that are doubled: it is in args now.
+func (t *Target) argv(c corev1.Container) (argv []string, expand []int) {
+	for _, text := range t.Entrypoint {
+		argv = append(argv, envref.Escape(text))
 	}
-	return []corev1.EnvVar{{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker}, {Name: wire.EnvBrokerAddress, Value: s.BrokerAddress},
-		{Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
-}
-
-// ours are the variables that only the webhook may set.
-func ours() []string {
-	return []string{wire.EnvCA, wire.EnvBroker, wire.EnvBrokerAddress, wire.EnvAdded, wire.EnvUseAuthService, wire.EnvCloud, wire.EnvExtraCAs}
-}
-
-// chosen are the variables that a container may set too, and then its own stay.
-func chosen() []string { return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat} }
-
-// environment adds what has a value and was not chosen by the container, and the list of what was added.
-func environment(env, add []corev1.EnvVar) []corev1.EnvVar {
-	before := added(env)
-	env = slices.DeleteFunc(env, func(v corev1.EnvVar) bool { return slices.Contains(before, v.Name) })
-	names := []string{}
-	own := slices.Clone(env)
-	for _, variable := range add {
-		if variable.Value == "" || slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
-			continue
+	for _, text := range slices.Concat(c.Command, c.Args) {
+		if rewritten, uses := t.environment.rewrite(text, nil); uses {
+			expand = append(expand, len(argv))
+			text = rewritten
 		}
-		env = append(env, variable)
-		names = append(names, variable.Name)
+		argv = append(argv, text)
 	}
-	names = append(names, wire.EnvAdded)
-	return append(env, corev1.EnvVar{Name: wire.EnvAdded, Value: strings.Join(names, ",")})
-}
-
-// added are the variables that an earlier mutation added: what its own list says as far as such names are ours to add.
-func added(env []corev1.EnvVar) []string {
-	names := ours()
-	for _, variable := range env {
-		if variable.Name != wire.EnvAdded {
-			continue
-		}
-		for name := range strings.SplitSeq(variable.Value, ",") {
-			if slices.Contains(chosen(), name) {
-				names = append(names, name)
-			}
+	if len(c.Command) == 0 && len(c.Args) == 0 {
+		for _, text := range t.Cmd {
+			argv = append(argv, envref.Escape(text))
 		}
 	}
-	return names
-}
-
-// initContainer brings the injector into the pod. It passes the restricted standard in every pod.
-func initContainer(pod *corev1.Pod, s Settings) corev1.Container {
-	user := sharedUser(pod)
-	yes, no := true, false
-	return corev1.Container{
-		Name: wire.InitContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy,
-		Command:      []string{program, "copy", wire.MountBinary},
-		VolumeMounts: []corev1.VolumeMount{{Name: wire.VolumeBinary, MountPath: wire.MountBinary}},
-		Resources:    resources(pod),
-		SecurityContext: &corev1.SecurityContext{
-			RunAsUser: &user, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &yes,
-			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
-	}
-}
-
-// resources are little to ask for and enough to copy fast; quotas want limits. A pod whose containers ask for exactly their limits is in the
-// class Guaranteed, and stays there.
-func resources(pod *corev1.Pod) corev1.ResourceRequirements {
-	r := corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
-		// The volume is memory, and the copy counts as this container's.
-		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
-	}
-	var cpu resource.Quantity
-	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		if c.Name != wire.InitContainer && !guaranteed(c) {
-			return r
-		}
-	}
-	for _, c := range pod.Spec.Containers {
-		cpu.Add(*c.Resources.Limits.Cpu())
-	}
-	// Not more than the pod has anyway, or it would need a larger place.
-	if cpu.Cmp(*r.Limits.Cpu()) < 0 {
-		r.Limits[corev1.ResourceCPU] = cpu
-	}
-	r.Requests = r.Limits.DeepCopy()
-	return r
-}
-
-// guaranteed says whether a container asks for exactly its limits; what is not asked for is taken from the limit.
-func guaranteed(c corev1.Container) bool {
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-		limit, limited := c.Resources.Limits[name]
-		request, requested := c.Resources.Requests[name]
-		if !limited || limit.IsZero() || (requested && request.Cmp(limit) != 0) {
-			return false
-		}
-	}
-	return true
-}
-
-// sharedUser is the user that all containers share if it is one and not root: the cluster may allow no other.
-func sharedUser(pod *corev1.Pod) int64 {
-	var shared int64
-	for i, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		if c.Name == wire.InitContainer {
-			continue
-		}
-		user := userOf(pod, c)
-		if user == 0 || (i > 0 && shared != 0 && user != shared) {
-			return nobody
-		}
-		shared = user
-	}
-	if shared == 0 {
-		return nobody
-	}
-	return shared
-}
-
-// userOf is 0 if the user is root or not known.
-func userOf(pod *corev1.Pod, c corev1.Container) int64 {
-	if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
-		return *c.SecurityContext.RunAsUser
-	}
-	if pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.RunAsUser != nil {
-		return *pod.Spec.SecurityContext.RunAsUser
-	}
-	return 0
+	return argv, expand
 }

@@ -1,0 +1,183 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
+)
+
+// parallel is how many things are asked for at once for one pod.
+const parallel = 8
+
+// margin is how long before the API server gives up an answer has to be there.
+const margin = 2 * time.Second
+
+// Deadline gives the context of a review the time that the API server waits for the answer, which it says in the address.
+func Deadline(ctx context.Context, r *http.Request) context.Context {
+	wait, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+	if seconds, number := strconv.Atoi(r.URL.Query().Get("timeout")); number == nil {
+		wait, err = time.Duration(seconds)*time.Second, nil
+	}
+	if err != nil || wait <= 0 {
+		return ctx
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(wait-margin, wait/2))
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
+// each does something with every element, several at a time, and gives the error of the first that failed, in their order.
+func each[E any](elements []E, do func(E) error) error {
+	errs := make([]error, len(elements))
+	slots := make(chan struct{}, parallel)
+	var group sync.WaitGroup
+	for i, element := range elements {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = do(element)
+		})
+	}
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sources reads the ConfigMaps and Secrets that the pod's environment comes from. Of their values only references are kept.
+func (a *admitted) sources(ctx context.Context) (inject.Sources, error) {
+	sources := inject.Sources{}
+	var mu sync.Mutex
+	return sources, each(inject.Needed(a.pod), func(name inject.SourceName) error {
+		source, err := a.source(ctx, name)
+		mu.Lock()
+		defer mu.Unlock()
+		sources[name] = source
+		return err
+	})
+}
+
+func (a *admitted) source(ctx context.Context, name inject.SourceName) (inject.Source, error) {
+	key := types.NamespacedName{Namespace: a.request.Namespace, Name: name.Name}
+	var err error
+	var source inject.Source
+	if name.Kind == inject.KindConfigMap {
+		var object corev1.ConfigMap
+		err = a.Live.Get(ctx, key, &object)
+		source = inject.Reduce(object.Data)
+	} else {
+		var object corev1.Secret
+		err = a.Live.Get(ctx, key, &object)
+		source = inject.Reduce(object.Data)
+	}
+	switch {
+	case err == nil:
+		return source, nil
+	case apierrors.IsNotFound(err):
+		return inject.Source{Missing: true}, nil
+	case apierrors.IsForbidden(err): // the installation is not meant to
+		return inject.Source{Hidden: true}, nil
+	}
+	return inject.Source{}, fault.Wrap(fault.Unavailable, err, fmt.Sprintf("asking the API server for %s %q; try again", name.Kind, name.Name))
+}
+
+// commands looks into the images whose commands the plan needs. What is only wrapped as a precaution may stay as it is.
+func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan, error) {
+	var wanted []*inject.Target
+	for i := range plan.Targets {
+		if plan.Targets[i].Lookup != "" {
+			wanted = append(wanted, &plan.Targets[i])
+		}
+	}
+	if len(wanted) == 0 {
+		return plan, nil
+	}
+	question := ociimage.Question{PullSecrets: a.pullSecrets(ctx)}
+	question.OS, question.Architecture = platform(&a.pod.Spec)
+	failed := make(map[string]error, len(wanted))
+	var mu sync.Mutex
+	err := each(wanted, func(t *inject.Target) error {
+		q := question
+		q.Image = t.Lookup
+		command, err := a.Images.Command(ctx, q)
+		if err == nil && len(command.Entrypoint)+len(command.Cmd) == 0 {
+			err = fault.New(fault.Invalid, "image %q says no command", t.Lookup)
+		}
+		t.Entrypoint, t.Cmd = command.Entrypoint, command.Cmd
+		if err == nil || !t.Precaution {
+			return a.unknown(t, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		failed[t.Container] = err
+		return nil
+	})
+	for container, failure := range failed {
+		plan = plan.Without(container, fmt.Sprintf("container %q: a ConfigMap or Secret of its environment is missing, and what its image runs could not be "+
+			"found out (%v), so references that come later stay text", container, failure))
+	}
+	return plan, err
+}
+
+// unknown is the refusal of a container whose command could not be found out, with the ways out.
+func (a *admitted) unknown(t *inject.Target, err error) error {
+	if err == nil {
+		return nil
+	}
+	a.Metrics.unknown.Inc()
+	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", t.Container), Cause: err,
+		Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands, or let the env-injector read the image by imagePullSecrets " +
+			"(or the role AcrPull for its identity)"}
+}
+
+// pullSecrets are the pod's; those of its ServiceAccount are among them already, the API server put them there. One that can't be read is
+// skipped, as the kubelet does it.
+func (a *admitted) pullSecrets(ctx context.Context) []corev1.Secret {
+	var secrets []corev1.Secret
+	for _, reference := range a.pod.Spec.ImagePullSecrets {
+		var secret corev1.Secret
+		if err := a.Live.Get(ctx, client.ObjectKey{Namespace: a.request.Namespace, Name: reference.Name}, &secret); err != nil {
+			a.Log.Info("skipping a pull secret that can't be read", "namespace", a.request.Namespace, "secret", reference.Name, "error", err.Error())
+			continue
+		}
+		secrets = append(secrets, secret)
+	}
+	return secrets
+}
+
+// platform is where the pod has to run, as far as it says so.
+func platform(spec *corev1.PodSpec) (system, architecture string) {
+	system, architecture = "linux", spec.NodeSelector[corev1.LabelArchStable]
+	if architecture != "" || spec.Affinity == nil || spec.Affinity.NodeAffinity == nil || spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return system, architecture
+	}
+	// Terms are alternatives, so all have to say the same.
+	for i, term := range spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+		wanted := ""
+		for _, e := range term.MatchExpressions {
+			if e.Key == corev1.LabelArchStable && e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 {
+				wanted = e.Values[0]
+			}
+		}
+		if wanted == "" || (i > 0 && wanted != architecture) {
+			return system, ""
+		}
+		architecture = wanted
+	}
+	return system, architecture
+}

@@ -1,0 +1,227 @@
+package inject
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/envref"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// variable is what is known of one variable when the pod is created.
+type variable struct {
+	// value as the kubelet will have it, if that is known.
+	value string
+	known bool
+	// deferred says that the program's value is there only after resolving: a reference, or a text that uses one.
+	deferred bool
+}
+
+// reference says whether the value is one.
+func (v variable) reference() bool { return v.known && envref.Meant(v.value) }
+
+// environment is a container's, worked out as the kubelet will do it.
+type environment struct {
+	variables map[string]variable
+	// literal are values that stand in the container's own env.
+	literal map[string]bool
+	// texts are those that the injector has to expand instead of the kubelet, as they have to be written, by their place in env.
+	texts map[int]string
+	// expand are the names of these variables, in their order; those of an earlier mutation come first.
+	expand []string
+	// open says that a source was missing, so that references may come that nobody knows yet; hidden that one may not be read.
+	open, hidden bool
+	warnings     []string
+}
+
+// evaluate works a container's environment out. What is meant as a reference but can't be one is refused.
+func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
+	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{}, expand: expansionOf(c).Env}
+	for _, from := range c.EnvFrom {
+		if err := e.takeAll(c, from, sources); err != nil {
+			return nil, err
+		}
+	}
+	for i, entry := range c.Env {
+		if slices.Contains(ours(), entry.Name) {
+			continue
+		}
+		v, err := e.entry(pod, c, i, sources)
+		if err != nil {
+			return nil, err
+		}
+		e.variables[entry.Name] = v
+	}
+	return e, nil
+}
+
+// takeAll adds every key of a source.
+func (e *environment) takeAll(c corev1.Container, from corev1.EnvFromSource, sources Sources) error {
+	name, ok := sourceOf(from)
+	if !ok {
+		return nil
+	}
+	source := sources[name]
+	e.open, e.hidden = e.open || source.Missing, e.hidden || source.Hidden
+	for _, key := range slices.Sorted(maps.Keys(source.Values)) {
+		v, err := taken(c, from.Prefix+key, name, source.Values[key])
+		if err != nil {
+			return err
+		}
+		e.variables[from.Prefix+key] = v
+	}
+	return nil
+}
+
+// taken is a variable whose value comes from a source.
+func taken(c corev1.Container, variableName string, name SourceName, value string) (variable, error) {
+	if value == "" { // no reference, and nobody's business
+		return variable{}, nil
+	}
+	if _, err := envref.Parse(value); err != nil {
+		return variable{}, refuse(c, "variable %s, from %s %q: %v", variableName, name.Kind, name.Name, err)
+	}
+	return variable{value: value, known: true, deferred: true}, nil
+}
+
+// entry is the variable at a place of env.
+func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources Sources) (variable, error) {
+	entry := c.Env[i]
+	if entry.ValueFrom == nil {
+		return e.text(c, i)
+	}
+	if name, key, ok := keyOf(entry.ValueFrom); ok {
+		source := sources[name]
+		value, found := source.Values[key]
+		e.open, e.hidden = e.open || source.Missing || (!found && !source.Hidden), e.hidden || source.Hidden
+		return taken(c, entry.Name, name, value)
+	}
+	value, known := downward(pod, entry.ValueFrom.FieldRef)
+	if envref.Meant(value) {
+		if _, err := envref.Parse(value); err != nil {
+			return variable{}, refuse(c, "variable %s, from the pod's %s: %v", entry.Name, entry.ValueFrom.FieldRef.FieldPath, err)
+		}
+	}
+	return variable{value: value, known: known, deferred: envref.Meant(value)}, nil
+}
+
+// text is the variable at a place of env that is written out there.
+func (e *environment) text(c corev1.Container, i int) (variable, error) {
+	entry := c.Env[i]
+	if slices.Contains(e.expand, entry.Name) && wrapped(c) { // written so by an earlier mutation
+		return variable{deferred: true}, nil
+	}
+	if value, uses := e.rewrite(entry.Value, c.Env[i:]); uses {
+		if envref.Meant(entry.Value) {
+			return variable{}, refuse(c, "variable %s: a reference can't be made of another one's value; write it out", entry.Name)
+		}
+		e.texts[i] = value
+		e.expand = append(e.expand, entry.Name)
+		return variable{deferred: true}, nil
+	}
+	value, known := e.value(entry.Value)
+	switch {
+	case !known && envref.Meant(entry.Value):
+		return variable{}, refuse(c, "variable %s: the reference is made of variables whose values are not known when the pod is created; write it out", entry.Name)
+	case !known || !envref.Meant(value):
+		e.mention(c, entry)
+		return variable{value: value, known: known}, nil
+	}
+	if _, err := envref.Parse(value); err != nil {
+		return variable{}, refuse(c, "variable %s: %v", entry.Name, err)
+	}
+	e.literal[entry.Value] = true
+	return variable{value: value, known: true, deferred: true}, nil
+}
+
+// mention warns of a value that merely has the marker in it.
+func (e *environment) mention(c corev1.Container, entry corev1.EnvVar) {
+	if envref.Mentioned(entry.Value) {
+		e.warnings = append(e.warnings, fmt.Sprintf("container %q, variable %s: the value contains @azurekeyvault but is no reference, "+
+			"so it stays as it is; a reference has to be the whole value", c.Name, entry.Name))
+	}
+}
+
+// value is a text as the kubelet will expand it, if that is known already.
+func (e *environment) value(text string) (string, bool) {
+	known := true
+	value := envref.Expand(text, func(name string) (string, bool) {
+		v := e.variables[name]
+		known = known && v.known
+		return v.value, v.known
+	})
+	return value, known
+}
+
+// rewrite gives a text that uses deferred variables as it has to be written so that the kubelet leaves it alone and the injector, by the
+// same rules, makes of it what the kubelet would have made. Variables that come later are text to the kubelet, so they are escaped.
+func (e *environment) rewrite(text string, later []corev1.EnvVar) (string, bool) {
+	uses := false
+	var out strings.Builder
+	for _, piece := range envref.Pieces(text) {
+		v, defined := e.variables[piece.Name]
+		uses = uses || v.deferred
+		if !defined && piece.Name != "" && slices.ContainsFunc(later, func(v corev1.EnvVar) bool { return v.Name == piece.Name }) {
+			out.WriteByte('$')
+		}
+		out.WriteString(piece.Text)
+	}
+	return envref.Escape(out.String()), uses
+}
+
+// record are the references that do not stand in the container's own env, by variable.
+func (e *environment) record() map[string]string {
+	record := map[string]string{}
+	for name, v := range e.variables {
+		if v.reference() && !e.literal[v.value] {
+			record[name] = v.value
+		}
+	}
+	return record
+}
+
+// refers says whether any variable holds a reference.
+func (e *environment) refers() bool {
+	for _, v := range e.variables {
+		if v.deferred {
+			return true
+		}
+	}
+	return false
+}
+
+// downward is the value of a field of the pod, as far as it can hold a reference or a part of one.
+func downward(pod *corev1.Pod, field *corev1.ObjectFieldSelector) (string, bool) {
+	if field == nil {
+		return "", false
+	}
+	switch field.FieldPath {
+	case "metadata.name":
+		return pod.Name, pod.Name != ""
+	case "metadata.namespace":
+		return pod.Namespace, pod.Namespace != ""
+	case "spec.serviceAccountName":
+		return pod.Spec.ServiceAccountName, pod.Spec.ServiceAccountName != ""
+	}
+	for prefix, entries := range map[string]map[string]string{"metadata.annotations['": pod.Annotations, "metadata.labels['": pod.Labels} {
+		if key, ok := strings.CutPrefix(field.FieldPath, prefix); ok {
+			return entries[strings.TrimSuffix(key, "']")], true
+		}
+	}
+	return "", false
+}
+
+// expansionOf is what an earlier mutation left to the injector.
+func expansionOf(c corev1.Container) (before wire.Expansion) {
+	for _, entry := range c.Env {
+		if entry.Name == wire.EnvExpand && wrapped(c) {
+			_ = json.Unmarshal([]byte(entry.Value), &before) // what is no expansion of ours is none
+		}
+	}
+	return before
+}

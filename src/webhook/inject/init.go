@@ -1,0 +1,100 @@
+package inject
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// program is the injector's path in its own image.
+const program = "/usr/local/bin/azure-keyvault-env"
+
+// nobody is the user of the init container unless the pod has one of its own.
+const nobody int64 = 65532
+
+// initContainer brings the injector into the pod. It passes the restricted standard in every pod.
+func initContainer(pod *corev1.Pod, s Settings) corev1.Container {
+	user := sharedUser(pod)
+	yes, no := true, false
+	return corev1.Container{
+		Name: wire.InitContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy,
+		Command:      []string{program, "copy", wire.MountBinary},
+		VolumeMounts: []corev1.VolumeMount{{Name: wire.VolumeBinary, MountPath: wire.MountBinary}},
+		Resources:    resources(pod),
+		SecurityContext: &corev1.SecurityContext{
+			RunAsUser: &user, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &yes,
+			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+	}
+}
+
+// resources are little to ask for and enough to copy fast; quotas want limits. A pod whose containers ask for exactly their limits is in the
+// class Guaranteed, and stays there.
+func resources(pod *corev1.Pod) corev1.ResourceRequirements {
+	r := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
+		// The volume is memory, and the copy counts as this container's.
+		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+	}
+	var cpu resource.Quantity
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if c.Name != wire.InitContainer && !guaranteed(c) {
+			return r
+		}
+	}
+	for _, c := range pod.Spec.Containers {
+		cpu.Add(*c.Resources.Limits.Cpu())
+	}
+	// Not more than the pod has anyway, or it would need a larger place.
+	if cpu.Cmp(*r.Limits.Cpu()) < 0 {
+		r.Limits[corev1.ResourceCPU] = cpu
+	}
+	r.Requests = r.Limits.DeepCopy()
+	return r
+}
+
+// guaranteed says whether a container asks for exactly its limits; what is not asked for is taken from the limit.
+func guaranteed(c corev1.Container) bool {
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		limit, limited := c.Resources.Limits[name]
+		request, requested := c.Resources.Requests[name]
+		if !limited || limit.IsZero() || (requested && request.Cmp(limit) != 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// sharedUser is the user that all containers share if it is one and not root: the cluster may allow no other.
+func sharedUser(pod *corev1.Pod) int64 {
+	var shared int64
+	for i, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if c.Name == wire.InitContainer {
+			continue
+		}
+		user := userOf(pod, c)
+		if user == 0 || (i > 0 && shared != 0 && user != shared) {
+			return nobody
+		}
+		shared = user
+	}
+	if shared == 0 {
+		return nobody
+	}
+	return shared
+}
+
+// userOf is 0 if the user is root or not known.
+func userOf(pod *corev1.Pod, c corev1.Container) int64 {
+	if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
+		return *c.SecurityContext.RunAsUser
+	}
+	if pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.RunAsUser != nil {
+		return *pod.Spec.SecurityContext.RunAsUser
+	}
+	return 0
+}

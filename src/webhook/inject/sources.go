@@ -1,0 +1,95 @@
+package inject
+
+import (
+	"cmp"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/envref"
+)
+
+// Kinds of sources.
+const (
+	KindConfigMap = "ConfigMap"
+	KindSecret    = "Secret"
+)
+
+// SourceName names a ConfigMap or Secret of the pod's namespace.
+type SourceName struct{ Kind, Name string }
+
+// Source is what is known of one.
+type Source struct {
+	// Values by key. A value that is not meant as a reference is empty: of it only the key counts.
+	Values map[string]string
+	// Missing says that it is not there, Hidden that the installation may not read it.
+	Missing, Hidden bool
+}
+
+// Sources are those of a pod.
+type Sources map[SourceName]Source
+
+// Reduce keeps of a source's data what Decide needs, which is nothing secret.
+func Reduce[V string | []byte](data map[string]V) Source {
+	s := Source{Values: make(map[string]string, len(data))}
+	for key, value := range data {
+		s.Values[key] = ""
+		if text := string(value); envref.Meant(text) {
+			s.Values[key] = text
+		}
+	}
+	return s
+}
+
+// Needed are the sources that the environment of the pod's containers comes from, sorted. A pod that is left alone needs none.
+func Needed(pod *corev1.Pod) []SourceName {
+	if leftAlone(pod) {
+		return nil
+	}
+	var names []SourceName
+	for _, c := range containers(pod) {
+		for _, from := range c.EnvFrom {
+			if name, ok := sourceOf(from); ok {
+				names = append(names, name)
+			}
+		}
+		for _, variable := range c.Env {
+			if name, _, ok := keyOf(variable.ValueFrom); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.SortFunc(names, func(a, b SourceName) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+	return slices.Compact(names)
+}
+
+// containers are all of the pod, ephemeral ones too, which have what others have.
+func containers(pod *corev1.Pod) []corev1.Container {
+	all := slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers)
+	for _, e := range pod.Spec.EphemeralContainers {
+		all = append(all, corev1.Container(e.EphemeralContainerCommon))
+	}
+	return all
+}
+
+func sourceOf(from corev1.EnvFromSource) (SourceName, bool) {
+	switch {
+	case from.ConfigMapRef != nil:
+		return SourceName{KindConfigMap, from.ConfigMapRef.Name}, true
+	case from.SecretRef != nil:
+		return SourceName{KindSecret, from.SecretRef.Name}, true
+	}
+	return SourceName{}, false
+}
+
+func keyOf(from *corev1.EnvVarSource) (name SourceName, key string, ok bool) {
+	switch {
+	case from == nil:
+		return SourceName{}, "", false
+	case from.ConfigMapKeyRef != nil:
+		return SourceName{KindConfigMap, from.ConfigMapKeyRef.Name}, from.ConfigMapKeyRef.Key, true
+	case from.SecretKeyRef != nil:
+		return SourceName{KindSecret, from.SecretKeyRef.Name}, from.SecretKeyRef.Key, true
+	}
+	return SourceName{}, "", false
+}

@@ -1,0 +1,79 @@
+package inject
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// variables are what the injector needs to know.
+func variables(c corev1.Container, s Settings) []corev1.EnvVar {
+	if s.direct(c) {
+		return []corev1.EnvVar{{Name: wire.EnvUseAuthService, Value: "false"}, {Name: wire.EnvCloud, Value: s.Cloud}, {Name: wire.EnvExtraCAs, Value: s.ExtraCAs},
+			{Name: wire.EnvAuthType, Value: s.AuthType}, {Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
+	}
+	return []corev1.EnvVar{{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker}, {Name: wire.EnvBrokerAddress, Value: s.BrokerAddress},
+		{Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
+}
+
+// ours are the variables that only the webhook may set.
+func ours() []string {
+	return []string{wire.EnvCA, wire.EnvBroker, wire.EnvBrokerAddress, wire.EnvAdded, wire.EnvUseAuthService, wire.EnvCloud, wire.EnvExtraCAs,
+		wire.EnvReferences, wire.EnvOpen, wire.EnvExpand}
+}
+
+// chosen are the variables that a container may set too, and then its own stay.
+func chosen() []string { return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat} }
+
+// findings are what admission found out about the container, for the broker and the injector.
+func findings(e *environment, expansion wire.Expansion) []corev1.EnvVar {
+	var found []corev1.EnvVar
+	add := func(name string, empty bool, content any) {
+		if text, err := json.Marshal(content); err == nil && !empty {
+			// The kubelet expands nothing in it, whatever the names are.
+			found = append(found, corev1.EnvVar{Name: name, Value: strings.ReplaceAll(string(text), "$", `\u0024`)})
+		}
+	}
+	record := e.record()
+	add(wire.EnvReferences, len(record) == 0, record)
+	add(wire.EnvOpen, !e.open, true)
+	add(wire.EnvExpand, len(expansion.Args)+len(expansion.Env) == 0, expansion)
+	return found
+}
+
+// environ adds what has a value and was not chosen by the container, and the list of what was added.
+func environ(env, add []corev1.EnvVar) []corev1.EnvVar {
+	before := added(env)
+	env = slices.DeleteFunc(env, func(v corev1.EnvVar) bool { return slices.Contains(before, v.Name) })
+	names := []string{}
+	own := slices.Clone(env)
+	for _, variable := range add {
+		if variable.Value == "" || slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
+			continue
+		}
+		env = append(env, variable)
+		names = append(names, variable.Name)
+	}
+	names = append(names, wire.EnvAdded)
+	return append(env, corev1.EnvVar{Name: wire.EnvAdded, Value: strings.Join(names, ",")})
+}
+
+// added are the variables that an earlier mutation added: what its own list says as far as such names are ours to add.
+func added(env []corev1.EnvVar) []string {
+	names := ours()
+	for _, variable := range env {
+		if variable.Name != wire.EnvAdded {
+			continue
+		}
+		for name := range strings.SplitSeq(variable.Value, ",") {
+			if slices.Contains(chosen(), name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}

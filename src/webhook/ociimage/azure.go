@@ -1,0 +1,85 @@
+package ociimage
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/containers/azcontainerregistry"
+	"k8s.io/utils/lru"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// registryScope is what tokens for registries are for, in every cloud.
+const registryScope = "https://containerregistry.azure.net/.default"
+
+// tokenAge is how long a registry's refresh token is used; they live for three hours.
+const tokenAge = time.Hour
+
+// label is one label of a registry's name before the cloud's suffix.
+var label = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{3,100}$`)
+
+// Azure exchanges tokens of an identity for tokens of Azure's registries.
+type Azure struct {
+	// Credential is the installation's.
+	Credential azcore.TokenCredential
+	// Suffix of the cloud's registries, for example azurecr.io.
+	Suffix string
+	// Transport makes the calls; see NewTransport.
+	Transport http.RoundTripper
+	Clock     func() time.Time
+
+	tokens *lru.Cache
+}
+
+// NewAzure gives the way into the registries of a cloud.
+func NewAzure(a Azure) *Azure {
+	a.tokens = lru.New(100)
+	return &a
+}
+
+// Hosts says whether the whole name is one label and the cloud's suffix; a name that merely contains the suffix is a stranger's.
+func (a *Azure) Hosts(registry string) bool {
+	first, found := strings.CutSuffix(strings.ToLower(registry), "."+a.Suffix)
+	return found && a.Suffix != "" && label.MatchString(first)
+}
+
+// refreshToken is one that was given before.
+type refreshToken struct {
+	token string
+	at    time.Time
+}
+
+// Token gives a refresh token for the registry.
+func (a *Azure) Token(ctx context.Context, registry string) (string, error) {
+	if value, ok := a.tokens.Get(registry); ok && a.Clock().Sub(value.(refreshToken).at) < tokenAge {
+		return value.(refreshToken).token, nil
+	}
+	access, err := a.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{registryScope}})
+	if err != nil {
+		return "", err
+	}
+	client, err := azcontainerregistry.NewAuthenticationClient("https://"+registry, &azcontainerregistry.AuthenticationClientOptions{
+		ClientOptions: azcore.ClientOptions{Transport: &http.Client{Transport: a.Transport}, Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond}}})
+	if err != nil {
+		return "", fault.Wrap(fault.Bug, err, "preparing the exchange of tokens")
+	}
+	answer, err := client.ExchangeAADAccessTokenForACRRefreshToken(ctx, azcontainerregistry.PostContentSchemaGrantTypeAccessToken, registry,
+		&azcontainerregistry.AuthenticationClientExchangeAADAccessTokenForACRRefreshTokenOptions{AccessToken: &access.Token})
+	var response *azcore.ResponseError
+	switch {
+	case errors.As(err, &response):
+		return "", &fault.Error{Kind: kindOf(response.StatusCode), Doing: "exchanging the identity's token at " + registry, Cause: errors.New(http.StatusText(response.StatusCode)),
+			Next: "grant the role AcrPull on the registry to the identity of the env-injector"}
+	case err != nil || answer.RefreshToken == nil:
+		return "", fault.New(fault.Unavailable, "the registry %s %s", registry, network(err))
+	}
+	a.tokens.Add(registry, refreshToken{*answer.RefreshToken, a.Clock()})
+	return *answer.RefreshToken, nil
+}
