@@ -169,6 +169,8 @@ func network(err error) string {
 		return "has a certificate of an unknown authority; add it to global.extraCACertificates"
 	case errors.As(err, &host):
 		return "has a certificate for another name"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "has no TLS; if that is meant, add it to the value env_injector.registries.plainHTTP"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "did not answer in time"
 	}

@@ -36,6 +36,8 @@ type TransportConfig struct {
 	Refused []netip.Addr
 	// Allowed are addresses that may be connected to whatever they are; for tests, and for registries on the node itself.
 	Allowed []netip.Addr
+	// Resolver finds addresses; nil means the machine's.
+	Resolver *net.Resolver
 	// PlainHTTP are hosts that have no TLS; elsewhere it is refused, also after a redirect.
 	PlainHTTP []string
 }
@@ -43,7 +45,7 @@ type TransportConfig struct {
 // NewTransport gives a transport for addresses that strangers choose. It looks at the address that is connected to, so names that
 // resolve to something else the second time, redirects and token services are covered.
 func NewTransport(c TransportConfig) http.RoundTripper {
-	dialer := &net.Dialer{Timeout: dialTimeout, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error { return c.guard(address) }}
+	dialer := &net.Dialer{Timeout: dialTimeout, Resolver: c.Resolver, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error { return c.guard(address) }}
 	return guarded{c, &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: tlsTimeout,
 		ResponseHeaderTimeout: 2 * tlsTimeout, MaxIdleConns: 50, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
 		TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}}}
@@ -82,7 +84,7 @@ func (c TransportConfig) check(to netip.Addr) error {
 // guarded refuses what can be seen before a connection is made, and bounds answers.
 type guarded struct {
 	TransportConfig
-	next http.RoundTripper
+	next *http.Transport
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -102,6 +104,9 @@ func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return response, err
 }
+
+// CloseIdleConnections is what http.Client looks for.
+func (g guarded) CloseIdleConnections() { g.next.CloseIdleConnections() }
 
 // bounded is a body that ends with an error if it is too long.
 type bounded struct {
