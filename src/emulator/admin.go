@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/akv2k8s/akv2k8s/src/emulator/acr"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 )
 
@@ -17,6 +18,8 @@ import (
 //	POST   /vaults/VAULT/secrets/NAME/disable      and /enable, /delete
 //	PUT    /vaults/VAULT/permissions/OBJECTID      a list of operations, and no others from now on
 //	PUT    /vaults/VAULT/firewall                  true or false
+//	PUT    /registries/REGISTRY/pull               the object ids that may pull; the registry is there from then on
+//	PUT    /images/TAG/REPOSITORY                  add an image to all registries (acr.Image)
 //	POST   /faults                                 add a keyvault.Fault; DELETE removes all
 //	GET    /counters                               counters by name; DELETE sets them to zero
 func (e *Emulator) Admin() http.Handler {
@@ -40,6 +43,13 @@ func (e *Emulator) Admin() http.Handler {
 	mux.HandleFunc("PUT /vaults/{vault}/firewall", with(func(r *http.Request, closed bool) bool {
 		e.Vaults.Firewall(r.PathValue("vault"), closed)
 		return true
+	}))
+	mux.HandleFunc("PUT /registries/{registry}/pull", with(func(r *http.Request, objectIDs []string) bool {
+		e.Registries.Permit(r.PathValue("registry"), objectIDs...)
+		return true
+	}))
+	mux.HandleFunc("PUT /images/{tag}/{repository...}", with(func(r *http.Request, image acr.Image) bool {
+		return e.Registries.Put(r.PathValue("repository"), r.PathValue("tag"), image) == nil
 	}))
 	mux.HandleFunc("POST /faults", with(func(_ *http.Request, f keyvault.Fault) bool { e.Vaults.Inject(f); return true }))
 	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, _ *http.Request) { e.Vaults.Heal(); reply(w, http.StatusOK, "ok") })

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/emulator/acr"
 	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
 	"github.com/akv2k8s/akv2k8s/src/emulator/imds"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
@@ -16,6 +17,8 @@ import (
 type Emulator struct {
 	Directory *entra.Directory
 	Vaults    *keyvault.Store
+	// Registries are all of Azure's, with the same images.
+	Registries *acr.Server
 
 	mu       sync.Mutex
 	counters map[string]int
@@ -31,15 +34,20 @@ func New(tenant string, now func() time.Time) (*Emulator, error) {
 	}
 	e.Directory = directory
 	e.server = &keyvault.Server{Store: e.Vaults, Tokens: directory, Tenant: tenant, Count: e.count}
+	e.Registries = &acr.Server{Tokens: directory, Images: acr.NewImages(), Count: e.count}
 	return e, nil
 }
 
-// Azure answers for vaults and for the login hosts, by the Host header.
+// Azure answers for vaults, registries and the login hosts, by the Host header.
 func (e *Emulator) Azure() http.Handler {
 	login := e.Directory.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.Host, "login.") {
 			login.ServeHTTP(w, r)
+			return
+		}
+		if _, suffix, _ := strings.Cut(r.Host, "."); strings.HasPrefix(suffix, "azurecr.") {
+			e.Registries.ServeHTTP(w, r)
 			return
 		}
 		e.server.ServeHTTP(w, r)

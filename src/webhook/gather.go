@@ -168,16 +168,21 @@ func platform(spec *corev1.PodSpec) (system, architecture string) {
 	}
 	// Terms are alternatives, so all have to say the same.
 	for i, term := range spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
-		wanted := ""
-		for _, e := range term.MatchExpressions {
-			if e.Key == corev1.LabelArchStable && e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 {
-				wanted = e.Values[0]
-			}
-		}
-		if wanted == "" || (i > 0 && wanted != architecture) {
+		wanted := architectureOf(term)
+		if i > 0 && wanted != architecture {
 			return system, ""
 		}
 		architecture = wanted
 	}
 	return system, architecture
+}
+
+// architectureOf is the one architecture that a term allows, or empty.
+func architectureOf(term corev1.NodeSelectorTerm) string {
+	for _, e := range term.MatchExpressions {
+		if e.Key == corev1.LabelArchStable && e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 {
+			return e.Values[0]
+		}
+	}
+	return ""
 }

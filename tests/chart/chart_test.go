@@ -188,8 +188,8 @@ func TestRightsAreTheLeast(t *testing.T) {
 		"RoleBinding": {"events create patch", "leases create", "leases[akv2k8s-controller] get update", "secrets[akv2k8s-status-key] get update"},
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{
-		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
-			"pods get", "tokenreviews create"},
+		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
+			"pods get", "secrets get", "tokenreviews create"},
 		"RoleBinding": {"secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))
 }
@@ -278,6 +278,23 @@ func TestOneNamespaceAlone(t *testing.T) {
 	assert.Equal(t, []string{"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces[akv2k8s] get", "tokenreviews create"},
 		rules(t, all, "akv2k8s-envinjector")["ClusterRoleBinding"])
 	assert.Equal(t, "akv2k8s", all.at(t, webhook, "webhooks", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name"))
+}
+
+func TestSourcesOfReferencesAreReadWhereThatIsAllowed(t *testing.T) {
+	for set, want := range map[string]map[string]bool{"env_injector.sourceNamespaces={*}": {"ClusterRoleBinding": true}, "env_injector.sourceNamespaces={team}": {"RoleBinding": true},
+		"env_injector.sourceNamespaces=null": {}} {
+		all := render(t, set)
+		for _, kind := range []string{"ClusterRoleBinding", "RoleBinding"} {
+			_, there := all[kind+"/akv2k8s-envinjector-sources"]
+			assert.Equal(t, want[kind], there, "%s %s", set, kind)
+		}
+		if set == "env_injector.sourceNamespaces={team}" {
+			assert.Equal(t, "team", all["RoleBinding/akv2k8s-envinjector-sources"].GetNamespace())
+		}
+	}
+	one := render(t, "watchAllNamespaces=false")
+	assert.Equal(t, "akv2k8s", one["RoleBinding/akv2k8s-envinjector-sources"].GetNamespace())
+	assert.Contains(t, one, "Role/akv2k8s-envinjector-sources")
 }
 
 func TestAComponentsValueOverridesTheGlobalOne(t *testing.T) {

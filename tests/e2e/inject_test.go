@@ -138,10 +138,10 @@ func refusedAtAdmission(t *testing.T) {
 		change func(*corev1.Pod)
 		says   string
 	}{
-		"no command":        {func(p *corev1.Pod) { p.Spec.Containers[0].Command = nil }, "no command"},
+		"an image that can't be looked into": {func(p *corev1.Pod) { p.Spec.Containers[0].Command = nil }, "set the container's command"},
+		"a pod for Windows": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Windows"},
 		"a malformed name":  {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "a/b@azurekeyvault" }, "variable DB"},
 		"a malformed query": {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "a@azurekeyvault?b c" }, "variable DB"},
-		"expansion in args": {func(p *corev1.Pod) { p.Spec.Containers[0].Args = []string{"$(DB)"} }, "$(DB)"},
 		"a reserved variable": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_CA", Value: "x"})
 		}, "reserved"},

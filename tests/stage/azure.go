@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/acr"
 	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
@@ -192,6 +193,16 @@ func (a *Azure) Act(ctx context.Context, vault, name, action string) error {
 // Permit says what a principal may do in a vault, from now on.
 func (a *Azure) Permit(ctx context.Context, vault, objectID string, operations ...string) error {
 	return a.call(ctx, "PUT", "vaults/"+vault+"/permissions/"+objectID, operations, nil)
+}
+
+// Registry is one of Azure's, from which only these principals may pull.
+func (a *Azure) Registry(ctx context.Context, registry string, objectIDs ...string) error {
+	return a.call(ctx, "PUT", "registries/"+registry+"/pull", objectIDs, nil)
+}
+
+// Image adds an image to all registries.
+func (a *Azure) Image(ctx context.Context, repository, tag string, image acr.Image) error {
+	return a.call(ctx, "PUT", "images/"+tag+"/"+repository, image, nil)
 }
 
 // Inject makes calls go wrong.

@@ -106,35 +106,42 @@ func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Pl
 	if err != nil {
 		return plan, err
 	}
-	always := pod.Annotations[wire.AnnotationInject] == "always"
 	for _, c := range containers {
 		if c.Name == wire.InitContainer && slices.ContainsFunc(c.VolumeMounts, ofBinary) {
 			continue
 		}
-		e, err := evaluate(pod, c, sources)
+		target, warnings, err := targeted(pod, c, sources)
 		if err != nil {
 			return Plan{}, err
 		}
-		plan.Warnings = append(plan.Warnings, e.warnings...)
-		if !e.refers() && !e.open && !always {
+		plan.Warnings = append(plan.Warnings, warnings...)
+		if target == nil {
 			continue
-		}
-		target := Target{Container: c.Name, Precaution: !e.refers() && !always, environment: e}
-		if target.Precaution && windows(pod) {
-			continue
-		}
-		if err := possible(pod, c); err != nil {
-			return Plan{}, err
 		}
 		if len(c.Command) == 0 {
 			if target.Entrypoint = commands[c.Name]; target.Entrypoint == nil {
 				target.Lookup = c.Image
 			}
 		}
-		plan.Warnings = append(plan.Warnings, unresolved(c, e)...)
-		plan.Targets = append(plan.Targets, target)
+		plan.Targets = append(plan.Targets, *target)
 	}
 	return plan, nil
+}
+
+// targeted is the container as one to wrap, or nil if it stays as it is.
+func targeted(pod *corev1.Pod, c corev1.Container, sources Sources) (*Target, []string, error) {
+	e, err := evaluate(pod, c, sources)
+	if err != nil {
+		return nil, nil, err
+	}
+	wanted := e.refers() || pod.Annotations[wire.AnnotationInject] == "always"
+	if !wanted && (!e.open || windows(pod)) {
+		return nil, e.warnings, nil
+	}
+	if err := possible(pod, c); err != nil {
+		return nil, nil, err
+	}
+	return &Target{Container: c.Name, Precaution: !wanted, environment: e}, append(e.warnings, unresolved(c, e)...), nil
 }
 
 // volumes are the names of those that the plan's containers need.

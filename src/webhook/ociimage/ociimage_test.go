@@ -232,7 +232,7 @@ func TestARegistryWithTokens(t *testing.T) {
 // index is one of several platforms, with an attestation as builders add it.
 func index(t *testing.T, images map[string]v1.Image) v1.ImageIndex {
 	t.Helper()
-	var all v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	all := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for platform, one := range images {
 		system, architecture, _ := strings.Cut(platform, "/")
 		all = mutate.AppendManifests(all, mutate.IndexAddendum{Add: mutate.MediaType(one, types.OCIManifestSchema1),

@@ -16,6 +16,7 @@ func Names() []string {
 	return []string{
 		"login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn", "login.partner.microsoftonline.cn",
 		".vault.azure.net", ".vault.usgovcloudapi.net", ".vault.azure.cn",
+		".azurecr.io", ".azurecr.us", ".azurecr.cn",
 		// A private cloud, which only the emulator has.
 		"login.private.example", ".vault.private.example",
 	}

@@ -18,6 +18,9 @@ import (
 // Repository is where the images live; they are loaded into a local cluster under the same names.
 const Repository = "ghcr.io/akv2k8s/"
 
+// PrivateImage is the testbox under a name of a registry that only the emulator has.
+const PrivateImage = "akv2k8stest.azurecr.io/testbox:1"
+
 // nobody is the user of every image.
 const nobody = "65532:65532"
 
@@ -81,9 +84,10 @@ func (m Maker) All(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	alias := testbox
+	alias, private := testbox, testbox
 	alias.Name, alias.User = examplesImage, "0:0"
-	return m.write(append(specs, testbox, alias))
+	private.Name = PrivateImage
+	return m.write(append(specs, testbox, alias, private))
 }
 
 // Release makes the images that users install, and returns the archives by image name.
