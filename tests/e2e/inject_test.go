@@ -139,9 +139,9 @@ func refusedAtAdmission(t *testing.T) {
 		says   string
 	}{
 		"an image that can't be looked into": {func(p *corev1.Pod) { p.Spec.Containers[0].Command = nil }, "set the container's command"},
-		"a pod for Windows": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Windows"},
-		"a malformed name":  {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "a/b@azurekeyvault" }, "variable DB"},
-		"a malformed query": {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "a@azurekeyvault?b c" }, "variable DB"},
+		"a pod for Windows":                  {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Windows"},
+		"a malformed name":                   {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "a/b@azurekeyvault" }, "variable DB"},
+		"a malformed query":                  {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "a@azurekeyvault?b c" }, "variable DB"},
 		"a reserved variable": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_CA", Value: "x"})
 		}, "reserved"},

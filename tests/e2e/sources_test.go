@@ -18,7 +18,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-func (tm team) configMap(name string, data map[string]string) *corev1.ConfigMap {
+func (tm team) source(name string, data map[string]string) *corev1.ConfigMap {
 	tm.Helper()
 	c := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: name}, Data: data}
 	require.NoError(tm, s.Client.Create(tm.Context(), c))
@@ -44,7 +44,7 @@ func referencesFromSources(t *testing.T) {
 		tm.secret(name, canary+"-"+name)
 		tm.resource(name, name, "")
 	}
-	settings := tm.configMap("settings", map[string]string{"DB": "db@azurekeyvault", "PLAIN": "four"})
+	settings := tm.source("settings", map[string]string{"DB": "db@azurekeyvault", "PLAIN": "four"})
 	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "credentials"},
 		StringData: map[string]string{"key": "of-secret@azurekeyvault"}}))
 	p := tm.pod("app", nil, lengths("DB", "PLAIN", "OF_SECRET", "OF_POD", "ENV_INJECTOR_REFERENCES")...)
@@ -76,13 +76,13 @@ func referencesFromSources(t *testing.T) {
 	open := tm.pod("open", nil, lengths("LATER")...)
 	open.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{fromMap("missing")}
 	tm.create(open)
-	tm.configMap("missing", map[string]string{"LATER": "later@azurekeyvault"})
+	tm.source("missing", map[string]string{"LATER": "later@azurekeyvault"})
 	code, log = tm.ended("open")
 	assert.Zero(t, code)
 	assert.Equal(t, fmt.Sprintf("LATER=%d\n", len(canary+"-later")), log)
 
 	// A pod whose sources hold no reference stays as it is.
-	tm.configMap("plain", map[string]string{"PLAIN": "four"})
+	tm.source("plain", map[string]string{"PLAIN": "four"})
 	plain := tm.pod("plain", nil, "true")
 	plain.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{fromMap("plain")}
 	require.NoError(t, s.Client.Create(t.Context(), plain, client.DryRunAll))
