@@ -47,5 +47,7 @@ func (w within) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body = http.NoBody
 	}
 	w.ServeHTTP(recorder, r)
-	return recorder.Result(), nil
+	response := recorder.Result()
+	response.Request = r
+	return response, nil
 }

@@ -11,8 +11,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
-	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -28,7 +26,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -320,7 +317,7 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 	b := newBench(t)
 	azure := azuretest.Start(t)
 	counts := map[string]int{}
-	server := &acr.Server{Tokens: azure.Directory, Images: registry.New(registry.Logger(log.New(io.Discard, "", 0))), Count: func(name string) { counts[name]++ }}
+	server := &acr.Server{Tokens: azure.Directory, Images: acr.NewImages(), Count: func(name string) { counts[name]++ }}
 	server.Permit("mine", azuretest.AppObjectID)
 	server.Permit("others")
 	front := httptest.NewUnstartedServer(server)
@@ -335,9 +332,7 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 	front.Listener = listener
 	front.StartTLS()
 	t.Cleanup(front.Close)
-	behind := httptest.NewServer(server.Images)
-	t.Cleanup(behind.Close)
-	require.NoError(t, remote.Write(b.reference(strings.TrimPrefix(behind.URL, "http://")+"/app:1"), image(t, []string{"/app"})))
+	require.NoError(t, server.Put("app", "1", acr.Image{Entrypoint: []string{"/app"}}))
 
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
