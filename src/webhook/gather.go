@@ -107,8 +107,7 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	if len(wanted) == 0 {
 		return plan, nil
 	}
-	question := ociimage.Question{PullSecrets: a.pullSecrets(ctx)}
-	question.OS, question.Architecture = platform(&a.pod.Spec)
+	question := ociimage.Question{PullSecrets: a.pullSecrets(ctx), OS: "linux", Architecture: platform(&a.pod.Spec)}
 	failed := make(map[string]error, len(wanted))
 	var mu sync.Mutex
 	err := each(wanted, func(t *inject.Target) error {
@@ -160,21 +159,21 @@ func (a *admitted) pullSecrets(ctx context.Context) []corev1.Secret {
 	return secrets
 }
 
-// platform is where the pod has to run, as far as it says so.
-func platform(spec *corev1.PodSpec) (system, architecture string) {
-	system, architecture = "linux", spec.NodeSelector[corev1.LabelArchStable]
+// platform is the architecture that the pod has to run on, if it says so.
+func platform(spec *corev1.PodSpec) string {
+	architecture := spec.NodeSelector[corev1.LabelArchStable]
 	if architecture != "" || spec.Affinity == nil || spec.Affinity.NodeAffinity == nil || spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
-		return system, architecture
+		return architecture
 	}
 	// Terms are alternatives, so all have to say the same.
 	for i, term := range spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
 		wanted := architectureOf(term)
 		if i > 0 && wanted != architecture {
-			return system, ""
+			return ""
 		}
 		architecture = wanted
 	}
-	return system, architecture
+	return architecture
 }
 
 // architectureOf is the one architecture that a term allows, or empty.
