@@ -23,8 +23,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// window is how long the installation waits before it restarts workloads, in seconds.
-const window = 4
+// window is how long the installation waits before it restarts workloads, in seconds: longer than the interval, because within it two resources
+// look at the vault one after the other.
+const window = interval + 4
 
 // deployment runs a pod that has a variable of each of these Secrets.
 func (tm team) deployment(name, willing string, secrets ...string) {
