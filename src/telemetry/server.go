@@ -24,6 +24,8 @@ type Server struct {
 	Ready Check
 	// Gatherer gives the metrics; nil switches /metrics off.
 	Gatherer prometheus.Gatherer
+	// More are further handlers, by the pattern of http.ServeMux.
+	More map[string]http.Handler
 }
 
 // NeedLeaderElection implements controller-runtime's interface.
@@ -52,6 +54,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /readyz", answer(s.Ready))
 	if s.Gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.Gatherer, promhttp.HandlerOpts{}))
+	}
+	for pattern, handler := range s.More {
+		mux.Handle(pattern, handler)
 	}
 	return mux
 }

@@ -15,7 +15,7 @@ func rooms() map[string]int {
 		"keyvault/gateway": 4,
 		"keyvault/azure":   3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
 		// fingerprint reads and writes the Secret of its key, store the outputs.
-		"controller/fingerprint": 3, "controller/store": 3, "controller/rollout": 3,
+		"controller/fingerprint": 3, "controller/store": 3, "controller/rollout": 3, "broker/legacy": 3,
 		// resolver is what broker and injector share: references become values.
 		"resolver": 3,
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.

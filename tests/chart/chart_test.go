@@ -188,7 +188,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 		"RoleBinding": {"events create patch", "leases create", "leases[akv2k8s-controller] get update", "secrets[akv2k8s-status-key] get update"},
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{
-		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
+		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "events create patch", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
 			"pods get", "secrets get", "tokenreviews create"},
 		"RoleBinding": {"secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))

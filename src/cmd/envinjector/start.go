@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
+	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
@@ -188,7 +190,12 @@ func (s settings) addTelemetry(ctx context.Context, mgr ctrl.Manager, keeper *se
 		return err
 	}
 	started := mgr.GetWebhookServer().StartedChecker()
-	server := &telemetry.Server{Address: fmt.Sprintf(":%d", s.httpPort), Ready: func() error {
+	older, err := legacy.New(legacy.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"), Registry: metrics.Registry,
+		Log: mgr.GetLogger().WithName("auth-service")})
+	if err != nil {
+		return err
+	}
+	server := &telemetry.Server{Address: fmt.Sprintf(":%d", s.httpPort), More: map[string]http.Handler{legacy.Pattern: older}, Ready: func() error {
 		return errors.Join(keeper.Ready(), started(nil))
 	}}
 	if s.metrics {

@@ -1,0 +1,93 @@
+package legacy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/lru"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Pattern is where the predecessor's wrapper asked first, over plain HTTP.
+const Pattern = "GET /auth/{namespace}/{pod}"
+
+// volume is what the predecessor gave every pod that it injected.
+const volume = "akv2k8s-client-cert"
+
+// advice is the answer.
+const advice = "this pod was injected by an older version of akv2k8s, whose way to ask is no longer served; recreate the pod: kubectl rollout restart its workload"
+
+// Bounds of what strangers can make us do, since whoever asks here proves nothing.
+const (
+	looksPerSecond = 5
+	burst          = 50
+	remembered     = 10000
+	timeout        = 5 * time.Second
+)
+
+// Config is what a Handler works with; every field is required.
+type Config struct {
+	// Live reads pods.
+	Live client.Reader
+	// Events takes what is told about them.
+	Events events.EventRecorder
+	// Registry takes the metrics.
+	Registry prometheus.Registerer
+	Log      logr.Logger
+}
+
+// Handler is an http.Handler for Pattern.
+type Handler struct {
+	Config
+	limit *rate.Limiter
+	// told are the pods, by uid, that were found to be the predecessor's.
+	told *lru.Cache
+	pods prometheus.Gauge
+}
+
+// New checks the configuration and registers the metric.
+func New(c Config) (*Handler, error) {
+	if c.Live == nil || c.Events == nil || c.Registry == nil {
+		return nil, errors.New("creating the answer to older pods: a part of its configuration is missing")
+	}
+	h := &Handler{Config: c, limit: rate.NewLimiter(looksPerSecond, burst), told: lru.New(remembered), pods: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "akv2k8s_legacy_pods", Help: "Pods that an older version injected and that asked since this replica started; they have to be recreated."})}
+	return h, c.Registry.Register(h.pods)
+}
+
+// ServeHTTP implements http.Handler. The answer is the same for every pod, so it tells nobody what exists.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.limit.Allow() {
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
+		defer cancel()
+		h.tell(ctx, types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")})
+	}
+	http.Error(w, advice, http.StatusGone)
+}
+
+// tell lets the owner of such a pod know, once.
+func (h *Handler) tell(ctx context.Context, name types.NamespacedName) {
+	var pod corev1.Pod
+	if err := h.Live.Get(ctx, name, &pod); err != nil {
+		return
+	}
+	if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume }) {
+		return
+	}
+	if _, known := h.told.Get(pod.UID); known {
+		return
+	}
+	h.told.Add(pod.UID, true)
+	h.pods.Set(float64(h.told.Len()))
+	h.Events.Eventf(&pod, nil, corev1.EventTypeWarning, "RecreatePod", "Inject", advice)
+	h.Log.Info("a pod of an older version asked", "namespace", pod.Namespace, "pod", pod.Name)
+}

@@ -1,0 +1,62 @@
+package legacy_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
+)
+
+// recorder keeps events as text.
+type recorder struct{ events []string }
+
+func (r *recorder) Eventf(regarding, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	r.events = append(r.events, regarding.(*corev1.Pod).Name+" "+kind+" "+reason+" "+fmt.Sprintf(note, args...))
+}
+
+func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
+	pod := func(name string, volumes ...string) *corev1.Pod {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, UID: "uid-of-" + "1"}}
+		for _, v := range volumes {
+			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: v})
+		}
+		return p
+	}
+	events, registry := &recorder{}, prometheus.NewRegistry()
+	h, err := legacy.New(legacy.Config{Live: fake.NewClientBuilder().WithObjects(pod("old", "akv2k8s-client-cert"), pod("other", "data")).Build(), Events: events, Registry: registry})
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle(legacy.Pattern, h)
+	ask := func(path string) string {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		assert.Equal(t, http.StatusGone, w.Code, path)
+		return w.Body.String()
+	}
+	same := ask("/auth/team/old?secret=akv2k8s-app")
+	assert.Contains(t, same, "recreate the pod")
+	for range 200 { // more than are looked for
+		assert.Equal(t, same, ask("/auth/team/old"))
+	}
+	for _, path := range []string{"/auth/team/other", "/auth/team/gone", "/auth/elsewhere/old"} {
+		assert.Equal(t, same, ask(path), "the answer does not tell what exists")
+	}
+	require.Len(t, events.events, 1, "once, however often it asks")
+	assert.True(t, strings.HasPrefix(events.events[0], "old Warning RecreatePod this pod was injected by an older version"), events.events[0])
+	assert.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader("# HELP akv2k8s_legacy_pods Pods that an older version injected and that asked since this replica started; "+
+		"they have to be recreated.\n# TYPE akv2k8s_legacy_pods gauge\nakv2k8s_legacy_pods 1\n")))
+	_, err = legacy.New(legacy.Config{})
+	assert.Error(t, err)
+}
