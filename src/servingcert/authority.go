@@ -35,11 +35,12 @@ func newAuthority(name string, now time.Time, random io.Reader) (a authority, ke
 	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), random); err != nil {
 		return a, nil, fmt.Errorf("making the key of the CA: %w", err)
 	}
-	template, err := certificate(name+" CA", now, authorityLife, random)
+	// Each has a name of its own, so that nobody takes one for another.
+	template, err := certificate(fmt.Sprintf("%.40s CA %d", name, now.Unix()), now, authorityLife, random)
 	if err != nil {
 		return a, nil, err
 	}
-	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
+	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	der, err := x509.CreateCertificate(random, template, template, a.key.Public(), a.key)
 	if err != nil {
@@ -73,8 +74,8 @@ func parseAuthority(certPEM, keyPEM []byte) (authority, error) {
 	return authority{cert: cert, key: key, pem: certPEM}, nil
 }
 
-// leaf signs a certificate for serving under the names.
-func (a authority) leaf(names []string, now time.Time, random io.Reader) (*tls.Certificate, error) {
+// leaf signs a certificate for serving under the names; with it go the certificates by which those who believe an older CA believe this one.
+func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
 		return nil, fmt.Errorf("making a key to serve with: %w", err)
@@ -90,7 +91,11 @@ func (a authority) leaf(names []string, now time.Time, random io.Reader) (*tls.C
 		return nil, fmt.Errorf("signing a certificate to serve with: %w", err)
 	}
 	parsed, err := x509.ParseCertificate(der)
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}, err
+	chain := [][]byte{der}
+	for _, cross := range a.cross {
+		chain = append(chain, cross.Raw)
+	}
+	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: parsed}, err
 }
 
 // signed says whether the leaf is of this CA and young enough to serve on.

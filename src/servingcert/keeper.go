@@ -74,7 +74,7 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return k.leaf, nil
 }
 
-// Root is the CA's certificate, PEM; empty until there is one.
+// Root is what to believe, PEM: the CA and those before it that replicas may serve with; empty until there is one.
 func (k *Keeper) Root() string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -119,38 +119,100 @@ func (k *Keeper) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, er
 		return ctrl.Result{}, err
 	}
 	k.mu.Lock()
-	k.root = ca.pem
+	k.root = ca.roots()
 	k.mu.Unlock()
-	return ctrl.Result{RequeueAfter: renewal(leaf).Sub(k.Clock())}, nil
+	next := renewal(leaf)
+	if ca.due().Before(next) {
+		next = ca.due()
+	}
+	return ctrl.Result{RequeueAfter: next.Sub(k.Clock())}, nil
 }
 
-// authority reads the CA, or makes it. Of several replicas that make one, the API server lets one win.
-func (k *Keeper) authority(ctx context.Context) (authority, error) {
-	var secret corev1.Secret
-	if err := k.Live.Get(ctx, k.Secret, &secret); err != nil {
-		return authority{}, fmt.Errorf("reading Secret %s, which the chart renders for the CA: %w; run helm upgrade if it was deleted", k.Secret, err)
-	}
-	if len(secret.Data[dataCert]) > 0 || len(secret.Data[dataKey]) > 0 {
-		ca, err := parseAuthority(secret.Data[dataCert], secret.Data[dataKey])
-		if err != nil {
-			return ca, fmt.Errorf("reading the CA in Secret %s: %w; restore it, or remove its data to get a new CA and recreate injected pods",
-				k.Secret, err)
-		}
-		return ca, nil
-	}
-	ca, key, err := newAuthority(k.Secret.Name, k.Clock(), k.Random)
+// authority reads the CA, or makes it, or the next one when it is time. Of several replicas that make one, the API server lets one win.
+func (k *Keeper) authority(ctx context.Context) (succession, error) {
+	secret, ca, err := k.read(ctx)
 	if err != nil {
 		return ca, err
 	}
-	secret.Data = map[string][]byte{dataCert: ca.pem, dataKey: key}
-	if err := k.Writer.Update(ctx, &secret); err != nil { // with resourceVersion, so nobody's CA is overwritten
-		return ca, fmt.Errorf("writing the CA into Secret %s: %w", k.Secret, err)
+	var data map[string][]byte
+	switch {
+	case ca.cert == nil:
+		data, err = k.fresh()
+	case k.Clock().After(ca.due()):
+		data, err = ca.next(k.Secret.Name, k.Clock(), k.Random)
+	default:
+		return ca, nil
 	}
-	return ca, nil
+	if err != nil {
+		return ca, err
+	}
+	return k.write(ctx, secret, data)
+}
+
+// read gives the Secret and the CA in it, which is empty if there is none yet.
+func (k *Keeper) read(ctx context.Context) (*corev1.Secret, succession, error) {
+	var secret corev1.Secret
+	if err := k.Live.Get(ctx, k.Secret, &secret); err != nil {
+		return nil, succession{}, fmt.Errorf("reading Secret %s, which the chart renders for the CA: %w; run helm upgrade if it was deleted", k.Secret, err)
+	}
+	if len(secret.Data[dataCert]) == 0 && len(secret.Data[dataKey]) == 0 {
+		return &secret, succession{}, nil
+	}
+	ca, err := parseSuccession(secret.Data, k.Clock())
+	if err != nil {
+		return nil, ca, fmt.Errorf("reading the CA in Secret %s: %w; restore it, or remove its data to get a new CA and recreate injected pods",
+			k.Secret, err)
+	}
+	return &secret, ca, nil
+}
+
+// fresh is a CA that nobody vouches for.
+func (k *Keeper) fresh() (map[string][]byte, error) {
+	ca, key, err := newAuthority(k.Secret.Name, k.Clock(), k.Random)
+	return map[string][]byte{dataCert: ca.pem, dataKey: key}, err
+}
+
+func (k *Keeper) write(ctx context.Context, secret *corev1.Secret, data map[string][]byte) (succession, error) {
+	secret.Data = data
+	if err := k.Writer.Update(ctx, secret); err != nil { // with resourceVersion, so nobody's CA is overwritten
+		return succession{}, fmt.Errorf("writing the CA into Secret %s: %w", k.Secret, err)
+	}
+	return parseSuccession(data, k.Clock())
+}
+
+// Rotate makes the next CA now. Pods go on to work: the CA that they believe vouches for it.
+func (k *Keeper) Rotate(ctx context.Context) error {
+	secret, ca, err := k.read(ctx)
+	if err != nil {
+		return err
+	}
+	if ca.cert == nil {
+		return errors.New("there is no CA yet; it is made when the env-injector starts")
+	}
+	data, err := ca.next(k.Secret.Name, k.Clock(), k.Random)
+	if err != nil {
+		return err
+	}
+	_, err = k.write(ctx, secret, data)
+	return err
+}
+
+// Replace makes a CA that has nothing to do with those before, which nobody is to believe any more. Pods that exist can't ask any more.
+func (k *Keeper) Replace(ctx context.Context) error {
+	secret, _, err := k.read(ctx)
+	if err != nil {
+		return err
+	}
+	data, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	_, err = k.write(ctx, secret, data)
+	return err
 }
 
 // current gives the leaf, a new one if need be.
-func (k *Keeper) current(ca authority) (*tls.Certificate, error) {
+func (k *Keeper) current(ca succession) (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if ca.signed(k.leaf, k.Clock()) {
@@ -165,7 +227,7 @@ func (k *Keeper) current(ca authority) (*tls.Certificate, error) {
 }
 
 // publish writes the CA into the webhook configuration, that field alone, if it is not there.
-func (k *Keeper) publish(ctx context.Context, ca authority) error {
+func (k *Keeper) publish(ctx context.Context, ca succession) error {
 	var live admissionv1.MutatingWebhookConfiguration
 	if err := k.Live.Get(ctx, types.NamespacedName{Name: k.Webhook}, &live); err != nil {
 		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w; run helm upgrade if it was deleted", k.Webhook, err)
@@ -173,9 +235,9 @@ func (k *Keeper) publish(ctx context.Context, ca authority) error {
 	stale := false
 	wanted := admissionac.MutatingWebhookConfiguration(k.Webhook).WithUID(live.UID)
 	for _, webhook := range live.Webhooks {
-		stale = stale || !bytes.Equal(webhook.ClientConfig.CABundle, ca.pem)
+		stale = stale || !bytes.Equal(webhook.ClientConfig.CABundle, ca.roots())
 		wanted.WithWebhooks(admissionac.MutatingWebhook().WithName(webhook.Name).
-			WithClientConfig(admissionac.WebhookClientConfig().WithCABundle(ca.pem...)))
+			WithClientConfig(admissionac.WebhookClientConfig().WithCABundle(ca.roots()...)))
 	}
 	if !stale {
 		return nil

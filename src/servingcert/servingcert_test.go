@@ -88,7 +88,13 @@ func (b *bench) verify(root string, k *servingcert.Keeper) error {
 	require.True(b, pool.AppendCertsFromPEM([]byte(root)))
 	served, err := k.GetCertificate(&tls.ClientHelloInfo{ServerName: host})
 	require.NoError(b, err)
-	_, err = served.Leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: host, CurrentTime: b.now})
+	between := x509.NewCertPool()
+	for _, der := range served.Certificate[1:] {
+		cert, err := x509.ParseCertificate(der)
+		require.NoError(b, err)
+		between.AddCert(cert)
+	}
+	_, err = served.Leaf.Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, DNSName: host, CurrentTime: b.now})
 	return err
 }
 
@@ -201,4 +207,64 @@ func TestWhatTheChartRendersIsMissing(t *testing.T) {
 	assert.ErrorContains(t, err, "run helm upgrade")
 	_, err = servingcert.New(servingcert.Config{})
 	assert.Error(t, err)
+}
+
+// alone is the first certificate of a bundle.
+func alone(bundle string) string {
+	return bundle[:strings.Index(bundle, "-----END CERTIFICATE-----")+len("-----END CERTIFICATE-----\n")]
+}
+
+func TestWhoBelievesAnOldCABelievesTheNextOnes(t *testing.T) {
+	b := newBench(t)
+	one, two := b.keeper(), b.keeper()
+	b.settle(one)
+	b.settle(two)
+	roots := []string{one.Root()}
+	for range 3 {
+		b.now = b.now.Add(time.Second)
+		require.NoError(t, one.Rotate(t.Context()))
+		b.settle(one)
+		roots = append(roots, alone(one.Root()))
+		for age, root := range roots {
+			assert.NoError(t, b.verify(root, one), "the CA number %d", age)
+		}
+		assert.NoError(t, b.verify(one.Root(), two), "a replica that does not know yet is believed by pods that are made now")
+		assert.Equal(t, []string{one.Root(), one.Root()}, b.bundles(), "and by the API server")
+		b.settle(two)
+		assert.Equal(t, one.Root(), two.Root())
+	}
+	for age, root := range roots[1:] {
+		assert.NotEqual(t, roots[age], root, "each is a new one")
+	}
+	assert.NotContains(t, one.Root(), "PRIVATE")
+	// After a compromise nothing of the past is believed.
+	require.NoError(t, one.Replace(t.Context()))
+	b.settle(one)
+	for age, root := range roots {
+		assert.Error(t, b.verify(root, one), "the CA number %d", age)
+	}
+	assert.NoError(t, b.verify(one.Root(), one))
+	assert.Equal(t, 1, strings.Count(one.Root(), "BEGIN"))
+	assert.NotContains(t, b.secret().Data, "cross.crt")
+}
+
+func TestTheCAIsRotatedInTimeAndThePastEnds(t *testing.T) {
+	b := newBench(t)
+	k := b.keeper()
+	b.settle(k)
+	first := k.Root()
+	b.now = b.now.Add(6*365*24*time.Hour + 210*24*time.Hour)
+	b.settle(k)
+	assert.Equal(t, first, k.Root())
+	b.now = b.now.Add(60 * 24 * time.Hour)
+	b.settle(k)
+	assert.NotEqual(t, first, alone(k.Root()))
+	assert.NoError(t, b.verify(first, k))
+	b.now = b.now.Add(4 * 365 * 24 * time.Hour)
+	b.settle(k)
+	assert.NotContains(t, k.Root(), first, "an expired CA is no longer believed")
+	assert.Error(t, b.verify(first, k))
+	assert.NoError(t, b.verify(k.Root(), k))
+	empty := newBench(t)
+	assert.ErrorContains(t, empty.keeper().Rotate(t.Context()), "no CA yet")
 }

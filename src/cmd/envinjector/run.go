@@ -36,9 +36,12 @@ type settings struct {
 }
 
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
-	trusting := len(args) > 0 && args[0] == "trust"
-	if trusting {
-		args = args[1:]
+	command, how := "", ""
+	switch {
+	case len(args) > 0 && args[0] == "trust":
+		command, args = "trust", args[1:]
+	case len(args) > 1 && args[0] == "ca":
+		command, how, args = "ca", args[1], args[2:]
 	}
 	s, err := parse(args, lookup, stderr)
 	switch {
@@ -51,9 +54,12 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		fmt.Fprintln(stdout, version.String())
 		return 0
 	}
-	if trusting {
+	switch command {
+	case "trust":
 		err = trust.Print(stdout, nil, time.Now())
-	} else {
+	case "ca":
+		err = renewCA(ctx, s, how, stdout)
+	default:
 		err = start(ctx, s, stderr)
 	}
 	if err != nil {
