@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -75,7 +76,16 @@ type Controller struct {
 	Config
 	memory memory
 	store  *store.Store
+	// news bounds the events about syncs that went well. When thousands are synced at once, their events would cost the API server a third of
+	// its time; status says the same.
+	news *rate.Limiter
 }
+
+// Bounds of news, in events a second and at once.
+const (
+	newsRate  = 10
+	newsBurst = 100
+)
 
 // New checks the configuration.
 func New(c Config) (*Controller, error) {
@@ -87,7 +97,7 @@ func New(c Config) (*Controller, error) {
 	case c.FetchTimeout <= 0:
 		return nil, errors.New("creating the controller: the fetch timeout must be positive")
 	}
-	return &Controller{Config: c, store: &store.Store{Client: c.Client, Live: c.Live}}, nil
+	return &Controller{Config: c, store: &store.Store{Client: c.Client, Live: c.Live}, news: rate.NewLimiter(newsRate, newsBurst)}, nil
 }
 
 // Reconcile brings one resource's output in sync, or finds that it is.

@@ -81,7 +81,9 @@ func turned(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav
 
 func (c *Controller) announce(resource *v2beta1.AzureKeyVaultSecret, o outcome) {
 	if o.err == nil {
-		c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventSynced, "Sync", "%s", o.summary())
+		if c.news.AllowN(c.Clock(), 1) {
+			c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventSynced, "Sync", "%s", o.summary())
+		}
 		if o.recipe.Identity != "" && !c.Identities.Allowed {
 			c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventIgnored, "Sync", "%s", identityIgnored)
 		}

@@ -45,8 +45,9 @@ func run(args []string, out io.Writer) int {
 		return 1
 	}
 	pages, err := filepath.Glob("docs/reference/*.md")
-	if err != nil || len(pages) == 0 {
-		fmt.Fprintln(out, "error: there are no pages under docs/reference; run this from the repository's root")
+	security, _ := filepath.Glob("docs/security/*.md")
+	if pages = append(pages, security...); err != nil || len(pages) == 0 {
+		fmt.Fprintln(out, "error: there are no pages under docs/reference and docs/security; run this from the repository's root")
 		return 1
 	}
 	return judge(pages, results, out)
