@@ -79,6 +79,20 @@ type Controller struct {
 	// news bounds the events about syncs that went well. When thousands are synced at once, their events would cost the API server a third of
 	// its time; status says the same.
 	news *rate.Limiter
+	// writers are who writes at this moment; nil means that nobody is counted.
+	writers chan struct{}
+}
+
+// waiting is how many resources wait for a vault for each that writes, so that one vault that does not answer does not keep all others back.
+const waiting = 4
+
+// turn waits until it is one's turn to write; what it gives ends the turn.
+func (c *Controller) turn() func() {
+	if c.writers == nil {
+		return func() {}
+	}
+	c.writers <- struct{}{}
+	return func() { <-c.writers }
 }
 
 // Bounds of news, in events a second and at once.
@@ -115,10 +129,15 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: wait}, err
 	}
 	outcome := c.sync(ctx, resource)
-	if err := c.report(ctx, resource, outcome); err != nil {
+	if err := c.reportInTurn(ctx, resource, outcome); err != nil {
 		return ctrl.Result{}, err
 	}
 	return c.plan(ctx, resource, outcome)
+}
+
+func (c *Controller) reportInTurn(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) error {
+	defer c.turn()()
+	return c.report(ctx, resource, o)
 }
 
 // outcome is what a sync came to: an error, or what is now in the outputs. Some outputs may be written although another failed.
@@ -151,6 +170,7 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 			return o
 		}
 	}
+	defer c.turn()()
 	for i := range o.outputs {
 		// One output's trouble does not keep the other back.
 		o.err = both(o.err, c.store.Write(ctx, resource, &o.outputs[i]))

@@ -21,8 +21,9 @@ import (
 
 // Register makes the manager call Reconcile: for each resource whose spec, labels or annotations change, and for the resources
 // whose outputs are changed or deleted. Of outputs only metadata is watched. concurrency is the number of resources that are
-// worked on at once.
+// written at once; more may wait for their vaults meanwhile.
 func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
+	c.writers = make(chan struct{}, concurrency)
 	changed := predicate.Or[client.Object](
 		predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	for _, kind := range output.Kinds() {
@@ -35,7 +36,7 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency
 		For(&v2beta1.AzureKeyVaultSecret{}, builder.WithPredicates(changed)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(owners)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(owners)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: waiting * concurrency}).
 		Complete(c)
 }
 

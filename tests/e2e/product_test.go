@@ -13,6 +13,7 @@ func TestProduct(t *testing.T) {
 		t.Run("nothing is written when nothing changed", nothingIsWritten)
 		t.Run("outputs of the predecessor are taken over without a gap", predecessorsOutputs)
 		t.Run("one look at the vault stays one", oneLook)
+		t.Run("a vault that does not answer keeps nobody else back", slowVault)
 		t.Run("one namespace, and the resources with a label", oneNamespace)
 		t.Run("a helm upgrade keeps what the product made for itself", upgradeKeeps)
 	})

@@ -159,6 +159,21 @@ func failuresKeepTheSecret(t *testing.T) {
 	assert.Contains(t, tm.awaitReason("forbidden", "AccessDenied"), stage.KubeletObjectID, "the message names the principal")
 }
 
+// slowVault has more resources on a vault that does not answer than are written at once.
+func slowVault(t *testing.T) {
+	slow, quick := newTeam(t), newTeam(t)
+	slow.vault += "-slow"
+	slow.secret("db", canary+"-db")
+	require.NoError(t, s.Azure.Inject(t.Context(), keyvault.Fault{Vault: slow.vault, LatencyMillis: 60_000}))
+	defer func() { assert.NoError(t, s.Azure.Heal(t.Context())) }()
+	for i := range 12 {
+		slow.resource(fmt.Sprintf("slow-%d", i), "db", fmt.Sprintf("slow-%d", i))
+	}
+	time.Sleep(time.Second)
+	quick.resource("quick", "db", "database")
+	t.Logf("synced after %s", quick.awaitValue("database", canary+"-db", 10*time.Second))
+}
+
 func foreignSecret(t *testing.T) {
 	tm := newTeam(t)
 	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "database"}, Data: map[string][]byte{"password": []byte("theirs")}}
