@@ -40,6 +40,8 @@ func TestProduct(t *testing.T) {
 			"what the kubelet would expand is expanded with values":   expansionWithValues,
 			"what an image runs is found out in its registry":         commandsOfImages,
 			"ephemeral containers of injected pods":                   ephemeralContainers,
+			"pods of the predecessor are told to be recreated":        predecessorsPods,
+			"many variables and large values":                         manyVariables,
 			"only a pod's own token gets only its own references":     attacks,
 			"both replicas serve under one CA":                        replicasShareTheCA,
 			"every image trusts the public roots of Azure":            publicRoots,

@@ -5,11 +5,13 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -170,4 +172,50 @@ func ephemeralContainers(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// predecessorsPods asks as the wrapper of akv2k8s 1.8 does when a container starts again.
+func predecessorsPods(t *testing.T) {
+	tm := newTeam(t)
+	p := tm.pod("old", nil, "sh", "-c", `wget -S -O /dev/null "http://akv2k8s-envinjector.akv2k8s.svc:80/auth/`+tm.namespace+`/old?secret=akv2k8s-old" 2>&1; true`)
+	p.Spec.Volumes = []corev1.Volume{{Name: "akv2k8s-client-cert", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	tm.create(p)
+	_, log := tm.ended("old")
+	assert.Contains(t, log, "410 Gone")
+	require.NoError(t, stage.Await(t.Context(), patience, "the event", func(ctx context.Context) error {
+		var events eventsv1.EventList
+		if err := s.Client.List(ctx, &events, client.InNamespace(tm.namespace)); err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.Reason == "RecreatePod" && e.Type == "Warning" && e.Regarding.Name == "old" && strings.Contains(e.Note, "kubectl rollout restart") {
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %d events", len(events.Items))
+	}))
+}
+
+// manyVariables has what a large pod has: thousands of variables, values of the vault's greatest size, and an environment of almost a megabyte.
+func manyVariables(t *testing.T) {
+	tm := newTeam(t)
+	large := strings.Repeat("ü", 12_500) // 25,000 bytes, the most that a vault holds
+	tm.secret("large", large)
+	tm.resource("large", "large", "")
+	tm.resource("db", "db", "")
+	p := tm.pod("many", map[string]string{"LARGE": "large@azurekeyvault"}, "sh", "-c", `echo "${#LARGE} ${#R299} $(env | grep -c '^P')"`)
+	for i := range 300 {
+		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("R%d", i), Value: "db@azurekeyvault"})
+	}
+	for i := range 9000 {
+		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("P%d", i), Value: "0123456789012345678901234567890123456789"})
+	}
+	tm.create(p)
+	code, log := tm.ended("many")
+	assert.Zero(t, code, log)
+	length := fmt.Sprint(len(large))
+	if strings.HasPrefix(log, "12500 ") { // a shell that counts characters
+		length = "12500"
+	}
+	assert.Equal(t, fmt.Sprintf("%s %d 9001\n", length, len(canary+"-db")), log, "PATH begins with P as well")
 }
