@@ -203,7 +203,7 @@ func manyVariables(t *testing.T) {
 	tm.secret("large", large)
 	tm.resource("large", "large", "")
 	tm.resource("db", "db", "")
-	p := tm.pod("many", map[string]string{"LARGE": "large@azurekeyvault"}, "sh", "-c", `echo "${#LARGE} ${#R299} $(env | grep -c '^P')"`)
+	p := tm.pod("many", map[string]string{"LARGE": "large@azurekeyvault"}, "sh", "-c", `echo "${#LARGE} ${#R299} $(env | grep -c '^P[0-9]')"`)
 	for i := range 300 {
 		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("R%d", i), Value: "db@azurekeyvault"})
 	}
@@ -217,5 +217,5 @@ func manyVariables(t *testing.T) {
 	if strings.HasPrefix(log, "12500 ") { // a shell that counts characters
 		length = "12500"
 	}
-	assert.Equal(t, fmt.Sprintf("%s %d 9001\n", length, len(canary+"-db")), log, "PATH begins with P as well")
+	assert.Equal(t, fmt.Sprintf("%s %d 9000\n", length, len(canary+"-db")), log)
 }

@@ -34,8 +34,8 @@ const (
 	// AppClientID and AppObjectID are of an application with a secret.
 	AppClientID = "44444444-4444-4444-8444-444444444444"
 	AppObjectID = "44444444-4444-4444-8444-999999999999"
-	// appSecret opens nothing but the emulator.
-	appSecret = "of-the-emulator-alone"
+	// AppSecret opens nothing but the emulator.
+	AppSecret = "of-the-emulator-alone"
 )
 
 // Azure controls the emulator.
@@ -79,7 +79,7 @@ func (s *Stage) azure(ctx context.Context) (*Azure, error) {
 	}
 	return a, a.Seed(ctx, emulator.Seed{Principals: []entra.Principal{
 		{Name: "kubelet", ClientID: local.KubeletIdentityClientID, ObjectID: KubeletObjectID, ManagedIdentity: "user"},
-		{Name: "app", ClientID: AppClientID, ObjectID: AppObjectID, Secret: appSecret},
+		{Name: "app", ClientID: AppClientID, ObjectID: AppObjectID, Secret: AppSecret},
 	}})
 }
 

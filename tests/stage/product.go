@@ -83,7 +83,7 @@ func (s *Stage) values(r Release) (map[string]any, error) {
 		"env_injector": Merge(component("env-injector"), map[string]any{"envImage": map[string]any{"repository": s.repository("env")}})}
 	if s.registry != "" { // the nodes of a foreign cluster have no azure.json for the emulator
 		base = Merge(base, map[string]any{"global": map[string]any{"keyVaultAuth": "environment", "env": map[string]any{
-			"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": AppClientID, "AZURE_CLIENT_SECRET": appSecret}}})
+			"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": AppClientID, "AZURE_CLIENT_SECRET": AppSecret}}})
 	}
 	return Merge(base, r.Values), nil
 }

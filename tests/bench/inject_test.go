@@ -1,0 +1,246 @@
+//go:build cluster
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// Goals of the env-injector.
+const (
+	injectorMemory = 12 << 20 // of the injector in a pod
+	replicaMemory  = 40 << 20
+	crowd, shared  = 50, 10 // pods that are created at once, and the references that each has
+	crowdFactor    = 1.4    // of the time that as many plain pods take
+	admissionRate  = 50     // a second
+	admissionGoal  = "0.01" // seconds, as the histogram has it
+	starts         = 10     // of the injector in one measurement
+)
+
+// startGoals are by number of references, through the auth service and without it.
+func startGoals() map[int][2]time.Duration {
+	return map[int][2]time.Duration{1: {30 * time.Millisecond, 60 * time.Millisecond}, 20: {40 * time.Millisecond, 100 * time.Millisecond}, 100: {60 * time.Millisecond, 200 * time.Millisecond}}
+}
+
+func TestInjection(t *testing.T) {
+	folder, err := os.Getwd()
+	require.NoError(t, err)
+	root, err := bed.Root(folder)
+	require.NoError(t, err)
+	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "bench", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
+	if s != nil {
+		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
+	}
+	require.NoError(t, err)
+	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: map[string]any{
+		"controller": map[string]any{"enabled": false}, "global": map[string]any{"metrics": map[string]any{"enabled": true}}}}))
+	require.NoError(t, s.Azure.Inject(t.Context(), keyvault.Fault{LatencyMillis: latency}))
+	b := bench{t, s}
+	require.NoError(t, b.Namespace(t.Context(), "team", map[string]string{"azure-key-vault-env-injection": "enabled"}))
+	secrets := map[string]string{}
+	for i := range 100 {
+		secrets[fmt.Sprintf("o-%d", i)] = fmt.Sprintf("value %d", i)
+		r := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: fmt.Sprintf("o-%d", i)}}
+		r.Spec.Vault.Name, r.Spec.Vault.Object.Name, r.Spec.Vault.Object.Type = "kv-team", r.Name, "secret"
+		require.NoError(t, b.Client.Create(t.Context(), r))
+	}
+	require.NoError(t, b.Azure.Vault(t.Context(), "kv-team", secrets))
+	t.Run("start of the injector", func(t *testing.T) { bench{t, s}.starts() })
+	t.Run("a crowd of pods", func(t *testing.T) { bench{t, s}.crowd() })
+	t.Run("admission", func(t *testing.T) { bench{t, s}.admission() })
+}
+
+// pod has that many references.
+func (b bench) pod(name string, references int, command ...string) *corev1.Pod {
+	grace := int64(0)
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}, Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: &grace,
+		Containers: []corev1.Container{{Name: "app", Image: b.Image("testbox"), Command: command}}}}
+	for i := range references {
+		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("V%d", i), Value: fmt.Sprintf("o-%d@azurekeyvault", i)})
+	}
+	return p
+}
+
+// starts measures the injector by itself: in a pod that is as injection would have made it, but whose program is a shell that runs the injector again
+// and again.
+func (b bench) starts() {
+	for _, references := range []int{1, 20, 100} {
+		for way, direct := range []bool{false, true} {
+			name := fmt.Sprintf("start-%d-%t", references, direct)
+			p := b.pod(name, references, "true")
+			if direct {
+				p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_DISABLE_AUTH_SERVICE", Value: "true"},
+					corev1.EnvVar{Name: "AZURE_TENANT_ID", Value: "11111111-1111-4111-8111-111111111111"}, corev1.EnvVar{Name: "AZURE_CLIENT_ID", Value: stage.AppClientID},
+					corev1.EnvVar{Name: "AZURE_CLIENT_SECRET", Value: stage.AppSecret})
+			}
+			require.NoError(b, b.Client.Create(b.Context(), p, client.DryRunAll))
+			run := `/azure-keyvault/azure-keyvault-env true || exit 1`
+			loop := run + `; for m in 1 2 3 4 5; do read a rest </proc/uptime; i=0; while [ $i -lt ` + strconv.Itoa(starts) + ` ]; do ` + run +
+				`; i=$((i+1)); done; read z rest </proc/uptime; echo "took $a $z"; done; busybox time -v /azure-keyvault/azure-keyvault-env true 2>&1 | grep Maximum`
+			p.Spec.Containers[0].Command, p.Spec.Containers[0].Args = []string{"sh", "-c", loop}, nil
+			p.Labels, p.ResourceVersion, p.UID, p.Spec.NodeName = map[string]string{"akv2k8s.io/inject": "false"}, "", "", ""
+			require.NoError(b, b.Client.Create(b.Context(), p))
+			b.ended(name)
+			times, memory := measured(b.Log(name))
+			require.Len(b, times, 5, b.Log(name))
+			goal := startGoals()[references][way]
+			b.figure("start of the injector with %d references, auth service %t: median %s, from %s to %s (goal %s); memory %.1f MB (budget %d MB)", references, !direct,
+				times[2], times[0], times[4], goal, mega(memory), injectorMemory>>20)
+			assert.Less(b, times[2], slack*goal)
+			if !direct { // with the SDK at work it is more
+				assert.LessOrEqual(b, memory, int64(injectorMemory))
+			}
+		}
+	}
+}
+
+// measured are the times of a start in a log, sorted, and the most memory.
+func measured(log string) (times []time.Duration, memory int64) {
+	for line := range strings.Lines(log) {
+		var from, to float64
+		if n, _ := fmt.Sscanf(line, "took %f %f", &from, &to); n == 2 {
+			times = append(times, time.Duration((to-from)/starts*float64(time.Second)).Round(100*time.Microsecond))
+		}
+		if _, text, found := strings.Cut(line, "Maximum resident set size (kbytes):"); found {
+			kilobytes, _ := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+			memory = kilobytes << 10
+		}
+	}
+	slices.Sort(times)
+	return times, memory
+}
+
+// Log is a pod's.
+func (b bench) Log(name string) string {
+	content, err := b.Kube.CoreV1().Pods("team").GetLogs(name, &corev1.PodLogOptions{Container: "app"}).DoRaw(b.Context())
+	if err != nil {
+		return err.Error()
+	}
+	return string(content)
+}
+
+func (b bench) ended(name string) {
+	b.Helper()
+	require.NoError(b, stage.Await(b.Context(), 3*time.Minute, "pod "+name, func(ctx context.Context) error {
+		var p corev1.Pod
+		err := b.Client.Get(ctx, types.NamespacedName{Namespace: "team", Name: name}, &p)
+		if err == nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			err = fmt.Errorf("it is %s", p.Status.Phase)
+		}
+		return err
+	}))
+}
+
+// crowd creates pods at once, plain and injected ones, and compares.
+func (b bench) crowd() {
+	times := map[int]time.Duration{}
+	for _, references := range []int{0, shared} {
+		require.NoError(b, b.Azure.ResetCounters(b.Context()))
+		started := time.Now()
+		b.each(crowd, func(i int) error {
+			return b.Client.Create(b.Context(), b.pod(fmt.Sprintf("crowd-%d-%d", references, i), references, "sh", "-c", "sleep 3600"))
+		})
+		require.NoError(b, stage.Await(b.Context(), 5*time.Minute, "the crowd", func(ctx context.Context) error {
+			var pods corev1.PodList
+			if err := b.Client.List(ctx, &pods, client.InNamespace("team")); err != nil {
+				return err
+			}
+			running := 0
+			for _, p := range pods.Items {
+				if strings.HasPrefix(p.Name, fmt.Sprintf("crowd-%d-", references)) && p.Status.Phase == corev1.PodRunning && p.Status.ContainerStatuses[0].State.Running != nil {
+					assert.Zero(b, p.Status.ContainerStatuses[0].RestartCount)
+					running++
+				}
+			}
+			if running < crowd {
+				return fmt.Errorf("%d run", running)
+			}
+			return nil
+		}))
+		times[references] = time.Since(started)
+		require.NoError(b, b.Client.DeleteAllOf(b.Context(), &corev1.Pod{}, client.InNamespace("team")))
+		require.NoError(b, stage.Await(b.Context(), 2*time.Minute, "no pods", func(ctx context.Context) error {
+			var pods corev1.PodList
+			if err := b.Client.List(ctx, &pods, client.InNamespace("team")); err != nil || len(pods.Items) > 0 {
+				return fmt.Errorf("%d are left: %w", len(pods.Items), err)
+			}
+			return nil
+		}))
+	}
+	reads, err := b.Azure.Calls(b.Context(), "kv-team", "get", "200")
+	require.NoError(b, err)
+	factor := times[shared].Seconds() / times[0].Seconds()
+	b.figure("%d pods at once: plain %s, with %d references %s, %.2f times (goal %.1f); %d vault reads by two replicas (budget %d)", crowd, times[0].Round(time.Millisecond), shared,
+		times[shared].Round(time.Millisecond), factor, crowdFactor, reads, 2*shared)
+	assert.Less(b, factor, slack*crowdFactor)
+	assert.LessOrEqual(b, reads, 2*shared)
+}
+
+// admission asks for pods at a steady rate, and reads what the replicas say of their answers.
+func (b bench) admission() {
+	before := b.answers()
+	var group sync.WaitGroup
+	tick := time.NewTicker(time.Second / admissionRate)
+	defer tick.Stop()
+	for i := range 10 * admissionRate {
+		<-tick.C
+		group.Go(func() {
+			assert.NoError(b, b.Client.Create(b.Context(), b.pod(fmt.Sprintf("admitted-%d", i), 2, "true"), client.DryRunAll))
+		})
+	}
+	group.Wait()
+	after := b.answers()
+	quick, all := after[0]-before[0], after[1]-before[1]
+	require.Positive(b, all)
+	var memory int64
+	for range 15 { // the kubelet counts every few seconds
+		memory = max(memory, int64(b.usageOf(b.Context(), "akv2k8s-envinjector-", "container_memory_working_set_bytes")))
+		time.Sleep(time.Second)
+	}
+	b.figure("%d admissions a second: %.1f %% of %.0f answered within %s s (goal 99 %%); memory of a replica %.1f MB (budget %d MB)", admissionRate, 100*quick/all, all, admissionGoal, mega(memory), replicaMemory>>20)
+	assert.GreaterOrEqual(b, quick/all, 0.9, "times fail the run at a multiple of the goal")
+	assert.Positive(b, memory)
+	assert.LessOrEqual(b, memory, int64(replicaMemory))
+}
+
+// answers are how many reviews the replicas answered within the goal, and in all.
+func (b bench) answers() [2]float64 {
+	b.Helper()
+	var pods corev1.PodList
+	require.NoError(b, b.Client.List(b.Context(), &pods, client.InNamespace("akv2k8s"), client.MatchingLabels{"app.kubernetes.io/component": "akv2k8s-webhook"}))
+	var sum [2]float64
+	for _, p := range pods.Items {
+		content, err := b.Kube.CoreV1().RESTClient().Get().AbsPath("/api/v1/namespaces/akv2k8s/pods/" + p.Name + ":8080/proxy/metrics").DoRaw(b.Context())
+		require.NoError(b, err)
+		for line := range strings.Lines(string(content)) {
+			for i, series := range []string{`controller_runtime_webhook_latency_seconds_bucket{webhook="/pods",le="` + admissionGoal + `"}`, `controller_runtime_webhook_latency_seconds_count{webhook="/pods"}`} {
+				if value, found := strings.CutPrefix(line, series+" "); found {
+					number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+					require.NoError(b, err)
+					sum[i] += number
+				}
+			}
+		}
+	}
+	return sum
+}
