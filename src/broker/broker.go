@@ -49,7 +49,10 @@ type Config struct {
 }
 
 // Broker answers pods. It is an http.Handler.
-type Broker struct{ Config }
+type Broker struct {
+	Config
+	limits limits
+}
 
 // New checks the configuration.
 func New(c Config) (*Broker, error) {
@@ -85,10 +88,20 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // answer tells the story: who asks, what for, may he, what is it.
 func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Request) (caller, map[string][]byte, error) {
+	leave, err := b.limits.enter()
+	if err != nil {
+		return caller{}, nil, err
+	}
+	defer leave()
 	who, err := b.authenticate(ctx, r)
 	if err != nil {
 		return who, nil, err
 	}
+	leavePod, err := b.limits.enterPod(who.UID)
+	if err != nil {
+		return who, nil, err
+	}
+	defer leavePod()
 	asked, err := read(w, r)
 	if err != nil {
 		return who, nil, err

@@ -42,7 +42,9 @@ const (
 )
 
 type vault struct {
-	mu    sync.Mutex
+	mu sync.Mutex
+	// block keeps readers waiting until it is closed.
+	block chan struct{}
 	next  error
 	value string
 	last  bool
@@ -51,6 +53,9 @@ type vault struct {
 }
 
 func (v *vault) Read(_ context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+	if v.block != nil {
+		<-v.block
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.calls, v.ages = append(v.calls, ref), append(v.ages, maxAge)
@@ -64,6 +69,7 @@ func (v *vault) Last(ref keyvault.Ref, _ time.Duration) (keyvault.Object, bool) 
 // bench is a broker, one pod that may ask, and what the API server says of its token.
 type bench struct {
 	*testing.T
+	mu       sync.Mutex // of what several requests write
 	vault    *vault
 	review   authenticationv1.TokenReviewStatus
 	refuse   map[string]error
@@ -98,6 +104,8 @@ func newBench(t *testing.T) *bench {
 	).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(_ context.Context, _ client.WithWatch, obj client.Object, _ ...client.CreateOption) error {
 			review := obj.(*authenticationv1.TokenReview)
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.reviewed = append(b.reviewed, review.Spec)
 			review.Status = b.review
 			return b.refuse["review"]
@@ -113,7 +121,11 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, err)
 	b.broker, err = broker.New(broker.Config{Live: b.client, Cached: b.client, Reviewer: b.client, Vault: b.vault, MaxAge: 10 * time.Second, StaleAge: time.Hour,
 		Label: "inject", LabelValue: "yes", Metrics: metrics,
-		Log: funcr.New(func(_, args string) { b.log.WriteString(args + "\n") }, funcr.Options{Verbosity: 9})})
+		Log: funcr.New(func(_, args string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.log.WriteString(args + "\n")
+		}, funcr.Options{Verbosity: 9})})
 	require.NoError(t, err)
 	return b
 }
@@ -281,6 +293,31 @@ func TestAPodWhoseSourceWasMissingMayAskForWhatItsNamespaceHas(t *testing.T) {
 	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
 	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_open_answers_total")), 0, "and it is counted")
 	b.refused(b.ask(map[string]string{"X": "elsewhere/three@azurekeyvault"}), fault.Invalid, "variable X")
+}
+
+func TestOnePodCannotTakeThePlaceOfAllOthers(t *testing.T) {
+	b := newBench(t)
+	b.vault.block = make(chan struct{})
+	var group sync.WaitGroup
+	codes := make(chan int, 20)
+	for range 20 {
+		group.Go(func() {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, strings.NewReader(`{"references":{"A":"two@azurekeyvault"}}`))
+			r.Header.Set("Authorization", "Bearer "+token)
+			b.broker.ServeHTTP(w, r)
+			codes <- w.Code
+		})
+	}
+	for range 12 { // the others wait for the vault
+		assert.Equal(t, http.StatusTooManyRequests, <-codes)
+	}
+	close(b.vault.block)
+	group.Wait()
+	for range 8 {
+		assert.Equal(t, http.StatusOK, <-codes)
+	}
+	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault"}).Code, "and after that it is as before")
 }
 
 func TestWhileTheVaultIsAwayTheLastValueServes(t *testing.T) {

@@ -69,7 +69,12 @@ type Images struct {
 	// digests are commands by repository, digest and platform; only the way by tags leads here.
 	digests *lru.Cache
 	flights singleflight.Group
+	// lookups are those under way.
+	lookups chan struct{}
 }
+
+// atOnce bounds lookups that are under way; whoever can reach the webhook can ask for one.
+const atOnce = 32
 
 // seen is what a tag meant when it was looked at.
 type seen struct {
@@ -82,7 +87,7 @@ func New(c Config) (*Images, error) {
 	if c.Transport == nil || c.Clock == nil || c.Timeout <= 0 || c.TagAge < 0 {
 		return nil, errors.New("creating the image reader: a part of its configuration is missing")
 	}
-	return &Images{Config: c, tags: lru.New(entries), digests: lru.New(entries)}, nil
+	return &Images{Config: c, tags: lru.New(entries), digests: lru.New(entries), lookups: make(chan struct{}, atOnce)}, nil
 }
 
 // Command is what the image runs. Who asks the same at the same time shares one lookup.
@@ -129,6 +134,12 @@ func (q Question) key() string {
 func (i *Images) lookup(ctx context.Context, q Question, reference name.Reference, key string) (Command, error) {
 	if known, ok := i.remembered(reference, q, key); ok {
 		return known, nil
+	}
+	select {
+	case i.lookups <- struct{}{}:
+		defer func() { <-i.lookups }()
+	case <-ctx.Done():
+		return Command{}, fault.New(fault.Unavailable, "looking into image %q: too many images are looked into at once; try again", q.Image)
 	}
 	var first error
 	for _, at := range append(i.Registries.mirrors(reference), reference) {
