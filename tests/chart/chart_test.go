@@ -280,6 +280,17 @@ func TestOneNamespaceAlone(t *testing.T) {
 	assert.Equal(t, "akv2k8s", all.at(t, webhook, "webhooks", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name"))
 }
 
+func TestTheAPIServersCertificateMayBeAskedFor(t *testing.T) {
+	env := func(set ...string) []any {
+		return render(t, set...).at(t, injectorDeployment, "spec", "template", "spec", "containers", "env").([]any)
+	}
+	wanted := map[string]any{"name": "WEBHOOK_CLIENT_CA", "value": "PEM"}
+	assert.Contains(t, env("env_injector.clientCA=PEM"), wanted)
+	for _, variable := range env() {
+		assert.NotEqual(t, "WEBHOOK_CLIENT_CA", variable.(map[string]any)["name"])
+	}
+}
+
 func TestSourcesOfReferencesAreReadWhereThatIsAllowed(t *testing.T) {
 	for set, want := range map[string]map[string]bool{"env_injector.sourceNamespaces={*}": {"ClusterRoleBinding": true}, "env_injector.sourceNamespaces={team}": {"RoleBinding": true},
 		"env_injector.sourceNamespaces=null": {}} {

@@ -115,12 +115,15 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 	// The keeper serves the certificates of a server that exists before the manager's clients do.
 	var keeper *servingcert.Keeper
 	certificate := func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return keeper.GetCertificate(hello) }
+	clientCA, _ := s.lookup("WEBHOOK_CLIENT_CA")
+	secure, err := webhookTLS(certificate, clientCA)
+	if err != nil {
+		return nil, nil, err
+	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Logger: logger,
-		Metrics: metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
-		WebhookServer: rtwebhook.NewServer(rtwebhook.Options{Port: s.tlsPort, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-			c.GetCertificate, c.MinVersion = certificate, tls.VersionTLS12
-		}}}),
+		Metrics:       metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
+		WebhookServer: rtwebhook.NewServer(rtwebhook.Options{Port: s.tlsPort, TLSOpts: []func(*tls.Config){secure}}),
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: map[client.Object]cache.ByObject{
 			&v2beta1.AzureKeyVaultSecret{}:              resources,
 			&corev1.Secret{}:                            {Namespaces: map[string]cache.Config{s.namespace: {FieldSelector: named(secret.Name)}}},
