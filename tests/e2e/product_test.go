@@ -42,6 +42,7 @@ func TestProduct(t *testing.T) {
 			"ephemeral containers of injected pods":                   ephemeralContainers,
 			"pods of the predecessor are told to be recreated":        predecessorsPods,
 			"many variables and large values":                         manyVariables,
+			"the API server gives the pods of the unit tests":         goldens,
 			"only a pod's own token gets only its own references":     attacks,
 			"both replicas serve under one CA":                        replicasShareTheCA,
 			"every image trusts the public roots of Azure":            publicRoots,

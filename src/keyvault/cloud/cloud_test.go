@@ -147,6 +147,25 @@ func TestParseConfigNeverQuotesTheFile(t *testing.T) {
 	assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", c, c, c, c), canary)
 }
 
+func TestEachCloudHasItsRegistries(t *testing.T) {
+	for name, suffix := range map[string]string{"": "azurecr.io", "AzureUSGovernment": "azurecr.us", "AzureChinaCloud": "azurecr.cn"} {
+		c, err := cloud.Parse(name)
+		require.NoError(t, err)
+		assert.Equal(t, suffix, c.RegistrySuffix)
+	}
+	file := `{"activeDirectoryEndpoint":"https://login.private.example","keyVaultDNSSuffix":"vault.private.example","containerRegistryDNSSuffix":"%s"}`
+	for suffix, want := range map[string]string{"": "", ".Registry.private.example": "registry.private.example"} {
+		c, err := cloud.ParseCustom([]byte(fmt.Sprintf(file, suffix)))
+		require.NoError(t, err)
+		assert.Equal(t, want, c.RegistrySuffix)
+		back, err := cloud.ParseSetting(c.Setting())
+		require.NoError(t, err)
+		assert.Equal(t, c, back)
+	}
+	_, err := cloud.ParseCustom([]byte(fmt.Sprintf(file, "example/x")))
+	assert.ErrorContains(t, err, "containerRegistryDNSSuffix")
+}
+
 func TestACloudTravelsAsASetting(t *testing.T) {
 	for _, name := range []string{"AzurePublicCloud", "AzureUSGovernmentCloud", "AzureChinaCloud"} {
 		c, err := cloud.Parse(name)
