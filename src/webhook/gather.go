@@ -21,6 +21,9 @@ import (
 // parallel is how many things are asked for at once for one pod.
 const parallel = 8
 
+// precaution is how long a pod waits for an image that is looked into without a known reference; most such pods have nothing to do with us.
+const precaution = 2 * time.Second
+
 // margin is how long before the API server gives up an answer has to be there.
 const margin = 2 * time.Second
 
@@ -113,7 +116,12 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	err := each(wanted, func(t *inject.Target) error {
 		q := question
 		q.Image = t.Lookup
-		command, err := a.Images.Command(ctx, q)
+		lookup, cancel := ctx, func() {}
+		if t.Precaution {
+			lookup, cancel = context.WithTimeout(ctx, precaution)
+		}
+		defer cancel()
+		command, err := a.Images.Command(lookup, q)
 		if err == nil && len(command.Entrypoint)+len(command.Cmd) == 0 {
 			err = fault.New(fault.Invalid, "image %q says no command", t.Lookup)
 		}

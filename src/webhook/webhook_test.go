@@ -48,8 +48,11 @@ type bench struct {
 }
 
 // Command implements webhook.Images.
-func (b *bench) Command(_ context.Context, q ociimage.Question) (ociimage.Command, error) {
+func (b *bench) Command(ctx context.Context, q ociimage.Question) (ociimage.Command, error) {
 	b.asked = append(b.asked, q)
+	if q.Image == "slow:1" {
+		<-ctx.Done()
+	}
 	if command, ok := b.images[q.Image]; ok {
 		return command, nil
 	}
@@ -221,6 +224,11 @@ func TestTheCommandOfAnImageIsFoundOut(t *testing.T) {
 			assert.Contains(t, response.Result.Message, part)
 		}
 	}
+	started := time.Now()
+	b.webhook.Patience = time.Minute
+	assert.True(t, b.admit(corev1.Container{Name: "app", Image: "slow:1", EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: "later"}}}}}).Allowed)
+	assert.Less(t, time.Since(started), 10*time.Second, "and nobody waits long for a registry that does not answer")
 	response := b.admit(corev1.Container{Name: "app", Image: "private:1", EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
 		LocalObjectReference: corev1.LocalObjectReference{Name: "later"}}}}})
 	assert.True(t, response.Allowed, "no reference is known, so nothing is refused")
