@@ -21,7 +21,7 @@ import (
 type chore func(ctx context.Context, getenv func(string) string, out io.Writer) error
 
 func chores() map[string]chore {
-	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack}
+	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack, "packages": packages}
 }
 
 func code(err error, out io.Writer) int {
@@ -54,6 +54,15 @@ func command(ctx context.Context, folder string, out io.Writer, program string, 
 		return fmt.Errorf("%s %s: %w", filepath.Base(program), strings.Join(args, " "), err)
 	}
 	return nil
+}
+
+// packages installs what the tests without a cluster run.
+func packages(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	shop, err := workshop(getenv, out)
+	if err != nil {
+		return err
+	}
+	return shop.CheckPackages(ctx)
 }
 
 func lint(ctx context.Context, getenv func(string) string, out io.Writer) error {

@@ -22,6 +22,7 @@ const usage = `usage: go run ./tests/run TIER
 
 and the parts of check that are programs of their own:
 
+  packages  install the Debian packages that check needs and that are missing
   lint      the linters, on the code and on the chart
   generate  write what is generated: deepcopy functions and the CRD
   verify    generate in a copy, and compare
@@ -82,6 +83,7 @@ func tiers(ctx context.Context, tier string, getenv func(string) string, stdout 
 // plan is the list of steps of a tier, and what it leaves out and why.
 func plan(ctx context.Context, tier, suite string) (steps []step, notes []string, err error) {
 	check := []step{
+		{name: "packages", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "packages"}},
 		{name: "lint", budget: 4 * time.Minute, command: []string{"go", "run", "./tests/run", "lint"}},
 		{name: "verify", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "verify"}},
 		{name: "unit, contract, actor", budget: 6 * time.Minute, tests: true, command: goTest("-race", "./src/...")},

@@ -11,7 +11,11 @@ import (
 // need is a file and the Debian package that brings it.
 type need struct{ file, pkg string }
 
-func needs() []need {
+// needsOfChecks are what tests without a cluster run.
+func needsOfChecks() []need { return []need{{"/usr/bin/docker-registry", "docker-registry"}} }
+
+// needsOfClusters are what a local cluster runs.
+func needsOfClusters() []need {
 	return []need{
 		{"/usr/sbin/runc", "runc"}, {"/usr/sbin/iptables", "iptables"}, {"/usr/sbin/nft", "nftables"},
 		{"/usr/sbin/conntrack", "conntrack"}, {"/usr/lib/cni/bridge", "containernetworking-plugins"},
@@ -19,10 +23,17 @@ func needs() []need {
 	}
 }
 
-// Packages installs the Debian packages that are missing.
-func (b Builder) Packages(ctx context.Context) error {
+// ClusterPackages installs the Debian packages that a local cluster needs and that are missing.
+func (b Builder) ClusterPackages(ctx context.Context) error {
+	return b.packages(ctx, needsOfClusters())
+}
+
+// CheckPackages installs those that tests without a cluster need.
+func (b Builder) CheckPackages(ctx context.Context) error { return b.packages(ctx, needsOfChecks()) }
+
+func (b Builder) packages(ctx context.Context, needs []need) error {
 	var missing []string
-	for _, n := range needs() {
+	for _, n := range needs {
 		if _, err := os.Stat(n.file); err != nil {
 			missing = append(missing, n.pkg)
 		}

@@ -86,7 +86,7 @@ func (c *Cluster) Up(ctx context.Context) error {
 		return errors.New("a local cluster needs root (namespaces, mounts); run as root, or use CLUSTER=kind or CLUSTER=current")
 	}
 	builder := build.Builder{Root: c.Root, Cache: c.Cache, Progress: c.Progress}
-	if err := builder.Packages(ctx); err != nil {
+	if err := builder.ClusterPackages(ctx); err != nil {
 		return err
 	}
 	var err error
