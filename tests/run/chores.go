@@ -104,6 +104,9 @@ func generateIn(ctx context.Context, shop build.Builder, root string, out io.Wri
 	if err := command(ctx, root, out, generator, "crd", "paths=./src/api/...", "output:crd:artifacts:config=charts/akv2k8s/crds"); err != nil {
 		return err
 	}
+	if err := command(ctx, shop.Root, out, "go", "run", "./src/cmd/generate", root); err != nil {
+		return err
+	}
 	return render(ctx, shop, root)
 }
 
@@ -132,7 +135,8 @@ func render(ctx context.Context, shop build.Builder, root string) error {
 
 // generated are the files that generate writes, as patterns from the root.
 func generated() []string {
-	return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml", "examples/*/rendered.yaml"}
+	return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml", "charts/akv2k8s/values.schema.json", "charts/akv2k8s/templates/_needed.tpl",
+		"charts/akv2k8s/README.md", "values-schemas/*.json", "docs/reference/values.md", "examples/*/rendered.yaml"}
 }
 
 // verify generates in a copy without the generated files, and compares.

@@ -1,12 +1,14 @@
+{{/* Names, labels, images, and settings that a component may have for itself. */}}
+
 {{- define "akv2k8s.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 51 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 51 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 51 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -14,30 +16,50 @@
 {{- define "akv2k8s.controller.name" -}}{{ include "akv2k8s.fullname" . }}-controller{{- end -}}
 {{- define "akv2k8s.injector.name" -}}{{ include "akv2k8s.fullname" . }}-envinjector{{- end -}}
 
+{{/* serviceAccount ACCOUNT OTHERWISE: its name; like the predecessor, the namespace's default if none is created or named */}}
+{{- define "akv2k8s.serviceAccount" -}}
+{{- $account := index . 0 -}}
+{{- default (ternary (index . 1) "default" $account.create) $account.name -}}
+{{- end -}}
 {{- define "akv2k8s.controller.serviceAccount" -}}
-{{- default (include "akv2k8s.controller.name" .) .Values.controller.serviceAccount.name -}}
+{{- include "akv2k8s.serviceAccount" (list .Values.controller.serviceAccount (include "akv2k8s.controller.name" .)) -}}
 {{- end -}}
 {{- define "akv2k8s.injector.serviceAccount" -}}
-{{- default (include "akv2k8s.injector.name" .) .Values.env_injector.serviceAccount.name -}}
+{{- include "akv2k8s.serviceAccount" (list .Values.env_injector.serviceAccount (include "akv2k8s.injector.name" .)) -}}
 {{- end -}}
 
 {{/* The selectors are immutable and the predecessor's, so that helm upgrade finds its Deployments. */}}
-{{- define "akv2k8s.controller.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+{{- define "akv2k8s.selector" -}}
+app.kubernetes.io/name: {{ default (default .Chart.Name .Values.name) .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+{{- define "akv2k8s.controller.selector" -}}
+{{ include "akv2k8s.selector" . }}
 app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-controller
 {{- end -}}
 {{- define "akv2k8s.injector.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{ include "akv2k8s.selector" . }}
 app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-webhook
 {{- end -}}
 
-{{- define "akv2k8s.labels" -}}
+{{/* labels of every object, selectors left out */}}
+{{- define "akv2k8s.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: akv2k8s
+{{- end -}}
+{{- define "akv2k8s.labels" -}}
+{{ include "akv2k8s.selector" . }}
+{{ include "akv2k8s.commonLabels" . }}
+{{- end -}}
+{{- define "akv2k8s.controller.labels" -}}
+{{ include "akv2k8s.controller.selector" . }}
+{{ include "akv2k8s.commonLabels" . }}
+{{- end -}}
+{{- define "akv2k8s.injector.labels" -}}
+{{ include "akv2k8s.injector.selector" . }}
+{{ include "akv2k8s.commonLabels" . }}
 {{- end -}}
 
 {{/* image ROOT IMAGE */}}
@@ -52,99 +74,23 @@ app.kubernetes.io/part-of: akv2k8s
 {{- default (index $root.Values.global $name) (index $component $name) -}}
 {{- end -}}
 
-{{/* metrics ROOT COMPONENT: "true" or "false"; a component's false overrides a global true */}}
+{{/* flag COMPONENT'S GLOBAL: "true" or "false"; a component's false overrides a global true */}}
+{{- define "akv2k8s.flag" -}}
+{{- if kindIs "bool" (index . 0) -}}{{ index . 0 }}{{- else -}}{{ index . 1 }}{{- end -}}
+{{- end -}}
 {{- define "akv2k8s.metrics" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
-{{- if kindIs "bool" $component.metrics.enabled -}}{{ $component.metrics.enabled }}{{- else -}}{{ $root.Values.global.metrics.enabled }}{{- end -}}
+{{- include "akv2k8s.flag" (list $component.metrics.enabled $root.Values.global.metrics.enabled) -}}
 {{- end -}}
-
-{{/* env ROOT COMPONENT: variables that users give, the component's before the global ones */}}
-{{- define "akv2k8s.env" -}}
+{{- define "akv2k8s.serviceMonitor" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
-{{- if $root.Values.global.customCloud.authority }}
-- name: AZURE_ENVIRONMENT
-  value: AzureStackCloud
-- name: AZURE_ENVIRONMENT_FILEPATH
-  value: /etc/akv2k8s/cloud/cloud.json
-{{- end }}
-{{- range $name, $value := merge (dict) $component.env $root.Values.global.env }}
-- name: {{ $name }}
-  value: {{ $value | toString | quote }}
-{{- end }}
+{{- include "akv2k8s.flag" (list $component.metrics.serviceMonitor.enabled $root.Values.global.metrics.serviceMonitor.enabled) -}}
 {{- end -}}
 
-{{- define "akv2k8s.envFrom" -}}
+{{/* rbac ROOT COMPONENT: "true" if the component is installed with roles */}}
+{{- define "akv2k8s.rbac" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
-{{- range concat $root.Values.global.envFromSecret $component.envFromSecret }}
-- secretRef:
-    name: {{ . }}
-{{- end }}
-{{- end -}}
-
-{{/* podSecurity AUTH: restricted, but for the one credential that only root may read, the node's azure.json */}}
-{{- define "akv2k8s.podSecurity" -}}
-{{- if eq . "azureCloudConfig" -}}
-runAsUser: 0
-runAsNonRoot: false
-{{- else -}}
-runAsUser: 65532
-runAsGroup: 65532
-runAsNonRoot: true
-{{- end }}
-seccompProfile:
-  type: RuntimeDefault
-{{- end -}}
-
-{{- define "akv2k8s.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
-{{- end -}}
-
-{{/* volumes and mounts of a component: ROOT AUTH COMPONENT */}}
-{{- define "akv2k8s.volumes" -}}
-{{- $root := index . 0 -}}{{- $auth := index . 1 -}}
-{{- if eq $auth "azureCloudConfig" }}
-- name: azure-config
-  hostPath:
-    path: {{ $root.Values.cloudConfig }}
-    type: File
-{{- end }}
-{{- if $root.Values.global.extraCACertificates }}
-- name: extra-ca
-  configMap:
-    name: {{ include "akv2k8s.fullname" $root }}-extra-ca
-{{- end }}
-{{- if $root.Values.global.customCloud.authority }}
-- name: cloud
-  configMap:
-    name: {{ include "akv2k8s.fullname" $root }}-cloud
-{{- end }}
-{{- with (index . 2).extraVolumes }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-{{- define "akv2k8s.mounts" -}}
-{{- $root := index . 0 -}}{{- $auth := index . 1 -}}
-{{- if eq $auth "azureCloudConfig" }}
-- name: azure-config
-  mountPath: /etc/akv2k8s/azure.json
-  readOnly: true
-{{- end }}
-{{- if $root.Values.global.extraCACertificates }}
-- name: extra-ca
-  mountPath: /etc/akv2k8s/extra-ca
-  readOnly: true
-{{- end }}
-{{- if $root.Values.global.customCloud.authority }}
-- name: cloud
-  mountPath: /etc/akv2k8s/cloud
-  readOnly: true
-{{- end }}
-{{- with (index . 2).extraVolumeMounts }}
-{{ toYaml . }}
-{{- end }}
+{{- and $component.enabled (eq (include "akv2k8s.flag" (list $component.rbac.create $root.Values.global.rbac.create)) "true") -}}
 {{- end -}}
 
 {{/* identities: "true" if ServiceAccounts of tenants may be used */}}
@@ -152,14 +98,14 @@ capabilities:
 {{- or .Values.identity.allNamespaces (not (empty .Values.identity.serviceAccounts)) -}}
 {{- end -}}
 
-{{/* accounts: the ServiceAccounts of our own components, as subjects of a binding */}}
+{{/* accounts: the ServiceAccounts of our own components that get rights here, as subjects of a binding */}}
 {{- define "akv2k8s.accounts" -}}
-{{- if .Values.controller.enabled }}
+{{- if eq (include "akv2k8s.rbac" (list . .Values.controller)) "true" }}
 - kind: ServiceAccount
   name: {{ include "akv2k8s.controller.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
-{{- if .Values.env_injector.enabled }}
+{{- if eq (include "akv2k8s.rbac" (list . .Values.env_injector)) "true" }}
 - kind: ServiceAccount
   name: {{ include "akv2k8s.injector.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
