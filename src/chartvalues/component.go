@@ -5,20 +5,31 @@ type Component struct {
 	Name                         *string        `json:"name"`
 	Enabled                      bool           `json:"enabled"`
 	Image                        OwnImage       `json:"image"`
+	ImagePullSecrets             Names          `json:"imagePullSecrets"`
 	LogLevel                     *string        `json:"logLevel" chart:"enum=info|debug|trace|"`
 	LogFormat                    *string        `json:"logFormat" chart:"enum=text|json|"`
 	KeyVaultAuth                 *string        `json:"keyVaultAuth" chart:"enum=azureCloudConfig|environment|environment-azidentity|"`
 	ReplicaCount                 Int            `json:"replicaCount" chart:"min=0"`
+	RevisionHistoryLimit         *Int           `json:"revisionHistoryLimit"`
 	ServiceAccount               ServiceAccount `json:"serviceAccount"`
 	RBAC                         ComponentRBAC  `json:"rbac"`
 	AutomountServiceAccountToken *bool          `json:"automountServiceAccountToken"`
 	PodSecurityContext           Object         `json:"podSecurityContext"`
 	SecurityContext              Object         `json:"securityContext"`
+	HostUsers                    *bool          `json:"hostUsers"`
 	PriorityClassName            *string        `json:"priorityClassName"`
+	TerminationGracePeriod       *Int           `json:"terminationGracePeriodSeconds"`
+	LivenessProbe                Object         `json:"livenessProbe"`
+	ReadinessProbe               Object         `json:"readinessProbe"`
+	DNSPolicy                    *string        `json:"dnsPolicy" chart:"enum=ClusterFirst|ClusterFirstWithHostNet|Default|None|"`
+	DNSConfig                    Object         `json:"dnsConfig"`
 	Metrics                      Metrics        `json:"metrics"`
 	Env                          Scalars        `json:"env"`
 	EnvFromSecret                Names          `json:"envFromSecret"`
+	ExtraEnv                     Objects        `json:"extraEnv"`
+	ExtraArgs                    []string       `json:"extraArgs"`
 	Labels                       Texts          `json:"labels"`
+	Annotations                  Texts          `json:"annotations"`
 	PodLabels                    Texts          `json:"podLabels"`
 	PodAnnotations               Texts          `json:"podAnnotations"`
 	Strategy                     Object         `json:"strategy"`
@@ -26,6 +37,8 @@ type Component struct {
 	NodeSelector                 Texts          `json:"nodeSelector"`
 	Tolerations                  Objects        `json:"tolerations"`
 	Affinity                     Object         `json:"affinity"`
+	TopologySpreadConstraints    Objects        `json:"topologySpreadConstraints"`
+	NetworkPolicy                NetworkPolicy  `json:"networkPolicy"`
 	ExtraVolumes                 Objects        `json:"extraVolumes"`
 	ExtraVolumeMounts            Objects        `json:"extraVolumeMounts"`
 }
@@ -33,10 +46,11 @@ type Component struct {
 // Controller keeps Secrets in sync.
 type Controller struct {
 	Component
-	Concurrency    Int            `json:"concurrency" chart:"min=1"`
-	ExpiryWarning  Duration       `json:"expiryWarning"`
-	RolloutRestart RolloutRestart `json:"rolloutRestart"`
-	Service        HTTPService    `json:"service"`
+	Concurrency         Int                 `json:"concurrency" chart:"min=1"`
+	ExpiryWarning       Duration            `json:"expiryWarning"`
+	RolloutRestart      RolloutRestart      `json:"rolloutRestart"`
+	Service             HTTPService         `json:"service"`
+	PodDisruptionBudget PodDisruptionBudget `json:"podDisruptionBudget"`
 }
 
 // RolloutRestart restarts workloads when what they use changes.
@@ -47,9 +61,13 @@ type RolloutRestart struct {
 
 // HTTPService is the Service of a component.
 type HTTPService struct {
-	Type             string `json:"type" chart:"enum=ClusterIP|NodePort|LoadBalancer"`
-	ExternalHTTPPort Int    `json:"externalHttpPort" chart:"min=1;max=65535"`
-	InternalHTTPPort Int    `json:"internalHttpPort" chart:"min=1;max=65535"`
+	Type             string   `json:"type" chart:"enum=ClusterIP|NodePort|LoadBalancer"`
+	ExternalHTTPPort Int      `json:"externalHttpPort" chart:"min=1;max=65535"`
+	InternalHTTPPort Int      `json:"internalHttpPort" chart:"min=1;max=65535"`
+	IPFamilyPolicy   *string  `json:"ipFamilyPolicy" chart:"enum=SingleStack|PreferDualStack|RequireDualStack|"`
+	IPFamilies       []string `json:"ipFamilies"`
+	Annotations      Texts    `json:"annotations"`
+	Labels           Texts    `json:"labels"`
 }
 
 // EnvInjector injects values into pods.
@@ -66,7 +84,10 @@ type EnvInjector struct {
 	Registries             Registries            `json:"registries"`
 	SourceNamespaces       []string              `json:"sourceNamespaces"`
 	NamespaceLabelSelector NamespaceLabel        `json:"namespaceLabelSelector"`
-	NamespaceSelector      NamespaceSelector     `json:"namespaceSelector"`
+	NamespaceSelector      Selector              `json:"namespaceSelector"`
+	ObjectSelector         Selector              `json:"objectSelector"`
+	MatchConditions        []MatchCondition      `json:"matchConditions"`
+	WebhookAnnotations     Texts                 `json:"webhookAnnotations"`
 	Service                InjectorService       `json:"service"`
 	PodDisruptionBudget    PodDisruptionBudget   `json:"podDisruptionBudget"`
 	FailurePolicy          string                `json:"failurePolicy" chart:"enum=Fail|Ignore"`
@@ -140,8 +161,14 @@ type NameValue struct {
 	Value string `json:"value" chart:"minLength=1"`
 }
 
-// NamespaceSelector narrows the namespaces further.
-type NamespaceSelector struct {
+// MatchCondition lets the API server decide whether it asks the webhook.
+type MatchCondition struct {
+	Name       string `json:"name"`
+	Expression string `json:"expression"`
+}
+
+// Selector narrows what the webhook is asked about.
+type Selector struct {
 	MatchExpressions Objects `json:"matchExpressions"`
 }
 

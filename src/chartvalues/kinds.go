@@ -29,8 +29,10 @@ type (
 
 // Image says where an image comes from.
 type Image struct {
+	Registry   *string `json:"registry"`
 	Repository string  `json:"repository" chart:"minLength=1"`
 	Tag        *string `json:"tag"`
+	Digest     *string `json:"digest" chart:"pattern=^(sha256:[0-9a-f]{64})?$"`
 	PullPolicy string  `json:"pullPolicy" chart:"enum=Always|IfNotPresent|Never"`
 }
 
@@ -50,15 +52,50 @@ type ServiceAccount struct {
 
 // Metrics says whether metrics are served and scraped; what is null is as in global.
 type Metrics struct {
-	Enabled        *bool          `json:"enabled"`
-	ServiceMonitor ServiceMonitor `json:"serviceMonitor"`
+	Enabled        *bool   `json:"enabled"`
+	ServiceMonitor Monitor `json:"serviceMonitor"`
+	PodMonitor     Monitor `json:"podMonitor"`
 }
 
-// ServiceMonitor tells a Prometheus operator about metrics.
-type ServiceMonitor struct {
+// GlobalMetrics are those of both components, and what is made of them.
+type GlobalMetrics struct {
+	Metrics
+	PrometheusRule   PrometheusRule   `json:"prometheusRule"`
+	GrafanaDashboard GrafanaDashboard `json:"grafanaDashboard"`
+}
+
+// Monitor tells a Prometheus operator about metrics.
+type Monitor struct {
 	Enabled          *bool     `json:"enabled"`
 	Interval         *Duration `json:"interval"`
 	AdditionalLabels Texts     `json:"additionalLabels"`
+	Endpoint         Object    `json:"endpoint"`
+}
+
+// PrometheusRule are alerts for a Prometheus operator.
+type PrometheusRule struct {
+	Enabled          bool    `json:"enabled"`
+	AdditionalLabels Texts   `json:"additionalLabels"`
+	ExtraRules       Objects `json:"extraRules"`
+}
+
+// GrafanaDashboard is a dashboard for Grafana's sidecar.
+type GrafanaDashboard struct {
+	Enabled     bool  `json:"enabled"`
+	Labels      Texts `json:"labels"`
+	Annotations Texts `json:"annotations"`
+}
+
+// NetworkPolicy bounds who talks to a component, and whom it talks to.
+type NetworkPolicy struct {
+	Enabled bool   `json:"enabled"`
+	Egress  Egress `json:"egress"`
+}
+
+// Egress is whom a component talks to.
+type Egress struct {
+	Enabled bool    `json:"enabled"`
+	Extra   Objects `json:"extra"`
 }
 
 // ComponentRBAC are the rights of a component; null is as in global.

@@ -5,7 +5,10 @@ type Values struct {
 	Name             *string `json:"name"`
 	NameOverride     *string `json:"nameOverride"`
 	FullnameOverride *string `json:"fullnameOverride"`
+	CommonLabels     Texts   `json:"commonLabels"`
 	Global           Global  `json:"global"`
+
+	ExtraObjects Manifests `json:"extraObjects"`
 
 	VaultRules                   []VaultRule `json:"vaultRules"`
 	Identity                     Identity    `json:"identity"`
@@ -33,8 +36,11 @@ type Global struct {
 	Env                 Scalars        `json:"env"`
 	EnvFromSecret       Names          `json:"envFromSecret"`
 	ExtraCACertificates *string        `json:"extraCACertificates"`
+	ImageRegistry       *string        `json:"imageRegistry"`
+	ImagePullSecrets    Names          `json:"imagePullSecrets"`
+	Cloud               *string        `json:"cloud" chart:"enum=AzurePublicCloud|AzureUSGovernment|AzureChinaCloud|"`
 	CustomCloud         CustomCloud    `json:"customCloud"`
-	Metrics             Metrics        `json:"metrics"`
+	Metrics             GlobalMetrics  `json:"metrics"`
 	RBAC                GlobalRBAC     `json:"rbac"`
 }
 

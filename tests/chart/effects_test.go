@@ -33,6 +33,8 @@ func effects() map[string]effect {
 		"name":                                           {`"vaults"`, "app.kubernetes.io/name: vaults", nil},
 		"nameOverride":                                   {`"vaults"`, "name: akv2k8s-vaults-controller", nil},
 		"fullnameOverride":                               {`"vaults"`, "name: vaults-controller", nil},
+		"commonLabels":                                   {`{"team": "a"}`, `team: "a"`, nil},
+		"extraObjects":                                   {`[{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "of-{{ .Release.Name }}"}}, "{apiVersion: v1, kind: ConfigMap, metadata: {name: other}}"]`, "name: of-akv2k8s", nil},
 		"vaultRules":                                     {`[{"namespaces": ["a"], "vaults": ["b"]}]`, `--vault-rules=[{"namespaces":["a"],"vaults":["b"]}]`, nil},
 		"identity.serviceAccounts":                       {`[{"namespace": "team", "names": ["reader"]}]`, `resourceNames: ["reader"]`, nil},
 		"identity.allNamespaces":                         {`true`, "name: akv2k8s-identity", nil},
@@ -56,6 +58,20 @@ func effects() map[string]effect {
 		"global.customCloud.vaultDNSSuffix":              {`"other"`, `\"keyVaultDNSSuffix\":\"other\"`, ownCloud()},
 		"global.customCloud.registryDNSSuffix":           {`"other"`, `\"containerRegistryDNSSuffix\":\"other\"`, ownCloud()},
 		"global.customCloud.vaultAudience":               {`"https://other"`, `\"keyVault\":\"https://other\"`, ownCloud()},
+		"global.imageRegistry":                           {`"r.example"`, "image: r.example/akv2k8s/controller:2.0.0", nil},
+		"global.imagePullSecrets":                        {`[{"name": "s"}, "t"]`, "- name: t", nil},
+		"global.cloud":                                   {`"AzureChinaCloud"`, "value: AzureChinaCloud", nil},
+		"global.metrics.serviceMonitor.endpoint":         {`{"scheme": "https"}`, "scheme: https", monitored()},
+		"global.metrics.podMonitor.enabled":              {`true`, "kind: PodMonitor", with(metricsOn)},
+		"global.metrics.podMonitor.interval":             {`"5s"`, "interval: 5s", podsMonitored()},
+		"global.metrics.podMonitor.additionalLabels":     {`{"release": "p"}`, "release: p", podsMonitored()},
+		"global.metrics.podMonitor.endpoint":             {`{"scheme": "https"}`, "scheme: https", podsMonitored()},
+		"global.metrics.prometheusRule.enabled":          {`true`, "kind: PrometheusRule", nil},
+		"global.metrics.prometheusRule.additionalLabels": {`{"release": "p"}`, "release: p", with(`global.metrics.prometheusRule.enabled=true`)},
+		"global.metrics.prometheusRule.extraRules":       {`[{"alert": "Mine", "expr": "1"}]`, "alert: Mine", with(`global.metrics.prometheusRule.enabled=true`)},
+		"global.metrics.grafanaDashboard.enabled":        {`true`, "akv2k8s.json: |", nil},
+		"global.metrics.grafanaDashboard.labels":         {`{"board": "yes"}`, "board: ", with(`global.metrics.grafanaDashboard.enabled=true`)},
+		"global.metrics.grafanaDashboard.annotations":    {`{"folder": "a"}`, "folder: a", with(`global.metrics.grafanaDashboard.enabled=true`)},
 		"global.metrics.enabled":                         {`true`, "--metrics=true", nil},
 		"global.metrics.serviceMonitor.enabled":          {`true`, "kind: ServiceMonitor", with(metricsOn)},
 		"global.metrics.serviceMonitor.interval":         {`"5s"`, "interval: 5s", monitored()},
@@ -68,6 +84,11 @@ func effects() map[string]effect {
 		"controller.rolloutRestart.window":  {`"5s"`, "--rollout-restart-window=5s", with(`controller.rolloutRestart.enabled=true`)},
 
 		"env_injector.envImage.repository":                {`"r.example/env"`, "--env-image=r.example/env:2.0.0", nil},
+		"env_injector.envImage.registry":                  {`"r.example:5000"`, "--env-image=r.example:5000/akv2k8s/env:2.0.0", with(`global.imageRegistry="other.example"`)},
+		"env_injector.envImage.digest":                    {digest, "--env-image=ghcr.io/akv2k8s/env@sha256:", nil},
+		"env_injector.objectSelector.matchExpressions":    {`[{"key": "team", "operator": "Exists"}]`, "key: team", nil},
+		"env_injector.matchConditions":                    {`[{"name": "mine", "expression": "true"}]`, "name: mine", nil},
+		"env_injector.webhookAnnotations":                 {`{"a": "b"}`, "a: b", nil},
 		"env_injector.envImage.tag":                       {`"t"`, "--env-image=ghcr.io/akv2k8s/env:t", nil},
 		"env_injector.envImage.pullPolicy":                {`"Never"`, "--env-image-pull-policy=Never", nil},
 		"env_injector.authService":                        {`false`, "--auth-service=false", nil},
@@ -89,9 +110,6 @@ func effects() map[string]effect {
 		"env_injector.service.internalTlsPort":            {`8444`, "--tls-port=8444", nil},
 		"env_injector.service.externalMtlsPort":           {`9444`, "--service-auth-port=9444", nil},
 		"env_injector.service.internalMtlsPort":           {`9444`, "--auth-port=9444", nil},
-		"env_injector.podDisruptionBudget.enabled":        {`false`, "", nil},
-		"env_injector.podDisruptionBudget.minAvailable":   {`"50%"`, "minAvailable: 50%", nil},
-		"env_injector.podDisruptionBudget.maxUnavailable": {`2`, "maxUnavailable: 2", with(`env_injector.podDisruptionBudget.minAvailable=null`)},
 		"env_injector.failurePolicy":                      {`"Ignore"`, "failurePolicy: Ignore", nil},
 	}
 }
@@ -104,7 +122,20 @@ func ownCloud() []string {
 	return with(`global.customCloud.authority="https://a"`, `global.customCloud.vaultDNSSuffix="v"`)
 }
 
+const digest = `"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"`
+
+func podsMonitored() []string { return with(metricsOn, `global.metrics.podMonitor.enabled=true`) }
+
 func monitored() []string { return with(metricsOn, `global.metrics.serviceMonitor.enabled=true`) }
+
+// component are values of the component itself.
+func component(values ...string) []string {
+	var all []string
+	for _, value := range values {
+		all = append(all, "COMPONENT."+value)
+	}
+	return all
+}
 
 // common are the effects of values that both components have, by the path in the component. They change objects of that component alone.
 func common() map[string]effect {
@@ -112,6 +143,35 @@ func common() map[string]effect {
 		"name":                                    {`"boss"`, "name: boss", nil},
 		"enabled":                                 {`false`, "", nil},
 		"image.repository":                        {`"r.example/i"`, "image: r.example/i:2.0.0", nil},
+		"image.registry":                          {`"r.example"`, "image: r.example/akv2k8s/", with(`global.imageRegistry="other.example"`)},
+		"image.digest":                            {digest, "@sha256:", nil},
+		"imagePullSecrets":                        {`["s", {"name": "t"}]`, "name: t", with(`global.imagePullSecrets=["g"]`)},
+		"revisionHistoryLimit":                    {`0`, "revisionHistoryLimit: 0", nil},
+		"hostUsers":                               {`false`, "hostUsers: false", with(`global.keyVaultAuth="environment"`)},
+		"terminationGracePeriodSeconds":           {`77`, "terminationGracePeriodSeconds: 77", nil},
+		"livenessProbe":                           {`{"failureThreshold": 9}`, "failureThreshold: 9", nil},
+		"readinessProbe":                          {`{"periodSeconds": 9}`, "periodSeconds: 9", nil},
+		"dnsPolicy":                               {`"None"`, "dnsPolicy: None", nil},
+		"dnsConfig":                               {`{"nameservers": ["192.0.2.1"]}`, "192.0.2.1", nil},
+		"service.ipFamilyPolicy":                  {`"PreferDualStack"`, "ipFamilyPolicy: PreferDualStack", nil},
+		"service.ipFamilies":                      {`["IPv6"]`, `ipFamilies: ["IPv6"]`, nil},
+		"service.annotations":                     {`{"a": "b"}`, "a: b", nil},
+		"service.labels":                          {`{"a": "b"}`, "a: b", nil},
+		"metrics.serviceMonitor.endpoint":         {`{"scheme": "https"}`, "scheme: https", monitored()},
+		"metrics.podMonitor.enabled":              {`true`, "kind: PodMonitor", with(metricsOn)},
+		"metrics.podMonitor.interval":             {`"5s"`, "interval: 5s", podsMonitored()},
+		"metrics.podMonitor.additionalLabels":     {`{"release": "p"}`, "release: p", podsMonitored()},
+		"metrics.podMonitor.endpoint":             {`{"scheme": "https"}`, "scheme: https", podsMonitored()},
+		"extraEnv":                                {`[{"name": "A", "value": "of-{{ .Release.Name }}"}]`, "value: of-akv2k8s", nil},
+		"extraArgs":                               {`["--release={{ .Release.Name }}"]`, "--release=akv2k8s", nil},
+		"annotations":                             {`{"a": "b"}`, "a: b", nil},
+		"topologySpreadConstraints":               {`[{"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]`, "topologyKey: zone", nil},
+		"networkPolicy.enabled":                   {`true`, "kind: NetworkPolicy", nil},
+		"networkPolicy.egress.enabled":            {`true`, "policyTypes: [Ingress, Egress]", component(`networkPolicy.enabled=true`)},
+		"networkPolicy.egress.extra":              {`[{"ports": [{"port": 3128}]}]`, "port: 3128", component(`networkPolicy.enabled=true`, `networkPolicy.egress.enabled=true`)},
+		"podDisruptionBudget.enabled":             {`true`, "poddisruptionbudget.yaml", component(`podDisruptionBudget.enabled=false`)},
+		"podDisruptionBudget.minAvailable":        {`"50%"`, "minAvailable: 50%", component(`podDisruptionBudget.enabled=true`)},
+		"podDisruptionBudget.maxUnavailable":      {`2`, "maxUnavailable: 2", component(`podDisruptionBudget.enabled=true`, `podDisruptionBudget.minAvailable=null`)},
 		"image.tag":                               {`"t"`, ":t", nil},
 		"image.pullPolicy":                        {`"Always"`, "imagePullPolicy: Always", nil},
 		"image.pullSecret":                        {`"registry"`, "name: registry", nil},
@@ -146,7 +206,7 @@ func common() map[string]effect {
 		"tolerations":       {`[{"key": "a"}]`, "key: a", nil},
 		"affinity":          {`{"podAffinity": {}}`, "podAffinity", nil},
 		"extraVolumes":      {`[{"name": "v", "emptyDir": {}}]`, "name: v", nil},
-		"extraVolumeMounts": {`[{"name": "v", "mountPath": "/v"}]`, "mountPath: /v", nil},
+		"extraVolumeMounts": {`[{"name": "v", "mountPath": "/v/{{ .Release.Name }}"}]`, "mountPath: /v/akv2k8s", nil},
 	}
 }
 
@@ -176,12 +236,8 @@ func (r *renders) of(t *testing.T, values []string) string {
 	if ok {
 		return out
 	}
-	var args []string
-	for _, value := range values {
-		args = append(args, "--set-json", value)
-	}
-	out, err := try(t, args...)
-	require.NoError(t, err, out)
+	out, err := draw(set(t, values))
+	require.NoError(t, err)
 	r.mutex.Lock()
 	r.known[key] = out
 	r.mutex.Unlock()
@@ -224,9 +280,13 @@ func merged(a, b objects) objects {
 
 func TestEveryValueHasAnEffect(t *testing.T) {
 	cases, owners := effects(), map[string]string{}
-	for component, part := range map[string]string{"controller": "-controller", "env_injector": "-envinjector"} {
+	for name, part := range map[string]string{"controller": "-controller", "env_injector": "-envinjector"} {
 		for path, e := range common() {
-			cases[component+"."+path], owners[component+"."+path] = e, part
+			var with []string
+			for _, value := range e.with {
+				with = append(with, strings.Replace(value, "COMPONENT.", name+".", 1))
+			}
+			cases[name+"."+path], owners[name+"."+path] = effect{e.set, e.want, with}, part
 		}
 	}
 	all := &renders{known: map[string]string{}}

@@ -91,12 +91,17 @@ func TestValuesThatAreTaken(t *testing.T) {
 		"an identity of the nodes for the one component":    `{global: {userDefinedMSI: {enabled: true, msi: a, tenantId: b}}, env_injector: {enabled: false, keyVaultAuth: environment}}`,
 		"a monitor where there are metrics":                 `global: {metrics: {enabled: true, serviceMonitor: {enabled: true}}}`,
 		"a monitor of the one component with metrics":       `{global: {metrics: {serviceMonitor: {enabled: true}}}, controller: {metrics: {enabled: true}}, env_injector: {metrics: {serviceMonitor: {enabled: false}}}}`,
+		"a user namespace without the node's file":          `{global: {keyVaultAuth: environment}, controller: {hostUsers: false}}`,
+		"another cloud":                                     `global: {cloud: AzureUSGovernment}`,
+		"labels of all objects":                             `commonLabels: {team: a}`,
+		"a budget of the controller":                        `controller: {podDisruptionBudget: {enabled: true, minAvailable: null, maxUnavailable: 1}}`,
+		"a monitor of pods":                                 `global: {metrics: {enabled: true, podMonitor: {enabled: true}}}`,
 		"a cloud of one's own":                              `global: {customCloud: {authority: "https://a", vaultDNSSuffix: b}}`,
 		"ServiceAccounts of a tenant":                       `identity: {serviceAccounts: [{namespace: a, names: [b], default: b}]}`,
 		"a certificate of one's own":                        `env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}, ca: {crt: YQ==}}}}`,
 	} {
-		out, err := try(t, "--values", file(t, values))
-		assert.NoError(t, err, "%s: %s", what, out)
+		_, err := draw(fromYAML(t, values))
+		assert.NoError(t, err, what)
 	}
 }
 
@@ -113,42 +118,52 @@ controller: {name: null, logLevel: null, serviceAccount: {name: null}, podSecuri
 func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 	const spvest = "an image of akv2k8s 1.x, which can't run under this chart"
 	for what, c := range map[string]struct{ values, says string }{
-		"a misspelt key":                       {`watchAllNamespace: true`, "'watchAllNamespace' not allowed"},
-		"a misspelt key of a component":        {`controller: {image: {repo: x}}`, "at '/controller/image': additional properties 'repo' not allowed"},
-		"a component's key in the other":       {`controller: {authService: true}`, "at '/controller': additional properties 'authService' not allowed"},
-		"a wrong type":                         {`controller: {replicaCount: many}`, "at '/controller/replicaCount'"},
-		"true in quotes":                       {`env_injector: {enabled: "true"}`, "at '/env_injector/enabled': got string, want boolean"},
-		"a wrong type in global":               {`global: {env: [a]}`, "at '/global/env'"},
-		"an unknown level":                     {`controller: {logLevel: loud}`, "at '/controller/logLevel': value must be one of 'info', 'debug', 'trace'"},
-		"an unknown way to sign in":            {`global: {keyVaultAuth: azureCloudConf}`, "at '/global/keyVaultAuth': value must be one of"},
-		"an unknown policy":                    {`env_injector: {failurePolicy: fail}`, "at '/env_injector/failurePolicy'"},
-		"a time without a unit":                {`env_injector: {cache: {maxAge: "10"}}`, "at '/env_injector/cache/maxAge'"},
-		"no port":                              {`env_injector: {service: {internalTlsPort: 70000}}`, "at '/env_injector/service/internalTlsPort'"},
-		"a longer wait than the API server's":  {`env_injector: {timeoutSeconds: 60}`, "at '/env_injector/timeoutSeconds'"},
-		"a label that is no text":              {`controller: {podLabels: {a: true}}`, "at '/controller/podLabels/a'"},
-		"a key of an item":                     {`vaultRules: [{namespace: a}]`, "at '/vaultRules/0'"},
-		"an image of 1.8 by its tag":           {`controller: {image: {tag: 1.8.4}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4, " + spvest},
-		"an image of 1.8 by its repository":    {`env_injector: {image: {repository: spvest/azure-keyvault-webhook, tag: latest}}`, "env_injector.image is spvest/azure-keyvault-webhook:latest, " + spvest},
-		"a copy of an image of 1.8":            {`env_injector: {envImage: {repository: acr.example/spvest/azure-keyvault-env}}`, "env_injector.envImage is acr.example/spvest/azure-keyvault-env"},
-		"a section that is taken away":         {`env_injector: {cache: null}`, "env_injector.cache.maxAge is missing"},
-		"a value that is taken away":           {`cloudConfig: null`, "cloudConfig is missing"},
-		"values of 2.8 alone (--reuse-values)": {`{env_injector: {registries: null, cache: null}, global: {customCloud: null}, identity: null}`, "use --reset-then-reuse-values"},
-		"half an identity of the nodes":        {`global: {userDefinedMSI: {enabled: true, msi: a}}`, "set msi (client id or resource id of the identity) and tenantId"},
-		"two identities":                       {`global: {keyVaultAuth: environment, userDefinedMSI: {enabled: true, msi: a, tenantId: b}}`, "global.userDefinedMSI is one way to sign in, and global.keyVaultAuth environment another"},
-		"half a cloud":                         {`global: {customCloud: {authority: "https://x"}}`, "set both authority and vaultDNSSuffix"},
-		"half a ServiceAccount":                {`identity: {serviceAccounts: [{namespace: a}]}`, "each item needs namespace and names (or default)"},
-		"a namespace twice":                    {`identity: {serviceAccounts: [{namespace: a, names: [one]}, {namespace: a, names: [two]}]}`, "names namespace a twice"},
-		"a monitor without metrics":            {`controller: {metrics: {serviceMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and no metrics"},
-		"both bounds of the budget":            {`env_injector: {podDisruptionBudget: {maxUnavailable: 1}}`, "has both minAvailable and maxUnavailable"},
-		"two sources of the certificate":       {`env_injector: {certificate: {useCertManager: true, custom: {enabled: true}}}`, "env_injector.certificate has two sources"},
-		"a certificate without its key":        {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==}}, ca: {crt: YQ==}}}}`, "env_injector.certificate.custom.server.tls.key is missing"},
-		"a certificate without its CA":         {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
+		"a misspelt key":                         {`watchAllNamespace: true`, "'watchAllNamespace' not allowed"},
+		"a misspelt key of a component":          {`controller: {image: {repo: x}}`, "at '/controller/image': additional properties 'repo' not allowed"},
+		"a component's key in the other":         {`controller: {authService: true}`, "at '/controller': additional properties 'authService' not allowed"},
+		"a wrong type":                           {`controller: {replicaCount: many}`, "at '/controller/replicaCount'"},
+		"true in quotes":                         {`env_injector: {enabled: "true"}`, "at '/env_injector/enabled': got string, want boolean"},
+		"a wrong type in global":                 {`global: {env: [a]}`, "at '/global/env'"},
+		"an unknown level":                       {`controller: {logLevel: loud}`, "at '/controller/logLevel': value must be one of 'info', 'debug', 'trace'"},
+		"an unknown way to sign in":              {`global: {keyVaultAuth: azureCloudConf}`, "at '/global/keyVaultAuth': value must be one of"},
+		"an unknown policy":                      {`env_injector: {failurePolicy: fail}`, "at '/env_injector/failurePolicy'"},
+		"a time without a unit":                  {`env_injector: {cache: {maxAge: "10"}}`, "at '/env_injector/cache/maxAge'"},
+		"no port":                                {`env_injector: {service: {internalTlsPort: 70000}}`, "at '/env_injector/service/internalTlsPort'"},
+		"a longer wait than the API server's":    {`env_injector: {timeoutSeconds: 60}`, "at '/env_injector/timeoutSeconds'"},
+		"a label that is no text":                {`controller: {podLabels: {a: true}}`, "at '/controller/podLabels/a'"},
+		"a key of an item":                       {`vaultRules: [{namespace: a}]`, "at '/vaultRules/0'"},
+		"an image of 1.8 by its tag":             {`controller: {image: {tag: 1.8.4}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4, " + spvest},
+		"an image of 1.8 by its repository":      {`env_injector: {image: {repository: spvest/azure-keyvault-webhook, tag: latest}}`, "env_injector.image is spvest/azure-keyvault-webhook:latest, " + spvest},
+		"a copy of an image of 1.8":              {`env_injector: {envImage: {repository: acr.example/spvest/azure-keyvault-env}}`, "env_injector.envImage is acr.example/spvest/azure-keyvault-env"},
+		"a section that is taken away":           {`env_injector: {cache: null}`, "env_injector.cache.maxAge is missing"},
+		"a value that is taken away":             {`cloudConfig: null`, "cloudConfig is missing"},
+		"values of 2.8 alone (--reuse-values)":   {`{env_injector: {registries: null, cache: null}, global: {customCloud: null}, identity: null}`, "use --reset-then-reuse-values"},
+		"half an identity of the nodes":          {`global: {userDefinedMSI: {enabled: true, msi: a}}`, "set msi (client id or resource id of the identity) and tenantId"},
+		"two identities":                         {`global: {keyVaultAuth: environment, userDefinedMSI: {enabled: true, msi: a, tenantId: b}}`, "global.userDefinedMSI is one way to sign in, and global.keyVaultAuth environment another"},
+		"half a cloud":                           {`global: {customCloud: {authority: "https://x"}}`, "set both authority and vaultDNSSuffix"},
+		"half a ServiceAccount":                  {`identity: {serviceAccounts: [{namespace: a}]}`, "each item needs namespace and names (or default)"},
+		"a namespace twice":                      {`identity: {serviceAccounts: [{namespace: a, names: [one]}, {namespace: a, names: [two]}]}`, "names namespace a twice"},
+		"a monitor without metrics":              {`controller: {metrics: {serviceMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and no metrics"},
+		"both bounds of the budget":              {`env_injector: {podDisruptionBudget: {maxUnavailable: 1}}`, "has both minAvailable and maxUnavailable"},
+		"a monitor of pods without metrics":      {`env_injector: {metrics: {podMonitor: {enabled: true}}}`, "env_injector has a PodMonitor and no metrics"},
+		"two monitors":                           {`global: {metrics: {enabled: true, serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and a PodMonitor"},
+		"both bounds of the controller's budget": {`controller: {podDisruptionBudget: {enabled: true, maxUnavailable: 1}}`, "controller.podDisruptionBudget has both minAvailable and maxUnavailable"},
+		"a user namespace that can't read":       {`controller: {hostUsers: false}`, "controller.hostUsers is false, and the node's azure.json can be read by the node's root alone"},
+		"two clouds":                             {`global: {cloud: AzureChinaCloud, customCloud: {authority: "https://x", vaultDNSSuffix: vault.example}}`, "global.cloud is AzureChinaCloud, and global.customCloud another"},
+		"a label that the chart sets":            {`commonLabels: {app.kubernetes.io/name: x}`, "commonLabels has app.kubernetes.io/name, which the chart sets itself"},
+		"no digest":                              {`controller: {image: {digest: "md5:0"}}`, "at '/controller/image/digest'"},
+		"two sources of the certificate":         {`env_injector: {certificate: {useCertManager: true, custom: {enabled: true}}}`, "env_injector.certificate has two sources"},
+		"a certificate without its key":          {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==}}, ca: {crt: YQ==}}}}`, "env_injector.certificate.custom.server.tls.key is missing"},
+		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
 	} {
-		out, err := try(t, "--values", file(t, c.values))
-		assert.Error(t, err, what)
-		assert.Contains(t, out, c.says, what)
+		_, err := draw(fromYAML(t, c.values))
+		assert.ErrorContains(t, err, c.says, what)
 	}
-	out, err := try(t, "--values", file(t, `misspelt: true`), "--skip-schema-validation")
+	misspelt := file(t, `controller: {imag: {tag: x}}`)
+	out, err := try(t, "--values", misspelt)
+	assert.Error(t, err)
+	assert.Contains(t, out, "at '/controller': additional properties 'imag' not allowed", "as the program says it")
+	out, err = try(t, "--values", misspelt, "--skip-schema-validation")
 	assert.NoError(t, err, "the way out: %s", out)
 }
 

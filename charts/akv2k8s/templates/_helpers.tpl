@@ -42,12 +42,15 @@ app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-controller
 app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-webhook
 {{- end -}}
 
-{{/* labels of every object, selectors left out */}}
+{{/* labels of every object, selectors left out; those of users override no selector */}}
 {{- define "akv2k8s.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: akv2k8s
+{{- range $name, $value := .Values.commonLabels }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
 {{- end -}}
 {{- define "akv2k8s.labels" -}}
 {{ include "akv2k8s.selector" . }}
@@ -62,10 +65,23 @@ app.kubernetes.io/part-of: akv2k8s
 {{ include "akv2k8s.commonLabels" . }}
 {{- end -}}
 
-{{/* image ROOT IMAGE */}}
+{{/* image ROOT IMAGE: a registry that is set takes the place of the host in the repository */}}
 {{- define "akv2k8s.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
-{{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) -}}
+{{- $repository := $image.repository -}}
+{{- with default $root.Values.global.imageRegistry $image.registry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
+{{- end -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default $root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* nameOf ITEM: of a list whose items are names, or objects with a name */}}
+{{- define "akv2k8s.nameOf" -}}
+{{- if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end -}}
 {{- end -}}
 
 {{/* setting ROOT COMPONENT NAME: the component's value if it is set, else the global one */}}
@@ -82,9 +98,25 @@ app.kubernetes.io/part-of: akv2k8s
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
 {{- include "akv2k8s.flag" (list $component.metrics.enabled $root.Values.global.metrics.enabled) -}}
 {{- end -}}
-{{- define "akv2k8s.serviceMonitor" -}}
-{{- $root := index . 0 -}}{{- $component := index . 1 -}}
-{{- include "akv2k8s.flag" (list $component.metrics.serviceMonitor.enabled $root.Values.global.metrics.serviceMonitor.enabled) -}}
+{{/* monitored ROOT COMPONENT KIND: "true" if the component has a monitor of the kind, serviceMonitor or podMonitor */}}
+{{- define "akv2k8s.monitored" -}}
+{{- $own := index (index . 1).metrics (index . 2) -}}{{- $global := index (index . 0).Values.global.metrics (index . 2) -}}
+{{- and (index . 1).enabled (eq (include "akv2k8s.flag" (list $own.enabled $global.enabled)) "true") -}}
+{{- end -}}
+
+{{/* endpoint ROOT COMPONENT KIND: what a monitor reads, and how often */}}
+{{- define "akv2k8s.endpoint" -}}
+{{- $own := index (index . 1).metrics (index . 2) -}}{{- $global := index (index . 0).Values.global.metrics (index . 2) -}}
+{{- /* The namespace of a resource is the label of its metrics, not that of the pod. */ -}}
+{{- $base := dict "port" "http" "path" "/metrics" "honorLabels" true -}}
+{{- with default $global.interval $own.interval }}{{ $_ := set $base "interval" . }}{{ end -}}
+{{- include "akv2k8s.over" (list (toYaml $base) (default $global.endpoint $own.endpoint)) -}}
+{{- end -}}
+
+{{/* monitorLabels ROOT COMPONENT KIND */}}
+{{- define "akv2k8s.monitorLabels" -}}
+{{- $own := index (index . 1).metrics (index . 2) -}}{{- $global := index (index . 0).Values.global.metrics (index . 2) -}}
+{{- default $global.additionalLabels $own.additionalLabels | default dict | toYaml -}}
 {{- end -}}
 
 {{/* rbac ROOT COMPONENT: "true" if the component is installed with roles */}}

@@ -6,6 +6,9 @@ global.keyVaultAuth
 global.userDefinedMSI.enabled
 global.customCloud
 global.metrics.serviceMonitor
+global.metrics.podMonitor
+global.metrics.prometheusRule.enabled
+global.metrics.grafanaDashboard.enabled
 global.rbac.create
 identity.allNamespaces
 addAzurePodIdentityException
@@ -20,6 +23,9 @@ controller.replicaCount
 controller.serviceAccount.create
 controller.rbac
 controller.metrics.serviceMonitor
+controller.metrics.podMonitor
+controller.networkPolicy.enabled
+controller.networkPolicy.egress.enabled
 controller.concurrency
 controller.expiryWarning
 controller.rolloutRestart.enabled
@@ -27,6 +33,7 @@ controller.rolloutRestart.window
 controller.service.type
 controller.service.externalHttpPort
 controller.service.internalHttpPort
+controller.podDisruptionBudget.enabled
 env_injector.enabled
 env_injector.image.repository
 env_injector.image.pullPolicy
@@ -34,6 +41,9 @@ env_injector.replicaCount
 env_injector.serviceAccount.create
 env_injector.rbac
 env_injector.metrics.serviceMonitor
+env_injector.metrics.podMonitor
+env_injector.networkPolicy.enabled
+env_injector.networkPolicy.egress.enabled
 env_injector.envImage.repository
 env_injector.envImage.pullPolicy
 env_injector.authService
@@ -48,6 +58,7 @@ env_injector.registries.tagMaxAge
 env_injector.namespaceLabelSelector.label.name
 env_injector.namespaceLabelSelector.label.value
 env_injector.namespaceSelector
+env_injector.objectSelector
 env_injector.service.type
 env_injector.service.externalHttpPort
 env_injector.service.internalHttpPort

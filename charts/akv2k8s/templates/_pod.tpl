@@ -37,6 +37,10 @@
 {{/* env ROOT COMPONENT SECRET: variables that users give; the component's override the global ones, and are in the Secret if they are credentials */}}
 {{- define "akv2k8s.env" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}{{- $secret := index . 2 -}}
+{{- with $root.Values.global.cloud }}
+- name: AZURE_ENVIRONMENT
+  value: {{ . }}
+{{- end }}
 {{- if $root.Values.global.customCloud.authority }}
 - name: AZURE_ENVIRONMENT
   value: AzureStackCloud
@@ -51,6 +55,14 @@
 {{- range $name, $value := $component.env }}
 {{ include "akv2k8s.variable" (list $name $value $secret) }}
 {{- end }}
+{{- with $component.extraEnv }}
+{{ tpl (toYaml .) $root }}
+{{- end }}
+{{- end -}}
+
+{{/* extraArgs ROOT COMPONENT */}}
+{{- define "akv2k8s.extraArgs" -}}
+{{- with (index . 1).extraArgs }}{{ tpl (toYaml .) (index $ 0) }}{{ end -}}
 {{- end -}}
 
 {{/* envFrom ROOT COMPONENT */}}
@@ -58,7 +70,7 @@
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
 {{- range concat (default list $root.Values.global.envFromSecret) (default list $component.envFromSecret) }}
 - secretRef:
-    name: {{ kindIs "map" . | ternary (get (ternary . dict (kindIs "map" .)) "name") . }}
+    name: {{ include "akv2k8s.nameOf" . }}
 {{- end }}
 {{- end -}}
 
@@ -139,20 +151,43 @@ type: {{ .strategy.type }}
 {{- end }}
 {{- end -}}
 
-{{/* scheduling COMPONENT: fields of a pod that are passed on, but for how its replicas are spread */}}
+{{/* scheduling COMPONENT SELECTOR: fields of a pod that are passed on, and how its replicas are spread */}}
 {{- define "akv2k8s.scheduling" -}}
-{{- range $field := list "priorityClassName" "nodeSelector" "tolerations" "affinity" }}
-{{- with index $ $field }}
+{{- $component := index . 0 -}}{{- $selector := index . 1 -}}
+{{- range $field := list "priorityClassName" "terminationGracePeriodSeconds" "dnsPolicy" "dnsConfig" "nodeSelector" "tolerations" "affinity" }}
+{{- with index $component $field }}
 {{ dict $field . | toYaml }}
 {{- end }}
 {{- end }}
+{{- if kindIs "bool" $component.hostUsers }}
+hostUsers: {{ $component.hostUsers }}
+{{- end }}
+{{- $spread := list }}
+{{- range $component.topologySpreadConstraints }}
+{{- $ours := dict "labelSelector" (dict "matchLabels" (fromYaml $selector)) }}
+{{- $spread = append $spread (ternary . (merge $ours .) (hasKey . "labelSelector")) }}
+{{- end }}
+{{- with $spread }}
+{{ dict "topologySpreadConstraints" . | toYaml }}
+{{- end }}
 {{- end -}}
 
-{{/* pullSecrets IMAGE */}}
+{{/* pullSecrets ROOT COMPONENT */}}
 {{- define "akv2k8s.pullSecrets" -}}
-{{- with .pullSecret }}
+{{- $root := index . 0 -}}{{- $component := index . 1 -}}
+{{- $names := list -}}
+{{- range concat (default list $root.Values.global.imagePullSecrets) (default list $component.imagePullSecrets) (list $component.image.pullSecret | compact) }}
+{{- $names = append $names (include "akv2k8s.nameOf" .) }}
+{{- end }}
+{{- range uniq $names }}
 - name: {{ . }}
 {{- end }}
+{{- end -}}
+
+{{/* podLabels SELECTOR ROOT COMPONENT */}}
+{{- define "akv2k8s.podLabels" -}}
+{{- $all := merge (dict) (fromYaml (index . 0)) (default dict (index . 2).podLabels) (default dict (index . 1).Values.commonLabels) -}}
+{{- toYaml $all -}}
 {{- end -}}
 
 {{/* volumes and mounts of a component: ROOT AUTH COMPONENT */}}
@@ -179,7 +214,7 @@ type: {{ .strategy.type }}
     name: {{ include "akv2k8s.fullname" $root }}-cloud
 {{- end }}
 {{- with (index . 2).extraVolumes }}
-{{ toYaml . }}
+{{ tpl (toYaml .) $root }}
 {{- end }}
 {{- end -}}
 {{- define "akv2k8s.mounts" -}}
@@ -200,6 +235,25 @@ type: {{ .strategy.type }}
   readOnly: true
 {{- end }}
 {{- with (index . 2).extraVolumeMounts }}
+{{ tpl (toYaml .) $root }}
+{{- end }}
+{{- end -}}
+
+{{/* egress VALUES: whom a component talks to */}}
+{{- define "akv2k8s.egress" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+# The API server, Azure, and registries.
+- ports:
+    - {port: 443, protocol: TCP}
+    - {port: 6443, protocol: TCP}
+# The metadata service of the node.
+- to:
+    - ipBlock: {cidr: 169.254.169.254/32}
+  ports:
+    - {port: 80, protocol: TCP}
+{{- with .extra }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -38,6 +38,9 @@
 {{- if ne (empty $cloud.authority) (empty $cloud.vaultDNSSuffix) -}}
 {{- fail "global.customCloud is half set: set both authority and vaultDNSSuffix, or neither" -}}
 {{- end -}}
+{{- if and $cloud.authority .Values.global.cloud -}}
+{{- fail (printf "global.cloud is %s, and global.customCloud another: set one of the two" .Values.global.cloud) -}}
+{{- end -}}
 {{- $msi := .Values.global.userDefinedMSI -}}
 {{- if and $msi.enabled (or (empty $msi.msi) (empty $msi.tenantId)) -}}
 {{- fail "global.userDefinedMSI is half set: set msi (client id or resource id of the identity) and tenantId, or enabled to false" -}}
@@ -67,13 +70,27 @@
 {{- define "akv2k8s.validate.components" -}}
 {{- range $name := list "controller" "env_injector" -}}
 {{- $component := index $.Values $name -}}
-{{- if and $component.enabled (eq (include "akv2k8s.serviceMonitor" (list $ $component)) "true") (ne (include "akv2k8s.metrics" (list $ $component)) "true") -}}
-{{- fail (printf "%s has a ServiceMonitor and no metrics: set %s.metrics.enabled or global.metrics.enabled to true, or metrics.serviceMonitor.enabled to false" $name $name) -}}
+{{- range $kind := list "serviceMonitor" "podMonitor" -}}
+{{- if and (eq (include "akv2k8s.monitored" (list $ $component $kind)) "true") (ne (include "akv2k8s.metrics" (list $ $component)) "true") -}}
+{{- fail (printf "%s has a %s and no metrics: set %s.metrics.enabled or global.metrics.enabled to true, or metrics.%s.enabled to false" $name (title $kind) $name $kind) -}}
 {{- end -}}
 {{- end -}}
-{{- $budget := .Values.env_injector.podDisruptionBudget -}}
-{{- if and .Values.env_injector.enabled $budget.enabled (not (has (toString $budget.minAvailable) (list "" "<nil>"))) (not (has (toString $budget.maxUnavailable) (list "" "<nil>"))) -}}
-{{- fail "env_injector.podDisruptionBudget has both minAvailable and maxUnavailable, and Kubernetes takes one: set the other to null (minAvailable is 1 by default)" -}}
+{{- if and (eq (include "akv2k8s.monitored" (list $ $component "serviceMonitor")) "true") (eq (include "akv2k8s.monitored" (list $ $component "podMonitor")) "true") -}}
+{{- fail (printf "%s has a ServiceMonitor and a PodMonitor, so that everything would be counted twice: set metrics.serviceMonitor.enabled or metrics.podMonitor.enabled to false" $name) -}}
+{{- end -}}
+{{- $auth := include "akv2k8s.setting" (list $ $component "keyVaultAuth") -}}
+{{- if and $component.enabled (kindIs "bool" $component.hostUsers) (not $component.hostUsers) (eq (include "akv2k8s.hostFile" (list $ $auth)) "true") -}}
+{{- fail (printf "%s.hostUsers is false, and the node's azure.json can be read by the node's root alone: use another keyVaultAuth or global.userDefinedMSI, or remove hostUsers" $name) -}}
+{{- end -}}
+{{- $budget := $component.podDisruptionBudget -}}
+{{- if and $component.enabled $budget.enabled (not (has (toString $budget.minAvailable) (list "" "<nil>"))) (not (has (toString $budget.maxUnavailable) (list "" "<nil>"))) -}}
+{{- fail (printf "%s.podDisruptionBudget has both minAvailable and maxUnavailable, and Kubernetes takes one: set the other to null (minAvailable is 1 by default)" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "helm.sh/chart" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" -}}
+{{- if hasKey (default dict $.Values.commonLabels) $label -}}
+{{- fail (printf "commonLabels has %s, which the chart sets itself: remove it (the value name sets app.kubernetes.io/name)" $label) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
