@@ -38,7 +38,7 @@ const (
 	fewGoal       = 3 * time.Second
 	slack         = 3
 	goalShare     = 0.6 // of the API server's own rate
-	minShare      = 0.4 // fails the run: emulator, controller and API server share the processors, and from 46 to 60 % were seen on one machine
+	minShare      = 0.4 // fails the run: emulator, controller and API server share the processors; from 40 to 60 % were seen, with a baseline whose Secrets had no owners
 	fewMemory     = 40 << 20
 	manyMemory    = 96 << 20
 	foreign       = 300 // Secrets of 1 MiB that are none of ours

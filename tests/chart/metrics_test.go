@@ -53,6 +53,18 @@ func TestAlertsAndDashboardAskForMetricsThatThereAre(t *testing.T) {
 	}
 }
 
+func TestNobodyIsToldThatWhatIsNotInstalledDoesNotAnswer(t *testing.T) {
+	for set, want := range map[string][]bool{"global.metrics.enabled=true": {true, true}, "global.metrics.enabled=true,controller.enabled=false": {false, true},
+		"controller.metrics.enabled=true": {true, false}, "global.metrics.enabled=false": {false, false}} {
+		rules, err := json.Marshal(render(t, "global.metrics.prometheusRule.enabled=true", set)["PrometheusRule/akv2k8s"].Object)
+		require.NoError(t, err)
+		for i, alert := range []string{"Akv2k8sControllerDown", "Akv2k8sEnvInjectorDown"} {
+			assert.Equal(t, want[i], strings.Contains(string(rules), alert), "%s with %s", alert, set)
+		}
+		assert.Contains(t, string(rules), "Akv2k8sResourceNotReady")
+	}
+}
+
 func TestMonitorsReadThePortThatTheServiceHas(t *testing.T) {
 	for _, set := range []string{"global.metrics.serviceMonitor.enabled=true", "global.metrics.podMonitor.enabled=true"} {
 		all := render(t, "global.metrics.enabled=true", set)

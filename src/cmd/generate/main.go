@@ -3,4 +3,5 @@ package main
 
 import "os"
 
+// It ends by itself within a second, so no signal is waited for.
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
