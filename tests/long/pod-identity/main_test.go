@@ -5,12 +5,12 @@ package podidentity
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -51,16 +51,20 @@ func TestBesideAadPodIdentity(t *testing.T) {
 // startNMI installs aad-pod-identity's own definitions from its module, and runs its NMI as its managed-mode deployment does.
 func startNMI(t *testing.T, s *stage.Stage, cluster *local.Cluster, config bed.Config) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/Azure/aad-pod-identity")
+	// Of a module that was not downloaded yet, go list knows no folder.
+	cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", "github.com/Azure/aad-pod-identity")
 	cmd.Dir = filepath.Join(s.Root, "tests", "tools", "nmi")
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
-	module, err := cmd.Output()
+	out, err := cmd.Output()
 	require.NoError(t, err)
+	var module struct{ Dir string }
+	require.NoError(t, json.Unmarshal(out, &module))
+	require.NotEmpty(t, module.Dir)
 	cache, err := config.Cache()
 	require.NoError(t, err)
 	nmi, err := build.Builder{Root: s.Root, Cache: cache, Progress: config.Progress}.Tool(t.Context(), "nmi")
 	require.NoError(t, err)
-	manifest, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(module)), "deploy", "infra", "managed-mode-deployment.yaml"))
+	manifest, err := os.ReadFile(filepath.Join(module.Dir, "deploy", "infra", "managed-mode-deployment.yaml"))
 	require.NoError(t, err)
 	definitions := 0
 	for decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifest), 4096); ; {
