@@ -125,8 +125,10 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	c.restart(ctx, resource)
-	if wait, err := c.idle(ctx, resource); err != nil || wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, err
+	if wait, err := c.idle(ctx, resource); err != nil {
+		return ctrl.Result{}, err
+	} else if wait > 0 {
+		return later(wait), nil
 	}
 	outcome := c.sync(ctx, resource)
 	if err := c.reportInTurn(ctx, resource, outcome); err != nil {
@@ -172,6 +174,9 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	}
 	defer c.turn()()
 	for i := range o.outputs {
+		if c.stands(ctx, resource, &o.outputs[i]) {
+			continue
+		}
 		// One output's trouble does not keep the other back.
 		o.err = both(o.err, c.store.Write(ctx, resource, &o.outputs[i]))
 	}

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
@@ -82,6 +83,18 @@ type bench struct {
 	now        time.Time
 	writes     []string
 	refuse     error
+	looks      int // at objects with their data
+}
+
+// Get implements client.Reader, as the API server's own.
+func (b *bench) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	b.looks++
+	return b.client.Get(ctx, key, object, options...)
+}
+
+// List implements client.Reader.
+func (b *bench) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	return b.client.List(ctx, list, options...)
 }
 
 func newBench(t *testing.T, objects ...client.Object) *bench {
@@ -100,7 +113,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	metrics, err := controller.NewMetrics(b.registry)
 	require.NoError(t, err)
 	b.controller, err = controller.New(controller.Config{
-		Client: b.client, Live: b.client, Vault: b.vault, Events: b.events, Metrics: metrics,
+		Client: b.client, Live: b, Vault: b.vault, Events: b.events, Metrics: metrics,
 		Hasher: &fingerprint.Key{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 32)),
 			Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
 		Interval: 30 * time.Second, ExpiryWarning: 30 * 24 * time.Hour, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
@@ -194,7 +207,7 @@ func TestFirstSyncWritesTheSecretAndTheStatus(t *testing.T) {
 func TestUnchangedCostsNoWriteAndNoVaultCallBeforeItIsDue(t *testing.T) {
 	b := newBench(t, resource("db"))
 	result := b.reconcile("db")
-	writes := len(b.writes)
+	writes, looks := len(b.writes), b.looks
 	again := b.reconcile("db")
 	assert.Len(t, b.vault.calls, 1, "not due yet: our own writes must not cost a call")
 	assert.Equal(t, result.RequeueAfter, again.RequeueAfter)
@@ -204,7 +217,31 @@ func TestUnchangedCostsNoWriteAndNoVaultCallBeforeItIsDue(t *testing.T) {
 	}
 	assert.Len(t, b.vault.calls, 6, "one look each interval")
 	assert.Len(t, b.writes, writes, "nothing changed, nothing is written")
+	assert.Equal(t, looks, b.looks, "nor is the output read: nobody else has a part in it, and its version is the same")
 	assert.Len(t, b.events.events, 1)
+}
+
+func TestALookThatIsMerelyDueWaitsForWhatIsNew(t *testing.T) {
+	b := newBench(t, resource("db"))
+	for range 2 { // after a sync, and when it is found that there is nothing to do
+		result := b.reconcile("db")
+		require.NotNil(t, result.Priority)
+		assert.Less(t, *result.Priority, handler.LowPriority, "which first syncs have")
+	}
+}
+
+func TestAnOutputThatOthersFeedTooIsLookedAtEachTime(t *testing.T) {
+	other := resource("other")
+	other.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("db"), other)
+	for range 2 {
+		b.reconcile("db")
+		b.reconcile("other")
+		b.now = b.now.Add(30 * time.Second)
+	}
+	looks := b.looks
+	b.reconcile("db")
+	assert.Greater(t, b.looks, looks, "the other one may be gone, and have left its key")
 }
 
 func TestARotatedValueIsWrittenOnce(t *testing.T) {

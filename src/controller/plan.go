@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
@@ -95,16 +95,32 @@ func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		if m.Version == "" {
 			continue // it was not ours to write, and is not in the cache
 		}
-		live := store.Metadata(m.Desired.Kind)
-		err := c.Client.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: m.Desired.Name}, live)
-		if apierrors.IsNotFound(err) || (err == nil && live.ResourceVersion != m.Version) {
-			return 0, nil
-		}
-		if err != nil {
+		if untouched, err := c.store.Untouched(ctx, name.Namespace, m); err != nil || !untouched {
 			return 0, err
 		}
 	}
 	return wait, nil
+}
+
+// stands says whether an output is known to be the desired one without a look at its data: it was right after the last sync, of which the
+// resource and the data are the same, nobody wrote to it since, and no other resource has a part in it.
+func (c *Controller) stands(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *store.Made) bool {
+	e, known := c.memory.recall(types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name})
+	if !known || !e.about(resource) || e.failure != "" {
+		return false
+	}
+	for _, was := range e.outputs {
+		same := was.Desired.Kind == m.Desired.Kind && was.Desired.Name == m.Desired.Name && was.Hash == m.Hash
+		if !same || !was.Alone || was.Version == "" {
+			continue
+		}
+		if untouched, err := c.store.Untouched(ctx, resource.Namespace, was); err != nil || !untouched {
+			return false
+		}
+		m.Existed, m.Since, m.Version, m.Alone = true, was.Since, was.Version, true
+		return true
+	}
+	return false
 }
 
 // plan remembers the outcome and says when to look again.
@@ -139,7 +155,16 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		logger.Info("sync failed", "reason", o.kind().Reason(), "error", o.err.Error(), "retryAt", e.due.UTC().Format(time.RFC3339))
 	}
 	c.memory.keep(name, e)
-	return ctrl.Result{RequeueAfter: e.wake().Sub(c.Clock())}, nil
+	return later(e.wake().Sub(c.Clock())), nil
+}
+
+// routine is the priority of a look that is merely due: below that of a first sync, which has the library's lowest, and of changes.
+const routine = 2 * handler.LowPriority
+
+// later asks for a look after a time. What happens to the resource meanwhile brings it forward, with the priority of that.
+func later(wait time.Duration) ctrl.Result {
+	priority := routine
+	return ctrl.Result{RequeueAfter: wait, Priority: &priority}
 }
 
 // wake is when there is something to do: a look at the vault, or a restart.

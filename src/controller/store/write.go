@@ -39,6 +39,8 @@ type Made struct {
 	Since   time.Time
 	// Version is the resourceVersion at which the output was seen to be right.
 	Version string
+	// Alone says that no other resource had a part in it then.
+	Alone bool
 }
 
 // OwnerOf is the resource as the owner of its outputs.
@@ -61,6 +63,7 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 	}
 	m.Changed = !found || output.Changes(live, m.Desired)
 	m.Existed, m.Since = found, live.CreationTimestamp.Time
+	m.Alone = len(output.Others(live, m.Desired.Owner)) == 0 && !output.IsLegacy(live)
 	if !found {
 		return s.apply(ctx, m, m.Desired.Configuration(""))
 	}
@@ -114,8 +117,18 @@ func (s *Store) create(ctx context.Context, resource *v2beta1.AzureKeyVaultSecre
 	if s.Client.Apply(ctx, configuration.Body(), client.FieldOwner(d.Owner.Manager())) != nil {
 		return false
 	}
-	m.Changed, m.Written, m.Version = true, true, configuration.Version()
+	m.Changed, m.Written, m.Alone, m.Version = true, true, true, configuration.Version()
 	return true
+}
+
+// Untouched says whether the cache has an output as it was when it was seen to be right.
+func (s *Store) Untouched(ctx context.Context, namespace string, m Made) (bool, error) {
+	live := Metadata(m.Desired.Kind)
+	err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: m.Desired.Name}, live)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && live.ResourceVersion == m.Version, err
 }
 
 // Held are the data that the owner has in an output; none if there is no such output.
