@@ -2,6 +2,7 @@ package chart
 
 import (
 	"flag"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -61,6 +62,34 @@ func TestValuesOfThePredecessorAreAcceptedUnchanged(t *testing.T) {
 		require.NoError(t, err, out)
 		golden(t, name+".out.yaml", out)
 	}
+}
+
+func TestEveryTemplateHasAGolden(t *testing.T) {
+	for _, name := range []string{"everything", "private-cloud"} {
+		out, err := try(t, "--values", "testdata/"+name+".yaml")
+		require.NoError(t, err, out)
+		golden(t, name+".out.yaml", out)
+	}
+	goldens, err := filepath.Glob("testdata/*.out.yaml")
+	require.NoError(t, err)
+	for _, name := range goldens {
+		assert.FileExists(t, strings.Replace(name, ".out", "", 1), "the golden is of nothing")
+	}
+	examples, err := filepath.Glob("../../examples/*/rendered.yaml") // make verify compares them
+	require.NoError(t, err)
+	var all strings.Builder
+	for _, name := range append(goldens, examples...) {
+		content, err := os.ReadFile(name)
+		require.NoError(t, err)
+		all.Write(content)
+	}
+	require.NoError(t, filepath.WalkDir("../../charts/akv2k8s/templates", func(path string, entry fs.DirEntry, err error) error {
+		_, name, _ := strings.Cut(path, "/charts/")
+		if err == nil && strings.HasSuffix(name, ".yaml") && entry.Name() != "validate.yaml" {
+			assert.True(t, strings.Contains(all.String(), "# Source: "+name+"\n"), "no golden has what %s makes", name)
+		}
+		return err
+	}))
 }
 
 func TestTheDefaultsOfThePredecessorAreOurs(t *testing.T) {

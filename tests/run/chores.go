@@ -21,7 +21,7 @@ import (
 type chore func(ctx context.Context, getenv func(string) string, out io.Writer) error
 
 func chores() map[string]chore {
-	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack, "packages": packages}
+	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack, "packages": packages, "manifests": manifests}
 }
 
 func code(err error, out io.Writer) int {
@@ -79,6 +79,12 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 		return err
 	}
 	if err := command(ctx, shop.Root, out, golangci, "run", "--build-tags=cluster", "./..."); err != nil {
+		return err
+	}
+	if err := shop.CheckPackages(ctx); err != nil {
+		return err
+	}
+	if err := command(ctx, shop.Root, out, "yamllint", "--strict", "--config-file", ".yamllint.yaml", "charts", "examples", "ct.yaml", ".github"); err != nil {
 		return err
 	}
 	return command(ctx, shop.Root, out, helm, "lint", "--strict", "charts/akv2k8s")

@@ -31,6 +31,7 @@ and what is run by hand:
 
   fuzz      each fuzz target for 30 seconds
   package   the images and the chart, into dist
+  manifests the chart as static manifests, into dist/manifests
 `
 
 // suites are the long ones, in the order in which commits choose them.
