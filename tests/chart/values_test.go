@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -103,7 +104,7 @@ func TestTheDefaultsOfThePredecessorAreOurs(t *testing.T) {
 
 func TestValuesThatAreTaken(t *testing.T) {
 	for what, values := range map[string]string{
-		"another key of a parent chart's global":            `global: {imageTag: x, storageClass: {name: y}}`,
+		"another key of a parent chart's global":            `global: {imageTag: x, storageClass: {name: fast}, metrics: {port: 1, serviceMonitor: {namespace: m}}, rbac: {pspEnabled: false}}`,
 		"the condition of a parent chart":                   `enabled: true`,
 		"keys of an older chart":                            `{rbac: {create: true}, runningInsideAzureAks: true, env_injector: {dockerImageInspection: {useAksCredentialsWithACS: true}}}`,
 		"pod security policies":                             `global: {rbac: {podSecurityPolicies: {a: b}}}`,
@@ -144,7 +145,22 @@ controller: {name: null, logLevel: null, serviceAccount: {name: null}, podSecuri
 	assert.Empty(t, difference(ours, out))
 }
 
+// validations are what the rules across values say, each by the longest part that is no value.
+func validations(t *testing.T) []string {
+	t.Helper()
+	content, err := os.ReadFile("../../charts/akv2k8s/templates/_validate.tpl")
+	require.NoError(t, err)
+	var all []string
+	for _, rule := range regexp.MustCompile(`fail \(?(?:printf )?"([^"]+)"`).FindAllStringSubmatch(string(content), -1) {
+		parts := regexp.MustCompile(`%[sv]`).Split(rule[1], -1)
+		all = append(all, slices.MaxFunc(parts, func(a, b string) int { return len(a) - len(b) }))
+	}
+	require.Len(t, all, strings.Count(string(content), "fail "), "every rule is seen")
+	return all
+}
+
 func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
+	var said strings.Builder
 	const spvest = "an image of akv2k8s 1.x, which can't run under this chart"
 	for what, c := range map[string]struct{ values, says string }{
 		"a misspelt key":                         {`watchAllNamespace: true`, "'watchAllNamespace' not allowed"},
@@ -160,6 +176,7 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"no port":                                {`env_injector: {service: {internalTlsPort: 70000}}`, "at '/env_injector/service/internalTlsPort'"},
 		"a longer wait than the API server's":    {`env_injector: {timeoutSeconds: 60}`, "at '/env_injector/timeoutSeconds'"},
 		"a label that is no text":                {`controller: {podLabels: {a: true}}`, "at '/controller/podLabels/a'"},
+		"a misspelt key of our own in global":    {`global: {customCloud: {vaultDnsSuffix: x}}`, "at '/global/customCloud': additional properties 'vaultDnsSuffix' not allowed"},
 		"a key of an item":                       {`vaultRules: [{namespace: a}]`, "at '/vaultRules/0'"},
 		"an image of 1.8 by its tag":             {`controller: {image: {tag: 1.8.4}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4, " + spvest},
 		"an image of 1.8 by its repository":      {`env_injector: {image: {repository: spvest/azure-keyvault-webhook, tag: latest}}`, "env_injector.image is spvest/azure-keyvault-webhook:latest, " + spvest},
@@ -186,7 +203,12 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
 	} {
 		_, err := draw(fromYAML(t, c.values))
-		assert.ErrorContains(t, err, c.says, what)
+		if assert.ErrorContains(t, err, c.says, what) {
+			said.WriteString(err.Error())
+		}
+	}
+	for _, rule := range validations(t) {
+		assert.Contains(t, said.String(), rule, "the rule has no values here that it refuses")
 	}
 	misspelt := file(t, `controller: {imag: {tag: x}}`)
 	out, err := try(t, "--values", misspelt)
