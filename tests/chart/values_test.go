@@ -309,3 +309,21 @@ func TestNotesSayWhatWasInstalledAndWhatToDoNext(t *testing.T) {
 	}
 	assert.NotContains(t, notes(t, "global.keyVaultAuth=environment"), "run as root")
 }
+
+func TestAsAPartOfAnotherChart(t *testing.T) {
+	parent := t.TempDir()
+	write := func(name, content string) {
+		require.NoError(t, os.WriteFile(filepath.Join(parent, name), []byte(content), 0o600))
+	}
+	require.NoError(t, os.CopyFS(filepath.Join(parent, "charts", "akv2k8s"), os.DirFS("../../charts/akv2k8s")))
+	write("Chart.yaml", "{apiVersion: v2, name: platform, version: 1.0.0, dependencies: [{name: akv2k8s, version: 3.x.x, condition: akv2k8s.enabled}]}")
+	write("values.yaml", "{global: {storageClass: fast, metrics: {port: 1}}, akv2k8s: {enabled: true, controller: {logLevel: null, serviceAccount: {name: null}, metrics: {enabled: null}}}}")
+	program, err := helm()
+	require.NoError(t, err)
+	out, err := exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s").CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.Contains(t, parse(t, string(out)), controllerDeployment)
+	out, err = exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s", "--set", "akv2k8s.enabled=false").CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.NotContains(t, string(out), "Deployment")
+}
