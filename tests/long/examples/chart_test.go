@@ -77,7 +77,7 @@ func prepare(t *testing.T, s *stage.Stage, e stage.Example) {
 		application := objectsOf(t, e, "application.yaml")[0]
 		values, _, err := unstructured.NestedMap(application.Object, "spec", "source", "helm", "valuesObject")
 		require.NoError(t, err)
-		assert.Equal(t, e.Values, values, "the values are those of the Application")
+		same(t, e.Values, values, "the values are those of the Application")
 		require.NoError(t, s.Namespace(t.Context(), "argocd", nil))
 		require.NoError(t, stage.Await(t.Context(), time.Minute, "the Application", func(ctx context.Context) error {
 			content, err := e.File("application.yaml")
@@ -90,6 +90,16 @@ func prepare(t *testing.T, s *stage.Stage, e stage.Example) {
 	case "gitops-flux":
 		flux(t, e)
 	}
+}
+
+// same compares as JSON: numbers have several types here.
+func same(t *testing.T, a, b any, message string) {
+	t.Helper()
+	left, err := json.Marshal(a)
+	require.NoError(t, err)
+	right, err := json.Marshal(b)
+	require.NoError(t, err)
+	assert.JSONEq(t, string(left), string(right), message)
 }
 
 func objectsOf(t *testing.T, e stage.Example, file string) []*unstructured.Unstructured {
@@ -132,7 +142,7 @@ func flux(t *testing.T, e stage.Example) {
 		}
 		if object.GetKind() == "HelmRelease" {
 			assert.Equal(t, "helm.toolkit.fluxcd.io/v2", object.GetAPIVersion())
-			assert.Equal(t, e.Values, spec["values"], "the values are those of the HelmRelease")
+			same(t, e.Values, spec["values"], "the values are those of the HelmRelease")
 		}
 	}
 }
