@@ -163,7 +163,7 @@ func common() map[string]effect {
 		"metrics.podMonitor.additionalLabels":     {`{"release": "p"}`, "release: p", podsMonitored()},
 		"metrics.podMonitor.endpoint":             {`{"scheme": "https"}`, "scheme: https", podsMonitored()},
 		"extraEnv":                                {`[{"name": "A", "value": "of-{{ .Release.Name }}"}]`, "value: of-akv2k8s", nil},
-		"extraArgs":                               {`["--release={{ .Release.Name }}"]`, "--release=akv2k8s", nil},
+		"extraArgs":                               {`["--of={{ .Release.Name }}-{{ .Chart.AppVersion }}"]`, "--of=akv2k8s-2.0.0", nil},
 		"annotations":                             {`{"a": "b"}`, "a: b", nil},
 		"topologySpreadConstraints":               {`[{"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]`, "topologyKey: zone", nil},
 		"networkPolicy.enabled":                   {`true`, "kind: NetworkPolicy", nil},
