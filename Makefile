@@ -1,6 +1,6 @@
 # Everything that one does in this repository. The work itself is done by Go programs under tests/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint verify generate e2e long test cluster-up cluster-down load fuzz package
+.PHONY: help demo demo-down check lint verify generate e2e long test cluster-up cluster-down load fuzz package manifests
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,3 +42,5 @@ fuzz: ## each fuzz target for 30 seconds
 ##@ Release
 package: ## the images and the chart, into dist
 	@go run ./tests/run package
+manifests: ## the chart as static manifests for users without Helm, into dist/manifests
+	@go run ./tests/run manifests

@@ -9,7 +9,7 @@ const garden = -1
 // rooms are all packages of src, by path below src, with their floor. Imports point down only; rooms on one floor are strangers.
 func rooms() map[string]int {
 	return map[string]int{
-		"cmd/controller": 5, "cmd/envinjector": 5, "cmd/azure-keyvault-env": 5,
+		"cmd/controller": 5, "cmd/envinjector": 5, "cmd/azure-keyvault-env": 5, "cmd/generate": 5,
 		"controller": 4, "webhook": 4, "broker": 4, "injector": 4,
 		// gateway puts credential, adapter and reader together for the programs.
 		"keyvault/gateway": 4,
@@ -21,7 +21,7 @@ func rooms() map[string]int {
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
 		"trust": 3, "telemetry": 3,
 		"recipe/fromapi": 2, "recipe/decode": 2, "controller/output": 2, "webhook/inject": 2,
-		"certificate": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1,
+		"certificate": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1,
 		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0,
 		"cmd/azure-emulator": garden, "emulator": garden, "emulator/keyvault": garden, "emulator/entra": garden, "emulator/imds": garden,
 		"emulator/acr": garden, "testkit/azuretest": garden, "testkit/registrytest": garden,

@@ -21,7 +21,7 @@ import (
 type chore func(ctx context.Context, getenv func(string) string, out io.Writer) error
 
 func chores() map[string]chore {
-	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack, "packages": packages}
+	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack, "packages": packages, "manifests": manifests}
 }
 
 func code(err error, out io.Writer) int {
@@ -81,6 +81,12 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 	if err := command(ctx, shop.Root, out, golangci, "run", "--build-tags=cluster", "./..."); err != nil {
 		return err
 	}
+	if err := shop.CheckPackages(ctx); err != nil {
+		return err
+	}
+	if err := command(ctx, shop.Root, out, "yamllint", "--strict", "--config-file", ".yamllint.yaml", "charts", "examples", "ct.yaml", ".github"); err != nil {
+		return err
+	}
 	return command(ctx, shop.Root, out, helm, "lint", "--strict", "charts/akv2k8s")
 }
 
@@ -102,6 +108,9 @@ func generateIn(ctx context.Context, shop build.Builder, root string, out io.Wri
 		return err
 	}
 	if err := command(ctx, root, out, generator, "crd", "paths=./src/api/...", "output:crd:artifacts:config=charts/akv2k8s/crds"); err != nil {
+		return err
+	}
+	if err := command(ctx, shop.Root, out, "go", "run", "./src/cmd/generate", root); err != nil {
 		return err
 	}
 	return render(ctx, shop, root)
@@ -132,7 +141,8 @@ func render(ctx context.Context, shop build.Builder, root string) error {
 
 // generated are the files that generate writes, as patterns from the root.
 func generated() []string {
-	return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml", "examples/*/rendered.yaml"}
+	return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml", "charts/akv2k8s/values.schema.json", "charts/akv2k8s/templates/_needed.tpl",
+		"charts/akv2k8s/README.md", "values-schemas/*.json", "docs/reference/values.md", "examples/*/rendered.yaml"}
 }
 
 // verify generates in a copy without the generated files, and compares.

@@ -24,13 +24,14 @@ and the parts of check that are programs of their own:
 
   packages  install the Debian packages that check needs and that are missing
   lint      the linters, on the code and on the chart
-  generate  write what is generated: deepcopy functions and the CRD
+  generate  write what is generated: deepcopy functions, the CRD, schemas and pages of the chart's values, renders of examples
   verify    generate in a copy, and compare
 
 and what is run by hand:
 
   fuzz      each fuzz target for 30 seconds
   package   the images and the chart, into dist
+  manifests the chart as static manifests, into dist/manifests
 `
 
 // suites are the long ones, in the order in which commits choose them.

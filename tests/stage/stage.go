@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -178,4 +181,29 @@ func exists(err error) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// LoadAs loads the product's images under names that begin with another registry and path.
+func (s *Stage) LoadAs(ctx context.Context, prefix string) error {
+	folder, err := os.MkdirTemp("", "images-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	archives := map[string]string{}
+	for _, program := range image.Shipped() {
+		original, err := tarball.ImageFromPath(s.archives[s.Image(program.Image)], nil)
+		if err != nil {
+			return err
+		}
+		tag, err := name.NewTag(prefix + program.Image + ":" + s.Version)
+		if err != nil {
+			return err
+		}
+		archives[tag.Name()] = filepath.Join(folder, program.Image+".tar")
+		if err := tarball.WriteToFile(archives[tag.Name()], tag, original); err != nil {
+			return err
+		}
+	}
+	return s.Cluster.Load(ctx, archives)
 }

@@ -1,12 +1,14 @@
+{{/* Names, labels, images, and settings that a component may have for itself. */}}
+
 {{- define "akv2k8s.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 51 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 51 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 51 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -14,36 +16,72 @@
 {{- define "akv2k8s.controller.name" -}}{{ include "akv2k8s.fullname" . }}-controller{{- end -}}
 {{- define "akv2k8s.injector.name" -}}{{ include "akv2k8s.fullname" . }}-envinjector{{- end -}}
 
+{{/* serviceAccount ACCOUNT OTHERWISE: its name; like the predecessor, the namespace's default if none is created or named */}}
+{{- define "akv2k8s.serviceAccount" -}}
+{{- $account := index . 0 -}}
+{{- default (ternary (index . 1) "default" $account.create) $account.name -}}
+{{- end -}}
 {{- define "akv2k8s.controller.serviceAccount" -}}
-{{- default (include "akv2k8s.controller.name" .) .Values.controller.serviceAccount.name -}}
+{{- include "akv2k8s.serviceAccount" (list .Values.controller.serviceAccount (include "akv2k8s.controller.name" .)) -}}
 {{- end -}}
 {{- define "akv2k8s.injector.serviceAccount" -}}
-{{- default (include "akv2k8s.injector.name" .) .Values.env_injector.serviceAccount.name -}}
+{{- include "akv2k8s.serviceAccount" (list .Values.env_injector.serviceAccount (include "akv2k8s.injector.name" .)) -}}
 {{- end -}}
 
 {{/* The selectors are immutable and the predecessor's, so that helm upgrade finds its Deployments. */}}
-{{- define "akv2k8s.controller.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+{{- define "akv2k8s.selector" -}}
+app.kubernetes.io/name: {{ default (default .Chart.Name .Values.name) .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+{{- define "akv2k8s.controller.selector" -}}
+{{ include "akv2k8s.selector" . }}
 app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-controller
 {{- end -}}
 {{- define "akv2k8s.injector.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{ include "akv2k8s.selector" . }}
 app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-webhook
 {{- end -}}
 
-{{- define "akv2k8s.labels" -}}
+{{/* labels of every object, selectors left out; those of users override no selector */}}
+{{- define "akv2k8s.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: akv2k8s
+{{- range $name, $value := .Values.commonLabels }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+{{- define "akv2k8s.labels" -}}
+{{ include "akv2k8s.selector" . }}
+{{ include "akv2k8s.commonLabels" . }}
+{{- end -}}
+{{- define "akv2k8s.controller.labels" -}}
+{{ include "akv2k8s.controller.selector" . }}
+{{ include "akv2k8s.commonLabels" . }}
+{{- end -}}
+{{- define "akv2k8s.injector.labels" -}}
+{{ include "akv2k8s.injector.selector" . }}
+{{ include "akv2k8s.commonLabels" . }}
 {{- end -}}
 
-{{/* image ROOT IMAGE */}}
+{{/* image ROOT IMAGE: a registry that is set takes the place of the host in the repository */}}
 {{- define "akv2k8s.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
-{{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) -}}
+{{- $repository := $image.repository -}}
+{{- with default $root.Values.global.imageRegistry $image.registry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
+{{- end -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default $root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* nameOf ITEM: of a list whose items are names, or objects with a name */}}
+{{- define "akv2k8s.nameOf" -}}
+{{- if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end -}}
 {{- end -}}
 
 {{/* setting ROOT COMPONENT NAME: the component's value if it is set, else the global one */}}
@@ -52,99 +90,39 @@ app.kubernetes.io/part-of: akv2k8s
 {{- default (index $root.Values.global $name) (index $component $name) -}}
 {{- end -}}
 
-{{/* metrics ROOT COMPONENT: "true" or "false"; a component's false overrides a global true */}}
+{{/* flag COMPONENT'S GLOBAL: "true" or "false"; a component's false overrides a global true */}}
+{{- define "akv2k8s.flag" -}}
+{{- if kindIs "bool" (index . 0) -}}{{ index . 0 }}{{- else -}}{{ index . 1 }}{{- end -}}
+{{- end -}}
 {{- define "akv2k8s.metrics" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
-{{- if kindIs "bool" $component.metrics.enabled -}}{{ $component.metrics.enabled }}{{- else -}}{{ $root.Values.global.metrics.enabled }}{{- end -}}
+{{- include "akv2k8s.flag" (list $component.metrics.enabled $root.Values.global.metrics.enabled) -}}
+{{- end -}}
+{{/* monitored ROOT COMPONENT KIND: "true" if the component has a monitor of the kind, serviceMonitor or podMonitor */}}
+{{- define "akv2k8s.monitored" -}}
+{{- $own := index (index . 1).metrics (index . 2) -}}{{- $global := index (index . 0).Values.global.metrics (index . 2) -}}
+{{- and (index . 1).enabled (eq (include "akv2k8s.flag" (list $own.enabled $global.enabled)) "true") -}}
 {{- end -}}
 
-{{/* env ROOT COMPONENT: variables that users give, the component's before the global ones */}}
-{{- define "akv2k8s.env" -}}
+{{/* endpoint ROOT COMPONENT KIND: what a monitor reads, and how often */}}
+{{- define "akv2k8s.endpoint" -}}
+{{- $own := index (index . 1).metrics (index . 2) -}}{{- $global := index (index . 0).Values.global.metrics (index . 2) -}}
+{{- /* The namespace of a resource is the label of its metrics, not that of the pod. */ -}}
+{{- $base := dict "port" "http" "path" "/metrics" "honorLabels" true -}}
+{{- with default $global.interval $own.interval }}{{ $_ := set $base "interval" . }}{{ end -}}
+{{- include "akv2k8s.over" (list (toYaml $base) (default $global.endpoint $own.endpoint)) -}}
+{{- end -}}
+
+{{/* monitorLabels ROOT COMPONENT KIND */}}
+{{- define "akv2k8s.monitorLabels" -}}
+{{- $own := index (index . 1).metrics (index . 2) -}}{{- $global := index (index . 0).Values.global.metrics (index . 2) -}}
+{{- default $global.additionalLabels $own.additionalLabels | default dict | toYaml -}}
+{{- end -}}
+
+{{/* rbac ROOT COMPONENT: "true" if the component is installed with roles */}}
+{{- define "akv2k8s.rbac" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
-{{- if $root.Values.global.customCloud.authority }}
-- name: AZURE_ENVIRONMENT
-  value: AzureStackCloud
-- name: AZURE_ENVIRONMENT_FILEPATH
-  value: /etc/akv2k8s/cloud/cloud.json
-{{- end }}
-{{- range $name, $value := merge (dict) $component.env $root.Values.global.env }}
-- name: {{ $name }}
-  value: {{ $value | toString | quote }}
-{{- end }}
-{{- end -}}
-
-{{- define "akv2k8s.envFrom" -}}
-{{- $root := index . 0 -}}{{- $component := index . 1 -}}
-{{- range concat $root.Values.global.envFromSecret $component.envFromSecret }}
-- secretRef:
-    name: {{ . }}
-{{- end }}
-{{- end -}}
-
-{{/* podSecurity AUTH: restricted, but for the one credential that only root may read, the node's azure.json */}}
-{{- define "akv2k8s.podSecurity" -}}
-{{- if eq . "azureCloudConfig" -}}
-runAsUser: 0
-runAsNonRoot: false
-{{- else -}}
-runAsUser: 65532
-runAsGroup: 65532
-runAsNonRoot: true
-{{- end }}
-seccompProfile:
-  type: RuntimeDefault
-{{- end -}}
-
-{{- define "akv2k8s.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
-{{- end -}}
-
-{{/* volumes and mounts of a component: ROOT AUTH COMPONENT */}}
-{{- define "akv2k8s.volumes" -}}
-{{- $root := index . 0 -}}{{- $auth := index . 1 -}}
-{{- if eq $auth "azureCloudConfig" }}
-- name: azure-config
-  hostPath:
-    path: {{ $root.Values.cloudConfig }}
-    type: File
-{{- end }}
-{{- if $root.Values.global.extraCACertificates }}
-- name: extra-ca
-  configMap:
-    name: {{ include "akv2k8s.fullname" $root }}-extra-ca
-{{- end }}
-{{- if $root.Values.global.customCloud.authority }}
-- name: cloud
-  configMap:
-    name: {{ include "akv2k8s.fullname" $root }}-cloud
-{{- end }}
-{{- with (index . 2).extraVolumes }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-{{- define "akv2k8s.mounts" -}}
-{{- $root := index . 0 -}}{{- $auth := index . 1 -}}
-{{- if eq $auth "azureCloudConfig" }}
-- name: azure-config
-  mountPath: /etc/akv2k8s/azure.json
-  readOnly: true
-{{- end }}
-{{- if $root.Values.global.extraCACertificates }}
-- name: extra-ca
-  mountPath: /etc/akv2k8s/extra-ca
-  readOnly: true
-{{- end }}
-{{- if $root.Values.global.customCloud.authority }}
-- name: cloud
-  mountPath: /etc/akv2k8s/cloud
-  readOnly: true
-{{- end }}
-{{- with (index . 2).extraVolumeMounts }}
-{{ toYaml . }}
-{{- end }}
+{{- and $component.enabled (eq (include "akv2k8s.flag" (list $component.rbac.create $root.Values.global.rbac.create)) "true") -}}
 {{- end -}}
 
 {{/* identities: "true" if ServiceAccounts of tenants may be used */}}
@@ -152,14 +130,14 @@ capabilities:
 {{- or .Values.identity.allNamespaces (not (empty .Values.identity.serviceAccounts)) -}}
 {{- end -}}
 
-{{/* accounts: the ServiceAccounts of our own components, as subjects of a binding */}}
+{{/* accounts: the ServiceAccounts of our own components that get rights here, as subjects of a binding */}}
 {{- define "akv2k8s.accounts" -}}
-{{- if .Values.controller.enabled }}
+{{- if eq (include "akv2k8s.rbac" (list . .Values.controller)) "true" }}
 - kind: ServiceAccount
   name: {{ include "akv2k8s.controller.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
-{{- if .Values.env_injector.enabled }}
+{{- if eq (include "akv2k8s.rbac" (list . .Values.env_injector)) "true" }}
 - kind: ServiceAccount
   name: {{ include "akv2k8s.injector.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}

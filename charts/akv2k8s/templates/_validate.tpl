@@ -1,9 +1,60 @@
-{{/* Rules across fields. Each message says what to set. */}}
+{{/* Rules across values. Each message says what to set. */}}
 {{- define "akv2k8s.validate" -}}
-{{- $cloud := .Values.global.customCloud -}}
+{{- include "akv2k8s.validate.images" . -}}
+{{- include "akv2k8s.validate.needed" . -}}
+{{- include "akv2k8s.validate.credentials" . -}}
+{{- include "akv2k8s.validate.identities" . -}}
+{{- include "akv2k8s.validate.components" . -}}
+{{- include "akv2k8s.validate.certificate" . -}}
+{{- end -}}
+
+{{/* The binaries of akv2k8s 1.x know neither the flags nor the protocols of this chart. */}}
+{{- define "akv2k8s.validate.images" -}}
+{{- range $path := list "controller.image" "env_injector.image" "env_injector.envImage" -}}
+{{- $component := index $.Values (first (splitList "." $path)) -}}
+{{- $image := index $component (last (splitList "." $path)) | default dict -}}
+{{- if and $component.enabled (or (regexMatch "^v?1\\." (toString $image.tag)) (regexMatch "(^|/)spvest/" (toString $image.repository))) -}}
+{{- fail (printf "%s is %v:%v, an image of akv2k8s 1.x, which can't run under this chart: remove %s.repository and %s.tag from your values (helm upgrade --reset-then-reuse-values), or name a copy of this chart's image; see docs/upgrading.md" $path $image.repository (default "" $image.tag) $path $path) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A null in a user's values takes a default away, and helm upgrade --reuse-values leaves out those of a newer chart. */}}
+{{- define "akv2k8s.validate.needed" -}}
+{{- range $path := splitList "\n" (include "akv2k8s.needed" . | trim) -}}
+{{- $value := $.Values -}}
+{{- range $step := splitList "." $path -}}
+{{- $value = get (ternary $value dict (kindIs "map" $value)) $step -}}
+{{- end -}}
+{{- if has (toString $value) (list "" "<nil>") -}}
+{{- fail (printf "%s is missing: give it a value, or remove its line for the default. After helm upgrade --reuse-values, which leaves out the defaults of a newer chart, use --reset-then-reuse-values" $path) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* One way to sign in, and all of it. */}}
+{{- define "akv2k8s.validate.credentials" -}}
+{{- $cloud := .Values.global.customCloud | default dict -}}
 {{- if ne (empty $cloud.authority) (empty $cloud.vaultDNSSuffix) -}}
 {{- fail "global.customCloud is half set: set both authority and vaultDNSSuffix, or neither" -}}
 {{- end -}}
+{{- if and $cloud.authority .Values.global.cloud -}}
+{{- fail (printf "global.cloud is %s, and global.customCloud another: set one of the two" .Values.global.cloud) -}}
+{{- end -}}
+{{- $msi := .Values.global.userDefinedMSI -}}
+{{- if and $msi.enabled (or (empty $msi.msi) (empty $msi.tenantId)) -}}
+{{- fail "global.userDefinedMSI is half set: set msi (client id or resource id of the identity) and tenantId, or enabled to false" -}}
+{{- end -}}
+{{- $used := false -}}
+{{- range $component := list .Values.controller .Values.env_injector -}}
+{{- $used = or $used (and $component.enabled (eq (include "akv2k8s.setting" (list $ $component "keyVaultAuth")) "azureCloudConfig")) -}}
+{{- end -}}
+{{- if and $msi.enabled (not $used) -}}
+{{- fail (printf "global.userDefinedMSI is one way to sign in, and global.keyVaultAuth %s another: set keyVaultAuth to azureCloudConfig, or userDefinedMSI.enabled to false" .Values.global.keyVaultAuth) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "akv2k8s.validate.identities" -}}
 {{- $seen := dict -}}
 {{- range .Values.identity.serviceAccounts -}}
 {{- if or (empty .namespace) (and (empty .names) (empty .default)) -}}
@@ -13,5 +64,48 @@
 {{- fail (printf "identity.serviceAccounts names namespace %s twice; put its ServiceAccounts into one list" .namespace) -}}
 {{- end -}}
 {{- $_ := set $seen .namespace true -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "akv2k8s.validate.components" -}}
+{{- range $name := list "controller" "env_injector" -}}
+{{- $component := index $.Values $name -}}
+{{- range $kind := list "serviceMonitor" "podMonitor" -}}
+{{- if and (eq (include "akv2k8s.monitored" (list $ $component $kind)) "true") (ne (include "akv2k8s.metrics" (list $ $component)) "true") -}}
+{{- fail (printf "%s has a %s and no metrics: set %s.metrics.enabled or global.metrics.enabled to true, or metrics.%s.enabled to false" $name (title $kind) $name $kind) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq (include "akv2k8s.monitored" (list $ $component "serviceMonitor")) "true") (eq (include "akv2k8s.monitored" (list $ $component "podMonitor")) "true") -}}
+{{- fail (printf "%s has a ServiceMonitor and a PodMonitor, so that everything would be counted twice: set metrics.serviceMonitor.enabled or metrics.podMonitor.enabled to false" $name) -}}
+{{- end -}}
+{{- $auth := include "akv2k8s.setting" (list $ $component "keyVaultAuth") -}}
+{{- if and $component.enabled (kindIs "bool" $component.hostUsers) (not $component.hostUsers) (eq (include "akv2k8s.hostFile" (list $ $auth)) "true") -}}
+{{- fail (printf "%s.hostUsers is false, and the node's azure.json can be read by the node's root alone: use another keyVaultAuth or global.userDefinedMSI, or remove hostUsers" $name) -}}
+{{- end -}}
+{{- $budget := $component.podDisruptionBudget -}}
+{{- if and $component.enabled $budget.enabled (not (has (toString $budget.minAvailable) (list "" "<nil>"))) (not (has (toString $budget.maxUnavailable) (list "" "<nil>"))) -}}
+{{- fail (printf "%s.podDisruptionBudget has both minAvailable and maxUnavailable, and Kubernetes takes one: set the other to null (minAvailable is 1 by default)" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "helm.sh/chart" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" -}}
+{{- if hasKey (default dict $.Values.commonLabels) $label -}}
+{{- fail (printf "commonLabels has %s, which the chart sets itself: remove it (the value name sets app.kubernetes.io/name)" $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "akv2k8s.validate.certificate" -}}
+{{- $certificate := .Values.env_injector.certificate -}}
+{{- $custom := $certificate.custom -}}
+{{- if and $certificate.useCertManager $custom.enabled -}}
+{{- fail "env_injector.certificate has two sources: set one of useCertManager and custom.enabled to false" -}}
+{{- end -}}
+{{- if $custom.enabled -}}
+{{- $server := dig "server" "tls" dict $custom -}}
+{{- range $path, $value := dict "server.tls.crt" $server.crt "server.tls.key" $server.key "ca.crt" (dig "ca" "crt" "" $custom) -}}
+{{- if empty $value -}}
+{{- fail (printf "env_injector.certificate.custom.%s is missing: with custom.enabled give server.tls.crt, server.tls.key and ca.crt, each PEM in base64" $path) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

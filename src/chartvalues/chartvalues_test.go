@@ -1,0 +1,152 @@
+package chartvalues
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func valuesYAML(t *testing.T) []byte {
+	t.Helper()
+	content, err := os.ReadFile("../../charts/akv2k8s/values.yaml")
+	require.NoError(t, err)
+	return content
+}
+
+func comments(t *testing.T) Comments {
+	t.Helper()
+	c, err := ParseComments(valuesYAML(t))
+	require.NoError(t, err)
+	return c
+}
+
+// at follows keys through a schema.
+func at(t *testing.T, s Schema, path string) Schema {
+	t.Helper()
+	for step := range strings.SplitSeq(path, ".") {
+		below, ok := s["properties"].(Schema)[step].(Schema)
+		require.True(t, ok, "%s has no %s", path, step)
+		s = below
+	}
+	return s
+}
+
+func TestEveryKeyOfTheTreeIsInValuesYAMLWithADescriptionAndNoOther(t *testing.T) {
+	rows, err := Rows(valuesYAML(t))
+	require.NoError(t, err)
+	var paths []string
+	for _, row := range rows {
+		paths = append(paths, row.Path)
+		assert.NotEmpty(t, row.Description, "%s has no comment", row.Path)
+	}
+	assert.ElementsMatch(t, Leaves(), paths)
+	known := slices.Concat(Leaves(), sections(reflect.TypeFor[Values](), ""))
+	for path := range comments(t) {
+		within := slices.ContainsFunc(Leaves(), func(leaf string) bool { return strings.HasPrefix(path, leaf+".") })
+		assert.True(t, within || slices.Contains(known, path), "values.yaml has %s, and the tree has not", path)
+	}
+}
+
+func sections(t reflect.Type, path string) []string {
+	var all []string
+	for f := range fields(t, path) {
+		if !f.leaf() {
+			all = append(append(all, f.path), sections(f.typ, f.path)...)
+		}
+	}
+	return all
+}
+
+func TestTheSchemaSaysWhatAKeyTakes(t *testing.T) {
+	whole := whole(comments(t))
+	assert.Equal(t, false, whole["additionalProperties"])
+	assert.Equal(t, true, at(t, whole, "global")["additionalProperties"], "Helm shares it among charts")
+	assert.Equal(t, true, at(t, whole, "global.metrics.serviceMonitor")["additionalProperties"])
+	assert.Equal(t, false, at(t, whole, "global.customCloud")["additionalProperties"], "that name is ours alone")
+	for path, want := range map[string]Schema{
+		"watchAllNamespaces":          {"type": "boolean"},
+		"azureKeyVaultResyncPeriod":   {"type": []string{"integer", "string"}, "pattern": "^[0-9]+$", "minimum": 1},
+		"controller.logLevel":         {"type": []string{"string", "null"}, "enum": []any{"info", "debug", "trace", "", nil}},
+		"global.logLevel":             {"type": "string", "enum": []any{"info", "debug", "trace"}},
+		"controller.metrics.enabled":  {"type": []string{"boolean", "null"}},
+		"controller.tolerations":      {"type": []string{"array", "null"}, "items": Schema{"type": "object"}},
+		"controller.podLabels":        {"type": []string{"object", "null"}, "additionalProperties": Schema{"type": "string"}},
+		"controller.image.repository": {"type": "string", "minLength": 1},
+		"env_injector.registries.mirrors": {"type": []string{"object", "null"},
+			"additionalProperties": Schema{"type": "array", "items": Schema{"type": "string"}}},
+		"env_injector.podDisruptionBudget.minAvailable": {"type": []string{"integer", "string", "null"}, "pattern": "^([0-9]+%?)?$", "minimum": 0},
+		"rbac": {},
+	} {
+		got := at(t, whole, path)
+		assert.NotEmpty(t, got["description"], path)
+		delete(got, "description")
+		assert.Equal(t, want, got, path)
+	}
+	item := at(t, whole, "vaultRules")["items"].(Schema)
+	assert.Equal(t, Schema{"type": []string{"array", "null"}, "items": Schema{"type": "string"}}, at(t, item, "vaults"))
+}
+
+func TestThePartsMakeTheWhole(t *testing.T) {
+	parts, bundle := Schemas(comments(t)), Bundle(comments(t))
+	assert.Len(t, parts, 4)
+	for key, file := range Parts() {
+		assert.Equal(t, Schema{"$ref": file + ".schema.json"}, parts["akv2k8s"]["properties"].(Schema)[key])
+		assert.Equal(t, Schema{"$ref": "#/definitions/" + key}, bundle["properties"].(Schema)[key])
+		assert.Equal(t, parts[file]["properties"], bundle["definitions"].(Schema)[key].(Schema)["properties"])
+	}
+}
+
+func TestWhatIsNeededIsWhatTakesNoNull(t *testing.T) {
+	needed := Needed()
+	for _, path := range []string{"cloudConfig", "controller.enabled", "env_injector.failurePolicy", "global.customCloud", "controller.metrics.serviceMonitor"} {
+		assert.Contains(t, needed, path)
+	}
+	for _, path := range []string{"name", "rbac", "controller.env", "controller.logLevel", "controller.image.tag", "global.rbac"} {
+		assert.NotContains(t, needed, path)
+	}
+}
+
+func TestCommentsAreThoseRightAbove(t *testing.T) {
+	c, err := ParseComments([]byte("# of nobody\n\n# -- one,\n# in two lines\na:\n  # inside\n  b: 1\n  c: 2 # beside\nd: 3\n"))
+	require.NoError(t, err)
+	assert.Equal(t, Comments{"a": "one, in two lines", "a.b": "inside"}, c)
+	for _, bad := range []string{"", "[a]", "a: [", "a"} {
+		_, err := ParseComments([]byte(bad))
+		assert.Error(t, err, bad)
+		_, err = Rows([]byte(bad))
+		assert.Error(t, err, bad)
+	}
+}
+
+func TestTheTableHasSectionsAndNoBrokenCells(t *testing.T) {
+	table := Table([]Row{{"name", `"a|b"`, "one | two"}, {"global.env", "{}", "three"}, {"controller.name", "null", "four"}})
+	assert.Equal(t, `### The installation
+
+| Value | Default | What it does |
+|---|---|---|
+| `+"`name` | `\"a\\|b\"`"+` | one \| two |
+
+### `+"`global`"+`
+
+| Value | Default | What it does |
+|---|---|---|
+| `+"`global.env` | `{}`"+` | three |
+
+### `+"`controller`"+`
+
+| Value | Default | What it does |
+|---|---|---|
+| `+"`controller.name` | `null`"+` | four |
+`, table)
+}
+
+func TestMistakesInTheTreeAreFoundAtOnce(t *testing.T) {
+	assert.Panics(t, func() { constrain(Schema{}, map[string]string{"mininum": "1"}) }, "a rule that does not exist")
+	assert.Panics(t, func() { constrain(Schema{}, map[string]string{"min": "one"}) }, "a bound that is no number")
+	assert.Panics(t, func() { kind(reflect.TypeFor[func()](), "a", nil) }, "a type that values can't have")
+}

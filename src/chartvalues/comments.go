@@ -1,0 +1,66 @@
+package chartvalues
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Comments are what values.yaml says about its keys, by path.
+type Comments map[string]string
+
+// ParseComments reads the comments right above keys, in one line each.
+func ParseComments(valuesYAML []byte) (Comments, error) {
+	root, err := parse(valuesYAML)
+	if err != nil {
+		return nil, err
+	}
+	comments := Comments{}
+	lines := strings.Split(string(valuesYAML), "\n")
+	walk(root, "", func(path string, key, _ *yaml.Node) {
+		if text := above(lines, key.Line-1); text != "" {
+			comments[path] = text
+		}
+	})
+	return comments, nil
+}
+
+func parse(valuesYAML []byte) (*yaml.Node, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(valuesYAML, &document); err != nil {
+		return nil, err
+	}
+	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
+		return nil, errors.New("values.yaml has no keys")
+	}
+	return document.Content[0], nil
+}
+
+// walk visits every key of a tree.
+func walk(node *yaml.Node, path string, visit func(path string, key, value *yaml.Node)) {
+	for i := 0; node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		whole := key.Value
+		if path != "" {
+			whole = path + "." + key.Value
+		}
+		visit(whole, key, value)
+		walk(value, whole, visit)
+	}
+}
+
+// above is the comment that ends right above a line.
+func above(lines []string, line int) string {
+	var found []string
+	for i := line - 1; i >= 0; i-- {
+		text, ok := strings.CutPrefix(strings.TrimSpace(lines[i]), "#")
+		if !ok {
+			break
+		}
+		found = append(found, strings.TrimPrefix(strings.TrimSpace(text), "-- "))
+	}
+	slices.Reverse(found)
+	return strings.Join(found, " ")
+}

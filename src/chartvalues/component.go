@@ -1,0 +1,189 @@
+package chartvalues
+
+// Component is what controller and env-injector have in common.
+type Component struct {
+	Name                         *string        `json:"name"`
+	Enabled                      bool           `json:"enabled"`
+	Image                        OwnImage       `json:"image"`
+	ImagePullSecrets             Names          `json:"imagePullSecrets"`
+	LogLevel                     *string        `json:"logLevel" chart:"enum=info|debug|trace|"`
+	LogFormat                    *string        `json:"logFormat" chart:"enum=text|json|"`
+	KeyVaultAuth                 *string        `json:"keyVaultAuth" chart:"enum=azureCloudConfig|environment|environment-azidentity|"`
+	ReplicaCount                 Int            `json:"replicaCount" chart:"min=0"`
+	RevisionHistoryLimit         *Int           `json:"revisionHistoryLimit"`
+	ServiceAccount               ServiceAccount `json:"serviceAccount"`
+	RBAC                         ComponentRBAC  `json:"rbac"`
+	AutomountServiceAccountToken *bool          `json:"automountServiceAccountToken"`
+	PodSecurityContext           Object         `json:"podSecurityContext"`
+	SecurityContext              Object         `json:"securityContext"`
+	HostUsers                    *bool          `json:"hostUsers"`
+	PriorityClassName            *string        `json:"priorityClassName"`
+	TerminationGracePeriod       *Int           `json:"terminationGracePeriodSeconds"`
+	LivenessProbe                Object         `json:"livenessProbe"`
+	ReadinessProbe               Object         `json:"readinessProbe"`
+	DNSPolicy                    *string        `json:"dnsPolicy" chart:"enum=ClusterFirst|ClusterFirstWithHostNet|Default|None|"`
+	DNSConfig                    Object         `json:"dnsConfig"`
+	Metrics                      Metrics        `json:"metrics"`
+	Env                          Scalars        `json:"env"`
+	EnvFromSecret                Names          `json:"envFromSecret"`
+	ExtraEnv                     Objects        `json:"extraEnv"`
+	ExtraArgs                    []string       `json:"extraArgs"`
+	Labels                       Texts          `json:"labels"`
+	Annotations                  Texts          `json:"annotations"`
+	PodLabels                    Texts          `json:"podLabels"`
+	PodAnnotations               Texts          `json:"podAnnotations"`
+	Strategy                     Object         `json:"strategy"`
+	Resources                    Object         `json:"resources"`
+	NodeSelector                 Texts          `json:"nodeSelector"`
+	Tolerations                  Objects        `json:"tolerations"`
+	Affinity                     Object         `json:"affinity"`
+	TopologySpreadConstraints    Objects        `json:"topologySpreadConstraints"`
+	NetworkPolicy                NetworkPolicy  `json:"networkPolicy"`
+	ExtraVolumes                 Objects        `json:"extraVolumes"`
+	ExtraVolumeMounts            Objects        `json:"extraVolumeMounts"`
+}
+
+// Controller keeps Secrets in sync.
+type Controller struct {
+	Component
+	Concurrency         Int                 `json:"concurrency" chart:"min=1"`
+	ExpiryWarning       Duration            `json:"expiryWarning"`
+	RolloutRestart      RolloutRestart      `json:"rolloutRestart"`
+	Service             HTTPService         `json:"service"`
+	PodDisruptionBudget PodDisruptionBudget `json:"podDisruptionBudget"`
+}
+
+// RolloutRestart restarts workloads when what they use changes.
+type RolloutRestart struct {
+	Enabled bool     `json:"enabled"`
+	Window  Duration `json:"window"`
+}
+
+// HTTPService is the Service of a component.
+type HTTPService struct {
+	Type             string   `json:"type" chart:"enum=ClusterIP|NodePort|LoadBalancer"`
+	ExternalHTTPPort Int      `json:"externalHttpPort" chart:"min=1;max=65535"`
+	InternalHTTPPort Int      `json:"internalHttpPort" chart:"min=1;max=65535"`
+	IPFamilyPolicy   *string  `json:"ipFamilyPolicy" chart:"enum=SingleStack|PreferDualStack|RequireDualStack|"`
+	IPFamilies       []string `json:"ipFamilies"`
+	Annotations      Texts    `json:"annotations"`
+	Labels           Texts    `json:"labels"`
+}
+
+// EnvInjector injects values into pods.
+type EnvInjector struct {
+	Component
+	EnvImage               Image                 `json:"envImage"`
+	AuthService            bool                  `json:"authService"`
+	RBACSubjects           []Subject             `json:"rbacSubjects"`
+	Certificate            Certificate           `json:"certificate"`
+	Cache                  Cache                 `json:"cache"`
+	TimeoutSeconds         Int                   `json:"timeoutSeconds" chart:"min=1;max=30"`
+	ClientCA               *string               `json:"clientCA"`
+	DockerImageInspection  DockerImageInspection `json:"dockerImageInspection"`
+	Registries             Registries            `json:"registries"`
+	SourceNamespaces       []string              `json:"sourceNamespaces"`
+	NamespaceLabelSelector NamespaceLabel        `json:"namespaceLabelSelector"`
+	NamespaceSelector      Selector              `json:"namespaceSelector"`
+	ObjectSelector         Selector              `json:"objectSelector"`
+	MatchConditions        []MatchCondition      `json:"matchConditions"`
+	WebhookAnnotations     Texts                 `json:"webhookAnnotations"`
+	Service                InjectorService       `json:"service"`
+	PodDisruptionBudget    PodDisruptionBudget   `json:"podDisruptionBudget"`
+	FailurePolicy          string                `json:"failurePolicy" chart:"enum=Fail|Ignore"`
+}
+
+// Subject is bound to a role.
+type Subject struct {
+	Kind      string  `json:"kind" chart:"enum=User|Group|ServiceAccount"`
+	Name      string  `json:"name"`
+	Namespace *string `json:"namespace"`
+	APIGroup  *string `json:"apiGroup"`
+}
+
+// Certificate is what the webhook shows to the API server.
+type Certificate struct {
+	UseCertManager bool              `json:"useCertManager"`
+	Custom         CustomCertificate `json:"custom"`
+}
+
+// CustomCertificate is one of the user's own, in base64.
+type CustomCertificate struct {
+	Enabled bool   `json:"enabled"`
+	Server  Server `json:"server"`
+	CA      CA     `json:"ca"`
+}
+
+// Server is the certificate with its key.
+type Server struct {
+	TLS KeyPair `json:"tls"`
+}
+
+// KeyPair is a certificate and its key.
+type KeyPair struct {
+	Crt *string `json:"crt"`
+	Key *string `json:"key"`
+}
+
+// CA is what the certificate is signed by.
+type CA struct {
+	Crt *string `json:"crt"`
+}
+
+// Cache is of values for pods that start.
+type Cache struct {
+	MaxAge Duration `json:"maxAge"`
+}
+
+// DockerImageInspection bounds looking into images.
+type DockerImageInspection struct {
+	Timeout                  Int      `json:"timeout" chart:"min=1"`
+	UseAKSCredentialsWithACS Anything `json:"useAksCredentialsWithACS" chart:"legacy"`
+}
+
+// Registries say which registries are asked, and how.
+type Registries struct {
+	Allow     []string `json:"allow"`
+	PlainHTTP []string `json:"plainHTTP"`
+	Mirrors   Lists    `json:"mirrors"`
+	Local     []string `json:"local"`
+	TagMaxAge Duration `json:"tagMaxAge"`
+}
+
+// NamespaceLabel is the label of namespaces whose pods are injected.
+type NamespaceLabel struct {
+	Label NameValue `json:"label"`
+}
+
+// NameValue is a label.
+type NameValue struct {
+	Name  string `json:"name" chart:"minLength=1"`
+	Value string `json:"value" chart:"minLength=1"`
+}
+
+// MatchCondition lets the API server decide whether it asks the webhook.
+type MatchCondition struct {
+	Name       string `json:"name"`
+	Expression string `json:"expression"`
+}
+
+// Selector narrows what the webhook is asked about.
+type Selector struct {
+	MatchExpressions Objects `json:"matchExpressions"`
+}
+
+// InjectorService is the env-injector's Service.
+type InjectorService struct {
+	HTTPService
+	ExternalTLSPort  Int `json:"externalTlsPort" chart:"min=1;max=65535"`
+	InternalTLSPort  Int `json:"internalTlsPort" chart:"min=1;max=65535"`
+	ExternalMTLSPort Int `json:"externalMtlsPort" chart:"min=1;max=65535"`
+	InternalMTLSPort Int `json:"internalMtlsPort" chart:"min=1;max=65535"`
+}
+
+// PodDisruptionBudget keeps replicas through drains.
+type PodDisruptionBudget struct {
+	Enabled        bool          `json:"enabled"`
+	MinAvailable   *IntOrPercent `json:"minAvailable"`
+	MaxUnavailable *IntOrPercent `json:"maxUnavailable"`
+}

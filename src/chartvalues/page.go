@@ -1,0 +1,76 @@
+package chartvalues
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Row is one value as a page shows it.
+type Row struct {
+	// Path with dots, the default as JSON, and what it does.
+	Path, Default, Description string
+}
+
+// Rows are all values in the order of values.yaml.
+func Rows(valuesYAML []byte) ([]Row, error) {
+	comments, err := ParseComments(valuesYAML)
+	if err != nil {
+		return nil, err
+	}
+	root, err := parse(valuesYAML)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, path := range Leaves() {
+		known[path] = true
+	}
+	var rows []Row
+	walk(root, "", func(path string, _, value *yaml.Node) {
+		if !known[path] || err != nil {
+			return
+		}
+		var text string
+		text, err = compact(value)
+		rows = append(rows, Row{Path: path, Default: text, Description: comments[path]})
+	})
+	return rows, err
+}
+
+// compact is a value as JSON in one line.
+func compact(node *yaml.Node) (string, error) {
+	var value any
+	if err := node.Decode(&value); err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(value)
+	return string(text), err
+}
+
+// Table is Markdown of rows, in sections by the first key.
+func Table(rows []Row) string {
+	var page strings.Builder
+	section := "-"
+	for _, row := range rows {
+		first, _, nested := strings.Cut(row.Path, ".")
+		if _, part := Parts()[first]; !part || !nested {
+			first = ""
+		}
+		if first != section {
+			section = first
+			fmt.Fprintf(&page, "\n### %s\n\n| Value | Default | What it does |\n|---|---|---|\n", title(section))
+		}
+		fmt.Fprintf(&page, "| `%s` | `%s` | %s |\n", row.Path, strings.ReplaceAll(row.Default, "|", `\|`), strings.ReplaceAll(row.Description, "|", `\|`))
+	}
+	return strings.TrimPrefix(page.String(), "\n")
+}
+
+func title(section string) string {
+	if section == "" {
+		return "The installation"
+	}
+	return "`" + section + "`"
+}

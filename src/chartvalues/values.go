@@ -1,0 +1,87 @@
+package chartvalues
+
+// Values is the whole tree.
+type Values struct {
+	Name             *string `json:"name"`
+	NameOverride     *string `json:"nameOverride"`
+	FullnameOverride *string `json:"fullnameOverride"`
+	CommonLabels     Texts   `json:"commonLabels"`
+	Global           Global  `json:"global"`
+
+	ExtraObjects Manifests `json:"extraObjects"`
+
+	VaultRules                   []VaultRule `json:"vaultRules"`
+	Identity                     Identity    `json:"identity"`
+	AddAzurePodIdentityException bool        `json:"addAzurePodIdentityException"`
+	CloudConfig                  string      `json:"cloudConfig" chart:"minLength=1"`
+	WatchAllNamespaces           bool        `json:"watchAllNamespaces"`
+	AzureKeyVaultResyncPeriod    Int         `json:"azureKeyVaultResyncPeriod" chart:"min=1"`
+	KubeResyncPeriod             Int         `json:"kubeResyncPeriod" chart:"min=0"`
+
+	Controller  Controller  `json:"controller"`
+	EnvInjector EnvInjector `json:"env_injector"`
+
+	// What charts 2.x had once, and what a parent chart decides by whether to install this one.
+	RBAC                  Anything `json:"rbac" chart:"legacy"`
+	RunningInsideAzureAKS Anything `json:"runningInsideAzureAks" chart:"legacy"`
+	Enabled               Anything `json:"enabled" chart:"parent"`
+}
+
+// Global is what holds for every component. Helm merges a parent chart's whole global into it, so other keys are accepted.
+type Global struct {
+	LogLevel            string         `json:"logLevel" chart:"enum=info|debug|trace"`
+	LogFormat           string         `json:"logFormat" chart:"enum=text|json"`
+	KeyVaultAuth        string         `json:"keyVaultAuth" chart:"enum=azureCloudConfig|environment|environment-azidentity"`
+	UserDefinedMSI      UserDefinedMSI `json:"userDefinedMSI"`
+	Env                 Scalars        `json:"env"`
+	EnvFromSecret       Names          `json:"envFromSecret"`
+	ExtraCACertificates *string        `json:"extraCACertificates"`
+	ImageRegistry       *string        `json:"imageRegistry"`
+	ImagePullSecrets    Names          `json:"imagePullSecrets"`
+	Cloud               *string        `json:"cloud" chart:"enum=AzurePublicCloud|AzureUSGovernment|AzureChinaCloud|"`
+	CustomCloud         CustomCloud    `json:"customCloud"`
+	Metrics             GlobalMetrics  `json:"metrics"`
+	RBAC                GlobalRBAC     `json:"rbac"`
+}
+
+// UserDefinedMSI is one user-assigned identity of the node, named here instead of in the node's azure.json.
+type UserDefinedMSI struct {
+	Enabled        bool    `json:"enabled"`
+	MSI            *string `json:"msi"`
+	SubscriptionID *string `json:"subscriptionId"`
+	TenantID       *string `json:"tenantId"`
+	AzureCloudType *string `json:"azureCloudType"`
+}
+
+// CustomCloud is a private cloud.
+type CustomCloud struct {
+	Authority         *string `json:"authority" chart:"pattern=^(https://.+)?$"`
+	VaultDNSSuffix    *string `json:"vaultDNSSuffix"`
+	RegistryDNSSuffix *string `json:"registryDNSSuffix"`
+	VaultAudience     *string `json:"vaultAudience" chart:"pattern=^(https://.+)?$"`
+}
+
+// GlobalRBAC are the rights of both components.
+type GlobalRBAC struct {
+	Create              bool     `json:"create"`
+	PodSecurityPolicies Anything `json:"podSecurityPolicies" chart:"legacy"`
+}
+
+// VaultRule lets namespaces read vaults.
+type VaultRule struct {
+	Namespaces []string `json:"namespaces"`
+	Vaults     []string `json:"vaults"`
+}
+
+// Identity says which ServiceAccounts vaults may be read as.
+type Identity struct {
+	ServiceAccounts []TenantAccounts `json:"serviceAccounts"`
+	AllNamespaces   bool             `json:"allNamespaces"`
+}
+
+// TenantAccounts are the ServiceAccounts of one namespace.
+type TenantAccounts struct {
+	Namespace string   `json:"namespace"`
+	Names     []string `json:"names"`
+	Default   *string  `json:"default"`
+}

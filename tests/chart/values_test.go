@@ -1,0 +1,329 @@
+package chart
+
+import (
+	"flag"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+var update = flag.Bool("update", false, "write the goldens")
+
+// try renders the chart with arguments of helm template, and gives what helm says.
+func try(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	program, err := helm()
+	require.NoError(t, err)
+	cmd := exec.Command(program, append([]string{"template", "akv2k8s", "../../charts/akv2k8s", "--namespace", "akv2k8s"}, args...)...)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return errs.String(), err
+	}
+	return out.String(), nil
+}
+
+// file writes values into a file for --values.
+func file(t *testing.T, values string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "values.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(values), 0o600))
+	return path
+}
+
+// golden compares with a file of testdata, or writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Empty(t, difference(string(want), got), "go test ./tests/chart -update writes it")
+}
+
+// difference are the lines that two renders do not share.
+func difference(a, b string) string { return cmp.Diff(strings.Split(a, "\n"), strings.Split(b, "\n")) }
+
+func TestValuesOfThePredecessorAreAcceptedUnchanged(t *testing.T) {
+	for _, name := range []string{"predecessor-defaults", "predecessor-all"} {
+		out, err := try(t, "--values", "testdata/"+name+".yaml")
+		require.NoError(t, err, out)
+		golden(t, name+".out.yaml", out)
+	}
+}
+
+func TestEveryTemplateHasAGolden(t *testing.T) {
+	for _, name := range []string{"everything", "private-cloud"} {
+		out, err := try(t, "--values", "testdata/"+name+".yaml")
+		require.NoError(t, err, out)
+		golden(t, name+".out.yaml", out)
+	}
+	goldens, err := filepath.Glob("testdata/*.out.yaml")
+	require.NoError(t, err)
+	for _, name := range goldens {
+		assert.FileExists(t, strings.Replace(name, ".out", "", 1), "the golden is of nothing")
+	}
+	examples, err := filepath.Glob("../../examples/*/rendered.yaml") // make verify compares them
+	require.NoError(t, err)
+	var all strings.Builder
+	for _, name := range append(goldens, examples...) {
+		content, err := os.ReadFile(name)
+		require.NoError(t, err)
+		all.Write(content)
+	}
+	require.NoError(t, filepath.WalkDir("../../charts/akv2k8s/templates", func(path string, entry fs.DirEntry, err error) error {
+		_, name, _ := strings.Cut(path, "/charts/")
+		if err == nil && strings.HasSuffix(name, ".yaml") && entry.Name() != "validate.yaml" {
+			assert.True(t, strings.Contains(all.String(), "# Source: "+name+"\n"), "no golden has what %s makes", name)
+		}
+		return err
+	}))
+}
+
+func TestTheDefaultsOfThePredecessorAreOurs(t *testing.T) {
+	ours, err := try(t)
+	require.NoError(t, err)
+	theirs, err := try(t, "--values", "testdata/predecessor-defaults.yaml", "--set", "controller.securityContext=null,env_injector.securityContext=null",
+		"--set", "env_injector.namespaceSelector.matchExpressions=null")
+	require.NoError(t, err, theirs)
+	assert.Empty(t, difference(ours, theirs), "but for the escalation that they allowed, and the namespace that is left out by another label")
+}
+
+func TestValuesThatAreTaken(t *testing.T) {
+	for what, values := range map[string]string{
+		"another key of a parent chart's global":            `global: {imageTag: x, storageClass: {name: fast}, metrics: {port: 1, serviceMonitor: {namespace: m}}, rbac: {pspEnabled: false}}`,
+		"the condition of a parent chart":                   `enabled: true`,
+		"keys of an older chart":                            `{rbac: {create: true}, runningInsideAzureAks: true, env_injector: {dockerImageInspection: {useAksCredentialsWithACS: true}}}`,
+		"pod security policies":                             `global: {rbac: {podSecurityPolicies: {a: b}}}`,
+		"numbers in quotes":                                 `{azureKeyVaultResyncPeriod: "60", env_injector: {replicaCount: "3", service: {externalTlsPort: "8443"}}}`,
+		"a budget as a percentage":                          `env_injector: {podDisruptionBudget: {minAvailable: 50%}}`,
+		"variables of any scalar type":                      `global: {env: {A: 1, B: 1.5, C: true, D: text, E: null}}`,
+		"secrets by name alone and as objects":              `global: {envFromSecret: [a, {name: b}]}`,
+		"a mirror of several hosts":                         `env_injector: {registries: {mirrors: {docker.io: [mirror.example, other.example/library]}}}`,
+		"an image of one's own":                             `controller: {image: {repository: registry.example/spvester/controller, tag: v2}}`,
+		"an image of 1.x where the component is not wanted": `controller: {enabled: false, image: {tag: 1.8.4}}`,
+		"a subject of any kind":                             `env_injector: {rbacSubjects: [{kind: ServiceAccount, name: a, namespace: b}]}`,
+		"the budget's other bound":                          `env_injector: {podDisruptionBudget: {minAvailable: null, maxUnavailable: 1}}`,
+		"an identity of the nodes":                          `global: {userDefinedMSI: {enabled: true, msi: a, tenantId: b}}`,
+		"an identity of the nodes for the one component":    `{global: {userDefinedMSI: {enabled: true, msi: a, tenantId: b}}, env_injector: {enabled: false, keyVaultAuth: environment}}`,
+		"a monitor where there are metrics":                 `global: {metrics: {enabled: true, serviceMonitor: {enabled: true}}}`,
+		"a monitor of the one component with metrics":       `{global: {metrics: {serviceMonitor: {enabled: true}}}, controller: {metrics: {enabled: true}}, env_injector: {metrics: {serviceMonitor: {enabled: false}}}}`,
+		"a user namespace without the node's file":          `{global: {keyVaultAuth: environment}, controller: {hostUsers: false}}`,
+		"another cloud":                                     `global: {cloud: AzureUSGovernment}`,
+		"labels of all objects":                             `commonLabels: {team: a}`,
+		"a budget of the controller":                        `controller: {podDisruptionBudget: {enabled: true, minAvailable: null, maxUnavailable: 1}}`,
+		"a monitor of pods":                                 `global: {metrics: {enabled: true, podMonitor: {enabled: true}}}`,
+		"a cloud of one's own":                              `global: {customCloud: {authority: "https://a", vaultDNSSuffix: b}}`,
+		"ServiceAccounts of a tenant":                       `identity: {serviceAccounts: [{namespace: a, names: [b], default: b}]}`,
+		"a certificate of one's own":                        `env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}, ca: {crt: YQ==}}}}`,
+	} {
+		_, err := draw(fromYAML(t, values))
+		assert.NoError(t, err, what)
+	}
+}
+
+func TestNullMeansTheDefault(t *testing.T) {
+	ours, err := try(t)
+	require.NoError(t, err)
+	out, err := try(t, "--values", file(t, `{name: null, global: {env: null, envFromSecret: null, userDefinedMSI: {msi: null}, metrics: {serviceMonitor: {interval: 30s}}},
+controller: {name: null, logLevel: null, serviceAccount: {name: null}, podSecurityContext: null, securityContext: null, metrics: {enabled: null}, rbac: {create: null}, automountServiceAccountToken: null,
+  image: {tag: null, pullSecret: null}, env: null, resources: null, tolerations: null, extraVolumes: null}}`))
+	require.NoError(t, err, out)
+	assert.Empty(t, difference(ours, out))
+}
+
+// validations are what the rules across values say, each by the longest part that is no value.
+func validations(t *testing.T) []string {
+	t.Helper()
+	content, err := os.ReadFile("../../charts/akv2k8s/templates/_validate.tpl")
+	require.NoError(t, err)
+	var all []string
+	for _, rule := range regexp.MustCompile(`fail \(?(?:printf )?"([^"]+)"`).FindAllStringSubmatch(string(content), -1) {
+		parts := regexp.MustCompile(`%[sv]`).Split(rule[1], -1)
+		all = append(all, slices.MaxFunc(parts, func(a, b string) int { return len(a) - len(b) }))
+	}
+	require.Len(t, all, strings.Count(string(content), "fail "), "every rule is seen")
+	return all
+}
+
+func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
+	var said strings.Builder
+	const spvest = "an image of akv2k8s 1.x, which can't run under this chart"
+	for what, c := range map[string]struct{ values, says string }{
+		"a misspelt key":                         {`watchAllNamespace: true`, "'watchAllNamespace' not allowed"},
+		"a misspelt key of a component":          {`controller: {image: {repo: x}}`, "at '/controller/image': additional properties 'repo' not allowed"},
+		"a component's key in the other":         {`controller: {authService: true}`, "at '/controller': additional properties 'authService' not allowed"},
+		"a wrong type":                           {`controller: {replicaCount: many}`, "at '/controller/replicaCount'"},
+		"true in quotes":                         {`env_injector: {enabled: "true"}`, "at '/env_injector/enabled': got string, want boolean"},
+		"a wrong type in global":                 {`global: {env: [a]}`, "at '/global/env'"},
+		"an unknown level":                       {`controller: {logLevel: loud}`, "at '/controller/logLevel': value must be one of 'info', 'debug', 'trace'"},
+		"an unknown way to sign in":              {`global: {keyVaultAuth: azureCloudConf}`, "at '/global/keyVaultAuth': value must be one of"},
+		"an unknown policy":                      {`env_injector: {failurePolicy: fail}`, "at '/env_injector/failurePolicy'"},
+		"a time without a unit":                  {`env_injector: {cache: {maxAge: "10"}}`, "at '/env_injector/cache/maxAge'"},
+		"no port":                                {`env_injector: {service: {internalTlsPort: 70000}}`, "at '/env_injector/service/internalTlsPort'"},
+		"a longer wait than the API server's":    {`env_injector: {timeoutSeconds: 60}`, "at '/env_injector/timeoutSeconds'"},
+		"a label that is no text":                {`controller: {podLabels: {a: true}}`, "at '/controller/podLabels/a'"},
+		"a misspelt key of our own in global":    {`global: {customCloud: {vaultDnsSuffix: x}}`, "at '/global/customCloud': additional properties 'vaultDnsSuffix' not allowed"},
+		"a key of an item":                       {`vaultRules: [{namespace: a}]`, "at '/vaultRules/0'"},
+		"an image of 1.8 by its tag":             {`controller: {image: {tag: 1.8.4}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4, " + spvest},
+		"an image of 1.8 by its repository":      {`env_injector: {image: {repository: spvest/azure-keyvault-webhook, tag: latest}}`, "env_injector.image is spvest/azure-keyvault-webhook:latest, " + spvest},
+		"a copy of an image of 1.8":              {`env_injector: {envImage: {repository: acr.example/spvest/azure-keyvault-env}}`, "env_injector.envImage is acr.example/spvest/azure-keyvault-env"},
+		"a section that is taken away":           {`env_injector: {cache: null}`, "env_injector.cache.maxAge is missing"},
+		"a value that is taken away":             {`cloudConfig: null`, "cloudConfig is missing"},
+		"values of 2.8 alone (--reuse-values)":   {`{env_injector: {registries: null, cache: null}, global: {customCloud: null}, identity: null}`, "use --reset-then-reuse-values"},
+		"half an identity of the nodes":          {`global: {userDefinedMSI: {enabled: true, msi: a}}`, "set msi (client id or resource id of the identity) and tenantId"},
+		"two identities":                         {`global: {keyVaultAuth: environment, userDefinedMSI: {enabled: true, msi: a, tenantId: b}}`, "global.userDefinedMSI is one way to sign in, and global.keyVaultAuth environment another"},
+		"half a cloud":                           {`global: {customCloud: {authority: "https://x"}}`, "set both authority and vaultDNSSuffix"},
+		"half a ServiceAccount":                  {`identity: {serviceAccounts: [{namespace: a}]}`, "each item needs namespace and names (or default)"},
+		"a namespace twice":                      {`identity: {serviceAccounts: [{namespace: a, names: [one]}, {namespace: a, names: [two]}]}`, "names namespace a twice"},
+		"a monitor without metrics":              {`controller: {metrics: {serviceMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and no metrics"},
+		"both bounds of the budget":              {`env_injector: {podDisruptionBudget: {maxUnavailable: 1}}`, "has both minAvailable and maxUnavailable"},
+		"a monitor of pods without metrics":      {`env_injector: {metrics: {podMonitor: {enabled: true}}}`, "env_injector has a PodMonitor and no metrics"},
+		"two monitors":                           {`global: {metrics: {enabled: true, serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and a PodMonitor"},
+		"both bounds of the controller's budget": {`controller: {podDisruptionBudget: {enabled: true, maxUnavailable: 1}}`, "controller.podDisruptionBudget has both minAvailable and maxUnavailable"},
+		"a user namespace that can't read":       {`controller: {hostUsers: false}`, "controller.hostUsers is false, and the node's azure.json can be read by the node's root alone"},
+		"two clouds":                             {`global: {cloud: AzureChinaCloud, customCloud: {authority: "https://x", vaultDNSSuffix: vault.example}}`, "global.cloud is AzureChinaCloud, and global.customCloud another"},
+		"a label that the chart sets":            {`commonLabels: {app.kubernetes.io/name: x}`, "commonLabels has app.kubernetes.io/name, which the chart sets itself"},
+		"no digest":                              {`controller: {image: {digest: "md5:0"}}`, "at '/controller/image/digest'"},
+		"two sources of the certificate":         {`env_injector: {certificate: {useCertManager: true, custom: {enabled: true}}}`, "env_injector.certificate has two sources"},
+		"a certificate without its key":          {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==}}, ca: {crt: YQ==}}}}`, "env_injector.certificate.custom.server.tls.key is missing"},
+		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
+	} {
+		_, err := draw(fromYAML(t, c.values))
+		if assert.ErrorContains(t, err, c.says, what) {
+			said.WriteString(err.Error())
+		}
+	}
+	for _, rule := range validations(t) {
+		assert.Contains(t, said.String(), rule, "the rule has no values here that it refuses")
+	}
+	misspelt := file(t, `controller: {imag: {tag: x}}`)
+	out, err := try(t, "--values", misspelt)
+	assert.Error(t, err)
+	assert.Contains(t, out, "at '/controller': additional properties 'imag' not allowed", "as the program says it")
+	out, err = try(t, "--values", misspelt, "--skip-schema-validation")
+	assert.NoError(t, err, "the way out: %s", out)
+}
+
+func TestCredentialsAmongTheVariablesAreSecretsAsBefore(t *testing.T) {
+	values := file(t, `{global: {env: {AZURE_CLIENT_SECRET: from-global, AZURE_TENANT_ID: tenant, HTTPS_PROXY: "http://me:pass@proxy", AZURE_FEDERATED_TOKEN_FILE: /token, LARGE: 12345678}},
+controller: {env: {AZURE_CLIENT_SECRET: of-the-controller, LARGE: 0}}, env_injector: {env: {AZURE_CERTIFICATE_PASSWORD: of-the-injector}}}`)
+	out, err := try(t, "--values", values)
+	require.NoError(t, err, out)
+	all := parse(t, out)
+	secrets := map[string][]string{}
+	for name, object := range all {
+		if data, found, _ := unstructured.NestedStringMap(object.Object, "data"); found && object.GetKind() == "Secret" {
+			secrets[name] = slices.Sorted(maps.Keys(data))
+		}
+	}
+	assert.Equal(t, map[string][]string{"Secret/akv2k8s-env": {"AZURE_CLIENT_SECRET", "HTTPS_PROXY"}, "Secret/akv2k8s-controller-env": {"AZURE_CLIENT_SECRET"},
+		"Secret/akv2k8s-envinjector-webhook-env": {"AZURE_CERTIFICATE_PASSWORD"}}, secrets)
+	ref := func(secret, key string) map[string]any {
+		return map[string]any{"name": key, "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": secret, "key": key}}}
+	}
+	for deployment, wanted := range map[string][]any{
+		controllerDeployment: {ref("akv2k8s-controller-env", "AZURE_CLIENT_SECRET"), map[string]any{"name": "LARGE", "value": "0"}},
+		injectorDeployment: {ref("akv2k8s-env", "AZURE_CLIENT_SECRET"), ref("akv2k8s-envinjector-webhook-env", "AZURE_CERTIFICATE_PASSWORD"),
+			ref("akv2k8s-env", "HTTPS_PROXY"), map[string]any{"name": "LARGE", "value": "12345678"}, map[string]any{"name": "AZURE_FEDERATED_TOKEN_FILE", "value": "/token"}},
+	} {
+		env := all.at(t, deployment, "spec", "template", "spec", "containers", "env")
+		assert.Subset(t, env, wanted)
+		assert.Equal(t, "1", all.at(t, deployment, "spec", "template", "metadata", "annotations", "akv2k8s.io/revision"), "new pods for new credentials, without a hash of them")
+	}
+	for name, object := range all {
+		if object.GetKind() != "Secret" {
+			text, err := object.MarshalJSON()
+			require.NoError(t, err)
+			for _, credential := range []string{"from-global", "of-the-controller", "of-the-injector", "me:pass"} {
+				assert.NotContains(t, string(text), credential, name)
+			}
+		}
+	}
+}
+
+func TestAnIdentityOfTheNodesNeedsNoRoot(t *testing.T) {
+	all := render(t, "global.userDefinedMSI.enabled=true", "global.userDefinedMSI.msi=id", "global.userDefinedMSI.tenantId=tenant", "global.userDefinedMSI.azureCloudType=AzureChinaCloud")
+	text, _, err := unstructured.NestedString(all["ConfigMap/akv2k8s-azureconfig"].Object, "data", "azure.json")
+	require.NoError(t, err)
+	config, err := cloudConfig(text)
+	require.NoError(t, err)
+	assert.Equal(t, []any{"id", "tenant", "AzureChinaCloud", true}, []any{config.UserAssignedIdentityID, config.TenantID, config.Cloud, config.ManagedIdentity()})
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		assert.Equal(t, true, all.at(t, deployment, "spec", "template", "spec", "securityContext", "runAsNonRoot"))
+		assert.Equal(t, "akv2k8s-azureconfig", all.at(t, deployment, "spec", "template", "spec", "volumes", "configMap", "name"))
+		assert.Contains(t, all.at(t, deployment, "spec", "template", "spec", "containers", "args"), "--cloudconfig=/etc/akv2k8s/azureconfig/azure.json")
+	}
+}
+
+// notes are what helm prints after an install.
+func notes(t *testing.T, set ...string) string {
+	t.Helper()
+	chart := t.TempDir()
+	require.NoError(t, os.CopyFS(chart, os.DirFS("../../charts/akv2k8s")))
+	const template = `{kind: Notes, apiVersion: v1, metadata: {name: notes}, text: {{ include (print .Template.BasePath "/NOTES.txt") . | toJson }}}`
+	require.NoError(t, os.WriteFile(filepath.Join(chart, "templates", "notes.yaml"), []byte(template), 0o600))
+	program, err := helm()
+	require.NoError(t, err)
+	args := []string{"template", "akv2k8s", chart, "--namespace", "akv2k8s", "--show-only", "templates/notes.yaml"}
+	for _, value := range set {
+		args = append(args, "--set", value)
+	}
+	out, err := exec.Command(program, args...).CombinedOutput()
+	require.NoError(t, err, string(out))
+	return parse(t, string(out)).at(t, "Notes/notes", "text").(string)
+}
+
+func TestNotesSayWhatWasInstalledAndWhatToDoNext(t *testing.T) {
+	byDefault := notes(t)
+	for _, text := range []string{"akv2k8s 2.0.0 is installed in namespace akv2k8s: the controller", "env-injector", "the cluster's own identity, from /etc/kubernetes/azure.json", "run as root",
+		"kubectl label namespace default azure-key-vault-env-injection=enabled", "kubectl -n default get akvs my-secret"} {
+		assert.Contains(t, byDefault, text)
+	}
+	assert.NotContains(t, byDefault, "older charts")
+	for set, says := range map[string]string{
+		"rbac.create=true":                    "of older charts, and do nothing: rbac.",
+		"global.rbac.podSecurityPolicies.a=b": "do nothing: global.rbac.podSecurityPolicies.",
+		"env_injector.dockerImageInspection.useAksCredentialsWithACS=true": "do nothing: env_injector.dockerImageInspection.useAksCredentialsWithACS.",
+		"watchAllNamespaces=false":                                 "kubectl -n akv2k8s get akvs my-secret",
+		"global.keyVaultAuth=environment":                          "by its variables AZURE_*",
+		"env_injector.authService=false":                           "The auth service is off",
+		"controller.securityContext.allowPrivilegeEscalation=true": "controller.securityContext.allowPrivilegeEscalation is true",
+		"controller.serviceAccount.create=false":                   "set controller.serviceAccount.name",
+		"global.userDefinedMSI.enabled=true,global.userDefinedMSI.msi=me,global.userDefinedMSI.tenantId=t": "the managed identity me",
+	} {
+		assert.Contains(t, notes(t, set), says)
+	}
+	assert.NotContains(t, notes(t, "global.keyVaultAuth=environment"), "run as root")
+}
+
+func TestAsAPartOfAnotherChart(t *testing.T) {
+	parent := t.TempDir()
+	write := func(name, content string) {
+		require.NoError(t, os.WriteFile(filepath.Join(parent, name), []byte(content), 0o600))
+	}
+	require.NoError(t, os.CopyFS(filepath.Join(parent, "charts", "akv2k8s"), os.DirFS("../../charts/akv2k8s")))
+	write("Chart.yaml", "{apiVersion: v2, name: platform, version: 1.0.0, dependencies: [{name: akv2k8s, version: 3.x.x, condition: akv2k8s.enabled}]}")
+	write("values.yaml", "{global: {storageClass: fast, metrics: {port: 1}}, akv2k8s: {enabled: true, controller: {logLevel: null, serviceAccount: {name: null}, metrics: {enabled: null}}}}")
+	program, err := helm()
+	require.NoError(t, err)
+	out, err := exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s").CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.Contains(t, parse(t, string(out)), controllerDeployment)
+	out, err = exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s", "--set", "akv2k8s.enabled=false").CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.NotContains(t, string(out), "Deployment")
+}
