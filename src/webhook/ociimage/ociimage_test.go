@@ -368,6 +368,17 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 	assert.Zero(t, counts["registry mine exchange 401"])
 }
 
+func TestReferencesOfAnImagesOwnEnvironmentAreFound(t *testing.T) {
+	b := newBench(t)
+	private := b.registry(registrytest.Options{Name: "env.test", Authority: b.authority})
+	made, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{Entrypoint: []string{"/app"},
+		Env: []string{"PATH=/bin", "DB=db@azurekeyvault?password", "ODD=a b@azurekeyvault", "TEXT=" + canary, "EMPTY"}}})
+	require.NoError(t, err)
+	command, err := b.ask(ociimage.Question{Image: b.push(private, "app:1", made)})
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"DB": "db@azurekeyvault?password", "ODD": "a b@azurekeyvault"}, command.References, "and nothing else of it is kept")
+}
+
 func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 	b := newBench(t)
 	var reached atomic.Int32
