@@ -65,8 +65,13 @@ func New(c Config) (*Broker, error) {
 	return &Broker{Config: c}, nil
 }
 
-// requestTimeout bounds the work for one request; the injector asks again.
-const requestTimeout = 25 * time.Second
+// Patience bounds the work for one request; the injector asks again.
+const Patience = 25 * time.Second
+
+// TooMuch tells the injector to ask again later, because of its address.
+func (b *Broker) TooMuch(w http.ResponseWriter, _ *http.Request) {
+	b.refuse(w, caller{}, tooMany("this pod's address asks too much"))
+}
 
 // ServeHTTP answers a wire.ResolveRequest with a wire.ResolveResponse, or with a wire.ErrorResponse.
 func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -74,7 +79,7 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), Patience)
 	defer cancel()
 	b.Metrics.requests.Inc()
 	who, values, err := b.answer(ctx, w, r)

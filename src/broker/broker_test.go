@@ -281,6 +281,10 @@ func TestWhatAdmissionRecordedIsAllowedAndNothingElse(t *testing.T) {
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_REFERENCES", Value: `{"odd \u0024(X)":"three@azurekeyvault"}`})
 	})
 	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
+	b.recreate(func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_IMAGE_REFERENCES", Value: `{"I":"one@azurekeyvault"}`})
+	})
+	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"I": "one@azurekeyvault"}).Code, "of the image too")
 	b.refused(b.ask(map[string]string{"X": "three@azurekeyvault?other"}), fault.Denied, "recreate the pod")
 }
 

@@ -41,7 +41,7 @@ func (s source) Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (
 		return last, nil
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return object, fault.New(fault.Unavailable, "reading %s took longer than %s", ref, requestTimeout)
+		return object, fault.New(fault.Unavailable, "reading %s took longer than %s", ref, Patience)
 	}
 	return object, err
 }

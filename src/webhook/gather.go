@@ -125,9 +125,15 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 		if err == nil && len(command.Entrypoint)+len(command.Cmd) == 0 {
 			err = fault.New(fault.Invalid, "image %q says no command", t.Lookup)
 		}
-		t.Entrypoint, t.Cmd = command.Entrypoint, command.Cmd
-		if err == nil || !t.Precaution {
+		if err != nil && !t.Precaution {
 			return a.unknown(t, err)
+		}
+		t.Entrypoint, t.Cmd = command.Entrypoint, command.Cmd
+		if err == nil {
+			err = t.Learn(command.References)
+		}
+		if err == nil || !t.Precaution {
+			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -143,9 +149,6 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 
 // unknown is the refusal of a container whose command could not be found out, with the ways out.
 func (a *admitted) unknown(t *inject.Target, err error) error {
-	if err == nil {
-		return nil
-	}
 	a.Metrics.unknown.Inc()
 	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", t.Container), Cause: err,
 		Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands, or let the env-injector read the image by imagePullSecrets " +

@@ -66,6 +66,9 @@ const (
 	// EnvReferences are references that stand elsewhere than in the container's own env, as a JSON object by variable: what was found in
 	// ConfigMaps, Secrets and fields of the pod when it was created. The broker reads them; dollars are \u0024, so nobody expands them.
 	EnvReferences = "ENV_INJECTOR_REFERENCES"
+	// EnvImageReferences are references in the image's own environment, in the same form. They are of the image that was looked into when the
+	// container was wrapped.
+	EnvImageReferences = "ENV_INJECTOR_IMAGE_REFERENCES"
 	// EnvOpen = "true" says that a source was missing then; the broker allows any AzureKeyVaultSecret of the namespace.
 	EnvOpen = "ENV_INJECTOR_OPEN"
 	// EnvExpand is an Expansion, as JSON.

@@ -195,8 +195,11 @@ func TestRightsAreTheLeast(t *testing.T) {
 	assert.Equal(t, map[string][]string{
 		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "events create patch", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
 			"pods get", "secrets get", "tokenreviews create"},
-		"RoleBinding": {"secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get"},
+		"RoleBinding": {"endpointslices[kubernetes] get", "secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get", "services[kubernetes] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))
+	for _, kind := range []string{"Role", "RoleBinding"} {
+		assert.Equal(t, "default", render(t)[kind+"/akv2k8s-envinjector-apiserver"].GetNamespace(), "where the API server keeps its own address")
+	}
 }
 
 func TestWorkloadsAreTouchedOnlyWhereThatIsSwitchedOn(t *testing.T) {

@@ -45,6 +45,7 @@ func TestProduct(t *testing.T) {
 			"the API server gives the pods of the unit tests":         goldens,
 			"only a pod's own token gets only its own references":     attacks,
 			"both replicas serve under one CA":                        replicasShareTheCA,
+			"a pod that floods the ports keeps no pod from starting":  flood,
 			"every image trusts the public roots of Azure":            publicRoots,
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,12 +24,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	rtwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
-	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
+	"github.com/akv2k8s/akv2k8s/src/gate"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
@@ -83,11 +80,18 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	common := inject.Settings{Image: s.image, PullPolicy: corev1.PullPolicy(s.pullPolicy), LogLevel: s.logLevel, LogFormat: s.logFormat,
 		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}
-	images, err := s.images(extraCAs, vault)
+	host, _ := s.lookup("KUBERNETES_SERVICE_HOST")
+	refused, err := gate.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.addWebhook(mgr, keeper, images, common), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper), metrics.Registry.Register(calls)); err != nil {
+	p := &parts{settings: s, mgr: mgr, keeper: keeper, api: newAPIServer(mgr.GetAPIReader(), logger, host), refused: refused}
+	images, err := s.images(extraCAs, vault, p.api)
+	if err != nil {
+		return err
+	}
+	p.api.look(ctx) // before the first image is looked into
+	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), mgr.Add(p.api), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
@@ -112,18 +116,9 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 		resources.Namespaces = map[string]cache.Config{s.namespace: {}}
 	}
 	host := s.service + "." + s.namespace + ".svc"
-	// The keeper serves the certificates of a server that exists before the manager's clients do.
-	var keeper *servingcert.Keeper
-	certificate := func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return keeper.GetCertificate(hello) }
-	clientCA, _ := s.lookup("WEBHOOK_CLIENT_CA")
-	secure, err := webhookTLS(certificate, clientCA)
-	if err != nil {
-		return nil, nil, err
-	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Logger: logger,
-		Metrics:       metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
-		WebhookServer: rtwebhook.NewServer(rtwebhook.Options{Port: s.tlsPort, TLSOpts: []func(*tls.Config){secure}}),
+		Metrics: metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: map[client.Object]cache.ByObject{
 			&v2beta1.AzureKeyVaultSecret{}:              resources,
 			&corev1.Secret{}:                            {Namespaces: map[string]cache.Config{s.namespace: {FieldSelector: named(secret.Name)}}},
@@ -133,7 +128,7 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 	if err != nil {
 		return nil, nil, err
 	}
-	keeper, err = servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret, Webhook: s.service,
+	keeper, err := servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret, Webhook: s.service,
 		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now, Random: rand.Reader})
 	if err != nil {
 		return nil, nil, err
@@ -147,64 +142,6 @@ func (s settings) podAuth() string {
 		return s.auth
 	}
 	return ""
-}
-
-// addWebhook adds to what is common to all pods what can change while we run.
-func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper, images webhook.Images, common inject.Settings) error {
-	counters, err := webhook.NewMetrics(metrics.Registry)
-	if err != nil {
-		return err
-	}
-	address := &serviceAddress{live: mgr.GetAPIReader(), name: types.NamespacedName{Namespace: s.namespace, Name: s.service}, port: s.servicePort}
-	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: mgr.GetLogger().WithName("webhook"), Live: mgr.GetAPIReader(), Images: images, Patience: s.imageTimeout,
-		Settings: func(ctx context.Context) (inject.Settings, error) {
-			now := common
-			now.CA, now.BrokerAddress = keeper.Root(), address.get(ctx)
-			now.Broker = fmt.Sprintf("%s.%s.svc:%d", s.service, s.namespace, s.servicePort)
-			return now, keeper.Ready()
-		}})
-	if err != nil {
-		return err
-	}
-	mgr.GetWebhookServer().Register(webhook.Path, &admission.Webhook{Handler: hook, WithContextFunc: webhook.Deadline})
-	return nil
-}
-
-func (s settings) addBroker(mgr ctrl.Manager, keeper *servingcert.Keeper, vault broker.Vault) error {
-	if !s.authService {
-		return nil
-	}
-	counters, err := broker.NewMetrics(metrics.Registry)
-	if err != nil {
-		return err
-	}
-	label, value, _ := strings.Cut(s.namespaceLabel, "=")
-	b, err := broker.New(broker.Config{Live: mgr.GetAPIReader(), Cached: mgr.GetClient(), Reviewer: mgr.GetClient(), Vault: vault,
-		Identities: s.identities, Rules: s.rules, MaxAge: s.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: mgr.GetLogger().WithName("auth-service")})
-	if err != nil {
-		return err
-	}
-	return mgr.Add(&broker.Server{Address: fmt.Sprintf(":%d", s.authPort), Handler: b, Certificate: keeper.GetCertificate})
-}
-
-func (s settings) addTelemetry(ctx context.Context, mgr ctrl.Manager, keeper *servingcert.Keeper) error {
-	// Asked for here, so that it is filled before the first pod asks.
-	if _, err := mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
-		return err
-	}
-	started := mgr.GetWebhookServer().StartedChecker()
-	older, err := legacy.New(legacy.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"), Registry: metrics.Registry,
-		Log: mgr.GetLogger().WithName("auth-service")})
-	if err != nil {
-		return err
-	}
-	server := &telemetry.Server{Address: fmt.Sprintf(":%d", s.httpPort), More: map[string]http.Handler{legacy.Pattern: older}, Ready: func() error {
-		return errors.Join(keeper.Ready(), started(nil))
-	}}
-	if s.metrics {
-		server.Gatherer = metrics.Registry
-	}
-	return mgr.Add(server)
 }
 
 // serviceAddress is the ClusterIP of our own Service, which stays the same as long as the Service lives. Pods are given it so that they

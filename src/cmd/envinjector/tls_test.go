@@ -50,8 +50,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 			secure, err := webhookTLS(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil }, c.clientCA)
 			require.NoError(t, err)
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
-			server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-			secure(server.TLS)
+			server.TLS = secure
 			server.StartTLS()
 			defer server.Close()
 			// Not by the certificates of the test server, but by those that were asked for.
