@@ -18,6 +18,8 @@ type Server struct {
 	Handler http.Handler
 	// Certificate gives the certificate to serve with.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// ClientAuth says whether clients are asked for certificates; the zero value is that they are not.
+	ClientAuth tls.ClientAuthType
 }
 
 // drain is how long requests that are on their way may take after the end was asked for.
@@ -34,7 +36,7 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	server := &http.Server{Handler: s.Handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: requestTimeout + 5*time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 2 * maxTokenBytes,
-		TLSConfig: &tls.Config{GetCertificate: s.Certificate, MinVersion: tls.VersionTLS13}}
+		TLSConfig: &tls.Config{GetCertificate: s.Certificate, ClientAuth: s.ClientAuth, MinVersion: tls.VersionTLS13}}
 	done := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {
 		defer close(done)

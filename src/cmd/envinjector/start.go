@@ -87,7 +87,11 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.addWebhook(mgr, keeper, images, common), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper), metrics.Registry.Register(calls)); err != nil {
+	older, err := s.older(mgr, keeper, vault)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.addWebhook(mgr, keeper, images, common), s.addBroker(mgr, keeper, vault, older), s.addTelemetry(ctx, mgr, keeper, older), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
@@ -170,7 +174,7 @@ func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper, image
 	return nil
 }
 
-func (s settings) addBroker(mgr ctrl.Manager, keeper *servingcert.Keeper, vault broker.Vault) error {
+func (s settings) addBroker(mgr ctrl.Manager, keeper *servingcert.Keeper, vault broker.Vault, older *legacy.Handler) error {
 	if !s.authService {
 		return nil
 	}
@@ -184,27 +188,26 @@ func (s settings) addBroker(mgr ctrl.Manager, keeper *servingcert.Keeper, vault 
 	if err != nil {
 		return err
 	}
-	return mgr.Add(&broker.Server{Address: fmt.Sprintf(":%d", s.authPort), Handler: b, Certificate: keeper.GetCertificate})
+	server := &broker.Server{Address: fmt.Sprintf(":%d", s.authPort), Handler: b, Certificate: keeper.GetCertificate}
+	if s.legacyAuthService {
+		server.Handler, server.Certificate, server.ClientAuth = withOlder(b, older), older.Certificate, tls.RequestClientCert
+	}
+	return mgr.Add(server)
 }
 
-func (s settings) addTelemetry(ctx context.Context, mgr ctrl.Manager, keeper *servingcert.Keeper) error {
+func (s settings) addTelemetry(ctx context.Context, mgr ctrl.Manager, keeper *servingcert.Keeper, older *legacy.Handler) error {
 	// Asked for here, so that it is filled before the first pod asks.
 	if _, err := mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
 	started := mgr.GetWebhookServer().StartedChecker()
-	older, err := legacy.New(legacy.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"), Registry: metrics.Registry,
-		Log: mgr.GetLogger().WithName("auth-service")})
-	if err != nil {
-		return err
-	}
 	server := &telemetry.Server{Address: fmt.Sprintf(":%d", s.httpPort), More: map[string]http.Handler{legacy.Pattern: older}, Ready: func() error {
 		return errors.Join(keeper.Ready(), started(nil))
 	}}
 	if s.metrics {
 		server.Gatherer = metrics.Registry
 	}
-	return mgr.Add(server)
+	return errors.Join(mgr.Add(server), mgr.Add(older))
 }
 
 // serviceAddress is the ClusterIP of our own Service, which stays the same as long as the Service lives. Pods are given it so that they
