@@ -19,7 +19,7 @@ import (
 func TestAfterARollbackThePodHasToBeRecreated(t *testing.T) {
 	authority, err := predecessor.NewAuthority(time.Now())
 	require.NoError(t, err)
-	data, err := authority.Issue(time.Now(), x509.ExtKeyUsageServerAuth)
+	data, err := authority.Issue(time.Now(), x509.ExtKeyUsageServerAuth, host)
 	require.NoError(t, err)
 	mine, err := tls.X509KeyPair(data[predecessor.FileCert], data[predecessor.FileKey])
 	require.NoError(t, err)

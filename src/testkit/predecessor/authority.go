@@ -56,14 +56,14 @@ func (a Authority) Client(now time.Time) (map[string][]byte, error) {
 }
 
 // Issue is the same with a certificate for something else.
-func (a Authority) Issue(now time.Time, usage x509.ExtKeyUsage) (map[string][]byte, error) {
+func (a Authority) Issue(now time.Time, usage x509.ExtKeyUsage, hosts ...string) (map[string][]byte, error) {
 	key, err := rsa.GenerateKey(rand.Reader, clientBits)
 	if err != nil {
 		return nil, err
 	}
 	template := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{Organization: []string{"akv2k8s"}, CommonName: rand.Text()},
 		NotBefore: now.Add(-time.Minute), NotAfter: now.AddDate(2, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
-		BasicConstraintsValid: true}
+		BasicConstraintsValid: true, DNSNames: hosts}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.parsed, key.Public(), a.key)
 	if err != nil {
 		return nil, err
