@@ -53,7 +53,22 @@ func newOlder(t *testing.T) older {
 	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.system, Name: olderRelease + "-envinjector-ca"},
 		Type: corev1.SecretTypeTLS, Data: o.authority.Secret()}))
 	o.resource("db", "db", "")
+	t.Cleanup(o.explain)
 	return o
+}
+
+// explain prints what the pods of a test that failed said.
+func (o older) explain() {
+	if !o.Failed() {
+		return
+	}
+	for _, namespace := range []string{o.namespace, o.system} {
+		logs, err := s.Logs(context.WithoutCancel(o.Context()), namespace)
+		o.Log(err)
+		for name, log := range logs {
+			o.Logf("%s: %s", name, log)
+		}
+	}
 }
 
 // install installs the successor, or upgrades it.
@@ -94,7 +109,7 @@ func (o older) injected(name string) *corev1.Pod {
 	brings.Command = []string{"sh", "-c", "cp /usr/local/bin/azure-keyvault-env /azure-keyvault/"}
 	brings.VolumeMounts = []corev1.VolumeMount{{Name: "azure-keyvault-env", MountPath: "/azure-keyvault/"}}
 	waits.Name, waits.Args, waits.Env, waits.VolumeMounts = "waits", nil, nil, nil
-	waits.Command = []string{"sh", "-c", "until wget -q -T 2 -O /dev/null http://" + o.host() + "/readyz; do sleep 1; done"}
+	waits.Command = []string{"sh", "-c", "until wget -q -O /dev/null http://" + o.host() + "/readyz; do sleep 1; done"}
 	p.Spec.InitContainers = []corev1.Container{brings, waits}
 	return p
 }
