@@ -48,6 +48,9 @@ const (
 	canary = "canary-token-93"
 )
 
+// authority is made once, which takes a while.
+var authority = sync.OnceValues(func() (predecessor.Authority, error) { return predecessor.NewAuthority(time.Now()) })
+
 // stage is an installation in transition, with one pod that the predecessor injected.
 type stage struct {
 	*testing.T
@@ -82,7 +85,7 @@ func must[T any](t *testing.T) func(T, error) T {
 func newStage(t *testing.T, change func(*stage)) *stage {
 	t.Helper()
 	now := time.Now().Truncate(time.Second)
-	s := &stage{T: t, now: now, refuse: map[string]error{}, registry: prometheus.NewRegistry(), authority: must[predecessor.Authority](t)(predecessor.NewAuthority(now))}
+	s := &stage{T: t, now: now, refuse: map[string]error{}, registry: prometheus.NewRegistry(), authority: must[predecessor.Authority](t)(authority())}
 	upgrade, older := metav1.NewTime(now), metav1.NewTime(now.Add(-time.Hour))
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app-1", UID: "uid-1", CreationTimestamp: older}, Spec: corev1.PodSpec{
 		Volumes:        []corev1.Volume{{Name: "akv2k8s-client-cert", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "akv2k8s-app"}}}},
