@@ -61,7 +61,7 @@ const (
 )
 
 func newTransition(h *Handler) (*transition, error) {
-	t := h.Config.Transition
+	t := h.Transition
 	if t.Writer == nil || t.Serving.Name == "" || t.CA.Name == "" || t.Label == "" || t.Root == nil || t.Leaf == nil || t.Token == nil || t.Clock == nil || t.Random == nil {
 		return nil, errors.New("creating the transition of older pods: a part of its configuration is missing")
 	}
@@ -148,7 +148,7 @@ func (t *transition) token(ctx context.Context, connection *tls.ConnectionState,
 		return "", fault.New(fault.Denied, "the client certificate is not that of Secret %q, which the pod mounts", who.secret.Name)
 	}
 	t.tell(who.pod, served)
-	return t.Transition.Token(ctx)
+	return t.Token(ctx)
 }
 
 func (t *transition) wait(ctx context.Context, limit *rate.Limiter) error {

@@ -12,7 +12,9 @@ import (
 
 // Names of the keys of its Secrets.
 const (
-	FileCA, FileCert, FileKey = "ca.crt", "tls.crt", "tls.key"
+	FileCA   = "ca.crt"
+	FileCert = "tls.crt"
+	FileKey  = "tls.key"
 )
 
 // clientBits is how long its clients' keys were.
