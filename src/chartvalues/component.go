@@ -75,6 +75,7 @@ type EnvInjector struct {
 	Component
 	EnvImage               Image                 `json:"envImage"`
 	AuthService            bool                  `json:"authService"`
+	LegacyAuthService      LegacyAuthService     `json:"legacyAuthService"`
 	RBACSubjects           []Subject             `json:"rbacSubjects"`
 	Certificate            Certificate           `json:"certificate"`
 	Cache                  Cache                 `json:"cache"`
@@ -133,6 +134,13 @@ type CA struct {
 // Cache is of values for pods that start.
 type Cache struct {
 	MaxAge Duration `json:"maxAge"`
+}
+
+// LegacyAuthService serves pods of the predecessor for a transition.
+type LegacyAuthService struct {
+	Enabled     bool     `json:"enabled"`
+	Namespaces  []string `json:"namespaces"`
+	UpgradeTime Duration `json:"upgradeTime"`
 }
 
 // DockerImageInspection bounds looking into images.

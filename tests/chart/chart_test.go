@@ -316,6 +316,31 @@ func TestSourcesOfReferencesAreReadWhereThatIsAllowed(t *testing.T) {
 	assert.Contains(t, one, "Role/akv2k8s-envinjector-sources")
 }
 
+func TestOlderPodsAreServedOnlyWhereThatIsSwitchedOn(t *testing.T) {
+	for name := range render(t) {
+		assert.NotContains(t, name, "legacy")
+	}
+	for _, arg := range render(t).at(t, injectorDeployment, "spec", "template", "spec", "containers", "args").([]any) {
+		assert.NotContains(t, arg, "legacy")
+	}
+	on := render(t, "env_injector.legacyAuthService.enabled=true", "env_injector.legacyAuthService.upgradeTime=1m")
+	assert.Subset(t, on.at(t, injectorDeployment, "spec", "template", "spec", "containers", "args"), []any{"--legacy-auth-service", "--legacy-upgrade-time=1m"})
+	may := rules(t, on, "akv2k8s-envinjector")
+	assert.Contains(t, may["RoleBinding"], "secrets[akv2k8s-envinjector-ca] get", "the key of the older CA, by name")
+	assert.Contains(t, may["ClusterRoleBinding"], "secrets get patch")
+	assert.Contains(t, on, "ValidatingAdmissionPolicy/akv2k8s-envinjector-legacy", "a role can't say what is changed")
+	assert.Equal(t, []any{"Deny"}, on.at(t, "ValidatingAdmissionPolicyBinding/akv2k8s-envinjector-legacy", "spec", "validationActions"))
+	assert.Equal(t, "akv2k8s-envinjector-legacy", on.at(t, "ValidatingAdmissionPolicyBinding/akv2k8s-envinjector-legacy", "spec", "policyName"))
+
+	some := render(t, "env_injector.legacyAuthService.enabled=true", "env_injector.legacyAuthService.namespaces={team}")
+	assert.NotContains(t, rules(t, some, "akv2k8s-envinjector")["ClusterRoleBinding"], "secrets get patch")
+	assert.Equal(t, "team", some["RoleBinding/akv2k8s-envinjector-legacy"].GetNamespace())
+	one := render(t, "env_injector.legacyAuthService.enabled=true", "watchAllNamespaces=false")
+	assert.NotContains(t, rules(t, one, "akv2k8s-envinjector")["ClusterRoleBinding"], "secrets get patch")
+	assert.Equal(t, "akv2k8s", one["RoleBinding/akv2k8s-envinjector-legacy"].GetNamespace())
+	assert.Contains(t, one, "Role/akv2k8s-envinjector-legacy")
+}
+
 func TestAComponentsValueOverridesTheGlobalOne(t *testing.T) {
 	metrics := func(set ...string) any {
 		env := render(t, set...).at(t, controllerDeployment, "spec", "template", "spec", "containers", "env").([]any)

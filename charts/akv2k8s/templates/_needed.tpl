@@ -47,6 +47,8 @@ env_injector.networkPolicy.egress.enabled
 env_injector.envImage.repository
 env_injector.envImage.pullPolicy
 env_injector.authService
+env_injector.legacyAuthService.enabled
+env_injector.legacyAuthService.upgradeTime
 env_injector.certificate.useCertManager
 env_injector.certificate.custom.enabled
 env_injector.certificate.custom.server.tls

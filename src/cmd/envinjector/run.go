@@ -22,7 +22,8 @@ type settings struct {
 	showVersion, metrics, watchAll bool
 	identities                     rule.Identities
 	rules                          rule.Rules
-	authService                    bool
+	authService, legacyAuthService bool
+	upgradeTime                    time.Duration
 	service                        string
 	tlsPort, authPort, httpPort    int
 	servicePort                    int
@@ -86,6 +87,8 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
 	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
+	flags.BoolVar(&s.legacyAuthService, "legacy-auth-service", false, "serve pods that version 1.8 injected, in its own way, until they are recreated")
+	flags.DurationVar(&s.upgradeTime, "legacy-upgrade-time", 10*time.Minute, "how long the upgrade from that version may have taken; pods that are younger are not served")
 	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
 	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")
 	flags.IntVar(&s.tlsPort, "tls-port", 8443, "where the API server asks")
@@ -119,6 +122,14 @@ func (s *settings) check() error {
 		if port < 1 || port > 65535 {
 			return fmt.Errorf("%d is no port; use a number from 1 to 65535", port)
 		}
+	}
+	switch {
+	case s.legacyAuthService && !s.authService:
+		return errors.New("-legacy-auth-service is a part of -auth-service, which is off")
+	case s.legacyAuthService && len(s.rules) > 0:
+		return errors.New("-legacy-auth-service gives pods a token for every vault, which -vault-rules can't bound; leave one of them out")
+	case s.upgradeTime < 0:
+		return errors.New("-legacy-upgrade-time can't be negative")
 	}
 	return nil
 }

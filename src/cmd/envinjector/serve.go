@@ -35,6 +35,8 @@ type parts struct {
 	// refused counts what is too much, on every port.
 	refused *gate.Metrics
 	webhook *gate.Server
+	// older answers pods of the predecessor.
+	older *legacy.Handler
 }
 
 // longestReview is how long the API server waits for a webhook at most.
@@ -106,8 +108,12 @@ func (p *parts) addBroker(vault broker.Vault) error {
 	if err != nil {
 		return err
 	}
-	return p.mgr.Add(&gate.Server{Address: fmt.Sprintf(":%d", p.authPort), Gate: door, Handler: b, Patience: broker.Patience, TooMuch: b.TooMuch,
-		TLS: &tls.Config{GetCertificate: p.keeper.GetCertificate, MinVersion: tls.VersionTLS13}})
+	server := &gate.Server{Address: fmt.Sprintf(":%d", p.authPort), Gate: door, Handler: b, Patience: broker.Patience, TooMuch: b.TooMuch,
+		TLS: &tls.Config{GetCertificate: p.keeper.GetCertificate, MinVersion: tls.VersionTLS13}}
+	if p.legacyAuthService {
+		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withOlder(b, p.older), p.older.Certificate, tls.RequestClientCert
+	}
+	return p.mgr.Add(server)
 }
 
 func (p *parts) addTelemetry(ctx context.Context) error {
@@ -115,16 +121,11 @@ func (p *parts) addTelemetry(ctx context.Context) error {
 	if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
-	older, err := legacy.New(legacy.Config{Live: p.mgr.GetAPIReader(), Events: p.mgr.GetEventRecorder("akv2k8s-env-injector"), Registry: metrics.Registry,
-		Log: p.mgr.GetLogger().WithName("auth-service")})
-	if err != nil {
-		return err
-	}
-	server := &telemetry.Server{Address: fmt.Sprintf(":%d", p.httpPort), More: map[string]http.Handler{legacy.Pattern: older}, Ready: func() error {
+	server := &telemetry.Server{Address: fmt.Sprintf(":%d", p.httpPort), More: map[string]http.Handler{legacy.Pattern: p.older}, Ready: func() error {
 		return errors.Join(p.keeper.Ready(), p.webhook.Listening())
 	}}
 	if p.metrics {
 		server.Gatherer = metrics.Registry
 	}
-	return p.mgr.Add(server)
+	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.older))
 }

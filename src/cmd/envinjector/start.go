@@ -85,7 +85,11 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p := &parts{settings: s, mgr: mgr, keeper: keeper, api: newAPIServer(mgr.GetAPIReader(), logger, host), refused: refused}
+	older, err := s.older(mgr, keeper, vault)
+	if err != nil {
+		return err
+	}
+	p := &parts{settings: s, mgr: mgr, keeper: keeper, api: newAPIServer(mgr.GetAPIReader(), logger, host), refused: refused, older: older}
 	images, err := s.images(extraCAs, vault, p.api)
 	if err != nil {
 		return err
