@@ -81,7 +81,11 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		}
 		vault.Admit(accounts)
 	}
-	common := inject.Settings{Image: s.image, PullPolicy: corev1.PullPolicy(s.pullPolicy), LogLevel: s.logLevel, LogFormat: s.logFormat,
+	init, policy, err := s.init(logger)
+	if err != nil {
+		return err
+	}
+	common := inject.Settings{Image: s.image, PullPolicy: policy, Init: init, LogLevel: s.logLevel, LogFormat: s.logFormat,
 		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}
 	images, err := s.images(extraCAs, vault)
 	if err != nil {
@@ -92,6 +96,16 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
 	return mgr.Start(ctx)
+}
+
+// init is what the installation wants of the init container; what it can't have is logged.
+func (s settings) init(logger logr.Logger) (inject.Init, corev1.PullPolicy, error) {
+	init, warnings, err := s.initContainer.settings(s.lookup)
+	for _, warning := range warnings {
+		logger.Info("warning: " + warning)
+	}
+	policy, wrong := s.pullPolicyOf()
+	return init, policy, errors.Join(err, wrong)
 }
 
 // manager watches AzureKeyVaultSecrets, and of Secrets and webhook configurations the one that is ours.
@@ -105,7 +119,7 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
 		return nil, nil, err
 	}
-	secret := types.NamespacedName{Namespace: s.namespace, Name: s.service + "-serving"}
+	secret, own := s.servingSecret(), types.NamespacedName{Namespace: s.namespace, Name: s.service}
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	resources := cache.ByObject{}
 	if !s.watchAll {
@@ -115,6 +129,13 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 	// The keeper serves the certificates of a server that exists before the manager's clients do.
 	var keeper *servingcert.Keeper
 	certificate := func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return keeper.GetCertificate(hello) }
+	watcher, err := s.watcher()
+	if err != nil {
+		return nil, nil, err
+	}
+	if watcher != nil {
+		certificate = watcher.GetCertificate
+	}
 	clientCA, _ := s.lookup("WEBHOOK_CLIENT_CA")
 	secure, err := webhookTLS(certificate, clientCA)
 	if err != nil {
@@ -133,8 +154,14 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 	if err != nil {
 		return nil, nil, err
 	}
+	if watcher != nil {
+		if err := mgr.Add(watcher); err != nil {
+			return nil, nil, err
+		}
+	}
 	keeper, err = servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret, Webhook: s.service,
-		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now, Random: rand.Reader})
+		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now, Random: rand.Reader,
+		Alone: rollout{live: mgr.GetAPIReader(), name: own}.alone})
 	if err != nil {
 		return nil, nil, err
 	}
