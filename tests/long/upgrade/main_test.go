@@ -65,7 +65,7 @@ func TestUpgrade(t *testing.T) {
 		{"the predecessor's CA is believed until its replicas are gone", extraRootGoes},
 		{"a rollback works, and another upgrade after it", rollback},
 		{"helm 4 installs, upgrades and rolls back by server-side apply", helm4},
-		{"cert-manager's certificate is shown, and another without a restart", certManager},
+		{"the certificate of a double of cert-manager is shown, and another without a restart", certManager},
 		{"a certificate of one's own is shown, and another without a restart", ownCertificate},
 	} {
 		if !t.Run(scenario.name, scenario.run) {
