@@ -106,5 +106,5 @@ func TestNoBindingOfAkv2k8s18IsLedToAnotherRole(t *testing.T) {
 func TestTheInitContainerTakesItsSettings(t *testing.T) {
 	args := render(t, "env_injector.initContainer.resources.requests.cpu=9m", "env_injector.initContainer.securityContext.runAsUser=3000").
 		at(t, injectorDeployment, "spec", "template", "spec", "containers", "args")
-	assert.Contains(t, args, `--init-container={"resources":{"requests":{"cpu":"9m"}},"securityContext":{"runAsUser":3000}}`)
+	assert.Contains(t, args, `--init-container={"resources":{"requests":{"cpu":"9m"}},"securityContext":{"readOnlyRootFilesystem":null,"runAsGroup":null,"runAsUser":3000}}`)
 }
