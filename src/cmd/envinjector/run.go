@@ -58,21 +58,25 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		fmt.Fprintln(stdout, version.String())
 		return 0
 	}
-	switch command {
-	case "trust":
-		err = trust.Print(stdout, nil, time.Now())
-	case "inherit":
-		err = inherit(ctx, s, stdout)
-	case "ca":
-		err = renewCA(ctx, s, how, stdout)
-	default:
-		err = start(ctx, s, stderr)
-	}
+	err = s.do(ctx, []string{command, how}, stdout, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "envinjector:", err)
 		return 1
 	}
 	return 0
+}
+
+// do does what the command says; without one the program serves.
+func (s settings) do(ctx context.Context, command []string, stdout, stderr io.Writer) error {
+	switch command[0] {
+	case "trust":
+		return trust.Print(stdout, nil, time.Now())
+	case "inherit":
+		return inherit(ctx, s, stdout)
+	case "ca":
+		return renewCA(ctx, s, command[1], stdout)
+	}
+	return start(ctx, s, stderr)
 }
 
 func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) (settings, error) {

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -101,23 +102,8 @@ func empty() *unstructured.Unstructured {
 func served(ctx context.Context, live client.Reader) error {
 	var why error
 	err := wait.PollUntilContextTimeout(ctx, pause, patience, true, func(ctx context.Context) (bool, error) {
-		u := empty()
-		if why = live.Get(ctx, types.NamespacedName{Name: crd.Name}, u); why != nil {
-			return false, nil
-		}
-		conditions, _, err := unstructured.NestedSlice(u.Object, "status", "conditions")
-		if err != nil {
-			return false, err
-		}
-		established := false
-		for _, c := range conditions {
-			condition, _ := c.(map[string]any)
-			established = established || condition["type"] == "Established" && condition["status"] == "True"
-			if condition["type"] == "NamesAccepted" && condition["status"] == "False" {
-				why = fmt.Errorf("its names are taken: %v", condition["message"])
-			}
-		}
-		return established, nil
+		why = established(ctx, live)
+		return why == nil, nil //nolint:nilerr // it is asked again
 	})
 	if err != nil && why != nil {
 		err = why
@@ -126,4 +112,27 @@ func served(ctx context.Context, live client.Reader) error {
 		return fmt.Errorf("waiting for CustomResourceDefinition %s to be served: %w", crd.Name, err)
 	}
 	return nil
+}
+
+// established says why the kind is not served, or nil.
+func established(ctx context.Context, live client.Reader) error {
+	u := empty()
+	if err := live.Get(ctx, types.NamespacedName{Name: crd.Name}, u); err != nil {
+		return err
+	}
+	conditions, _, err := unstructured.NestedSlice(u.Object, "status", "conditions")
+	if err != nil {
+		return err
+	}
+	why := errors.New("the API server has not looked at it yet")
+	for _, c := range conditions {
+		condition, _ := c.(map[string]any)
+		switch {
+		case condition["type"] == "NamesAccepted" && condition["status"] == "False":
+			return fmt.Errorf("its names are taken: %v", condition["message"])
+		case condition["type"] == "Established" && condition["status"] == "True":
+			why = nil
+		}
+	}
+	return why
 }

@@ -34,7 +34,7 @@ func definition(ctx context.Context) (*unstructured.Unstructured, error) {
 // older puts the predecessor's definition in the place of ours, as kubectl replace does.
 func older(t *testing.T) {
 	t.Helper()
-	live, err := definition(t.Context())
+	_, err := definition(t.Context())
 	if apierrors.IsNotFound(err) {
 		require.NoError(t, s.Apply(t.Context(), "", read(t, "akv2k8s", "crds", "azurekeyvaultsecret.yaml")))
 	} else {
@@ -42,7 +42,7 @@ func older(t *testing.T) {
 		out, err := kubectl(t, read(t, "akv2k8s", "crds", "azurekeyvaultsecret.yaml"), "replace", "-f", "-")
 		require.NoError(t, err, out)
 	}
-	live, err = definition(t.Context())
+	live, err := definition(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, crd.Schema(live.GetAnnotations()))
 }
