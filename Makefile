@@ -34,7 +34,7 @@ test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|examples|bench|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|bench|all)
 	@go run ./tests/run long
 fuzz: ## each fuzz target for 30 seconds
 	@go run ./tests/run fuzz

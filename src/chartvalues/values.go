@@ -18,6 +18,7 @@ type Values struct {
 	AzureKeyVaultResyncPeriod    Int         `json:"azureKeyVaultResyncPeriod" chart:"min=1"`
 	KubeResyncPeriod             Int         `json:"kubeResyncPeriod" chart:"min=0"`
 
+	CRDs        CRDs        `json:"crds"`
 	Controller  Controller  `json:"controller"`
 	EnvInjector EnvInjector `json:"env_injector"`
 
@@ -71,6 +72,12 @@ type GlobalRBAC struct {
 type VaultRule struct {
 	Namespaces []string `json:"namespaces"`
 	Vaults     []string `json:"vaults"`
+}
+
+// CRDs says how the CustomResourceDefinition is kept.
+type CRDs struct {
+	Upgrade   bool   `json:"upgrade"`
+	Resources Object `json:"resources"`
 }
 
 // Identity says which ServiceAccounts vaults may be read as.

@@ -23,6 +23,10 @@ const (
 	AnnotationInject = "akv2k8s.io/inject"
 	// AnnotationCommands on a pod, written by users: a JSON object of container name and the command (with arguments) that its image runs.
 	AnnotationCommands = "akv2k8s.io/commands"
+	// AnnotationCA on the webhook configuration, rendered by the chart and read by the env-injector: whose CA is in it. With the value CAOwn the
+	// env-injector writes its own; otherwise it comes from cert-manager, from values, or from an older version that was rolled back to.
+	AnnotationCA = "akv2k8s.io/ca"
+	CAOwn        = "env-injector"
 	// LabelManaged on an output, written by the controller, read by its metadata watch: the repair of hand-made edits
 	// watches only what carries it.
 	LabelManaged = "akv2k8s.io/managed"

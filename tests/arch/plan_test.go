@@ -15,7 +15,7 @@ func rooms() map[string]int {
 		"keyvault/gateway": 4,
 		"keyvault/azure":   3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
 		// fingerprint reads and writes the Secret of its key, store the outputs.
-		"controller/fingerprint": 3, "controller/store": 3, "controller/rollout": 3, "broker/legacy": 3,
+		"controller/fingerprint": 3, "controller/store": 3, "controller/definition": 3, "controller/rollout": 3, "broker/legacy": 3,
 		// resolver is what broker and injector share: references become values.
 		"resolver": 3,
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
@@ -24,7 +24,7 @@ func rooms() map[string]int {
 		"gate":           3,
 		"recipe/fromapi": 2, "recipe/decode": 2, "controller/output": 2, "webhook/inject": 2,
 		"certificate": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1,
-		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0,
+		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0,
 		"cmd/azure-emulator": garden, "emulator": garden, "emulator/keyvault": garden, "emulator/entra": garden, "emulator/imds": garden,
 		"emulator/acr": garden, "testkit/azuretest": garden, "testkit/registrytest": garden, "testkit/predecessor": garden, "cmd/predecessor": garden,
 	}

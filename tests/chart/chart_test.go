@@ -189,13 +189,14 @@ func rules(t *testing.T, all objects, account string) map[string][]string {
 func TestRightsAreTheLeast(t *testing.T) {
 	assert.Equal(t, map[string][]string{
 		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "azurekeyvaultsecrets/finalizers update", "azurekeyvaultsecrets/status patch",
-			"configmaps get list watch create patch delete", "events create patch", "secrets get list watch create patch delete"},
+			"configmaps get list watch create patch delete", "customresourcedefinitions[azurekeyvaultsecrets.spv.no] get", "events create patch", "secrets get list watch create patch delete"},
 		"RoleBinding": {"events create patch", "leases create", "leases[akv2k8s-controller] get update", "secrets[akv2k8s-status-key] get update"},
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{
 		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "events create patch", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
 			"pods get", "secrets get", "tokenreviews create"},
-		"RoleBinding": {"endpointslices[kubernetes] get", "secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get", "services[kubernetes] get"},
+		"RoleBinding": {"deployments[akv2k8s-envinjector] get", "endpointslices[kubernetes] get", "secrets[akv2k8s-envinjector-serving] get list watch update",
+			"services[akv2k8s-envinjector] get", "services[kubernetes] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))
 	for _, kind := range []string{"Role", "RoleBinding"} {
 		assert.Equal(t, "default", render(t)[kind+"/akv2k8s-envinjector-apiserver"].GetNamespace(), "where the API server keeps its own address")
@@ -215,7 +216,7 @@ func TestWorkloadsAreTouchedOnlyWhereThatIsSwitchedOn(t *testing.T) {
 func TestPodsThatReadForThemselvesMayReadOneResourceAtATime(t *testing.T) {
 	assert.Equal(t, map[string][]string{"ClusterRoleBinding": {"azurekeyvaultsecrets get"}}, rules(t, render(t), "system:serviceaccounts"))
 	assert.Equal(t, map[string][]string{"RoleBinding": {"azurekeyvaultsecrets get"}}, rules(t, render(t, "watchAllNamespaces=false"), "system:serviceaccounts"))
-	assert.NotContains(t, render(t, "env_injector.rbacSubjects=null"), "ClusterRoleBinding/akv2k8s-envinjector-sa")
+	assert.NotContains(t, render(t, "env_injector.rbacSubjects=null"), "ClusterRoleBinding/akv2k8s-envinjector-subjects")
 	off := render(t, "env_injector.authService=false")
 	assert.Contains(t, off.at(t, injectorDeployment, "spec", "template", "spec", "containers", "args"), "--auth-service=false")
 	for _, port := range off.at(t, "Service/akv2k8s-envinjector", "spec", "ports").([]any) {
@@ -282,7 +283,8 @@ func TestExceptionsOfAadPodIdentitySelectOurPods(t *testing.T) {
 
 func TestOneNamespaceAlone(t *testing.T) {
 	all := render(t, "watchAllNamespaces=false")
-	assert.NotContains(t, rules(t, all, "akv2k8s-controller"), "ClusterRoleBinding")
+	assert.Equal(t, []string{"customresourcedefinitions[azurekeyvaultsecrets.spv.no] get"}, rules(t, all, "akv2k8s-controller")["ClusterRoleBinding"])
+	assert.NotContains(t, rules(t, render(t, "watchAllNamespaces=false", "crds.upgrade=false"), "akv2k8s-controller"), "ClusterRoleBinding", "nothing of the cluster's is needed")
 	assert.Equal(t, []string{"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces[akv2k8s] get", "tokenreviews create"},
 		rules(t, all, "akv2k8s-envinjector")["ClusterRoleBinding"])
 	assert.Equal(t, "akv2k8s", all.at(t, webhook, "webhooks", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name"))

@@ -36,7 +36,7 @@ and what is run by hand:
 
 // suites are the long ones, in the order in which commits choose them.
 func suites() []string {
-	return []string{"faults", "auth-matrix", "auth-processes", "pod-identity", "examples", "bench"}
+	return []string{"faults", "auth-matrix", "auth-processes", "pod-identity", "upgrade", "examples", "bench"}
 }
 
 // step is one part of a run.

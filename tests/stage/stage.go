@@ -47,6 +47,7 @@ type Stage struct {
 	// Root is the repository's folder.
 	Root string
 
+	tools    build.Builder
 	helm     string
 	archives map[string]string
 	progress io.Writer
@@ -68,7 +69,8 @@ func Open(ctx context.Context, config bed.Config) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.helm, err = (build.Builder{Root: config.Root, Cache: cache, Progress: config.Progress}).Tool(ctx, "helm"); err != nil {
+	s.tools = build.Builder{Root: config.Root, Cache: cache, Progress: config.Progress}
+	if s.helm, err = s.tools.Tool(ctx, "helm"); err != nil {
 		return nil, err
 	}
 	if s.Version, err = (image.Maker{Root: config.Root}).Version(); err != nil {
@@ -170,6 +172,14 @@ func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
 		return out.String(), fmt.Errorf("helm %s: %w: %s", args[0], err, errs.String())
 	}
 	return out.String(), nil
+}
+
+// ByHelm4 is the same stage, on which helm 4 does what helm does.
+func (s *Stage) ByHelm4(ctx context.Context) (*Stage, error) {
+	four := *s
+	var err error
+	four.helm, err = s.tools.Tool(ctx, "helm4")
+	return &four, err
 }
 
 // Chart is the product's chart.

@@ -16,6 +16,7 @@ cloudConfig
 watchAllNamespaces
 azureKeyVaultResyncPeriod
 kubeResyncPeriod
+crds.upgrade
 controller.enabled
 controller.image.repository
 controller.image.pullPolicy
@@ -53,6 +54,8 @@ env_injector.certificate.useCertManager
 env_injector.certificate.custom.enabled
 env_injector.certificate.custom.server.tls
 env_injector.certificate.custom.ca
+env_injector.inherit.enabled
+env_injector.initContainer.securityContext
 env_injector.cache.maxAge
 env_injector.timeoutSeconds
 env_injector.dockerImageInspection.timeout

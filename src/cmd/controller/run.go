@@ -36,6 +36,10 @@ type settings struct {
 }
 
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
+	command := ""
+	if len(args) > 0 && (args[0] == "trust" || args[0] == "apply-crds") {
+		command, args = args[0], args[1:]
+	}
 	s, err := parse(args, lookup, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -47,9 +51,12 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		fmt.Fprintln(stdout, version.String())
 		return 0
 	}
-	if len(args) > 0 && args[0] == "trust" {
+	switch command {
+	case "trust":
 		err = trust.Print(stdout, nil, time.Now())
-	} else {
+	case "apply-crds":
+		err = applyCRDs(ctx, s, stdout)
+	default:
 		err = start(ctx, s, stderr)
 	}
 	if err != nil {
@@ -81,9 +88,6 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour, "how long before a vault object expires its resources say so")
 	flags.BoolVar(&s.restarts, "rollout-restart", false, "restart workloads as resources ask for it")
 	flags.DurationVar(&s.restartWindow, "rollout-restart-window", 30*time.Second, "how long further changes are waited for before workloads are restarted")
-	if len(args) > 0 && args[0] == "trust" {
-		args = args[1:]
-	}
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}

@@ -77,6 +77,9 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := checkCRDs(ctx, mgr.GetAPIReader(), logger); err != nil {
+		return err
+	}
 	if s.identities.Allowed {
 		accounts, err := serviceaccount.New(serviceaccount.Config{Live: mgr.GetAPIReader(), Tokens: mgr.GetClient(), Clock: time.Now})
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
@@ -31,6 +32,9 @@ type settings struct {
 	namespaceLabel                 string
 	maxAge, imageTimeout           time.Duration
 	registries                     registries
+	certificates                   string
+	inheritance                    servingcert.Inheritance
+	initContainer                  initContainer
 
 	lookup          func(string) (string, bool)
 	namespace, auth string
@@ -39,8 +43,8 @@ type settings struct {
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
 	command, how := "", ""
 	switch {
-	case len(args) > 0 && args[0] == "trust":
-		command, args = "trust", args[1:]
+	case len(args) > 0 && (args[0] == "trust" || args[0] == "inherit"):
+		command, args = args[0], args[1:]
 	case len(args) > 1 && args[0] == "ca":
 		command, how, args = "ca", args[1], args[2:]
 	}
@@ -55,19 +59,25 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		fmt.Fprintln(stdout, version.String())
 		return 0
 	}
-	switch command {
-	case "trust":
-		err = trust.Print(stdout, nil, time.Now())
-	case "ca":
-		err = renewCA(ctx, s, how, stdout)
-	default:
-		err = start(ctx, s, stderr)
-	}
+	err = s.do(ctx, []string{command, how}, stdout, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "envinjector:", err)
 		return 1
 	}
 	return 0
+}
+
+// do does what the command says; without one the program serves.
+func (s settings) do(ctx context.Context, command []string, stdout, stderr io.Writer) error {
+	switch command[0] {
+	case "trust":
+		return trust.Print(stdout, nil, time.Now())
+	case "inherit":
+		return inherit(ctx, s, stdout)
+	case "ca":
+		return renewCA(ctx, s, command[1], stdout)
+	}
+	return start(ctx, s, stderr)
 }
 
 func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) (settings, error) {
@@ -101,6 +111,13 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.DurationVar(&s.imageTimeout, "image-timeout", 20*time.Second, "how long looking into an image may take, for a container without a command")
 	s.registries.tagAge = 5 * time.Minute
 	flags.Func("registries", "which registries may be asked for images, and how, JSON", s.registries.Set)
+	flags.StringVar(&s.certificates, "webhook-certificates", "", "folder of tls.crt and tls.key to show to the API server; empty means one of our own CA")
+	flags.Func("init-container", "resources and security context of the init container, JSON", s.initContainer.Set)
+	flags.StringVar(&s.inheritance.Release, "helm-release", "akv2k8s", "name of the Helm release, for inherit")
+	flags.Func("from", "Secret of akv2k8s 1.8 with its CA or certificate, for inherit; may be repeated", func(name string) error {
+		s.inheritance.From = append(s.inheritance.From, name)
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // try runs the program with variables of the environment, as far as it comes without a cluster.
@@ -30,6 +33,8 @@ func TestTheProgramAnswersQuestionsWithoutACluster(t *testing.T) {
 
 func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 	environment := map[string]string{"AUTH_TYPE": "environment"}
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(kubeconfig, []byte("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], contexts: [{name: c, context: {cluster: c, user: ''}}], current-context: c}"), 0o600))
 	for name, c := range map[string]struct {
 		env  map[string]string
 		args []string
@@ -50,6 +55,8 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"an age that is none":                 {nil, []string{`--registries={"tagMaxAge":"x"}`}, 2, "write for example 5m"},
 		"a pattern that is none":              {nil, []string{`--registries={"allow":["["]}`}, 2, "no pattern of a host"},
 		"what to do with the CA":              {nil, []string{"ca", "burn"}, 1, "ca rotate"},
+		"nothing to inherit by":               {nil, []string{"inherit", "--kubeconfig=/no/such/file", "--from=a"}, 1, "finding the API server"},
+		"no certificate":                      {environment, []string{"--webhook-certificates=/no/such/folder", "--kubeconfig=" + kubeconfig}, 1, "env_injector.certificate"},
 		"no cluster for the CA":               {nil, []string{"ca", "rotate", "--kubeconfig=/no/such/file"}, 1, "finding the API server"},
 		"no cluster":                          {environment, []string{"--kubeconfig=/no/such/file"}, 1, "finding the API server"},
 		"a cache without bound":               {environment, []string{"--kubeconfig=/no/such/file", "--cache-max-age=x"}, 2, "cache-max-age"},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	rtwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -31,7 +32,9 @@ type parts struct {
 	settings
 	mgr    ctrl.Manager
 	keeper *servingcert.Keeper
-	api    *apiServer
+	// watcher has the certificate that is shown to the API server; nil if it is of our own CA.
+	watcher *certwatcher.CertWatcher
+	api     *apiServer
 	// refused counts what is too much, on every port.
 	refused *gate.Metrics
 	webhook *gate.Server
@@ -75,7 +78,14 @@ func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error 
 		return err
 	}
 	clientCA, _ := p.lookup("WEBHOOK_CLIENT_CA")
-	secure, err := webhookTLS(p.keeper.GetCertificate, clientCA)
+	certificate := p.keeper.GetCertificate
+	if p.watcher != nil {
+		certificate = p.watcher.GetCertificate
+		if err := p.mgr.Add(p.watcher); err != nil {
+			return err
+		}
+	}
+	secure, err := webhookTLS(certificate, clientCA)
 	if err != nil {
 		return err
 	}

@@ -67,59 +67,87 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	mgr, keeper, err := s.manager(logger)
+	p, err := s.manager(logger)
 	if err != nil {
 		return err
 	}
-	if s.identities.Allowed {
-		accounts, err := serviceaccount.New(serviceaccount.Config{Live: mgr.GetAPIReader(), Tokens: mgr.GetClient(), Clock: time.Now})
-		if err != nil {
-			return err
-		}
-		vault.Admit(accounts)
+	if err := p.complete(vault, logger); err != nil {
+		return err
 	}
-	common := inject.Settings{Image: s.image, PullPolicy: corev1.PullPolicy(s.pullPolicy), LogLevel: s.logLevel, LogFormat: s.logFormat,
-		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}
-	host, _ := s.lookup("KUBERNETES_SERVICE_HOST")
-	refused, err := gate.NewMetrics(metrics.Registry)
+	common, err := s.common(vault, extraCAs, logger)
 	if err != nil {
 		return err
 	}
-	older, err := s.older(mgr, keeper, vault)
-	if err != nil {
-		return err
-	}
-	p := &parts{settings: s, mgr: mgr, keeper: keeper, api: newAPIServer(mgr.GetAPIReader(), logger, host), refused: refused, older: older}
 	images, err := s.images(extraCAs, vault, p.api)
 	if err != nil {
 		return err
 	}
 	p.api.look(ctx) // before the first image is looked into
-	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), mgr.Add(p.api), metrics.Registry.Register(calls)); err != nil {
+	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.api), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
-	return mgr.Start(ctx)
+	return p.mgr.Start(ctx)
+}
+
+// complete makes what the servers share besides the manager.
+func (p *parts) complete(vault *gateway.Gateway, logger logr.Logger) (err error) {
+	live := p.mgr.GetAPIReader()
+	if p.identities.Allowed {
+		accounts, err := serviceaccount.New(serviceaccount.Config{Live: live, Tokens: p.mgr.GetClient(), Clock: time.Now})
+		if err != nil {
+			return err
+		}
+		vault.Admit(accounts)
+	}
+	host, _ := p.lookup("KUBERNETES_SERVICE_HOST")
+	p.api = newAPIServer(live, logger, host)
+	if p.refused, err = gate.NewMetrics(metrics.Registry); err != nil {
+		return err
+	}
+	p.older, err = p.settings.older(p.mgr, p.keeper, vault)
+	return err
+}
+
+// common is what injection does to every pod alike.
+func (s settings) common(vault *gateway.Gateway, extraCAs []byte, logger logr.Logger) (inject.Settings, error) {
+	init, policy, err := s.init(logger)
+	return inject.Settings{Image: s.image, PullPolicy: policy, Init: init, LogLevel: s.logLevel, LogFormat: s.logFormat,
+		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}, err
+}
+
+// init is what the installation wants of the init container; what it can't have is logged.
+func (s settings) init(logger logr.Logger) (inject.Init, corev1.PullPolicy, error) {
+	init, warnings, err := s.initContainer.settings(s.lookup)
+	for _, warning := range warnings {
+		logger.Info("warning: " + warning)
+	}
+	policy, wrong := s.pullPolicyOf()
+	return init, policy, errors.Join(err, wrong)
 }
 
 // manager watches AzureKeyVaultSecrets, and of Secrets and webhook configurations the one that is ours.
-func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper, error) {
+func (s settings) manager(logger logr.Logger) (*parts, error) {
 	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
 	if err != nil {
-		return nil, nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
+		return nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
 	}
 	config.QPS = -1 // the API server's priority and fairness decides
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	secret := types.NamespacedName{Namespace: s.namespace, Name: s.service + "-serving"}
+	secret, own := s.servingSecret(), types.NamespacedName{Namespace: s.namespace, Name: s.service}
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	resources := cache.ByObject{}
 	if !s.watchAll {
 		resources.Namespaces = map[string]cache.Config{s.namespace: {}}
 	}
 	host := s.service + "." + s.namespace + ".svc"
+	watcher, err := s.watcher()
+	if err != nil {
+		return nil, err
+	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Logger: logger,
 		Metrics: metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
@@ -130,14 +158,15 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 		}},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	keeper, err := servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret, Webhook: s.service,
-		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now, Random: rand.Reader})
+		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now, Random: rand.Reader,
+		Alone: rollout{live: mgr.GetAPIReader(), name: own}.alone})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return mgr, keeper, keeper.Register(mgr)
+	return &parts{settings: s, mgr: mgr, keeper: keeper, watcher: watcher}, keeper.Register(mgr)
 }
 
 // podAuth is how pods authenticate that read for themselves: by their own environment. The node's file is not theirs.

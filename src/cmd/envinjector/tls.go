@@ -4,7 +4,23 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"path/filepath"
+
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 )
+
+// watcher reads the certificate that is shown to the API server again whenever its files change; nil if it is of our own CA.
+func (s settings) watcher() (*certwatcher.CertWatcher, error) {
+	if s.certificates == "" {
+		return nil, nil
+	}
+	w, err := certwatcher.New(filepath.Join(s.certificates, "tls.crt"), filepath.Join(s.certificates, "tls.key"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the webhook's certificate: %w; see the values env_injector.certificate", err)
+	}
+	return w, nil
+}
 
 // webhookTLS is how the API server is answered: with the keeper's certificate and, if its authority is known, only if it shows one of its own.
 func webhookTLS(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), clientCA string) (*tls.Config, error) {
