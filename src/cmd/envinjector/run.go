@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
@@ -22,6 +23,8 @@ type settings struct {
 	showVersion, metrics, watchAll bool
 	identities                     rule.Identities
 	rules                          rule.Rules
+	limits                         gateway.Limits
+	fallbacks                      gateway.Fallbacks
 	authService                    bool
 	service                        string
 	tlsPort, authPort, httpPort    int
@@ -85,6 +88,8 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.authService, "auth-service", true, "read vaults for pods; false means that pods read for themselves, with credentials of their own")
 	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
 	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
+	s.limits.Flags(flags)
+	s.fallbacks.Flags(flags)
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
 	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")

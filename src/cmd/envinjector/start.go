@@ -64,9 +64,9 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	calls := telemetry.NewVaults()
+	calls := telemetry.NewVaults(logger.WithName("vaults"))
 	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: staleAge,
-		Observe: calls.Observe})
+		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
 	}
@@ -180,6 +180,7 @@ func (s settings) addBroker(mgr ctrl.Manager, keeper *servingcert.Keeper, vault 
 	}
 	label, value, _ := strings.Cut(s.namespaceLabel, "=")
 	b, err := broker.New(broker.Config{Live: mgr.GetAPIReader(), Cached: mgr.GetClient(), Reviewer: mgr.GetClient(), Vault: vault,
+		Events:     mgr.GetEventRecorder("akv2k8s-env-injector"),
 		Identities: s.identities, Rules: s.rules, MaxAge: s.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
 		return err
