@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -26,7 +27,7 @@ type Vault interface {
 	Last(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool)
 }
 
-// Config is what a Broker works with; every field but Cached is required.
+// Config is what a Broker works with; every field but Cached and Events is required.
 type Config struct {
 	// Live reads pods and namespaces from the API server: authorisation is never older than the request.
 	Live client.Reader
@@ -44,8 +45,10 @@ type Config struct {
 	MaxAge, StaleAge time.Duration
 	// Label and LabelValue mark the namespaces whose pods are injected.
 	Label, LabelValue string
-	Metrics           *Metrics
-	Log               logr.Logger
+	// Events tells pods that they got a value from memory; may be nil.
+	Events  events.EventRecorder
+	Metrics *Metrics
+	Log     logr.Logger
 }
 
 // Broker answers pods. It is an http.Handler.
@@ -114,7 +117,11 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err := b.authorise(ctx, who, asked); err != nil {
 		return who, nil, err
 	}
-	values, err := resolver.Resolve(ctx, source{b, who.Namespace}, asked)
+	from := &source{Broker: b, namespace: who.Namespace}
+	values, err := resolver.Resolve(ctx, from, asked)
+	if err == nil {
+		b.tellStale(who, from)
+	}
 	return who, values, err
 }
 

@@ -11,6 +11,8 @@ type Values struct {
 	ExtraObjects Manifests `json:"extraObjects"`
 
 	VaultRules                   []VaultRule `json:"vaultRules"`
+	VaultLimits                  VaultLimits `json:"vaultLimits"`
+	Vaults                       Object      `json:"vaults"`
 	Identity                     Identity    `json:"identity"`
 	AddAzurePodIdentityException bool        `json:"addAzurePodIdentityException"`
 	CloudConfig                  string      `json:"cloudConfig" chart:"minLength=1"`
@@ -78,6 +80,12 @@ type VaultRule struct {
 type CRDs struct {
 	Upgrade   bool   `json:"upgrade"`
 	Resources Object `json:"resources"`
+}
+
+// VaultLimits are the most calls in ten seconds.
+type VaultLimits struct {
+	PerVault        Int `json:"perVault" chart:"min=2"`
+	PerSubscription Int `json:"perSubscription" chart:"min=2"`
 }
 
 // Identity says which ServiceAccounts vaults may be read as.

@@ -50,11 +50,16 @@ type vault struct {
 	// refuse are errors by object.
 	refuse map[string]error
 	calls  []keyvault.Ref
+	// fallback answers in place of the vault that is asked.
+	fallback string
+	// purpose is what was said of the last one.
+	purpose keyvault.Purpose
 }
 
-func (v *vault) Read(_ context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
+func (v *vault) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.purpose = keyvault.PurposeOf(ctx)
 	v.calls = append(v.calls, ref)
 	if err := v.refuse[ref.Name]; err != nil {
 		return keyvault.Object{}, err
@@ -62,7 +67,7 @@ func (v *vault) Read(_ context.Context, ref keyvault.Ref, _ time.Duration) (keyv
 	if ref.Kind == keyvault.KindSecretList {
 		return keyvault.Object{Ref: ref, Version: "list", Entries: v.entries}, v.next
 	}
-	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires}, v.next
+	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires, Fallback: v.fallback}, v.next
 }
 
 // recorder keeps events as text.

@@ -394,3 +394,20 @@ func TestACloudOfOnesOwnReachesBothComponents(t *testing.T) {
 
 // cloudConfig reads azure.json as the product does.
 func cloudConfig(text string) (cloud.Config, error) { return cloud.ParseConfig([]byte(text)) }
+
+func TestCallsOfVaultsAreSharedOutAmongThoseWhoRead(t *testing.T) {
+	args := func(name string, set ...string) []any {
+		return render(t, set...).at(t, name, "spec", "template", "spec", "containers", "args").([]any)
+	}
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		assert.Subset(t, args(deployment), []any{"--vault-limit=3600", "--subscription-limit=18000", "--readers=3"})
+		assert.Subset(t, args(deployment, "vaultLimits.perVault=100", "vaultLimits.perSubscription=20000000", "env_injector.replicaCount=5"),
+			[]any{"--vault-limit=100", "--subscription-limit=20000000", "--readers=6"})
+	}
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		assert.Contains(t, args(deployment, "vaults.kv-one.fallback=kv-two"), "--vault-fallback=kv-one=kv-two")
+	}
+	assert.Contains(t, args(controllerDeployment, "env_injector.enabled=false"), "--readers=1")
+	assert.Contains(t, args(controllerDeployment, "env_injector.authService=false"), "--readers=1", "pods that read for themselves are not counted")
+	assert.Contains(t, args(injectorDeployment, "controller.enabled=false"), "--readers=2")
+}

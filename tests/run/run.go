@@ -93,6 +93,8 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 	}
 	e2e := []step{{name: "e2e", budget: 20 * time.Minute, tests: true,
 		command: goTest("-tags=cluster", "-count=1", "-timeout=25m", "./tests/e2e")}}
+	soak := step{name: "soak of two minutes", budget: 4 * time.Minute, tests: true,
+		command: append([]string{"env", "SOAK=2m"}, goTest("-count=1", "-run=^TestSoak$", "./src/keyvault/gateway")...)}
 	long, notes, err := longSteps(ctx, suite)
 	if err != nil {
 		return nil, nil, err
@@ -105,7 +107,7 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 	case "long":
 		return long, notes, nil
 	case "test":
-		return slices.Concat(check, e2e, long), notes, nil
+		return slices.Concat(check, []step{soak}, e2e, long), notes, nil
 	}
 	return nil, nil, fmt.Errorf("there is no tier %q\n%s", tier, usage)
 }

@@ -168,3 +168,19 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- else if .Values.env_injector.certificate.useCertManager -}}{{ include "akv2k8s.injector.name" . }}-tls-cm
 {{- end -}}
 {{- end -}}
+
+{{/* limits: how many calls of vaults a process may make, with how many others it shares them */}}
+{{- define "akv2k8s.limits" -}}
+{{- $readers := ternary 1 0 .Values.controller.enabled -}}
+{{- if and .Values.env_injector.enabled .Values.env_injector.authService -}}
+{{- $readers = add $readers .Values.env_injector.replicaCount -}}
+{{- end -}}
+- --vault-limit={{ .Values.vaultLimits.perVault | int }}
+- --subscription-limit={{ .Values.vaultLimits.perSubscription | int }}
+- --readers={{ max $readers 1 }}
+{{- range $name, $vault := .Values.vaults }}
+{{- with $vault.fallback }}
+- --vault-fallback={{ $name }}={{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -10,6 +10,8 @@ global.metrics.podMonitor
 global.metrics.prometheusRule.enabled
 global.metrics.grafanaDashboard.enabled
 global.rbac.create
+vaultLimits.perVault
+vaultLimits.perSubscription
 identity.allNamespaces
 addAzurePodIdentityException
 cloudConfig

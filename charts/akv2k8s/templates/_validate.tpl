@@ -56,6 +56,11 @@
 {{- end -}}
 
 {{- define "akv2k8s.validate.identities" -}}
+{{- range $name, $vault := .Values.vaults -}}
+{{- if not (regexMatch "^[a-zA-Z0-9-]{3,24}$" (toString $vault.fallback)) -}}
+{{- fail (printf "vaults.%s has no fallback that is a vault's name; write vaults: {%s: {fallback: other-vault}}" $name $name) -}}
+{{- end -}}
+{{- end -}}
 {{- $seen := dict -}}
 {{- range .Values.identity.serviceAccounts -}}
 {{- if or (empty .namespace) (and (empty .names) (empty .default)) -}}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
@@ -20,6 +21,8 @@ type settings struct {
 	watchAll                         bool
 	identities                       rule.Identities
 	rules                            rule.Rules
+	limits                           gateway.Limits
+	fallbacks                        gateway.Fallbacks
 	resyncSeconds, kubeResyncSeconds int
 	logFormat, logLevel              string
 	showVersion                      bool
@@ -83,6 +86,8 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.StringVar(&s.extraCAFile, "extra-ca-file", "", "PEM file of certificate authorities to believe besides the public ones")
 	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
 	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
+	s.limits.Flags(flags)
+	s.fallbacks.Flags(flags)
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
 	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour, "how long before a vault object expires its resources say so")

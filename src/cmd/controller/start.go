@@ -40,6 +40,7 @@ import (
 // The interfaces that the parts declare and that are filled in here.
 var (
 	_ controller.Vault     = (*gateway.Gateway)(nil)
+	_ gateway.Observer     = (*telemetry.Vaults)(nil)
 	_ reader.Fetcher       = (*azure.Vaults)(nil)
 	_ gateway.Accounts     = (*serviceaccount.Accounts)(nil)
 	_ controller.Hasher    = (*fingerprint.Key)(nil)
@@ -67,9 +68,9 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	calls := telemetry.NewVaults()
+	calls := telemetry.NewVaults(logger.WithName("vaults"))
 	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: keep,
-		Observe: calls.Observe})
+		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (s settings) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controller.Vault, calls *telemetry.Vaults) error {
+func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway.Gateway, calls *telemetry.Vaults) error {
 	counters, err := controller.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
@@ -173,6 +174,7 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controll
 	if err != nil {
 		return err
 	}
+	vault.Notify(c.Changed)
 	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}

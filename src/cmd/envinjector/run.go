@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/trust"
@@ -23,6 +24,8 @@ type settings struct {
 	showVersion, metrics, watchAll bool
 	identities                     rule.Identities
 	rules                          rule.Rules
+	limits                         gateway.Limits
+	fallbacks                      gateway.Fallbacks
 	authService, legacyAuthService bool
 	upgradeTime                    time.Duration
 	service                        string
@@ -96,6 +99,8 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.authService, "auth-service", true, "read vaults for pods; false means that pods read for themselves, with credentials of their own")
 	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
 	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
+	s.limits.Flags(flags)
+	s.fallbacks.Flags(flags)
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.BoolVar(&s.legacyAuthService, "legacy-auth-service", false, "serve pods that version 1.8 injected, in its own way, until they are recreated")
 	flags.DurationVar(&s.upgradeTime, "legacy-upgrade-time", 10*time.Minute, "how long the upgrade from that version may have taken; pods that are younger are not served")

@@ -110,6 +110,7 @@ func (p *parts) addBroker(vault broker.Vault) error {
 	}
 	label, value, _ := strings.Cut(p.namespaceLabel, "=")
 	b, err := broker.New(broker.Config{Live: p.mgr.GetAPIReader(), Cached: p.mgr.GetClient(), Reviewer: p.mgr.GetClient(), Vault: vault,
+		Events:     p.mgr.GetEventRecorder("akv2k8s-env-injector"),
 		Identities: p.identities, Rules: p.rules, MaxAge: p.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
 		return err

@@ -61,9 +61,9 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	calls := telemetry.NewVaults()
+	calls := telemetry.NewVaults(logger.WithName("vaults"))
 	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: staleAge,
-		Observe: calls.Observe})
+		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
 	}
