@@ -122,10 +122,7 @@ func (c counted) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-		if err != nil {
-			return conn, nil
-		}
+		from, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // of a listener for TCP it is always one
 		leave, ok := c.gate.connect(from.Addr().Unmap())
 		if ok {
 			return &connection{Conn: conn, leave: sync.OnceFunc(leave)}, nil
