@@ -2,6 +2,7 @@ package chart
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -96,6 +97,9 @@ func effects() map[string]effect {
 		"global.metrics.serviceMonitor.interval":                            {`"5s"`, "interval: 5s", monitored()},
 		"global.metrics.serviceMonitor.additionalLabels":                    {`{"release": "p"}`, "release: p", monitored()},
 		"global.rbac.create":                                                {`false`, "", nil},
+		"vaultLimits.perVault":                                              {`100`, "--vault-limit=100", nil},
+		"vaultLimits.perSubscription":                                       {`200`, "--subscription-limit=200", nil},
+		"vaults":                                                            {`{"kv-one": {"fallback": "kv-two"}}`, "--vault-fallback=kv-one=kv-two", nil},
 
 		"controller.concurrency":            {`3`, "--workers=3", nil},
 		"controller.expiryWarning":          {`"1h"`, "--expiry-warning=1h", nil},
@@ -281,6 +285,11 @@ func changed(t *testing.T, a, b string) []string {
 		}
 	}
 	return names
+}
+
+// alone leaves out how many read vaults, which each component is told of the others.
+func alone(render string) string {
+	return regexp.MustCompile(`--readers=\d+`).ReplaceAllString(render, "--readers=N")
 }
 
 func merged(a, b objects) objects {

@@ -145,7 +145,7 @@ func (s *soak) trouble(ctx context.Context) {
 		s.mu.Lock()
 		f := faults[s.random.IntN(len(faults))]
 		f.Times = 1 + s.random.IntN(5)
-		i, wait := s.random.IntN(soaked), time.Duration(20+s.random.IntN(200))*time.Millisecond
+		i, wait := s.random.IntN(soaked), time.Duration(200+s.random.IntN(1500))*time.Millisecond
 		if s.random.IntN(4) == 0 {
 			s.values[i] = ""
 			s.azure.Vaults.Change("kv1", secret(i).Name, func(v *keyvault.Secret) { v.Disabled = true })
