@@ -42,7 +42,7 @@ func (b *Broker) authorise(ctx context.Context, who caller, asked map[string]str
 			b.Log.Info("answering what admission could not see, because a source was missing then", "namespace", who.Namespace, "pod", who.Pod, "variable", variable)
 		default:
 			return fault.New(fault.Denied, "variable %s: pod %q was not created with this reference; if it is in a ConfigMap or Secret that was changed since, "+
-				"recreate the pod; if the env-injector may not read it (env_injector.sourceNamespaces), write the reference into env", variable, who.Pod)
+				"recreate the pod; if the env-injector may not read it (env_injector.sourceNamespaces), or it is the image's own and the container has a command, write the reference into env", variable, who.Pod)
 		}
 	}
 	return nil
@@ -63,7 +63,7 @@ func referred(pod *corev1.Pod) (values map[string]bool, open bool) {
 		var record map[string]string
 		switch {
 		case variable.ValueFrom != nil:
-		case variable.Name == wire.EnvReferences && json.Unmarshal([]byte(variable.Value), &record) == nil:
+		case recorded(variable.Name) && json.Unmarshal([]byte(variable.Value), &record) == nil:
 			for _, reference := range record {
 				values[reference] = true
 			}
@@ -75,6 +75,9 @@ func referred(pod *corev1.Pod) (values map[string]bool, open bool) {
 	}
 	return values, open
 }
+
+// recorded says whether a variable is a record of admission.
+func recorded(name string) bool { return name == wire.EnvReferences || name == wire.EnvImageReferences }
 
 func unread(err error, kind, name string) error {
 	if apierrors.IsNotFound(err) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -26,7 +27,7 @@ type Vault interface {
 	Last(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool)
 }
 
-// Config is what a Broker works with; every field but Cached is required.
+// Config is what a Broker works with; every field but Cached and Events is required.
 type Config struct {
 	// Live reads pods and namespaces from the API server: authorisation is never older than the request.
 	Live client.Reader
@@ -44,8 +45,10 @@ type Config struct {
 	MaxAge, StaleAge time.Duration
 	// Label and LabelValue mark the namespaces whose pods are injected.
 	Label, LabelValue string
-	Metrics           *Metrics
-	Log               logr.Logger
+	// Events tells pods that they got a value from memory; may be nil.
+	Events  events.EventRecorder
+	Metrics *Metrics
+	Log     logr.Logger
 }
 
 // Broker answers pods. It is an http.Handler.
@@ -65,8 +68,13 @@ func New(c Config) (*Broker, error) {
 	return &Broker{Config: c}, nil
 }
 
-// requestTimeout bounds the work for one request; the injector asks again.
-const requestTimeout = 25 * time.Second
+// Patience bounds the work for one request; the injector asks again.
+const Patience = 25 * time.Second
+
+// TooMuch tells the injector to ask again later, because of its address.
+func (b *Broker) TooMuch(w http.ResponseWriter, _ *http.Request) {
+	b.refuse(w, caller{}, tooMany("this pod's address asks too much"))
+}
 
 // ServeHTTP answers a wire.ResolveRequest with a wire.ResolveResponse, or with a wire.ErrorResponse.
 func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -74,7 +82,7 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), Patience)
 	defer cancel()
 	b.Metrics.requests.Inc()
 	who, values, err := b.answer(ctx, w, r)
@@ -109,7 +117,11 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err := b.authorise(ctx, who, asked); err != nil {
 		return who, nil, err
 	}
-	values, err := resolver.Resolve(ctx, source{b, who.Namespace}, asked)
+	from := &source{Broker: b, namespace: who.Namespace}
+	values, err := resolver.Resolve(ctx, from, asked)
+	if err == nil {
+		b.tellStale(who, from)
+	}
 	return who, values, err
 }
 

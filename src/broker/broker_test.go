@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -281,6 +282,10 @@ func TestWhatAdmissionRecordedIsAllowedAndNothingElse(t *testing.T) {
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_REFERENCES", Value: `{"odd \u0024(X)":"three@azurekeyvault"}`})
 	})
 	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
+	b.recreate(func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_IMAGE_REFERENCES", Value: `{"I":"one@azurekeyvault"}`})
+	})
+	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"I": "one@azurekeyvault"}).Code, "of the image too")
 	b.refused(b.ask(map[string]string{"X": "three@azurekeyvault?other"}), fault.Denied, "recreate the pod")
 }
 
@@ -318,6 +323,19 @@ func TestOnePodCannotTakeThePlaceOfAllOthers(t *testing.T) {
 		assert.Equal(t, http.StatusOK, <-codes)
 	}
 	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault"}).Code, "and after that it is as before")
+}
+
+func TestThePodIsToldThatAValueIsOld(t *testing.T) {
+	b := newBench(t)
+	told := events.NewFakeRecorder(10)
+	b.broker.Events = told
+	require.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault"}).Code)
+	b.vault.next, b.vault.last = fault.New(fault.Unavailable, "away"), true
+	require.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault", "I": "one@azurekeyvault"}).Code)
+	require.Len(t, told.Events, 1, "one event for a request, and none if nothing is old")
+	text := <-told.Events
+	assert.Contains(t, text, "Warning StaleValue")
+	assert.NotContains(t, text, canary)
 }
 
 func TestWhileTheVaultIsAwayTheLastValueServes(t *testing.T) {

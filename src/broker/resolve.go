@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
@@ -21,33 +24,47 @@ import (
 type source struct {
 	*Broker
 	namespace string
+	// stale is the first object, if any, that was answered from memory.
+	stale atomic.Pointer[string]
 }
 
-var _ resolver.Source = source{}
+var _ resolver.Source = (*source)(nil)
+
+// tellStale lets the pod's owner know that a value may be old.
+func (b *Broker) tellStale(who caller, from *source) {
+	object := from.stale.Load()
+	if object == nil || b.Events == nil {
+		return
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: who.Namespace, Name: who.Pod, UID: who.UID}}
+	b.Events.Eventf(pod, nil, corev1.EventTypeWarning, "StaleValue", "Resolve", "%s could not be read, and the last value known was given, which is at most %s old", *object, b.StaleAge)
+}
 
 // Object implements resolver.Source. While the vault can't be asked, the last good answer serves, so that pods still start.
-func (s source) Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+func (s *source) Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	if err := s.Rules.Check(s.namespace, r.Vault); err != nil {
 		return keyvault.Object{}, err
 	}
 	ref.As = s.Identities.Of(s.namespace, r.Identity)
-	object, err := s.Vault.Read(ctx, ref, s.MaxAge)
+	object, err := s.Vault.Read(keyvault.For(ctx, keyvault.Purpose{Namespace: s.namespace, Priority: keyvault.PodStart}), ref, s.MaxAge)
 	if err == nil || !fault.KindOf(err).Transient() {
 		return object, err
 	}
 	if last, ok := s.Vault.Last(ref, s.StaleAge); ok {
 		s.Metrics.stale.Inc()
+		name := ref.String()
+		s.stale.CompareAndSwap(nil, &name)
 		s.Log.Info("answering with the last value known", "object", ref.String(), "error", err.Error())
 		return last, nil
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return object, fault.New(fault.Unavailable, "reading %s took longer than %s", ref, requestTimeout)
+		return object, fault.New(fault.Unavailable, "reading %s took longer than %s", ref, Patience)
 	}
 	return object, err
 }
 
 // Recipe implements resolver.Source. A resource that the cache does not have may have been created a moment ago.
-func (s source) Recipe(ctx context.Context, resource string) (recipe.Recipe, error) {
+func (s *source) Recipe(ctx context.Context, resource string) (recipe.Recipe, error) {
 	name := types.NamespacedName{Namespace: s.namespace, Name: resource}
 	var object v2beta1.AzureKeyVaultSecret
 	err := s.Cached.Get(ctx, name, &object)

@@ -66,6 +66,8 @@ func TestTheSchemaSaysWhatAKeyTakes(t *testing.T) {
 	whole := whole(comments(t))
 	assert.Equal(t, false, whole["additionalProperties"])
 	assert.Equal(t, true, at(t, whole, "global")["additionalProperties"], "Helm shares it among charts")
+	assert.Equal(t, true, at(t, whole, "global.metrics.serviceMonitor")["additionalProperties"])
+	assert.Equal(t, false, at(t, whole, "global.customCloud")["additionalProperties"], "that name is ours alone")
 	for path, want := range map[string]Schema{
 		"watchAllNamespaces":          {"type": "boolean"},
 		"azureKeyVaultResyncPeriod":   {"type": []string{"integer", "string"}, "pattern": "^[0-9]+$", "minimum": 1},

@@ -75,8 +75,11 @@ type EnvInjector struct {
 	Component
 	EnvImage               Image                 `json:"envImage"`
 	AuthService            bool                  `json:"authService"`
+	LegacyAuthService      LegacyAuthService     `json:"legacyAuthService"`
 	RBACSubjects           []Subject             `json:"rbacSubjects"`
 	Certificate            Certificate           `json:"certificate"`
+	Inherit                Inherit               `json:"inherit"`
+	InitContainer          InitContainer         `json:"initContainer"`
 	Cache                  Cache                 `json:"cache"`
 	TimeoutSeconds         Int                   `json:"timeoutSeconds" chart:"min=1;max=30"`
 	ClientCA               *string               `json:"clientCA"`
@@ -91,6 +94,25 @@ type EnvInjector struct {
 	Service                InjectorService       `json:"service"`
 	PodDisruptionBudget    PodDisruptionBudget   `json:"podDisruptionBudget"`
 	FailurePolicy          string                `json:"failurePolicy" chart:"enum=Fail|Ignore"`
+}
+
+// Inherit is what is done before an upgrade from the predecessor.
+type Inherit struct {
+	Enabled   bool   `json:"enabled"`
+	Resources Object `json:"resources"`
+}
+
+// InitContainer is what brings the injector into pods.
+type InitContainer struct {
+	Resources       Object       `json:"resources"`
+	SecurityContext InitSecurity `json:"securityContext"`
+}
+
+// InitSecurity is what may be said of its security context. Nothing in it leads out of the restricted standard.
+type InitSecurity struct {
+	RunAsUser              *Int  `json:"runAsUser" chart:"min=1"`
+	RunAsGroup             *Int  `json:"runAsGroup" chart:"min=0"`
+	ReadOnlyRootFilesystem *bool `json:"readOnlyRootFilesystem"`
 }
 
 // Subject is bound to a role.
@@ -133,6 +155,13 @@ type CA struct {
 // Cache is of values for pods that start.
 type Cache struct {
 	MaxAge Duration `json:"maxAge"`
+}
+
+// LegacyAuthService serves pods of the predecessor for a transition.
+type LegacyAuthService struct {
+	Enabled     bool     `json:"enabled"`
+	Namespaces  []string `json:"namespaces"`
+	UpgradeTime Duration `json:"upgradeTime"`
 }
 
 // DockerImageInspection bounds looking into images.

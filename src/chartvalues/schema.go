@@ -48,9 +48,24 @@ func Bundle(comments Comments) Schema {
 func whole(comments Comments) Schema {
 	s := object(reflect.TypeFor[Values](), "", comments)
 	s["$schema"], s["title"] = dialect, "Values of akv2k8s"
-	properties := s["properties"].(Schema)
-	properties["global"].(Schema)["additionalProperties"] = true
+	global := s["properties"].(Schema)["global"].(Schema)
+	global["additionalProperties"] = true
+	for _, shared := range []string{"metrics", "rbac"} { // names that other charts of one parent use too
+		open(global["properties"].(Schema)[shared].(Schema))
+	}
 	return s
+}
+
+// open lets an object, and those below it, have other keys.
+func open(s Schema) {
+	properties, ok := s["properties"].(Schema)
+	if !ok {
+		return
+	}
+	s["additionalProperties"] = true
+	for _, below := range properties {
+		open(below.(Schema))
+	}
 }
 
 // object is the schema of a struct, whose fields are all that there is.

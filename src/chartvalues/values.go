@@ -11,6 +11,8 @@ type Values struct {
 	ExtraObjects Manifests `json:"extraObjects"`
 
 	VaultRules                   []VaultRule `json:"vaultRules"`
+	VaultLimits                  VaultLimits `json:"vaultLimits"`
+	Vaults                       Object      `json:"vaults"`
 	Identity                     Identity    `json:"identity"`
 	AddAzurePodIdentityException bool        `json:"addAzurePodIdentityException"`
 	CloudConfig                  string      `json:"cloudConfig" chart:"minLength=1"`
@@ -18,6 +20,7 @@ type Values struct {
 	AzureKeyVaultResyncPeriod    Int         `json:"azureKeyVaultResyncPeriod" chart:"min=1"`
 	KubeResyncPeriod             Int         `json:"kubeResyncPeriod" chart:"min=0"`
 
+	CRDs        CRDs        `json:"crds"`
 	Controller  Controller  `json:"controller"`
 	EnvInjector EnvInjector `json:"env_injector"`
 
@@ -71,6 +74,18 @@ type GlobalRBAC struct {
 type VaultRule struct {
 	Namespaces []string `json:"namespaces"`
 	Vaults     []string `json:"vaults"`
+}
+
+// CRDs says how the CustomResourceDefinition is kept.
+type CRDs struct {
+	Upgrade   bool   `json:"upgrade"`
+	Resources Object `json:"resources"`
+}
+
+// VaultLimits are the most calls in ten seconds.
+type VaultLimits struct {
+	PerVault        Int `json:"perVault" chart:"min=2"`
+	PerSubscription Int `json:"perSubscription" chart:"min=2"`
 }
 
 // Identity says which ServiceAccounts vaults may be read as.

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/counters"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -52,7 +53,7 @@ type Config struct {
 	// Hasher fills status.secretHash.
 	Hasher Hasher
 	// Metrics counts syncs.
-	Metrics *Metrics
+	Metrics *counters.Counters
 	// Interval between two looks at a vault object that did not fail, at least a second.
 	Interval time.Duration
 	// Rules say which namespace may read which vault.
@@ -81,6 +82,8 @@ type Controller struct {
 	news *rate.Limiter
 	// writers are who writes at this moment; nil means that nobody is counted.
 	writers chan struct{}
+	// wake puts a resource into the queue; nil while there is none.
+	wake func(ctrl.Request)
 }
 
 // waiting is how many resources wait for a vault for each that writes, so that one vault that does not answer does not keep all others back.
@@ -131,6 +134,9 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return later(wait), nil
 	}
 	outcome := c.sync(ctx, resource)
+	if wait, quiet := c.putOff(resource, outcome); quiet {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	if err := c.reportInTurn(ctx, resource, outcome); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -162,6 +168,7 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		return o
 	}
 	if o.outputs == nil {
+		ctx := keyvault.For(ctx, c.purpose(resource, o.recipe))
 		if o.recipe, o.err = c.find(ctx, resource.Namespace, o.recipe); o.err != nil {
 			return o
 		}
@@ -178,24 +185,12 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 			continue
 		}
 		// One output's trouble does not keep the other back.
-		o.err = both(o.err, c.store.Write(ctx, resource, &o.outputs[i]))
+		o.err = fault.Both(o.err, c.store.Write(ctx, resource, &o.outputs[i]))
 	}
 	if o.err == nil {
 		o.err = c.store.Prune(ctx, resource, o.outputs)
 	}
 	return o
-}
-
-// both joins two errors. One that nobody classified stands alone: its text may hold anything, and in the company of a classified one it would be
-// told to users, and not be retried as it has to be.
-func both(a, b error) error {
-	switch {
-	case fault.KindOf(a) == fault.Bug:
-		return a
-	case fault.KindOf(b) == fault.Bug:
-		return b
-	}
-	return errors.Join(a, b)
 }
 
 // kind of the outcome's error, empty for a success.
@@ -215,6 +210,9 @@ func (o outcome) summary() string {
 	what, verb := fmt.Sprintf("%d objects of vault %q", len(o.contents), o.recipe.Vault), " holds "
 	if len(o.contents) == 1 {
 		what = fmt.Sprintf("version %s of %s", o.contents[0].Object.Version, o.contents[0].Object.Ref)
+	}
+	if other := decode.Fallback(o.contents); other != "" {
+		what += fmt.Sprintf("; as that vault is not available, its fallback %q was read", other)
 	}
 	if len(names) > 1 {
 		verb = " hold "

@@ -30,6 +30,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/controller/counters"
 	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -50,11 +51,16 @@ type vault struct {
 	// refuse are errors by object.
 	refuse map[string]error
 	calls  []keyvault.Ref
+	// fallback answers in place of the vault that is asked.
+	fallback string
+	// purpose is what was said of the last one.
+	purpose keyvault.Purpose
 }
 
-func (v *vault) Read(_ context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
+func (v *vault) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.purpose = keyvault.PurposeOf(ctx)
 	v.calls = append(v.calls, ref)
 	if err := v.refuse[ref.Name]; err != nil {
 		return keyvault.Object{}, err
@@ -62,7 +68,7 @@ func (v *vault) Read(_ context.Context, ref keyvault.Ref, _ time.Duration) (keyv
 	if ref.Kind == keyvault.KindSecretList {
 		return keyvault.Object{Ref: ref, Version: "list", Entries: v.entries}, v.next
 	}
-	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires}, v.next
+	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires, Fallback: v.fallback}, v.next
 }
 
 // recorder keeps events as text.
@@ -110,7 +116,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		WithIndex(store.Metadata("Secret"), store.OwnerIndex, store.IndexOwners).
 		WithIndex(store.Metadata("ConfigMap"), store.OwnerIndex, store.IndexOwners).
 		WithInterceptorFuncs(b.witness()).Build()
-	metrics, err := controller.NewMetrics(b.registry)
+	metrics, err := counters.New(b.registry)
 	require.NoError(t, err)
 	b.controller, err = controller.New(controller.Config{
 		Client: b.client, Live: b, Vault: b.vault, Events: b.events, Metrics: metrics,

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
@@ -27,11 +29,23 @@ func (c *Controller) find(ctx context.Context, namespace string, r recipe.Recipe
 	ref := r.List()
 	ref.As = c.Identities.Of(namespace, r.Identity)
 	list, err := c.Vault.Read(ctx, ref, c.maxAge(r))
-	c.Metrics.fetched(err)
+	c.Metrics.Looked(err)
 	if err != nil {
 		return r, err
 	}
 	return decode.Expand(r, list.Entries)
+}
+
+// purpose is what a resource reads for: what it never brought is more urgent than a look whether that is still right.
+func (c *Controller) purpose(resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) keyvault.Purpose {
+	p := keyvault.Purpose{Namespace: resource.Namespace, Priority: keyvault.Refresh}
+	if resource.Status.LastAzureUpdate == nil || resource.Status.ObservedGeneration != resource.Generation {
+		p.Priority = keyvault.FirstSync
+	}
+	if !r.Once() {
+		p.Every = r.Interval(c.Interval)
+	}
+	return p
 }
 
 // maxAge is how old an answer of the vault may be.
@@ -53,7 +67,7 @@ func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recip
 			// As whom: what the namespace may, never what the resource says alone.
 			ref.As = c.Identities.Of(namespace, r.Identity)
 			object, err := c.Vault.Read(ctx, ref, c.maxAge(r))
-			c.Metrics.fetched(err)
+			c.Metrics.Looked(err)
 			contents[i], failures[i] = decode.Content{Item: item, Object: object}, err
 			return nil
 		})
@@ -65,6 +79,13 @@ func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recip
 		}
 	}
 	return contents, nil
+}
+
+func objects(contents []decode.Content) (refs []keyvault.Ref) {
+	for _, content := range contents {
+		refs = append(refs, content.Object.Ref)
+	}
+	return refs
 }
 
 // expires is the first expiry date among the objects, zero if none has one.

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"sync"
@@ -16,7 +15,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/controller/timing"
+	"github.com/akv2k8s/akv2k8s/src/controller/usage"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
@@ -45,6 +47,10 @@ func (e entry) about(r *v2beta1.AzureKeyVaultSecret) bool {
 type memory struct {
 	mu      sync.Mutex
 	entries map[types.NamespacedName]entry
+	// putOff is since when reads of a resource are put off.
+	putOff timing.Since
+	// uses are of resources that are in sync.
+	uses usage.Index
 }
 
 func (m *memory) recall(name types.NamespacedName) (entry, bool) {
@@ -77,6 +83,35 @@ func (m *memory) forget(name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.entries, name)
+	m.putOff.IsNot(name)
+	m.uses.Set(name, nil)
+}
+
+// expire makes a resource's next look due.
+func (m *memory) expire(name types.NamespacedName, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e, ok := m.entries[name]; ok {
+		e.due = now
+		m.entries[name] = e
+	}
+}
+
+// quietly is how long a read may be put off before that is told. A pause that the vault asked for is mostly over by then, and thousands of
+// resources need not write that they waited for it.
+const quietly = time.Minute
+
+// putOff says whether nothing is known of the object, because its vault has to be spared, and when to ask again.
+func (c *Controller) putOff(resource *v2beta1.AzureKeyVaultSecret, o outcome) (wait time.Duration, quiet bool) {
+	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
+	if !governor.PutOff(o.err) {
+		c.memory.putOff.IsNot(name)
+		return 0, false
+	}
+	if c.Clock().Sub(c.memory.putOff.Is(name, c.Clock())) >= quietly {
+		return 0, false
+	}
+	return timing.Spread(resource.UID, max(fault.RetryAfter(o.err), time.Second)), true
 }
 
 // idle says how long nothing needs to be done: the resource is as it was, its next look at the vault is not due, and its
@@ -143,6 +178,7 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if o.err == nil {
 		e.succeeded, e.expires = c.Clock(), o.expires(resource)
 		e.due = c.due(resource.UID, o.recipe, e.expires)
+		c.memory.uses.Set(name, objects(o.contents))
 		if o.changed() {
 			logger.Info("synced", "result", o.summary())
 		}
@@ -188,7 +224,7 @@ func remembered(outputs []store.Made) []store.Made {
 func (c *Controller) due(uid types.UID, r recipe.Recipe, expires time.Time) time.Time {
 	now := c.Clock()
 	if !r.Once() {
-		return next(uid, r.Interval(c.Interval), now)
+		return timing.Next(uid, r.Interval(c.Interval), now)
 	}
 	if warn := expires.Add(-c.ExpiryWarning); !expires.IsZero() && warn.After(now) {
 		return warn
@@ -196,54 +232,17 @@ func (c *Controller) due(uid types.UID, r recipe.Recipe, expires time.Time) time
 	return now.Add(never)
 }
 
-// next is the first moment after now that is the resource's own in the interval. It depends on the uid alone, so the looks of
-// many resources are spread over the interval, also after all were created at once and after a restart.
-func next(uid types.UID, interval time.Duration, now time.Time) time.Time {
-	phase := time.Duration(phaseOf(uid) % uint64(interval))
-	at := now.Truncate(interval).Add(phase)
-	if !at.After(now) {
-		at = at.Add(interval)
-	}
-	return at
-}
-
-func phaseOf(uid types.UID) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(uid))
-	return h.Sum64() >> 1
-}
-
 // never is how long a resource rests that can't work until somebody changes it; the change itself wakes it.
 const never = 10 * 365 * 24 * time.Hour
 
-// backoff is the first wait after a failure and the longest; it doubles in between.
-type backoff struct{ first, longest time.Duration }
-
-func (b backoff) after(failures int) time.Duration {
-	wait := b.first
-	for range failures {
-		if wait *= 2; wait >= b.longest {
-			return b.longest
-		}
-	}
-	return wait
-}
-
-// retryIn is the table of architecture: what each kind of failure waits for.
+// retryIn is what each kind of failure waits for.
 func (c *Controller) retryIn(uid types.UID, o outcome, failures int) time.Duration {
-	now, err := c.Clock(), o.err
 	switch o.kind() {
 	case fault.Invalid:
 		return never
 	case fault.Malformed, fault.NotFound, fault.Disabled:
-		return next(uid, o.recipe.Interval(c.Interval), now).Sub(now)
-	case fault.Unauthenticated, fault.Denied:
-		return backoff{2 * time.Second, 5 * time.Minute}.after(failures)
-	case fault.Throttled:
-		return max(fault.RetryAfter(err), backoff{2 * time.Second, time.Minute}.after(failures))
-	case fault.Unavailable:
-		return max(fault.RetryAfter(err), backoff{time.Second, 30 * time.Second}.after(failures))
-	default: // Conflict
-		return backoff{10 * time.Second, 5 * time.Minute}.after(failures)
+		return timing.Next(uid, o.recipe.Interval(c.Interval), c.Clock()).Sub(c.Clock())
+	default:
+		return timing.Retry(o.err, failures)
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
 )
 
 // restart forgets what the controller remembers.
@@ -193,4 +195,76 @@ akv2k8s_resource_ready{name="db",namespace="shop"} 1
 	count, err := testutil.GatherAndCount(b.registry, names...)
 	require.NoError(t, err)
 	assert.Zero(t, count)
+}
+
+func TestAReadThatIsPutOffIsToldOnlyIfThatGoesOn(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	before, writes, events := b.status("db"), len(b.writes), len(b.events.events)
+	b.vault.next, b.now = governor.Busy("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	for range 8 {
+		wait := b.reconcile("db").RequeueAfter
+		assert.GreaterOrEqual(t, wait, 4*time.Second)
+		assert.LessOrEqual(t, wait, 8*time.Second)
+		b.now = b.now.Add(7 * time.Second)
+	}
+	assert.Equal(t, before, b.status("db"), "nothing is known of the object")
+	assert.Len(t, b.writes, writes)
+	assert.Len(t, b.events.events, events)
+	b.now = b.now.Add(10 * time.Second)
+	b.reconcile("db")
+	assert.Equal(t, "Throttled", b.ready("db").Reason)
+	b.vault.next, b.now = nil, b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status)
+	b.vault.next, b.now = governor.Busy("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	b.reconcile("db")
+	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "another time counts anew")
+}
+
+func TestWhatWasNeverBroughtIsMoreUrgentThanALook(t *testing.T) {
+	r := resource("db")
+	r.Spec.RefreshInterval = new(intstr.FromString("10m"))
+	b := newBench(t, r)
+	b.reconcile("db")
+	assert.Equal(t, keyvault.Purpose{Namespace: "shop", Priority: keyvault.FirstSync, Every: 10 * time.Minute}, b.vault.purpose)
+	b.now = b.now.Add(10 * time.Minute)
+	b.reconcile("db")
+	assert.Equal(t, keyvault.Refresh, b.vault.purpose.Priority)
+	b.restart()
+	b.reconcile("db")
+	assert.Equal(t, keyvault.Refresh, b.vault.purpose.Priority, "also after a restart")
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.DataKey = "other" })
+	b.reconcile("db")
+	assert.Equal(t, keyvault.FirstSync, b.vault.purpose.Priority)
+}
+
+func TestAChangeThatAListShowsIsFollowedAtOnce(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	object := b.vault.calls[0]
+	b.vault.value = "rotated"
+	b.reconcile("db")
+	require.Len(t, b.vault.calls, 1, "its time has not come")
+	other := object
+	other.As = keyvault.Identity{Namespace: "other", ServiceAccount: "reader"}
+	b.controller.Changed(other)
+	b.reconcile("db")
+	require.Len(t, b.vault.calls, 1, "somebody else's is another one")
+	b.controller.Changed(object)
+	b.reconcile("db")
+	assert.Equal(t, "rotated", string(b.secret().Data["password"]))
+	b.reconcile("db")
+	assert.Len(t, b.vault.calls, 2)
+}
+
+func TestThatAFallbackWasReadIsTold(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.vault.fallback = "kv2"
+	b.reconcile("db")
+	assert.Contains(t, b.ready("db").Message, `its fallback "kv2" was read`)
+	assert.Contains(t, b.events.events[0], `its fallback "kv2" was read`)
+	b.vault.fallback, b.now = "", b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.NotContains(t, b.ready("db").Message, "fallback")
 }

@@ -40,7 +40,7 @@ const maxMessage = 1024
 
 // report writes the status if it changed, and an event if something happened. An unchanged object costs no write.
 func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) error {
-	c.Metrics.synced(resource, o)
+	c.Metrics.Synced(resource.Status.LastAzureUpdate == nil, o.err)
 	updated := resource.DeepCopy()
 	c.fill(&updated.Status, resource.Generation, o)
 	if news(resource, updated, o) {

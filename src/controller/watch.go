@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -13,10 +14,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	wakes "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
 // Register makes the manager call Reconcile: for each resource whose spec, labels or annotations change, and for the resources
@@ -36,8 +39,22 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency
 		For(&v2beta1.AzureKeyVaultSecret{}, builder.WithPredicates(changed)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(owners)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(owners)).
+		WatchesRawSource(wakes.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+			c.wake = queue.Add
+			return nil
+		})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: waiting * concurrency}).
 		Complete(c)
+}
+
+// Changed makes the resources look at once that use an object of which the vault's list says that it changed.
+func (c *Controller) Changed(object keyvault.Ref) {
+	for _, name := range c.memory.uses.Of(object) {
+		c.memory.expire(name, c.Clock())
+		if c.wake != nil {
+			c.wake(reconcile.Request{NamespacedName: name})
+		}
+	}
 }
 
 // owners are the resources that an output belongs to. The namespace is the output's own: an owner reference can't cross it.

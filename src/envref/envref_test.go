@@ -57,9 +57,15 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"db@azurekeyvault", "db@azurekeyvault?x", "@azurekeyvault?", "a.b-c@azurekeyvault?-._"} {
 		f.Add(seed)
 	}
+	for _, seed := range []string{"canary-77 @azurekeyvault", "a/b@azurekeyvault", "a@azurekeyvault?b c", "a@azurekeyvault\x00", "a@azurekeyvault?x@azurekeyvault", "\xff@azurekeyvault", "..@azurekeyvault?"} {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		ref, err := envref.Parse(text)
 		if err != nil {
+			if _, always := envref.Parse("@azurekeyvault"); fault.KindOf(err) != fault.Invalid || err.Error() != always.Error() {
+				t.Fatalf("%q is refused by %v: of another kind, or with something of the value in it", text, err)
+			}
 			return
 		}
 		if !envref.Meant(text) {

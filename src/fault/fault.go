@@ -114,3 +114,15 @@ func RetryAfter(err error) time.Duration {
 	}
 	return 0
 }
+
+// Both joins two errors. One that nobody classified stands alone: its text may hold anything, and in the company of a classified one it would be
+// told to users, and not be retried as it has to be.
+func Both(a, b error) error {
+	switch {
+	case KindOf(a) == Bug:
+		return a
+	case KindOf(b) == Bug:
+		return b
+	}
+	return errors.Join(a, b)
+}

@@ -61,3 +61,12 @@ func TestTextSaysWhatFailedWhyAndWhatToDo(t *testing.T) {
 	assert.Zero(t, fault.RetryAfter(errors.New("x")))
 	assert.Equal(t, `the name "a" is taken`, fault.New(fault.Conflict, "the name %q is taken", "a").Error())
 }
+
+func TestAnErrorThatNobodyClassifiedStandsAlone(t *testing.T) {
+	classified, bug := fault.New(fault.Denied, "denied"), errors.New("anything")
+	assert.NoError(t, fault.Both(nil, nil))
+	assert.Equal(t, bug, fault.Both(classified, bug))
+	assert.Equal(t, bug, fault.Both(bug, classified))
+	assert.EqualError(t, fault.Both(classified, fault.New(fault.Conflict, "taken")), "denied\ntaken")
+	assert.Equal(t, fault.Denied, fault.KindOf(fault.Both(classified, nil)))
+}

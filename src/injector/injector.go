@@ -95,7 +95,7 @@ func References(environ []string) (map[string]string, error) {
 	references := map[string]string{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !envref.Meant(value) || name == wire.EnvReferences {
+		if !envref.Meant(value) || name == wire.EnvReferences || name == wire.EnvImageReferences {
 			continue
 		}
 		if _, err := envref.Parse(value); err != nil {

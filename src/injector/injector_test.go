@@ -182,7 +182,7 @@ func TestWhatCannotBeStarted(t *testing.T) {
 
 func TestWhatTheKubeletWouldHaveExpandedIsExpandedWithTheValues(t *testing.T) {
 	b := newBench(t, "A=db@azurekeyvault", "HOST=h$$x", "URL=u:$(A)@$(HOST)/$$x/$$(LATER)", "COPY=$(URL)$(NONE)", "TEXT=$(A)", `ENV_INJECTOR_EXPAND={"args":[1,9],"env":["URL","COPY","GONE"]}`,
-		`ENV_INJECTOR_REFERENCES={"X":"x@azurekeyvault?y"}`, "ENV_INJECTOR_ADDED=ENV_INJECTOR_EXPAND,ENV_INJECTOR_REFERENCES,ENV_INJECTOR_ADDED")
+		`ENV_INJECTOR_REFERENCES={"X":"x@azurekeyvault?y"}`, `ENV_INJECTOR_IMAGE_REFERENCES={"X":"x@azurekeyvault?y"}`, "ENV_INJECTOR_ADDED=ENV_INJECTOR_EXPAND,ENV_INJECTOR_REFERENCES,ENV_INJECTOR_IMAGE_REFERENCES,ENV_INJECTOR_ADDED")
 	b.config.Args = []string{"app", "--url=$(URL) $$5", "$(A)"}
 	b.values["A"] = []byte(canary + "$(HOST)$$")
 	b.run()

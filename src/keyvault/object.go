@@ -6,6 +6,8 @@ import "time"
 type Object struct {
 	// Ref is what was asked for; its Version is empty if the latest was asked for.
 	Ref Ref
+	// Fallback is the vault that answered in place of Ref's, which was not available; empty if Ref's did.
+	Fallback string
 	// Version is the version that was answered, never empty.
 	Version string
 	// ContentType as set on the object, for example application/x-pkcs12; may be empty.
@@ -14,6 +16,8 @@ type Object struct {
 	Value Value
 	// Updated is when the version was last changed, by the vault's clock.
 	Updated time.Time
+	// Answered is when the vault gave the answer, by its own clock; zero if it did not say.
+	Answered time.Time
 	// NotBefore is zero if the object has no activation date.
 	NotBefore time.Time
 	// Expires is zero if the object has no expiry date.
@@ -30,4 +34,8 @@ type Entry struct {
 	Name string
 	// Tags as set on the object's latest version.
 	Tags map[string]string
+	// Updated is when the latest version was last changed, by the vault's clock.
+	Updated time.Time
+	// Disabled says that the latest version is, and Managed that the object belongs to a certificate.
+	Disabled, Managed bool
 }

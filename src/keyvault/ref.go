@@ -12,8 +12,22 @@ const (
 	KindKey         Kind = "key"
 )
 
-// KindSecretList is the list of a vault's secrets: their names and tags, without values.
-const KindSecretList Kind = "secret list"
+// The lists of a vault: names, tags and dates of its objects, without values.
+const (
+	KindSecretList      Kind = "secret list"
+	KindCertificateList Kind = "certificate list"
+	KindKeyList         Kind = "key list"
+)
+
+// List is the list in which the vault has objects of the kind; empty for a list.
+func (k Kind) List() Kind {
+	return map[Kind]Kind{KindSecret: KindSecretList, KindCertificate: KindCertificateList, KindKey: KindKeyList}[k]
+}
+
+// Listed is the kind of the objects in the list; empty for an object.
+func (k Kind) Listed() Kind {
+	return map[Kind]Kind{KindSecretList: KindSecret, KindCertificateList: KindCertificate, KindKeyList: KindKey}[k]
+}
 
 // Identity is a ServiceAccount as which a vault is read. The zero Identity is the installation itself.
 type Identity struct{ Namespace, ServiceAccount string }
@@ -39,7 +53,7 @@ type Ref struct {
 
 // String names the object in words, for messages.
 func (r Ref) String() string {
-	if r.Kind == KindSecretList {
+	if r.Kind.Listed() != "" {
 		return fmt.Sprintf("%s of vault %q", r.Kind, r.Vault)
 	}
 	if r.Version == "" {

@@ -39,6 +39,13 @@ func (v Value) Len() int {
 	return len(v.content())
 }
 
+// Wipe overwrites the content with zeros. Copies of a Value share their content, so it is for whoever made the value and gave it to nobody.
+func (v Value) Wipe() {
+	if v.content != nil {
+		clear(v.content())
+	}
+}
+
 // Equal says whether two values hold the same bytes.
 func (v Value) Equal(other Value) bool {
 	return bytes.Equal(v.Reveal(), other.Reveal())

@@ -65,8 +65,23 @@ func TestValueRevealsACopy(t *testing.T) {
 	assert.Nil(t, keyvault.Value{}.Reveal())
 }
 
+func TestAWipedValueHoldsZeros(t *testing.T) {
+	v := keyvault.NewValue([]byte(canary))
+	revealed := v.Reveal()
+	v.Wipe()
+	assert.Equal(t, make([]byte, len(canary)), v.Reveal())
+	assert.Equal(t, canary, string(revealed), "what was revealed before is a copy")
+	keyvault.Value{}.Wipe()
+}
+
 func TestRefNamesTheObject(t *testing.T) {
 	assert.Equal(t, `secret list of vault "kv"`, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}.String())
+	assert.Equal(t, `key list of vault "kv"`, keyvault.Ref{Vault: "kv", Kind: keyvault.KindKeyList}.String())
+	for _, kind := range []keyvault.Kind{keyvault.KindSecret, keyvault.KindCertificate, keyvault.KindKey} {
+		assert.Equal(t, kind, kind.List().Listed())
+		assert.Empty(t, kind.Listed())
+		assert.Empty(t, kind.List().List())
+	}
 	assert.Equal(t, `secret "db" of vault "kv"`, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "db"}.String())
 	assert.Equal(t, `key "k" version 1a of vault "kv"`,
 		keyvault.Ref{Vault: "kv", Kind: keyvault.KindKey, Name: "k", Version: "1a"}.String())

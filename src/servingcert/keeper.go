@@ -22,6 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	rtcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // The data keys of the Secret.
@@ -33,7 +35,7 @@ const (
 // fieldManager owns caBundle in the webhook configuration, and nothing else.
 const fieldManager = "akv2k8s-serving-certificate"
 
-// Config is what a Keeper works with; every field is required.
+// Config is what a Keeper works with; every field is required but Alone.
 type Config struct {
 	// Live reads from the API server, Writer writes.
 	Live   client.Reader
@@ -46,6 +48,8 @@ type Config struct {
 	DNSNames []string
 	Clock    func() time.Time
 	Random   io.Reader
+	// Alone says whether no replica of an older version is left; nil means that there never was one.
+	Alone func(context.Context) (bool, error)
 }
 
 // Keeper keeps the certificates. It is safe for concurrent use.
@@ -54,6 +58,8 @@ type Keeper struct {
 	mu   sync.RWMutex
 	root []byte
 	leaf *tls.Certificate
+	// alone is since when no replica of the predecessor was seen.
+	alone time.Time
 }
 
 // New checks the configuration.
@@ -115,12 +121,17 @@ func (k *Keeper) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, er
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := k.publish(ctx, ca); err != nil {
+	if err := k.publish(ctx, ca); apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil // it was just changed
+	} else if err != nil {
 		return ctrl.Result{}, err
 	}
 	k.mu.Lock()
 	k.root = ca.roots()
 	k.mu.Unlock()
+	if len(ca.predecessor) > 0 {
+		return k.retire(ctx)
+	}
 	next := renewal(leaf)
 	if ca.due().Before(next) {
 		next = ca.due()
@@ -146,7 +157,7 @@ func (k *Keeper) authority(ctx context.Context) (succession, error) {
 	if err != nil {
 		return ca, err
 	}
-	return k.write(ctx, secret, data)
+	return k.write(ctx, secret, inherited(secret, data))
 }
 
 // read gives the Secret and the CA in it, which is empty if there is none yet.
@@ -193,7 +204,7 @@ func (k *Keeper) Rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = k.write(ctx, secret, data)
+	_, err = k.write(ctx, secret, inherited(secret, data))
 	return err
 }
 
@@ -226,18 +237,22 @@ func (k *Keeper) current(ca succession) (*tls.Certificate, error) {
 	return leaf, nil
 }
 
-// publish writes the CA into the webhook configuration, that field alone, if it is not there.
+// publish writes the CA into the webhook configuration, that field alone, if it is not there. The configuration itself says whether the CA in it is ours
+// to write, so that replicas of two settings, or two versions, never write against each other.
 func (k *Keeper) publish(ctx context.Context, ca succession) error {
 	var live admissionv1.MutatingWebhookConfiguration
 	if err := k.Live.Get(ctx, types.NamespacedName{Name: k.Webhook}, &live); err != nil {
 		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w; run helm upgrade if it was deleted", k.Webhook, err)
 	}
+	if live.Annotations[wire.AnnotationCA] != wire.CAOwn {
+		return nil
+	}
 	stale := false
-	wanted := admissionac.MutatingWebhookConfiguration(k.Webhook).WithUID(live.UID)
+	wanted := admissionac.MutatingWebhookConfiguration(k.Webhook).WithUID(live.UID).WithResourceVersion(live.ResourceVersion)
 	for _, webhook := range live.Webhooks {
-		stale = stale || !bytes.Equal(webhook.ClientConfig.CABundle, ca.roots())
+		stale = stale || !bytes.Equal(webhook.ClientConfig.CABundle, ca.bundle())
 		wanted.WithWebhooks(admissionac.MutatingWebhook().WithName(webhook.Name).
-			WithClientConfig(admissionac.WebhookClientConfig().WithCABundle(ca.roots()...)))
+			WithClientConfig(admissionac.WebhookClientConfig().WithCABundle(ca.bundle()...)))
 	}
 	if !stale {
 		return nil

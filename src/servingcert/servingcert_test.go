@@ -35,7 +35,7 @@ func newBench(t *testing.T) *bench {
 	none := admissionv1.SideEffectClassNone
 	return &bench{T: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), client: fake.NewClientBuilder().WithObjects(
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "serving", Labels: map[string]string{"kept": "yes"}}},
-		&admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "hook"}, Webhooks: []admissionv1.MutatingWebhook{
+		&admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "hook", Annotations: map[string]string{"akv2k8s.io/ca": "env-injector"}}, Webhooks: []admissionv1.MutatingWebhook{
 			{Name: "a.example.org", ClientConfig: service, SideEffects: &none, AdmissionReviewVersions: []string{"v1"}},
 			{Name: "b.example.org", ClientConfig: service, SideEffects: &none, AdmissionReviewVersions: []string{"v1"}}}},
 	).Build()}

@@ -15,6 +15,8 @@ const (
 	dataPrevious = "previous.crt"
 	// dataCross are certificates of each CA that the one before signed: who believes that one believes what came after it.
 	dataCross = "cross.crt"
+	// dataPredecessor is the CA of akv2k8s 1.8, whose replicas may serve yet while an upgrade goes on. The API server is to believe it, pods are not.
+	dataPredecessor = "predecessor.crt"
 )
 
 // maxPredecessors bounds what is kept of the past.
@@ -24,6 +26,8 @@ const maxPredecessors = 5
 type succession struct {
 	authority
 	previous, cross []*x509.Certificate
+	// predecessor is what akv2k8s 1.8 left.
+	predecessor []*x509.Certificate
 }
 
 // parseSuccession reads the Secret. What has expired is left out.
@@ -32,7 +36,7 @@ func parseSuccession(data map[string][]byte, now time.Time) (succession, error) 
 	if err != nil {
 		return succession{}, err
 	}
-	return succession{ca, unexpired(data[dataPrevious], now), unexpired(data[dataCross], now)}, nil
+	return succession{ca, unexpired(data[dataPrevious], now), unexpired(data[dataCross], now), unexpired(data[dataPredecessor], now)}, nil
 }
 
 // unexpired are the certificates of a PEM that are valid yet; what is none is left out.
@@ -77,6 +81,9 @@ func encode(certs []*x509.Certificate) []byte {
 
 // roots are what to believe: this CA, and those before it as long as a replica may serve with them.
 func (s succession) roots() []byte { return append(bytes.Clone(s.pem), encode(s.previous)...) }
+
+// bundle is what the API server is to believe.
+func (s succession) bundle() []byte { return append(s.roots(), encode(s.predecessor)...) }
 
 // due is when the next CA should be made: at two thirds of this one's life.
 func (s succession) due() time.Time { return s.cert.NotAfter.Add(-authorityLife / 3) }

@@ -11,11 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 )
 
@@ -85,14 +89,40 @@ func TestServerStopsWithItsContext(t *testing.T) {
 }
 
 func TestCallsOfVaultsAreMeasuredWithABoundOfNames(t *testing.T) {
-	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults()
+	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults(logr.Discard())
 	require.NoError(t, registry.Register(vaults))
-	vaults.Observe("kv", 200, time.Second)
-	vaults.Observe("kv", 0, time.Second)
+	vaults.Called("kv", 200, time.Second)
+	vaults.Called("kv", 0, time.Second)
 	for i := range 1000 {
-		vaults.Observe(fmt.Sprintf("kv-%d", i), 404, time.Second)
+		vaults.Called(fmt.Sprintf("kv-%d", i), 404, time.Second)
 	}
 	count, err := testutil.GatherAndCount(registry, "akv2k8s_vault_request_duration_seconds")
 	require.NoError(t, err)
 	assert.Equal(t, 502, count, "500 names, one of them with two codes, and one name for the others")
+}
+
+func TestReadsAndWaitsAreMeasured(t *testing.T) {
+	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults(logr.Discard())
+	require.NoError(t, registry.Register(vaults))
+	secret := keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "canary"}
+	vaults.Answered(secret, "memory", nil)
+	vaults.Answered(secret, "vault", fault.New(fault.Denied, "canary"))
+	vaults.Waited("kv", keyvault.PodStart, time.Second)
+	list := keyvault.Ref{Vault: "kv", Kind: keyvault.KindKeyList}
+	vaults.Detects(list, "", "get")
+	vaults.Detects(list, "get", "list")
+	var text bytes.Buffer
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		_, err := expfmt.MetricFamilyToText(&text, family)
+		require.NoError(t, err)
+	}
+	for _, line := range []string{`akv2k8s_vault_reads_total{kind="secret",outcome="ok",source="memory",vault="kv"} 1`,
+		`akv2k8s_vault_reads_total{kind="secret",outcome="AccessDenied",source="vault",vault="kv"} 1`,
+		`akv2k8s_vault_change_detection{kind="key",method="list",vault="kv"} 1`, `akv2k8s_vault_change_detection{kind="key",method="get",vault="kv"} 0`,
+		`akv2k8s_vault_wait_duration_seconds_count{priority="pod-start",vault="kv"} 1`} {
+		assert.Contains(t, text.String(), line)
+	}
+	assert.NotContains(t, text.String(), "canary")
 }

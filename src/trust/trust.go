@@ -26,13 +26,15 @@ func Pool(extra []byte) (*x509.CertPool, error) {
 		pool = x509.NewCertPool()
 	}
 	for root := range bundle.Roots() {
+		if root.Constraint == nil { // read so, a root is bytes until somebody needs it, which is a fraction of the memory
+			if !pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate})) {
+				return nil, fault.New(fault.Bug, "a built-in root certificate can't be read")
+			}
+			continue
+		}
 		cert, err := x509.ParseCertificate(root.Certificate)
 		if err != nil {
 			return nil, fault.Wrap(fault.Bug, err, "reading a built-in root certificate")
-		}
-		if root.Constraint == nil {
-			pool.AddCert(cert)
-			continue
 		}
 		pool.AddCertWithConstraint(cert, root.Constraint)
 	}

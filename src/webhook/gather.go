@@ -114,20 +114,9 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	failed := make(map[string]error, len(wanted))
 	var mu sync.Mutex
 	err := each(wanted, func(t *inject.Target) error {
-		q := question
-		q.Image = t.Lookup
-		lookup, cancel := ctx, func() {}
-		if t.Precaution {
-			lookup, cancel = context.WithTimeout(ctx, precaution)
-		}
-		defer cancel()
-		command, err := a.Images.Command(lookup, q)
-		if err == nil && len(command.Entrypoint)+len(command.Cmd) == 0 {
-			err = fault.New(fault.Invalid, "image %q says no command", t.Lookup)
-		}
-		t.Entrypoint, t.Cmd = command.Entrypoint, command.Cmd
+		err := a.look(ctx, t, question)
 		if err == nil || !t.Precaution {
-			return a.unknown(t, err)
+			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -141,11 +130,30 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	return plan, err
 }
 
+// look finds out what the target's image runs and refers to.
+func (a *admitted) look(ctx context.Context, t *inject.Target, q ociimage.Question) error {
+	if t.Precaution {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, precaution)
+		defer cancel()
+	}
+	q.Image = t.Lookup
+	command, err := a.Images.Command(ctx, q)
+	if err == nil && len(command.Entrypoint)+len(command.Cmd) == 0 {
+		err = fault.New(fault.Invalid, "image %q says no command", t.Lookup)
+	}
+	switch {
+	case err != nil && t.Precaution:
+		return err
+	case err != nil:
+		return a.unknown(t, err)
+	}
+	t.Entrypoint, t.Cmd = command.Entrypoint, command.Cmd
+	return t.Learn(command.References)
+}
+
 // unknown is the refusal of a container whose command could not be found out, with the ways out.
 func (a *admitted) unknown(t *inject.Target, err error) error {
-	if err == nil {
-		return nil
-	}
 	a.Metrics.unknown.Inc()
 	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", t.Container), Cause: err,
 		Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands, or let the env-injector read the image by imagePullSecrets " +

@@ -204,6 +204,29 @@ func TestReferencesOfConfigMapsAndSecretsAreRecorded(t *testing.T) {
 	assert.Contains(t, response.Result.Message, `ConfigMap "settings"; try again`)
 }
 
+func TestReferencesOfAnImagesOwnEnvironmentAreRecorded(t *testing.T) {
+	b := newBench(t)
+	b.images = map[string]ociimage.Command{"app:1": {Entrypoint: []string{"/app"}, References: map[string]string{"OF_IMAGE": "of-image@azurekeyvault", "A": "other@azurekeyvault", "ENV_INJECTOR_CA": "x@azurekeyvault"}},
+		"odd:1": {Entrypoint: []string{"/app"}, References: map[string]string{"OF_IMAGE": "hunter2 @azurekeyvault"}}}
+	c := container("a@azurekeyvault")
+	c.Command, c.Image, c.Args = nil, "app:1", []string{"$(OF_IMAGE)"}
+	pod := b.patched(b.admit(c))
+	want := corev1.EnvVar{Name: "ENV_INJECTOR_IMAGE_REFERENCES", Value: `{"OF_IMAGE":"of-image@azurekeyvault"}`}
+	assert.Contains(t, pod.Spec.Containers[0].Env, want, "what the pod sets comes before the image's, and what is ours is no variable of an image")
+	assert.Equal(t, []string{"/app", "$(OF_IMAGE)"}, pod.Spec.Containers[0].Args, "the kubelet does not know the image's variables")
+	again := b.admit(pod.Spec.Containers...)
+	require.True(t, again.Allowed, "%v", again.Result)
+	assert.Contains(t, b.patched(again).Spec.Containers[0].Env, want, "admitting it again loses nothing")
+
+	c.Image = "odd:1"
+	refused := b.admit(c)
+	assert.False(t, refused.Allowed)
+	assert.Contains(t, refused.Result.Message, `container "app": variable OF_IMAGE, from the image itself`)
+	assert.NotContains(t, refused.Result.Message, "hunter2")
+	c.Env, c.EnvFrom = nil, []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "missing"}}}}
+	assert.True(t, b.admit(c).Allowed, "a container that is only wrapped as a precaution stays as it is")
+}
+
 func TestTheCommandOfAnImageIsFoundOut(t *testing.T) {
 	b := newBench(t)
 	b.images = map[string]ociimage.Command{"app:1": {Entrypoint: []string{"/app"}, Cmd: []string{"--serve"}}, "empty:1": {}}

@@ -23,6 +23,10 @@ const (
 	AnnotationInject = "akv2k8s.io/inject"
 	// AnnotationCommands on a pod, written by users: a JSON object of container name and the command (with arguments) that its image runs.
 	AnnotationCommands = "akv2k8s.io/commands"
+	// AnnotationCA on the webhook configuration, rendered by the chart and read by the env-injector: whose CA is in it. With the value CAOwn the
+	// env-injector writes its own; otherwise it comes from cert-manager, from values, or from an older version that was rolled back to.
+	AnnotationCA = "akv2k8s.io/ca"
+	CAOwn        = "env-injector"
 	// LabelManaged on an output, written by the controller, read by its metadata watch: the repair of hand-made edits
 	// watches only what carries it.
 	LabelManaged = "akv2k8s.io/managed"
@@ -66,6 +70,9 @@ const (
 	// EnvReferences are references that stand elsewhere than in the container's own env, as a JSON object by variable: what was found in
 	// ConfigMaps, Secrets and fields of the pod when it was created. The broker reads them; dollars are \u0024, so nobody expands them.
 	EnvReferences = "ENV_INJECTOR_REFERENCES"
+	// EnvImageReferences are references in the image's own environment, in the same form. They are of the image that was looked into when the
+	// container was wrapped.
+	EnvImageReferences = "ENV_INJECTOR_IMAGE_REFERENCES"
 	// EnvOpen = "true" says that a source was missing then; the broker allows any AzureKeyVaultSecret of the namespace.
 	EnvOpen = "ENV_INJECTOR_OPEN"
 	// EnvExpand is an Expansion, as JSON.

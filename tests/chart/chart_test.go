@@ -189,14 +189,18 @@ func rules(t *testing.T, all objects, account string) map[string][]string {
 func TestRightsAreTheLeast(t *testing.T) {
 	assert.Equal(t, map[string][]string{
 		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "azurekeyvaultsecrets/finalizers update", "azurekeyvaultsecrets/status patch",
-			"configmaps get list watch create patch delete", "events create patch", "secrets get list watch create patch delete"},
+			"configmaps get list watch create patch delete", "customresourcedefinitions[azurekeyvaultsecrets.spv.no] get", "events create patch", "secrets get list watch create patch delete"},
 		"RoleBinding": {"events create patch", "leases create", "leases[akv2k8s-controller] get update", "secrets[akv2k8s-status-key] get update"},
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{
 		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "events create patch", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
 			"pods get", "secrets get", "tokenreviews create"},
-		"RoleBinding": {"secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get"},
+		"RoleBinding": {"deployments[akv2k8s-envinjector] get", "endpointslices[kubernetes] get", "secrets[akv2k8s-envinjector-serving] get list watch update",
+			"services[akv2k8s-envinjector] get", "services[kubernetes] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))
+	for _, kind := range []string{"Role", "RoleBinding"} {
+		assert.Equal(t, "default", render(t)[kind+"/akv2k8s-envinjector-apiserver"].GetNamespace(), "where the API server keeps its own address")
+	}
 }
 
 func TestWorkloadsAreTouchedOnlyWhereThatIsSwitchedOn(t *testing.T) {
@@ -212,7 +216,7 @@ func TestWorkloadsAreTouchedOnlyWhereThatIsSwitchedOn(t *testing.T) {
 func TestPodsThatReadForThemselvesMayReadOneResourceAtATime(t *testing.T) {
 	assert.Equal(t, map[string][]string{"ClusterRoleBinding": {"azurekeyvaultsecrets get"}}, rules(t, render(t), "system:serviceaccounts"))
 	assert.Equal(t, map[string][]string{"RoleBinding": {"azurekeyvaultsecrets get"}}, rules(t, render(t, "watchAllNamespaces=false"), "system:serviceaccounts"))
-	assert.NotContains(t, render(t, "env_injector.rbacSubjects=null"), "ClusterRoleBinding/akv2k8s-envinjector-sa")
+	assert.NotContains(t, render(t, "env_injector.rbacSubjects=null"), "ClusterRoleBinding/akv2k8s-envinjector-subjects")
 	off := render(t, "env_injector.authService=false")
 	assert.Contains(t, off.at(t, injectorDeployment, "spec", "template", "spec", "containers", "args"), "--auth-service=false")
 	for _, port := range off.at(t, "Service/akv2k8s-envinjector", "spec", "ports").([]any) {
@@ -279,7 +283,8 @@ func TestExceptionsOfAadPodIdentitySelectOurPods(t *testing.T) {
 
 func TestOneNamespaceAlone(t *testing.T) {
 	all := render(t, "watchAllNamespaces=false")
-	assert.NotContains(t, rules(t, all, "akv2k8s-controller"), "ClusterRoleBinding")
+	assert.Equal(t, []string{"customresourcedefinitions[azurekeyvaultsecrets.spv.no] get"}, rules(t, all, "akv2k8s-controller")["ClusterRoleBinding"])
+	assert.NotContains(t, rules(t, render(t, "watchAllNamespaces=false", "crds.upgrade=false"), "akv2k8s-controller"), "ClusterRoleBinding", "nothing of the cluster's is needed")
 	assert.Equal(t, []string{"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces[akv2k8s] get", "tokenreviews create"},
 		rules(t, all, "akv2k8s-envinjector")["ClusterRoleBinding"])
 	assert.Equal(t, "akv2k8s", all.at(t, webhook, "webhooks", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name"))
@@ -311,6 +316,31 @@ func TestSourcesOfReferencesAreReadWhereThatIsAllowed(t *testing.T) {
 	one := render(t, "watchAllNamespaces=false")
 	assert.Equal(t, "akv2k8s", one["RoleBinding/akv2k8s-envinjector-sources"].GetNamespace())
 	assert.Contains(t, one, "Role/akv2k8s-envinjector-sources")
+}
+
+func TestOlderPodsAreServedOnlyWhereThatIsSwitchedOn(t *testing.T) {
+	for name := range render(t) {
+		assert.NotContains(t, name, "legacy")
+	}
+	for _, arg := range render(t).at(t, injectorDeployment, "spec", "template", "spec", "containers", "args").([]any) {
+		assert.NotContains(t, arg, "legacy")
+	}
+	on := render(t, "env_injector.legacyAuthService.enabled=true", "env_injector.legacyAuthService.upgradeTime=1m")
+	assert.Subset(t, on.at(t, injectorDeployment, "spec", "template", "spec", "containers", "args"), []any{"--legacy-auth-service", "--legacy-upgrade-time=1m"})
+	may := rules(t, on, "akv2k8s-envinjector")
+	assert.Contains(t, may["RoleBinding"], "secrets[akv2k8s-envinjector-ca] get", "the key of the older CA, by name")
+	assert.Contains(t, may["ClusterRoleBinding"], "secrets get patch")
+	assert.Contains(t, on, "ValidatingAdmissionPolicy/akv2k8s-envinjector-legacy", "a role can't say what is changed")
+	assert.Equal(t, []any{"Deny"}, on.at(t, "ValidatingAdmissionPolicyBinding/akv2k8s-envinjector-legacy", "spec", "validationActions"))
+	assert.Equal(t, "akv2k8s-envinjector-legacy", on.at(t, "ValidatingAdmissionPolicyBinding/akv2k8s-envinjector-legacy", "spec", "policyName"))
+
+	some := render(t, "env_injector.legacyAuthService.enabled=true", "env_injector.legacyAuthService.namespaces={team}")
+	assert.NotContains(t, rules(t, some, "akv2k8s-envinjector")["ClusterRoleBinding"], "secrets get patch")
+	assert.Equal(t, "team", some["RoleBinding/akv2k8s-envinjector-legacy"].GetNamespace())
+	one := render(t, "env_injector.legacyAuthService.enabled=true", "watchAllNamespaces=false")
+	assert.NotContains(t, rules(t, one, "akv2k8s-envinjector")["ClusterRoleBinding"], "secrets get patch")
+	assert.Equal(t, "akv2k8s", one["RoleBinding/akv2k8s-envinjector-legacy"].GetNamespace())
+	assert.Contains(t, one, "Role/akv2k8s-envinjector-legacy")
 }
 
 func TestAComponentsValueOverridesTheGlobalOne(t *testing.T) {
@@ -364,3 +394,20 @@ func TestACloudOfOnesOwnReachesBothComponents(t *testing.T) {
 
 // cloudConfig reads azure.json as the product does.
 func cloudConfig(text string) (cloud.Config, error) { return cloud.ParseConfig([]byte(text)) }
+
+func TestCallsOfVaultsAreSharedOutAmongThoseWhoRead(t *testing.T) {
+	args := func(name string, set ...string) []any {
+		return render(t, set...).at(t, name, "spec", "template", "spec", "containers", "args").([]any)
+	}
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		assert.Subset(t, args(deployment), []any{"--vault-limit=3600", "--subscription-limit=18000", "--readers=3"})
+		assert.Subset(t, args(deployment, "vaultLimits.perVault=100", "vaultLimits.perSubscription=20000000", "env_injector.replicaCount=5"),
+			[]any{"--vault-limit=100", "--subscription-limit=20000000", "--readers=6"})
+	}
+	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
+		assert.Contains(t, args(deployment, "vaults.kv-one.fallback=kv-two"), "--vault-fallback=kv-one=kv-two")
+	}
+	assert.Contains(t, args(controllerDeployment, "env_injector.enabled=false"), "--readers=1")
+	assert.Contains(t, args(controllerDeployment, "env_injector.authService=false"), "--readers=1", "pods that read for themselves are not counted")
+	assert.Contains(t, args(injectorDeployment, "controller.enabled=false"), "--readers=2")
+}

@@ -2,10 +2,12 @@ package chart
 
 import (
 	"flag"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +65,34 @@ func TestValuesOfThePredecessorAreAcceptedUnchanged(t *testing.T) {
 	}
 }
 
+func TestEveryTemplateHasAGolden(t *testing.T) {
+	for _, name := range []string{"everything", "private-cloud"} {
+		out, err := try(t, "--values", "testdata/"+name+".yaml")
+		require.NoError(t, err, out)
+		golden(t, name+".out.yaml", out)
+	}
+	goldens, err := filepath.Glob("testdata/*.out.yaml")
+	require.NoError(t, err)
+	for _, name := range goldens {
+		assert.FileExists(t, strings.Replace(name, ".out", "", 1), "the golden is of nothing")
+	}
+	examples, err := filepath.Glob("../../examples/*/rendered.yaml") // make verify compares them
+	require.NoError(t, err)
+	var all strings.Builder
+	for _, name := range append(goldens, examples...) {
+		content, err := os.ReadFile(name)
+		require.NoError(t, err)
+		all.Write(content)
+	}
+	require.NoError(t, filepath.WalkDir("../../charts/akv2k8s/templates", func(path string, entry fs.DirEntry, err error) error {
+		_, name, _ := strings.Cut(path, "/charts/")
+		if err == nil && strings.HasSuffix(name, ".yaml") && entry.Name() != "validate.yaml" {
+			assert.True(t, strings.Contains(all.String(), "# Source: "+name+"\n"), "no golden has what %s makes", name)
+		}
+		return err
+	}))
+}
+
 func TestTheDefaultsOfThePredecessorAreOurs(t *testing.T) {
 	ours, err := try(t)
 	require.NoError(t, err)
@@ -74,7 +104,7 @@ func TestTheDefaultsOfThePredecessorAreOurs(t *testing.T) {
 
 func TestValuesThatAreTaken(t *testing.T) {
 	for what, values := range map[string]string{
-		"another key of a parent chart's global":            `global: {imageTag: x, storageClass: {name: y}}`,
+		"another key of a parent chart's global":            `global: {imageTag: x, storageClass: {name: fast}, metrics: {port: 1, serviceMonitor: {namespace: m}}, rbac: {pspEnabled: false}}`,
 		"the condition of a parent chart":                   `enabled: true`,
 		"keys of an older chart":                            `{rbac: {create: true}, runningInsideAzureAks: true, env_injector: {dockerImageInspection: {useAksCredentialsWithACS: true}}}`,
 		"pod security policies":                             `global: {rbac: {podSecurityPolicies: {a: b}}}`,
@@ -92,6 +122,7 @@ func TestValuesThatAreTaken(t *testing.T) {
 		"a monitor where there are metrics":                 `global: {metrics: {enabled: true, serviceMonitor: {enabled: true}}}`,
 		"a monitor of the one component with metrics":       `{global: {metrics: {serviceMonitor: {enabled: true}}}, controller: {metrics: {enabled: true}}, env_injector: {metrics: {serviceMonitor: {enabled: false}}}}`,
 		"a user namespace without the node's file":          `{global: {keyVaultAuth: environment}, controller: {hostUsers: false}}`,
+		"older pods for a transition":                       `env_injector: {legacyAuthService: {enabled: true, namespaces: [a]}}`,
 		"another cloud":                                     `global: {cloud: AzureUSGovernment}`,
 		"labels of all objects":                             `commonLabels: {team: a}`,
 		"a budget of the controller":                        `controller: {podDisruptionBudget: {enabled: true, minAvailable: null, maxUnavailable: 1}}`,
@@ -115,7 +146,22 @@ controller: {name: null, logLevel: null, serviceAccount: {name: null}, podSecuri
 	assert.Empty(t, difference(ours, out))
 }
 
+// validations are what the rules across values say, each by the longest part that is no value.
+func validations(t *testing.T) []string {
+	t.Helper()
+	content, err := os.ReadFile("../../charts/akv2k8s/templates/_validate.tpl")
+	require.NoError(t, err)
+	var all []string
+	for _, rule := range regexp.MustCompile(`fail \(?(?:printf )?"([^"]+)"`).FindAllStringSubmatch(string(content), -1) {
+		parts := regexp.MustCompile(`%[sv]`).Split(rule[1], -1)
+		all = append(all, slices.MaxFunc(parts, func(a, b string) int { return len(a) - len(b) }))
+	}
+	require.Len(t, all, strings.Count(string(content), "fail "), "every rule is seen")
+	return all
+}
+
 func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
+	var said strings.Builder
 	const spvest = "an image of akv2k8s 1.x, which can't run under this chart"
 	for what, c := range map[string]struct{ values, says string }{
 		"a misspelt key":                         {`watchAllNamespace: true`, "'watchAllNamespace' not allowed"},
@@ -124,6 +170,8 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"a wrong type":                           {`controller: {replicaCount: many}`, "at '/controller/replicaCount'"},
 		"true in quotes":                         {`env_injector: {enabled: "true"}`, "at '/env_injector/enabled': got string, want boolean"},
 		"a wrong type in global":                 {`global: {env: [a]}`, "at '/global/env'"},
+		"older pods without the auth service":    {`env_injector: {authService: false, legacyAuthService: {enabled: true}}`, "set env_injector.authService=true"},
+		"older pods beside rules for vaults":     {`{vaultRules: [{namespaces: [a], vaults: [b]}], env_injector: {legacyAuthService: {enabled: true}}}`, "leave out one of them"},
 		"an unknown level":                       {`controller: {logLevel: loud}`, "at '/controller/logLevel': value must be one of 'info', 'debug', 'trace'"},
 		"an unknown way to sign in":              {`global: {keyVaultAuth: azureCloudConf}`, "at '/global/keyVaultAuth': value must be one of"},
 		"an unknown policy":                      {`env_injector: {failurePolicy: fail}`, "at '/env_injector/failurePolicy'"},
@@ -131,6 +179,7 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"no port":                                {`env_injector: {service: {internalTlsPort: 70000}}`, "at '/env_injector/service/internalTlsPort'"},
 		"a longer wait than the API server's":    {`env_injector: {timeoutSeconds: 60}`, "at '/env_injector/timeoutSeconds'"},
 		"a label that is no text":                {`controller: {podLabels: {a: true}}`, "at '/controller/podLabels/a'"},
+		"a misspelt key of our own in global":    {`global: {customCloud: {vaultDnsSuffix: x}}`, "at '/global/customCloud': additional properties 'vaultDnsSuffix' not allowed"},
 		"a key of an item":                       {`vaultRules: [{namespace: a}]`, "at '/vaultRules/0'"},
 		"an image of 1.8 by its tag":             {`controller: {image: {tag: 1.8.4}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4, " + spvest},
 		"an image of 1.8 by its repository":      {`env_injector: {image: {repository: spvest/azure-keyvault-webhook, tag: latest}}`, "env_injector.image is spvest/azure-keyvault-webhook:latest, " + spvest},
@@ -142,6 +191,7 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"two identities":                         {`global: {keyVaultAuth: environment, userDefinedMSI: {enabled: true, msi: a, tenantId: b}}`, "global.userDefinedMSI is one way to sign in, and global.keyVaultAuth environment another"},
 		"half a cloud":                           {`global: {customCloud: {authority: "https://x"}}`, "set both authority and vaultDNSSuffix"},
 		"half a ServiceAccount":                  {`identity: {serviceAccounts: [{namespace: a}]}`, "each item needs namespace and names (or default)"},
+		"a vault without its fallback":           {`vaults: {kv1: {}}`, "write vaults: {kv1: {fallback: other-vault}}"},
 		"a namespace twice":                      {`identity: {serviceAccounts: [{namespace: a, names: [one]}, {namespace: a, names: [two]}]}`, "names namespace a twice"},
 		"a monitor without metrics":              {`controller: {metrics: {serviceMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and no metrics"},
 		"both bounds of the budget":              {`env_injector: {podDisruptionBudget: {maxUnavailable: 1}}`, "has both minAvailable and maxUnavailable"},
@@ -157,7 +207,12 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
 	} {
 		_, err := draw(fromYAML(t, c.values))
-		assert.ErrorContains(t, err, c.says, what)
+		if assert.ErrorContains(t, err, c.says, what) {
+			said.WriteString(err.Error())
+		}
+	}
+	for _, rule := range validations(t) {
+		assert.Contains(t, said.String(), rule, "the rule has no values here that it refuses")
 	}
 	misspelt := file(t, `controller: {imag: {tag: x}}`)
 	out, err := try(t, "--values", misspelt)
@@ -257,4 +312,22 @@ func TestNotesSayWhatWasInstalledAndWhatToDoNext(t *testing.T) {
 		assert.Contains(t, notes(t, set), says)
 	}
 	assert.NotContains(t, notes(t, "global.keyVaultAuth=environment"), "run as root")
+}
+
+func TestAsAPartOfAnotherChart(t *testing.T) {
+	parent := t.TempDir()
+	write := func(name, content string) {
+		require.NoError(t, os.WriteFile(filepath.Join(parent, name), []byte(content), 0o600))
+	}
+	require.NoError(t, os.CopyFS(filepath.Join(parent, "charts", "akv2k8s"), os.DirFS("../../charts/akv2k8s")))
+	write("Chart.yaml", "{apiVersion: v2, name: platform, version: 1.0.0, dependencies: [{name: akv2k8s, version: 3.x.x, condition: akv2k8s.enabled}]}")
+	write("values.yaml", "{global: {storageClass: fast, metrics: {port: 1}}, akv2k8s: {enabled: true, controller: {logLevel: null, serviceAccount: {name: null}, metrics: {enabled: null}}}}")
+	program, err := helm()
+	require.NoError(t, err)
+	out, err := exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s").CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.Contains(t, parse(t, string(out)), controllerDeployment)
+	out, err = exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s", "--set", "akv2k8s.enabled=false").CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.NotContains(t, string(out), "Deployment")
 }

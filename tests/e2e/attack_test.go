@@ -59,9 +59,14 @@ func replicas(t *testing.T, component string) []corev1.Pod {
 // forward leads a local port to a port of a pod of the product.
 func forward(t *testing.T, pod string, port int) string {
 	t.Helper()
+	return forwardIn(t, "akv2k8s", pod, port)
+}
+
+func forwardIn(t *testing.T, namespace, pod string, port int) string {
+	t.Helper()
 	transport, upgrader, err := spdy.RoundTripperFor(s.REST)
 	require.NoError(t, err)
-	url := s.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace("akv2k8s").Name(pod).SubResource("portforward").URL()
+	url := s.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
 	stop, ready := make(chan struct{}), make(chan struct{})
 	forwarder, err := portforward.New(spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url),
 		[]string{"0:" + strconv.Itoa(port)}, stop, ready, io.Discard, io.Discard)

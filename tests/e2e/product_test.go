@@ -41,10 +41,12 @@ func TestProduct(t *testing.T) {
 			"what an image runs is found out in its registry":         commandsOfImages,
 			"ephemeral containers of injected pods":                   ephemeralContainers,
 			"pods of the predecessor are told to be recreated":        predecessorsPods,
+			"pods of the predecessor are served for the transition":   predecessorsPodsAreServed,
 			"many variables and large values":                         manyVariables,
 			"the API server gives the pods of the unit tests":         goldens,
 			"only a pod's own token gets only its own references":     attacks,
 			"both replicas serve under one CA":                        replicasShareTheCA,
+			"a pod that floods the ports keeps no pod from starting":  flood,
 			"every image trusts the public roots of Azure":            publicRoots,
 		} {
 			t.Run(name, func(t *testing.T) {

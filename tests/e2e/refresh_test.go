@@ -46,9 +46,12 @@ func oneLook(t *testing.T) {
 // metricsOf reads the metrics of the installation's pods of a component, through the API server.
 func metricsOf(t *testing.T, component string) string {
 	t.Helper()
-	all := ""
+	all, port := "", ":9000"
+	if component == "akv2k8s-webhook" {
+		port = ":8080"
+	}
 	for _, pod := range replicas(t, component) {
-		content, err := s.Kube.CoreV1().RESTClient().Get().Namespace("akv2k8s").Resource("pods").Name(pod.Name+":9000").SubResource("proxy", "metrics").DoRaw(t.Context())
+		content, err := s.Kube.CoreV1().RESTClient().Get().Namespace("akv2k8s").Resource("pods").Name(pod.Name+port).SubResource("proxy", "metrics").DoRaw(t.Context())
 		require.NoError(t, err)
 		all += string(content)
 	}

@@ -73,3 +73,21 @@ func TestTheProcessIsAsItWouldBeWithoutTheInjector(t *testing.T) {
 	assert.Equal(t, "0037\n", described["with"]["umask"])
 	assert.Equal(t, "of the third descriptor", described["with"]["third"])
 }
+
+// TestTheTerminalIsTheProgramsOwn runs a program with a terminal, with and without the injector in front of it.
+func TestTheTerminalIsTheProgramsOwn(t *testing.T) {
+	injector := build(t)
+	seen := map[string]string{}
+	for how, program := range map[string]string{"with": `bash -c 'exec -a ` + wire.InjectorPath + ` "$@"' bash ` + injector + ` sh -c`, "without": "sh -c"} {
+		cmd := exec.Command("script", "-qec", program+` 'tty >/dev/null && echo a terminal; stty -a; read line; echo "read $line"; test -t 2 && echo errors too'`, "/dev/null")
+		cmd.Env = append(os.Environ(), "TERM=dumb", "SHELL=/bin/sh")
+		cmd.Stdin = strings.NewReader("typed\n")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+		seen[how] = string(out)
+	}
+	assert.Contains(t, seen["with"], "a terminal")
+	assert.Contains(t, seen["with"], "read typed")
+	assert.Contains(t, seen["with"], "errors too")
+	assert.Equal(t, seen["without"], seen["with"])
+}

@@ -21,7 +21,7 @@ import (
 type chore func(ctx context.Context, getenv func(string) string, out io.Writer) error
 
 func chores() map[string]chore {
-	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack, "packages": packages}
+	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack, "packages": packages, "manifests": manifests}
 }
 
 func code(err error, out io.Writer) int {
@@ -81,6 +81,12 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 	if err := command(ctx, shop.Root, out, golangci, "run", "--build-tags=cluster", "./..."); err != nil {
 		return err
 	}
+	if err := shop.CheckPackages(ctx); err != nil {
+		return err
+	}
+	if err := command(ctx, shop.Root, out, "yamllint", "--strict", "--config-file", ".yamllint.yaml", "charts", "examples", "ct.yaml", ".github"); err != nil {
+		return err
+	}
 	return command(ctx, shop.Root, out, helm, "lint", "--strict", "charts/akv2k8s")
 }
 
@@ -92,17 +98,23 @@ func generate(ctx context.Context, getenv func(string) string, out io.Writer) er
 	return generateIn(ctx, shop, shop.Root, out)
 }
 
+// apiVersions are the packages that the generator reads. Not api/crd, which is not whole before the definition is generated.
+const apiVersions = "paths=./src/api/v1alpha1;./src/api/v1;./src/api/v2alpha1;./src/api/v2beta1"
+
 // generateIn writes what is generated into a copy of the repository or the repository itself.
 func generateIn(ctx context.Context, shop build.Builder, root string, out io.Writer) error {
 	generator, err := shop.Tool(ctx, "controller-gen")
 	if err != nil {
 		return err
 	}
-	if err := command(ctx, root, out, generator, "object", "paths=./src/api/..."); err != nil {
+	if err := command(ctx, root, out, generator, "object", apiVersions); err != nil {
 		return err
 	}
-	if err := command(ctx, root, out, generator, "crd", "paths=./src/api/...", "output:crd:artifacts:config=charts/akv2k8s/crds"); err != nil {
-		return err
+	// In the chart for Helm, and beside the types for the programs.
+	for _, folder := range []string{"charts/akv2k8s/crds", "src/api/crd"} {
+		if err := command(ctx, root, out, generator, "crd", apiVersions, "output:crd:artifacts:config="+folder); err != nil {
+			return err
+		}
 	}
 	if err := command(ctx, shop.Root, out, "go", "run", "./src/cmd/generate", root); err != nil {
 		return err
@@ -135,7 +147,7 @@ func render(ctx context.Context, shop build.Builder, root string) error {
 
 // generated are the files that generate writes, as patterns from the root.
 func generated() []string {
-	return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml", "charts/akv2k8s/values.schema.json", "charts/akv2k8s/templates/_needed.tpl",
+	return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml", "src/api/crd/*.yaml", "charts/akv2k8s/values.schema.json", "charts/akv2k8s/templates/_needed.tpl",
 		"charts/akv2k8s/README.md", "values-schemas/*.json", "docs/reference/values.md", "examples/*/rendered.yaml"}
 }
 

@@ -31,11 +31,12 @@ and what is run by hand:
 
   fuzz      each fuzz target for 30 seconds
   package   the images and the chart, into dist
+  manifests the chart as static manifests, into dist/manifests
 `
 
 // suites are the long ones, in the order in which commits choose them.
 func suites() []string {
-	return []string{"faults", "auth-matrix", "auth-processes", "pod-identity", "examples", "bench"}
+	return []string{"faults", "auth-matrix", "auth-processes", "pod-identity", "upgrade", "examples", "bench"}
 }
 
 // step is one part of a run.
@@ -92,6 +93,8 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 	}
 	e2e := []step{{name: "e2e", budget: 20 * time.Minute, tests: true,
 		command: goTest("-tags=cluster", "-count=1", "-timeout=25m", "./tests/e2e")}}
+	soak := step{name: "soak of two minutes", budget: 4 * time.Minute, tests: true,
+		command: append([]string{"env", "SOAK=2m"}, goTest("-count=1", "-run=^TestSoak$", "./src/keyvault/gateway")...)}
 	long, notes, err := longSteps(ctx, suite)
 	if err != nil {
 		return nil, nil, err
@@ -104,7 +107,7 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 	case "long":
 		return long, notes, nil
 	case "test":
-		return slices.Concat(check, e2e, long), notes, nil
+		return slices.Concat(check, []step{soak}, e2e, long), notes, nil
 	}
 	return nil, nil, fmt.Errorf("there is no tier %q\n%s", tier, usage)
 }

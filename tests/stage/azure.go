@@ -157,7 +157,7 @@ func (a *Azure) Seed(ctx context.Context, seed emulator.Seed) error {
 
 // Vault makes a vault with secrets that the node's identity and the application may read.
 func (a *Azure) Vault(ctx context.Context, name string, secrets map[string]string) error {
-	reads := []string{"get", "list", "certificates/get", "keys/get"}
+	reads := []string{"get", "list", "certificates/get", "certificates/list", "keys/get", "keys/list"}
 	vault := emulator.VaultSeed{Permissions: map[string][]string{KubeletObjectID: reads, AppObjectID: reads}, Secrets: map[string]keyvault.Secret{}}
 	for secret, value := range secrets {
 		vault.Secrets[secret] = keyvault.Secret{Value: value}

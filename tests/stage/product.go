@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -33,11 +34,7 @@ type Release struct {
 
 // Install installs the product, or upgrades it if the chart, the values or the images are not what is installed.
 func (s *Stage) Install(ctx context.Context, r Release) error {
-	values, err := s.values(r)
-	if err != nil {
-		return err
-	}
-	content, err := yaml.Marshal(values)
+	content, err := s.content(r)
 	if err != nil {
 		return err
 	}
@@ -49,25 +46,46 @@ func (s *Stage) Install(ctx context.Context, r Release) error {
 		s.Say("akv2k8s is installed already")
 		return nil
 	}
-	file, err := os.CreateTemp("", "values-*.yaml")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(file.Name()) }()
-	if _, err := file.Write(content); err != nil {
-		return err
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
 	started := time.Now()
-	_, err = s.Helm(ctx, "upgrade", "--install", r.Name, s.Chart(), "--namespace", r.Namespace, "--create-namespace",
-		"--values", file.Name(), "--description", digest, "--wait", "--timeout", "3m")
+	_, err = s.helmWith(ctx, content, "upgrade", "--install", r.Name, s.Chart(), "--namespace", r.Namespace, "--create-namespace",
+		"--description", digest, "--wait", "--timeout", "3m")
 	if err != nil {
 		return err
 	}
 	s.Say("installed akv2k8s by helm in %.1fs", time.Since(started).Seconds())
 	return nil
+}
+
+// Template is what helm template makes of a release, for those who apply it by other means.
+func (s *Stage) Template(ctx context.Context, r Release) (string, error) {
+	content, err := s.content(r)
+	if err != nil {
+		return "", err
+	}
+	return s.helmWith(ctx, content, "template", r.Name, s.Chart(), "--namespace", r.Namespace)
+}
+
+// helmWith runs helm with values in a file.
+func (s *Stage) helmWith(ctx context.Context, values []byte, args ...string) (string, error) {
+	file, err := os.CreateTemp("", "values-*.yaml")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.Remove(file.Name()) }()
+	_, err = file.Write(values)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return "", err
+	}
+	return s.Helm(ctx, append(args, "--values", file.Name())...)
+}
+
+// content is the values as a file.
+func (s *Stage) content(r Release) ([]byte, error) {
+	values, err := s.values(r)
+	if err != nil {
+		return nil, err
+	}
+	return yaml.Marshal(values)
 }
 
 // values merges what the stage needs under what the release wants.

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -44,6 +47,7 @@ type Stage struct {
 	// Root is the repository's folder.
 	Root string
 
+	tools    build.Builder
 	helm     string
 	archives map[string]string
 	progress io.Writer
@@ -65,7 +69,8 @@ func Open(ctx context.Context, config bed.Config) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.helm, err = (build.Builder{Root: config.Root, Cache: cache, Progress: config.Progress}).Tool(ctx, "helm"); err != nil {
+	s.tools = build.Builder{Root: config.Root, Cache: cache, Progress: config.Progress}
+	if s.helm, err = s.tools.Tool(ctx, "helm"); err != nil {
 		return nil, err
 	}
 	if s.Version, err = (image.Maker{Root: config.Root}).Version(); err != nil {
@@ -169,6 +174,14 @@ func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// ByHelm4 is the same stage, on which helm 4 does what helm does.
+func (s *Stage) ByHelm4(ctx context.Context) (*Stage, error) {
+	four := *s
+	var err error
+	four.helm, err = s.tools.Tool(ctx, "helm4")
+	return &four, err
+}
+
 // Chart is the product's chart.
 func (s *Stage) Chart() string { return filepath.Join(s.Root, "charts", "akv2k8s") }
 
@@ -178,4 +191,29 @@ func exists(err error) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// LoadAs loads the product's images under names that begin with another registry and path.
+func (s *Stage) LoadAs(ctx context.Context, prefix string) error {
+	folder, err := os.MkdirTemp("", "images-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	archives := map[string]string{}
+	for _, program := range image.Shipped() {
+		original, err := tarball.ImageFromPath(s.archives[s.Image(program.Image)], nil)
+		if err != nil {
+			return err
+		}
+		tag, err := name.NewTag(prefix + program.Image + ":" + s.Version)
+		if err != nil {
+			return err
+		}
+		archives[tag.Name()] = filepath.Join(folder, program.Image+".tar")
+		if err := tarball.WriteToFile(archives[tag.Name()], tag, original); err != nil {
+			return err
+		}
+	}
+	return s.Cluster.Load(ctx, archives)
 }

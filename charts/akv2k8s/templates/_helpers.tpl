@@ -143,3 +143,44 @@ app.kubernetes.io/part-of: akv2k8s
   namespace: {{ .Release.Namespace }}
 {{- end }}
 {{- end -}}
+
+{{/* The Job that keeps the CustomResourceDefinition, and what it needs, which goes with it. */}}
+{{- define "akv2k8s.crds.name" -}}{{ include "akv2k8s.fullname" . }}-crds{{- end -}}
+{{- define "akv2k8s.crds.hook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: "-5"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* The Job that takes over what a release of akv2k8s 1.8 has: "true" if it is rendered. */}}
+{{- define "akv2k8s.inherit" -}}
+{{- and .Values.env_injector.enabled .Values.env_injector.inherit.enabled .Values.global.rbac.create -}}
+{{- end -}}
+{{- define "akv2k8s.inherit.hook" -}}
+helm.sh/hook: pre-upgrade
+helm.sh/hook-weight: "-5"
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* The Secret of the certificate that the webhook shows, empty if it is of our own CA. */}}
+{{- define "akv2k8s.injector.certificate" -}}
+{{- if .Values.env_injector.certificate.custom.enabled -}}{{ include "akv2k8s.injector.name" . }}-tls
+{{- else if .Values.env_injector.certificate.useCertManager -}}{{ include "akv2k8s.injector.name" . }}-tls-cm
+{{- end -}}
+{{- end -}}
+
+{{/* limits: how many calls of vaults a process may make, with how many others it shares them */}}
+{{- define "akv2k8s.limits" -}}
+{{- $readers := ternary 1 0 .Values.controller.enabled -}}
+{{- if and .Values.env_injector.enabled .Values.env_injector.authService -}}
+{{- $readers = add $readers .Values.env_injector.replicaCount -}}
+{{- end -}}
+- --vault-limit={{ .Values.vaultLimits.perVault | int }}
+- --subscription-limit={{ .Values.vaultLimits.perSubscription | int }}
+- --readers={{ max $readers 1 }}
+{{- range $name, $vault := .Values.vaults }}
+{{- with $vault.fallback }}
+- --vault-fallback={{ $name }}={{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}

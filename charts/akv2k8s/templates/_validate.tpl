@@ -6,6 +6,7 @@
 {{- include "akv2k8s.validate.identities" . -}}
 {{- include "akv2k8s.validate.components" . -}}
 {{- include "akv2k8s.validate.certificate" . -}}
+{{- include "akv2k8s.validate.transition" . -}}
 {{- end -}}
 
 {{/* The binaries of akv2k8s 1.x know neither the flags nor the protocols of this chart. */}}
@@ -55,6 +56,11 @@
 {{- end -}}
 
 {{- define "akv2k8s.validate.identities" -}}
+{{- range $name, $vault := .Values.vaults -}}
+{{- if not (regexMatch "^[a-zA-Z0-9-]{3,24}$" (toString $vault.fallback)) -}}
+{{- fail (printf "vaults.%s has no fallback that is a vault's name; write vaults: {%s: {fallback: other-vault}}" $name $name) -}}
+{{- end -}}
+{{- end -}}
 {{- $seen := dict -}}
 {{- range .Values.identity.serviceAccounts -}}
 {{- if or (empty .namespace) (and (empty .names) (empty .default)) -}}
@@ -106,6 +112,19 @@
 {{- if empty $value -}}
 {{- fail (printf "env_injector.certificate.custom.%s is missing: with custom.enabled give server.tls.crt, server.tls.key and ca.crt, each PEM in base64" $path) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The transition from 1.8. */}}
+{{- define "akv2k8s.validate.transition" -}}
+{{- $injector := .Values.env_injector -}}
+{{- if and $injector.enabled $injector.legacyAuthService.enabled -}}
+{{- if not $injector.authService -}}
+{{- fail "env_injector.legacyAuthService is a part of the auth service: set env_injector.authService=true, or legacyAuthService.enabled=false" -}}
+{{- end -}}
+{{- if .Values.vaultRules -}}
+{{- fail "env_injector.legacyAuthService gives pods of akv2k8s 1.8 a token for every vault, which vaultRules can't bound: leave out one of them, or recreate these pods" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

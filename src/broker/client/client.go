@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -28,6 +29,8 @@ type Config struct {
 	Address string
 	// Token gives the pod's token; the kubelet renews it, so it is asked for each time.
 	Token func() (string, error)
+	// Patience bounds one question; zero is a little longer than the broker takes at most.
+	Patience time.Duration
 }
 
 // Client asks the broker.
@@ -38,6 +41,13 @@ type Client struct {
 
 // dialTimeout is short: a Service without endpoints should be found out fast, and asking again is cheap.
 const dialTimeout = 3 * time.Second
+
+const (
+	// handshakeTimeout is for a server that takes connections, and does nothing with them.
+	handshakeTimeout = 5 * time.Second
+	// answerTimeout is for one that died while it was asked: nothing else would end the question.
+	answerTimeout = 30 * time.Second
+)
 
 // New checks the configuration. A CA that is none is fault.Invalid.
 func New(c Config) (*Client, error) {
@@ -51,8 +61,10 @@ func New(c Config) (*Client, error) {
 	}
 	client := &Client{config: c}
 	client.http = &http.Client{
+		Timeout: cmp.Or(c.Patience, answerTimeout),
 		// No proxy: the broker is in the cluster, whatever the program's own proxy variables say. A redirect would carry the token.
-		Transport:     &http.Transport{DialContext: client.dial, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}},
+		Transport: &http.Transport{DialContext: client.dial, TLSHandshakeTimeout: handshakeTimeout,
+			TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return client, nil
@@ -127,6 +139,11 @@ func unreachable(err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return fault.New(fault.Unauthenticated, "the auth service does not have the certificate that this pod was made with; recreate the pod")
+	}
+	var invalid x509.CertificateInvalidError
+	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+		return &fault.Error{Kind: fault.Unavailable, Doing: "asking the auth service", Cause: invalid,
+			Next: "correct the clock of this node, or of the one where the env-injector runs"}
 	}
 	return &fault.Error{Kind: fault.Unavailable, Doing: "asking the auth service", Cause: err,
 		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy is in the way; if the auth service was switched off, recreate the pod"}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -119,6 +120,48 @@ func TestNobodyAnswers(t *testing.T) {
 	_, err := resolve(t, config)
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 	assert.ErrorContains(t, err, "pods of the env-injector")
+}
+
+func TestABrokerThatHangsIsGivenUp(t *testing.T) {
+	release := make(chan struct{})
+	_, config := start(t, func(http.ResponseWriter, *http.Request) { <-release })
+	defer close(release)
+	// Something that takes connections and says nothing.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	config.Patience = 300 * time.Millisecond
+	for _, address := range []string{config.Address, listener.Addr().String()} {
+		config.Address = address
+		started := time.Now()
+		_, err := resolve(t, config)
+		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+		assert.Less(t, time.Since(started), 5*time.Second)
+	}
+}
+
+func TestAnAnswerThatEndsInTheMiddleIsNone(t *testing.T) {
+	_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write([]byte(`{"values":{"A":"dg=="}}`))
+	})
+	_, err := resolve(t, config)
+	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+}
+
+func TestAClockThatIsWrongIsNamed(t *testing.T) {
+	for name, shift := range map[string]time.Duration{"an hour late": -time.Hour, "an hour early": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			certificate, ca := serving(t, time.Now().Add(shift).Add(-time.Minute), time.Now().Add(shift).Add(time.Minute))
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") }))
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS13}
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			_, err := resolve(t, client.Config{Broker: host + ":9443", Address: server.Listener.Addr().String(), CA: ca, Token: func() (string, error) { return "a.b.c", nil }})
+			assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+			assert.ErrorContains(t, err, "correct the clock")
+		})
+	}
 }
 
 func TestNoToken(t *testing.T) {

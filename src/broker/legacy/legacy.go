@@ -17,14 +17,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Pattern is where the predecessor's wrapper asked first, over plain HTTP.
+// Pattern is where the predecessor's wrapper asks: first over plain HTTP, then over TLS.
 const Pattern = "GET /auth/{namespace}/{pod}"
 
 // volume is what the predecessor gave every pod that it injected.
 const volume = "akv2k8s-client-cert"
 
-// advice is the answer.
-const advice = "this pod was injected by an older version of akv2k8s, whose way to ask is no longer served; recreate the pod: kubectl rollout restart its workload"
+// What is told about such pods.
+const (
+	advice = "this pod was injected by an older version of akv2k8s, whose way to ask is no longer served; recreate the pod: kubectl rollout restart its workload"
+	served = "this pod was injected by an older version of akv2k8s and is served for the transition alone, with a token for every vault of the installation; " +
+		"recreate the pod: kubectl rollout restart its workload"
+)
 
 // Bounds of what strangers can make us do, since whoever asks here proves nothing.
 const (
@@ -34,52 +38,73 @@ const (
 	timeout        = 5 * time.Second
 )
 
-// Config is what a Handler works with; every field is required.
+// Config is what a Handler works with; every field but Transition is required.
 type Config struct {
-	// Live reads pods.
+	// Live reads pods, and for a transition Secrets and namespaces.
 	Live client.Reader
 	// Events takes what is told about them.
 	Events events.EventRecorder
 	// Registry takes the metrics.
 	Registry prometheus.Registerer
 	Log      logr.Logger
+	// Transition serves the predecessor's protocol; nil means that it is not served.
+	Transition *Transition
 }
 
-// Handler is an http.Handler for Pattern.
+// Handler is an http.Handler for Pattern over plain HTTP.
 type Handler struct {
 	Config
 	limit *rate.Limiter
 	// told are the pods, by uid, that were found to be the predecessor's.
 	told *lru.Cache
 	pods prometheus.Gauge
+	// transition is nil if there is none.
+	transition *transition
 }
 
-// New checks the configuration and registers the metric.
+// New checks the configuration and registers the metrics.
 func New(c Config) (*Handler, error) {
 	if c.Live == nil || c.Events == nil || c.Registry == nil {
 		return nil, errors.New("creating the answer to older pods: a part of its configuration is missing")
 	}
 	h := &Handler{Config: c, limit: rate.NewLimiter(looksPerSecond, burst), told: lru.New(remembered), pods: prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "akv2k8s_legacy_pods", Help: "Pods that an older version injected and that asked since this replica started; they have to be recreated."})}
-	return h, c.Registry.Register(h.pods)
+	if err := c.Registry.Register(h.pods); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.Transition != nil {
+		h.transition, err = newTransition(h)
+	}
+	return h, err
 }
 
-// ServeHTTP implements http.Handler. The answer is the same for every pod, so it tells nobody what exists.
+// ServeHTTP implements http.Handler. Without a transition the answer is the same for every pod, so it tells nobody what exists.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")}
+	if h.transition != nil {
+		h.transition.validate(w, r, name)
+		return
+	}
 	if h.limit.Allow() {
 		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
-		h.tell(ctx, types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")})
+		h.look(ctx, name)
 	}
 	http.Error(w, advice, http.StatusGone)
 }
 
-// tell lets the owner of such a pod know, once.
-func (h *Handler) tell(ctx context.Context, name types.NamespacedName) {
+// look finds out whether it is such a pod that asks.
+func (h *Handler) look(ctx context.Context, name types.NamespacedName) {
 	var pod corev1.Pod
 	if err := h.Live.Get(ctx, name, &pod); err != nil {
 		return
 	}
+	h.tell(&pod, advice)
+}
+
+// tell lets the owner of such a pod know, once.
+func (h *Handler) tell(pod *corev1.Pod, what string) {
 	if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume }) {
 		return
 	}
@@ -88,6 +113,6 @@ func (h *Handler) tell(ctx context.Context, name types.NamespacedName) {
 	}
 	h.told.Add(pod.UID, true)
 	h.pods.Set(float64(h.told.Len()))
-	h.Events.Eventf(&pod, nil, corev1.EventTypeWarning, "RecreatePod", "Inject", advice)
+	h.Events.Eventf(pod, nil, corev1.EventTypeWarning, "RecreatePod", "Inject", what)
 	h.Log.Info("a pod of an older version asked", "namespace", pod.Namespace, "pod", pod.Name)
 }

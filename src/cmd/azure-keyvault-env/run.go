@@ -33,6 +33,7 @@ As ` + wire.InjectorPath + ` it takes a program and its arguments, and becomes i
 // run does a command if the program lies in its own image. Where the webhook put it, every argument is the user's, whatever its name.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == wire.InjectorPath {
+		thrifty()
 		return become(ctx, args[1:], environ, stderr)
 	}
 	var err error

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
@@ -20,6 +21,8 @@ type settings struct {
 	watchAll                         bool
 	identities                       rule.Identities
 	rules                            rule.Rules
+	limits                           gateway.Limits
+	fallbacks                        gateway.Fallbacks
 	resyncSeconds, kubeResyncSeconds int
 	logFormat, logLevel              string
 	showVersion                      bool
@@ -36,6 +39,10 @@ type settings struct {
 }
 
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
+	command := ""
+	if len(args) > 0 && (args[0] == "trust" || args[0] == "apply-crds") {
+		command, args = args[0], args[1:]
+	}
 	s, err := parse(args, lookup, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -47,9 +54,12 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		fmt.Fprintln(stdout, version.String())
 		return 0
 	}
-	if len(args) > 0 && args[0] == "trust" {
+	switch command {
+	case "trust":
 		err = trust.Print(stdout, nil, time.Now())
-	} else {
+	case "apply-crds":
+		err = applyCRDs(ctx, s, stdout)
+	default:
 		err = start(ctx, s, stderr)
 	}
 	if err != nil {
@@ -76,14 +86,13 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.StringVar(&s.extraCAFile, "extra-ca-file", "", "PEM file of certificate authorities to believe besides the public ones")
 	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
 	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
+	s.limits.Flags(flags)
+	s.fallbacks.Flags(flags)
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
 	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour, "how long before a vault object expires its resources say so")
 	flags.BoolVar(&s.restarts, "rollout-restart", false, "restart workloads as resources ask for it")
 	flags.DurationVar(&s.restartWindow, "rollout-restart-window", 30*time.Second, "how long further changes are waited for before workloads are restarted")
-	if len(args) > 0 && args[0] == "trust" {
-		args = args[1:]
-	}
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}

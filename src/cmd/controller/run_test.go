@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -59,10 +60,11 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"an unknown method":      {map[string]string{"AUTH_TYPE": "magic"}, nil, 1, "azureCloudConfig"},
 		"no extra CA":            {environment, []string{"--extra-ca-file=/no/such/file"}, 1, "global.extraCACertificates"},
 		"an extra CA that isn't": {environment, []string{"--extra-ca-file=" + azureJSON}, 1, "hold no PEM"},
+		"no cluster for CRDs":    {nil, []string{"apply-crds"}, 1, "kubeconfig"},
 		"no cluster":             {nil, []string{"--cloudconfig=" + azureJSON, "--kubeconfig=/no/such/file"}, 1, "kubeconfig"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, _, errs := try(t, c.env, append([]string{"--kubeconfig=/no/such/file"}, c.args...)...)
+			code, _, errs := try(t, c.env, append(slices.Clone(c.args), "--kubeconfig=/no/such/file")...)
 			assert.Equal(t, c.code, code)
 			assert.Contains(t, errs, c.says)
 		})

@@ -27,6 +27,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/controller/counters"
 	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
@@ -40,6 +41,7 @@ import (
 // The interfaces that the parts declare and that are filled in here.
 var (
 	_ controller.Vault     = (*gateway.Gateway)(nil)
+	_ gateway.Observer     = (*telemetry.Vaults)(nil)
 	_ reader.Fetcher       = (*azure.Vaults)(nil)
 	_ gateway.Accounts     = (*serviceaccount.Accounts)(nil)
 	_ controller.Hasher    = (*fingerprint.Key)(nil)
@@ -67,14 +69,17 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	calls := telemetry.NewVaults()
+	calls := telemetry.NewVaults(logger.WithName("vaults"))
 	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: keep,
-		Observe: calls.Observe})
+		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
 	}
 	mgr, err := s.manager(logger)
 	if err != nil {
+		return err
+	}
+	if err := checkCRDs(ctx, mgr.GetAPIReader(), logger); err != nil {
 		return err
 	}
 	if s.identities.Allowed {
@@ -151,8 +156,8 @@ func (s settings) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controller.Vault, calls *telemetry.Vaults) error {
-	counters, err := controller.NewMetrics(metrics.Registry)
+func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway.Gateway, calls *telemetry.Vaults) error {
+	counted, err := counters.New(metrics.Registry)
 	if err != nil {
 		return err
 	}
@@ -163,13 +168,14 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault controll
 	c, err := controller.New(controller.Config{
 		Restarts: restarts, RestartWindow: s.restartWindow,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
-		Metrics: counters, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
+		Metrics: counted, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
 		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
 			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})
 	if err != nil {
 		return err
 	}
+	vault.Notify(c.Changed)
 	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,19 +29,11 @@ func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) erro
 	if act == nil {
 		return errors.New(caUsage)
 	}
-	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
-	if err != nil {
-		return fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
-	}
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		return err
-	}
-	live, err := client.New(config, client.Options{Scheme: scheme})
+	live, err := s.client()
 	if err != nil {
 		return err
 	}
-	secret := types.NamespacedName{Namespace: s.namespace, Name: s.service + "-serving"}
+	secret := s.servingSecret()
 	keeper, err := servingcert.New(servingcert.Config{Live: live, Writer: live, Secret: secret, Webhook: s.service, DNSNames: []string{s.service}, Clock: time.Now, Random: rand.Reader})
 	if err != nil {
 		return err
@@ -50,4 +43,51 @@ func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) erro
 	}
 	_, err = fmt.Fprintf(stdout, "the CA in Secret %s is a new one\n", secret)
 	return err
+}
+
+// inherit takes over what a release of akv2k8s 1.8 has; the chart's hook runs it before an upgrade.
+func inherit(ctx context.Context, s settings, stdout io.Writer) error {
+	live, err := s.client()
+	if err != nil {
+		return err
+	}
+	done, err := servingcert.Inherit(ctx, live, s.servingSecret(), s.inheritance)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, done)
+	return err
+}
+
+// servingSecret holds the CA.
+func (s settings) servingSecret() types.NamespacedName {
+	return types.NamespacedName{Namespace: s.namespace, Name: s.service + "-serving"}
+}
+
+// client reads and writes Secrets.
+func (s settings) client() (client.Client, error) {
+	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
+	}
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	return client.New(config, client.Options{Scheme: scheme})
+}
+
+// rollout looks at the Deployment of the env-injector for replicas of an older version.
+type rollout struct {
+	live client.Reader
+	name types.NamespacedName
+}
+
+// alone says whether every replica that is not on its way out is of the newest template.
+func (r rollout) alone(ctx context.Context) (bool, error) {
+	var d appsv1.Deployment
+	if err := r.live.Get(ctx, r.name, &d); err != nil {
+		return false, fmt.Errorf("reading Deployment %s: %w", r.name, err)
+	}
+	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas > 0 && d.Status.UpdatedReplicas == d.Status.Replicas, nil
 }

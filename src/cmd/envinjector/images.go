@@ -37,23 +37,13 @@ func (r *registries) Set(text string) error {
 }
 
 // images looks into images for pods without a command.
-func (s settings) images(extraCAs []byte, vault *gateway.Gateway) (*ociimage.Images, error) {
+func (s settings) images(extraCAs []byte, vault *gateway.Gateway, api *apiServer) (*ociimage.Images, error) {
 	roots, err := trust.Pool(extraCAs)
 	if err != nil {
 		return nil, err
 	}
-	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, Refused: s.apiServer(), Allowed: s.registries.Local, PlainHTTP: s.registries.PlainHTTP})
+	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, Refused: api.is, Allowed: s.registries.Local, PlainHTTP: s.registries.PlainHTTP})
 	azure := ociimage.NewAzure(ociimage.Azure{Credential: vault.Credential, Suffix: vault.Cloud.RegistrySuffix, Transport: transport, Clock: time.Now})
 	return ociimage.New(ociimage.Config{Transport: transport, Azure: azure, TagAge: s.registries.tagAge, Timeout: s.imageTimeout, Clock: time.Now,
 		Registries: ociimage.Registries{Allow: s.registries.Allow, PlainHTTP: s.registries.PlainHTTP, Mirrors: s.registries.Mirrors}})
-}
-
-// apiServer is where the API server is for pods.
-func (s settings) apiServer() []netip.Addr {
-	text, _ := s.lookup("KUBERNETES_SERVICE_HOST")
-	address, err := netip.ParseAddr(text)
-	if err != nil { // outside of a cluster, or a name
-		return nil
-	}
-	return []netip.Addr{address}
 }

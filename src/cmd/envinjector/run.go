@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
@@ -22,7 +24,10 @@ type settings struct {
 	showVersion, metrics, watchAll bool
 	identities                     rule.Identities
 	rules                          rule.Rules
-	authService                    bool
+	limits                         gateway.Limits
+	fallbacks                      gateway.Fallbacks
+	authService, legacyAuthService bool
+	upgradeTime                    time.Duration
 	service                        string
 	tlsPort, authPort, httpPort    int
 	servicePort                    int
@@ -30,6 +35,9 @@ type settings struct {
 	namespaceLabel                 string
 	maxAge, imageTimeout           time.Duration
 	registries                     registries
+	certificates                   string
+	inheritance                    servingcert.Inheritance
+	initContainer                  initContainer
 
 	lookup          func(string) (string, bool)
 	namespace, auth string
@@ -38,8 +46,8 @@ type settings struct {
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
 	command, how := "", ""
 	switch {
-	case len(args) > 0 && args[0] == "trust":
-		command, args = "trust", args[1:]
+	case len(args) > 0 && (args[0] == "trust" || args[0] == "inherit"):
+		command, args = args[0], args[1:]
 	case len(args) > 1 && args[0] == "ca":
 		command, how, args = "ca", args[1], args[2:]
 	}
@@ -54,19 +62,25 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		fmt.Fprintln(stdout, version.String())
 		return 0
 	}
-	switch command {
-	case "trust":
-		err = trust.Print(stdout, nil, time.Now())
-	case "ca":
-		err = renewCA(ctx, s, how, stdout)
-	default:
-		err = start(ctx, s, stderr)
-	}
+	err = s.do(ctx, []string{command, how}, stdout, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "envinjector:", err)
 		return 1
 	}
 	return 0
+}
+
+// do does what the command says; without one the program serves.
+func (s settings) do(ctx context.Context, command []string, stdout, stderr io.Writer) error {
+	switch command[0] {
+	case "trust":
+		return trust.Print(stdout, nil, time.Now())
+	case "inherit":
+		return inherit(ctx, s, stdout)
+	case "ca":
+		return renewCA(ctx, s, command[1], stdout)
+	}
+	return start(ctx, s, stderr)
 }
 
 func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) (settings, error) {
@@ -85,7 +99,11 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.BoolVar(&s.authService, "auth-service", true, "read vaults for pods; false means that pods read for themselves, with credentials of their own")
 	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
 	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
+	s.limits.Flags(flags)
+	s.fallbacks.Flags(flags)
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
+	flags.BoolVar(&s.legacyAuthService, "legacy-auth-service", false, "serve pods that version 1.8 injected, in its own way, until they are recreated")
+	flags.DurationVar(&s.upgradeTime, "legacy-upgrade-time", 10*time.Minute, "how long the upgrade from that version may have taken; pods that are younger are not served")
 	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
 	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")
 	flags.IntVar(&s.tlsPort, "tls-port", 8443, "where the API server asks")
@@ -98,6 +116,13 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.DurationVar(&s.imageTimeout, "image-timeout", 20*time.Second, "how long looking into an image may take, for a container without a command")
 	s.registries.tagAge = 5 * time.Minute
 	flags.Func("registries", "which registries may be asked for images, and how, JSON", s.registries.Set)
+	flags.StringVar(&s.certificates, "webhook-certificates", "", "folder of tls.crt and tls.key to show to the API server; empty means one of our own CA")
+	flags.Func("init-container", "resources and security context of the init container, JSON", s.initContainer.Set)
+	flags.StringVar(&s.inheritance.Release, "helm-release", "akv2k8s", "name of the Helm release, for inherit")
+	flags.Func("from", "Secret of akv2k8s 1.8 with its CA or certificate, for inherit; may be repeated", func(name string) error {
+		s.inheritance.From = append(s.inheritance.From, name)
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -119,6 +144,14 @@ func (s *settings) check() error {
 		if port < 1 || port > 65535 {
 			return fmt.Errorf("%d is no port; use a number from 1 to 65535", port)
 		}
+	}
+	switch {
+	case s.legacyAuthService && !s.authService:
+		return errors.New("-legacy-auth-service is a part of -auth-service, which is off")
+	case s.legacyAuthService && len(s.rules) > 0:
+		return errors.New("-legacy-auth-service gives pods a token for every vault, which -vault-rules can't bound; leave one of them out")
+	case s.upgradeTime < 0:
+		return errors.New("-legacy-upgrade-time can't be negative")
 	}
 	return nil
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // try runs the program with variables of the environment, as far as it comes without a cluster.
@@ -30,26 +33,33 @@ func TestTheProgramAnswersQuestionsWithoutACluster(t *testing.T) {
 
 func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 	environment := map[string]string{"AUTH_TYPE": "environment"}
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(kubeconfig, []byte("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], contexts: [{name: c, context: {cluster: c, user: ''}}], current-context: c}"), 0o600))
 	for name, c := range map[string]struct {
 		env  map[string]string
 		args []string
 		code int
 		says string
 	}{
-		"an unknown flag":        {nil, []string{"--nonsense"}, 2, "nonsense"},
-		"rules that are none":    {nil, []string{"--vault-rules=x"}, 2, "vaultRules"},
-		"half of a default":      {nil, []string{"--default-identity=team"}, 2, "NAMESPACE=SERVICEACCOUNT"},
-		"no port":                {nil, []string{"--auth-port=70000"}, 2, "70000 is no port"},
-		"no label":               {nil, []string{"--namespace-label=enabled"}, 2, "NAME=VALUE"},
-		"an unknown log level":   {nil, []string{"--v=loud"}, 1, "use info"},
-		"no azure.json":          {nil, []string{"--cloudconfig=/no/such/file"}, 1, "keyVaultAuth"},
-		"registries of no sort":  {nil, []string{"--registries=x"}, 2, "it is no JSON object"},
-		"an age that is none":    {nil, []string{`--registries={"tagMaxAge":"x"}`}, 2, "write for example 5m"},
-		"a pattern that is none": {nil, []string{`--registries={"allow":["["]}`}, 2, "no pattern of a host"},
-		"what to do with the CA": {nil, []string{"ca", "burn"}, 1, "ca rotate"},
-		"no cluster for the CA":  {nil, []string{"ca", "rotate", "--kubeconfig=/no/such/file"}, 1, "finding the API server"},
-		"no cluster":             {environment, []string{"--kubeconfig=/no/such/file"}, 1, "finding the API server"},
-		"a cache without bound":  {environment, []string{"--kubeconfig=/no/such/file", "--cache-max-age=x"}, 2, "cache-max-age"},
+		"an unknown flag":                     {nil, []string{"--nonsense"}, 2, "nonsense"},
+		"rules that are none":                 {nil, []string{"--vault-rules=x"}, 2, "vaultRules"},
+		"half of a default":                   {nil, []string{"--default-identity=team"}, 2, "NAMESPACE=SERVICEACCOUNT"},
+		"no port":                             {nil, []string{"--auth-port=70000"}, 2, "70000 is no port"},
+		"no label":                            {nil, []string{"--namespace-label=enabled"}, 2, "NAME=VALUE"},
+		"older pods without the auth service": {nil, []string{"--legacy-auth-service", "--auth-service=false"}, 2, "a part of -auth-service"},
+		"older pods beside rules":             {nil, []string{"--legacy-auth-service", `--vault-rules=[{"namespaces":["a"],"vaults":["b"]}]`}, 2, "leave one of them out"},
+		"an upgrade that ended before":        {nil, []string{"--legacy-auth-service", "--legacy-upgrade-time=-1s"}, 2, "can't be negative"},
+		"an unknown log level":                {nil, []string{"--v=loud"}, 1, "use info"},
+		"no azure.json":                       {nil, []string{"--cloudconfig=/no/such/file"}, 1, "keyVaultAuth"},
+		"registries of no sort":               {nil, []string{"--registries=x"}, 2, "it is no JSON object"},
+		"an age that is none":                 {nil, []string{`--registries={"tagMaxAge":"x"}`}, 2, "write for example 5m"},
+		"a pattern that is none":              {nil, []string{`--registries={"allow":["["]}`}, 2, "no pattern of a host"},
+		"what to do with the CA":              {nil, []string{"ca", "burn"}, 1, "ca rotate"},
+		"nothing to inherit by":               {nil, []string{"inherit", "--kubeconfig=/no/such/file", "--from=a"}, 1, "finding the API server"},
+		"no certificate":                      {environment, []string{"--webhook-certificates=/no/such/folder", "--kubeconfig=" + kubeconfig}, 1, "env_injector.certificate"},
+		"no cluster for the CA":               {nil, []string{"ca", "rotate", "--kubeconfig=/no/such/file"}, 1, "finding the API server"},
+		"no cluster":                          {environment, []string{"--kubeconfig=/no/such/file"}, 1, "finding the API server"},
+		"a cache without bound":               {environment, []string{"--kubeconfig=/no/such/file", "--cache-max-age=x"}, 2, "cache-max-age"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, errs := try(t, c.env, c.args...)

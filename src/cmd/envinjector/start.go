@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,12 +24,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	rtwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
-	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
+	"github.com/akv2k8s/akv2k8s/src/gate"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
@@ -64,66 +61,96 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	calls := telemetry.NewVaults()
+	calls := telemetry.NewVaults(logger.WithName("vaults"))
 	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: staleAge,
-		Observe: calls.Observe})
+		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
 	}
-	mgr, keeper, err := s.manager(logger)
+	p, err := s.manager(logger)
 	if err != nil {
 		return err
 	}
-	if s.identities.Allowed {
-		accounts, err := serviceaccount.New(serviceaccount.Config{Live: mgr.GetAPIReader(), Tokens: mgr.GetClient(), Clock: time.Now})
+	if err := p.complete(vault, logger); err != nil {
+		return err
+	}
+	common, err := s.common(vault, extraCAs, logger)
+	if err != nil {
+		return err
+	}
+	images, err := s.images(extraCAs, vault, p.api)
+	if err != nil {
+		return err
+	}
+	p.api.look(ctx) // before the first image is looked into
+	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.api), metrics.Registry.Register(calls)); err != nil {
+		return err
+	}
+	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
+	return p.mgr.Start(ctx)
+}
+
+// complete makes what the servers share besides the manager.
+func (p *parts) complete(vault *gateway.Gateway, logger logr.Logger) (err error) {
+	live := p.mgr.GetAPIReader()
+	if p.identities.Allowed {
+		accounts, err := serviceaccount.New(serviceaccount.Config{Live: live, Tokens: p.mgr.GetClient(), Clock: time.Now})
 		if err != nil {
 			return err
 		}
 		vault.Admit(accounts)
 	}
-	common := inject.Settings{Image: s.image, PullPolicy: corev1.PullPolicy(s.pullPolicy), LogLevel: s.logLevel, LogFormat: s.logFormat,
-		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}
-	images, err := s.images(extraCAs, vault)
-	if err != nil {
+	host, _ := p.lookup("KUBERNETES_SERVICE_HOST")
+	p.api = newAPIServer(live, logger, host)
+	if p.refused, err = gate.NewMetrics(metrics.Registry); err != nil {
 		return err
 	}
-	if err := errors.Join(s.addWebhook(mgr, keeper, images, common), s.addBroker(mgr, keeper, vault), s.addTelemetry(ctx, mgr, keeper), metrics.Registry.Register(calls)); err != nil {
-		return err
+	p.older, err = p.settings.older(p.mgr, p.keeper, vault)
+	return err
+}
+
+// common is what injection does to every pod alike.
+func (s settings) common(vault *gateway.Gateway, extraCAs []byte, logger logr.Logger) (inject.Settings, error) {
+	init, policy, err := s.init(logger)
+	return inject.Settings{Image: s.image, PullPolicy: policy, Init: init, LogLevel: s.logLevel, LogFormat: s.logFormat,
+		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}, err
+}
+
+// init is what the installation wants of the init container; what it can't have is logged.
+func (s settings) init(logger logr.Logger) (inject.Init, corev1.PullPolicy, error) {
+	init, warnings, err := s.initContainer.settings(s.lookup)
+	for _, warning := range warnings {
+		logger.Info("warning: " + warning)
 	}
-	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
-	return mgr.Start(ctx)
+	policy, wrong := s.pullPolicyOf()
+	return init, policy, errors.Join(err, wrong)
 }
 
 // manager watches AzureKeyVaultSecrets, and of Secrets and webhook configurations the one that is ours.
-func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper, error) {
+func (s settings) manager(logger logr.Logger) (*parts, error) {
 	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
 	if err != nil {
-		return nil, nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
+		return nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
 	}
 	config.QPS = -1 // the API server's priority and fairness decides
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	secret := types.NamespacedName{Namespace: s.namespace, Name: s.service + "-serving"}
+	secret, own := s.servingSecret(), types.NamespacedName{Namespace: s.namespace, Name: s.service}
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	resources := cache.ByObject{}
 	if !s.watchAll {
 		resources.Namespaces = map[string]cache.Config{s.namespace: {}}
 	}
 	host := s.service + "." + s.namespace + ".svc"
-	// The keeper serves the certificates of a server that exists before the manager's clients do.
-	var keeper *servingcert.Keeper
-	certificate := func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return keeper.GetCertificate(hello) }
-	clientCA, _ := s.lookup("WEBHOOK_CLIENT_CA")
-	secure, err := webhookTLS(certificate, clientCA)
+	watcher, err := s.watcher()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Logger: logger,
-		Metrics:       metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
-		WebhookServer: rtwebhook.NewServer(rtwebhook.Options{Port: s.tlsPort, TLSOpts: []func(*tls.Config){secure}}),
+		Metrics: metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: map[client.Object]cache.ByObject{
 			&v2beta1.AzureKeyVaultSecret{}:              resources,
 			&corev1.Secret{}:                            {Namespaces: map[string]cache.Config{s.namespace: {FieldSelector: named(secret.Name)}}},
@@ -131,14 +158,15 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, *servingcert.Keeper
 		}},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	keeper, err = servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret, Webhook: s.service,
-		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now, Random: rand.Reader})
+	keeper, err := servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret, Webhook: s.service,
+		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now, Random: rand.Reader,
+		Alone: rollout{live: mgr.GetAPIReader(), name: own}.alone})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return mgr, keeper, keeper.Register(mgr)
+	return &parts{settings: s, mgr: mgr, keeper: keeper, watcher: watcher}, keeper.Register(mgr)
 }
 
 // podAuth is how pods authenticate that read for themselves: by their own environment. The node's file is not theirs.
@@ -147,64 +175,6 @@ func (s settings) podAuth() string {
 		return s.auth
 	}
 	return ""
-}
-
-// addWebhook adds to what is common to all pods what can change while we run.
-func (s settings) addWebhook(mgr ctrl.Manager, keeper *servingcert.Keeper, images webhook.Images, common inject.Settings) error {
-	counters, err := webhook.NewMetrics(metrics.Registry)
-	if err != nil {
-		return err
-	}
-	address := &serviceAddress{live: mgr.GetAPIReader(), name: types.NamespacedName{Namespace: s.namespace, Name: s.service}, port: s.servicePort}
-	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: mgr.GetLogger().WithName("webhook"), Live: mgr.GetAPIReader(), Images: images, Patience: s.imageTimeout,
-		Settings: func(ctx context.Context) (inject.Settings, error) {
-			now := common
-			now.CA, now.BrokerAddress = keeper.Root(), address.get(ctx)
-			now.Broker = fmt.Sprintf("%s.%s.svc:%d", s.service, s.namespace, s.servicePort)
-			return now, keeper.Ready()
-		}})
-	if err != nil {
-		return err
-	}
-	mgr.GetWebhookServer().Register(webhook.Path, &admission.Webhook{Handler: hook, WithContextFunc: webhook.Deadline})
-	return nil
-}
-
-func (s settings) addBroker(mgr ctrl.Manager, keeper *servingcert.Keeper, vault broker.Vault) error {
-	if !s.authService {
-		return nil
-	}
-	counters, err := broker.NewMetrics(metrics.Registry)
-	if err != nil {
-		return err
-	}
-	label, value, _ := strings.Cut(s.namespaceLabel, "=")
-	b, err := broker.New(broker.Config{Live: mgr.GetAPIReader(), Cached: mgr.GetClient(), Reviewer: mgr.GetClient(), Vault: vault,
-		Identities: s.identities, Rules: s.rules, MaxAge: s.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: mgr.GetLogger().WithName("auth-service")})
-	if err != nil {
-		return err
-	}
-	return mgr.Add(&broker.Server{Address: fmt.Sprintf(":%d", s.authPort), Handler: b, Certificate: keeper.GetCertificate})
-}
-
-func (s settings) addTelemetry(ctx context.Context, mgr ctrl.Manager, keeper *servingcert.Keeper) error {
-	// Asked for here, so that it is filled before the first pod asks.
-	if _, err := mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
-		return err
-	}
-	started := mgr.GetWebhookServer().StartedChecker()
-	older, err := legacy.New(legacy.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"), Registry: metrics.Registry,
-		Log: mgr.GetLogger().WithName("auth-service")})
-	if err != nil {
-		return err
-	}
-	server := &telemetry.Server{Address: fmt.Sprintf(":%d", s.httpPort), More: map[string]http.Handler{legacy.Pattern: older}, Ready: func() error {
-		return errors.Join(keeper.Ready(), started(nil))
-	}}
-	if s.metrics {
-		server.Gatherer = metrics.Registry
-	}
-	return mgr.Add(server)
 }
 
 // serviceAddress is the ClusterIP of our own Service, which stays the same as long as the Service lives. Pods are given it so that they

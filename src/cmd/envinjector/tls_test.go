@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,11 +12,17 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
 
 // selfSigned is a certificate for everything, and its PEM.
@@ -50,8 +57,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 			secure, err := webhookTLS(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil }, c.clientCA)
 			require.NoError(t, err)
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
-			server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-			secure(server.TLS)
+			server.TLS = secure
 			server.StartTLS()
 			defer server.Close()
 			// Not by the certificates of the test server, but by those that were asked for.
@@ -66,4 +72,55 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 	}
 	_, err := webhookTLS(nil, "no PEM")
 	assert.ErrorContains(t, err, "env_injector.clientCA")
+}
+
+func TestACertificateOfOnesOwnIsReadAgain(t *testing.T) {
+	folder := t.TempDir()
+	write := func() []byte {
+		own, certificate := selfSigned(t)
+		key, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate), 0o600))
+		return own.Certificate[0]
+	}
+	first := write()
+	w, err := settings{certificates: folder}.watcher()
+	require.NoError(t, err)
+	shown := func() []byte {
+		c, err := w.GetCertificate(nil)
+		require.NoError(t, err)
+		return c.Certificate[0]
+	}
+	assert.Equal(t, first, shown())
+	w = w.WithWatchInterval(50 * time.Millisecond)
+	go func() { _ = w.Start(t.Context()) }()
+	second := write()
+	assert.Eventually(t, func() bool { return bytes.Equal(second, shown()) }, 10*time.Second, 50*time.Millisecond)
+	none, err := settings{}.watcher()
+	require.NoError(t, err)
+	assert.Nil(t, none)
+}
+
+func TestReplicasOfAnOlderVersionAreSeen(t *testing.T) {
+	for name, c := range map[string]struct {
+		generation int64
+		status     appsv1.DeploymentStatus
+		alone      bool
+	}{
+		"all are new":            {2, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 2}, true},
+		"one is old":             {2, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 3, UpdatedReplicas: 2}, false},
+		"nobody has looked":      {2, appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 2, UpdatedReplicas: 2}, false},
+		"there is none, not one": {2, appsv1.DeploymentStatus{ObservedGeneration: 2}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "d", Generation: c.generation}, Status: c.status}
+			r := rollout{live: fake.NewClientBuilder().WithObjects(d).Build(), name: types.NamespacedName{Namespace: "n", Name: "d"}}
+			alone, err := r.alone(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, c.alone, alone)
+		})
+	}
+	_, err := rollout{live: fake.NewClientBuilder().Build()}.alone(t.Context())
+	assert.Error(t, err)
 }

@@ -25,7 +25,7 @@ Give them by ` + "`--values FILE`" + ` or ` + "`--set PATH=VALUE`" + `. The sche
 
 - **A component has the say over global.** What ` + "`controller`" + ` or ` + "`env_injector`" + ` sets, ` + "`false`" + ` included, overrides the value of ` + "`global`" + `.
 - **null means the default**, here and in a parent chart. A value that is needed can't be taken away: the render says which one is missing.
-- **Unknown keys are refused** with their path, but below ` + "`global`" + `, which Helm shares among charts. Keys of older charts (` + "`rbac`" + `, ` +
+- **Unknown keys are refused** with their path, but in ` + "`global`, `global.metrics` and `global.rbac`" + `, which Helm shares among charts. Keys of older charts (` + "`rbac`" + `, ` +
 	"`runningInsideAzureAks`" + `, ` + "`global.rbac.podSecurityPolicies`" + `, ` + "`env_injector.dockerImageInspection.useAksCredentialsWithACS`" + `) are accepted and do nothing. ` +
 	"`--skip-schema-validation`" + ` is the way out for a values file that can't be changed.
 - **Numbers may be in quotes**, as charts without a schema took them; true and false may not, because ` + "`\"false\"`" + ` would mean true.

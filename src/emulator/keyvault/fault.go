@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -64,6 +65,50 @@ func (s *Store) strike(c call) (Fault, bool) {
 		}
 	}
 	return Fault{}, false
+}
+
+// pause is how long a caller has to leave the vault alone after the answer: what the header says, or a second as Azure advises.
+func (f Fault) pause() time.Duration {
+	switch {
+	case f.RetryAfter > 0:
+		return time.Duration(f.RetryAfter) * time.Second
+	case f.Status == http.StatusTooManyRequests:
+		return time.Second
+	}
+	return 0
+}
+
+// onTheirWay is how long after such an answer calls may still come that were made before it came.
+const onTheirWay = 100 * time.Millisecond
+
+// pauses are the times in which a caller, known by address, has to leave a vault alone. It is a witness: nothing is refused because of it.
+type pauses struct {
+	mu    sync.Mutex
+	known map[string]pausing
+}
+
+type pausing struct{ from, until time.Time }
+
+func (p *pauses) begin(who string, now time.Time, long time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil {
+		p.known = map[string]pausing{}
+	}
+	if is := p.known[who]; long > 0 && now.Add(long).After(is.until) {
+		if now.After(is.until) {
+			is.from = now.Add(onTheirWay)
+		}
+		is.until = now.Add(long)
+		p.known[who] = is
+	}
+}
+
+func (p *pauses) broken(who string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is := p.known[who]
+	return now.After(is.from) && now.Before(is.until)
 }
 
 // suffer carries out what a fault does to an answer; it says whether the answer is complete.

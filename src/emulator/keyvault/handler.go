@@ -3,6 +3,7 @@ package keyvault
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"path"
 	"slices"
@@ -21,8 +22,11 @@ type Server struct {
 	Tokens Verifier
 	// Tenant is named in the challenge.
 	Tenant string
-	// Count is told of each answer: vault, operation and status.
+	// Count is told of each answer: vault, operation and status. "VAULT in-pause" is told besides of each call that its caller should not have made,
+	// because the vault had answered 429 to it, or a Retry-After.
 	Count func(name string)
+
+	pauses pauses
 }
 
 // clouds are the suffixes of vaults and the authority that each names in its challenge.
@@ -76,6 +80,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.Count(name + " none dropped")
 		panic(http.ErrAbortHandler)
 	}
+	caller, _, _ := net.SplitHostPort(r.RemoteAddr)
+	caller += " " + name
+	if s.pauses.broken(caller, s.Store.Now()) {
+		s.Count(name + " in-pause")
+	}
 	recorder := &recorder{ResponseWriter: w, status: http.StatusOK}
 	defer func() { s.Count(fmt.Sprintf("%s %s %d", c.vault, c.operation, recorder.status)) }()
 	if !ok {
@@ -88,6 +97,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if struck && fault.suffer(recorder, r) {
+		s.pauses.begin(caller, s.Store.Now(), fault.pause())
 		return
 	}
 	if f := s.authorize(c, objectID); f != nil {
@@ -133,8 +143,8 @@ func parse(r *http.Request) (call, bool) {
 		"PUT secrets 2": "set", "PATCH secrets 3": "update", "PATCH secrets 2": "update", "DELETE secrets 2": "delete",
 		"GET deletedsecrets 1": "listdeleted", "GET deletedsecrets 2": "getdeleted", "DELETE deletedsecrets 2": "purge",
 		"POST deletedsecrets 3 recover": "recover",
-		"GET certificates 2":            "certificates/get", "GET certificates 3": "certificates/get",
-		"GET keys 2": "keys/get", "GET keys 3": "keys/get",
+		"GET certificates 1":            "certificates/list", "GET certificates 2": "certificates/get", "GET certificates 3": "certificates/get",
+		"GET keys 1": "keys/list", "GET keys 2": "keys/get", "GET keys 3": "keys/get",
 	}[key]
 	if ok {
 		c.operation = operation

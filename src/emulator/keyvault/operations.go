@@ -29,6 +29,9 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
 	case "certificates/get", "keys/get":
 		s.public(w, c, v)
 		return
+	case "certificates/list", "keys/list":
+		s.listPublics(w, r, c, v)
+		return
 	case "list", "listdeleted":
 		s.list(w, r, c, v)
 		return

@@ -13,6 +13,8 @@ import (
 	"maps"
 	"math/big"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/akv2k8s/akv2k8s/src/certificate"
 )
@@ -159,4 +161,28 @@ func (s *Server) public(w http.ResponseWriter, c call, v *vault) {
 	}
 	body["attributes"] = bundle(c, o, version, false)["attributes"]
 	answer(w, http.StatusOK, body)
+}
+
+// listPublics lists certificates or keys, each kind in a list of its own, without versions as the list of secrets.
+func (s *Server) listPublics(w http.ResponseWriter, r *http.Request, c call, v *vault) {
+	var items []any
+	for _, path := range slices.Sorted(maps.Keys(v.publics)) {
+		name, ok := strings.CutPrefix(path, c.kind+"/")
+		if !ok {
+			continue
+		}
+		o := v.publics[path]
+		id := fmt.Sprintf("https://%s.%s/%s/%s", c.vault, c.suffix, c.kind, name)
+		item := map[string]any{"attributes": bundle(c, o, o.find(""), false)["attributes"]}
+		if c.kind == "keys" {
+			item["kid"] = id
+			if _, ok := v.publics["certificates/"+name]; ok {
+				item["managed"] = true
+			}
+		} else {
+			item["id"], item["x5t"] = id, o.find("").public["x5t"]
+		}
+		items = append(items, item)
+	}
+	page(w, r, items)
 }

@@ -76,7 +76,7 @@ func (s *Store) vault(name string) *vault {
 	return v
 }
 
-// Permit gives a principal these operations on a vault (get, list, set, delete, recover, purge; certificates/get, keys/get) and no others.
+// Permit gives a principal these operations on a vault (get, list, set, delete, recover, purge; certificates/get and /list, keys/get and /list) and no others.
 func (s *Store) Permit(vaultName, objectID string, operations []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

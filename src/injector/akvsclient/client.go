@@ -59,8 +59,9 @@ func New(c Config) (*Client, error) {
 	}
 	return &Client{config: c, http: &http.Client{
 		Timeout: requestTimeout,
-		// No proxy: the program's own proxy variables are not meant for the API server. A redirect would carry the token.
-		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true},
+		// No proxy: the program's own proxy variables are not meant for the API server. A redirect would carry the token. One connection is
+		// enough, by HTTP/2; without the bound each of the first requests would open its own.
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, MaxConnsPerHost: 1},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }

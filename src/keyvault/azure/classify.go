@@ -59,7 +59,7 @@ func byStatus(e *fault.Error, response *azcore.ResponseError, kind keyvault.Kind
 		e.Kind, e.Next = fault.NotFound, "check name and version; a deleted object may have to be recovered"
 		say("the vault has no such object")
 	case status == http.StatusTooManyRequests:
-		e.Kind, e.RetryAfter = fault.Throttled, retryAfter(response.RawResponse)
+		e.Kind, e.RetryAfter = fault.Throttled, RetryAfter(response.RawResponse)
 		say("too many requests")
 	case status == http.StatusBadRequest:
 		e.Kind, e.Next = fault.Invalid, "check name and version of the object"
@@ -72,8 +72,8 @@ func byStatus(e *fault.Error, response *azcore.ResponseError, kind keyvault.Kind
 
 // permission is what an access policy has to have.
 func permission(kind keyvault.Kind) string {
-	if kind == keyvault.KindSecretList {
-		return "get and list on secrets"
+	if listed := kind.Listed(); listed != "" {
+		return "get and list on " + string(listed) + "s"
 	}
 	return "get on " + string(kind) + "s"
 }
@@ -81,9 +81,9 @@ func permission(kind keyvault.Kind) string {
 // role is the smallest built-in role of Azure that may read the kind.
 func role(kind keyvault.Kind) string {
 	switch kind {
-	case keyvault.KindCertificate:
+	case keyvault.KindCertificate, keyvault.KindCertificateList:
 		return "Key Vault Certificate User"
-	case keyvault.KindKey:
+	case keyvault.KindKey, keyvault.KindKeyList:
 		return "Key Vault Crypto User"
 	default:
 		return "Key Vault Secrets User"
@@ -123,8 +123,8 @@ func details(response *azcore.ResponseError) (code, principal string) {
 	return code, principal
 }
 
-// retryAfter reads the header in both of its forms.
-func retryAfter(r *http.Response) time.Duration {
+// RetryAfter is how long an answer asks to wait, in both forms of the header; zero if it does not say.
+func RetryAfter(r *http.Response) time.Duration {
 	if r == nil {
 		return 0
 	}

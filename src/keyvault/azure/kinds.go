@@ -20,8 +20,14 @@ type (
 		*azsecrets.Client
 		host string
 	}
-	certificates struct{ *azcertificates.Client }
-	keys         struct{ *azkeys.Client }
+	certificates struct {
+		*azcertificates.Client
+		host string
+	}
+	keys struct {
+		*azkeys.Client
+		host string
+	}
 )
 
 func (s secrets) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
@@ -51,6 +57,9 @@ func (s secrets) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, 
 
 // A certificate is public: a version that is disabled is served all the same, and refused here, as a secret's is by the vault.
 func (c certificates) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	if ref.Kind == keyvault.KindCertificateList {
+		return c.list(ctx, ref)
+	}
 	answer, err := c.GetCertificate(ctx, ref.Name, ref.Version, nil)
 	if err != nil {
 		return keyvault.Object{}, err
@@ -71,6 +80,9 @@ func (c certificates) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Obj
 }
 
 func (k keys) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	if ref.Kind == keyvault.KindKeyList {
+		return k.list(ctx, ref)
+	}
 	answer, err := k.GetKey(ctx, ref.Name, ref.Version, nil)
 	if err != nil {
 		return keyvault.Object{}, err

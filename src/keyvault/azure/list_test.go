@@ -30,23 +30,47 @@ func fill(t *testing.T, a *azuretest.Azure, secrets int) {
 	require.NoError(t, a.Vaults.PutCertificate("kv1", "site", emulated.Certificate{Value: certificatePEM(t)}))
 }
 
-func TestAListHasEverySecretThatIsEnabledAndNoCertificate(t *testing.T) {
-	for _, secrets := range []int{0, 1, 22, 23, 60} { // 23 and the two that are left out fill a page exactly
+func TestAListHasEveryObjectOfItsKind(t *testing.T) {
+	for _, secrets := range []int{0, 1, 22, 23, 48, 60} { // 23 and 48 fill a page exactly, so that an empty one comes after it
 		a := azuretest.Start(t)
 		fill(t, a, secrets)
 		v := open(t, a)
 		list, err := v.Fetch(t.Context(), of(keyvault.KindSecretList, ""))
 		require.NoError(t, err)
-		require.Len(t, list.Entries, secrets)
-		for i, entry := range list.Entries {
-			assert.Equal(t, keyvault.Entry{Name: fmt.Sprintf("s-%03d", i), Tags: map[string]string{"n": fmt.Sprint(i)}}, entry)
-		}
-		if secrets > 0 {
-			_, err = v.Fetch(t.Context(), of(keyvault.KindSecret, "s-000"))
+		require.Len(t, list.Entries, secrets+2)
+		for i, entry := range list.Entries[1 : 1+secrets] {
+			one, err := v.Fetch(t.Context(), of(keyvault.KindSecret, entry.Name))
 			require.NoError(t, err)
-			assert.Zero(t, a.Counters()["kv1 get 401"], "the list's client knows already which token is wanted")
+			assert.Equal(t, keyvault.Entry{Name: fmt.Sprintf("s-%03d", i), Tags: map[string]string{"n": fmt.Sprint(i)}, Updated: one.Updated}, entry)
+			assert.False(t, one.Answered.Before(one.Updated))
 		}
+		assert.Equal(t, []any{"off", true}, []any{list.Entries[0].Name, list.Entries[0].Disabled})
+		assert.Equal(t, []any{"site", true}, []any{list.Entries[secrets+1].Name, list.Entries[secrets+1].Managed})
+		assert.Zero(t, a.Counters()["kv1 get 401"], "the list's client knows already which token is wanted")
+		assert.Equal(t, (secrets+2)/25+1, a.Counters()["kv1 list 200"])
 	}
+}
+
+func TestCertificatesAndKeysHaveListsOfTheirOwn(t *testing.T) {
+	a := azuretest.Start(t)
+	for i := range 26 {
+		require.NoError(t, a.Vaults.PutCertificate("kv1", fmt.Sprintf("c-%02d", i), emulated.Certificate{Value: certificatePEM(t)}))
+	}
+	v := open(t, a)
+	for _, kind := range []keyvault.Kind{keyvault.KindCertificate, keyvault.KindKey} {
+		list, err := v.Fetch(t.Context(), of(kind.List(), ""))
+		require.NoError(t, err)
+		require.Len(t, list.Entries, 26)
+		one, err := v.Fetch(t.Context(), of(kind, "c-25"))
+		require.NoError(t, err)
+		assert.Equal(t, keyvault.Entry{Name: "c-25", Tags: map[string]string{}, Updated: one.Updated, Managed: kind == keyvault.KindKey}, list.Entries[25])
+	}
+	a.Vaults.Permit("kv1", azuretest.AppObjectID, []string{"get", "list", "certificates/get", "keys/list"})
+	_, err := v.Fetch(t.Context(), of(keyvault.KindCertificateList, ""))
+	assert.Equal(t, fault.Denied, fault.KindOf(err), "each kind has permissions of its own")
+	assert.ErrorContains(t, err, "get and list on certificates")
+	_, err = v.Fetch(t.Context(), of(keyvault.KindKeyList, ""))
+	assert.NoError(t, err)
 }
 
 func TestAListThatIsDeniedNamesThePermission(t *testing.T) {

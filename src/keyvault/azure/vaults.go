@@ -3,6 +3,7 @@ package azure
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -80,10 +81,24 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 	} else {
 		client.wait(ctx)
 	}
-	if object, err = client.fetch(ctx, ref); err != nil {
+	var answer *http.Response
+	if object, err = client.fetch(policy.WithCaptureResponse(ctx, &answer), ref); err != nil {
 		return keyvault.Object{}, v.classify(err, ref)
 	}
+	object.Answered = date(answer)
 	return object, nil
+}
+
+// date is when the vault answered, by its own clock; zero if it does not say.
+func date(answer *http.Response) time.Time {
+	if answer == nil {
+		return time.Time{}
+	}
+	at, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at.UTC()
 }
 
 // wait ends when the first call has, or with the context, which then ends the caller's own call too.
@@ -103,8 +118,8 @@ func (v *Vaults) client(ref keyvault.Ref) (c *client, first bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := endpoint{url, ref.Kind}
-	if ref.Kind == keyvault.KindSecretList {
-		at.kind = keyvault.KindSecret // one client for both: each asks once which token is wanted
+	if listed := ref.Kind.Listed(); listed != "" {
+		at.kind = listed // one client for both: each asks once which token is wanted
 	}
 	if known, ok := v.clients[at]; ok {
 		return known, false, nil
@@ -120,19 +135,20 @@ func (v *Vaults) client(ref keyvault.Ref) (c *client, first bool, err error) {
 
 // open makes the SDK's client.
 func (v *Vaults) open(at endpoint) (fetch, error) {
+	host := strings.TrimPrefix(at.url, "https://")
 	switch at.kind {
 	case keyvault.KindCertificate:
 		options := azcertificates.ClientOptions(v.options())
 		c, err := azcertificates.NewClient(at.url, v.config.Credential, &options)
-		return certificates{c}.fetch, err
+		return certificates{c, host}.fetch, err
 	case keyvault.KindKey:
 		options := azkeys.ClientOptions(v.options())
 		c, err := azkeys.NewClient(at.url, v.config.Credential, &options)
-		return keys{c}.fetch, err
+		return keys{c, host}.fetch, err
 	default:
 		options := v.options()
 		c, err := azsecrets.NewClient(at.url, v.config.Credential, &options)
-		return secrets{c, strings.TrimPrefix(at.url, "https://")}.fetch, err
+		return secrets{c, host}.fetch, err
 	}
 }
 

@@ -26,6 +26,7 @@ const Patience = FetchTimeout + 5*time.Second
 const (
 	parallel = 32
 	entries  = 10000
+	bytes    = 64 << 20
 )
 
 // Config is what an installation says, or a pod that reads for itself.
@@ -42,8 +43,12 @@ type Config struct {
 	Lookup func(string) (string, bool)
 	// Keep is how long an answer stays in memory.
 	Keep time.Duration
-	// Observe is told of each call of a vault; may be nil.
-	Observe Observe
+	// Limits bound the calls.
+	Limits Limits
+	// Fallbacks are vaults that are read while another one is not available.
+	Fallbacks Fallbacks
+	// Observer is told of calls and answers; may be nil.
+	Observer Observer
 }
 
 // Gateway reads the vaults of a cloud.
@@ -54,10 +59,21 @@ type Gateway struct {
 	Credential azcore.TokenCredential
 
 	tenants *tenants
+	changed func(ref keyvault.Ref)
 }
 
 // Admit lets ServiceAccounts of tenants read as themselves; without it only the installation reads. It is called before the first read.
 func (g *Gateway) Admit(accounts Accounts) { g.tenants.accounts = accounts }
+
+// Notify says whom to tell of objects that a list shows to have changed. It is called before the first read.
+func (g *Gateway) Notify(changed func(ref keyvault.Ref)) { g.changed = changed }
+
+// tell passes such a change on.
+func (g *Gateway) tell(ref keyvault.Ref) {
+	if g.changed != nil {
+		g.changed(ref)
+	}
+}
 
 // Load reads the files and checks everything; it calls no vault.
 func Load(c Config) (*Gateway, error) {
@@ -77,17 +93,20 @@ func Load(c Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := azure.Config{Credential: token, Cloud: identity.Cloud, Transport: observed(transport, c.Observe)}
+	pace, err := c.governor()
+	if err != nil {
+		return nil, err
+	}
+	shared := azure.Config{Credential: token, Cloud: identity.Cloud, Transport: governed{observed(transport, c.Observer), pace}}
 	installation, err := azure.New(shared)
 	if err != nil {
 		return nil, err
 	}
 	all := &tenants{installation: installation, config: shared, shared: identity, tenant: c.tenant(), known: map[keyvault.Identity]*tenant{}}
-	read, err := reader.New(reader.Config{Fetcher: all, Clock: time.Now, Parallel: parallel, Timeout: FetchTimeout, Keep: c.Keep, Entries: entries})
-	if err != nil {
-		return nil, err
-	}
-	return &Gateway{Reader: read, Cloud: identity.Cloud, Credential: token, tenants: all}, nil
+	g := &Gateway{Cloud: identity.Cloud, Credential: token, tenants: all}
+	g.Reader, err = reader.New(reader.Config{Fetcher: all, Clock: time.Now, Parallel: parallel / 2, Timeout: FetchTimeout, Keep: c.Keep, Entries: entries, Bytes: bytes,
+		Fallbacks: c.Fallbacks, Observer: c.Observer, Changed: g.tell})
+	return g, err
 }
 
 // ReadExtraCAs reads a file of certificate authorities; without a path there are none.

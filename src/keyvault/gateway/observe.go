@@ -2,22 +2,30 @@ package gateway
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
-// Observe is told of a call: the vault's name, the status that it answered (0 if it did not), and how long that took.
-type Observe func(vault string, status int, took time.Duration)
+// Observer is told what happens at the vaults. Its methods are called often and must be quick.
+type Observer interface {
+	reader.Observer
+	// Called is told of a call: the vault's name, the status that it answered (0 if it did not), and how long that took.
+	Called(vault string, status int, took time.Duration)
+	// Waited is told how long a call waited for its turn.
+	Waited(vault string, p keyvault.Priority, waited time.Duration)
+}
 
 // observer tells of the calls that go through it.
 type observer struct {
 	policy.Transporter
-	tell Observe
+	tell Observer
 }
 
-func observed(transport policy.Transporter, tell Observe) policy.Transporter {
+func observed(transport policy.Transporter, tell Observer) policy.Transporter {
 	if tell == nil {
 		return transport
 	}
@@ -32,7 +40,6 @@ func (o observer) Do(request *http.Request) (*http.Response, error) {
 	if err == nil {
 		status = response.StatusCode
 	}
-	vault, _, _ := strings.Cut(request.URL.Hostname(), ".")
-	o.tell(vault, status, time.Since(started))
+	o.tell.Called(vaultOf(request), status, time.Since(started))
 	return response, err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
@@ -45,7 +46,7 @@ func (v *vault) fail(err error) { v.err.Store(&err) }
 
 func open(t *testing.T, v *vault) *reader.Reader {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, Parallel: 4, Timeout: 10 * time.Second, Keep: time.Hour, Entries: 100})
+	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, Parallel: 4, Timeout: 10 * time.Second, Keep: time.Hour, Entries: 100, Bytes: 1 << 20})
 	require.NoError(t, err)
 	return r
 }
@@ -202,14 +203,19 @@ func TestCallsAndMemoryAreBounded(t *testing.T) {
 		v := &vault{}
 		r := open(t, v)
 		var group sync.WaitGroup
+		var putOff atomic.Int64
 		for i := range 40 {
 			group.Go(func() {
-				_, err := r.Read(t.Context(), ref(fmt.Sprint(i)), age)
-				assert.Equal(t, i >= 0 && err == nil, true)
+				if _, err := r.Read(t.Context(), ref(fmt.Sprint(i)), age); err != nil {
+					assert.True(t, governor.PutOff(err), err)
+					putOff.Add(1)
+				}
 			})
 		}
 		group.Wait()
 		assert.EqualValues(t, 4, v.most.Load())
+		assert.EqualValues(t, 40, v.calls.Load()+putOff.Load())
+		assert.GreaterOrEqual(t, v.calls.Load(), int64(8))
 		for i := range 200 {
 			_, err := r.Read(t.Context(), ref(fmt.Sprint("more", i)), age)
 			require.NoError(t, err)
@@ -228,7 +234,7 @@ func TestNewRefusesAnEmptyConfiguration(t *testing.T) {
 
 func TestOldAnswersLeaveMemoryAlsoIfTheyAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, err := reader.New(reader.Config{Fetcher: &vault{}, Clock: time.Now, Parallel: 4, Timeout: 10 * time.Second, Keep: time.Minute, Entries: 100})
+		r, err := reader.New(reader.Config{Fetcher: &vault{}, Clock: time.Now, Parallel: 4, Timeout: 10 * time.Second, Keep: time.Minute, Entries: 100, Bytes: 1 << 20})
 		require.NoError(t, err)
 		_, err = r.Read(t.Context(), ref("a"), age)
 		require.NoError(t, err)
@@ -239,5 +245,45 @@ func TestOldAnswersLeaveMemoryAlsoIfTheyAreFew(t *testing.T) {
 		assert.False(t, there, "a secret stays no longer than it is of use")
 		_, there = r.Last(ref("b"), time.Hour)
 		assert.True(t, there)
+	})
+}
+
+func TestAPinnedVersionIsKnownLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{}
+		r := open(t, v)
+		pinned := ref("a")
+		pinned.Version = "1"
+		pod, refresh := keyvault.For(t.Context(), keyvault.Purpose{Priority: keyvault.PodStart}), t.Context()
+		read := func(ctx context.Context, maxAge time.Duration) {
+			_, err := r.Read(ctx, pinned, maxAge)
+			require.NoError(t, err)
+		}
+		read(pod, age)
+		time.Sleep(20 * time.Second)
+		read(pod, age)
+		assert.EqualValues(t, 1, v.calls.Load())
+		time.Sleep(10 * time.Second)
+		read(pod, age)
+		assert.EqualValues(t, 2, v.calls.Load(), "not for ever: it may be disabled, or access be lost")
+		read(pod, 0)
+		assert.EqualValues(t, 3, v.calls.Load(), "whoever wants it fresh gets it")
+		time.Sleep(10 * time.Second)
+		read(refresh, age)
+		assert.EqualValues(t, 4, v.calls.Load(), "a refresh looks")
+	})
+}
+
+func TestNothingStaysInMemoryWhenNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, &vault{})
+		_, err := r.Read(t.Context(), ref("a"), age)
+		require.NoError(t, err)
+		time.Sleep(30 * time.Minute)
+		_, there := r.Last(ref("a"), 24*time.Hour)
+		assert.True(t, there)
+		time.Sleep(2 * time.Hour)
+		_, there = r.Last(ref("a"), 24*time.Hour)
+		assert.False(t, there)
 	})
 }

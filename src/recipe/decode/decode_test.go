@@ -374,3 +374,9 @@ func TestEveryQuery(t *testing.T) {
 		})
 	}
 }
+
+func TestWhichVaultWasReadInPlaceOfAnother(t *testing.T) {
+	own, other := decode.Content{}, decode.Content{Object: keyvault.Object{Fallback: "kv2"}}
+	assert.Equal(t, "kv2", decode.Fallback([]decode.Content{own, other}))
+	assert.Empty(t, decode.Fallback([]decode.Content{own}))
+}

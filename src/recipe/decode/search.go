@@ -55,10 +55,14 @@ func Expand(r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
 	return r, nil
 }
 
-// finder gives the data key of an entry, and whether it matches. The expressions were checked with the recipe.
+// finder gives the data key of an entry, and whether it matches. What belongs to a certificate never does, as in the portal: it holds a private key,
+// and is meant to be asked for as a certificate. The expressions were checked with the recipe.
 func finder(s recipe.Search) func(keyvault.Entry) (string, bool) {
 	matches, rewrites := regexp.MustCompile(s.Regexp), regexp.MustCompile(s.Source)
 	return func(e keyvault.Entry) (string, bool) {
+		if e.Disabled || e.Managed {
+			return "", false
+		}
 		for name, value := range s.Tags {
 			if got, ok := e.Tags[name]; !ok || got != value {
 				return "", false

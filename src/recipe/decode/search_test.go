@@ -129,3 +129,13 @@ func FuzzExpand(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatIsDisabledOrOfACertificateIsNotFound(t *testing.T) {
+	all := []keyvault.Entry{{Name: "a"}, {Name: "off", Disabled: true}, {Name: "site", Managed: true}}
+	r, err := decode.Expand(searching(recipe.Search{Regexp: ".*"}), all)
+	require.NoError(t, err)
+	require.Len(t, r.Items, 1)
+	assert.Equal(t, "a", r.Items[0].Name)
+	_, err = decode.Expand(searching(recipe.Search{Prefix: "site"}), all)
+	assert.Equal(t, fault.NotFound, fault.KindOf(err))
+}

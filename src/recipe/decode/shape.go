@@ -188,3 +188,13 @@ func privateJWK(content []byte) bool {
 	}
 	return slices.ContainsFunc(append(set.Keys, set.key), func(k key) bool { return k.Type != "" && k.Private+k.Shared != "" })
 }
+
+// Fallback is the vault that was read in place of the one that is meant, empty if none was.
+func Fallback(contents []Content) string {
+	for _, content := range contents {
+		if other := content.Object.Fallback; other != "" {
+			return other
+		}
+	}
+	return ""
+}

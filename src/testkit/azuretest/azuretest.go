@@ -58,7 +58,7 @@ func Start(t *testing.T) *Azure {
 	a := &Azure{Emulator: e, AppSecret: rand.Text()}
 	everybody := map[string][]string{}
 	for _, id := range []string{AppObjectID, UserObjectID, SystemObjectID} {
-		everybody[id] = []string{"get", "list", "certificates/get", "keys/get"}
+		everybody[id] = []string{"get", "list", "certificates/get", "certificates/list", "keys/get", "keys/list"}
 	}
 	require.NoError(t, e.Plant(emulator.Seed{
 		Principals: []entra.Principal{

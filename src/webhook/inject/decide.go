@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -32,6 +33,22 @@ type Target struct {
 	Precaution bool
 
 	environment *environment
+}
+
+// Learn takes the references of the image's own environment; what the pod sets comes before them. What is meant as one but can't be is
+// refused, since the program could not start.
+func (t *Target) Learn(references map[string]string) error {
+	e := t.environment
+	for _, name := range slices.Sorted(maps.Keys(references)) {
+		if _, set := e.variables[name]; set || slices.Contains(ours(), name) {
+			continue
+		}
+		if _, err := envref.Parse(references[name]); err != nil {
+			return refuse(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v", name, err)
+		}
+		e.image[name] = references[name]
+	}
+	return nil
 }
 
 // Empty says whether the pod stays as it is.

@@ -34,6 +34,8 @@ type environment struct {
 	texts map[int]string
 	// expand are the names of these variables, in their order; those of an earlier mutation come first.
 	expand []string
+	// image are references of the image's own environment, as far as it was looked into. The kubelet expands none of them.
+	image map[string]string
 	// open says that a source was missing, so that references may come that nobody knows yet; hidden that one may not be read.
 	open, hidden bool
 	warnings     []string
@@ -41,7 +43,7 @@ type environment struct {
 
 // evaluate works a container's environment out. What is meant as a reference but can't be one is refused.
 func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
-	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{}, expand: expansionOf(c).Env}
+	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{}, expand: expansionOf(c).Env, image: imageOf(c)}
 	for _, from := range c.EnvFrom {
 		if err := e.takeAll(c, from, sources); err != nil {
 			return nil, err
@@ -214,6 +216,18 @@ func downward(pod *corev1.Pod, field *corev1.ObjectFieldSelector) (string, bool)
 		}
 	}
 	return "", false
+}
+
+// imageOf is what an earlier mutation learnt of the image.
+func imageOf(c corev1.Container) map[string]string {
+	before := map[string]string{}
+	for _, entry := range c.Env {
+		if entry.Name == wire.EnvImageReferences && wrapped(c) {
+			_ = json.Unmarshal([]byte(entry.Value), &before)
+		}
+	}
+	maps.DeleteFunc(before, func(_, value string) bool { _, err := envref.Parse(value); return err != nil })
+	return before
 }
 
 // expansionOf is what an earlier mutation left to the injector.

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,17 +16,31 @@ const program = "/usr/local/bin/azure-keyvault-env"
 // nobody is the user of the init container unless the pod has one of its own.
 const nobody int64 = 65532
 
+// Init is what an installation may say about the init container. Nothing in it leads out of the restricted standard.
+type Init struct {
+	// Resources replace, one by one, what is asked for by default. A limit below its request is raised to it.
+	Resources corev1.ResourceRequirements
+	// User, unless 0, runs it instead of the pod's own user or 65532; Group is nil for none.
+	User  int64
+	Group *int64
+	// Writable gives it a root that it may write to.
+	Writable bool
+}
+
 // initContainer brings the injector into the pod. It passes the restricted standard in every pod.
 func initContainer(pod *corev1.Pod, s Settings) corev1.Container {
-	user := sharedUser(pod)
-	yes, no := true, false
+	user := s.Init.User
+	if user == 0 {
+		user = sharedUser(pod)
+	}
+	yes, no, readOnly := true, false, !s.Init.Writable
 	return corev1.Container{
 		Name: wire.InitContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy,
 		Command:      []string{program, "copy", wire.MountBinary},
 		VolumeMounts: []corev1.VolumeMount{{Name: wire.VolumeBinary, MountPath: wire.MountBinary}},
-		Resources:    resources(pod),
+		Resources:    resources(pod, s.Init.Resources),
 		SecurityContext: &corev1.SecurityContext{
-			RunAsUser: &user, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &yes,
+			RunAsUser: &user, RunAsGroup: s.Init.Group, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &readOnly,
 			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
@@ -34,11 +49,18 @@ func initContainer(pod *corev1.Pod, s Settings) corev1.Container {
 
 // resources are little to ask for and enough to copy fast; quotas want limits. A pod whose containers ask for exactly their limits is in the
 // class Guaranteed, and stays there.
-func resources(pod *corev1.Pod) corev1.ResourceRequirements {
+func resources(pod *corev1.Pod, wanted corev1.ResourceRequirements) corev1.ResourceRequirements {
 	r := corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
 		// The volume is memory, and the copy counts as this container's.
 		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+	}
+	maps.Copy(r.Requests, wanted.Requests)
+	maps.Copy(r.Limits, wanted.Limits)
+	for name, request := range r.Requests {
+		if limit, ok := r.Limits[name]; ok && limit.Cmp(request) < 0 {
+			r.Limits[name] = request
+		}
 	}
 	var cpu resource.Quantity
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -141,4 +142,17 @@ func TestAnInstallationThatChangesItsMindChangesPodsThatAreAppliedAgain(t *testi
 	plan, err = inject.Decide(mutated, nil)
 	require.NoError(t, err)
 	assert.Equal(t, inject.Mutate(&pod, plan, settings()), inject.Mutate(mutated, plan, settings()), "nothing of direct mode is left")
+}
+
+func TestTheInstallationMaySayWhatTheInitContainerAsksFor(t *testing.T) {
+	group := int64(7)
+	s := settings()
+	s.Init = inject.Init{User: 2000, Group: &group, Writable: true, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}}}
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Command: []string{"app"}, Env: []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}}}}}
+	_, out := result(t, pod, s)
+	init := out.Spec.InitContainers[0]
+	assert.Equal(t, []any{int64(2000), int64(7), false, true}, []any{*init.SecurityContext.RunAsUser, *init.SecurityContext.RunAsGroup, *init.SecurityContext.ReadOnlyRootFilesystem, *init.SecurityContext.RunAsNonRoot})
+	assert.Equal(t, "128Mi", init.Resources.Requests.Memory().String())
+	assert.Equal(t, "128Mi", init.Resources.Limits.Memory().String(), "a limit is never below its request")
+	assert.Equal(t, "5m", init.Resources.Requests.Cpu().String())
 }

@@ -25,6 +25,8 @@ type Settings struct {
 	Cloud, ExtraCAs, AuthType string
 	// LogLevel and LogFormat are what the injector logs with unless the container says otherwise; may be empty.
 	LogLevel, LogFormat string
+	// Init is what the installation wants of the init container.
+	Init Init
 }
 
 // Mutate gives the pod as the plan wants it, and leaves the one it was given alone. Of a pod that was mutated before, what was added

@@ -23,7 +23,7 @@ func variables(c corev1.Container, s Settings) []corev1.EnvVar {
 // ours are the variables that only the webhook may set.
 func ours() []string {
 	return []string{wire.EnvCA, wire.EnvBroker, wire.EnvBrokerAddress, wire.EnvAdded, wire.EnvUseAuthService, wire.EnvCloud, wire.EnvExtraCAs,
-		wire.EnvReferences, wire.EnvOpen, wire.EnvExpand}
+		wire.EnvReferences, wire.EnvImageReferences, wire.EnvOpen, wire.EnvExpand}
 }
 
 // chosen are the variables that a container may set too, and then its own stay.
@@ -40,6 +40,7 @@ func findings(e *environment, expansion wire.Expansion) []corev1.EnvVar {
 	}
 	record := e.record()
 	add(wire.EnvReferences, len(record) == 0, record)
+	add(wire.EnvImageReferences, len(e.image) == 0, e.image)
 	add(wire.EnvOpen, !e.open, true)
 	add(wire.EnvExpand, len(expansion.Args)+len(expansion.Env) == 0, expansion)
 	return found

@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
@@ -91,7 +93,7 @@ func commandOf(descriptor *remote.Descriptor, q Question) (Command, error) {
 			return Command{}, err
 		}
 		if n > 0 && !next.equal(command) {
-			return Command{}, fault.New(fault.Invalid, "the image runs different commands on different platforms; say by the nodeSelector kubernetes.io/arch which the pod runs on")
+			return Command{}, fault.New(fault.Invalid, "the image runs different commands, or refers to Key Vault differently, on different platforms; say by the nodeSelector kubernetes.io/arch which the pod runs on")
 		}
 		command = next
 	}
@@ -117,7 +119,16 @@ func configured(image v1.Image) (Command, error) {
 	if err != nil {
 		return Command{}, err
 	}
-	return Command{Entrypoint: config.Config.Entrypoint, Cmd: config.Config.Cmd}, nil
+	command := Command{Entrypoint: config.Config.Entrypoint, Cmd: config.Config.Cmd}
+	for _, entry := range config.Config.Env {
+		if name, value, _ := strings.Cut(entry, "="); envref.Meant(value) {
+			if command.References == nil {
+				command.References = map[string]string{}
+			}
+			command.References[name] = value
+		}
+	}
+	return command, nil
 }
 
 // code is what a registry calls an error; anything else that stands there is not passed on.

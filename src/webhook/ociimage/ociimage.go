@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,11 +30,15 @@ type Question struct {
 }
 
 // Command is what an image runs; each may be empty.
-type Command struct{ Entrypoint, Cmd []string }
+type Command struct {
+	Entrypoint, Cmd []string
+	// References are variables of the image's own environment whose values are meant as references. Others are not kept.
+	References map[string]string
+}
 
 // equal says whether two images run the same.
 func (c Command) equal(other Command) bool {
-	return slices.Equal(c.Entrypoint, other.Entrypoint) && slices.Equal(c.Cmd, other.Cmd)
+	return slices.Equal(c.Entrypoint, other.Entrypoint) && slices.Equal(c.Cmd, other.Cmd) && maps.Equal(c.References, other.References)
 }
 
 // Exchange gives a refresh token for a registry of Azure, by the identity of the installation.

@@ -368,6 +368,17 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 	assert.Zero(t, counts["registry mine exchange 401"])
 }
 
+func TestReferencesOfAnImagesOwnEnvironmentAreFound(t *testing.T) {
+	b := newBench(t)
+	private := b.registry(registrytest.Options{Name: "env.test", Authority: b.authority})
+	made, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{Entrypoint: []string{"/app"},
+		Env: []string{"PATH=/bin", "DB=db@azurekeyvault?password", "ODD=a b@azurekeyvault", "TEXT=" + canary, "EMPTY"}}})
+	require.NoError(t, err)
+	command, err := b.ask(ociimage.Question{Image: b.push(private, "app:1", made)})
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"DB": "db@azurekeyvault?password", "ODD": "a b@azurekeyvault"}, command.References, "and nothing else of it is kept")
+}
+
 func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 	b := newBench(t)
 	var reached atomic.Int32
@@ -379,7 +390,11 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 	_, port, err := net.SplitHostPort(inside.Listener.Addr().String())
 	require.NoError(t, err)
 	b.transport.Allowed = nil
-	b.transport.Refused = []netip.Addr{netip.MustParseAddr("10.96.0.1")}
+	// A replica of the API server that came a moment ago.
+	replica := ""
+	b.transport.Refused = func(to netip.AddrPort) bool {
+		return to.Addr() == netip.MustParseAddr("10.96.0.1") || to.String() == replica
+	}
 	b.transport.PlainHTTP = []string{"*"}
 	b.config.Registries.PlainHTTP = []string{"*"}
 	for host, address := range map[string]string{"localhost.test": "127.0.0.1", "imds.test": "169.254.169.254", "wire.test": "168.63.129.16", "any.test": "0.0.0.0", "api.test": "10.96.0.1",
@@ -389,6 +404,17 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 		assert.Equal(t, fault.Denied, fault.KindOf(err), "%s: %v", host, err)
 		assert.ErrorContains(t, err, "no registry may have", host)
 	}
+	b.is("replica.test", netip.MustParseAddr("198.18.0.7"))
+	replica = "198.18.0.7:" + port
+	for _, host := range []string{"replica.test:" + port, replica} {
+		_, err := b.ask(ociimage.Question{Image: host + "/app:1"})
+		assert.ErrorContains(t, err, "no registry may have", host)
+	}
+	replica = "198.18.0.7:443"
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://198.18.0.7/v2/", nil)
+	require.NoError(t, err)
+	_, err = ociimage.NewTransport(b.transport).RoundTrip(request)
+	assert.ErrorContains(t, err, "no registry may have")
 	for _, image := range []string{"127.0.0.1:" + port + "/app:1", "[::1]:" + port + "/app:1", "169.254.169.254/app:1"} {
 		_, err := b.ask(ociimage.Question{Image: image})
 		assert.Error(t, err, image)

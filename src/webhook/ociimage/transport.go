@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -32,8 +34,8 @@ const (
 type TransportConfig struct {
 	// Roots are the certificate authorities to believe.
 	Roots *x509.CertPool
-	// Refused are addresses that must not be connected to, besides those that no registry has.
-	Refused []netip.Addr
+	// Refused says where must not be connected to, besides addresses that no registry has; nil refuses nothing more. It is asked each time.
+	Refused func(netip.AddrPort) bool
 	// Allowed are addresses that may be connected to whatever they are; for tests, and for registries on the node itself.
 	Allowed []netip.Addr
 	// Resolver finds addresses; nil means the machine's.
@@ -57,7 +59,7 @@ func (c TransportConfig) guard(address string) error {
 	if err != nil {
 		return fault.New(fault.Denied, "no address")
 	}
-	return c.check(to.Addr())
+	return c.check(to)
 }
 
 // wireServer is where Azure's hosts answer their guests.
@@ -66,8 +68,8 @@ func wireServer() netip.Addr { return netip.AddrFrom4([4]byte{168, 63, 129, 16})
 // nat64 is the prefix under which IPv6 has IPv4's addresses.
 func nat64() netip.Prefix { return netip.MustParsePrefix("64:ff9b::/96") }
 
-func (c TransportConfig) check(to netip.Addr) error {
-	to = to.WithZone("").Unmap()
+func (c TransportConfig) check(at netip.AddrPort) error {
+	to := at.Addr().WithZone("").Unmap()
 	if nat64().Contains(to) {
 		bytes := to.As16()
 		to = netip.AddrFrom4([4]byte(bytes[12:]))
@@ -75,7 +77,8 @@ func (c TransportConfig) check(to netip.Addr) error {
 	if slices.Contains(c.Allowed, to) {
 		return nil
 	}
-	if to.IsLoopback() || to.IsLinkLocalUnicast() || to.IsUnspecified() || to.IsMulticast() || to == wireServer() || slices.Contains(c.Refused, to) {
+	if to.IsLoopback() || to.IsLinkLocalUnicast() || to.IsUnspecified() || to.IsMulticast() || to == wireServer() ||
+		(c.Refused != nil && c.Refused(netip.AddrPortFrom(to, at.Port()))) {
 		return fault.New(fault.Denied, "the address is one that no registry may have: of this machine, of a metadata service, or of the API server")
 	}
 	return nil
@@ -94,7 +97,7 @@ func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	// Behind a proxy the address that is connected to is the proxy's.
 	if to, err := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); err == nil {
-		if err := g.check(to); err != nil {
+		if err := g.check(netip.AddrPortFrom(to, portOf(r.URL))); err != nil {
 			return nil, err
 		}
 	}
@@ -103,6 +106,18 @@ func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 		response.Body = &bounded{ReadCloser: response.Body, left: maxAnswer}
 	}
 	return response, err
+}
+
+// portOf is the port that a URL leads to.
+func portOf(u *url.URL) uint16 {
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	switch {
+	case err == nil:
+		return uint16(port)
+	case u.Scheme == "http":
+		return 80
+	}
+	return 443
 }
 
 // CloseIdleConnections is what http.Client looks for.

@@ -67,12 +67,13 @@ func TestAForeignClusterNeedsToBeNamedAndARegistry(t *testing.T) {
 
 func TestKindIsMadeWithTheNodesAzureJSON(t *testing.T) {
 	var ran []string
-	c, _ := config(t, map[string]string{"CLUSTER": "kind"}, &ran, true)
+	c, _ := config(t, map[string]string{"CLUSTER": "kind", "KIND_IMAGE": "kindest/node:v1.34.7"}, &ran, true)
 	cluster, err := Open(t.Context(), c)
 	require.NoError(t, err)
 	assert.Equal(t, "down", cluster.Status(t.Context()))
 	assert.Error(t, cluster.Up(t.Context()))
 	assert.Contains(t, ran[len(ran)-1], "kind create cluster --name akv2k8s-x")
+	assert.Contains(t, ran[len(ran)-1], "--image kindest/node:v1.34.7")
 	folder := filepath.Dir(cluster.Kubeconfig())
 	content, err := os.ReadFile(filepath.Join(folder, "kind.yaml"))
 	require.NoError(t, err)

@@ -40,8 +40,11 @@ func (k *kind) Up(ctx context.Context) error {
 	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
 		return err
 	}
-	if err := k.Run(ctx, "kind", "create", "cluster", "--name", k.name(), "--kubeconfig", k.Kubeconfig(), "--config", config,
-		"--wait", "120s"); err != nil {
+	args := []string{"create", "cluster", "--name", k.name(), "--kubeconfig", k.Kubeconfig(), "--config", config, "--wait", "120s"}
+	if image := k.Getenv("KIND_IMAGE"); image != "" { // another version of Kubernetes than kind's own
+		args = append(args, "--image", image)
+	}
+	if err := k.Run(ctx, "kind", args...); err != nil {
 		return err
 	}
 	if err := k.Run(ctx, "docker", "exec", k.name()+"-control-plane", "ip", "addr", "add", "169.254.169.254/32", "dev", "lo"); err != nil {

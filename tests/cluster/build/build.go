@@ -56,7 +56,9 @@ func Tools() map[string]Module {
 		// Without these flags helm believes that the cluster is of version 1.20 and refuses charts.
 		"helm": {Name: "helm", Folder: "tests/tools/helm", Packages: []string{"helm.sh/helm/v3/cmd/helm"},
 			Flags: "-s -w -X " + lib + ".k8sVersionMajor=1 -X " + lib + ".k8sVersionMinor=36 -X helm.sh/helm/v3/internal/version.version=v3.22.0"},
-		"nmi": {Name: "nmi", Folder: "tests/tools/nmi", Flags: "-s -w", Packages: []string{"github.com/Azure/aad-pod-identity/cmd/nmi"}},
+		// Helm 4 asks the modules that it was built with for the cluster's version.
+		"helm4": {Name: "helm4", Folder: "tests/tools/helm4", Packages: []string{"helm.sh/helm/v4/cmd/helm"}, Flags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"},
+		"nmi":   {Name: "nmi", Folder: "tests/tools/nmi", Flags: "-s -w", Packages: []string{"github.com/Azure/aad-pod-identity/cmd/nmi"}},
 		"golangci-lint": {Name: "golangci-lint", Folder: "tests/tools/golangci-lint", Flags: "-s -w",
 			Packages: []string{"github.com/golangci/golangci-lint/v2/cmd/golangci-lint"}},
 		"controller-gen": {Name: "controller-gen", Folder: "tests/tools/controller-gen", Flags: "-s -w",
@@ -71,7 +73,7 @@ func (b Builder) Tool(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("there is no tool %q", name)
 	}
 	folder, err := b.module(ctx, m)
-	return filepath.Join(folder, name), err
+	return filepath.Join(folder, filepath.Base(m.Packages[0])), err
 }
 
 // Builder builds modules into a cache.

@@ -11,8 +11,10 @@ import (
 // need is a file and the Debian package that brings it.
 type need struct{ file, pkg string }
 
-// needsOfChecks are what tests without a cluster run.
-func needsOfChecks() []need { return []need{{"/usr/bin/docker-registry", "docker-registry"}} }
+// needsOfChecks are what tests without a cluster and linters run.
+func needsOfChecks() []need {
+	return []need{{"/usr/bin/docker-registry", "docker-registry"}, {"/usr/bin/yamllint", "yamllint"}}
+}
 
 // needsOfClusters are what a local cluster runs.
 func needsOfClusters() []need {

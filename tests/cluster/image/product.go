@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,7 +88,22 @@ func (m Maker) All(ctx context.Context) (map[string]string, error) {
 	alias, private := testbox, testbox
 	alias.Name, alias.User = examplesImage, "0:0"
 	private.Name = PrivateImage
-	return m.write(append(specs, testbox, alias, private))
+	older, err := m.predecessor(ctx, testbox, version)
+	if err != nil {
+		return nil, err
+	}
+	return m.write(append(specs, testbox, alias, private, older))
+}
+
+// predecessor is the testbox with what plays the wrapper of akv2k8s 1.8, under its name.
+func (m Maker) predecessor(ctx context.Context, testbox Spec, version string) (Spec, error) {
+	binary, err := m.compile(ctx, "./src/cmd/predecessor", version)
+	if err != nil {
+		return Spec{}, err
+	}
+	files := maps.Clone(testbox.Files)
+	files["/usr/local/bin/azure-keyvault-env"] = File{Content: binary, Mode: 0o755}
+	return Spec{Name: Repository + "predecessor:" + version, Entrypoint: testbox.Entrypoint, User: testbox.User, Files: files}, nil
 }
 
 // Release makes the images that users install, and returns the archives by image name.
@@ -187,7 +203,7 @@ func Testbox(version string) (Spec, error) {
 	}
 	files := map[string]File{busybox: {Content: binary, Mode: 0o755}}
 	for _, applet := range []string{"sh", "env", "cat", "sleep", "echo", "ls", "id", "nc", "wget", "nslookup", "printenv", "true", "false",
-		"test", "grep", "kill", "ps", "mount", "date", "head", "tr", "sort", "find", "stat", "sed", "pwd", "touch", "base64"} {
+		"test", "grep", "kill", "ps", "mount", "date", "head", "tr", "sort", "find", "stat", "sed", "pwd", "touch", "base64", "cp"} {
 		files["/bin/"+applet] = File{Link: busybox, Mode: 0o777}
 	}
 	return Spec{Name: Repository + "testbox:" + version, Entrypoint: []string{"/bin/sh"}, User: nobody, Files: files}, nil

@@ -160,6 +160,7 @@ func TestMatrix(t *testing.T) {
 	for _, m := range methods(t, s) {
 		t.Run(m.name, func(t *testing.T) { try(t, s, m) })
 	}
+	t.Run("global.userDefinedMSI: an identity of the nodes, without the host's file", func(t *testing.T) { userDefined(t, s) })
 	t.Run("without the auth service each pod reads with its own credentials", func(t *testing.T) { withoutAuthService(t, s) })
 	t.Run("a tenant's own ServiceAccount reads its vault, and no other", func(t *testing.T) { ownIdentities(t, s) })
 	t.Run("a wrong secret is told, and nothing starts", func(t *testing.T) { wrongSecret(t, s) })

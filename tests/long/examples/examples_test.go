@@ -66,6 +66,13 @@ func outcomes() map[string]outcome {
 		"rollout-restart":           restarted("example-rollout-restart"),
 		"refresh-interval":          all(synced("example-refresh-interval"), made("example-refresh-interval", map[string][]string{"Secret/api-key": {"key"}})),
 		"pods-with-own-credentials": printed("example-own-credentials"),
+		"production-ha":             all(synced("example-production-ha"), replicas(2, 3), kept("akv2k8s-controller", "akv2k8s-envinjector")),
+		"namespaced":                synced("akv2k8s"),
+		"restricted":                printed("example-restricted"),
+		"registry-mirror":           all(synced("example-registry-mirror"), from("registry.example.com/akv2k8s/")),
+		"metrics":                   all(synced("example-metrics"), told("example-metrics")),
+		"gitops-argocd":             synced("example-gitops-argocd"),
+		"gitops-flux":               synced("example-gitops-flux"),
 	}
 }
 
@@ -288,6 +295,7 @@ func TestExamples(t *testing.T) {
 			old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "azure-credentials"}}
 			require.NoError(t, client.IgnoreNotFound(s.Client.Delete(t.Context(), old)))
 			credentials(t, s, e)
+			prepare(t, s, e)
 			if name == "pod-security" { // what the example is a way out of
 				require.NoError(t, s.Apply(t.Context(), "", `{apiVersion: v1, kind: Namespace, metadata: {name: akv2k8s, labels: {pod-security.kubernetes.io/enforce: restricted}}}`))
 			}
@@ -295,7 +303,11 @@ func TestExamples(t *testing.T) {
 			assert.NoError(t, stage.Await(t.Context(), 2*time.Minute, "the example", func(ctx context.Context) error { return wanted(ctx, s) }))
 			_, err = s.Helm(t.Context(), "uninstall", "akv2k8s", "--namespace", "akv2k8s", "--wait")
 			assert.NoError(t, err)
+			require.NoError(t, s.Apply(t.Context(), "", `{apiVersion: v1, kind: Namespace, metadata: {name: akv2k8s}}`), "without the example's labels")
 		})
 	}
+	t.Run("renders are what the API server takes", func(t *testing.T) { renders(t, s) })
+	t.Run("manifests for users without Helm", func(t *testing.T) { manifests(t, s) })
+	t.Run("the values of chart-testing become ready where nobody can sign in", func(t *testing.T) { chartTesting(t, s) })
 	assert.Empty(t, known, "each outcome has an example")
 }

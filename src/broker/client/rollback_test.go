@@ -1,0 +1,37 @@
+package client_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/testkit/predecessor"
+)
+
+// TestAfterARollbackThePodHasToBeRecreated asks the auth service of the predecessor, as a pod does that was made by us before a rollback.
+func TestAfterARollbackThePodHasToBeRecreated(t *testing.T) {
+	authority, err := predecessor.NewAuthority(time.Now())
+	require.NoError(t, err)
+	data, err := authority.Issue(time.Now(), x509.ExtKeyUsageServerAuth, host)
+	require.NoError(t, err)
+	mine, err := tls.X509KeyPair(data[predecessor.FileCert], data[predecessor.FileKey])
+	require.NoError(t, err)
+	clients := x509.NewCertPool()
+	require.True(t, clients.AppendCertsFromPEM(authority.Cert))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the pod's token was sent") }))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{mine}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	_, config := start(t, nil)
+	config.Address = server.Listener.Addr().String()
+	_, err = resolve(t, config)
+	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
+	assert.ErrorContains(t, err, "recreate the pod")
+}

@@ -1,0 +1,186 @@
+package legacy
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// The predecessor's Secret of a workload.
+const (
+	secretPrefix = "akv2k8s-"
+	dataCA       = "ca.crt"
+)
+
+// admitted is a pod that is served, and the Secret and certificate that it was given.
+type admitted struct {
+	pod         *corev1.Pod
+	secret      *corev1.Secret
+	certificate *x509.Certificate
+}
+
+// issued says whether the certificate is one that the predecessor gave to pods. When its CA is gone, its form is all that can be seen.
+func (left *heritage) issued(cert *x509.Certificate, now time.Time) error {
+	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) || cert.IsCA || !slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}) {
+		return fault.New(fault.Denied, "the client certificate is none that an older version gave, or it has expired")
+	}
+	if left.ca != nil && cert.CheckSignatureFrom(left.ca) != nil {
+		return fault.New(fault.Denied, "the client certificate is not of the CA that the older version had last")
+	}
+	return nil
+}
+
+// admit finds out whether the pod may be served. All that it goes by is read live and is the API server's word, but for what the Secret
+// holds, which whoever may write Secrets in the pod's namespace can change.
+func (t *transition) admit(ctx context.Context, name types.NamespacedName, left *heritage) (admitted, error) {
+	if validation.IsDNS1123Label(name.Namespace) != nil || validation.IsDNS1123Subdomain(name.Name) != nil {
+		return admitted{}, fault.New(fault.Denied, "there can be no pod of that name")
+	}
+	if err := t.enabled(ctx, name.Namespace); err != nil {
+		return admitted{}, err
+	}
+	var pod corev1.Pod
+	if err := t.Live.Get(ctx, name, &pod); err != nil {
+		return admitted{}, unread(err, "the pod")
+	}
+	secret, err := injected(&pod, left.before)
+	if err == nil {
+		var who admitted
+		if who, err = t.secret(ctx, types.NamespacedName{Namespace: pod.Namespace, Name: secret}, left); err == nil {
+			who.pod = &pod
+			return who, nil
+		}
+	}
+	if fault.KindOf(err) == fault.Denied {
+		t.tell(&pod, advice)
+	}
+	return admitted{}, err
+}
+
+// enabled says whether pods of the namespace may have the installation's token.
+func (t *transition) enabled(ctx context.Context, name string) error {
+	namespace := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
+	if err := t.Live.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
+		return unread(err, "the namespace")
+	}
+	if namespace.Labels[t.Label] != t.LabelValue {
+		return fault.New(fault.Denied, "injection is not enabled in the namespace")
+	}
+	if t.Reserved != nil && t.Reserved(name) {
+		return fault.New(fault.Denied, "the namespace reads vaults with an identity of its own, so the installation's token is not for it")
+	}
+	return nil
+}
+
+// injected gives the name of the Secret that the predecessor gave to the pod, if it was the predecessor that injected it.
+func injected(pod *corev1.Pod, before time.Time) (string, error) {
+	i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume && v.Secret != nil })
+	switch {
+	case i < 0:
+		return "", fault.New(fault.Denied, "the pod has no volume %q of a Secret", volume)
+	case !strings.HasPrefix(pod.Spec.Volumes[i].Secret.SecretName, secretPrefix):
+		return "", fault.New(fault.Denied, "the Secret of the pod's volume %q is none that an older version made", volume)
+	case !wrapped(pod):
+		return "", fault.New(fault.Denied, "the pod has no container that an older version wrapped")
+	case !pod.CreationTimestamp.Time.Before(before):
+		return "", fault.New(fault.Denied, "the pod is younger than the upgrade")
+	case pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed:
+		return "", fault.New(fault.Denied, "the pod has ended; nothing of it starts any more")
+	}
+	return pod.Spec.Volumes[i].Secret.SecretName, nil
+}
+
+// wrapped says whether the pod has the init container and a container with the wrapper.
+func wrapped(pod *corev1.Pod) bool {
+	wraps := func(c corev1.Container) bool { return len(c.Command) > 0 && c.Command[0] == wire.InjectorPath }
+	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == wire.InitContainer }) &&
+		slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), wraps)
+}
+
+// secret reads the pod's Secret, which has to be as old as the pod's injection, and to look like the predecessor's.
+func (t *transition) secret(ctx context.Context, name types.NamespacedName, left *heritage) (admitted, error) {
+	var secret corev1.Secret
+	if err := t.Live.Get(ctx, name, &secret); err != nil {
+		return admitted{}, unread(err, "the pod's Secret")
+	}
+	_, hasCA := secret.Data[dataCA]
+	certs := certificates(secret.Data[corev1.TLSCertKey])
+	switch {
+	case secret.Type != corev1.SecretTypeTLS || len(secret.Data) != 3 || !hasCA || len(certs) != 1:
+		return admitted{}, fault.New(fault.Denied, "the pod's Secret does not look like one that an older version made")
+	case !secret.CreationTimestamp.Time.Before(left.before):
+		return admitted{}, fault.New(fault.Denied, "the pod's Secret is younger than the upgrade")
+	}
+	if err := left.issued(certs[0], t.Clock()); err != nil {
+		return admitted{}, err
+	}
+	return admitted{secret: &secret, certificate: certs[0]}, nil
+}
+
+// entrust sees to it that the pod has a CA that we can be verified by, and says whether it had to be written.
+func (t *transition) entrust(ctx context.Context, name types.NamespacedName, asked string) (written bool, err error) {
+	written, err = t.tryToEntrust(ctx, name, asked)
+	if apierrors.IsConflict(err) { // another pod of the workload was faster
+		_, err = t.tryToEntrust(ctx, name, asked)
+		return true, err
+	}
+	return written, err
+}
+
+// tryToEntrust refuses any Secret but the one that the pod's own volume names.
+func (t *transition) tryToEntrust(ctx context.Context, name types.NamespacedName, asked string) (written bool, err error) {
+	left := t.heritage.Load()
+	if left == nil || len(t.trusted(left)) == 0 {
+		return false, unknown()
+	}
+	who, err := t.admit(ctx, name, left)
+	if err != nil {
+		return false, err
+	}
+	if who.secret.Name != asked {
+		return false, fault.New(fault.Denied, "the pod's own volume names Secret %q, and not the one that is asked for", who.secret.Name)
+	}
+	t.tell(who.pod, served)
+	if t.believes(who.secret.Data[dataCA], left) {
+		return false, nil
+	}
+	return true, t.write(ctx, who.secret, t.trusted(left))
+}
+
+// write writes the CA, that key alone, and only if the Secret is still as it was seen.
+func (t *transition) write(ctx context.Context, secret *corev1.Secret, ca []byte) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]string{"resourceVersion": secret.ResourceVersion}, "data": map[string][]byte{dataCA: ca}})
+	if err != nil {
+		return fault.Wrap(fault.Bug, err, "writing a patch")
+	}
+	err = t.Writer.Patch(ctx, secret.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+	switch {
+	case err == nil:
+		t.Log.Info("wrote the CA into the Secret of a pod of an older version", "namespace", secret.Namespace, "secret", secret.Name)
+		return nil
+	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err):
+		return fault.Wrap(fault.Denied, err, "writing the CA into the pod's Secret")
+	}
+	return fault.Wrap(fault.Unavailable, err, "writing the CA into the pod's Secret")
+}
+
+// unread says why something could not be read: because of what it is, or because of the API server.
+func unread(err error, what string) error {
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return fault.Wrap(fault.Denied, err, "reading "+what)
+	}
+	return fault.Wrap(fault.Unavailable, err, "reading "+what)
+}

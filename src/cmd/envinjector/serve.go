@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	rtwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/broker"
+	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
+	"github.com/akv2k8s/akv2k8s/src/gate"
+	"github.com/akv2k8s/akv2k8s/src/servingcert"
+	"github.com/akv2k8s/akv2k8s/src/telemetry"
+	"github.com/akv2k8s/akv2k8s/src/webhook"
+	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+)
+
+// parts are what the servers of the program share.
+type parts struct {
+	settings
+	mgr    ctrl.Manager
+	keeper *servingcert.Keeper
+	// watcher has the certificate that is shown to the API server; nil if it is of our own CA.
+	watcher *certwatcher.CertWatcher
+	api     *apiServer
+	// refused counts what is too much, on every port.
+	refused *gate.Metrics
+	webhook *gate.Server
+	// older answers pods of the predecessor.
+	older *legacy.Handler
+}
+
+// longestReview is how long the API server waits for a webhook at most.
+const longestReview = 30 * time.Second
+
+// admissionLimits are far above what an API server asks: it has one connection to each replica, hundreds of requests on their way at most, and
+// some hundred new pods a second in the largest clusters. Several may come from one address, for example through a tunnel.
+func admissionLimits() gate.Limits {
+	return gate.Limits{Connections: 100, ConnectionsPerSecond: 50, Requests: 500, RequestsPerSecond: 500, RequestsBurst: 1000}
+}
+
+// podLimits are for a node whose pods have its address, all of them starting at once.
+func podLimits() gate.Limits {
+	return gate.Limits{Connections: 250, ConnectionsPerSecond: 100, Requests: 32, RequestsPerSecond: 100, RequestsBurst: 250}
+}
+
+func (p *parts) door(port string, limits gate.Limits) (*gate.Gate, error) {
+	return gate.New(gate.Config{Port: port, Limits: limits, Known: p.api.calls, Metrics: p.refused, Clock: time.Now, Log: p.mgr.GetLogger().WithName("gate")})
+}
+
+// addWebhook adds to what is common to all pods what can change while we run.
+func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error {
+	counters, err := webhook.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	address := &serviceAddress{live: p.mgr.GetAPIReader(), name: types.NamespacedName{Namespace: p.namespace, Name: p.service}, port: p.servicePort}
+	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: p.mgr.GetLogger().WithName("webhook"), Live: p.mgr.GetAPIReader(), Images: images, Patience: p.imageTimeout,
+		Settings: func(ctx context.Context) (inject.Settings, error) {
+			now := common
+			now.CA, now.BrokerAddress = p.keeper.Root(), address.get(ctx)
+			now.Broker = fmt.Sprintf("%s.%s.svc:%d", p.service, p.namespace, p.servicePort)
+			return now, p.keeper.Ready()
+		}})
+	if err != nil {
+		return err
+	}
+	clientCA, _ := p.lookup("WEBHOOK_CLIENT_CA")
+	certificate := p.keeper.GetCertificate
+	if p.watcher != nil {
+		certificate = p.watcher.GetCertificate
+		if err := p.mgr.Add(p.watcher); err != nil {
+			return err
+		}
+	}
+	secure, err := webhookTLS(certificate, clientCA)
+	if err != nil {
+		return err
+	}
+	// Of the library's server, what counts and measures; serving is ours, so that it is bounded.
+	counted := rtwebhook.NewServer(rtwebhook.Options{})
+	counted.Register(webhook.Path, &admission.Webhook{Handler: hook, WithContextFunc: webhook.Deadline})
+	door, err := p.door("webhook", admissionLimits())
+	if err != nil {
+		return err
+	}
+	p.webhook = &gate.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Gate: door, Handler: counted.WebhookMux(), TLS: secure, Patience: longestReview}
+	return p.mgr.Add(p.webhook)
+}
+
+func (p *parts) addBroker(vault broker.Vault) error {
+	if !p.authService {
+		return nil
+	}
+	counters, err := broker.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	label, value, _ := strings.Cut(p.namespaceLabel, "=")
+	b, err := broker.New(broker.Config{Live: p.mgr.GetAPIReader(), Cached: p.mgr.GetClient(), Reviewer: p.mgr.GetClient(), Vault: vault,
+		Events:     p.mgr.GetEventRecorder("akv2k8s-env-injector"),
+		Identities: p.identities, Rules: p.rules, MaxAge: p.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
+	if err != nil {
+		return err
+	}
+	door, err := p.door("auth-service", podLimits())
+	if err != nil {
+		return err
+	}
+	server := &gate.Server{Address: fmt.Sprintf(":%d", p.authPort), Gate: door, Handler: b, Patience: broker.Patience, TooMuch: b.TooMuch,
+		TLS: &tls.Config{GetCertificate: p.keeper.GetCertificate, MinVersion: tls.VersionTLS13}}
+	if p.legacyAuthService {
+		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withOlder(b, p.older), p.older.Certificate, tls.RequestClientCert
+	}
+	return p.mgr.Add(server)
+}
+
+func (p *parts) addTelemetry(ctx context.Context) error {
+	// Asked for here, so that it is filled before the first pod asks.
+	if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
+		return err
+	}
+	server := &telemetry.Server{Address: fmt.Sprintf(":%d", p.httpPort), More: map[string]http.Handler{legacy.Pattern: p.older}, Ready: func() error {
+		return errors.Join(p.keeper.Ready(), p.webhook.Listening())
+	}}
+	if p.metrics {
+		server.Gatherer = metrics.Registry
+	}
+	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.older))
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/akv2k8s/akv2k8s/src/testkit/predecessor"
+)
+
+// reference is the end of values that are replaced.
+const reference = "@azurekeyvault"
+
+// run gets the token and the secret, puts it into the environment and becomes the program.
+func run(ctx context.Context, args, environ []string, stderr io.Writer) int {
+	if err := start(ctx, args, environ); err != nil {
+		fmt.Fprintln(stderr, "failed to get credentials:", err)
+	}
+	return 1
+}
+
+func start(ctx context.Context, args, environ []string) error {
+	if len(args) == 0 {
+		return errors.New("no command is given")
+	}
+	getenv := func(name string) string {
+		for _, variable := range environ {
+			if value, ok := strings.CutPrefix(variable, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
+	token, err := predecessor.FromEnv(getenv).Token(ctx)
+	if err != nil {
+		return err
+	}
+	value, err := secret(ctx, token, getenv("TEST_SECRET_URL"), getenv("TEST_CA"))
+	if err != nil {
+		return err
+	}
+	for i, variable := range environ {
+		if name, old, _ := strings.Cut(variable, "="); strings.HasSuffix(old, reference) {
+			environ[i] = name + "=" + value
+		}
+	}
+	program, err := exec.LookPath(args[0])
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(program, args, environ)
+}
+
+// secret reads the vault with the token. Which secret it is the predecessor read from the API server, and the test says it.
+func secret(ctx context.Context, token, url, ca string) (string, error) {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(ca))
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"?api-version=7.4", nil)
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}).Do(request)
+	if err != nil {
+		return "", fmt.Errorf("vault: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var answer struct {
+		Value string `json:"value"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("vault: %d", response.StatusCode)
+	}
+	return answer.Value, nil
+}

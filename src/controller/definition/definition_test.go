@@ -1,0 +1,101 @@
+package definition_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/akv2k8s/akv2k8s/src/api/crd"
+	"github.com/akv2k8s/akv2k8s/src/controller/definition"
+)
+
+// live is a definition with the number of a schema; empty means without one.
+func live(number string) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}}
+	u.SetName(crd.Name)
+	if number != "" {
+		u.SetAnnotations(map[string]string{crd.AnnotationSchema: number})
+	}
+	return u
+}
+
+// server is an API server that serves what was applied if it is told the state of its condition.
+func server(objects []client.Object, condition, status string) client.Client {
+	return fake.NewClientBuilder().WithScheme(runtime.NewScheme()).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+			err := c.Get(ctx, key, object, options...)
+			if u, ok := object.(*unstructured.Unstructured); ok && condition != "" && err == nil {
+				return unstructured.SetNestedSlice(u.Object, []any{map[string]any{"type": condition, "status": status, "message": "by another"}}, "status", "conditions")
+			}
+			return err
+		},
+	}).Build()
+}
+
+func TestAnOlderDefinitionIsRefusedWithWhatToRun(t *testing.T) {
+	for name, c := range map[string]struct {
+		objects []client.Object
+		says    string
+	}{
+		"none":                 {nil, "there is no CustomResourceDefinition"},
+		"the predecessor's":    {[]client.Object{live("")}, "has schema 0, and this version needs 1"},
+		"one of our own":       {[]client.Object{live("1")}, ""},
+		"one that comes later": {[]client.Object{live("2")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := definition.Check(t.Context(), server(c.objects, "", ""))
+			if c.says == "" {
+				assert.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, c.says)
+			assert.ErrorContains(t, err, "kubectl apply --server-side --force-conflicts")
+		})
+	}
+	refusing := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+		return apierrors.NewForbidden(schema.GroupResource{Resource: "customresourcedefinitions"}, crd.Name, errors.New("no"))
+	}})
+	assert.True(t, apierrors.IsForbidden(definition.Check(t.Context(), refusing)), "who asks can tell that nobody may look")
+	_, err := definition.Apply(t.Context(), refusing)
+	assert.True(t, apierrors.IsForbidden(err))
+}
+
+func TestTheDefinitionIsMadeOrReplacedAndOneThatIsNewerStays(t *testing.T) {
+	for name, c := range map[string]struct {
+		objects []client.Object
+		says    string
+		number  string
+	}{
+		"none":              {nil, "has schema 1", "1"},
+		"the predecessor's": {[]client.Object{live("")}, "has schema 1", "1"},
+		"a newer one":       {[]client.Object{live("7")}, "newer than our 1; left as it is", "7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := server(c.objects, "Established", "True")
+			said, err := definition.Apply(t.Context(), api)
+			require.NoError(t, err)
+			assert.Contains(t, said, c.says)
+			after := live("")
+			require.NoError(t, api.Get(t.Context(), types.NamespacedName{Name: crd.Name}, after))
+			assert.Equal(t, c.number, after.GetAnnotations()[crd.AnnotationSchema])
+		})
+	}
+}
+
+func TestADefinitionThatIsNotServedIsNoSuccess(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := definition.Apply(ctx, server(nil, "NamesAccepted", "False"))
+	assert.ErrorContains(t, err, "its names are taken: by another")
+}

@@ -1,0 +1,50 @@
+package usage
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
+
+// Index finds resources by object. It is safe for concurrent use; the zero value is empty.
+type Index struct {
+	mu       sync.Mutex
+	byObject map[keyvault.Ref]map[types.NamespacedName]bool
+	of       map[types.NamespacedName][]keyvault.Ref
+}
+
+// Set says which objects a resource uses, in place of what was said before; none if it is gone.
+func (x *Index) Set(name types.NamespacedName, objects []keyvault.Ref) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.of == nil {
+		x.byObject, x.of = map[keyvault.Ref]map[types.NamespacedName]bool{}, map[types.NamespacedName][]keyvault.Ref{}
+	}
+	for _, object := range x.of[name] {
+		if delete(x.byObject[object], name); len(x.byObject[object]) == 0 {
+			delete(x.byObject, object)
+		}
+	}
+	delete(x.of, name)
+	if len(objects) > 0 {
+		x.of[name] = objects
+	}
+	for _, object := range objects {
+		if x.byObject[object] == nil {
+			x.byObject[object] = map[types.NamespacedName]bool{}
+		}
+		x.byObject[object][name] = true
+	}
+}
+
+// Of are the resources that use an object, in no order.
+func (x *Index) Of(object keyvault.Ref) (names []types.NamespacedName) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name := range x.byObject[object] {
+		names = append(names, name)
+	}
+	return names
+}

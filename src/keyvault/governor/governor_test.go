@@ -1,0 +1,356 @@
+package governor_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+)
+
+var ok = governor.Answer{Status: 200}
+
+// bench notes when which call was made.
+type bench struct {
+	*testing.T
+	*governor.Governor
+	started time.Time
+
+	mu    sync.Mutex
+	calls []call
+}
+
+type call struct {
+	who string
+	at  time.Duration
+}
+
+func newBench(t *testing.T, c governor.Config) *bench {
+	t.Helper()
+	c.Clock = time.Now
+	if c.InAll == 0 {
+		c.InAll = 100000
+	}
+	g, err := governor.New(c)
+	require.NoError(t, err)
+	return &bench{T: t, Governor: g, started: time.Now()}
+}
+
+// call makes one that takes a time, and gives what Enter said.
+func (b *bench) call(ctx context.Context, who, vault string, takes time.Duration, a governor.Answer) error {
+	leave, err := b.Enter(ctx, vault)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.calls = append(b.calls, call{who, time.Since(b.started)})
+	b.mu.Unlock()
+	time.Sleep(takes)
+	leave(a)
+	return nil
+}
+
+func (b *bench) order() (names []string) {
+	for _, c := range b.calls {
+		names = append(names, c.who)
+	}
+	return names
+}
+
+// most is the largest number of calls in any ten seconds.
+func (b *bench) most() (most int) {
+	for _, first := range b.calls {
+		n := 0
+		for _, c := range b.calls {
+			if c.at >= first.at && c.at < first.at+10*time.Second {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
+func as(ctx context.Context, namespace string, p keyvault.Priority) context.Context {
+	return keyvault.For(ctx, keyvault.Purpose{Namespace: namespace, Priority: p})
+}
+
+func TestAnIdleVaultIsCalledAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 1200, Parallel: 32})
+		for range 600 {
+			require.NoError(t, b.call(t.Context(), "a", "kv", 0, ok))
+		}
+		assert.Zero(t, time.Since(b.started))
+	})
+}
+
+func TestNoTenSecondsSeeMoreThanTheLimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		config governor.Config
+		vaults int
+		limit  int
+	}{
+		"of one vault":  {governor.Config{PerVault: 100, Parallel: 32}, 1, 100},
+		"of all vaults": {governor.Config{PerVault: 100, InAll: 120, Parallel: 32}, 4, 120},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, c.config)
+				var group sync.WaitGroup
+				for i := range 500 {
+					group.Go(func() {
+						assert.NoError(t, b.call(t.Context(), "a", fmt.Sprint("kv", i%c.vaults), 5*time.Millisecond, ok))
+					})
+				}
+				group.Wait()
+				assert.Len(t, b.calls, 500)
+				assert.LessOrEqual(t, b.most(), c.limit)
+				assert.Greater(t, b.most(), c.limit*8/10, "and little less")
+			})
+		})
+	}
+}
+
+func TestAPauseIsKeptByAllCallersOfThatVault(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer governor.Answer
+		pause  time.Duration
+	}{
+		"429 with a time":         {governor.Answer{Status: 429, RetryAfter: 7 * time.Second}, 7 * time.Second},
+		"429 without a time":      {governor.Answer{Status: 429}, time.Second},
+		"503 with a time":         {governor.Answer{Status: 503, RetryAfter: 3 * time.Second}, 3 * time.Second},
+		"429 with an absurd time": {governor.Answer{Status: 429, RetryAfter: 1000 * time.Hour}, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, governor.Config{PerVault: 1000, Parallel: 1})
+				var group sync.WaitGroup
+				group.Go(func() { assert.NoError(t, b.call(t.Context(), "first", "kv", time.Second, c.answer)) })
+				synctest.Wait()
+				group.Go(func() {
+					err := b.call(t.Context(), "queued", "kv", 0, ok)
+					assert.True(t, governor.PutOff(err), "whoever waits is sent away: %v", err)
+				})
+				group.Wait()
+				require.NoError(t, b.call(t.Context(), "other", "kv2", 0, ok), "another vault is another matter")
+				for range 2 {
+					err := b.call(t.Context(), "early", "kv", 0, ok)
+					assert.True(t, governor.PutOff(err))
+					assert.Equal(t, fault.Throttled, fault.KindOf(err))
+					assert.Equal(t, c.pause, fault.RetryAfter(err))
+					assert.ErrorContains(t, err, `vault "kv"`)
+				}
+				time.Sleep(c.pause - time.Millisecond)
+				assert.Error(t, b.call(t.Context(), "early", "kv", 0, ok))
+				time.Sleep(time.Millisecond)
+				assert.NoError(t, b.call(t.Context(), "again", "kv", 0, ok))
+				assert.Equal(t, []string{"first", "other", "again"}, b.order())
+			})
+		})
+	}
+}
+
+func TestOtherTroubleIsNoPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 1000, Parallel: 1})
+		for _, status := range []int{503, 500, 403, 0} {
+			require.NoError(t, b.call(t.Context(), "a", "kv", 0, governor.Answer{Status: status}))
+		}
+		assert.Zero(t, time.Since(b.started))
+	})
+}
+
+func TestPausesWithoutATimeDoubleUntilTheVaultAnswersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 1000, Parallel: 4})
+		pause := func(a governor.Answer) time.Duration {
+			require.NoError(t, b.call(t.Context(), "a", "kv", time.Millisecond, a))
+			err := b.call(t.Context(), "b", "kv", 0, ok)
+			time.Sleep(fault.RetryAfter(err))
+			return fault.RetryAfter(err)
+		}
+		var pauses []time.Duration
+		for range 7 {
+			pauses = append(pauses, pause(governor.Answer{Status: 429}))
+		}
+		assert.Equal(t, []time.Duration{1, 2, 4, 8, 16, 30, 30}, seconds(pauses))
+		require.NoError(t, b.call(t.Context(), "a", "kv", 0, ok))
+		assert.Equal(t, time.Second, pause(governor.Answer{Status: 429}))
+	})
+}
+
+func seconds(times []time.Duration) (in []time.Duration) {
+	for _, d := range times {
+		in = append(in, d/time.Second)
+	}
+	return in
+}
+
+func TestCallsThatWereOnTheirWayAreOneRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 1000, Parallel: 32})
+		var group sync.WaitGroup
+		for range 20 {
+			group.Go(func() {
+				assert.NoError(t, b.call(t.Context(), "a", "kv", 10*time.Millisecond, governor.Answer{Status: 429}))
+			})
+		}
+		group.Wait()
+		assert.Equal(t, time.Second, fault.RetryAfter(b.call(t.Context(), "a", "kv", 0, ok)))
+	})
+}
+
+func TestARefusalHalvesTheRateWhichThenGrowsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 a second
+		require.NoError(t, b.call(t.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
+		time.Sleep(time.Second)
+		in := func(d time.Duration) (n int) {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			for ctx.Err() == nil && b.call(ctx, "a", "kv", 0, ok) == nil {
+				n++
+			}
+			return n
+		}
+		assert.InDelta(t, 102, in(time.Second), 4, "half, of two seconds")
+		time.Sleep(time.Minute)
+		in(time.Second)
+		assert.InDelta(t, 100, in(time.Second), 2, "a minute later it is as before")
+		for range 40 {
+			if b.call(t.Context(), "a", "kv", 0, governor.Answer{Status: 429}) != nil {
+				time.Sleep(30 * time.Second)
+			}
+		}
+		time.Sleep(30 * time.Second)
+		assert.Positive(t, in(10*time.Second), "something is always left")
+	})
+}
+
+func TestTheMostUrgentComeFirstAndNobodyWaitsForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32}) // ten at once, then one a second
+		for range 10 {
+			require.NoError(t, b.call(t.Context(), "before", "kv", 0, ok))
+		}
+		b.calls = nil
+		var group sync.WaitGroup
+		for _, p := range []keyvault.Priority{keyvault.Refresh, keyvault.FirstSync, keyvault.PodStart} {
+			for range 16 {
+				group.Go(func() { assert.NoError(t, b.call(as(t.Context(), "n", p), p.String(), "kv", 0, ok)) })
+			}
+			synctest.Wait()
+		}
+		group.Wait()
+		order := b.order()
+		assert.Len(t, order, 48)
+		early := slices.DeleteFunc(slices.Clone(order[:16]), func(who string) bool { return who == "pod-start" })
+		assert.Len(t, early, 2, "every eighth turn is of the one who waits longest")
+		assert.Equal(t, "refresh", early[0])
+		assert.Less(t, slices.Index(order, "first-sync"), 20)
+	})
+}
+
+func TestNamespacesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32})
+		for range 10 {
+			require.NoError(t, b.call(t.Context(), "before", "kv", 0, ok))
+		}
+		b.calls = nil
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() { assert.NoError(t, b.call(as(t.Context(), "big", keyvault.Refresh), "big", "kv", 0, ok)) })
+		}
+		synctest.Wait()
+		for i := range 5 {
+			name := fmt.Sprint("small", i)
+			group.Go(func() { assert.NoError(t, b.call(as(t.Context(), name, keyvault.Refresh), name, "kv", 0, ok)) })
+		}
+		group.Wait()
+		small := slices.DeleteFunc(b.order()[:8], func(who string) bool { return who == "big" })
+		assert.Len(t, small, 5, "one big namespace keeps no small one back")
+	})
+}
+
+func TestAPodThatJoinsMakesACallUrgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32})
+		for range 10 {
+			require.NoError(t, b.call(t.Context(), "before", "kv", 0, ok))
+		}
+		b.calls = nil
+		var group sync.WaitGroup
+		for range 3 {
+			group.Go(func() { assert.NoError(t, b.call(as(t.Context(), "n", keyvault.FirstSync), "others", "kv", 0, ok)) })
+		}
+		synctest.Wait()
+		shared, ctx := governor.NewCall(as(t.Context(), "n", keyvault.Refresh))
+		group.Go(func() { assert.NoError(t, b.call(ctx, "shared", "kv", 0, ok)) })
+		synctest.Wait()
+		shared.Raise(keyvault.PodStart)
+		shared.Raise(keyvault.Refresh)
+		group.Wait()
+		assert.Equal(t, "shared", b.order()[0])
+	})
+}
+
+func TestADeadlineEndsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 20, Parallel: 1})
+		var group sync.WaitGroup
+		group.Go(func() { assert.NoError(t, b.call(t.Context(), "slow", "kv", time.Minute, ok)) })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := b.call(ctx, "hasty", "kv", 0, ok)
+		assert.True(t, governor.PutOff(err))
+		assert.Equal(t, 900*time.Millisecond, time.Since(b.started), "early enough to say why")
+		require.NoError(t, ctx.Err())
+		require.NoError(t, b.call(t.Context(), "patient", "kv", 0, ok))
+		group.Wait()
+		assert.Equal(t, []string{"slow", "patient"}, b.order())
+	})
+}
+
+func TestWaitsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		b := newBench(t, governor.Config{PerVault: 2, Parallel: 1, Waited: func(vault string, p keyvault.Priority, d time.Duration) {
+			told = append(told, fmt.Sprint(vault, " ", p, " ", d.Round(time.Second)))
+		}})
+		for range 2 {
+			require.NoError(t, b.call(as(t.Context(), "n", keyvault.PodStart), "a", "kv", 0, ok))
+		}
+		assert.Equal(t, []string{"kv pod-start 0s", "kv pod-start 10s"}, told)
+	})
+}
+
+func TestVaultsThatRestAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 1000, Parallel: 1})
+		require.NoError(t, b.call(t.Context(), "a", "paused", 0, governor.Answer{Status: 429, RetryAfter: time.Hour}))
+		for i := range 3000 {
+			require.NoError(t, b.call(t.Context(), "a", fmt.Sprint("kv", i), 0, ok))
+			time.Sleep(time.Second)
+		}
+		assert.Error(t, b.call(t.Context(), "a", "paused", 0, ok), "a pause is not forgotten")
+	})
+}
+
+func TestNewRefusesAnEmptyConfiguration(t *testing.T) {
+	_, err := governor.New(governor.Config{})
+	assert.Error(t, err)
+	assert.True(t, governor.PutOff(governor.Busy("kv", time.Second)))
+	assert.False(t, governor.PutOff(fault.New(fault.Throttled, "429")))
+}

@@ -1,0 +1,92 @@
+package reader_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+)
+
+// pair is vault kv1, which answers as it is told to, and kv2, which stands in for it.
+type pair struct {
+	first, second error
+	silent        bool
+	seconds       atomic.Int64
+}
+
+func (p *pair) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	if ref.Vault == "kv2" {
+		p.seconds.Add(1)
+		return keyvault.Object{Ref: ref, Version: "of kv2"}, p.second
+	}
+	if p.silent {
+		<-ctx.Done()
+		return keyvault.Object{}, fault.New(fault.Unavailable, "silent")
+	}
+	return keyvault.Object{Ref: ref, Version: "of kv1"}, p.first
+}
+
+func openPair(t *testing.T, p *pair) *reader.Reader {
+	t.Helper()
+	r, err := reader.New(reader.Config{Fetcher: p, Clock: time.Now, Parallel: 4, Timeout: 20 * time.Second, Keep: time.Hour, Entries: 100, Bytes: 1 << 20,
+		Fallbacks: map[string]string{"kv1": "kv2"}})
+	require.NoError(t, err)
+	return r
+}
+
+func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
+	for _, kind := range fault.Kinds() {
+		t.Run(string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &pair{first: fault.New(kind, "no")}
+				o, err := openPair(t, p).Read(t.Context(), ref("a"), age)
+				if kind != fault.Unavailable {
+					assert.Equal(t, kind, fault.KindOf(err))
+					assert.Zero(t, p.seconds.Load())
+					return
+				}
+				require.NoError(t, err)
+				assert.Equal(t, []any{"of kv2", "kv2", ref("a")}, []any{o.Version, o.Fallback, o.Ref})
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := &pair{}
+		o, err := openPair(t, p).Read(t.Context(), ref("a"), age)
+		require.NoError(t, err)
+		assert.Equal(t, []any{"of kv1", "", int64(0)}, []any{o.Version, o.Fallback, p.seconds.Load()})
+	})
+}
+
+func TestIfBothFailTheFirstOnesErrorIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pair{first: fault.New(fault.Unavailable, "first"), second: fault.New(fault.Denied, "second")}
+		_, err := openPair(t, p).Read(t.Context(), ref("a"), age)
+		assert.EqualError(t, err, "first")
+	})
+}
+
+func TestASilentVaultLeavesTimeForItsFallbackAndIsSoonNotWaitedForAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := openPair(t, &pair{silent: true})
+		for n := range 5 {
+			began := time.Now()
+			o, err := r.Read(t.Context(), ref("a"), 0)
+			require.NoError(t, err)
+			assert.Equal(t, "kv2", o.Fallback)
+			want := 12 * time.Second
+			if n > 2 {
+				want = 0
+			}
+			assert.Equal(t, want, time.Since(began))
+		}
+	})
+}

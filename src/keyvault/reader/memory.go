@@ -1,0 +1,115 @@
+package reader
+
+import (
+	"container/list"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+)
+
+// answer is what a vault said, and when it was asked.
+type answer struct {
+	ref    keyvault.Ref
+	object keyvault.Object
+	err    error
+	asked  time.Time
+	// confirmed is when a list last said that it is still so; zero if none did.
+	confirmed time.Time
+	// every is how often it is looked at again.
+	every time.Duration
+	// index finds the entries of a list by name, in lower case.
+	index map[string]keyvault.Entry
+}
+
+// asOf is when the vault last said so.
+func (a *answer) asOf() time.Time {
+	if a.confirmed.After(a.asked) {
+		return a.confirmed
+	}
+	return a.asked
+}
+
+// overhead is what an answer takes besides its value, and each entry of a list, in bytes and roughly.
+const overhead = 512
+
+func (a *answer) size() int {
+	size := overhead + a.object.Value.Len() + overhead/4*len(a.object.Entries)
+	for name, value := range a.object.Tags {
+		size += len(name) + len(value)
+	}
+	return size
+}
+
+// copied is the object with a value of its own: the one in memory is overwritten when it leaves.
+func (a *answer) copied() keyvault.Object {
+	object := a.object
+	if object.Value.Len() > 0 {
+		content := object.Value.Reveal()
+		object.Value = keyvault.NewValue(content)
+		clear(content)
+	}
+	return object
+}
+
+// memory holds answers, bounded in number, bytes and age. It is not safe for concurrent use.
+type memory struct {
+	entries, bytes int
+	keep           time.Duration
+
+	known map[keyvault.Ref]*list.Element
+	// order has what was used last in front.
+	order list.List
+	size  int
+}
+
+func (m *memory) get(ref keyvault.Ref) (*answer, bool) {
+	e, ok := m.known[ref]
+	if !ok {
+		return nil, false
+	}
+	m.order.MoveToFront(e)
+	return e.Value.(*answer), true
+}
+
+// put keeps what may be shared. A refusal takes the place of a good answer: whoever lost access must not be served from memory.
+func (m *memory) put(a answer) {
+	switch fault.KindOf(a.err) {
+	case "", fault.NotFound, fault.Denied, fault.Disabled:
+		m.drop(a.ref)
+		a.object = a.copied()
+		m.known[a.ref] = m.order.PushFront(&a)
+		m.size += a.size()
+	case fault.Unauthenticated:
+		m.drop(a.ref)
+	}
+	for m.order.Len() > m.entries || m.size > m.bytes {
+		m.drop(m.order.Back().Value.(*answer).ref)
+	}
+}
+
+// drop forgets an answer, and overwrites its value.
+func (m *memory) drop(ref keyvault.Ref) {
+	e, ok := m.known[ref]
+	if !ok {
+		return
+	}
+	a := m.order.Remove(e).(*answer)
+	delete(m.known, ref)
+	m.size -= a.size()
+	a.object.Value.Wipe()
+}
+
+// sweep drops what is too old to be of use: what is looked at again is kept until that failed to happen twice.
+func (m *memory) sweep(now time.Time) {
+	for e := m.order.Front(); e != nil; {
+		a := e.Value.(*answer)
+		e = e.Next()
+		if now.Sub(a.asOf()) > max(m.keep, min(2*a.every, longestKept)) {
+			m.drop(a.ref)
+		}
+	}
+}
+
+// longestKept bounds how long a value stays for the sake of a list that may confirm it.
+const longestKept = 2 * time.Hour

@@ -1,0 +1,137 @@
+package servingcert_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/akv2k8s/akv2k8s/src/servingcert"
+)
+
+var serving = types.NamespacedName{Namespace: "akv2k8s", Name: "serving"}
+
+// heritage is what the predecessor left: a CA that another bench made.
+func heritage(t *testing.T) (client.Client, string) {
+	t.Helper()
+	other := newBench(t)
+	k := other.keeper()
+	other.settle(k)
+	data := map[string][]byte{"tls.crt": []byte(k.Root()), "tls.key": other.secret().Data["ca.key"]}
+	return fake.NewClientBuilder().WithObjects(
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "old-ca"}, Data: data},
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "old-tls"}, Data: map[string][]byte{"tls.crt": []byte("no PEM")}}).Build(), k.Root()
+}
+
+func TestTheCAOfThePredecessorIsInherited(t *testing.T) {
+	c, root := heritage(t)
+	from := servingcert.Inheritance{Release: "akv2k8s", From: []string{"old-ca", "old-tls", "old-none"}}
+	said, err := servingcert.Inherit(t.Context(), c, serving, from)
+	require.NoError(t, err)
+	assert.Contains(t, said, "is in Secret serving")
+	var made corev1.Secret
+	require.NoError(t, c.Get(t.Context(), serving, &made))
+	assert.Equal(t, map[string][]byte{"predecessor.crt": []byte(root)}, made.Data, "the certificate, and no key")
+	assert.Equal(t, "Helm", made.Labels["app.kubernetes.io/managed-by"])
+	assert.Equal(t, "akv2k8s", made.Annotations["meta.helm.sh/release-name"])
+	assert.Equal(t, "akv2k8s", made.Annotations["meta.helm.sh/release-namespace"])
+	for _, name := range []string{"old-ca", "old-tls"} {
+		var kept corev1.Secret
+		require.NoError(t, c.Get(t.Context(), types.NamespacedName{Namespace: "akv2k8s", Name: name}, &kept))
+		assert.Equal(t, "keep", kept.Annotations["helm.sh/resource-policy"], name)
+	}
+
+	// Later upgrades find ours, and nothing older is believed again.
+	made.Data = map[string][]byte{"ca.crt": []byte("ours")}
+	require.NoError(t, c.Update(t.Context(), &made))
+	said, err = servingcert.Inherit(t.Context(), c, serving, from)
+	require.NoError(t, err)
+	assert.Contains(t, said, "believed alone")
+	require.NoError(t, c.Get(t.Context(), serving, &made))
+	assert.Equal(t, map[string][]byte{"ca.crt": []byte("ours")}, made.Data)
+}
+
+func TestWithoutAPredecessorNothingIsWritten(t *testing.T) {
+	c := fake.NewClientBuilder().Build()
+	said, err := servingcert.Inherit(t.Context(), c, serving, servingcert.Inheritance{Release: "akv2k8s", From: []string{"old-ca", "old-tls"}})
+	require.NoError(t, err)
+	assert.Contains(t, said, "no CA of an older version")
+	var secrets corev1.SecretList
+	require.NoError(t, c.List(t.Context(), &secrets))
+	assert.Empty(t, secrets.Items)
+}
+
+func TestTheAPIServerBelievesThePredecessorAsLongAsItServes(t *testing.T) {
+	_, root := heritage(t)
+	b := newBench(t)
+	secret := b.secret()
+	secret.Data = map[string][]byte{"predecessor.crt": []byte(root)}
+	require.NoError(t, b.client.Update(t.Context(), secret))
+	alone, trouble := false, error(nil)
+	k, err := servingcert.New(servingcert.Config{Live: b.client, Writer: b.client, Secret: serving, Webhook: "hook", DNSNames: []string{host},
+		Clock: func() time.Time { return b.now }, Random: strings.NewReader(strings.Repeat("0123456789abcdef", 1<<16)),
+		Alone: func(context.Context) (bool, error) { return alone, trouble }})
+	require.NoError(t, err)
+	b.settle(k)
+	assert.NotContains(t, k.Root(), root, "pods are not to believe it")
+	both := k.Root() + root
+	assert.Equal(t, []string{both, both}, b.bundles())
+	require.NoError(t, k.Rotate(t.Context()), "a rotation does not lose it")
+	pass := func(d time.Duration) {
+		b.now = b.now.Add(d)
+		result, err := k.Reconcile(t.Context(), ctrl.Request{})
+		require.NoError(t, err)
+		assert.LessOrEqual(t, result.RequeueAfter, 10*time.Second)
+	}
+	pass(time.Hour)
+	assert.Contains(t, b.bundles()[0], root)
+	trouble = errors.New("the API server is away")
+	_, err = k.Reconcile(t.Context(), ctrl.Request{})
+	require.ErrorIs(t, err, trouble)
+	trouble, alone = nil, true
+	pass(time.Second)
+	pass(50 * time.Second)
+	alone = false
+	pass(time.Second)
+	alone = true
+	pass(50 * time.Second)
+	assert.Contains(t, b.bundles()[0], root, "a minute without any begins anew")
+	pass(time.Minute)
+	assert.NotContains(t, b.secret().Data, "predecessor.crt")
+	b.settle(k)
+	assert.Equal(t, []string{k.Root(), k.Root()}, b.bundles())
+	assert.NoError(t, b.verify(k.Root(), k))
+}
+
+func TestACAThatComesFromElsewhereIsLeft(t *testing.T) {
+	for _, annotation := range []string{"akv2k8s.io/ca", "cert-manager.io/inject-ca-from", "of-the-predecessor"} {
+		b := newBench(t)
+		var hook admissionv1.MutatingWebhookConfiguration
+		require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Name: "hook"}, &hook))
+		hook.Annotations = map[string]string{annotation: "x"}
+		for i := range hook.Webhooks {
+			hook.Webhooks[i].ClientConfig.CABundle = []byte("theirs")
+		}
+		require.NoError(t, b.client.Update(t.Context(), &hook))
+		k := b.keeper()
+		b.settle(k)
+		assert.Equal(t, []string{"theirs", "theirs"}, b.bundles(), annotation)
+		assert.NoError(t, b.verify(k.Root(), k), "pods believe our own")
+		require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Name: "hook"}, &hook))
+		hook.Annotations = map[string]string{"akv2k8s.io/ca": "env-injector"}
+		require.NoError(t, b.client.Update(t.Context(), &hook))
+		b.settle(k)
+		assert.Equal(t, []string{k.Root(), k.Root()}, b.bundles(), "when the setting is gone, ours is written again")
+	}
+}

@@ -1,0 +1,267 @@
+package injector
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/broker"
+	"github.com/akv2k8s/akv2k8s/src/emulator"
+	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
+	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// way is one of the two ways to a value: through the auth service, or by the pod itself.
+type way struct {
+	files string
+	env   []string
+}
+
+// result is what a user sees of a start.
+type result struct {
+	Code     int
+	Out, Log string
+}
+
+// modes are both ways to one emulator of Azure, as the same application, and to one set of resources.
+type modes struct {
+	*testing.T
+	program string
+	azure   *azuretest.Azure
+	ways    map[string]way
+}
+
+// inPod runs a program in a mount namespace of its own, in which the files of a pod lie where the kubelet puts them.
+const inPod = `mount -t tmpfs tmpfs /run && mkdir -p ` + wire.MountToken + ` && cp "$1"/* ` + wire.MountToken + ` && exec -a ` + wire.InjectorPath + ` "$2" printenv V`
+
+// podToken is what the reviewer of these tests takes for the pod's.
+const podToken = "head.of-the-pod.signature"
+
+func newModes(t *testing.T, resources []client.Object) *modes {
+	t.Helper()
+	m := &modes{T: t, program: build(t), azure: azuretest.Start(t), ways: map[string]way{}}
+	common := []string{"PATH=" + os.Getenv("PATH"), "HTTPS_PROXY=" + m.azure.Proxy(t), "NO_PROXY=127.0.0.1", wire.EnvRetries + "=0", wire.EnvTimeout + "=0s"}
+	m.ways["through the auth service"] = m.throughTheAuthService(common, resources)
+	m.ways["by itself"] = m.byItself(common, resources)
+	return m
+}
+
+func (m *modes) file(content map[string]string) string {
+	m.Helper()
+	folder := m.TempDir()
+	for name, text := range content {
+		require.NoError(m, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
+	}
+	return folder
+}
+
+// throughTheAuthService serves the real one; of the API server, what it asks is answered from the resources.
+func (m *modes) throughTheAuthService(env []string, resources []client.Object) way {
+	m.Helper()
+	scheme := runtime.NewScheme()
+	require.NoError(m, errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)))
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app", UID: "uid"}, Spec: corev1.PodSpec{ServiceAccountName: "default",
+		Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: wire.EnvOpen, Value: "true"}}}}}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"inject": "yes"}}}
+	live := fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(resources, pod, namespace)...).WithInterceptorFuncs(interceptor.Funcs{
+		Create: func(_ context.Context, _ client.WithWatch, o client.Object, _ ...client.CreateOption) error {
+			review := o.(*authenticationv1.TokenReview)
+			review.Status = authenticationv1.TokenReviewStatus{Authenticated: review.Spec.Token == podToken, Audiences: []string{wire.TokenAudience}, User: authenticationv1.UserInfo{
+				Username: "system:serviceaccount:team:default", Extra: map[string]authenticationv1.ExtraValue{
+					"authentication.kubernetes.io/pod-name": {"app"}, "authentication.kubernetes.io/pod-uid": {"uid"}}}}
+			return nil
+		}}).Build()
+	for _, variable := range env { // before the first call of this process, which remembers them
+		if name, value, _ := strings.Cut(variable, "="); strings.HasSuffix(name, "_PROXY") {
+			m.Setenv(name, value)
+		}
+	}
+	credentials := m.credentials()
+	vault, err := gateway.Load(gateway.Config{Auth: "environment", ExtraCAs: m.azure.CA, Keep: time.Millisecond,
+		Lookup: func(name string) (string, bool) { value, ok := credentials[name]; return value, ok }})
+	require.NoError(m, err)
+	metrics, err := broker.NewMetrics(prometheus.NewRegistry())
+	require.NoError(m, err)
+	b, err := broker.New(broker.Config{Live: live, Cached: live, Reviewer: live, Vault: vault, Label: "inject", LabelValue: "yes", Metrics: metrics})
+	require.NoError(m, err)
+	server := httptest.NewUnstartedServer(b)
+	server.EnableHTTP2, server.TLS = true, &tls.Config{MinVersion: tls.VersionTLS13}
+	server.StartTLS()
+	m.Cleanup(server.Close)
+	address := server.Listener.Addr().String()
+	return way{m.file(map[string]string{wire.TokenFile: podToken}), append(env, wire.EnvCA+"="+authority(server), wire.EnvBroker+"=example.com:9443", wire.EnvBrokerAddress+"="+address)}
+}
+
+// byItself serves the resources as the API server does.
+func (m *modes) byItself(env []string, resources []client.Object) way {
+	m.Helper()
+	api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, resource := range resources {
+			if resource.GetName() == path.Base(r.URL.Path) && strings.Contains(r.URL.Path, "/namespaces/team/") {
+				assert.NoError(m, json.NewEncoder(w).Encode(resource))
+				return
+			}
+		}
+		http.NotFound(w, r)
+	}))
+	api.EnableHTTP2, api.TLS = true, &tls.Config{MinVersion: tls.VersionTLS12}
+	api.StartTLS()
+	m.Cleanup(api.Close)
+	address, err := url.Parse(api.URL)
+	require.NoError(m, err)
+	env = append(env, wire.EnvUseAuthService+"=false", wire.EnvExtraCAs+"="+string(m.azure.CA), "KUBERNETES_SERVICE_HOST="+address.Hostname(), "KUBERNETES_SERVICE_PORT="+address.Port())
+	for name, value := range m.credentials() {
+		env = append(env, name+"="+value)
+	}
+	return way{m.file(map[string]string{wire.TokenFile: podToken, wire.NamespaceFile: "team", wire.CAFile: authority(api)}), env}
+}
+
+func (m *modes) credentials() map[string]string {
+	return map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": m.azure.AppSecret}
+}
+
+func authority(server *httptest.Server) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+}
+
+// when is the part of a line that differs from run to run.
+var when = regexp.MustCompile(`time=\S+ `)
+
+// start runs the injector with one variable in front of a program that prints it.
+func (m *modes) start(t *testing.T, by way, reference string) result {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--map-root-user", "--propagation", "private", "bash", "-ec", inPod, "bash", by.files, m.program)
+	cmd.Env = append(append([]string{}, by.env...), "V="+reference)
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String(), when.ReplaceAllString(log.String(), "")}
+}
+
+// resource is one of the namespace.
+func resource(name, kind, object string, change func(*v2beta1.AzureKeyVaultSecretSpec)) *v2beta1.AzureKeyVaultSecret {
+	r := &v2beta1.AzureKeyVaultSecret{TypeMeta: metav1.TypeMeta{APIVersion: "spv.no/v2beta1", Kind: "AzureKeyVaultSecret"}, ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}}
+	r.Spec.Vault.Name, r.Spec.Vault.Object.Name = "kv1", object
+	r.Spec.Vault.Object.Type = v2beta1.AzureKeyVaultObjectType(kind)
+	if change != nil {
+		change(&r.Spec)
+	}
+	return r
+}
+
+// selfMade is a certificate: with its key and alone as PEM, as bytes, and the public key as PEM.
+func selfMade(t *testing.T) (text, public string, raw []byte, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"app.test"}}
+	raw, err = x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	public = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}))
+	of, err := x509.MarshalPKIXPublicKey(private.Public())
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})) + public, public, raw, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: of}))
+}
+
+// TestBothWaysGiveTheSame runs one table through the auth service and without it: the same values, the same words, the same exit codes.
+func TestBothWaysGiveTheSame(t *testing.T) {
+	json := func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Object.ContentType = "application/x-json" }
+	ailing := func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Name = "kv-" + s.Vault.Object.Name } // one that throttles is paused for all
+	m := newModes(t, []client.Object{
+		resource("plain", "secret", "plain", nil), resource("login", "secret", "login", nil), resource("odd", "secret", "odd", nil), resource("nul", "secret", "nul", nil),
+		resource("large", "secret", "large", nil), resource("empty", "secret", "empty", nil), resource("cert", "certificate", "cert", nil), resource("ec", "key", "ec", nil),
+		resource("many", "multi-key-value-secret", "many", json), resource("no-json", "multi-key-value-secret", "plain", json),
+		resource("no-content-type", "multi-key-value-secret", "many", nil), resource("gone", "secret", "never-there", nil), resource("off", "secret", "off", nil),
+		resource("version", "secret", "plain", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Object.Version = strings.Repeat("0", 32) }),
+		resource("nowhere", "secret", "plain", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Name = "others" }),
+		resource("busy", "secret", "busy", ailing), resource("broken", "secret", "broken", ailing), resource("nonsense", "secret", "nonsense", ailing), resource("refused", "secret", "refused", ailing),
+		resource("no-cert", "certificate", "plain", nil), resource("no-key", "key", "never-there", nil),
+	})
+	made, public, raw, key := selfMade(t)
+	large := strings.Repeat("25 KB of text. ", 25<<10/15)
+	require.NoError(t, m.azure.Plant(emulator.Seed{Vaults: map[string]emulator.VaultSeed{
+		"kv1": {Secrets: map[string]keyvault.Secret{"plain": {Value: "value"}, "login": {Value: "me:pass:word"}, "odd": {Value: "two\nlines, $(V) 'q' \"q\" ünïcode "}, "nul": {Value: "a\x00b"},
+			"large": {Value: large}, "empty": {Value: ""}, "many": {Value: `{"a":"1","n":1.50,"o":{"x":[1]}}`}, "off": {Value: "x", Disabled: true}},
+			Certificates: map[string]keyvault.Certificate{"cert": {Value: made}}, Keys: map[string]keyvault.Key{"ec": {PEM: key}}},
+		"kv-busy": {Secrets: map[string]keyvault.Secret{"busy": {Value: "x"}}}, "kv-broken": {Secrets: map[string]keyvault.Secret{"broken": {Value: "x"}}},
+		"kv-nonsense": {Secrets: map[string]keyvault.Secret{"nonsense": {Value: "x"}}}, "kv-refused": {Secrets: map[string]keyvault.Secret{"refused": {Value: "x"}}},
+		"others": {Secrets: map[string]keyvault.Secret{"plain": {Value: "x"}}}}}))
+	m.azure.Vaults.Inject(keyvault.Fault{Name: "busy", Status: 429, Code: "Throttled", RetryAfter: 7})
+	m.azure.Vaults.Inject(keyvault.Fault{Name: "broken", Status: 500, Code: "InternalServerError"})
+	m.azure.Vaults.Inject(keyvault.Fault{Name: "nonsense", Body: "<html>"})
+	m.azure.Vaults.Inject(keyvault.Fault{Name: "refused", Status: 403, Code: "Forbidden"})
+	for reference, want := range map[string]result{
+		"plain@azurekeyvault": {0, "value", ""}, "plain@azurekeyvault?nonsense": {64, "", "nonsense"}, "login@azurekeyvault?username": {0, "me", ""},
+		"login@azurekeyvault?password": {0, "pass:word", ""}, "odd@azurekeyvault": {0, "two\nlines, $(V) 'q' \"q\" ünïcode ", ""}, "large@azurekeyvault": {0, large, ""},
+		"empty@azurekeyvault": {0, "", ""}, "plain@azurekeyvault?username": {65, "", ""}, "nul@azurekeyvault": {65, "", "NUL"},
+		"cert@azurekeyvault": {0, public, ""}, "cert@azurekeyvault?tls.crt": {0, public, ""}, "cert@azurekeyvault?raw": {0, base64.StdEncoding.EncodeToString(raw), ""},
+		"cert@azurekeyvault?tls.key": {0, "-----BEGIN EC PRIVATE KEY-----", ""}, "cert@azurekeyvault?other": {64, "", "tls.key"},
+		"ec@azurekeyvault?pem": {0, "-----BEGIN PUBLIC KEY-----", ""}, "ec@azurekeyvault?jwk": {0, `{"kid":"https://kv1.vault.azure.net/keys/ec/`, ""}, "ec@azurekeyvault": {65, "", "NAME@azurekeyvault?pem"},
+		"many@azurekeyvault?a": {0, "1", ""}, "many@azurekeyvault?n": {0, "1.50", ""}, "many@azurekeyvault?o": {0, `{"x":[1]}`, ""}, "many@azurekeyvault": {64, "", ""},
+		"many@azurekeyvault?absent": {66, "", "absent"}, "no-json@azurekeyvault?a": {65, "", ""}, "no-content-type@azurekeyvault?a": {64, "", "contentType"},
+		"absent@azurekeyvault": {66, "", "there is no AzureKeyVaultSecret"}, "gone@azurekeyvault": {66, "", "never-there"}, "version@azurekeyvault": {66, "", ""},
+		"off@azurekeyvault": {66, "", "disabled"}, "nowhere@azurekeyvault": {77, "", ""}, "refused@azurekeyvault": {77, "", ""}, "busy@azurekeyvault": {75, "", ""},
+		"broken@azurekeyvault": {75, "", ""}, "nonsense@azurekeyvault": {75, "", ""}, "no-cert@azurekeyvault": {66, "", ""}, "no-key@azurekeyvault?pem": {66, "", ""},
+		"not a@azurekeyvault": {64, "", "variable V"},
+	} {
+		t.Run(reference, func(t *testing.T) {
+			t.Parallel()
+			got := map[string]result{}
+			for name, by := range m.ways {
+				got[name] = m.start(t, by, reference)
+			}
+			through := got["through the auth service"]
+			assert.Equal(t, through, got["by itself"], "both ways give the same")
+			assert.Equal(t, want.Code, through.Code, through.Log)
+			if want.Code == 0 {
+				assert.Empty(t, through.Log)
+				assert.True(t, strings.HasPrefix(through.Out, want.Out), "%.200s", through.Out)
+				return
+			}
+			assert.Empty(t, through.Out, "nothing was started")
+			assert.Equal(t, 1, strings.Count(through.Log, "\n"), "one line: %s", through.Log)
+			assert.Contains(t, through.Log, want.Log)
+		})
+	}
+}
