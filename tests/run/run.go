@@ -144,7 +144,11 @@ func longSteps(ctx context.Context, suite string) (steps []step, notes []string,
 		if name == "bench" {
 			folder = "./tests/bench"
 		}
-		steps = append(steps, step{name: name, budget: 8 * time.Minute, tests: true, command: goTest("-tags=cluster", "-count=1", "-timeout=15m", folder)})
+		budget := 8 * time.Minute
+		if name == "examples" { // each one is a whole installation
+			budget = 16 * time.Minute
+		}
+		steps = append(steps, step{name: name, budget: budget, tests: true, command: goTest("-tags=cluster", "-count=1", "-timeout=25m", folder)})
 	}
 	return steps, notes, nil
 }
