@@ -193,13 +193,16 @@ func TestRightsAreTheLeast(t *testing.T) {
 		"RoleBinding": {"events create patch", "leases create", "leases[akv2k8s-controller] get update", "secrets[akv2k8s-status-key] get update"},
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{
-		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "events create patch", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get",
-			"pods get", "secrets get", "tokenreviews create"},
-		"RoleBinding": {"deployments[akv2k8s-envinjector] get", "endpointslices[kubernetes] get", "secrets[akv2k8s-envinjector-serving] get list watch update",
-			"services[akv2k8s-envinjector] get", "services[kubernetes] get"},
+		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "endpointslices[kubernetes] get", "events create patch",
+			"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get", "pods get", "secrets get", "services[kubernetes] get", "tokenreviews create"},
+		"RoleBinding": {"deployments[akv2k8s-envinjector] get", "secrets[akv2k8s-envinjector-serving] get list watch update", "services[akv2k8s-envinjector] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))
-	for _, kind := range []string{"Role", "RoleBinding"} {
-		assert.Equal(t, "default", render(t)[kind+"/akv2k8s-envinjector-apiserver"].GetNamespace(), "where the API server keeps its own address")
+}
+
+// kubectl apply --namespace refuses an object of another namespace.
+func TestEveryObjectIsInTheNamespaceOfTheRelease(t *testing.T) {
+	for name, object := range render(t) {
+		assert.Contains(t, []string{"", "akv2k8s"}, object.GetNamespace(), name)
 	}
 }
 
@@ -285,7 +288,7 @@ func TestOneNamespaceAlone(t *testing.T) {
 	all := render(t, "watchAllNamespaces=false")
 	assert.Equal(t, []string{"customresourcedefinitions[azurekeyvaultsecrets.spv.no] get"}, rules(t, all, "akv2k8s-controller")["ClusterRoleBinding"])
 	assert.NotContains(t, rules(t, render(t, "watchAllNamespaces=false", "crds.upgrade=false"), "akv2k8s-controller"), "ClusterRoleBinding", "nothing of the cluster's is needed")
-	assert.Equal(t, []string{"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces[akv2k8s] get", "tokenreviews create"},
+	assert.Equal(t, []string{"endpointslices[kubernetes] get", "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces[akv2k8s] get", "services[kubernetes] get", "tokenreviews create"},
 		rules(t, all, "akv2k8s-envinjector")["ClusterRoleBinding"])
 	assert.Equal(t, "akv2k8s", all.at(t, webhook, "webhooks", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name"))
 }

@@ -235,12 +235,16 @@ func renders(t *testing.T, s *stage.Stage) {
 		for _, object := range read(t, string(content)) {
 			namespaced, err := s.Client.IsObjectNamespaced(object)
 			if meta.IsNoMatchError(err) {
-				assert.Equal(t, "AzurePodIdentityException", object.GetKind(), "the suite pod-identity has that one's definition")
+				elsewhere := []string{"AzurePodIdentityException", "Certificate", "Issuer"}
+				assert.Contains(t, elsewhere, object.GetKind(), "the suites pod-identity and upgrade have the definitions of these")
 				continue
 			}
 			require.NoError(t, err)
 			if namespaced && object.GetNamespace() == "" {
 				object.SetNamespace("akv2k8s")
+			}
+			if object.GetKind() == "Job" { // one of that name is there, of the release, and its template can't change
+				object.SetName(object.GetName() + "-render")
 			}
 			body, err := object.MarshalJSON()
 			require.NoError(t, err)
