@@ -121,6 +121,9 @@ func (k *Keeper) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, er
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if ca.predecessor, err = k.predecessor(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
 	if err := k.publish(ctx, ca); apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil // it was just changed
 	} else if err != nil {
@@ -157,7 +160,7 @@ func (k *Keeper) authority(ctx context.Context) (succession, error) {
 	if err != nil {
 		return ca, err
 	}
-	return k.write(ctx, secret, inherited(secret, data))
+	return k.write(ctx, secret, data)
 }
 
 // read gives the Secret and the CA in it, which is empty if there is none yet.
@@ -204,7 +207,7 @@ func (k *Keeper) Rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = k.write(ctx, secret, inherited(secret, data))
+	_, err = k.write(ctx, secret, data)
 	return err
 }
 
@@ -218,8 +221,10 @@ func (k *Keeper) Replace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = k.write(ctx, secret, data)
-	return err
+	if _, err := k.write(ctx, secret, data); err != nil {
+		return err
+	}
+	return k.forget(ctx)
 }
 
 // current gives the leaf, a new one if need be.

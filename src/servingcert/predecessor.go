@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -27,10 +28,14 @@ const (
 
 // Inheritance is what a release of akv2k8s 1.8 leaves to the one that upgrades it.
 type Inheritance struct {
-	// Release is the name of the Helm release.
-	Release string
 	// From are the predecessor's Secrets, which Helm is told to keep: of its CA, and of the certificate that it serves with.
 	From []string
+}
+
+// PredecessorSecret holds the CA of akv2k8s 1.8 while its replicas may serve yet: the API server is to believe it, pods are not. It is not the Secret of our own CA,
+// because Helm renders that one, and clears what a hook wrote into it (or stops, in its older versions).
+func PredecessorSecret(ours types.NamespacedName) types.NamespacedName {
+	return types.NamespacedName{Namespace: ours.Namespace, Name: ours.Name + "-predecessor"}
 }
 
 // Inherit runs before Helm changes the release. Replicas of the predecessor serve until they are replaced, so its CA is put where the Keeper finds it; and
@@ -61,15 +66,12 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, i 
 	if !apierrors.IsNotFound(err) {
 		return "", fmt.Errorf("reading Secret %s: %w", ours.Name, err)
 	}
-	// As Helm marks it, so that the upgrade takes it for its own.
-	secret := corev1ac.Secret(ours.Name, ours.Namespace).WithType(corev1.SecretTypeOpaque).
-		WithLabels(map[string]string{"app.kubernetes.io/managed-by": "Helm"}).
-		WithAnnotations(map[string]string{"meta.helm.sh/release-name": i.Release, "meta.helm.sh/release-namespace": ours.Namespace}).
-		WithData(map[string][]byte{dataPredecessor: encode(roots)})
+	into := PredecessorSecret(ours)
+	secret := corev1ac.Secret(into.Name, into.Namespace).WithType(corev1.SecretTypeOpaque).WithData(map[string][]byte{dataCert: encode(roots)})
 	if err := c.Apply(ctx, secret, client.FieldOwner(upgradeManager), client.ForceOwnership); err != nil {
-		return "", fmt.Errorf("writing the CA of the older version into Secret %s: %w", ours.Name, err)
+		return "", fmt.Errorf("writing the CA of the older version into Secret %s: %w", into.Name, err)
 	}
-	return fmt.Sprintf("the CA of the older version is in Secret %s", ours.Name), nil
+	return fmt.Sprintf("the CA of the older version is in Secret %s", into.Name), nil
 }
 
 // keep tells Helm to leave a Secret when its chart no longer has it.
@@ -94,12 +96,17 @@ func authorities(data map[string][]byte) []*x509.Certificate {
 	return all
 }
 
-// inherited keeps the predecessor's CA beside data that is to be written.
-func inherited(secret *corev1.Secret, data map[string][]byte) map[string][]byte {
-	if root := secret.Data[dataPredecessor]; len(root) > 0 && data != nil {
-		data[dataPredecessor] = root
+// predecessor is the CA of akv2k8s 1.8, if its replicas may serve yet.
+func (k *Keeper) predecessor(ctx context.Context) ([]*x509.Certificate, error) {
+	name := PredecessorSecret(k.Secret)
+	var secret corev1.Secret
+	if err := k.Live.Get(ctx, name, &secret); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
 	}
-	return data
+	return unexpired(secret.Data[dataCert], k.Clock()), nil
 }
 
 // retire takes the predecessor's CA away when no replica of it is left.
@@ -122,13 +129,15 @@ func (k *Keeper) retire(ctx context.Context) (ctrl.Result, error) {
 	if left := k.alone.Add(farewell).Sub(now); left > 0 {
 		return ctrl.Result{RequeueAfter: min(left, lookAround)}, nil
 	}
-	var secret corev1.Secret
-	if err := k.Live.Get(ctx, k.Secret, &secret); err != nil {
-		return ctrl.Result{}, fmt.Errorf("reading Secret %s: %w", k.Secret, err)
+	return ctrl.Result{RequeueAfter: time.Second}, k.forget(ctx)
+}
+
+// forget ends that the predecessor's CA is believed.
+func (k *Keeper) forget(ctx context.Context) error {
+	name := PredecessorSecret(k.Secret)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	if err := k.Writer.Delete(ctx, secret); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Secret %s, the CA of the older version: %w", name, err)
 	}
-	delete(secret.Data, dataPredecessor)
-	if err := k.Writer.Update(ctx, &secret); err != nil && !apierrors.IsConflict(err) {
-		return ctrl.Result{}, fmt.Errorf("removing the CA of the older version from Secret %s: %w", k.Secret, err)
-	}
-	return ctrl.Result{RequeueAfter: time.Second}, nil
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -36,16 +37,13 @@ func heritage(t *testing.T) (client.Client, string) {
 
 func TestTheCAOfThePredecessorIsInherited(t *testing.T) {
 	c, root := heritage(t)
-	from := servingcert.Inheritance{Release: "akv2k8s", From: []string{"old-ca", "old-tls", "old-none"}}
+	from := servingcert.Inheritance{From: []string{"old-ca", "old-tls", "old-none"}}
 	said, err := servingcert.Inherit(t.Context(), c, serving, from)
 	require.NoError(t, err)
-	assert.Contains(t, said, "is in Secret serving")
+	assert.Contains(t, said, "is in Secret serving-predecessor")
 	var made corev1.Secret
-	require.NoError(t, c.Get(t.Context(), serving, &made))
-	assert.Equal(t, map[string][]byte{"predecessor.crt": []byte(root)}, made.Data, "the certificate, and no key")
-	assert.Equal(t, "Helm", made.Labels["app.kubernetes.io/managed-by"])
-	assert.Equal(t, "akv2k8s", made.Annotations["meta.helm.sh/release-name"])
-	assert.Equal(t, "akv2k8s", made.Annotations["meta.helm.sh/release-namespace"])
+	require.NoError(t, c.Get(t.Context(), servingcert.PredecessorSecret(serving), &made))
+	assert.Equal(t, map[string][]byte{"ca.crt": []byte(root)}, made.Data, "the certificate, and no key")
 	for _, name := range []string{"old-ca", "old-tls"} {
 		var kept corev1.Secret
 		require.NoError(t, c.Get(t.Context(), types.NamespacedName{Namespace: "akv2k8s", Name: name}, &kept))
@@ -53,18 +51,17 @@ func TestTheCAOfThePredecessorIsInherited(t *testing.T) {
 	}
 
 	// Later upgrades find ours, and nothing older is believed again.
-	made.Data = map[string][]byte{"ca.crt": []byte("ours")}
-	require.NoError(t, c.Update(t.Context(), &made))
+	require.NoError(t, c.Delete(t.Context(), &made))
+	require.NoError(t, c.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "serving"}}))
 	said, err = servingcert.Inherit(t.Context(), c, serving, from)
 	require.NoError(t, err)
 	assert.Contains(t, said, "believed alone")
-	require.NoError(t, c.Get(t.Context(), serving, &made))
-	assert.Equal(t, map[string][]byte{"ca.crt": []byte("ours")}, made.Data)
+	assert.True(t, apierrors.IsNotFound(c.Get(t.Context(), servingcert.PredecessorSecret(serving), &made)))
 }
 
 func TestWithoutAPredecessorNothingIsWritten(t *testing.T) {
 	c := fake.NewClientBuilder().Build()
-	said, err := servingcert.Inherit(t.Context(), c, serving, servingcert.Inheritance{Release: "akv2k8s", From: []string{"old-ca", "old-tls"}})
+	said, err := servingcert.Inherit(t.Context(), c, serving, servingcert.Inheritance{From: []string{"old-ca", "old-tls"}})
 	require.NoError(t, err)
 	assert.Contains(t, said, "no CA of an older version")
 	var secrets corev1.SecretList
@@ -75,9 +72,11 @@ func TestWithoutAPredecessorNothingIsWritten(t *testing.T) {
 func TestTheAPIServerBelievesThePredecessorAsLongAsItServes(t *testing.T) {
 	_, root := heritage(t)
 	b := newBench(t)
-	secret := b.secret()
-	secret.Data = map[string][]byte{"predecessor.crt": []byte(root)}
-	require.NoError(t, b.client.Update(t.Context(), secret))
+	old := servingcert.PredecessorSecret(serving)
+	leave := func() {
+		require.NoError(t, b.client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: old.Namespace, Name: old.Name}, Data: map[string][]byte{"ca.crt": []byte(root)}}))
+	}
+	leave()
 	alone, trouble := false, error(nil)
 	k, err := servingcert.New(servingcert.Config{Live: b.client, Writer: b.client, Secret: serving, Webhook: "hook", DNSNames: []string{host},
 		Clock: func() time.Time { return b.now }, Random: strings.NewReader(strings.Repeat("0123456789abcdef", 1<<16)),
@@ -108,10 +107,14 @@ func TestTheAPIServerBelievesThePredecessorAsLongAsItServes(t *testing.T) {
 	pass(50 * time.Second)
 	assert.Contains(t, b.bundles()[0], root, "a minute without any begins anew")
 	pass(time.Minute)
-	assert.NotContains(t, b.secret().Data, "predecessor.crt")
+	assert.True(t, apierrors.IsNotFound(b.client.Get(t.Context(), old, &corev1.Secret{})))
 	b.settle(k)
 	assert.Equal(t, []string{k.Root(), k.Root()}, b.bundles())
 	assert.NoError(t, b.verify(k.Root(), k))
+
+	leave()
+	require.NoError(t, k.Replace(t.Context()))
+	assert.True(t, apierrors.IsNotFound(b.client.Get(t.Context(), old, &corev1.Secret{})), "after a compromise nobody but the new CA is believed")
 }
 
 func TestACAThatComesFromElsewhereIsLeft(t *testing.T) {

@@ -15,8 +15,6 @@ const (
 	dataPrevious = "previous.crt"
 	// dataCross are certificates of each CA that the one before signed: who believes that one believes what came after it.
 	dataCross = "cross.crt"
-	// dataPredecessor is the CA of akv2k8s 1.8, whose replicas may serve yet while an upgrade goes on. The API server is to believe it, pods are not.
-	dataPredecessor = "predecessor.crt"
 )
 
 // maxPredecessors bounds what is kept of the past.
@@ -26,7 +24,7 @@ const maxPredecessors = 5
 type succession struct {
 	authority
 	previous, cross []*x509.Certificate
-	// predecessor is what akv2k8s 1.8 left.
+	// predecessor is what akv2k8s 1.8 left, in a Secret of its own.
 	predecessor []*x509.Certificate
 }
 
@@ -36,7 +34,7 @@ func parseSuccession(data map[string][]byte, now time.Time) (succession, error) 
 	if err != nil {
 		return succession{}, err
 	}
-	return succession{ca, unexpired(data[dataPrevious], now), unexpired(data[dataCross], now), unexpired(data[dataPredecessor], now)}, nil
+	return succession{authority: ca, previous: unexpired(data[dataPrevious], now), cross: unexpired(data[dataCross], now)}, nil
 }
 
 // unexpired are the certificates of a PEM that are valid yet; what is none is left out.

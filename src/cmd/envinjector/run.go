@@ -118,7 +118,6 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.Func("registries", "which registries may be asked for images, and how, JSON", s.registries.Set)
 	flags.StringVar(&s.certificates, "webhook-certificates", "", "folder of tls.crt and tls.key to show to the API server; empty means one of our own CA")
 	flags.Func("init-container", "resources and security context of the init container, JSON", s.initContainer.Set)
-	flags.StringVar(&s.inheritance.Release, "helm-release", "akv2k8s", "name of the Helm release, for inherit")
 	flags.Func("from", "Secret of akv2k8s 1.8 with its CA or certificate, for inherit; may be repeated", func(name string) error {
 		s.inheritance.From = append(s.inheritance.From, name)
 		return nil

@@ -69,8 +69,23 @@ func TestUpgrade(t *testing.T) {
 		{"a certificate of one's own is shown, and another without a restart", ownCertificate},
 	} {
 		if !t.Run(scenario.name, scenario.run) {
+			explain(t)
 			return // the next one begins where this one should have ended
 		}
+	}
+}
+
+// explain prints what the pods of a scenario that failed said, and what became of them.
+func explain(t *testing.T) {
+	t.Helper()
+	for _, namespace := range []string{home, users} {
+		logs, err := s.Logs(context.WithoutCancel(t.Context()), namespace)
+		t.Log(namespace, err)
+		for name, log := range logs {
+			t.Logf("%s: %s", name, log)
+		}
+		out, err := kubectl(t, "", "get", "pods,events", "--namespace", namespace, "--output", "wide")
+		t.Log(out, err)
 	}
 }
 
