@@ -15,6 +15,7 @@ func TestProduct(t *testing.T) {
 		t.Run("one look at the vault stays one", oneLook)
 		t.Run("a vault that does not answer keeps nobody else back", slowVault)
 		t.Run("one namespace, and the resources with a label", oneNamespace)
+		t.Run("with every replica down nobody waits but who refers", everyReplicaDown)
 		t.Run("a helm upgrade keeps what the product made for itself", upgradeKeeps)
 	})
 	t.Run("together", func(t *testing.T) {
@@ -42,6 +43,8 @@ func TestProduct(t *testing.T) {
 			"ephemeral containers of injected pods":                   ephemeralContainers,
 			"pods of the predecessor are told to be recreated":        predecessorsPods,
 			"pods of the predecessor are served for the transition":   predecessorsPodsAreServed,
+			"every kind of workload":                                  workloads,
+			"what is rotated or revoked is so when a pod starts":      valuesAreFresh,
 			"many variables and large values":                         manyVariables,
 			"the API server gives the pods of the unit tests":         goldens,
 			"only a pod's own token gets only its own references":     attacks,

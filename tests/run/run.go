@@ -145,7 +145,7 @@ func longSteps(ctx context.Context, suite string) (steps []step, notes []string,
 			folder = "./tests/bench"
 		}
 		budget := 8 * time.Minute
-		if name == "examples" { // each one is a whole installation
+		if name == "examples" || name == "upgrade" { // installation after installation
 			budget = 16 * time.Minute
 		}
 		steps = append(steps, step{name: name, budget: budget, tests: true, command: goTest("-tags=cluster", "-count=1", "-timeout=25m", folder)})
