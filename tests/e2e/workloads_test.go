@@ -142,7 +142,7 @@ func everyReplicaDown(t *testing.T) {
 	label := func(value string) {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: home.namespace}}
 		patch := fmt.Sprintf(`{"metadata":{"labels":{"azure-key-vault-env-injection":%s}}}`, value)
-		require.NoError(t, s.Client.Patch(t.Context(), namespace, client.RawPatch(types.MergePatchType, []byte(patch))))
+		require.NoError(t, s.Client.Patch(context.WithoutCancel(t.Context()), namespace, client.RawPatch(types.MergePatchType, []byte(patch))))
 	}
 	label(`"enabled"`)
 	t.Cleanup(func() { label("null") })
