@@ -36,6 +36,8 @@ type Server struct {
 const (
 	// drain is how long requests that are on their way may take after the end was asked for.
 	drain = 20 * time.Second
+	// patience is for a handshake, and for a request to be read. As long as the API server takes for its side of a handshake: on a machine that is overloaded it is needed.
+	patience = 10 * time.Second
 	// maxHeaderBytes has room for the longest token that is looked at.
 	maxHeaderBytes = 32 << 10
 )
@@ -62,7 +64,7 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Serve does it with a listener that is there already.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{Handler: s.bounded(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+	server := &http.Server{Handler: s.bounded(), ReadHeaderTimeout: patience, ReadTimeout: patience,
 		WriteTimeout: s.Patience + 5*time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: maxHeaderBytes, TLSConfig: s.TLS,
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Gate.Log.V(4)), slog.LevelInfo)} // strangers could fill the log
 	done := make(chan struct{})

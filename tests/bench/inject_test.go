@@ -231,6 +231,7 @@ func (b bench) admission() {
 	after := b.answers()
 	quick, all := after[0]-before[0], after[1]-before[1]
 	require.Positive(b, all)
+	assert.Zero(b, after[2], "the API server is never refused, by no replica")
 	var memory int64
 	for range 15 { // the kubelet counts every few seconds
 		memory = max(memory, int64(b.usageOf(b.Context(), "akv2k8s-envinjector-", "container_memory_working_set_bytes")))
@@ -244,16 +245,22 @@ func (b bench) admission() {
 	assert.LessOrEqual(b, memory, int64(replicaMemory))
 }
 
-// answers are how many reviews the replicas answered within the goal, and in all.
-func (b bench) answers() [2]float64 {
+// answers are how many reviews the replicas answered within the goal, and in all, and how much they refused because one address asked too much.
+func (b bench) answers() [3]float64 {
 	b.Helper()
 	var pods corev1.PodList
 	require.NoError(b, b.Client.List(b.Context(), &pods, client.InNamespace("akv2k8s"), client.MatchingLabels{"app.kubernetes.io/component": "akv2k8s-webhook"}))
-	var sum [2]float64
+	var sum [3]float64
 	for _, p := range pods.Items {
 		content, err := b.Kube.CoreV1().RESTClient().Get().AbsPath("/api/v1/namespaces/akv2k8s/pods/" + p.Name + ":8080/proxy/metrics").DoRaw(b.Context())
 		require.NoError(b, err)
 		for line := range strings.Lines(string(content)) {
+			if strings.HasPrefix(line, "akv2k8s_too_much_refused_total{") {
+				var number float64
+				_, err = fmt.Sscan(line[strings.LastIndex(line, "}")+1:], &number)
+				require.NoError(b, err)
+				sum[2] += number
+			}
 			for i, series := range []string{`controller_runtime_webhook_latency_seconds_bucket{webhook="/pods",le="` + admissionGoal + `"}`, `controller_runtime_webhook_latency_seconds_count{webhook="/pods"}`} {
 				if value, found := strings.CutPrefix(line, series+" "); found {
 					number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)

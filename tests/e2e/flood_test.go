@@ -34,7 +34,7 @@ func flood(t *testing.T) {
 		codes[response.StatusCode]++
 	}
 	t.Logf("a flood of requests was answered so: %v", codes)
-	for range 150 {
+	for range 700 {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
 		require.NoError(t, err)
 		defer func() { _ = conn.Close() }()

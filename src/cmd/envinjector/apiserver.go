@@ -93,7 +93,7 @@ func (a *apiServer) look(ctx context.Context) {
 		now.failed = err.Error()
 	}
 	if now.failed != "" && before.failed == "" && ctx.Err() == nil {
-		a.log.Info("cannot read where the API server is, so images may be looked for there; repair the env-injector's role in namespace default by helm upgrade", "error", now.failed)
+		a.log.Info("cannot read where the API server is, so images may be looked for there; repair the env-injector's ClusterRole by helm upgrade", "error", now.failed)
 	}
 	a.known.Store(&now)
 }

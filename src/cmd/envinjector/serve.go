@@ -46,9 +46,10 @@ type parts struct {
 const longestReview = 30 * time.Second
 
 // admissionLimits are far above what an API server asks: it has one connection to each replica, hundreds of requests on their way at most, and
-// some hundred new pods a second in the largest clusters. Several may come from one address, for example through a tunnel.
+// some hundred new pods a second in the largest clusters. Several may come from one address, for example through a tunnel. While a connection is not made yet, each
+// request that waits for it may try to make another.
 func admissionLimits() gate.Limits {
-	return gate.Limits{Connections: 100, ConnectionsPerSecond: 50, Requests: 500, RequestsPerSecond: 500, RequestsBurst: 1000}
+	return gate.Limits{Connections: 500, ConnectionsPerSecond: 250, Requests: 500, RequestsPerSecond: 500, RequestsBurst: 1000}
 }
 
 // podLimits are for a node whose pods have its address, all of them starting at once.
