@@ -53,3 +53,41 @@ func TestATableWithoutRowsProvesNothing(t *testing.T) {
 	var out bytes.Buffer
 	assert.Equal(t, 1, judge(nil, outcomes{}, &out))
 }
+
+// TestEveryTestThatThePagesNameIsThere finds a renamed one before a whole run does. Subtests are known only when they ran.
+func TestEveryTestThatThePagesNameIsThere(t *testing.T) {
+	named := 0
+	for _, folder := range []string{"reference", "security"} {
+		pages, err := filepath.Glob("../../docs/" + folder + "/*.md")
+		require.NoError(t, err)
+		require.NotEmpty(t, pages)
+		for _, page := range pages {
+			content, err := os.ReadFile(page)
+			require.NoError(t, err)
+			for _, row := range tables(string(content)) {
+				for _, test := range row.tests {
+					named++
+					assert.True(t, defined(t, test), "%s: the row %q names %s, which is not there", filepath.Base(page), row.name, test)
+				}
+			}
+		}
+	}
+	assert.Greater(t, named, 300)
+}
+
+// defined says whether a test file of the package has the function.
+func defined(t *testing.T, test string) bool {
+	t.Helper()
+	folder, function, _ := strings.Cut(test, ":")
+	function, _, _ = strings.Cut(function, "/")
+	files, err := filepath.Glob("../../" + folder + "/*_test.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if strings.Contains(string(content), "func "+function+"(") {
+			return true
+		}
+	}
+	return false
+}
