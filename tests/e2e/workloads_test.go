@@ -94,7 +94,7 @@ func valuesAreFresh(t *testing.T) {
 	require.NoError(t, s.Client.Create(t.Context(), d))
 	first := tm.printed("app", "db\n", patience)
 	tm.secret("db", canary+"-rotated")
-	time.Sleep(maxAge)
+	time.Sleep(maxAge) // for so long the value of before may be given; nothing tells when it is over
 	restart := []byte(`{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"now"}}}}}`)
 	require.NoError(t, s.Client.Patch(t.Context(), d, client.RawPatch(types.StrategicMergePatchType, restart)))
 	assert.NotEqual(t, first, tm.printed("app", "rotated\n", patience))
@@ -109,7 +109,7 @@ func valuesAreFresh(t *testing.T) {
 	}
 	// The vault refuses it: no value is kept that the installation may read no more.
 	require.NoError(t, s.Azure.Inject(t.Context(), keyvault.Fault{Vault: tm.vault, Name: "db", Status: 403, Code: "Forbidden"}))
-	time.Sleep(maxAge)
+	time.Sleep(maxAge) // as above
 	refused("refused", 77, "403")
 	// The resource is gone: at once, whatever is in memory.
 	tm.secret("other", canary+"-other")
