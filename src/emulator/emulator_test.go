@@ -159,7 +159,10 @@ func TestFaultsStrikeWhatTheyMatchAndAsOftenAsTold(t *testing.T) {
 	var response *azcore.ResponseError
 	assert.Error(t, err)
 	assert.False(t, errors.As(err, &response), "nobody answered: %v", err)
-	a.Vaults.Heal()
+	a.Vaults.Heal("kv2")
+	_, err = client.GetSecret(t.Context(), "db", "", nil)
+	require.Error(t, err, "another vault was healed")
+	a.Vaults.Heal("")
 	_, err = client.GetSecret(t.Context(), "db", "", nil)
 	require.NoError(t, err)
 	assert.Equal(t, 1, a.Counters()["kv1 get 429"])

@@ -108,10 +108,10 @@ func secretIsRepaired(t *testing.T) {
 	}
 }
 
-// failuresKeepTheSecret does one harm after the other, because healing ends all faults.
+// failuresKeepTheSecret does one harm after the other, because healing ends all faults of the vault.
 func failuresKeepTheSecret(t *testing.T) {
 	tm := newTeam(t)
-	heal := func(string) error { return s.Azure.Heal(t.Context()) }
+	heal := func(string) error { return s.Azure.Heal(t.Context(), tm.vault) }
 	strikes := func(f keyvault.Fault) func(string) error {
 		return func(object string) error {
 			f.Vault, f.Name = tm.vault, object
@@ -165,7 +165,7 @@ func slowVault(t *testing.T) {
 	slow.vault += "-slow"
 	slow.secret("db", canary+"-db")
 	require.NoError(t, s.Azure.Inject(t.Context(), keyvault.Fault{Vault: slow.vault, LatencyMillis: 60_000}))
-	defer func() { assert.NoError(t, s.Azure.Heal(t.Context())) }()
+	defer func() { assert.NoError(t, s.Azure.Heal(t.Context(), slow.vault)) }()
 	for i := range 12 {
 		slow.resource(fmt.Sprintf("slow-%d", i), "db", fmt.Sprintf("slow-%d", i))
 	}

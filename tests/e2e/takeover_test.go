@@ -81,7 +81,7 @@ func predecessorsOutputs(t *testing.T) {
 	both := tm.holds("double", "a", "b", "orphan")
 	assert.Equal(t, canary+"-last-good", string(both.Data["b"]))
 	assert.True(t, tm.managers("double")["azure-keyvault-controller"], "its entry keeps the key of the one that can't be read")
-	require.NoError(t, s.Azure.Heal(t.Context()))
+	require.NoError(t, s.Azure.Heal(t.Context(), tm.vault))
 	tm.awaitReason("second", "Synced")
 	both = tm.holds("double", "a", "b")
 	assert.Equal(t, canary+"-second", string(both.Data["b"]))

@@ -129,7 +129,14 @@ func (a *Azure) Await(ctx context.Context) error {
 
 // call asks the admin API through the API server.
 func (a *Azure) call(ctx context.Context, verb, path string, body, into any) error {
-	request := a.rest.Verb(verb).AbsPath("/api/v1/namespaces/" + azureName + "/services/" + azureName + ":admin/proxy/" + path)
+	return a.request(ctx, a.path(verb, path), body, into)
+}
+
+func (a *Azure) path(verb, path string) *rest.Request {
+	return a.rest.Verb(verb).AbsPath("/api/v1/namespaces/" + azureName + "/services/" + azureName + ":admin/proxy/" + path)
+}
+
+func (a *Azure) request(ctx context.Context, request *rest.Request, body, into any) error {
 	if body != nil {
 		content, err := json.Marshal(body)
 		if err != nil {
@@ -139,7 +146,7 @@ func (a *Azure) call(ctx context.Context, verb, path string, body, into any) err
 	}
 	out, err := request.DoRaw(ctx)
 	if err != nil {
-		return fmt.Errorf("asking the emulator for %s: %w", path, err)
+		return fmt.Errorf("asking the emulator for %s: %w", request.URL().Path, err)
 	}
 	if into == nil {
 		return nil
@@ -210,8 +217,10 @@ func (a *Azure) Inject(ctx context.Context, f keyvault.Fault) error {
 	return a.call(ctx, "POST", "faults", f, nil)
 }
 
-// Heal ends all faults.
-func (a *Azure) Heal(ctx context.Context) error { return a.call(ctx, "DELETE", "faults", nil, nil) }
+// Heal ends the faults of one vault; tests that run beside each other must not end those of another.
+func (a *Azure) Heal(ctx context.Context, vault string) error {
+	return a.request(ctx, a.path("DELETE", "faults").Param("vault", vault), nil, nil)
+}
 
 // Counters are how often each kind of answer was given.
 func (a *Azure) Counters(ctx context.Context) (map[string]int, error) {

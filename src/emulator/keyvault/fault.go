@@ -2,6 +2,7 @@ package keyvault
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,11 +48,11 @@ func (s *Store) Inject(f Fault) {
 	s.faults = append(s.faults, &f)
 }
 
-// Heal removes all faults.
-func (s *Store) Heal() {
+// Heal removes the faults that were made for one vault, or all with an empty name.
+func (s *Store) Heal(vault string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = nil
+	s.faults = slices.DeleteFunc(s.faults, func(f *Fault) bool { return vault == "" || strings.EqualFold(f.Vault, vault) })
 }
 
 // strike gives the fault for a call, if there is one.

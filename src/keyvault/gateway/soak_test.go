@@ -73,7 +73,7 @@ func TestSoak(t *testing.T) {
 	}
 	s.trouble(ctx)
 	group.Wait()
-	a.Vaults.Heal()
+	a.Vaults.Heal("")
 	s.settles()
 	for name, count := range a.Counters() {
 		assert.False(t, strings.HasSuffix(name, " in-pause"), "%d calls in a pause", count)
