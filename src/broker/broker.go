@@ -105,11 +105,11 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return who, nil, err
 	}
-	leavePod, err := b.limits.enterPod(who.UID)
+	leaveAs, err := b.limits.enterAs(who)
 	if err != nil {
 		return who, nil, err
 	}
-	defer leavePod()
+	defer leaveAs()
 	asked, err := read(w, r)
 	if err != nil {
 		return who, nil, err

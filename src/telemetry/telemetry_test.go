@@ -91,10 +91,10 @@ func TestServerStopsWithItsContext(t *testing.T) {
 func TestCallsOfVaultsAreMeasuredWithABoundOfNames(t *testing.T) {
 	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults(logr.Discard())
 	require.NoError(t, registry.Register(vaults))
-	vaults.Called("kv", 200, time.Second)
-	vaults.Called("kv", 0, time.Second)
+	vaults.Called("kv", keyvault.KindSecret, 200, time.Second)
+	vaults.Called("kv", keyvault.KindSecret, 0, time.Second)
 	for i := range 1000 {
-		vaults.Called(fmt.Sprintf("kv-%d", i), 404, time.Second)
+		vaults.Called(fmt.Sprintf("kv-%d", i), keyvault.KindSecret, 404, time.Second)
 	}
 	count, err := testutil.GatherAndCount(registry, "akv2k8s_vault_request_duration_seconds")
 	require.NoError(t, err)

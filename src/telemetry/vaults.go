@@ -30,9 +30,9 @@ func NewVaults(log logr.Logger) *Vaults {
 	return &Vaults{known: map[string]bool{}, log: log,
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "akv2k8s_vault_request_duration_seconds",
-			Help:    "Calls of vaults, by the vault's name and the HTTP status that it answered (none if it did not).",
+			Help:    "Calls of vaults, by the vault's name, what was asked for, and the HTTP status that it answered (none if it did not).",
 			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20},
-		}, []string{"vault", "code"}),
+		}, []string{"vault", "kind", "code"}),
 		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "akv2k8s_vault_wait_duration_seconds",
 			Help:    "How long calls of vaults waited for their turn below the limits, by priority (pod-start, first-sync, refresh).",
@@ -68,12 +68,12 @@ func (v *Vaults) Collect(metrics chan<- prometheus.Metric) {
 }
 
 // Called counts a call; status 0 means that there was no answer. Beyond 500 vaults the rest share the name "other".
-func (v *Vaults) Called(vault string, status int, took time.Duration) {
+func (v *Vaults) Called(vault string, kind keyvault.Kind, status int, took time.Duration) {
 	code := "none"
 	if status > 0 {
 		code = strconv.Itoa(status)
 	}
-	v.calls.WithLabelValues(v.label(vault), code).Observe(took.Seconds())
+	v.calls.WithLabelValues(v.label(vault), string(kind), code).Observe(took.Seconds())
 }
 
 // Waited counts the wait of a call for its turn.

@@ -76,6 +76,6 @@ func conditionsAndMetrics(t *testing.T) {
 	assert.Contains(t, metrics, "akv2k8s_resource_ready{"+id+"} 0")
 	assert.Contains(t, metrics, "akv2k8s_resource_last_success_timestamp_seconds{"+id+"} ")
 	assert.Contains(t, metrics, "akv2k8s_resource_expiry_timestamp_seconds{"+id+"} ")
-	assert.Contains(t, metrics, `akv2k8s_vault_request_duration_seconds_count{code="200",vault="`+tm.vault+`"} `)
-	assert.Contains(t, metrics, `akv2k8s_vault_request_duration_seconds_count{code="403",vault="`+tm.vault+`"} `)
+	assert.Contains(t, metrics, `akv2k8s_vault_request_duration_seconds_count{code="200",kind="secret",vault="`+tm.vault+`"} `)
+	assert.Contains(t, metrics, `akv2k8s_vault_request_duration_seconds_count{code="403",kind="secret",vault="`+tm.vault+`"} `)
 }

@@ -32,13 +32,30 @@ type Fault struct {
 	Challenge string `json:"challenge,omitempty"`
 	// Times is how often the fault strikes; 0 is for ever.
 	Times int `json:"times,omitempty"`
+	// Over spares so many calls in any ten seconds, as Azure's limits do; 0 spares none. Calls that the fault strikes count too.
+	Over int `json:"over,omitempty"`
 
 	struck int
+	// seen are the last calls, Over of them.
+	seen []time.Time
 }
 
 func (f *Fault) matches(c call) bool {
 	is := func(want, got string) bool { return want == "" || strings.EqualFold(want, got) }
 	return is(f.Vault, c.vault) && is(f.Operation, c.operation) && is(f.Name, c.name) && (f.Times == 0 || f.struck < f.Times)
+}
+
+// counted is how long Azure counts calls.
+const counted = 10 * time.Second
+
+// spares says whether the call is one of those that are let through.
+func (f *Fault) spares(now time.Time) bool {
+	if f.Over == 0 {
+		return false
+	}
+	few := len(f.seen) < f.Over || now.Sub(f.seen[len(f.seen)-f.Over]) >= counted
+	f.seen = append(f.seen[max(0, len(f.seen)-f.Over+1):], now)
+	return few
 }
 
 // Inject adds a fault.
@@ -60,7 +77,7 @@ func (s *Store) strike(c call) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
-		if f.matches(c) {
+		if f.matches(c) && !f.spares(s.Now()) {
 			f.struck++
 			return *f, true
 		}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -13,8 +14,9 @@ import (
 // Observer is told what happens at the vaults. Its methods are called often and must be quick.
 type Observer interface {
 	reader.Observer
-	// Called is told of a call: the vault's name, the status that it answered (0 if it did not), and how long that took.
-	Called(vault string, status int, took time.Duration)
+	// Called is told of a call: the vault's name, what was asked for (empty if it is nothing that the product reads), the status that it answered (0
+	// if it did not), and how long that took.
+	Called(vault string, kind keyvault.Kind, status int, took time.Duration)
 	// Waited is told how long a call waited for its turn.
 	Waited(vault string, p keyvault.Priority, waited time.Duration)
 }
@@ -40,6 +42,16 @@ func (o observer) Do(request *http.Request) (*http.Response, error) {
 	if err == nil {
 		status = response.StatusCode
 	}
-	o.tell.Called(vaultOf(request), status, time.Since(started))
+	o.tell.Called(vaultOf(request), kindOf(request.URL.Path), status, time.Since(started))
 	return response, err
+}
+
+// kindOf is what a path of the data plane asks for: /secrets is the list, and what is longer is of one object.
+func kindOf(path string) keyvault.Kind {
+	collection, name, _ := strings.Cut(strings.Trim(path, "/"), "/")
+	kind := map[string]keyvault.Kind{"secrets": keyvault.KindSecret, "certificates": keyvault.KindCertificate, "keys": keyvault.KindKey}[collection]
+	if name == "" {
+		return kind.List()
+	}
+	return kind
 }

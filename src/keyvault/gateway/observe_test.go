@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
 // wire answers requests.
@@ -21,8 +24,8 @@ type told struct {
 	calls []string
 }
 
-func (o *told) Called(vault string, status int, took time.Duration) {
-	o.calls = append(o.calls, vault+" "+http.StatusText(status))
+func (o *told) Called(vault string, kind keyvault.Kind, status int, took time.Duration) {
+	o.calls = append(o.calls, fmt.Sprintf("%s %q %s", vault, kind, http.StatusText(status)))
 	if took < 0 {
 		o.calls = append(o.calls, "before it began")
 	}
@@ -37,7 +40,7 @@ func TestCallsOfVaultsAreToldWithTheirOutcome(t *testing.T) {
 		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil
 	})
 	transport := observed(next, tell)
-	for _, path := range []string{"/secrets/a", "/away"} {
+	for _, path := range []string{"/secrets/a/", "/certificates/a/0123", "/keys/a", "/secrets", "/certificates/", "/keys", "/away"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://kv1.vault.azure.net:443"+path, http.NoBody)
 		require.NoError(t, err)
 		response, err := transport.Do(request)
@@ -46,5 +49,6 @@ func TestCallsOfVaultsAreToldWithTheirOutcome(t *testing.T) {
 			require.NoError(t, response.Body.Close())
 		}
 	}
-	assert.Equal(t, []string{"kv1 Forbidden", "kv1 "}, tell.calls)
+	assert.Equal(t, []string{`kv1 "secret" Forbidden`, `kv1 "certificate" Forbidden`, `kv1 "key" Forbidden`,
+		`kv1 "secret list" Forbidden`, `kv1 "certificate list" Forbidden`, `kv1 "key list" Forbidden`, `kv1 "" `}, tell.calls)
 }
