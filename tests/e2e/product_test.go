@@ -16,6 +16,7 @@ func TestProduct(t *testing.T) {
 		t.Run("a vault that does not answer keeps nobody else back", slowVault)
 		t.Run("one namespace, and the resources with a label", oneNamespace)
 		t.Run("with every replica down nobody waits but who refers", everyReplicaDown)
+		t.Run("a webhook without its CA is repaired", authorityIsRepaired)
 		t.Run("a helm upgrade keeps what the product made for itself", upgradeKeeps)
 	})
 	t.Run("together", func(t *testing.T) {

@@ -149,9 +149,17 @@ func everyReplicaDown(t *testing.T) {
 	refers := func(namespace, name string) *corev1.Pod {
 		return team{t, namespace, ""}.pod(name, map[string]string{"DB": "db@azurekeyvault"}, "true")
 	}
-	injected := refers(home.namespace, "guest")
-	require.NoError(t, s.Client.Create(t.Context(), injected, client.DryRunAll))
-	assert.NotEmpty(t, injected.Spec.InitContainers, "pods of others are injected in the namespace of the release too")
+	// The API server learns of a namespace's label some time after it is written.
+	require.NoError(t, stage.Await(t.Context(), patience, "injection of others' pods in the namespace of the release", func(ctx context.Context) error {
+		injected := refers(home.namespace, "guest")
+		if err := s.Client.Create(ctx, injected, client.DryRunAll); err != nil {
+			return err
+		}
+		if len(injected.Spec.InitContainers) == 0 {
+			return fmt.Errorf("the pod is created as it was asked for")
+		}
+		return nil
+	}))
 
 	tm := newTeam(t)
 	require.NoError(t, s.Scale(t.Context(), injector, 0))
