@@ -26,12 +26,6 @@ const (
 	farewell   = time.Minute
 )
 
-// Inheritance is what a release of akv2k8s 1.8 leaves to the one that upgrades it.
-type Inheritance struct {
-	// From are the predecessor's Secrets, which Helm is told to keep: of its CA, and of the certificate that it serves with.
-	From []string
-}
-
 // PredecessorSecret holds the CA of akv2k8s 1.8 while its replicas may serve yet: the API server is to believe it, pods are not. It is not the Secret of our own CA,
 // because Helm renders that one, and clears what a hook wrote into it (or stops, in its older versions).
 func PredecessorSecret(ours types.NamespacedName) types.NamespacedName {
@@ -39,10 +33,11 @@ func PredecessorSecret(ours types.NamespacedName) types.NamespacedName {
 }
 
 // Inherit runs before Helm changes the release. Replicas of the predecessor serve until they are replaced, so its CA is put where the Keeper finds it; and
-// Helm is told to keep its Secrets. Without such Secrets, or when ours is there already, nothing is done. It says what it did.
-func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, i Inheritance) (string, error) {
+// Helm is told to keep its Secrets, which are named by from: of its CA, and of the certificate that it serves with. Without such Secrets, or when ours is there
+// already, nothing is done. It says what it did.
+func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, from []string) (string, error) {
 	var roots []*x509.Certificate
-	for _, name := range i.From {
+	for _, name := range from {
 		var secret corev1.Secret
 		err := c.Get(ctx, types.NamespacedName{Namespace: ours.Namespace, Name: name}, &secret)
 		if apierrors.IsNotFound(err) {

@@ -37,7 +37,7 @@ func heritage(t *testing.T) (client.Client, string) {
 
 func TestTheCAOfThePredecessorIsInherited(t *testing.T) {
 	c, root := heritage(t)
-	from := servingcert.Inheritance{From: []string{"old-ca", "old-tls", "old-none"}}
+	from := []string{"old-ca", "old-tls", "old-none"}
 	said, err := servingcert.Inherit(t.Context(), c, serving, from)
 	require.NoError(t, err)
 	assert.Contains(t, said, "is in Secret serving-predecessor")
@@ -61,7 +61,7 @@ func TestTheCAOfThePredecessorIsInherited(t *testing.T) {
 
 func TestWithoutAPredecessorNothingIsWritten(t *testing.T) {
 	c := fake.NewClientBuilder().Build()
-	said, err := servingcert.Inherit(t.Context(), c, serving, servingcert.Inheritance{From: []string{"old-ca", "old-tls"}})
+	said, err := servingcert.Inherit(t.Context(), c, serving, []string{"old-ca", "old-tls"})
 	require.NoError(t, err)
 	assert.Contains(t, said, "no CA of an older version")
 	var secrets corev1.SecretList

@@ -51,7 +51,7 @@ func inherit(ctx context.Context, s settings, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	done, err := servingcert.Inherit(ctx, live, s.servingSecret(), s.inheritance)
+	done, err := servingcert.Inherit(ctx, live, s.servingSecret(), s.inheritFrom)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
-	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
@@ -36,7 +35,7 @@ type settings struct {
 	maxAge, imageTimeout           time.Duration
 	registries                     registries
 	certificates                   string
-	inheritance                    servingcert.Inheritance
+	inheritFrom                    []string
 	initContainer                  initContainer
 
 	lookup          func(string) (string, bool)
@@ -119,7 +118,7 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.StringVar(&s.certificates, "webhook-certificates", "", "folder of tls.crt and tls.key to show to the API server; empty means one of our own CA")
 	flags.Func("init-container", "resources and security context of the init container, JSON", s.initContainer.Set)
 	flags.Func("from", "Secret of akv2k8s 1.8 with its CA or certificate, for inherit; may be repeated", func(name string) error {
-		s.inheritance.From = append(s.inheritance.From, name)
+		s.inheritFrom = append(s.inheritFrom, name)
 		return nil
 	})
 	if err := flags.Parse(args); err != nil {
