@@ -1,62 +1,163 @@
 package chart
 
 import (
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/akv2k8s/akv2k8s/src/rights"
 )
 
-// granted are the rights of every role, each as "role: resource[name] verb".
-func granted(t *testing.T, all objects) map[string]bool {
+// words are a list of a rule.
+func words(rule map[string]any, field string) (all []string) {
+	list, _ := rule[field].([]any)
+	for _, word := range list {
+		all = append(all, word.(string))
+	}
+	return all
+}
+
+// singles are the rights of a role, each as "group/resource[name] verb".
+func singles(t *testing.T, role *unstructured.Unstructured) []string {
 	t.Helper()
-	rights := map[string]bool{}
-	for _, role := range all {
-		if role.GetKind() != "Role" && role.GetKind() != "ClusterRole" {
-			continue
-		}
-		rules, _, err := unstructured.NestedSlice(role.Object, "rules")
-		require.NoError(t, err)
-		for _, rule := range rules {
-			fields := rule.(map[string]any)
-			names, bound := fields["resourceNames"].([]any)
-			if !bound {
-				names = []any{""}
+	list, _, err := unstructured.NestedSlice(role.Object, "rules")
+	require.NoError(t, err)
+	var all []string
+	for _, item := range list {
+		rule := item.(map[string]any)
+		suffixes := []string{""}
+		if names, bound := rule["resourceNames"]; bound {
+			assert.NotEmpty(t, names, "%s: no names would be every name", role.GetName())
+			suffixes = nil
+			for _, name := range words(rule, "resourceNames") {
+				suffixes = append(suffixes, "["+name+"]")
 			}
-			for _, resource := range fields["resources"].([]any) {
-				for _, name := range names {
-					for _, verb := range fields["verbs"].([]any) {
-						rights[role.GetName()+": "+strings.TrimSuffix(resource.(string)+"["+name.(string)+"]", "[]")+" "+verb.(string)] = true
+		}
+		for _, group := range words(rule, "apiGroups") {
+			for _, resource := range words(rule, "resources") {
+				for _, suffix := range suffixes {
+					for _, verb := range words(rule, "verbs") {
+						all = append(all, group+"/"+resource+suffix+" "+verb)
 					}
 				}
 			}
 		}
 	}
-	return rights
+	return all
+}
+
+// setting is an installation whose roles are looked at.
+type setting struct {
+	alone bool
+	set   []string
+}
+
+// settings have, together, every role and every rule.
+func settings() map[string]setting {
+	tenants := with("identity.serviceAccounts[0].namespace=team", "identity.serviceAccounts[0].names={reader}")
+	transition := with("controller.rolloutRestart.enabled=true", "env_injector.legacyAuthService.enabled=true")
+	return map[string]setting{
+		"defaults":       {},
+		"everything":     {set: slices.Concat(tenants, transition)},
+		"one namespace":  {alone: true, set: slices.Concat(tenants, transition, with("watchAllNamespaces=false"))},
+		"all identities": {set: with("identity.allNamespaces=true")},
+	}
+}
+
+// has says whether a value is set.
+func (s setting) has(path string) bool {
+	return path == "" || slices.ContainsFunc(s.set, func(value string) bool { return strings.HasPrefix(value, path) })
+}
+
+// kind of the object that a role is.
+func (s setting) kind(role rights.Role) string {
+	if role.Scope == rights.Cluster || role.Scope == rights.Watched && !s.alone {
+		return "ClusterRole"
+	}
+	return "Role"
+}
+
+// declared are the rights of each role that an installation is to have, by kind and name.
+func (s setting) declared() map[string][]string {
+	all := map[string][]string{}
+	for _, role := range rights.Roles() {
+		allowed := map[string]bool{}
+		for _, rule := range role.Rules {
+			for _, right := range rule.Allowed(s.alone) {
+				allowed[right] = s.has(rule.When)
+			}
+		}
+		if s.has(role.When) {
+			for right, on := range allowed {
+				if !on {
+					delete(allowed, right)
+				}
+			}
+			all[s.kind(role)+"/"+role.Example()] = slices.Sorted(maps.Keys(allowed))
+		}
+	}
+	return all
+}
+
+func TestRolesAllowWhatTheCodeDeclares(t *testing.T) {
+	for name, s := range settings() {
+		rendered := map[string][]string{}
+		for id, object := range render(t, s.set...) {
+			if strings.HasSuffix(object.GetKind(), "Role") {
+				rendered[id] = slices.Sorted(slices.Values(singles(t, object)))
+			}
+		}
+		assert.Equal(t, s.declared(), rendered, "%s: declare a right in src/rights, and run make generate; templates include it", name)
+	}
+}
+
+func TestNothingIsBoundWiderThanDeclared(t *testing.T) {
+	for name, s := range settings() {
+		for id, binding := range render(t, s.set...) {
+			if !strings.HasSuffix(binding.GetKind(), "RoleBinding") {
+				continue
+			}
+			ref, _, err := unstructured.NestedStringMap(binding.Object, "roleRef")
+			require.NoError(t, err)
+			assert.Contains(t, s.declared(), ref["kind"]+"/"+ref["name"], "%s: %s", name, id)
+			assert.Equal(t, ref["kind"]+"Binding", binding.GetKind(), "%s: %s", name, id)
+		}
+	}
 }
 
 func TestEveryRightIsExplainedAndNoneThatThereIsNot(t *testing.T) {
-	rendered := granted(t, render(t, "controller.rolloutRestart.enabled=true", "env_injector.legacyAuthService.enabled=true",
-		"identity.serviceAccounts[0].namespace=team", "identity.serviceAccounts[0].names={reader}"))
-	for right := range granted(t, render(t, "identity.allNamespaces=true")) {
-		rendered[right] = true
+	rendered := map[string]bool{}
+	for _, s := range settings() {
+		for _, object := range render(t, s.set...) {
+			if strings.HasSuffix(object.GetKind(), "Role") && !s.alone {
+				for _, right := range singles(t, object) {
+					_, what, _ := strings.Cut(right, "/")
+					rendered[object.GetName()+": "+what] = true
+				}
+			}
+		}
 	}
 	page, err := os.ReadFile("../../docs/security/rbac.md")
 	require.NoError(t, err)
 	explained, quoted := map[string]bool{}, regexp.MustCompile("`([^`]+)`")
 	for line := range strings.Lines(string(page)) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if !strings.HasPrefix(line, "| `") || len(cells) != 5 {
+		if !strings.HasPrefix(line, "| `") || len(cells) != 6 {
 			continue
 		}
 		assert.NotEmpty(t, strings.TrimSpace(cells[4]), line)
-		role, resource := quoted.FindStringSubmatch(cells[0])[1], quoted.FindStringSubmatch(cells[2])[1]
-		for _, verb := range quoted.FindAllStringSubmatch(cells[3], -1) {
-			explained[role+": "+resource+" "+verb[1]] = true
+		role := quoted.FindStringSubmatch(cells[0])[1]
+		for _, resource := range quoted.FindAllStringSubmatch(cells[2], -1) {
+			for _, verb := range quoted.FindAllStringSubmatch(cells[3], -1) {
+				explained[role+": "+resource[1]+" "+verb[1]] = true
+			}
 		}
 	}
 	for right := range rendered {
@@ -68,8 +169,15 @@ func TestEveryRightIsExplainedAndNoneThatThereIsNot(t *testing.T) {
 }
 
 func TestNoRoleIsUnboundedOrEscalates(t *testing.T) {
-	for right := range granted(t, render(t, "controller.rolloutRestart.enabled=true", "env_injector.legacyAuthService.enabled=true", "identity.allNamespaces=true")) {
-		assert.NotContains(t, right, "*", "every right is named")
-		assert.NotRegexp(t, ` (escalate|bind|impersonate|deletecollection)$`, right)
+	for _, s := range settings() {
+		for _, object := range render(t, s.set...) {
+			if !strings.HasSuffix(object.GetKind(), "Role") {
+				continue
+			}
+			for _, right := range singles(t, object) {
+				assert.NotContains(t, right, "*", "every right is named")
+				assert.NotRegexp(t, ` (escalate|bind|impersonate|deletecollection)$`, right)
+			}
+		}
 	}
 }

@@ -1,4 +1,4 @@
-// Command generate writes what is generated of the chart's values into a copy of the repository: schemas, the list of what a value must have, and pages.
+// Command generate writes what is generated of the chart's values and rights into a copy of the repository: schemas, templates and pages.
 package main
 
 import "os"

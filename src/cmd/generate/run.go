@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/src/chartvalues"
+	"github.com/akv2k8s/akv2k8s/src/rights"
 )
 
 func run(args []string, stderr io.Writer) int {
@@ -53,7 +54,10 @@ func files(values []byte) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading values.yaml: %w", err)
 	}
-	all := map[string]string{chart + "templates/_needed.tpl": needed()}
+	all := map[string]string{chart + "templates/_needed.tpl": needed(), chart + "templates/_rights.tpl": rights.Template()}
+	if all["docs/security/rbac.md"], err = explained(); err != nil {
+		return nil, err
+	}
 	if all[chart+"values.schema.json"], err = indented(chartvalues.Bundle(comments)); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,36 @@
+package arch
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/rights"
+)
+
+// apiClient is what calls of the API server are made with, but for the injector's, which has none of the Kubernetes libraries.
+const apiClient = "sigs.k8s.io/controller-runtime/pkg/client"
+
+// TestWhoCallsTheAPIServerDeclaresItsRights keeps src/rights and the code together: a room that calls has a rule, and a rule has a room that calls.
+func TestWhoCallsTheAPIServerDeclaresItsRights(t *testing.T) {
+	declared := map[string]bool{}
+	for _, role := range rights.Roles() {
+		for _, rule := range role.Rules {
+			declared[rule.By] = true
+		}
+	}
+	all := imports(t)
+	require.Contains(t, all, "broker")
+	for room, imported := range all {
+		if rooms()[room] != garden && slices.Contains(imported, apiClient) {
+			assert.True(t, declared[room], "src/%s calls the API server, and no rule of src/rights is By it", room)
+		}
+	}
+	for room := range declared {
+		calls := slices.Contains(all[room], apiClient) || strings.HasPrefix(room, "injector/")
+		assert.True(t, calls, "src/rights has a rule By %s, which makes no calls of the API server", room)
+	}
+}
