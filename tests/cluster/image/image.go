@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -58,7 +59,7 @@ func Build(spec Spec) (v1.Image, error) {
 		return nil, err
 	}
 	file = file.DeepCopy()
-	file.Architecture, file.OS, file.Created = "amd64", "linux", v1.Time{Time: epoch()}
+	file.Architecture, file.OS, file.Created = runtime.GOARCH, "linux", v1.Time{Time: epoch()} // programs are compiled for the machine that compiles them
 	file.Config = v1.Config{Entrypoint: spec.Entrypoint, User: spec.User, WorkingDir: "/",
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
 	return mutate.ConfigFile(img, file)

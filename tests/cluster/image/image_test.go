@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -46,6 +47,7 @@ func TestAnArchiveHoldsWhatTheSpecSays(t *testing.T) {
 	config, err := img.ConfigFile()
 	require.NoError(t, err)
 	assert.Equal(t, "65532:65532", config.Config.User)
+	assert.Equal(t, "linux/"+runtime.GOARCH, config.OS+"/"+config.Architecture, "an index of images chooses by it")
 	assert.Equal(t, []string{"/bin/x"}, config.Config.Entrypoint)
 	found := map[string]string{}
 	reader := tar.NewReader(mutate.Extract(img))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
@@ -154,7 +155,7 @@ func (m Maker) compile(ctx context.Context, pkg, version string) ([]byte, error)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary,
 		"-ldflags", "-s -w -X github.com/akv2k8s/akv2k8s/src/version.version="+version, pkg)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = m.Root, m.Progress, m.Progress
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+runtime.GOARCH) // which the image says it is for
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("building %s: %w", pkg, err)
 	}
