@@ -18,7 +18,7 @@ const usage = `usage: go run ./tests/cluster COMMAND [--name NAME]
   status      say what there is
   load        build the images of the product and of the test bed, and load them
   kubeconfig  print the path of the administrator's kubeconfig
-  tool        build helm, golangci-lint or controller-gen and print its path (tool NAME)
+  tool        build a tool of tests/tools, such as helm, and print its path (tool NAME)
 
 CLUSTER=kind|current|local chooses the kind of cluster.
 `

@@ -65,31 +65,6 @@ func packages(ctx context.Context, getenv func(string) string, out io.Writer) er
 	return shop.CheckPackages(ctx)
 }
 
-func lint(ctx context.Context, getenv func(string) string, out io.Writer) error {
-	shop, err := workshop(getenv, out)
-	if err != nil {
-		return err
-	}
-	golangci, err := shop.Tool(ctx, "golangci-lint")
-	if err != nil {
-		return err
-	}
-	helm, err := shop.Tool(ctx, "helm")
-	if err != nil {
-		return err
-	}
-	if err := command(ctx, shop.Root, out, golangci, "run", "--build-tags=cluster", "./..."); err != nil {
-		return err
-	}
-	if err := shop.CheckPackages(ctx); err != nil {
-		return err
-	}
-	if err := command(ctx, shop.Root, out, "yamllint", "--strict", "--config-file", ".yamllint.yaml", "charts", "examples", "ct.yaml", ".github"); err != nil {
-		return err
-	}
-	return command(ctx, shop.Root, out, helm, "lint", "--strict", "charts/akv2k8s")
-}
-
 func generate(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	shop, err := workshop(getenv, out)
 	if err != nil {

@@ -61,6 +61,8 @@ func Tools() map[string]Module {
 		"nmi":   {Name: "nmi", Folder: "tests/tools/nmi", Flags: "-s -w", Packages: []string{"github.com/Azure/aad-pod-identity/cmd/nmi"}},
 		"golangci-lint": {Name: "golangci-lint", Folder: "tests/tools/golangci-lint", Flags: "-s -w",
 			Packages: []string{"github.com/golangci/golangci-lint/v2/cmd/golangci-lint"}},
+		"kube-score": {Name: "kube-score", Folder: "tests/tools/kube-score", Flags: "-s -w", Packages: []string{"github.com/zegl/kube-score/cmd/kube-score"}},
+		"actionlint": {Name: "actionlint", Folder: "tests/tools/actionlint", Flags: "-s -w", Packages: []string{"github.com/rhysd/actionlint/cmd/actionlint"}},
 		"controller-gen": {Name: "controller-gen", Folder: "tests/tools/controller-gen", Flags: "-s -w",
 			Packages: []string{"sigs.k8s.io/controller-tools/cmd/controller-gen"}},
 	}
