@@ -15,12 +15,43 @@ func expansion(environ []string) (e wire.Expansion) {
 	return e
 }
 
+// variables are an environment in which each can be found at once: a pod may have thousands, and each may use others.
+type variables struct {
+	environ []string
+	// at is the place of each; of several of one name the first counts, as for a program.
+	at map[string]int
+}
+
+func variablesOf(environ []string) variables {
+	v := variables{environ, make(map[string]int, len(environ))}
+	for i, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, known := v.at[name]; !known {
+			v.at[name] = i
+		}
+	}
+	return v
+}
+
+// value is that of a variable, as it is by now.
+func (v variables) value(name string) (string, bool) {
+	i, ok := v.at[name]
+	if !ok {
+		return "", false
+	}
+	_, value, found := strings.Cut(v.environ[i], "=")
+	return value, found
+}
+
 // expandVariables expands these variables one after the other, each with what is there by then, as the kubelet would have.
 func expandVariables(environ, names []string) []string {
+	if len(names) == 0 {
+		return environ
+	}
+	v := variablesOf(environ)
 	for _, name := range names {
-		at := slices.IndexFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
-		if at >= 0 {
-			environ[at] = name + "=" + expanded(strings.TrimPrefix(environ[at], name+"="), environ)
+		if text, ok := v.value(name); ok {
+			environ[v.at[name]] = name + "=" + envref.Expand(text, v.value)
 		}
 	}
 	return environ
@@ -29,21 +60,15 @@ func expandVariables(environ, names []string) []string {
 // expandArgs expands those args that the webhook named.
 func expandArgs(args, environ, final []string) []string {
 	args = slices.Clone(args)
-	for _, i := range expansion(environ).Args {
+	places := expansion(environ).Args
+	if len(places) == 0 {
+		return args
+	}
+	v := variablesOf(final)
+	for _, i := range places {
 		if i >= 0 && i < len(args) {
-			args[i] = expanded(args[i], final)
+			args[i] = envref.Expand(args[i], v.value)
 		}
 	}
 	return args
-}
-
-func expanded(text string, environ []string) string {
-	return envref.Expand(text, func(name string) (string, bool) {
-		for _, entry := range environ {
-			if value, ok := strings.CutPrefix(entry, name+"="); ok {
-				return value, true
-			}
-		}
-		return "", false
-	})
 }

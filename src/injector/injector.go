@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
@@ -66,13 +68,13 @@ func Run(ctx context.Context, c Config) int {
 	c.Args = expandArgs(c.Args, c.Environ, environ)
 	path, err := c.LookPath(c.Args[0], valueOf(environ, "PATH"))
 	if err != nil {
-		return c.unstarted(err)
+		return c.unstarted(err, environ)
 	}
 	if ctx.Err() != nil {
 		return c.fail(fault.New(fault.Unavailable, "stopped before the program was started"))
 	}
 	c.Log.Debug("starting the program", "program", path, "variables", len(values))
-	return c.unstarted(c.Exec(path, c.Args, environ))
+	return c.unstarted(c.Exec(path, c.Args, environ), environ)
 }
 
 func (c Config) fail(err error) int {
@@ -81,12 +83,21 @@ func (c Config) fail(err error) int {
 }
 
 // unstarted explains why the program could not be started.
-func (c Config) unstarted(err error) int {
-	if errors.Is(err, fs.ErrNotExist) {
-		c.Log.Error("starting the program " + c.Args[0] + ": no such file; correct the container's command")
+func (c Config) unstarted(err error, environ []string) int {
+	starting := "starting the program " + c.Args[0] + ": "
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.Log.Error(starting + "no such file, or its interpreter is missing; correct the container's command")
 		return exitNotFound
+	case errors.Is(err, syscall.E2BIG):
+		c.Log.Error(starting + tooLarge(c.Args, environ, os.Getpagesize()))
+	case errors.Is(err, fs.ErrPermission):
+		c.Log.Error(starting + err.Error() + "; it has to be a file that the container's user may execute, on a file system that allows it")
+	case errors.Is(err, syscall.ENOEXEC):
+		c.Log.Error(starting + err.Error() + "; it is for another processor, or a script without #! in its first line")
+	default:
+		c.Log.Error(starting + err.Error())
 	}
-	c.Log.Error("starting the program " + c.Args[0] + ": " + err.Error())
 	return exitNotExecutable
 }
 

@@ -26,6 +26,9 @@ type Source interface {
 // parallel is the most resources or objects that are looked up at once.
 const parallel = 32
 
+// environment is the most that Linux ever passes on to a program, in bytes. More is not even gathered: thousands of variables may name one large value.
+const environment = 6 << 20
+
 // resource is what one AzureKeyVaultSecret came to.
 type resource struct {
 	recipe recipe.Recipe
@@ -69,9 +72,13 @@ func Resolve(ctx context.Context, source Source, references map[string]string) (
 	each(resources, func(name string, r *resource) { r.recipe, r.err = read(ctx, source, name) })
 	objects := plan(variables, resources)
 	each(objects, func(_ wanted, o *object) { o.object, o.err = source.Object(ctx, o.of.recipe, o.ref) })
-	values := make(map[string][]byte, len(references))
+	values, total := make(map[string][]byte, len(references)), 0
 	for _, name := range names {
 		value, err := variables[name].value()
+		if total += len(name) + len(value); err == nil && total > environment {
+			err = fault.New(fault.Invalid, "with its value the container's variables are more than %d MiB together, which Linux passes on to no program; "+
+				"use fewer, or let the controller sync a Kubernetes Secret (spec.output.secret) and mount that as a file", environment>>20)
+		}
 		if err != nil {
 			return nil, explain(err, name, references[name])
 		}

@@ -3,6 +3,7 @@ package resolver_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -142,6 +143,25 @@ func TestAllOrNothing(t *testing.T) {
 			assert.Equal(t, fault.RetryAfter(c.err), fault.RetryAfter(err))
 		})
 	}
+}
+
+func TestMoreThanAProgramCanHaveIsNotGathered(t *testing.T) {
+	s, asked := newSource(), map[string]string{}
+	s.value = func(string) (string, error) { return strings.Repeat("x", 25_000), nil }
+	for n := range 250 {
+		asked[fmt.Sprintf("V%03d", n)] = "a@azurekeyvault"
+	}
+	values, err := resolver.Resolve(t.Context(), s, asked)
+	require.NoError(t, err)
+	assert.Len(t, values, 250)
+	for n := range 10_000 {
+		asked[fmt.Sprintf("V%03d", n)] = "a@azurekeyvault"
+	}
+	values, err = resolver.Resolve(t.Context(), s, asked)
+	assert.Empty(t, values)
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	assert.ErrorContains(t, err, "variable V1")
+	assert.ErrorContains(t, err, "more than 6 MiB together")
 }
 
 // found answers a recipe that searches, and the list that it searches in.

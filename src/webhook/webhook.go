@@ -137,6 +137,10 @@ func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.R
 		mutate = inject.MutateEphemeral
 	}
 	out := mutate(a.pod, plan, settings)
+	warnings, err := inject.Fits(out)
+	if err != nil {
+		return a.refuse(err)
+	}
 	out.Namespace = a.written
 	content, err := json.Marshal(out)
 	if err != nil {
@@ -144,7 +148,7 @@ func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.R
 	}
 	a.Metrics.mutated.Inc()
 	a.Log.Info("injected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "containers", names, "dryRun", a.request.DryRun != nil && *a.request.DryRun)
-	return admission.PatchResponseFromRaw(a.request.Object.Raw, content).WithWarnings(plan.Warnings...)
+	return admission.PatchResponseFromRaw(a.request.Object.Raw, content).WithWarnings(append(warnings, plan.Warnings...)...)
 }
 
 // refuse tells whoever creates the pod why it can't be.

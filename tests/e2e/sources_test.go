@@ -195,27 +195,3 @@ func predecessorsPods(t *testing.T) {
 		return fmt.Errorf("there are %d events", len(events.Items))
 	}))
 }
-
-// manyVariables has what a large pod has: thousands of variables, values of the vault's greatest size, and an environment of almost a megabyte.
-func manyVariables(t *testing.T) {
-	tm := newTeam(t)
-	large := strings.Repeat("ü", 12_500) // 25,000 bytes, the most that a vault holds
-	tm.secret("large", large)
-	tm.resource("large", "large", "")
-	tm.resource("db", "db", "")
-	p := tm.pod("many", map[string]string{"LARGE": "large@azurekeyvault"}, "sh", "-c", `echo "${#LARGE} ${#R299} $(env | grep -c '^P[0-9]')"`)
-	for i := range 300 {
-		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("R%d", i), Value: "db@azurekeyvault"})
-	}
-	for i := range 9000 {
-		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("P%d", i), Value: "0123456789012345678901234567890123456789"})
-	}
-	tm.create(p)
-	code, log := tm.ended("many")
-	assert.Zero(t, code, log)
-	length := fmt.Sprint(len(large))
-	if strings.HasPrefix(log, "12500 ") { // a shell that counts characters
-		length = "12500"
-	}
-	assert.Equal(t, fmt.Sprintf("%s %d 9000\n", length, len(canary+"-db")), log)
-}

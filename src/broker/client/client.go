@@ -96,6 +96,10 @@ func (c *Client) Resolve(ctx context.Context, references map[string]string) (map
 	if err != nil {
 		return nil, fault.Wrap(fault.Bug, err, "writing the request")
 	}
+	if len(body) > wire.MaxRequestBytes {
+		return nil, fault.New(fault.Invalid, "the container's references are %d bytes together, and the auth service takes at most %d; give it fewer, or shorter names",
+			len(body), wire.MaxRequestBytes)
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.config.Broker+wire.ResolvePath, bytes.NewReader(body))
 	if err != nil {
 		return nil, fault.Wrap(fault.Bug, err, "making the request")
@@ -139,6 +143,10 @@ func unreachable(err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return fault.New(fault.Unauthenticated, "the auth service does not have the certificate that this pod was made with; recreate the pod")
+	}
+	var name x509.HostnameError
+	if errors.As(err, &name) {
+		return fault.New(fault.Unauthenticated, "what answers for the auth service has the certificate of another service; recreate the pod")
 	}
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,6 +115,14 @@ func TestAnotherCAIsNotBelieved(t *testing.T) {
 	assert.ErrorContains(t, err, "recreate the pod")
 }
 
+func TestAnotherServiceIsNotBelieved(t *testing.T) {
+	_, config := start(t, func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") })
+	config.Broker = "other.test:9443"
+	_, err := resolve(t, config)
+	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
+	assert.ErrorContains(t, err, "another service; recreate the pod")
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	server, config := start(t, nil)
 	server.Close()
@@ -162,6 +172,19 @@ func TestAClockThatIsWrongIsNamed(t *testing.T) {
 			assert.ErrorContains(t, err, "correct the clock")
 		})
 	}
+}
+
+func TestMoreReferencesThanTheAuthServiceTakesAreNotSent(t *testing.T) {
+	_, config := start(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") })
+	c, err := client.New(config)
+	require.NoError(t, err)
+	references := map[string]string{}
+	for i := range 3000 {
+		references[fmt.Sprintf("V%d", i)] = strings.Repeat("n", 400) + "@azurekeyvault"
+	}
+	_, err = c.Resolve(t.Context(), references)
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	assert.ErrorContains(t, err, "at most 1048576")
 }
 
 func TestNoToken(t *testing.T) {

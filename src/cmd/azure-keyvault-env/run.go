@@ -121,7 +121,11 @@ func logger(out io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, options))
 }
 
-// lookPath finds a program as the container's runtime would: by path as it is, else in the folders of PATH.
+// executable asks the kernel whether this user may execute a file (X_OK).
+const executable = 1
+
+// lookPath finds a program as the container's runtime would: by path as it is, else in the folders of PATH. What is no file, or may not be executed
+// by this user, is passed over; a folder that is no absolute path is meant from the working directory.
 func lookPath(program, path string) (string, error) {
 	if strings.Contains(program, "/") {
 		return program, nil
@@ -131,7 +135,7 @@ func lookPath(program, path string) (string, error) {
 	}
 	for _, folder := range filepath.SplitList(path) {
 		candidate := filepath.Join(folder, program)
-		if info, err := os.Stat(candidate); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
+		if info, err := os.Stat(candidate); err == nil && !info.IsDir() && syscall.Access(candidate, executable) == nil {
 			return candidate, nil
 		}
 	}

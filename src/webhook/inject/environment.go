@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -15,12 +16,18 @@ import (
 
 // variable is what is known of one variable when the pod is created.
 type variable struct {
-	// value as the kubelet will have it, if that is known.
+	// value as the kubelet will have it, if that is known; what is too long for a reference is shortened.
 	value string
 	known bool
 	// deferred says that the program's value is there only after resolving: a reference, or a text that uses one.
 	deferred bool
 }
+
+// enough is how long a text may get before it is shortened.
+const enough = 4 << 10
+
+// behind is a place behind all variables.
+const behind = math.MaxInt
 
 // reference says whether the value is one.
 func (v variable) reference() bool { return v.known && envref.Meant(v.value) }
@@ -32,6 +39,8 @@ type environment struct {
 	literal map[string]bool
 	// texts are those that the injector has to expand instead of the kubelet, as they have to be written, by their place in env.
 	texts map[int]string
+	// last is the place in env where each variable stands for the last time.
+	last map[string]int
 	// expand are the names of these variables, in their order; those of an earlier mutation come first.
 	expand []string
 	// image are references of the image's own environment, as far as it was looked into. The kubelet expands none of them.
@@ -43,7 +52,11 @@ type environment struct {
 
 // evaluate works a container's environment out. What is meant as a reference but can't be one is refused.
 func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
-	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{}, expand: expansionOf(c).Env, image: imageOf(c)}
+	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{}, last: map[string]int{},
+		expand: expansionOf(c).Env, image: imageOf(c)}
+	for i, entry := range c.Env {
+		e.last[entry.Name] = i
+	}
 	for _, from := range c.EnvFrom {
 		if err := e.takeAll(c, from, sources); err != nil {
 			return nil, err
@@ -104,7 +117,7 @@ func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources 
 		return taken(c, entry.Name, name, value)
 	}
 	value, known := downward(pod, entry.ValueFrom.FieldRef)
-	if envref.Meant(value) {
+	if value = envref.Shorten(value); envref.Meant(value) {
 		if _, err := envref.Parse(value); err != nil {
 			return variable{}, refuse(c, "variable %s, from the pod's %s: %v", entry.Name, entry.ValueFrom.FieldRef.FieldPath, err)
 		}
@@ -118,7 +131,7 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	if slices.Contains(e.expand, entry.Name) && wrapped(c) { // written so by an earlier mutation
 		return variable{deferred: true}, nil
 	}
-	if value, uses := e.rewrite(entry.Value, c.Env[i:]); uses {
+	if value, uses := e.rewrite(entry.Value, i); uses {
 		if envref.Meant(entry.Value) {
 			return variable{}, refuse(c, "variable %s: a reference can't be made of another one's value; write it out", entry.Name)
 		}
@@ -149,26 +162,37 @@ func (e *environment) mention(c corev1.Container, entry corev1.EnvVar) {
 	}
 }
 
-// value is a text as the kubelet will expand it, if that is known already.
+// value is a text as the kubelet will expand it, if that is known already. Texts that are made of each other can come to any length, so of what is
+// too long for a reference only that is kept.
 func (e *environment) value(text string) (string, bool) {
 	known := true
-	value := envref.Expand(text, func(name string) (string, bool) {
-		v := e.variables[name]
-		known = known && v.known
-		return v.value, v.known
-	})
-	return value, known
+	var out []byte
+	for _, piece := range envref.Pieces(text) {
+		part, v := piece.Text, e.variables[piece.Name]
+		switch {
+		case piece.Escape:
+			part = "$"
+		case piece.Name != "" && v.known:
+			part = v.value
+		case piece.Name != "":
+			known = false
+		}
+		if out = append(out, part...); len(out) > enough {
+			out = []byte(envref.Shorten(string(out)))
+		}
+	}
+	return envref.Shorten(string(out)), known
 }
 
-// rewrite gives a text that uses deferred variables as it has to be written so that the kubelet leaves it alone and the injector, by the
-// same rules, makes of it what the kubelet would have made. Variables that come later are text to the kubelet, so they are escaped.
-func (e *environment) rewrite(text string, later []corev1.EnvVar) (string, bool) {
+// rewrite gives the text at a place of env that uses deferred variables as it has to be written so that the kubelet leaves it alone and the
+// injector, by the same rules, makes of it what the kubelet would have made. Variables that come later are text to the kubelet, so they are escaped.
+func (e *environment) rewrite(text string, at int) (string, bool) {
 	uses := false
 	var out strings.Builder
 	for _, piece := range envref.Pieces(text) {
 		v, defined := e.variables[piece.Name]
 		uses = uses || v.deferred
-		if !defined && piece.Name != "" && slices.ContainsFunc(later, func(v corev1.EnvVar) bool { return v.Name == piece.Name }) {
+		if last, later := e.last[piece.Name]; !defined && later && last >= at {
 			out.WriteByte('$')
 		}
 		out.WriteString(piece.Text)

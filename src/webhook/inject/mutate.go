@@ -104,7 +104,7 @@ func (t *Target) argv(c corev1.Container) (argv []string, expand []int) {
 		argv = append(argv, envref.Escape(text))
 	}
 	for _, text := range slices.Concat(c.Command, c.Args) {
-		if rewritten, uses := t.environment.rewrite(text, nil); uses {
+		if rewritten, uses := t.environment.rewrite(text, behind); uses {
 			expand = append(expand, len(argv))
 			text = rewritten
 		}

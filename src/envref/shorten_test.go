@@ -1,0 +1,45 @@
+package envref_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/akv2k8s/akv2k8s/src/envref"
+)
+
+func TestWhatIsShortenedIsAReferenceOrNoneAsBefore(t *testing.T) {
+	long := strings.Repeat("a", 600)
+	for text, meant := range map[string]bool{
+		long: false, long + "@azurekeyvault": true, long + "@azurekeyvaults": false, "x@azurekeyvault?" + long: true, long + "@azurekeyvault?" + long: true, "azurekeyvault?" + long: false,
+	} {
+		short := envref.Shorten(text)
+		assert.Less(t, len(short), 64)
+		assert.Equal(t, meant, envref.Meant(short), "%.30s…", text)
+		_, err := envref.Parse(short)
+		assert.Error(t, err)
+	}
+	assert.Equal(t, "db@azurekeyvault?x", envref.Shorten("db@azurekeyvault?x"))
+	assert.True(t, envref.Meant("@"+envref.Shorten("azurekeyvault?"+long)), "halves of a marker meet")
+	assert.True(t, envref.Meant(envref.Shorten(long+"@azurekey")+"vault"))
+}
+
+func FuzzShorten(f *testing.F) {
+	f.Add("db", "@azurekeyvault", "?x", uint16(0))
+	f.Add("@azure", "keyvault?", "@azurekeyvault", uint16(600))
+	f.Add("@azurekeyvault?", "@azurekeyvault", "vault", uint16(999))
+	f.Fuzz(func(t *testing.T, before, text, behind string, filled uint16) {
+		for _, text := range []string{text + strings.Repeat("x", int(filled)) + text, strings.Repeat("x", int(filled)) + text + strings.Repeat("x", int(filled))} {
+			whole, shortened := before+text+behind, before+envref.Shorten(text)+behind
+			if envref.Meant(whole) != envref.Meant(shortened) {
+				t.Fatalf("%q is meant %t, and shortened %q", whole, envref.Meant(whole), shortened)
+			}
+			ref, err := envref.Parse(whole)
+			again, errAgain := envref.Parse(shortened)
+			if (err == nil) != (errAgain == nil) || ref != again {
+				t.Fatalf("%q parses to %v, %v, and shortened to %v, %v", whole, ref, err, again, errAgain)
+			}
+		}
+	})
+}

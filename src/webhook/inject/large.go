@@ -1,0 +1,50 @@
+package inject
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+const (
+	// longest is the most bytes that Linux passes on in one variable, with its name and its end.
+	longest = 128 << 10
+	// storable is the most that etcd stores of one object unless it is told otherwise, and a little less: the API server adds to it.
+	storable = 1536<<10 - 16<<10
+)
+
+// Fits refuses a pod whose containers would not start because of what Mutate added: their runtime would say no more than that the list of arguments
+// is too long. It warns of a pod that may be too large to be stored.
+func Fits(pod *corev1.Pod) (warnings []string, err error) {
+	for _, c := range containers(pod) {
+		for _, v := range c.Env {
+			if wrapped(c) && slices.Contains(ours(), v.Name) && len(v.Name)+len("=")+len(v.Value)+1 > longest {
+				return nil, refuse(c, "%s, which the env-injector adds, would be longer than the %d KiB that Linux passes on in a variable; %s", v.Name, longest>>10, smaller(v.Name))
+			}
+		}
+	}
+	stored := *pod
+	stored.ManagedFields = nil // the API server goes without them before it gives up
+	if size := stored.Size(); size > storable {
+		warnings = append(warnings, fmt.Sprintf("the pod has %d bytes with what the env-injector adds, and etcd stores 1.5 MiB by default; "+
+			"if it is refused as too large, take variables from a ConfigMap (envFrom)", size))
+	}
+	return warnings, nil
+}
+
+// smaller is what to do about a variable of ours that is too long.
+func smaller(name string) string {
+	switch name {
+	case wire.EnvReferences:
+		return "write some of the references that come from ConfigMaps, Secrets and fields of the pod into env"
+	case wire.EnvImageReferences:
+		return "write some of the references of the image's own environment into env"
+	case wire.EnvExpand:
+		return "use $(NAME) of injected variables in fewer variables and arguments"
+	default:
+		return "put no public certificate authorities into global.extraCACertificates; they are known without"
+	}
+}

@@ -1,0 +1,127 @@
+package inject_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+)
+
+// with is a pod of one container with these variables.
+func with(env ...corev1.EnvVar) *corev1.Pod {
+	return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Command: []string{"app"}, Env: env}}}}
+}
+
+// fits mutates the pod, and says what there is to say of its size.
+func fits(t *testing.T, pod *corev1.Pod, sources inject.Sources, s inject.Settings) ([]string, error) {
+	t.Helper()
+	plan, err := inject.Decide(pod, sources)
+	require.NoError(t, err)
+	for i := range plan.Targets {
+		plan.Targets[i].Entrypoint = []string{"/app"}
+	}
+	return inject.Fits(inject.Mutate(pod, plan, s))
+}
+
+func TestWhatTheRuntimeWouldNotStartIsRefused(t *testing.T) {
+	reference := corev1.EnvVar{Name: "A", Value: "a@azurekeyvault"}
+	source := func(keys int) inject.Sources {
+		data := map[string]string{}
+		for i := range keys {
+			data[fmt.Sprintf("KEY_%05d", i)] = "name@azurekeyvault" // 33 bytes in the record, with its quotes and comma
+		}
+		return inject.Sources{{Kind: inject.KindConfigMap, Name: "many"}: inject.Reduce(data)}
+	}
+	from := func() *corev1.Pod {
+		pod := with(reference)
+		pod.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "many"}}}}
+		return pod
+	}
+	composed := func(count int) *corev1.Pod {
+		pod := with(reference)
+		for i := range count {
+			pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("COMPOSED_%05d", i), Value: "$(A)"})
+		}
+		return pod
+	}
+	authorities := withoutAuthService()
+	authorities.ExtraCAs = strings.Repeat("x", 128<<10)
+	for name, c := range map[string]struct {
+		pod     *corev1.Pod
+		sources inject.Sources
+		s       inject.Settings
+		says    string
+	}{
+		"a record of references that fits": {from(), source(3900), settings(), ""},
+		"one that does not":                {from(), source(4000), settings(), `container "app": ENV_INJECTOR_REFERENCES, which the env-injector adds, would be longer than the 128 KiB that Linux passes on in a variable; write some`},
+		"composed variables that fit":      {composed(7000), nil, settings(), ""},
+		"too many":                         {composed(8000), nil, settings(), "ENV_INJECTOR_EXPAND"},
+		"a bundle of authorities":          {with(reference), nil, authorities, "global.extraCACertificates"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			warnings, err := fits(t, c.pod, c.sources, c.s)
+			assert.Empty(t, warnings)
+			if c.says == "" {
+				assert.NoError(t, err)
+				return
+			}
+			assert.Equal(t, fault.Invalid, fault.KindOf(err))
+			assert.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+func TestAPodThatMayBeTooLargeToBeStoredIsWarnedOf(t *testing.T) {
+	pod := with(corev1.EnvVar{Name: "A", Value: "a@azurekeyvault"})
+	pod.ManagedFields = []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: []byte(strings.Repeat("x", 2<<20))}}}
+	for i := range 15 {
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("V%d", i), Value: strings.Repeat("x", 100<<10)})
+	}
+	warnings, err := fits(t, pod, nil, settings())
+	require.NoError(t, err)
+	assert.Empty(t, warnings, "what the API server can leave out does not count")
+	assert.Len(t, pod.ManagedFields, 1)
+	pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "MORE", Value: strings.Repeat("x", 30<<10)})
+	warnings, err = fits(t, pod, nil, settings())
+	require.NoError(t, err)
+	require.Len(t, warnings, 1)
+	assert.Contains(t, warnings[0], "etcd stores 1.5 MiB")
+}
+
+// TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime has a pod whose variables would come to an exabyte, and others that are long to read. A tenant could
+// stop all replicas with them.
+func TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime(t *testing.T) {
+	doubled := []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}, {Name: "D0", Value: strings.Repeat("0123456789", 10)}}
+	for i := range 54 {
+		doubled = append(doubled, corev1.EnvVar{Name: fmt.Sprintf("D%d", i+1), Value: fmt.Sprintf("$(D%d)$(D%d)", i, i)})
+	}
+	annotated := with(corev1.EnvVar{Name: "A", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['large']"}}},
+		corev1.EnvVar{Name: "B", Value: strings.Repeat("$(A)", 100_000)}, corev1.EnvVar{Name: "C", Value: "a@azurekeyvault"})
+	annotated.Annotations = map[string]string{"large": strings.Repeat("x", 200<<10)}
+	unknown := []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}, {Name: "B", Value: strings.Repeat("$(X)", 100_000)}}
+	for i := range 30_000 {
+		unknown = append(unknown, corev1.EnvVar{Name: fmt.Sprintf("%d", i), Value: "x"})
+	}
+	for name, pod := range map[string]*corev1.Pod{"doubled": with(doubled...), "of a large annotation": annotated, "of what is nowhere": with(unknown...)} {
+		t.Run(name, func(t *testing.T) {
+			started := time.Now()
+			plan, err := inject.Decide(pod, nil)
+			require.NoError(t, err)
+			assert.Len(t, plan.Targets, 1)
+			assert.Less(t, time.Since(started), 2*time.Second)
+		})
+	}
+	// What is made of them is still seen for what it is meant as.
+	for text, refused := range map[string]bool{"$(D54)": false, "$(D54)@azurekeyvault": true, "x@azurekeyvault?$(D54)": true, "$(D54)@azurekeyvaults": false} {
+		_, err := inject.Decide(with(append(doubled, corev1.EnvVar{Name: "OF", Value: text})...), nil)
+		assert.Equal(t, refused, err != nil, text)
+	}
+}
