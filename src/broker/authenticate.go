@@ -45,8 +45,8 @@ func (b *Broker) authenticate(ctx context.Context, r *http.Request) (caller, err
 		return caller{}, fault.Wrap(fault.Unavailable, cause, "asking the API server to review the pod's token")
 	}
 	if !review.Status.Authenticated || !slices.Contains(review.Status.Audiences, wire.TokenAudience) {
-		return caller{}, fault.New(fault.Unauthenticated, "the pod's token is not valid: expired, not made for %s, or its pod is gone; "+
-			"recreate the pod", wire.TokenAudience)
+		return caller{}, fault.New(fault.Unauthenticated, "the pod's token is not valid: expired or not valid yet by the clock of the API server, not made for %s, "+
+			"or its pod is gone; recreate the pod, and compare the clocks if that does not help", wire.TokenAudience)
 	}
 	return callerOf(review.Status.User)
 }

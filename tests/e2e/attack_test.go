@@ -114,8 +114,8 @@ func remember(token string) string {
 	return token
 }
 
-// expired makes a token that was good an hour ago, with the cluster's own key.
-func expired(t *testing.T, token, keyFile string) string {
+// shifted makes a token that is good for an hour from a time on, with the cluster's own key.
+func shifted(t *testing.T, token, keyFile string, from time.Time) string {
 	t.Helper()
 	content, err := os.ReadFile(keyFile)
 	require.NoError(t, err)
@@ -124,16 +124,12 @@ func expired(t *testing.T, token, keyFile string) string {
 	claims := jwt.MapClaims{}
 	parsed, _, err := jwt.NewParser().ParseUnverified(token, claims)
 	require.NoError(t, err)
-	sign := func() string {
-		again := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
-		again.Header["kid"] = parsed.Header["kid"]
-		text, err := again.SignedString(key)
-		require.NoError(t, err)
-		return remember(text)
-	}
-	past := time.Now().Add(-2 * time.Hour).Unix()
-	claims["iat"], claims["nbf"], claims["exp"] = past, past, past+3600
-	return sign()
+	claims["iat"], claims["nbf"], claims["exp"] = from.Unix(), from.Unix(), from.Add(time.Hour).Unix()
+	again := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
+	again.Header["kid"] = parsed.Header["kid"]
+	text, err := again.SignedString(key)
+	require.NoError(t, err)
+	return remember(text)
 }
 
 // ask asks the broker as a program in a pod could.
@@ -212,12 +208,14 @@ func attacks(t *testing.T) {
 	refused := 5
 
 	if cluster, ok := s.Cluster.(interface{ ServiceAccountKey() string }); ok {
-		status, _, refusal = ask(t, address, expired(t, good, cluster.ServiceAccountKey()), own)
-		assert.Equal(t, http.StatusUnauthorized, status, "an expired token")
-		assert.Contains(t, refusal.Message, "expired")
-		refused++
+		for what, from := range map[string]time.Duration{"a token that expired an hour ago": -2 * time.Hour, "one of a clock that is an hour ahead": time.Hour} {
+			status, _, refusal = ask(t, address, shifted(t, good, cluster.ServiceAccountKey(), time.Now().Add(from)), own)
+			assert.Equal(t, http.StatusUnauthorized, status, what)
+			assert.Contains(t, refusal.Message, "expired or not valid yet by the clock of the API server", what)
+			refused++
+		}
 	} else {
-		t.Log("not tried: an expired token is made with the cluster's own key, which only the local cluster gives; use CLUSTER=local")
+		t.Log("not tried: tokens of other times are made with the cluster's own key, which only the local cluster gives; use CLUSTER=local")
 	}
 
 	ofB := tm.token(podB, wire.TokenAudience)

@@ -1,0 +1,133 @@
+//go:build cluster
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/remotecommand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// look prints what a program can see of its process, by PID 1: it is that, or a shell was in between.
+const look = `tr '\0' '|' </proc/1/environ; echo; tr '\0' '|' </proc/1/cmdline; echo; busybox readlink /proc/1/exe /proc/1/cwd
+ls -l /proc/1/fd | sed 's/.* \([0-9]* -> [a-z/]*\).*/\1/; /total/d'; umask; id
+grep -E '^(SigBlk|SigIgn|Uid|Gid|Groups|NoNewPrivs|Cap[A-Za-z]*|Seccomp):' /proc/1/status; cat /proc/1/limits`
+
+// sameProcess runs one program in two pods, of which one is injected, as another user and group than the image's.
+func sameProcess(t *testing.T) {
+	tm := newTeam(t)
+	tm.secret("word", "no secret at all")
+	tm.resource("word", "word", "")
+	seen := map[string]string{}
+	for name, value := range map[string]string{"injected": "word@azurekeyvault", "plain": "no secret at all"} {
+		p := tm.pod(name, nil, "sh", "-c", look)
+		user, group := int64(1234), int64(2345)
+		p.Spec.SecurityContext.RunAsUser, p.Spec.SecurityContext.RunAsGroup, p.Spec.SecurityContext.FSGroup = &user, &group, &group
+		p.Spec.SecurityContext.SupplementalGroups = []int64{3456}
+		p.Spec.Hostname = "app"
+		p.Spec.Containers[0].WorkingDir = "/tmp"
+		p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "FIRST", Value: "a=b c"}, {Name: "WORD", Value: value}, {Name: "EMPTY"}, {Name: "AZURE_CLIENT_ID", Value: "kept"},
+			{Name: "LINES", Value: "two\nlines"}, {Name: "ENV_INJECTOR_RETRIES", Value: "2"}}
+		p = tm.create(p)
+		assert.Equal(t, name == "injected", len(p.Spec.InitContainers) == 1)
+		code, log := tm.ended(name)
+		require.Zero(t, code, log)
+		seen[name] = log
+	}
+	assert.Contains(t, seen["plain"], "uid=1234 gid=2345 groups=2345,3456")
+	assert.Contains(t, seen["plain"], "|WORD=no secret at all|EMPTY=|")
+	assert.Equal(t, seen["plain"], seen["injected"])
+}
+
+// sizes are what a terminal becomes, one after the other.
+type sizes chan remotecommand.TerminalSize
+
+// Next implements remotecommand.TerminalSizeQueue.
+func (w sizes) Next() *remotecommand.TerminalSize {
+	if size, ok := <-w; ok {
+		return &size
+	}
+	return nil
+}
+
+// terminal types into a container that has one, changes its size, and interrupts the program by a key.
+func terminal(t *testing.T) {
+	tm := newTeam(t)
+	tm.resource("db", "db", "")
+	p := tm.pod("shell", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c",
+		`trap 'echo got INT; exit 5' INT; test -t 0 && test -t 1 && test -t 2 && echo "pid $$$$ has $(busybox tty)"; read line; echo "read $line"; busybox stty size; while true; do sleep 0.1; done`)
+	p.Spec.Containers[0].TTY, p.Spec.Containers[0].Stdin = true, true
+	tm.create(p)
+	tm.awaitLog("shell", "pid 1 has /dev/")
+	request := s.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(tm.namespace).Name("shell").SubResource("attach").
+		VersionedParams(&corev1.PodAttachOptions{Container: "app", Stdin: true, Stdout: true, TTY: true}, scheme.ParameterCodec)
+	executor, err := remotecommand.NewWebSocketExecutor(s.REST, "GET", request.URL().String())
+	require.NoError(t, err)
+	keyboard, typed := io.Pipe()
+	resized, attached := make(sizes, 1), make(chan error, 1)
+	go func() {
+		attached <- executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: keyboard, Stdout: io.Discard, Tty: true, TerminalSizeQueue: resized})
+	}()
+	resized <- remotecommand.TerminalSize{Width: 99, Height: 33}
+	_, err = io.WriteString(typed, "hello\n")
+	require.NoError(t, err)
+	tm.awaitLog("shell", "read hello")
+	_, err = io.WriteString(typed, "\x03")
+	require.NoError(t, err)
+	code, log := tm.ended("shell")
+	require.NoError(t, errors.Join(typed.Close(), <-attached))
+	close(resized)
+	assert.EqualValues(t, 5, code, log)
+	assert.Contains(t, log, "33 99")
+	assert.Contains(t, log, "got INT")
+}
+
+// userNamespace has root in the pod be nobody on the node, where the container runtime can do that.
+func userNamespace(t *testing.T) {
+	tm := newTeam(t)
+	tm.resource("db", "db", "")
+	no := false
+	p := tm.pod("mapped", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c", `echo "got ${#DB} characters"; cat /proc/self/uid_map`)
+	p.Spec.HostUsers = &no
+	tm.create(p)
+	unsupported := ""
+	require.NoError(t, stage.Await(t.Context(), patience, "the pod, or an event that says why not", func(ctx context.Context) error {
+		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
+			return err
+		}
+		if len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Terminated != nil {
+			return nil
+		}
+		var events eventsv1.EventList
+		if err := s.Client.List(ctx, &events, client.InNamespace(tm.namespace)); err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.Reason == "FailedCreatePodSandBox" && strings.Contains(e.Note, "user namespace") {
+				unsupported = e.Note
+				return nil
+			}
+		}
+		return fmt.Errorf("it is %s, and there are %d events", p.Status.Phase, len(events.Items))
+	}))
+	if unsupported != "" {
+		t.Skipf("not tried: the container runtime gives no pod a user namespace, which needs runc 1.2 or newer: %s", unsupported)
+	}
+	code, log := tm.ended("mapped")
+	assert.Zero(t, code, log)
+	assert.Contains(t, log, fmt.Sprintf("got %d characters\n", len(canary+"-db")))
+	assert.NotContains(t, log, "4294967295", "the users are not the node's")
+}
