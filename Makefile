@@ -1,6 +1,6 @@
 # Everything that one does in this repository. The work itself is done by Go programs under tests/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint verify generate e2e long test cluster-up cluster-down load fuzz soak package manifests
+.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load fuzz soak package manifests
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,12 @@ test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|bench|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|bench|scale|all)
 	@go run ./tests/run long
+bench: ## figures: times, memory and calls of the vault, each against its goal
+	@SUITE=bench go run ./tests/run long
+scale: ## figures of a large installation: 5,000 resources, 10,000 pods, vaults that throttle
+	@SUITE=scale go run ./tests/run long
 soak: ## ten minutes of seeded faults between reader and vaults (SOAK=10m SOAK_SEED=7)
 	@SOAK=$(or $(SOAK),10m) go test -count=1 -timeout=30m -v -run '^TestSoak$$' ./src/keyvault/gateway
 fuzz: ## each fuzz target for 30 seconds

@@ -126,9 +126,9 @@ func (b bench) each(n int, do func(i int) error) time.Duration {
 	return time.Since(started)
 }
 
-// sync starts the controller, and gives the time from its leadership until n resources of a namespace are ready, with the most memory that it
-// had meanwhile.
-func (b bench) sync(namespace string, n int) (took time.Duration, memory int64) {
+// sync starts the controller, and gives the time from its leadership until n resources of a namespace ("" means all) are ready, with the most memory
+// that it had meanwhile.
+func (b bench) sync(namespace string, n int, replicas int32) (took time.Duration, memory int64) {
 	b.Helper()
 	ctx, stop := context.WithTimeout(b.Context(), 5*time.Minute)
 	defer stop()
@@ -137,16 +137,16 @@ func (b bench) sync(namespace string, n int) (took time.Duration, memory int64) 
 	defer events.Stop()
 	peak := make(chan int64, 1)
 	go b.watchMemory(ctx, peak)
-	require.NoError(b, b.Scale(ctx, controller, 1))
-	ready := map[string]bool{}
+	require.NoError(b, b.Scale(ctx, controller, replicas))
+	ready := map[types.NamespacedName]bool{}
 	var last time.Time
 	for len(ready) < n {
 		select {
 		case e, open := <-events.ResultChan():
 			require.True(b, open, "the watch ended after %d of %d", len(ready), n)
 			r, ok := e.Object.(*v2beta1.AzureKeyVaultSecret)
-			if ok && e.Type != watch.Deleted && meta.IsStatusConditionTrue(r.Status.Conditions, "Ready") && !ready[r.Name] {
-				ready[r.Name], last = true, time.Now()
+			if ok && e.Type != watch.Deleted && meta.IsStatusConditionTrue(r.Status.Conditions, "Ready") && !ready[client.ObjectKeyFromObject(r)] {
+				ready[client.ObjectKeyFromObject(r)], last = true, time.Now()
 			}
 		case <-ctx.Done():
 			require.Fail(b, "not all are ready", "%d of %d", len(ready), n)
@@ -223,7 +223,7 @@ func (b bench) few() {
 		require.NoError(b, b.Scale(b.Context(), controller, 0))
 		b.resources(namespace, few, distinct)
 		require.NoError(b, b.Azure.ResetCounters(b.Context()))
-		took, peak := b.sync(namespace, few)
+		took, peak := b.sync(namespace, few, 1)
 		times, memory = append(times, took), max(memory, peak)
 		reads, refused, tokens := b.calls(namespace)
 		assert.Equal(b, distinct, reads, "one GET per distinct object")
@@ -267,7 +267,7 @@ func (b bench) many() {
 	rate := b.baseline("baseline-before") // with the foreign Secrets in it the API server is slower
 	b.resources("many", many, many)
 	require.NoError(b, b.Azure.ResetCounters(b.Context()))
-	took, memory := b.sync("many", many)
+	took, memory := b.sync("many", many, 1)
 	_, refused, tokens := b.calls("many")
 	assert.Equal(b, []int{1, 1}, []int{refused, tokens})
 	later := memory

@@ -217,6 +217,7 @@ func (b bench) crowd() {
 
 // admission asks for pods at a steady rate, and reads what the replicas say of their answers.
 func (b bench) admission() {
+	b.calm()
 	before := b.answers()
 	var group sync.WaitGroup
 	tick := time.NewTicker(time.Second / admissionRate)
@@ -243,6 +244,40 @@ func (b bench) admission() {
 	assert.GreaterOrEqual(b, quick/all, 0.9, "times fail the run at a multiple of the goal")
 	assert.Positive(b, memory)
 	assert.LessOrEqual(b, memory, int64(replicaMemory))
+}
+
+// calm waits until this machine's processors have been idle for most of some seconds: a node goes on cleaning up after pods that are gone. A cluster
+// elsewhere has to be calm by itself.
+func (b bench) calm() {
+	started, quiet := time.Now(), 0
+	idle, total := processors()
+	for quiet < 3 && time.Since(started) < 2*time.Minute {
+		time.Sleep(2 * time.Second)
+		idleNow, totalNow := processors()
+		quiet++
+		if totalNow == total || (idleNow-idle)/(totalNow-total) < 0.6 {
+			quiet = 0
+		}
+		idle, total = idleNow, totalNow
+	}
+	b.Say("waited %s for calm", time.Since(started).Round(time.Second))
+}
+
+// processors are the ticks of this machine's processors, idle and in all; zero where there is no /proc.
+func processors() (idle, total float64) {
+	content, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(content), "\n")
+	for i, field := range strings.Fields(line) {
+		ticks, err := strconv.ParseFloat(field, 64)
+		if err != nil { // the line's name
+			continue
+		}
+		total += ticks
+		if i == 4 || i == 5 { // idle, and waiting for disks
+			idle += ticks
+		}
+	}
+	return idle, total
 }
 
 // answers are how many reviews the replicas answered within the goal, and in all, and how much they refused because one address asked too much.

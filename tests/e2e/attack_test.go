@@ -29,8 +29,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/portforward"
-	"k8s.io/client-go/transport/spdy"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -64,24 +62,9 @@ func forward(t *testing.T, pod string, port int) string {
 
 func forwardIn(t *testing.T, namespace, pod string, port int) string {
 	t.Helper()
-	transport, upgrader, err := spdy.RoundTripperFor(s.REST)
+	address, err := s.Forward(t.Context(), namespace, pod, port)
 	require.NoError(t, err)
-	url := s.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
-	stop, ready := make(chan struct{}), make(chan struct{})
-	forwarder, err := portforward.New(spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url),
-		[]string{"0:" + strconv.Itoa(port)}, stop, ready, io.Discard, io.Discard)
-	require.NoError(t, err)
-	failed := make(chan error, 1)
-	go func() { failed <- forwarder.ForwardPorts() }()
-	t.Cleanup(func() { close(stop) })
-	select {
-	case <-ready:
-	case err := <-failed:
-		require.NoError(t, err)
-	}
-	ports, err := forwarder.GetPorts()
-	require.NoError(t, err)
-	return fmt.Sprintf("127.0.0.1:%d", ports[0].Local)
+	return address
 }
 
 // pool holds the CA that the API server was given.

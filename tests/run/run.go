@@ -34,9 +34,33 @@ and what is run by hand:
   manifests the chart as static manifests, into dist/manifests
 `
 
+// suite is a long one.
+type suite struct {
+	name, folder string
+	// run chooses tests of the folder; empty means all.
+	run    string
+	budget time.Duration
+}
+
 // suites are the long ones, in the order in which commits choose them.
-func suites() []string {
-	return []string{"faults", "auth-matrix", "auth-processes", "pod-identity", "upgrade", "examples", "bench"}
+func suites() []suite {
+	return []suite{
+		{name: "faults", folder: "./tests/long/faults", budget: 10 * time.Minute}, {name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 10 * time.Minute},
+		{name: "auth-processes", folder: "./tests/long/auth-processes", budget: 8 * time.Minute}, {name: "pod-identity", folder: "./tests/long/pod-identity", budget: 8 * time.Minute},
+		// Installation after installation.
+		{name: "upgrade", folder: "./tests/long/upgrade", budget: 16 * time.Minute}, {name: "examples", folder: "./tests/long/examples", budget: 16 * time.Minute},
+		{name: "bench", folder: "./tests/bench", run: "^(TestFigures|TestInjection)$", budget: 16 * time.Minute},
+		{name: "scale", folder: "./tests/bench", run: "^TestScale$", budget: 30 * time.Minute},
+	}
+}
+
+// suiteNames are for messages.
+func suiteNames() string {
+	var names []string
+	for _, s := range suites() {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // step is one part of a run.
@@ -114,41 +138,34 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 
 func goTest(args ...string) []string { return append([]string{"go", "test", "-json"}, args...) }
 
-func longSteps(ctx context.Context, suite string) (steps []step, notes []string, err error) {
+func longSteps(ctx context.Context, wanted string) (steps []step, notes []string, err error) {
 	all := suites()
-	chosen := all
+	is := func(s suite) bool { return wanted == "all" || s.name == wanted }
 	switch {
-	case suite == "":
+	case wanted == "":
 		out, err := exec.CommandContext(ctx, "git", "rev-list", "--count", "HEAD").Output()
 		if err != nil {
-			return nil, nil, fmt.Errorf("counting commits to choose a suite: %w; choose one by SUITE=%s", err, strings.Join(all, "|"))
+			return nil, nil, fmt.Errorf("counting commits to choose a suite: %w; choose one of %s by SUITE=NAME", err, suiteNames())
 		}
 		count, err := strconv.Atoi(strings.TrimSpace(string(out)))
 		if err != nil {
 			return nil, nil, err
 		}
-		chosen = []string{all[count%len(all)]}
-		notes = append(notes, fmt.Sprintf("suite %s was chosen by the number of commits, %d; SUITE=all runs every one", chosen[0], count))
-	case suite != "all":
-		if !slices.Contains(all, suite) {
-			return nil, nil, fmt.Errorf("there is no suite %q; use one of %s, or all", suite, strings.Join(all, ", "))
-		}
-		chosen = []string{suite}
+		wanted = all[count%len(all)].name
+		notes = append(notes, fmt.Sprintf("suite %s was chosen by the number of commits, %d; SUITE=all runs every one", wanted, count))
+	case wanted != "all" && !slices.ContainsFunc(all, is):
+		return nil, nil, fmt.Errorf("there is no suite %q; use one of %s, or all", wanted, suiteNames())
 	}
-	for _, name := range all {
-		if !slices.Contains(chosen, name) {
-			notes = append(notes, "not run: suite "+name)
+	for _, s := range all {
+		if !is(s) {
+			notes = append(notes, "not run: suite "+s.name)
 			continue
 		}
-		folder := "./tests/long/" + name
-		if name == "bench" {
-			folder = "./tests/bench"
+		args := []string{"-tags=cluster", "-count=1", "-timeout=" + (2 * s.budget).String(), s.folder}
+		if s.run != "" {
+			args = append([]string{"-run=" + s.run}, args...)
 		}
-		budget := 8 * time.Minute
-		if name == "examples" || name == "upgrade" { // installation after installation
-			budget = 16 * time.Minute
-		}
-		steps = append(steps, step{name: name, budget: budget, tests: true, command: goTest("-tags=cluster", "-count=1", "-timeout=25m", folder)})
+		steps = append(steps, step{name: s.name, budget: s.budget, tests: true, command: goTest(args...)})
 	}
 	return steps, notes, nil
 }

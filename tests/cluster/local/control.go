@@ -77,6 +77,7 @@ func (c *Cluster) apiserverArgs() []string {
 		"--kubelet-preferred-address-types=InternalIP", "--kubelet-client-certificate=" + p("admin.crt"),
 		"--kubelet-client-key=" + p("admin.key"), "--enable-admission-plugins=NodeRestriction",
 		"--audit-policy-file=" + c.path("audit.yaml"), "--audit-log-path=" + c.AuditLog(), "--audit-log-mode=blocking",
+		"--audit-log-maxsize=4000", // megabytes: it is read as one file
 	}
 }
 
