@@ -81,7 +81,7 @@ func TestWhatTheRuntimeWouldNotStartIsRefused(t *testing.T) {
 
 func TestAPodThatMayBeTooLargeToBeStoredIsWarnedOf(t *testing.T) {
 	pod := with(corev1.EnvVar{Name: "A", Value: "a@azurekeyvault"})
-	pod.ManagedFields = []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: []byte(strings.Repeat("x", 2<<20))}}}
+	pod.ManagedFields = []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(strings.Repeat("x", 2<<20))}}
 	for i := range 15 {
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("V%d", i), Value: strings.Repeat("x", 100<<10)})
 	}
