@@ -62,7 +62,7 @@ func manyVariables(t *testing.T) {
 	assert.Contains(t, log, "and Linux passes at most a quarter of the stack's limit on")
 
 	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "settings"}, Data: map[string]string{}}
-	for _, v := range variables(5000, "FROM_SETTINGS_", "db@azurekeyvault") {
+	for _, v := range variables(5000, "FROM_SETTINGS_", "large@azurekeyvault") {
 		settings.Data[v.Name] = v.Value
 	}
 	require.NoError(t, s.Client.Create(t.Context(), settings))

@@ -17,6 +17,8 @@ func TestProduct(t *testing.T) {
 		t.Run("one namespace, and the resources with a label", oneNamespace)
 		t.Run("with every replica down nobody waits but who refers", everyReplicaDown)
 		t.Run("a webhook without its CA is repaired", authorityIsRepaired)
+		// The API server works for seconds on a pod of 10,000 variables.
+		t.Run("many variables and large values", manyVariables)
 		t.Run("a helm upgrade keeps what the product made for itself", upgradeKeeps)
 	})
 	t.Run("together", func(t *testing.T) {
@@ -49,7 +51,6 @@ func TestProduct(t *testing.T) {
 			"pods of the predecessor are served for the transition":   predecessorsPodsAreServed,
 			"every kind of workload":                                  workloads,
 			"what is rotated or revoked is so when a pod starts":      valuesAreFresh,
-			"many variables and large values":                         manyVariables,
 			"the API server gives the pods of the unit tests":         goldens,
 			"only a pod's own token gets only its own references":     attacks,
 			"both replicas serve under one CA":                        replicasShareTheCA,

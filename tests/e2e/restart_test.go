@@ -25,7 +25,7 @@ import (
 
 // window is how long the installation waits before it restarts workloads, in seconds: longer than the interval, because within it two resources
 // look at the vault one after the other.
-const window = interval + 4
+const window = interval + 8
 
 // deployment runs a pod that has a variable of each of these Secrets.
 func (tm team) deployment(name, willing string, secrets ...string) {
