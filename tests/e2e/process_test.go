@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,9 +22,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// look prints what a program can see of its process, by PID 1: it is that, or a shell was in between.
-const look = `tr '\0' '|' </proc/1/environ; echo; tr '\0' '|' </proc/1/cmdline; echo; busybox readlink /proc/1/exe /proc/1/cwd
-ls -l /proc/1/fd | sed 's/.* \([0-9]* -> [a-z/]*\).*/\1/; /total/d'; umask; id
+// look prints what a program can see of its process, by PID 1: it is that, or a shell was in between. The environment comes first, and its order is the
+// kubelet's. The shell has a file open while it reads from another program, so the list of open ones takes a detour.
+const look = `tr '\0' '|' </proc/1/environ; echo "="; tr '\0' '|' </proc/1/cmdline; echo; for link in exe cwd; do busybox readlink /proc/1/$link; done
+ls -l /proc/1/fd >/scratch/open; sed 's/.* \([0-9]* -> [a-z/]*\).*/\1/; /total/d' /scratch/open; umask; id
 grep -E '^(SigBlk|SigIgn|Uid|Gid|Groups|NoNewPrivs|Cap[A-Za-z]*|Seccomp):' /proc/1/status; cat /proc/1/limits`
 
 // sameProcess runs one program in two pods, of which one is injected, as another user and group than the image's.
@@ -38,17 +40,25 @@ func sameProcess(t *testing.T) {
 		p.Spec.SecurityContext.RunAsUser, p.Spec.SecurityContext.RunAsGroup, p.Spec.SecurityContext.FSGroup = &user, &group, &group
 		p.Spec.SecurityContext.SupplementalGroups = []int64{3456}
 		p.Spec.Hostname = "app"
-		p.Spec.Containers[0].WorkingDir = "/tmp"
+		p.Spec.Containers[0].WorkingDir = "/scratch"
+		p.Spec.Volumes = []corev1.Volume{{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "scratch", MountPath: "/scratch"}}
 		p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "FIRST", Value: "a=b c"}, {Name: "WORD", Value: value}, {Name: "EMPTY"}, {Name: "AZURE_CLIENT_ID", Value: "kept"},
 			{Name: "LINES", Value: "two\nlines"}, {Name: "ENV_INJECTOR_RETRIES", Value: "2"}}
 		p = tm.create(p)
 		assert.Equal(t, name == "injected", len(p.Spec.InitContainers) == 1)
 		code, log := tm.ended(name)
 		require.Zero(t, code, log)
-		seen[name] = log
+		environment, rest, found := strings.Cut(log, "|=\n")
+		require.True(t, found, log)
+		variables := strings.Split(environment, "|")
+		slices.Sort(variables)
+		seen[name] = strings.Join(variables, "|") + "\n" + rest
 	}
 	assert.Contains(t, seen["plain"], "uid=1234 gid=2345 groups=2345,3456")
-	assert.Contains(t, seen["plain"], "|WORD=no secret at all|EMPTY=|")
+	assert.Contains(t, seen["plain"], "|WORD=no secret at all")
+	assert.Contains(t, seen["plain"], "|EMPTY=|")
+	assert.Contains(t, seen["plain"], "\n0 -> /dev/null\n1 -> pipe\n2 -> pipe\n")
 	assert.Equal(t, seen["plain"], seen["injected"])
 }
 
