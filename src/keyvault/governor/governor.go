@@ -39,14 +39,16 @@ const maxVaults = 1000
 type vault struct {
 	name   string
 	bucket bucket
+	brake  brake
 	queue  queue
 	busy   int
 	// closed is until when no call may be made.
 	closed time.Time
 	// refusals are those in a row that did not say for how long.
 	refusals int
-	// timer wakes the queue.
+	// timer wakes the queue at a moment.
 	timer *time.Timer
+	wakes time.Time
 }
 
 // Bounds of pauses: of one that the vault named, and of those that it did not.
@@ -150,12 +152,13 @@ func (g *Governor) vault(name string) *vault {
 	}
 	if len(g.vaults) >= maxVaults {
 		for other, v := range g.vaults {
-			if v.busy == 0 && v.queue.empty() && !v.closed.After(now) && v.bucket.rests(now) {
+			if v.busy == 0 && v.queue.empty() && !v.closed.After(now) && v.bucket.rests(now) && !v.brake.on(now) {
 				delete(g.vaults, other)
 			}
 		}
 	}
 	v := &vault{name: name, bucket: newBucket(g.config.PerVault, now)}
+	v.brake.full = v.bucket.full
 	g.vaults[name] = v
 	return v
 }
@@ -172,23 +175,38 @@ func (g *Governor) dispatch(v *vault) {
 			g.wake(v, wait)
 			return
 		}
+		held := v.brake.wait(now)
+		w := v.queue.next(held > 0)
+		if w == nil {
+			g.wake(v, held)
+			return
+		}
 		v.bucket.tokens--
 		g.all.tokens--
+		v.brake.called(now, w.call.urgent())
 		v.busy++
-		v.queue.next().turn <- nil
+		w.turn <- nil
 	}
 }
 
 func (g *Governor) wake(v *vault, wait time.Duration) {
-	if v.timer != nil {
+	due := g.config.Clock().Add(wait)
+	if v.timer != nil && !due.Before(v.wakes) {
 		return
 	}
-	v.timer = time.AfterFunc(wait, func() {
+	if v.timer != nil {
+		v.timer.Stop()
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(wait, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		v.timer = nil
-		g.dispatch(v)
+		if v.timer == timer { // else another one came before it
+			v.timer = nil
+			g.dispatch(v)
+		}
 	})
+	v.timer, v.wakes = timer, due
 }
 
 func (g *Governor) leave(v *vault, began time.Time, a Answer) {
@@ -203,6 +221,7 @@ func (g *Governor) leave(v *vault, began time.Time, a Answer) {
 		if news {
 			v.refusals++
 			v.bucket.slow(now)
+			v.brake.slow(now)
 		}
 		v.close(now, a.RetryAfter)
 	case a.Status == serviceUnavailable && a.RetryAfter > 0:

@@ -213,10 +213,11 @@ func TestCallsThatWereOnTheirWayAreOneRefusal(t *testing.T) {
 func TestARefusalHalvesTheRateWhichThenGrowsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 a second
-		require.NoError(t, b.call(t.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
+		urgent := as(t.Context(), "n", keyvault.PodStart)
+		require.NoError(t, b.call(urgent, "a", "kv", 0, governor.Answer{Status: 429}))
 		time.Sleep(time.Second)
 		in := func(d time.Duration) (n int) {
-			ctx, cancel := context.WithTimeout(t.Context(), d)
+			ctx, cancel := context.WithTimeout(urgent, d)
 			defer cancel()
 			for ctx.Err() == nil && b.call(ctx, "a", "kv", 0, ok) == nil {
 				n++
@@ -228,12 +229,60 @@ func TestARefusalHalvesTheRateWhichThenGrowsAgain(t *testing.T) {
 		in(time.Second)
 		assert.InDelta(t, 100, in(time.Second), 2, "a minute later it is as before")
 		for range 40 {
-			if b.call(t.Context(), "a", "kv", 0, governor.Answer{Status: 429}) != nil {
+			if b.call(urgent, "a", "kv", 0, governor.Answer{Status: 429}) != nil {
 				time.Sleep(30 * time.Second)
 			}
 		}
 		time.Sleep(30 * time.Second)
 		assert.Positive(t, in(10*time.Second), "something is always left")
+	})
+}
+
+// within makes calls one after the other, and counts those of a time.
+func (b *bench) within(ctx context.Context, d time.Duration) (n int) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for ctx.Err() == nil && b.call(ctx, "a", "kv", 0, ok) == nil {
+		n++
+	}
+	return n
+}
+
+func TestLooksAreSlowedDownToHalfOfWhatWasCalledAndComeBackSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 a second
+		refresh, urgent := as(t.Context(), "n", keyvault.Refresh), as(t.Context(), "n", keyvault.PodStart)
+		for range 2000 { // twenty a second, far below the limit
+			require.NoError(t, b.call(refresh, "a", "kv", 0, ok))
+			time.Sleep(50 * time.Millisecond)
+		}
+		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Answer{Status: 429}))
+		time.Sleep(time.Second)
+		assert.InDelta(t, 11*10, b.within(refresh, 10*time.Second), 11, "half of twenty, and what was saved in the pause")
+		assert.Greater(t, b.within(urgent, time.Second), 50, "a pod that starts does not wait for that")
+		time.Sleep(2 * time.Minute)
+		assert.InDelta(t, 220+20, b.within(refresh, 10*time.Second), 12, "twice as much after two minutes and some seconds, and what was saved")
+		time.Sleep(10 * time.Minute)
+		b.within(refresh, 10*time.Second)
+		assert.InDelta(t, 1000, b.within(refresh, 10*time.Second), 20, "and some time later the limit alone counts")
+	})
+}
+
+func TestAPodIsServedWhileLooksAreHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 320, Parallel: 32}) // 16 a second, one of them always left
+		require.NoError(t, b.call(t.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
+		time.Sleep(time.Second)
+		var group sync.WaitGroup
+		for range 10 { // the bucket has no tokens either, but sixteen come in each second, halved
+			group.Go(func() { assert.NoError(t, b.call(as(t.Context(), "n", keyvault.Refresh), "a", "kv", 0, ok)) })
+		}
+		synctest.Wait()
+		started := time.Now()
+		require.NoError(t, b.call(as(t.Context(), "n", keyvault.PodStart), "a", "kv", 0, ok))
+		assert.Less(t, time.Since(started), 200*time.Millisecond)
+		group.Wait()
+		assert.Greater(t, time.Since(started), 5*time.Second, "looks go on, slowly")
 	})
 }
 

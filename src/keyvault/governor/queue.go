@@ -33,6 +33,9 @@ func (c *Call) Raise(p keyvault.Priority) {
 
 func (c *Call) priority() keyvault.Priority { return keyvault.Priority(c.urgency.Load()) }
 
+// urgent says whether somebody waits for it: a pod, or who made a resource.
+func (c *Call) urgent() bool { return c.priority() > keyvault.Refresh }
+
 // waiter waits for its turn, or for the error that says that there is none.
 type waiter struct {
 	call  *Call
@@ -80,17 +83,22 @@ func (q *queue) refuse(err error) {
 	q.waiters = nil
 }
 
-// next takes out whose turn it is: of the most urgent the one whose namespace has waited longest for a turn.
-func (q *queue) next() *waiter {
-	best := 0
-	q.turns++
-	if q.turns%share != 0 {
-		for i, w := range q.waiters {
-			if q.before(w, q.waiters[best]) {
-				best = i
-			}
+// next takes out whose turn it is: of the most urgent the one whose namespace has waited longest for a turn. While only urgent ones are let through,
+// there may be none.
+func (q *queue) next(urgentOnly bool) *waiter {
+	best, longest := -1, (q.turns+1)%share == 0
+	for i, w := range q.waiters {
+		if urgentOnly && !w.call.urgent() {
+			continue
+		}
+		if best < 0 || !longest && q.before(w, q.waiters[best]) {
+			best = i
 		}
 	}
+	if best < 0 {
+		return nil
+	}
+	q.turns++
 	w := q.waiters[best]
 	q.waiters = slices.Delete(q.waiters, best, best+1)
 	if q.served == nil || q.empty() {
