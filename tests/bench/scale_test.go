@@ -176,11 +176,13 @@ func (c scale) first() {
 	c.reset()
 	took, memory := c.sync("", many, 2)
 	by, _ := c.counted()
-	c.figure("first sync of %d resources of %d vaults in %d namespaces: %s, %.0f a second; %d GET, %d LIST; memory %.1f MB (budget %d MB)", many, vaults, namespaces, took.Round(time.Millisecond),
-		many/took.Seconds(), by["get 200"], by["list 200"], mega(memory), manyMemory>>20)
+	written := c.written()
+	c.figure("first sync of %d resources of %d vaults in %d namespaces: %s, %.0f a second; %d GET, %d LIST; written %v; memory %.1f MB (budget %d MB), %.1f s of processor time", many, vaults, namespaces,
+		took.Round(time.Millisecond), many/took.Seconds(), by["get 200"], by["list 200"], written, mega(memory), manyMemory>>20, c.usage(c.Context(), "container_cpu_usage_seconds_total"))
 	c.atMost("scale-first-sync-reads", float64(by["get 200"]), many+early, "")
 	c.atMost("scale-first-sync-memory", mega(memory), mega(manyMemory), "MB")
 	assert.LessOrEqual(c, by["get 200"], many+early, "one GET for each object")
+	assert.Equal(c, map[string]int{"secrets": many, "azurekeyvaultsecrets/status": many}, written, "one apply and one status for each")
 	assert.LessOrEqual(c, memory, int64(manyMemory))
 }
 
