@@ -150,15 +150,16 @@ func (c scale) counted() (by map[string]int, inPause int) {
 	return by, inPause
 }
 
-// written counts what the product has written since this was asked last, by resource and subresource; Leases, events and reviews are not counted.
+// written counts what the product has written since this was asked last, by resource and subresource; what it has in its own namespace, events and reviews are not counted.
 func (c scale) written() map[string]int {
 	c.Helper()
+	time.Sleep(2 * time.Second) // the status follows the Secret
 	entries, err := c.audit.Entries()
 	require.NoError(c, err)
 	counts := map[string]int{}
 	for _, e := range entries {
-		if what := strings.TrimSuffix(e.ObjectRef.Resource+"/"+e.ObjectRef.Subresource, "/"); e.By("akv2k8s") && e.Writes() &&
-			!slices.Contains([]string{"leases", "events", "tokenreviews", "subjectaccessreviews"}, e.ObjectRef.Resource) {
+		if what := strings.TrimSuffix(e.ObjectRef.Resource+"/"+e.ObjectRef.Subresource, "/"); e.By("akv2k8s") && e.Writes() && e.ObjectRef.Namespace != controller.Namespace &&
+			!slices.Contains([]string{"events", "tokenreviews", "subjectaccessreviews"}, e.ObjectRef.Resource) {
 			counts[what]++
 		}
 	}

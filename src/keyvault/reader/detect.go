@@ -73,8 +73,8 @@ const (
 
 // shun keeps away from a list that was refused or is broken; each object is read meanwhile.
 func (r *Reader) shun(list keyvault.Ref, err error) {
-	if governor.PutOff(err) {
-		return // each object is put off too
+	if governor.PutOff(err) || fault.KindOf(err) == fault.Throttled {
+		return // each object is put off too, and reading them one by one is the last thing that the vault needs
 	}
 	wait := afterRefusal
 	if fault.KindOf(err).Transient() {

@@ -255,6 +255,18 @@ func TestAListThatFailsIsDoneWithoutForAMinute(t *testing.T) {
 	})
 }
 
+func TestAListThatIsThrottledIsAskedForAgainNextTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watching(t, 100)
+		w.cycle(keyvault.FirstSync)
+		w.refuse = fault.New(fault.Throttled, "429")
+		w.cycle(keyvault.Refresh)
+		w.refuse = nil
+		gets, lists := w.cycle(keyvault.Refresh)
+		assert.Equal(t, []int{0, 1}, []int{gets, lists}, "a vault that had too much is not read object by object")
+	})
+}
+
 func TestTheCheaperWayIsTaken(t *testing.T) {
 	for name, c := range map[string]struct {
 		watched, others int
