@@ -24,7 +24,7 @@ type Fault struct {
 	RetryAfter int `json:"retryAfter,omitempty"`
 	// LatencyMillis delays the answer.
 	LatencyMillis int `json:"latencyMillis,omitempty"`
-	// Drop closes the connection without an answer.
+	// Drop closes the connection without an answer; with Body, in the middle of one that begins so.
 	Drop bool `json:"drop,omitempty"`
 	// RefuseTokens treats every token as expired.
 	RefuseTokens bool `json:"refuseTokens,omitempty"`
@@ -137,13 +137,13 @@ func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 		case <-r.Context().Done():
 		}
 	}
+	if f.Body != "" {
+		f.say(w)
+	}
 	if f.Drop {
 		panic(http.ErrAbortHandler) // the server closes the connection
 	}
 	if f.Body != "" {
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		w.WriteHeader(max(f.Status, http.StatusOK))
-		_, _ = w.Write([]byte(f.Body))
 		return true
 	}
 	if f.Status == 0 {
@@ -158,4 +158,15 @@ func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 	}
 	refuse(w, failure{f.Status, code, "The emulator was told to fail.", ""})
 	return true
+}
+
+// say answers the body, or promises more than it if the connection is to be closed.
+func (f Fault) say(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if f.Drop {
+		w.Header().Set("Content-Length", strconv.Itoa(2*len(f.Body)))
+		defer func() { _ = http.NewResponseController(w).Flush() }()
+	}
+	w.WriteHeader(max(f.Status, http.StatusOK))
+	_, _ = w.Write([]byte(f.Body))
 }

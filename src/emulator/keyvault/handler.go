@@ -118,6 +118,9 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap lets http.ResponseController find what can be flushed.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
 func (s *Server) exists(name string) bool {
 	s.Store.mu.Lock()
 	defer s.Store.mu.Unlock()
