@@ -19,6 +19,7 @@ func TestProduct(t *testing.T) {
 		t.Run("a webhook without its CA is repaired", authorityIsRepaired)
 		// The API server works for seconds on a pod of 10,000 variables.
 		t.Run("many variables and large values", manyVariables)
+		t.Run("every fault of vaults, with pods coming and going", everyFault)
 		t.Run("a helm upgrade keeps what the product made for itself", upgradeKeeps)
 	})
 	t.Run("together", func(t *testing.T) {
