@@ -131,11 +131,12 @@ func TestEveryFailureHasItsKindAndSaysWhatToDo(t *testing.T) {
 			a.Vaults.Inject(emulated.Fault{Operation: "get", Status: 429, RetryAfter: 17})
 		},
 			"kv1", fault.Throttled, "429", 17 * time.Second},
-		"throttled without":  {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 429}) }, "kv1", fault.Throttled, "429", 0},
-		"a server error":     {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 503}) }, "kv1", fault.Unavailable, "503", 0},
-		"a bad request":      {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 400}) }, "kv1", fault.Invalid, "400", 0},
-		"a token refused":    {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{RefuseTokens: true}) }, "kv1", fault.Unauthenticated, "tenant", 0},
-		"connection dropped": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Drop: true}) }, "kv1", fault.Unavailable, "failed", 0},
+		"throttled without":                       {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 429}) }, "kv1", fault.Throttled, "429", 0},
+		"a server error":                          {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 503}) }, "kv1", fault.Unavailable, "503", 0},
+		"a bad request":                           {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 400, Code: "BadParameter"}) }, "kv1", fault.Invalid, "400", 0},
+		"a 400 by somebody else, such as a proxy": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 400}) }, "kv1", fault.Unavailable, "400", 0},
+		"a token refused":                         {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{RefuseTokens: true}) }, "kv1", fault.Unauthenticated, "tenant", 0},
+		"connection dropped":                      {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Drop: true}) }, "kv1", fault.Unavailable, "failed", 0},
 		"an answer that ends in the middle": {func(a *azuretest.Azure) {
 			a.Vaults.Inject(emulated.Fault{Drop: true, Body: `{"value":"` + canary})
 		}, "kv1", fault.Unavailable, "makes no sense", 0},

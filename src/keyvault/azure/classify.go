@@ -61,9 +61,12 @@ func byStatus(e *fault.Error, response *azcore.ResponseError, kind keyvault.Kind
 	case status == http.StatusTooManyRequests:
 		e.Kind, e.RetryAfter = fault.Throttled, RetryAfter(response.RawResponse)
 		say("too many requests")
-	case status == http.StatusBadRequest:
+	case status == http.StatusBadRequest && code == "BadParameter":
 		e.Kind, e.Next = fault.Invalid, "check name and version of the object"
 		say("the vault does not understand the request")
+	case status == http.StatusBadRequest: // a proxy's, most likely: what is written may work, and is not looked at again if it is called invalid
+		e.Kind, e.Next = fault.Unavailable, "check name and version of the object, and proxies in between"
+		say("the request is not understood")
 	default:
 		e.Kind = fault.Unavailable
 		say("the vault is not well")

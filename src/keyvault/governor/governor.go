@@ -64,11 +64,8 @@ type Answer struct {
 	RetryAfter time.Duration
 }
 
-// The statuses that ask for a pause.
-const (
-	tooManyRequests    = 429
-	serviceUnavailable = 503
-)
+// tooManyRequests is the status that asks for a pause, also if it does not say for how long.
+const tooManyRequests = 429
 
 var (
 	errPaused = errors.New("the vault said that it is called too often, and is left alone for a while")
@@ -224,7 +221,7 @@ func (g *Governor) leave(v *vault, began time.Time, a Answer) {
 			v.brake.slow(now)
 		}
 		v.close(now, a.RetryAfter)
-	case a.Status == serviceUnavailable && a.RetryAfter > 0:
+	case a.RetryAfter > 0: // whatever else it says
 		v.close(now, a.RetryAfter)
 	case a.Status > 0 && news:
 		v.refusals = 0

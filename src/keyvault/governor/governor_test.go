@@ -129,6 +129,7 @@ func TestAPauseIsKeptByAllCallersOfThatVault(t *testing.T) {
 		"429 with a time":         {governor.Answer{Status: 429, RetryAfter: 7 * time.Second}, 7 * time.Second},
 		"429 without a time":      {governor.Answer{Status: 429}, time.Second},
 		"503 with a time":         {governor.Answer{Status: 503, RetryAfter: 3 * time.Second}, 3 * time.Second},
+		"500 with a time":         {governor.Answer{Status: 500, RetryAfter: 3 * time.Second}, 3 * time.Second},
 		"429 with an absurd time": {governor.Answer{Status: 429, RetryAfter: 1000 * time.Hour}, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
