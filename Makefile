@@ -40,8 +40,9 @@ bench: ## figures: times, memory and calls of the vault, each against its goal
 	@SUITE=bench go run ./tests/run long
 scale: ## figures of a large installation: 5,000 resources, 10,000 pods, vaults that throttle
 	@SUITE=scale go run ./tests/run long
-soak: ## ten minutes of seeded faults between reader and vaults (SOAK=10m SOAK_SEED=7)
-	@SOAK=$(or $(SOAK),10m) go test -count=1 -timeout=30m -v -run '^TestSoak$$' ./src/keyvault/gateway
+soak: ## ten minutes of seeded faults between reader and vaults, and ten on a real cluster (SOAK=10m SOAK_SEED=7)
+	@SOAK=$(or $(SOAK),10m) go test -count=1 -timeout=3h -v -run '^TestSoak$$' ./src/keyvault/gateway
+	@SOAK=$(or $(SOAK),10m) go test -tags=cluster -count=1 -timeout=3h -v -run '^TestProduct$$/^alone$$/^every_fault' ./tests/e2e
 fuzz: ## each fuzz target for 30 seconds
 	@go run ./tests/run fuzz
 

@@ -78,7 +78,7 @@ func everyFault(t *testing.T) {
 	}
 	s.Say("%s of faults, SOAK_SEED=%d", lasts, seed)
 	k := newSoak(t, seed)
-	t.Logf("%d resources of %d objects were in sync after %s", len(k.resources), len(k.objects), k.settles())
+	s.Say("%d resources of %d objects were in sync after %s", len(k.resources), len(k.objects), k.settles())
 	before := k.usage()
 
 	ctx, stop := context.WithTimeout(t.Context(), lasts)
@@ -90,11 +90,11 @@ func everyFault(t *testing.T) {
 	steps := k.trouble(ctx, lasts)
 	group.Wait()
 	k.heal()
-	t.Logf("SOAK_SEED=%d, %s, %d steps; %d pods started, and others were refused, by exit code: %v", seed, lasts, steps, k.started, k.refused)
+	s.Say("SOAK_SEED=%d, %s, %d steps; %d pods started, and others were refused, by exit code: %v", seed, lasts, steps, k.started, k.refused)
 	assert.Empty(t, k.problems, "what no pod may do")
 	assert.Positive(t, k.started)
 	assert.NotEmpty(t, k.refused, "pods felt the faults")
-	t.Logf("all were in sync again after %s", k.settles())
+	s.Say("all were in sync again after %s", k.settles())
 	k.podsStart()
 	k.pausesWereKept()
 	k.back(before)
@@ -324,14 +324,14 @@ func (k *soak) add(i int) {
 	r := &soakResource{team: team{k.T, k.teams[i%soakNamespaces].namespace, k.teams[vault].vault}, name: fmt.Sprintf("r-%03d", i)}
 	object, output := "type: secret", "dataKey: password"
 	letter := "ssssssssss  ccckkmms"[i%20]
-	switch n := i % 20; {
-	case letter == ' ':
+	switch letter {
+	case ' ':
 		r.objects = k.resources[i-10].objects
-	case letter == 'c':
-		object, output, r.query, r.tls = "type: certificate", "type: Opaque, dataKey: site", "?raw", n == 14
-	case letter == 'k':
+	case 'c':
+		object, output, r.query, r.tls = "type: certificate", "type: Opaque, dataKey: site", "?raw", i%20 == 14
+	case 'k':
 		object, output, r.query = "type: key", "keyFormat: pem, dataKey: key.pem", "?pem"
-	case letter == 'm':
+	case 'm':
 		object, output, r.query = "type: multi-key-value-secret, contentType: application/x-json", "", "?user"
 	}
 	if r.tls {
@@ -358,39 +358,42 @@ func (k *soak) add(i int) {
 // put makes a version of an object. That it may be seen is noted before it can be.
 func (k *soak) put(o *soakObject, pick uint64) {
 	k.Helper()
-	vault, version, put := k.teams[o.vault].vault, soakVersion{}, func() error { return nil }
-	switch o.name[0] {
-	case 'c':
-		file := k.files[pick%uint64(len(k.files))]
-		version = certificateVersion(k.T, file)
-		if !certificate.IsPEM([]byte(file)) {
-			file = base64.StdEncoding.EncodeToString([]byte(file))
-		}
-		put = func() error {
-			return s.Azure.PutCertificate(k.Context(), vault, o.name, keyvault.Certificate{Value: file})
-		}
-	case 'k':
-		key := k.keys[pick%uint64(len(k.keys))]
-		version = soakVersion{opaque: map[string]string{"key.pem": key}, variable: key}
-		put = func() error { return s.Azure.PutKey(k.Context(), vault, o.name, keyvault.Key{PEM: key}) }
-	default:
-		value := fmt.Sprintf("%s-%s-%d-%x", canary, o.name, len(o.versions), pick)
-		if pick%8 == 0 {
-			value += "\n" + strings.Repeat("ü", 5000) // more than one line
-		}
-		content := value
-		version = soakVersion{opaque: map[string]string{"password": value}, variable: value}
-		if o.name[0] == 'm' {
-			encoded, err := json.Marshal(map[string]any{"user": value, "port": pick % 65536})
-			require.NoError(k, err)
-			content, version.opaque = string(encoded), map[string]string{"user": value, "port": fmt.Sprint(pick % 65536)}
-		}
-		put = func() error { return s.Azure.Put(k.Context(), vault, o.name, content) }
-	}
+	version, put := k.version(o, pick)
 	k.mu.Lock()
 	o.versions = append(o.versions, version)
 	k.mu.Unlock()
 	require.NoError(k, put())
+}
+
+// version makes one of pick, and what puts it into the vault.
+func (k *soak) version(o *soakObject, pick uint64) (v soakVersion, put func() error) {
+	k.Helper()
+	vault := k.teams[o.vault].vault
+	switch o.name[0] {
+	case 'c':
+		file := k.files[pick%uint64(len(k.files))]
+		c := keyvault.Certificate{Value: file}
+		if !certificate.IsPEM([]byte(file)) {
+			c.Value = base64.StdEncoding.EncodeToString([]byte(file))
+		}
+		return certificateVersion(k.T, file), func() error { return s.Azure.PutCertificate(k.Context(), vault, o.name, c) }
+	case 'k':
+		key := k.keys[pick%uint64(len(k.keys))]
+		return soakVersion{opaque: map[string]string{"key.pem": key}, variable: key},
+			func() error { return s.Azure.PutKey(k.Context(), vault, o.name, keyvault.Key{PEM: key}) }
+	}
+	value := fmt.Sprintf("%s-%s-%d-%x", canary, o.name, len(o.versions), pick)
+	if pick%8 == 0 {
+		value += "\n" + strings.Repeat("ü", 5000) // more than one line
+	}
+	v, content := soakVersion{opaque: map[string]string{"password": value}, variable: value}, value
+	if o.name[0] == 'm' {
+		port := fmt.Sprint(pick % 65536)
+		encoded, err := json.Marshal(map[string]any{"user": value, "port": json.Number(port)})
+		require.NoError(k, err)
+		content, v.opaque = string(encoded), map[string]string{"user": value, "port": port}
+	}
+	return v, func() error { return s.Azure.Put(k.Context(), vault, o.name, content) }
 }
 
 func certificateVersion(t *testing.T, file string) soakVersion {

@@ -185,7 +185,7 @@ func (k *soak) pausesWereKept() {
 			reads += int(n)
 		}
 	}
-	k.Logf("%d reads were %d calls, answered %v", reads, calls, answers)
+	s.Say("%d reads were %d calls, answered %v", reads, calls, answers)
 	assert.Positive(k, answers["429"], "the vaults were closed at times")
 }
 
@@ -293,7 +293,7 @@ func (k *soak) back(before map[string]usage) {
 	for name, is := range after {
 		was := before[name]
 		assert.Equal(k, was.restarts, is.restarts, "%s was restarted", name)
-		k.Logf("%s: memory %.1f MB (before: %.1f), of them heap %.1f (%.1f); goroutines %d (%d); after %s", name,
+		s.Say("%s: memory %.1f MB (before: %.1f), of them heap %.1f (%.1f); goroutines %d (%d); after %s", name,
 			is.memory/(1<<20), was.memory/(1<<20), is.heap/(1<<20), was.heap/(1<<20), is.goroutines, was.goroutines, time.Since(began).Round(time.Second))
 	}
 }

@@ -41,7 +41,7 @@ const (
 	looks    = 2 * time.Second
 )
 
-// TestSoak is ten seconds in make check, two minutes in make test, and ten in make soak (SOAK, a duration; SOAK_SEED, a number).
+// TestSoak is ten seconds in make check, two minutes in make test, and ten in make soak (SOAK, a duration; SOAK_SEED, a number). The product's own is in tests/e2e.
 func TestSoak(t *testing.T) {
 	lasts, seed := soakTime, uint64(7)
 	if text := os.Getenv("SOAK"); text != "" {
