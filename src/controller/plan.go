@@ -122,7 +122,7 @@ func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if !known || !e.about(resource) || !e.due.After(c.Clock()) {
 		return 0, nil
 	}
-	wait := max(e.wake().Sub(c.Clock()), time.Nanosecond)
+	wait := max(e.wake().Sub(c.Clock()), time.Nanosecond) // zero would be a sync
 	if e.failure != "" && e.failure != fault.Conflict {
 		return wait, nil
 	}
@@ -197,10 +197,11 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 // routine is the priority of a look that is merely due: below that of a first sync, which has the library's lowest, and of changes.
 const routine = 2 * handler.LowPriority
 
-// later asks for a look after a time. What happens to the resource meanwhile brings it forward, with the priority of that.
+// later asks for a look after a time, or at once if its time came while it was planned: controller-runtime takes zero and less for never. What happens
+// to the resource meanwhile brings it forward, with the priority of that.
 func later(wait time.Duration) ctrl.Result {
 	priority := routine
-	return ctrl.Result{RequeueAfter: wait, Priority: &priority}
+	return ctrl.Result{RequeueAfter: max(wait, time.Nanosecond), Priority: &priority}
 }
 
 // wake is when there is something to do: a look at the vault, or a restart.

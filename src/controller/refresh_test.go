@@ -268,3 +268,19 @@ func TestThatAFallbackWasReadIsTold(t *testing.T) {
 	b.reconcile("db")
 	assert.NotContains(t, b.ready("db").Message, "fallback")
 }
+
+func TestALookWhoseTimeComesMeanwhileIsNotForgotten(t *testing.T) {
+	for name, next := range map[string]error{"after a success": nil, "after a failure": fault.New(fault.NotFound, "gone"), "after one that mends itself": fault.New(fault.Unavailable, "503")} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, resource("db"))
+			b.controller.Clock = func() time.Time { // far slower than any program, so that each moment is met
+				b.now = b.now.Add(7 * time.Second)
+				return b.now
+			}
+			for range 40 {
+				b.vault.next = next
+				require.Positive(t, b.reconcile("db").RequeueAfter, "zero and less would be never")
+			}
+		})
+	}
+}

@@ -139,7 +139,7 @@ func (k *Keeper) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, er
 	if ca.due().Before(next) {
 		next = ca.due()
 	}
-	return ctrl.Result{RequeueAfter: next.Sub(k.Clock())}, nil
+	return ctrl.Result{RequeueAfter: max(next.Sub(k.Clock()), time.Second)}, nil // if its time came meanwhile: zero and less would be never
 }
 
 // authority reads the CA, or makes it, or the next one when it is time. Of several replicas that make one, the API server lets one win.
