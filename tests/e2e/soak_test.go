@@ -215,15 +215,35 @@ func (k *soak) remove() {
 // settles waits until every Secret is what the vault has, and every resource says so, and gives the time that this took.
 func (k *soak) settles() time.Duration {
 	k.Helper()
-	began := time.Now()
-	require.NoError(k, stage.Await(k.Context(), recovery, "every Secret to be what the vault has", func(ctx context.Context) error {
-		wrong, err := k.wrong(ctx)
-		if err == nil && len(wrong) > 0 {
+	began, wrong := time.Now(), []string{}
+	err := stage.Await(k.Context(), recovery, "every Secret to be what the vault has", func(ctx context.Context) (err error) {
+		if wrong, err = k.wrong(ctx); err == nil && len(wrong) > 0 {
 			err = fmt.Errorf("%d are not, such as %s", len(wrong), strings.Join(wrong[:min(len(wrong), 5)], "; "))
 		}
 		return err
-	}))
+	})
+	if err != nil && len(wrong) > 0 {
+		k.explain(wrong[0])
+	}
+	require.NoError(k, err)
 	return time.Since(began).Round(100 * time.Millisecond)
+}
+
+// explain prints the last that the product's log has of a resource; should that hold a value, it is not printed too.
+func (k *soak) explain(wrong string) {
+	k.Helper()
+	_, name, _ := strings.Cut(wrong[:strings.Index(wrong, ":")], "/")
+	texts, err := s.Logs(k.Context(), "akv2k8s")
+	assert.NoError(k, err)
+	for from, text := range texts {
+		var lines []string
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, name) && len(leaks(line)) == 0 {
+				lines = append(lines, line)
+			}
+		}
+		k.Logf("%s of %s:\n%s", from, wrong, strings.Join(lines[max(0, len(lines)-8):], ""))
+	}
 }
 
 // wrong are the resources whose Secret is not what the vault has, or that do not say that it is.
@@ -266,15 +286,20 @@ func (k *soak) saidNothingSecret() {
 	k.Helper()
 	texts, err := s.Logs(k.Context(), "akv2k8s")
 	require.NoError(k, err)
+	events := 0
 	for _, tm := range k.teams {
 		for name, list := range map[string]client.ObjectList{"events": &eventsv1.EventList{}, "resources": &v2beta1.AzureKeyVaultSecretList{}} {
 			require.NoError(k, s.Client.List(k.Context(), list, client.InNamespace(tm.namespace)))
 			content, err := json.Marshal(list)
 			require.NoError(k, err)
 			require.Greater(k, len(content), 1000, name)
+			if name == "events" {
+				events += meta.LenList(list)
+			}
 			texts[name+" of "+tm.namespace] = string(content)
 		}
 	}
+	s.Say("there are %d events", events)
 	for name, text := range texts {
 		assert.Empty(k, leaks(text), name)
 	}

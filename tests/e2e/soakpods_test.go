@@ -23,8 +23,10 @@ import (
 const (
 	// moreGoroutines are of connections that are open at one time and not at another: two for each, of a few vaults, of the API server, and of whoever asks.
 	moreGoroutines = 20
-	// moreMemory is what a process may keep: metrics of answers that it had not had before, values that pods asked for, and what Go keeps of what it once needed.
-	moreMemory = 12 << 20
+	// moreLive is what a process may need more: metrics of answers that it had not had before, and values that pods asked for.
+	moreLive = 8 << 20
+	// mostMemory is what the kernel may count of it. Go keeps twice what is needed, and gives the kernel's pages back little by little.
+	mostMemory = 56 << 20
 	// returns is how long it may take to give memory back: Go collects at least every two minutes, and returns pages little by little after that.
 	returns = 5 * time.Minute
 	// separator stands before each value that a pod prints.
@@ -191,7 +193,7 @@ func (k *soak) pausesWereKept() {
 
 // usage is what a replica of the product takes.
 type usage struct {
-	memory, heap         float64 // working set, and what of it is in use by Go
+	memory, live         float64 // working set, and what Go's last collection left of its heap, which is half of where the next one begins
 	goroutines, restarts int
 }
 
@@ -225,7 +227,7 @@ func usages(ctx context.Context) (map[string]usage, error) {
 		if err != nil {
 			return nil, err
 		}
-		u := usage{memory: kubelets[p.Name], heap: sample(string(content), "go_memstats_heap_inuse_bytes"), goroutines: int(sample(string(content), "go_goroutines"))}
+		u := usage{memory: kubelets[p.Name], live: sample(string(content), "go_memstats_next_gc_bytes") / 2, goroutines: int(sample(string(content), "go_goroutines"))}
 		for _, c := range p.Status.ContainerStatuses {
 			u.restarts += int(c.RestartCount)
 		}
@@ -282,7 +284,9 @@ func (k *soak) back(before map[string]usage) {
 			switch is := after[name]; {
 			case is.goroutines > was.goroutines+moreGoroutines:
 				return fmt.Errorf("%s has %d goroutines and had %d", name, is.goroutines, was.goroutines)
-			case is.memory > was.memory+moreMemory:
+			case is.live > was.live+moreLive:
+				return fmt.Errorf("%s needs %.1f MB and needed %.1f", name, is.live/(1<<20), was.live/(1<<20))
+			case is.memory > mostMemory:
 				return fmt.Errorf("%s takes %.1f MB and took %.1f", name, is.memory/(1<<20), was.memory/(1<<20))
 			}
 		}
@@ -293,7 +297,7 @@ func (k *soak) back(before map[string]usage) {
 	for name, is := range after {
 		was := before[name]
 		assert.Equal(k, was.restarts, is.restarts, "%s was restarted", name)
-		s.Say("%s: memory %.1f MB (before: %.1f), of them heap %.1f (%.1f); goroutines %d (%d); after %s", name,
-			is.memory/(1<<20), was.memory/(1<<20), is.heap/(1<<20), was.heap/(1<<20), is.goroutines, was.goroutines, time.Since(began).Round(time.Second))
+		s.Say("%s: memory %.1f MB (before: %.1f), of them needed %.1f (%.1f); goroutines %d (%d); after %s", name,
+			is.memory/(1<<20), was.memory/(1<<20), is.live/(1<<20), was.live/(1<<20), is.goroutines, was.goroutines, time.Since(began).Round(time.Second))
 	}
 }

@@ -96,8 +96,8 @@ func (f Fault) pause() time.Duration {
 	return 0
 }
 
-// onTheirWay is how long after such an answer calls may still come that were made before it came.
-const onTheirWay = 100 * time.Millisecond
+// onTheirWay is how long after such an answer calls may still come that were made before it came: on a busy machine a new connection takes some time.
+const onTheirWay = 250 * time.Millisecond
 
 // pauses are the times in which a caller, known by address, has to leave a vault alone. It is a witness: nothing is refused because of it.
 type pauses struct {
