@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
 // oneLook wants one look at the vault: neither time nor a new leader brings another one.
@@ -71,9 +75,13 @@ func conditionsAndMetrics(t *testing.T) {
 	require.NoError(t, s.Azure.Act(t.Context(), tm.vault, "short", "disable"))
 	tm.awaitReason("short", "ObjectDisabled")
 	assert.Equal(t, "True", tm.conditions("short")["Stale"])
-	metrics := metricsOf(t, "akv2k8s-controller")
-	id := `name="short",namespace="` + tm.namespace + `"`
-	assert.Contains(t, metrics, "akv2k8s_resource_ready{"+id+"} 0")
+	id, metrics := `name="short",namespace="`+tm.namespace+`"`, ""
+	require.NoError(t, stage.Await(t.Context(), patience, "the metrics, which follow what the controller sees of its own writes", func(context.Context) error {
+		if metrics = metricsOf(t, "akv2k8s-controller"); !strings.Contains(metrics, "akv2k8s_resource_ready{"+id+"} 0") {
+			return errors.New("the resource is counted as ready")
+		}
+		return nil
+	}))
 	assert.Contains(t, metrics, "akv2k8s_resource_last_success_timestamp_seconds{"+id+"} ")
 	assert.Contains(t, metrics, "akv2k8s_resource_expiry_timestamp_seconds{"+id+"} ")
 	assert.Contains(t, metrics, `akv2k8s_vault_request_duration_seconds_count{code="200",kind="secret",vault="`+tm.vault+`"} `)

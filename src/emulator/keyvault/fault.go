@@ -97,7 +97,7 @@ func (f Fault) pause() time.Duration {
 }
 
 // onTheirWay is how long after such an answer calls may still come that were made before it came: on a busy machine a new connection takes some time.
-const onTheirWay = 250 * time.Millisecond
+const onTheirWay = 500 * time.Millisecond
 
 // pauses are the times in which a caller, known by address, has to leave a vault alone. It is a witness: nothing is refused because of it.
 type pauses struct {
@@ -105,7 +105,7 @@ type pauses struct {
 	known map[string]pausing
 }
 
-type pausing struct{ from, until time.Time }
+type pausing struct{ began, until time.Time }
 
 func (p *pauses) begin(who string, now time.Time, long time.Duration) {
 	p.mu.Lock()
@@ -115,18 +115,22 @@ func (p *pauses) begin(who string, now time.Time, long time.Duration) {
 	}
 	if is := p.known[who]; long > 0 && now.Add(long).After(is.until) {
 		if now.After(is.until) {
-			is.from = now.Add(onTheirWay)
+			is.began = now
 		}
 		is.until = now.Add(long)
 		p.known[who] = is
 	}
 }
 
-func (p *pauses) broken(who string, now time.Time) bool {
+// broken says how long after its beginning a call comes in a pause; zero if there is none, or the call may have been on its way.
+func (p *pauses) broken(who string, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	is := p.known[who]
-	return now.After(is.from) && now.Before(is.until)
+	if late := now.Sub(is.began); late > onTheirWay && now.Before(is.until) {
+		return late
+	}
+	return 0
 }
 
 // suffer carries out what a fault does to an answer; it says whether the answer is complete.

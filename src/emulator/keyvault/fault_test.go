@@ -1,6 +1,9 @@
 package keyvault
 
 import (
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -31,4 +34,36 @@ func TestALimitSparesSoManyCallsInTenSeconds(t *testing.T) {
 	assert.Equal(t, 1, struck(1))
 	now = now.Add(time.Minute)
 	assert.Equal(t, 1, struck(4), "calls of before are forgotten")
+}
+
+type everybody struct{}
+
+func (everybody) Verify(string, string) (string, error) { return "", nil }
+
+func TestCallsInAPauseAreCounted(t *testing.T) {
+	now, counters := time.Now(), map[string]int{}
+	s := &Server{Store: NewStore(func() time.Time { return now }), Tokens: everybody{}, Count: func(name string) { counters[name]++ }}
+	s.Store.Permit("kv1", "", nil)
+	call := func(ctx context.Context) {
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://kv1.vault.azure.net/secrets/db", nil)
+		r.Header.Set("Authorization", "Bearer t")
+		s.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	s.Store.Inject(Fault{Status: 429, RetryAfter: 2, Times: 2})
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	call(gone)
+	now = now.Add(time.Second)
+	call(t.Context())
+	assert.Zero(t, counters["kv1 in-pause"], "who left before the answer does not know of the pause")
+	now = now.Add(onTheirWay)
+	call(t.Context())
+	assert.Zero(t, counters["kv1 in-pause"], "a call that was on its way")
+	now = now.Add(time.Second)
+	call(t.Context())
+	assert.Equal(t, 1, counters["kv1 in-pause"])
+	assert.Equal(t, 1, counters["kv1 in-pause after 1.5s"])
+	now = now.Add(time.Second)
+	call(t.Context())
+	assert.Equal(t, 1, counters["kv1 in-pause"], "the pause is over")
 }

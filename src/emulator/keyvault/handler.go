@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Verifier checks a token and gives the object id of its principal.
@@ -23,7 +24,7 @@ type Server struct {
 	// Tenant is named in the challenge.
 	Tenant string
 	// Count is told of each answer: vault, operation and status. "VAULT in-pause" is told besides of each call that its caller should not have made,
-	// because the vault had answered 429 to it, or a Retry-After.
+	// because the vault had answered 429 to it, or a Retry-After, and "VAULT in-pause after TIME" of how long that was before.
 	Count func(name string)
 
 	pauses pauses
@@ -82,8 +83,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	caller, _, _ := net.SplitHostPort(r.RemoteAddr)
 	caller += " " + name
-	if s.pauses.broken(caller, s.Store.Now()) {
+	if late := s.pauses.broken(caller, s.Store.Now()); late > 0 {
 		s.Count(name + " in-pause")
+		s.Count(fmt.Sprintf("%s in-pause after %s", name, late.Truncate(100*time.Millisecond)))
 	}
 	recorder := &recorder{ResponseWriter: w, status: http.StatusOK}
 	defer func() { s.Count(fmt.Sprintf("%s %s %d", c.vault, c.operation, recorder.status)) }()
@@ -97,7 +99,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if struck && fault.suffer(recorder, r) {
-		s.pauses.begin(caller, s.Store.Now(), fault.pause())
+		if r.Context().Err() == nil { // else nobody heard it
+			s.pauses.begin(caller, s.Store.Now(), fault.pause())
+		}
 		return
 	}
 	if f := s.authorize(c, objectID); f != nil {
