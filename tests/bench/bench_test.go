@@ -5,7 +5,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,8 +27,8 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 // The goals, and the factor at which a time fails the run.
@@ -55,15 +54,7 @@ type bench struct {
 var controller = types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-controller"}
 
 func TestFigures(t *testing.T) {
-	folder, err := os.Getwd()
-	require.NoError(t, err)
-	root, err := bed.Root(folder)
-	require.NoError(t, err)
-	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "bench", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	s := stagetest.Open(t, stagetest.Config(t, "bench"))
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: map[string]any{"env_injector": map[string]any{"enabled": false}}}))
 	b := bench{t, s}
 	b.figure("machine: %d processors, %s/%s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,9 +33,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator"
 	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 // method is one way of authenticating: how the product is installed, and whose token it has to get by which flow.
@@ -147,15 +146,7 @@ func workload(key string, p entra.Principal, variables map[string]string) method
 }
 
 func TestMatrix(t *testing.T) {
-	folder, err := os.Getwd()
-	require.NoError(t, err)
-	root, err := bed.Root(folder)
-	require.NoError(t, err)
-	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "auth-matrix", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	s := stagetest.Open(t, stagetest.Config(t, "auth-matrix"))
 	require.NoError(t, s.Namespace(t.Context(), "akv2k8s", nil))
 	for _, m := range methods(t, s) {
 		t.Run(m.name, func(t *testing.T) { try(t, s, m) })

@@ -3,7 +3,6 @@
 package authprocesses
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -11,14 +10,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 // bench is what every cell shares.
@@ -36,18 +34,9 @@ const vault, value = "kv1", "value-of-the-vault"
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	folder, err := os.Getwd()
-	require.NoError(t, err)
-	root, err := bed.Root(folder)
-	require.NoError(t, err)
-	b := &bench{programs: t.TempDir(), files: t.TempDir(), azure: azuretest.Start(t)}
-	b.stage, err = stage.Open(t.Context(), bed.Config{Root: root, Name: "auth-processes", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
-	if b.stage != nil {
-		t.Cleanup(func() { assert.NoError(t, b.stage.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	b := &bench{programs: t.TempDir(), files: t.TempDir(), azure: azuretest.Start(t), stage: stagetest.Open(t, stagetest.Config(t, "auth-processes"))}
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.programs+"/", "./src/cmd/controller", "./src/cmd/envinjector", "./src/cmd/azure-keyvault-env")
-	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	build.Dir, build.Env = b.stage.Root, append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 	definition, err := os.ReadFile(filepath.Join(b.stage.Chart(), "crds", "spv.no_azurekeyvaultsecrets.yaml"))

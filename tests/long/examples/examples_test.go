@@ -37,8 +37,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator"
 	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 type outcome func(ctx context.Context, s *stage.Stage) error
@@ -263,20 +263,12 @@ func certificate(t *testing.T, s *stage.Stage, password string) string {
 }
 
 func TestExamples(t *testing.T) {
-	folder, err := os.Getwd()
-	require.NoError(t, err)
-	root, err := bed.Root(folder)
-	require.NoError(t, err)
-	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "examples", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
-	objects(t, s, root)
+	s := stagetest.Open(t, stagetest.Config(t, "examples"))
+	objects(t, s, s.Root)
 	require.NoError(t, s.Azure.Vault(t.Context(), "akv2k8s-team-b", map[string]string{"database-password": "the password"}))
 	require.NoError(t, s.Azure.Seed(t.Context(), emulator.Seed{Vaults: map[string]emulator.VaultSeed{"akv2k8s-team-a": {
 		Secrets: map[string]keyvault.Secret{"database-password": {Value: "the password"}}}}}))
-	folders, err := filepath.Glob(filepath.Join(root, "examples", "*"))
+	folders, err := filepath.Glob(filepath.Join(s.Root, "examples", "*"))
 	require.NoError(t, err)
 	require.NotEmpty(t, folders)
 	known := outcomes()

@@ -29,20 +29,19 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 func config(t *testing.T, name string) bed.Config {
 	t.Helper()
-	folder, err := os.Getwd()
-	require.NoError(t, err)
-	root, err := bed.Root(folder)
-	require.NoError(t, err)
-	return bed.Config{Root: root, Name: name, Getenv: func(key string) string {
+	c := stagetest.Config(t, name)
+	c.Getenv = func(key string) string {
 		if key == "CLUSTER" {
 			return "local" // these are tests of the local kind
 		}
 		return os.Getenv(key)
-	}, Progress: stage.Progress(os.Stdout)}
+	}
+	return c
 }
 
 // cluster opens a local cluster that is taken down after the test.

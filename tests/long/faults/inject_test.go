@@ -25,6 +25,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/cluster/host"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 // refusedFor is how long creates may be refused after a replica was killed without a word: until its Service has forgotten it.
@@ -39,11 +40,7 @@ type crew struct {
 
 // TestPodsStartWhateverHappensToTheEnvInjector takes its replicas away, with and without a word, and changes its CA, while pods start.
 func TestPodsStartWhateverHappensToTheEnvInjector(t *testing.T) {
-	s, err := stage.Open(t.Context(), config(t, "faults"))
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	s := stagetest.Open(t, config(t, "faults"))
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: map[string]any{"controller": map[string]any{"enabled": false}}}))
 	require.NoError(t, s.Namespace(t.Context(), "team", map[string]string{"azure-key-vault-env-injection": "enabled"}))
 	require.NoError(t, s.Azure.Vault(t.Context(), "kv-team", map[string]string{"db": "value-0"}))

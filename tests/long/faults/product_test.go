@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,16 +16,13 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 // TestReplicasComeAndGo creates pods and changes values while replicas of the product are deleted: every pod starts with its value, and
 // every Secret follows.
 func TestReplicasComeAndGo(t *testing.T) {
-	s, err := stage.Open(t.Context(), config(t, "faults"))
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	s := stagetest.Open(t, config(t, "faults"))
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s",
 		Values: map[string]any{"azureKeyVaultResyncPeriod": 2, "controller": map[string]any{"replicaCount": 2}}}))
 	require.NoError(t, s.Namespace(t.Context(), "team", map[string]string{"azure-key-vault-env-injection": "enabled"}))

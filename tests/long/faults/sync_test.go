@@ -26,6 +26,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/cluster/host"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 // crowd is the number of resources that are synced when something breaks.
@@ -43,11 +44,7 @@ type many struct {
 
 // TestNothingIsLostOrWrittenTwice breaks the API server, and then the leader, in the middle of a thousand syncs.
 func TestNothingIsLostOrWrittenTwice(t *testing.T) {
-	s, err := stage.Open(t.Context(), config(t, "faults"))
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	s := stagetest.Open(t, config(t, "faults"))
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: map[string]any{
 		"azureKeyVaultResyncPeriod": 10, "controller": map[string]any{"replicaCount": 2}, "env_injector": map[string]any{"enabled": false}}}))
 	m := many{t, s, s.Cluster.(*local.Cluster)}

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -23,19 +22,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 func TestBesideAadPodIdentity(t *testing.T) {
-	folder, err := os.Getwd()
-	require.NoError(t, err)
-	root, err := bed.Root(folder)
-	require.NoError(t, err)
-	config := bed.Config{Root: root, Name: "pod-identity", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)}
-	s, err := stage.Open(t.Context(), config)
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	config := stagetest.Config(t, "pod-identity")
+	s := stagetest.Open(t, config)
 	cluster, ok := s.Cluster.(*local.Cluster)
 	if !ok {
 		t.Skip("NMI is started in the network of the local cluster's node, and changes its packet filter; use CLUSTER=local")

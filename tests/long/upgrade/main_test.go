@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +22,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 const (
@@ -40,16 +40,8 @@ var s *stage.Stage
 
 // TestUpgrade goes from what users have to what we ship, in the order in which it can happen on one cluster.
 func TestUpgrade(t *testing.T) {
-	folder, err := os.Getwd()
-	require.NoError(t, err)
-	root, err := bed.Root(folder)
-	require.NoError(t, err)
-	config := bed.Config{Root: root, Name: "upgrade", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)}
-	s, err = stage.Open(t.Context(), config)
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	config := stagetest.Config(t, "upgrade")
+	s = stagetest.Open(t, config)
 	require.NoError(t, s.Azure.Vault(t.Context(), vault, map[string]string{"db": value}))
 	standIns(t, config)
 	for _, scenario := range []struct {
