@@ -65,16 +65,16 @@ func Run(ctx context.Context, c Config) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	c.Args = expandArgs(c.Args, c.Environ, environ)
-	path, err := c.LookPath(c.Args[0], valueOf(environ, "PATH"))
+	args := expandArgs(c.Args, c.Environ, environ)
+	path, err := c.LookPath(args[0], valueOf(environ, "PATH"))
 	if err != nil {
-		return c.unstarted(err, environ)
+		return c.unstarted(err, args, environ)
 	}
 	if ctx.Err() != nil {
 		return c.fail(fault.New(fault.Unavailable, "stopped before the program was started"))
 	}
-	c.Log.Debug("starting the program", "program", path, "variables", len(values))
-	return c.unstarted(c.Exec(path, c.Args, environ), environ)
+	c.Log.Debug("starting the program", "program", c.Args[0], "variables", len(values))
+	return c.unstarted(c.Exec(path, args, environ), args, environ)
 }
 
 func (c Config) fail(err error) int {
@@ -82,15 +82,15 @@ func (c Config) fail(err error) int {
 	return fault.KindOf(err).ExitCode()
 }
 
-// unstarted explains why the program could not be started.
-func (c Config) unstarted(err error, environ []string) int {
+// unstarted explains why the program could not be started. It is named as the container's command has it: the name that comes of $(NAME) is a value.
+func (c Config) unstarted(err error, args, environ []string) int {
 	starting := "starting the program " + c.Args[0] + ": "
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.Log.Error(starting + "no such file, or its interpreter is missing; correct the container's command")
 		return exitNotFound
 	case errors.Is(err, syscall.E2BIG):
-		c.Log.Error(starting + tooLarge(c.Args, environ, os.Getpagesize()))
+		c.Log.Error(starting + tooLarge(args, environ, os.Getpagesize()))
 	case errors.Is(err, fs.ErrPermission):
 		c.Log.Error(starting + err.Error() + "; it has to be a file that the container's user may execute, on a file system that allows it")
 	case errors.Is(err, syscall.ENOEXEC):

@@ -3,6 +3,7 @@ package injector_test
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -37,6 +38,20 @@ func TestWhatIsTooLargeForLinuxIsNamed(t *testing.T) {
 			assert.Contains(t, string(line), c.says)
 			assert.Contains(t, string(line), "spec.output.secret")
 		})
+	}
+}
+
+// TestAProgramThatIsNamedByAValueIsNotNamedInTheLog has a secret for its name; the log is searched for that by run.
+func TestAProgramThatIsNamedByAValueIsNotNamedInTheLog(t *testing.T) {
+	for _, failure := range []error{fs.ErrNotExist, syscall.EACCES, syscall.ENOEXEC, syscall.E2BIG, syscall.EIO} {
+		b := newBench(t, "A=db@azurekeyvault", `ENV_INJECTOR_EXPAND={"args":[0]}`)
+		b.config.Args = []string{"$(A)"}
+		b.config.Exec = func(_ string, args, _ []string) error {
+			assert.Equal(t, []string{canary}, args)
+			return failure
+		}
+		b.run()
+		assert.Contains(t, b.log.String(), "starting the program $(A): ")
 	}
 }
 

@@ -23,8 +23,8 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 // Goals of the env-injector.
@@ -46,15 +46,7 @@ func startGoals() map[int][2]time.Duration {
 }
 
 func TestInjection(t *testing.T) {
-	folder, err := os.Getwd()
-	require.NoError(t, err)
-	root, err := bed.Root(folder)
-	require.NoError(t, err)
-	s, err := stage.Open(t.Context(), bed.Config{Root: root, Name: "bench", Getenv: os.Getenv, Progress: stage.Progress(os.Stdout)})
-	if s != nil {
-		t.Cleanup(func() { assert.NoError(t, s.Cluster.Down(context.WithoutCancel(t.Context()))) })
-	}
-	require.NoError(t, err)
+	s := stagetest.Open(t, stagetest.Config(t, "bench"))
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: map[string]any{
 		"controller": map[string]any{"enabled": false}, "global": map[string]any{"metrics": map[string]any{"enabled": true}}}}))
 	require.NoError(t, s.Azure.Inject(t.Context(), keyvault.Fault{LatencyMillis: latency}))
@@ -252,7 +244,7 @@ func (b bench) calm() {
 	started, quiet := time.Now(), 0
 	idle, total := processors()
 	for quiet < 3 && time.Since(started) < 2*time.Minute {
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // the share is of a time
 		idleNow, totalNow := processors()
 		quiet++
 		if totalNow == total || (idleNow-idle)/(totalNow-total) < 0.6 {

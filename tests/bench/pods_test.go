@@ -127,7 +127,7 @@ func (p population) start(c scale, n, perSecond int, references func(ofNowhere) 
 		group.Go(func() {
 			for i := w; i < n; i += len(p.askers) {
 				due := began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
-				time.Sleep(time.Until(due))
+				time.Sleep(time.Until(due)) // at its moment, however long those before it took
 				pod := p.pods[i%len(p.pods)]
 				*a.token = pod.token
 				for attempt := 0; ; attempt++ {
@@ -141,7 +141,7 @@ func (p population) start(c scale, n, perSecond int, references func(ofNowhere) 
 						break
 					}
 					repeated.Add(1)
-					time.Sleep(500 * time.Millisecond)
+					time.Sleep(500 * time.Millisecond) // as the injector waits before it asks again
 				}
 				took[i] = time.Since(due)
 			}

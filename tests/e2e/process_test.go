@@ -78,7 +78,7 @@ func terminal(t *testing.T) {
 	tm := newTeam(t)
 	tm.resource("db", "db", "")
 	p := tm.pod("shell", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c",
-		`trap 'echo got INT; exit 5' INT; test -t 0 && test -t 1 && test -t 2 && echo "pid $$$$ has $(busybox tty)"; read line; echo "read $line"; busybox stty size; while true; do sleep 0.1; done`)
+		`trap 'echo got INT; exit 5' INT; test -t 0 && test -t 1 && test -t 2 && echo "pid $$$$ has $(busybox tty)"; read line; echo "read $line"; while true; do busybox stty size; sleep 0.2; done`)
 	p.Spec.Containers[0].TTY, p.Spec.Containers[0].Stdin = true, true
 	tm.create(p)
 	tm.awaitLog("shell", "pid 1 has /dev/")
@@ -95,13 +95,13 @@ func terminal(t *testing.T) {
 	_, err = io.WriteString(typed, "hello\n")
 	require.NoError(t, err)
 	tm.awaitLog("shell", "read hello")
+	tm.awaitLog("shell", "33 99")
 	_, err = io.WriteString(typed, "\x03")
 	require.NoError(t, err)
 	code, log := tm.ended("shell")
 	require.NoError(t, errors.Join(typed.Close(), <-attached))
 	close(resized)
 	assert.EqualValues(t, 5, code, log)
-	assert.Contains(t, log, "33 99")
 	assert.Contains(t, log, "got INT")
 }
 

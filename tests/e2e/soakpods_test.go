@@ -276,7 +276,7 @@ func (k *soak) back(before map[string]usage) {
 	k.Helper()
 	began, after := time.Now(), map[string]usage{}
 	err := stage.Await(k.Context(), returns, "memory and goroutines to be as before", func(ctx context.Context) (err error) {
-		defer time.Sleep(time.Second)
+		defer time.Sleep(time.Second) // the kubelet counts every few seconds
 		if after, err = usages(ctx); err != nil {
 			return err
 		}

@@ -160,6 +160,9 @@ func (g *Governor) vault(name string) *vault {
 	return v
 }
 
+// glance is how soon a queue of calls that are held back is looked at again: one may have become urgent, because somebody else waits for it too.
+const glance = 100 * time.Millisecond
+
 // dispatch gives turns, as many as there are; the caller holds mu.
 func (g *Governor) dispatch(v *vault) {
 	now := g.config.Clock()
@@ -175,7 +178,7 @@ func (g *Governor) dispatch(v *vault) {
 		held := v.brake.wait(now)
 		w := v.queue.next(held > 0)
 		if w == nil {
-			g.wake(v, held)
+			g.wake(v, min(held, glance))
 			return
 		}
 		v.bucket.tokens--

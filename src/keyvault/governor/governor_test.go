@@ -249,6 +249,7 @@ func (b *bench) within(ctx context.Context, d time.Duration) (n int) {
 	return n
 }
 
+// The clock of these tests is synctest's, so their sleeps take no time.
 func TestLooksAreSlowedDownToHalfOfWhatWasCalledAndComeBackSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 a second
@@ -282,6 +283,15 @@ func TestAPodIsServedWhileLooksAreHeldBack(t *testing.T) {
 		started := time.Now()
 		require.NoError(t, b.call(as(t.Context(), "n", keyvault.PodStart), "a", "kv", 0, ok))
 		assert.Less(t, time.Since(started), 200*time.Millisecond)
+		late, ctx := governor.NewCall(as(t.Context(), "n", keyvault.Refresh))
+		joined := make(chan time.Duration, 1)
+		group.Go(func() {
+			assert.NoError(t, b.call(ctx, "a", "kv", 0, ok))
+			joined <- time.Since(started)
+		})
+		synctest.Wait()
+		late.Raise(keyvault.PodStart)
+		assert.Less(t, <-joined, 500*time.Millisecond, "nor does one that joins a look which is held back")
 		group.Wait()
 		assert.Greater(t, time.Since(started), 5*time.Second, "looks go on, slowly")
 	})
