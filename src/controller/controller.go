@@ -78,7 +78,7 @@ type Controller struct {
 	memory memory
 	store  *store.Store
 	// news bounds the events about syncs that went well. When thousands are synced at once, their events would cost the API server a third of
-	// its time; status says the same.
+	// its time, and ten a second still a tenth; status says the same.
 	news *rate.Limiter
 	// writers are who writes at this moment; nil means that nobody is counted.
 	writers chan struct{}
@@ -100,7 +100,7 @@ func (c *Controller) turn() func() {
 
 // Bounds of news, in events a second and at once.
 const (
-	newsRate  = 10
+	newsRate  = 1
 	newsBurst = 100
 )
 

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
@@ -283,4 +285,28 @@ func TestALookWhoseTimeComesMeanwhileIsNotForgotten(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestThousandsOfGoodSyncsAreToldByAFewEvents(t *testing.T) {
+	const many = 130
+	var objects []client.Object
+	for i := range many {
+		r := resource(fmt.Sprintf("r-%d", i))
+		r.Spec.Output.Secret.Name = r.Name
+		objects = append(objects, r)
+	}
+	b := newBench(t, objects...)
+	for i := range many {
+		b.reconcile(fmt.Sprintf("r-%d", i))
+	}
+	assert.Len(t, b.events.events, 100, "their status says it too")
+	b.now = b.now.Add(30 * time.Second)
+	b.vault.next = fault.New(fault.Denied, "reading it: no")
+	for i := range many {
+		b.reconcile(fmt.Sprintf("r-%d", i))
+	}
+	assert.Len(t, b.events.events, 100+many, "no failure is kept back")
+	b.now, b.vault.next, b.vault.value = b.now.Add(time.Hour), nil, "another"
+	b.reconcile("r-0")
+	assert.Len(t, b.events.events, 100+many+1, "after a while there is room again")
 }

@@ -135,6 +135,26 @@ func TestTheInjectorIsSmall(t *testing.T) {
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.NotContains(t, string(content[:4096]), "ld-linux", "it is static")
+	prepared := initialized(t, file)
+	t.Logf("before its main function the injector allocates %.0f kB", float64(prepared)/1e3)
+	assert.LessOrEqual(t, prepared, maxInitBytes, "each container pays for what packages prepare at the start; do it when it is needed")
+}
+
+// initialized is how much memory the packages of a program allocate before its main function, in bytes, as the Go runtime counts it.
+func initialized(t *testing.T, program string) (sum int) {
+	t.Helper()
+	cmd := exec.Command(program, "version")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	counts := regexp.MustCompile(`(?m)^init .* (\d+) bytes, \d+ allocs$`).FindAllSubmatch(out, -1)
+	require.NotEmpty(t, counts, string(out))
+	for _, count := range counts {
+		bytes, err := strconv.Atoi(string(count[1]))
+		require.NoError(t, err)
+		sum += bytes
+	}
+	return sum
 }
 
 // pureRooms are the packages of floors 0 to 2.

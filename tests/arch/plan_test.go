@@ -59,4 +59,6 @@ const (
 	maxMain          = 30
 	minCoverage      = 90.0
 	maxInjectorBytes = 10_500_000
+	// maxInitBytes is what its packages may allocate before its main function, most of it by Azure's SDK and crypto.
+	maxInitBytes = 400_000
 )

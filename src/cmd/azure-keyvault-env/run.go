@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -61,13 +62,9 @@ func copyTo(folder string) error {
 	if err != nil {
 		return fmt.Errorf("finding the program: %w", err)
 	}
-	content, err := os.ReadFile(self)
-	if err != nil {
-		return fmt.Errorf("reading the program: %w", err)
-	}
 	to := filepath.Join(folder, filepath.Base(wire.InjectorPath))
 	partial := to + ".partial"
-	if err := os.WriteFile(partial, content, 0o600); err != nil {
+	if err := copyFile(self, partial); err != nil {
 		return fmt.Errorf("copying the program: %w", err)
 	}
 	if err := os.Chmod(partial, 0o755); err != nil { // not subject to the umask
@@ -77,6 +74,21 @@ func copyTo(folder string) error {
 		return fmt.Errorf("copying the program: %w", err)
 	}
 	return nil
+}
+
+// copyFile goes piece by piece: a program that is read as a whole is twice in the pod's memory, and costs the time of thousands of page faults.
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // become runs the injector on this process.

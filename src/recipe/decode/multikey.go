@@ -21,8 +21,13 @@ const contentJSON = "application/x-json"
 // maxEntries bounds the data keys of one object.
 const maxEntries = 1000
 
-// dataKey is what Kubernetes allows as a key of a Secret.
-var dataKey = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
+// maxKey is the longest key of a Secret that Kubernetes allows.
+const maxKey = 253
+
+var keyShape = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
+
+// isKey says whether Kubernetes allows a text as a key of a Secret.
+func isKey(text string) bool { return len(text) <= maxKey && keyShape.MatchString(text) }
 
 // entries are the values of a multi-key object by key. Strings are as they are; numbers, booleans, null and other scalars keep their source text;
 // what is nested becomes compact JSON. Each is transformed. Errors are fault.Malformed and quote neither keys nor values.
@@ -42,7 +47,7 @@ func entries(item recipe.Item, v keyvault.Value) (map[string]keyvault.Value, err
 	}
 	values := make(map[string]keyvault.Value, len(texts))
 	for key, text := range texts {
-		if !dataKey.MatchString(key) {
+		if !isKey(key) {
 			return nil, fault.New(fault.Malformed, "a key of the object can't be the key of a Secret; use letters, digits, hyphens, underscores and dots")
 		}
 		if values[key], err = transformed(item, keyvault.NewValue(text)); err != nil {

@@ -32,7 +32,7 @@ func Expand(r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
 				continue
 			}
 			matches++
-			if !dataKey.MatchString(key) {
+			if !isKey(key) {
 				return r, fault.New(fault.Malformed, "the secret %q becomes the data key %q, which is none; correct spec.dataFrom[%d].rewrite", entry.Name, key, i)
 			}
 			other, taken := found[key]

@@ -2,6 +2,7 @@ package fromapi_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,10 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 		"an interval that is a list":  {minimal + `,"refreshInterval":[]}}`, "spec.refreshInterval"},
 		"an interval without a unit":  {minimal + `,"refreshInterval":"30"}}`, "spec.refreshInterval"},
 		"a bad ConfigMap name":        {minimal + `,"output":{"configMap":{"name":"S"}}}}`, "spec.output.configMap.name"},
+		"a vault of 25 letters":       {long(25, 127, 64, 253), "spec.vault.name"},
+		"an object of 128 letters":    {long(24, 128, 64, 253), "spec.vault.object.name"},
+		"a version of 65 letters":     {long(24, 127, 65, 253), "spec.vault.object.version"},
+		"a data key of 254 letters":   {long(24, 127, 64, 254), "spec.output.secret.dataKey"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -129,6 +134,22 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 			assert.ErrorContains(t, err, c.field)
 		})
 	}
+}
+
+// long has names of these lengths: of the vault, the object, its version and the data key.
+func long(vault, object, version, key int) string {
+	a := func(n int) string { return strings.Repeat("a", n) }
+	return fmt.Sprintf(`{"spec":{"vault":{"name":%q,"object":{"name":%q,"type":"secret","version":%q}},"output":{"secret":{"name":"s","dataKey":%q}}}}`,
+		a(vault), a(object), a(version), a(key))
+}
+
+func TestParseTakesTheLongestNames(t *testing.T) {
+	_, err := fromapi.Parse([]byte(long(24, 127, 64, 253)))
+	require.NoError(t, err)
+	_, err = fromapi.Parse([]byte(long(3, 1, 0, 0)))
+	require.NoError(t, err)
+	_, err = fromapi.Parse([]byte(long(2, 1, 0, 0)))
+	assert.ErrorContains(t, err, "spec.vault.name")
 }
 
 func TestParseReadsTheRefreshInterval(t *testing.T) {
