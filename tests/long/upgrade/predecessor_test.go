@@ -56,7 +56,9 @@ func installPredecessor(t *testing.T) {
 	require.NoError(t, s.Client.Update(t.Context(), r))
 	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: users, Name: "akv2k8s-old"},
 		StringData: map[string]string{"ca.crt": "x", "tls.crt": "x", "tls.key": "x"}}))
-	require.NoError(t, s.Apply(t.Context(), users, strings.NewReplacer("IMAGE", s.Image("testbox"), "HOME", home, "USERS", users).Replace(oldPod)))
+	old := strings.NewReplacer("IMAGE", s.Image("testbox"), "HOME", home, "USERS", users).Replace(oldPod)
+	// The predecessor's replicas are ready, but a moment passes until the Service leads to them.
+	require.NoError(t, stage.Await(t.Context(), 30*time.Second, "the old pod to be taken", func(ctx context.Context) error { return s.Apply(ctx, users, old) }))
 	awaitRunning(t, "old", 0)
 }
 
