@@ -36,6 +36,9 @@ type door struct {
 	silences int
 	again    time.Time
 	trying   bool
+	// closings are how often it was closed since it was open, and closed is when it was last.
+	closings int
+	closed   time.Time
 	// said is what the last of them said.
 	said error
 }
@@ -126,6 +129,12 @@ func closed(said error, rest time.Duration) error {
 	return e
 }
 
+// close closes a door for a time. Calls that were on their way then do not close it once more: many at once may have waited for one connection.
+func (at *door) close(now time.Time) {
+	at.again = now.Add(min(firstSilence<<min(at.closings, 4), longestSilence))
+	at.closings, at.closed = at.closings+1, now
+}
+
 func (d *doors) leave(key party, at *door, o outcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -137,9 +146,11 @@ func (d *doors) leave(key party, at *door, o outcome) {
 	case governor.PutOff(o.err): // it says nothing of the vault
 	case fault.KindOf(o.err) == fault.Unavailable && o.took >= d.timeout/2:
 		at.silences, at.said = at.silences+1, o.err
-		at.again = d.clock().Add(min(firstSilence<<min(max(at.silences-silent, 0), 4), longestSilence))
+		if now := d.clock(); at.silences >= silent && !now.Add(-o.took).Before(at.closed) {
+			at.close(now)
+		}
 	default:
-		at.silences = 0
+		at.silences, at.closings, at.closed = 0, 0, time.Time{}
 	}
 	if at.users == 0 && at.silences == 0 {
 		delete(d.parties, key)

@@ -114,6 +114,35 @@ func TestAVaultThatIsSilentIsAskedByOneCallAtATime(t *testing.T) {
 	})
 }
 
+func TestManySilencesOfOneMomentCloseADoorAsOneDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deaf{tenant: tenant}
+		r := openOn(t, d)
+		read := func(name string) error {
+			bad := ref(name)
+			bad.As = tenant
+			_, err := r.Read(t.Context(), bad, 0)
+			return err
+		}
+		for round := range 3 { // a pod that starts asks for many values at once
+			var group sync.WaitGroup
+			for i := range 4 {
+				group.Go(func() { assert.Error(t, read(fmt.Sprintf("%d-%d", round, i))) })
+			}
+			group.Wait()
+			pause := time.Duration(2<<round) * time.Second
+			time.Sleep(pause - time.Millisecond)
+			calls := d.calls.Load()
+			require.Error(t, read("early"))
+			assert.Equal(t, calls, d.calls.Load(), "it is closed")
+			time.Sleep(time.Millisecond)
+		}
+		assert.EqualValues(t, 4+1+1, d.calls.Load(), "the first moment is of four, and then one at a time")
+		d.healthy.Store(true)
+		assert.NoError(t, read("x"), "it is tried again after 8 s and not after 30")
+	})
+}
+
 func TestAQuickRefusalIsNoSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &vault{}
