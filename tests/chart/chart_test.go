@@ -414,3 +414,12 @@ func TestCallsOfVaultsAreSharedOutAmongThoseWhoRead(t *testing.T) {
 	assert.Contains(t, args(controllerDeployment, "env_injector.authService=false"), "--readers=1", "pods that read for themselves are not counted")
 	assert.Contains(t, args(injectorDeployment, "controller.enabled=false"), "--readers=2")
 }
+
+func TestWhoSaysNothingOfResourcesAsksForALittle(t *testing.T) {
+	path := []string{"spec", "template", "spec", "containers", "resources"}
+	for component, name := range map[string]string{"controller": controllerDeployment, "env_injector": injectorDeployment} {
+		assert.Equal(t, map[string]any{"requests": map[string]any{"cpu": "50m", "memory": "32Mi"}}, render(t).at(t, name, path...), component)
+		given := render(t, component+".resources.limits.cpu=20m").at(t, name, path...)
+		assert.Equal(t, map[string]any{"limits": map[string]any{"cpu": "20m"}}, given, "%s: more than the limit would be refused", component)
+	}
+}

@@ -28,7 +28,7 @@ type installation struct {
 func installations() []installation {
 	const (
 		root      = "the default identity is in the node's azure.json, which only root may read; examples/restricted is without it"
-		resources = "none by default, as before: how much is needed depends on how many resources and pods there are; examples/production-ha has some"
+		resources = "no limits by default, as before: how much is needed depends on how many resources and pods there are; examples/production-ha has some"
 		single    = "one controller works at a time, and a second one only shortens the gap when its node is lost"
 	)
 	return []installation{

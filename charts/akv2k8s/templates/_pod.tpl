@@ -142,6 +142,11 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* resources RESOURCES: what is given, or a little to ask for: who asks for nothing has the last place on a busy node, and pods wait for ours */}}
+{{- define "akv2k8s.resources" -}}
+{{- toYaml (default (dict "requests" (dict "cpu" "50m" "memory" "32Mi")) .) }}
+{{- end -}}
+
 {{/* strategy COMPONENT: rollingUpdate has no place beside another type */}}
 {{- define "akv2k8s.strategy" -}}
 {{- if and .strategy.type (ne (toString .strategy.type) "RollingUpdate") }}
