@@ -35,6 +35,7 @@ const (
 	replicaMemory  = 40 << 20
 	crowd, shared  = 50, 10           // pods that are created at once, and the references that each has
 	crowdFactor    = 1.4              // of the time that as many plain pods take
+	crowdMost      = 2.5              // which fails the run; an init container that does nothing takes 1.5
 	admissionRate  = 50               // a second
 	admissionGoal  = "0.01"           // seconds, as the histogram has it
 	starts         = 10               // of the injector in one measurement
@@ -193,7 +194,7 @@ func (b bench) crowd() {
 		times[shared].Round(time.Millisecond), factor, crowdFactor, reads, budget)
 	b.atMost("50-pods-to-plain", factor, crowdFactor, "x")
 	b.atMost("50-pods-vault-reads", float64(reads), float64(budget), "")
-	assert.Less(b, factor, slack*crowdFactor)
+	assert.Less(b, factor, crowdMost)
 	assert.LessOrEqual(b, reads, budget)
 }
 
