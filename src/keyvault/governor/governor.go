@@ -75,6 +75,12 @@ var (
 // PutOff says whether an error is of a call that was not made: nothing is known of the object, and it is as it was.
 func PutOff(err error) bool { return errors.Is(err, errPaused) || errors.Is(err, errBusy) }
 
+// Paused says whether that is because the vault asked to be left alone.
+func Paused(err error) bool { return errors.Is(err, errPaused) }
+
+// Pause is the error of a call that is put off because the vault asked for that.
+func Pause(vault string, retryAfter time.Duration) error { return putOff(errPaused, vault, retryAfter) }
+
 // Busy is the error of a call that is put off because too many others wait.
 func Busy(vault string, retryAfter time.Duration) error { return putOff(errBusy, vault, retryAfter) }
 

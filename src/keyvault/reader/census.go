@@ -17,6 +17,8 @@ type census struct {
 	entries int
 	// avoid is until when the list is not asked for, because it was refused or broken.
 	avoid time.Time
+	// late are the lists in a row that did not come in time because their calls had to wait for others.
+	late int
 	// method is how changes are found.
 	method string
 }

@@ -27,7 +27,16 @@ func (r *Reader) look(ctx context.Context, ref keyvault.Ref, maxAge time.Duratio
 		return r.ask(ctx, ref, maxAge)
 	}
 	list, _ := r.ask(ctx, listOf(ref), purpose.Every)
-	if list.err != nil {
+	switch {
+	case list.err == nil:
+	case r.worthWaiting(listOf(ref), list.err):
+		// To read each object is the last thing that the vault needs, and the list would have to wait for all of them next time.
+		err := list.err
+		if !governor.PutOff(err) { // nothing is known of the object itself
+			err = governor.Pause(ref.Vault, max(fault.RetryAfter(err), time.Second))
+		}
+		return answer{ref: ref, err: err}, fromList
+	default:
 		r.shun(listOf(ref), list.err)
 		return r.ask(ctx, ref, maxAge)
 	}
@@ -57,6 +66,9 @@ func (r *Reader) listable(ref keyvault.Ref, maxAge time.Duration, p keyvault.Pur
 	was, is := c.method, c.choose(p.Every, now)
 	c.method = is
 	known, ok := r.memory.get(ref)
+	if ok {
+		known.wanted = now
+	}
 	ok = ok && known.err == nil && !r.usable(known, maxAge, p) && known.settled() && !now.After(known.daily())
 	r.mu.Unlock()
 	if was != is && r.config.Observer != nil {
@@ -67,24 +79,39 @@ func (r *Reader) listable(ref keyvault.Ref, maxAge time.Duration, p keyvault.Pur
 
 // The waits after which a list that failed is asked for again.
 const (
-	afterRefusal = time.Hour
-	afterTrouble = time.Minute
+	afterRefusal  = time.Hour
+	afterLateness = 5 * time.Minute
+	afterTrouble  = time.Minute
 )
 
-// shun keeps away from a list that was refused or is broken; each object is read meanwhile.
-func (r *Reader) shun(list keyvault.Ref, err error) {
-	if governor.PutOff(err) || fault.KindOf(err) == fault.Throttled {
-		return // each object is put off too, and reading them one by one is the last thing that the vault needs
+// tooSlow is after how many lists in a row that did not come in time, at the pace that the vault allows, objects are read one by one.
+const tooSlow = 3
+
+// worthWaiting says whether a list did not come only because its vault has to be spared.
+func (r *Reader) worthWaiting(list keyvault.Ref, err error) bool {
+	if governor.Paused(err) || !governor.PutOff(err) {
+		return fault.KindOf(err) == fault.Throttled
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.censuses[list]
+	return ok && c.late < tooSlow
+}
+
+// shun keeps away from a list that was refused, is broken or takes too long; each object is read meanwhile.
+func (r *Reader) shun(list keyvault.Ref, err error) {
 	wait := afterRefusal
-	if fault.KindOf(err).Transient() {
+	switch {
+	case governor.PutOff(err):
+		wait = afterLateness
+	case fault.KindOf(err).Transient():
 		wait = afterTrouble
 	}
 	r.mu.Lock()
 	c, ok := r.censuses[list]
 	news := ok && !r.config.Clock().Before(c.avoid)
 	if ok {
-		c.avoid = r.config.Clock().Add(wait)
+		c.avoid, c.late = r.config.Clock().Add(wait), 0
 	}
 	r.mu.Unlock()
 	if news && r.config.Observer != nil {
@@ -92,17 +119,23 @@ func (r *Reader) shun(list keyvault.Ref, err error) {
 	}
 }
 
-// listed takes in a list that has come, and gives the objects in memory that it has otherwise; the caller holds mu.
+// listed takes in a list that has come or has failed, and gives the objects in memory that it has otherwise; the caller holds mu.
 func (r *Reader) listed(list *answer) (changed []keyvault.Ref) {
+	c, ok := r.censuses[list.ref]
+	if list.err != nil {
+		if ok && governor.PutOff(list.err) && !governor.Paused(list.err) {
+			c.late++
+		}
+		return nil
+	}
 	list.index = make(map[string]keyvault.Entry, len(list.object.Entries))
 	for _, e := range list.object.Entries {
 		list.index[strings.ToLower(e.Name)] = e
 	}
-	c, ok := r.censuses[list.ref]
 	if !ok {
 		return nil
 	}
-	c.entries = len(list.object.Entries)
+	c.entries, c.late = len(list.object.Entries), 0
 	for ref := range c.watched {
 		if known, ok := r.memory.get(ref); ok && known.err == nil && known.asked.Before(list.asked) && !known.same(*list) {
 			changed = append(changed, ref)

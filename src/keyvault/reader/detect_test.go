@@ -13,6 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
@@ -264,6 +265,30 @@ func TestAListThatIsThrottledIsAskedForAgainNextTime(t *testing.T) {
 		w.refuse = nil
 		gets, lists := w.cycle(keyvault.Refresh)
 		assert.Equal(t, []int{0, 1}, []int{gets, lists}, "a vault that had too much is not read object by object")
+	})
+}
+
+func TestAListThatIsTooSlowForItsVaultIsDoneWithout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watching(t, 100)
+		w.cycle(keyvault.FirstSync)
+		w.refuse = governor.Busy("kv1", time.Second)
+		w.gets, w.lists = 0, 0
+		time.Sleep(interval)
+		for i := range 2 {
+			_, err := w.get(w.names[i], keyvault.Refresh)
+			assert.True(t, governor.PutOff(err), "others come first, and the next list may come in time")
+		}
+		_, err := w.get(w.names[2], keyvault.Refresh)
+		require.NoError(t, err)
+		assert.Equal(t, []int{1, 3}, []int{w.gets, w.lists}, "the third time it is done without")
+		gets, lists := w.cycle(keyvault.Refresh)
+		assert.Equal(t, []int{99, 0}, []int{gets, lists}, "all but the one that was just read")
+		w.refuse = nil
+		time.Sleep(5 * time.Minute)
+		w.cycle(keyvault.Refresh) // what could not be looked at for so long is read
+		_, lists = w.cycle(keyvault.Refresh)
+		assert.Equal(t, 1, lists, "after five minutes it is asked for again")
 	})
 }
 

@@ -16,8 +16,9 @@ type answer struct {
 	asked  time.Time
 	// confirmed is when a list last said that it is still so; zero if none did.
 	confirmed time.Time
-	// every is how often it is looked at again.
-	every time.Duration
+	// every is how often it is looked at again, and wanted is when that was tried last.
+	every  time.Duration
+	wanted time.Time
 	// index finds the entries of a list by name, in lower case.
 	index map[string]keyvault.Entry
 }
@@ -100,12 +101,14 @@ func (m *memory) drop(ref keyvault.Ref) {
 	a.object.Value.Wipe()
 }
 
-// sweep drops what is too old to be of use: what is looked at again is kept until that failed to happen twice.
+// sweep drops what is too old to be of use: what is looked at again is kept until that failed to happen twice. A vault that can't be asked for a while
+// does not make it useless: afterwards a list says what changed meanwhile, and a thousand objects need not be read again.
 func (m *memory) sweep(now time.Time) {
 	for e := m.order.Front(); e != nil; {
 		a := e.Value.(*answer)
 		e = e.Next()
-		if now.Sub(a.asOf()) > max(m.keep, min(2*a.every, longestKept)) {
+		age, unwanted := now.Sub(a.asOf()), now.Sub(a.wanted)
+		if age > max(m.keep, longestKept) || min(age, unwanted) > max(m.keep, min(2*a.every, longestKept)) {
 			m.drop(a.ref)
 		}
 	}

@@ -45,6 +45,15 @@ func openOn(t *testing.T, f reader.Fetcher) *reader.Reader {
 	return r
 }
 
+// readBad asks as the tenant whom nobody answers. Here and in the other tests of this package the clock is synctest's, so sleeps take no time.
+func readBad(t *testing.T, r *reader.Reader, name string) error {
+	t.Helper()
+	bad := ref(name)
+	bad.As = tenant
+	_, err := r.Read(t.Context(), bad, 0)
+	return err
+}
+
 func TestWhoeverIsNotAnsweredKeepsNobodyElseBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := openOn(t, &deaf{tenant: tenant})
@@ -76,12 +85,7 @@ func TestAVaultThatIsSilentIsAskedByOneCallAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &deaf{tenant: tenant}
 		r := openOn(t, d)
-		read := func(name string) error {
-			bad := ref(name)
-			bad.As = tenant
-			_, err := r.Read(t.Context(), bad, 0)
-			return err
-		}
+		read := func(name string) error { return readBad(t, r, name) }
 		for i := range 3 {
 			require.Error(t, read(fmt.Sprint(i)))
 		}
@@ -118,12 +122,7 @@ func TestManySilencesOfOneMomentCloseADoorAsOneDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &deaf{tenant: tenant}
 		r := openOn(t, d)
-		read := func(name string) error {
-			bad := ref(name)
-			bad.As = tenant
-			_, err := r.Read(t.Context(), bad, 0)
-			return err
-		}
+		read := func(name string) error { return readBad(t, r, name) }
 		for round := range 3 { // a pod that starts asks for many values at once
 			var group sync.WaitGroup
 			for i := range 4 {

@@ -199,7 +199,7 @@ func (r *Reader) land(f *flight, object keyvault.Object, err error) {
 	var changed []keyvault.Ref
 	r.mu.Lock()
 	f.object, f.err = object, err
-	if f.err == nil && f.ref.Kind.Listed() != "" {
+	if f.ref.Kind.Listed() != "" {
 		changed = r.listed(&f.answer)
 	}
 	if r.flights[f.ref] == f {
