@@ -35,7 +35,7 @@ const (
 	replicaMemory  = 40 << 20
 	crowd, shared  = 50, 10           // pods that are created at once, and the references that each has
 	crowdFactor    = 1.4              // of the time that as many plain pods take
-	crowdMost      = 2.5              // which fails the run; an init container that does nothing takes 1.2 to 1.5
+	crowdMost      = 2.5              // which fails the run; an init container that does nothing takes 1.2 to 2.2
 	admissionRate  = 50               // a second
 	admissionGoal  = "0.01"           // seconds, as the histogram has it
 	starts         = 10               // of the injector in one measurement
@@ -160,30 +160,54 @@ func (b bench) ended(name string) {
 	}))
 }
 
-// crowd creates pods at once, plain ones, ones with an init container that does nothing, and injected ones, and compares.
+// crowd creates pods at once: plain ones, ones with an init container that does nothing, and injected ones, and compares. Then it does the same in
+// the other order: this machine's speed changes within minutes, and what changes evenly weighs the same on each.
 func (b bench) crowd() {
-	command := []string{"sh", "-c", "sleep 3600"}
-	plain := b.together(func(i int) *corev1.Pod { return b.pod(fmt.Sprintf("plain-%d", i), 0, command...) })
-	idle := b.together(func(i int) *corev1.Pod {
-		p := b.pod(fmt.Sprintf("idle-%d", i), 0, command...)
-		p.Spec.InitContainers = []corev1.Container{{Name: "idle", Image: p.Spec.Containers[0].Image, Command: []string{"true"}}}
-		return p
-	})
-	require.NoError(b, b.Azure.ResetCounters(b.Context()))
-	injected := b.together(func(i int) *corev1.Pod { return b.pod(fmt.Sprintf("injected-%d", i), shared, command...) })
-	reads, err := b.Azure.Calls(b.Context(), "kv-team", "get", "200")
-	require.NoError(b, err)
-	factor, own := injected.Seconds()/plain.Seconds(), injected.Seconds()/idle.Seconds()
-	// Each replica reads an object once for as long as a value may be old.
-	budget := 2 * shared * int(math.Ceil(injected.Seconds()/maxAge.Seconds()))
-	b.figure("%d pods at once: plain %s, with an init container that does nothing %s, with %d references %s, %.2f times plain ones (goal %.1f); %d vault reads by two replicas (budget %d)", crowd,
-		plain.Round(time.Millisecond), idle.Round(time.Millisecond), shared, injected.Round(time.Millisecond), factor, crowdFactor, reads, budget)
+	took, reads, budget := map[string]time.Duration{}, 0, 0
+	kinds := []string{"plain", "idle", "injected"}
+	for round := range 2 {
+		for _, kind := range kinds {
+			require.NoError(b, b.Azure.ResetCounters(b.Context()))
+			t := b.together(func(i int) *corev1.Pod { return b.member(kind, fmt.Sprintf("%s-%d-%d", kind, round, i)) })
+			b.Say("%d pods at once, %s: %s", crowd, kind, t.Round(time.Millisecond))
+			took[kind] += t / 2
+			if kind != "injected" {
+				continue
+			}
+			n, err := b.Azure.Calls(b.Context(), "kv-team", "get", "200")
+			require.NoError(b, err)
+			// Each replica reads an object once for as long as a value may be old.
+			reads, budget = reads+n, budget+2*shared*int(math.Ceil(t.Seconds()/maxAge.Seconds()))
+		}
+		slices.Reverse(kinds)
+	}
+	factor, own := took["injected"].Seconds()/took["plain"].Seconds(), took["injected"].Seconds()/took["idle"].Seconds()
+	b.figure("%d pods at once, mean of two: plain %s, with an init container that does nothing %s (%.2f times plain ones), with %d references %s, %.2f times plain ones (goal %.1f), %.2f times idle ones; "+
+		"%d vault reads by two replicas (budget %d)", crowd, took["plain"].Round(time.Millisecond), took["idle"].Round(time.Millisecond), took["idle"].Seconds()/took["plain"].Seconds(),
+		shared, took["injected"].Round(time.Millisecond), factor, crowdFactor, own, reads, budget)
 	b.atMost("50-pods-to-plain", factor, crowdFactor, "x")
 	b.atMost("50-pods-to-an-idle-init-container", own, crowdFactor, "x")
 	b.atMost("50-pods-vault-reads", float64(reads), float64(budget), "")
 	assert.Less(b, factor, crowdMost)
 	assert.Less(b, own, crowdFactor, "what is ours, beyond what Kubernetes takes for an init container")
+	assert.Positive(b, reads)
 	assert.LessOrEqual(b, reads, budget)
+}
+
+// member is a pod of a crowd. The init container that does nothing is as restricted as the injector's, which costs time too.
+func (b bench) member(kind, name string) *corev1.Pod {
+	command := []string{"sh", "-c", "sleep 3600"}
+	if kind == "injected" {
+		return b.pod(name, shared, command...)
+	}
+	p := b.pod(name, 0, command...)
+	if kind == "idle" {
+		yes, no := true, false
+		p.Spec.InitContainers = []corev1.Container{{Name: "idle", Image: p.Spec.Containers[0].Image, Command: []string{"true"}, SecurityContext: &corev1.SecurityContext{
+			RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}}}
+	}
+	return p
 }
 
 // together is how long it takes until a crowd of pods runs. A pod that is deleted at once is gone from the API server long before the node has cleaned up

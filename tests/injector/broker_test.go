@@ -68,13 +68,13 @@ func (m *modes) serve(d doubt) way {
 // to is the way to an address.
 func (m *modes) to(address, ca string) way {
 	m.Helper()
-	return way{m.file(map[string]string{wire.TokenFile: podToken}), []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", wire.EnvRetries + "=0", wire.EnvTimeout + "=0s", wire.EnvCA + "=" + ca,
+	return way{m.thin, m.file(map[string]string{wire.TokenFile: podToken}), []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", wire.EnvRetries + "=0", wire.EnvTimeout + "=0s", wire.EnvCA + "=" + ca,
 		wire.EnvBroker + "=" + brokerName + ":9443", wire.EnvBrokerAddress + "=" + address}}
 }
 
 // TestAnAuthServiceThatIsNotWell starts the injector in front of a program where the auth service is away, slow, broken, somebody else, or of another time.
 func TestAnAuthServiceThatIsNotWell(t *testing.T) {
-	m := &modes{T: t, program: build(t)}
+	m := &modes{T: t, programs: build(t)}
 	now := time.Now().Add(-time.Hour)
 	values := func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"V": []byte("value")}})
@@ -119,11 +119,11 @@ func TestAnAuthServiceThatIsNotWell(t *testing.T) {
 
 // TestAContainerThatIsStoppedWhileItWaitsEnds sends the signal of the kubelet while the auth service keeps the injector waiting.
 func TestAContainerThatIsStoppedWhileItWaitsEnds(t *testing.T) {
-	m := &modes{T: t, program: build(t)}
+	m := &modes{T: t, programs: build(t)}
 	asked, release := make(chan struct{}, 1), make(chan struct{})
 	defer close(release)
 	by := m.serve(doubt{name: brokerName, from: time.Now().Add(-time.Hour), answer: func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-release }})
-	pod := []string{"--mount", "--map-root-user", "--propagation", "private", "bash", "-ec", inPod, "bash", by.files, m.program, "echo", "started"}
+	pod := []string{"--mount", "--map-root-user", "--propagation", "private", "bash", "-ec", inPod, "bash", by.files, by.program, "echo", "started"}
 	cmd := exec.CommandContext(t.Context(), "unshare", pod...)
 	cmd.Env = append(by.env, "V=db@azurekeyvault")
 	var log strings.Builder

@@ -52,10 +52,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// way is one of the two ways to a value: through the auth service, or by the pod itself.
+// way is one of the ways to a value, through the auth service or by the pod itself, and the program that goes it.
 type way struct {
-	files string
-	env   []string
+	program, files string
+	env            []string
 }
 
 // result is what a user sees of a start.
@@ -64,12 +64,12 @@ type result struct {
 	Out, Log string
 }
 
-// modes are both ways to one emulator of Azure, as the same application, and to one set of resources.
+// modes are all ways to one emulator of Azure, as the same application, and to one set of resources.
 type modes struct {
 	*testing.T
-	program string
-	azure   *azuretest.Azure
-	ways    map[string]way
+	programs
+	azure *azuretest.Azure
+	ways  map[string]way
 }
 
 // inPod runs a program in a mount namespace of its own, in which the files of a pod lie where the kubelet puts them.
@@ -81,9 +81,12 @@ const podToken = "head.of-the-pod.signature"
 // newModes can be called once in a process, which remembers the first proxy of its environment.
 func newModes(t *testing.T, resources []client.Object) *modes {
 	t.Helper()
-	m := &modes{T: t, program: build(t), azure: azuretest.Start(t), ways: map[string]way{}}
+	m := &modes{T: t, programs: build(t), azure: azuretest.Start(t), ways: map[string]way{}}
 	common := []string{"PATH=" + os.Getenv("PATH"), "HTTPS_PROXY=" + m.azure.Proxy(t), "NO_PROXY=127.0.0.1", wire.EnvRetries + "=0", wire.EnvTimeout + "=0s"}
 	m.ways["through the auth service"] = m.throughTheAuthService(common, resources)
+	whole := m.throughTheAuthService(common, resources)
+	whole.program = m.whole
+	m.ways["through the auth service, where another container of the pod reads for itself"] = whole
 	m.ways["by itself"] = m.byItself(common, resources)
 	return m
 }
@@ -131,7 +134,7 @@ func (m *modes) throughTheAuthService(env []string, resources []client.Object) w
 	server.StartTLS()
 	m.Cleanup(server.Close)
 	address := server.Listener.Addr().String()
-	return way{m.file(map[string]string{wire.TokenFile: podToken}), append(env, wire.EnvCA+"="+authority(server), wire.EnvBroker+"=example.com:9443", wire.EnvBrokerAddress+"="+address)}
+	return way{m.thin, m.file(map[string]string{wire.TokenFile: podToken}), append(env, wire.EnvCA+"="+authority(server), wire.EnvBroker+"=example.com:9443", wire.EnvBrokerAddress+"="+address)}
 }
 
 // byItself serves the resources as the API server does.
@@ -155,7 +158,7 @@ func (m *modes) byItself(env []string, resources []client.Object) way {
 	for name, value := range m.credentials() {
 		env = append(env, name+"="+value)
 	}
-	return way{m.file(map[string]string{wire.TokenFile: podToken, wire.NamespaceFile: "team", wire.CAFile: authority(api)}), env}
+	return way{m.whole, m.file(map[string]string{wire.TokenFile: podToken, wire.NamespaceFile: "team", wire.CAFile: authority(api)}), env}
 }
 
 func (m *modes) credentials() map[string]string {
@@ -172,7 +175,7 @@ var when = regexp.MustCompile(`time=\S+ `)
 // start runs the injector with these variables in front of a program.
 func (m *modes) start(t *testing.T, by way, variables []string, command ...string) result {
 	t.Helper()
-	pod := []string{"--mount", "--map-root-user", "--propagation", "private", "bash", "-ec", inPod, "bash", by.files, m.program}
+	pod := []string{"--mount", "--map-root-user", "--propagation", "private", "bash", "-ec", inPod, "bash", by.files, by.program}
 	cmd := exec.CommandContext(t.Context(), "unshare", append(pod, command...)...)
 	cmd.Env = slices.Concat(by.env, variables)
 	var out, log bytes.Buffer
@@ -355,7 +358,9 @@ func TestBothWaysGiveTheSame(t *testing.T) {
 					got[name] = m.start(t, by, []string{"V=" + reference}, "printenv", "V")
 				}
 				through := got["through the auth service"]
-				assert.Equal(t, through, got["by itself"], "both ways give the same")
+				for name, other := range got {
+					assert.Equal(t, through, other, name)
+				}
 				assert.Equal(t, want.Code, through.Code, through.Log)
 				mu.Lock()
 				defer mu.Unlock()

@@ -29,7 +29,10 @@ cat <&3 > "$1/third"
 
 // TestTheProcessIsAsItWouldBeWithoutTheInjector compares the process of a program with and without it.
 func TestTheProcessIsAsItWouldBeWithoutTheInjector(t *testing.T) {
-	injector := build(t)
+	build(t).each(t, theProcessIsAsItWouldBe)
+}
+
+func theProcessIsAsItWouldBe(t *testing.T, injector string) {
 	shell, err := exec.LookPath("sh")
 	require.NoError(t, err)
 	folder := t.TempDir()
@@ -75,8 +78,9 @@ func TestTheProcessIsAsItWouldBeWithoutTheInjector(t *testing.T) {
 }
 
 // TestTheTerminalIsTheProgramsOwn runs a program with a terminal, with and without the injector in front of it.
-func TestTheTerminalIsTheProgramsOwn(t *testing.T) {
-	injector := build(t)
+func TestTheTerminalIsTheProgramsOwn(t *testing.T) { build(t).each(t, theTerminalIsTheProgramsOwn) }
+
+func theTerminalIsTheProgramsOwn(t *testing.T, injector string) {
 	seen := map[string]string{}
 	for how, program := range map[string]string{"with": `bash -c 'exec -a ` + wire.InjectorPath + ` "$@"' bash ` + injector + ` sh -c`, "without": "sh -c"} {
 		cmd := exec.Command("script", "-qec", program+` 'tty >/dev/null && echo a terminal; stty -a; read line; echo "read $line"; test -t 2 && echo errors too'`, "/dev/null")

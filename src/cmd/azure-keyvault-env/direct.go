@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
@@ -45,7 +44,7 @@ func newDirect(get func(string) string) (injector.Resolver, error) {
 	ca, _ := os.ReadFile(wire.CAPath)
 	namespace, _ := os.ReadFile(wire.NamespacePath)
 	resources, err := akvsclient.New(akvsclient.Config{Host: get("KUBERNETES_SERVICE_HOST"), Port: get("KUBERNETES_SERVICE_PORT"),
-		CA: ca, Namespace: string(namespace), Token: token})
+		CA: ca, Namespace: string(namespace), Token: injector.Token})
 	if err != nil {
 		return nil, err
 	}
@@ -89,9 +88,4 @@ func (d direct) Recipe(ctx context.Context, name string) (recipe.Recipe, error) 
 // Object implements resolver.Source.
 func (d direct) Object(ctx context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	return d.vault.Read(ctx, ref, shared)
-}
-
-func token() (string, error) {
-	content, err := os.ReadFile(wire.TokenPath)
-	return strings.TrimSpace(string(content)), err
 }

@@ -10,8 +10,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// program is the injector's path in its own image.
-const program = "/usr/local/bin/azure-keyvault-env"
+// program is the injector's path in its own image, and thin that of the one that can only ask the auth service.
+const (
+	program = "/usr/local/bin/azure-keyvault-env"
+	thin    = program + "-thin"
+)
 
 // nobody is the user of the init container unless the pod has one of its own.
 const nobody int64 = 65532
@@ -27,8 +30,8 @@ type Init struct {
 	Writable bool
 }
 
-// initContainer brings the injector into the pod. It passes the restricted standard in every pod.
-func initContainer(pod *corev1.Pod, s Settings) corev1.Container {
+// initContainer brings an injector into the pod, which copies itself. It passes the restricted standard in every pod.
+func initContainer(pod *corev1.Pod, injector string, s Settings) corev1.Container {
 	user := s.Init.User
 	if user == 0 {
 		user = sharedUser(pod)
@@ -36,7 +39,7 @@ func initContainer(pod *corev1.Pod, s Settings) corev1.Container {
 	yes, no, readOnly := true, false, !s.Init.Writable
 	return corev1.Container{
 		Name: wire.InitContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy,
-		Command:      []string{program, "copy", wire.MountBinary},
+		Command:      []string{injector, "copy", wire.MountBinary},
 		VolumeMounts: []corev1.VolumeMount{{Name: wire.VolumeBinary, MountPath: wire.MountBinary}},
 		Resources:    resources(pod, s.Init.Resources),
 		SecurityContext: &corev1.SecurityContext{

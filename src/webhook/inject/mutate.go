@@ -40,11 +40,15 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == wire.InitContainer })
 	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(volumeNames(), v.Name) })
 	spec.Volumes = append(spec.Volumes, binaryVolume())
+	injector := thin
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range containers {
 			target := plan.Target(containers[i].Name)
 			if target == nil {
 				continue
+			}
+			if s.direct(containers[i]) {
+				injector = program
 			}
 			volume := s.volume(containers[i])
 			wrap(&containers[i], target, s)
@@ -53,7 +57,7 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 			}
 		}
 	}
-	spec.InitContainers = slices.Insert(spec.InitContainers, 0, initContainer(pod, s))
+	spec.InitContainers = slices.Insert(spec.InitContainers, 0, initContainer(pod, injector, s))
 	return out
 }
 

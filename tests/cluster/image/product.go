@@ -26,26 +26,27 @@ const PrivateImage = "akv2k8stest.azurecr.io/testbox:1"
 // nobody is the user of every image.
 const nobody = "65532:65532"
 
-// Program is an image made of one of our programs.
+// Program is an image made of programs of ours.
 type Program struct {
 	// Image is the last part of the image's name.
 	Image string
-	// Package is the program's folder in the repository.
-	Package string
+	// Packages are the programs' folders in the repository; the image runs the first.
+	Packages []string
 }
 
-// Binary is the program's path in the image.
-func (p Program) Binary() string { return "/usr/local/bin/" + filepath.Base(p.Package) }
+// binary is a program's path in its image.
+func binary(pkg string) string { return "/usr/local/bin/" + filepath.Base(pkg) }
 
 // Shipped are the images that users install.
 func Shipped() []Program {
 	return []Program{
-		{"controller", "src/cmd/controller"}, {"env-injector", "src/cmd/envinjector"}, {"env", "src/cmd/azure-keyvault-env"},
+		{"controller", []string{"src/cmd/controller"}}, {"env-injector", []string{"src/cmd/envinjector"}},
+		{"env", []string{"src/cmd/azure-keyvault-env", "src/cmd/azure-keyvault-env-thin"}},
 	}
 }
 
 // Garden are the images that only tests and the demo use.
-func Garden() []Program { return []Program{{"azure-emulator", "src/cmd/azure-emulator"}} }
+func Garden() []Program { return []Program{{"azure-emulator", []string{"src/cmd/azure-emulator"}}} }
 
 // Maker builds images from a repository.
 type Maker struct {
@@ -124,15 +125,15 @@ func (m Maker) specs(ctx context.Context, programs []Program) ([]Spec, error) {
 	}
 	var specs []Spec
 	for _, p := range programs {
-		binary, err := m.compile(ctx, "./"+p.Package, version)
-		if err != nil {
-			return nil, err
+		files := map[string]File{"/etc/ssl/certs/ca-certificates.crt": {Content: PublicRoots(), Mode: 0o644}}
+		for _, pkg := range p.Packages {
+			content, err := m.compile(ctx, "./"+pkg, version)
+			if err != nil {
+				return nil, err
+			}
+			files[binary(pkg)] = File{Content: content, Mode: 0o755}
 		}
-		specs = append(specs, Spec{Name: Repository + p.Image + ":" + version, Entrypoint: []string{p.Binary()}, User: nobody,
-			Files: map[string]File{
-				p.Binary():                           {Content: binary, Mode: 0o755},
-				"/etc/ssl/certs/ca-certificates.crt": {Content: PublicRoots(), Mode: 0o644},
-			}})
+		specs = append(specs, Spec{Name: Repository + p.Image + ":" + version, Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files})
 	}
 	return specs, nil
 }

@@ -1,0 +1,139 @@
+package injector
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/broker/client"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/version"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+var _ Resolver = (*client.Client)(nil)
+
+// Program is the injector as a process. Each asks the auth service; what else it is able to is linked into it by its main package.
+type Program struct {
+	Args, Environ  []string
+	Stdout, Stderr io.Writer
+	// Direct makes what reads resources and vaults with what the pod itself has; get reads the environment. Nil in a program that can't.
+	Direct func(get func(string) string) (Resolver, error)
+	// Trust prints the public certificate authorities that it believes. Nil in a program that believes the auth service alone.
+	Trust func(io.Writer) error
+}
+
+const usage = `usage: azure-keyvault-env COMMAND
+
+  copy DIR   copy this program into a folder
+  version    print the version
+`
+
+const usageTrust = "  trust      print the public certificate authorities that it believes\n"
+
+const usageInPod = `
+As ` + wire.InjectorPath + ` it takes a program and its arguments, and becomes it.
+`
+
+// exitUsage is of a command that is none, or that failed.
+const exitUsage = 64
+
+// Run does a command if the program lies in its own image, and returns the exit code. Where the webhook put it, every argument is the user's,
+// whatever its name.
+func (p Program) Run(ctx context.Context) int {
+	args := p.Args
+	if len(args) > 0 && args[0] == wire.InjectorPath {
+		thrifty()
+		return p.become(ctx)
+	}
+	var err error
+	switch {
+	case len(args) == 3 && args[1] == "copy":
+		err = copyTo(args[2])
+	case len(args) == 2 && args[1] == "version":
+		_, err = fmt.Fprintln(p.Stdout, version.String())
+	case len(args) == 2 && args[1] == "trust" && p.Trust != nil:
+		err = p.Trust(p.Stdout)
+	default:
+		text := usage
+		if p.Trust != nil {
+			text += usageTrust
+		}
+		fmt.Fprint(p.Stderr, text+usageInPod)
+		return exitUsage
+	}
+	if err != nil {
+		fmt.Fprintln(p.Stderr, "azure-keyvault-env:", err)
+		return exitUsage
+	}
+	return 0
+}
+
+// become runs the injector on this process.
+func (p Program) become(ctx context.Context) int {
+	get := func(name string) string { return valueOf(p.Environ, name) }
+	return Run(ctx, Config{
+		Args: p.Args[1:], Environ: p.Environ, Clock: time.Now, Exec: syscall.Exec, LookPath: lookPath,
+		Log: logger(p.Stderr, get(wire.EnvLogLevel), get(wire.EnvLogFormat)),
+		Sleep: func(ctx context.Context, d time.Duration) error {
+			select {
+			case <-time.After(d):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		},
+		Resolver: func() (Resolver, error) { return p.resolver(get) },
+	})
+}
+
+// resolver is what the webhook chose for this container.
+func (p Program) resolver(get func(string) string) (Resolver, error) {
+	if get(wire.EnvUseAuthService) != "false" {
+		return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker), Address: get(wire.EnvBrokerAddress), Token: Token})
+	}
+	if p.Direct == nil {
+		return nil, fault.New(fault.Invalid, "%s is false, but the program in this pod is the one that only asks the auth service; recreate the pod, so that the env-injector brings the other",
+			wire.EnvUseAuthService)
+	}
+	return p.Direct(get)
+}
+
+// Token is what the pod proves itself by; the kubelet renews it, so it is read each time.
+func Token() (string, error) {
+	content, err := os.ReadFile(wire.TokenPath)
+	return strings.TrimSpace(string(content)), err
+}
+
+// logger never fails: a wrong setting of the log must not keep a program from starting.
+func logger(out io.Writer, level, format string) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if level == "debug" || level == "trace" {
+		options.Level = slog.LevelDebug
+	}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+const (
+	// collectAt is the growth of the heap, in percent, after which it is cleaned up.
+	collectAt = 30
+	// cores bounds what each of them would keep for itself.
+	cores = 2
+)
+
+// thrifty keeps the process small: it lives for moments, beside a program whose limit of memory may be small, on machines of any size. It is set
+// here and not in the environment, which is the program's.
+func thrifty() {
+	debug.SetGCPercent(collectAt)
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), cores))
+}
