@@ -1,11 +1,13 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,21 +21,16 @@ import (
 // authorise allows what the live pod's own spec refers to. The spec can't be changed after creation, so a running program can't
 // widen what it gets.
 func (b *Broker) authorise(ctx context.Context, who caller, asked map[string]string) error {
-	namespace := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
-	if err := b.Live.Get(ctx, types.NamespacedName{Name: who.Namespace}, namespace); err != nil {
-		return unread(err, "namespace", who.Namespace)
+	var pod *corev1.Pod
+	var disabled, missing error
+	var group sync.WaitGroup // a pod waits for both
+	group.Go(func() { disabled = b.enabled(ctx, who.Namespace) })
+	group.Go(func() { pod, missing = b.alive(ctx, who) })
+	group.Wait()
+	if err := cmp.Or(disabled, missing); err != nil {
+		return err
 	}
-	if namespace.Labels[b.Label] != b.LabelValue {
-		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", who.Namespace, b.Label, b.LabelValue)
-	}
-	var pod corev1.Pod
-	if err := b.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.Pod}, &pod); err != nil {
-		return unread(err, "pod", who.Pod)
-	}
-	if pod.UID != who.UID || pod.Spec.ServiceAccountName != who.ServiceAccount {
-		return fault.New(fault.Unauthenticated, "the token is of another pod of the name %q", who.Pod)
-	}
-	allowed, open := referred(&pod)
+	allowed, open := referred(pod)
 	for _, variable := range slices.Sorted(maps.Keys(asked)) {
 		switch {
 		case allowed[asked[variable]]:
@@ -46,6 +43,30 @@ func (b *Broker) authorise(ctx context.Context, who caller, asked map[string]str
 		}
 	}
 	return nil
+}
+
+// enabled refuses namespaces without the label.
+func (b *Broker) enabled(ctx context.Context, name string) error {
+	namespace := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
+	if err := b.Live.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
+		return unread(err, "namespace", name)
+	}
+	if namespace.Labels[b.Label] != b.LabelValue {
+		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, b.Label, b.LabelValue)
+	}
+	return nil
+}
+
+// alive is the caller's pod as the API server has it now.
+func (b *Broker) alive(ctx context.Context, who caller) (*corev1.Pod, error) {
+	var pod corev1.Pod
+	if err := b.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.Pod}, &pod); err != nil {
+		return nil, unread(err, "pod", who.Pod)
+	}
+	if pod.UID != who.UID || pod.Spec.ServiceAccountName != who.ServiceAccount {
+		return nil, fault.New(fault.Unauthenticated, "the token is of another pod of the name %q", who.Pod)
+	}
+	return &pod, nil
 }
 
 // referred are all literal values of the pod's env, and what admission recorded of its ConfigMaps and Secrets; open says that one was missing

@@ -35,7 +35,7 @@ const (
 	replicaMemory  = 40 << 20
 	crowd, shared  = 50, 10           // pods that are created at once, and the references that each has
 	crowdFactor    = 1.4              // of the time that as many plain pods take
-	crowdMost      = 2.5              // which fails the run; an init container that does nothing takes 1.2 to 2.2
+	crowdMost      = 3.0              // which fails the run; an init container that does nothing takes 1.2 to 2.2
 	admissionRate  = 50               // a second
 	admissionGoal  = "0.01"           // seconds, as the histogram has it
 	starts         = 10               // of the injector in one measurement
