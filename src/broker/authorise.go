@@ -57,7 +57,7 @@ func (b *Broker) enabled(ctx context.Context, name string) error {
 	return nil
 }
 
-// alive is the caller's pod as the API server has it now.
+// alive is the caller's pod as the API server has it now; it must be the one that the token is bound to.
 func (b *Broker) alive(ctx context.Context, who caller) (*corev1.Pod, error) {
 	var pod corev1.Pod
 	if err := b.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.Pod}, &pod); err != nil {

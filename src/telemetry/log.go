@@ -17,7 +17,8 @@ func NewLogger(out io.Writer, level, format string) (logr.Logger, error) {
 	if err != nil {
 		return logr.Logger{}, err
 	}
-	options := []zap.Opts{zap.WriteTo(out), zap.Level(zapcore.Level(-verbosity)), zap.StacktraceLevel(zapcore.PanicLevel)}
+	// Lines of several goroutines go to any writer one after the other.
+	options := []zap.Opts{zap.WriteTo(zapcore.Lock(zapcore.AddSync(out))), zap.Level(zapcore.Level(-verbosity)), zap.StacktraceLevel(zapcore.PanicLevel)}
 	switch strings.ToLower(format) {
 	case "", "text", "fmt":
 		options = append(options, zap.ConsoleEncoder(readableTime))

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +41,26 @@ func TestLoggerWritesTheFormatThatWasAskedFor(t *testing.T) {
 	logger.V(4).Info("shown")
 	assert.Contains(t, out.String(), "shown")
 	assert.False(t, json.Valid(out.Bytes()))
+}
+
+func TestLinesOfSeveralGoroutinesStayWhole(t *testing.T) {
+	var out bytes.Buffer
+	log, err := telemetry.NewLogger(&out, "info", "json")
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	for writer := range 8 {
+		group.Go(func() {
+			for i := range 50 { // many of one text would be sampled
+				log.Info(fmt.Sprintf("line %d of %d", i, writer))
+			}
+		})
+	}
+	group.Wait()
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	assert.Len(t, lines, 8*50)
+	for _, line := range lines {
+		assert.True(t, json.Valid([]byte(line)), line)
+	}
 }
 
 func TestLoggerRefusesUnknownSettings(t *testing.T) {

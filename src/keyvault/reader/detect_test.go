@@ -268,6 +268,7 @@ func TestAListThatIsThrottledIsAskedForAgainNextTime(t *testing.T) {
 	})
 }
 
+// Its clock is synctest's, as in all tests of this file, so sleeps take no time.
 func TestAListThatIsTooSlowForItsVaultIsDoneWithout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watching(t, 100)

@@ -60,7 +60,7 @@ func (p *pacedVault) call(ctx context.Context, vault string) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond) // until it answers
 	p.mu.Lock()
 	throttled := p.throttles
 	p.mu.Unlock()
@@ -137,7 +137,7 @@ func watchPaced(t *testing.T, n, limit int) (*pacedVault, *lookers) {
 	for len(l.where(v)) < n {
 		time.Sleep(time.Second)
 	}
-	time.Sleep(2 * interval)
+	time.Sleep(2 * interval) // what was read just after its change is read once more
 	v.set(func() { v.gets, v.pages = 0, 0 })
 	return v, l
 }
@@ -145,7 +145,7 @@ func watchPaced(t *testing.T, n, limit int) (*pacedVault, *lookers) {
 // end waits until nobody looks any more.
 func (l *lookers) end() {
 	l.stop()
-	time.Sleep(time.Minute)
+	time.Sleep(time.Minute) // longer than a call may take: no goroutine may outlive its synctest
 }
 
 // where are the objects that were seen as the vault has them.
