@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -197,33 +195,6 @@ func differences(a, b string) []string {
 		}
 	}
 	return stale
-}
-
-// fuzz runs each fuzz target for half a minute.
-func fuzz(ctx context.Context, getenv func(string) string, out io.Writer) error {
-	shop, err := workshop(getenv, out)
-	if err != nil {
-		return err
-	}
-	var list bytes.Buffer
-	if err := command(ctx, shop.Root, &list, "go", "test", "-json", "-list", "^Fuzz", "./src/..."); err != nil {
-		return err
-	}
-	found := 0
-	for line := range strings.Lines(list.String()) {
-		var e event
-		if json.Unmarshal([]byte(line), &e) != nil || e.Action != "output" || !strings.HasPrefix(e.Output, "Fuzz") {
-			continue
-		}
-		found++
-		if err := command(ctx, shop.Root, out, "go", "test", "-run", "^$", "-fuzz", "^"+strings.TrimSpace(e.Output)+"$", "-fuzztime", "30s", e.Package); err != nil {
-			return err
-		}
-	}
-	if found == 0 {
-		return errors.New("no fuzz target was found")
-	}
-	return nil
 }
 
 // pack writes what a release consists of into dist: an archive of each image, and the chart.

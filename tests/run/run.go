@@ -29,7 +29,7 @@ and the parts of check that are programs of their own:
 
 and what is run by hand:
 
-  fuzz      each fuzz target for 30 seconds
+  fuzz      each fuzz target for 30 seconds (FUZZTIME), with its executions
   package   the images and the chart, into dist
   manifests the chart as static manifests, into dist/manifests
 `
