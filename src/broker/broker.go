@@ -90,7 +90,7 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.refuse(w, who, err)
 		return
 	}
-	b.Log.V(4).Info("answered", "namespace", who.Namespace, "pod", who.Pod, "variables", len(values))
+	b.Log.V(4).Info("answered", "namespace", who.Namespace, "pod", who.Pod, "values", len(values))
 	reply(w, http.StatusOK, wire.ResolveResponse{Values: values})
 }
 
@@ -110,15 +110,18 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return who, nil, err
 	}
 	defer leaveAs()
-	asked, err := read(w, r)
+	request, err := read(w, r)
 	if err != nil {
 		return who, nil, err
 	}
-	if err := b.authorise(ctx, who, asked); err != nil {
+	if err := b.authorise(ctx, who, request.References); err != nil {
 		return who, nil, err
 	}
 	from := &source{Broker: b, namespace: who.Namespace}
-	values, err := resolver.Resolve(ctx, from, asked)
+	if request.Check {
+		return who, nil, resolver.Check(ctx, from, request.References)
+	}
+	values, err := resolver.Resolve(ctx, from, request.References)
 	if err == nil {
 		b.tellStale(who, from)
 	}
@@ -126,16 +129,16 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 }
 
 // read decodes the request. Errors don't quote it.
-func read(w http.ResponseWriter, r *http.Request) (map[string]string, error) {
+func read(w http.ResponseWriter, r *http.Request) (wire.ResolveRequest, error) {
+	var request wire.ResolveRequest
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxRequestBytes))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "the request is longer than %d bytes or was cut off", wire.MaxRequestBytes)
+		return request, fault.New(fault.Invalid, "the request is longer than %d bytes or was cut off", wire.MaxRequestBytes)
 	}
-	var request wire.ResolveRequest
 	if json.Unmarshal(body, &request) != nil || len(request.References) == 0 {
-		return nil, fault.New(fault.Invalid, "the request names no references")
+		return request, fault.New(fault.Invalid, "the request names no references")
 	}
-	return request.References, nil
+	return request, nil
 }
 
 func (b *Broker) refuse(w http.ResponseWriter, who caller, err error) {
@@ -147,7 +150,7 @@ func (b *Broker) refuse(w http.ResponseWriter, who caller, err error) {
 	}
 	b.Log.Info("refused", "namespace", who.Namespace, "pod", who.Pod, "reason", kind.Reason(), "error", err.Error())
 	after := (fault.RetryAfter(err) + time.Second - 1) / time.Second
-	reply(w, status(kind), wire.ErrorResponse{Kind: string(kind), Message: message, RetryAfterSeconds: int(after)})
+	reply(w, status(kind), wire.ErrorResponse{Kind: string(kind), Message: message, RetryAfterSeconds: int(after), MayComeLater: fault.MayComeLater(err)})
 }
 
 // status is for whoever looks at the traffic; the injector goes by the kind.

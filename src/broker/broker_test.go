@@ -177,6 +177,58 @@ func TestAPodGetsTheValuesOfItsOwnReferences(t *testing.T) {
 	assert.Equal(t, []authenticationv1.TokenReviewSpec{{Token: token, Audiences: []string{"akv2k8s"}}}, b.reviewed)
 }
 
+func (b *bench) check(references map[string]string) *httptest.ResponseRecorder {
+	body, err := json.Marshal(wire.ResolveRequest{References: references, Check: true})
+	require.NoError(b, err)
+	return b.send(string(body), "Bearer "+token)
+}
+
+func TestACheckAnswersForAllContainersAndGivesNoValue(t *testing.T) {
+	b := newBench(t)
+	b.recreate(func(pod *corev1.Pod) {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "side", Env: []corev1.EnvVar{{Name: "ENV_INJECTOR_REFERENCES",
+			Value: `{"C":"three@azurekeyvault"}`}}})
+	})
+	w := b.check(map[string]string{"init/I": "one@azurekeyvault", "app/A": "two@azurekeyvault", "side/C": "three@azurekeyvault"})
+	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+	assert.JSONEq(t, "{}", w.Body.String())
+	assert.Len(t, b.vault.calls, 3, "each object is really read")
+	b.vault.value = "a\x00b"
+	b.refused(b.check(map[string]string{"app/A": "two@azurekeyvault"}), fault.Malformed, "variable app/A")
+}
+
+func TestACheckIsAuthenticatedAndAuthorisedAsAnyRequest(t *testing.T) {
+	b := newBench(t)
+	b.refused(b.check(map[string]string{"app/A": "two@azurekeyvault", "X": "three@azurekeyvault"}), fault.Denied, "variable X")
+	assert.Empty(t, b.vault.calls)
+	b = newBench(t)
+	b.review.Authenticated = false
+	b.refused(b.check(map[string]string{"app/A": "two@azurekeyvault"}), fault.Unauthenticated, "")
+}
+
+func TestARefusalSaysWhetherWhatIsMissingMayComeLater(t *testing.T) {
+	for name, c := range map[string]struct {
+		reference string
+		vault     error
+		later     bool
+	}{
+		"the AzureKeyVaultSecret": {"absent@azurekeyvault", nil, true},
+		"the vault's object":      {"two@azurekeyvault", fault.New(fault.NotFound, "the vault has no secret of this name"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, ask := range []func(*bench, map[string]string) *httptest.ResponseRecorder{(*bench).ask, (*bench).check} {
+				b := newBench(t)
+				b.vault.next = c.vault
+				w := ask(b, map[string]string{"A": c.reference})
+				b.refused(w, fault.NotFound, "")
+				var answer wire.ErrorResponse
+				require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+				assert.Equal(t, c.later, answer.MayComeLater)
+			}
+		})
+	}
+}
+
 func TestWhoIsNotAPodOfOursIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*authenticationv1.TokenReviewStatus){
 		"not authenticated": func(s *authenticationv1.TokenReviewStatus) { s.Authenticated = false },

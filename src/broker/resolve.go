@@ -72,8 +72,8 @@ func (s *source) Recipe(ctx context.Context, resource string) (recipe.Recipe, er
 		err = s.Live.Get(ctx, name, &object)
 	}
 	if apierrors.IsNotFound(err) {
-		return recipe.Recipe{}, fault.New(fault.NotFound, "there is no AzureKeyVaultSecret %q in namespace %q; create it, or correct the name",
-			name.Name, name.Namespace)
+		return recipe.Recipe{}, &fault.Error{Kind: fault.NotFound, MayComeLater: true, Next: "create it, or correct the name",
+			Doing: fmt.Sprintf("there is no AzureKeyVaultSecret %q in namespace %q", name.Name, name.Namespace)}
 	}
 	if err != nil {
 		return recipe.Recipe{}, fault.Wrap(fault.Unavailable, err, fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name.Name))

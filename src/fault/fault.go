@@ -65,6 +65,8 @@ type Error struct {
 	Next string
 	// RetryAfter is what the server asked for; zero if it did not.
 	RetryAfter time.Duration
+	// MayComeLater says that what is missing may be created a moment after whatever refers to it: an AzureKeyVaultSecret.
+	MayComeLater bool
 	// Cause is wrapped; nil if Doing says it all. It must never quote a secret or a token.
 	Cause error
 }
@@ -113,6 +115,17 @@ func RetryAfter(err error) time.Duration {
 		return e.RetryAfter
 	}
 	return 0
+}
+
+// MayComeLater says whether any classified error in the chain is about something that may be created a moment later.
+func MayComeLater(err error) bool {
+	var e *Error
+	for ; errors.As(err, &e); err = e.Cause {
+		if e.MayComeLater {
+			return true
+		}
+	}
+	return false
 }
 
 // Both joins two errors. One that nobody classified stands alone: its text may hold anything, and in the company of a classified one it would be

@@ -62,6 +62,15 @@ func TestTextSaysWhatFailedWhyAndWhatToDo(t *testing.T) {
 	assert.Equal(t, `the name "a" is taken`, fault.New(fault.Conflict, "the name %q is taken", "a").Error())
 }
 
+func TestWhatMayComeLaterIsKnownBehindOtherErrors(t *testing.T) {
+	later := &fault.Error{Kind: fault.NotFound, Doing: "there is no resource", MayComeLater: true}
+	assert.True(t, fault.MayComeLater(later))
+	assert.True(t, fault.MayComeLater(fmt.Errorf("x: %w", fault.Wrap(fault.NotFound, fmt.Errorf("y: %w", later), "variable A"))))
+	assert.False(t, fault.MayComeLater(fault.Wrap(fault.NotFound, errors.New("no secret"), "reading")))
+	assert.False(t, fault.MayComeLater(errors.New("x")))
+	assert.False(t, fault.MayComeLater(nil))
+}
+
 func TestAnErrorThatNobodyClassifiedStandsAlone(t *testing.T) {
 	classified, bug := fault.New(fault.Denied, "denied"), errors.New("anything")
 	assert.NoError(t, fault.Both(nil, nil))

@@ -55,25 +55,30 @@ type variable struct {
 	err    error
 }
 
+// Check says whether Resolve could give a value for every variable; no value is kept. How large they are together is not checked, since the
+// references may be of several containers.
+func Check(ctx context.Context, source Source, references map[string]string) error {
+	variables, err := gather(ctx, source, references)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(references)) {
+		if _, err := variables[name].value(); err != nil {
+			return explain(err, name, references[name])
+		}
+	}
+	return nil
+}
+
 // Resolve gives a value for every variable, or the error of the first one by name. Each resource and each object is read once, however many
 // variables name it: parts of one certificate are of one version.
 func Resolve(ctx context.Context, source Source, references map[string]string) (map[string][]byte, error) {
-	variables := make(map[string]*variable, len(references))
-	resources := map[string]*resource{}
-	names := slices.Sorted(maps.Keys(references))
-	for _, name := range names {
-		ref, err := envref.Parse(references[name])
-		if err != nil {
-			// The text is not quoted: it may be a secret that merely looks like a reference.
-			return nil, fault.Wrap(fault.KindOf(err), err, "variable "+name)
-		}
-		variables[name], resources[ref.Name] = &variable{ref: ref}, &resource{}
+	variables, err := gather(ctx, source, references)
+	if err != nil {
+		return nil, err
 	}
-	each(resources, func(name string, r *resource) { r.recipe, r.err = read(ctx, source, name) })
-	objects := plan(variables, resources)
-	each(objects, func(_ wanted, o *object) { o.object, o.err = source.Object(ctx, o.of.recipe, o.ref) })
 	values, total := make(map[string][]byte, len(references)), 0
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(references)) {
 		value, err := variables[name].value()
 		if total += len(name) + len(value); err == nil && total > environment {
 			err = fault.New(fault.Invalid, "with its value the container's variables are more than %d MiB together, which Linux passes on to no program; "+
@@ -85,6 +90,24 @@ func Resolve(ctx context.Context, source Source, references map[string]string) (
 		values[name] = value
 	}
 	return values, nil
+}
+
+// gather reads every resource and every object that the references name.
+func gather(ctx context.Context, source Source, references map[string]string) (map[string]*variable, error) {
+	variables := make(map[string]*variable, len(references))
+	resources := map[string]*resource{}
+	for _, name := range slices.Sorted(maps.Keys(references)) {
+		ref, err := envref.Parse(references[name])
+		if err != nil {
+			// The text is not quoted: it may be a secret that merely looks like a reference.
+			return nil, fault.Wrap(fault.KindOf(err), err, "variable "+name)
+		}
+		variables[name], resources[ref.Name] = &variable{ref: ref}, &resource{}
+	}
+	each(resources, func(name string, r *resource) { r.recipe, r.err = read(ctx, source, name) })
+	objects := plan(variables, resources)
+	each(objects, func(_ wanted, o *object) { o.object, o.err = source.Object(ctx, o.of.recipe, o.ref) })
+	return variables, nil
 }
 
 // read gives the resource's recipe, with an item for everything that its searches find.

@@ -163,5 +163,6 @@ func refusal(status int, content []byte) error {
 	if json.Unmarshal(content, &reason) != nil || !slices.Contains(fault.Kinds(), fault.Kind(reason.Kind)) {
 		return fault.New(fault.Unavailable, "the auth service answered %d without a reason", status)
 	}
-	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message, RetryAfter: time.Duration(reason.RetryAfterSeconds) * time.Second}
+	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message, RetryAfter: time.Duration(reason.RetryAfterSeconds) * time.Second,
+		MayComeLater: reason.MayComeLater}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +81,35 @@ func TestRefusalsKeepTheirKind(t *testing.T) {
 		assert.Equal(t, kind, fault.KindOf(err))
 		assert.Equal(t, "do this", err.Error())
 		assert.Equal(t, 7*time.Second, fault.RetryAfter(err))
+	}
+}
+
+func TestARefusalTellsWhatMayComeLater(t *testing.T) {
+	for _, later := range []bool{true, false} {
+		_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.NotFound), Message: "create it", MayComeLater: later})
+		})
+		_, err := resolve(t, config)
+		assert.Equal(t, fault.NotFound, fault.KindOf(err))
+		assert.Equal(t, later, fault.MayComeLater(err))
+	}
+}
+
+// TestARedirectIsNotFollowed counts requests, because every address leads to the broker: a redirect that is followed comes back here.
+func TestARedirectIsNotFollowed(t *testing.T) {
+	for _, code := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		var requests atomic.Int32
+		_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
+			if requests.Add(1) > 1 {
+				_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte("v")}})
+				return
+			}
+			http.Redirect(w, r, "/elsewhere", code)
+		})
+		_, err := resolve(t, config)
+		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%d: %v", code, err)
+		assert.EqualValues(t, 1, requests.Load(), "the token goes nowhere else (%d)", code)
 	}
 }
 

@@ -109,7 +109,8 @@ func unreachable(name string, err error) error {
 func (c *Client) refusal(name string, response *http.Response) error {
 	switch response.StatusCode {
 	case http.StatusNotFound:
-		return fault.New(fault.NotFound, "there is no AzureKeyVaultSecret %q in namespace %q; create it, or correct the name", name, c.config.Namespace)
+		return &fault.Error{Kind: fault.NotFound, MayComeLater: true, Next: "create it, or correct the name",
+			Doing: fmt.Sprintf("there is no AzureKeyVaultSecret %q in namespace %q", name, c.config.Namespace)}
 	case http.StatusForbidden:
 		return fault.New(fault.Denied, "the pod's ServiceAccount may not read AzureKeyVaultSecret %q of namespace %q; add it to the value env_injector.rbacSubjects",
 			name, c.config.Namespace)

@@ -94,6 +94,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			require.ErrorContains(t, err, c.says)
 			assert.NotContains(t, err.Error(), canary)
 			assert.Equal(t, c.after, fault.RetryAfter(err))
+			assert.Equal(t, name == "absent", fault.MayComeLater(err))
 		})
 	}
 }
