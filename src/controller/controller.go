@@ -175,7 +175,7 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		if o.contents, o.err = c.fetch(ctx, resource.Namespace, o.recipe); o.err != nil {
 			return o
 		}
-		if o.outputs, o.err = c.desired(ctx, resource, o.recipe, decoded(o)); o.err != nil {
+		if o.outputs, o.err = c.desired(ctx, resource, o.recipe, decoded(ctx, o)); o.err != nil {
 			return o
 		}
 	}

@@ -18,12 +18,12 @@ import (
 type source func(kind output.Kind) (map[string]keyvault.Value, error)
 
 // decoded are data made of what the vault answered.
-func decoded(o outcome) source {
+func decoded(ctx context.Context, o outcome) source {
 	return func(kind output.Kind) (map[string]keyvault.Value, error) {
 		if kind == output.ConfigMap {
-			return decode.ConfigMap(o.recipe, o.contents)
+			return decode.ConfigMap(ctx, o.recipe, o.contents)
 		}
-		return decode.Secret(o.recipe, o.contents)
+		return decode.Secret(ctx, o.recipe, o.contents)
 	}
 }
 

@@ -33,7 +33,7 @@ func (c *Controller) find(ctx context.Context, namespace string, r recipe.Recipe
 	if err != nil {
 		return r, err
 	}
-	return decode.Expand(r, list.Entries)
+	return decode.Expand(ctx, r, list.Entries)
 }
 
 // purpose is what a resource reads for: what it never brought is more urgent than a look whether that is still right.

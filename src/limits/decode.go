@@ -1,6 +1,78 @@
 package limits
 
+// Bounds of what an output or a variable may become.
+const (
+	// OutputBytes bounds the values of one Secret or ConfigMap together.
+	OutputBytes = 1 << 20
+	// PodValueBytes bounds one value of a pod, and each intermediate value on the way to it.
+	PodValueBytes = 6 << 20
+	// Transforms bounds the transforms of one value.
+	Transforms = 16
+)
+
+// Bounds of objects with several entries.
+const (
+	// StructuredBytes bounds the JSON or YAML of an object with several entries.
+	StructuredBytes = 128 << 10
+	// Entries bounds the entries of one object.
+	Entries = 1000
+	// NestedLevels bounds how deep an entry is nested.
+	NestedLevels = 1000
+	// YAMLNodes bounds the nodes that are visited in one YAML document, with those that aliases and merge keys repeat.
+	YAMLNodes = 50_000
+)
+
+// Bounds of spec.data and spec.dataFrom.
+const (
+	// DataItems bounds the objects that spec.data names.
+	DataItems = 100
+	// Searches bounds the searches of spec.dataFrom.
+	Searches = 20
+	// FoundSecrets bounds the secrets that the searches of one resource find.
+	FoundSecrets = 500
+	// ExpressionBytes bounds the text of a regular expression and of a rewrite's target.
+	ExpressionBytes = 256
+	// ExpressionProgram bounds the instructions of a compiled regular expression.
+	ExpressionProgram = 256
+	// SearchSteps bounds the steps of all searches of one resource: instructions of the expressions times bytes of the names.
+	SearchSteps = 50_000_000
+)
+
 // decodeArea lists the bounds of what is made of a vault's content.
 func decodeArea() Area {
-	return Area{Title: "Decoding", Limits: []Limit{}}
+	return Area{Title: "Decoding", Limits: append(outputLimits(), searchLimits()...)}
+}
+
+func outputLimits() []Limit {
+	return []Limit{
+		{Name: "OutputBytes", Value: Bytes(OutputBytes), Bounds: "Values of one Secret or ConfigMap together, counted while they are made",
+			Exceeded: "The output keeps its data; the condition says `MalformedObject` and names the object", Reason: "Kubernetes stores no more in one object"},
+		{Name: "PodValueBytes", Value: Bytes(PodValueBytes), Bounds: "One value of a pod, and each intermediate value that transforms make",
+			Exceeded: "The container does not start; its log names the variable", Reason: "Linux passes no more on to a program"},
+		{Name: "Transforms", Value: Count(Transforms), Bounds: "Transforms of one value",
+			Exceeded: "`InvalidSpec`", Reason: "The schema of the resource; each base64encode adds a third"},
+		{Name: "StructuredBytes", Value: Bytes(StructuredBytes), Bounds: "JSON or YAML of a multi-key-value-secret",
+			Exceeded: "`MalformedObject`", Reason: "Five times what Key Vault stores in a secret; a parsed byte takes about 130 bytes of memory"},
+		{Name: "Entries", Value: Count(Entries), Bounds: "Entries of a multi-key-value-secret",
+			Exceeded: "`MalformedObject`", Reason: "A Secret of 1 MiB with 1 KiB per value"},
+		{Name: "NestedLevels", Value: Count(NestedLevels), Bounds: "Levels of lists and mappings in one entry",
+			Exceeded: "`MalformedObject`", Reason: "Each level takes stack; no configuration has more than a few"},
+		{Name: "YAMLNodes", Value: Count(YAMLNodes), Bounds: "Nodes visited in a YAML document, with what aliases and merge keys repeat",
+			Exceeded: "`MalformedObject`", Reason: "Aliases of aliases grow exponentially"},
+	}
+}
+
+func searchLimits() []Limit {
+	return []Limit{
+		{Name: "DataItems", Value: Count(DataItems), Bounds: "Objects in `spec.data`", Exceeded: "`InvalidSpec`", Reason: "The schema of the resource"},
+		{Name: "Searches", Value: Count(Searches), Bounds: "Searches in `spec.dataFrom`", Exceeded: "`InvalidSpec`", Reason: "The schema of the resource"},
+		{Name: "FoundSecrets", Value: Count(FoundSecrets), Bounds: "Secrets that the searches of one resource find",
+			Exceeded: "`MalformedObject`; narrow the searches", Reason: "Each one is a read of the vault, and a key of one Secret"},
+		{Name: "ExpressionBytes", Value: Bytes(ExpressionBytes), Bounds: "Regular expression or rewrite target", Exceeded: "`InvalidSpec`",
+			Reason: "Names of Key Vault have at most 127 characters"},
+		{Name: "ExpressionProgram", Value: Count(ExpressionProgram) + " instructions", Bounds: "A compiled regular expression; `x{100}` counts as 100",
+			Exceeded: "`InvalidSpec`; use fewer or smaller counts", Reason: "Matching takes time in proportion to it"},
+		{Name: "SearchSteps", Value: Count(SearchSteps), Bounds: "Work of all searches of a resource: instructions times bytes of the names in the vault",
+			Exceeded: "`InvalidSpec`; use `prefix` or a simpler expression", Reason: "About one second of one processor"},
+	}
 }

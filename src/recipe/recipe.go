@@ -34,6 +34,8 @@ type Recipe struct {
 	Searches []Search
 	// Several says that the items are those of spec.data and spec.dataFrom: each has a data key of its own.
 	Several bool
+	// AllowEmpty lets an empty value of the vault become an empty value of the outputs; otherwise the outputs keep what they have.
+	AllowEmpty bool
 	// Secret is nil if no Secret is wanted.
 	Secret *SecretOutput
 	// ConfigMap is nil if no ConfigMap is wanted.

@@ -120,7 +120,7 @@ func read(ctx context.Context, source Source, name string) (recipe.Recipe, error
 	if err != nil {
 		return r, err
 	}
-	return decode.Expand(r, list.Entries)
+	return decode.Expand(ctx, r, list.Entries)
 }
 
 // each calls do for every entry, some at once.

@@ -1,10 +1,11 @@
 package decode
 
 import (
+	"context"
+
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
-	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
 )
 
 // Content is an item of a recipe, and what the vault answered for it.
@@ -50,28 +51,28 @@ func Check(r recipe.Recipe) error {
 	return nil
 }
 
-// Secret makes the data of the recipe's Secret, by data key.
-func Secret(r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
-	return assemble(r, contents, shapeOfSecret(r))
+// Secret makes the data of the recipe's Secret, by data key. It stops between two objects when ctx ends.
+func Secret(ctx context.Context, r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
+	return assemble(ctx, r, contents, shapeOfSecret(r))
 }
 
-// ConfigMap makes the data of the recipe's ConfigMap, by data key. Whatever holds a private key is refused.
-func ConfigMap(r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
-	return assemble(r, contents, shapeOfConfigMap(r))
+// ConfigMap makes the data of the recipe's ConfigMap, by data key. What holds a private key is refused. It stops as Secret does.
+func ConfigMap(ctx context.Context, r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
+	return assemble(ctx, r, contents, shapeOfConfigMap(r))
 }
 
-func assemble(r recipe.Recipe, contents []Content, s shape) (map[string]keyvault.Value, error) {
+func assemble(ctx context.Context, r recipe.Recipe, contents []Content, s shape) (map[string]keyvault.Value, error) {
 	if err := Check(r); err != nil {
 		return nil, err
 	}
-	all := map[string]keyvault.Value{}
+	all, left := map[string]keyvault.Value{}, outputBudget()
 	for _, content := range contents {
-		values, err := s.of(r, content.Item).values(content)
-		if err != nil && r.Several {
-			err = fault.Wrap(fault.KindOf(err), err, "object "+content.Item.Name)
+		if err := ctx.Err(); err != nil {
+			return nil, fault.Wrap(fault.Unavailable, err, "decoding the objects")
 		}
+		values, err := s.of(r, content.Item).values(content, left)
 		if err != nil {
-			return nil, err
+			return nil, nameObject(r, content.Item, err)
 		}
 		for key, value := range values {
 			if _, taken := all[key]; taken {
@@ -83,10 +84,10 @@ func assemble(r recipe.Recipe, contents []Content, s shape) (map[string]keyvault
 	return all, nil
 }
 
-func transformed(item recipe.Item, v keyvault.Value) (keyvault.Value, error) {
-	out, err := transform.Apply(item.Transforms, v.Reveal())
-	if err != nil {
-		return keyvault.Value{}, err
+// nameObject says which of several objects an error is about.
+func nameObject(r recipe.Recipe, item recipe.Item, err error) error {
+	if !r.Several {
+		return err
 	}
-	return keyvault.NewValue(out), nil
+	return fault.Wrap(fault.KindOf(err), err, "object "+item.Name)
 }

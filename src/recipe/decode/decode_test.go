@@ -1,6 +1,7 @@
 package decode_test
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"os"
@@ -33,7 +34,7 @@ func contents(r recipe.Recipe, o keyvault.Object) []decode.Content {
 }
 
 func secretOf(r recipe.Recipe, o keyvault.Object) (map[string]keyvault.Value, error) {
-	return decode.Secret(r, contents(r, o))
+	return decode.Secret(context.Background(), r, contents(r, o))
 }
 
 func variableOf(r recipe.Recipe, o keyvault.Object, part string) (keyvault.Value, error) {
@@ -115,6 +116,7 @@ func TestEveryCell(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := recipeOf(c.object, c.secretType)
+			r.AllowEmpty = true
 			data, err := secretOf(r, c.vault)
 			require.NoError(t, err)
 			got := map[string]string{}
@@ -196,13 +198,13 @@ func TestKeysInEveryFormat(t *testing.T) {
 func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 	r := recipeOf(recipe.Secret, "kubernetes.io/basic-auth")
 	r.ConfigMap = &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"}
-	data, err := decode.ConfigMap(r, contents(r, object("u:p")))
+	data, err := decode.ConfigMap(context.Background(), r, contents(r, object("u:p")))
 	require.NoError(t, err)
 	assert.Equal(t, "u:p", string(data["ck"].Reveal()), "the type of the Secret is not the ConfigMap's")
 
 	both := recipeOf(recipe.Certificate, "kubernetes.io/tls")
 	both.ConfigMap = &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"}
-	data, err = decode.ConfigMap(both, contents(both, object(vector(t, "openssl3.pfx"))))
+	data, err = decode.ConfigMap(context.Background(), both, contents(both, object(vector(t, "openssl3.pfx"))))
 	require.NoError(t, err)
 	public, err := certificate.Parse(data["ck"].Reveal(), "")
 	require.NoError(t, err)
@@ -225,7 +227,7 @@ func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 		"a PFX with a password": {r, vector(t, "password.pfx")},
 		"an entry of many":      {many, `{"a": "-----BEGIN EC PRIVATE ` + `KEY-----\ncanary"}`},
 	} {
-		_, err := decode.ConfigMap(c.recipe, contents(c.recipe, object(c.content)))
+		_, err := decode.ConfigMap(context.Background(), c.recipe, contents(c.recipe, object(c.content)))
 		assert.Equal(t, fault.Malformed, fault.KindOf(err), name)
 		assert.ErrorContains(t, err, "never goes into a ConfigMap", name)
 		assert.NotContains(t, err.Error(), "canary")
@@ -235,8 +237,8 @@ func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 func TestPublicKeysAndPlainTextMayGoIntoAConfigMap(t *testing.T) {
 	r := recipeOf(recipe.Secret, "")
 	r.Secret, r.ConfigMap = nil, &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}
-	for _, content := range []string{rsaJWK, ecJWK, `{"keys":[` + ecJWK + `]}`, `{"d":"of the settings","k":"v"}`, "plain", "cGxhaW4=", "", "[1]"} {
-		data, err := decode.ConfigMap(r, contents(r, object(content)))
+	for _, content := range []string{rsaJWK, ecJWK, `{"keys":[` + ecJWK + `]}`, `{"d":"of the settings","k":"v"}`, "plain", "cGxhaW4=", "[1]"} {
+		data, err := decode.ConfigMap(context.Background(), r, contents(r, object(content)))
 		require.NoError(t, err, content)
 		assert.Equal(t, content, string(data["k"].Reveal()))
 	}
@@ -258,14 +260,14 @@ func TestSeveralObjectsBecomeOneOutput(t *testing.T) {
 	read := func(more string) []decode.Content {
 		return []decode.Content{{Item: r.Items[0], Object: object("me:too")}, {Item: r.Items[1], Object: object(" p ")}, {Item: r.Items[2], Object: object(more)}}
 	}
-	data, err := decode.Secret(r, read(`{"extra": 1}`))
+	data, err := decode.Secret(context.Background(), r, read(`{"extra": 1}`))
 	require.NoError(t, err)
 	require.Len(t, data, 3)
 	assert.Equal(t, "me:too", string(data["username"].Reveal()), "each has its own key, and is not split")
 	assert.Equal(t, "p", string(data["password"].Reveal()))
-	_, err = decode.Secret(r, read(`{"username": "canary"}`))
+	_, err = decode.Secret(context.Background(), r, read(`{"username": "canary"}`))
 	assert.ErrorContains(t, err, `data key "username"`)
-	_, err = decode.Secret(r, read(`canary`))
+	_, err = decode.Secret(context.Background(), r, read(`canary`))
 	assert.ErrorContains(t, err, "object more")
 	assert.NotContains(t, err.Error(), "canary")
 }

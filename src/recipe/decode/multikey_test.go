@@ -23,9 +23,9 @@ func TestEntriesKeepTheirText(t *testing.T) {
 	}{
 		"JSON with a key of no Secret": {"json", `{"ü": 1}`, nil},
 		"JSON strings as they are":     {"json", `{"a": "1", "b.c": "zwei\nlines", "empty": "", "html": "<&>"}`, map[string]string{"a": "1", "b.c": "zwei\nlines", "empty": "", "html": "<&>"}},
-		"JSON scalars":                 {"json", `{"n": 1.50, "big": 12345678901234567890123, "t": true, "nothing": null}`, map[string]string{"n": "1.50", "big": "12345678901234567890123", "t": "true", "nothing": "null"}},
+		"JSON scalars":                 {"json", `{"n": 1.50, "big": 12345678901234567890123, "t": true, "nothing": null}`, map[string]string{"n": "1.50", "big": "12345678901234567890123", "t": "true", "nothing": ""}},
 		"JSON nested":                  {"json", `{"o": { "x" : [1, "<"] }, "l": [ ]}`, map[string]string{"o": `{"x":[1,"<"]}`, "l": "[]"}},
-		"YAML scalars":                 {"yaml", "n: 1.50\noctal: 0777\nt: yes\nnothing: ~\nquoted: '1'\nblank:\n", map[string]string{"n": "1.50", "octal": "0777", "t": "yes", "nothing": "~", "quoted": "1", "blank": ""}},
+		"YAML scalars":                 {"yaml", "n: 1.50\noctal: 0777\nt: yes\nnothing: ~\nquoted: '1'\nblank:\n", map[string]string{"n": "1.50", "octal": "0777", "t": "yes", "nothing": "", "quoted": "1", "blank": ""}},
 		"YAML text of many lines":      {"yaml", "key: |\n  one\n  two\n", map[string]string{"key": "one\ntwo\n"}},
 		"YAML nested, and an alias":    {"yaml", "a: &x {k: [1, <]}\nb: *x\n", map[string]string{"a": `{"k":[1,"<"]}`, "b": `{"k":[1,"<"]}`}},
 		"YAML that is JSON":            {"yaml", `{"a": "1"}`, map[string]string{"a": "1"}},
@@ -96,8 +96,8 @@ func TestWhatHoldsNoEntriesIsRefusedWithoutQuotingIt(t *testing.T) {
 		"no JSON":                 {"json", "canary"}, "a list": {"json", `["canary"]`}, "null": {"json", "null"}, "cut off": {"json", `{"a": "canary`}, "two values": {"json", `{"a": "canary"} {}`},
 		"no entries": {"json", "{}"}, "too many": {"json", many.String() + "}"}, "a key that is none": {"json", `{"can ary": "canary"}`}, "an empty key": {"json", `{"": "canary"}`},
 		"no YAML": {"yaml", "canary: ["}, "a YAML list": {"yaml", "- canary"}, "a YAML text": {"yaml", "canary"}, "an empty document": {"yaml", ""}, "two documents": {"yaml", "a: canary\n---\nb: 1\n"},
-		"a key twice": {"yaml", "canary: 1\ncanary: 2\n"}, "a key that is a list": {"yaml", "[canary]: 1"}, "a merge": {"yaml", "x: &x {canary: 1}\n<<: *x\n"},
-		"aliases without bound": {"yaml", laughs.String()}, "keys that JSON has not": {"yaml", "a: {[canary]: 1}"}, "a number that JSON has not": {"yaml", "a: [.nan]"},
+		"a key that is a list": {"yaml", "[canary]: 1"}, "a merge of text": {"yaml", "<<: canary\na: 1\n"},
+		"aliases without bound": {"yaml", laughs.String()}, "keys that JSON has not": {"yaml", "a: {[canary]: 1}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := secretOf(multiKey(c.contentType), object(c.in))

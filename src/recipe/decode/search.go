@@ -2,78 +2,154 @@ package decode
 
 import (
 	"cmp"
-	"regexp"
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// maxFound bounds the secrets of one resource.
-const maxFound = 500
-
 // Expand makes items of what the recipe's searches find in the list of the vault's secrets, in the order of their names. What the recipe names
 // itself has the say over a data key. A search that finds nothing is fault.NotFound, so that an output does not lose all its data by a typing error.
-func Expand(r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
-	named, found := map[string]bool{}, map[string]string{}
+// It stops between two names when ctx ends.
+func Expand(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
+	finders, err := compileSearches(r, entries)
+	if err != nil {
+		return r, err
+	}
+	e := expansion{recipe: r, taken: map[string]bool{}, found: map[string]string{}}
 	for _, item := range r.Items {
-		named[item.DataKey] = true
+		e.taken[item.DataKey] = true
 	}
-	r.Items = slices.Clone(r.Items)
+	e.recipe.Items = slices.Clone(r.Items)
 	sorted := slices.SortedFunc(slices.Values(entries), func(a, b keyvault.Entry) int { return cmp.Compare(a.Name, b.Name) })
-	for i, s := range r.Searches {
-		find := finder(s)
-		matches := 0
-		for _, entry := range sorted {
-			key, ok := find(entry)
-			if !ok {
-				continue
-			}
-			matches++
-			if !isKey(key) {
-				return r, fault.New(fault.Malformed, "the secret %q becomes the data key %q, which is none; correct spec.dataFrom[%d].rewrite", entry.Name, key, i)
-			}
-			other, taken := found[key]
-			if taken && other != entry.Name {
-				return r, fault.New(fault.Malformed, "the secrets %q and %q both become the data key %q; rewrite one in spec.dataFrom, or name it in spec.data", other, entry.Name, key)
-			}
-			if taken || named[key] {
-				continue
-			}
-			found[key] = entry.Name
-			r.Items = append(r.Items, recipe.Item{Name: entry.Name, Type: recipe.Secret, DataKey: key, Transforms: s.Transforms})
-		}
-		if matches == 0 {
-			return r, fault.New(fault.NotFound, "no secret of vault %q matches spec.dataFrom[%d].match; correct it, or check that the secrets are enabled", r.Vault, i)
+	for i, find := range finders {
+		if err := e.search(ctx, i, find, sorted); err != nil {
+			return r, err
 		}
 	}
-	if len(found) > maxFound {
-		return r, fault.New(fault.Malformed, "spec.dataFrom finds %d secrets, more than the %d that are allowed; narrow it", len(found), maxFound)
-	}
-	return r, nil
+	return e.recipe, nil
 }
 
-// finder gives the data key of an entry, and whether it matches. What belongs to a certificate never does, as in the portal: it holds a private key,
-// and is meant to be asked for as a certificate. The expressions were checked with the recipe.
-func finder(s recipe.Search) func(keyvault.Entry) (string, bool) {
-	matches, rewrites := regexp.MustCompile(s.Regexp), regexp.MustCompile(s.Source)
-	return func(e keyvault.Entry) (string, bool) {
-		if e.Disabled || e.Managed {
-			return "", false
+// expansion is a recipe that gets items.
+type expansion struct {
+	recipe recipe.Recipe
+	// taken are the data keys of items that the recipe names itself.
+	taken map[string]bool
+	// found are the names of secrets by data key.
+	found map[string]string
+}
+
+func (e *expansion) search(ctx context.Context, i int, find finder, sorted []keyvault.Entry) error {
+	matches := 0
+	for _, entry := range sorted {
+		if err := ctx.Err(); err != nil {
+			return fault.Wrap(fault.Unavailable, err, "searching the vault's secrets")
 		}
-		for name, value := range s.Tags {
-			if got, ok := e.Tags[name]; !ok || got != value {
-				return "", false
-			}
+		if !find.matches(entry) {
+			continue
 		}
-		if !strings.HasPrefix(e.Name, s.Prefix) || !matches.MatchString(e.Name) {
-			return "", false
+		matches++
+		if err := e.add(i, find, entry); err != nil {
+			return err
 		}
-		if s.Source == "" {
-			return e.Name, true
-		}
-		return rewrites.ReplaceAllString(e.Name, s.Target), true
 	}
+	if matches == 0 {
+		return fault.New(fault.NotFound, "no secret of vault %q matches spec.dataFrom[%d].match; correct it, or check that the secrets are enabled",
+			e.recipe.Vault, i)
+	}
+	return nil
+}
+
+func (e *expansion) add(i int, find finder, entry keyvault.Entry) error {
+	key, ok := find.key(entry.Name)
+	if !ok {
+		return fault.New(fault.Malformed, "the secret %q becomes a data key that Kubernetes does not allow; correct spec.dataFrom[%d].rewrite "+
+			"so that keys have letters, digits, hyphens, underscores and dots", entry.Name, i)
+	}
+	other, found := e.found[key]
+	switch {
+	case found && other != entry.Name:
+		return fault.New(fault.Malformed, "the secrets %q and %q both become the data key %q; rewrite one in spec.dataFrom, or name it in spec.data",
+			other, entry.Name, key)
+	case found || e.taken[key]:
+		return nil
+	case len(e.found) == limits.FoundSecrets:
+		return fault.New(fault.Malformed, "spec.dataFrom finds more than the %d secrets that are allowed; narrow it", limits.FoundSecrets)
+	}
+	e.found[key] = entry.Name
+	e.recipe.Items = append(e.recipe.Items, recipe.Item{Name: entry.Name, Type: recipe.Secret, DataKey: key, Transforms: find.Transforms})
+	return nil
+}
+
+// finder is a search, compiled.
+type finder struct {
+	recipe.Search
+	match, rewrite recipe.Expression
+}
+
+// compileSearches compiles the expressions of all searches, and refuses what would take too many steps over these names.
+func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]finder, error) {
+	bytesOfNames, steps := 0, 0
+	for _, entry := range entries {
+		bytesOfNames += len(entry.Name) + 1
+	}
+	var finders []finder
+	for i, s := range r.Searches {
+		f := finder{Search: s}
+		var err error
+		if f.match, err = recipe.CompileExpression(s.Regexp); err != nil {
+			return nil, err
+		}
+		if f.rewrite, err = recipe.CompileExpression(s.Source); err != nil {
+			return nil, err
+		}
+		if s.Regexp != "" {
+			steps += f.match.Instructions * bytesOfNames
+		}
+		if s.Source != "" {
+			steps += f.rewrite.Instructions * bytesOfNames
+		}
+		if steps > limits.SearchSteps {
+			return nil, fault.New(fault.Invalid, "the regular expressions up to spec.dataFrom[%d] are too expensive for the %d secrets of vault %q; "+
+				"use match.prefix, or simpler expressions", i, len(entries), r.Vault)
+		}
+		finders = append(finders, f)
+	}
+	return finders, nil
+}
+
+// matches says whether an entry is found. What belongs to a certificate never is, as in the portal: it holds a private key, and is meant to be
+// asked for as a certificate.
+func (f finder) matches(e keyvault.Entry) bool {
+	if e.Disabled || e.Managed || !strings.HasPrefix(e.Name, f.Prefix) {
+		return false
+	}
+	for name, value := range f.Tags {
+		if got, ok := e.Tags[name]; !ok || got != value {
+			return false
+		}
+	}
+	return f.Regexp == "" || f.match.MatchString(e.Name)
+}
+
+// key is the data key of a name, if it becomes one. It stops where the key is too long: each match may add a long target.
+func (f finder) key(name string) (string, bool) {
+	if f.Source == "" {
+		return name, isKey(name)
+	}
+	var key []byte
+	copied := 0
+	for _, match := range f.rewrite.FindAllStringSubmatchIndex(name, -1) {
+		key = append(key, name[copied:match[0]]...)
+		key = f.rewrite.ExpandString(key, f.Target, name, match)
+		if copied = match[1]; len(key) > maxKey {
+			return "", false
+		}
+	}
+	key = append(key, name[copied:]...)
+	return string(key), isKey(string(key))
 }

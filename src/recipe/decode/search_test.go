@@ -1,6 +1,7 @@
 package decode_test
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -52,7 +53,7 @@ func TestExpandFindsByNameAndTagsInTheOrderOfNames(t *testing.T) {
 		"a rewrite that does not match":  {recipe.Search{Regexp: "^other$", Source: "x", Target: "y"}, []string{"other=other"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := decode.Expand(searching(c.search), entries())
+			r, err := decode.Expand(context.Background(), searching(c.search), entries())
 			require.NoError(t, err)
 			assert.Equal(t, c.want, keys(r))
 		})
@@ -62,7 +63,7 @@ func TestExpandFindsByNameAndTagsInTheOrderOfNames(t *testing.T) {
 func TestWhatIsNamedHasTheSayOverWhatIsFound(t *testing.T) {
 	r := searching(recipe.Search{Prefix: "shop-", Transforms: []string{"trim"}}, recipe.Search{Regexp: "api"})
 	r.Items = []recipe.Item{{Name: "mine", Type: recipe.Secret, DataKey: "shop-db-password"}}
-	got, err := decode.Expand(r, entries())
+	got, err := decode.Expand(context.Background(), r, entries())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"shop-db-password=mine", "shop-api-key=shop-api-key"}, keys(got), "and what two searches find is there once")
 	assert.Equal(t, []string{"trim"}, got.Items[1].Transforms)
@@ -73,7 +74,7 @@ func TestWhatIsNamedHasTheSayOverWhatIsFound(t *testing.T) {
 	for _, item := range got.Items {
 		contents = append(contents, decode.Content{Item: item, Object: object(" v ")})
 	}
-	data, err := decode.Secret(got, contents)
+	data, err := decode.Secret(context.Background(), got, contents)
 	require.NoError(t, err)
 	assert.Equal(t, "v", string(data["shop-api-key"].Reveal()))
 	query, err := decode.Pick(got, "shop-api-key")
@@ -95,9 +96,9 @@ func TestSearchesThatCannotWorkSayWhy(t *testing.T) {
 		"two of one key":         {recipe.Search{Prefix: "shop-", Source: ".*", Target: "k"}, fault.Malformed, `"shop-api-key" and "shop-db-password" both become the data key "k"`},
 		"no key at all":          {recipe.Search{Prefix: "other", Source: ".*", Target: ""}, fault.Malformed, "spec.dataFrom[0].rewrite"},
 		"a key that is none":     {recipe.Search{Prefix: "other", Source: "o", Target: "/"}, fault.Malformed, "spec.dataFrom[0].rewrite"},
-		"more than a Secret has": {recipe.Search{Prefix: "many-"}, fault.Malformed, "501 secrets"},
+		"more than a Secret has": {recipe.Search{Prefix: "many-"}, fault.Malformed, "more than the 500 secrets"},
 	} {
-		_, err := decode.Expand(searching(c.search), slices.Concat(entries(), many))
+		_, err := decode.Expand(context.Background(), searching(c.search), slices.Concat(entries(), many))
 		assert.Equal(t, c.kind, fault.KindOf(err), name)
 		assert.ErrorContains(t, err, c.says, name)
 	}
@@ -120,7 +121,7 @@ func FuzzExpand(f *testing.F) {
 				return // refused when the spec is read
 			}
 		}
-		r, err := decode.Expand(searching(recipe.Search{Prefix: prefix, Regexp: expression, Source: source, Target: target}), []keyvault.Entry{{Name: name}})
+		r, err := decode.Expand(context.Background(), searching(recipe.Search{Prefix: prefix, Regexp: expression, Source: source, Target: target}), []keyvault.Entry{{Name: name}})
 		if err != nil {
 			return
 		}
@@ -132,10 +133,10 @@ func FuzzExpand(f *testing.F) {
 
 func TestWhatIsDisabledOrOfACertificateIsNotFound(t *testing.T) {
 	all := []keyvault.Entry{{Name: "a"}, {Name: "off", Disabled: true}, {Name: "site", Managed: true}}
-	r, err := decode.Expand(searching(recipe.Search{Regexp: ".*"}), all)
+	r, err := decode.Expand(context.Background(), searching(recipe.Search{Regexp: ".*"}), all)
 	require.NoError(t, err)
 	require.Len(t, r.Items, 1)
 	assert.Equal(t, "a", r.Items[0].Name)
-	_, err = decode.Expand(searching(recipe.Search{Prefix: "site"}), all)
+	_, err = decode.Expand(context.Background(), searching(recipe.Search{Prefix: "site"}), all)
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/akv2k8s/akv2k8s/src/certificate"
@@ -40,15 +41,19 @@ type shape struct {
 	chainOrder, keyFormat string
 	// public outputs can be read by many.
 	public bool
+	// allowEmpty lets a secret's empty value become one of the output.
+	allowEmpty bool
 }
 
 func shapeOfSecret(r recipe.Recipe) shape {
 	s := r.Secret
-	return shape{field: "spec.output.secret", secretType: s.Type, dataKey: s.DataKey, chainOrder: s.ChainOrder, keyFormat: s.KeyFormat}
+	return shape{field: "spec.output.secret", secretType: s.Type, dataKey: s.DataKey, chainOrder: s.ChainOrder, keyFormat: s.KeyFormat,
+		allowEmpty: r.AllowEmpty}
 }
 
 func shapeOfConfigMap(r recipe.Recipe) shape {
-	return shape{field: "spec.output.configMap", dataKey: r.ConfigMap.DataKey, keyFormat: r.ConfigMap.KeyFormat, public: true}
+	return shape{field: "spec.output.configMap", dataKey: r.ConfigMap.DataKey, keyFormat: r.ConfigMap.KeyFormat, public: true,
+		allowEmpty: r.AllowEmpty}
 }
 
 // of is the shape for one of the recipe's items. Of several, each has a data key of its own, whatever the Secret's type.
@@ -95,19 +100,19 @@ func (s shape) check(item recipe.Item) error {
 	return nil
 }
 
-// values makes the data of one object.
-func (s shape) values(c Content) (map[string]keyvault.Value, error) {
+// values makes the data of one object, and charges the budget.
+func (s shape) values(c Content, left *budget) (map[string]keyvault.Value, error) {
 	var values map[string]keyvault.Value
 	var err error
 	switch c.Item.Type {
 	case recipe.MultiKey:
-		values, err = entries(c.Item, c.Object.Value)
+		values, err = entries(c.Item, c.Object.Value, left)
 	case recipe.Certificate:
-		values, err = s.ofCertificate(c.Object)
+		values, err = charged(left)(s.ofCertificate(c.Object))
 	case recipe.Key:
-		values, err = s.one(keyAs(c.Object, s.keyFormat))
+		values, err = charged(left)(s.one(keyAs(c.Object, s.keyFormat)))
 	default:
-		values, err = s.ofSecret(c)
+		values, err = s.ofSecret(c, left)
 	}
 	if err == nil && s.public {
 		err = nothingPrivate(values)
@@ -122,10 +127,25 @@ func (s shape) one(v keyvault.Value, err error) (map[string]keyvault.Value, erro
 	return map[string]keyvault.Value{s.dataKey: v}, nil
 }
 
-func (s shape) ofSecret(c Content) (map[string]keyvault.Value, error) {
-	value, err := transformed(c.Item, c.Object.Value)
+// charged charges values that were made of one object at once; what they are made of bounds them.
+func charged(left *budget) func(map[string]keyvault.Value, error) (map[string]keyvault.Value, error) {
+	return func(values map[string]keyvault.Value, err error) (map[string]keyvault.Value, error) {
+		for _, value := range values {
+			if err == nil {
+				err = left.charge(value.Len())
+			}
+		}
+		return values, err
+	}
+}
+
+func (s shape) ofSecret(c Content, left *budget) (map[string]keyvault.Value, error) {
+	value, err := left.transformed(c.Item, c.Object.Value)
 	if err != nil {
 		return nil, err
+	}
+	if value.Len() == 0 && !s.allowEmpty {
+		return nil, emptyValue(c.Item)
 	}
 	switch s.secretType {
 	case typeTLS:
@@ -141,6 +161,15 @@ func (s shape) ofSecret(c Content) (map[string]keyvault.Value, error) {
 		s.dataKey = key
 	}
 	return s.one(value, nil)
+}
+
+// ErrEmpty is the cause of an error about a secret without content.
+var ErrEmpty = errors.New("the value is empty")
+
+// emptyValue refuses a secret without content: the vault may hold it by mistake, and it would replace a good value.
+func emptyValue(item recipe.Item) error {
+	return &fault.Error{Kind: fault.Malformed, Doing: fmt.Sprintf("reading the value of secret %q", item.Name), Cause: ErrEmpty,
+		Next: "the output keeps what it has; store a value in the vault, or set spec.output.allowEmpty to true"}
 }
 
 // credentials splits at the first colon: a password may hold more of them, a user name none.

@@ -91,7 +91,7 @@ func Variable(q Query, o keyvault.Object) (keyvault.Value, error) {
 	case recipe.MultiKey:
 		return entry(q, o.Value)
 	}
-	value, err := transformed(q.Item, o.Value)
+	value, err := variableBudget().transformed(q.Item, o.Value)
 	if err != nil || q.Part == "" {
 		return value, err
 	}
@@ -117,15 +117,15 @@ func keyPart(part string, o keyvault.Object) (keyvault.Value, error) {
 	return value, err
 }
 
-// entry is the one that the query names.
+// entry is the one that the query names; no other has to be a key that Kubernetes allows.
 func entry(q Query, v keyvault.Value) (keyvault.Value, error) {
-	all, err := entries(q.Item, v)
+	all, err := readEntries(q.Item, v, variableBudget())
 	if err != nil {
 		return keyvault.Value{}, err
 	}
-	value, ok := all[q.Part]
+	text, ok := all[q.Part]
 	if !ok {
 		return keyvault.Value{}, fault.New(fault.NotFound, "the object has no entry %q; add it in the vault, or correct what follows the question mark", q.Part)
 	}
-	return value, nil
+	return variableBudget().transformed(q.Item, keyvault.NewValue(text))
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
 )
@@ -57,6 +58,7 @@ type object struct {
 }
 
 type output struct {
+	AllowEmpty bool     `json:"allowEmpty"`
 	Transform  []string `json:"transform"`
 	Transforms []string `json:"transforms"`
 	Secret     *struct {
@@ -156,6 +158,9 @@ func addItems(r *recipe.Recipe, res resource) error {
 		r.Items = []recipe.Item{one.item()}
 		return checkItem(r.Items[0], "spec.vault.object")
 	}
+	if err := checkCount(len(data), limits.DataItems, "spec.data"); err != nil {
+		return err
+	}
 	r.Several = true
 	taken := map[string]bool{}
 	for i, d := range data {
@@ -175,10 +180,10 @@ func addItems(r *recipe.Recipe, res resource) error {
 	return addSearches(r, res)
 }
 
-// maxExpression bounds a regular expression, in bytes.
-const maxExpression = 256
-
 func addSearches(r *recipe.Recipe, res resource) error {
+	if err := checkCount(len(res.Spec.DataFrom), limits.Searches, "spec.dataFrom"); err != nil {
+		return err
+	}
 	for i, d := range res.Spec.DataFrom {
 		field := fmt.Sprintf("spec.dataFrom[%d]", i)
 		s := recipe.Search{Prefix: d.Match.Prefix, Regexp: d.Match.Regexp, Tags: d.Match.Tags,
@@ -188,6 +193,8 @@ func addSearches(r *recipe.Recipe, res resource) error {
 			return fault.New(fault.Invalid, "%s.match is empty, which would be the whole vault; set prefix, regexp or tags", field)
 		case s.Prefix != "" && s.Regexp != "":
 			return fault.New(fault.Invalid, "%s.match has both prefix and regexp; keep one", field)
+		case len(s.Target) > limits.ExpressionBytes:
+			return fault.New(fault.Invalid, "%s.rewrite.target is longer than %d characters; use a shorter one", field, limits.ExpressionBytes)
 		case s.Source == "" && s.Target != "":
 			return fault.New(fault.Invalid, "%s.rewrite.source is empty; set the regular expression whose match becomes the target", field)
 		}
@@ -206,11 +213,17 @@ func addSearches(r *recipe.Recipe, res resource) error {
 }
 
 func checkExpression(text, field string) error {
-	if len(text) > maxExpression {
-		return fault.New(fault.Invalid, "%s is longer than %d characters", field, maxExpression)
+	_, err := recipe.CompileExpression(text)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, field)
 	}
-	if _, err := regexp.Compile(text); err != nil {
-		return fault.New(fault.Invalid, "%s is no regular expression (RE2): %s", field, err)
+	return nil
+}
+
+// checkCount refuses lists that the schema of the resource refuses: pods may read a resource that was stored before the schema had the bound.
+func checkCount(count, most int, field string) error {
+	if count > most {
+		return fault.New(fault.Invalid, "%s has %d elements, more than the %d that are allowed; use several resources", field, count, most)
 	}
 	return nil
 }
@@ -248,7 +261,8 @@ var (
 	objectPattern  = pattern{regexp.MustCompile(`^[a-zA-Z0-9-]+$`), 127}
 	versionPattern = pattern{regexp.MustCompile(`^[a-zA-Z0-9]*$`), 64}
 	namePattern    = pattern{regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`), 253}
-	dataKeyPattern = pattern{regexp.MustCompile(`^[-._a-zA-Z0-9]*$`), 253}
+	// A data key becomes a file name: none is . or begins with two dots.
+	dataKeyPattern = pattern{regexp.MustCompile(`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`), 253}
 	formatPattern  = pattern{regexp.MustCompile(`^(raw|pem|jwk)?$`), 3}
 	orderPattern   = pattern{regexp.MustCompile(`^(ensureserverfirst)?$`), 17}
 )
@@ -288,6 +302,9 @@ func checkItem(item recipe.Item, field string) error {
 }
 
 func checkTransforms(names []string, field string) error {
+	if err := checkCount(len(names), limits.Transforms, field); err != nil {
+		return err
+	}
 	for _, name := range names {
 		if !transform.Known(name) {
 			return fault.New(fault.Invalid, "%s %q is not known; use trim, base64encode or base64decode", field, name)
@@ -300,6 +317,7 @@ func addOutput(r *recipe.Recipe, out *output) error {
 	if out == nil {
 		return nil
 	}
+	r.AllowEmpty = out.AllowEmpty
 	transforms := append(out.Transform, out.Transforms...)
 	switch {
 	case len(out.Transform) > 0 && len(out.Transforms) > 0:
@@ -325,7 +343,7 @@ func addOutput(r *recipe.Recipe, out *output) error {
 // Hints of what is right.
 const (
 	nameHint   = "use a DNS subdomain name: lower-case letters, digits, hyphens and dots"
-	keyHint    = "use letters, digits, hyphens, underscores and dots"
+	keyHint    = "use letters, digits, hyphens, underscores and dots, but neither . alone nor two dots at the start"
 	formatHint = "use raw, pem or jwk"
 	orderHint  = "use ensureserverfirst, or leave it empty for the order of the object"
 )

@@ -7,13 +7,19 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-type step func([]byte) ([]byte, error)
+// step is one transform.
+type step struct {
+	// size is the most bytes that come out of n bytes.
+	size  func(n int) int
+	apply func([]byte) ([]byte, error)
+}
 
 func steps() map[string]step {
+	unchanged := func(n int) int { return n }
 	return map[string]step{
-		"trim":         func(b []byte) ([]byte, error) { return bytes.TrimSpace(b), nil },
-		"base64encode": func(b []byte) ([]byte, error) { return base64.StdEncoding.AppendEncode(nil, b), nil },
-		"base64decode": decodeBase64,
+		"trim":         {unchanged, func(b []byte) ([]byte, error) { return bytes.TrimSpace(b), nil }},
+		"base64encode": {base64.StdEncoding.EncodedLen, func(b []byte) ([]byte, error) { return base64.StdEncoding.AppendEncode(nil, b), nil }},
+		"base64decode": {unchanged, decodeBase64},
 	}
 }
 
@@ -23,17 +29,20 @@ func Known(name string) bool {
 	return ok
 }
 
-// Apply runs the named transforms in order. An unknown name is fault.Invalid; a value that a transform can't take is
-// fault.Malformed, and the error does not quote it.
-func Apply(names []string, value []byte) ([]byte, error) {
+// Apply runs the named transforms in order. An unknown name is fault.Invalid; a value that a transform can't take, or would make larger than
+// maxBytes, is fault.Malformed. The error does not quote the value. The size is checked before each step.
+func Apply(names []string, value []byte, maxBytes int) ([]byte, error) {
 	known := steps()
 	for _, name := range names {
-		apply, ok := known[name]
+		s, ok := known[name]
 		if !ok {
 			return nil, fault.New(fault.Invalid, "transform %q is not known; use trim, base64encode or base64decode", name)
 		}
+		if s.size(len(value)) > maxBytes {
+			return nil, fault.New(fault.Malformed, "transform %s: the value becomes too large; remove transforms, or store a smaller value", name)
+		}
 		var err error
-		if value, err = apply(value); err != nil {
+		if value, err = s.apply(value); err != nil {
 			return nil, err
 		}
 	}

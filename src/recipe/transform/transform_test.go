@@ -25,7 +25,7 @@ func TestApply(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := transform.Apply(c.names, []byte(c.in))
+			got, err := transform.Apply(c.names, []byte(c.in), 1<<20)
 			require.NoError(t, err)
 			assert.Equal(t, c.want, string(got))
 		})
@@ -33,11 +33,11 @@ func TestApply(t *testing.T) {
 }
 
 func TestApplyRefuses(t *testing.T) {
-	_, err := transform.Apply([]string{"rot13"}, []byte("x"))
+	_, err := transform.Apply([]string{"rot13"}, []byte("x"), 1<<20)
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
 	assert.False(t, transform.Known("rot13"))
 	assert.True(t, transform.Known("trim"))
-	_, err = transform.Apply([]string{"base64decode"}, []byte("canary 11 !"))
+	_, err = transform.Apply([]string{"base64decode"}, []byte("canary 11 !"), 1<<20)
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
 	assert.NotContains(t, err.Error(), "canary")
 }
@@ -52,14 +52,14 @@ func FuzzApply(f *testing.F) {
 			names = append(names, known[int(n)%len(known)])
 		}
 		before := value
-		got, err := transform.Apply(names, []byte(value))
+		got, err := transform.Apply(names, []byte(value), 1<<20)
 		if err != nil && (fault.KindOf(err) != fault.Malformed || got != nil) {
 			t.Fatalf("%v: %v", names, err)
 		}
 		if value != before {
 			t.Fatal("the value was changed in place")
 		}
-		back, err := transform.Apply([]string{"base64encode", "base64decode"}, []byte(value))
+		back, err := transform.Apply([]string{"base64encode", "base64decode"}, []byte(value), 1<<20)
 		if err != nil || string(back) != value {
 			t.Fatalf("there and back: %q became %q", value, back)
 		}

@@ -1,0 +1,238 @@
+package decode_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
+)
+
+// allocated is how many bytes do allocates.
+func allocated(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// encodings are n transforms that each add a third.
+func encodings(n int) []string {
+	return strings.Split(strings.TrimSuffix(strings.Repeat("base64encode,", n), ","), ",")
+}
+
+// dataOf is a resource that names one value n times.
+func dataOf(n int, value string, transforms []string) (recipe.Recipe, []decode.Content) {
+	r := recipe.Recipe{Vault: "kv1", Several: true, Secret: &recipe.SecretOutput{Name: "s"}, ConfigMap: &recipe.ConfigMapOutput{Name: "c"}}
+	var contents []decode.Content
+	for i := range n {
+		item := recipe.Item{Name: fmt.Sprintf("o%d", i), Type: recipe.Secret, DataKey: fmt.Sprintf("k%d", i), Transforms: transforms}
+		r.Items = append(r.Items, item)
+		contents = append(contents, decode.Content{Item: item, Object: object(value)})
+	}
+	return r, contents
+}
+
+func TestAnOutputIsBoundedWhileItGrows(t *testing.T) {
+	kib := strings.Repeat("x", 1<<10)
+	for name, c := range map[string]struct {
+		count      int
+		value      string
+		transforms []string
+		names      string
+	}{
+		"one value with 16 transforms, under 100 keys": {100, strings.Repeat("x", 25<<10), encodings(16), "object o0"},
+		"values that are too large together":           {100, strings.Repeat("x", 25<<10), nil, "object o40"},
+		"the last transform of the last value":         {90, kib, encodings(9), "object o7"},
+	} {
+		for _, kind := range []string{"Secret", "ConfigMap"} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				r, contents := dataOf(c.count, c.value, c.transforms)
+				output := decode.Secret
+				if kind == "ConfigMap" {
+					output = decode.ConfigMap
+				}
+				var err error
+				used := allocated(func() { _, err = output(t.Context(), r, contents) })
+				assert.Equal(t, fault.Malformed, fault.KindOf(err))
+				assert.ErrorContains(t, err, c.names)
+				assert.Less(t, used, uint64(40<<20))
+			})
+		}
+	}
+	r, contents := dataOf(40, strings.Repeat("x", 25<<10), nil)
+	data, err := decode.Secret(t.Context(), r, contents)
+	require.NoError(t, err)
+	assert.Len(t, data, 40, "what Kubernetes stores is made")
+}
+
+func TestAnEntryOfManyCountsForTheOutput(t *testing.T) {
+	r := multiKey("json", encodings(16)...)
+	_, err := secretOf(r, object(`{"a": "`+strings.Repeat("x", 12<<10)+`"}`))
+	assert.Equal(t, fault.Malformed, fault.KindOf(err))
+	r = multiKey("json", encodings(8)...)
+	var entries strings.Builder
+	for n := range 200 {
+		fmt.Fprintf(&entries, `"k%d": "%s",`, n, strings.Repeat("x", 600))
+	}
+	_, err = secretOf(r, object("{"+entries.String()+`"z": 1}`))
+	assert.ErrorContains(t, err, "1 MiB together")
+}
+
+func TestAVariableIsBoundedWhileItGrows(t *testing.T) {
+	r := recipeOf(recipe.Secret, "")
+	r.Items[0].Transforms = encodings(16)
+	var err error
+	used := allocated(func() { _, err = variableOf(r, object(strings.Repeat("x", 500<<10)), "") })
+	assert.Equal(t, fault.Malformed, fault.KindOf(err))
+	assert.ErrorContains(t, err, "too large")
+	assert.Less(t, used, uint64(40<<20))
+}
+
+func TestDecodingEndsWithItsContext(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, contents := dataOf(2, "x", nil)
+	_, err := decode.Secret(ended, r, contents)
+	assert.ErrorIs(t, err, context.Canceled)
+	_, err = decode.ConfigMap(ended, r, contents)
+	assert.ErrorIs(t, err, context.Canceled)
+	_, err = decode.Expand(ended, searching(recipe.Search{Prefix: "shop"}), entries())
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+// repeating is YAML whose aliases repeat a text exponentially.
+func repeating(levels int, merge bool) string {
+	var out strings.Builder
+	out.WriteString("a0: &a0 {k: " + strings.Repeat("canary", 50) + "}\n")
+	for n := range levels {
+		aliases := strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", n), 9), ", ")
+		if merge {
+			fmt.Fprintf(&out, "a%d: &a%d {<<: [%s], k%d: 1}\n", n+1, n+1, aliases, n)
+			continue
+		}
+		fmt.Fprintf(&out, "a%d: &a%d [%s]\n", n+1, n+1, aliases)
+	}
+	return out.String()
+}
+
+func TestYAMLThatRepeatsItselfIsBounded(t *testing.T) {
+	inputs := map[string]string{
+		"aliases of aliases":      repeating(12, false),
+		"merge keys of aliases":   repeating(12, true),
+		"merge keys at the top":   repeating(12, true) + "<<: [*a12, *a12]\n",
+		"one alias many times":    "a: &a " + strings.Repeat("canary", 800) + "\nb: [" + strings.Repeat("*a, ", 3000) + "]\n",
+		"an alias of itself":      "a: &a [*a]\n",
+		"a merge key of itself":   "a: &a {<<: *a, b: 1}\n",
+		"a mapping many times":    "a: &a {" + strings.Repeat("kkkk: 1, ", 100) + "x: 1}\nb: [" + strings.Repeat("{<<: *a}, ", 5000) + "]\n",
+		"a large document":        "a: " + strings.Repeat("x", limits.StructuredBytes) + "\n",
+		"many small nodes":        "a: [" + strings.Repeat("1,", limits.StructuredBytes/2-10) + "]\n",
+		"many keys":               strings.Repeat("k: 1\n", 20000),
+		"many anchors":            "a: [" + strings.Repeat("&a 1,", 20000) + "]\n",
+		"brackets that never end": "a: " + strings.Repeat("[", 9000),
+		"braces in braces":        "a: " + strings.Repeat("{a: ", 5000) + strings.Repeat("}", 5000),
+		"lists in lists":          "a:\n" + strings.Repeat("- ", 5000) + "x\n",
+		"questions":               strings.Repeat("? ", 5000),
+		"one merge after another": "a: &a {k: 1}\n" + strings.Repeat("<<: *a\n", 15000),
+	}
+	for name, input := range inputs {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			used := allocated(func() {
+				_, err = secretOf(multiKey("yaml"), object(input))
+				_, _ = variableOf(multiKey("yaml"), object(input), "a0")
+			})
+			if err != nil {
+				assert.Equal(t, fault.Malformed, fault.KindOf(err))
+				assert.NotContains(t, err.Error(), "canary")
+			}
+			assert.Less(t, used, uint64(160<<20), "%d bytes of input", len(input))
+		})
+	}
+	for _, name := range []string{"aliases of aliases", "merge keys of aliases", "merge keys at the top", "one alias many times", "an alias of itself", "a merge key of itself"} {
+		_, err := secretOf(multiKey("yaml"), object(inputs[name]))
+		assert.Error(t, err, name)
+	}
+}
+
+func TestAnObjectOfManyIsMeasuredBeforeItIsParsed(t *testing.T) {
+	for _, contentType := range []string{"json", "yaml"} {
+		input := object("{" + strings.Repeat(`"a": [], `, 100_000) + `"b": 1}`)
+		var err error
+		used := allocated(func() { _, err = secretOf(multiKey(contentType), input) })
+		assert.ErrorContains(t, err, "larger than 128 KiB")
+		assert.Less(t, used, uint64(4<<20))
+	}
+}
+
+func TestExpensiveExpressionsAreRefusedBeforeTheyAreCompiled(t *testing.T) {
+	for _, text := range []string{
+		"a{1000}", "(a{100}){10}", "((a{10}){10}){10}", "(?:a?){300}", `\pL{500}`, "(abc|def){100}", "(?:a??|bc){70}", "(x+x+)+y{250}",
+	} {
+		for _, s := range []recipe.Search{{Regexp: text}, {Prefix: "s", Source: text, Target: "k"}} {
+			var err error
+			used := allocated(func() { _, err = decode.Expand(t.Context(), searching(s), entries()) })
+			assert.Equal(t, fault.Invalid, fault.KindOf(err), text)
+			assert.ErrorContains(t, err, "256 instructions", text)
+			assert.Less(t, used, uint64(2<<20), text)
+		}
+	}
+	for _, text := range []string{"^shop-(.*)$", "(?i)^(dev|test|prod)-[a-z0-9]{1,20}$", `^\pL+-\d{4}$`, ""} {
+		_, err := recipe.CompileExpression(text)
+		assert.NoError(t, err, text)
+	}
+}
+
+// longNames are as many names of the longest kind as a large vault has.
+func longNames(n int) []keyvault.Entry {
+	var all []keyvault.Entry
+	for i := range n {
+		all = append(all, keyvault.Entry{Name: fmt.Sprintf("%s-%06d", strings.Repeat("a", 120), i)})
+	}
+	return all
+}
+
+func TestSearchesAreMeasuredAgainstTheVaultsNames(t *testing.T) {
+	expensive := recipe.Search{Regexp: "(a*)*(a{100}|b)(a*)*b$"}
+	_, err := decode.Expand(t.Context(), searching(expensive, expensive, expensive), longNames(2000))
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	assert.ErrorContains(t, err, "too expensive for the 2000 secrets")
+	rewriting := recipe.Search{Prefix: "a", Source: expensive.Regexp, Target: "k"}
+	_, err = decode.Expand(t.Context(), searching(rewriting, rewriting, rewriting), longNames(2000))
+	assert.ErrorContains(t, err, "too expensive", "a rewrite costs as much")
+	var prefixes []recipe.Search
+	for range limits.Searches {
+		prefixes = append(prefixes, recipe.Search{Prefix: "a", Tags: map[string]string{"t": "none"}})
+	}
+	_, err = decode.Expand(t.Context(), searching(prefixes...), longNames(20_000))
+	assert.Equal(t, fault.NotFound, fault.KindOf(err), "a prefix costs next to nothing")
+	_, err = decode.Expand(t.Context(), searching(recipe.Search{Regexp: "^b-(.*)$"}), longNames(20_000))
+	assert.Equal(t, fault.NotFound, fault.KindOf(err), "an ordinary expression serves the largest vault")
+}
+
+func TestARewriteThatRepeatsItsMatchIsBounded(t *testing.T) {
+	for _, s := range []recipe.Search{
+		{Prefix: "a", Source: "^(.*)$", Target: strings.Repeat("$1", 120)},
+		{Prefix: "a", Source: "", Target: ""},
+		{Prefix: "a", Source: "x*", Target: strings.Repeat("${0}y", 50)},
+		{Prefix: "a", Source: "(.)", Target: strings.Repeat("${1}", 60)},
+	} {
+		var err error
+		used := allocated(func() { _, err = decode.Expand(t.Context(), searching(s), longNames(1)) })
+		assert.Less(t, used, uint64(2<<20))
+		if s.Source != "" {
+			assert.Equal(t, fault.Malformed, fault.KindOf(err))
+			assert.ErrorContains(t, err, "spec.dataFrom[0].rewrite")
+		}
+	}
+}

@@ -1,0 +1,281 @@
+package decode
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// Tags of YAML that matter here.
+const (
+	tagNull   = "!!null"
+	tagBool   = "!!bool"
+	tagInt    = "!!int"
+	tagFloat  = "!!float"
+	tagBinary = "!!binary"
+	tagMerge  = "!!merge"
+)
+
+var (
+	errNotYAML = fault.New(fault.Malformed, "the object is not a YAML mapping; correct it in the vault, or spec.vault.object.contentType")
+	errYAMLKey = fault.New(fault.Malformed, "the object has a key that is not plain text; use plain text for keys")
+	errGrows   = fault.New(fault.Malformed, "the object's aliases or merge keys repeat too much; write the values out")
+	errDeep    = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text", limits.NestedLevels)
+)
+
+// fromYAML takes the last one of entries with the same key, as fromJSON does; maxBytes bounds what all entries become.
+func fromYAML(content []byte, maxBytes int) (map[string][]byte, error) {
+	root, err := onlyDocument(content)
+	if err != nil {
+		return nil, err
+	}
+	w := yamlWriter{bytesLeft: maxBytes, nodesLeft: limits.YAMLNodes}
+	fields, err := w.fields(root, 0)
+	if err != nil {
+		return nil, err
+	}
+	texts := make(map[string][]byte, len(fields))
+	for _, field := range fields {
+		if texts[field.key], err = w.entry(field.value); err != nil {
+			return nil, err
+		}
+	}
+	return texts, nil
+}
+
+// onlyDocument is the mapping of the first document. What follows may be a document marker, but no second document.
+func onlyDocument(content []byte) (*yaml.Node, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	var first yaml.Node
+	if decoder.Decode(&first) != nil || len(first.Content) != 1 || first.Content[0].Kind != yaml.MappingNode {
+		return nil, errNotYAML
+	}
+	for {
+		var next yaml.Node
+		err := decoder.Decode(&next)
+		switch {
+		case errors.Is(err, io.EOF):
+			return first.Content[0], nil
+		case err != nil:
+			return nil, errNotYAML
+		case len(next.Content) != 1 || next.Content[0].Kind != yaml.ScalarNode || next.Content[0].Value != "":
+			return nil, fault.New(fault.Malformed, "the object holds more than one YAML document; keep one")
+		}
+	}
+}
+
+// yamlWriter makes texts of nodes. It counts nodes and bytes as it goes, so that aliases and merge keys can't make it do more than a
+// document without them.
+type yamlWriter struct {
+	out       bytes.Buffer
+	bytesLeft int
+	nodesLeft int
+}
+
+// field is one entry of a mapping.
+type field struct {
+	key   string
+	value *yaml.Node
+}
+
+// enter counts a visit, and gives what an alias stands for.
+func (w *yamlWriter) enter(node *yaml.Node, level int) (*yaml.Node, error) {
+	if w.nodesLeft--; w.nodesLeft < 0 {
+		return nil, errGrows
+	}
+	if level > limits.NestedLevels+1 { // also the end of an alias that contains itself
+		return nil, errDeep
+	}
+	if node.Kind == yaml.AliasNode {
+		return node.Alias, nil
+	}
+	return node, nil
+}
+
+// fields are the entries of a mapping, each key once. Its own come before merged ones, and of its own the last.
+func (w *yamlWriter) fields(mapping *yaml.Node, level int) ([]field, error) {
+	var own, merged []field
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		key, err := w.enter(mapping.Content[i], level)
+		if err != nil {
+			return nil, err
+		}
+		if key.Kind != yaml.ScalarNode {
+			return nil, errYAMLKey
+		}
+		if key.Tag == tagMerge {
+			if merged, err = w.merge(merged, mapping.Content[i+1], level+1); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		own = append(own, field{key.Value, mapping.Content[i+1]})
+	}
+	return distinct(own, merged), nil
+}
+
+// distinct keeps each key's last own value, or else its first merged one, where the key is first.
+func distinct(own, merged []field) []field {
+	at := make(map[string]int, len(own))
+	var all []field
+	for _, f := range own {
+		if i, there := at[f.key]; there {
+			all[i].value = f.value
+			continue
+		}
+		at[f.key] = len(all)
+		all = append(all, f)
+	}
+	for _, f := range merged {
+		if _, there := at[f.key]; !there {
+			at[f.key] = len(all)
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// merge adds the fields of what a merge key names: a mapping, or a list of them.
+func (w *yamlWriter) merge(fields []field, value *yaml.Node, level int) ([]field, error) {
+	value, err := w.enter(value, level)
+	if err != nil {
+		return nil, err
+	}
+	switch value.Kind {
+	case yaml.MappingNode:
+		more, err := w.fields(value, level+1)
+		if w.nodesLeft -= len(more); w.nodesLeft < 0 {
+			return nil, errGrows
+		}
+		return append(fields, more...), err
+	case yaml.SequenceNode:
+		for _, item := range value.Content {
+			if fields, err = w.merge(fields, item, level+1); err != nil {
+				return nil, err
+			}
+		}
+		return fields, nil
+	}
+	return nil, errYAMLKey
+}
+
+// entry is the text of one entry: a scalar as it is written, without quotes, or the compact JSON of what is nested.
+func (w *yamlWriter) entry(node *yaml.Node) ([]byte, error) {
+	w.out.Reset()
+	target, err := w.enter(node, 0)
+	if err != nil {
+		return nil, err
+	}
+	if target.Kind != yaml.ScalarNode {
+		err = w.write(node, 0)
+		return bytes.Clone(w.out.Bytes()), err
+	}
+	text := []byte(target.Value)
+	switch target.ShortTag() {
+	case tagNull:
+		return nil, nil
+	case tagBinary:
+		if text, err = base64.StdEncoding.AppendDecode(nil, text); err != nil {
+			return nil, errNotYAML
+		}
+	}
+	if w.bytesLeft -= len(text); w.bytesLeft < 0 {
+		return nil, errGrows
+	}
+	return text, nil
+}
+
+// write appends a node as JSON.
+func (w *yamlWriter) write(node *yaml.Node, level int) error {
+	node, err := w.enter(node, level)
+	if err != nil {
+		return err
+	}
+	switch node.Kind {
+	case yaml.ScalarNode:
+		return w.text(scalarJSON(node))
+	case yaml.SequenceNode:
+		return w.list(node, level)
+	case yaml.MappingNode:
+		return w.mapping(node, level)
+	}
+	return errNotYAML
+}
+
+func (w *yamlWriter) list(node *yaml.Node, level int) error {
+	opening := "["
+	for _, item := range node.Content {
+		if err := w.text(opening); err != nil {
+			return err
+		}
+		if err := w.write(item, level+1); err != nil {
+			return err
+		}
+		opening = ","
+	}
+	if len(node.Content) == 0 {
+		return w.text("[]")
+	}
+	return w.text("]")
+}
+
+// text appends what fits.
+func (w *yamlWriter) text(s string) error {
+	if w.bytesLeft -= len(s); w.bytesLeft < 0 {
+		return errGrows
+	}
+	w.out.WriteString(s)
+	return nil
+}
+
+func (w *yamlWriter) mapping(node *yaml.Node, level int) error {
+	fields, err := w.fields(node, level)
+	if err != nil {
+		return err
+	}
+	opening := "{"
+	for _, f := range fields {
+		if err := w.text(opening + quoteJSON(f.key) + ":"); err != nil {
+			return err
+		}
+		if err := w.write(f.value, level+1); err != nil {
+			return err
+		}
+		opening = ","
+	}
+	if len(fields) == 0 {
+		return w.text("{}")
+	}
+	return w.text("}")
+}
+
+// scalarJSON keeps a scalar's text: as a JSON number if it is one, else as a string. Only null and booleans have one spelling in JSON.
+func scalarJSON(node *yaml.Node) string {
+	switch node.ShortTag() {
+	case tagNull:
+		return "null"
+	case tagBool, tagInt, tagFloat:
+		if lower := strings.ToLower(node.Value); json.Valid([]byte(lower)) && lower != "null" && lower[0] != '"' {
+			return lower
+		}
+	}
+	return quoteJSON(node.Value)
+}
+
+func quoteJSON(text string) string {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if encoder.Encode(text) != nil { // can't happen: a string has a JSON form
+		return `""`
+	}
+	return strings.TrimSuffix(out.String(), "\n")
+}
