@@ -63,7 +63,7 @@ type frugality struct {
 func injectors() map[string]frugality {
 	heavy := `^(k8s\.io|sigs\.k8s\.io)/|klog|spf13|go-containerregistry|^` + regexp.QuoteMeta(module) + `src/api`
 	return map[string]frugality{
-		"src/cmd/azure-keyvault-env":      {10_500_000, 400_000, regexp.MustCompile(heavy)},
+		"src/cmd/azure-keyvault-env":      {11_000_000, 400_000, regexp.MustCompile(heavy)},
 		"src/cmd/azure-keyvault-env-thin": {7_000_000, 200_000, regexp.MustCompile(heavy + `|[Aa]zure/|pkcs12|yaml`)},
 	}
 }
