@@ -125,7 +125,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if resource == nil {
 		c.memory.forget(req.NamespacedName)
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, c.store.Release(ctx, req.NamespacedName)
 	}
 	c.restart(ctx, resource)
 	if wait, err := c.idle(ctx, resource); err != nil {
@@ -213,6 +213,12 @@ func (o outcome) summary() string {
 	}
 	if other := decode.Fallback(o.contents); other != "" {
 		what += fmt.Sprintf("; as that vault is not available, its fallback %q was read", other)
+	}
+	for _, m := range o.outputs {
+		if m.Shared {
+			what += fmt.Sprintf("; %s %q also holds data of others, so it stays when this resource is deleted, without the keys of this resource",
+				m.Desired.Kind, m.Desired.Name)
+		}
 	}
 	if len(names) > 1 {
 		verb = " hold "

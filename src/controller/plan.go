@@ -152,7 +152,7 @@ func (c *Controller) stands(ctx context.Context, resource *v2beta1.AzureKeyVault
 		if untouched, err := c.store.Untouched(ctx, resource.Namespace, was); err != nil || !untouched {
 			return false
 		}
-		m.Existed, m.Since, m.Version, m.Alone = true, was.Since, was.Version, true
+		m.Existed, m.Since, m.Version, m.Alone, m.Shared = true, was.Since, was.Version, true, was.Shared
 		return true
 	}
 	return false

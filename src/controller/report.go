@@ -30,6 +30,7 @@ const (
 	eventExpiring       = "ExpiringSoon"
 	eventRestarted      = "RolloutRestarted"
 	eventRestartRefused = "RolloutRestartRefused"
+	eventShared         = "OutputShared"
 )
 
 // identityIgnored tells what the predecessor never told: the field was documented and had no effect.
@@ -45,6 +46,12 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	c.fill(&updated.Status, resource.Generation, o)
 	if news(resource, updated, o) {
 		c.announce(resource, o)
+	}
+	for _, m := range o.outputs {
+		if m.Detached {
+			c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventShared, "Sync",
+				"%s %q also holds data of others: it stays when this resource is deleted, without the keys of this resource", m.Desired.Kind, m.Desired.Name)
+		}
 	}
 	if expiring := turned(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
 		c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventExpiring, "Sync", "%s", expiring.Message)

@@ -57,10 +57,15 @@ func (c *Controller) Changed(object keyvault.Ref) {
 	}
 }
 
-// owners are the resources that an output belongs to. The namespace is the output's own: an owner reference can't cross it.
+// owners are the resources that an output belongs to, or that share it, whether they exist or not: one that was deleted while the controller did
+// not run is found here when it starts. The namespace is the output's own: an owner reference can't cross it.
 func owners(_ context.Context, object client.Object) []reconcile.Request {
 	var requests []reconcile.Request
-	for _, name := range output.OwnerNames(object.GetOwnerReferences()) {
+	names := output.OwnerNames(object.GetOwnerReferences())
+	for _, share := range output.Shares(object.GetAnnotations()) {
+		names = append(names, share.Name)
+	}
+	for _, name := range names {
 		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}})
 	}
 	return requests

@@ -9,8 +9,12 @@ const (
 
 // Annotations and labels.
 const (
-	// AnnotationAdopt on an existing Secret or ConfigMap, written by users with the value "true": the controller may take it over.
+	// AnnotationAdopt on an existing Secret or ConfigMap, written by users: with the value "true" the controller may add keys to it; a list of data
+	// keys, separated by commas, lets it overwrite these keys too.
 	AnnotationAdopt = "akv2k8s.io/adopt"
+	// AnnotationKeysPrefix and a resource's uid make the annotation of an output that also holds data of others, written and read by the controller:
+	// the resource's name and its data keys.
+	AnnotationKeysPrefix = "keys.akv2k8s.io/"
 	// AnnotationRestart on a workload, written by users with the value "true": the controller may restart it when what its pods use changes.
 	AnnotationRestart = "akv2k8s.io/restart"
 	// AnnotationRestarted in a workload's pod template, written by the controller: when it restarted it, RFC 3339.

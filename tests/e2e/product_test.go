@@ -36,6 +36,7 @@ func TestProduct(t *testing.T) {
 			"an edited or deleted Secret is repaired":                 secretIsRepaired,
 			"a failure keeps the last Secret and says why":            failuresKeepTheSecret,
 			"a Secret of somebody else is left alone":                 foreignSecret,
+			"an adopted Secret keeps what others have in it":          adoptedSecrets,
 			"a pod gets its values, and nothing is made of them":      podGetsValues,
 			"the program keeps its exit code, signals, user and args": programIsUntouched,
 			"a program sees the same with the injector and without":   sameProcess,

@@ -176,14 +176,43 @@ func slowVault(t *testing.T) {
 
 func foreignSecret(t *testing.T) {
 	tm := newTeam(t)
-	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "database"}, Data: map[string][]byte{"password": []byte("theirs")}}
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "database"},
+		Data: map[string][]byte{"password": []byte("theirs"), "other": []byte("x")}}
 	require.NoError(t, s.Client.Create(t.Context(), foreign))
 	tm.resource("db", "db", "database")
-	assert.Contains(t, tm.awaitReason("db", "TargetConflict"), "akv2k8s.io/adopt")
+	assert.Contains(t, tm.awaitReason("db", "TargetConflict"), "akv2k8s.io/adopt=password")
 	assert.Equal(t, "theirs", tm.value(t.Context(), "database"))
-	foreign.Annotations = map[string]string{"akv2k8s.io/adopt": "true"}
+	foreign.Annotations = map[string]string{"akv2k8s.io/adopt": "password"}
 	require.NoError(t, s.Client.Update(t.Context(), foreign))
 	tm.awaitValue("database", canary+"-db", patience)
+	assert.Contains(t, tm.awaitReason("db", "Synced"), "also holds data of others")
+}
+
+// adoptedSecrets deletes a resource and renames the output of another: both leave what others have in their Secrets.
+func adoptedSecrets(t *testing.T) {
+	tm := newTeam(t)
+	names := []string{"deleted", "renamed"}
+	for _, name := range names {
+		require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{Data: map[string][]byte{"theirs": []byte("x")},
+			ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: name, Annotations: map[string]string{"akv2k8s.io/adopt": "true"}}}))
+		tm.resource(name, "db", name)
+	}
+	for _, name := range names {
+		tm.awaitValue(name, canary+"-db", patience)
+	}
+	resource := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "deleted"}}
+	require.NoError(t, s.Client.Delete(t.Context(), resource))
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"output":{"secret":{"name":"elsewhere"}}}}`))
+	resource = &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "renamed"}}
+	require.NoError(t, s.Client.Patch(t.Context(), resource, patch))
+	for _, name := range names {
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			var secret corev1.Secret
+			require.NoError(c, s.Client.Get(t.Context(), types.NamespacedName{Namespace: tm.namespace, Name: name}, &secret))
+			assert.Equal(c, map[string][]byte{"theirs": []byte("x")}, secret.Data)
+			assert.Empty(c, secret.OwnerReferences)
+		}, patience, time.Second)
+	}
 }
 
 // azureAway cuts the way to Azure for the whole cluster.

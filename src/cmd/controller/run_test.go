@@ -88,11 +88,12 @@ func TestEverySettingOfThePredecessorIsAccepted(t *testing.T) {
 }
 
 func TestOfOutputsTheCacheKeepsNoMoreThanIsAsked(t *testing.T) {
-	object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"},
+	object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d", "keys.akv2k8s.io/u": "db: password"},
 		OwnerReferences: []metav1.OwnerReference{{UID: "u"}}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}}}
 	kept, err := bare(object)
 	require.NoError(t, err)
-	assert.Equal(t, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", OwnerReferences: []metav1.OwnerReference{{UID: "u"}}}}, kept)
+	assert.Equal(t, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", OwnerReferences: []metav1.OwnerReference{{UID: "u"}},
+		Annotations: map[string]string{"keys.akv2k8s.io/u": "db: password"}}}, kept)
 	kept, err = bare("a tombstone")
 	require.NoError(t, err)
 	assert.Equal(t, "a tombstone", kept)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -129,12 +131,17 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
 	return ctrl.NewManager(config, options)
 }
 
-// bare leaves of an output's metadata what the controller asks the cache for: identity, version and owners.
+// bare leaves of an output's metadata what the controller asks the cache for: identity, version, owners, and who shares it.
 func bare(object any) (any, error) {
 	if o, err := meta.Accessor(object); err == nil { // a tombstone has none
 		o.SetManagedFields(nil)
 		o.SetLabels(nil)
-		o.SetAnnotations(nil)
+		kept := maps.Clone(o.GetAnnotations())
+		maps.DeleteFunc(kept, func(key, _ string) bool { return !strings.HasPrefix(key, wire.AnnotationKeysPrefix) })
+		if len(kept) == 0 {
+			kept = nil
+		}
+		o.SetAnnotations(kept)
 	}
 	return object, nil
 }

@@ -48,8 +48,16 @@ func InSync(live Live, d Desired) bool {
 		hasBytes(live.Data, d.Data) &&
 		hasStrings(live.Labels, d.Labels) &&
 		hasStrings(live.Annotations, d.Annotations) &&
-		hasOwner(live.OwnerReferences, d.Owner) &&
+		hasReference(live, d) &&
 		ownsExactly(live.ManagedFields, d)
+}
+
+// hasReference says whether the owner references are right: a shared output has none of ours.
+func hasReference(live Live, d Desired) bool {
+	if d.Shared {
+		return len(OwnerUIDs(live.OwnerReferences)) == 0
+	}
+	return hasOwner(live.OwnerReferences, d.Owner)
 }
 
 func hasBytes(live, want map[string][]byte) bool {
@@ -119,14 +127,9 @@ func fieldsOf(entry metav1.ManagedFieldsEntry) owned {
 func keysOf(set fieldpath.Set) owned {
 	o := owned{data: names{}, labels: names{}, annotations: names{}}
 	set.Iterate(func(path fieldpath.Path) {
-		text := make([]string, len(path))
-		for i, element := range path {
-			if element.FieldName == nil {
-				return
-			}
-			text[i] = *element.FieldName
-		}
+		text, ok := fieldNames(path)
 		switch {
+		case !ok:
 		case len(text) == 2 && (text[0] == "data" || text[0] == "binaryData"):
 			o.data[text[1]] = true
 		case len(text) == 3 && text[0] == "metadata" && text[1] == "labels":
@@ -216,13 +219,19 @@ func (l Live) Typed() bool { return l.Kind == Secret && l.Type != corev1.SecretT
 
 // Writable says whether the live object may be written for the owner; if not, fault.Conflict says why and what to do.
 func Writable(live Live, d Desired) error {
-	// Whoever took our owner reference away left our entry in managedFields: such an object is repaired, not given up.
-	if Applied(live, string(d.Owner.UID)) || len(OwnerNames(live.OwnerReferences)) > 0 || live.Annotations[wire.AnnotationAdopt] == "true" {
+	// If somebody removed our owner reference, our entry in managedFields is still there: such an object is repaired, not given up.
+	adopted, _ := adoption(live)
+	if adopted || Applied(live, string(d.Owner.UID)) || len(OwnerNames(live.OwnerReferences)) > 0 || len(Shares(live.Annotations)) > 0 {
 		return nil
 	}
-	return fault.New(fault.Conflict, "%s %q already exists and belongs to nobody we know; choose another name in spec.output, "+
-		"delete it, or hand it over with: kubectl -n %s annotate %s %s %s=true", live.Kind, live.Name, live.Namespace,
-		strings.ToLower(string(live.Kind)), live.Name, wire.AnnotationAdopt)
+	value, kind := "true", strings.ToLower(string(live.Kind))
+	if contested := Contested(live, d); len(contested) > 0 {
+		value = AdoptionOf(live, contested)
+	}
+	return &fault.Error{Kind: fault.Conflict,
+		Doing: fmt.Sprintf("%s %q already exists and does not belong to an AzureKeyVaultSecret", live.Kind, live.Name),
+		Next: fmt.Sprintf("choose another name in spec.output, delete it, or let akv2k8s write its keys into it: kubectl -n %s annotate %s %s %s=%s",
+			live.Namespace, kind, live.Name, wire.AnnotationAdopt, value)}
 }
 
 // Fixed says what can't be changed in place and has to be: the object must be made anew. Empty if nothing is in the way.

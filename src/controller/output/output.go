@@ -40,6 +40,12 @@ type Owner struct {
 // Manager is the field manager under which the owner applies its outputs: each resource owns its own keys and no others.
 func (o Owner) Manager() string { return wire.FieldManagerPrefix + string(o.UID) }
 
+// reference is the owner reference of an output that is wholly ours.
+func (o Owner) reference() *metav1ac.OwnerReferenceApplyConfiguration {
+	return metav1ac.OwnerReference().WithAPIVersion(apiVersion).WithKind(wire.Kind).WithName(o.Name).WithUID(o.UID).
+		WithController(false).WithBlockOwnerDeletion(true)
+}
+
 // apiVersion of owner references; the storage version, so that the garbage collector finds the owner under every version.
 const apiVersion = wire.Group + "/" + wire.StorageVersion
 
@@ -53,6 +59,8 @@ type Desired struct {
 	Immutable           bool
 	Data                map[string][]byte
 	Labels, Annotations map[string]string
+	// Shared says that the object also holds data of others, so that it has no owner reference; see AsShared.
+	Shared bool
 }
 
 // DesiredSecret is the Secret that a recipe makes for the owner.
@@ -150,17 +158,18 @@ func empty(kind Kind, namespace, name string, uid types.UID) Configuration {
 
 // Configuration is what is applied for the output. With a uid it changes that very object and never makes another.
 func (d Desired) Configuration(uid types.UID) Configuration {
-	reference := metav1ac.OwnerReference().WithAPIVersion(apiVersion).WithKind(wire.Kind).WithName(d.Owner.Name).WithUID(d.Owner.UID).
-		WithController(false).WithBlockOwnerDeletion(true)
 	c := empty(d.Kind, d.Owner.Namespace, d.Name, uid)
+	c.meta().Labels, c.meta().Annotations = d.Labels, d.Annotations
+	if !d.Shared {
+		c.meta().OwnerReferences = []metav1ac.OwnerReferenceApplyConfiguration{*d.Owner.reference()}
+	}
 	if d.Kind == Secret {
-		c.secret.WithLabels(d.Labels).WithAnnotations(d.Annotations).WithOwnerReferences(reference).WithType(d.Type).WithData(d.Data)
+		c.secret.WithType(d.Type).WithData(d.Data)
 		if d.Immutable {
 			c.secret.WithImmutable(true)
 		}
 		return c
 	}
-	c.configMap.WithLabels(d.Labels).WithAnnotations(d.Annotations).WithOwnerReferences(reference)
 	for key, value := range d.Data {
 		if utf8.Valid(value) {
 			c.configMap.WithData(map[string]string{key: string(value)})
@@ -171,11 +180,12 @@ func (d Desired) Configuration(uid types.UID) Configuration {
 	return c
 }
 
-// copied leaves out what other tools track their own objects by: on the output it would make them adopt or prune it.
+// copied leaves out what other tools track their own objects by: on the output it would make them adopt or prune it. What we read from outputs
+// is left out too: on the resource it says nothing about the output.
 func copied(from map[string]string) map[string]string {
 	to := make(map[string]string, len(from)+1)
 	for key, value := range from {
-		if !tracking(key) {
+		if !tracking(key) && key != wire.AnnotationAdopt && !strings.HasPrefix(key, wire.AnnotationKeysPrefix) {
 			to[key] = value
 		}
 	}

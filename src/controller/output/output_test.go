@@ -110,7 +110,10 @@ func TestWritable(t *testing.T) {
 		"our own":                           {func(*corev1.Secret) {}, ""},
 		"another resource's":                {func(s *corev1.Secret) { s.OwnerReferences[0].UID = "uid-2" }, ""},
 		"an older API version's":            {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "spv.no/v1alpha1" }, ""},
-		"nobody's":                          {func(s *corev1.Secret) { s.OwnerReferences, s.ManagedFields = nil, nil }, "akv2k8s.io/adopt=true"},
+		"nobody's":                          {func(s *corev1.Secret) { s.OwnerReferences, s.ManagedFields = nil, nil }, "akv2k8s.io/adopt=password"},
+		"nobody's, with other keys": {func(s *corev1.Secret) {
+			s.OwnerReferences, s.ManagedFields, s.Data = nil, nil, map[string][]byte{"other": nil}
+		}, "akv2k8s.io/adopt=true"},
 		"somebody else's":                   {func(s *corev1.Secret) { s.OwnerReferences[0].Kind, s.ManagedFields = "Certificate", nil }, "already exists"},
 		"a group that only looks like ours": {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion, s.ManagedFields = "spv.no.evil/v1", nil }, "already exists"},
 		"nobody's, handed over": {func(s *corev1.Secret) {

@@ -61,6 +61,21 @@ func Succeed(live Live) ([]byte, error) {
 	return json.Marshal(patch)
 }
 
+// DropReferences is the JSON patch that removes every owner reference of ours from the object as it was read; nil if it has none. All of them go
+// at once: the garbage collector deletes an object as soon as none of its remaining owners exists.
+func DropReferences(live Live) ([]byte, error) {
+	patch := []operation{{"test", "/metadata/resourceVersion", live.ResourceVersion}}
+	for i, ref := range slices.Backward(live.OwnerReferences) {
+		if isOurs(ref) {
+			patch = append(patch, operation{"remove", pointer("metadata", "ownerReferences", index(i)), nil})
+		}
+	}
+	if len(patch) == 1 {
+		return nil, nil
+	}
+	return json.Marshal(patch)
+}
+
 func index(i int) string {
 	content, _ := json.Marshal(i) // a number can't fail
 	return string(content)
@@ -68,14 +83,10 @@ func index(i int) string {
 
 // inMap gives the path of an entry of data, binaryData, labels or annotations.
 func inMap(path fieldpath.Path) ([]string, bool) {
-	text := make([]string, len(path))
-	for i, element := range path {
-		if element.FieldName == nil {
-			return nil, false
-		}
-		text[i] = *element.FieldName
-	}
+	text, ok := fieldNames(path)
 	switch {
+	case !ok:
+		return nil, false
 	case len(text) == 2 && (text[0] == "data" || text[0] == "binaryData"):
 	case len(text) == 3 && text[0] == "metadata" && (text[1] == "labels" || text[1] == "annotations"):
 	default:

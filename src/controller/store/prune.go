@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
@@ -16,8 +17,17 @@ import (
 // OwnerIndex is the cache's index of outputs by the uids of their owners.
 const OwnerIndex = "akv2k8s.owner"
 
-// IndexOwners gives the index values of an object.
-func IndexOwners(object client.Object) []string { return output.OwnerUIDs(object.GetOwnerReferences()) }
+// IndexOwners gives the index values of an object: the uids of its owners, and the names of those that share it.
+func IndexOwners(object client.Object) []string {
+	values := output.OwnerUIDs(object.GetOwnerReferences())
+	for uid, share := range output.Shares(object.GetAnnotations()) {
+		values = append(values, uid, shareIndex(share.Name))
+	}
+	return values
+}
+
+// shareIndex is the index value of the outputs that a resource of this name shares.
+func shareIndex(name string) string { return "name/" + name }
 
 // Metadata is an empty object of the kind whose metadata alone is read and cached.
 func Metadata(kind output.Kind) *metav1.PartialObjectMetadata {
@@ -25,15 +35,14 @@ func Metadata(kind output.Kind) *metav1.PartialObjectMetadata {
 }
 
 // Prune removes the outputs that a resource no longer wants, once the ones that it wants are there: after a rename, or when an output was taken
-// out of the spec.
+// out of the spec. What an earlier resource of the same name left in shared outputs goes too.
 func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, wanted []Made) error {
 	for _, kind := range output.Kinds() {
-		list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind) + "List"}}
-		err := s.Client.List(ctx, list, client.InNamespace(resource.Namespace), client.MatchingFields{OwnerIndex: string(resource.UID)})
+		items, err := s.indexed(ctx, kind, resource.Namespace, string(resource.UID))
 		if err != nil {
-			return fmt.Errorf("listing the outputs of %s/%s: %w", resource.Namespace, resource.Name, err)
+			return err
 		}
-		for _, item := range list.Items {
+		for _, item := range items {
 			is := func(m Made) bool { return m.Desired.Kind == kind && m.Desired.Name == item.Name }
 			if slices.ContainsFunc(wanted, is) {
 				continue
@@ -43,10 +52,20 @@ func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 			}
 		}
 	}
-	return nil
+	return s.Release(ctx, types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name})
 }
 
-// abandon deletes an output that is the resource's alone; of one that holds data of others it takes its own part out.
+// indexed lists the metadata of outputs in a namespace by the index OwnerIndex.
+func (s *Store) indexed(ctx context.Context, kind output.Kind, namespace, value string) ([]metav1.PartialObjectMetadata, error) {
+	list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind) + "List"}}
+	if err := s.Client.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{OwnerIndex: value}); err != nil {
+		return nil, fmt.Errorf("listing the %ss of %s that belong to %s: %w", kind, namespace, value, err)
+	}
+	return list.Items, nil
+}
+
+// abandon takes out of an object what a resource has in it, and deletes the object if nobody else has a part in it. Of what others have nothing
+// goes. It is the one way out, for a renamed output and for a deleted resource.
 func (s *Store) abandon(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, d output.Desired) error {
 	live, found, err := s.live(ctx, d)
 	if err != nil || !found {
@@ -59,11 +78,30 @@ func (s *Store) abandon(ctx context.Context, resource *v2beta1.AzureKeyVaultSecr
 	if err != nil {
 		return err
 	}
-	if len(others.elder)+len(others.younger) == 0 && output.OnlyOf(live, d.Owner) {
+	shared := output.HoldsOthers(live, output.Desired{Owner: d.Owner})
+	if !shared && len(others.elder)+len(others.younger) == 0 && output.OnlyOf(live, d.Owner) {
 		return s.remove(ctx, live)
 	}
-	if _, err = s.withdraw(ctx, live, d.Owner); errors.Is(err, errGone) {
+	if shared {
+		_, err = s.detach(ctx, live)
+	}
+	if err == nil {
+		_, err = s.withdraw(ctx, live, d.Owner)
+	}
+	if err == nil && shared {
+		err = s.removeEmpty(ctx, d)
+	}
+	if errors.Is(err, errGone) {
 		return nil
 	}
 	return err
+}
+
+// removeEmpty deletes an object that nobody has a part in any more: we created it, and what others put there is gone.
+func (s *Store) removeEmpty(ctx context.Context, d output.Desired) error {
+	live, found, err := s.live(ctx, d)
+	if err != nil || !found || !output.OnlyOurs(live) {
+		return err
+	}
+	return s.remove(ctx, live)
 }

@@ -17,7 +17,7 @@ import (
 // and the last good value of another resource too, whose vault may be away.
 func (s *Store) replace(ctx context.Context, m *Made, live output.Live, others rivals) error {
 	if !output.OnlyOf(live, others.left(m.Desired.Owner)...) {
-		return fault.New(fault.Conflict, "%s %q %s, and holds data of others; delete it and it is made anew", live.Kind, live.Name, output.Fixed(live, m.Desired))
+		return fault.New(fault.Conflict, "%s %q %s, and holds data of others; delete it and it is created again", live.Kind, live.Name, output.Fixed(live, m.Desired))
 	}
 	if err := s.rehearse(ctx, m.Desired); err != nil {
 		return err
@@ -61,6 +61,9 @@ func (s *Store) remove(ctx context.Context, live output.Live) error {
 // errGone says that there is no such object any more.
 var errGone = errors.New("the object is gone")
 
+// errNeeded says that an object can't be without our data, as a Secret of a type that requires certain keys.
+var errNeeded = errors.New("the API server refuses the rest of it without our data")
+
 // withdraw takes away what an owner has of an object, and gives the version at which that was done, or errGone.
 func (s *Store) withdraw(ctx context.Context, live output.Live, owner output.Owner) (string, error) {
 	nothing := output.Nothing(live)
@@ -71,8 +74,8 @@ func (s *Store) withdraw(ctx context.Context, live output.Live, owner output.Own
 	case apierrors.IsConflict(err):
 		return "", fault.New(fault.Conflict, "%s %q was replaced while a part was being taken out; it is tried again", live.Kind, live.Name)
 	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
-		return "", fault.New(fault.Conflict, "%s %q holds data of others, and the API server refuses it without ours; delete it once nobody needs it",
-			live.Kind, live.Name)
+		return "", &fault.Error{Kind: fault.Conflict, Doing: fmt.Sprintf("removing our data from %s %q, which also holds data of others", live.Kind, live.Name),
+			Cause: errNeeded, Next: "delete it once nobody needs it"}
 	case err != nil:
 		return "", fmt.Errorf("leaving %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -41,6 +42,8 @@ type Made struct {
 	Version string
 	// Alone says that no other resource had a part in it then.
 	Alone bool
+	// Shared says that the object also holds data of others; Detached that this was found just now, and its owner references were removed.
+	Shared, Detached bool
 }
 
 // OwnerOf is the resource as the owner of its outputs.
@@ -79,11 +82,15 @@ func (s *Store) update(ctx context.Context, resource *v2beta1.AzureKeyVaultSecre
 	if err != nil {
 		return err
 	}
-	conflict := s.yield(live, m, others)
+	conflict := errors.Join(s.yield(live, m, others), s.leaveContested(live, m))
 	if err := others.share(live, m.Desired); err != nil {
 		return err
 	}
-	if output.Fixed(live, m.Desired) != "" {
+	if output.HoldsOthers(live, m.Desired) {
+		if err := s.join(ctx, m, live); err != nil {
+			return err
+		}
+	} else if output.Fixed(live, m.Desired) != "" {
 		return s.replace(ctx, m, live, others)
 	}
 	if output.InSync(live, m.Desired) {

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// leaveContested leaves out the data keys that others put into the object before the resource came to it.
+func (s *Store) leaveContested(live output.Live, m *Made) error {
+	keys := output.Contested(live, m.Desired)
+	if len(keys) == 0 {
+		return nil
+	}
+	m.Desired = m.Desired.Without(keys)
+	return &fault.Error{Kind: fault.Conflict,
+		Doing: fmt.Sprintf("%s %q already has the data key %s, which is not from an AzureKeyVaultSecret", live.Kind, live.Name, strings.Join(keys, ", ")),
+		Next: fmt.Sprintf("choose another dataKey in spec.output, or let akv2k8s overwrite it: kubectl -n %s annotate --overwrite %s %s %s=%s",
+			live.Namespace, strings.ToLower(string(live.Kind)), live.Name, wire.AnnotationAdopt, output.AdoptionOf(live, keys))}
+}
+
+// join prepares a write to an object that also holds data of others: only our keys are written, and nothing that concerns the whole object.
+func (s *Store) join(ctx context.Context, m *Made, live output.Live) error {
+	reason := output.Fixed(live, m.Desired)
+	if reason == "" && m.Desired.Immutable && !live.Immutable {
+		reason = "must become immutable"
+	}
+	if reason != "" {
+		return fault.New(fault.Conflict, "%s %q %s, but holds data of others; choose another name in spec.output, or delete it and it is created again",
+			live.Kind, live.Name, reason)
+	}
+	if size := m.Desired.KeyNamesSize(); size > limits.SharedKeyNames {
+		return fault.New(fault.Conflict, "%s %q holds data of others, and the names of the data keys that would be added take %d bytes (limit %s); "+
+			"choose another name in spec.output", live.Kind, live.Name, size, limits.Bytes(limits.SharedKeyNames))
+	}
+	m.Desired, m.Shared = m.Desired.AsShared(), true
+	var err error
+	m.Detached, err = s.detach(ctx, live)
+	return err
+}
+
+// detach removes our owner references, and says whether there were any. It comes before everything else: while one of them is there, the
+// garbage collector may delete what others have in the object.
+func (s *Store) detach(ctx context.Context, live output.Live) (bool, error) {
+	patch, err := output.DropReferences(live)
+	if err != nil || patch == nil {
+		return false, err
+	}
+	err = s.Client.Patch(ctx, objectOf(live), client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(takeoverManager))
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, errGone
+	case apierrors.IsConflict(err), apierrors.IsInvalid(err):
+		return false, fault.New(fault.Conflict, "%s %q was changed while its owner references were being removed; retrying", live.Kind, live.Name)
+	case err != nil:
+		return false, fmt.Errorf("removing the owner references of %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
+	}
+	return true, nil
+}
+
+// Release removes what a deleted resource of this name left in shared outputs. Wholly owned outputs are deleted by the garbage collector;
+// shared ones have no owner reference, so this is their end. A resource that the cache does not have may exist all the same: with
+// OBJECT_LABELS another installation works on it.
+func (s *Store) Release(ctx context.Context, name types.NamespacedName) error {
+	for _, kind := range output.Kinds() {
+		items, err := s.indexed(ctx, kind, name.Namespace, shareIndex(name.Name))
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			for uid, share := range output.Shares(item.Annotations) {
+				if share.Name != name.Name {
+					continue
+				}
+				if err := s.releaseShare(ctx, kind, item.Name, name, types.UID(uid)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// releaseShare removes what the resource of this very uid has in an object, if that resource is gone.
+func (s *Store) releaseShare(ctx context.Context, kind output.Kind, object string, name types.NamespacedName, uid types.UID) error {
+	resource := &v2beta1.AzureKeyVaultSecret{}
+	err := s.Live.Get(ctx, name, resource)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading AzureKeyVaultSecret %s: %w", name, err)
+	}
+	if err == nil && resource.UID == uid {
+		return nil
+	}
+	gone := &v2beta1.AzureKeyVaultSecret{}
+	gone.Name, gone.Namespace, gone.UID = name.Name, name.Namespace, uid
+	err = s.abandon(ctx, gone, output.Desired{Kind: kind, Name: object, Owner: OwnerOf(gone)})
+	if errors.Is(err, errNeeded) {
+		// A retry can't help, and there is no resource any more whose condition could say so.
+		log.FromContext(ctx).Error(err, "keys of a deleted AzureKeyVaultSecret stay", "name", name.Name, "namespace", name.Namespace)
+		return nil
+	}
+	return err
+}
