@@ -1,6 +1,9 @@
 package envref
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // Piece is a part of a text in which the kubelet expands $(NAME): plain text, an escaped dollar, or a name.
 type Piece struct {
@@ -50,6 +53,12 @@ func Pieces(text string) []Piece {
 
 // Expand does to a text what the kubelet does: names that lookup knows become their values, others stay as written.
 func Expand(text string, lookup func(name string) (string, bool)) string {
+	expanded, _ := ExpandWithin(text, math.MaxInt, lookup)
+	return expanded
+}
+
+// ExpandWithin is Expand as long as the result has at most so many bytes; otherwise it gives up before it is longer, and says false.
+func ExpandWithin(text string, most int, lookup func(name string) (string, bool)) (string, bool) {
 	var out strings.Builder
 	for _, piece := range Pieces(text) {
 		text := piece.Text
@@ -60,9 +69,12 @@ func Expand(text string, lookup func(name string) (string, bool)) string {
 				text = value
 			}
 		}
+		if len(text) > most-out.Len() {
+			return "", false
+		}
 		out.WriteString(text)
 	}
-	return out.String()
+	return out.String(), true
 }
 
 // Escape doubles every dollar, so that the kubelet's expansion gives the text as it is.

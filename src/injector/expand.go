@@ -2,10 +2,13 @@ package injector
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -43,32 +46,70 @@ func (v variables) value(name string) (string, bool) {
 	return value, found
 }
 
-// expandVariables expands these variables one after the other, each with what is there by then, as the kubelet would have.
-func expandVariables(environ, names []string) []string {
-	if len(names) == 0 {
-		return environ
-	}
-	v := variablesOf(environ)
-	for _, name := range names {
-		if text, ok := v.value(name); ok {
-			environ[v.at[name]] = name + "=" + envref.Expand(text, v.value)
+// room is how many bytes texts may still grow, all of them together. Texts that are made of each other double with each step.
+type room int
+
+// roomOf is what a program's texts leave of the most that Linux passes on.
+func roomOf(texts ...[]string) room {
+	left := limits.EnvironmentBytes
+	for _, list := range texts {
+		for _, text := range list {
+			left -= len(text)
 		}
 	}
-	return environ
+	return room(left)
+}
+
+// expand is a text with the values of variables; what it grows by is taken from the room. It is given up before it is made.
+func (r *room) expand(what, text string, v variables) (string, error) {
+	most := len(text) + max(int(*r), 0)
+	out, fits := envref.ExpandWithin(text, most, v.value)
+	if !fits {
+		return "", fault.New(fault.Invalid, "expanding %s: the program's arguments and variables would be more than %d MiB together, "+
+			"which Linux passes on to no program; use $(NAME) less often, %s", what, limits.EnvironmentBytes>>20, another)
+	}
+	*r -= room(len(out) - len(text))
+	return out, nil
+}
+
+// expandVariables expands these variables one after the other, each with what is there by then, as the kubelet would have.
+func expandVariables(environ, names []string) ([]string, error) {
+	if len(names) == 0 {
+		return environ, nil
+	}
+	v, left, done := variablesOf(environ), roomOf(environ), map[string]bool{}
+	for _, name := range names {
+		text, ok := v.value(name)
+		if !ok || done[name] {
+			continue
+		}
+		done[name] = true
+		expanded, err := left.expand("variable "+name, text, v)
+		if err != nil {
+			return nil, err
+		}
+		environ[v.at[name]] = name + "=" + expanded
+	}
+	return environ, nil
 }
 
 // expandArgs expands those args that the webhook named.
-func expandArgs(args, environ, final []string) []string {
+func expandArgs(args, environ, final []string) ([]string, error) {
 	args = slices.Clone(args)
 	places := expansion(environ).Args
 	if len(places) == 0 {
-		return args
+		return args, nil
 	}
-	v := variablesOf(final)
+	v, left, done := variablesOf(final), roomOf(final, args), map[int]bool{}
 	for _, i := range places {
-		if i >= 0 && i < len(args) {
-			args[i] = envref.Expand(args[i], v.value)
+		if i < 0 || i >= len(args) || done[i] {
+			continue
+		}
+		done[i] = true
+		var err error
+		if args[i], err = left.expand(fmt.Sprintf("argument %d", i), args[i], v); err != nil {
+			return nil, err
 		}
 	}
-	return args
+	return args, nil
 }

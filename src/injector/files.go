@@ -30,7 +30,16 @@ func copyTo(folder string) error {
 	if err := os.Rename(partial, to); err != nil {
 		return fmt.Errorf("copying the program: %w", err)
 	}
-	return nil
+	return link(to, filepath.Join(folder, filepath.Base(wire.StartedPath)))
+}
+
+// link gives the program a second name, also where an init container that is restarted has done so before.
+func link(program, name string) error {
+	err := os.Symlink(filepath.Base(program), name)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return fmt.Errorf("naming the program %s: %w", filepath.Base(name), err)
 }
 
 // copyFile goes piece by piece: a program that is read as a whole is twice in the pod's memory, and costs the time of thousands of page faults.

@@ -36,8 +36,12 @@ type Config struct {
 	Exec func(path string, args, environ []string) error
 	// Sleep waits, or returns the context's error.
 	Sleep func(ctx context.Context, d time.Duration) error
-	Clock func() time.Time
-	Log   *slog.Logger
+	// Jitter gives a random time from zero up to that one.
+	Jitter func(most time.Duration) time.Duration
+	Clock  func() time.Time
+	Log    *slog.Logger
+	// Terminated takes the last line of a failure, for the termination message.
+	Terminated func(message string)
 }
 
 // Exit codes of what a shell would say as well.
@@ -65,7 +69,10 @@ func Run(ctx context.Context, c Config) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	args := expandArgs(c.Args, c.Environ, environ)
+	args, err := expandArgs(c.Args, c.Environ, environ)
+	if err != nil {
+		return c.fail(err)
+	}
 	path, err := c.LookPath(args[0], valueOf(environ, "PATH"))
 	if err != nil {
 		return c.unstarted(err, args, environ)
@@ -77,28 +84,31 @@ func Run(ctx context.Context, c Config) int {
 	return c.unstarted(c.Exec(path, args, environ), args, environ)
 }
 
+// fail says why, in the log and in the termination message, and gives the exit code.
 func (c Config) fail(err error) int {
-	c.Log.Error(err.Error(), "reason", fault.KindOf(err).Reason())
-	return fault.KindOf(err).ExitCode()
+	kind := fault.KindOf(err)
+	c.Log.Error(err.Error(), "reason", kind.Reason())
+	c.Terminated(kind.Reason() + ": " + err.Error())
+	return kind.ExitCode()
 }
 
 // unstarted explains why the program could not be started. It is named as the container's command has it: the name that comes of $(NAME) is a value.
 func (c Config) unstarted(err error, args, environ []string) int {
-	starting := "starting the program " + c.Args[0] + ": "
+	reason, code := err.Error(), exitNotExecutable
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.Log.Error(starting + "no such file, or its interpreter is missing; correct the container's command")
-		return exitNotFound
+		reason, code = "no such file, or its interpreter is missing; correct the container's command", exitNotFound
 	case errors.Is(err, syscall.E2BIG):
-		c.Log.Error(starting + tooLarge(args, environ, os.Getpagesize()))
+		reason = tooLarge(args, environ, os.Getpagesize())
 	case errors.Is(err, fs.ErrPermission):
-		c.Log.Error(starting + err.Error() + "; it has to be a file that the container's user may execute, on a file system that allows it")
+		reason += "; it has to be a file that the container's user may execute, on a file system that allows it"
 	case errors.Is(err, syscall.ENOEXEC):
-		c.Log.Error(starting + err.Error() + "; it is for another processor, or a script without #! in its first line")
-	default:
-		c.Log.Error(starting + err.Error())
+		reason += "; it is for another processor, or a script without #! in its first line"
 	}
-	return exitNotExecutable
+	message := "starting the program " + c.Args[0] + ": " + reason
+	c.Log.Error(message)
+	c.Terminated(message)
+	return code
 }
 
 // References are the variables that hold one. A value that is meant as a reference but is none is fault.Invalid.
@@ -106,7 +116,7 @@ func References(environ []string) (map[string]string, error) {
 	references := map[string]string{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !envref.Meant(value) || name == wire.EnvReferences || name == wire.EnvImageReferences {
+		if !envref.Meant(value) || recordsReferences(name) {
 			continue
 		}
 		if _, err := envref.Parse(value); err != nil {
@@ -134,7 +144,12 @@ func Environment(environ []string, values map[string][]byte) ([]string, error) {
 		}
 		out = append(out, entry)
 	}
-	return expandVariables(out, expansion(environ).Env), nil
+	return expandVariables(out, expansion(environ).Env)
+}
+
+// recordsReferences says whether a variable holds references without being one.
+func recordsReferences(name string) bool {
+	return name == wire.EnvReferences || name == wire.EnvImageReferences || name == wire.EnvCheck
 }
 
 func valueOf(environ []string, name string) string {

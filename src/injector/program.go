@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -18,7 +19,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-var _ Resolver = (*client.Client)(nil)
+var (
+	_ Resolver = (*client.Client)(nil)
+	_ Checker  = (*client.Client)(nil)
+)
 
 // Program is the injector as a process. Each asks the auth service; what else it is able to is linked into it by its main package.
 type Program struct {
@@ -32,7 +36,7 @@ type Program struct {
 
 const usage = `usage: azure-keyvault-env COMMAND
 
-  copy DIR   copy this program into a folder
+  copy DIR   copy this program into a folder, and wait until the pod can have its values
   version    print the version
 `
 
@@ -40,6 +44,7 @@ const usageTrust = "  trust      print the public certificate authorities that i
 
 const usageInPod = `
 As ` + wire.InjectorPath + ` it takes a program and its arguments, and becomes it.
+As ` + wire.StartedPath + ` it says whether it has become that program.
 `
 
 // exitUsage is of a command that is none, or that failed.
@@ -49,55 +54,97 @@ const exitUsage = 64
 // whatever its name.
 func (p Program) Run(ctx context.Context) int {
 	args := p.Args
-	if len(args) > 0 && args[0] == wire.InjectorPath {
+	if len(args) > 0 && (args[0] == wire.InjectorPath || args[0] == wire.StartedPath) {
 		thrifty()
-		return p.become(ctx)
+		if args[0] == wire.InjectorPath {
+			return Run(ctx, p.config())
+		}
+		return p.failed(mounted.checkStarted(time.Sleep))
 	}
-	var err error
 	switch {
 	case len(args) == 3 && args[1] == "copy":
-		err = copyTo(args[2])
+		thrifty()
+		return p.prepare(ctx, args[2])
 	case len(args) == 2 && args[1] == "version":
-		_, err = fmt.Fprintln(p.Stdout, version.String())
+		_, err := fmt.Fprintln(p.Stdout, version.String())
+		return p.failed(err)
 	case len(args) == 2 && args[1] == "trust" && p.Trust != nil:
-		err = p.Trust(p.Stdout)
-	default:
-		text := usage
-		if p.Trust != nil {
-			text += usageTrust
-		}
-		fmt.Fprint(p.Stderr, text+usageInPod)
-		return exitUsage
+		return p.failed(p.Trust(p.Stdout))
+	}
+	text := usage
+	if p.Trust != nil {
+		text += usageTrust
+	}
+	fmt.Fprint(p.Stderr, text+usageInPod)
+	return exitUsage
+}
+
+// failed says what went wrong with a command, if anything did, and gives the exit code.
+func (p Program) failed(err error) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(p.Stderr, "azure-keyvault-env:", err)
+	return exitUsage
+}
+
+// prepare is what the init container does: it brings the program into the pod, and meanwhile asks whether the containers can have their values.
+func (p Program) prepare(ctx context.Context, folder string) int {
+	copied := make(chan error, 1)
+	go func() { copied <- copyTo(folder) }()
+	c := p.config()
+	err := c.check(ctx, func() (Checker, error) { return p.client() })
+	if failure := <-copied; failure != nil {
+		c.Terminated(failure.Error())
+		return p.failed(failure)
 	}
 	if err != nil {
-		fmt.Fprintln(p.Stderr, "azure-keyvault-env:", err)
-		return exitUsage
+		return c.fail(err)
 	}
 	return 0
 }
 
-// become runs the injector on this process.
-func (p Program) become(ctx context.Context) int {
+// config is that of an injector on this process.
+func (p Program) config() Config {
 	get := func(name string) string { return valueOf(p.Environ, name) }
-	return Run(ctx, Config{
-		Args: p.Args[1:], Environ: p.Environ, Clock: time.Now, Exec: syscall.Exec, LookPath: lookPath,
-		Log: logger(p.Stderr, get(wire.EnvLogLevel), get(wire.EnvLogFormat)),
-		Sleep: func(ctx context.Context, d time.Duration) error {
-			select {
-			case <-time.After(d):
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		},
-		Resolver: func() (Resolver, error) { return p.resolver(get) },
-	})
+	c := Config{
+		Environ: p.Environ, Clock: time.Now, Exec: syscall.Exec, LookPath: lookPath, Jitter: jitter, Sleep: sleep,
+		Log:        logger(p.Stderr, get(wire.EnvLogLevel), get(wire.EnvLogFormat)),
+		Resolver:   func() (Resolver, error) { return p.resolver(get) },
+		Terminated: func(message string) { writeTerminationMessage(p.Environ, message) },
+	}
+	if len(p.Args) > 0 {
+		c.Args = p.Args[1:]
+	}
+	return c
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func jitter(most time.Duration) time.Duration {
+	if most <= 0 {
+		return 0
+	}
+	return rand.N(most)
+}
+
+// client asks the auth service that the webhook named.
+func (p Program) client() (*client.Client, error) {
+	get := func(name string) string { return valueOf(p.Environ, name) }
+	return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker), Address: get(wire.EnvBrokerAddress), Token: Token})
 }
 
 // resolver is what the webhook chose for this container.
 func (p Program) resolver(get func(string) string) (Resolver, error) {
 	if get(wire.EnvUseAuthService) != "false" {
-		return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker), Address: get(wire.EnvBrokerAddress), Token: Token})
+		return p.client()
 	}
 	if p.Direct == nil {
 		return nil, fault.New(fault.Invalid, "%s is false, but the program in this pod is the one that only asks the auth service; recreate the pod, so that the env-injector brings the other",

@@ -46,6 +46,9 @@ const (
 	VolumeBinary  = "azure-keyvault-env"
 	MountBinary   = "/azure-keyvault/"
 	InjectorPath  = "/azure-keyvault/azure-keyvault-env"
+	// StartedPath is the injector under another name, as which it says whether the container's program has started: the webhook's startup
+	// probe runs it.
+	StartedPath   = "/azure-keyvault/has-started"
 	VolumeToken   = "akv2k8s-token"
 	MountToken    = "/var/run/secrets/akv2k8s.io/"
 	TokenPath     = "/var/run/secrets/akv2k8s.io/token"
@@ -91,7 +94,16 @@ const (
 	EnvCloud = "ENV_INJECTOR_CLOUD"
 	// EnvExtraCAs are the installation's extra certificate authorities, PEM; may be absent.
 	EnvExtraCAs = "ENV_INJECTOR_EXTRA_CA"
-	// EnvTimeout is how long Unavailable and Throttled are retried, a Go duration.
+	// EnvCheck holds the references that the init container checks: a JSON object by container and variable; dollars are \u0024.
+	EnvCheck = "ENV_INJECTOR_CHECK_REFERENCES"
+	// EnvCheckFirst = "false", written by users, keeps the references of a container out of that check: they may come into existence by
+	// what another init container does. The webhook reads it.
+	EnvCheckFirst = "ENV_INJECTOR_CHECK_BEFORE_START"
+	// EnvTerminationLog is the container's terminationMessagePath, if that is not the default.
+	EnvTerminationLog = "ENV_INJECTOR_TERMINATION_LOG"
+	// EnvDefaultTimeout is EnvTimeout where the user has not set it: it depends on what waits in a pod of which kind.
+	EnvDefaultTimeout = "ENV_INJECTOR_DEFAULT_TIMEOUT"
+	// EnvTimeout is how long Unavailable, Throttled and an absent AzureKeyVaultSecret are retried, a Go duration.
 	EnvTimeout = "ENV_INJECTOR_TIMEOUT"
 	// EnvRetries and EnvWait bound the retries of everything else: a number, and seconds before the first one.
 	EnvRetries   = "ENV_INJECTOR_RETRIES"

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -39,14 +40,11 @@ type Client struct {
 	http   *http.Client
 }
 
-// dialTimeout is short: a Service without endpoints should be found out fast, and asking again is cheap.
-const dialTimeout = 3 * time.Second
-
 const (
+	// dialTimeout is short: a Service without endpoints should be found out fast, and a retry is cheap.
+	dialTimeout = 3 * time.Second
 	// handshakeTimeout is for a server that takes connections, and does nothing with them.
 	handshakeTimeout = 5 * time.Second
-	// answerTimeout is for one that died while it was asked: nothing else would end the question.
-	answerTimeout = 30 * time.Second
 )
 
 // New checks the configuration. A CA that is none is fault.Invalid.
@@ -61,9 +59,9 @@ func New(c Config) (*Client, error) {
 	}
 	client := &Client{config: c}
 	client.http = &http.Client{
-		Timeout: cmp.Or(c.Patience, answerTimeout),
+		Timeout: cmp.Or(c.Patience, limits.AuthServiceTime),
 		// No proxy: the broker is in the cluster, whatever the program's own proxy variables say. A redirect would carry the token.
-		Transport: &http.Transport{DialContext: client.dial, TLSHandshakeTimeout: handshakeTimeout,
+		Transport: &http.Transport{DialContext: client.dial, TLSHandshakeTimeout: handshakeTimeout, MaxResponseHeaderBytes: limits.AuthServiceHeaderBytes,
 			TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -88,11 +86,51 @@ func (c *Client) dial(ctx context.Context, network, _ string) (net.Conn, error) 
 
 // Resolve gives the values of all references, by variable, or an error of package fault.
 func (c *Client) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
+	var values map[string][]byte
+	err := c.ask(ctx, wire.ResolveRequest{References: references}, func(answer io.Reader) error {
+		content, err := readAtMost(answer, wire.MaxResponseBytes)
+		if err != nil {
+			return err
+		}
+		values, err = complete(references, content)
+		return err
+	})
+	return values, err
+}
+
+// Check says whether every reference can be resolved, or why not, by an error of package fault. No value is kept.
+func (c *Client) Check(ctx context.Context, references map[string]string) error {
+	return c.ask(ctx, wire.ResolveRequest{References: references, Check: true}, func(io.Reader) error { return nil })
+}
+
+// ask sends one request. What is answered with success is given to read.
+func (c *Client) ask(ctx context.Context, question wire.ResolveRequest, read func(io.Reader) error) error {
+	request, err := c.request(ctx, question)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return unreachable(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode == http.StatusOK {
+		return read(response.Body)
+	}
+	content, err := readAtMost(response.Body, limits.AuthServiceErrorBytes)
+	if err != nil {
+		return err
+	}
+	return refusal(response.StatusCode, content)
+}
+
+// request is the question as HTTP, with the pod's token.
+func (c *Client) request(ctx context.Context, question wire.ResolveRequest) (*http.Request, error) {
 	token, err := c.config.Token()
 	if err != nil {
 		return nil, fault.Wrap(fault.Unauthenticated, err, "reading the pod's token")
 	}
-	body, err := json.Marshal(wire.ResolveRequest{References: references})
+	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, fault.Wrap(fault.Bug, err, "writing the request")
 	}
@@ -106,19 +144,16 @@ func (c *Client) Resolve(ctx context.Context, references map[string]string) (map
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
-	response, err := c.http.Do(request)
-	if err != nil {
-		return nil, unreachable(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(io.LimitReader(response.Body, wire.MaxResponseBytes+1))
-	if err != nil || len(content) > wire.MaxResponseBytes {
+	return request, nil
+}
+
+// readAtMost reads an answer that has a bound.
+func readAtMost(answer io.Reader, most int64) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(answer, most+1))
+	if err != nil || int64(len(content)) > most {
 		return nil, fault.New(fault.Unavailable, "the answer of the auth service was cut off or is too long")
 	}
-	if response.StatusCode != http.StatusOK {
-		return nil, refusal(response.StatusCode, content)
-	}
-	return complete(references, content)
+	return content, nil
 }
 
 // complete reads the values; each variable that was asked for must be there, and no other is taken.
@@ -163,6 +198,7 @@ func refusal(status int, content []byte) error {
 	if json.Unmarshal(content, &reason) != nil || !slices.Contains(fault.Kinds(), fault.Kind(reason.Kind)) {
 		return fault.New(fault.Unavailable, "the auth service answered %d without a reason", status)
 	}
-	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message, RetryAfter: time.Duration(reason.RetryAfterSeconds) * time.Second,
+	asked := min(max(reason.RetryAfterSeconds, 0), int(limits.RetryAfterTime/time.Second))
+	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message, RetryAfter: time.Duration(asked) * time.Second,
 		MayComeLater: reason.MayComeLater}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/broker/client"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -118,14 +120,19 @@ func TestWhatIsNoAnswerOfOurs(t *testing.T) {
 		handler http.HandlerFunc
 		kind    fault.Kind
 	}{
-		"a proxy's page": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, fault.Unavailable},
-		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://evil.example", http.StatusFound)
-		}, fault.Unavailable},
+		"a proxy's page":     {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) }, fault.Unavailable},
 		"no JSON":            {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, fault.Bug},
 		"a variable missing": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"values":{"B":""}}`)) }, fault.Bug},
 		"too long": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(make([]byte, wire.MaxResponseBytes+2))
+		}, fault.Unavailable},
+		"a reason that is too long": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.Denied), Message: strings.Repeat("x", limits.AuthServiceErrorBytes)})
+		}, fault.Unavailable},
+		"a header that is too long": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Filler", strings.Repeat("x", 2*limits.AuthServiceHeaderBytes))
+			_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte("v")}})
 		}, fault.Unavailable},
 		"hung up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
 	} {
@@ -134,6 +141,57 @@ func TestWhatIsNoAnswerOfOurs(t *testing.T) {
 			_, err := resolve(t, config)
 			assert.Equal(t, c.kind, fault.KindOf(err), "%v", err)
 		})
+	}
+}
+
+// TestNoRedirectIsFollowed has the same server answer with values elsewhere, so that a client that followed would succeed.
+func TestNoRedirectIsFollowed(t *testing.T) {
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == wire.ResolvePath {
+				http.Redirect(w, r, "/elsewhere", status)
+				return
+			}
+			t.Errorf("%d: it asked %s, with %q", status, r.URL.Path, r.Header.Get("Authorization"))
+			_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte("v")}})
+		})
+		config.Broker = config.Address // so that the redirect leads to this server
+		_, err := resolve(t, config)
+		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+	}
+}
+
+func TestACheckAsksForNoValues(t *testing.T) {
+	answer := func(w http.ResponseWriter) { _, _ = w.Write([]byte("{}")) }
+	_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
+		var request wire.ResolveRequest
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&request))
+		assert.Equal(t, wire.ResolveRequest{References: map[string]string{"app/A": "x@azurekeyvault"}, Check: true}, request)
+		answer(w)
+	})
+	c, err := client.New(config)
+	require.NoError(t, err)
+	references := map[string]string{"app/A": "x@azurekeyvault"}
+	require.NoError(t, c.Check(t.Context(), references))
+	answer = func(w http.ResponseWriter) {
+		w.WriteHeader(http.StatusNotFound)
+		_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.NotFound), Message: "absent", MayComeLater: true})
+	}
+	err = c.Check(t.Context(), references)
+	assert.Equal(t, fault.NotFound, fault.KindOf(err))
+	assert.True(t, fault.MayComeLater(err))
+	answer = func(w http.ResponseWriter) { http.Redirect(w, &http.Request{URL: &url.URL{}}, "/x", http.StatusFound) }
+	assert.Equal(t, fault.Unavailable, fault.KindOf(c.Check(t.Context(), references)), "anything else than 200 is a failure")
+}
+
+func TestWhatTheAuthServiceAsksToWaitIsBounded(t *testing.T) {
+	for asked, want := range map[int]time.Duration{-1: 0, 59: 59 * time.Second, 86_400: limits.RetryAfterTime, math.MaxInt: limits.RetryAfterTime} {
+		_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTooManyRequests)
+			_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.Throttled), Message: "later", RetryAfterSeconds: asked})
+		})
+		_, err := resolve(t, config)
+		assert.Equal(t, want, fault.RetryAfter(err))
 	}
 }
 

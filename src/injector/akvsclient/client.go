@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -35,13 +36,6 @@ type Client struct {
 	http   *http.Client
 }
 
-const (
-	// requestTimeout bounds one request; asking again is the injector's business.
-	requestTimeout = 10 * time.Second
-	// maxBytes bounds a resource; the API server stores none that is larger.
-	maxBytes = 3 << 20
-)
-
 // recreate is the next step where what the webhook put into the pod is not there.
 const recreate = "recreate the pod, so that the env-injector adds it"
 
@@ -58,10 +52,11 @@ func New(c Config) (*Client, error) {
 		return nil, fault.New(fault.Invalid, "the pod's namespace or token is not in the pod; %s", recreate)
 	}
 	return &Client{config: c, http: &http.Client{
-		Timeout: requestTimeout,
+		Timeout: limits.APIServerTime,
 		// No proxy: the program's own proxy variables are not meant for the API server. A redirect would carry the token. One connection is
 		// enough, by HTTP/2; without the bound each of the first requests would open its own.
-		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, MaxConnsPerHost: 1},
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true, MaxConnsPerHost: 1,
+			MaxResponseHeaderBytes: limits.APIServerHeaderBytes},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
@@ -85,11 +80,11 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 		return nil, unreachable(name, err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(io.LimitReader(response.Body, maxBytes+1))
+	content, err := io.ReadAll(io.LimitReader(response.Body, limits.ResourceBytes+1))
 	switch {
 	case response.StatusCode != http.StatusOK:
 		return nil, c.refusal(name, response)
-	case err != nil || len(content) > maxBytes:
+	case err != nil || len(content) > limits.ResourceBytes:
 		return nil, fault.New(fault.Unavailable, "reading AzureKeyVaultSecret %q: the answer of the API server was cut off or is too long", name)
 	}
 	return content, nil
@@ -121,6 +116,7 @@ func (c *Client) refusal(name string, response *http.Response) error {
 	if err != nil || seconds < 0 {
 		seconds = 0
 	}
+	seconds = min(seconds, int(limits.RetryAfterTime/time.Second))
 	return &fault.Error{Kind: fault.Unavailable, RetryAfter: time.Duration(seconds) * time.Second,
 		Doing: fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q: it answered %d", name, response.StatusCode)}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/injector/akvsclient"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 const canary = "canary-token-3"
@@ -74,9 +75,18 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"unauthenticated": {status(401), fault.Unauthenticated, "recreate the pod", 0},
 		"busy":            {status(429), fault.Unavailable, "it answered 429", 7 * time.Second},
 		"down":            {status(503), fault.Unavailable, "it answered 503", 7 * time.Second},
-		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) { // one that would be answered if it were followed
+			if r.URL.Path != "/elsewhere" {
+				http.Redirect(w, r, "/elsewhere", http.StatusFound)
+			}
 		}, fault.Unavailable, "it answered 302", 0},
+		"busy for a day": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "86400")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}, fault.Unavailable, "it answered 429", limits.RetryAfterTime},
+		"an endless header": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Filler", strings.Repeat("x", 2*limits.APIServerHeaderBytes))
+		}, fault.Unavailable, "asking the API server", 0},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte("{"))

@@ -1,0 +1,37 @@
+package injector
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// Checker says whether references can be resolved, without their values.
+type Checker interface {
+	Check(ctx context.Context, references map[string]string) error
+}
+
+// check waits until all containers of the pod can have their values, or says why they can't. The init container does it, because a pod whose
+// init container has not ended is not ready, whatever probes it has: a rolling update waits, and what serves goes on to serve.
+func (c Config) check(ctx context.Context, checker func() (Checker, error)) error {
+	text := valueOf(c.Environ, wire.EnvCheck)
+	if text == "" {
+		return nil
+	}
+	var references map[string]string
+	if json.Unmarshal([]byte(text), &references) != nil {
+		return fault.New(fault.Invalid, "%s is not a JSON object; recreate the pod, so that the env-injector writes it", wire.EnvCheck)
+	}
+	p, err := patienceOf(c.Environ)
+	if err != nil {
+		return err
+	}
+	p.highest = highestInitCeiling
+	asked, err := checker()
+	if err != nil {
+		return err
+	}
+	return c.retry(ctx, p, func(ctx context.Context) error { return asked.Check(ctx, references) })
+}

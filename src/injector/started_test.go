@@ -1,0 +1,116 @@
+package injector
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// process is one of a proc file system that is made for a test.
+type process struct {
+	pid              int
+	command          string
+	group, namespace string
+	started          int
+}
+
+const (
+	// app is the control group of the container that is probed; two is that of another one.
+	app = "12:pids:/kubepods/pod1/app\n11:cpu,memory:/kubepods/pod1/app\n0::/\n"
+	two = "12:pids:/kubepods/pod1/two\n11:cpu,memory:/kubepods/pod1/two\n0::/\n"
+	// unified are the same where the kernel has version 2 alone, as a process of the first container sees them.
+	unified, unifiedTwo = "0::/\n", "0::/../two\n"
+)
+
+// proc writes these processes; the last one is the probe itself.
+func proc(t *testing.T, processes ...process) procfs {
+	t.Helper()
+	root := t.TempDir()
+	for _, p := range processes {
+		folder := filepath.Join(root, fmt.Sprint(p.pid))
+		require.NoError(t, os.MkdirAll(filepath.Join(folder, "ns"), 0o700))
+		for file, content := range map[string]string{"cgroup": p.group, "cmdline": p.command + "\x00an argument\x00",
+			"stat": fmt.Sprintf("%d (odd) name 1) S 0 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0", p.pid, p.started)} {
+			require.NoError(t, os.WriteFile(filepath.Join(folder, file), []byte(content), 0o600))
+		}
+		if p.namespace != "" {
+			require.NoError(t, os.Symlink(p.namespace, filepath.Join(folder, "ns", "mnt")))
+		}
+	}
+	require.NoError(t, os.Symlink(fmt.Sprint(processes[len(processes)-1].pid), filepath.Join(root, "self")))
+	return procfs(root)
+}
+
+func TestTheProgramHasStartedWhenTheMainProcessIsNotTheInjector(t *testing.T) {
+	const injector, probe, program, pause = wire.InjectorPath, wire.StartedPath, "/app", "/pause"
+	for name, c := range map[string]struct {
+		processes []process
+		waits     bool
+	}{
+		"waiting":     {[]process{{1, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
+		"started":     {[]process{{1, program, app, "a", 100}, {9, probe, app, "a", 200}}, false},
+		"with a fork": {[]process{{1, program, app, "a", 100}, {2, "/fork", app, "a", 110}, {9, probe, app, "a", 200}}, false},
+		"with a command of the user's that gets values": {
+			[]process{{1, program, app, "a", 100}, {7, injector, app, "a", 150}, {9, probe, app, "a", 200}}, false},
+		"shared, waiting": {[]process{{1, pause, two, "p", 1}, {7, program, two, "b", 50}, {8, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
+		"shared, started": {[]process{{1, pause, two, "p", 1}, {7, injector, two, "b", 50}, {8, program, app, "a", 100}, {9, probe, app, "a", 200}}, false},
+		"shared, of another user": {
+			[]process{{1, pause, two, "", 1}, {7, injector, two, "", 50}, {8, program, app, "", 100}, {9, probe, app, "a", 200}}, false},
+		"shared, with a fork of the program before it in the list": {
+			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
+		"shared, version 2, waiting": {
+			[]process{{1, pause, unifiedTwo, "p", 1}, {7, program, unifiedTwo, "b", 50}, {8, injector, unified, "a", 100}, {9, probe, unified, "a", 200}}, true},
+		"shared, version 2, started": {
+			[]process{{1, pause, unifiedTwo, "p", 1}, {7, injector, unifiedTwo, "b", 50}, {8, program, unified, "a", 100}, {9, probe, unified, "a", 200}}, false},
+		"shared, in one control group": {
+			[]process{{1, pause, "", "p", 1}, {7, program, "", "b", 50}, {8, injector, "", "a", 100}, {9, probe, "", "a", 200}}, true},
+		"without control groups": {[]process{{1, injector, "", "", 100}, {9, probe, "", "", 200}}, true},
+		"in a control group of its own making": {
+			[]process{{1, pause, unifiedTwo, "p", 1}, {8, program, "0::/mine\n", "a", 100}, {9, probe, unified, "a", 200}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := proc(t, c.processes...).checkStarted(func(time.Duration) {})
+			assert.Equal(t, c.waits, err != nil, "%v", err)
+		})
+	}
+}
+
+func TestAContainerIsNotTakenForStartedBeforeItsInjectorIs(t *testing.T) {
+	p := proc(t, process{1, "runc", app, "a", 100}, process{9, wire.StartedPath, app, "a", 200})
+	err := p.checkStarted(func(d time.Duration) {
+		assert.Equal(t, settling, d)
+		require.NoError(t, os.WriteFile(filepath.Join(string(p), "1", "cmdline"), []byte(wire.InjectorPath+"\x00/app\x00"), 0o600))
+	})
+	assert.Equal(t, errWaiting, err)
+}
+
+func TestTheTerminationMessageIsBounded(t *testing.T) {
+	assert.Equal(t, "short", shorten("short", 10))
+	assert.Equal(t, "short�", shorten("short\xff", 10))
+	for length, want := range map[int]string{7: "ää…", 8: "ää…", 9: "äää…"} {
+		got := shorten("ääääääääääääääää", length)
+		assert.Equal(t, want, got)
+		assert.LessOrEqual(t, len(got), length)
+	}
+}
+
+func TestTheTerminationMessageIsWrittenWhereTheKubeletReadsIt(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "log")
+	environ := []string{wire.EnvTerminationLog + "=" + file}
+	writeTerminationMessage(environ, "nothing comes of it")
+	assert.NoFileExists(t, file, "a file that is not there is not made")
+	require.NoError(t, os.WriteFile(file, []byte("something longer than the message"), 0o600))
+	writeTerminationMessage(environ, "the message")
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, "the message", string(content))
+	writeTerminationMessage([]string{wire.EnvTerminationLog + "=" + folder}, "a folder is no file")
+}
