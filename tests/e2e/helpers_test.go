@@ -164,45 +164,50 @@ func (tm team) create(p *corev1.Pod) *corev1.Pod {
 	return p
 }
 
-// ended waits until the pod's container ended, and gives its exit code and log.
+// ended waits until the pod's container ended, and gives its exit code and log; if an init container failed, those of that one.
 func (tm team) ended(name string) (int32, string) {
 	tm.Helper()
 	var code int32
+	var container string
 	err := stage.Await(tm.Context(), patience, "the end of pod "+name, func(ctx context.Context) error {
 		var p corev1.Pod
 		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: tm.namespace, Name: name}, &p); err != nil {
 			return err
 		}
-		for _, c := range p.Status.ContainerStatuses {
-			if c.State.Terminated != nil {
-				code = c.State.Terminated.ExitCode
-				return nil
-			}
+		var ended bool
+		if container, code, ended = stage.Ended(&p); ended {
+			return nil
 		}
 		return fmt.Errorf("its status is %s, %+v, %+v", p.Status.Phase, p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
 	})
 	require.NoError(tm, err)
-	return code, tm.log(name)
+	return code, tm.logOf(name, container)
 }
 
-func (tm team) log(name string) string {
+func (tm team) log(name string) string { return tm.logOf(name, "app") }
+
+func (tm team) logOf(name, container string) string {
 	tm.Helper()
-	content, err := s.Kube.CoreV1().Pods(tm.namespace).GetLogs(name, &corev1.PodLogOptions{Container: "app"}).DoRaw(tm.Context())
+	content, err := s.Kube.CoreV1().Pods(tm.namespace).GetLogs(name, &corev1.PodLogOptions{Container: container}).DoRaw(tm.Context())
 	require.NoError(tm, err)
 	return string(content)
 }
 
-// awaitLog waits until the pod's log contains the text.
+// initContainer is the one that injection adds.
+const initContainer = "copy-azurekeyvault-env"
+
+// awaitLog waits until the log of the pod's container, or of its init container, contains the text.
 func (tm team) awaitLog(name, text string) {
 	tm.Helper()
 	require.NoError(tm, stage.Await(tm.Context(), patience, "a line of pod "+name, func(ctx context.Context) error {
-		content, err := s.Kube.CoreV1().Pods(tm.namespace).GetLogs(name, &corev1.PodLogOptions{Container: "app"}).DoRaw(ctx)
-		if err != nil {
-			return err
+		said := ""
+		for _, container := range []string{"app", initContainer} {
+			content, err := s.Kube.CoreV1().Pods(tm.namespace).GetLogs(name, &corev1.PodLogOptions{Container: container}).DoRaw(ctx)
+			if strings.Contains(string(content), text) {
+				return nil
+			}
+			said += fmt.Sprintf("; of %s: %q %v", container, content, err)
 		}
-		if !strings.Contains(string(content), text) {
-			return fmt.Errorf("its log is %q", content)
-		}
-		return nil
+		return fmt.Errorf("it is not there%s", said)
 	}))
 }

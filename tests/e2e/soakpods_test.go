@@ -76,19 +76,20 @@ func runToEnd(ctx context.Context, p *corev1.Pod) (code int32, log string, err e
 		return 0, "", fmt.Errorf("it can't be created: %w", err)
 	}
 	defer func() { _ = s.Client.Delete(ctx, p) }()
+	var container string
 	if err := stage.Await(ctx, 2*patience, "its end", func(ctx context.Context) error {
 		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
 			return err
 		}
-		if len(p.Status.ContainerStatuses) == 0 || p.Status.ContainerStatuses[0].State.Terminated == nil {
+		var ended bool
+		if container, code, ended = stage.Ended(p); !ended {
 			return fmt.Errorf("it is %s", p.Status.Phase)
 		}
-		code = p.Status.ContainerStatuses[0].State.Terminated.ExitCode
 		return nil
 	}); err != nil {
 		return 0, "", err
 	}
-	content, err := s.Kube.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: "app"}).DoRaw(ctx)
+	content, err := s.Kube.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: container}).DoRaw(ctx)
 	return code, string(content), err
 }
 

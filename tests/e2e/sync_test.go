@@ -226,7 +226,7 @@ func azureAway(t *testing.T) {
 	assert.Equal(t, canary+"-db", tm.value(t.Context(), "database"), "the last Secret stays")
 	// A pod that starts meanwhile waits.
 	tm.create(tm.pod("waits", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c", "echo started with ${#DB} characters"))
-	tm.awaitLog("waits", "asking again")
+	tm.awaitLog("waits", "retrying")
 	require.NoError(t, s.Back(t.Context()))
 	require.NoError(t, s.Azure.Put(t.Context(), tm.vault, "db", canary+"-after"))
 	t.Logf("recovered after %s", tm.awaitValue("database", canary+"-after", 2*patience))

@@ -229,7 +229,9 @@ func beside(c corev1.Container) []string {
 	}
 	probe("liveness probe", c.LivenessProbe)
 	probe("readiness probe", c.ReadinessProbe)
-	probe("startup probe", c.StartupProbe)
+	if !isStartedProbe(c.StartupProbe) {
+		probe("startup probe", c.StartupProbe)
+	}
 	if c.Lifecycle != nil {
 		hook("postStart hook", c.Lifecycle.PostStart)
 		hook("preStop hook", c.Lifecycle.PreStop)

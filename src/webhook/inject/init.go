@@ -30,14 +30,15 @@ type Init struct {
 	Writable bool
 }
 
-// initContainer brings an injector into the pod, which copies itself. It passes the restricted standard in every pod.
-func initContainer(pod *corev1.Pod, injector string, s Settings) corev1.Container {
+// initContainer brings an injector into the pod, which copies itself, and waits until the pod can have its values. It passes the restricted
+// standard in every pod.
+func initContainer(pod *corev1.Pod, injector string, found *check, s Settings) corev1.Container {
 	user := s.Init.User
 	if user == 0 {
 		user = sharedUser(pod)
 	}
 	yes, no, readOnly := true, false, !s.Init.Writable
-	return corev1.Container{
+	c := corev1.Container{
 		Name: wire.InitContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy,
 		Command:      []string{injector, "copy", wire.MountBinary},
 		VolumeMounts: []corev1.VolumeMount{{Name: wire.VolumeBinary, MountPath: wire.MountBinary}},
@@ -48,6 +49,10 @@ func initContainer(pod *corev1.Pod, injector string, s Settings) corev1.Containe
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 	}
+	if c.Env = found.variables(pod, s); c.Env != nil {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: wire.VolumeToken, MountPath: wire.MountToken, ReadOnly: true})
+	}
+	return c
 }
 
 // resources are little to ask for and enough to copy fast; quotas want limits. A pod whose containers ask for exactly their limits is in the

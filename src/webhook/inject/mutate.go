@@ -40,24 +40,25 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == wire.InitContainer })
 	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(volumeNames(), v.Name) })
 	spec.Volumes = append(spec.Volumes, binaryVolume())
-	injector := thin
+	injector, found := thin, newCheck()
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range containers {
-			target := plan.Target(containers[i].Name)
+			c := &containers[i]
+			target := plan.Target(c.Name)
 			if target == nil {
 				continue
 			}
-			if s.direct(containers[i]) {
+			if s.direct(*c) {
 				injector = program
 			}
-			volume := s.volume(containers[i])
-			wrap(&containers[i], target, s)
+			volume := s.volume(*c)
+			wrap(c, target, s, waiting(c, target, placeOf(pod, *c, spec.InitContainers), s.isChecked(*c, target.environment) && found.add(c.Name, target.environment)))
 			if !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
 				spec.Volumes = append(spec.Volumes, volume)
 			}
 		}
 	}
-	spec.InitContainers = slices.Insert(spec.InitContainers, 0, initContainer(pod, injector, s))
+	spec.InitContainers = slices.Insert(spec.InitContainers, 0, initContainer(pod, injector, found, s))
 	return out
 }
 
@@ -67,7 +68,7 @@ func MutateEphemeral(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	for i := range out.Spec.EphemeralContainers {
 		common := &out.Spec.EphemeralContainers[i].EphemeralContainerCommon
 		if target := plan.Target(common.Name); target != nil {
-			wrap((*corev1.Container)(common), target, s)
+			wrap((*corev1.Container)(common), target, s, nil)
 		}
 	}
 	return out
@@ -84,8 +85,8 @@ func (s Settings) volume(c corev1.Container) corev1.Volume {
 	return tokenVolume()
 }
 
-// wrap puts the injector in front of the container's program.
-func wrap(c *corev1.Container, target *Target, s Settings) {
+// wrap puts the injector in front of the container's program; wait are the variables that say how long it waits.
+func wrap(c *corev1.Container, target *Target, s Settings, wait []corev1.EnvVar) {
 	expansion := wire.Expansion{Env: target.environment.expand, Args: expansionOf(*c).Args}
 	for i, text := range target.environment.texts {
 		c.Env[i].Value = text
@@ -98,7 +99,7 @@ func wrap(c *corev1.Container, target *Target, s Settings) {
 	c.VolumeMounts = append(c.VolumeMounts,
 		corev1.VolumeMount{Name: wire.VolumeBinary, MountPath: wire.MountBinary, ReadOnly: true},
 		corev1.VolumeMount{Name: s.volume(*c).Name, MountPath: wire.MountToken, ReadOnly: true})
-	c.Env = environ(c.Env, slices.Concat(variables(*c, s), findings(target.environment, expansion)))
+	c.Env = environ(c.Env, slices.Concat(variables(*c, s), wait, findings(target.environment, expansion)))
 }
 
 // argv is what the container runs, and which of it the injector has to expand. The kubelet expands the pod's command and args, but never what

@@ -23,7 +23,7 @@ func variables(c corev1.Container, s Settings) []corev1.EnvVar {
 // ours are the variables that only the webhook may set.
 func ours() []string {
 	return []string{wire.EnvCA, wire.EnvBroker, wire.EnvBrokerAddress, wire.EnvAdded, wire.EnvUseAuthService, wire.EnvCloud, wire.EnvExtraCAs,
-		wire.EnvReferences, wire.EnvImageReferences, wire.EnvOpen, wire.EnvExpand}
+		wire.EnvReferences, wire.EnvImageReferences, wire.EnvOpen, wire.EnvExpand, wire.EnvCheck, wire.EnvDefaultTimeout, wire.EnvTerminationLog}
 }
 
 // chosen are the variables that a container may set too, and then its own stay.
@@ -34,8 +34,7 @@ func findings(e *environment, expansion wire.Expansion) []corev1.EnvVar {
 	var found []corev1.EnvVar
 	add := func(name string, empty bool, content any) {
 		if text, err := json.Marshal(content); err == nil && !empty {
-			// The kubelet expands nothing in it, whatever the names are.
-			found = append(found, corev1.EnvVar{Name: name, Value: strings.ReplaceAll(string(text), "$", `\u0024`)})
+			found = append(found, corev1.EnvVar{Name: name, Value: withoutDollars(string(text))})
 		}
 	}
 	record := e.record()

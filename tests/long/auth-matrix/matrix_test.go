@@ -14,7 +14,6 @@ import (
 	"maps"
 	"math/big"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -245,11 +244,10 @@ func start(t *testing.T, s *stage.Stage, pod *corev1.Pod) int32 {
 		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
 			return err
 		}
-		i := slices.IndexFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Terminated != nil })
-		if i < 0 {
+		var ended bool
+		if _, code, ended = stage.Ended(pod); !ended {
 			return fmt.Errorf("it is %s", pod.Status.Phase)
 		}
-		code = pod.Status.ContainerStatuses[i].State.Terminated.ExitCode
 		return nil
 	}))
 	return code

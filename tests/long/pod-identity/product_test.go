@@ -104,18 +104,18 @@ func run(t *testing.T, s *stage.Stage, pod corev1.Pod, reference string, env ...
 			corev1.EnvVar{Name: "ENV_INJECTOR_RETRIES", Value: "0"}, corev1.EnvVar{Name: "ENV_INJECTOR_TIMEOUT", Value: "1s"})}}}
 	require.NoError(t, s.Client.Create(t.Context(), &pod))
 	var code int32
+	var container string
 	require.NoError(t, stage.Await(t.Context(), 90*time.Second, "the pod", func(ctx context.Context) error {
 		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(&pod), &pod); err != nil {
 			return err
 		}
-		i := slices.IndexFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Terminated != nil })
-		if i < 0 {
+		var ended bool
+		if container, code, ended = stage.Ended(&pod); !ended {
 			return fmt.Errorf("it is %s", pod.Status.Phase)
 		}
-		code = pod.Status.ContainerStatuses[i].State.Terminated.ExitCode
 		return nil
 	}))
-	log, err := s.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: "app"}).DoRaw(t.Context())
+	log, err := s.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container}).DoRaw(t.Context())
 	require.NoError(t, err)
 	return code, strings.TrimSpace(string(log))
 }

@@ -1,0 +1,104 @@
+package inject
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/envref"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// place is where a container stands in its pod, as far as it matters while it waits for values.
+type place struct {
+	restart corev1.RestartPolicy
+	// init says that it is an init container that has to end before others start, so the pod is not ready as long as it runs.
+	init bool
+}
+
+func placeOf(pod *corev1.Pod, c corev1.Container, among []corev1.Container) place {
+	sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+	init := !sidecar && slices.ContainsFunc(among, func(i corev1.Container) bool { return i.Name == c.Name })
+	return place{restart: pod.Spec.RestartPolicy, init: init}
+}
+
+// needsProbe says whether Kubernetes would count the container as ready, and replace older pods, while its injector waits: nothing else keeps
+// it from that. Pods that end by themselves are not rolled out, so they are left as they are.
+func (p place) needsProbe(c corev1.Container, checked bool) bool {
+	always := p.restart == corev1.RestartPolicyAlways || p.restart == ""
+	return always && !checked && !p.init && c.StartupProbe == nil && c.ReadinessProbe == nil
+}
+
+// countsAsReady says the same of a container whose references were checked before it started; it may wait for a moment.
+func (p place) countsAsReady(c corev1.Container) bool {
+	return p.restart != corev1.RestartPolicyNever && !p.init && c.StartupProbe == nil && c.ReadinessProbe == nil
+}
+
+const (
+	// probePeriod and probeTimeout are in seconds. A program that has started is found at once, and the container is not kept waiting.
+	probePeriod  = 1
+	probeTimeout = 5
+	// probeReserve is the time for attempts besides the waits between them.
+	probeReserve = 2 * time.Minute
+)
+
+// startedProbe succeeds when the program has replaced the injector. It goes on for longer than the injector waits, which ends by itself.
+func startedProbe(e *environment) *corev1.Probe {
+	failures := int64((patienceOf(e) + probeReserve) / time.Second / probePeriod)
+	return &corev1.Probe{
+		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{wire.StartedPath}}},
+		PeriodSeconds: probePeriod, TimeoutSeconds: probeTimeout, FailureThreshold: int32(min(failures, limits.StartupProbeFailures)),
+	}
+}
+
+// isStartedProbe says whether a probe is ours.
+func isStartedProbe(p *corev1.Probe) bool {
+	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.StartedPath
+}
+
+// patienceOf is the longest that the injector waits between attempts in a container with these settings, as far as they are known.
+func patienceOf(e *environment) time.Duration {
+	day := limits.StartupProbeFailures * time.Second
+	wait := limits.WaitWithoutRestart
+	if d, err := time.ParseDuration(e.variables[wire.EnvTimeout].value); err == nil && d >= 0 {
+		wait = min(d, day)
+	}
+	retries, err := strconv.Atoi(e.variables[wire.EnvRetries].value)
+	if err != nil {
+		retries = 3
+	}
+	pause, err := strconv.Atoi(e.variables[wire.EnvWait].value)
+	if err != nil {
+		pause = 3
+	}
+	next := time.Duration(min(max(pause, 0), int(limits.RetryWait/time.Second))) * time.Second
+	for i := 0; i < retries && wait < day; i++ {
+		wait, next = wait+next+next/2, min(2*next, limits.RetryWait)
+		if next == 0 {
+			break
+		}
+	}
+	return min(wait, day)
+}
+
+// waiting gives the container a startup probe if it needs one, and says what the injector has to know: how long it waits where the user does not
+// say it, and where the kubelet reads the termination message.
+func waiting(c *corev1.Container, target *Target, p place, checked bool) []corev1.EnvVar {
+	if isStartedProbe(c.StartupProbe) { // of an earlier mutation
+		c.StartupProbe = nil
+	}
+	var set []corev1.EnvVar
+	switch {
+	case p.needsProbe(*c, checked):
+		c.StartupProbe = startedProbe(target.environment)
+	case checked && p.countsAsReady(*c):
+		set = append(set, corev1.EnvVar{Name: wire.EnvDefaultTimeout, Value: limits.WaitWhileReady.String()})
+	}
+	if path := c.TerminationMessagePath; path != "" && path != corev1.TerminationMessagePathDefault {
+		set = append(set, corev1.EnvVar{Name: wire.EnvTerminationLog, Value: envref.Escape(path)})
+	}
+	return set
+}
