@@ -172,11 +172,12 @@ type DockerImageInspection struct {
 
 // Registries say which registries are asked, and how.
 type Registries struct {
-	Allow     []string `json:"allow"`
-	PlainHTTP []string `json:"plainHTTP"`
-	Mirrors   Lists    `json:"mirrors"`
-	Local     []string `json:"local"`
-	TagMaxAge Duration `json:"tagMaxAge"`
+	Allow           []string `json:"allow"`
+	PlainHTTP       []string `json:"plainHTTP"`
+	Mirrors         Lists    `json:"mirrors"`
+	Local           []string `json:"local"`
+	ClusterNetworks []string `json:"clusterNetworks"`
+	TagMaxAge       Duration `json:"tagMaxAge"`
 }
 
 // NamespaceLabel is the label of namespaces whose pods are injected.

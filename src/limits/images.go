@@ -1,6 +1,173 @@
 package limits
 
+import "time"
+
+// Bounds of one question about an image and of the pod that asks it.
+const (
+	ImageNameBytes        = 1 << 10
+	ImageRegistriesPerPod = 8
+	ImagePullSecrets      = 32
+	ImagePullSecretBytes  = 256 << 10
+	ImageCredentials      = 8
+)
+
+// Bounds of look-ups in flight.
+const (
+	ImageLookups             = 64
+	ImageLookupsPerNamespace = 16
+	ImageLookupsPerRegistry  = 8
+	ImageLookupsWaiting      = 128
+	ImageLookupGrace         = 2 * time.Second
+	ImageRefusalAge          = 5 * time.Second
+)
+
+// Bounds of one call of a registry and its answer.
+const (
+	ImageDialTime       = 5 * time.Second
+	ImageAnswerTime     = 10 * time.Second
+	ImageRedirects      = 3
+	ImageHeaderBytes    = 32 << 10
+	ImageChallengeBytes = 4 << 10
+	ImageManifestBytes  = 1 << 20
+	ImageConfigBytes    = 2 << 20
+	ImageTokenBytes     = 64 << 10
+	ImageErrorBytes     = 16 << 10
+	ImageAnswerElements = 10_000
+	ImageAnswerDepth    = 32
+)
+
+// Bounds of what an image may consist of.
+const (
+	ImageManifests    = 24
+	ImageIndexDepth   = 3
+	ImageCommandBytes = 128 << 10
+)
+
+// Bounds of what is remembered, and of what is logged.
+const (
+	ImageCacheBytes         = 16 << 20
+	ImageTagCacheBytes      = 1 << 20
+	ImageRefusalCacheBytes  = 1 << 20
+	ImageRegistryTokens     = 100
+	ImageRegistryTokenBytes = 16 << 10
+	ImageBreakerHosts       = 2_000
+	ImageBreakerFailures    = 3
+	ImageBreakerWait        = 4 * time.Second
+	ImageBreakerPause       = 10 * time.Second
+	ImageFailureLines       = 5
+)
+
 // imagesArea lists the bounds of what is read from registries to find the command of an image.
 func imagesArea() Area {
-	return Area{Title: "Image look-ups", Limits: []Limit{}}
+	limits := imageQuestionLimits()
+	limits = append(limits, imageLookupLimits()...)
+	limits = append(limits, imageAnswerLimits()...)
+	limits = append(limits, imageContentLimits()...)
+	return Area{Title: "Image look-ups", Limits: append(limits, imageMemoryLimits()...)}
+}
+
+func imageQuestionLimits() []Limit {
+	return []Limit{
+		{Name: "ImageNameBytes", Value: Bytes(ImageNameBytes), Bounds: "Name of an image", Exceeded: "The pod is refused",
+			Reason: "A registry's host, a repository (255) and a digest are far shorter"},
+		{Name: "ImageRegistriesPerPod", Value: Count(ImageRegistriesPerPod), Bounds: "Registries that are asked for one pod",
+			Exceeded: "The pod is refused before any registry is asked; the message names the first container beyond the limit",
+			Reason:   "Each registry that does not answer costs the review up to 5 seconds"},
+		{Name: "ImagePullSecrets", Value: Count(ImagePullSecrets), Bounds: "Pull secrets that are read for one pod",
+			Exceeded: "Later entries of imagePullSecrets are skipped, with a line in the log",
+			Reason:   "Each one is a read of the API server"},
+		{Name: "ImagePullSecretBytes", Value: Bytes(ImagePullSecretBytes), Bounds: "Content of a pull secret",
+			Exceeded: "The pull secret is skipped", Reason: "Usual pull secrets have less than 10 KiB"},
+		{Name: "ImageCredentials", Value: Count(ImageCredentials), Bounds: "Credentials that are tried at one registry for one image",
+			Exceeded: "Later pull secrets are not tried", Reason: "Registries lock accounts and addresses after repeated failures"},
+	}
+}
+
+func imageLookupLimits() []Limit {
+	return []Limit{
+		{Name: "ImageLookups", Value: Count(ImageLookups), Bounds: "Look-ups in flight",
+			Exceeded: "A look-up waits. A look-up of the namespace with the most of them ends early when it has had no result for " +
+				Duration(ImageLookupGrace) + " and another namespace waits",
+			Reason: "Each holds a connection and up to one answer in memory"},
+		{Name: "ImageLookupsPerNamespace", Value: Count(ImageLookupsPerNamespace), Bounds: "Look-ups in flight for one namespace",
+			Exceeded: "A look-up waits; the oldest one of the namespace ends early when it has had no result for " + Duration(ImageLookupGrace),
+			Reason:   "A quarter of all, so one namespace cannot take the places of all others"},
+		{Name: "ImageLookupsPerRegistry", Value: Count(ImageLookupsPerRegistry), Bounds: "Look-ups in flight for one namespace at one registry",
+			Exceeded: "A look-up waits", Reason: "A slow registry delays only the images that come from it"},
+		{Name: "ImageLookupsWaiting", Value: Count(ImageLookupsWaiting), Bounds: "Look-ups that wait for their start, for one namespace",
+			Exceeded: "The pod is refused; its controller tries again", Reason: "Pods with the same image share one look-up"},
+		{Name: "ImageLookupGrace", Value: Duration(ImageLookupGrace), Bounds: "Time that a look-up keeps its place while others wait for one",
+			Exceeded: "The look-up ends and the pod is refused; its controller tries again",
+			Reason:   "Registries usually answer all requests of a look-up in less than a second"},
+		{Name: "ImageRefusalAge", Value: Duration(ImageRefusalAge),
+			Bounds:   "Time for which a registry's refusal (401, 403, 404, 429) is remembered for the same namespace, image and credentials",
+			Exceeded: "The registry is asked again", Reason: "Saves the registry the retries of controllers, and a corrected mistake works soon"},
+	}
+}
+
+func imageAnswerLimits() []Limit {
+	refused := "The pod is refused, and the log has the cause"
+	return []Limit{
+		{Name: "ImageDialTime", Value: Duration(ImageDialTime), Bounds: "Name resolution and connection; TLS handshake", Exceeded: refused,
+			Reason: "Reachable registries take milliseconds"},
+		{Name: "ImageAnswerTime", Value: Duration(ImageAnswerTime), Bounds: "One call of a registry or token server, with its whole answer",
+			Exceeded: refused, Reason: "Half of what a look-up may take"},
+		{Name: "ImageRedirects", Value: Count(ImageRedirects), Bounds: "Redirects of one call; none for token requests", Exceeded: refused,
+			Reason: "Registries redirect once, to their storage"},
+		{Name: "ImageHeaderBytes", Value: Bytes(ImageHeaderBytes), Bounds: "Headers of an answer", Exceeded: refused,
+			Reason: "Usual answers have 1 KiB"},
+		{Name: "ImageChallengeBytes", Value: Bytes(ImageChallengeBytes), Bounds: "WWW-Authenticate headers of an answer", Exceeded: refused,
+			Reason: "Usual challenges have 200 bytes; parsing is quadratic"},
+		{Name: "ImageManifestBytes", Value: Bytes(ImageManifestBytes), Bounds: "Manifest or index", Exceeded: refused,
+			Reason: "Usual ones have less than 20 KiB"},
+		{Name: "ImageConfigBytes", Value: Bytes(ImageConfigBytes), Bounds: "Configuration of an image", Exceeded: refused,
+			Reason: "Usual ones have less than 20 KiB; builders that put bills of materials into labels, some hundred"},
+		{Name: "ImageTokenBytes", Value: Bytes(ImageTokenBytes), Bounds: "Answer of a token server", Exceeded: refused,
+			Reason: "Usual tokens have less than 4 KiB"},
+		{Name: "ImageErrorBytes", Value: Bytes(ImageErrorBytes), Bounds: "Body of an answer that reports an error",
+			Exceeded: "The rest is not read", Reason: "Only the error's code is used"},
+		{Name: "ImageAnswerElements", Value: Count(ImageAnswerElements), Bounds: "JSON elements of an answer or of a pull secret, counted before it is decoded",
+			Exceeded: refused, Reason: "An image with 127 layers has about 1,000"},
+		{Name: "ImageAnswerDepth", Value: Count(ImageAnswerDepth), Bounds: "JSON nesting of an answer or of a pull secret", Exceeded: refused,
+			Reason: "Manifests have 5 levels"},
+	}
+}
+
+func imageContentLimits() []Limit {
+	return []Limit{
+		{Name: "ImageManifests", Value: Count(ImageManifests), Bounds: "Manifests that are read for one image of several platforms",
+			Exceeded: "The pod is refused; kubernetes.io/arch in its nodeSelector reduces them to one",
+			Reason:   "Images of all Linux platforms have 12"},
+		{Name: "ImageIndexDepth", Value: Count(ImageIndexDepth), Bounds: "Indexes inside indexes", Exceeded: "The pod is refused",
+			Reason: "Builders nest indexes once"},
+		{Name: "ImageCommandBytes", Value: Bytes(ImageCommandBytes), Bounds: "Entrypoint, command and references of an image together",
+			Exceeded: "The pod is refused; set command in the container",
+			Reason:   "Linux passes at most 128 KiB in one argument, and the result becomes a part of the pod"},
+	}
+}
+
+func imageMemoryLimits() []Limit {
+	return []Limit{
+		{Name: "ImageCacheBytes", Value: Bytes(ImageCacheBytes), Bounds: "Remembered commands of images", Exceeded: "The least recently used are forgotten",
+			Reason: "Room for more than 20,000 usual images"},
+		{Name: "ImageTagCacheBytes", Value: Bytes(ImageTagCacheBytes), Bounds: "Remembered digests of tags", Exceeded: "The least recently used are forgotten",
+			Reason: "Room for about 3,000"},
+		{Name: "ImageRefusalCacheBytes", Value: Bytes(ImageRefusalCacheBytes), Bounds: "Remembered refusals of registries",
+			Exceeded: "The least recently used are forgotten", Reason: "Room for about 2,000"},
+		{Name: "ImageRegistryTokens", Value: Count(ImageRegistryTokens), Bounds: "Remembered tokens of Azure's registries",
+			Exceeded: "The least recently used are forgotten; a new one is exchanged", Reason: "More registries than a cluster uses"},
+		{Name: "ImageRegistryTokenBytes", Value: Bytes(ImageRegistryTokenBytes), Bounds: "Token of one of Azure's registries",
+			Exceeded: "The pod is refused, and the log has the cause", Reason: "Usual tokens have 2 KiB"},
+		{Name: "ImageBreakerHosts", Value: Count(ImageBreakerHosts), Bounds: "Hosts whose failures are remembered",
+			Exceeded: "The least recently used are forgotten", Reason: "An entry has about 200 bytes"},
+		{Name: "ImageBreakerFailures", Value: Count(ImageBreakerFailures), Bounds: "Calls of a host in a row that wait in vain",
+			Exceeded: "Calls of the host fail at once for " + Duration(ImageBreakerPause) + "; then one call tries it",
+			Reason:   "One lost connection says nothing about a host"},
+		{Name: "ImageBreakerWait", Value: Duration(ImageBreakerWait), Bounds: "Time after which a call without an answer counts as one that waited in vain",
+			Exceeded: "The call counts toward the limit above", Reason: "Fast failures cost nobody time, and callers who give up early must not stop a host for others"},
+		{Name: "ImageBreakerPause", Value: Duration(ImageBreakerPause), Bounds: "Time for which a host that does not answer is not called",
+			Exceeded: "One call tries it", Reason: "Short enough that pods start soon after a registry recovers"},
+		{Name: "ImageFailureLines", Value: Rate(ImageFailureLines), Bounds: "Log lines about registries that could not be read",
+			Exceeded: "The line is left out, and the message to the pod's author says so", Reason: "Anybody who creates pods causes such lines"},
+	}
 }

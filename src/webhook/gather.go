@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
@@ -110,7 +111,10 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	if len(wanted) == 0 {
 		return plan, nil
 	}
-	question := ociimage.Question{PullSecrets: a.pullSecrets(ctx), OS: "linux", Architecture: platform(&a.pod.Spec)}
+	if err := checkRegistries(wanted); err != nil {
+		return plan, err
+	}
+	question := ociimage.Question{Namespace: a.request.Namespace, PullSecrets: a.pullSecrets(ctx), OS: "linux", Architecture: platform(&a.pod.Spec)}
 	failed := make(map[string]error, len(wanted))
 	var mu sync.Mutex
 	err := each(wanted, func(t *inject.Target) error {
@@ -128,6 +132,21 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 			"found out (%v), so references that come later stay text", container, failure))
 	}
 	return plan, err
+}
+
+// checkRegistries bounds the registries that one pod has us ask. It comes before the first of them is asked.
+func checkRegistries(wanted []*inject.Target) error {
+	registries := map[string]bool{}
+	for _, t := range wanted {
+		registry := ociimage.RegistryOf(t.Lookup)
+		registries[registry] = true
+		if len(registries) > limits.ImageRegistriesPerPod {
+			return &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("container %q", t.Container),
+				Cause: fmt.Errorf("the registry %s is one more than the %d that are asked for the commands of one pod", registry, limits.ImageRegistriesPerPod),
+				Next:  "set the container's command, or name it in the pod's annotation akv2k8s.io/commands"}
+		}
+	}
+	return nil
 }
 
 // look finds out what the target's image runs and refers to.
@@ -162,15 +181,20 @@ func (a *admitted) unknown(t *inject.Target, err error) error {
 
 // pullSecrets are the pod's; those of its ServiceAccount are among them already, the API server put them there. One that can't be read is
 // skipped, as the kubelet does it.
-func (a *admitted) pullSecrets(ctx context.Context) []corev1.Secret {
-	var secrets []corev1.Secret
-	for _, reference := range a.pod.Spec.ImagePullSecrets {
+func (a *admitted) pullSecrets(ctx context.Context) []ociimage.PullSecret {
+	var secrets []ociimage.PullSecret
+	references := a.pod.Spec.ImagePullSecrets
+	if len(references) > limits.ImagePullSecrets {
+		a.Log.Info("skipping pull secrets beyond the limit", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "limit", limits.ImagePullSecrets)
+		references = references[:limits.ImagePullSecrets]
+	}
+	for _, reference := range references {
 		var secret corev1.Secret
 		if err := a.Live.Get(ctx, client.ObjectKey{Namespace: a.request.Namespace, Name: reference.Name}, &secret); err != nil {
 			a.Log.Info("skipping a pull secret that can't be read", "namespace", a.request.Namespace, "secret", reference.Name, "error", err.Error())
 			continue
 		}
-		secrets = append(secrets, secret)
+		secrets = append(secrets, ociimage.ReadPullSecret(ctx, secret))
 	}
 	return secrets
 }

@@ -127,6 +127,7 @@ func effects() map[string]effect {
 		"env_injector.registries.plainHTTP":               {`["a.example"]`, `"plainHTTP":["a.example"]`, nil},
 		"env_injector.registries.mirrors":                 {`{"a.example": ["b.example"]}`, `"mirrors":{"a.example":["b.example"]}`, nil},
 		"env_injector.registries.local":                   {`["127.0.0.1"]`, `"local":["127.0.0.1"]`, nil},
+		"env_injector.registries.clusterNetworks":         {`["10.244.0.0/16"]`, `"clusterNetworks":["10.244.0.0/16"]`, nil},
 		"env_injector.registries.tagMaxAge":               {`"1m"`, `"tagMaxAge":"1m"`, nil},
 		"env_injector.sourceNamespaces":                   {`["team"]`, "namespace: team", nil},
 		"env_injector.namespaceLabelSelector.label.name":  {`"inject"`, `inject: "enabled"`, nil},

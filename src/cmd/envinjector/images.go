@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -16,24 +18,60 @@ type registries struct {
 	Allow     []string            `json:"allow"`
 	PlainHTTP []string            `json:"plainHTTP"`
 	Mirrors   map[string][]string `json:"mirrors"`
-	// Local are addresses that may be asked although registries usually don't have them.
-	Local []netip.Addr `json:"local"`
+	// Local are addresses and networks that may be asked although registries usually do not have them.
+	Local []string `json:"local"`
+	// ClusterNetworks are networks of pods and Services.
+	ClusterNetworks []string `json:"clusterNetworks"`
 	// TagMaxAge is a Go duration.
 	TagMaxAge string `json:"tagMaxAge"`
 
-	tagAge time.Duration
+	tagAge         time.Duration
+	local, cluster []netip.Prefix
 }
 
 // Set reads the flag.
 func (r *registries) Set(text string) error {
 	if err := json.Unmarshal([]byte(text), r); err != nil {
-		return errors.New("it is no JSON object of allow, plainHTTP, mirrors, local and tagMaxAge")
+		return errors.New("it is not a JSON object of allow, plainHTTP, mirrors, local, clusterNetworks and tagMaxAge")
 	}
 	var err error
 	if r.tagAge, err = time.ParseDuration(r.TagMaxAge); r.TagMaxAge != "" && err != nil {
 		return errors.New("tagMaxAge is no duration; write for example 5m")
 	}
-	return errors.Join(ociimage.CheckPatterns(r.Allow), ociimage.CheckPatterns(r.PlainHTTP))
+	var local, cluster error
+	r.local, local = networks("local", r.Local)
+	r.cluster, cluster = networks("clusterNetworks", r.ClusterNetworks)
+	return errors.Join(ociimage.CheckPatterns(r.Allow), ociimage.CheckPatterns(r.PlainHTTP), local, cluster)
+}
+
+// networks reads addresses and networks.
+func networks(field string, texts []string) (all []netip.Prefix, err error) {
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if address, single := netip.ParseAddr(text); single == nil {
+			network, err = netip.PrefixFrom(address.Unmap(), address.Unmap().BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %q is not an IP address or network; write for example 10.1.2.3 or 10.1.0.0/16", field, text)
+		}
+		all = append(all, network.Masked())
+	}
+	return all, nil
+}
+
+// ownAddresses are those of the env-injector's pod, which no registry has.
+func ownAddresses() (all []netip.Prefix) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, address := range addresses {
+		if network, err := netip.ParsePrefix(address.String()); err == nil {
+			own := network.Addr().Unmap()
+			all = append(all, netip.PrefixFrom(own, own.BitLen()))
+		}
+	}
+	return all
 }
 
 // images looks into images for pods without a command.
@@ -42,8 +80,9 @@ func (s settings) images(extraCAs []byte, vault *gateway.Gateway, api *apiServer
 	if err != nil {
 		return nil, err
 	}
-	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, Refused: api.is, Allowed: s.registries.Local, PlainHTTP: s.registries.PlainHTTP})
+	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, Refused: api.is, Allowed: s.registries.local,
+		Cluster: append(ownAddresses(), s.registries.cluster...), PlainHTTP: s.registries.PlainHTTP})
 	azure := ociimage.NewAzure(ociimage.Azure{Credential: vault.Credential, Suffix: vault.Cloud.RegistrySuffix, Transport: transport, Clock: time.Now})
 	return ociimage.New(ociimage.Config{Transport: transport, Azure: azure, TagAge: s.registries.tagAge, Timeout: s.imageTimeout, Clock: time.Now,
-		Registries: ociimage.Registries{Allow: s.registries.Allow, PlainHTTP: s.registries.PlainHTTP, Mirrors: s.registries.Mirrors}})
+		Log: api.log, Registries: ociimage.Registries{Allow: s.registries.Allow, PlainHTTP: s.registries.PlainHTTP, Mirrors: s.registries.Mirrors}})
 }

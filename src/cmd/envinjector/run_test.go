@@ -51,7 +51,7 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"an upgrade that ended before":        {nil, []string{"--legacy-auth-service", "--legacy-upgrade-time=-1s"}, 2, "can't be negative"},
 		"an unknown log level":                {nil, []string{"--v=loud"}, 1, "use info"},
 		"no azure.json":                       {nil, []string{"--cloudconfig=/no/such/file"}, 1, "keyVaultAuth"},
-		"registries of no sort":               {nil, []string{"--registries=x"}, 2, "it is no JSON object"},
+		"registries of no sort":               {nil, []string{"--registries=x"}, 2, "it is not a JSON object"},
 		"an age that is none":                 {nil, []string{`--registries={"tagMaxAge":"x"}`}, 2, "write for example 5m"},
 		"a pattern that is none":              {nil, []string{`--registries={"allow":["["]}`}, 2, "no pattern of a host"},
 		"what to do with the CA":              {nil, []string{"ca", "burn"}, 1, "ca rotate"},

@@ -3,6 +3,7 @@ package ociimage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/utils/lru"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // registryScope is what tokens for registries are for, in every cloud.
@@ -40,7 +42,7 @@ type Azure struct {
 
 // NewAzure gives the way into the registries of a cloud.
 func NewAzure(a Azure) *Azure {
-	a.tokens = lru.New(100)
+	a.tokens = lru.New(limits.ImageRegistryTokens)
 	return &a
 }
 
@@ -66,7 +68,7 @@ func (a *Azure) Token(ctx context.Context, registry string) (string, error) {
 		return "", err
 	}
 	client, err := azcontainerregistry.NewAuthenticationClient("https://"+registry, &azcontainerregistry.AuthenticationClientOptions{
-		ClientOptions: azcore.ClientOptions{Transport: &http.Client{Transport: a.Transport}, Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond}}})
+		ClientOptions: azcore.ClientOptions{Transport: &http.Client{Transport: a.Transport, CheckRedirect: followNothing}, Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond}}})
 	if err != nil {
 		return "", fault.Wrap(fault.Bug, err, "preparing the exchange of tokens")
 	}
@@ -75,11 +77,20 @@ func (a *Azure) Token(ctx context.Context, registry string) (string, error) {
 	var response *azcore.ResponseError
 	switch {
 	case errors.As(err, &response):
-		return "", &fault.Error{Kind: kindOf(response.StatusCode), Doing: "exchanging the identity's token at " + registry, Cause: errors.New(http.StatusText(response.StatusCode)),
-			Next: "grant the role AcrPull on the registry to the identity of the env-injector"}
-	case err != nil || answer.RefreshToken == nil:
-		return "", fault.New(fault.Unavailable, "the registry %s %s", registry, network(err))
+		refused := &fault.Error{Kind: kindOf(response.StatusCode), Doing: "exchanging the identity's token at " + registry,
+			Cause: fmt.Errorf("the registry answered %d %s", response.StatusCode, http.StatusText(response.StatusCode))}
+		if refused.Kind == fault.Denied {
+			refused.Next = "grant the role AcrPull on the registry to the identity of the env-injector"
+		}
+		return "", refused
+	case err != nil:
+		return "", err
+	case answer.RefreshToken == nil || len(*answer.RefreshToken) > limits.ImageRegistryTokenBytes:
+		return "", errNonsense
 	}
 	a.tokens.Add(registry, refreshToken{*answer.RefreshToken, a.Clock()})
 	return *answer.RefreshToken, nil
 }
+
+// followNothing keeps the identity's token from going along with a redirect: it stands in the request's body.
+func followNothing(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -2,13 +2,14 @@ package ociimage
 
 import (
 	"context"
+	"crypto/sha256"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/authn/kubernetes"
 	"github.com/google/go-containerregistry/pkg/name"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // credentials are one way to ask.
@@ -26,8 +27,8 @@ func (i *Images) candidates(ctx context.Context, q Question, at name.Reference) 
 		all = append(all, credentials{whose, func(context.Context) (authn.Authenticator, error) { return auth, nil }})
 	}
 	for _, secret := range q.PullSecrets {
-		if auth, ok := ofSecret(ctx, secret, at); ok {
-			ready("the pull secret "+secret.Name, auth)
+		if auth, ok := secret.credentialsFor(at); ok && len(all) < limits.ImageCredentials {
+			ready("the pull secret "+secret.name, auth)
 		}
 	}
 	registry := at.Context().RegistryStr()
@@ -45,14 +46,37 @@ func (i *Images) candidates(ctx context.Context, q Question, at name.Reference) 
 	return all
 }
 
-// ofSecret are the credentials that a pull secret has for the very repository. A secret that can't be read has none, as for the kubelet.
-func ofSecret(ctx context.Context, secret corev1.Secret, at name.Reference) (authn.Authenticator, bool) {
-	keychain, err := kubernetes.NewFromPullSecrets(ctx, []corev1.Secret{secret})
-	if err != nil {
+// PullSecret is what a Secret says about registries, read once for all images of a pod.
+type PullSecret struct {
+	name     string
+	hash     [sha256.Size]byte
+	keychain authn.Keychain
+}
+
+// ReadPullSecret takes the credentials out of a Secret. One that is damaged or too large has none, as for the kubelet.
+func ReadPullSecret(ctx context.Context, secret corev1.Secret) PullSecret {
+	read := PullSecret{name: secret.Name}
+	content := secret.Data[corev1.DockerConfigJsonKey]
+	if secret.Type == corev1.SecretTypeDockercfg {
+		content = secret.Data[corev1.DockerConfigKey]
+	}
+	if len(content) > limits.ImagePullSecretBytes || !isModest(content) {
+		return read
+	}
+	read.hash = sha256.Sum256(content)
+	if keychain, err := kubernetes.NewFromPullSecrets(ctx, []corev1.Secret{secret}); err == nil {
+		read.keychain = keychain
+	}
+	return read
+}
+
+// credentialsFor are the credentials that the pull secret has for the very repository.
+func (s PullSecret) credentialsFor(at name.Reference) (authn.Authenticator, bool) {
+	if s.keychain == nil {
 		return nil, false
 	}
 	for _, target := range targets(at) {
-		if auth, err := keychain.Resolve(target); err == nil && auth != authn.Anonymous {
+		if auth, err := s.keychain.Resolve(target); err == nil && auth != authn.Anonymous {
 			return auth, true
 		}
 	}
@@ -76,56 +100,6 @@ func targets(at name.Reference) []authn.Resource {
 	var all []authn.Resource
 	for _, registry := range []string{name.DefaultRegistry, "docker.io", "registry-1.docker.io"} {
 		all = append(all, target{registry, at.Context().RepositoryStr()})
-	}
-	return all
-}
-
-// Registries says which registries may be asked, and how.
-type Registries struct {
-	// Allow are hosts of registries (with port, if it is not 443) that may be asked, with * for a part of a name; none means all.
-	Allow []string
-	// PlainHTTP are hosts that have no TLS.
-	PlainHTTP []string
-	// Mirrors are hosts, with or without a path, that are asked first, by the host whose images they have.
-	Mirrors map[string][]string
-}
-
-func (r Registries) parse(image string) (name.Reference, error) {
-	reference, err := r.reference(image)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "the image %q is no valid name", image)
-	}
-	if registry := reference.Context().RegistryStr(); len(r.Allow) > 0 && !matches(r.Allow, registry) {
-		return nil, fault.New(fault.Denied, "looking into image %q: the registry %s is not allowed by the value env_injector.registries.allow", image, registry)
-	}
-	return reference, nil
-}
-
-// reference reads a name; a registry without TLS has to be known as such.
-func (r Registries) reference(image string) (name.Reference, error) {
-	reference, err := name.ParseReference(image)
-	if err == nil && matches(r.PlainHTTP, reference.Context().RegistryStr()) {
-		return name.ParseReference(image, name.Insecure)
-	}
-	return reference, err
-}
-
-// mirrors are the names of an image at its registry's mirrors.
-func (r Registries) mirrors(reference name.Reference) []name.Reference {
-	registry := reference.Context().RegistryStr()
-	hosts := r.Mirrors[registry]
-	if registry == name.DefaultRegistry {
-		hosts = append(hosts, r.Mirrors["docker.io"]...)
-	}
-	var all []name.Reference
-	for _, host := range hosts {
-		separator := ":"
-		if _, pinned := reference.(name.Digest); pinned {
-			separator = "@"
-		}
-		if at, err := r.reference(host + "/" + reference.Context().RepositoryStr() + separator + reference.Identifier()); err == nil {
-			all = append(all, at)
-		}
 	}
 	return all
 }

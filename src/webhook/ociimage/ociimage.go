@@ -5,28 +5,31 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-containerregistry/pkg/name"
-	"golang.org/x/sync/singleflight"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/lru"
+	"golang.org/x/time/rate"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Question is about one image for one pod.
 type Question struct {
+	// Namespace of the pod. Look-ups are shared out by it.
+	Namespace string
 	// Image as the pod has it.
 	Image string
 	// OS and Architecture are where the pod runs, for example linux and arm64. An empty architecture is any.
 	OS, Architecture string
 	// PullSecrets are the pod's, in the order in which they are tried.
-	PullSecrets []corev1.Secret
+	PullSecrets []PullSecret
 }
 
 // Command is what an image runs; each may be empty.
@@ -39,6 +42,19 @@ type Command struct {
 // equal says whether two images run the same.
 func (c Command) equal(other Command) bool {
 	return slices.Equal(c.Entrypoint, other.Entrypoint) && slices.Equal(c.Cmd, other.Cmd) && maps.Equal(c.References, other.References)
+}
+
+// size is the number of bytes that the command takes, with what Go adds to each string.
+func (c Command) size() int {
+	const header = 16
+	size := 0
+	for _, text := range append(slices.Clone(c.Entrypoint), c.Cmd...) {
+		size += len(text) + header
+	}
+	for name, value := range c.References {
+		size += len(name) + len(value) + 4*header
+	}
+	return size
 }
 
 // Exchange gives a refresh token for a registry of Azure, by the identity of the installation.
@@ -61,25 +77,23 @@ type Config struct {
 	// Timeout bounds one lookup.
 	Timeout time.Duration
 	Clock   func() time.Time
+	// Log gets the causes that pods' authors are not shown.
+	Log logr.Logger
 }
-
-// entries bounds what is remembered, of tags and of images.
-const entries = 2000
 
 // Images looks into images, and remembers what it saw.
 type Images struct {
 	Config
 	// tags are digests by image and credentials: who may not read an image learns nothing of what others saw.
-	tags *lru.Cache
+	tags *cache[seen]
 	// digests are commands by repository, digest and platform; only the way by tags leads here.
-	digests *lru.Cache
-	flights singleflight.Group
-	// lookups are those under way.
-	lookups chan struct{}
+	digests *cache[Command]
+	// refusals are what registries answered to a namespace, image and credentials a moment ago.
+	refusals *cache[refusal]
+	flights  flights
+	places   places
+	lines    *rate.Limiter
 }
-
-// atOnce bounds lookups that are under way; whoever can reach the webhook can ask for one.
-const atOnce = 32
 
 // seen is what a tag meant when it was looked at.
 type seen struct {
@@ -87,94 +101,96 @@ type seen struct {
 	at     time.Time
 }
 
+// refusal is an error that a registry gave.
+type refusal struct {
+	err error
+	at  time.Time
+}
+
 // New checks the configuration.
 func New(c Config) (*Images, error) {
 	if c.Transport == nil || c.Clock == nil || c.Timeout <= 0 || c.TagAge < 0 {
 		return nil, errors.New("creating the image reader: a part of its configuration is missing")
 	}
-	return &Images{Config: c, tags: lru.New(entries), digests: lru.New(entries), lookups: make(chan struct{}, atOnce)}, nil
+	return &Images{Config: c,
+		tags:     newCache(limits.ImageTagCacheBytes, func(s seen) int { return len(s.digest) }),
+		digests:  newCache(limits.ImageCacheBytes, Command.size),
+		refusals: newCache(limits.ImageRefusalCacheBytes, func(r refusal) int { return len(r.err.Error()) }),
+		lines:    rate.NewLimiter(limits.ImageFailureLines, 10*limits.ImageFailureLines),
+	}, nil
 }
 
-// Command is what the image runs. Who asks the same at the same time shares one lookup.
+// Command is what the image runs. Callers who ask the same at the same time share one look-up, which ends when nobody waits for it.
 func (i *Images) Command(ctx context.Context, q Question) (Command, error) {
 	reference, err := i.Registries.parse(q.Image)
 	if err != nil {
 		return Command{}, err
 	}
 	key := q.key()
-	result := i.flights.DoChan(key, func() (any, error) {
-		lookup, cancel := context.WithTimeout(context.WithoutCancel(ctx), i.Timeout)
+	if known, err, ok := i.remembered(reference, q, key); ok {
+		return known, err
+	}
+	// A look-up is in the places of the namespace that asked first, so namespaces do not share them.
+	command, err := i.flights.do(ctx, q.Namespace+" "+key, func(ctx context.Context) (Command, error) {
+		ctx, cancel := context.WithTimeout(ctx, i.Timeout)
 		defer cancel()
-		return i.lookup(lookup, q, reference, key)
+		return i.lookup(ctx, q, reference, key)
 	})
-	select {
-	case r := <-result:
-		if r.Err != nil {
-			return Command{}, r.Err
-		}
-		return r.Val.(Command), nil
-	case <-ctx.Done():
+	if err != nil && fault.KindOf(err) == fault.Bug { // the caller's own context ended
 		return Command{}, fault.New(fault.Unavailable, "looking into image %q: the registry %s did not answer in time", q.Image, reference.Context().RegistryStr())
 	}
+	return command, err
 }
 
 // key tells questions apart whose answers may differ, credentials included.
 func (q Question) key() string {
 	hash := sha256.New()
-	part := func(content []byte) {
-		hash.Write([]byte{byte(len(content)), byte(len(content) >> 8), byte(len(content) >> 16)})
-		hash.Write(content)
-	}
 	for _, text := range []string{q.Image, q.OS, q.Architecture} {
-		part([]byte(text))
+		fmt.Fprintf(hash, "%d:%s", len(text), text)
 	}
 	for _, secret := range q.PullSecrets {
-		part(secret.Data[corev1.DockerConfigJsonKey])
-		part(secret.Data[corev1.DockerConfigKey])
+		hash.Write(secret.hash[:])
 	}
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // lookup asks the image's mirrors and then its registry, each with the credentials that are for it.
 func (i *Images) lookup(ctx context.Context, q Question, reference name.Reference, key string) (Command, error) {
-	if known, ok := i.remembered(reference, q, key); ok {
-		return known, nil
+	ctx, release, err := i.places.acquire(ctx, q.Namespace, reference.Context().RegistryStr())
+	if err != nil {
+		return Command{}, &fault.Error{Kind: fault.Throttled, Doing: fmt.Sprintf("looking into image %q", q.Image),
+			Cause: fmt.Errorf("too many images of namespace %s are being looked into", q.Namespace), Next: "try again"}
 	}
-	select {
-	case i.lookups <- struct{}{}:
-		defer func() { <-i.lookups }()
-	case <-ctx.Done():
-		return Command{}, fault.New(fault.Unavailable, "looking into image %q: too many images are looked into at once; try again", q.Image)
-	}
-	var first error
+	defer release()
+	var last error
 	for _, at := range append(i.Registries.mirrors(reference), reference) {
 		digest, command, err := i.ask(ctx, q, at)
 		if err == nil {
-			i.tags.Add(key, seen{digest, i.Clock()})
-			i.digests.Add(imageKey(reference, digest, q), command)
+			i.tags.add(key, seen{digest, i.Clock()})
+			i.digests.add(imageKey(reference, digest, q), command)
 			return command, nil
 		}
 		// What the registry itself says comes last, and counts.
-		first = err
+		last = err
 	}
-	return Command{}, first
+	if slices.Contains([]fault.Kind{fault.Denied, fault.NotFound, fault.Throttled}, fault.KindOf(last)) && ctx.Err() == nil {
+		i.refusals.add(q.Namespace+" "+key, refusal{last, i.Clock()})
+	}
+	return Command{}, last
 }
 
-// remembered is what was seen before: an image by digest is the same for ever, a tag only for a while.
-func (i *Images) remembered(reference name.Reference, q Question, key string) (Command, bool) {
-	value, ok := i.tags.Get(key)
-	if !ok {
-		return Command{}, false
+// remembered is what was seen before: an image by digest is the same for ever, a tag only for a while, and a refusal for a moment.
+func (i *Images) remembered(reference name.Reference, q Question, key string) (Command, error, bool) {
+	if tag, ok := i.tags.get(key); ok {
+		_, pinned := reference.(name.Digest)
+		if command, ok := i.digests.get(imageKey(reference, tag.digest, q)); ok && (pinned || i.Clock().Sub(tag.at) <= i.TagAge) {
+			return command, nil, true
+		}
 	}
-	tag := value.(seen)
-	if _, pinned := reference.(name.Digest); !pinned && i.Clock().Sub(tag.at) > i.TagAge {
-		return Command{}, false
+	if refused, ok := i.refusals.get(q.Namespace + " " + key); ok && i.Clock().Sub(refused.at) < limits.ImageRefusalAge {
+		return Command{}, refused.err, true
 	}
-	command, ok := i.digests.Get(imageKey(reference, tag.digest, q))
-	if !ok {
-		return Command{}, false
-	}
-	return command.(Command), true
+	return Command{}, nil, false
 }
 
 func imageKey(reference name.Reference, digest string, q Question) string {

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -40,6 +41,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 	"github.com/akv2k8s/akv2k8s/src/testkit/registrytest"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
@@ -62,6 +64,8 @@ type bench struct {
 	names  map[string]netip.Addr
 	looked map[string]int
 	images *ociimage.Images
+	// log has a line for each failure whose cause the author of the pod is not shown.
+	log strings.Builder
 }
 
 var loopback = netip.MustParseAddr("127.0.0.1")
@@ -69,7 +73,7 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{T: t, authority: registrytest.NewAuthority(t), now: time.Now(), names: map[string]netip.Addr{}, looked: map[string]int{}}
-	b.transport = ociimage.TransportConfig{Roots: b.authority.Pool, Allowed: []netip.Addr{loopback},
+	b.transport = ociimage.TransportConfig{Roots: b.authority.Pool, Allowed: []netip.Prefix{only(loopback)},
 		Resolver: registrytest.Resolver(t, func(name string) (netip.Addr, bool) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -77,8 +81,37 @@ func newBench(t *testing.T) *bench {
 			address, ok := b.names[name]
 			return address, ok
 		})}
-	b.config = ociimage.Config{TagAge: time.Minute, Timeout: 10 * time.Second, Clock: func() time.Time { return b.now }}
+	b.config = ociimage.Config{TagAge: time.Minute, Timeout: 10 * time.Second, Clock: func() time.Time { return b.now },
+		Log: funcr.New(func(_, args string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.log.WriteString(args + "\n")
+		}, funcr.Options{})}
 	return b
+}
+
+// only is the network of one address.
+func only(address netip.Addr) netip.Prefix { return netip.PrefixFrom(address, address.BitLen()) }
+
+// takeLog gives the log's lines so far, and forgets them.
+func (b *bench) takeLog() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.log.Reset()
+	return b.log.String()
+}
+
+// unreachable checks the one sentence that says nothing about the network, and that the log has the cause under its id.
+func (b *bench) unreachable(err error, registry, cause string) {
+	b.Helper()
+	require.Error(b, err)
+	sentence := "the registry " + registry + " could not be reached or did not answer as a registry; the env-injector's log has the cause, id "
+	require.ErrorContains(b, err, sentence)
+	_, id, _ := strings.Cut(err.Error(), sentence)
+	assert.Len(b, id, 8)
+	log := b.takeLog()
+	assert.Contains(b, log, `"id"="`+id+`"`)
+	assert.Contains(b, log, cause)
 }
 
 // is gives a host name an address.
@@ -135,14 +168,20 @@ func (b *bench) ask(q ociimage.Question) (ociimage.Command, error) {
 	command, err := b.images.Command(b.Context(), q)
 	if err != nil {
 		assert.NotContains(b, err.Error(), canary)
-		assert.NotContains(b, strings.ReplaceAll(err.Error(), q.Image, ""), "127.0.0.1")
+		asked := strings.NewReplacer(q.Image, "", ociimage.RegistryOf(q.Image)+" is an address", "")
+		assert.NotContains(b, asked.Replace(err.Error()), "127.0.0.1", "addresses that names resolve to are not passed on")
 	}
 	return command, err
 }
 
-func pullSecret(host, username, password string) corev1.Secret {
+func read(secret corev1.Secret) ociimage.PullSecret {
+	return ociimage.ReadPullSecret(context.Background(), secret)
+}
+
+func pullSecret(host, username, password string) ociimage.PullSecret {
 	content, _ := json.Marshal(map[string]any{"auths": map[string]any{host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(username + ":" + password))}}})
-	return corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "pull-" + username}, Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: content}}
+	return read(corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "pull-" + username}, Type: corev1.SecretTypeDockerConfigJson,
+		Data: map[string][]byte{corev1.DockerConfigJsonKey: content}})
 }
 
 func TestAPrivateRegistryWithPasswords(t *testing.T) {
@@ -150,14 +189,15 @@ func TestAPrivateRegistryWithPasswords(t *testing.T) {
 	at := b.registry(registrytest.Options{Name: "registry.test", Authority: b.authority, User: user, Password: canary})
 	app := b.push(at, "team/app:1", image(t, []string{"/app", "--x"}, "serve"))
 	good, bad := pullSecret(at.Host, user, canary), pullSecret(at.Host, "other", "wrong")
-	legacy := corev1.Secret{Type: corev1.SecretTypeDockercfg, Data: map[string][]byte{corev1.DockerConfigKey: []byte(fmt.Sprintf(`{"https://%s":{"username":%q,"password":%q}}`, at.Host, user, canary))}}
-	for name, secrets := range map[string][]corev1.Secret{"by a pull secret": {good}, "by the second": {bad, good}, "of the old kind": {legacy},
-		"after one that is broken": {{Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{")}}, good}} {
+	legacy := read(corev1.Secret{Type: corev1.SecretTypeDockercfg, Data: map[string][]byte{
+		corev1.DockerConfigKey: fmt.Appendf(nil, `{"https://%s":{"username":%q,"password":%q}}`, at.Host, user, canary)}})
+	for name, secrets := range map[string][]ociimage.PullSecret{"by a pull secret": {good}, "by the second": {bad, good}, "of the old kind": {legacy},
+		"after one that is broken": {read(corev1.Secret{Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{")}}), good}} {
 		command, err := b.ask(ociimage.Question{Image: app, PullSecrets: secrets})
 		require.NoError(t, err, name)
 		assert.Equal(t, ociimage.Command{Entrypoint: []string{"/app", "--x"}, Cmd: []string{"serve"}}, command, name)
 	}
-	for says, secrets := range map[string][]corev1.Secret{
+	for says, secrets := range map[string][]ociimage.PullSecret{
 		"answered 401 UNAUTHORIZED to anonymous":                  nil,
 		"answered 401 UNAUTHORIZED to the pull secret pull-other": {bad},
 		"401 UNAUTHORIZED to anonymous":                           {pullSecret("elsewhere.test", user, canary)},
@@ -166,7 +206,7 @@ func TestAPrivateRegistryWithPasswords(t *testing.T) {
 		assert.Equal(t, fault.Denied, fault.KindOf(err))
 		assert.ErrorContains(t, err, says, "what others may see is not answered from memory")
 	}
-	_, err := b.ask(ociimage.Question{Image: at.Host + "/team/gone:1", PullSecrets: []corev1.Secret{good}})
+	_, err := b.ask(ociimage.Question{Image: at.Host + "/team/gone:1", PullSecrets: []ociimage.PullSecret{good}})
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
 	assert.ErrorContains(t, err, "404 MANIFEST_UNKNOWN")
 }
@@ -214,7 +254,7 @@ func TestARegistryWithTokens(t *testing.T) {
 	}))}
 	require.NoError(t, remote.Write(b.reference(at.Host+"/app:1"), image(t, []string{"/app"}), push...))
 	granted.Store(0)
-	command, err := b.ask(ociimage.Question{Image: at.Host + "/app:1", PullSecrets: []corev1.Secret{pullSecret(at.Host, user, canary)}})
+	command, err := b.ask(ociimage.Question{Image: at.Host + "/app:1", PullSecrets: []ociimage.PullSecret{pullSecret(at.Host, user, canary)}})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"/app"}, command.Entrypoint)
 	assert.EqualValues(t, 1, granted.Load())
@@ -223,7 +263,7 @@ func TestARegistryWithTokens(t *testing.T) {
 	// The token service is at an address that no registry may have.
 	b.images, b.transport.Allowed = nil, nil
 	_, err = b.ask(ociimage.Question{Image: at.Host + "/app:1"})
-	assert.ErrorContains(t, err, "no registry may have")
+	b.unreachable(err, at.Host, "no registry may have")
 }
 
 // index is one of several platforms, with an attestation as builders add it.
@@ -250,7 +290,7 @@ func TestImagesOfSeveralPlatforms(t *testing.T) {
 	require.NoError(t, remote.WriteIndex(b.reference(at.Host+"/differ:1"), index(t, differ), b.pusher(at)...))
 	for _, c := range []struct{ image, architecture, entrypoint, says string }{
 		{"same:1", "", "/app", ""}, {"same:1", "arm64", "/app", ""}, {"differ:1", "amd64", "/app", ""}, {"differ:1", "arm64", "/app-arm", ""},
-		{"differ:1", "", "", "nodeSelector kubernetes.io/arch"}, {"same:1", "s390x", "", "not made for the pod's platform (linux/s390x)"},
+		{"differ:1", "", "", "kubernetes.io/arch in the pod's nodeSelector"}, {"same:1", "s390x", "", "no manifest for the pod's platform (linux/s390x)"},
 	} {
 		command, err := b.ask(ociimage.Question{Image: at.Host + "/" + c.image, Architecture: c.architecture})
 		if c.says != "" {
@@ -309,7 +349,7 @@ func TestWhatWasSeenIsRemembered(t *testing.T) {
 	b.now = b.now.Add(24 * time.Hour)
 	is(pinned, "one")
 	_, err = b.ask(ociimage.Question{Image: tag})
-	assert.ErrorContains(t, err, "does not resolve")
+	b.unreachable(err, at.Host, "does not resolve")
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 }
 
@@ -341,7 +381,7 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 		Lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
 	require.NoError(t, err)
 	here := netip.MustParseAddr("127.83.19.7")
-	b.transport.Allowed = []netip.Addr{here}
+	b.transport.Allowed = []netip.Prefix{only(here)}
 	transport := ociimage.NewTransport(b.transport)
 	exchange := ociimage.NewAzure(ociimage.Azure{Credential: token, Suffix: public.RegistrySuffix, Transport: transport, Clock: time.Now})
 	b.config.Azure = exchange
@@ -390,6 +430,7 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 	_, port, err := net.SplitHostPort(inside.Listener.Addr().String())
 	require.NoError(t, err)
 	b.transport.Allowed = nil
+	b.transport.Cluster = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}
 	// A replica of the API server that came a moment ago.
 	replica := ""
 	b.transport.Refused = func(to netip.AddrPort) bool {
@@ -398,18 +439,31 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 	b.transport.PlainHTTP = []string{"*"}
 	b.config.Registries.PlainHTTP = []string{"*"}
 	for host, address := range map[string]string{"localhost.test": "127.0.0.1", "imds.test": "169.254.169.254", "wire.test": "168.63.129.16", "any.test": "0.0.0.0", "api.test": "10.96.0.1",
-		"v6.test": "::1", "link.test": "fe80::1", "mapped.test": "::ffff:127.0.0.1", "nat64.test": "64:ff9b::a9fe:a9fe", "multicast.test": "224.0.0.1"} {
+		"v6.test": "::1", "link.test": "fe80::1", "mapped.test": "::ffff:127.0.0.1", "nat64.test": "64:ff9b::a9fe:a9fe", "multicast.test": "224.0.0.1",
+		"aws.test": "fd00:ec2::254", "ecs.test": "169.254.170.2", "alibaba.test": "100.100.100.200", "oracle.test": "192.0.0.192", "zero.test": "0.1.2.3",
+		"six-to-four.test": "2002:a9fe:a9fe::1", "teredo.test": "2001::a9fe:a9fe", "compatible.test": "::a9fe:a9fe", "translated.test": "::ffff:0:169.254.169.254",
+		"private-v6.test": "fd12:3456::1", "local-nat64.test": "64:ff9b:1::a9fe:a9fe", "site.test": "fec0::1", "class-e.test": "240.0.0.1", "pod.test": "10.244.3.4"} {
 		b.is(host, netip.MustParseAddr(address))
 		_, err := b.ask(ociimage.Question{Image: host + ":" + port + "/app:1"})
-		assert.Equal(t, fault.Denied, fault.KindOf(err), "%s: %v", host, err)
-		assert.ErrorContains(t, err, "no registry may have", host)
+		b.unreachable(err, host+":"+port, "no registry may have")
+		b.images = nil // the log has a bound
+		literal := netip.AddrPortFrom(netip.MustParseAddr(address), 5000).String()
+		_, err = b.ask(ociimage.Question{Image: literal + "/app:1"})
+		require.Error(t, err, literal)
+		if fault.KindOf(err) != fault.Invalid { // IPv6 in names of images
+			assert.ErrorContains(t, err, "is an address that no registry may have; if it is intended, add it to the value env_injector.registries.local")
+		}
+		b.images = nil
 	}
+	b.is("metadata.google.internal", netip.MustParseAddr("198.18.0.9"))
+	_, err = b.ask(ociimage.Question{Image: "metadata.google.internal/app:1"})
+	b.unreachable(err, "metadata.google.internal", "no registry may have")
 	b.is("replica.test", netip.MustParseAddr("198.18.0.7"))
 	replica = "198.18.0.7:" + port
-	for _, host := range []string{"replica.test:" + port, replica} {
-		_, err := b.ask(ociimage.Question{Image: host + "/app:1"})
-		assert.ErrorContains(t, err, "no registry may have", host)
-	}
+	_, err = b.ask(ociimage.Question{Image: "replica.test:" + port + "/app:1"})
+	b.unreachable(err, "replica.test:"+port, "no registry may have")
+	_, err = b.ask(ociimage.Question{Image: replica + "/app:1"})
+	assert.ErrorContains(t, err, "no registry may have")
 	replica = "198.18.0.7:443"
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://198.18.0.7/v2/", nil)
 	require.NoError(t, err)
@@ -439,7 +493,7 @@ func TestADetourIsGuardedToo(t *testing.T) {
 	t.Cleanup(outside.Close)
 	outsider := netip.MustParseAddr("127.83.19.8")
 	b.is("outside.test", outsider)
-	b.transport.Allowed = []netip.Addr{outsider}
+	b.transport.Allowed = []netip.Prefix{only(outsider)}
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	require.NoError(t, err)
 	for _, path := range []string{"plain", "inside"} {
@@ -456,7 +510,7 @@ func TestWhichRegistriesAndHow(t *testing.T) {
 	app := b.push(plain, "app:1", image(t, nil, "plain"))
 	b.push(mirror, "hub/library/busybox:1", image(t, nil, "mirrored"))
 	_, err := b.ask(ociimage.Question{Image: app})
-	require.ErrorContains(t, err, "registries.plainHTTP")
+	b.unreachable(err, plain.Host, "registries.plainHTTP")
 	b.images, b.transport.PlainHTTP = nil, []string{plain.Host}
 	b.config.Registries = ociimage.Registries{PlainHTTP: []string{plain.Host}, Mirrors: map[string][]string{"docker.io": {"gone.test", mirror.Host + "/hub"}},
 		Allow: []string{"plain.test:*", "index.docker.io"}}
@@ -478,8 +532,19 @@ func TestWhichRegistriesAndHow(t *testing.T) {
 func TestARegistryThatAnswersNonsense(t *testing.T) {
 	b := newBench(t)
 	answers := map[string]func(w http.ResponseWriter){
-		"huge": func(w http.ResponseWriter) { w.Write([]byte(`{"x":"` + strings.Repeat("x", 16<<20) + `"}`)) }, //nolint:errcheck // it is cut off
-		"html": func(w http.ResponseWriter) { fmt.Fprint(w, "<html>"+canary) },
+		"huge": func(w http.ResponseWriter) {
+			fmt.Fprintf(w, `{"x":%q}`, strings.Repeat("x", limits.ImageManifestBytes))
+		},
+		"intricate": func(w http.ResponseWriter) {
+			fmt.Fprint(w, `{"layers":[{}`+strings.Repeat(",{}", limits.ImageAnswerElements)+`]}`)
+		},
+		"deep": func(w http.ResponseWriter) { fmt.Fprint(w, strings.Repeat("[", 100)+strings.Repeat("]", 100)) },
+		"challenge": func(w http.ResponseWriter) {
+			w.Header().Set("WWW-Authenticate", strings.Repeat("a", 5<<10))
+			w.WriteHeader(401)
+		},
+		"headers": func(w http.ResponseWriter) { w.Header().Set("X", strings.Repeat("a", 64<<10)) },
+		"html":    func(w http.ResponseWriter) { fmt.Fprint(w, "<html>"+canary) },
 		"fails": func(w http.ResponseWriter) {
 			w.WriteHeader(500)
 			fmt.Fprint(w, `{"errors":[{"code":"`+canary+`","message":"`+canary+`"}]}`)
@@ -489,6 +554,7 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", string(types.OCIManifestSchema1))
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 		if parts := strings.Split(r.URL.Path, "/"); len(parts) > 3 {
 			answers[parts[2]](w)
 		}
@@ -501,15 +567,22 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 	b.config.Timeout = 700 * time.Millisecond
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	require.NoError(t, err)
-	for name, kind := range map[string]fault.Kind{"huge": fault.Unavailable, "html": fault.Unavailable, "fails": fault.Unavailable, "slow": fault.Unavailable, "many": fault.Throttled} {
+	for name, cause := range map[string]string{"huge": "the answer is too long", "intricate": "too many JSON elements", "deep": "too many JSON elements",
+		"challenge": "WWW-Authenticate headers are too long", "headers": "could not be understood", "html": "could not be understood", "slow": "did not answer in time"} {
+		_, err := b.ask(ociimage.Question{Image: "odd.test:" + port + "/" + name + ":1"})
+		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%s: %v", name, err)
+		b.unreachable(err, "odd.test:"+port, cause)
+	}
+	for name, kind := range map[string]fault.Kind{"fails": fault.Unavailable, "many": fault.Throttled} {
 		_, err := b.ask(ociimage.Question{Image: "odd.test:" + port + "/" + name + ":1"})
 		assert.Equal(t, kind, fault.KindOf(err), "%s: %v", name, err)
+		assert.ErrorContains(t, err, "the registry odd.test:"+port+" answered ")
 	}
 	_, err = b.ask(ociimage.Question{Image: "other.test:" + port + "/x:1"})
-	assert.ErrorContains(t, err, "another name")
+	b.unreachable(err, "other.test:"+port, "another name")
 	b.images, b.transport.Roots = nil, x509.NewCertPool()
 	_, err = b.ask(ociimage.Question{Image: "odd.test:" + port + "/x:1"})
-	assert.ErrorContains(t, err, "global.extraCACertificates")
+	b.unreachable(err, "odd.test:"+port, "global.extraCACertificates")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = b.images.Command(ctx, ociimage.Question{Image: "odd.test:" + port + "/slow:1", OS: "linux"})

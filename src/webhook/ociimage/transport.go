@@ -5,29 +5,22 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// maxAnswer bounds one answer of a registry; configurations have some kilobytes.
-const maxAnswer = 8 << 20
-
-// Timeouts of a connection.
-const (
-	dialTimeout = 5 * time.Second
-	tlsTimeout  = 5 * time.Second
+// Errors about requests. Their texts are for the log.
+var (
+	errPlainHTTP = errors.New("it answers without TLS; if that is intended, add it to the value env_injector.registries.plainHTTP")
+	errRedirect  = errors.New("it redirects too often, or where a credential would go along")
 )
 
 // TransportConfig is what the transport works with.
@@ -36,76 +29,109 @@ type TransportConfig struct {
 	Roots *x509.CertPool
 	// Refused says where must not be connected to, besides addresses that no registry has; nil refuses nothing more. It is asked each time.
 	Refused func(netip.AddrPort) bool
-	// Allowed are addresses that may be connected to whatever they are; for tests, and for registries on the node itself.
-	Allowed []netip.Addr
+	// Cluster are networks and addresses of the cluster itself, which no registry may have unless Allowed says so.
+	Cluster []netip.Prefix
+	// Allowed are networks that may be connected to although registries usually do not have them. A single address is allowed even where
+	// Refused says otherwise.
+	Allowed []netip.Prefix
 	// Resolver finds addresses; nil means the machine's.
 	Resolver *net.Resolver
 	// PlainHTTP are hosts that have no TLS; elsewhere it is refused, also after a redirect.
 	PlainHTTP []string
 }
 
-// NewTransport gives a transport for addresses that strangers choose. It looks at the address that is connected to, so names that
+// NewTransport gives a transport for addresses that strangers choose. It checks the address that is connected to, so names that
 // resolve to something else the second time, redirects and token services are covered.
 func NewTransport(c TransportConfig) http.RoundTripper {
-	dialer := &net.Dialer{Timeout: dialTimeout, Resolver: c.Resolver, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error { return c.guard(address) }}
-	return guarded{c, &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: tlsTimeout,
-		ResponseHeaderTimeout: 2 * tlsTimeout, MaxIdleConns: 50, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
+	dialer := &net.Dialer{Timeout: limits.ImageDialTime, Resolver: c.Resolver,
+		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error { return c.checkDial(address) }}
+	return &guarded{c, newBreaker(), &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: limits.ImageDialTime, MaxResponseHeaderBytes: limits.ImageHeaderBytes,
+		MaxIdleConns: 50, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
 		TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}}}
 }
 
-// guard says whether an address may be connected to.
-func (c TransportConfig) guard(address string) error {
+// checkDial refuses the address that is about to be connected to.
+func (c TransportConfig) checkDial(address string) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fault.New(fault.Denied, "no address")
+		return errAddress
 	}
-	return c.check(to)
-}
-
-// wireServer is where Azure's hosts answer their guests.
-func wireServer() netip.Addr { return netip.AddrFrom4([4]byte{168, 63, 129, 16}) }
-
-// nat64 is the prefix under which IPv6 has IPv4's addresses.
-func nat64() netip.Prefix { return netip.MustParsePrefix("64:ff9b::/96") }
-
-func (c TransportConfig) check(at netip.AddrPort) error {
-	to := at.Addr().WithZone("").Unmap()
-	if nat64().Contains(to) {
-		bytes := to.As16()
-		to = netip.AddrFrom4([4]byte(bytes[12:]))
-	}
-	if slices.Contains(c.Allowed, to) {
-		return nil
-	}
-	if to.IsLoopback() || to.IsLinkLocalUnicast() || to.IsUnspecified() || to.IsMulticast() || to == wireServer() ||
-		(c.Refused != nil && c.Refused(netip.AddrPortFrom(to, at.Port()))) {
-		return fault.New(fault.Denied, "the address is one that no registry may have: of this machine, of a metadata service, or of the API server")
-	}
-	return nil
+	return c.checkAddress(to)
 }
 
 // guarded refuses what can be seen before a connection is made, and bounds answers.
 type guarded struct {
 	TransportConfig
-	next *http.Transport
+	breaker *breaker
+	next    http.RoundTripper
 }
 
-// RoundTrip implements http.RoundTripper.
-func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+// RoundTrip implements http.RoundTripper. The answer's body is in memory already.
+func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	t := traceOf(r.Context())
+	first, hops := originOf(r)
 	if r.URL.Scheme != "https" && !matches(g.PlainHTTP, r.URL.Host) {
-		return nil, fault.New(fault.Denied, "it answers without TLS; if that is meant, add it to the value env_injector.registries.plainHTTP")
+		if hops == 0 && r.URL.Scheme == "http" {
+			return nil, errPlainHTTP // the client's own attempt after HTTPS failed; that failure is the cause
+		}
+		return nil, t.fail(errPlainHTTP)
+	}
+	if err := g.checkRequest(r, first, hops); err != nil {
+		return nil, t.fail(err)
+	}
+	host := strings.ToLower(r.URL.Host)
+	if err := g.breaker.allow(host); err != nil {
+		return nil, t.fail(err)
+	}
+	started := time.Now()
+	answer, err := g.call(r, t.contentOf(first))
+	g.breaker.record(host, time.Since(started), err == nil)
+	if err != nil {
+		return nil, t.fail(err)
+	}
+	t.notice(r, answer)
+	return answer, nil
+}
+
+// checkRequest refuses requests that must not be sent, whatever the connection would be.
+func (g *guarded) checkRequest(r, first *http.Request, hops int) error {
+	if hops > limits.ImageRedirects || hops > 0 && (first.Method != http.MethodGet || traceOf(r.Context()).contentOf(first) == token) {
+		return errRedirect
+	}
+	if isMetadataName(r.URL.Hostname()) {
+		return errAddress
 	}
 	// Behind a proxy the address that is connected to is the proxy's.
 	if to, err := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); err == nil {
-		if err := g.check(netip.AddrPortFrom(to, portOf(r.URL))); err != nil {
-			return nil, err
-		}
+		return g.checkAddress(netip.AddrPortFrom(to, portOf(r.URL)))
 	}
-	response, err := g.next.RoundTrip(r)
-	if err == nil {
-		response.Body = &bounded{ReadCloser: response.Body, left: maxAnswer}
+	return nil
+}
+
+// call sends the request and reads the answer, within the time for both.
+func (g *guarded) call(r *http.Request, of content) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), limits.ImageAnswerTime)
+	defer cancel()
+	answer, err := g.next.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		return nil, err
 	}
-	return response, err
+	answer.Request = r // redirects are counted by it
+	if err := readAnswer(answer, of); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// originOf is the request that redirects led from to this one, and their number.
+func originOf(r *http.Request) (*http.Request, int) {
+	hops := 0
+	for r.Response != nil && r.Response.Request != nil && hops <= limits.ImageRedirects {
+		r = r.Response.Request
+		hops++
+	}
+	return r, hops
 }
 
 // portOf is the port that a URL leads to.
@@ -120,39 +146,9 @@ func portOf(u *url.URL) uint16 {
 	return 443
 }
 
-// CloseIdleConnections is what http.Client looks for.
-func (g guarded) CloseIdleConnections() { g.next.CloseIdleConnections() }
-
-// bounded is a body that ends with an error if it is too long.
-type bounded struct {
-	io.ReadCloser
-	left int
-}
-
-// Read implements io.Reader.
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errors.New("the answer is too long")
+// CloseIdleConnections is what http.Client calls.
+func (g *guarded) CloseIdleConnections() {
+	if next, ok := g.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
 	}
-	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
-// matches says whether a host is one of the patterns, in which * stands for any part of a name.
-func matches(patterns []string, host string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool {
-		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(host))
-		return err == nil && ok
-	})
-}
-
-// CheckPatterns says which pattern is none.
-func CheckPatterns(patterns []string) error {
-	for _, pattern := range patterns {
-		if _, err := path.Match(pattern, "x"); err != nil {
-			return fmt.Errorf("%q is no pattern of a host; use * for any part of a name", pattern)
-		}
-	}
-	return nil
 }

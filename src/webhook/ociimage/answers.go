@@ -1,0 +1,174 @@
+package ociimage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// Errors about answers. Their texts are for the log.
+var (
+	errTooLong    = errors.New("the answer is too long")
+	errTooComplex = errors.New("the answer has too many JSON elements or levels")
+	errChallenge  = errors.New("the WWW-Authenticate headers are too long")
+)
+
+// trace records what the calls of one look-up met. It goes with the context, because the registry client in between drops causes.
+type trace struct {
+	// registry is the host that the look-up is about.
+	registry string
+
+	mu sync.Mutex
+	// cause is the first failure of a call.
+	cause error
+	// spoke says that the registry's host answered as a registry does.
+	spoke bool
+}
+
+type traceKey struct{}
+
+func withTrace(ctx context.Context, t *trace) context.Context {
+	return context.WithValue(ctx, traceKey{}, t)
+}
+
+// traceOf is the look-up's trace; a new one for calls outside of a look-up.
+func traceOf(ctx context.Context) *trace {
+	if t, ok := ctx.Value(traceKey{}).(*trace); ok {
+		return t
+	}
+	return &trace{}
+}
+
+// fail records the first failure and gives it back.
+func (t *trace) fail(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cause == nil {
+		t.cause = err
+	}
+	return err
+}
+
+func (t *trace) firstFailure() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cause
+}
+
+// notice records whether an answer of the registry's host has a mark that only registries give.
+func (t *trace) notice(r *http.Request, answer *http.Response) {
+	if !strings.EqualFold(r.URL.Host, t.registry) {
+		return
+	}
+	challenge := strings.ToLower(answer.Header.Get("WWW-Authenticate"))
+	if answer.Header.Get("Docker-Distribution-Api-Version") != "" || strings.HasPrefix(challenge, "bearer ") && strings.Contains(challenge, "realm=") {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.spoke = true
+	}
+}
+
+func (t *trace) isRegistry() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.spoke
+}
+
+// content is what a call asks for; it decides how long the answer may be.
+type content int
+
+const (
+	ping content = iota
+	manifest
+	blob
+	token
+)
+
+// contentOf classifies a call by the request that its redirects began with.
+func (t *trace) contentOf(r *http.Request) content {
+	switch {
+	case !strings.EqualFold(r.URL.Host, t.registry) || !strings.HasPrefix(r.URL.Path, "/v2/"):
+		return token
+	case strings.Contains(r.URL.Path, "/manifests/"):
+		return manifest
+	case strings.Contains(r.URL.Path, "/blobs/"):
+		return blob
+	}
+	return ping
+}
+
+func (c content) bound() int64 {
+	switch c {
+	case manifest:
+		return limits.ImageManifestBytes
+	case blob:
+		return limits.ImageConfigBytes
+	case token:
+		return limits.ImageTokenBytes
+	}
+	return limits.ImageErrorBytes
+}
+
+// readAnswer takes the whole answer into memory, within its bounds, and weighs it before anything decodes it.
+func readAnswer(answer *http.Response, of content) error {
+	defer func() { _ = answer.Body.Close() }()
+	challenges := 0
+	for _, challenge := range answer.Header.Values("WWW-Authenticate") {
+		challenges += len(challenge)
+	}
+	if challenges > limits.ImageChallengeBytes {
+		return errChallenge
+	}
+	bound, succeeded := of.bound(), answer.StatusCode == http.StatusOK && of != ping
+	if !succeeded {
+		bound = limits.ImageErrorBytes
+	} else if answer.ContentLength > bound {
+		return errTooLong
+	}
+	read, err := io.ReadAll(io.LimitReader(answer.Body, bound+1))
+	if err != nil {
+		return err
+	}
+	if int64(len(read)) > bound {
+		if succeeded {
+			return errTooLong
+		}
+		read = read[:bound] // of an error only the status and the code are used
+	}
+	if succeeded && !isModest(read) {
+		return errTooComplex
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(read))
+	return nil
+}
+
+// isModest counts the elements and levels of JSON before it is decoded: three bytes may become some hundred.
+func isModest(text []byte) bool {
+	elements, depth, quoted := 0, 0, false
+	for n := 0; n < len(text); n++ {
+		switch c := text[n]; {
+		case quoted && c == '\\':
+			n++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			elements++
+		case c == '}' || c == ']':
+			depth--
+		case c == ',':
+			elements++
+		}
+		if elements > limits.ImageAnswerElements || depth > limits.ImageAnswerDepth {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,146 @@
+package ociimage
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// errNonsense says that an answer is not what a registry answers.
+var errNonsense = errors.New("the answer could not be understood")
+
+// code is what a registry calls an error; anything else that stands there is not passed on.
+var code = regexp.MustCompile(`^[A-Z_]{1,40}$`)
+
+// failed is what explain needs to know about a failed attempt.
+type failed struct {
+	q    Question
+	at   name.Reference
+	with credentials
+	*trace
+}
+
+// explain turns a failure into what the pod's author may know. That is the registry's own status and code. How a connection failed, or that
+// something else answered, is only logged: together such answers would be a map of the network for anybody who creates pods. The text
+// of an answer is passed on nowhere.
+func (i *Images) explain(ctx context.Context, err error, f failed) error {
+	e := &fault.Error{Kind: fault.Unavailable, Doing: "looking into image " + f.at.String()}
+	registry := f.at.Context().RegistryStr()
+	var classified *fault.Error
+	var answer *transport.Error
+	isAnswer := errors.As(err, &answer)
+	switch {
+	case errors.Is(context.Cause(ctx), errEvicted):
+		e.Kind, e.Cause, e.Next = fault.Throttled, fmt.Errorf("the registry %s is slow, and other look-ups waited", registry), "try again"
+		return e
+	case errors.As(err, &classified):
+		e.Kind, e.Cause = classified.Kind, classified
+		return e
+	case errors.Is(f.firstFailure(), errAddress) && isAddress(registry):
+		e.Kind, e.Cause = fault.Denied, fmt.Errorf("%s is an address that no registry may have", registry)
+		e.Next = "if it is intended, add it to the value env_injector.registries.local"
+		return e
+	case isAnswer && (f.isRegistry() || errorCode(answer) != ""):
+		e.Kind = kindOf(answer.StatusCode)
+		e.Cause = errors.New(strings.TrimSpace(fmt.Sprintf("the registry %s answered %d %s", registry, answer.StatusCode, errorCode(answer))) + " to " + f.with.whose)
+		return e
+	case isAnswer:
+		e.Kind = kindOf(answer.StatusCode)
+	}
+	cause := network(err)
+	if first := f.firstFailure(); first != nil && !isAnswer {
+		cause = network(first)
+	}
+	if isAnswer {
+		cause = fmt.Sprintf("it answered %d, and nothing in the answer is a registry's", answer.StatusCode)
+	}
+	e.Cause = fmt.Errorf("the registry %s could not be reached or did not answer as a registry; %s", registry, i.report(f, cause))
+	return e
+}
+
+// report logs the cause, and says where to find it.
+func (i *Images) report(f failed, cause string) string {
+	if !i.lines.Allow() {
+		return "try again, and ask for the cause in the env-injector's log (it has too many such lines at the moment)"
+	}
+	random := make([]byte, 4)
+	_, _ = rand.Read(random)
+	id := hex.EncodeToString(random)
+	i.Log.Info("a registry could not be read", "id", id, "namespace", f.q.Namespace, "image", f.at.String(), "credentials", f.with.whose, "cause", cause)
+	return "the env-injector's log has the cause, id " + id
+}
+
+// isAddress says whether a registry is named by its address.
+func isAddress(registry string) bool {
+	host := registry
+	if name, _, err := net.SplitHostPort(registry); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}
+
+// errorCode is the code of a registry's error, if it has the form of one.
+func errorCode(answer *transport.Error) string {
+	if len(answer.Errors) > 0 && code.MatchString(string(answer.Errors[0].Code)) {
+		return string(answer.Errors[0].Code)
+	}
+	return ""
+}
+
+func kindOf(status int) fault.Kind {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fault.Denied
+	case http.StatusNotFound:
+		return fault.NotFound
+	case http.StatusTooManyRequests:
+		return fault.Throttled
+	}
+	return fault.Unavailable
+}
+
+// network says for the log what kind of trouble a call had. Texts of other errors may quote an answer, so they are not used.
+func network(err error) string {
+	var dns *net.DNSError
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var record tls.RecordHeaderError
+	var errno syscall.Errno
+	var timeout net.Error
+	known := []error{errAddress, errPlainHTTP, errRedirect, errPaused, errTooLong, errTooComplex, errChallenge}
+	at := slices.IndexFunc(known, func(one error) bool { return errors.Is(err, one) })
+	switch {
+	case at >= 0:
+		return known[at].Error()
+	case errors.As(err, &dns):
+		return "its name does not resolve"
+	case errors.As(err, &authority):
+		return "its certificate is of an unknown authority; add it to the value global.extraCACertificates"
+	case errors.As(err, &host):
+		return "its certificate is for another name"
+	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
+		return errPlainHTTP.Error()
+	case errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+		return "it did not answer in time"
+	case errors.As(err, &errno):
+		return "the connection failed: " + errno.Error()
+	}
+	return errNonsense.Error()
+}

@@ -1,0 +1,207 @@
+package ociimage
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/containerd/platforms"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	specs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// config is the part of an image's configuration that matters.
+type config struct {
+	OS           string `json:"os"`
+	Architecture string `json:"architecture"`
+	Variant      string `json:"variant"`
+	Config       struct {
+		Env, Entrypoint, Cmd []string
+	} `json:"config"`
+}
+
+func (c config) platform() specs.Platform {
+	return specs.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
+}
+
+// search finds the images of an index that containerd would run, on each node that the pod may get.
+type search struct {
+	os, architecture string
+	// found are configurations by digest; reads counts the manifests that were asked for.
+	found map[v1.Hash]config
+	reads int
+}
+
+func newSearch(q Question) *search {
+	return &search{os: q.OS, architecture: q.Architecture, found: map[v1.Hash]config{}}
+}
+
+// command is what all images that were found run.
+func (s *search) command() (Command, error) {
+	if len(s.found) == 0 {
+		platform := s.os + "/" + s.architecture
+		if s.architecture == "" {
+			platform = s.os
+		}
+		return Command{}, &fault.Error{Kind: fault.NotFound, Doing: "the image has no manifest for the pod's platform (" + platform + ")",
+			Next: "correct the pod's nodeSelector or the image"}
+	}
+	var command Command
+	first := true
+	for _, read := range s.found {
+		next, err := configured(read)
+		if err != nil {
+			return Command{}, err
+		}
+		if !first && !next.equal(command) {
+			return Command{}, fault.New(fault.Invalid, "the image runs different commands, or refers to Key Vault differently, on different "+
+				"platforms; select one by kubernetes.io/arch in the pod's nodeSelector")
+		}
+		command, first = next, false
+	}
+	return command, nil
+}
+
+// index searches an index and the indexes in it.
+func (s *search) index(index v1.ImageIndex, depth int) error {
+	if depth > limits.ImageIndexDepth {
+		return fault.New(fault.Invalid, "the image has more than %d levels of indexes", limits.ImageIndexDepth)
+	}
+	content, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	for _, entry := range s.candidates(content.Manifests) {
+		if err := s.entry(index, entry, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *search) entry(index v1.ImageIndex, entry v1.Descriptor, depth int) error {
+	if _, known := s.found[entry.Digest]; known {
+		return nil
+	}
+	if s.reads++; s.reads > limits.ImageManifests {
+		return fault.New(fault.Invalid, "the image has more than %d manifests that fit the pod; select an architecture by kubernetes.io/arch in "+
+			"the pod's nodeSelector", limits.ImageManifests)
+	}
+	if entry.MediaType.IsIndex() {
+		nested, err := index.ImageIndex(entry.Digest)
+		if err != nil {
+			return err
+		}
+		return s.index(nested, depth+1)
+	}
+	image, err := index.Image(entry.Digest)
+	if err != nil {
+		return err
+	}
+	read, err := readConfig(image)
+	if err != nil {
+		return err
+	}
+	if entry.Platform == nil && !s.fits(read.platform()) {
+		return nil
+	}
+	s.found[entry.Digest] = read
+	return nil
+}
+
+// candidates are the entries that containerd may choose. It takes the best match of a node's platform, and an entry without platform
+// only if nothing matches: then the image's own configuration decides.
+func (s *search) candidates(entries []v1.Descriptor) []v1.Descriptor {
+	var known, unknown []v1.Descriptor
+	for _, entry := range entries {
+		switch {
+		case !entry.MediaType.IsImage() && !entry.MediaType.IsIndex():
+		case entry.Platform == nil:
+			unknown = append(unknown, entry)
+		case s.isOS(platformOf(entry)):
+			known = append(known, entry)
+		}
+	}
+	var chosen []v1.Descriptor
+	for _, node := range s.nodes(known) {
+		if best := bestFor(node, known); best != nil {
+			chosen = append(chosen, *best)
+		}
+	}
+	if s.architecture == "" || len(chosen) == 0 {
+		chosen = append(chosen, unknown...)
+	}
+	return chosen
+}
+
+// nodes are the platforms of the nodes that the pod may run on. Without an architecture these are all that the index names.
+func (s *search) nodes(entries []v1.Descriptor) []specs.Platform {
+	if s.architecture != "" {
+		node := platforms.Normalize(specs.Platform{OS: s.os, Architecture: s.architecture})
+		if node.Architecture != "arm" {
+			return []specs.Platform{node}
+		}
+		var all []specs.Platform // the label does not tell which
+		for _, variant := range []string{"v8", "v7", "v6", "v5"} {
+			all = append(all, specs.Platform{OS: s.os, Architecture: "arm", Variant: variant})
+		}
+		return all
+	}
+	var all []specs.Platform
+	for _, entry := range entries {
+		all = append(all, platformOf(entry))
+	}
+	return all
+}
+
+// bestFor is the entry that containerd takes on a node.
+func bestFor(node specs.Platform, entries []v1.Descriptor) *v1.Descriptor {
+	matcher := platforms.Only(node)
+	var best *v1.Descriptor
+	for n := range entries {
+		one := platformOf(entries[n])
+		if matcher.Match(one) && (best == nil || matcher.Less(one, platformOf(*best))) {
+			best = &entries[n]
+		}
+	}
+	return best
+}
+
+func platformOf(entry v1.Descriptor) specs.Platform {
+	return platforms.Normalize(specs.Platform{OS: entry.Platform.OS, Architecture: entry.Platform.Architecture, Variant: entry.Platform.Variant})
+}
+
+func (s *search) isOS(platform specs.Platform) bool { return platforms.Normalize(platform).OS == s.os }
+
+// fits says whether an image whose index names no platform runs on a node that the pod may get.
+func (s *search) fits(platform specs.Platform) bool {
+	if platform.OS == "" || platform.Architecture == "" || !s.isOS(platform) {
+		return false
+	}
+	return s.architecture == "" || slices.ContainsFunc(s.nodes(nil), func(node specs.Platform) bool { return platforms.Only(node).Match(platform) })
+}
+
+// readConfig reads an image's configuration. Its size is checked before it is asked for.
+func readConfig(image v1.Image) (config, error) {
+	manifest, err := image.Manifest()
+	if err != nil {
+		return config{}, err
+	}
+	if manifest.Config.Size > limits.ImageConfigBytes {
+		return config{}, errTooLong
+	}
+	raw, err := image.RawConfigFile()
+	if err != nil {
+		return config{}, err
+	}
+	if !isModest(raw) {
+		return config{}, errTooComplex
+	}
+	var read config
+	if json.Unmarshal(raw, &read) != nil {
+		return config{}, errNonsense
+	}
+	return read, nil
+}
