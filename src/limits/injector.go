@@ -41,7 +41,7 @@ func injectorArea() Area {
 			Reason:   "The pod is not ready meanwhile, so a rollout waits with it", Setting: "ENV_INJECTOR_TIMEOUT"},
 		{Name: "WaitWithoutRestart", Value: Duration(WaitWithoutRestart),
 			Bounds:   "Wait for values with `restartPolicy: Never`, in init containers, and in containers with a startup or readiness probe",
-			Exceeded: "The container ends with 75", Reason: "What 1.8 waited, and longer than a failover of a vault",
+			Exceeded: "The container ends with 75", Reason: "Longer than a vault or a replica is away in a failover",
 			Setting: "ENV_INJECTOR_TIMEOUT"},
 		{Name: "WaitWhileReady", Value: Duration(WaitWhileReady), Bounds: "Wait for values in any other container, requests included",
 			Exceeded: "The container ends with 75, and the kubelet restarts it",
