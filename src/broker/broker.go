@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
@@ -45,6 +46,8 @@ type Config struct {
 	MaxAge, StaleAge time.Duration
 	// Label and LabelValue mark the namespaces whose pods are injected.
 	Label, LabelValue string
+	// Decoding is where values are decoded, namespaces in turn; nil decodes at once.
+	Decoding *decodepool.Pool
 	// Events tells pods that they got a value from memory; may be nil.
 	Events  events.EventRecorder
 	Metrics *Metrics

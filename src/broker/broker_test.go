@@ -32,6 +32,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -121,7 +122,7 @@ func newBench(t *testing.T) *bench {
 	metrics, err := broker.NewMetrics(b.registry)
 	require.NoError(t, err)
 	b.broker, err = broker.New(broker.Config{Live: b.client, Cached: b.client, Reviewer: b.client, Vault: b.vault, MaxAge: 10 * time.Second, StaleAge: time.Hour,
-		Label: "inject", LabelValue: "yes", Metrics: metrics,
+		Label: "inject", LabelValue: "yes", Metrics: metrics, Decoding: decodepool.New(decodepool.Config{}),
 		Log: funcr.New(func(_, args string) {
 			b.mu.Lock()
 			defer b.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
@@ -28,7 +29,13 @@ type source struct {
 	stale atomic.Pointer[string]
 }
 
-var _ resolver.Source = (*source)(nil)
+var (
+	_ resolver.Source  = (*source)(nil)
+	_ resolver.Decoder = (*source)(nil)
+)
+
+// Decoding implements resolver.Decoder: no namespace keeps another from its values.
+func (s *source) Decoding() decodepool.Share { return s.Config.Decoding.For(s.namespace) }
 
 // tellStale lets the pod's owner know that a value may be old.
 func (b *Broker) tellStale(who caller, from *source) {

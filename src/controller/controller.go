@@ -17,6 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/counters"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
@@ -68,6 +69,8 @@ type Config struct {
 	Restarts Restarter
 	// RestartWindow is how long further changes are waited for before workloads are restarted.
 	RestartWindow time.Duration
+	// Decoding is where outputs are decoded, namespaces in turn; nil decodes at once.
+	Decoding *decodepool.Pool
 	// Clock tells the time.
 	Clock func() time.Time
 }
@@ -175,7 +178,7 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		if o.contents, o.err = c.fetch(ctx, resource.Namespace, o.recipe); o.err != nil {
 			return o
 		}
-		if o.outputs, o.err = c.desired(ctx, resource, o.recipe, decoded(ctx, o)); o.err != nil {
+		if o.outputs, o.err = c.desired(ctx, resource, o.recipe, c.decoded(ctx, resource.Namespace, o)); o.err != nil {
 			return o
 		}
 	}

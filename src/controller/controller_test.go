@@ -33,6 +33,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/counters"
 	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
@@ -123,6 +124,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		Hasher: &fingerprint.Key{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 32)),
 			Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
 		Interval: 30 * time.Second, ExpiryWarning: 30 * 24 * time.Hour, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
+		Decoding: decodepool.New(decodepool.Config{}),
 	})
 	require.NoError(t, err)
 	return b

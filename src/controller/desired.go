@@ -9,6 +9,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
@@ -17,13 +18,23 @@ import (
 // source gives the data of a resource's output.
 type source func(kind output.Kind) (map[string]keyvault.Value, error)
 
-// decoded are data made of what the vault answered.
-func decoded(ctx context.Context, o outcome) source {
+// decoded are data made of what the vault answered, or remembered if nothing changed since they were made.
+func (c *Controller) decoded(ctx context.Context, namespace string, o outcome) source {
+	share := c.Decoding.For(namespace)
 	return func(kind output.Kind) (map[string]keyvault.Value, error) {
+		decodeKind := decode.Secret
 		if kind == output.ConfigMap {
-			return decode.ConfigMap(ctx, o.recipe, o.contents)
+			decodeKind = decode.ConfigMap
 		}
-		return decode.Secret(ctx, o.recipe, o.contents)
+		objects := make([]keyvault.Object, 0, len(o.contents))
+		for _, content := range o.contents {
+			objects = append(objects, content.Object)
+		}
+		made, err := share.Do(ctx, share.Key(string(kind), o.recipe, objects...), func(ctx context.Context) (decodepool.Output, error) {
+			values, err := decodeKind(ctx, o.recipe, o.contents)
+			return decodepool.Output{Values: values}, err
+		})
+		return made.Values, err
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
@@ -33,7 +34,15 @@ func (c *Controller) find(ctx context.Context, namespace string, r recipe.Recipe
 	if err != nil {
 		return r, err
 	}
-	return decode.Expand(ctx, r, list.Entries)
+	share := c.Decoding.For(namespace)
+	found, err := share.Do(ctx, share.Key("searches", r, list), func(ctx context.Context) (decodepool.Output, error) {
+		expanded, err := decode.Expand(ctx, r, list.Entries)
+		return decodepool.Output{Items: expanded.Items}, err
+	})
+	if err == nil {
+		r.Items = found.Items
+	}
+	return r, err
 }
 
 // purpose is what a resource reads for: what it never brought is more urgent than a look whether that is still right.

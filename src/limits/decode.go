@@ -1,5 +1,10 @@
 package limits
 
+import (
+	"slices"
+	"time"
+)
+
 // Bounds of what an output or a variable may become.
 const (
 	// OutputBytes bounds the values of one Secret or ConfigMap together.
@@ -38,9 +43,23 @@ const (
 	SearchSteps = 50_000_000
 )
 
+// Bounds of the pool in which decoding runs.
+const (
+	// DecodeTime is how long decoding may take before its worker serves others.
+	DecodeTime = 10 * time.Second
+	// StuckDecodes bounds the goroutines of one namespace that took longer and have not ended.
+	StuckDecodes = 2
+	// AllStuckDecodes bounds them in all namespaces.
+	AllStuckDecodes = 16
+	// WaitingDecodes bounds what one namespace has waiting.
+	WaitingDecodes = 256
+	// DecodedBytes bounds the decoded output that is remembered.
+	DecodedBytes = 16 << 20
+)
+
 // decodeArea lists the bounds of what is made of a vault's content.
 func decodeArea() Area {
-	return Area{Title: "Decoding", Limits: append(outputLimits(), searchLimits()...)}
+	return Area{Title: "Decoding", Limits: slices.Concat(outputLimits(), searchLimits(), poolLimits())}
 }
 
 func outputLimits() []Limit {
@@ -74,5 +93,20 @@ func searchLimits() []Limit {
 			Exceeded: "`InvalidSpec`; use fewer or smaller counts", Reason: "Matching takes time in proportion to it"},
 		{Name: "SearchSteps", Value: Count(SearchSteps), Bounds: "Work of all searches of a resource: instructions times bytes of the names in the vault",
 			Exceeded: "`InvalidSpec`; use `prefix` or a simpler expression", Reason: "About one second of one processor"},
+	}
+}
+
+func poolLimits() []Limit {
+	return []Limit{
+		{Name: "DecodeTime", Value: Duration(DecodeTime), Bounds: "Decoding of one output or variable",
+			Exceeded: "`Throttled`; its worker serves others, and it is tried again later", Reason: "All other bounds together allow about two seconds"},
+		{Name: "StuckDecodes", Value: Count(StuckDecodes), Bounds: "Decodings of one namespace that took longer and have not ended",
+			Exceeded: "`Throttled` for the namespace until one ends", Reason: "A goroutine can't be killed; other namespaces must not pay for it"},
+		{Name: "AllStuckDecodes", Value: Count(AllStuckDecodes), Bounds: "Such decodings of all namespaces",
+			Exceeded: "Further ones keep their workers", Reason: "They share the processor with the rest of the program"},
+		{Name: "WaitingDecodes", Value: Count(WaitingDecodes), Bounds: "Decodings of one namespace that wait for a worker; a namespace has at most half of the workers, and namespaces take turns",
+			Exceeded: "`Throttled`", Reason: "More than all resources of a namespace that are refreshed at once"},
+		{Name: "DecodedBytes", Value: Bytes(DecodedBytes), Bounds: "Decoded output that is remembered while nothing changed",
+			Exceeded: "What was used the longest time ago is wiped, and decoded again when it is needed", Reason: "16 outputs of the largest size, or thousands of ordinary ones, within the memory limit of the chart"},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
@@ -21,6 +22,19 @@ type Source interface {
 	Recipe(ctx context.Context, name string) (recipe.Recipe, error)
 	// Object reads one of the recipe's objects; ref is of the recipe, without an identity.
 	Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error)
+}
+
+// Decoder is a Source that says where decoding runs; without it, decoding runs at once and is not remembered.
+type Decoder interface {
+	// Decoding is the share of the namespace that the source reads for.
+	Decoding() decodepool.Share
+}
+
+func decodingOf(source Source) (share decodepool.Share) {
+	if d, ok := source.(Decoder); ok {
+		share = d.Decoding()
+	}
+	return share
 }
 
 // parallel is the most resources or objects that are looked up at once.
@@ -63,7 +77,7 @@ func Check(ctx context.Context, source Source, references map[string]string) err
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(references)) {
-		if _, err := variables[name].value(); err != nil {
+		if _, err := variables[name].value(ctx, decodingOf(source)); err != nil {
 			return explain(err, name, references[name])
 		}
 	}
@@ -79,7 +93,7 @@ func Resolve(ctx context.Context, source Source, references map[string]string) (
 	}
 	values, total := make(map[string][]byte, len(references)), 0
 	for _, name := range slices.Sorted(maps.Keys(references)) {
-		value, err := variables[name].value()
+		value, err := variables[name].value(ctx, decodingOf(source))
 		if total += len(name) + len(value); err == nil && total > environment {
 			err = fault.New(fault.Invalid, "with its value the container's variables are more than %d MiB together, which Linux passes on to no program; "+
 				"use fewer, or let the controller sync a Kubernetes Secret (spec.output.secret) and mount that as a file", environment>>20)
@@ -120,7 +134,15 @@ func read(ctx context.Context, source Source, name string) (recipe.Recipe, error
 	if err != nil {
 		return r, err
 	}
-	return decode.Expand(ctx, r, list.Entries)
+	share := decodingOf(source)
+	found, err := share.Do(ctx, share.Key("searches", r, list), func(ctx context.Context) (decodepool.Output, error) {
+		expanded, err := decode.Expand(ctx, r, list.Entries)
+		return decodepool.Output{Items: expanded.Items}, err
+	})
+	if err == nil {
+		r.Items = found.Items
+	}
+	return r, err
 }
 
 // each calls do for every entry, some at once.
@@ -159,18 +181,21 @@ func plan(variables map[string]*variable, resources map[string]*resource) map[wa
 	return objects
 }
 
-func (v *variable) value() ([]byte, error) {
+func (v *variable) value(ctx context.Context, share decodepool.Share) ([]byte, error) {
 	if v.err != nil {
 		return nil, v.err
 	}
 	if v.object.err != nil {
 		return nil, v.object.err
 	}
-	value, err := decode.Variable(v.query, v.object.object)
+	made, err := share.Do(ctx, share.Key("variable", v.query, v.object.object), func(context.Context) (decodepool.Output, error) {
+		value, err := decode.Variable(v.query, v.object.object)
+		return decodepool.Output{Values: map[string]keyvault.Value{"": value}}, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	content := value.Reveal()
+	content := made.Values[""].Reveal()
 	if bytes.IndexByte(content, 0) >= 0 {
 		return nil, fault.New(fault.Malformed, "the value holds a NUL byte, which no environment variable can; store it as base64")
 	}

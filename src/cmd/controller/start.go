@@ -32,6 +32,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/counters"
 	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
@@ -173,6 +174,7 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway
 		restarts = &rollout.Restarter{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: time.Now}
 	}
 	c, err := controller.New(controller.Config{
+		Decoding: decodepool.New(decodepool.Config{}),
 		Restarts: restarts, RestartWindow: s.restartWindow,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
 		Metrics: counted, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,

@@ -20,6 +20,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
 	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
+	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/gate"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
@@ -111,6 +112,7 @@ func (p *parts) addBroker(vault broker.Vault) error {
 	}
 	label, value, _ := strings.Cut(p.namespaceLabel, "=")
 	b, err := broker.New(broker.Config{Live: p.mgr.GetAPIReader(), Cached: p.mgr.GetClient(), Reviewer: p.mgr.GetClient(), Vault: vault,
+		Decoding:   decodepool.New(decodepool.Config{}),
 		Events:     p.mgr.GetEventRecorder("akv2k8s-env-injector"),
 		Identities: p.identities, Rules: p.rules, MaxAge: p.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
