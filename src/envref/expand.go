@@ -1,6 +1,7 @@
 package envref
 
 import (
+	"iter"
 	"math"
 	"strings"
 )
@@ -15,40 +16,44 @@ type Piece struct {
 	Escape bool
 }
 
-// Pieces cuts a text by the kubelet's rules: $$ is an escaped dollar, $(NAME) a name, and any other dollar is text.
-func Pieces(text string) []Piece {
-	var pieces []Piece
-	plain := 0
-	add := func(from, to int, p Piece) {
-		if plain < from {
-			pieces = append(pieces, Piece{Text: text[plain:from]})
-		}
-		p.Text = text[from:to]
-		pieces = append(pieces, p)
-		plain = to
-	}
-	for i := 0; i+1 < len(text); i++ {
-		if text[i] != '$' {
-			continue
-		}
-		switch text[i+1] {
-		case '$':
-			add(i, i+2, Piece{Escape: true})
-			i++
-		case '(':
-			end := strings.IndexByte(text[i+2:], ')')
-			if end < 0 {
-				i++ // as the kubelet, which takes an open $( for text
+// Pieces cuts a text by the kubelet's rules: $$ is an escaped dollar, $(NAME) a name, and any other dollar is text. It makes no list of them: a
+// text can have as many pieces as bytes. The time grows with the length of the text alone, however many $( have no end.
+func Pieces(text string) iter.Seq[Piece] {
+	return func(yield func(Piece) bool) {
+		plain, lastEnd := 0, strings.LastIndexByte(text, ')')
+		for i := 0; i+1 < len(text); i++ {
+			if text[i] != '$' {
 				continue
 			}
-			add(i, i+3+end, Piece{Name: text[i+2 : i+2+end]})
-			i += 2 + end
+			piece, ok := pieceAt(text, i, lastEnd)
+			if !ok {
+				if text[i+1] == '(' {
+					i++ // as the kubelet, which takes an open $( for text
+				}
+				continue
+			}
+			if plain < i && !yield(Piece{Text: text[plain:i]}) || !yield(piece) {
+				return
+			}
+			plain = i + len(piece.Text)
+			i = plain - 1
+		}
+		if plain < len(text) {
+			yield(Piece{Text: text[plain:]})
 		}
 	}
-	if plain < len(text) {
-		pieces = append(pieces, Piece{Text: text[plain:]})
+}
+
+// pieceAt is the piece that begins with the dollar at a place, if one does. Behind lastEnd there is no closing parenthesis.
+func pieceAt(text string, at, lastEnd int) (Piece, bool) {
+	switch {
+	case text[at+1] == '$':
+		return Piece{Text: text[at : at+2], Escape: true}, true
+	case text[at+1] == '(' && at+2 <= lastEnd:
+		end := strings.IndexByte(text[at+2:], ')')
+		return Piece{Text: text[at : at+3+end], Name: text[at+2 : at+2+end]}, true
 	}
-	return pieces
+	return Piece{}, false
 }
 
 // Expand does to a text what the kubelet does: names that lookup knows become their values, others stay as written.
@@ -60,7 +65,7 @@ func Expand(text string, lookup func(name string) (string, bool)) string {
 // ExpandWithin is Expand as long as the result has at most so many bytes; otherwise it gives up before it is longer, and says false.
 func ExpandWithin(text string, most int, lookup func(name string) (string, bool)) (string, bool) {
 	var out strings.Builder
-	for _, piece := range Pieces(text) {
+	for piece := range Pieces(text) {
 		text := piece.Text
 		if piece.Escape {
 			text = "$"

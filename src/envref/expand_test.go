@@ -1,7 +1,9 @@
 package envref_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -23,13 +25,36 @@ func TestExpandDoesWhatTheKubeletDoes(t *testing.T) {
 	}
 }
 
+// TestATextIsCutInTheTimeThatItsLengthTakes has a text that took minutes: each of its $( was searched to the end for a parenthesis.
+func TestATextIsCutInTheTimeThatItsLengthTakes(t *testing.T) {
+	took := func(length int) time.Duration {
+		text, least := strings.Repeat("$(", length/2), time.Hour
+		for range 3 {
+			started, pieces := time.Now(), 0
+			for range envref.Pieces(text) {
+				pieces++
+			}
+			assert.Equal(t, 1, pieces)
+			least = min(least, time.Since(started))
+		}
+		return least
+	}
+	assert.Less(t, took(1<<22), 20*took(1<<20)+time.Millisecond, "four times the text takes about four times as long, not sixteen")
+	text := strings.Repeat("$(A)$$", 1000)
+	assert.LessOrEqual(t, testing.AllocsPerRun(10, func() {
+		for range envref.Pieces(text) {
+			continue
+		}
+	}), 5.0, "no list is made of the pieces")
+}
+
 func FuzzExpand(f *testing.F) {
-	for _, seed := range []string{"$(A)", "$$(A)$", "$($(A)", "$(A)$$$(B)$("} {
+	for _, seed := range []string{"$(A)", "$$(A)$", "$($(A)", "$(A)$$$(B)$(", "$($($(", "$()$"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		whole := ""
-		for _, piece := range envref.Pieces(text) {
+		for piece := range envref.Pieces(text) {
 			whole += piece.Text
 		}
 		if whole != text {

@@ -15,15 +15,17 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Server serves a port over TLS, through a Gate. It is a Runnable that needs no leadership: every replica answers.
+// Server serves a port through a Gate. It is a Runnable that needs no leadership: every replica answers.
 type Server struct {
 	// Address to listen on, for example :9443.
 	Address string
 	Gate    *Gate
 	Handler http.Handler
-	// TLS has the certificate to serve with.
+	// TLS has the certificate to serve with; nil serves plain HTTP.
 	TLS *tls.Config
 	// Patience bounds the work for one request.
 	Patience time.Duration
@@ -33,14 +35,15 @@ type Server struct {
 	listens atomic.Bool
 }
 
-const (
-	// drain is how long requests that are on their way may take after the end was asked for.
-	drain = 20 * time.Second
-	// patience is for a handshake, and for a request to be read. As long as the API server takes for its side of a handshake: on a machine that is overloaded it is needed.
-	patience = 10 * time.Second
-	// maxHeaderBytes has room for the longest token that is looked at.
-	maxHeaderBytes = 32 << 10
-)
+// HealthLimits are those of the port of health checks and metrics. New connections are never refused there: pods with hostNetwork have the address
+// that probes come from.
+func HealthLimits() Limits {
+	return Limits{Connections: limits.HealthConnections, Requests: limits.HealthRequests, RequestsPerSecond: limits.HealthRequestsPerSecond,
+		RequestsBurst: limits.HealthRequestsBurst, AllConnections: limits.HealthAllConnections}
+}
+
+// drain is how long requests that are on their way may take after the end was asked for.
+const drain = 20 * time.Second
 
 // NeedLeaderElection implements controller-runtime's interface.
 func (*Server) NeedLeaderElection() bool { return false }
@@ -64,8 +67,10 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Serve does it with a listener that is there already.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{Handler: s.bounded(), ReadHeaderTimeout: patience, ReadTimeout: patience,
-		WriteTimeout: s.Patience + 5*time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: maxHeaderBytes, TLSConfig: s.TLS,
+	server := &http.Server{Handler: s.bounded(), ReadHeaderTimeout: limits.RequestReadTime, ReadTimeout: limits.RequestReadTime,
+		WriteTimeout: s.Patience + limits.AnswerWriteTime, IdleTimeout: 90 * time.Second, MaxHeaderBytes: limits.RequestHeaderBytes, TLSConfig: s.TLS,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: limits.HTTP2Streams, MaxReceiveBufferPerConnection: limits.HTTP2ReceiveBytes,
+			MaxReceiveBufferPerStream: limits.HTTP2ReceiveBytes},
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Gate.Log.V(4)), slog.LevelInfo)} // strangers could fill the log
 	done := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {
@@ -75,22 +80,34 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		_ = server.Shutdown(ending)
 	})()
 	s.listens.Store(true)
-	if err := server.ServeTLS(counted{listener, s.Gate}, "", ""); !errors.Is(err, http.ErrServerClosed) {
+	serve := server.Serve
+	if s.TLS != nil {
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	if err := serve(counted{listener, s.Gate}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving %s: %w", s.Gate.Port, err)
 	}
 	<-done
 	return nil
 }
 
-// bounded answers those requests that the gate lets in. Who has shown the API server's certificate is let in.
+// hasCertificate says whether the client has shown the API server's certificate, which is the only one that is verified.
+func hasCertificate(r *http.Request) bool { return r.TLS != nil && len(r.TLS.VerifiedChains) > 0 }
+
+// addressOf is where the request comes from. Requests that do not say so, as those of tests, share one address.
+func addressOf(r *http.Request) netip.Addr {
+	from, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return from.Addr().Unmap()
+}
+
+// bounded answers those requests that the gate lets in.
 func (s *Server) bounded() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		from, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || (r.TLS != nil && len(r.TLS.VerifiedChains) > 0) {
+		if hasCertificate(r) || (s.Gate.Free != nil && s.Gate.Free(r)) {
 			s.Handler.ServeHTTP(w, r)
 			return
 		}
-		leave, ok := s.Gate.request(from.Addr().Unmap())
+		leave, ok := s.Gate.request(addressOf(r))
 		if !ok {
 			s.refuse(w, r)
 			return
@@ -108,7 +125,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusTooManyRequests)
-	_, _ = io.WriteString(w, "akv2k8s: this address asks too much; ask again in a second\n")
+	_, _ = io.WriteString(w, "akv2k8s: too many requests from this address; retry in a second\n")
 }
 
 // counted closes connections of which an address has too many, before anything is read or computed for them.
@@ -125,7 +142,7 @@ func (c counted) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // of a listener for TCP it is always one
-		leave, ok := c.gate.connect(from.Addr().Unmap())
+		leave, ok := c.gate.connect(from.Addr().Unmap(), func() { _ = conn.Close() })
 		if ok {
 			return &connection{Conn: conn, leave: sync.OnceFunc(leave)}, nil
 		}

@@ -1,61 +1,50 @@
 package telemetry
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"net"
+	"bytes"
+	"compress/gzip"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Check says why something is not well, or nil.
 type Check func() error
 
-// Server serves /healthz, /readyz and, if Gatherer is set, /metrics over plain HTTP. It is a Runnable that needs no leadership,
-// so that every replica answers its probes.
-type Server struct {
-	// Address to listen on, for example :9000.
-	Address string
+// Health answers /healthz, /readyz and, if Gatherer is set, /metrics.
+type Health struct {
 	// Ready is asked by /readyz; nil means always ready.
 	Ready Check
 	// Gatherer gives the metrics; nil switches /metrics off.
 	Gatherer prometheus.Gatherer
 	// More are further handlers, by the pattern of http.ServeMux.
 	More map[string]http.Handler
+	// Clock is time.Now if it is nil.
+	Clock func() time.Time
 }
 
-// NeedLeaderElection implements controller-runtime's interface.
-func (*Server) NeedLeaderElection() bool { return false }
-
-// Start serves until the context ends.
-func (s *Server) Start(ctx context.Context) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Address)
-	if err != nil {
-		return fmt.Errorf("listening for health checks and metrics: %w", err)
-	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving health checks and metrics: %w", err)
-	}
-	return nil
-}
+// IsProbe says whether a request is one of the kubelet's, which cost next to nothing and are always answered: otherwise it restarts the program.
+func IsProbe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" }
 
 // Handler answers the requests.
-func (s *Server) Handler() http.Handler {
+func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", answer(nil))
-	mux.HandleFunc("GET /readyz", answer(s.Ready))
-	if s.Gatherer != nil {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(s.Gatherer, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /readyz", answer(h.Ready))
+	if h.Gatherer != nil {
+		clock := h.Clock
+		if clock == nil {
+			clock = time.Now
+		}
+		mux.Handle("GET /metrics", &metricsPage{gatherer: h.Gatherer, clock: clock})
 	}
-	for pattern, handler := range s.More {
+	for pattern, handler := range h.More {
 		mux.Handle(pattern, handler)
 	}
 	return mux
@@ -72,4 +61,61 @@ func answer(check Check) http.HandlerFunc {
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	}
+}
+
+// metricsPage is the text of the metrics, which is made once a second at most, and shared by all who ask for it: the port is open to everybody.
+type metricsPage struct {
+	gatherer prometheus.Gatherer
+	clock    func() time.Time
+
+	mu     sync.Mutex
+	made   time.Time
+	plain  []byte
+	packed []byte
+	err    error
+}
+
+// ServeHTTP implements http.Handler.
+func (p *metricsPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	plain, packed, err := p.text()
+	if err != nil {
+		http.Error(w, "gathering the metrics failed; see the log", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+	w.Header().Set("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		w.Header().Set("Content-Encoding", "gzip")
+		plain = packed
+	}
+	_, _ = w.Write(plain)
+}
+
+func (p *metricsPage) text() (plain, packed []byte, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := p.clock(); p.made.IsZero() || now.Sub(p.made) >= limits.MetricsAge {
+		p.made = now
+		p.plain, p.packed, p.err = encode(p.gatherer)
+	}
+	return p.plain, p.packed, p.err
+}
+
+func encode(gatherer prometheus.Gatherer) (plain, packed []byte, err error) {
+	families, err := gatherer.Gather()
+	if err != nil {
+		return nil, nil, err
+	}
+	var text, compressed bytes.Buffer
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+			return nil, nil, err
+		}
+	}
+	writer := gzip.NewWriter(&compressed)
+	if _, err := writer.Write(text.Bytes()); err != nil {
+		return nil, nil, err
+	}
+	err = writer.Close()
+	return text.Bytes(), compressed.Bytes(), err
 }

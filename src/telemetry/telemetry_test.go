@@ -2,10 +2,11 @@ package telemetry_test
 
 import (
 	"bytes"
-	"context"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -74,7 +76,7 @@ func TestLoggerRefusesUnknownSettings(t *testing.T) {
 	}
 }
 
-func get(t *testing.T, s *telemetry.Server, path string) *httptest.ResponseRecorder {
+func get(t *testing.T, s *telemetry.Health, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
@@ -86,28 +88,54 @@ func TestServerAnswersHealthReadinessAndMetrics(t *testing.T) {
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "a_total"})
 	registry.MustRegister(counter)
 	ready := errors.New("the cache is not filled yet")
-	s := &telemetry.Server{Gatherer: registry, Ready: func() error { return ready }}
+	s := &telemetry.Health{Gatherer: registry, Ready: func() error { return ready }}
 	assert.Equal(t, http.StatusOK, get(t, s, "/healthz").Code)
 	assert.Equal(t, http.StatusServiceUnavailable, get(t, s, "/readyz").Code)
 	assert.Contains(t, get(t, s, "/readyz").Body.String(), "cache")
 	ready = nil
 	assert.Equal(t, http.StatusOK, get(t, s, "/readyz").Code)
 	assert.Contains(t, get(t, s, "/metrics").Body.String(), "a_total 0")
-	assert.Equal(t, http.StatusNotFound, get(t, &telemetry.Server{}, "/metrics").Code, "metrics can be switched off")
+	assert.Equal(t, http.StatusNotFound, get(t, &telemetry.Health{}, "/metrics").Code, "metrics can be switched off")
 }
 
-func TestServerStopsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- (&telemetry.Server{Address: "127.0.0.1:0"}).Start(ctx) }()
-	cancel()
-	select {
-	case err := <-done:
-		assert.NoError(t, err)
-	case <-time.After(10 * time.Second):
-		t.Fatal("the server did not stop")
+func TestHoweverManyAskForMetricsTheyAreGatheredOnceASecond(t *testing.T) {
+	gathered, now := 0, time.Now()
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "canary_total"})
+	registry.MustRegister(counter)
+	counter.Add(7)
+	var broken error
+	h := (&telemetry.Health{Clock: func() time.Time { return now }, Gatherer: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		gathered++
+		families, _ := registry.Gather()
+		return families, broken
+	})}).Handler()
+	ask := func(encoding string) *httptest.ResponseRecorder {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept-Encoding", encoding)
+		h.ServeHTTP(w, r)
+		return w
 	}
-	assert.Error(t, (&telemetry.Server{Address: "no-such-host:1"}).Start(t.Context()))
+	for range 1000 {
+		require.Equal(t, http.StatusOK, ask("").Code)
+	}
+	assert.Equal(t, 1, gathered)
+	now = now.Add(time.Second)
+	unpacked, err := gzip.NewReader(ask("deflate, gzip").Body)
+	require.NoError(t, err)
+	content, err := io.ReadAll(unpacked)
+	require.NoError(t, err)
+	assert.Contains(t, string(content), "canary_total 7")
+	assert.Equal(t, 2, gathered)
+	now, broken = now.Add(time.Second), errors.New("hunter2")
+	assert.Equal(t, http.StatusInternalServerError, ask("").Code)
+	assert.NotContains(t, ask("").Body.String(), "hunter2")
+}
+
+func TestProbesAreKnown(t *testing.T) {
+	for path, probe := range map[string]bool{"/healthz": true, "/readyz": true, "/metrics": false, "/": false, "/healthz/x": false} {
+		assert.Equal(t, probe, telemetry.IsProbe(httptest.NewRequest(http.MethodGet, path, nil)), path)
+	}
 }
 
 func TestCallsOfVaultsAreMeasuredWithABoundOfNames(t *testing.T) {

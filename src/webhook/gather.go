@@ -2,15 +2,18 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -28,56 +31,64 @@ const precaution = 2 * time.Second
 // margin is how long before the API server gives up an answer has to be there.
 const margin = 2 * time.Second
 
-// Deadline gives the context of a review the time that the API server waits for the answer, which it says in the address.
-func Deadline(ctx context.Context, r *http.Request) context.Context {
+// deadline gives the context of a review the time that the API server waits for the answer, which it says in the address.
+func deadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc) {
 	wait, err := time.ParseDuration(r.URL.Query().Get("timeout"))
 	if seconds, number := strconv.Atoi(r.URL.Query().Get("timeout")); number == nil {
 		wait, err = time.Duration(seconds)*time.Second, nil
 	}
 	if err != nil || wait <= 0 {
-		return ctx
+		return context.WithCancel(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(wait-margin, wait/2))
-	context.AfterFunc(ctx, cancel)
-	return ctx
+	return context.WithTimeout(ctx, max(wait-margin, wait/2))
 }
 
-// each does something with every element, several at a time, and gives the error of the first that failed, in their order.
-func each[E any](elements []E, do func(E) error) error {
-	errs := make([]error, len(elements))
-	slots := make(chan struct{}, parallel)
-	var group sync.WaitGroup
-	for i, element := range elements {
-		slots <- struct{}{}
-		group.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = do(element)
-		})
+// each does something with every element, several at a time, until one fails, and returns that error.
+func each[E any](ctx context.Context, elements []E, do func(context.Context, E) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, element := range elements {
+		group.Go(func() error { return do(ctx, element) })
 	}
-	group.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return group.Wait()
+}
+
+// sourceKey names a ConfigMap or Secret in its namespace.
+type sourceKey struct {
+	namespace string
+	inject.SourceName
 }
 
 // sources reads the ConfigMaps and Secrets that the pod's environment comes from. Of their values only references are kept.
 func (a *admitted) sources(ctx context.Context) (inject.Sources, error) {
+	needed := inject.Needed(a.pod)
+	if len(needed) > limits.AdmissionSources {
+		return nil, fault.New(fault.Invalid, "the environment of the pod comes from %d ConfigMaps and Secrets, and the limit is %d; take more variables from fewer of them",
+			len(needed), limits.AdmissionSources)
+	}
+	for _, name := range needed {
+		if len(validation.IsDNS1123Subdomain(name.Name)) > 0 {
+			return nil, fault.New(fault.Invalid, "%q is not a name of a %s; correct it in the environment of the pod", inject.Shown(name.Name), name.Kind)
+		}
+	}
 	sources := inject.Sources{}
 	var mu sync.Mutex
-	return sources, each(inject.Needed(a.pod), func(name inject.SourceName) error {
+	err := each(ctx, needed, func(ctx context.Context, name inject.SourceName) error {
 		source, err := a.source(ctx, name)
 		mu.Lock()
 		defer mu.Unlock()
 		sources[name] = source
 		return err
 	})
+	return sources, err
 }
 
 func (a *admitted) source(ctx context.Context, name inject.SourceName) (inject.Source, error) {
 	key := types.NamespacedName{Namespace: a.request.Namespace, Name: name.Name}
+	memory := sourceKey{a.request.Namespace, name}
+	if gone, known := a.missing.get(memory); known && gone {
+		return inject.Source{Missing: true}, nil
+	}
 	var err error
 	var source inject.Source
 	if name.Kind == inject.KindConfigMap {
@@ -93,6 +104,7 @@ func (a *admitted) source(ctx context.Context, name inject.SourceName) (inject.S
 	case err == nil:
 		return source, nil
 	case apierrors.IsNotFound(err):
+		a.missing.put(memory, true, limits.MissingSourceAge)
 		return inject.Source{Missing: true}, nil
 	case apierrors.IsForbidden(err): // the installation is not meant to
 		return inject.Source{Hidden: true}, nil
@@ -117,7 +129,7 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	question := ociimage.Question{Namespace: a.request.Namespace, PullSecrets: a.pullSecrets(ctx), OS: "linux", Architecture: platform(&a.pod.Spec)}
 	failed := make(map[string]error, len(wanted))
 	var mu sync.Mutex
-	err := each(wanted, func(t *inject.Target) error {
+	err := each(ctx, wanted, func(ctx context.Context, t *inject.Target) error {
 		err := a.look(ctx, t, question)
 		if err == nil || !t.Precaution {
 			return err
@@ -141,7 +153,7 @@ func checkRegistries(wanted []*inject.Target) error {
 		registry := ociimage.RegistryOf(t.Lookup)
 		registries[registry] = true
 		if len(registries) > limits.ImageRegistriesPerPod {
-			return &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("container %q", t.Container),
+			return &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
 				Cause: fmt.Errorf("the registry %s is one more than the %d that are asked for the commands of one pod", registry, limits.ImageRegistriesPerPod),
 				Next:  "set the container's command, or name it in the pod's annotation akv2k8s.io/commands"}
 		}
@@ -159,7 +171,7 @@ func (a *admitted) look(ctx context.Context, t *inject.Target, q ociimage.Questi
 	q.Image = t.Lookup
 	command, err := a.Images.Command(ctx, q)
 	if err == nil && len(command.Entrypoint)+len(command.Cmd) == 0 {
-		err = fault.New(fault.Invalid, "image %q says no command", t.Lookup)
+		err = fault.New(fault.Invalid, "image %q has no command", inject.Shown(t.Lookup))
 	}
 	switch {
 	case err != nil && t.Precaution:
@@ -174,7 +186,7 @@ func (a *admitted) look(ctx context.Context, t *inject.Target, q ociimage.Questi
 // unknown is the refusal of a container whose command could not be found out, with the ways out.
 func (a *admitted) unknown(t *inject.Target, err error) error {
 	a.Metrics.unknown.Inc()
-	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", t.Container), Cause: err,
+	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)), Cause: err,
 		Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands, or let the env-injector read the image by imagePullSecrets " +
 			"(or the role AcrPull for its identity)"}
 }
@@ -183,18 +195,25 @@ func (a *admitted) unknown(t *inject.Target, err error) error {
 // skipped, as the kubelet does it.
 func (a *admitted) pullSecrets(ctx context.Context) []ociimage.PullSecret {
 	var secrets []ociimage.PullSecret
-	references := a.pod.Spec.ImagePullSecrets
-	if len(references) > limits.ImagePullSecrets {
-		a.Log.Info("skipping pull secrets beyond the limit", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "limit", limits.ImagePullSecrets)
-		references = references[:limits.ImagePullSecrets]
-	}
-	for _, reference := range references {
+	var skipped []string
+	for i, reference := range a.pod.Spec.ImagePullSecrets {
+		if i >= limits.ImagePullSecrets || ctx.Err() != nil {
+			skipped = append(skipped, fmt.Sprintf("%d more", len(a.pod.Spec.ImagePullSecrets)-i))
+			break
+		}
 		var secret corev1.Secret
-		if err := a.Live.Get(ctx, client.ObjectKey{Namespace: a.request.Namespace, Name: reference.Name}, &secret); err != nil {
-			a.Log.Info("skipping a pull secret that can't be read", "namespace", a.request.Namespace, "secret", reference.Name, "error", err.Error())
+		err := errors.New("the name is not valid")
+		if len(validation.IsDNS1123Subdomain(reference.Name)) == 0 {
+			err = a.Live.Get(ctx, client.ObjectKey{Namespace: a.request.Namespace, Name: reference.Name}, &secret)
+		}
+		if err != nil {
+			skipped = append(skipped, inject.Shown(reference.Name))
 			continue
 		}
 		secrets = append(secrets, ociimage.ReadPullSecret(ctx, secret))
+	}
+	if len(skipped) > 0 {
+		a.logs(a.trusted).Info("skipping pull secrets that can't be read", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "secrets", skipped)
 	}
 	return secrets
 }

@@ -4,15 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
@@ -29,25 +35,34 @@ type Images interface {
 type Config struct {
 	// Settings gives what is put into pods at this moment; an error means that nothing can be injected yet.
 	Settings func(ctx context.Context) (inject.Settings, error)
-	// Live reads ConfigMaps and Secrets by name.
+	// Live reads namespaces, ConfigMaps and Secrets by name.
 	Live client.Reader
+	// Label and LabelValue mark the namespaces whose pods are injected. Nothing is read in any other.
+	Label, LabelValue string
 	// Images finds out what an image runs.
 	Images Images
-	// Patience is how long looking into images may take.
+	// Patience is how long one review may take, image look-ups included.
 	Patience time.Duration
+	Clock    func() time.Time
 	Metrics  *Metrics
 	Log      logr.Logger
 }
 
 // Webhook is an admission.Handler.
-type Webhook struct{ Config }
+type Webhook struct {
+	Config
+	trustedLines, otherLines *lines
+	namespaces               *recent[string, bool]
+	missing                  *recent[sourceKey, bool]
+}
 
 // New checks the configuration.
 func New(c Config) (*Webhook, error) {
-	if c.Settings == nil || c.Metrics == nil || c.Live == nil || c.Images == nil || c.Patience <= 0 {
+	if c.Settings == nil || c.Metrics == nil || c.Live == nil || c.Images == nil || c.Clock == nil || c.Patience <= 0 || c.Label == "" {
 		return nil, errors.New("creating the webhook: a part of its configuration is missing")
 	}
-	return &Webhook{Config: c}, nil
+	return &Webhook{Config: c, trustedLines: newLines(c.Log), otherLines: newLines(c.Log),
+		namespaces: newRecent[string, bool](c.Clock), missing: newRecent[sourceKey, bool](c.Clock)}, nil
 }
 
 // admitted is a pod under admission.
@@ -56,8 +71,8 @@ type admitted struct {
 	request admission.Request
 	// pod is the new one, old the same before; the latter only if ephemeral containers are added.
 	pod, old *corev1.Pod
-	// written is the namespace as it stands in the new pod.
-	written string
+	// trusted says that the review comes from a known API server.
+	trusted bool
 }
 
 // Handle answers one review. Nothing but the pod in the request, and what it names in its namespace, decides, whoever sent it, and nothing
@@ -70,20 +85,24 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 	if a == nil {
 		return admission.Allowed("")
 	}
+	a.trusted = isTrusted(ctx)
 	w.Metrics.inspected(a.pod)
 	ctx, cancel := context.WithTimeout(ctx, min(w.Patience, remaining(ctx)))
 	defer cancel()
+	if err := a.requireEnabled(ctx); err != nil {
+		return a.refuse(err)
+	}
 	settings, notReady := w.Settings(ctx)
 	plan, err := a.plan(ctx, settings.Direct)
 	if err != nil {
 		return a.refuse(err)
 	}
 	if plan.Empty() {
-		return admission.Allowed("").WithWarnings(plan.Warnings...)
+		return admission.Allowed("").WithWarnings(bounded(plan.Warnings)...)
 	}
 	if notReady != nil {
 		w.Metrics.failed.Inc()
-		w.Log.Error(notReady, "cannot inject yet", "namespace", request.Namespace, "pod", nameOf(a.pod))
+		w.logs(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", nameOf(a.pod), "error", notReady.Error())
 		return admission.Errored(http.StatusServiceUnavailable, errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
 	}
 	return a.patch(plan, settings)
@@ -94,16 +113,18 @@ func (w *Webhook) read(request admission.Request) (*admitted, error) {
 	if request.Kind.Kind != "Pod" || (request.SubResource != "" && request.SubResource != "ephemeralcontainers") {
 		return nil, nil
 	}
-	a := &admitted{Webhook: w, request: request, pod: &corev1.Pod{}}
-	if json.Unmarshal(request.Object.Raw, a.pod) != nil {
-		return nil, errors.New("the object is no pod")
+	if len(validation.IsDNS1123Label(request.Namespace)) > 0 {
+		return nil, errors.New("the request does not name a namespace")
 	}
-	// What is decided may need the namespace; what is answered leaves it as it was.
-	a.written, a.pod.Namespace = a.pod.Namespace, request.Namespace
+	a := &admitted{Webhook: w, request: request, pod: &corev1.Pod{}}
+	if utiljson.Unmarshal(request.Object.Raw, a.pod) != nil {
+		return nil, errors.New("the object is not a pod")
+	}
+	a.pod.Namespace = request.Namespace
 	if request.SubResource != "" {
 		a.old = &corev1.Pod{}
-		if json.Unmarshal(request.OldObject.Raw, a.old) != nil {
-			return nil, errors.New("the old object is no pod")
+		if utiljson.Unmarshal(request.OldObject.Raw, a.old) != nil {
+			return nil, errors.New("the old object is not a pod")
 		}
 	}
 	return a, nil
@@ -128,10 +149,6 @@ func (a *admitted) plan(ctx context.Context, direct bool) (inject.Plan, error) {
 }
 
 func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.Response {
-	var names []string
-	for _, target := range plan.Targets {
-		names = append(names, target.Container)
-	}
 	mutate := inject.Mutate
 	if a.old != nil {
 		mutate = inject.MutateEphemeral
@@ -141,21 +158,63 @@ func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.R
 	if err != nil {
 		return a.refuse(err)
 	}
-	out.Namespace = a.written
-	content, err := json.Marshal(out)
+	response, err := specPatch(a.request.Object.Raw, &out.Spec)
 	if err != nil {
 		return admission.Errored(http.StatusInternalServerError, errors.New("akv2k8s: the pod could not be written"))
 	}
-	a.Metrics.mutated.Inc()
-	a.Log.Info("injected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "containers", names, "dryRun", a.request.DryRun != nil && *a.request.DryRun)
-	return admission.PatchResponseFromRaw(a.request.Object.Raw, content).WithWarnings(append(warnings, plan.Warnings...)...)
+	if len(response.Patches) > 0 { // the API server asks again about a pod that another webhook has changed after us
+		a.injected(plan)
+	}
+	return response.WithWarnings(bounded(append(warnings, plan.Warnings...))...)
 }
 
-// refuse tells whoever creates the pod why it can't be.
+// specPatch changes the spec of a pod. The rest is not compared: nothing in it changes, and its maps take more memory than its text.
+func specPatch(pod []byte, spec *corev1.PodSpec) (admission.Response, error) {
+	var before struct {
+		Spec json.RawMessage `json:"spec"`
+	}
+	if err := utiljson.Unmarshal(pod, &before); err != nil {
+		return admission.Response{}, err
+	}
+	after, err := json.Marshal(spec)
+	if err != nil {
+		return admission.Response{}, err
+	}
+	response := admission.PatchResponseFromRaw(before.Spec, after)
+	for i := range response.Patches {
+		response.Patches[i].Path = "/spec" + response.Patches[i].Path
+	}
+	return response, nil
+}
+
+// injected counts and logs a pod that is injected.
+func (a *admitted) injected(plan inject.Plan) {
+	var names []string
+	for _, target := range plan.Targets[:min(len(plan.Targets), limits.AdmissionWarnings)] {
+		names = append(names, inject.Shown(target.Container))
+	}
+	a.Metrics.mutated.Inc()
+	a.logs(a.trusted).Info("injected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "containers", names, "containerCount", len(plan.Targets),
+		"dryRun", a.request.DryRun != nil && *a.request.DryRun)
+}
+
+// refuse tells the user who creates the pod why it is refused.
 func (a *admitted) refuse(err error) admission.Response {
 	a.Metrics.failed.Inc()
-	a.Log.Info("refused", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason", fault.KindOf(err).Reason(), "error", err.Error())
-	return admission.Denied("akv2k8s: " + err.Error())
+	message := err.Error()
+	if len(message) > limits.AdmissionMessageBytes {
+		message = strings.ToValidUTF8(message[:limits.AdmissionMessageBytes], "") + "…"
+	}
+	a.logs(a.trusted).Info("refused", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason", fault.KindOf(err).Reason(), "error", message)
+	return admission.Denied("akv2k8s: " + message)
+}
+
+// bounded is as many warnings as an answer may have.
+func bounded(warnings []string) []string {
+	if more := len(warnings) - limits.AdmissionWarnings; more > 0 {
+		return append(slices.Clone(warnings[:limits.AdmissionWarnings]), fmt.Sprintf("and %d more warnings", more))
+	}
+	return warnings
 }
 
 // remaining is the time until the context's end; long if it has none.
@@ -169,7 +228,7 @@ func remaining(ctx context.Context) time.Duration {
 // nameOf is the pod's name, or what it will begin with.
 func nameOf(pod *corev1.Pod) string {
 	if pod.Name == "" {
-		return pod.GenerateName + "…"
+		return inject.Shown(pod.GenerateName) + "…"
 	}
-	return pod.Name
+	return inject.Shown(pod.Name)
 }

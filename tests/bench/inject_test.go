@@ -332,7 +332,7 @@ func (b bench) answers() [3]float64 {
 		content, err := b.Kube.CoreV1().RESTClient().Get().AbsPath("/api/v1/namespaces/akv2k8s/pods/" + p.Name + ":8080/proxy/metrics").DoRaw(b.Context())
 		require.NoError(b, err)
 		for line := range strings.Lines(string(content)) {
-			if strings.HasPrefix(line, "akv2k8s_too_much_refused_total{") {
+			if strings.HasPrefix(line, "akv2k8s_requests_rejected_total{") {
 				var number float64
 				_, err = fmt.Sscan(line[strings.LastIndex(line, "}")+1:], &number)
 				require.NoError(b, err)

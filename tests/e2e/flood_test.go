@@ -51,7 +51,7 @@ func flood(t *testing.T) {
 	t.Logf("the slowest of 20 admissions took %s", longest)
 	assert.Less(t, longest, 5*time.Second)
 	refused := 0
-	for _, m := range regexp.MustCompile(`(?m)^akv2k8s_too_much_refused_total\{bound="connections",port="webhook"\} (\d+)$`).FindAllStringSubmatch(metricsOf(t, "akv2k8s-webhook"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^akv2k8s_requests_rejected_total\{limit="connections",port="webhook"\} (\d+)$`).FindAllStringSubmatch(metricsOf(t, "akv2k8s-webhook"), -1) {
 		n, err := strconv.Atoi(m[1])
 		require.NoError(t, err)
 		refused += n

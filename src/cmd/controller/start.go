@@ -33,10 +33,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
+	"github.com/akv2k8s/akv2k8s/src/gate"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -188,12 +190,26 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway
 	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls)); err != nil {
 		return err
 	}
-	server := &telemetry.Server{Address: ":" + s.httpPort}
-	if s.metrics {
-		server.Gatherer = metrics.Registry
-	}
-	if err := mgr.Add(server); err != nil {
+	if err := s.addHealth(mgr); err != nil {
 		return err
 	}
 	return c.Register(ctx, mgr, s.workers)
+}
+
+// addHealth serves health checks and metrics.
+func (s settings) addHealth(mgr ctrl.Manager) error {
+	health := &telemetry.Health{}
+	if s.metrics {
+		health.Gatherer = metrics.Registry
+	}
+	rejected, err := gate.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), Free: telemetry.IsProbe, Metrics: rejected, Clock: time.Now,
+		Log: mgr.GetLogger().WithName("gate")})
+	if err != nil {
+		return err
+	}
+	return mgr.Add(&gate.Server{Address: ":" + s.httpPort, Gate: door, Handler: health.Handler(), Patience: limits.AnswerWriteTime})
 }

@@ -15,13 +15,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	rtwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
 	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/gate"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
@@ -46,20 +46,21 @@ type parts struct {
 // longestReview is how long the API server waits for a webhook at most.
 const longestReview = 30 * time.Second
 
-// admissionLimits are far above what an API server asks: it has one connection to each replica, hundreds of requests on their way at most, and
-// some hundred new pods a second in the largest clusters. Several may come from one address, for example through a tunnel. While a connection is not made yet, each
-// request that waits for it may try to make another.
+// admissionLimits are far above what an API server asks.
 func admissionLimits() gate.Limits {
-	return gate.Limits{Connections: 500, ConnectionsPerSecond: 250, Requests: 500, RequestsPerSecond: 500, RequestsBurst: 1000}
+	return gate.Limits{Connections: limits.WebhookConnections, ConnectionsPerSecond: limits.WebhookConnectionsPerSecond, Requests: limits.WebhookRequests,
+		RequestsPerSecond: limits.WebhookRequestsPerSecond, RequestsBurst: limits.WebhookRequestsBurst, AllConnections: limits.WebhookAllConnections,
+		Memory: limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}
 }
 
 // podLimits are for a node whose pods have its address, all of them starting at once.
 func podLimits() gate.Limits {
-	return gate.Limits{Connections: 250, ConnectionsPerSecond: 100, Requests: 32, RequestsPerSecond: 100, RequestsBurst: 250}
+	return gate.Limits{Connections: limits.AuthConnections, ConnectionsPerSecond: limits.AuthConnectionsPerSecond, Requests: limits.AuthRequests,
+		RequestsPerSecond: limits.AuthRequestsPerSecond, RequestsBurst: limits.AuthRequestsBurst, AllConnections: limits.AuthAllConnections}
 }
 
-func (p *parts) door(port string, limits gate.Limits) (*gate.Gate, error) {
-	return gate.New(gate.Config{Port: port, Limits: limits, Known: p.api.calls, Metrics: p.refused, Clock: time.Now, Log: p.mgr.GetLogger().WithName("gate")})
+func (p *parts) door(port string, bounds gate.Limits) (*gate.Gate, error) {
+	return gate.New(gate.Config{Port: port, Limits: bounds, Known: p.api.calls, Metrics: p.refused, Clock: time.Now, Log: p.mgr.GetLogger().WithName("gate")})
 }
 
 // addWebhook adds to what is common to all pods what can change while we run.
@@ -69,7 +70,9 @@ func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error 
 		return err
 	}
 	address := &serviceAddress{live: p.mgr.GetAPIReader(), name: types.NamespacedName{Namespace: p.namespace, Name: p.service}, port: p.servicePort}
+	label, value, _ := strings.Cut(p.namespaceLabel, "=")
 	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: p.mgr.GetLogger().WithName("webhook"), Live: p.mgr.GetAPIReader(), Images: images, Patience: p.imageTimeout,
+		Clock: time.Now, Label: label, LabelValue: value,
 		Settings: func(ctx context.Context) (inject.Settings, error) {
 			now := common
 			now.CA, now.BrokerAddress = p.keeper.Root(), address.get(ctx)
@@ -91,13 +94,13 @@ func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error 
 	if err != nil {
 		return err
 	}
-	// Of the library's server, what counts and measures; serving is ours, so that it is bounded.
-	counted := rtwebhook.NewServer(rtwebhook.Options{})
-	counted.Register(webhook.Path, &admission.Webhook{Handler: hook, WithContextFunc: webhook.Deadline})
 	door, err := p.door("webhook", admissionLimits())
 	if err != nil {
 		return err
 	}
+	// Of the library's server, what counts and measures; serving is ours, so that it is bounded.
+	counted := rtwebhook.NewServer(rtwebhook.Options{})
+	counted.Register(webhook.Path, hook.Handler(door))
 	p.webhook = &gate.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Gate: door, Handler: counted.WebhookMux(), TLS: secure, Patience: longestReview}
 	return p.mgr.Add(p.webhook)
 }
@@ -135,11 +138,17 @@ func (p *parts) addTelemetry(ctx context.Context) error {
 	if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
-	server := &telemetry.Server{Address: fmt.Sprintf(":%d", p.httpPort), More: map[string]http.Handler{legacy.Pattern: p.older}, Ready: func() error {
+	health := &telemetry.Health{More: map[string]http.Handler{legacy.Pattern: p.older}, Ready: func() error {
 		return errors.Join(p.keeper.Ready(), p.webhook.Listening())
 	}}
 	if p.metrics {
-		server.Gatherer = metrics.Registry
+		health.Gatherer = metrics.Registry
 	}
+	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), Free: telemetry.IsProbe, Metrics: p.refused, Clock: time.Now,
+		Log: p.mgr.GetLogger().WithName("gate")})
+	if err != nil {
+		return err
+	}
+	server := &gate.Server{Address: fmt.Sprintf(":%d", p.httpPort), Gate: door, Handler: health.Handler(), Patience: limits.AnswerWriteTime}
 	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.older))
 }

@@ -40,11 +40,11 @@ type Target struct {
 func (t *Target) Learn(references map[string]string) error {
 	e := t.environment
 	for _, name := range slices.Sorted(maps.Keys(references)) {
-		if _, set := e.variables[name]; set || slices.Contains(ours(), name) {
+		if _, set := e.variables[name]; set || isOurs(name) {
 			continue
 		}
 		if _, err := envref.Parse(references[name]); err != nil {
-			return refuse(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v", name, err)
+			return refuse(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v", Shown(name), err)
 		}
 		e.image[name] = references[name]
 	}
@@ -62,6 +62,15 @@ func (p Plan) Target(container string) *Target {
 		}
 	}
 	return nil
+}
+
+// byName are the targets by their containers.
+func (p Plan) byName() map[string]*Target {
+	targets := make(map[string]*Target, len(p.Targets))
+	for i := range p.Targets {
+		targets[p.Targets[i].Container] = &p.Targets[i]
+	}
+	return targets
 }
 
 // Without is the plan without that container, and with a warning that says why.
@@ -92,8 +101,12 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 		return Plan{}, nil
 	}
 	var added []corev1.Container
+	before := make(map[string]bool, len(old.Spec.EphemeralContainers))
+	for _, e := range old.Spec.EphemeralContainers {
+		before[e.Name] = true
+	}
 	for _, e := range pod.Spec.EphemeralContainers {
-		if !slices.ContainsFunc(old.Spec.EphemeralContainers, func(o corev1.EphemeralContainer) bool { return o.Name == e.Name }) {
+		if !before[e.Name] {
 			added = append(added, corev1.Container(e.EphemeralContainerCommon))
 		}
 	}
@@ -167,8 +180,9 @@ func (p Plan) volumes(containers []corev1.Container, direct bool) []string {
 		return nil
 	}
 	names := map[string]bool{wire.VolumeBinary: true}
+	targets := p.byName()
 	for _, c := range containers {
-		if p.Target(c.Name) == nil {
+		if targets[c.Name] == nil {
 			continue
 		}
 		if direct || disabled(c) {
@@ -191,13 +205,16 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 		return nil, fault.New(fault.Invalid, `the annotation %s is no JSON object of container names and commands; write for example {"app": ["/app", "--serve"]}`,
 			wire.AnnotationCommands)
 	}
-	all := containers(pod)
+	exists := map[string]bool{}
+	for _, c := range containers(pod) {
+		exists[c.Name] = true
+	}
 	for _, name := range slices.Sorted(maps.Keys(commands)) {
-		if !slices.ContainsFunc(all, func(c corev1.Container) bool { return c.Name == name }) {
-			return nil, fault.New(fault.Invalid, "the annotation %s names container %q, which the pod does not have; correct the name", wire.AnnotationCommands, name)
+		if !exists[name] {
+			return nil, fault.New(fault.Invalid, "the annotation %s names container %q, which the pod does not have; correct the name", wire.AnnotationCommands, Shown(name))
 		}
 		if len(commands[name]) == 0 {
-			return nil, fault.New(fault.Invalid, "the annotation %s gives container %q no command; write what its image runs", wire.AnnotationCommands, name)
+			return nil, fault.New(fault.Invalid, "the annotation %s gives container %q no command; write what its image runs", wire.AnnotationCommands, Shown(name))
 		}
 	}
 	return commands, nil
@@ -208,7 +225,7 @@ func unresolved(c corev1.Container, e *environment) []string {
 	var texts []string
 	for _, where := range beside(c) {
 		if e.refers() {
-			texts = append(texts, fmt.Sprintf("container %q: the %s runs beside the program and sees references instead of values", c.Name, where))
+			texts = append(texts, fmt.Sprintf("container %q: the %s runs beside the program and sees references instead of values", Shown(c.Name), where))
 		}
 	}
 	return texts

@@ -41,8 +41,9 @@ type environment struct {
 	texts map[int]string
 	// last is the place in env where each variable stands for the last time.
 	last map[string]int
-	// expand are the names of these variables, in their order; those of an earlier mutation come first.
+	// expand are the names of these variables, in their order; those of an earlier mutation come first, and are in before.
 	expand []string
+	before map[string]bool
 	// image are references of the image's own environment, as far as it was looked into. The kubelet expands none of them.
 	image map[string]string
 	// open says that a source was missing, so that references may come that nobody knows yet; hidden that one may not be read.
@@ -53,7 +54,10 @@ type environment struct {
 // evaluate works a container's environment out. What is meant as a reference but can't be one is refused.
 func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
 	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{}, last: map[string]int{},
-		expand: expansionOf(c).Env, image: imageOf(c)}
+		expand: expansionOf(c).Env, before: map[string]bool{}, image: imageOf(c)}
+	for _, name := range e.expand {
+		e.before[name] = true
+	}
 	for i, entry := range c.Env {
 		e.last[entry.Name] = i
 	}
@@ -63,7 +67,7 @@ func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environmen
 		}
 	}
 	for i, entry := range c.Env {
-		if slices.Contains(ours(), entry.Name) {
+		if isOurs(entry.Name) {
 			continue
 		}
 		v, err := e.entry(pod, c, i, sources)
@@ -99,7 +103,7 @@ func taken(c corev1.Container, variableName string, name SourceName, value strin
 		return variable{}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
-		return variable{}, refuse(c, "variable %s, from %s %q: %v", variableName, name.Kind, name.Name, err)
+		return variable{}, refuse(c, "variable %s, from %s %q: %v", Shown(variableName), name.Kind, Shown(name.Name), err)
 	}
 	return variable{value: value, known: true, deferred: true}, nil
 }
@@ -119,7 +123,7 @@ func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources 
 	value, known := downward(pod, entry.ValueFrom.FieldRef)
 	if value = envref.Shorten(value); envref.Meant(value) {
 		if _, err := envref.Parse(value); err != nil {
-			return variable{}, refuse(c, "variable %s, from the pod's %s: %v", entry.Name, entry.ValueFrom.FieldRef.FieldPath, err)
+			return variable{}, refuse(c, "variable %s, from the pod's %s: %v", Shown(entry.Name), Shown(entry.ValueFrom.FieldRef.FieldPath), err)
 		}
 	}
 	return variable{value: value, known: known, deferred: envref.Meant(value)}, nil
@@ -128,12 +132,12 @@ func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources 
 // text is the variable at a place of env that is written out there.
 func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	entry := c.Env[i]
-	if slices.Contains(e.expand, entry.Name) && wrapped(c) { // written so by an earlier mutation
+	if e.before[entry.Name] && wrapped(c) { // written so by an earlier mutation
 		return variable{deferred: true}, nil
 	}
 	if value, uses := e.rewrite(entry.Value, i); uses {
 		if envref.Meant(entry.Value) {
-			return variable{}, refuse(c, "variable %s: a reference can't be made of another one's value; write it out", entry.Name)
+			return variable{}, refuse(c, "variable %s: a reference can't be made of another one's value; write it out", Shown(entry.Name))
 		}
 		e.texts[i] = value
 		e.expand = append(e.expand, entry.Name)
@@ -142,13 +146,13 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	value, known := e.value(entry.Value)
 	switch {
 	case !known && envref.Meant(entry.Value):
-		return variable{}, refuse(c, "variable %s: the reference is made of variables whose values are not known when the pod is created; write it out", entry.Name)
+		return variable{}, refuse(c, "variable %s: the reference is made of variables whose values are not known when the pod is created; write it out", Shown(entry.Name))
 	case !known || !envref.Meant(value):
 		e.mention(c, entry)
 		return variable{value: value, known: known}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
-		return variable{}, refuse(c, "variable %s: %v", entry.Name, err)
+		return variable{}, refuse(c, "variable %s: %v", Shown(entry.Name), err)
 	}
 	e.literal[entry.Value] = true
 	return variable{value: value, known: true, deferred: true}, nil
@@ -158,16 +162,19 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 func (e *environment) mention(c corev1.Container, entry corev1.EnvVar) {
 	if envref.Mentioned(entry.Value) {
 		e.warnings = append(e.warnings, fmt.Sprintf("container %q, variable %s: the value contains @azurekeyvault but is no reference, "+
-			"so it stays as it is; a reference has to be the whole value", c.Name, entry.Name))
+			"so it stays as it is; a reference has to be the whole value", Shown(c.Name), Shown(entry.Name)))
 	}
 }
 
 // value is a text as the kubelet will expand it, if that is known already. Texts that are made of each other can come to any length, so of what is
 // too long for a reference only that is kept.
 func (e *environment) value(text string) (string, bool) {
+	if len(text) > longest {
+		return envref.Shorten(text), !strings.Contains(text, "$(")
+	}
 	known := true
 	var out []byte
-	for _, piece := range envref.Pieces(text) {
+	for piece := range envref.Pieces(text) {
 		part, v := piece.Text, e.variables[piece.Name]
 		switch {
 		case piece.Escape:
@@ -187,9 +194,12 @@ func (e *environment) value(text string) (string, bool) {
 // rewrite gives the text at a place of env that uses deferred variables as it has to be written so that the kubelet leaves it alone and the
 // injector, by the same rules, makes of it what the kubelet would have made. Variables that come later are text to the kubelet, so they are escaped.
 func (e *environment) rewrite(text string, at int) (string, bool) {
+	if len(text) > longest { // Linux starts no program with it, so nobody reads what it would become
+		return text, false
+	}
 	uses := false
 	var out strings.Builder
-	for _, piece := range envref.Pieces(text) {
+	for piece := range envref.Pieces(text) {
 		v, defined := e.variables[piece.Name]
 		uses = uses || v.deferred
 		if last, later := e.last[piece.Name]; !defined && later && last >= at {

@@ -2,10 +2,11 @@ package inject
 
 import (
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -21,14 +22,19 @@ const (
 func Fits(pod *corev1.Pod) (warnings []string, err error) {
 	for _, c := range containers(pod) {
 		for _, v := range c.Env {
-			if wrapped(c) && slices.Contains(ours(), v.Name) && len(v.Name)+len("=")+len(v.Value)+1 > longest {
+			if wrapped(c) && isOurs(v.Name) && len(v.Name)+len("=")+len(v.Value)+1 > longest {
 				return nil, refuse(c, "%s, which the env-injector adds, would be longer than the %d KiB that Linux passes on in a variable; %s", v.Name, longest>>10, smaller(v.Name))
 			}
 		}
 	}
 	stored := *pod
 	stored.ManagedFields = nil // the API server goes without them before it gives up
-	if size := stored.Size(); size > storable {
+	size := stored.Size()
+	if size > limits.InjectedPodBytes {
+		return nil, fault.New(fault.Invalid, "the pod would have %d bytes with what the env-injector adds, and the API server takes %d; use fewer containers, "+
+			"or take variables from a ConfigMap (envFrom)", size, limits.InjectedPodBytes)
+	}
+	if size > storable {
 		warnings = append(warnings, fmt.Sprintf("the pod has %d bytes with what the env-injector adds, and etcd stores 1.5 MiB by default; "+
 			"if it is refused as too large, take variables from a ConfigMap (envFrom)", size))
 	}

@@ -41,10 +41,11 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(volumeNames(), v.Name) })
 	spec.Volumes = append(spec.Volumes, binaryVolume())
 	injector, found := thin, newCheck()
+	targets, volumes := plan.byName(), map[string]bool{}
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range containers {
 			c := &containers[i]
-			target := plan.Target(c.Name)
+			target := targets[c.Name]
 			if target == nil {
 				continue
 			}
@@ -53,8 +54,8 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 			}
 			volume := s.volume(*c)
 			wrap(c, target, s, waiting(c, target, placeOf(pod, *c, spec.InitContainers), s.isChecked(*c, target.environment) && found.add(c.Name, target.environment)))
-			if !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
-				spec.Volumes = append(spec.Volumes, volume)
+			if !volumes[volume.Name] {
+				spec.Volumes, volumes[volume.Name] = append(spec.Volumes, volume), true
 			}
 		}
 	}
@@ -65,9 +66,10 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 // MutateEphemeral wraps the plan's ephemeral containers and changes nothing else.
 func MutateEphemeral(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	out := pod.DeepCopy()
+	targets := plan.byName()
 	for i := range out.Spec.EphemeralContainers {
 		common := &out.Spec.EphemeralContainers[i].EphemeralContainerCommon
-		if target := plan.Target(common.Name); target != nil {
+		if target := targets[common.Name]; target != nil {
 			wrap((*corev1.Container)(common), target, s, nil)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -17,8 +18,11 @@ func possible(pod *corev1.Pod, c corev1.Container) error {
 		return refuse(c, "it refers to Key Vault, but the pod is for Windows, which the env-injector does not support; "+
 			"let the controller sync a Kubernetes Secret (spec.output.secret) and use that")
 	}
+	if len(validation.IsDNS1123Label(c.Name)) > 0 { // the API server checks names after us
+		return refuse(c, "this is not a valid name of a container; use lower-case letters, digits and dashes, 63 at most")
+	}
 	for _, variable := range c.Env {
-		if slices.Contains(ours(), variable.Name) && !wrapped(c) {
+		if isOurs(variable.Name) && !wrapped(c) {
 			return refuse(c, "variable %s is reserved; remove it", variable.Name)
 		}
 	}
@@ -45,7 +49,7 @@ func reserved(pod *corev1.Pod) error {
 	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		for _, mount := range container.VolumeMounts {
 			if owners, taken := mountPaths()[strings.TrimSuffix(mount.MountPath, "/")]; taken && !slices.Contains(owners, mount.Name) {
-				return refuse(container, "the mount path %s is reserved for the env-injector; mount volume %s elsewhere", mount.MountPath, mount.Name)
+				return refuse(container, "the mount path %s is reserved for the env-injector; mount volume %s elsewhere", Shown(mount.MountPath), Shown(mount.Name))
 			}
 		}
 	}
@@ -75,5 +79,5 @@ func disabled(c corev1.Container) bool {
 }
 
 func refuse(c corev1.Container, format string, args ...any) error {
-	return fault.New(fault.Invalid, "container %q: %s", c.Name, fmt.Sprintf(format, args...))
+	return fault.New(fault.Invalid, "container %q: %s", Shown(c.Name), fmt.Sprintf(format, args...))
 }

@@ -26,6 +26,11 @@ func ours() []string {
 		wire.EnvReferences, wire.EnvImageReferences, wire.EnvOpen, wire.EnvExpand, wire.EnvCheck, wire.EnvDefaultTimeout, wire.EnvTerminationLog}
 }
 
+// isOurs says whether only the webhook may set a variable.
+func isOurs(name string) bool {
+	return strings.HasPrefix(name, "ENV_INJECTOR_") && slices.Contains(ours(), name)
+}
+
 // chosen are the variables that a container may set too, and then its own stay.
 func chosen() []string { return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat} }
 
@@ -50,9 +55,12 @@ func environ(env, add []corev1.EnvVar) []corev1.EnvVar {
 	before := added(env)
 	env = slices.DeleteFunc(env, func(v corev1.EnvVar) bool { return slices.Contains(before, v.Name) })
 	names := []string{}
-	own := slices.Clone(env)
+	own := make(map[string]bool, len(env))
+	for _, variable := range env {
+		own[variable.Name] = true
+	}
 	for _, variable := range add {
-		if variable.Value == "" || slices.ContainsFunc(own, func(v corev1.EnvVar) bool { return v.Name == variable.Name }) {
+		if variable.Value == "" || own[variable.Name] {
 			continue
 		}
 		env = append(env, variable)

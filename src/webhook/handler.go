@@ -1,0 +1,137 @@
+package webhook
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/akv2k8s/akv2k8s/src/gate"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/webhook/review"
+)
+
+// Handler answers reviews over HTTP. The memory that a review may take is reserved at the gate, and the review is measured, before it is decoded.
+// The library's own handler decodes first, takes YAML, and logs what it can't decode.
+func (w *Webhook) Handler(g *gate.Gate) http.Handler {
+	hook := &admission.Webhook{Handler: w}
+	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		held := g.Hold(r)
+		defer held.Release()
+		answer, uid, refusal := w.answer(hook, r, held)
+		if refusal != nil {
+			refusal.write(out, uid)
+			return
+		}
+		// What the review took is garbage now; only the answer waits for the client to take it.
+		if held.Set(int64(len(answer))) {
+			writeAnswer(out, http.StatusOK, answer)
+		}
+	})
+}
+
+// refusal is why a review is not decoded.
+type refusal struct {
+	code    int
+	message string
+}
+
+// answer reads the review, measures it, and decides. It returns the UID of the request also with a refusal, if it was found.
+func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Holding) (answer []byte, uid string, refused *refusal) {
+	body, refused := readReview(r, held)
+	size, err := review.Check(body)
+	switch {
+	case refused != nil:
+		return nil, size.UID, refused
+	case err != nil:
+		w.logs(held.Trusted()).Info("refused a review", "error", err.Error(), "remoteAddr", r.RemoteAddr)
+		return nil, size.UID, &refusal{http.StatusRequestEntityTooLarge, err.Error()}
+	case !held.Set(int64(cap(body)) + size.Memory):
+		return nil, size.UID, tooBusy()
+	}
+	in := admissionv1.AdmissionReview{}
+	if utiljson.Unmarshal(body, &in) != nil || in.Request == nil || in.Kind != "AdmissionReview" {
+		return nil, "", &refusal{http.StatusBadRequest, "the request is not an AdmissionReview"}
+	}
+	ctx, cancel := deadline(r.Context(), r)
+	defer cancel()
+	response := hook.Handle(withTrust(ctx, held.Trusted()), admission.Request{AdmissionRequest: *in.Request})
+	in.Request, in.Response = nil, &response.AdmissionResponse
+	if answer, err = json.Marshal(in); err != nil {
+		return nil, size.UID, &refusal{http.StatusInternalServerError, "the answer could not be written"}
+	}
+	return answer, size.UID, nil
+}
+
+// readReview reads the body, and reserves its memory as it arrives: what a client says of its length reserves nothing.
+func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
+	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request is larger than %s; make the pod smaller", limits.Bytes(limits.ReviewBytes))}
+	switch encoding := r.Header.Get("Content-Encoding"); {
+	case r.Method != http.MethodPost:
+		return nil, &refusal{http.StatusMethodNotAllowed, "send a review by POST"}
+	case encoding != "" && encoding != "identity":
+		return nil, &refusal{http.StatusUnsupportedMediaType, "the body must not be compressed"}
+	case r.Header.Get("Content-Type") != "application/json":
+		return nil, &refusal{http.StatusUnsupportedMediaType, "the body must be application/json"}
+	}
+	const first = 16 << 10
+	body := make([]byte, 0, first)
+	for {
+		if len(body) == cap(body) {
+			if !held.Set(int64(3 * cap(body))) { // the old one, and the new one, which is twice as large
+				return body, tooBusy()
+			}
+			body = append(make([]byte, 0, min(2*cap(body), limits.ReviewBytes+1)), body...)
+		}
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case len(body) > limits.ReviewBytes:
+			return body, tooLarge
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return nil, &refusal{http.StatusBadRequest, "the request could not be read"}
+		}
+	}
+}
+
+func tooBusy() *refusal {
+	return &refusal{http.StatusTooManyRequests, "too many requests; retry in a second"}
+}
+
+// write sends the refusal as an answer to the request, which the API server shows to the user, or as a status if there is no request to answer or
+// the API server has to try again.
+func (f *refusal) write(out http.ResponseWriter, uid string) {
+	if f.code == http.StatusTooManyRequests {
+		out.Header().Set("Retry-After", "1")
+	}
+	if uid == "" || f.code == http.StatusTooManyRequests {
+		http.Error(out, "akv2k8s: "+f.message, f.code)
+		return
+	}
+	content, err := json.Marshal(admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
+		Response: &admissionv1.AdmissionResponse{UID: types.UID(uid), Result: &metav1.Status{Code: int32(f.code), Message: "akv2k8s: " + f.message}}}) //nolint:gosec // HTTP codes
+	if err != nil {
+		http.Error(out, "akv2k8s: "+f.message, f.code)
+		return
+	}
+	writeAnswer(out, http.StatusOK, content)
+}
+
+// writeAnswer gives the client a bounded time to take the answer.
+func writeAnswer(out http.ResponseWriter, code int, answer []byte) {
+	// Recorders of tests have no deadlines.
+	_ = http.NewResponseController(out).SetWriteDeadline(time.Now().Add(limits.AnswerWriteTime))
+	out.Header().Set("Content-Type", "application/json")
+	out.WriteHeader(code)
+	_, _ = io.Copy(out, bytes.NewReader(answer))
+}

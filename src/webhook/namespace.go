@@ -1,0 +1,74 @@
+package webhook
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// requireEnabled refuses pods of namespaces without the label, before anything is read there. The API server asks about no such pod, but
+// anybody who reaches the port can, and what is answered would tell which Secrets and keys exist.
+func (a *admitted) requireEnabled(ctx context.Context) error {
+	name := a.request.Namespace
+	enabled, known := a.namespaces.get(name)
+	if !known || (!enabled && a.trusted) {
+		namespace := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
+		err := a.Live.Get(ctx, types.NamespacedName{Name: name}, namespace)
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+			return fault.New(fault.Unavailable, "the namespace of the pod could not be read from the API server; try again")
+		}
+		enabled = err == nil && namespace.Labels[a.Label] == a.LabelValue
+		age := limits.NamespaceDisabledAge
+		if enabled {
+			age = limits.NamespaceEnabledAge
+		}
+		a.namespaces.put(name, enabled, age)
+	}
+	if !enabled {
+		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, a.Label, a.LabelValue)
+	}
+	return nil
+}
+
+// recent remembers answers of the API server for seconds. It is safe for concurrent use.
+type recent[K comparable, V any] struct {
+	clock   func() time.Time
+	mu      sync.Mutex
+	entries map[K]remembered[V]
+}
+
+type remembered[V any] struct {
+	value V
+	until time.Time
+}
+
+func newRecent[K comparable, V any](clock func() time.Time) *recent[K, V] {
+	return &recent[K, V]{clock: clock, entries: map[K]remembered[V]{}}
+}
+
+func (r *recent[K, V]) get(key K) (value V, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry, ok := r.entries[key]
+	if !ok || !r.clock().Before(entry.until) {
+		return value, false
+	}
+	return entry.value, true
+}
+
+// put remembers an answer. When there is no room, everything is forgotten, which costs no more than reading it again.
+func (r *recent[K, V]) put(key K, value V, age time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.entries) >= limits.RecentAnswers {
+		clear(r.entries)
+	}
+	r.entries[key] = remembered[V]{value, r.clock().Add(age)}
+}
