@@ -72,11 +72,12 @@ func TestTheSchemaSaysWhatAKeyTakes(t *testing.T) {
 		"watchAllNamespaces":          {"type": "boolean"},
 		"azureKeyVaultResyncPeriod":   {"type": []string{"integer", "string"}, "pattern": "^[0-9]+$", "minimum": 1},
 		"controller.logLevel":         {"type": []string{"string", "null"}, "enum": []any{"info", "debug", "trace", "", nil}},
-		"global.logLevel":             {"type": "string", "enum": []any{"info", "debug", "trace"}},
+		"global.logLevel":             {},
 		"controller.metrics.enabled":  {"type": []string{"boolean", "null"}},
-		"controller.tolerations":      {"type": []string{"array", "null"}, "items": Schema{"type": "object"}},
-		"controller.podLabels":        {"type": []string{"object", "null"}, "additionalProperties": Schema{"type": "string"}},
-		"controller.image.repository": {"type": "string", "minLength": 1},
+		"controller.tolerations":      {"type": []string{"array", "null"}, "items": Schema{"$ref": "#/definitions/kubernetes.Toleration"}},
+		"controller.resources":        {"allOf": []Schema{{"$ref": "#/definitions/kubernetes.ResourceRequirements"}}},
+		"controller.podLabels":        {"type": []string{"object", "null"}, "additionalProperties": Schema{"type": []string{"string", "number", "boolean", "null"}}},
+		"controller.image.repository": {"type": "string", "minLength": 1, "pattern": repositoryPattern},
 		"env_injector.registries.mirrors": {"type": []string{"object", "null"},
 			"additionalProperties": Schema{"type": "array", "items": Schema{"type": "string"}}},
 		"env_injector.podDisruptionBudget.minAvailable": {"type": []string{"integer", "string", "null"}, "pattern": "^([0-9]+%?)?$", "minimum": 0},
@@ -148,5 +149,32 @@ func TestTheTableHasSectionsAndNoBrokenCells(t *testing.T) {
 func TestMistakesInTheTreeAreFoundAtOnce(t *testing.T) {
 	assert.Panics(t, func() { constrain(Schema{}, map[string]string{"mininum": "1"}) }, "a rule that does not exist")
 	assert.Panics(t, func() { constrain(Schema{}, map[string]string{"min": "one"}) }, "a bound that is no number")
-	assert.Panics(t, func() { kind(reflect.TypeFor[func()](), "a", nil) }, "a type that values can't have")
+	assert.Panics(t, func() { constrain(Schema{}, map[string]string{"is": "odd"}) }, "a pattern that does not exist")
+	assert.Panics(t, func() { passedOn(field{path: "a", rules: map[string]string{"kubernetes": "Pot"}}, Schema{}) }, "a type that does not exist")
+	assert.Panics(t, func() { kind(reflect.TypeFor[func()](), "a", source{}) }, "a type that values can't have")
+}
+
+func TestKubernetesObjectsHaveTheirOwnSchema(t *testing.T) {
+	definitions := Bundle(comments(t))["definitions"].(Schema)
+	resources := definitions["kubernetes.ResourceRequirements"].(Schema)
+	assert.Equal(t, false, resources["additionalProperties"])
+	assert.Equal(t, Schema{"type": []string{"object", "null"}, "additionalProperties": Schema{"type": []string{"string", "number", "null"}}},
+		resources["properties"].(Schema)["limits"])
+	probe := definitions["kubernetes.Probe"].(Schema)["properties"].(Schema)
+	assert.Contains(t, probe, "httpGet", "fields of an embedded struct are the object's own")
+	assert.NotContains(t, probe, "ProbeHandler")
+	parts := Schemas(comments(t))
+	assert.Contains(t, parts["controller"]["definitions"], "kubernetes.Probe")
+	assert.NotContains(t, parts["global"]["definitions"], "kubernetes.Probe", "each file has the definitions that it uses")
+}
+
+func TestListsForTheRulesOfTheChart(t *testing.T) {
+	assert.Contains(t, PathsOf[Texts](), "controller.podLabels")
+	assert.Contains(t, PathsOf[Duration](), "env_injector.cache.maxAge")
+	assert.Contains(t, PathsOf[Duration](), "global.metrics.serviceMonitor.interval", "also what takes null")
+	keys := SharedKeys()
+	assert.Contains(t, keys["global"], "keyVaultAuth")
+	assert.Contains(t, keys["global.metrics.serviceMonitor"], "interval")
+	assert.NotContains(t, keys, "global.customCloud")
+	assert.Contains(t, Choices(), Choice{"global.logLevel", []string{"info", "debug", "trace"}})
 }

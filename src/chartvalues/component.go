@@ -14,33 +14,33 @@ type Component struct {
 	ServiceAccount               ServiceAccount `json:"serviceAccount"`
 	RBAC                         ComponentRBAC  `json:"rbac"`
 	AutomountServiceAccountToken *bool          `json:"automountServiceAccountToken"`
-	PodSecurityContext           Object         `json:"podSecurityContext"`
-	SecurityContext              Object         `json:"securityContext"`
+	PodSecurityContext           Object         `json:"podSecurityContext" chart:"kubernetes=PodSecurityContext"`
+	SecurityContext              Object         `json:"securityContext" chart:"kubernetes=SecurityContext"`
 	HostUsers                    *bool          `json:"hostUsers"`
 	PriorityClassName            *string        `json:"priorityClassName"`
 	TerminationGracePeriod       *Int           `json:"terminationGracePeriodSeconds"`
-	LivenessProbe                Object         `json:"livenessProbe"`
-	ReadinessProbe               Object         `json:"readinessProbe"`
+	LivenessProbe                Object         `json:"livenessProbe" chart:"kubernetes=Probe"`
+	ReadinessProbe               Object         `json:"readinessProbe" chart:"kubernetes=Probe"`
 	DNSPolicy                    *string        `json:"dnsPolicy" chart:"enum=ClusterFirst|ClusterFirstWithHostNet|Default|None|"`
-	DNSConfig                    Object         `json:"dnsConfig"`
+	DNSConfig                    Object         `json:"dnsConfig" chart:"kubernetes=PodDNSConfig"`
 	Metrics                      Metrics        `json:"metrics"`
 	Env                          Scalars        `json:"env"`
 	EnvFromSecret                Names          `json:"envFromSecret"`
-	ExtraEnv                     Objects        `json:"extraEnv"`
+	ExtraEnv                     Objects        `json:"extraEnv" chart:"kubernetes=EnvVar"`
 	ExtraArgs                    []string       `json:"extraArgs"`
 	Labels                       Texts          `json:"labels"`
 	Annotations                  Texts          `json:"annotations"`
 	PodLabels                    Texts          `json:"podLabels"`
 	PodAnnotations               Texts          `json:"podAnnotations"`
-	Strategy                     Object         `json:"strategy"`
-	Resources                    Object         `json:"resources"`
+	Strategy                     Object         `json:"strategy" chart:"kubernetes=DeploymentStrategy"`
+	Resources                    Object         `json:"resources" chart:"kubernetes=ResourceRequirements"`
 	NodeSelector                 Texts          `json:"nodeSelector"`
-	Tolerations                  Objects        `json:"tolerations"`
-	Affinity                     Object         `json:"affinity"`
-	TopologySpreadConstraints    Objects        `json:"topologySpreadConstraints"`
+	Tolerations                  Objects        `json:"tolerations" chart:"kubernetes=Toleration"`
+	Affinity                     Object         `json:"affinity" chart:"kubernetes=Affinity"`
+	TopologySpreadConstraints    Objects        `json:"topologySpreadConstraints" chart:"kubernetes=TopologySpreadConstraint"`
 	NetworkPolicy                NetworkPolicy  `json:"networkPolicy"`
-	ExtraVolumes                 Objects        `json:"extraVolumes"`
-	ExtraVolumeMounts            Objects        `json:"extraVolumeMounts"`
+	ExtraVolumes                 Objects        `json:"extraVolumes" chart:"kubernetes=Volume"`
+	ExtraVolumeMounts            Objects        `json:"extraVolumeMounts" chart:"kubernetes=VolumeMount"`
 }
 
 // Controller keeps Secrets in sync.
@@ -82,7 +82,7 @@ type EnvInjector struct {
 	InitContainer          InitContainer         `json:"initContainer"`
 	Cache                  Cache                 `json:"cache"`
 	TimeoutSeconds         Int                   `json:"timeoutSeconds" chart:"min=1;max=30"`
-	ClientCA               *string               `json:"clientCA"`
+	ClientCA               *string               `json:"clientCA" chart:"is=pem"`
 	DockerImageInspection  DockerImageInspection `json:"dockerImageInspection"`
 	Registries             Registries            `json:"registries"`
 	SourceNamespaces       []string              `json:"sourceNamespaces"`
@@ -99,12 +99,12 @@ type EnvInjector struct {
 // Inherit is what is done before an upgrade from the predecessor.
 type Inherit struct {
 	Enabled   bool   `json:"enabled"`
-	Resources Object `json:"resources"`
+	Resources Object `json:"resources" chart:"kubernetes=ResourceRequirements"`
 }
 
 // InitContainer is what brings the injector into pods.
 type InitContainer struct {
-	Resources       Object       `json:"resources"`
+	Resources       Object       `json:"resources" chart:"kubernetes=ResourceRequirements"`
 	SecurityContext InitSecurity `json:"securityContext"`
 }
 
@@ -143,13 +143,13 @@ type Server struct {
 
 // KeyPair is a certificate and its key.
 type KeyPair struct {
-	Crt *string `json:"crt"`
-	Key *string `json:"key"`
+	Crt *string `json:"crt" chart:"is=base64"`
+	Key *string `json:"key" chart:"is=base64"`
 }
 
 // CA is what the certificate is signed by.
 type CA struct {
-	Crt *string `json:"crt"`
+	Crt *string `json:"crt" chart:"is=base64"`
 }
 
 // Cache is of values for pods that start.
@@ -199,7 +199,7 @@ type MatchCondition struct {
 
 // Selector narrows what the webhook is asked about.
 type Selector struct {
-	MatchExpressions Objects `json:"matchExpressions"`
+	MatchExpressions Objects `json:"matchExpressions" chart:"kubernetes=LabelSelectorRequirement"`
 }
 
 // InjectorService is the env-injector's Service.

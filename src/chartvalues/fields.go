@@ -123,3 +123,67 @@ func (f field) nullable() bool {
 	}
 	return false
 }
+
+// PathsOf are the paths of all fields of a type, in the order of the tree.
+func PathsOf[T any]() []string { return pathsOf(reflect.TypeFor[Values](), "", reflect.TypeFor[T]()) }
+
+func pathsOf(t reflect.Type, path string, wanted reflect.Type) []string {
+	var all []string
+	for f := range fields(t, path) {
+		switch typ := f.typ; {
+		case typ == wanted || typ.Kind() == reflect.Pointer && typ.Elem() == wanted:
+			all = append(all, f.path)
+		case !f.leaf():
+			all = append(all, pathsOf(typ, f.path, wanted)...)
+		}
+	}
+	return all
+}
+
+// SharedKeys are the objects of the tree that Helm shares among charts and that therefore accept other keys, each with the keys that
+// this chart knows: "global: logLevel logFormat …".
+func SharedKeys() map[string][]string {
+	known := map[string][]string{}
+	var visit func(t reflect.Type, path string)
+	visit = func(t reflect.Type, path string) {
+		for f := range fields(t, path) {
+			known[path] = append(known[path], f.name)
+			if !f.leaf() && isShared(f.path) {
+				visit(f.typ, f.path)
+			}
+		}
+	}
+	visit(reflect.TypeFor[Global](), "global")
+	return known
+}
+
+// isShared says whether other charts of one parent use the object too.
+func isShared(path string) bool {
+	for _, shared := range sharedObjects() {
+		if path == "global."+shared || strings.HasPrefix(path, "global."+shared+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// sharedObjects are names of objects in global that other charts use too.
+func sharedObjects() []string { return []string{"metrics", "rbac"} }
+
+// Choice is a value of global that takes one of several words. The chart checks it, not the schema: below a parent chart the same key may
+// be another chart's, with other words.
+type Choice struct {
+	Path   string
+	Values []string
+}
+
+// Choices are those of global.
+func Choices() []Choice {
+	var all []Choice
+	for f := range fields(reflect.TypeFor[Global](), "global") {
+		if words, ok := f.rules["checked"]; ok {
+			all = append(all, Choice{f.path, strings.Split(words, "|")})
+		}
+	}
+	return all
+}

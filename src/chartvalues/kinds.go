@@ -7,7 +7,7 @@ type (
 	Int int
 	// IntOrPercent is a number or a percentage, as Kubernetes has it for budgets and updates.
 	IntOrPercent string
-	// Duration is a time as Go writes it, for example 30s or 12h.
+	// Duration is a time as Go writes it, for example 30s or 12h, or with days, for example 30d.
 	Duration string
 	// Object is a part of a Kubernetes object that is passed on as it is.
 	Object map[string]any
@@ -15,7 +15,7 @@ type (
 	Objects []map[string]any
 	// Scalars are values of any scalar type by name, for example of environment variables.
 	Scalars map[string]any
-	// Texts are strings by name, for example labels.
+	// Texts are strings by name, for example labels; the chart makes strings of numbers and booleans.
 	Texts map[string]string
 	// Lists are lists of strings by name.
 	Lists map[string][]string
@@ -29,9 +29,9 @@ type (
 
 // Image says where an image comes from.
 type Image struct {
-	Registry   *string `json:"registry"`
-	Repository string  `json:"repository" chart:"minLength=1"`
-	Tag        *string `json:"tag"`
+	Registry   *string `json:"registry" chart:"is=registry"`
+	Repository string  `json:"repository" chart:"minLength=1;is=repository"`
+	Tag        *string `json:"tag" chart:"is=tag"`
 	Digest     *string `json:"digest" chart:"pattern=^(sha256:[0-9a-f]{64})?$"`
 	PullPolicy string  `json:"pullPolicy" chart:"enum=Always|IfNotPresent|Never"`
 }
@@ -39,13 +39,13 @@ type Image struct {
 // OwnImage is the image of a component, which may need a secret.
 type OwnImage struct {
 	Image
-	PullSecret *string `json:"pullSecret"`
+	PullSecret *string `json:"pullSecret" chart:"is=name"`
 }
 
 // ServiceAccount is what a component runs as.
 type ServiceAccount struct {
 	Create      bool    `json:"create"`
-	Name        *string `json:"name"`
+	Name        *string `json:"name" chart:"is=name"`
 	Annotations Texts   `json:"annotations"`
 	Labels      Texts   `json:"labels"`
 }
@@ -95,7 +95,7 @@ type NetworkPolicy struct {
 // Egress is whom a component talks to.
 type Egress struct {
 	Enabled bool    `json:"enabled"`
-	Extra   Objects `json:"extra"`
+	Extra   Objects `json:"extra" chart:"kubernetes=NetworkPolicyEgressRule"`
 }
 
 // ComponentRBAC are the rights of a component; null is as in global.

@@ -11,8 +11,26 @@ type Schema map[string]any
 
 const dialect = "http://json-schema.org/draft-07/schema#"
 
-// durationPattern is what Go reads as a time: numbers with units.
-const durationPattern = `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`
+// durationPattern is what Go reads as a time, numbers with units, and days in front of it, which the chart turns into hours.
+const durationPattern = `^(0|([0-9]+d)?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*)$`
+
+// Patterns of names and places. Each takes the empty string, which means what an absent key means.
+const (
+	namePattern       = `^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
+	servicePattern    = `^([a-z]([-a-z0-9]*[a-z0-9])?)?$`
+	labelPattern      = `^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
+	registryPattern   = `^((\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?(/[A-Za-z0-9._/-]+)?)?$`
+	repositoryPattern = `^((\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?/)?[a-z0-9._/-]+$`
+	tagPattern        = `^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$`
+	pemPattern        = `^\s*$|-----BEGIN CERTIFICATE-----`
+	base64Pattern     = `^[A-Za-z0-9+/\s]*={0,2}\s*$`
+)
+
+// patterns are those that a field's tag names by "is".
+func patterns() map[string]string {
+	return map[string]string{"name": namePattern, "service": servicePattern, "label": labelPattern, "registry": registryPattern,
+		"repository": repositoryPattern, "tag": tagPattern, "pem": pemPattern, "base64": base64Pattern}
+}
 
 // Parts are the parts of the tree that have a schema of their own, by their key, with the name of its file.
 func Parts() map[string]string {
@@ -26,31 +44,63 @@ func Schemas(comments Comments) map[string]Schema {
 	properties := whole["properties"].(Schema)
 	for key, file := range Parts() {
 		part := properties[key].(Schema)
-		part["$schema"], part["title"] = dialect, key+" of the values of akv2k8s"
+		part["$schema"], part["title"], part["definitions"] = dialect, key+" of the values of akv2k8s", used(part, whole["definitions"].(Schema))
 		all[file] = part
 		properties[key] = Schema{"$ref": file + ".schema.json"}
 	}
+	whole["definitions"] = used(whole["properties"], whole["definitions"].(Schema))
 	return all
+}
+
+// used are the definitions that a schema refers to, and those that these refer to.
+func used(of any, definitions Schema) Schema {
+	found := Schema{}
+	collect(of, definitions, found)
+	return found
+}
+
+func collect(of any, definitions, found Schema) {
+	switch node := of.(type) {
+	case Schema:
+		reference, _ := node["$ref"].(string)
+		if name, ok := strings.CutPrefix(reference, "#/definitions/"); ok && found[name] == nil {
+			found[name] = definitions[name]
+			collect(definitions[name], definitions, found)
+		}
+		for _, below := range node {
+			collect(below, definitions, found)
+		}
+	case []Schema:
+		for _, below := range node {
+			collect(below, definitions, found)
+		}
+	}
 }
 
 // Bundle is the schema of the whole in one piece, as Helm wants it.
 func Bundle(comments Comments) Schema {
 	whole := whole(comments)
-	properties, definitions := whole["properties"].(Schema), Schema{}
+	properties, definitions := whole["properties"].(Schema), whole["definitions"].(Schema)
 	for key := range Parts() {
 		definitions[key] = properties[key]
 		properties[key] = Schema{"$ref": "#/definitions/" + key}
 	}
-	whole["definitions"] = definitions
 	return whole
 }
 
+// source is what schemas are made from: the comments of values.yaml, and the definitions of Kubernetes types made so far.
+type source struct {
+	comments    Comments
+	definitions Schema
+}
+
 func whole(comments Comments) Schema {
-	s := object(reflect.TypeFor[Values](), "", comments)
-	s["$schema"], s["title"] = dialect, "Values of akv2k8s"
+	definitions := Schema{}
+	s := object(reflect.TypeFor[Values](), "", source{comments, definitions})
+	s["$schema"], s["title"], s["definitions"] = dialect, "Values of akv2k8s", definitions
 	global := s["properties"].(Schema)["global"].(Schema)
 	global["additionalProperties"] = true
-	for _, shared := range []string{"metrics", "rbac"} { // names that other charts of one parent use too
+	for _, shared := range sharedObjects() {
 		open(global["properties"].(Schema)[shared].(Schema))
 	}
 	return s
@@ -69,11 +119,11 @@ func open(s Schema) {
 }
 
 // object is the schema of a struct, whose fields are all that there is.
-func object(t reflect.Type, path string, comments Comments) Schema {
+func object(t reflect.Type, path string, from source) Schema {
 	properties := Schema{}
 	for f := range fields(t, path) {
-		s := property(f, comments)
-		if text := f.description(comments); text != "" {
+		s := property(f, from)
+		if text := f.description(from.comments); text != "" {
 			s["description"] = text
 		}
 		properties[f.name] = s
@@ -81,12 +131,18 @@ func object(t reflect.Type, path string, comments Comments) Schema {
 	return Schema{"type": "object", "properties": properties, "additionalProperties": false}
 }
 
-func property(f field, comments Comments) Schema {
+func property(f field, from source) Schema {
+	if _, checked := f.rules["checked"]; checked { // by the chart, which knows whether it is a part of another
+		return Schema{}
+	}
+	if f.rules["kubernetes"] != "" {
+		return passedOn(f, from.definitions)
+	}
 	t := f.typ
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	s := kind(t, f.path, comments)
+	s := kind(t, f.path, from)
 	constrain(s, f.rules)
 	if f.nullable() {
 		takeNull(s)
@@ -96,9 +152,8 @@ func property(f field, comments Comments) Schema {
 
 // kinds are the schemas of types that stand for more than their Go kind says.
 func kinds() map[reflect.Type]Schema {
-	text := Schema{"type": "string"}
 	scalar := Schema{"type": []string{"string", "number", "boolean", "null"}}
-	named := Schema{"type": "object", "properties": Schema{"name": text}, "required": []string{"name"}, "additionalProperties": false}
+	named := Schema{"type": "object", "properties": Schema{"name": Schema{"type": "string", "pattern": namePattern}}, "required": []string{"name"}, "additionalProperties": false}
 	return map[reflect.Type]Schema{
 		reflect.TypeFor[Int]():          {"type": []string{"integer", "string"}, "pattern": "^[0-9]+$"},
 		reflect.TypeFor[IntOrPercent](): {"type": []string{"integer", "string"}, "pattern": "^([0-9]+%?)?$", "minimum": 0},
@@ -106,14 +161,14 @@ func kinds() map[reflect.Type]Schema {
 		reflect.TypeFor[Object]():       {"type": "object"},
 		reflect.TypeFor[Objects]():      {"type": "array", "items": Schema{"type": "object"}},
 		reflect.TypeFor[Scalars]():      {"type": "object", "additionalProperties": scalar},
-		reflect.TypeFor[Texts]():        {"type": "object", "additionalProperties": text},
-		reflect.TypeFor[Names]():        {"type": "array", "items": Schema{"anyOf": []Schema{text, named}}},
+		reflect.TypeFor[Texts]():        {"type": "object", "additionalProperties": scalar},
+		reflect.TypeFor[Names]():        {"type": "array", "items": Schema{"anyOf": []Schema{{"type": "string", "pattern": namePattern}, named}}},
 		reflect.TypeFor[Manifests]():    {"type": "array", "items": Schema{"type": []string{"object", "string"}}},
 		reflect.TypeFor[Anything]():     {},
 	}
 }
 
-func kind(t reflect.Type, path string, comments Comments) Schema {
+func kind(t reflect.Type, path string, from source) Schema {
 	if s, ok := kinds()[t]; ok {
 		return s
 	}
@@ -121,11 +176,11 @@ func kind(t reflect.Type, path string, comments Comments) Schema {
 	case reflect.Bool:
 		return Schema{"type": "boolean"}
 	case reflect.Struct:
-		return object(t, path, comments)
+		return object(t, path, from)
 	case reflect.Slice:
-		return Schema{"type": "array", "items": kind(t.Elem(), path+"[]", comments)}
+		return Schema{"type": "array", "items": kind(t.Elem(), path+"[]", from)}
 	case reflect.Map:
-		return Schema{"type": "object", "additionalProperties": kind(t.Elem(), path+"{}", comments)}
+		return Schema{"type": "object", "additionalProperties": kind(t.Elem(), path+"{}", from)}
 	case reflect.String:
 		return Schema{"type": "string"}
 	}
@@ -144,13 +199,19 @@ func constrain(s Schema, rules map[string]string) {
 			s["enum"] = values
 		case "pattern":
 			s["pattern"] = text
+		case "is":
+			pattern, known := patterns()[text]
+			if !known {
+				panic("chartvalues: there is no pattern " + text)
+			}
+			s["pattern"] = pattern
 		case "min", "max", "minLength":
 			number, err := strconv.Atoi(text)
 			if err != nil {
 				panic("chartvalues: " + rule + "=" + text + " is no number")
 			}
 			s[map[string]string{"min": "minimum", "max": "maximum", "minLength": "minLength"}[rule]] = number
-		case "legacy", "parent":
+		case "checked", "legacy", "parent", "kubernetes":
 		default:
 			panic("chartvalues: there is no rule " + rule)
 		}

@@ -2,9 +2,9 @@ package chartvalues
 
 // Values is the whole tree.
 type Values struct {
-	Name             *string `json:"name"`
-	NameOverride     *string `json:"nameOverride"`
-	FullnameOverride *string `json:"fullnameOverride"`
+	Name             *string `json:"name" chart:"is=label"`
+	NameOverride     *string `json:"nameOverride" chart:"is=label"`
+	FullnameOverride *string `json:"fullnameOverride" chart:"is=service"`
 	CommonLabels     Texts   `json:"commonLabels"`
 	Global           Global  `json:"global"`
 
@@ -32,16 +32,16 @@ type Values struct {
 
 // Global is what holds for every component. Helm merges a parent chart's whole global into it, so other keys are accepted.
 type Global struct {
-	LogLevel            string         `json:"logLevel" chart:"enum=info|debug|trace"`
-	LogFormat           string         `json:"logFormat" chart:"enum=text|json"`
-	KeyVaultAuth        string         `json:"keyVaultAuth" chart:"enum=azureCloudConfig|environment|environment-azidentity"`
+	LogLevel            string         `json:"logLevel" chart:"checked=info|debug|trace"`
+	LogFormat           string         `json:"logFormat" chart:"checked=text|json"`
+	KeyVaultAuth        string         `json:"keyVaultAuth" chart:"checked=azureCloudConfig|environment|environment-azidentity"`
 	UserDefinedMSI      UserDefinedMSI `json:"userDefinedMSI"`
 	Env                 Scalars        `json:"env"`
 	EnvFromSecret       Names          `json:"envFromSecret"`
-	ExtraCACertificates *string        `json:"extraCACertificates"`
-	ImageRegistry       *string        `json:"imageRegistry"`
+	ExtraCACertificates *string        `json:"extraCACertificates" chart:"is=pem"`
+	ImageRegistry       *string        `json:"imageRegistry" chart:"is=registry"`
 	ImagePullSecrets    Names          `json:"imagePullSecrets"`
-	Cloud               *string        `json:"cloud" chart:"enum=AzurePublicCloud|AzureUSGovernment|AzureChinaCloud|"`
+	Cloud               *string        `json:"cloud" chart:"checked=AzurePublicCloud|AzureUSGovernmentCloud|AzureChinaCloud|AzureCloud|AzureUSGovernment"`
 	CustomCloud         CustomCloud    `json:"customCloud"`
 	Metrics             GlobalMetrics  `json:"metrics"`
 	RBAC                GlobalRBAC     `json:"rbac"`
@@ -79,7 +79,7 @@ type VaultRule struct {
 // CRDs says how the CustomResourceDefinition is kept.
 type CRDs struct {
 	Upgrade   bool   `json:"upgrade"`
-	Resources Object `json:"resources"`
+	Resources Object `json:"resources" chart:"kubernetes=ResourceRequirements"`
 }
 
 // VaultLimits are the most calls in ten seconds.

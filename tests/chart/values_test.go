@@ -104,7 +104,6 @@ func TestTheDefaultsOfThePredecessorAreOurs(t *testing.T) {
 
 func TestValuesThatAreTaken(t *testing.T) {
 	for what, values := range map[string]string{
-		"another key of a parent chart's global":            `global: {imageTag: x, storageClass: {name: fast}, metrics: {port: 1, serviceMonitor: {namespace: m}}, rbac: {pspEnabled: false}}`,
 		"the condition of a parent chart":                   `enabled: true`,
 		"keys of an older chart":                            `{rbac: {create: true}, runningInsideAzureAks: true, env_injector: {dockerImageInspection: {useAksCredentialsWithACS: true}}}`,
 		"pod security policies":                             `global: {rbac: {podSecurityPolicies: {a: b}}}`,
@@ -124,12 +123,19 @@ func TestValuesThatAreTaken(t *testing.T) {
 		"a user namespace without the node's file":          `{global: {keyVaultAuth: environment}, controller: {hostUsers: false}}`,
 		"older pods for a transition":                       `env_injector: {legacyAuthService: {enabled: true, namespaces: [a]}}`,
 		"another cloud":                                     `global: {cloud: AzureUSGovernment}`,
+		"another cloud in another letter case":              `global: {cloud: azureusgovernmentcloud}`,
+		"labels and annotations of any scalar type":         `{commonLabels: {a: 1}, controller: {podLabels: {a: true}, nodeSelector: {b: 12345678}, podAnnotations: {c: null}}}`,
+		"a time in days":                                    `controller: {expiryWarning: 30d}`,
+		"Kubernetes objects, also with templates":           `controller: {resources: {limits: {cpu: 1, memory: 1Gi}}, extraVolumes: [{name: a, projected: {defaultMode: "{{ 420 }}", sources: []}}], livenessProbe: {periodSeconds: 5}}`,
+		"a new image under an old name":                     `controller: {image: {repository: mirror.example/azure-keyvault-controller, tag: 2.0.0}}`,
+		"a tag with a revision of its own":                  `controller: {image: {tag: 2.0.0-1}}`,
+		"a tag with a version of its base":                  `controller: {image: {tag: v2.1-alpine3.1}}`,
 		"labels of all objects":                             `commonLabels: {team: a}`,
 		"a budget of the controller":                        `controller: {podDisruptionBudget: {enabled: true, minAvailable: null, maxUnavailable: 1}}`,
 		"a monitor of pods":                                 `global: {metrics: {enabled: true, podMonitor: {enabled: true}}}`,
 		"a cloud of one's own":                              `global: {customCloud: {authority: "https://a", vaultDNSSuffix: b}}`,
 		"ServiceAccounts of a tenant":                       `identity: {serviceAccounts: [{namespace: a, names: [b], default: b}]}`,
-		"a certificate of one's own":                        `env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}, ca: {crt: YQ==}}}}`,
+		"a certificate of one's own":                        `env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiA=, key: LS0tLS1CRUdJTiA=}}, ca: {crt: LS0tLS1CRUdJTiA=}}}}`,
 	} {
 		_, err := draw(fromYAML(t, values))
 		assert.NoError(t, err, what)
@@ -173,12 +179,38 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"older pods without the auth service":    {`env_injector: {authService: false, legacyAuthService: {enabled: true}}`, "set env_injector.authService=true"},
 		"older pods beside rules for vaults":     {`{vaultRules: [{namespaces: [a], vaults: [b]}], env_injector: {legacyAuthService: {enabled: true}}}`, "leave out one of them"},
 		"an unknown level":                       {`controller: {logLevel: loud}`, "at '/controller/logLevel': value must be one of 'info', 'debug', 'trace'"},
-		"an unknown way to sign in":              {`global: {keyVaultAuth: azureCloudConf}`, "at '/global/keyVaultAuth': value must be one of"},
+		"an unknown way to sign in":              {`global: {keyVaultAuth: azureCloudConf}`, "global.keyVaultAuth is azureCloudConf, which this chart does not know, did you mean azureCloudConfig?"},
 		"an unknown policy":                      {`env_injector: {failurePolicy: fail}`, "at '/env_injector/failurePolicy'"},
 		"a time without a unit":                  {`env_injector: {cache: {maxAge: "10"}}`, "at '/env_injector/cache/maxAge'"},
 		"no port":                                {`env_injector: {service: {internalTlsPort: 70000}}`, "at '/env_injector/service/internalTlsPort'"},
 		"a longer wait than the API server's":    {`env_injector: {timeoutSeconds: 60}`, "at '/env_injector/timeoutSeconds'"},
-		"a label that is no text":                {`controller: {podLabels: {a: true}}`, "at '/controller/podLabels/a'"},
+		"a label that is a list":                 {`controller: {podLabels: {a: [b]}}`, "at '/controller/podLabels/a'"},
+		"a misspelt key of global":               {`global: {keyVaultAuht: environment}`, "global.keyVaultAuht is not a value of this chart, did you mean keyVaultAuth?"},
+		"a misspelt key of global.metrics":       {`global: {metrics: {enable: true}}`, "global.metrics.enable is not a value of this chart, did you mean enabled?"},
+		"a key of global that is unlike any":     {`global: {imageTag: x}`, "global.imageTag is not a value of this chart"},
+		"a misspelt field of resources":          {`controller: {resources: {requets: {cpu: 1}}}`, "additional properties 'requets' not allowed"},
+		"a misspelt field of an affinity":        {`env_injector: {affinity: {nodeAffinity: {requiredDuringScheduling: {}}}}`, "additional properties 'requiredDuringScheduling' not allowed"},
+		"a misspelt field of a security context": {`controller: {securityContext: {runAsNonroot: true}}`, "additional properties 'runAsNonroot' not allowed"},
+		"a misspelt field of an item":            {`controller: {tolerations: [{kye: a}]}`, "additional properties 'kye' not allowed"},
+		"an unknown level of global":             {`global: {logLevel: 2}`, "global.logLevel is 2, which this chart does not know. Use one of: info, debug, trace"},
+		"an unknown cloud":                       {`global: {cloud: AzureGermanCloud}`, "Use one of: AzurePublicCloud, AzureUSGovernmentCloud"},
+		"a scheme before a registry":             {`global: {imageRegistry: "https://registry.example"}`, "at '/global/imageRegistry'"},
+		"a tag in the repository":                {`controller: {image: {repository: "registry.example/controller:2.0.0"}}`, "at '/controller/image/repository'"},
+		"a name that is not one":                 {`fullnameOverride: My_Name`, "at '/fullnameOverride'"},
+		"a ServiceAccount in upper case":         {`controller: {serviceAccount: {name: Reader}}`, "at '/controller/serviceAccount/name'"},
+		"a text for a PEM":                       {`global: {extraCACertificates: certificate}`, "at '/global/extraCACertificates'"},
+		"a PEM that is not in base64":            {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: "-----BEGIN CERTIFICATE-----", key: YQ==}}, ca: {crt: YQ==}}}}`, "at '/env_injector/certificate/custom/server/tls/crt'"},
+		"base64 of something else":               {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}, ca: {crt: YQ==}}}}`, "is not PEM in base64"},
+		"two ports of one number":                {`env_injector: {service: {internalHttpPort: 8443}}`, "env_injector.service.internalHttpPort is 8443, the same as internalTlsPort"},
+		"two ports of the Service":               {`env_injector: {service: {externalMtlsPort: 443}}`, "env_injector.service.externalMtlsPort is 443, the same as externalTlsPort"},
+		"alerts without metrics":                 {`global: {metrics: {prometheusRule: {enabled: true}}}`, "global.metrics.prometheusRule is enabled, and no component has metrics"},
+		"a dashboard without metrics":            {`global: {metrics: {grafanaDashboard: {enabled: true}}}`, "global.metrics.grafanaDashboard is enabled, and no component has metrics"},
+		"egress without a policy":                {`controller: {networkPolicy: {egress: {enabled: true}}}`, "controller.networkPolicy.egress is enabled, and controller.networkPolicy is not"},
+		"no replicas that everybody waits for":   {`env_injector: {replicaCount: 0}`, "env_injector has no replicas, and with failurePolicy Fail"},
+		"an image of 1.8 with a suffix":          {`controller: {image: {tag: 1.8.4-debian13}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4-debian13, " + spvest},
+		"an image of 1.8 by its major version":   {`controller: {image: {tag: 1-debian13}}`, spvest},
+		"an image of 1.8 with a prefix":          {`controller: {image: {tag: release-1.8.4}}`, spvest},
+		"an image of 1.8 by its name":            {`controller: {image: {repository: mirror.example/azure-keyvault-controller, tag: stable}}`, spvest},
 		"a misspelt key of our own in global":    {`global: {customCloud: {vaultDnsSuffix: x}}`, "at '/global/customCloud': additional properties 'vaultDnsSuffix' not allowed"},
 		"a key of an item":                       {`vaultRules: [{namespace: a}]`, "at '/vaultRules/0'"},
 		"an image of 1.8 by its tag":             {`controller: {image: {tag: 1.8.4}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4, " + spvest},
@@ -203,8 +235,8 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"a label that the chart sets":            {`commonLabels: {app.kubernetes.io/name: x}`, "commonLabels has app.kubernetes.io/name, which the chart sets itself"},
 		"no digest":                              {`controller: {image: {digest: "md5:0"}}`, "at '/controller/image/digest'"},
 		"two sources of the certificate":         {`env_injector: {certificate: {useCertManager: true, custom: {enabled: true}}}`, "env_injector.certificate has two sources"},
-		"a certificate without its key":          {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==}}, ca: {crt: YQ==}}}}`, "env_injector.certificate.custom.server.tls.key is missing"},
-		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
+		"a certificate without its key":          {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiA=}}, ca: {crt: LS0tLS1CRUdJTiA=}}}}`, "env_injector.certificate.custom.server.tls.key is missing"},
+		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiA=, key: LS0tLS1CRUdJTiA=}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
 	} {
 		_, err := draw(fromYAML(t, c.values))
 		if assert.ErrorContains(t, err, c.says, what) {
@@ -273,13 +305,15 @@ func TestAnIdentityOfTheNodesNeedsNoRoot(t *testing.T) {
 	}
 }
 
+// notesTemplate renders NOTES.txt into an object, since helm template prints none.
+const notesTemplate = `{kind: Notes, apiVersion: v1, metadata: {name: notes}, text: {{ include (print .Template.BasePath "/NOTES.txt") . | toJson }}}`
+
 // notes are what helm prints after an install.
 func notes(t *testing.T, set ...string) string {
 	t.Helper()
 	chart := t.TempDir()
 	require.NoError(t, os.CopyFS(chart, os.DirFS("../../charts/akv2k8s")))
-	const template = `{kind: Notes, apiVersion: v1, metadata: {name: notes}, text: {{ include (print .Template.BasePath "/NOTES.txt") . | toJson }}}`
-	require.NoError(t, os.WriteFile(filepath.Join(chart, "templates", "notes.yaml"), []byte(template), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(chart, "templates", "notes.yaml"), []byte(notesTemplate), 0o600))
 	program, err := helm()
 	require.NoError(t, err)
 	args := []string{"template", "akv2k8s", chart, "--namespace", "akv2k8s", "--show-only", "templates/notes.yaml"}
@@ -321,13 +355,32 @@ func TestAsAPartOfAnotherChart(t *testing.T) {
 	}
 	require.NoError(t, os.CopyFS(filepath.Join(parent, "charts", "akv2k8s"), os.DirFS("../../charts/akv2k8s")))
 	write("Chart.yaml", "{apiVersion: v2, name: platform, version: 1.0.0, dependencies: [{name: akv2k8s, version: 3.x.x, condition: akv2k8s.enabled}]}")
-	write("values.yaml", "{global: {storageClass: fast, metrics: {port: 1}}, akv2k8s: {enabled: true, controller: {logLevel: null, serviceAccount: {name: null}, metrics: {enabled: null}}}}")
+	write("values.yaml", "{global: {storageClass: fast, logLevel: 2, imageTag: x, metrics: {port: 1}, rbac: {pspEnabled: false}}, akv2k8s: {enabled: true, controller: {logLevel: null, serviceAccount: {name: null}, metrics: {enabled: null}}}}")
 	program, err := helm()
 	require.NoError(t, err)
 	out, err := exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s").CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.Contains(t, parse(t, string(out)), controllerDeployment)
+	write("charts/akv2k8s/templates/notes.yaml", notesTemplate)
+	out, err = exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s", "--show-only", "charts/akv2k8s/templates/notes.yaml").CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.Contains(t, parse(t, string(out)).at(t, "Notes/notes", "text"), "These values of global mean nothing to akv2k8s, and are ignored: global.logLevel=2.")
 	out, err = exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s", "--set", "akv2k8s.enabled=false").CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.NotContains(t, string(out), "Deployment")
+}
+
+func TestValuesReachTheClusterAsTheyWereWritten(t *testing.T) {
+	out, err := try(t, "--values", file(t, `{global: {env: {A: "a$$b$(C)", LARGE: 12345678}, cloud: azureusgovernment}, commonLabels: {cost: 100000000},
+controller: {podLabels: {flag: true, number: 12345678}, nodeSelector: {pool: 7}, expiryWarning: 30d12h}}`))
+	require.NoError(t, err, out)
+	all := parse(t, out)
+	template := []string{"spec", "template", "spec"}
+	env := all.at(t, controllerDeployment, append(template, "containers", "env")...)
+	assert.Subset(t, env, []any{map[string]any{"name": "A", "value": "a$$$$b$$(C)"}, map[string]any{"name": "LARGE", "value": "12345678"},
+		map[string]any{"name": "AZURE_ENVIRONMENT", "value": "AzureUSGovernment"}}, "the kubelet makes one dollar of two")
+	labels := all.at(t, controllerDeployment, "spec", "template", "metadata", "labels").(map[string]any)
+	assert.Equal(t, []any{"true", "12345678", "100000000"}, []any{labels["flag"], labels["number"], labels["cost"]})
+	assert.Equal(t, "7", all.at(t, controllerDeployment, append(template, "nodeSelector", "pool")...))
+	assert.Contains(t, all.at(t, controllerDeployment, append(template, "containers", "args")...), "--expiry-warning=720h12h")
 }

@@ -30,7 +30,8 @@
       name: {{ index . 2 }}
       key: {{ index . 0 }}
 {{- else }}
-  value: {{ include "akv2k8s.text" (index . 1) | quote }}
+  {{- /* The kubelet makes one dollar of two, so that a value arrives as it was written. */}}
+  value: {{ include "akv2k8s.text" (index . 1) | replace "$" "$$" | quote }}
 {{- end }}
 {{- end -}}
 

@@ -7,6 +7,8 @@
 {{- include "akv2k8s.validate.components" . -}}
 {{- include "akv2k8s.validate.certificate" . -}}
 {{- include "akv2k8s.validate.transition" . -}}
+{{- include "akv2k8s.validate.idle" . -}}
+{{- include "akv2k8s.validate.ports" . -}}
 {{- end -}}
 
 {{/* The binaries of akv2k8s 1.x know neither the flags nor the protocols of this chart. */}}
@@ -14,7 +16,11 @@
 {{- range $path := list "controller.image" "env_injector.image" "env_injector.envImage" -}}
 {{- $component := index $.Values (first (splitList "." $path)) -}}
 {{- $image := index $component (last (splitList "." $path)) | default dict -}}
-{{- if and $component.enabled (or (regexMatch "^v?1\\." (toString $image.tag)) (regexMatch "(^|/)spvest/" (toString $image.repository))) -}}
+{{- $tag := toString (default "" $image.tag) -}}
+{{- $newer := regexMatch "(^|[^0-9.])v?([2-9]|[1-9][0-9]+)\\.[0-9]" $tag -}}
+{{- $older := and (not $newer) (or (regexMatch "^v?1([.-]|$)" $tag) (regexMatch "(^|[^0-9.])v?1\\.[0-9]+(\\.[0-9]+)?($|[^0-9.])" $tag)) -}}
+{{- $renamed := and (not $newer) (regexMatch "(^|/)(azure-keyvault-controller|azure-keyvault-webhook|azure-keyvault-env)$" (toString $image.repository)) -}}
+{{- if and $component.enabled (or $older $renamed (regexMatch "(^|/)spvest/" (toString $image.repository))) -}}
 {{- fail (printf "%s is %v:%v, an image of akv2k8s 1.x, which can't run under this chart: remove %s.repository and %s.tag from your values (helm upgrade --reset-then-reuse-values), or name a copy of this chart's image; see docs/upgrading.md" $path $image.repository (default "" $image.tag) $path $path) -}}
 {{- end -}}
 {{- end -}}
@@ -112,6 +118,9 @@
 {{- if empty $value -}}
 {{- fail (printf "env_injector.certificate.custom.%s is missing: with custom.enabled give server.tls.crt, server.tls.key and ca.crt, each PEM in base64" $path) -}}
 {{- end -}}
+{{- if not (contains "-----BEGIN " (b64dec $value)) -}}
+{{- fail (printf "env_injector.certificate.custom.%s is not PEM in base64: give the output of base64 -w0 FILE, where FILE begins with -----BEGIN" $path) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -125,6 +134,42 @@
 {{- end -}}
 {{- if .Values.vaultRules -}}
 {{- fail "env_injector.legacyAuthService gives pods of akv2k8s 1.8 a token for every vault, which vaultRules can't bound: leave out one of them, or recreate these pods" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Settings that would do nothing, because what they work on is off. */}}
+{{- define "akv2k8s.validate.idle" -}}
+{{- $measured := false -}}
+{{- range $name := list "controller" "env_injector" -}}
+{{- $component := index $.Values $name -}}
+{{- $measured = or $measured (and $component.enabled (eq (include "akv2k8s.metrics" (list $ $component)) "true")) -}}
+{{- if and $component.enabled $component.networkPolicy.egress.enabled (not $component.networkPolicy.enabled) -}}
+{{- fail (printf "%s.networkPolicy.egress is enabled, and %s.networkPolicy is not, so it would do nothing: set %s.networkPolicy.enabled=true, or egress.enabled=false" $name $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $object := list "prometheusRule" "grafanaDashboard" -}}
+{{- if and (index $.Values.global.metrics $object).enabled (not $measured) -}}
+{{- fail (printf "global.metrics.%s is enabled, and no component has metrics for it: set global.metrics.enabled=true, or %s.enabled=false" $object $object) -}}
+{{- end -}}
+{{- end -}}
+{{- $injector := .Values.env_injector -}}
+{{- if and $injector.enabled (eq (int $injector.replicaCount) 0) (eq $injector.failurePolicy "Fail") -}}
+{{- fail "env_injector has no replicas, and with failurePolicy Fail no pod with references could be created: set replicaCount to 1 or more, enabled=false, or failurePolicy=Ignore" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "akv2k8s.validate.ports" -}}
+{{- $service := .Values.env_injector.service -}}
+{{- range $side := list "internal" "external" -}}
+{{- $seen := dict -}}
+{{- range $port := list "TlsPort" "HttpPort" "MtlsPort" -}}
+{{- $key := printf "%s%s" $side $port -}}
+{{- $number := toString (int (index $service $key)) -}}
+{{- if hasKey $seen $number -}}
+{{- fail (printf "env_injector.service.%s is %s, the same as %s: give each its own port" $key $number (get $seen $number)) -}}
+{{- end -}}
+{{- $_ := set $seen $number $key -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

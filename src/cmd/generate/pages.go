@@ -57,10 +57,13 @@ Give them by ` + "`--values FILE`" + ` or ` + "`--set PATH=VALUE`" + `. The sche
 
 - **A component has the say over global.** What ` + "`controller`" + ` or ` + "`env_injector`" + ` sets, ` + "`false`" + ` included, overrides the value of ` + "`global`" + `.
 - **null means the default**, here and in a parent chart. A value that is needed can't be taken away: the render says which one is missing.
-- **Unknown keys are refused** with their path, but in ` + "`global`, `global.metrics` and `global.rbac`" + `, which Helm shares among charts. Keys of older charts (` + "`rbac`" + `, ` +
+- **Unknown keys are refused** with their path, also inside parts of Kubernetes objects such as ` + "`resources` and `affinity`" + `. Below a parent chart Helm shares ` + "`global`" + ` among
+  charts: there, keys of ` + "`global`" + ` that this chart does not know are left to the others, and a word that means nothing here, for example ` + "`global.logLevel: 2`" + `, is ignored and
+  named in the notes. Keys of older charts (` + "`rbac`" + `, ` +
 	"`runningInsideAzureAks`" + `, ` + "`global.rbac.podSecurityPolicies`" + `, ` + "`env_injector.dockerImageInspection.useAksCredentialsWithACS`" + `) are accepted and do nothing. ` +
 	"`--skip-schema-validation`" + ` is the way out for a values file that can't be changed.
-- **Numbers may be in quotes**, as charts without a schema took them; true and false may not, because ` + "`\"false\"`" + ` would mean true.
+- **Numbers may be in quotes**, as charts without a schema took them; true and false may not, because ` + "`\"false\"`" + ` would mean true. Labels, annotations and variables take any scalar. Times take days: ` + "`30d`" + `.
+- **Dollars are kept.** A variable in ` + "`env`" + ` arrives as it was written, ` + "`$$` and `$(NAME)`" + ` included; ` + "`extraEnv`" + ` is Kubernetes' own, which expands them.
 - **` + "`helm upgrade --reuse-values`" + ` leaves out new defaults.** Use ` + "`--reset-then-reuse-values`" + `.
 - **Variables in ` + "`env`" + ` that look like credentials** (SECRET, PASSWORD, TOKEN, CREDENTIAL or _KEY in the name, or a URL with a password) are kept in Secrets, and
   each revision of the release makes new pods then.
