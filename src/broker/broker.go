@@ -88,6 +88,7 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), Patience)
 	defer cancel()
 	b.Metrics.requests.Inc()
+	nameReplica(w, r)
 	who, values, err := b.answer(ctx, w, r)
 	if err != nil {
 		b.refuse(w, who, err)

@@ -8,30 +8,35 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Checker says whether references can be resolved, without their values.
+// Checker says whether references can be resolved, without their values, and which replica of the auth service knows them then.
 type Checker interface {
-	Check(ctx context.Context, references map[string]string) error
+	Check(ctx context.Context, references map[string]string) (replica string, err error)
 }
 
 // check waits until all containers of the pod can have their values, or says why they can't. The init container does it, because a pod whose
 // init container has not ended is not ready, whatever probes it has: a rolling update waits, and what serves goes on to serve.
-func (c Config) check(ctx context.Context, checker func() (Checker, error)) error {
+func (c Config) check(ctx context.Context, checker func() (Checker, error)) (replica string, err error) {
 	text := valueOf(c.Environ, wire.EnvCheck)
 	if text == "" {
-		return nil
+		return "", nil
 	}
 	var references map[string]string
 	if json.Unmarshal([]byte(text), &references) != nil {
-		return fault.New(fault.Invalid, "%s is not a JSON object; recreate the pod, so that the env-injector writes it", wire.EnvCheck)
+		return "", fault.New(fault.Invalid, "%s is not a JSON object; recreate the pod, so that the env-injector writes it", wire.EnvCheck)
 	}
 	p, err := patienceOf(c.Environ)
 	if err != nil {
-		return err
+		return "", err
 	}
 	p.highest = highestInitCeiling
 	asked, err := checker()
 	if err != nil {
-		return err
+		return "", err
 	}
-	return c.retry(ctx, p, func(ctx context.Context) error { return asked.Check(ctx, references) })
+	err = c.retry(ctx, p, func(ctx context.Context) error {
+		var err error
+		replica, err = asked.Check(ctx, references)
+		return err
+	})
+	return replica, err
 }

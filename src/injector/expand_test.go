@@ -21,6 +21,16 @@ func doubling(count int) []string {
 	return append(environ, `ENV_INJECTOR_EXPAND={"args":[1],"env":[`+strings.Join(names, ",")+`]}`)
 }
 
+// sharing are variables that each hold one of 100 KiB.
+func sharing(count int) []string {
+	environ, names := []string{"BIG=" + strings.Repeat("x", 100<<10)}, []string{}
+	for i := range count {
+		environ = append(environ, fmt.Sprintf("S%d=$(BIG)", i))
+		names = append(names, fmt.Sprintf(`"S%d"`, i))
+	}
+	return append(environ, `ENV_INJECTOR_EXPAND={"env":[`+strings.Join(names, ",")+`]}`)
+}
+
 func TestWhatGrowsBeyondWhatLinuxPassesOnIsGivenUpBeforeItIsMade(t *testing.T) {
 	twice := strings.Repeat(`"V1",`, 20_000)
 	for name, c := range map[string]struct {
@@ -31,6 +41,7 @@ func TestWhatGrowsBeyondWhatLinuxPassesOnIsGivenUpBeforeItIsMade(t *testing.T) {
 	}{
 		"variables that double":       {doubling(60), []string{"app"}, 64, "expanding variable V1"},
 		"an argument":                 {doubling(16), []string{"app", strings.Repeat("$(V16)", 200)}, 64, "expanding argument 1"},
+		"many that fit alone":         {sharing(100), []string{"app"}, 64, "expanding variable S"},
 		"what fits":                   {doubling(10), []string{"app", "$(V10)"}, 126, ""},
 		"one that is named too often": {append([]string{`ENV_INJECTOR_EXPAND={"env":[` + strings.TrimSuffix(twice, ",") + `]}`}, "A=db@azurekeyvault", "V1=$(V1)$(V1)$(A)"), []string{"app"}, 126, ""},
 	} {
@@ -49,4 +60,11 @@ func TestWhatGrowsBeyondWhatLinuxPassesOnIsGivenUpBeforeItIsMade(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnArgumentIsExpandedOnceHoweverOftenItIsNamed(t *testing.T) {
+	b := newBench(t, `ENV_INJECTOR_EXPAND={"args":[1,1]}`, "A=db@azurekeyvault", "TEXT=$(A)")
+	b.config.Args = []string{"app", "$(TEXT)"}
+	b.run()
+	assert.Equal(t, []string{"app", "$(A)"}, b.args)
 }

@@ -116,7 +116,7 @@ func References(environ []string) (map[string]string, error) {
 	references := map[string]string{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !envref.Meant(value) || recordsReferences(name) {
+		if !envref.Meant(value) || name == wire.EnvReferences || name == wire.EnvImageReferences {
 			continue
 		}
 		if _, err := envref.Parse(value); err != nil {
@@ -145,11 +145,6 @@ func Environment(environ []string, values map[string][]byte) ([]string, error) {
 		out = append(out, entry)
 	}
 	return expandVariables(out, expansion(environ).Env)
-}
-
-// recordsReferences says whether a variable holds references without being one.
-func recordsReferences(name string) bool {
-	return name == wire.EnvReferences || name == wire.EnvImageReferences || name == wire.EnvCheck
 }
 
 func valueOf(environ []string, name string) string {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -93,7 +94,7 @@ func (p Program) prepare(ctx context.Context, folder string) int {
 	copied := make(chan error, 1)
 	go func() { copied <- copyTo(folder) }()
 	c := p.config()
-	err := c.check(ctx, func() (Checker, error) { return p.client() })
+	replica, err := c.check(ctx, func() (Checker, error) { return p.client("") })
 	if failure := <-copied; failure != nil {
 		c.Terminated(failure.Error())
 		return p.failed(failure)
@@ -101,6 +102,7 @@ func (p Program) prepare(ctx context.Context, folder string) int {
 	if err != nil {
 		return c.fail(err)
 	}
+	writeReplica(filepath.Join(folder, filepath.Base(wire.ReplicaPath)), replica)
 	return 0
 }
 
@@ -136,15 +138,15 @@ func jitter(most time.Duration) time.Duration {
 }
 
 // client asks the auth service that the webhook named.
-func (p Program) client() (*client.Client, error) {
+func (p Program) client(replica string) (*client.Client, error) {
 	get := func(name string) string { return valueOf(p.Environ, name) }
-	return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker), Address: get(wire.EnvBrokerAddress), Token: Token})
+	return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker), Address: get(wire.EnvBrokerAddress), Replica: replica, Token: Token})
 }
 
 // resolver is what the webhook chose for this container.
 func (p Program) resolver(get func(string) string) (Resolver, error) {
 	if get(wire.EnvUseAuthService) != "false" {
-		return p.client()
+		return p.client(readReplica(wire.ReplicaPath, time.Now()))
 	}
 	if p.Direct == nil {
 		return nil, fault.New(fault.Invalid, "%s is false, but the program in this pod is the one that only asks the auth service; recreate the pod, so that the env-injector brings the other",

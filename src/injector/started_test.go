@@ -63,6 +63,8 @@ func TestTheProgramHasStartedWhenTheMainProcessIsNotTheInjector(t *testing.T) {
 		"shared, started": {[]process{{1, pause, two, "p", 1}, {7, injector, two, "b", 50}, {8, program, app, "a", 100}, {9, probe, app, "a", 200}}, false},
 		"shared, of another user": {
 			[]process{{1, pause, two, "", 1}, {7, injector, two, "", 50}, {8, program, app, "", 100}, {9, probe, app, "a", 200}}, false},
+		"shared, of another user, waiting": {
+			[]process{{1, pause, two, "", 1}, {7, program, two, "", 50}, {8, injector, app, "", 100}, {9, probe, app, "a", 200}}, true},
 		"shared, with a fork of the program before it in the list": {
 			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
 		"shared, version 2, waiting": {
@@ -113,4 +115,24 @@ func TestTheTerminationMessageIsWrittenWhereTheKubeletReadsIt(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "the message", string(content))
 	writeTerminationMessage([]string{wire.EnvTerminationLog + "=" + folder}, "a folder is no file")
+}
+
+func TestTheReplicaIsKnownForAMoment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "auth-service")
+	now := time.Now()
+	writeReplica(file, "")
+	assert.NoFileExists(t, file)
+	assert.Empty(t, readReplica(file, now))
+	writeReplica(file, "10.1.2.3:9443")
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o644), info.Mode(), "any user may read it")
+	now = info.ModTime()
+	assert.Equal(t, "10.1.2.3:9443", readReplica(file, now.Add(replicaKnown)))
+	assert.Empty(t, readReplica(file, now.Add(replicaKnown+time.Second)), "another pod may have the address")
+	assert.Empty(t, readReplica(file, now.Add(-replicaKnown-time.Second)), "the clock was wrong")
+	writeReplica(file, string(make([]byte, 2*replicaBytes)))
+	assert.Empty(t, readReplica(file, time.Now()))
+	assert.Empty(t, readReplica(filepath.Dir(file), time.Now()))
+	writeReplica(filepath.Join(file, "impossible"), "x")
 }

@@ -3,6 +3,9 @@ package wire
 // ResolvePath is where the broker answers, by POST over TLS, with the pod's token as bearer.
 const ResolvePath = "/v1/resolve"
 
+// HeaderReplica of an answer is host:port of the replica that gave it, as it was reached. What it has checked is in its memory for a while.
+const HeaderReplica = "Akv2k8s-Replica"
+
 // MaxRequestBytes bounds a ResolveRequest; MaxResponseBytes bounds its answer.
 const (
 	MaxRequestBytes  = 1 << 20

@@ -48,7 +48,9 @@ const (
 	InjectorPath  = "/azure-keyvault/azure-keyvault-env"
 	// StartedPath is the injector under another name, as which it says whether the container's program has started: the webhook's startup
 	// probe runs it.
-	StartedPath   = "/azure-keyvault/has-started"
+	StartedPath = "/azure-keyvault/has-started"
+	// ReplicaPath holds the HeaderReplica of the init container's check. The injector reads it.
+	ReplicaPath   = "/azure-keyvault/auth-service"
 	VolumeToken   = "akv2k8s-token"
 	MountToken    = "/var/run/secrets/akv2k8s.io/"
 	TokenPath     = "/var/run/secrets/akv2k8s.io/token"

@@ -28,6 +28,8 @@ type Config struct {
 	// Address is host:port of the same by address, which is dialled first: a pod in the host's network often can't resolve
 	// the name. May be empty.
 	Address string
+	// Replica is host:port of the replica that answered a moment ago, which is tried before that. May be empty.
+	Replica string
 	// Token gives the pod's token; the kubelet renews it, so it is asked for each time.
 	Token func() (string, error)
 	// Patience bounds one question; zero is a little longer than the broker takes at most.
@@ -37,12 +39,15 @@ type Config struct {
 // Client asks the broker.
 type Client struct {
 	config Config
+	tls    *tls.Config
 	http   *http.Client
 }
 
 const (
 	// dialTimeout is short: a Service without endpoints should be found out fast, and a retry is cheap.
 	dialTimeout = 3 * time.Second
+	// replicaTimeout is shorter, since the Service comes next.
+	replicaTimeout = 500 * time.Millisecond
 	// handshakeTimeout is for a server that takes connections, and does nothing with them.
 	handshakeTimeout = 5 * time.Second
 )
@@ -57,18 +62,26 @@ func New(c Config) (*Client, error) {
 	if err != nil || c.Token == nil {
 		return nil, fault.New(fault.Invalid, "%s is no host:port; recreate the pod, so that the env-injector writes it", wire.EnvBroker)
 	}
-	client := &Client{config: c}
+	client := &Client{config: c, tls: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}}
 	client.http = &http.Client{
 		Timeout: cmp.Or(c.Patience, limits.AuthServiceTime),
 		// No proxy: the broker is in the cluster, whatever the program's own proxy variables say. A redirect would carry the token.
-		Transport: &http.Transport{DialContext: client.dial, TLSHandshakeTimeout: handshakeTimeout, MaxResponseHeaderBytes: limits.AuthServiceHeaderBytes,
-			TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}},
+		Transport:     &http.Transport{DialTLSContext: client.dial, MaxResponseHeaderBytes: limits.AuthServiceHeaderBytes},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return client, nil
 }
 
+// dial tries one address after the other. One that takes connections has to prove who it is, and if it can't, no other is tried: only the replica
+// may be another pod by now.
 func (c *Client) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	if c.config.Replica != "" {
+		ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
+		defer cancel()
+		if conn, err := (&tls.Dialer{Config: c.tls}).DialContext(ctx, network, c.config.Replica); err == nil {
+			return conn, nil
+		}
+	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	var errs error
 	for _, address := range slices.Compact([]string{c.config.Address, c.config.Broker}) {
@@ -77,18 +90,30 @@ func (c *Client) dial(ctx context.Context, network, _ string) (net.Conn, error) 
 		}
 		conn, err := dialer.DialContext(ctx, network, address)
 		if err == nil {
-			return conn, nil
+			return c.secure(ctx, conn)
 		}
 		errs = errors.Join(errs, err)
 	}
 	return nil, errs
 }
 
+// secure makes the connection one of TLS with the auth service.
+func (c *Client) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	secured := tls.Client(conn, c.tls)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
 // Resolve gives the values of all references, by variable, or an error of package fault.
 func (c *Client) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
 	var values map[string][]byte
-	err := c.ask(ctx, wire.ResolveRequest{References: references}, func(answer io.Reader) error {
-		content, err := readAtMost(answer, wire.MaxResponseBytes)
+	err := c.ask(ctx, wire.ResolveRequest{References: references}, func(answer *http.Response) error {
+		content, err := readAtMost(answer.Body, wire.MaxResponseBytes)
 		if err != nil {
 			return err
 		}
@@ -98,13 +123,20 @@ func (c *Client) Resolve(ctx context.Context, references map[string]string) (map
 	return values, err
 }
 
-// Check says whether every reference can be resolved, or why not, by an error of package fault. No value is kept.
-func (c *Client) Check(ctx context.Context, references map[string]string) error {
-	return c.ask(ctx, wire.ResolveRequest{References: references, Check: true}, func(io.Reader) error { return nil })
+// Check says whether every reference can be resolved, or why not, by an error of package fault; no value is kept. It gives the replica that knows
+// the values now, or nothing.
+func (c *Client) Check(ctx context.Context, references map[string]string) (replica string, err error) {
+	err = c.ask(ctx, wire.ResolveRequest{References: references, Check: true}, func(answer *http.Response) error {
+		if _, _, err := net.SplitHostPort(answer.Header.Get(wire.HeaderReplica)); err == nil {
+			replica = answer.Header.Get(wire.HeaderReplica)
+		}
+		return nil
+	})
+	return replica, err
 }
 
 // ask sends one request. What is answered with success is given to read.
-func (c *Client) ask(ctx context.Context, question wire.ResolveRequest, read func(io.Reader) error) error {
+func (c *Client) ask(ctx context.Context, question wire.ResolveRequest, read func(*http.Response) error) error {
 	request, err := c.request(ctx, question)
 	if err != nil {
 		return err
@@ -115,7 +147,7 @@ func (c *Client) ask(ctx context.Context, question wire.ResolveRequest, read fun
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode == http.StatusOK {
-		return read(response.Body)
+		return read(response)
 	}
 	content, err := readAtMost(response.Body, limits.AuthServiceErrorBytes)
 	if err != nil {

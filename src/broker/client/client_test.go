@@ -162,7 +162,10 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 }
 
 func TestACheckAsksForNoValues(t *testing.T) {
-	answer := func(w http.ResponseWriter) { _, _ = w.Write([]byte("{}")) }
+	answer := func(w http.ResponseWriter) {
+		w.Header().Set(wire.HeaderReplica, "10.1.2.3:9443")
+		_, _ = w.Write([]byte("{}"))
+	}
 	_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
 		var request wire.ResolveRequest
 		assert.NoError(t, json.NewDecoder(r.Body).Decode(&request))
@@ -172,16 +175,49 @@ func TestACheckAsksForNoValues(t *testing.T) {
 	c, err := client.New(config)
 	require.NoError(t, err)
 	references := map[string]string{"app/A": "x@azurekeyvault"}
-	require.NoError(t, c.Check(t.Context(), references))
+	replica, err := c.Check(t.Context(), references)
+	require.NoError(t, err)
+	assert.Equal(t, "10.1.2.3:9443", replica)
+	answer = func(w http.ResponseWriter) { w.Header().Set(wire.HeaderReplica, "not an address") }
+	replica, err = c.Check(t.Context(), references)
+	require.NoError(t, err)
+	assert.Empty(t, replica)
 	answer = func(w http.ResponseWriter) {
 		w.WriteHeader(http.StatusNotFound)
 		_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.NotFound), Message: "absent", MayComeLater: true})
 	}
-	err = c.Check(t.Context(), references)
+	_, err = c.Check(t.Context(), references)
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
 	assert.True(t, fault.MayComeLater(err))
 	answer = func(w http.ResponseWriter) { http.Redirect(w, &http.Request{URL: &url.URL{}}, "/x", http.StatusFound) }
-	assert.Equal(t, fault.Unavailable, fault.KindOf(c.Check(t.Context(), references)), "anything else than 200 is a failure")
+	_, err = c.Check(t.Context(), references)
+	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "anything else than 200 is a failure")
+}
+
+// TestTheReplicaThatKnowsTheValuesIsAskedFirst has three servers at the addresses; another pod may have the replica's by now.
+func TestTheReplicaThatKnowsTheValuesIsAskedFirst(t *testing.T) {
+	says := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte(text)}})
+		}
+	}
+	replica, _ := start(t, says("replica"))
+	_, config := start(t, says("service"))
+	other, _ := serving(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	stranger := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") }))
+	stranger.TLS = &tls.Config{Certificates: []tls.Certificate{other}, MinVersion: tls.VersionTLS13}
+	stranger.StartTLS()
+	t.Cleanup(stranger.Close)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	for at, want := range map[string]string{replica.Listener.Addr().String(): "replica", "": "service", "127.0.0.1:1": "service", "nonsense": "service",
+		stranger.Listener.Addr().String(): "service", silent.Addr().String(): "service"} {
+		config.Replica = at
+		values, err := resolve(t, config)
+		require.NoError(t, err, at)
+		assert.Equal(t, want, string(values["A"]), at)
+	}
 }
 
 func TestWhatTheAuthServiceAsksToWaitIsBounded(t *testing.T) {
