@@ -3,20 +3,18 @@ package broker
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
-
-// maxTokenBytes bounds what is sent to the API server for review.
-const maxTokenBytes = 16 << 10
 
 // What the API server says of a service-account token that is bound to a pod.
 const (
@@ -31,13 +29,35 @@ type caller struct {
 	UID                            types.UID
 }
 
+// identify asks the API server which pod asks, whether it is alive, and whether its namespace is enabled. Strangers can make us do that, so
+// addresses share it.
+func (c *call) identify(ctx context.Context) (*corev1.Pod, error) {
+	token := bearer(c.r)
+	if token == "" {
+		return nil, fault.New(fault.Unauthenticated, "the request has no service-account token; only the injector in a pod can ask here")
+	}
+	if !c.shares.identificationRate.Allow(c.address) {
+		return nil, tooMany("too many requests from address %s (its share of %s)", c.address, limits.Rate(limits.AuthIdentificationsPerSecond))
+	}
+	ctx, cancel := context.WithTimeout(ctx, limits.AuthIdentificationTime)
+	defer cancel()
+	err := c.shares.identifications.Acquire(ctx, c.address, 1)
+	if err != nil {
+		return nil, tooMany("too many concurrent requests from address %s (its share of %d)", c.address, limits.AuthIdentificationsAtOnce)
+	}
+	defer c.shares.identifications.Release(c.address, 1)
+	if c.who, err = c.authenticate(ctx, token); err != nil {
+		return nil, err
+	}
+	if err := c.takePodPlace(); err != nil {
+		return nil, err
+	}
+	return c.readPod(ctx)
+}
+
 // authenticate asks the API server whose token it is. It must be made for us and bound to a pod; that the pod still exists is a part
 // of what the API server checks.
-func (b *Broker) authenticate(ctx context.Context, r *http.Request) (caller, error) {
-	token := bearer(r)
-	if token == "" {
-		return caller{}, fault.New(fault.Unauthenticated, "the request has no service-account token; it is the injector that asks here")
-	}
+func (b *Broker) authenticate(ctx context.Context, token string) (caller, error) {
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{wire.TokenAudience}}}
 	if err := b.Reviewer.Create(ctx, review); err != nil {
 		// Whatever answered may have quoted what it was sent.
@@ -55,7 +75,7 @@ func callerOf(user authenticationv1.UserInfo) (caller, error) {
 	account, ok := strings.CutPrefix(user.Username, userPrefix)
 	namespace, name, found := strings.Cut(account, ":")
 	pod, uid := user.Extra[extraPodName], user.Extra[extraPodUID]
-	if !ok || !found || len(pod) != 1 || len(uid) != 1 {
+	if !ok || !found || namespace == "" || name == "" || len(pod) != 1 || len(uid) != 1 || pod[0] == "" || uid[0] == "" {
 		return caller{}, fault.New(fault.Unauthenticated, "the token is bound to no pod; only a token that the kubelet mounted into a pod is accepted")
 	}
 	return caller{Namespace: namespace, ServiceAccount: name, Pod: pod[0], UID: types.UID(uid[0])}, nil

@@ -2,11 +2,8 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -17,6 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/resolver"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -28,7 +26,7 @@ type Vault interface {
 	Last(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool)
 }
 
-// Config is what a Broker works with; every field but Cached and Events is required.
+// Config is what a Broker works with; every field but Events and Clock is required.
 type Config struct {
 	// Live reads pods and namespaces from the API server: authorisation is never older than the request.
 	Live client.Reader
@@ -52,12 +50,17 @@ type Config struct {
 	Events  events.EventRecorder
 	Metrics *Metrics
 	Log     logr.Logger
+	// Clock is time.Now if it is nil.
+	Clock func() time.Time
 }
 
 // Broker answers pods. It is an http.Handler.
 type Broker struct {
 	Config
-	limits limits
+	shares   shares
+	absences *absences
+	journal  *journal
+	reports  *reports
 }
 
 // New checks the configuration.
@@ -68,15 +71,22 @@ func New(c Config) (*Broker, error) {
 	if c.MaxAge < 0 || c.StaleAge < c.MaxAge {
 		return nil, errors.New("creating the broker: cache.maxAge must be 0 or more, and not longer than an hour")
 	}
-	return &Broker{Config: c}, nil
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	b := &Broker{Config: c, shares: newShares(c.Clock), absences: newAbsences(c.Clock), reports: newReports(c.Clock)}
+	b.journal = newJournal(c.Log, c.Clock)
+	return b, nil
 }
 
 // Patience bounds the work for one request; the injector asks again.
-const Patience = 25 * time.Second
+const Patience = limits.AuthRequestTime
 
-// TooMuch tells the injector to ask again later, because of its address.
-func (b *Broker) TooMuch(w http.ResponseWriter, _ *http.Request) {
-	b.refuse(w, caller{}, tooMany("this pod's address asks too much"))
+// TooMuch tells the injector to ask again later, because of its address. The gate logs it from time to time.
+func (b *Broker) TooMuch(w http.ResponseWriter, r *http.Request) {
+	c := b.newCall(w, r)
+	b.Metrics.failed.WithLabelValues(fault.Throttled.Reason()).Inc()
+	c.writeRefusal(tooMany("this pod's address sends too many requests"))
 }
 
 // ServeHTTP answers a wire.ResolveRequest with a wire.ResolveResponse, or with a wire.ErrorResponse.
@@ -89,103 +99,76 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	b.Metrics.requests.Inc()
 	nameReplica(w, r)
-	who, values, err := b.answer(ctx, w, r)
-	if err != nil {
-		b.refuse(w, who, err)
-		return
+	c := b.newCall(w, r)
+	defer c.release()
+	if err := c.answer(ctx); err != nil {
+		c.refuse(err)
 	}
-	b.Log.V(4).Info("answered", "namespace", who.Namespace, "pod", who.Pod, "values", len(values))
-	reply(w, http.StatusOK, wire.ResolveResponse{Values: values})
 }
 
-// answer tells the story: who asks, what for, may he, what is it.
-func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Request) (caller, map[string][]byte, error) {
-	leave, err := b.limits.enter()
+// call is one request. What it holds is given back after its answer is written.
+type call struct {
+	*Broker
+	w       http.ResponseWriter
+	r       *http.Request
+	control *http.ResponseController
+	// address is the client's, and key of its shares.
+	address string
+	who     caller
+	held    []func()
+	// unrecorded are variables that were allowed although admission did not see them.
+	unrecorded []string
+}
+
+func (b *Broker) newCall(w http.ResponseWriter, r *http.Request) *call {
+	return &call{Broker: b, w: w, r: r, control: http.NewResponseController(w), address: addressOf(r)}
+}
+
+// release gives everything back.
+func (c *call) release() {
+	for _, giveBack := range c.held {
+		giveBack()
+	}
+	c.held = nil
+}
+
+// answer tells the story: who asks, what for, may he, what is it. The API server is asked first, so that of strangers, and of namespaces
+// without the label, nothing is read but the headers.
+func (c *call) answer(ctx context.Context) error {
+	pod, err := c.identify(ctx)
 	if err != nil {
-		return caller{}, nil, err
+		return err
 	}
-	defer leave()
-	who, err := b.authenticate(ctx, r)
+	allowed := referencesOf(pod)
+	if err := c.holdRequest(allowed.bytes); err != nil {
+		return err
+	}
+	request, err := c.readRequest(allowed.variables)
 	if err != nil {
-		return who, nil, err
+		return err
 	}
-	leaveAs, err := b.limits.enterAs(who)
-	if err != nil {
-		return who, nil, err
+	if err := c.authorise(allowed, request.References); err != nil {
+		return err
 	}
-	defer leaveAs()
-	request, err := read(w, r)
-	if err != nil {
-		return who, nil, err
+	if err := c.takePlace(); err != nil {
+		return err
 	}
-	if err := b.authorise(ctx, who, request.References); err != nil {
-		return who, nil, err
-	}
-	from := &source{Broker: b, namespace: who.Namespace}
+	from := &source{Broker: c.Broker, namespace: c.who.Namespace}
+	resolve := resolver.Resolver{Source: from, Keep: c.holdAnswer}
 	if request.Check {
-		return who, nil, resolver.Check(ctx, from, request.References)
+		if err := resolve.Check(ctx, request.References); err != nil {
+			return err
+		}
+		c.writeJSON(http.StatusOK, wire.ResolveResponse{})
+		c.recordAnswer(len(request.References), from)
+		return nil
 	}
-	values, err := resolver.Resolve(ctx, from, request.References)
-	if err == nil {
-		b.tellStale(who, from)
-	}
-	return who, values, err
-}
-
-// read decodes the request. Errors don't quote it.
-func read(w http.ResponseWriter, r *http.Request) (wire.ResolveRequest, error) {
-	var request wire.ResolveRequest
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxRequestBytes))
+	values, err := resolve.Resolve(ctx, request.References)
 	if err != nil {
-		return request, fault.New(fault.Invalid, "the request is longer than %d bytes or was cut off", wire.MaxRequestBytes)
+		return err
 	}
-	if json.Unmarshal(body, &request) != nil || len(request.References) == 0 {
-		return request, fault.New(fault.Invalid, "the request names no references")
-	}
-	return request, nil
-}
-
-func (b *Broker) refuse(w http.ResponseWriter, who caller, err error) {
-	kind := fault.KindOf(err)
-	b.Metrics.failed.WithLabelValues(kind.Reason()).Inc()
-	message := err.Error()
-	if kind == fault.Bug {
-		message = "the auth service failed; see the log of the env-injector"
-	}
-	b.Log.Info("refused", "namespace", who.Namespace, "pod", who.Pod, "reason", kind.Reason(), "error", err.Error())
-	after := (fault.RetryAfter(err) + time.Second - 1) / time.Second
-	reply(w, status(kind), wire.ErrorResponse{Kind: string(kind), Message: message, RetryAfterSeconds: int(after), MayComeLater: fault.MayComeLater(err)})
-}
-
-// status is for whoever looks at the traffic; the injector goes by the kind.
-func status(kind fault.Kind) int {
-	codes := map[fault.Kind]int{
-		fault.Invalid: http.StatusBadRequest, fault.Malformed: http.StatusUnprocessableEntity, fault.NotFound: http.StatusNotFound,
-		fault.Disabled: http.StatusConflict, fault.Unauthenticated: http.StatusUnauthorized, fault.Denied: http.StatusForbidden,
-		fault.Throttled: http.StatusTooManyRequests, fault.Unavailable: http.StatusServiceUnavailable,
-	}
-	if code, ok := codes[kind]; ok {
-		return code
-	}
-	return http.StatusInternalServerError
-}
-
-func reply(w http.ResponseWriter, code int, body any) {
-	content, err := json.Marshal(body)
-	if err != nil {
-		code, content = http.StatusInternalServerError, nil
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	_, _ = w.Write(content)
-}
-
-// bearer is the token of the request, empty if there is none that could be one.
-func bearer(r *http.Request) string {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || len(token) > maxTokenBytes || strings.Count(token, ".") != 2 {
-		return ""
-	}
-	return token
+	c.reportStale(from)
+	c.writeValues(values)
+	c.recordAnswer(len(values), from)
+	return nil
 }

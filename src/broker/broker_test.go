@@ -35,6 +35,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -80,6 +81,8 @@ type bench struct {
 	log      bytes.Buffer
 	registry *prometheus.Registry
 	reviewed []authenticationv1.TokenReviewSpec
+	// live changes a pod as the API server gives it; may be nil.
+	live func(*corev1.Pod)
 }
 
 func resource(name string) *v2beta1.AzureKeyVaultSecret {
@@ -116,7 +119,11 @@ func newBench(t *testing.T) *bench {
 			if err := b.refuse[key.Name]; err != nil {
 				return err
 			}
-			return c.Get(ctx, key, obj, opts...)
+			err := c.Get(ctx, key, obj, opts...)
+			if pod, ok := obj.(*corev1.Pod); ok && b.live != nil {
+				b.live(pod)
+			}
+			return err
 		},
 	}).Build()
 	metrics, err := broker.NewMetrics(b.registry)
@@ -421,7 +428,7 @@ func collector(t *testing.T, registry *prometheus.Registry, name string) prometh
 
 func TestBadRequestsAreRefusedWithoutQuotingThem(t *testing.T) {
 	for name, body := range map[string]string{"empty": "", "not JSON": canary, "no references": "{}",
-		"too long": `{"references":{"A":"` + strings.Repeat("a", wire.MaxRequestBytes) + `"}}`} {
+		"too long": `{"references":{"A":"` + strings.Repeat("a", limits.AuthRequestBytes) + `"}}`} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.refused(b.send(body, "Bearer "+token), fault.Invalid, "the request")

@@ -28,6 +28,22 @@ func TestAResourceIsReadAsTheServiceAccountOfThePodsNamespace(t *testing.T) {
 	}
 }
 
+func TestASearchReadsAsTheServiceAccountOfThePodsNamespaceToo(t *testing.T) {
+	b := newBench(t)
+	b.broker.Identities.Allowed = true
+	var r v2beta1.AzureKeyVaultSecret
+	require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Namespace: "team", Name: "one"}, &r))
+	r.Spec.Vault.AzureIdentity = &v2beta1.AzureIdentity{Name: "reader"}
+	r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
+	r.Spec.DataFrom = []v2beta1.AzureKeyVaultDataFrom{{Match: v2beta1.AzureKeyVaultMatch{Prefix: "shop-"}}}
+	require.NoError(t, b.client.Update(t.Context(), &r))
+	b.refused(b.ask(map[string]string{"I": "one@azurekeyvault"}), fault.NotFound, "")
+	require.NotEmpty(t, b.vault.calls)
+	for _, call := range b.vault.calls {
+		assert.Equal(t, keyvault.Identity{Namespace: "team", ServiceAccount: "reader"}, call.As, "what the list has is the tenant's to know")
+	}
+}
+
 func TestANamespaceReadsItsOwnVaultsAlone(t *testing.T) {
 	b := newBench(t)
 	b.broker.Rules = rule.Rules{{Namespaces: []string{"other"}, Vaults: []string{"kv1"}}}

@@ -12,6 +12,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
@@ -30,27 +31,141 @@ type Decoder interface {
 	Decoding() decodepool.Share
 }
 
-func decodingOf(source Source) (share decodepool.Share) {
-	if d, ok := source.(Decoder); ok {
+// Resolver makes values of references.
+type Resolver struct {
+	Source Source
+	// Keep is asked before Resolve keeps that many bytes of a value; its error ends the work. Nil keeps everything.
+	Keep func(bytes int) error
+}
+
+// Resolve gives a value for every variable. See Resolver.Resolve.
+func Resolve(ctx context.Context, source Source, references map[string]string) (map[string][]byte, error) {
+	return Resolver{Source: source}.Resolve(ctx, references)
+}
+
+// Check says whether Resolve could. See Resolver.Check.
+func Check(ctx context.Context, source Source, references map[string]string) error {
+	return Resolver{Source: source}.Check(ctx, references)
+}
+
+// Resolve gives a value for every variable, or the error of the first one by name. Each resource and each object is read once, and each
+// reference is decoded once, however many variables name it: parts of one certificate are of one version, and variables share the bytes of a
+// value, so callers must not change them.
+func (r Resolver) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
+	w, err := r.gather(ctx, references)
+	if err != nil {
+		return nil, err
+	}
+	total := 0
+	for _, name := range w.names {
+		q := w.questions[references[name]]
+		if err := r.answer(ctx, q, r.Keep); err != nil {
+			return nil, q.explain(name, err)
+		}
+		if total += len(name) + len(q.value); total > limits.EnvironmentBytes {
+			return nil, q.explain(name, &fault.Error{Kind: fault.Invalid,
+				Doing: fmt.Sprintf("with its value the container's variables are more than %s together, and Linux passes no more to a program",
+					limits.Bytes(limits.EnvironmentBytes)),
+				Next: "use fewer, or let the controller sync a Kubernetes Secret (spec.output.secret) and mount that as a file"})
+		}
+	}
+	values := make(map[string][]byte, len(references))
+	for _, name := range w.names {
+		values[name] = w.questions[references[name]].value
+	}
+	return values, nil
+}
+
+// Check says whether Resolve could give a value for every variable; no value is kept. How large they are together is not checked, since the
+// references may be of several containers.
+func (r Resolver) Check(ctx context.Context, references map[string]string) error {
+	w, err := r.gather(ctx, references)
+	if err != nil {
+		return err
+	}
+	for _, name := range w.names {
+		q := w.questions[references[name]]
+		if err := r.answer(ctx, q, nil); err != nil {
+			return q.explain(name, err)
+		}
+		q.value = nil
+	}
+	return nil
+}
+
+// decoding is where the source wants values to be decoded.
+func (r Resolver) decoding() (share decodepool.Share) {
+	if d, ok := r.Source.(Decoder); ok {
 		share = d.Decoding()
 	}
 	return share
 }
 
-// parallel is the most resources or objects that are looked up at once.
-const parallel = 32
+// answer decodes the value of a question, unless that was done before.
+func (r Resolver) answer(ctx context.Context, q *question, keep func(int) error) error {
+	if q.answered {
+		return nil
+	}
+	if q.object.err != nil {
+		return q.object.err
+	}
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	share := r.decoding()
+	decoded, err := share.Do(ctx, share.Key("variable", q.query, q.object.object), func(context.Context) (decodepool.Output, error) {
+		value, err := decode.Variable(q.query, q.object.object)
+		return decodepool.Output{Values: map[string]keyvault.Value{"": value}}, err
+	})
+	if err != nil {
+		return err
+	}
+	value := decoded.Values[""]
+	if keep != nil {
+		if err := keep(value.Len()); err != nil {
+			return err
+		}
+	}
+	q.value, q.answered = value.Reveal(), true
+	if bytes.IndexByte(q.value, 0) >= 0 {
+		return fault.New(fault.Malformed, "the value holds a NUL byte, which no environment variable can; store it as base64")
+	}
+	return nil
+}
 
-// environment is the most that Linux ever passes on to a program, in bytes. More is not even gathered: thousands of variables may name one large value.
-const environment = 6 << 20
+// work is what the references of one request come to.
+type work struct {
+	// names of the variables, sorted.
+	names []string
+	// questions by reference, as it is written.
+	questions map[string]*question
+	resources map[string]*resource
+	objects   map[wanted]*object
+}
+
+// question is one reference, which any number of variables may have.
+type question struct {
+	text     string
+	ref      envref.Ref
+	query    decode.Query
+	object   *object
+	value    []byte
+	answered bool
+}
 
 // resource is what one AzureKeyVaultSecret came to.
 type resource struct {
 	recipe recipe.Recipe
-	err    error
+	// items of a resource with several objects, by data key.
+	items map[string]recipe.Item
+	err   error
 }
 
 // wanted is one object, as one resource names it.
-type wanted struct{ resource, name, version string }
+type wanted struct {
+	resource, name, version string
+	kind                    recipe.ObjectType
+}
 
 // object is what the vault said of it.
 type object struct {
@@ -61,94 +176,98 @@ type object struct {
 	err     error
 }
 
-// variable is one reference, understood.
-type variable struct {
-	ref    envref.Ref
-	query  decode.Query
-	object *object
-	err    error
+// gather reads every resource and every object that the references name.
+func (r Resolver) gather(ctx context.Context, references map[string]string) (*work, error) {
+	w := &work{names: slices.Sorted(maps.Keys(references)), questions: map[string]*question{}, resources: map[string]*resource{},
+		objects: map[wanted]*object{}}
+	if err := w.parse(references); err != nil {
+		return nil, err
+	}
+	each(w.resources, func(name string, found *resource) { r.read(ctx, name, found) })
+	if err := w.plan(references); err != nil {
+		return nil, err
+	}
+	each(w.objects, func(_ wanted, o *object) {
+		if o.err = ended(ctx); o.err == nil {
+			o.object, o.err = r.Source.Object(ctx, o.of.recipe, o.ref)
+		}
+	})
+	return w, nil
 }
 
-// Check says whether Resolve could give a value for every variable; no value is kept. How large they are together is not checked, since the
-// references may be of several containers.
-func Check(ctx context.Context, source Source, references map[string]string) error {
-	variables, err := gather(ctx, source, references)
-	if err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(references)) {
-		if _, err := variables[name].value(ctx, decodingOf(source)); err != nil {
-			return explain(err, name, references[name])
+// parse finds the different references and resources, and refuses too many of them before anything is read.
+func (w *work) parse(references map[string]string) error {
+	for _, name := range w.names {
+		text := references[name]
+		if w.questions[text] != nil {
+			continue
+		}
+		ref, err := envref.Parse(text)
+		if err != nil {
+			// The text is not quoted: it may be a secret that merely looks like a reference.
+			return fault.Wrap(fault.KindOf(err), err, "variable "+shorten(name))
+		}
+		w.questions[text] = &question{text: text, ref: ref}
+		w.resources[ref.Name] = &resource{}
+		if err := w.checkCounts(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// Resolve gives a value for every variable, or the error of the first one by name. Each resource and each object is read once, however many
-// variables name it: parts of one certificate are of one version.
-func Resolve(ctx context.Context, source Source, references map[string]string) (map[string][]byte, error) {
-	variables, err := gather(ctx, source, references)
-	if err != nil {
-		return nil, err
-	}
-	values, total := make(map[string][]byte, len(references)), 0
-	for _, name := range slices.Sorted(maps.Keys(references)) {
-		value, err := variables[name].value(ctx, decodingOf(source))
-		if total += len(name) + len(value); err == nil && total > environment {
-			err = fault.New(fault.Invalid, "with its value the container's variables are more than %d MiB together, which Linux passes on to no program; "+
-				"use fewer, or let the controller sync a Kubernetes Secret (spec.output.secret) and mount that as a file", environment>>20)
+func (w *work) checkCounts() error {
+	for _, count := range []struct {
+		of   string
+		n    int
+		most int64
+	}{{"different references", len(w.questions), limits.ReferencesPerRequest}, {"AzureKeyVaultSecrets", len(w.resources), limits.ResourcesPerRequest}} {
+		if int64(count.n) > count.most {
+			return &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("the variables name more than %s %s, which is the limit", limits.Count(count.most), count.of),
+				Next: "spread them over several pods, or bring several objects by one AzureKeyVaultSecret (spec.data)"}
 		}
-		if err != nil {
-			return nil, explain(err, name, references[name])
-		}
-		values[name] = value
 	}
-	return values, nil
-}
-
-// gather reads every resource and every object that the references name.
-func gather(ctx context.Context, source Source, references map[string]string) (map[string]*variable, error) {
-	variables := make(map[string]*variable, len(references))
-	resources := map[string]*resource{}
-	for _, name := range slices.Sorted(maps.Keys(references)) {
-		ref, err := envref.Parse(references[name])
-		if err != nil {
-			// The text is not quoted: it may be a secret that merely looks like a reference.
-			return nil, fault.Wrap(fault.KindOf(err), err, "variable "+name)
-		}
-		variables[name], resources[ref.Name] = &variable{ref: ref}, &resource{}
-	}
-	each(resources, func(name string, r *resource) { r.recipe, r.err = read(ctx, source, name) })
-	objects := plan(variables, resources)
-	each(objects, func(_ wanted, o *object) { o.object, o.err = source.Object(ctx, o.of.recipe, o.ref) })
-	return variables, nil
+	return nil
 }
 
 // read gives the resource's recipe, with an item for everything that its searches find.
-func read(ctx context.Context, source Source, name string) (recipe.Recipe, error) {
-	r, err := source.Recipe(ctx, name)
-	if err != nil || len(r.Searches) == 0 {
-		return r, err
+func (r Resolver) read(ctx context.Context, name string, found *resource) {
+	if found.err = ended(ctx); found.err != nil {
+		return
 	}
-	list, err := source.Object(ctx, r, r.List())
+	found.recipe, found.err = r.Source.Recipe(ctx, name)
+	if found.err == nil && len(found.recipe.Searches) > 0 {
+		found.err = r.search(ctx, &found.recipe)
+	}
+	if found.recipe.Several {
+		found.items = make(map[string]recipe.Item, len(found.recipe.Items))
+		for _, item := range found.recipe.Items {
+			found.items[item.DataKey] = item
+		}
+	}
+}
+
+// search adds an item for everything that the recipe's searches find.
+func (r Resolver) search(ctx context.Context, into *recipe.Recipe) error {
+	list, err := r.Source.Object(ctx, *into, into.List())
 	if err != nil {
-		return r, err
+		return err
 	}
-	share := decodingOf(source)
-	found, err := share.Do(ctx, share.Key("searches", r, list), func(ctx context.Context) (decodepool.Output, error) {
-		expanded, err := decode.Expand(ctx, r, list.Entries)
+	share := r.decoding()
+	found, err := share.Do(ctx, share.Key("searches", *into, list), func(ctx context.Context) (decodepool.Output, error) {
+		expanded, err := decode.Expand(ctx, *into, list.Entries)
 		return decodepool.Output{Items: expanded.Items}, err
 	})
 	if err == nil {
-		r.Items = found.Items
+		into.Items = found.Items
 	}
-	return r, err
+	return err
 }
 
 // each calls do for every entry, some at once.
 func each[K comparable, V any](entries map[K]V, do func(K, V)) {
 	var group sync.WaitGroup
-	slots := make(chan struct{}, parallel)
+	slots := make(chan struct{}, limits.ReadsAtOncePerRequest)
 	for key, value := range entries {
 		slots <- struct{}{}
 		group.Go(func() {
@@ -159,50 +278,60 @@ func each[K comparable, V any](entries map[K]V, do func(K, V)) {
 	group.Wait()
 }
 
-// plan says which objects are needed, and as which kind. A certificate whose key is wanted too is read once, as the secret that holds both.
-func plan(variables map[string]*variable, resources map[string]*resource) map[wanted]*object {
-	objects := map[wanted]*object{}
-	for _, v := range variables {
-		r := resources[v.ref.Name]
-		if v.err = r.err; v.err != nil {
+// plan says which objects are needed, and as which kind, or gives the error of the first variable that names none. A certificate whose key is
+// wanted too is read once, as the secret that holds both.
+func (w *work) plan(references map[string]string) error {
+	for _, name := range w.names {
+		q := w.questions[references[name]]
+		if q.object != nil {
 			continue
 		}
-		if v.query, v.err = decode.Pick(r.recipe, v.ref.Query); v.err != nil {
-			continue
+		found := w.resources[q.ref.Name]
+		if found.err != nil {
+			return q.explain(name, found.err)
 		}
-		key := wanted{v.ref.Name, v.query.Item.Name + "/" + string(v.query.Item.Type), v.query.Item.Version}
-		if objects[key] == nil {
-			objects[key] = &object{of: r}
+		if err := q.pick(found); err != nil {
+			return q.explain(name, err)
 		}
-		v.object = objects[key]
-		v.object.private = v.object.private || v.query.Private()
-		v.object.ref = r.recipe.Ref(v.query.Item, v.query.Kind(v.object.private))
+		key := wanted{q.ref.Name, q.query.Item.Name, q.query.Item.Version, q.query.Item.Type}
+		if w.objects[key] == nil {
+			w.objects[key] = &object{of: found}
+		}
+		q.object = w.objects[key]
+		q.object.private = q.object.private || q.query.Private()
+		q.object.ref = found.recipe.Ref(q.query.Item, q.query.Kind(q.object.private))
 	}
-	return objects
+	return nil
 }
 
-func (v *variable) value(ctx context.Context, share decodepool.Share) ([]byte, error) {
-	if v.err != nil {
-		return nil, v.err
+// pick finds the item that the question is about.
+func (q *question) pick(found *resource) (err error) {
+	if item, ok := found.items[q.ref.Query]; ok {
+		q.query = decode.Query{Item: item}
+		return nil
 	}
-	if v.object.err != nil {
-		return nil, v.object.err
-	}
-	made, err := share.Do(ctx, share.Key("variable", v.query, v.object.object), func(context.Context) (decodepool.Output, error) {
-		value, err := decode.Variable(v.query, v.object.object)
-		return decodepool.Output{Values: map[string]keyvault.Value{"": value}}, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	content := made.Values[""].Reveal()
-	if bytes.IndexByte(content, 0) >= 0 {
-		return nil, fault.New(fault.Malformed, "the value holds a NUL byte, which no environment variable can; store it as base64")
-	}
-	return content, nil
+	q.query, err = decode.Pick(found.recipe, q.ref.Query)
+	return err
 }
 
-// explain says which variable it is about, and keeps what the error says of when to ask again.
-func explain(err error, variable, text string) error {
-	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("variable %s (%s)", variable, text), Cause: err, RetryAfter: fault.RetryAfter(err)}
+// explain says which variable an error is about, and keeps what the error says of when to ask again.
+func (q *question) explain(variable string, err error) error {
+	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("variable %s (%s)", shorten(variable), q.text), Cause: err,
+		RetryAfter: fault.RetryAfter(err)}
+}
+
+// ended says that the time for the request is over.
+func ended(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "resolving the references")
+	}
+	return nil
+}
+
+// shorten cuts the name of a variable, which Kubernetes does not bound.
+func shorten(name string) string {
+	if len(name) <= limits.NameBytesInMessages {
+		return name
+	}
+	return name[:limits.NameBytesInMessages] + "…"
 }

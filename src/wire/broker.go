@@ -6,12 +6,6 @@ const ResolvePath = "/v1/resolve"
 // HeaderReplica of an answer is host:port of the replica that gave it, as it was reached. What it has checked is in its memory for a while.
 const HeaderReplica = "Akv2k8s-Replica"
 
-// MaxRequestBytes bounds a ResolveRequest; MaxResponseBytes bounds its answer.
-const (
-	MaxRequestBytes  = 1 << 20
-	MaxResponseBytes = 16 << 20
-)
-
 // ResolveRequest is the injector's one question: every reference of its container, or of all containers for a check.
 type ResolveRequest struct {
 	// References by variable name, as written in the pod ("name@azurekeyvault?query"). In a check that covers several containers, the name

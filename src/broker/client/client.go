@@ -113,7 +113,7 @@ func (c *Client) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 func (c *Client) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
 	var values map[string][]byte
 	err := c.ask(ctx, wire.ResolveRequest{References: references}, func(answer *http.Response) error {
-		content, err := readAtMost(answer.Body, wire.MaxResponseBytes)
+		content, err := readAtMost(answer.Body, limits.AuthAnswerBytes)
 		if err != nil {
 			return err
 		}
@@ -166,9 +166,9 @@ func (c *Client) request(ctx context.Context, question wire.ResolveRequest) (*ht
 	if err != nil {
 		return nil, fault.Wrap(fault.Bug, err, "writing the request")
 	}
-	if len(body) > wire.MaxRequestBytes {
+	if len(body) > limits.AuthRequestBytes {
 		return nil, fault.New(fault.Invalid, "the container's references are %d bytes together, and the auth service takes at most %d; give it fewer, or shorter names",
-			len(body), wire.MaxRequestBytes)
+			len(body), limits.AuthRequestBytes)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.config.Broker+wire.ResolvePath, bytes.NewReader(body))
 	if err != nil {

@@ -124,7 +124,7 @@ func TestWhatIsNoAnswerOfOurs(t *testing.T) {
 		"no JSON":            {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, fault.Bug},
 		"a variable missing": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"values":{"B":""}}`)) }, fault.Bug},
 		"too long": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(make([]byte, wire.MaxResponseBytes+2))
+			_, _ = w.Write(make([]byte, limits.AuthAnswerBytes+2))
 		}, fault.Unavailable},
 		"a reason that is too long": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)

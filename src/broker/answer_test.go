@@ -1,0 +1,316 @@
+package broker_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// stuck is a client that takes nothing of its answer until it is let go. It notes the deadlines that the broker sets.
+type stuck struct {
+	*httptest.ResponseRecorder
+	reading chan struct{}
+	started chan<- bool
+
+	once      sync.Once
+	mu        sync.Mutex
+	deadlines []time.Time
+	writes    []int
+	fail      error
+}
+
+func (s *stuck) Write(content []byte) (int, error) {
+	s.once.Do(func() { s.started <- true })
+	<-s.reading
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes = append(s.writes, len(content))
+	if s.fail != nil {
+		return 0, s.fail
+	}
+	return s.ResponseRecorder.Write(content)
+}
+
+func (s *stuck) SetReadDeadline(time.Time) error { return nil }
+
+func (s *stuck) SetWriteDeadline(at time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadlines = append(s.deadlines, at)
+	return nil
+}
+
+func TestAPlaceIsGivenBackAfterTheAnswerIsTaken(t *testing.T) {
+	c := newCrowd(t)
+	reading, started := make(chan struct{}), make(chan bool, 10)
+	var group sync.WaitGroup
+	for range limits.AuthPlacesPerPod {
+		group.Go(func() {
+			c.pod("team", "p", strings.NewReader(`{"references":{"A":"one@azurekeyvault"}}`),
+				&stuck{ResponseRecorder: httptest.NewRecorder(), reading: reading, started: started})
+		})
+	}
+	for range limits.AuthPlacesPerPod {
+		<-started
+	}
+	code, refusal := c.ask("team", "p", usual())
+	assert.Equal(t, http.StatusTooManyRequests, code)
+	assert.Contains(t, refusal.Message, "from pod")
+	close(reading)
+	group.Wait()
+	code, _ = c.ask("team", "p", usual())
+	assert.Equal(t, http.StatusOK, code)
+}
+
+func TestAnswersThatNobodyTakesHoldABoundedNumberOfBytes(t *testing.T) {
+	c := newCrowd(t)
+	c.value = strings.Repeat("x", 4<<20)
+	reading, started := make(chan struct{}), make(chan bool, 10)
+	var group sync.WaitGroup
+	for n := range 6 { // 24 of 48 MiB
+		group.Go(func() {
+			c.pod("greedy", fmt.Sprint(n), strings.NewReader(`{"references":{"A":"one@azurekeyvault"}}`),
+				&stuck{ResponseRecorder: httptest.NewRecorder(), reading: reading, started: started})
+		})
+	}
+	for range 6 {
+		<-started
+	}
+	code, refusal := c.ask("greedy", "next", usual())
+	assert.Equal(t, http.StatusTooManyRequests, code)
+	assert.Contains(t, refusal.Message, `pods of namespace "greedy" have not read yet hold too much memory`)
+	assert.Equal(t, 1, refusal.RetryAfterSeconds)
+	code, refusal = c.ask("modest", "p", usual())
+	assert.Equal(t, http.StatusOK, code, refusal.Message)
+	close(reading)
+	group.Wait()
+	code, _ = c.ask("greedy", "next", usual())
+	assert.Equal(t, http.StatusOK, code)
+}
+
+func TestEachPartOfAnAnswerHasATimeAndTheWholeToo(t *testing.T) {
+	c := newCrowd(t)
+	c.value = strings.Repeat("<&\xff", 1<<20)
+	reading := make(chan struct{})
+	close(reading)
+	w := &stuck{ResponseRecorder: httptest.NewRecorder(), reading: reading, started: make(chan bool, 10)}
+	begin := time.Now()
+	c.pod("team", "p", strings.NewReader(`{"references":{"A":"one@azurekeyvault"}}`), w)
+	require.Greater(t, len(w.writes), 100)
+	assert.GreaterOrEqual(t, len(w.deadlines), len(w.writes), "one for each part")
+	for _, n := range w.writes {
+		assert.LessOrEqual(t, n, 33<<10)
+	}
+	for _, at := range w.deadlines {
+		assert.WithinRange(t, at, begin, time.Now().Add(limits.AuthAnswerPartTime))
+		assert.False(t, at.After(begin.Add(limits.AuthAnswerTime+time.Minute)))
+	}
+	var answer wire.ResolveResponse
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+	assert.Equal(t, c.value, string(answer.Values["A"]), "and it arrives as it is")
+
+	gone := &stuck{ResponseRecorder: httptest.NewRecorder(), reading: reading, started: make(chan bool, 10), fail: errors.New("timeout")}
+	c.pod("team", "p", strings.NewReader(`{"references":{"A":"one@azurekeyvault"}}`), gone)
+	assert.Len(t, gone.writes, 1, "nothing more is made for a client that is gone")
+}
+
+func TestOneValueUnderManyNamesIsHeldOnce(t *testing.T) {
+	c, asked := newCrowd(t), map[string]string{}
+	c.env = nil
+	for n := range 8000 {
+		name := fmt.Sprintf("V%04d", n)
+		c.env, asked[name] = append(c.env, corev1.EnvVar{Name: name, Value: "one@azurekeyvault"}), "one@azurekeyvault"
+	}
+	c.value = strings.Repeat("x", 700)
+	body, err := json.Marshal(wire.ResolveRequest{References: asked})
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	c.pod("team", "p", strings.NewReader(string(body)), w)
+	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+	var answer wire.ResolveResponse
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+	assert.Len(t, answer.Values, 8000)
+	assert.Equal(t, c.value, string(answer.Values["V7999"]))
+}
+
+func TestThereAreNeverMoreVariablesThanThePodHas(t *testing.T) {
+	c, asked := newCrowd(t), map[string]string{}
+	for n := range 31_000 {
+		asked[fmt.Sprintf("V%d", n)] = "one@azurekeyvault"
+	}
+	code, refusal := c.ask("team", "p", asked)
+	assert.Equal(t, http.StatusForbidden, code)
+	assert.Contains(t, refusal.Message, "more variables than the 1 that the pod's spec has")
+	c.env = append(c.env, corev1.EnvVar{Name: wire.EnvOpen, Value: "true"})
+	code, refusal = c.ask("team", "p", asked)
+	assert.Equal(t, http.StatusForbidden, code, "and where a source was missing, never more than a pod can have")
+	assert.Contains(t, refusal.Message, "20,000")
+	c.env = []corev1.EnvVar{{Name: wire.EnvReferences, Value: `{"A":"one@azurekeyvault","B":"one@azurekeyvault"}`}, {Name: "C", Value: "one@azurekeyvault"}}
+	for count, want := range map[int]int{3: http.StatusOK, 4: http.StatusForbidden} {
+		asked := map[string]string{}
+		for n := range count {
+			asked[fmt.Sprint(n)] = "one@azurekeyvault"
+		}
+		code, _ = c.ask("team", "p", asked)
+		assert.Equal(t, want, code, "recorded ones count too")
+	}
+	assert.Zero(t, c.calls)
+}
+
+// many makes a pod's variables that name that many resources.
+func (c *crowd) many(prefix string, n int) map[string]string {
+	asked := map[string]string{}
+	c.env = nil
+	for i := range n {
+		name := fmt.Sprintf("V%d", i)
+		asked[name] = fmt.Sprintf("%s%d@azurekeyvault", prefix, i)
+		c.env = append(c.env, corev1.EnvVar{Name: name, Value: asked[name]})
+	}
+	return asked
+}
+
+func TestOneRequestCannotBecomeThousandsOfReads(t *testing.T) {
+	c := newCrowd(t)
+	code, refusal := c.ask("team", "p", c.many("r", limits.ResourcesPerRequest+1))
+	assert.Equal(t, http.StatusBadRequest, code)
+	assert.Contains(t, refusal.Message, "more than 500 AzureKeyVaultSecrets")
+	assert.Contains(t, refusal.Message, "spec.data")
+	assert.Zero(t, c.reads, "it is refused before anything is read")
+	assert.Len(t, c.lines, 1)
+	code, refusal = c.ask("team", "p", c.many("r", limits.ResourcesPerRequest))
+	assert.Equal(t, http.StatusOK, code, refusal.Message)
+	assert.Equal(t, limits.ResourcesPerRequest, c.reads)
+}
+
+func TestWhatDoesNotExistIsNotReadAgainForASecond(t *testing.T) {
+	c := newCrowd(t)
+	c.now = time.Unix(1_000_000, 0)
+	asked := c.many("absent", 100)
+	for range 20 {
+		code, refusal := c.ask("team", "p", asked)
+		assert.Equal(t, http.StatusNotFound, code)
+		assert.True(t, refusal.MayComeLater)
+	}
+	assert.Equal(t, 100, c.reads)
+	c.now = c.now.Add(limits.AuthAbsentTime)
+	_, _ = c.ask("team", "p", asked)
+	assert.Equal(t, 200, c.reads, "then it may be there")
+}
+
+func TestReadsOfWhatIsNotInTheCacheAreSharedByNamespaces(t *testing.T) {
+	c := newCrowd(t)
+	c.now = time.Unix(1_000_000, 0)
+	for n := range 5 {
+		_, _ = c.ask("greedy", "p", c.many(fmt.Sprintf("r%d-", n), 200))
+	}
+	assert.Equal(t, limits.AuthResourceReadsPerSecond/2, c.reads)
+	code, refusal := c.ask("greedy", "p", c.many("other", 1))
+	assert.Equal(t, http.StatusTooManyRequests, code)
+	assert.Contains(t, refusal.Message, `namespace "greedy"`)
+	code, _ = c.ask("modest", "p", c.many("r", 200))
+	assert.Equal(t, http.StatusOK, code)
+}
+
+func TestARequestIsOneLineOfTheLog(t *testing.T) {
+	c := newCrowd(t)
+	asked := c.many("r", 300)
+	c.env = []corev1.EnvVar{{Name: wire.EnvOpen, Value: "true"}}
+	c.stale = true
+	code, refusal := c.ask("team", "p", asked)
+	require.Equal(t, http.StatusOK, code, refusal.Message)
+	require.Len(t, c.lines, 1)
+	for _, says := range []string{`"unrecordedVariables"=300`, `"firstUnrecorded"="V0"`, `"staleObjects"=300`, `"error"="the vault is away"`, `"pod"="p"`} {
+		assert.Contains(t, c.lines[0], says)
+	}
+}
+
+func TestAFloodOfRefusalsIsNoFloodOfLines(t *testing.T) {
+	c := newCrowd(t)
+	c.now = time.Unix(1_000_000, 0)
+	for range 300 {
+		_, _ = c.ask("greedy", "p", map[string]string{"A": "two@azurekeyvault"})
+	}
+	assert.Len(t, c.lines, limits.AuthLogLinesPerSecond/2)
+	_, _ = c.ask("modest", "p", map[string]string{"A": "two@azurekeyvault"})
+	require.Len(t, c.lines, limits.AuthLogLinesPerSecond/2+1, "others are heard")
+	assert.Contains(t, c.lines[len(c.lines)-1], `"linesNotWritten"=250`)
+	for range 1000 {
+		c.broker.TooMuch(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, wire.ResolvePath, nil))
+	}
+	assert.Len(t, c.lines, limits.AuthLogLinesPerSecond/2+1, "an address that the gate refuses is logged by the gate")
+}
+
+func TestEventsAreBounded(t *testing.T) {
+	c := newCrowd(t)
+	c.now = time.Unix(1_000_000, 0)
+	c.stale = true
+	for range 3 {
+		_, _ = c.ask("team", "p", usual())
+	}
+	assert.Len(t, c.events.Events, 1, "one for a pod")
+	for n := range 100 {
+		_, _ = c.ask("greedy", fmt.Sprint(n), usual())
+	}
+	assert.Len(t, c.events.Events, 5, "and a share for a namespace")
+	c.now = c.now.Add(limits.AuthEventInterval)
+	_, _ = c.ask("team", "p", usual())
+	assert.Len(t, c.events.Events, 6)
+}
+
+func TestNamesOfAnyLengthStayOutOfMessagesAndLogs(t *testing.T) {
+	long := strings.Repeat("N", limits.VariableNameBytes)
+	for name, asked := range map[string]map[string]string{
+		"a reference of another": {long: "two@azurekeyvault"}, "one that is none": {long: "plain"}, "one that is missing": {long: "absent@azurekeyvault"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrowd(t)
+			c.env = append(c.env, corev1.EnvVar{Name: "P", Value: "plain"}, corev1.EnvVar{Name: "B", Value: "absent@azurekeyvault"})
+			code, refusal := c.ask("team", "p", asked)
+			assert.NotEqual(t, http.StatusOK, code)
+			assert.Contains(t, refusal.Message, "variable "+long[:limits.NameBytesInMessages]+"…")
+			assert.NotContains(t, refusal.Message, long[:limits.NameBytesInMessages+1])
+			require.Len(t, c.lines, 1)
+			assert.NotContains(t, c.lines[0], long[:limits.NameBytesInMessages+1])
+		})
+	}
+	c := newCrowd(t)
+	code, refusal := c.ask("team", "p", map[string]string{long + "N": "one@azurekeyvault"})
+	assert.Equal(t, http.StatusBadRequest, code)
+	assert.Contains(t, refusal.Message, "a name of 1,025 bytes")
+	c.env = append(c.env, corev1.EnvVar{Name: wire.EnvOpen, Value: "true"})
+	code, _ = c.ask("team", "p", map[string]string{long: "one@azurekeyvault"})
+	assert.Equal(t, http.StatusOK, code)
+}
+
+func TestALongMessageIsCut(t *testing.T) {
+	b := newBench(t)
+	b.vault.next = fault.New(fault.Denied, "%s", strings.Repeat("because ", 100_000))
+	w := b.ask(map[string]string{"A": "two@azurekeyvault"})
+	b.refused(w, fault.Denied, "because")
+	assert.Less(t, w.Body.Len(), 2*limits.AuthMessageBytes)
+	assert.Less(t, b.log.Len(), 2*limits.AuthMessageBytes)
+}
+
+func TestTheTextOfABugStaysHere(t *testing.T) {
+	b := newBench(t)
+	b.vault.next = errors.New("the innermost detail")
+	w := b.ask(map[string]string{"A": "two@azurekeyvault"})
+	b.refused(w, fault.Bug, "see the log of the env-injector")
+	assert.Equal(t, http.StatusInternalServerError, w.Code)
+	assert.NotContains(t, w.Body.String(), "innermost")
+	assert.Contains(t, b.log.String(), "innermost")
+}

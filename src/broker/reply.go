@@ -1,0 +1,127 @@
+package broker
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// refuse counts a refusal, logs it and answers it.
+func (c *call) refuse(err error) {
+	kind := fault.KindOf(err)
+	c.Metrics.failed.WithLabelValues(kind.Reason()).Inc()
+	c.journal.write(c.who.Namespace, "refused", "namespace", c.who.Namespace, "pod", c.who.Pod, "remoteAddr", c.address, "reason", kind.Reason(),
+		"error", shorten(err.Error(), limits.AuthMessageBytes))
+	c.writeRefusal(err)
+}
+
+// writeRefusal answers with a reason. What nobody classified may hold anything, and stays here.
+func (c *call) writeRefusal(err error) {
+	kind, message := fault.KindOf(err), err.Error()
+	if kind == fault.Bug {
+		message = "the auth service failed; see the log of the env-injector"
+	}
+	after := (fault.RetryAfter(err) + time.Second - 1) / time.Second
+	c.writeJSON(status(kind), wire.ErrorResponse{Kind: string(kind), Message: shorten(message, limits.AuthMessageBytes), RetryAfterSeconds: int(after),
+		MayComeLater: fault.MayComeLater(err)})
+}
+
+// status is for people who inspect the traffic; the injector goes by the kind.
+func status(kind fault.Kind) int {
+	codes := map[fault.Kind]int{
+		fault.Invalid: http.StatusBadRequest, fault.Malformed: http.StatusUnprocessableEntity, fault.NotFound: http.StatusNotFound,
+		fault.Disabled: http.StatusConflict, fault.Unauthenticated: http.StatusUnauthorized, fault.Denied: http.StatusForbidden,
+		fault.Throttled: http.StatusTooManyRequests, fault.Unavailable: http.StatusServiceUnavailable,
+	}
+	if code, ok := codes[kind]; ok {
+		return code
+	}
+	return http.StatusInternalServerError
+}
+
+// writeJSON writes a short answer.
+func (c *call) writeJSON(code int, body any) {
+	content, err := json.Marshal(body)
+	if err != nil {
+		code, content = http.StatusInternalServerError, nil
+	}
+	out := c.start(code)
+	_, _ = out.Write(content)
+	_ = c.control.Flush()
+}
+
+// start writes the head of an answer, and gives what writes the rest of it.
+func (c *call) start(code int) *pacedWriter {
+	c.w.Header().Set("Content-Type", "application/json")
+	c.w.Header().Set("Cache-Control", "no-store")
+	out := &pacedWriter{c, time.Now().Add(limits.AuthAnswerTime)}
+	out.extend()
+	c.w.WriteHeader(code)
+	return out
+}
+
+// answerPart is how much of an answer is made and written at once; of base64 a multiple of 4.
+const answerPart = 32 << 10
+
+// writeValues writes a wire.ResolveResponse part by part: an answer in one piece would hold each value again for every variable that has it. It
+// comes back when the client has taken the answer, or has not in time.
+func (c *call) writeValues(values map[string][]byte) {
+	out := bufio.NewWriterSize(c.start(http.StatusOK), answerPart)
+	_, _ = out.WriteString(`{"values":{`)
+	part := make([]byte, 0, answerPart)
+	for i, variable := range slices.Sorted(maps.Keys(values)) {
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
+		name, _ := json.Marshal(variable) // of a string it can't fail
+		_, _ = out.Write(name)
+		_, _ = out.WriteString(`:"`)
+		for chunk := range slices.Chunk(values[variable], answerPart/4*3) {
+			if _, err := out.Write(base64.StdEncoding.AppendEncode(part[:0], chunk)); err != nil {
+				return // nobody takes the rest
+			}
+		}
+		_ = out.WriteByte('"')
+	}
+	_, _ = out.WriteString("}}")
+	if out.Flush() == nil {
+		_ = c.control.Flush()
+	}
+}
+
+// pacedWriter gives each part of an answer some time, and the whole answer a bit more.
+type pacedWriter struct {
+	*call
+	until time.Time
+}
+
+// Write implements io.Writer.
+func (p *pacedWriter) Write(content []byte) (int, error) {
+	p.extend()
+	return p.w.Write(content)
+}
+
+// extend sets the time for the next part. Not every writer of a test has deadlines; those of a server have.
+func (p *pacedWriter) extend() {
+	next := time.Now().Add(limits.AuthAnswerPartTime)
+	if next.After(p.until) {
+		next = p.until
+	}
+	_ = p.control.SetWriteDeadline(next)
+}
+
+// shorten cuts a text that somebody else made.
+func shorten(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
+}

@@ -1,0 +1,80 @@
+package fairshare
+
+import (
+	"context"
+	"sync"
+)
+
+// Pool is a number of units, such as places or bytes, that keys share. With one greedy key that key gets half of them, with two each gets a
+// third, with n each gets one of n+1 parts, and the last part stays free for keys that hold nothing yet.
+type Pool struct {
+	mu       sync.Mutex
+	capacity int64
+	used     int64
+	held     map[string]int64
+	// released is closed, and replaced, when units come back.
+	released chan struct{}
+}
+
+// NewPool makes a pool of that many units, all of them free.
+func NewPool(capacity int64) *Pool {
+	return &Pool{capacity: capacity, held: map[string]int64{}, released: make(chan struct{})}
+}
+
+// TryAcquire takes n units for the key, or says that its share does not allow it. A key that holds nothing gets whatever is free.
+func (p *Pool) TryAcquire(key string, n int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.acquire(key, n)
+}
+
+// Acquire waits until it can take n units for the key, or gives the context's error.
+func (p *Pool) Acquire(ctx context.Context, key string, n int64) error {
+	for {
+		p.mu.Lock()
+		acquired, released := p.acquire(key, n), p.released
+		p.mu.Unlock()
+		if acquired {
+			return nil
+		}
+		select {
+		case <-released:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (p *Pool) acquire(key string, n int64) bool {
+	free := p.capacity - p.used - n
+	if n < 0 || free < 0 || (p.held[key] > 0 && p.held[key]+n > free) {
+		return false
+	}
+	if n > 0 {
+		p.used += n
+		p.held[key] += n
+	}
+	return true
+}
+
+// Release gives n units of the key back. Nothing is remembered of a key that holds nothing.
+func (p *Pool) Release(key string, n int64) {
+	if n == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used -= n
+	if p.held[key] -= n; p.held[key] == 0 {
+		delete(p.held, key)
+	}
+	close(p.released)
+	p.released = make(chan struct{})
+}
+
+// Used is how many units are taken.
+func (p *Pool) Used() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used
+}

@@ -1,0 +1,46 @@
+package fairshare
+
+import (
+	"sync"
+	"time"
+)
+
+// Rate allows a number of events in each window of time. Keys share them as they share a Pool, in which an event holds a unit for one window.
+type Rate struct {
+	mu     sync.Mutex
+	pool   *Pool
+	window time.Duration
+	clock  func() time.Time
+	// recent are the events of the last window, oldest first.
+	recent []event
+}
+
+type event struct {
+	at  time.Time
+	key string
+}
+
+// NewRate allows that many events in each window.
+func NewRate(events int64, window time.Duration, clock func() time.Time) *Rate {
+	return &Rate{pool: NewPool(events), window: window, clock: clock}
+}
+
+// Allow counts an event of the key, or says that its share does not allow it.
+func (r *Rate) Allow(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.clock()
+	expired := 0
+	for expired < len(r.recent) && now.Sub(r.recent[expired].at) >= r.window {
+		r.pool.Release(r.recent[expired].key, 1)
+		expired++
+	}
+	if r.recent = r.recent[expired:]; len(r.recent) == 0 {
+		r.recent = nil // so that nothing is kept of a flood
+	}
+	if !r.pool.TryAcquire(key, 1) {
+		return false
+	}
+	r.recent = append(r.recent, event{now, key})
+	return true
+}

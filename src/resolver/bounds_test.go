@@ -1,0 +1,73 @@
+package resolver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/resolver"
+)
+
+func TestAReferenceIsDecodedOnceHoweverManyVariablesHaveIt(t *testing.T) {
+	kept, asked := []int{}, map[string]string{"OTHER": "b@azurekeyvault"}
+	for n := range 20_000 {
+		asked[fmt.Sprintf("V%d", n)] = "a@azurekeyvault"
+	}
+	r := resolver.Resolver{Source: newSource(), Keep: func(bytes int) error { kept = append(kept, bytes); return nil }}
+	values, err := r.Resolve(t.Context(), asked)
+	require.NoError(t, err)
+	assert.Len(t, values, 20_001)
+	assert.Equal(t, []int{len("value of b"), len("value of a")}, kept)
+	assert.Same(t, &values["V1"][0], &values["V19999"][0], "the bytes are there once")
+	require.NoError(t, r.Check(t.Context(), asked))
+	assert.Len(t, kept, 2, "a check keeps nothing")
+}
+
+func TestNothingIsDecodedForARequestThatHasEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	kept, asked := 0, map[string]string{}
+	for n := range 100 {
+		asked[fmt.Sprintf("V%d", n)] = fmt.Sprintf("n%d@azurekeyvault", n)
+	}
+	r := resolver.Resolver{Source: newSource(), Keep: func(int) error { kept++; cancel(); return nil }}
+	_, err := r.Resolve(ctx, asked)
+	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, 1, kept)
+	s := newSource()
+	for _, err := range []error{resolver.Check(ctx, s, asked), func() error { _, err := resolver.Resolve(ctx, s, asked); return err }()} {
+		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+		assert.Empty(t, s.recipes, "and nothing is read")
+	}
+}
+
+func TestWhatMayNotBeKeptEndsTheWork(t *testing.T) {
+	full := errors.New("full")
+	r := resolver.Resolver{Source: newSource(), Keep: func(int) error { return full }}
+	values, err := r.Resolve(t.Context(), map[string]string{"A": "a@azurekeyvault"})
+	assert.ErrorIs(t, err, full)
+	assert.Empty(t, values)
+}
+
+func TestTooManyReferencesOrResourcesAreRefusedBeforeAnyIsRead(t *testing.T) {
+	for says, reference := range map[string]func(int) string{
+		"more than 500 AzureKeyVaultSecrets":   func(n int) string { return fmt.Sprintf("n%d@azurekeyvault", n) },
+		"more than 2,000 different references": func(n int) string { return fmt.Sprintf("n%d@azurekeyvault?%d", n%400, n) },
+	} {
+		s, asked := newSource(), map[string]string{}
+		for n := range limits.ReferencesPerRequest + 1 {
+			asked[fmt.Sprintf("V%d", n)] = reference(n)
+		}
+		_, err := resolver.Resolve(t.Context(), s, asked)
+		assert.Equal(t, fault.Invalid, fault.KindOf(err))
+		assert.ErrorContains(t, err, says)
+		assert.Empty(t, s.recipes)
+	}
+}
