@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
@@ -121,7 +122,7 @@ type call struct {
 }
 
 func (b *Broker) newCall(w http.ResponseWriter, r *http.Request) *call {
-	return &call{Broker: b, w: w, r: r, control: http.NewResponseController(w), address: addressOf(r)}
+	return &call{Broker: b, w: w, r: r, control: http.NewResponseController(w), address: fairshare.Address(r.RemoteAddr)}
 }
 
 // release gives everything back.

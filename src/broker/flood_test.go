@@ -44,6 +44,8 @@ type crowd struct {
 	env    []corev1.EnvVar
 	value  string
 	stale  bool
+	// reviewed is what the API server says of every token, if it is set.
+	reviewed *authenticationv1.UserInfo
 	// now is the broker's clock; zero is the machine's.
 	now time.Time
 	// hold keeps slow vaults, and the reviews of namespaces that begin with "hanging", waiting until it is closed.
@@ -91,6 +93,10 @@ func (missing) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ .
 func (c *crowd) Create(ctx context.Context, object client.Object, _ ...client.CreateOption) error {
 	review := object.(*authenticationv1.TokenReview)
 	parts := strings.Split(review.Spec.Token, ".")
+	if c.reviewed != nil {
+		review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{wire.TokenAudience}, User: *c.reviewed}
+		return nil
+	}
 	c.mu.Lock()
 	c.reviews++
 	c.mu.Unlock()

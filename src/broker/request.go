@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -22,19 +21,6 @@ func bearer(r *http.Request) string {
 		return ""
 	}
 	return token
-}
-
-// addressOf is where the request comes from, without the port. A node, or even a pod, has all addresses of an IPv6 network.
-func addressOf(r *http.Request) string {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return "unknown"
-	}
-	address := from.Addr().Unmap().WithZone("")
-	if network, err := address.Prefix(limits.AddressPrefixBits); err == nil && address.Is6() {
-		address = network.Addr()
-	}
-	return address.String()
 }
 
 // readRequest reads and decodes the body, which has at most that many variables. Errors don't quote it.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
@@ -33,6 +34,22 @@ func TestAResourceIsReadAsTheServiceAccountOfItsOwnNamespace(t *testing.T) {
 	assert.Equal(t, as, b.vault.calls[0].As)
 	assert.Contains(t, b.ready("db").Message, `read as ServiceAccount "reader" of namespace "shop"`)
 	assert.Len(t, b.events.events, 1, "nothing was ignored")
+}
+
+func TestASearchReadsAsTheServiceAccountOfItsOwnNamespaceToo(t *testing.T) {
+	r := resource("db")
+	r.Spec.Vault.AzureIdentity = &v2beta1.AzureIdentity{Name: "reader"}
+	r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
+	r.Spec.DataFrom = []v2beta1.AzureKeyVaultDataFrom{{Match: v2beta1.AzureKeyVaultMatch{Prefix: "shop-"}}}
+	b := newBench(t, r)
+	b.controller.Identities.Allowed = true
+	b.vault.entries = []keyvault.Entry{{Name: "shop-a"}}
+	b.reconcile("db")
+	require.Len(t, b.vault.calls, 2, "the list, and what it found")
+	assert.Equal(t, keyvault.KindSecretList, b.vault.calls[0].Kind)
+	for _, call := range b.vault.calls {
+		assert.Equal(t, keyvault.Identity{Namespace: "shop", ServiceAccount: "reader"}, call.As, "what a vault has is the tenant's to know")
+	}
 }
 
 func TestANamespaceReadsItsOwnVaultsAlone(t *testing.T) {

@@ -1,6 +1,7 @@
 package fairshare
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -43,4 +44,19 @@ func (r *Rate) Allow(key string) bool {
 	}
 	r.recent = append(r.recent, event{now, key})
 	return true
+}
+
+// waitStep is how often Wait tries again.
+const waitStep = 50 * time.Millisecond
+
+// Wait waits until an event of the key is allowed, and counts it, or gives the context's error.
+func (r *Rate) Wait(ctx context.Context, key string) error {
+	for !r.Allow(key) {
+		select {
+		case <-time.After(waitStep):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return ctx.Err()
 }

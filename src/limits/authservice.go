@@ -38,9 +38,21 @@ const (
 	AuthEventPods                = 4096
 )
 
+// Bounds of requests of pods that akv2k8s 1.8 injected, which prove nothing until they show a certificate. Addresses share them.
+const (
+	LegacyTime             = 8 * time.Second
+	LegacyRequestsAtOnce   = 32
+	LegacyLookupsPerSecond = 20
+	LegacyStepsPerSecond   = 200
+	LegacyReportsPerSecond = 20
+	LegacyQueryBytes       = 1 << 10
+	LegacyCertificateBytes = 64 << 10
+	LegacyPods             = 10_000
+)
+
 // authServiceArea lists the bounds of requests of pods to the auth service.
 func authServiceArea() Area {
-	return Area{Title: "Auth service", Limits: append(requestLimits(), sharedLimits()...)}
+	return Area{Title: "Auth service", Limits: append(append(requestLimits(), sharedLimits()...), legacyLimits()...)}
 }
 
 const (
@@ -108,3 +120,19 @@ func sharedLimits() []Limit {
 }
 
 const addresses = " One address gets at most half, two a third each, and so on"
+
+func legacyLimits() []Limit {
+	return []Limit{
+		{"LegacyTime", Duration(LegacyTime), "the work for a request of a pod that 1.8 injected", "503; it asks again", "the injector of 1.8 waits for ten seconds", ""},
+		{"LegacyRequestsAtOnce", Count(LegacyRequestsAtOnce), "such requests at once for which the API server is asked", "they wait",
+			"each is three or four reads." + addresses, ""},
+		{"LegacyLookupsPerSecond", Rate(LegacyLookupsPerSecond), "such pods that are looked up while `legacyAuthService` is off", "the answer is the same; nobody is told of the pod",
+			"the answer never depends on it." + addresses, ""},
+		{"LegacyStepsPerSecond", Rate(LegacyStepsPerSecond), "each of the two steps while `legacyAuthService` is on", "they wait, then 503; the pod asks again",
+			"the pods of a node that comes back ask at once." + addresses, ""},
+		{"LegacyReportsPerSecond", Rate(LegacyReportsPerSecond), "log lines and events about such pods", "not written; metrics count all", "readable." + shares, ""},
+		{"LegacyQueryBytes", Bytes(LegacyQueryBytes), "the query of such a request", "400", "it has the name of a Secret", ""},
+		{"LegacyCertificateBytes", Bytes(LegacyCertificateBytes), "a certificate in the Secret of such a pod", "403, before it is parsed", "1.8 wrote less than 4 KiB", ""},
+		{"LegacyPods", Count(LegacyPods), "such pods that are remembered, so that there is one event for each", "the oldest is forgotten, and may get another", "less than 2 MiB", ""},
+	}
+}

@@ -12,10 +12,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -46,9 +46,6 @@ func (left *heritage) issued(cert *x509.Certificate, now time.Time) error {
 // admit finds out whether the pod may be served. All that it goes by is read live and is the API server's word, but for what the Secret
 // holds, which whoever may write Secrets in the pod's namespace can change.
 func (t *transition) admit(ctx context.Context, name types.NamespacedName, left *heritage) (admitted, error) {
-	if validation.IsDNS1123Label(name.Namespace) != nil || validation.IsDNS1123Subdomain(name.Name) != nil {
-		return admitted{}, fault.New(fault.Denied, "there can be no pod of that name")
-	}
 	if err := t.enabled(ctx, name.Namespace); err != nil {
 		return admitted{}, err
 	}
@@ -116,8 +113,12 @@ func (t *transition) secret(ctx context.Context, name types.NamespacedName, left
 	if err := t.Live.Get(ctx, name, &secret); err != nil {
 		return admitted{}, unread(err, "the pod's Secret")
 	}
-	_, hasCA := secret.Data[dataCA]
-	certs := certificates(secret.Data[corev1.TLSCertKey])
+	ca, hasCA := secret.Data[dataCA]
+	cert := secret.Data[corev1.TLSCertKey]
+	if max(len(ca), len(cert)) > limits.LegacyCertificateBytes { // before any of it is parsed
+		return admitted{}, fault.New(fault.Denied, "the pod's Secret does not look like one that an older version made")
+	}
+	certs := certificates(cert)
 	switch {
 	case secret.Type != corev1.SecretTypeTLS || len(secret.Data) != 3 || !hasCA || len(certs) != 1:
 		return admitted{}, fault.New(fault.Denied, "the pod's Secret does not look like one that an older version made")

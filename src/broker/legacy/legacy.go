@@ -5,16 +5,16 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Pattern is where the predecessor's wrapper asks: first over plain HTTP, then over TLS.
@@ -28,14 +28,6 @@ const (
 	advice = "this pod was injected by an older version of akv2k8s, whose way to ask is no longer served; recreate the pod: kubectl rollout restart its workload"
 	served = "this pod was injected by an older version of akv2k8s and is served for the transition alone, with a token for every vault of the installation; " +
 		"recreate the pod: kubectl rollout restart its workload"
-)
-
-// Bounds of what strangers can make us do, since whoever asks here proves nothing.
-const (
-	looksPerSecond = 5
-	burst          = 50
-	remembered     = 10000
-	timeout        = 5 * time.Second
 )
 
 // Config is what a Handler works with; every field but Transition is required.
@@ -54,7 +46,7 @@ type Config struct {
 // Handler is an http.Handler for Pattern over plain HTTP.
 type Handler struct {
 	Config
-	limit *rate.Limiter
+	shares shares
 	// told are the pods, by uid, that were found to be the predecessor's.
 	told *lru.Cache
 	pods prometheus.Gauge
@@ -67,7 +59,7 @@ func New(c Config) (*Handler, error) {
 	if c.Live == nil || c.Events == nil || c.Registry == nil {
 		return nil, errors.New("creating the answer to older pods: a part of its configuration is missing")
 	}
-	h := &Handler{Config: c, limit: rate.NewLimiter(looksPerSecond, burst), told: lru.New(remembered), pods: prometheus.NewGauge(prometheus.GaugeOpts{
+	h := &Handler{Config: c, shares: newShares(), told: lru.New(limits.LegacyPods), pods: prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "akv2k8s_legacy_pods", Help: "Pods that an older version injected and that asked since this replica started; they have to be recreated."})}
 	if err := c.Registry.Register(h.pods); err != nil {
 		return nil, err
@@ -81,13 +73,15 @@ func New(c Config) (*Handler, error) {
 
 // ServeHTTP implements http.Handler. Without a transition the answer is the same for every pod, so it tells nobody what exists.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name := types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")}
 	if h.transition != nil {
-		h.transition.validate(w, r, name)
+		h.transition.validate(w, r)
 		return
 	}
-	if h.limit.Allow() {
-		ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	name, err := nameOf(r)
+	from := fairshare.Address(r.RemoteAddr)
+	if err == nil && h.shares.lookups.Allow(from) && h.shares.atOnce.TryAcquire(from, 1) {
+		defer h.shares.atOnce.Release(from, 1)
+		ctx, cancel := context.WithTimeout(r.Context(), limits.LegacyTime)
 		defer cancel()
 		h.look(ctx, name)
 	}
@@ -95,7 +89,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // look finds out whether it is such a pod that asks.
-func (h *Handler) look(ctx context.Context, name types.NamespacedName) {
+func (h *Handler) look(ctx context.Context, name client.ObjectKey) {
 	var pod corev1.Pod
 	if err := h.Live.Get(ctx, name, &pod); err != nil {
 		return
@@ -108,7 +102,7 @@ func (h *Handler) tell(pod *corev1.Pod, what string) {
 	if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume }) {
 		return
 	}
-	if _, known := h.told.Get(pod.UID); known {
+	if _, known := h.told.Get(pod.UID); known || !h.shares.reports.Allow(pod.Namespace) {
 		return
 	}
 	h.told.Add(pod.UID, true)

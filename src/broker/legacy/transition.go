@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Transition is what it takes to serve the predecessor's protocol; every field but Allowance and Reserved is required.
@@ -48,17 +49,7 @@ type transition struct {
 	heritage atomic.Pointer[heritage]
 	vouched  atomic.Pointer[vouching]
 	answers  *prometheus.CounterVec
-	// validations and tokens bound each of the two steps, so that who can't do the second takes nothing of it by the first.
-	validations, tokens *rate.Limiter
 }
-
-// Bounds of either step. Many pods ask at once when a node comes back, and wait for each other then.
-const (
-	stepsPerSecond = 50
-	stepsBurst     = 200
-	// patience is shorter than the ten seconds that the wrapper waits.
-	patience = 8 * time.Second
-)
 
 func newTransition(h *Handler) (*transition, error) {
 	t := h.Transition
@@ -67,29 +58,28 @@ func newTransition(h *Handler) (*transition, error) {
 	}
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_legacy_answers_total",
 		Help: "Answers to pods of an older version while legacyAuthService is on: token, known, written, refused or unavailable."}, []string{"answer"})
-	return &transition{Handler: h, Transition: t, answers: answers, validations: rate.NewLimiter(stepsPerSecond, stepsBurst),
-		tokens: rate.NewLimiter(stepsPerSecond, stepsBurst)}, h.Registry.Register(answers)
+	return &transition{Handler: h, Transition: t, answers: answers}, h.Registry.Register(answers)
 }
 
 // validate is the first step, over plain HTTP: does the pod have the CA to verify us by? Nobody proves who he is here, so all that can come
 // of it is that a pod's own Secret gets a certificate that is public.
-func (t *transition) validate(w http.ResponseWriter, r *http.Request, name types.NamespacedName) {
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+func (t *transition) validate(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), limits.LegacyTime)
 	defer cancel()
-	secret := r.URL.Query().Get("secret")
+	secret := secretOf(r)
 	if secret == "" {
 		t.count("refused")
-		http.Error(w, "the name of the pod's Secret is missing", http.StatusBadRequest)
+		http.Error(w, "the name of the pod's Secret is missing, or can't be one", http.StatusBadRequest)
 		return
 	}
-	err := t.wait(ctx, t.validations)
+	name, err := nameOf(r)
 	written := false
 	if err == nil {
-		written, err = t.entrust(ctx, name, secret)
+		written, err = t.validateOnce(ctx, r, name, secret)
 	}
 	switch {
 	case err != nil:
-		t.refuse(w, name, err)
+		t.refuse(w, r, name, err)
 	case written:
 		t.count("written")
 		w.WriteHeader(http.StatusCreated)
@@ -97,6 +87,15 @@ func (t *transition) validate(w http.ResponseWriter, r *http.Request, name types
 		t.count("known")
 		w.WriteHeader(http.StatusOK)
 	}
+}
+
+func (t *transition) validateOnce(ctx context.Context, r *http.Request, name types.NamespacedName, secret string) (written bool, err error) {
+	leave, err := t.shares.enter(ctx, t.shares.validations, fairshare.Address(r.RemoteAddr))
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	return t.entrust(ctx, name, secret)
 }
 
 // Tokens is the second step, over TLS: a pod that shows the certificate of its own Secret gets the installation's token. It is nil
@@ -109,22 +108,28 @@ func (h *Handler) Tokens() http.Handler {
 }
 
 func (t *transition) give(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	ctx, cancel := context.WithTimeout(r.Context(), limits.LegacyTime)
 	defer cancel()
-	name := types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")}
-	token, err := t.token(ctx, r.TLS, name)
+	name, err := nameOf(r)
+	token := ""
+	if err == nil {
+		token, err = t.token(ctx, r, name)
+	}
 	if err != nil {
-		t.refuse(w, name, err)
+		t.refuse(w, r, name, err)
 		return
 	}
 	t.count("token")
-	t.Log.Info("gave the installation's token to a pod of an older version", "namespace", name.Namespace, "pod", name.Name)
+	if t.shares.reports.Allow(name.Namespace) {
+		t.Log.Info("gave the installation's token to a pod of an older version", "namespace", name.Namespace, "pod", name.Name)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(map[string]string{"oauth_token": token})
 }
 
-func (t *transition) token(ctx context.Context, connection *tls.ConnectionState, name types.NamespacedName) (string, error) {
+func (t *transition) token(ctx context.Context, r *http.Request, name types.NamespacedName) (string, error) {
+	connection := r.TLS
 	// TLS has proven that the client has the certificate's key, and nothing else yet.
 	if connection == nil || len(connection.PeerCertificates) == 0 {
 		return "", fault.New(fault.Denied, "no client certificate was shown")
@@ -137,9 +142,11 @@ func (t *transition) token(ctx context.Context, connection *tls.ConnectionState,
 	if err := left.issued(shown, t.Clock()); err != nil { // before anything is asked for a stranger
 		return "", err
 	}
-	if err := t.wait(ctx, t.tokens); err != nil {
+	leave, err := t.shares.enter(ctx, t.shares.tokens, fairshare.Address(r.RemoteAddr))
+	if err != nil {
 		return "", err
 	}
+	defer leave()
 	who, err := t.admit(ctx, name, left)
 	if err != nil {
 		return "", err
@@ -151,20 +158,15 @@ func (t *transition) token(ctx context.Context, connection *tls.ConnectionState,
 	return t.Token(ctx)
 }
 
-func (t *transition) wait(ctx context.Context, limit *rate.Limiter) error {
-	if limit.Wait(ctx) != nil {
-		return fault.New(fault.Throttled, "too many pods of an older version ask at once")
-	}
-	return nil
-}
-
 func unknown() error {
 	return fault.New(fault.Unavailable, "what the older version left is not known yet")
 }
 
-// refuse answers the same whatever is wrong with the pod; the log says what.
-func (t *transition) refuse(w http.ResponseWriter, name types.NamespacedName, err error) {
-	t.Log.Info("refused a pod of an older version", "namespace", name.Namespace, "pod", name.Name, "error", err.Error())
+// refuse answers the same whatever is wrong with the pod; the log says what, as long as one address does not fill it.
+func (t *transition) refuse(w http.ResponseWriter, r *http.Request, name types.NamespacedName, err error) {
+	if from := fairshare.Address(r.RemoteAddr); t.shares.refusals.Allow(from) {
+		t.Log.Info("refused a pod of an older version", "remoteAddr", from, "namespace", name.Namespace, "pod", name.Name, "error", err.Error())
+	}
 	if fault.KindOf(err) == fault.Denied {
 		t.count("refused")
 		http.Error(w, advice, http.StatusForbidden)

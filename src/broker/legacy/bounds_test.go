@@ -1,0 +1,167 @@
+package legacy_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
+)
+
+// reader finds a pod of the predecessor under every name, and counts.
+type reader struct {
+	client.Reader
+	mu    sync.Mutex
+	reads int
+	names []string
+}
+
+func (r *reader) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads++
+	r.names = append(r.names, key.String())
+	if pod, ok := object.(*corev1.Pod); ok {
+		pod.Namespace, pod.Name, pod.UID = key.Namespace, key.Name, types.UID(key.String())
+		pod.Spec.Volumes = []corev1.Volume{{Name: "akv2k8s-client-cert"}}
+	}
+	return nil
+}
+
+// told is a handler without a transition, and what it reads, writes and logs.
+type told struct {
+	reader
+	events recorder
+	lines  []string
+	mux    *http.ServeMux
+}
+
+func newTold(t *testing.T) *told {
+	t.Helper()
+	d := &told{mux: http.NewServeMux()}
+	h, err := legacy.New(legacy.Config{Live: &d.reader, Events: &d.events, Registry: prometheus.NewRegistry(),
+		Log: funcr.New(func(_, line string) { d.lines = append(d.lines, line) }, funcr.Options{})})
+	require.NoError(t, err)
+	d.mux.Handle(legacy.Pattern, h)
+	return d
+}
+
+func (d *told) ask(address, path, query string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.URL, r.RemoteAddr = &url.URL{Path: path, RawQuery: query}, address+":1"
+	w := httptest.NewRecorder()
+	d.mux.ServeHTTP(w, r)
+	return w
+}
+
+func TestAFloodOfLookupsLeavesSomeForOthers(t *testing.T) {
+	d := newTold(t)
+	started := time.Now()
+	for n := range 500 {
+		assert.Equal(t, http.StatusGone, d.ask("10.0.0.1", fmt.Sprintf("/auth/flood/p%d", n), "").Code)
+	}
+	windows := int(time.Since(started)/time.Second) + 1
+	assert.LessOrEqual(t, d.reads, windows*limits.LegacyLookupsPerSecond/2)
+	assert.LessOrEqual(t, len(d.events.events), windows*limits.LegacyReportsPerSecond/2)
+	assert.LessOrEqual(t, len(d.lines), windows*limits.LegacyReportsPerSecond/2)
+	before := len(d.events.events)
+	d.ask("10.0.0.2", "/auth/team/app", "")
+	assert.Len(t, d.events.events, before+1, "another one is told")
+}
+
+func TestWhatCanBeNoNameIsNotLookedFor(t *testing.T) {
+	d := newTold(t)
+	for _, path := range []string{"/auth/team/" + strings.Repeat("a", 30_000), "/auth/" + strings.Repeat("a", 64) + "/app", "/auth/Team/app", "/auth/team/a b", "/auth/team/a_b"} {
+		assert.Equal(t, http.StatusGone, d.ask("10.0.0.1", path, "").Code)
+	}
+	assert.Zero(t, d.reads)
+	assert.Empty(t, d.lines)
+}
+
+func TestAFloodOfFirstStepsIsAnsweredInTurns(t *testing.T) {
+	s := newStage(t, nil)
+	mux := http.NewServeMux()
+	mux.Handle(legacy.Pattern, s.handler)
+	ask := func(ctx context.Context, address, path string) int {
+		r := httptest.NewRequest(http.MethodGet, path, nil).WithContext(ctx)
+		r.RemoteAddr = address + ":1"
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w.Code
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	for n := range 4 * limits.LegacyStepsPerSecond {
+		group.Go(func() { ask(ctx, fmt.Sprintf("10.0.0.%d", n%2), "/auth/team/app-1?secret=akv2k8s-app") })
+	}
+	time.Sleep(50 * time.Millisecond) // both addresses have what they get
+	modest, end := context.WithTimeout(t.Context(), 5*time.Second)
+	defer end()
+	assert.Equal(t, http.StatusOK, ask(modest, "10.0.1.1", "/auth/team/app-1?secret=akv2k8s-app"))
+	cancel()
+	group.Wait()
+	s.mu.Lock()
+	lines := strings.Count(s.log.String(), "refused a pod")
+	s.mu.Unlock()
+	assert.LessOrEqual(t, lines, 3*limits.LegacyReportsPerSecond, "and is no flood of lines")
+}
+
+func TestAQueryThatIsNoNameOfASecretIsRefused(t *testing.T) {
+	s := newStage(t, nil)
+	before := len(s.read)
+	for _, query := range []string{"", "secret=", "secret=A_b", "secret=" + strings.Repeat("a", 254), "x=" + strings.Repeat("a", limits.LegacyQueryBytes) + "&secret=akv2k8s-app"} {
+		w := httptest.NewRecorder()
+		mux := http.NewServeMux()
+		mux.Handle(legacy.Pattern, s.handler)
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/auth/team/app-1?"+query, nil))
+		assert.Equal(t, http.StatusBadRequest, w.Code)
+	}
+	assert.Len(t, s.read, before)
+}
+
+func TestCertificatesOfAnySizeAreNotParsed(t *testing.T) {
+	for _, key := range []string{"tls.crt", "ca.crt"} {
+		s := newStage(t, func(s *stage) {
+			update(s, &corev1.Secret{}, "team", "akv2k8s-app", func(own *corev1.Secret) {
+				own.Data[key] = append(own.Data[key], strings.Repeat("\n", limits.LegacyCertificateBytes)...)
+			})
+		})
+		s.refused("does not look like")
+	}
+}
+
+func FuzzPath(f *testing.F) {
+	for _, seed := range [][2]string{{"team/app-1", "secret=akv2k8s-app"}, {"a/b", "secret=%zz"}, {"../..", ";;&&="}, {"%2f/%00", "secret"}, {"Ä/ö", ""}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, path, query string) {
+		budget := fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 64}
+		fuzzbudget.Check(t, budget, len(path)+len(query), func() {
+			d := newTold(t)
+			w := d.ask("10.0.0.1", "/auth/"+path, query)
+			assert.LessOrEqual(t, w.Body.Len(), 4<<10)
+			for _, name := range d.names {
+				assert.LessOrEqual(t, len(name), 63+1+253)
+			}
+			for _, line := range d.lines {
+				assert.LessOrEqual(t, len(line), 1<<10)
+			}
+		})
+	})
+}
