@@ -3,6 +3,8 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -55,13 +57,13 @@ func (k Kind) ExitCode() int {
 // Transient says whether the same request may succeed a little later without anybody changing anything.
 func (k Kind) Transient() bool { return k == Throttled || k == Unavailable }
 
-// Error is a classified error. Its text is "Doing: Cause; Next".
+// Error is a classified error. Its text is "Doing: Cause; Next". A caller that shows the next step apart takes CauseOf and NextOf.
 type Error struct {
 	// Kind is never empty in an error made by New or Wrap.
 	Kind Kind
 	// Doing is what failed, as a gerund and its object ("reading secret …").
 	Doing string
-	// Next tells the reader the next step; may be empty.
+	// Next tells the reader the next step; may be empty. Neither Doing nor Cause hold advice.
 	Next string
 	// RetryAfter is what the server asked for; zero if it did not.
 	RetryAfter time.Duration
@@ -71,14 +73,11 @@ type Error struct {
 	Cause error
 }
 
-// Error implements error.
+// Error implements error. Advice of a cause comes last, after the whole of what went wrong.
 func (e *Error) Error() string {
-	text := e.Doing
-	if e.Cause != nil {
-		text += ": " + e.Cause.Error()
-	}
-	if e.Next != "" {
-		text += "; " + e.Next
+	text := CauseOf(e)
+	if next := NextOf(e); next != "" {
+		text += "; " + next
 	}
 	return text
 }
@@ -89,6 +88,11 @@ func (e *Error) Unwrap() error { return e.Cause }
 // New makes an error of the kind without a cause; its text is made as fmt.Sprintf does.
 func New(kind Kind, format string, args ...any) error {
 	return &Error{Kind: kind, Doing: fmt.Sprintf(format, args...)}
+}
+
+// Advise makes an error of the kind without a cause, with the next step in its own field; the text is made as fmt.Sprintf does.
+func Advise(kind Kind, next, format string, args ...any) error {
+	return &Error{Kind: kind, Doing: fmt.Sprintf(format, args...), Next: next}
 }
 
 // Wrap classifies a cause; doing says what failed, as a gerund and its object.
@@ -106,6 +110,56 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return Bug
+}
+
+// CauseOf is what went wrong, in words, without any advice.
+func CauseOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	if e, ok := err.(*Error); ok { //nolint:errorlint // each link of the chain is taken apart in its turn
+		switch cause := CauseOf(e.Cause); {
+		case cause == "":
+			return e.Doing
+		case e.Doing == "":
+			return cause
+		default:
+			return e.Doing + ": " + cause
+		}
+	}
+	// What wraps an error quotes its whole text; the advice in it is taken out.
+	text := err.Error()
+	for _, inner := range unwrap(err) {
+		text = strings.Replace(text, inner.Error(), CauseOf(inner), 1)
+	}
+	return text
+}
+
+// NextOf is the next step that an error or its cause gives; empty if there is none. Joined errors give theirs in turn.
+func NextOf(err error) string {
+	if e, ok := err.(*Error); ok && e.Next != "" { //nolint:errorlint // the outermost advice wins
+		return e.Next
+	}
+	var steps []string
+	for _, inner := range unwrap(err) {
+		if next := NextOf(inner); next != "" && !slices.Contains(steps, next) {
+			steps = append(steps, next)
+		}
+	}
+	return strings.Join(steps, "; ")
+}
+
+// unwrap gives what an error wraps: one error, or several that were joined.
+func unwrap(err error) []error {
+	switch e := err.(type) { //nolint:errorlint // this is the walk that errors.As makes
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return []error{inner}
+		}
+	case interface{ Unwrap() []error }:
+		return e.Unwrap()
+	}
+	return nil
 }
 
 // RetryAfter is how long the server asked to wait; zero if it did not say.

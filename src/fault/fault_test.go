@@ -79,3 +79,31 @@ func TestAnErrorThatNobodyClassifiedStandsAlone(t *testing.T) {
 	assert.EqualError(t, fault.Both(classified, fault.New(fault.Conflict, "taken")), "denied\ntaken")
 	assert.Equal(t, fault.Denied, fault.KindOf(fault.Both(classified, nil)))
 }
+
+func TestCauseAndNextStepAreApartHoweverErrorsAreWrapped(t *testing.T) {
+	inner := fault.Advise(fault.Unauthenticated, "rotate it", "the secret of %s expired", "app")
+	outer := &fault.Error{Kind: fault.Unauthenticated, Doing: "reading a", Cause: inner}
+	for name, c := range map[string]struct {
+		err               error
+		cause, next, text string
+	}{
+		"nothing":                   {nil, "", "", ""},
+		"an unclassified error":     {errors.New("boom"), "boom", "", "boom"},
+		"advice of its own":         {inner, "the secret of app expired", "rotate it", "the secret of app expired; rotate it"},
+		"advice of the cause":       {outer, "reading a: the secret of app expired", "rotate it", "reading a: the secret of app expired; rotate it"},
+		"the outermost advice wins": {&fault.Error{Doing: "x", Cause: inner, Next: "wait"}, "x: the secret of app expired", "wait", "x: the secret of app expired; wait"},
+		"a cause alone":             {&fault.Error{Cause: inner}, "the secret of app expired", "rotate it", "the secret of app expired; rotate it"},
+		"advice in the middle": {fmt.Errorf("syncing (%w) failed", outer), "syncing (reading a: the secret of app expired) failed", "rotate it",
+			"syncing (reading a: the secret of app expired; rotate it) failed"},
+		"joined": {errors.Join(outer, inner, fault.Advise(fault.Denied, "ask", "no")), "reading a: the secret of app expired\nthe secret of app expired\nno",
+			"rotate it; ask", "reading a: the secret of app expired; rotate it\nthe secret of app expired; rotate it\nno; ask"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, c.cause, fault.CauseOf(c.err))
+			assert.Equal(t, c.next, fault.NextOf(c.err))
+			if c.err != nil {
+				assert.Equal(t, c.text, c.err.Error())
+			}
+		})
+	}
+}
