@@ -18,6 +18,7 @@ import (
 //	POST   /vaults/VAULT/secrets/NAME/disable      and /enable, /delete
 //	PUT    /vaults/VAULT/permissions/OBJECTID      a list of operations, and no others from now on
 //	PUT    /vaults/VAULT/firewall                  true or false
+//	PUT    /vaults/VAULT/private                   true or false: connections by the private endpoint alone
 //	PUT    /registries/REGISTRY/pull               the object ids that may pull; the registry is there from then on
 //	PUT    /images/TAG/REPOSITORY                  add an image to all registries (acr.Image)
 //	POST   /faults                                 add a keyvault.Fault; DELETE removes all, with ?vault= those of one vault
@@ -42,6 +43,10 @@ func (e *Emulator) Admin() http.Handler {
 	}))
 	mux.HandleFunc("PUT /vaults/{vault}/firewall", with(func(r *http.Request, closed bool) bool {
 		e.Vaults.Firewall(r.PathValue("vault"), closed)
+		return true
+	}))
+	mux.HandleFunc("PUT /vaults/{vault}/private", with(func(r *http.Request, closed bool) bool {
+		e.Vaults.Private(r.PathValue("vault"), closed)
 		return true
 	}))
 	mux.HandleFunc("PUT /registries/{registry}/pull", with(func(r *http.Request, objectIDs []string) bool {

@@ -39,3 +39,12 @@ type Entry struct {
 	// Disabled says that the latest version is, and Managed that the object belongs to a certificate.
 	Disabled, Managed bool
 }
+
+// Size is roughly what the entry takes in memory, in bytes.
+func (e Entry) Size() int {
+	size := 128 + len(e.Name)
+	for name, value := range e.Tags {
+		size += 64 + len(name) + len(value)
+	}
+	return size
+}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 )
 
@@ -140,21 +141,49 @@ func TestProbesAreKnown(t *testing.T) {
 
 func TestCallsOfVaultsAreMeasuredWithABoundOfNames(t *testing.T) {
 	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults(logr.Discard())
+	now := time.Now()
+	vaults.UseClock(func() time.Time { return now })
 	require.NoError(t, registry.Register(vaults))
+	count := func() int {
+		n, err := testutil.GatherAndCount(registry, "akv2k8s_vault_request_duration_seconds")
+		require.NoError(t, err)
+		return n
+	}
+	for i := range 2 * limits.MetricVaults { // names that nobody has
+		vaults.Called(fmt.Sprintf("made-up-%d", i), keyvault.KindSecret, 0, time.Second)
+		vaults.Answered(keyvault.Ref{Vault: fmt.Sprintf("made-up-%d", i), Kind: keyvault.KindSecret}, "vault", fault.New(fault.Unavailable, "no"))
+		vaults.Waited(fmt.Sprintf("made-up-%d", i), keyvault.Refresh, time.Second)
+	}
+	assert.Equal(t, 1, count(), "they share one name")
 	vaults.Called("kv", keyvault.KindSecret, 200, time.Second)
 	vaults.Called("kv", keyvault.KindSecret, 0, time.Second)
-	for i := range 1000 {
+	assert.Equal(t, 3, count(), "a real one has its own, also when it does not answer later")
+	for i := range limits.MetricVaults {
+		now = now.Add(time.Second)
 		vaults.Called(fmt.Sprintf("kv-%d", i), keyvault.KindSecret, 404, time.Second)
 	}
-	count, err := testutil.GatherAndCount(registry, "akv2k8s_vault_request_duration_seconds")
+	assert.Equal(t, 1+2+limits.MetricVaults-1+1, count(), "the rest are counted together")
+	vaults.Detects(keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, "", "list")
+	now = now.Add(2 * time.Hour)
+	vaults.Called("kv-new", keyvault.KindSecret, 200, time.Second)
+	assert.Equal(t, 1+limits.MetricVaults-1+1+1, count(), "kv, silent for longest, made room: both of its series are gone")
+	vaults.Detects(keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, "list", "get")
+	families, err := registry.Gather()
 	require.NoError(t, err)
-	assert.Equal(t, 502, count, "500 names, one of them with two codes, and one name for the others")
+	for _, family := range families {
+		for _, metric := range family.Metric {
+			if metric.Gauge != nil {
+				assert.GreaterOrEqual(t, metric.Gauge.GetValue(), 0.0)
+			}
+		}
+	}
 }
 
 func TestReadsAndWaitsAreMeasured(t *testing.T) {
 	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults(logr.Discard())
 	require.NoError(t, registry.Register(vaults))
 	secret := keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "canary"}
+	vaults.Called("kv", keyvault.KindSecret, 200, time.Second)
 	vaults.Answered(secret, "memory", nil)
 	vaults.Answered(secret, "vault", fault.New(fault.Denied, "canary"))
 	vaults.Waited("kv", keyvault.PodStart, time.Second)

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -10,10 +11,15 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// maxVaults bounds the series: users name vaults, also ones that do not exist.
-const maxVaults = 500
+// others is the name of vaults that have none of their own: those that never answered, since users name also ones that do not exist, and those beyond
+// limits.MetricVaults.
+const others = "other"
+
+// forgotten is how long after its last answer a vault's series give way to another one's.
+const forgotten = time.Hour
 
 // Vaults measures calls of vaults and what became of reads. It is a prometheus.Collector, and safe for concurrent use.
 type Vaults struct {
@@ -21,13 +27,25 @@ type Vaults struct {
 	reads        *prometheus.CounterVec
 	detection    *prometheus.GaugeVec
 	log          logr.Logger
-	mu           sync.Mutex
-	known        map[string]bool
+	clock        func() time.Time
+
+	mu sync.Mutex
+	// known is when each vault answered last.
+	known map[string]time.Time
+	// lists are numbers of lists by vault, kind and method.
+	lists map[listMethod]int
+}
+
+// listMethod is how changes of a kind of object of a vault are found.
+type listMethod struct {
+	vault  string
+	kind   keyvault.Kind
+	method string
 }
 
 // NewVaults makes the metrics; they are registered by whoever serves them.
 func NewVaults(log logr.Logger) *Vaults {
-	return &Vaults{known: map[string]bool{}, log: log,
+	return &Vaults{known: map[string]time.Time{}, lists: map[listMethod]int{}, log: log, clock: time.Now,
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "akv2k8s_vault_request_duration_seconds",
 			Help:    "Calls of vaults, by the vault's name, what was asked for, and the HTTP status that it answered (none if it did not).",
@@ -49,6 +67,9 @@ func NewVaults(log logr.Logger) *Vaults {
 	}
 }
 
+// UseClock replaces the machine's clock. It is called before anything is measured.
+func (v *Vaults) UseClock(clock func() time.Time) { v.clock = clock }
+
 func (v *Vaults) all() []prometheus.Collector {
 	return []prometheus.Collector{v.calls, v.waits, v.reads, v.detection}
 }
@@ -67,11 +88,12 @@ func (v *Vaults) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// Called counts a call; status 0 means that there was no answer. Beyond 500 vaults the rest share the name "other".
+// Called counts a call; status 0 means that there was no answer. A vault has a name of its own once it answered.
 func (v *Vaults) Called(vault string, kind keyvault.Kind, status int, took time.Duration) {
 	code := "none"
 	if status > 0 {
 		code = strconv.Itoa(status)
+		v.admit(vault)
 	}
 	v.calls.WithLabelValues(v.label(vault), string(kind), code).Observe(took.Seconds())
 }
@@ -92,13 +114,18 @@ func (v *Vaults) Answered(ref keyvault.Ref, from string, err error) {
 
 // Detects tells how changes are found.
 func (v *Vaults) Detects(list keyvault.Ref, was, is string) {
-	method := func(name string) prometheus.Gauge {
-		return v.detection.WithLabelValues(v.label(list.Vault), string(list.Kind.Listed()), name)
+	vault := v.label(list.Vault)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	count := func(method string, change int) {
+		at := listMethod{vault, list.Kind.Listed(), method}
+		v.lists[at] = max(0, v.lists[at]+change) // what was counted under another name is not counted here
+		v.detection.WithLabelValues(vault, string(at.kind), method).Set(float64(v.lists[at]))
 	}
 	if was != "" {
-		method(was).Dec()
+		count(was, -1)
 	}
-	method(is).Inc()
+	count(is, 1)
 }
 
 // Refused tells that a list can't be had.
@@ -107,12 +134,42 @@ func (v *Vaults) Refused(list keyvault.Ref, err error, wait time.Duration) {
 		"error", err.Error(), "askedAgainIn", wait.String())
 }
 
+// admit gives a vault that answered its own name. Where there is no room, the one goes that was silent for longest, if that was long enough.
+func (v *Vaults) admit(vault string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.clock()
+	if _, ok := v.known[vault]; !ok && len(v.known) >= limits.MetricVaults {
+		oldest := ""
+		for name, at := range v.known {
+			if oldest == "" || at.Before(v.known[oldest]) {
+				oldest = name
+			}
+		}
+		if now.Sub(v.known[oldest]) < forgotten {
+			return
+		}
+		v.forget(oldest)
+	}
+	v.known[vault] = now
+}
+
+// forget drops the series of a vault; the caller holds mu.
+func (v *Vaults) forget(vault string) {
+	delete(v.known, vault)
+	maps.DeleteFunc(v.lists, func(at listMethod, _ int) bool { return at.vault == vault })
+	labels := prometheus.Labels{"vault": vault}
+	v.calls.DeletePartialMatch(labels)
+	v.waits.DeletePartialMatch(labels)
+	v.reads.DeletePartialMatch(labels)
+	v.detection.DeletePartialMatch(labels)
+}
+
 func (v *Vaults) label(vault string) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.known[vault] && len(v.known) >= maxVaults {
-		return "other"
+	if _, ok := v.known[vault]; ok {
+		return vault
 	}
-	v.known[vault] = true
-	return vault
+	return others
 }

@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,11 +12,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 
+	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Pool is the system's pool (in an image without one: empty), the built-in public roots, and the certificates in extra, which
@@ -96,18 +100,31 @@ func Print(out io.Writer, extra []byte, now time.Time) error {
 }
 
 // Client is an HTTP client that believes the pool alone, speaks HTTP/2, obeys the proxy settings of the environment and keeps few
-// connections per host, alive.
+// connections per host, alive. It follows no redirect, because no service of Azure that it is for sends one, and a request may carry a token.
+// A proxy that does not open a connection is a *diagnosis.ProxyRefusal.
 func Client(pool *x509.CertPool) *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          200,
-		MaxIdleConnsPerHost:   20,
-		MaxConnsPerHost:       20,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: 30 * time.Second,
-	}}
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			OnProxyConnectResponse: checkProxy,
+			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSClientConfig:        &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:      true,
+			MaxIdleConns:           200,
+			MaxIdleConnsPerHost:    20,
+			MaxConnsPerHost:        20,
+			MaxResponseHeaderBytes: limits.ResponseHeaderBytes,
+			IdleConnTimeout:        90 * time.Second,
+			TLSHandshakeTimeout:    10 * time.Second,
+			ResponseHeaderTimeout:  30 * time.Second,
+		}}
+}
+
+// checkProxy keeps what a proxy answered, of which net/http passes on the text alone.
+func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, response *http.Response) error {
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &diagnosis.ProxyRefusal{Status: response.StatusCode, Proxy: proxy.Host}
 }

@@ -24,6 +24,8 @@ func rooms() map[string]int {
 		"trust": 3, "telemetry": 3,
 		// gate serves the ports that anybody can reach.
 		"gate": 3,
+		// diagnosis is the table of what Azure and registries may answer.
+		"diagnosis": 1,
 		// governor counts and waits; the calls are made elsewhere.
 		"keyvault/governor": 2,
 		// decodepool runs what decode does, for all who decode.

@@ -38,6 +38,13 @@
 {{/* env ROOT COMPONENT SECRET: variables that users give; the component's override the global ones, and are in the Secret if they are credentials */}}
 {{- define "akv2k8s.env" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}{{- $secret := index . 2 -}}
+{{- with get (default dict $component.serviceAccount.annotations) "azure.workload.identity/client-id" }}
+{{- if not (hasKey (default dict $component.podLabels) "azure.workload.identity/use") }}
+# The pod gets no token of its ServiceAccount without the label; messages can say so.
+- name: AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
 {{- with $root.Values.global.cloud }}
 - name: AZURE_ENVIRONMENT
   value: {{ . }}

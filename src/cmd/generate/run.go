@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/src/chartvalues"
+	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/rights"
 )
@@ -58,7 +59,7 @@ func files(values []byte) (map[string]string, error) {
 		return nil, fmt.Errorf("reading values.yaml: %w", err)
 	}
 	all := map[string]string{chart + "templates/_needed.tpl": needed(), chart + "templates/_rights.tpl": rights.Template(),
-		"docs/reference/limits.md": limits.Page()}
+		"docs/reference/limits.md": limits.Page(), "docs/reference/errors.md": diagnosis.Page()}
 	if all["docs/security/rbac.md"], err = explained(); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,10 @@ type Fault struct {
 	// Status is answered, with Code as the error's code; 0 leaves the answer alone.
 	Status int    `json:"status,omitempty"`
 	Code   string `json:"code,omitempty"`
+	// Inner is the code inside of the error, which says why; for a 403 for example ForbiddenByConnection.
+	Inner string `json:"inner,omitempty"`
+	// Header is added to the answer, such as Location, or a Retry-After that makes no sense.
+	Header map[string]string `json:"header,omitempty"`
 	// Body is answered as it is, with Status (200 if that is 0), for answers that make no sense.
 	Body string `json:"body,omitempty"`
 	// RetryAfter is a header of the answer, in seconds; 0 sends none.
@@ -141,6 +145,9 @@ func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 		case <-r.Context().Done():
 		}
 	}
+	for name, value := range f.Header {
+		w.Header().Set(name, value)
+	}
 	if f.Body != "" {
 		f.say(w)
 	}
@@ -160,13 +167,15 @@ func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 	if code == "" {
 		code = http.StatusText(f.Status)
 	}
-	refuse(w, failure{f.Status, code, "The emulator was told to fail.", ""})
+	refuse(w, failure{f.Status, code, "The emulator was told to fail.", f.Inner})
 	return true
 }
 
 // say answers the body, or promises more than it if the connection is to be closed.
 func (f Fault) say(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	}
 	if f.Drop {
 		w.Header().Set("Content-Length", strconv.Itoa(2*len(f.Body)))
 		defer func() { _ = http.NewResponseController(w).Flush() }()

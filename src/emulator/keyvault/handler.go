@@ -151,6 +151,7 @@ func parse(r *http.Request) (call, bool) {
 		"GET deletedsecrets 1": "listdeleted", "GET deletedsecrets 2": "getdeleted", "DELETE deletedsecrets 2": "purge",
 		"POST deletedsecrets 3 recover": "recover",
 		"GET certificates 1":            "certificates/list", "GET certificates 2": "certificates/get", "GET certificates 3": "certificates/get",
+		"GET certificates 3 versions": "certificates/versions", "GET keys 3 versions": "keys/versions",
 		"GET keys 1": "keys/list", "GET keys 2": "keys/get", "GET keys 3": "keys/get",
 	}[key]
 	if ok {
@@ -183,11 +184,13 @@ func (s *Server) authorize(c call, objectID string) *failure {
 	s.Store.mu.Lock()
 	defer s.Store.mu.Unlock()
 	v := s.Store.vault(c.vault)
-	permission := map[string]string{"versions": "list", "listdeleted": "list", "getdeleted": "get", "update": "set"}[c.operation]
+	permission := map[string]string{"versions": "list", "certificates/versions": "certificates/list", "keys/versions": "keys/list", "listdeleted": "list", "getdeleted": "get", "update": "set"}[c.operation]
 	if permission == "" {
 		permission = c.operation
 	}
 	switch {
+	case v.private:
+		return &failure{http.StatusForbidden, "Forbidden", "Connection is not an approved private link.", "ForbiddenByConnection"}
 	case v.firewall:
 		return &failure{http.StatusForbidden, "Forbidden", "Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"}
 	case !slices.Contains(v.permissions[objectID], permission):

@@ -32,6 +32,9 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
 	case "certificates/list", "keys/list":
 		s.listPublics(w, r, c, v)
 		return
+	case "certificates/versions", "keys/versions":
+		s.publicVersions(w, r, c, v)
+		return
 	case "list", "listdeleted":
 		s.list(w, r, c, v)
 		return

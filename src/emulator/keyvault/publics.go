@@ -186,3 +186,16 @@ func (s *Server) listPublics(w http.ResponseWriter, r *http.Request, c call, v *
 	}
 	page(w, r, items)
 }
+
+// publicVersions lists the versions of a certificate or a key; of one that is not there it is empty, as Azure has it.
+func (s *Server) publicVersions(w http.ResponseWriter, r *http.Request, c call, v *vault) {
+	items := []any{}
+	if o, ok := v.publics[c.kind+"/"+c.name]; ok {
+		field := map[string]string{"certificates": "id", "keys": "kid"}[c.kind]
+		for _, version := range o.versions {
+			items = append(items, map[string]any{"attributes": bundle(c, o, version, false)["attributes"],
+				field: fmt.Sprintf("https://%s.%s/%s/%s/%s", c.vault, c.suffix, c.kind, c.name, version.version)})
+		}
+	}
+	page(w, r, items)
+}

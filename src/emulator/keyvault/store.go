@@ -51,6 +51,8 @@ type vault struct {
 	// permissions are operations by the object id of a principal.
 	permissions map[string][]string
 	firewall    bool
+	// private vaults take connections from their private endpoint alone.
+	private bool
 }
 
 // Store holds vaults. It is safe for concurrent use.
@@ -88,6 +90,13 @@ func (s *Store) Firewall(vaultName string, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.vault(vaultName).firewall = closed
+}
+
+// Private closes a vault to everybody who does not come by its private endpoint, which is everybody here, or opens it.
+func (s *Store) Private(vaultName string, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vault(vaultName).private = closed
 }
 
 // Put adds a version of a secret and gives its id.

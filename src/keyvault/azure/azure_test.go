@@ -139,8 +139,9 @@ func TestEveryFailureHasItsKindAndSaysWhatToDo(t *testing.T) {
 		"connection dropped":                      {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Drop: true}) }, "kv1", fault.Unavailable, "failed", 0},
 		"an answer that ends in the middle": {func(a *azuretest.Azure) {
 			a.Vaults.Inject(emulated.Fault{Drop: true, Body: `{"value":"` + canary})
-		}, "kv1", fault.Unavailable, "makes no sense", 0},
-		"an answer that is no JSON": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Body: "<html>" + canary}) }, "kv1", fault.Unavailable, "makes no sense", 0},
+		}, "kv1", fault.Unavailable, "the connection to kv1.vault.azure.net failed", 0},
+		"JSON that makes no sense": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Body: `{"value":["` + canary + `"]}`}) }, "kv1", fault.Unavailable, "makes no sense", 0},
+		"JSON without a value":     {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Body: `{}`}) }, "kv1", fault.Malformed, "incomplete", 0},
 		"another secret's answer": {func(a *azuretest.Azure) {
 			a.Vaults.Inject(emulated.Fault{Body: `{"value":"` + canary + `","id":"https://kv1.vault.azure.net/secrets/other/0123","attributes":{"enabled":true}}`})
 		}, "kv1", fault.Malformed, "another object", 0},

@@ -1,76 +1,138 @@
 package azure
 
 import (
+	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
+	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// classify gives an error of the SDK its kind: by status and code, never by text.
-func (v *Vaults) classify(err error, ref keyvault.Ref) error {
-	e := &fault.Error{Doing: "reading " + ref.String()}
+// classify gives an error of the SDK its kind, cause and next step: by status and code, never by text. The last answer is nil if there was none.
+func (v *Vaults) classify(ctx context.Context, err error, ref keyvault.Ref, last *http.Response) error {
+	facts := v.facts(ref)
 	var classified *fault.Error
 	var response *azcore.ResponseError
+	var e *fault.Error
 	switch {
 	case errors.As(err, &classified): // the credential's
-		e.Kind, e.RetryAfter, e.Cause = classified.Kind, classified.RetryAfter, classified
-	case errors.As(err, &response):
-		byStatus(e, response, ref.Kind)
+		e = &fault.Error{Kind: classified.Kind, RetryAfter: classified.RetryAfter, Cause: classified}
+	case errors.As(err, &response) && response.RawResponse != nil:
+		e = v.byAnswer(response.RawResponse, response.ErrorCode, facts)
+	case diagnosis.Lost(err) || last == nil:
+		e = v.unanswered(ctx, err, ref, facts)
 	default:
-		e.Kind = fault.Unavailable
-		e.Next, e.Cause = network(err, ref.Vault+"."+v.config.Cloud.VaultSuffix)
+		e = v.unreadable(last, facts)
+	}
+	e.Doing = "reading " + ref.String()
+	return e
+}
+
+// facts are what rows about a vault leave open.
+func (v *Vaults) facts(ref keyvault.Ref) diagnosis.Facts {
+	suffix := v.config.Cloud.VaultSuffix
+	return diagnosis.Facts{"host": strings.ToLower(ref.Vault) + "." + suffix, "zone": "privatelink.vaultcore." + strings.TrimPrefix(suffix, "vault."),
+		"kind": string(ref.Kind), "role": role(ref.Kind), "permission": permission(ref.Kind), "principal": "the identity that this installation uses",
+		"limit": limits.Bytes(limits.VaultAnswerBytes)}
+}
+
+// byAnswer explains an answer that is no success.
+func (v *Vaults) byAnswer(response *http.Response, code string, facts diagnosis.Facts) *fault.Error {
+	status := response.StatusCode
+	said, ok := parseError(response)
+	if !ok {
+		return v.between(response, facts)
+	}
+	if said.code != "" {
+		code = said.code
+	}
+	if said.principal != "" {
+		facts["principal"] = "the principal with object id " + said.principal
+	}
+	if status == http.StatusUnauthorized && said.token != "" {
+		code = said.token
+	}
+	e := diagnosis.Explain(diagnosis.Vault, status, code, facts)
+	if status == http.StatusTooManyRequests {
+		e.RetryAfter = RetryAfter(response)
+	}
+	if e.Kind == fault.Unauthenticated || e.Kind == fault.Denied && strings.Contains(e.Next, "grant") {
+		e.Next += v.config.Hint
 	}
 	return e
 }
 
-func byStatus(e *fault.Error, response *azcore.ResponseError, kind keyvault.Kind) {
-	status := response.StatusCode
-	code, principal := details(response)
-	say := func(text string) { e.Cause = errors.New(text + " (" + strconv.Itoa(status) + " " + code + ")") }
-	switch {
-	case status == http.StatusUnauthorized:
-		e.Kind, e.Next = fault.Unauthenticated, "check that identity and vault are of the same tenant and cloud"
-		say("the vault does not accept the identity's token")
-	case code == "SecretDisabled":
-		e.Kind, e.Next = fault.Disabled, "enable this version in the vault, or set a version that is enabled"
-		say("it is disabled")
-	case code == "ForbiddenByFirewall":
-		e.Kind, e.Next = fault.Denied, "let the cluster's outbound address or subnet through the vault's firewall, or use a private endpoint"
-		say("the vault's firewall refuses this address")
-	case status == http.StatusForbidden:
-		e.Kind, e.Next = fault.Denied, fmt.Sprintf("grant the role %q on the vault (or an access policy with %s) to %s", role(kind), permission(kind), principal)
-		say("access is denied")
-	case status == http.StatusNotFound:
-		e.Kind, e.Next = fault.NotFound, "check name and version; a deleted object may have to be recovered"
-		say("the vault has no such object")
-	case status == http.StatusTooManyRequests:
-		e.Kind, e.RetryAfter = fault.Throttled, RetryAfter(response.RawResponse)
-		say("too many requests")
-	case status == http.StatusBadRequest && code == "BadParameter":
-		e.Kind, e.Next = fault.Invalid, "check name and version of the object"
-		say("the vault does not understand the request")
-	case status == http.StatusBadRequest: // a proxy's, most likely: what is written may work, and is not looked at again if it is called invalid
-		e.Kind, e.Next = fault.Unavailable, "check name and version of the object, and proxies in between"
-		say("the request is not understood")
-	default:
-		e.Kind = fault.Unavailable
-		say("the vault is not well")
+// between explains an answer that is not the vault's own.
+func (v *Vaults) between(response *http.Response, facts diagnosis.Facts) *fault.Error {
+	facts["via"] = diagnosis.Via(v.proxy(response.Request))
+	e := diagnosis.Explain(diagnosis.Between, response.StatusCode, "", facts)
+	if e.Kind == fault.Throttled {
+		e.RetryAfter = RetryAfter(response)
 	}
+	return e
+}
+
+// unreadable explains an answer that says it is a success, and that the SDK can't read. What the SDK says of it may quote the answer.
+func (v *Vaults) unreadable(response *http.Response, facts diagnosis.Facts) *fault.Error {
+	content, err := readBody(response)
+	if err != nil || !bytes.HasPrefix(bytes.TrimSpace(content), []byte("{")) {
+		return v.between(response, facts)
+	}
+	return diagnosis.Explain(diagnosis.Vault, http.StatusOK, "", facts)
+}
+
+// unanswered explains a request without an answer. A name that does not exist is that of no vault only if the DNS knows other names, and if no
+// vault of that name ever answered: DNS that is out of order must not look as if vaults had been deleted.
+func (v *Vaults) unanswered(ctx context.Context, err error, ref keyvault.Ref, facts diagnosis.Facts) *fault.Error {
+	name := nameIn(err)
+	if name.NotFound && strings.EqualFold(strings.TrimSuffix(name.Asked, "."), facts["host"]) && v.config.Resolves != nil &&
+		!v.config.Clients.answered(v, ref.Vault) && v.config.Resolves(ctx, hostOf(v.config.Cloud.Authority)) {
+		return diagnosis.Explain(diagnosis.Vault, 0, diagnosis.NoSuchVault, facts)
+	}
+	return diagnosis.Unanswered(err, name, facts)
+}
+
+// nameIn is what the DNS said, if an error is about that.
+func nameIn(err error) diagnosis.Name {
+	var dns *net.DNSError
+	if !errors.As(err, &dns) {
+		return diagnosis.Name{}
+	}
+	return diagnosis.Name{Asked: dns.Name, NotFound: dns.IsNotFound}
+}
+
+func hostOf(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return parsed.Hostname()
+}
+
+// proxy is the host of the proxy by which a request goes, empty if there is none.
+func (v *Vaults) proxy(request *http.Request) string {
+	if v.config.Proxy == nil || request == nil {
+		return ""
+	}
+	address, err := v.config.Proxy(request)
+	if err != nil || address == nil {
+		return ""
+	}
+	return address.Host
 }
 
 // permission is what an access policy has to have.
@@ -93,20 +155,27 @@ func role(kind keyvault.Kind) string {
 	}
 }
 
-var callerID = regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`)
+// said is what an error answer of a vault says.
+type said struct {
+	// code is the innermost one, token is the code of a 401 about the token, and principal is whom the vault took the caller for.
+	code, token, principal string
+}
 
-// details finds the innermost code of an error answer, and whom the vault took the caller for.
-func details(response *azcore.ResponseError) (code, principal string) {
-	code, principal = response.ErrorCode, "the identity that this installation uses"
-	if response.RawResponse == nil || response.RawResponse.Body == nil {
-		return code, principal
-	}
-	content, err := io.ReadAll(io.LimitReader(response.RawResponse.Body, 64<<10))
+var (
+	callerID  = regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`)
+	tokenCode = regexp.MustCompile(`\bAKV1\d{4}\b`)
+	// errorCode keeps what is no code out of messages.
+	errorCode = regexp.MustCompile(`^[A-Za-z0-9_.]{1,64}$`)
+)
+
+// parseError reads an error answer; ok says whether it is in the form of a vault.
+func parseError(response *http.Response) (found said, ok bool) {
+	content, err := readBody(response)
 	if err != nil {
-		return code, principal
+		return found, false
 	}
 	var body struct {
-		Error struct {
+		Error *struct {
 			Code    string `json:"code"`
 			Message string `json:"message"`
 			Inner   struct {
@@ -114,59 +183,37 @@ func details(response *azcore.ResponseError) (code, principal string) {
 			} `json:"innererror"`
 		} `json:"error"`
 	}
-	if json.Unmarshal(content, &body) != nil {
-		return code, principal
+	if json.Unmarshal(content, &body) != nil || body.Error == nil {
+		return found, false
 	}
-	if body.Error.Inner.Code != "" {
-		code = body.Error.Inner.Code
+	for _, code := range []string{body.Error.Code, body.Error.Inner.Code} {
+		if errorCode.MatchString(code) {
+			found.code = code
+		}
 	}
-	if found := callerID.FindStringSubmatch(body.Error.Message); found != nil {
-		principal = "the principal with object id " + found[1]
+	if principal := callerID.FindStringSubmatch(body.Error.Message); principal != nil {
+		found.principal = principal[1]
 	}
-	return code, principal
+	found.token = tokenCode.FindString(body.Error.Message)
+	return found, true
 }
 
-// RetryAfter is how long an answer asks to wait, in both forms of the header; zero if it does not say.
+// readBody gives an answer's body, which the SDK keeps in memory, and which may be asked for again.
+func readBody(response *http.Response) ([]byte, error) {
+	if response == nil || response.Body == nil {
+		return nil, io.EOF
+	}
+	content, err := runtime.Payload(response)
+	if len(content) > limits.VaultErrorBytes {
+		content = content[:limits.VaultErrorBytes]
+	}
+	return content, err
+}
+
+// RetryAfter is how long an answer asks to wait, in both forms of the header, and never longer than limits.RetryAfter; zero if it does not say.
 func RetryAfter(r *http.Response) time.Duration {
 	if r == nil {
 		return 0
 	}
-	header := r.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(header); err == nil {
-		return time.Duration(max(seconds, 0)) * time.Second
-	}
-	at, err := http.ParseTime(header)
-	date, dateErr := http.ParseTime(r.Header.Get("Date"))
-	if err != nil || dateErr != nil {
-		return 0
-	}
-	return max(at.Sub(date), 0)
-}
-
-// network says what kind of trouble the connection had, without addresses and ports, which differ each time.
-func network(err error, host string) (next string, cause error) {
-	var dns *net.DNSError
-	var authority x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var transport *url.Error
-	switch {
-	case errors.As(err, &dns):
-		return "check the vault's name, and the DNS zone if it has a private endpoint", errors.New("the name " + host + " does not resolve")
-	case errors.As(err, &authority):
-		return "if a proxy inspects TLS, add its CA to the chart's value global.extraCACertificates", errors.New("the certificate of " + host + " is signed by an unknown authority")
-	case errors.As(err, &name):
-		return "check the DNS entry of the vault and proxies in between", errors.New("the certificate is not for " + host)
-	case errors.Is(err, context.DeadlineExceeded):
-		return "check network policies, proxies and the route to the vault", errors.New(host + " did not answer in time")
-	case errors.Is(err, context.Canceled):
-		return "", errors.New("the request was given up")
-	case errors.As(err, &transport), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return "check network policies, proxies and the vault's firewall", errors.New("the connection to " + host + " failed")
-	}
-	return nonsense()
-}
-
-// nonsense is about an answer that came, and that the SDK can't read; what it says of it may quote the answer.
-func nonsense() (next string, cause error) {
-	return "check what answers at the vault's address: a proxy or a wrong DNS entry", errors.New("the vault's answer makes no sense")
+	return diagnosis.RetryAfter(r.Header.Get("Retry-After"), r.Header.Get("Date"))
 }

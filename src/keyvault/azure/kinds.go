@@ -13,6 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 type (
@@ -134,23 +135,24 @@ type identifier interface {
 func built(ref keyvault.Ref, id identifier, value []byte) (keyvault.Object, error) {
 	version := id.Version()
 	if !strings.EqualFold(id.Name(), ref.Name) || version == "" || (ref.Version != "" && !strings.EqualFold(version, ref.Version)) {
-		return keyvault.Object{}, fault.New(fault.Malformed, "the vault answered for another object or version; check what is between here and the vault, such as a caching proxy")
+		return keyvault.Object{}, fault.Advise(fault.Malformed, "check what is between the cluster and the vault, such as a caching proxy",
+			"the vault answered for another object or version")
 	}
-	if len(value) > maxValueBytes {
-		return keyvault.Object{}, fault.New(fault.Malformed, "the value has %d bytes, more than the %d that are allowed", len(value), maxValueBytes)
+	if len(value) > limits.VaultValueBytes {
+		return keyvault.Object{}, fault.Advise(fault.Malformed, "store less in one object", "the value has %d bytes, more than the %d that are allowed", len(value), limits.VaultValueBytes)
 	}
 	return keyvault.Object{Ref: ref, Version: version, Value: keyvault.NewValue(value), Tags: map[string]string{}}, nil
 }
 
 func incomplete() error {
-	return fault.New(fault.Malformed, "the vault's answer has no value or no id")
+	return fault.Advise(fault.Malformed, "check what is between the cluster and the vault, such as a caching proxy", "the vault's answer is incomplete: it has no value or no id")
 }
 
 func enabled(is *bool) error {
 	if is == nil || *is {
 		return nil
 	}
-	return fault.New(fault.Disabled, "it is disabled; enable this version in the vault, or set a version that is enabled")
+	return fault.Advise(fault.Disabled, "enable this version in the vault, or set a version that is enabled", "it is disabled")
 }
 
 func dates(object *keyvault.Object, updated, notBefore, expires *time.Time) {

@@ -12,10 +12,8 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
-
-// maxPages bounds a list; Azure puts 25 objects on a page.
-const maxPages = 400
 
 // item is an object in a list, as all kinds have it.
 type item struct {
@@ -26,16 +24,27 @@ type item struct {
 	tags    map[string]*string
 }
 
-// page is a part of a list, and where the next one is.
+// page is a part of a list, and where the next one is. It has no items, not even none, if the answer lacked them.
 type page struct {
 	items []item
 	next  *string
 }
 
+func newPage(next *string, items int, complete bool) page {
+	p := page{next: next}
+	if complete {
+		p.items = make([]item, 0, items)
+	}
+	return p
+}
+
 func (s secrets) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
-	return list(ctx, ref, s.host, s.NewListSecretPropertiesPager(nil), func(answer azsecrets.ListSecretPropertiesResponse) page {
-		p := page{next: answer.NextLink}
+	return readList(ctx, ref, s.host, s.NewListSecretPropertiesPager(nil), func(answer azsecrets.ListSecretPropertiesResponse) page {
+		p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
 		for _, from := range answer.Value {
+			if from == nil {
+				from = &azsecrets.SecretProperties{}
+			}
 			to := item{managed: from.Managed, tags: from.Tags}
 			if from.ID != nil {
 				to.id = from.ID
@@ -50,9 +59,12 @@ func (s secrets) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, e
 }
 
 func (c certificates) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
-	return list(ctx, ref, c.host, c.NewListCertificatePropertiesPager(nil), func(answer azcertificates.ListCertificatePropertiesResponse) page {
-		p := page{next: answer.NextLink}
+	return readList(ctx, ref, c.host, c.NewListCertificatePropertiesPager(nil), func(answer azcertificates.ListCertificatePropertiesResponse) page {
+		p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
 		for _, from := range answer.Value {
+			if from == nil {
+				from = &azcertificates.CertificateProperties{}
+			}
 			to := item{tags: from.Tags}
 			if from.ID != nil {
 				to.id = from.ID
@@ -67,9 +79,12 @@ func (c certificates) list(ctx context.Context, ref keyvault.Ref) (keyvault.Obje
 }
 
 func (k keys) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
-	return list(ctx, ref, k.host, k.NewListKeyPropertiesPager(nil), func(answer azkeys.ListKeyPropertiesResponse) page {
-		p := page{next: answer.NextLink}
+	return readList(ctx, ref, k.host, k.NewListKeyPropertiesPager(nil), func(answer azkeys.ListKeyPropertiesResponse) page {
+		p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
 		for _, from := range answer.Value {
+			if from == nil {
+				from = &azkeys.KeyProperties{}
+			}
 			to := item{managed: from.Managed, tags: from.Tags}
 			if from.KID != nil {
 				to.id = from.KID
@@ -83,40 +98,62 @@ func (k keys) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, erro
 	})
 }
 
-// list gives what the vault says of every object of a kind.
-func list[T any](ctx context.Context, ref keyvault.Ref, host string, pager *runtime.Pager[T], read func(T) page) (keyvault.Object, error) {
+// readList gives what the vault says of every object of a kind.
+func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *runtime.Pager[T], read func(T) page) (keyvault.Object, error) {
 	object := keyvault.Object{Ref: ref, Version: "list", Entries: []keyvault.Entry{}}
-	for pages := 0; pager.More(); pages++ {
-		if pages == maxPages {
-			return keyvault.Object{}, fault.New(fault.Malformed, "the list has more than %d pages; put the objects into several vaults", maxPages)
-		}
+	seen, size := map[string]bool{}, 0
+	for pages := 1; pager.More(); pages++ {
 		answer, err := pager.NextPage(ctx)
 		if err != nil {
 			return keyvault.Object{}, err
 		}
 		p := read(answer)
-		for _, i := range p.items {
-			if i.id == nil || i.id.Name() == "" {
-				return keyvault.Object{}, incomplete()
-			}
-			object.Entries = append(object.Entries, i.entry())
+		if err := p.check(); err != nil {
+			return keyvault.Object{}, err
 		}
-		if err := stays(p.next, host); err != nil {
+		for _, i := range p.items {
+			entry := i.entry()
+			object.Entries = append(object.Entries, entry)
+			size += entry.Size()
+		}
+		if pages > limits.ListPages || len(object.Entries) > limits.ListEntries || size > limits.ListBytes {
+			return keyvault.Object{}, fault.Advise(fault.Malformed, "put the objects into several vaults", "the list is too long: it may have %s pages, %s objects and %s",
+				limits.Count(limits.ListPages), limits.Count(limits.ListEntries), limits.Bytes(limits.ListBytes))
+		}
+		if err := checkNextLink(p.next, host, seen); err != nil {
 			return keyvault.Object{}, err
 		}
 	}
 	return object, nil
 }
 
-// stays refuses a next page elsewhere: the SDK would send the token there.
-func stays(next *string, host string) error {
+// check refuses a page that lacks something. A list that ends early would look as if the rest had been deleted.
+func (p page) check() error {
+	for _, i := range p.items {
+		if i.id == nil || i.id.Name() == "" {
+			return incomplete()
+		}
+	}
+	if p.items == nil {
+		return incomplete()
+	}
+	return nil
+}
+
+// checkNextLink refuses a next page elsewhere, where the SDK would send the token, and one that was read already.
+func checkNextLink(next *string, host string, seen map[string]bool) error {
 	if next == nil || *next == "" {
 		return nil
 	}
+	const look = "check what answers at the vault's address"
 	page, err := url.Parse(*next)
 	if err != nil || page.Scheme != "https" || page.Hostname() != host {
-		return fault.New(fault.Malformed, "the vault's list goes on at another host; check what answers at the vault's address")
+		return fault.Advise(fault.Malformed, look, "the vault's list goes on at another host")
 	}
+	if seen[*next] {
+		return fault.Advise(fault.Malformed, look, "the vault's list goes round in a circle")
+	}
+	seen[*next] = true
 	return nil
 }
 
@@ -128,4 +165,16 @@ func (i item) entry() keyvault.Entry {
 		e.Updated = i.updated.UTC()
 	}
 	return e
+}
+
+func (s secrets) exists(ctx context.Context, name string) (bool, error) {
+	return firstPage(ctx, s.NewListSecretPropertiesVersionsPager(name, nil), func(a azsecrets.ListSecretPropertiesVersionsResponse) int { return len(a.Value) })
+}
+
+func (c certificates) exists(ctx context.Context, name string) (bool, error) {
+	return firstPage(ctx, c.NewListCertificatePropertiesVersionsPager(name, nil), func(a azcertificates.ListCertificatePropertiesVersionsResponse) int { return len(a.Value) })
+}
+
+func (k keys) exists(ctx context.Context, name string) (bool, error) {
+	return firstPage(ctx, k.NewListKeyPropertiesVersionsPager(name, nil), func(a azkeys.ListKeyPropertiesVersionsResponse) int { return len(a.Value) })
 }

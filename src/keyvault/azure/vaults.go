@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -14,44 +14,35 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
+	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// maxValueBytes bounds a value. Azure's own limit is 25 KB.
-const maxValueBytes = 64 << 10
-
-// Config says as whom and how vaults are read; every field is required.
+// Config says as whom and how vaults are read. Credential, Cloud and Transport are required.
 type Config struct {
 	Credential azcore.TokenCredential
 	Cloud      cloud.Cloud
 	Transport  policy.Transporter
+	// Clients are shared by all who read with the transport; nil for some of one's own.
+	Clients *Clients
+	// Clock tells the time; nil for the machine's.
+	Clock func() time.Time
+	// Resolves says whether the DNS knows another name. It tells a vault that does not exist from DNS that is out of order; without it, every name
+	// that does not resolve is taken for the latter.
+	Resolves func(ctx context.Context, host string) bool
+	// Proxy is the proxy by which a request goes, for messages; may be nil.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Hint is added to the advice when the identity is refused; may be empty.
+	Hint string
 }
 
-// Vaults reads from any vault of the cloud. It keeps one client per vault and kind of object for the life of the process, because each new
-// client starts with a request that is answered 401.
+// Vaults reads from any vault of the cloud.
 type Vaults struct {
-	config  Config
-	mu      sync.Mutex
-	clients map[endpoint]*client
-}
-
-// endpoint is what the SDK has a client for.
-type endpoint struct {
-	url  string
-	kind keyvault.Kind
-}
-
-// fetch reads one object of an endpoint; errors are the SDK's own, or classified without a word of what was read.
-type fetch func(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error)
-
-// client is of one endpoint.
-type client struct {
-	fetch fetch
-	// opened is closed when the first call has ended. Until then others wait: each would be answered 401 as well, since the SDK learns only
-	// from an answer which token the vault wants.
-	opened chan struct{}
+	config Config
+	others otherTypes
 }
 
 // New checks the configuration.
@@ -59,34 +50,86 @@ func New(c Config) (*Vaults, error) {
 	if c.Credential == nil || c.Transport == nil || c.Cloud.VaultSuffix == "" {
 		return nil, errors.New("creating the vault reader: credential, cloud and transport are required")
 	}
-	return &Vaults{config: c, clients: map[endpoint]*client{}}, nil
+	if c.Clients == nil {
+		c.Clients = NewClients()
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	c.Transport = transport{c.Transport}
+	return &Vaults{config: c}, nil
+}
+
+// transport bounds every answer before the SDK reads it into memory.
+type transport struct{ policy.Transporter }
+
+// Do implements policy.Transporter.
+func (t transport) Do(request *http.Request) (*http.Response, error) {
+	response, err := t.Transporter.Do(request)
+	if err == nil && response.Body != nil {
+		response.Body = diagnosis.Bounded(response.Body, limits.VaultAnswerBytes)
+	}
+	return response, err
 }
 
 // Fetch reads one object. Errors are classified (package fault), say what to do, hold no value, and have the same text each time
 // for the same cause.
 func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.Object, err error) {
+	var answer *http.Response
 	// The SDK panics on some answers (a challenge without a tenant); that must not end the process.
 	defer func() {
 		if recover() != nil {
-			next, cause := nonsense()
-			object, err = keyvault.Object{}, &fault.Error{Kind: fault.Unavailable, Doing: "reading " + ref.String(), Cause: cause, Next: next}
+			e := diagnosis.Explain(diagnosis.Vault, http.StatusOK, "", v.facts(ref))
+			e.Doing, object, err = "reading "+ref.String(), keyvault.Object{}, e
 		}
 	}()
-	client, first, err := v.client(ref)
-	if err != nil {
-		return keyvault.Object{}, err
-	}
-	if first {
-		defer close(client.opened)
-	} else {
-		client.wait(ctx)
-	}
-	var answer *http.Response
-	if object, err = client.fetch(policy.WithCaptureResponse(ctx, &answer), ref); err != nil {
-		return keyvault.Object{}, v.classify(err, ref)
+	err = v.with(policy.WithCaptureResponse(ctx, &answer), ref, func(ctx context.Context, c *client) (err error) {
+		object, err = c.fetch(ctx, ref)
+		return err
+	})
+	switch {
+	case isMissing(err):
+		return keyvault.Object{}, v.missing(ctx, ref, err)
+	case err != nil:
+		return keyvault.Object{}, v.classify(ctx, err, ref, answer)
 	}
 	object.Answered = date(answer)
 	return object, nil
+}
+
+// with calls a function with the client of an object.
+func (v *Vaults) with(ctx context.Context, ref keyvault.Ref, do func(context.Context, *client) error) (err error) {
+	address, err := v.config.Cloud.VaultURL(ref.Vault)
+	if err != nil {
+		return err
+	}
+	at := endpoint{v, address, ref.Kind}
+	if listed := ref.Kind.Listed(); listed != "" {
+		at.kind = listed // one client for both: each asks once which token is wanted
+	}
+	client, first, err := v.config.Clients.acquire(at, v.open)
+	if err != nil {
+		return fault.Wrap(fault.Bug, err, "creating a client for vault "+ref.Vault)
+	}
+	answered := false
+	defer func() {
+		if first {
+			close(client.opened)
+		}
+		v.config.Clients.release(client, answered)
+	}()
+	if !first {
+		client.wait(ctx)
+	}
+	err = do(ctx, client)
+	answered = hasAnswer(err)
+	return err
+}
+
+// hasAnswer says whether a call that ended so was answered by the vault, or by what stands in for it.
+func hasAnswer(err error) bool {
+	var response *azcore.ResponseError
+	return err == nil || errors.As(err, &response)
 }
 
 // date is when the vault answered, by its own clock; zero if it does not say.
@@ -109,46 +152,22 @@ func (c *client) wait(ctx context.Context) {
 	}
 }
 
-// client gives the client for an object, and says whether the caller is the first to use it.
-func (v *Vaults) client(ref keyvault.Ref) (c *client, first bool, err error) {
-	url, err := v.config.Cloud.VaultURL(ref.Vault)
-	if err != nil {
-		return nil, false, err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	at := endpoint{url, ref.Kind}
-	if listed := ref.Kind.Listed(); listed != "" {
-		at.kind = listed // one client for both: each asks once which token is wanted
-	}
-	if known, ok := v.clients[at]; ok {
-		return known, false, nil
-	}
-	read, err := v.open(at)
-	if err != nil {
-		return nil, false, fault.Wrap(fault.Bug, err, "creating a client for vault "+ref.Vault)
-	}
-	c = &client{fetch: read, opened: make(chan struct{})}
-	v.clients[at] = c
-	return c, true, nil
-}
-
 // open makes the SDK's client.
-func (v *Vaults) open(at endpoint) (fetch, error) {
+func (v *Vaults) open(at endpoint) (*client, error) {
 	host := strings.TrimPrefix(at.url, "https://")
 	switch at.kind {
 	case keyvault.KindCertificate:
 		options := azcertificates.ClientOptions(v.options())
 		c, err := azcertificates.NewClient(at.url, v.config.Credential, &options)
-		return certificates{c, host}.fetch, err
+		return &client{fetch: certificates{c, host}.fetch, exists: certificates{c, host}.exists}, err
 	case keyvault.KindKey:
 		options := azkeys.ClientOptions(v.options())
 		c, err := azkeys.NewClient(at.url, v.config.Credential, &options)
-		return keys{c, host}.fetch, err
+		return &client{fetch: keys{c, host}.fetch, exists: keys{c, host}.exists}, err
 	default:
 		options := v.options()
 		c, err := azsecrets.NewClient(at.url, v.config.Credential, &options)
-		return secrets{c, host}.fetch, err
+		return &client{fetch: secrets{c, host}.fetch, exists: secrets{c, host}.exists}, err
 	}
 }
 

@@ -46,15 +46,14 @@ func Parse(name string) (Cloud, error) {
 	if c, ok := known()[strings.ToLower(strings.TrimSpace(name))]; ok {
 		return c, nil
 	}
-	return Cloud{}, fault.New(fault.Invalid,
-		"cloud %q is not known; use AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud, or the value global.customCloud", name)
+	return Cloud{}, fault.Advise(fault.Invalid, "use AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud, or the value global.customCloud",
+		"cloud %.80q is not known", name)
 }
 
 // VaultURL is the address of a vault of the cloud. A name that Azure would not allow is fault.Invalid.
 func (c Cloud) VaultURL(name string) (string, error) {
 	if !vaultName.MatchString(name) || strings.Contains(name, "--") {
-		return "", fault.New(fault.Invalid,
-			"%q is no vault name; use the name alone (3 to 24 letters, digits and hyphens), not its URL", name)
+		return "", fault.Advise(fault.Invalid, "use the name alone (3 to 24 letters, digits and hyphens), not its URL", "%.80q is no vault name", name)
 	}
 	return "https://" + strings.ToLower(name) + "." + c.VaultSuffix, nil
 }

@@ -1,12 +1,14 @@
 package cloud
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // CustomName is what a cloud is called that a file describes: Azure Stack, or another private cloud.
@@ -33,15 +35,16 @@ var dnsSuffix = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-
 // field.
 func ParseCustom(content []byte) (Cloud, error) {
 	var file environmentFile
-	if len(content) > maxConfigBytes || json.Unmarshal(content, &file) != nil {
-		return Cloud{}, fault.New(fault.Invalid, "the cloud's environment file is no JSON; write it as Azure's tools do, or use the value global.customCloud")
+	if len(content) > limits.CloudConfigBytes || json.Unmarshal(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), &file) != nil {
+		return Cloud{}, fault.Advise(fault.Invalid, "write it as Azure's tools do, or use the value global.customCloud",
+			"the cloud's environment file is no JSON of at most %s", limits.Bytes(limits.CloudConfigBytes))
 	}
 	c := Cloud{Name: CustomName, Private: true, VaultSuffix: strings.TrimPrefix(strings.ToLower(file.KeyVaultDNSSuffix), ".")}
 	if !dnsSuffix.MatchString(c.VaultSuffix) {
-		return Cloud{}, fault.New(fault.Invalid, "keyVaultDNSSuffix %q of the cloud is no DNS suffix; write for example vault.example.org", file.KeyVaultDNSSuffix)
+		return Cloud{}, fault.Advise(fault.Invalid, "write for example vault.example.org", "keyVaultDNSSuffix %.80q of the cloud is no DNS suffix", file.KeyVaultDNSSuffix)
 	}
 	if c.RegistrySuffix = strings.TrimPrefix(strings.ToLower(file.RegistryDNSSuffix), "."); c.RegistrySuffix != "" && !dnsSuffix.MatchString(c.RegistrySuffix) {
-		return Cloud{}, fault.New(fault.Invalid, "containerRegistryDNSSuffix %q of the cloud is no DNS suffix; write for example azurecr.example.org", file.RegistryDNSSuffix)
+		return Cloud{}, fault.Advise(fault.Invalid, "write for example azurecr.example.org", "containerRegistryDNSSuffix %.80q of the cloud is no DNS suffix", file.RegistryDNSSuffix)
 	}
 	var err error
 	if c.Authority, err = httpsURL("activeDirectoryEndpoint", file.ActiveDirectoryEndpoint); err != nil {
@@ -84,7 +87,7 @@ func ParseSetting(text string) (Cloud, error) {
 func httpsURL(field, text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fault.New(fault.Invalid, "%s %q of the cloud is no https URL", field, text)
+		return "", fault.Advise(fault.Invalid, "write https://HOST, without user, query or fragment", "%s %.80q of the cloud is no https URL", field, text)
 	}
 	return strings.TrimSuffix(text, "/") + "/", nil
 }

@@ -2,6 +2,9 @@ package credential
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"slices"
@@ -16,18 +19,34 @@ func parseCertificate(content []byte, password string) ([]*x509.Certificate, cry
 	bundle, err := certificate.Parse(content, password)
 	switch {
 	case errors.Is(err, certificate.ErrPassword) && password == "":
-		return nil, nil, fault.New(fault.Invalid, "the private key in the certificate file is encrypted; set %s", envCertPassword)
+		return nil, nil, fault.Advise(fault.Invalid, "set "+envCertPassword, "the private key in the certificate file is encrypted")
 	case errors.Is(err, certificate.ErrPassword):
-		return nil, nil, fault.New(fault.Invalid, "the password of the private key in the certificate file is wrong; correct %s", envCertPassword)
+		return nil, nil, fault.Advise(fault.Invalid, "correct "+envCertPassword+blanks(envCertPassword, password),
+			"the password of the private key in the certificate file is wrong")
 	case err != nil:
-		return nil, nil, fault.New(fault.Invalid, "the certificate file can't be used: %s; export certificate and private key into one file, PFX or PEM", err)
+		return nil, nil, fault.Advise(fault.Invalid, "export certificate and private key into one file, PFX or PEM", "the certificate file can't be used: %s", err)
 	case bundle.Key == nil:
-		return nil, nil, fault.New(fault.Invalid, "the certificate file has no private key; put the certificate and its key into one file")
+		return nil, nil, fault.Advise(fault.Invalid, "put the certificate and its key into one file", "the certificate file has no private key")
+	}
+	if _, ok := bundle.Key.(*rsa.PrivateKey); !ok {
+		return nil, nil, fault.Advise(fault.Invalid, "make a certificate with an RSA key, and register it with the application",
+			"the certificate has %s key, and Entra ID takes RSA keys alone", keyType(bundle.Key))
 	}
 	leaf := bundle.Leaf()
 	if leaf == nil {
-		return nil, nil, fault.New(fault.Invalid, "none of the %d certificates in the file is of its private key", len(bundle.Certificates))
+		return nil, nil, fault.Advise(fault.Invalid, "put the certificate of that key into the file", "none of the %d certificates in the file is of its private key", len(bundle.Certificates))
 	}
 	others := slices.DeleteFunc(slices.Clone(bundle.Certificates), leaf.Equal)
 	return append([]*x509.Certificate{leaf}, others...), bundle.Key, nil
+}
+
+// keyType names a key that is not RSA, with its article.
+func keyType(key crypto.PrivateKey) string {
+	switch k := key.(type) {
+	case *ecdsa.PrivateKey:
+		return "an EC (" + k.Params().Name + ")"
+	case ed25519.PrivateKey:
+		return "an Ed25519"
+	}
+	return "another"
 }

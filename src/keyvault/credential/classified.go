@@ -3,18 +3,18 @@ package credential
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // classified gives the errors of a credential a kind and a text of our own: the SDK's holds ids and times that differ each time.
@@ -25,29 +25,16 @@ type classified struct {
 	tenant string
 	// turn is held by the one who asks Azure. Whoever waits for it finds the token in the SDK's cache: many vaults at a start cost one request.
 	turn chan struct{}
-	// answers are those of the metadata service; nil for other credentials.
-	answers *answers
+	// heard is the transport of the credential.
+	heard *heard
+	// facts are words for the rows of the table of errors.
+	facts diagnosis.Facts
 	// before gives the error, if any, of what comes before Azure is asked; nil for most credentials.
 	before func() error
 }
 
-func newClassified(credential azcore.TokenCredential, who string) *classified {
-	return &classified{TokenCredential: credential, who: who, turn: make(chan struct{}, 1)}
-}
-
-// answers remembers the last answer of a server that the SDK keeps asking until the deadline, when its error says nothing of it any more.
-type answers struct {
-	next policy.Transporter
-	last atomic.Int64
-}
-
-// Do implements policy.Transporter.
-func (a *answers) Do(request *http.Request) (*http.Response, error) {
-	response, err := a.next.Do(request)
-	if err == nil {
-		a.last.Store(int64(response.StatusCode))
-	}
-	return response, err
+func newClassified(credential azcore.TokenCredential, heard *heard, who string) *classified {
+	return &classified{TokenCredential: credential, heard: heard, who: who, turn: make(chan struct{}, 1), facts: diagnosis.Facts{}}
 }
 
 // tenantID is how a vault names its tenant; users may also write a domain.
@@ -79,9 +66,7 @@ func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOp
 	case <-ctx.Done():
 		return azcore.AccessToken{}, final{c.classify(ctx.Err())}
 	}
-	if c.answers != nil {
-		c.answers.last.Store(0)
-	}
+	c.heard.forget()
 	token, err := c.TokenCredential.GetToken(ctx, options)
 	if err == nil {
 		return token, nil
@@ -104,85 +89,47 @@ func (final) NonRetriable() {}
 func (f final) Unwrap() error { return f.error }
 
 func (c *classified) classify(err error) error {
-	e := &fault.Error{Kind: fault.Unavailable, Doing: "getting a token for " + c.who}
-	var refused *azidentity.AuthenticationFailedError
-	if !errors.As(err, &refused) || refused.RawResponse == nil {
-		if c.answers != nil && c.answers.last.Load() != 0 {
-			return c.unwilling(e, int(c.answers.last.Load()))
-		}
-		e.Cause = errors.New("no answer from Azure")
-		e.Next = "check that login hosts and, for a managed identity, 169.254.169.254 can be reached from the pod"
-		return e
+	e := c.explain(err)
+	e.Doing = "getting a token for " + c.who
+	return e
+}
+
+// metadataHost is where a node's metadata service is.
+const metadataHost = "169.254.169.254"
+
+// explain finds the row of what was answered last.
+func (c *classified) explain(err error) *fault.Error {
+	facts := maps.Clone(c.facts)
+	facts["limit"], facts["zone"] = limits.Bytes(limits.SignInAnswerBytes), "privatelink.vaultcore.azure.net"
+	last := c.heard.latest()
+	if last == nil { // it was given up before anybody was asked
+		facts["host"] = "Azure"
+		return diagnosis.Unanswered(err, diagnosis.Name{}, facts)
 	}
-	status := refused.RawResponse.StatusCode
+	facts["host"], facts["via"] = last.host, last.via
+	if last.err != nil {
+		return diagnosis.Unanswered(last.err, nameIn(last.err), facts)
+	}
+	source, code := diagnosis.Entra, last.code
+	if last.host == metadataHost {
+		source, code = diagnosis.Metadata, ""
+	}
 	switch {
-	case status == http.StatusTooManyRequests:
-		e.Kind, e.Cause, e.RetryAfter = fault.Throttled, errors.New("too many requests (429)"), retryAfter(refused.RawResponse)
-	case status >= http.StatusInternalServerError:
-		e.Cause = errors.New("Azure answers " + strconv.Itoa(status))
-	default:
-		e.Kind = fault.Unauthenticated
-		e.Next, e.Cause = reason(err, status)
+	case source == diagnosis.Metadata && last.many:
+		code = diagnosis.ManyIdentities
+	case source == diagnosis.Metadata && !last.own && !isTrouble(last.status):
+		code = diagnosis.NotJSON
+	case source == diagnosis.Entra && !last.own:
+		source, code = diagnosis.Between, ""
+	}
+	e := diagnosis.Explain(source, last.status, code, facts)
+	if e.Kind == fault.Throttled {
+		e.RetryAfter = last.wait
 	}
 	return e
 }
 
-// unwilling explains a metadata service that answered, but never with a token.
-func (c *classified) unwilling(e *fault.Error, status int) error {
-	e.Cause = errors.New("the metadata service answers " + strconv.Itoa(status))
-	e.Next = "it is tried again; if it stays so, look at the node, and at what redirects 169.254.169.254: a proxy, or " +
-		"aad-pod-identity, where the value addAzurePodIdentityException helps"
-	if status == http.StatusTooManyRequests {
-		e.Kind = fault.Throttled
-	}
-	return e
-}
-
-var entraCode = regexp.MustCompile(`AADSTS(\d+)`)
-
-// reason translates the codes that users meet; the SDK's text holds the code and never the secret.
-func reason(err error, status int) (next string, cause error) {
-	code := ""
-	if found := entraCode.FindStringSubmatch(err.Error()); found != nil {
-		code = found[1]
-	}
-	if code == "" {
-		return "assign it to the node's virtual machine scale set, or check its id", errors.New("the identity is not assigned to this node (" + strconv.Itoa(status) + ")")
-	}
-	for _, known := range refusals() {
-		if known.code == code {
-			return known.next, errors.New(known.what + " (AADSTS" + code + ")")
-		}
-	}
-	return "look the code up at https://login.microsoftonline.com/error", errors.New("refused with AADSTS" + code)
-}
-
-// answer is an error of Entra ID that users meet, and what to do about it.
-type answer struct{ code, what, next string }
-
-func refusals() []answer {
-	return []answer{
-		{"7000215", "the client secret is wrong", "use the secret's value, not its id, of this very application"},
-		{"7000222", "the client secret has expired", "make a new one and update the credential"},
-		{"700016", "the application is not known in the tenant", "check client id and tenant id"},
-		{"90002", "the tenant is not known", "check the tenant id and the cloud"},
-		{"700027", "the certificate is not registered with the application, or has expired", "upload the certificate to the application, or renew it"},
-		{"700024", "the assertion is not valid at this time", "check the clock of the node"},
-		{"700023", "the assertion is for another audience", "check the tenant id, and that the token is for api://AzureADTokenExchange"},
-		{"700213", "no federated credential of the application matches the pod's token", "check issuer, subject (system:serviceaccount:NAMESPACE:NAME) and audience of the federated credential"},
-		{"70021", "no federated credential of the application matches the pod's token", "check issuer, subject (system:serviceaccount:NAMESPACE:NAME) and audience of the federated credential"},
-		{"50126", "the username or the password is wrong", "correct " + envUsername + " and " + envPassword},
-		{"50034", "the user is not known in the tenant", "correct " + envUsername + " and " + envTenant},
-		{"50076", "the user has to sign in with a second factor, which a program can't", "use a client secret, a certificate or an identity instead"},
-		{"50079", "the user has to sign in with a second factor, which a program can't", "use a client secret, a certificate or an identity instead"},
-		{"65001", "nobody consented to the application", "let an administrator consent"},
-	}
-}
-
-func retryAfter(r *http.Response) time.Duration {
-	seconds, err := strconv.Atoi(r.Header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return time.Duration(seconds) * time.Second
+// isTrouble says whether a status alone tells what is wrong at the metadata service. aad-pod-identity and nodes that are updated answer without JSON.
+func isTrouble(status int) bool {
+	return status == http.StatusNotFound || status == http.StatusGone || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
 }

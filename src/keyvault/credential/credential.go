@@ -3,6 +3,9 @@ package credential
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -42,6 +45,8 @@ type Config struct {
 	Transport policy.Transporter
 	// Clock tells the time.
 	Clock func() time.Time
+	// Proxy is the proxy by which a request goes, for messages; may be nil.
+	Proxy func(*http.Request) (*url.URL, error)
 }
 
 // New makes the credential. It calls nobody. A configuration that can't work is fault.Invalid and names what is missing. Errors of
@@ -58,7 +63,7 @@ func New(c Config) (azcore.TokenCredential, error) {
 	case DefaultChain:
 		return c.defaultChain()
 	}
-	return nil, fault.New(fault.Invalid, "keyVaultAuth %q is not known; use %s, %s or %s", c.Mode, CloudConfig, Environment, DefaultChain)
+	return nil, fault.Advise(fault.Invalid, fmt.Sprintf("use %s, %s or %s", CloudConfig, Environment, DefaultChain), "keyVaultAuth %q is not known", c.Mode)
 }
 
 // Federation is an application that trusts tokens of somebody else.
@@ -76,10 +81,12 @@ func Federated(c Config, f Federation) (azcore.TokenCredential, error) {
 	return c.federated(application{tenant: f.Tenant, client: f.Client, origin: f.Origin}, f.Assertion)
 }
 
-// options are the same for every credential. The SDK's own retries stay: they are bounded by the caller's deadline.
-func (c Config) options() azcore.ClientOptions {
+// options are the same for every credential, each with a transport of its own, which remembers the last answer. The SDK's own retries stay: they are
+// bounded by the caller's deadline.
+func (c Config) options() (azcore.ClientOptions, *heard) {
+	listening := &heard{next: c.Transport, proxy: c.Proxy}
 	return azcore.ClientOptions{
-		Transport: c.Transport,
+		Transport: listening,
 		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: c.Cloud.Authority},
-	}
+	}, listening
 }

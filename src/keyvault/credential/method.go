@@ -2,39 +2,44 @@ package credential
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 func (c Config) clientSecret(app application, secret string) (azcore.TokenCredential, error) {
+	options, heard := c.options()
 	credential, err := azidentity.NewClientSecretCredential(app.tenant, app.client, secret,
-		&azidentity.ClientSecretCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
-	return app.classified(credential, err)
+		&azidentity.ClientSecretCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private})
+	return app.classified(credential, heard, err, blanks(app.origin, secret))
 }
 
 func (c Config) certificate(app application, path, password string, files *watched) (azcore.TokenCredential, error) {
 	content, err := files.read(path)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "the certificate %s can't be read (%s); mount it there, and give the path by %s", path, why(err), envCertPath)
+		return nil, fault.Advise(fault.Invalid, "mount it there, and give the path by "+envCertPath, "the certificate %s can't be read (%s)", path, why(err))
 	}
 	certs, key, err := parseCertificate(content, password)
 	if err != nil {
 		return nil, err
 	}
+	options, heard := c.options()
 	credential, err := azidentity.NewClientCertificateCredential(app.tenant, app.client, certs, key,
-		&azidentity.ClientCertificateCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
-	return app.classified(credential, err)
+		&azidentity.ClientCertificateCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private})
+	return app.classified(credential, heard, err, "")
 }
 
 func (c Config) password(app application, username, password string) (azcore.TokenCredential, error) {
+	options, heard := c.options()
 	//nolint:staticcheck // Microsoft discourages it, and it is promised to those who have nothing else.
 	credential, err := azidentity.NewUsernamePasswordCredential(app.tenant, app.client, username, password,
-		&azidentity.UsernamePasswordCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
-	return app.classified(credential, err)
+		&azidentity.UsernamePasswordCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private})
+	return app.classified(credential, heard, err, blanks(envPassword, password))
 }
 
 // workload exchanges the token that the kubelet keeps in a file. It is read for each exchange; the SDK's own credential would keep an old
@@ -42,9 +47,12 @@ func (c Config) password(app application, username, password string) (azcore.Tok
 func (c Config) workload(app application, path string) (azcore.TokenCredential, error) {
 	read := func() (string, error) {
 		content, err := c.ReadFile(path)
+		if err == nil && len(content) > limits.CredentialFileBytes {
+			err = errors.New("it is larger than " + limits.Bytes(limits.CredentialFileBytes))
+		}
 		if err != nil {
-			return "", fault.New(fault.Unauthenticated, "the federated token %s can't be read (%s); see whether the pod has the label "+
-				"azure.workload.identity/use=true and was made after the workload-identity webhook", path, why(err))
+			return "", fault.Advise(fault.Unauthenticated, "see whether the pod has the label azure.workload.identity/use: \"true\" and was created after the workload-identity webhook",
+				"the federated token %s can't be read (%s)", path, why(err))
 		}
 		return strings.TrimSpace(string(content)), nil
 	}
@@ -57,13 +65,14 @@ func (c Config) workload(app application, path string) (azcore.TokenCredential, 
 // bound is an identity binding of AKS: the token is exchanged by the cluster's own proxy, which the SDK finds by the variables that AKS sets.
 func (c Config) bound(app application, path string, read func() (string, error)) (azcore.TokenCredential, error) {
 	app.origin = envTokenProxy
-	credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: c.options(), TenantID: app.tenant,
+	options, heard := c.options()
+	credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: options, TenantID: app.tenant,
 		ClientID: app.client, TokenFilePath: path, EnableAzureProxy: true, DisableInstanceDiscovery: c.Cloud.Private})
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "the identity binding can't be used; check %s and the other AZURE_KUBERNETES_ variables of the container, "+
-			"which AKS sets, and the client id", envTokenProxy)
+		return nil, fault.Advise(fault.Invalid, "check "+envTokenProxy+" and the other AZURE_KUBERNETES_ variables of the container, which AKS sets, and the client id",
+			"the identity binding can't be used")
 	}
-	known := newClassified(credential, app.String())
+	known := newClassified(credential, heard, app.String())
 	known.tenant = app.tenant
 	known.before = func() error {
 		_, err := read()
@@ -80,66 +89,88 @@ func (c Config) federated(app application, assertion func(context.Context) (stri
 		text, failed = assertion(ctx)
 		return text, failed
 	}
+	options, heard := c.options()
 	credential, err := azidentity.NewClientAssertionCredential(app.tenant, app.client, read,
-		&azidentity.ClientAssertionCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
+		&azidentity.ClientAssertionCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private})
 	if err != nil {
-		return app.classified(nil, err)
+		return app.classified(nil, heard, err, "")
 	}
-	known := newClassified(credential, app.String())
+	known := newClassified(credential, heard, app.String())
 	known.tenant = app.tenant
 	known.before = func() error { return failed }
 	return known, nil
 }
 
-// classified wraps what the SDK made, or explains why it could not: it checks nothing but ids.
-func (a application) classified(credential azcore.TokenCredential, err error) (azcore.TokenCredential, error) {
+// classified wraps what the SDK made, or explains why it could not: it checks nothing but ids. The last parameter is advice about a secret that may be
+// misspelt.
+func (a application) classified(credential azcore.TokenCredential, heard *heard, err error, blank string) (azcore.TokenCredential, error) {
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "the tenant id %q or the client id %q is not valid; use the UUIDs that the portal shows", a.tenant, a.client)
+		return nil, fault.Advise(fault.Invalid, "use the UUIDs that the portal shows", "the tenant id %q or the client id %q is not valid", a.tenant, a.client)
 	}
-	known := newClassified(credential, a.String())
+	known := newClassified(credential, heard, a.String())
 	known.tenant = a.tenant
+	known.facts["tenant"], known.facts["blank"] = a.tenant, blank
 	return known, nil
 }
 
-// managedIdentity is user-assigned if an id is given (a client id, an object id, or a resource id, which is a path), else system-assigned.
-func (c Config) managedIdentity(id, origin string) (azcore.TokenCredential, error) {
+// blanks is advice if a secret begins or ends with what nobody meant to write, empty otherwise. It is not taken away: it may be meant.
+func blanks(name, secret string) string {
+	if strings.TrimSpace(secret) == secret {
+		return ""
+	}
+	return "; " + name + " begins or ends with a blank or a newline, which counts: write it without (printf, or kubectl create secret --from-literal)"
+}
+
+// managed is where a managed identity was named, or was not.
+type managed struct {
+	// id is a client id, an object id, or a resource id, which is a path; empty for the system-assigned identity.
+	id string
+	// origin says in messages where it was set, and variable what sets it.
+	origin, variable string
+	// hint is advice for the case that the identity can't be had.
+	hint string
+}
+
+// managedIdentity is user-assigned if an id is given, else system-assigned.
+func (c Config) managedIdentity(m managed) (azcore.TokenCredential, error) {
 	switch {
-	case id == "":
-		return c.managed(nil, "the system-assigned managed identity ("+origin+")")
-	case strings.HasPrefix(id, "/"):
-		return c.managed(azidentity.ResourceID(id), "the managed identity "+id+" ("+origin+")")
+	case m.id == "":
+		return c.managed(m, nil, "the system-assigned managed identity ("+m.origin+")")
+	case strings.HasPrefix(m.id, "/"):
+		return c.managed(m, azidentity.ResourceID(m.id), "the managed identity "+m.id+" ("+m.origin+")")
 	}
 	// A client id and an object id look alike, so the second is tried where the first is not known.
-	who := "the managed identity with client id or object id " + id + " (" + origin + ")"
-	byClient, err := c.managed(azidentity.ClientID(id), who)
+	who := "the managed identity with client id or object id " + m.id + " (" + m.origin + ")"
+	byClient, err := c.managed(m, azidentity.ClientID(m.id), who)
 	if err != nil {
 		return nil, err
 	}
-	byObject, err := c.managed(azidentity.ObjectID(id), who)
+	byObject, err := c.managed(m, azidentity.ObjectID(m.id), who)
 	if err != nil {
 		return nil, err
 	}
 	return newEither(byClient, byObject), nil
 }
 
-func (c Config) managed(id azidentity.ManagedIDKind, who string) (azcore.TokenCredential, error) {
-	options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: c.options(), ID: id}
-	heard := &answers{next: c.Transport}
-	options.Transport = heard
-	credential, err := azidentity.NewManagedIdentityCredential(options)
+func (c Config) managed(m managed, id azidentity.ManagedIDKind, who string) (azcore.TokenCredential, error) {
+	options, heard := c.options()
+	credential, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ClientOptions: options, ID: id})
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s can't be used here; check the environment variables of other identity providers", who)
+		return nil, fault.Advise(fault.Invalid, "check the environment variables of other identity providers", "%s can't be used here", who)
 	}
-	known := newClassified(credential, who)
-	known.answers = heard
+	known := newClassified(credential, heard, who)
+	known.facts["variable"], known.facts["hint"] = m.variable, m.hint
 	return known, nil
 }
 
 // defaultChain leaves everything to the SDK, which reads the environment of the process itself.
 func (c Config) defaultChain() (azcore.TokenCredential, error) {
-	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: c.options(), DisableInstanceDiscovery: c.Cloud.Private})
+	options, heard := c.options()
+	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private})
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "the SDK's default chain finds no credential; check the AZURE_ variables, or use keyVaultAuth %s", Environment)
+		return nil, fault.Advise(fault.Invalid, "check the AZURE_ variables, or use keyVaultAuth "+string(Environment), "the SDK's default chain finds no credential")
 	}
-	return newClassified(credential, "the first credential of the SDK's default chain that works"), nil
+	known := newClassified(credential, heard, "the first credential of the SDK's default chain that works")
+	known.facts["variable"], known.facts["hint"] = envClient, c.Hint()
+	return known, nil
 }

@@ -36,22 +36,23 @@ func (a application) String() string {
 func (c Config) fromFile(files *watched) (azcore.TokenCredential, error) {
 	content, err := files.read(c.CloudConfigFile)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "azure.json can't be read (%s); allow the host path in the pod's policy, or set keyVaultAuth to %s", why(err), Environment)
+		return nil, fault.Advise(fault.Invalid, "allow the host path in the pod's policy, or set keyVaultAuth to "+string(Environment), "azure.json can't be read (%s)", why(err))
 	}
 	file, err := cloud.ParseConfig(content)
 	if err != nil {
 		return nil, err
 	}
 	if file.ManagedIdentity() {
-		return c.managedIdentity(file.UserAssignedIdentityID, "azure.json")
+		return c.managedIdentity(managed{id: file.UserAssignedIdentityID, origin: "azure.json",
+			variable: "userAssignedIdentityID in azure.json, or with keyVaultAuth " + string(Environment) + " " + envClient + ","})
 	}
 	missing := absent(map[string]string{"tenantId": file.TenantID, "aadClientId": file.ClientID}, "tenantId", "aadClientId")
 	if file.ClientSecret == "" && file.ClientCertPath == "" {
 		missing = append(missing, "aadClientSecret")
 	}
 	if len(missing) > 0 {
-		return nil, fault.New(fault.Invalid, "azure.json describes no identity: useManagedIdentityExtension is off and %s missing; "+
-			"set keyVaultAuth to %s and give credentials of your own", list(missing), Environment)
+		return nil, fault.Advise(fault.Invalid, "set keyVaultAuth to "+string(Environment)+" and give credentials of your own",
+			"azure.json describes no identity: useManagedIdentityExtension is off and %s missing", list(missing))
 	}
 	if file.ClientSecret != "" {
 		return c.clientSecret(application{file.TenantID, file.ClientID, "secret in azure.json"}, file.ClientSecret)
@@ -64,7 +65,7 @@ func (c Config) fromFile(files *watched) (azcore.TokenCredential, error) {
 func (c Config) fromEnvironment(files *watched) (azcore.TokenCredential, error) {
 	env := c.variables()
 	if env[envCertPath] == "" && env[envCertPassword] != "" {
-		return nil, fault.New(fault.Invalid, "%s is set, but %s is missing", envCertPassword, envCertPath)
+		return nil, fault.Advise(fault.Invalid, "set "+envCertPath+" too, or remove "+envCertPassword, "%s is set, but %s is missing", envCertPassword, envCertPath)
 	}
 	app := application{tenant: env[envTenant], client: env[envClient]}
 	switch {
@@ -83,11 +84,37 @@ func (c Config) fromEnvironment(files *watched) (azcore.TokenCredential, error) 
 		app.origin = envTokenFile
 		return orMissing(env, app, func() (azcore.TokenCredential, error) { return c.workload(app, env[envTokenFile]) })
 	case env[envTenant] != "":
-		missing := append(absent(env, envClient), envSecret)
-		return nil, fault.New(fault.Invalid, "the credentials in the environment are half set: %s missing (or %s, or %s and %s, or %s); "+
-			"set one of them, or remove %s for a managed identity", list(missing), envCertPath, envUsername, envPassword, envTokenFile, envTenant)
+		return nil, halfSet(env)
 	}
-	return c.managedIdentity(env[envClient], "no credentials in the environment")
+	return c.managedIdentity(managed{id: env[envClient], origin: "no credentials in the environment", variable: envClient, hint: c.Hint()})
+}
+
+// halfSet is the error of a tenant without anything to prove an identity with. akv2k8s 1.8 took the managed identity for that, so the way there is said.
+func halfSet(env map[string]string) error {
+	missing := append(absent(env, envClient), envSecret)
+	return fault.Advise(fault.Invalid, fmt.Sprintf("for an application set one of them; for workload identity give the pod the label %s; "+
+		"for a managed identity, which akv2k8s 1.8 took here, remove %s and leave %s", useLabel, envTenant, envClient),
+		"the credentials in the environment are half set: %s missing (or %s, or %s and %s, or %s)",
+		list(missing), envCertPath, envUsername, envPassword, envTokenFile)
+}
+
+// useLabel is what makes the workload-identity webhook give a pod its token.
+const useLabel = `azure.workload.identity/use: "true"`
+
+// envAnnotated is set by the chart to the client id that the ServiceAccount is annotated with.
+const envAnnotated = "AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID"
+
+// Hint is advice for the case that the node's identity is refused although nobody meant it: workload identity falls back to it where the pod has no
+// token. It begins with a semicolon; it is empty where another identity was chosen.
+func (c Config) Hint() string {
+	env := c.variables()
+	if c.Mode == CloudConfig || env[envTokenFile] != "" || env[envSecret]+env[envCertPath]+env[envUsername]+env[envPassword] != "" {
+		return ""
+	}
+	if annotated, _ := c.Lookup(envAnnotated); annotated != "" {
+		return "; the ServiceAccount has the annotation azure.workload.identity/client-id, but the pod has no token of it: set podLabels to {" + useLabel + "}"
+	}
+	return "; if workload identity is meant, the pod needs the label " + useLabel
 }
 
 // Variables are the environment variables of mode Environment.
@@ -101,9 +128,15 @@ func (c Config) variables() map[string]string {
 	for _, name := range Variables() {
 		env[name], _ = c.Lookup(name)
 	}
+	for _, name := range []string{envTenant, envClient, envCertPath, envUsername, envTokenFile} {
+		env[name] = strings.TrimSpace(env[name]) // no id, path or user name ends with the newline of an editor
+	}
 	for first, second := range map[string]string{envCertPath: envSDKPath, envCertPassword: envSDKPassword} {
 		if env[first] == "" {
 			env[first], _ = c.Lookup(second)
+			if first == envCertPath {
+				env[first] = strings.TrimSpace(env[first])
+			}
 		}
 	}
 	return env
@@ -112,7 +145,8 @@ func (c Config) variables() map[string]string {
 // orMissing makes the credential if everything that the method needs is there.
 func orMissing(env map[string]string, app application, build func() (azcore.TokenCredential, error), besides ...string) (azcore.TokenCredential, error) {
 	if missing := absent(env, append([]string{envTenant, envClient}, besides...)...); len(missing) > 0 {
-		return nil, fault.New(fault.Invalid, "the credentials in the environment are half set: %s is there, but %s missing", app.origin, list(missing))
+		return nil, fault.Advise(fault.Invalid, "set "+strings.Join(missing, " and ")+" too, or remove "+app.origin,
+			"the credentials in the environment are half set: %s is there, but %s missing", app.origin, list(missing))
 	}
 	return build()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	kv "github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
@@ -29,7 +30,7 @@ func TestAThousandUnchangedObjectsCostTheirListAlone(t *testing.T) {
 	}
 	time.Sleep(3 * time.Second) // or it would not be settled
 	var later atomic.Int64
-	r, err := reader.New(reader.Config{Fetcher: vaults, Clock: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }, Parallel: 16, Timeout: FetchTimeout, Keep: time.Minute, Entries: entries, Bytes: bytes})
+	r, err := reader.New(reader.Config{Fetcher: vaults, Clock: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }, Parallel: 16, Timeout: FetchTimeout, Keep: time.Minute, Entries: limits.RememberedAnswers, Bytes: limits.RememberedBytes})
 	require.NoError(t, err)
 	cycle := func(p kv.Priority) map[int]string {
 		t.Helper()

@@ -1,7 +1,11 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -13,21 +17,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
 // FetchTimeout bounds one read of a vault, retries and token included.
-const FetchTimeout = 20 * time.Second
+const FetchTimeout = limits.VaultReadTime
 
 // Patience is how long a reader should wait at least: longer than a call takes, so that he hears why it failed and not only that it took too long.
 const Patience = FetchTimeout + 5*time.Second
-
-// Bounds of the reader that no setting needs to change.
-const (
-	parallel = 32
-	entries  = 10000
-	bytes    = 64 << 20
-)
 
 // Config is what an installation says, or a pod that reads for itself.
 type Config struct {
@@ -78,7 +76,7 @@ func (g *Gateway) tell(ref keyvault.Ref) {
 // Load reads the files and checks everything; it calls no vault.
 func Load(c Config) (*Gateway, error) {
 	identity := credential.Config{Mode: credential.Mode(c.Auth), Lookup: c.Lookup, CloudConfigFile: c.CloudConfigFile,
-		ReadFile: os.ReadFile, Clock: time.Now}
+		ReadFile: readFile, Clock: time.Now, Proxy: http.ProxyFromEnvironment}
 	var err error
 	if identity.Cloud, err = c.cloud(); err != nil {
 		return nil, err
@@ -97,16 +95,38 @@ func Load(c Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := azure.Config{Credential: token, Cloud: identity.Cloud, Transport: governed{observed(transport, c.Observer), pace}}
+	shared := azure.Config{Credential: token, Cloud: identity.Cloud, Transport: governed{observed(transport, c.Observer), pace}, Clients: azure.NewClients(),
+		Resolves: resolves, Proxy: http.ProxyFromEnvironment, Hint: identity.Hint()}
 	installation, err := azure.New(shared)
 	if err != nil {
 		return nil, err
 	}
 	all := &tenants{installation: installation, config: shared, shared: identity, tenant: c.tenant(), known: map[keyvault.Identity]*tenant{}}
 	g := &Gateway{Cloud: identity.Cloud, Credential: token, tenants: all}
-	g.Reader, err = reader.New(reader.Config{Fetcher: all, Clock: time.Now, Parallel: parallel / 2, Timeout: FetchTimeout, Keep: c.Keep, Entries: entries, Bytes: bytes,
-		Fallbacks: c.Fallbacks, Observer: c.Observer, Changed: g.tell})
+	g.Reader, err = reader.New(reader.Config{Fetcher: all, Clock: time.Now, Parallel: limits.CallsPerIdentity, PerNamespace: limits.CallsPerNamespace, Timeout: FetchTimeout, Keep: c.Keep,
+		Entries: limits.RememberedAnswers, Bytes: limits.RememberedBytes, Fallbacks: c.Fallbacks, Observer: c.Observer, Changed: g.tell})
 	return g, err
+}
+
+// readFile reads a file of a credential, and no more of it than that one may have, and a byte by which it is seen to have more.
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return io.ReadAll(io.LimitReader(file, limits.CredentialFileBytes+1))
+}
+
+// lookUpTime bounds the question whether the DNS knows another name.
+const lookUpTime = 3 * time.Second
+
+// resolves says whether the DNS knows a name.
+func resolves(ctx context.Context, host string) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
+	return err == nil && len(addresses) > 0
 }
 
 // ReadExtraCAs reads a file of certificate authorities; without a path there are none.
@@ -139,9 +159,9 @@ func (c Config) cloud() (cloud.Cloud, error) {
 	}
 	path, _ := c.Lookup("AZURE_ENVIRONMENT_FILEPATH")
 	if path == "" {
-		return cloud.Cloud{}, fault.New(fault.Invalid, "the cloud is %s, but AZURE_ENVIRONMENT_FILEPATH is missing; set the value global.customCloud", cloud.CustomName)
+		return cloud.Cloud{}, fault.Advise(fault.Invalid, "set the value global.customCloud", "the cloud is %s, but AZURE_ENVIRONMENT_FILEPATH is missing", cloud.CustomName)
 	}
-	content, err := os.ReadFile(path)
+	content, err := readFile(path)
 	if err != nil {
 		return cloud.Cloud{}, &fault.Error{Kind: fault.Invalid, Doing: "reading the cloud's environment file", Cause: err,
 			Next: "set the value global.customCloud, or mount the file"}
@@ -166,7 +186,7 @@ func (c Config) file() (cloud.Config, error) {
 	if credential.Mode(c.Auth) != credential.CloudConfig {
 		return cloud.Config{}, nil
 	}
-	content, err := os.ReadFile(c.CloudConfigFile)
+	content, err := readFile(c.CloudConfigFile)
 	if err != nil {
 		return cloud.Config{}, nil //nolint:nilerr // the credential reads the same file and tells it, with the next step
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Limits are Azure's, or lower ones: the most calls in ten seconds that all who read together may make. What is zero is the default, or one reader.
@@ -49,7 +50,7 @@ var vaultName = regexp.MustCompile(`^[a-z0-9-]{3,24}$`)
 func (f *Fallbacks) add(text string) error {
 	name, other, _ := strings.Cut(strings.ToLower(text), "=")
 	if !vaultName.MatchString(name) || !vaultName.MatchString(other) || name == other {
-		return fault.New(fault.Invalid, "%q is no fallback; write the names of two vaults as VAULT=OTHER, see the value vaults", text)
+		return fault.Advise(fault.Invalid, "write the names of two vaults as VAULT=OTHER, see the value vaults", "%q is no fallback", text)
 	}
 	if *f == nil {
 		*f = Fallbacks{}
@@ -62,10 +63,10 @@ func (f *Fallbacks) add(text string) error {
 func (c Config) governor() (*governor.Governor, error) {
 	l := c.Limits
 	if l.Vault < 0 || l.Subscription < 0 || l.Readers < 0 {
-		return nil, fault.New(fault.Invalid, "limits of calls must be positive; see the values under vaultLimits")
+		return nil, fault.Advise(fault.Invalid, "see the values under vaultLimits", "limits of calls must be positive")
 	}
 	part := func(limit, otherwise int) int { return max(cmp.Or(limit, otherwise)/max(l.Readers, 1), 2) }
-	config := governor.Config{Clock: time.Now, PerVault: part(l.Vault, vaultLimit), InAll: part(l.Subscription, subscriptionLimit), Parallel: parallel}
+	config := governor.Config{Clock: time.Now, PerVault: part(l.Vault, vaultLimit), InAll: part(l.Subscription, subscriptionLimit), Parallel: limits.CallsPerVault}
 	if c.Observer != nil {
 		config.Waited = c.Observer.Waited
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Accounts are ServiceAccounts of tenants, which read vaults as themselves. Errors are of package fault.
@@ -17,9 +18,6 @@ type Accounts interface {
 	// Token is a token of the account for Azure.
 	Token(ctx context.Context, who keyvault.Identity) (string, error)
 }
-
-// maxTenants is the most identities whose tokens are kept.
-const maxTenants = 1000
 
 // tenants reads each object as the identity that its Ref names: never as another, and as the installation only if it names none.
 type tenants struct {
@@ -49,7 +47,7 @@ func (t *tenants) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object,
 		return t.installation.Fetch(ctx, ref)
 	}
 	if t.accounts == nil {
-		return keyvault.Object{}, fault.New(fault.Denied, "%s may not be used; set the value identity.serviceAccounts", ref.As)
+		return keyvault.Object{}, fault.Advise(fault.Denied, "set the value identity.serviceAccounts", "%s may not be used", ref.As)
 	}
 	directory, client, err := t.accounts.Application(ctx, ref.As)
 	if err != nil {
@@ -59,8 +57,8 @@ func (t *tenants) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object,
 		directory = t.tenant
 	}
 	if directory == "" {
-		return keyvault.Object{}, fault.New(fault.Unauthenticated, "%s has no annotation azure.workload.identity/tenant-id, and the installation "+
-			"knows no tenant either; set it", ref.As)
+		return keyvault.Object{}, fault.Advise(fault.Unauthenticated, "annotate it with the tenant id of the application",
+			"%s has no annotation azure.workload.identity/tenant-id, and the installation knows no tenant either", ref.As)
 	}
 	vaults, err := t.as(ref.As, directory, client)
 	if err != nil {
@@ -77,6 +75,7 @@ func (t *tenants) as(who keyvault.Identity, directory, client string) (*azure.Va
 		return known.vaults, nil
 	}
 	config := t.config
+	config.Hint = ""
 	var err error
 	config.Credential, err = credential.Federated(t.shared, credential.Federation{Tenant: directory, Client: client, Origin: who.String(),
 		Assertion: func(ctx context.Context) (string, error) { return t.accounts.Token(ctx, who) }})
@@ -88,7 +87,7 @@ func (t *tenants) as(who keyvault.Identity, directory, client string) (*azure.Va
 		return nil, err
 	}
 	for other := range t.known {
-		if len(t.known) < maxTenants {
+		if len(t.known) < limits.ReadIdentities {
 			break
 		}
 		delete(t.known, other)

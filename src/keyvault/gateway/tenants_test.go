@@ -24,6 +24,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
@@ -176,11 +177,11 @@ func TestAnAccountThatIsAnnotatedOtherwiseBeginsAnew(t *testing.T) {
 
 func TestOldIdentitiesAreForgotten(t *testing.T) {
 	b := newBench(t)
-	for n := range maxTenants + 5 {
+	for n := range limits.ReadIdentities + 5 {
 		_, err := b.tenants.as(kv.Identity{Namespace: "n", ServiceAccount: string(rune('a' + n))}, azuretest.Tenant, clientOne)
 		require.NoError(t, err)
 	}
-	assert.Len(t, b.tenants.known, maxTenants)
+	assert.Len(t, b.tenants.known, limits.ReadIdentities)
 }
 
 // unwilling is a metadata service that is redirected to somebody who has no token.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Config is what a Governor works with; every field but Waited is required.
@@ -32,9 +33,6 @@ type Governor struct {
 	all    bucket
 }
 
-// maxVaults is how many vaults are known before those that rest are forgotten: users name vaults, also ones that do not exist.
-const maxVaults = 1000
-
 // vault is what is known of one.
 type vault struct {
 	name   string
@@ -51,9 +49,8 @@ type vault struct {
 	wakes time.Time
 }
 
-// Bounds of pauses: of one that the vault named, and of those that it did not.
+// Bounds of pauses that a vault does not name.
 const (
-	longestNamed   = time.Hour
 	firstUnnamed   = time.Second
 	longestUnnamed = 30 * time.Second
 )
@@ -85,7 +82,8 @@ func Pause(vault string, retryAfter time.Duration) error { return putOff(errPaus
 func Busy(vault string, retryAfter time.Duration) error { return putOff(errBusy, vault, retryAfter) }
 
 func putOff(why error, vault string, retryAfter time.Duration) error {
-	return &fault.Error{Kind: fault.Throttled, Doing: fmt.Sprintf("waiting for vault %q", vault), Cause: why, RetryAfter: retryAfter}
+	return &fault.Error{Kind: fault.Throttled, Doing: fmt.Sprintf("waiting for vault %q", vault), Cause: why, RetryAfter: retryAfter,
+		Next: "it is tried again by itself; if it goes on, find out what else calls the vault, lengthen refresh intervals, or look at the values vaultLimits"}
 }
 
 // New checks the configuration.
@@ -153,7 +151,7 @@ func (g *Governor) vault(name string) *vault {
 	if v, ok := g.vaults[name]; ok {
 		return v
 	}
-	if len(g.vaults) >= maxVaults {
+	if len(g.vaults) >= limits.GovernedVaults {
 		for other, v := range g.vaults {
 			if v.busy == 0 && v.queue.empty() && !v.closed.After(now) && v.bucket.rests(now) && !v.brake.on(now) {
 				delete(g.vaults, other)
@@ -240,7 +238,7 @@ func (g *Governor) leave(v *vault, began time.Time, a Answer) {
 
 // close begins a pause, or makes it longer.
 func (v *vault) close(now time.Time, named time.Duration) {
-	pause := min(named, longestNamed)
+	pause := min(named, limits.RetryAfter)
 	if pause <= 0 {
 		pause = firstUnnamed
 		for n := 1; n < v.refusals && pause < longestUnnamed; n++ {

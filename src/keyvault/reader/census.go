@@ -54,15 +54,20 @@ func (c *census) note(ref keyvault.Ref, every time.Duration, now time.Time) {
 	c.forget(ref)
 	c.watched[ref] = watch{every, now}
 	c.intervals[every]++
-	if now.Sub(c.swept) < longestWatch {
-		return
+	if now.Sub(c.swept) >= longestWatch {
+		c.sweep(now)
 	}
+}
+
+// sweep forgets objects that nobody looks at any more, and says whether there are no others.
+func (c *census) sweep(now time.Time) (empty bool) {
 	c.swept = now
 	for other, w := range c.watched {
 		if now.Sub(w.at) > 2*w.every+longestWatch {
 			c.forget(other)
 		}
 	}
+	return len(c.watched) == 0
 }
 
 func (c *census) forget(ref keyvault.Ref) {

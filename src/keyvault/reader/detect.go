@@ -9,6 +9,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // listOf is the list that an object is in.
@@ -57,24 +58,39 @@ func (r *Reader) look(ctx context.Context, ref keyvault.Ref, maxAge time.Duratio
 func (r *Reader) listable(ref keyvault.Ref, maxAge time.Duration, p keyvault.Purpose) bool {
 	now := r.config.Clock()
 	r.mu.Lock()
-	c, ok := r.censuses[listOf(ref)]
-	if !ok {
-		c = newCensus(now)
-		r.censuses[listOf(ref)] = c
-	}
-	c.note(ref, p.Every, now)
-	was, is := c.method, c.choose(p.Every, now)
-	c.method = is
 	known, ok := r.memory.get(ref)
 	if ok {
 		known.wanted = now
 	}
+	c, counted := r.censuses[listOf(ref)]
+	if !counted { // its vault has not answered yet
+		r.mu.Unlock()
+		return false
+	}
+	c.note(ref, p.Every, now)
+	was, is := c.method, c.choose(p.Every, now)
+	c.method = is
 	ok = ok && known.err == nil && !r.usable(known, maxAge, p) && known.settled() && !now.After(known.daily())
 	r.mu.Unlock()
 	if was != is && r.config.Observer != nil {
 		r.config.Observer.Detects(listOf(ref), was, is)
 	}
 	return ok && is == byList && p.Priority == keyvault.Refresh
+}
+
+// watch counts an object that its vault has answered for. Users name vaults, also ones that do not exist, so nothing is kept of a name before that;
+// the caller holds mu.
+func (r *Reader) watch(ref keyvault.Ref, every time.Duration) {
+	now := r.config.Clock()
+	c, ok := r.censuses[listOf(ref)]
+	if !ok {
+		if len(r.censuses) >= limits.WatchedLists {
+			return
+		}
+		c = newCensus(now)
+		r.censuses[listOf(ref)] = c
+	}
+	c.note(ref, every, now)
 }
 
 // The waits after which a list that failed is asked for again.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // answer is what a vault said, and when it was asked.
@@ -21,6 +22,8 @@ type answer struct {
 	wanted time.Time
 	// index finds the entries of a list by name, in lower case.
 	index map[string]keyvault.Entry
+	// bytes is its size, as it was when it was put into memory.
+	bytes int
 }
 
 // asOf is when the vault last said so.
@@ -31,11 +34,14 @@ func (a *answer) asOf() time.Time {
 	return a.asked
 }
 
-// overhead is what an answer takes besides its value, and each entry of a list, in bytes and roughly.
+// overhead is what an answer takes besides what it holds, in bytes and roughly.
 const overhead = 512
 
 func (a *answer) size() int {
-	size := overhead + a.object.Value.Len() + overhead/4*len(a.object.Entries)
+	size := overhead + a.object.Value.Len() + len(a.object.ContentType)
+	for _, e := range a.object.Entries {
+		size += 2 * e.Size() // once more in the index
+	}
 	for name, value := range a.object.Tags {
 		size += len(name) + len(value)
 	}
@@ -79,8 +85,9 @@ func (m *memory) put(a answer) {
 	case "", fault.NotFound, fault.Denied, fault.Disabled:
 		m.drop(a.ref)
 		a.object = a.copied()
+		a.bytes = a.size()
 		m.known[a.ref] = m.order.PushFront(&a)
-		m.size += a.size()
+		m.size += a.bytes
 	case fault.Unauthenticated:
 		m.drop(a.ref)
 	}
@@ -97,7 +104,7 @@ func (m *memory) drop(ref keyvault.Ref) {
 	}
 	a := m.order.Remove(e).(*answer)
 	delete(m.known, ref)
-	m.size -= a.size()
+	m.size -= a.bytes
 	a.object.Value.Wipe()
 }
 
@@ -108,11 +115,8 @@ func (m *memory) sweep(now time.Time) {
 		a := e.Value.(*answer)
 		e = e.Next()
 		age, unwanted := now.Sub(a.asOf()), now.Sub(a.wanted)
-		if age > max(m.keep, longestKept) || min(age, unwanted) > max(m.keep, min(2*a.every, longestKept)) {
+		if age > max(m.keep, limits.RememberedTime) || min(age, unwanted) > max(m.keep, min(2*a.every, limits.RememberedTime)) {
 			m.drop(a.ref)
 		}
 	}
 }
-
-// longestKept bounds how long a value stays for the sake of a list that may confirm it.
-const longestKept = 2 * time.Hour

@@ -10,6 +10,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // party is one identity at one vault. What does not answer, be it the vault or the identity's own service, is waited for by its own calls alone.
@@ -22,7 +23,9 @@ type party struct {
 type doors struct {
 	clock    func() time.Time
 	parallel int
-	timeout  time.Duration
+	// share is the most of these that one namespace has.
+	share   int
+	timeout time.Duration
 
 	mu      sync.Mutex
 	parties map[party]*door
@@ -30,7 +33,7 @@ type doors struct {
 
 // door is one party's.
 type door struct {
-	slots [keyvault.PodStart + 1]chan struct{}
+	slots [keyvault.PodStart + 1]*slots
 	users int
 	// silences are the calls in a row that took all of their time; after some of them, nobody is let in until again, and then one call to see.
 	silences int
@@ -54,27 +57,20 @@ const (
 
 // enter lets a call in. leave is told how it ended.
 func (d *doors) enter(ctx context.Context, ref keyvault.Ref) (leave func(error), err error) {
-	key, priority := party{ref.Vault, ref.As}, keyvault.PurposeOf(ctx).Priority
+	key, purpose := party{ref.Vault, ref.As}, keyvault.PurposeOf(ctx)
 	at, trying, err := d.open(key)
 	if err != nil {
 		return nil, err
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case at.slots[priority] <- struct{}{}:
-	case <-timer.C:
+	places := at.slots[purpose.Priority]
+	if !places.acquire(ctx, purpose.Namespace) {
 		err = governor.Busy(ref.Vault, patience)
-	case <-ctx.Done():
-		err = governor.Busy(ref.Vault, patience)
-	}
-	if err != nil {
 		d.leave(key, at, outcome{err: err, trying: trying})
 		return nil, err
 	}
 	began := d.clock()
 	return func(err error) {
-		<-at.slots[priority]
+		places.release(purpose.Namespace)
 		d.leave(key, at, outcome{err: err, trying: trying, took: d.clock().Sub(began)})
 	}, nil
 }
@@ -104,16 +100,13 @@ func (d *doors) open(key party) (at *door, trying bool, err error) {
 	return at, trying, nil
 }
 
-// maxParties is how many are known before those are forgotten that nobody uses.
-const maxParties = 2000
-
 func (d *doors) build(key party) *door {
-	if len(d.parties) >= maxParties {
+	if len(d.parties) >= limits.BreakerKeys {
 		maps.DeleteFunc(d.parties, func(_ party, at *door) bool { return at.users == 0 })
 	}
 	at := &door{}
 	for p := range at.slots {
-		at.slots[p] = make(chan struct{}, d.parallel)
+		at.slots[p] = &slots{free: d.parallel, share: d.share, held: map[string]int{}}
 	}
 	d.parties[key] = at
 	return at

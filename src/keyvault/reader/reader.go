@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -51,6 +52,8 @@ type Config struct {
 	Clock func() time.Time
 	// Parallel is the most calls at once of one identity at one vault, for each priority.
 	Parallel int
+	// PerNamespace is the most of these that one namespace has; zero for all of them.
+	PerNamespace int
 	// Timeout bounds one call, also when those who wait for it are more patient.
 	Timeout time.Duration
 	// Keep is how long an answer stays in memory; at least as long as the largest maxAge. What is looked at again stays longer.
@@ -93,7 +96,7 @@ func New(c Config) (*Reader, error) {
 		return nil, errors.New("creating the reader: a part of its configuration is missing")
 	}
 	return &Reader{config: c, flights: map[keyvault.Ref]*flight{}, censuses: map[keyvault.Ref]*census{},
-		doors:  doors{clock: c.Clock, parallel: c.Parallel, timeout: c.Timeout, parties: map[party]*door{}},
+		doors:  doors{clock: c.Clock, parallel: c.Parallel, share: cmp.Or(c.PerNamespace, c.Parallel), timeout: c.Timeout, parties: map[party]*door{}},
 		memory: memory{entries: c.Entries, bytes: c.Bytes, keep: c.Keep, known: map[keyvault.Ref]*list.Element{}}}, nil
 }
 
@@ -132,7 +135,8 @@ func (r *Reader) ask(ctx context.Context, ref keyvault.Ref, maxAge time.Duration
 		return f.answer, from
 	case <-ctx.Done():
 		r.leave(ref, f)
-		return answer{err: &fault.Error{Kind: fault.Unavailable, Doing: "reading " + ref.String(), Cause: errors.New("no answer in time")}}, from
+		return answer{err: &fault.Error{Kind: fault.Unavailable, Doing: "reading " + ref.String(), Cause: errors.New("no answer in time"),
+			Next: "it is tried again; if it goes on, check network policies, proxies and the route to the vault"}}, from
 	}
 }
 
@@ -202,6 +206,9 @@ func (r *Reader) land(f *flight, object keyvault.Object, err error) {
 	if f.ref.Kind.Listed() != "" {
 		changed = r.listed(&f.answer)
 	}
+	if err == nil && f.every > 0 && f.ref.Version == "" && f.ref.Kind.List() != "" {
+		r.watch(f.ref, f.every)
+	}
 	if r.flights[f.ref] == f {
 		delete(r.flights, f.ref)
 	}
@@ -221,15 +228,16 @@ func (r *Reader) land(f *flight, object keyvault.Object, err error) {
 
 // sweepLater keeps what is in memory from staying there when nobody reads any more; the caller holds mu.
 func (r *Reader) sweepLater() {
-	if r.sweeper != nil || r.memory.order.Len() == 0 {
+	if r.sweeper != nil || r.memory.order.Len()+len(r.censuses) == 0 {
 		return
 	}
 	r.sweeper = time.AfterFunc(max(r.config.Keep/2, time.Second), func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.sweeper = nil
-		r.memory.sweep(r.config.Clock())
-		maps.DeleteFunc(r.censuses, func(_ keyvault.Ref, c *census) bool { return len(c.watched) == 0 })
+		now := r.config.Clock()
+		r.memory.sweep(now)
+		maps.DeleteFunc(r.censuses, func(_ keyvault.Ref, c *census) bool { return c.sweep(now) })
 		r.sweepLater()
 	})
 }

@@ -19,7 +19,7 @@ type Identities struct {
 func (i *Identities) AddDefault(text string) error {
 	namespace, account, ok := strings.Cut(text, "=")
 	if !ok || namespace == "" || account == "" {
-		return fault.New(fault.Invalid, "%q is no default identity; write NAMESPACE=SERVICEACCOUNT", text)
+		return fault.Advise(fault.Invalid, "write NAMESPACE=SERVICEACCOUNT", "%q is no default identity", text)
 	}
 	if i.Defaults == nil {
 		i.Defaults = map[string]string{}

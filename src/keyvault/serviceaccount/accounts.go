@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Annotations of a ServiceAccount, those of Azure's own workload identity.
@@ -73,15 +75,15 @@ func (a *Accounts) Application(ctx context.Context, who keyvault.Identity) (tena
 		return last.tenant, last.client, nil
 	}
 	if problems := validation.IsDNS1123Subdomain(who.ServiceAccount); len(problems) > 0 {
-		return "", "", fault.New(fault.Invalid, "spec.vault.azureIdentity.name %q is no name of a ServiceAccount; correct it", who.ServiceAccount)
+		return "", "", fault.Advise(fault.Invalid, "correct spec.vault.azureIdentity.name", "spec.vault.azureIdentity.name %.80q is no name of a ServiceAccount", who.ServiceAccount)
 	}
 	var account corev1.ServiceAccount
 	if err := a.config.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.ServiceAccount}, &account); err != nil {
 		return "", "", a.refusal(err, who)
 	}
-	now := sighting{tenant: account.Annotations[annotationTenant], client: account.Annotations[annotationClient], at: a.config.Clock()}
+	now := sighting{tenant: strings.TrimSpace(account.Annotations[annotationTenant]), client: strings.TrimSpace(account.Annotations[annotationClient]), at: a.config.Clock()}
 	if now.client == "" {
-		return "", "", fault.New(fault.Unauthenticated, "%s has no annotation %s; set it to the client id that the account shall read with", who, annotationClient)
+		return "", "", fault.Advise(fault.Unauthenticated, "set it to the client id of the application that the account reads with", "%s has no annotation %s", who, annotationClient)
 	}
 	a.remember(who, now)
 	return now.tenant, now.client, nil
@@ -92,7 +94,7 @@ func (a *Accounts) remember(who keyvault.Identity, now sighting) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for other, s := range a.seen {
-		if now.at.Sub(s.at) >= lookAgain {
+		if now.at.Sub(s.at) >= lookAgain || len(a.seen) >= limits.ReadIdentities {
 			delete(a.seen, other)
 		}
 	}
@@ -114,9 +116,9 @@ func (a *Accounts) Token(ctx context.Context, who keyvault.Identity) (string, er
 func (a *Accounts) refusal(err error, who keyvault.Identity) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return fault.New(fault.Unauthenticated, "there is no %s; create it, or correct spec.vault.azureIdentity.name", who)
+		return fault.Advise(fault.Unauthenticated, "create it, or correct spec.vault.azureIdentity.name", "there is no %s", who)
 	case apierrors.IsForbidden(err):
-		return fault.New(fault.Denied, "%s may not be used; add it to the value identity.serviceAccounts, or set identity.allNamespaces", who)
+		return fault.Advise(fault.Denied, "add it to the value identity.serviceAccounts, or set identity.allNamespaces", "%s may not be used", who)
 	}
-	return fault.Wrap(fault.Unavailable, err, fmt.Sprintf("asking the API server for %s", who))
+	return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("asking the API server for %s", who), Cause: err, Next: "it is tried again; look at the API server"}
 }

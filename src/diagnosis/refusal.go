@@ -1,0 +1,109 @@
+package diagnosis
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+)
+
+// ProxyRefusal is the error of a connection that a proxy did not open.
+type ProxyRefusal struct {
+	// Status is what it answered to CONNECT, and Proxy its host.
+	Status int
+	Proxy  string
+}
+
+// Error implements error.
+func (p *ProxyRefusal) Error() string {
+	return fmt.Sprintf("the proxy %s answered %d", p.Proxy, p.Status)
+}
+
+// ErrTooLarge is the error of a body that is longer than it may be.
+var ErrTooLarge = errors.New("the answer is too large")
+
+// bounded gives ErrTooLarge in place of what is beyond its limit.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+// Bounded is a body that can't give more bytes than the limit.
+func Bounded(body io.ReadCloser, limit int64) io.ReadCloser { return &bounded{body, limit} }
+
+// Read implements io.Reader.
+func (b *bounded) Read(into []byte) (int, error) {
+	if b.left < 0 {
+		return 0, ErrTooLarge
+	}
+	if int64(len(into)) > b.left+1 {
+		into = into[:b.left+1] // one more byte shows that there is more
+	}
+	n, err := b.ReadCloser.Read(into)
+	if b.left -= int64(n); b.left < 0 {
+		return n - 1, ErrTooLarge
+	}
+	return n, err
+}
+
+// Name is what the DNS said of a name; the caller finds it in the error, because this package knows no network.
+type Name struct {
+	// Asked is empty if the error is not about a name.
+	Asked    string
+	NotFound bool
+}
+
+// Unanswered explains why a request to facts["host"] had no answer. It quotes neither addresses nor ports, which differ each time.
+func Unanswered(err error, name Name, facts Facts) *fault.Error {
+	var refusal *ProxyRefusal
+	var authority x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var wrong x509.HostnameError
+	var late interface{ Timeout() bool }
+	code := ConnectionFailed
+	switch {
+	case errors.As(err, &refusal):
+		facts["via"] = Via(refusal.Proxy)
+		return Explain(Between, refusal.Status, "", facts)
+	case errors.Is(err, ErrTooLarge):
+		return Explain(Between, 0, TooLarge, facts)
+	case name.Asked != "" && !strings.EqualFold(strings.TrimSuffix(name.Asked, "."), facts["host"]):
+		facts["proxy"] = name.Asked
+		code = ProxyNotFound
+	case name.Asked != "" && name.NotFound:
+		code = NameNotFound
+	case name.Asked != "":
+		code = DNSFailure
+	case errors.As(err, &authority):
+		code = UnknownAuthority
+	case errors.As(err, &wrong), errors.As(err, &invalid):
+		code = WrongCertificate
+	case errors.Is(err, context.Canceled):
+		code = Canceled
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late) && late.Timeout():
+		code = Timeout
+	}
+	return Explain(Network, 0, code, facts)
+}
+
+// Lost says whether an error is of a connection, and not of what came over it.
+func Lost(err error) bool {
+	var transport *url.Error
+	var refusal *ProxyRefusal
+	return errors.As(err, &transport) || errors.As(err, &refusal) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, ErrTooLarge) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// Via names a proxy, if there is one, for the fact via.
+func Via(proxy string) string {
+	if proxy == "" {
+		return ""
+	}
+	return " (by way of the proxy " + proxy + ")"
+}
