@@ -244,6 +244,6 @@ func (c *Controller) retryIn(uid types.UID, o outcome, failures int) time.Durati
 	case fault.Malformed, fault.NotFound, fault.Disabled:
 		return timing.Next(uid, o.recipe.Interval(c.Interval), c.Clock()).Sub(c.Clock())
 	default:
-		return timing.Retry(o.err, failures)
+		return timing.Retry(uid, o.err, failures)
 	}
 }

@@ -135,7 +135,7 @@ func failuresKeepTheSecret(t *testing.T) {
 		"server-error":     {strikes(keyvault.Fault{Status: 500}), heal, "VaultUnavailable", "500"},
 		"slow":             {strikes(keyvault.Fault{LatencyMillis: 60_000}), heal, "VaultUnavailable", "in time"},
 		"reset":            {strikes(keyvault.Fault{Drop: true}), heal, "VaultUnavailable", "failed"},
-		"no-json":          {strikes(keyvault.Fault{Body: "<html>" + canary + "</html>"}), heal, "VaultUnavailable", "makes no sense"},
+		"no-json":          {strikes(keyvault.Fault{Body: "<html>" + canary + "</html>"}), heal, "VaultUnavailable", "answered in its place"},
 		"another-object": {strikes(keyvault.Fault{Body: `{"value":"` + canary + `","id":"https://` + tm.vault + `.vault.azure.net/secrets/other/0123","attributes":{"enabled":true}}`}),
 			heal, "MalformedObject", "another object"},
 		"bad-challenge": {strikes(keyvault.Fault{RefuseTokens: true, Challenge: `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`}),

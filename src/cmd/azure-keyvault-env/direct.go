@@ -65,7 +65,7 @@ func newDirect(get func(string) string) (injector.Resolver, error) {
 func circular(get func(string) string) error {
 	for _, name := range credential.Variables() {
 		if envref.Meant(get(name)) {
-			return fault.New(fault.Invalid, "%s refers to Key Vault, but Key Vault is read with it; give its value by a Kubernetes Secret", name)
+			return fault.Advise(fault.Invalid, "give its value by a Kubernetes Secret", "%s refers to Key Vault, but Key Vault is read with it", name)
 		}
 	}
 	return nil

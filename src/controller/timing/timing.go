@@ -35,30 +35,45 @@ func Spread(uid types.UID, wait time.Duration) time.Duration {
 }
 
 // backoff is the first wait after a failure and the longest; it doubles in between.
-type backoff struct{ first, longest time.Duration }
+type backoff struct {
+	first, longest time.Duration
+	// settling is for how long no wait is longer than a minute.
+	settling time.Duration
+}
 
 func (b backoff) after(failures int) time.Duration {
-	wait := b.first
+	wait, passed := b.first, time.Duration(0)
 	for range failures {
-		if wait *= 2; wait >= b.longest {
+		passed += wait
+		if wait *= 2; wait > time.Minute && passed < b.settling {
+			wait = time.Minute
+		}
+		if wait >= b.longest {
 			return b.longest
 		}
 	}
 	return wait
 }
 
-// Retry is the wait after a failure that may mend itself, with so many of the same kind before it; never shorter than what the error asks for.
-func Retry(err error, failures int) time.Duration {
-	b := backoff{10 * time.Second, 5 * time.Minute} // somebody else has the output
+// settling is how long Azure may take to put a role or an assignment into force. Whoever granted one a minute ago waits for us.
+const settling = 10 * time.Minute
+
+// Retry is the wait after a failure that may mend itself, with so many of the same kind before it; never shorter than what the error asks for. What
+// many resources were asked for at once is spread.
+func Retry(uid types.UID, err error, failures int) time.Duration {
+	b := backoff{first: 10 * time.Second, longest: 5 * time.Minute} // somebody else has the output
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated, fault.Denied:
-		b = backoff{2 * time.Second, 5 * time.Minute}
+		b = backoff{2 * time.Second, 5 * time.Minute, settling}
 	case fault.Throttled:
-		b = backoff{2 * time.Second, time.Minute}
+		b = backoff{first: 2 * time.Second, longest: time.Minute}
 	case fault.Unavailable:
-		b = backoff{time.Second, 30 * time.Second}
+		b = backoff{first: time.Second, longest: 30 * time.Second}
 	}
-	return max(fault.RetryAfter(err), b.after(failures))
+	if asked := fault.RetryAfter(err); asked > b.after(failures) {
+		return Spread(uid, asked)
+	}
+	return b.after(failures)
 }
 
 // Since remembers since when something is so, for each resource. It is safe for concurrent use; the zero value is empty.

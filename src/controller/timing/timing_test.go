@@ -45,16 +45,19 @@ func TestAWaitIsSpreadAndNeverShorter(t *testing.T) {
 func TestWaitsDoubleUpToTheLongest(t *testing.T) {
 	for kind, want := range map[fault.Kind][]time.Duration{
 		fault.Unavailable: {1, 2, 4, 8, 16, 30, 30}, fault.Throttled: {2, 4, 8, 16, 32, 60, 60},
-		fault.Denied: {2, 4, 8, 16, 32, 64, 128}, fault.Conflict: {10, 20, 40, 80, 160, 300, 300},
+		fault.Denied: {2, 4, 8, 16, 32, 60, 60}, fault.Unauthenticated: {2, 4, 8, 16, 32, 60, 60}, fault.Conflict: {10, 20, 40, 80, 160, 300, 300},
 	} {
 		var waits []time.Duration
 		for n := range want {
-			waits = append(waits, timing.Retry(fault.New(kind, "no"), n)/time.Second)
+			waits = append(waits, timing.Retry("", fault.New(kind, "no"), n)/time.Second)
 		}
 		assert.Equal(t, want, waits, kind)
 	}
 	asked := &fault.Error{Kind: fault.Throttled, Doing: "no", RetryAfter: 42 * time.Second}
-	assert.Equal(t, 42*time.Second, timing.Retry(asked, 0))
+	for range 20 {
+		wait := timing.Retry(types.UID(rand.Text()), asked, 0)
+		assert.True(t, wait >= 42*time.Second && wait < 52*time.Second, "%s: not all come back in one moment", wait)
+	}
 }
 
 func TestSinceWhen(t *testing.T) {
@@ -64,4 +67,19 @@ func TestSinceWhen(t *testing.T) {
 	assert.Equal(t, now, s.Is(a, now.Add(time.Minute)))
 	s.IsNot(a)
 	assert.Equal(t, now.Add(time.Hour), s.Is(a, now.Add(time.Hour)))
+}
+
+func TestARightThatWasGrantedIsFoundWithinAMinuteForTheFirstTen(t *testing.T) {
+	for _, kind := range []fault.Kind{fault.Denied, fault.Unauthenticated} {
+		passed, longest := time.Duration(0), time.Duration(0)
+		for n := 0; passed < 3*time.Hour; n++ {
+			wait := timing.Retry("", fault.New(kind, "no"), n)
+			if passed < 10*time.Minute {
+				assert.LessOrEqual(t, wait, time.Minute, "%s after %s", kind, passed)
+			}
+			passed, longest = passed+wait, max(longest, wait)
+		}
+		assert.Equal(t, 5*time.Minute, longest, "and then more seldom")
+		assert.Equal(t, 5*time.Minute, timing.Retry("", fault.New(kind, "no"), 1<<40), "without counting for ever")
+	}
 }

@@ -43,6 +43,20 @@ func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	principal, ok := d.Find(func(p entra.Principal) bool { return p.Assigned(d.Now()) && matches(p, query.Get) })
+	if !ok && query.Get("client_id")+query.Get("object_id")+query.Get("msi_res_id")+query.Get("mi_res_id") == "" {
+		users := 0
+		_, _ = d.Find(func(p entra.Principal) bool {
+			if p.Assigned(d.Now()) {
+				principal, users = p, users+1
+			}
+			return false
+		})
+		if ok = users == 1; users > 1 {
+			d.Count("token managed-identity several 400")
+			refuse(w, "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request")
+			return
+		}
+	}
 	if !ok {
 		d.Count("token managed-identity unknown 400")
 		refuse(w, "Identity not found")

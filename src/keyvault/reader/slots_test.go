@@ -1,0 +1,119 @@
+package reader_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+)
+
+// slow answers after a second, and counts who is served at once.
+type slow struct {
+	mu   sync.Mutex
+	most map[string]int
+	now  map[string]int
+}
+
+func (s *slow) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	namespace := keyvault.PurposeOf(ctx).Namespace
+	s.mu.Lock()
+	s.now[namespace]++
+	s.most[namespace] = max(s.most[namespace], s.now[namespace])
+	s.mu.Unlock()
+	time.Sleep(time.Second)
+	s.mu.Lock()
+	s.now[namespace]--
+	s.mu.Unlock()
+	return keyvault.Object{Ref: ref, Version: "1"}, nil
+}
+
+func shared(t *testing.T, f reader.Fetcher) *reader.Reader {
+	t.Helper()
+	r, err := reader.New(reader.Config{Fetcher: f, Clock: time.Now, Parallel: 5, PerNamespace: 4, Timeout: 20 * time.Second, Keep: time.Hour, Entries: 1000, Bytes: 1 << 20})
+	require.NoError(t, err)
+	return r
+}
+
+func of(t *testing.T, namespace string) context.Context {
+	t.Helper()
+	return keyvault.For(t.Context(), keyvault.Purpose{Namespace: namespace})
+}
+
+func TestANamespaceThatAsksForManyKeepsNoOtherBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{most: map[string]int{}, now: map[string]int{}}
+		r := shared(t, s)
+		var group sync.WaitGroup
+		for i := range 100 {
+			group.Go(func() { _, _ = r.Read(of(t, "greedy"), ref(fmt.Sprint("g", i)), 0) })
+		}
+		synctest.Wait()
+		for i := range 5 {
+			began := time.Now()
+			_, err := r.Read(of(t, fmt.Sprint("modest-", i)), ref(fmt.Sprint("m", i)), 0)
+			require.NoError(t, err)
+			assert.Equal(t, time.Second, time.Since(began), "it has the place that the other one may not take")
+		}
+		group.Wait()
+		assert.Equal(t, 4, s.most["greedy"])
+	})
+}
+
+func TestAFreePlaceGoesToTheNamespaceThatHoldsTheFewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{most: map[string]int{}, now: map[string]int{}}
+		r := shared(t, s)
+		var group sync.WaitGroup
+		for _, greedy := range []string{"a", "b"} { // together they take every place
+			for i := range 20 {
+				group.Go(func() { _, _ = r.Read(of(t, greedy), ref(fmt.Sprint(greedy, i)), 0) })
+			}
+		}
+		synctest.Wait()
+		began := time.Now()
+		_, err := r.Read(of(t, "modest"), ref("m"), 0)
+		require.NoError(t, err)
+		assert.Equal(t, 2*time.Second, time.Since(began), "the first that becomes free, before 30 who asked earlier")
+		group.Wait()
+	})
+}
+
+func TestPlacesComeBackHoweverTheWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{most: map[string]int{}, now: map[string]int{}}
+		r := shared(t, s)
+		for round := range 20 {
+			var group sync.WaitGroup
+			for i := range 30 {
+				group.Go(func() {
+					ctx, cancel := context.WithTimeout(of(t, fmt.Sprint("n", i%3)), time.Duration(i)*100*time.Millisecond)
+					defer cancel()
+					_, err := r.Read(ctx, ref(fmt.Sprint(round, "-", i)), 0)
+					assert.True(t, err == nil || governor.PutOff(err) || fault.KindOf(err) == fault.Unavailable, "%v", err)
+				})
+			}
+			group.Wait()
+			time.Sleep(5 * time.Second)
+		}
+		began := time.Now()
+		var group sync.WaitGroup
+		for i := range 5 {
+			group.Go(func() {
+				_, err := r.Read(of(t, fmt.Sprint("n", i)), ref(fmt.Sprint("last", i)), 0)
+				assert.NoError(t, err)
+			})
+		}
+		group.Wait()
+		assert.Equal(t, time.Second, time.Since(began), "all five places are free")
+	})
+}
