@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,9 +170,12 @@ func (r *Reader) launch(ctx context.Context, ref keyvault.Ref) *flight {
 
 // fetch reads the vault that is meant, and if that is not available the one that stands in for it. What a list says is of one vault alone.
 func (r *Reader) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	if ref.Kind.Listed() != "" {
+		return r.fetchList(ctx, ref)
+	}
 	second := ref
 	second.Vault = r.config.Fallbacks[ref.Vault]
-	if second.Vault == "" || ref.Kind.Listed() != "" {
+	if second.Vault == "" {
 		return r.call(ctx, ref)
 	}
 	first, cancel := context.WithTimeout(ctx, r.config.Timeout*3/5) // so that there is time for the second
@@ -186,6 +190,49 @@ func (r *Reader) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, 
 	}
 	object.Ref, object.Fallback = ref, second.Vault
 	return object, nil
+}
+
+// fetchList reads a list, and once more if it lacks what the last one had: only what two lists in a row lack is gone. A list that something in
+// between cut short must not take keys out of Secrets.
+func (r *Reader) fetchList(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	list, err := r.call(ctx, ref)
+	if err != nil || !r.lacks(list) {
+		return list, err
+	}
+	again, err := r.call(ctx, ref)
+	if err != nil {
+		return keyvault.Object{}, err
+	}
+	in := make(map[string]bool, len(again.Entries))
+	for _, e := range again.Entries {
+		in[strings.ToLower(e.Name)] = true
+	}
+	for _, e := range list.Entries {
+		if !in[strings.ToLower(e.Name)] {
+			again.Entries = append(again.Entries, e)
+		}
+	}
+	return again, nil
+}
+
+// lacks says whether a list is without an entry of the one that is remembered.
+func (r *Reader) lacks(list keyvault.Object) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, ok := r.memory.get(list.Ref)
+	if !ok || known.err != nil {
+		return false
+	}
+	in := make(map[string]bool, len(list.Entries))
+	for _, e := range list.Entries {
+		in[strings.ToLower(e.Name)] = true
+	}
+	for name := range known.index {
+		if !in[name] {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Reader) call(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
