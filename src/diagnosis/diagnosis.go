@@ -19,6 +19,7 @@ const (
 	Metadata Source = "Instance metadata service"
 	Between  Source = "Something in between"
 	Network  Source = "No answer"
+	Registry Source = "Image registry"
 )
 
 // Answer is one row: what a source answers, and what that means.
@@ -40,7 +41,7 @@ type Facts map[string]string
 
 // Answers are all rows, by source.
 func Answers() []Answer {
-	return slices.Concat(vaultAnswers(), entraAnswers(), metadataAnswers(), betweenAnswers(), networkAnswers())
+	return slices.Concat(vaultAnswers(), entraAnswers(), metadataAnswers(), betweenAnswers(), networkAnswers(), registryAnswers())
 }
 
 // Explain finds the row that fits an answer best, and makes the error of it: a code is more exact than a status, and that than a class of
@@ -89,7 +90,7 @@ func (a Answer) fits(source Source, status int, code string) int {
 // proof is what was answered, for whoever looks it up.
 func proof(source Source, status int, code string) string {
 	switch {
-	case source == Network, status == 0:
+	case source == Network, source == Registry, status == 0:
 		return ""
 	case slices.Contains(own(), code):
 		return " (" + strconv.Itoa(status) + ")"

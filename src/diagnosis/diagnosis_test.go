@@ -36,7 +36,7 @@ func TestEveryRowHasCauseAndNextStepApart(t *testing.T) {
 }
 
 func TestEverySourceExplainsEveryStatus(t *testing.T) {
-	for _, source := range []diagnosis.Source{diagnosis.Vault, diagnosis.Entra, diagnosis.Metadata, diagnosis.Between} {
+	for _, source := range []diagnosis.Source{diagnosis.Vault, diagnosis.Entra, diagnosis.Metadata, diagnosis.Between, diagnosis.Registry} {
 		for _, status := range []int{200, 302, 400, 401, 403, 404, 407, 408, 410, 418, 429, 470, 500, 502, 503, 504, 599} {
 			e := diagnosis.Explain(source, status, "SomethingNew", diagnosis.Facts{"host": "kv.vault.azure.net", "via": ""})
 			assert.NotEmpty(t, e.Kind, "%s %d", source, status)

@@ -53,6 +53,7 @@ func about(s Source) string {
 		Metadata: "What the node's metadata service (169.254.169.254) answers when a managed identity asks for a token.",
 		Between:  "Answers that are not in the form of the service that was asked: a proxy's, a firewall's or a gateway's.",
 		Network:  "The request had no answer.",
+		Registry: "What a registry answers when the command of an image is looked for. The message begins with the registry, its answer and whose credentials were tried.",
 	}[s]
 }
 
