@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -313,4 +314,55 @@ func TestTheTextOfABugStaysHere(t *testing.T) {
 	assert.Equal(t, http.StatusInternalServerError, w.Code)
 	assert.NotContains(t, w.Body.String(), "innermost")
 	assert.Contains(t, b.log.String(), "innermost")
+}
+
+func TestRequestsAndVariablesOfPodsHoldABoundedNumberOfBytes(t *testing.T) {
+	c := newCrowd(t)
+	for n := range 1000 { // a spec of a megabyte
+		c.env = append(c.env, corev1.EnvVar{Name: "P", Value: fmt.Sprintf("%d %s", n, strings.Repeat("x", 1000))})
+	}
+	var group sync.WaitGroup
+	refused := make(chan wire.ErrorResponse, 20)
+	for n := range 20 {
+		group.Go(func() {
+			if code, refusal := c.ask("slow", fmt.Sprint(n), usual()); code == http.StatusTooManyRequests {
+				refused <- refusal
+			}
+		})
+	}
+	share := limits.AuthRequestsBytes / 2 >> 20
+	for range 20 - share {
+		assert.Contains(t, (<-refused).Message, `requests of pods of namespace "slow" hold too much memory`)
+	}
+	c.eventually("the others wait for the vault", func() bool { return c.calls <= share && c.calls >= share-2 })
+	code, refusal := c.ask("modest", "p", usual())
+	assert.Equal(t, http.StatusOK, code, refusal.Message)
+	close(c.hold)
+	group.Wait()
+}
+
+func TestALongBodyIsRefusedByItsLengthOrWhenItComes(t *testing.T) {
+	c := newCrowd(t)
+	for name, length := range map[string]int64{"it says so": limits.AuthRequestBytes + 1, "it does not say": -1} {
+		r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, strings.NewReader(strings.Repeat(" ", limits.AuthRequestBytes+1)))
+		if length > 0 {
+			r.Body = io.NopCloser(unread{t})
+		}
+		r.ContentLength = length
+		r.Header.Set("Authorization", "Bearer team.p.x")
+		w := httptest.NewRecorder()
+		c.broker.ServeHTTP(w, r)
+		assert.Equal(t, http.StatusBadRequest, w.Code, name)
+		assert.Contains(t, w.Body.String(), "longer than 1 MiB", name)
+	}
+}
+
+func TestAVariableThatComesFromElsewhereAllowsNothing(t *testing.T) {
+	c := newCrowd(t)
+	c.env = []corev1.EnvVar{{Name: "A", Value: "one@azurekeyvault", ValueFrom: &corev1.EnvVarSource{}}, {Name: "B"}}
+	code, _ := c.ask("team", "p", usual())
+	assert.Equal(t, http.StatusForbidden, code)
+	c.env = []corev1.EnvVar{{Name: wire.EnvOpen, Value: "false"}, {Name: "B"}}
+	code, _ = c.ask("team", "p", usual())
+	assert.Equal(t, http.StatusForbidden, code)
 }
