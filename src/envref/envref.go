@@ -34,23 +34,15 @@ func (r Ref) String() string {
 	return r.Name + marker + "?" + r.Query
 }
 
-// Parse reads a value that Meant says is a reference. Anything that does not match the grammar is fault.Invalid; the error
-// does not quote the value, which may be a secret that merely looks like a reference.
+// Parse reads a value that Meant says is a reference; blanks, newlines and invisible characters around it don't count. Anything else that does not
+// match the grammar is fault.Invalid; the error does not quote the value, which may be a secret that merely resembles a reference.
 func Parse(value string) (Ref, error) {
+	value = strings.TrimFunc(value, isBlank)
 	if len(value) <= maxLength {
 		if m := grammar.FindStringSubmatch(value); m != nil && len(m[1]) <= 253 {
 			return Ref{Name: m[1], Query: m[2]}, nil
 		}
 	}
-	return Ref{}, fault.New(fault.Invalid, "the value is meant as a reference but is none; "+
-		"write name@azurekeyvault or name@azurekeyvault?key, where name is an AzureKeyVaultSecret of the pod's namespace")
+	return Ref{}, fault.New(fault.Invalid, "the value is meant as a reference but is not one; "+
+		"write name@azurekeyvault or name@azurekeyvault?key, in lower case and without quotes, where name is an AzureKeyVaultSecret of the pod's namespace")
 }
-
-// Meant says whether whoever wrote the value must have meant a reference: it ends in the marker or has the marker and a
-// query. Such a value is either a valid reference or a mistake, never a text for the program.
-func Meant(value string) bool {
-	return strings.HasSuffix(value, marker) || strings.Contains(value, marker+"?")
-}
-
-// Mentioned says whether the marker occurs anywhere, which deserves a warning if the value is not Meant as a reference.
-func Mentioned(value string) bool { return strings.Contains(value, marker) }

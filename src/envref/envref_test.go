@@ -3,6 +3,7 @@ package envref_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -32,9 +33,21 @@ func TestParseValidReferences(t *testing.T) {
 	}
 }
 
+// TestBlanksAndInvisibleCharactersAroundAReferenceDontCount has what echo, editors of Windows and web pages leave in a ConfigMap.
+func TestBlanksAndInvisibleCharactersAroundAReferenceDontCount(t *testing.T) {
+	for _, text := range []string{"db@azurekeyvault?x\n", "db@azurekeyvault?x\r\n", " \tdb@azurekeyvault?x  ", "\ufeffdb@azurekeyvault?x", "\u200bdb@azurekeyvault?x\u2060", "\u00a0db@azurekeyvault?x\u00a0",
+		strings.Repeat("\n", 1000) + "db@azurekeyvault?x" + strings.Repeat(" ", 1000)} {
+		got, err := envref.Parse(text)
+		require.NoError(t, err, "%q", text)
+		assert.Equal(t, envref.Ref{Name: "db", Query: "x"}, got)
+		assert.True(t, envref.Meant(text), "%q", text)
+	}
+}
+
 func TestParseRefusesWhatIsMeantButWrong(t *testing.T) {
 	for _, text := range []string{"@azurekeyvault", "-db@azurekeyvault", "db-@azurekeyvault", "a b@azurekeyvault", "db@azurekeyvault?a b",
-		"db@azurekeyvault?a=b", "ns/db@azurekeyvault", "db@azurekeyvault?x@azurekeyvault", "a..b@azurekeyvault", " db@azurekeyvault",
+		"db@azurekeyvault?a=b", "ns/db@azurekeyvault", "db@azurekeyvault?x@azurekeyvault", "a..b@azurekeyvault", `"db@azurekeyvault"`, "'db@azurekeyvault?x'\n", "`db@azurekeyvault`",
+		"db@AzureKeyVault", "DB@AZUREKEYVAULT?x", "db@azure\u200bkeyvault", "d\ufeffb@azurekeyvault", "db @azurekeyvault\r\n", "db@azurekeyvault?x\ny",
 		"db\n@azurekeyvault", strings.Repeat("a", 254) + "@azurekeyvault", strings.Repeat("a.", 2000) + "a@azurekeyvault?x"} {
 		_, err := envref.Parse(text)
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), "%q", text)
@@ -47,6 +60,9 @@ func TestParseRefusesWhatIsMeantButWrong(t *testing.T) {
 func TestMeantLeavesOtherTextsAlone(t *testing.T) {
 	for text, mentioned := range map[string]bool{
 		"": false, "plain": false, "user@example.com": false, "db@azurekeyvaults": true, "see x@azurekeyvault for more": true,
+		"postgres://user:pw@azurekeyvault/db": true, "postgres://user:pw@AzureKeyVault/db": true, "db@azure-keyvault": true, "db@Azure_Key_Vault?x": true, "\"db@azurekeyvalut\"\n": true, "db@keyvault": true,
+		"db@azkeyvault": true, "db@azurekeyvault,": true, "db@azurekeyvault/x": true, "db@azurekeyvault!": true,
+		"me@keycloak": false, "a@azure": false, "x@azurewebsites.net": false, "user@vault": false, "https://kv.vault.azure.net": false, "@": false, "azurekeyvault": false, "a b@keyvault": false,
 	} {
 		assert.False(t, envref.Meant(text), text)
 		assert.Equal(t, mentioned, envref.Mentioned(text), text)
@@ -57,11 +73,16 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"db@azurekeyvault", "db@azurekeyvault?x", "@azurekeyvault?", "a.b-c@azurekeyvault?-._"} {
 		f.Add(seed)
 	}
-	for _, seed := range []string{"canary-77 @azurekeyvault", "a/b@azurekeyvault", "a@azurekeyvault?b c", "a@azurekeyvault\x00", "a@azurekeyvault?x@azurekeyvault", "\xff@azurekeyvault", "..@azurekeyvault?"} {
+	for _, seed := range []string{"\ufeffdb@azurekeyvault\r\n", "db@AzureKeyVault", "'db@azurekeyvault'", "db@azure-keyvault", "canary-77 @azurekeyvault", "a/b@azurekeyvault", "a@azurekeyvault?b c", "a@azurekeyvault\x00", "a@azurekeyvault?x@azurekeyvault", "\xff@azurekeyvault", "..@azurekeyvault?"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		started := time.Now()
 		ref, err := envref.Parse(text)
+		envref.Mentioned(text)
+		if took := time.Since(started); took > time.Second+time.Duration(len(text))*10*time.Microsecond {
+			t.Fatalf("%d bytes took %s", len(text), took)
+		}
 		if err != nil {
 			if _, always := envref.Parse("@azurekeyvault"); fault.KindOf(err) != fault.Invalid || err.Error() != always.Error() {
 				t.Fatalf("%q is refused by %v: of another kind, or with something of the value in it", text, err)

@@ -3,6 +3,7 @@ package envref_test
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 
@@ -29,8 +30,15 @@ func FuzzShorten(f *testing.F) {
 	f.Add("db", "@azurekeyvault", "?x", uint16(0))
 	f.Add("@azure", "keyvault?", "@azurekeyvault", uint16(600))
 	f.Add("@azurekeyvault?", "@azurekeyvault", "vault", uint16(999))
+	f.Add("db@AZURE", "\u200bkeyvault", "\n", uint16(600))
+	f.Add("db@azurekeyvau", "lt\"\"", "'", uint16(600))
 	f.Fuzz(func(t *testing.T, before, text, behind string, filled uint16) {
-		for _, text := range []string{text + strings.Repeat("x", int(filled)) + text, strings.Repeat("x", int(filled)) + text + strings.Repeat("x", int(filled))} {
+		if !utf8.ValidString(before + text + behind) { // Kubernetes has no others
+			return
+		}
+		blanks, invisible, quotes := strings.Repeat(" \n", int(filled)), strings.Repeat("\u200b", int(filled)), strings.Repeat(`"`, int(filled))
+		for _, text := range []string{blanks + text + blanks, invisible + text + invisible, text + quotes, text + blanks + quotes + invisible, quotes + text, text + blanks + text,
+			text + strings.Repeat("x", int(filled)) + text, strings.Repeat("x", int(filled)) + text + strings.Repeat("x", int(filled))} {
 			whole, shortened := before+text+behind, before+envref.Shorten(text)+behind
 			if envref.Meant(whole) != envref.Meant(shortened) {
 				t.Fatalf("%q is meant %t, and shortened %q", whole, envref.Meant(whole), shortened)
