@@ -170,3 +170,9 @@ func TestWhatTheKubeletWouldHaveExpandedIsExpandedWithTheValues(t *testing.T) {
 	assert.Equal(t, []string{"app", "--url=$(URL) $$5", "$(A)"}, b.config.Args)
 	assert.Equal(t, []map[string]string{{"A": "db@azurekeyvault"}}, b.asked, "the record is no reference of the program's")
 }
+
+func TestReservedVariablesOfTheImageAreNotTakenForOurs(t *testing.T) {
+	assert.Equal(t, []string{"ENV_INJECTOR_ADDED=ENV_INJECTOR_CA,ENV_INJECTOR_ADDED", "ENV_INJECTOR_CA=ca", "ENV_INJECTOR_TIMEOUT=5s", "A=a@azurekeyvault"},
+		injector.OwnEnvironment([]string{"ENV_INJECTOR_ADDED=ENV_INJECTOR_CA,ENV_INJECTOR_ADDED", "ENV_INJECTOR_CA=ca", "ENV_INJECTOR_USE_AUTH_SERVICE=false", "ENV_INJECTOR_EXPAND=x",
+			"ENV_INJECTOR_TIMEOUT=5s", "ENV_INJECTOR_AUTH_SERVICE_ADDRESS=10.0.0.66:1", "A=a@azurekeyvault"}))
+}

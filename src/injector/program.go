@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -58,6 +59,7 @@ func (p Program) Run(ctx context.Context) int {
 	if len(args) > 0 && (args[0] == wire.InjectorPath || args[0] == wire.StartedPath) {
 		thrifty()
 		if args[0] == wire.InjectorPath {
+			p.Environ = OwnEnvironment(p.Environ)
 			return Run(ctx, p.config())
 		}
 		return p.failed(mounted.checkStarted(time.Sleep))
@@ -78,6 +80,16 @@ func (p Program) Run(ctx context.Context) int {
 	}
 	fmt.Fprint(p.Stderr, text+usageInPod)
 	return exitUsage
+}
+
+// OwnEnvironment is the environment without reserved variables that the webhook did not write: the image, or a ConfigMap that came after the pod,
+// may have them, and they would be taken for its own.
+func OwnEnvironment(environ []string) []string {
+	added := strings.Split(valueOf(environ, wire.EnvAdded), ",")
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(wire.Reserved(), name) && !slices.Contains(added, name)
+	})
 }
 
 // failed says what went wrong with a command, if anything did, and gives the exit code.

@@ -313,3 +313,31 @@ func TestTheTimeThatTheAPIServerWaitsIsKept(t *testing.T) {
 	assert.False(t, ok)
 	cancel()
 }
+
+// FuzzHandler sends bodies to the real handler, with a budget of time, memory and answer for each.
+func FuzzHandler(f *testing.F) {
+	for _, seed := range []string{reviewOf(podText(env(""))), reviewOf(podText(env(`,{"name":"B","value":"$(A)$$(A)"}`))), reviewOf("{}"), reviewOf(`[]`), reviewOf(`null,"oldObject":null`), "{}", "[",
+		reviewOf(`{"metadata":{"annotations":{"akv2k8s.io/commands":"{\"app\":[\"a\"]}"}},"spec":{"containers":[{"name":"app","env":[{"name":"A","value":"a@azurekeyvault"}]}]}}`),
+		reviewOf(`{"metadata":{"annotations":{"akv2k8s.io/commands":"{\"app\":[],\"x\":null}"}},"spec":{"containers":[{"name":"app"}]}}`),
+		strings.Replace(reviewOf(podText(env(""))+`,"oldObject":`+podText(env(""))), `"operation"`, `"subResource":"ephemeralcontainers","operation"`, 1),
+		reviewOf(podText(`{"name":"app","envFrom":[{"configMapRef":{"name":"m"}},{"secretRef":{"name":"s"}}],"command":["$(A)"]}`)),
+		reviewOf(podText(`{"name":"app","command":["/azure-keyvault/azure-keyvault-env"],"env":[{"name":"ENV_INJECTOR_EXPAND","value":"{\"args\":[99],\"env\":[\"A\"]}"},{"name":"A","value":"a@azurekeyvault"}]}`))} {
+		f.Add([]byte(seed))
+	}
+	b := newBench(&testing.T{})
+	h := b.webhook.Handler(door(f, nil))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var w *httptest.ResponseRecorder
+		started := time.Now()
+		took := allocated(func() { w = post(h, bytes.NewReader(body)) })
+		if spent := time.Since(started); spent > 20*time.Second {
+			t.Fatalf("%d bytes took %s", len(body), spent)
+		}
+		if budget := int64(4<<20 + 200*len(body)); took > budget {
+			t.Fatalf("%d bytes allocated %d", len(body), took)
+		}
+		if w.Body.Len() > 256<<10+20*len(body) || w.Code == http.StatusInternalServerError {
+			t.Fatalf("%d bytes were answered %d, %d bytes", len(body), w.Code, w.Body.Len())
+		}
+	})
+}

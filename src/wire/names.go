@@ -113,3 +113,10 @@ const (
 	EnvLogLevel  = "ENV_INJECTOR_LOG_LEVEL"
 	EnvLogFormat = "ENV_INJECTOR_LOG_FORMAT"
 )
+
+// Reserved are the variables that only the webhook may write. A container that has one from its image or from a ConfigMap does not have it from
+// the webhook, which lists what it wrote in EnvAdded.
+func Reserved() []string {
+	return []string{EnvCA, EnvBroker, EnvBrokerAddress, EnvAdded, EnvUseAuthService, EnvCloud, EnvExtraCAs,
+		EnvReferences, EnvImageReferences, EnvOpen, EnvExpand, EnvCheck, EnvDefaultTimeout, EnvTerminationLog}
+}

@@ -122,5 +122,6 @@ func (e *environment) references() map[string]string {
 // isChecked says whether the init container checks the references of this container: not if it reads for itself, with an identity that only it has,
 // and not if its owner says that they come into existence later.
 func (s Settings) isChecked(c corev1.Container, e *environment) bool {
-	return !s.direct(c) && e.variables[wire.EnvCheckFirst].value != "false"
+	first, err := strconv.ParseBool(e.variables[wire.EnvCheckFirst].value)
+	return !s.direct(c) && (err != nil || first)
 }

@@ -89,7 +89,11 @@ func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	}
 	plan, err := decide(pod, slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), sources)
 	if err != nil || plan.Empty() {
+		plan.Warnings = append(plan.Warnings, uselessMarks(pod)...)
 		return plan, err
+	}
+	if err := checkMarks(pod); err != nil {
+		return Plan{}, err
 	}
 	return plan, reserved(pod)
 }
@@ -127,7 +131,7 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 // leftAlone says whether nothing of the pod is looked at: it says so itself, or it is the image of a static pod, which can't be changed.
 func leftAlone(pod *corev1.Pod) bool {
 	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
-	return mirror || pod.Labels[wire.LabelInject] == "false"
+	return mirror || isSwitchedOff(pod)
 }
 
 func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Plan, error) {
@@ -136,11 +140,12 @@ func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Pl
 	if err != nil {
 		return plan, err
 	}
+	onlyOn := windows(pod)
 	for _, c := range containers {
 		if c.Name == wire.InitContainer && slices.ContainsFunc(c.VolumeMounts, ofBinary) {
 			continue
 		}
-		target, warnings, err := targeted(pod, c, sources)
+		target, warnings, err := targeted(pod, c, sources, onlyOn)
 		if err != nil {
 			return Plan{}, err
 		}
@@ -158,20 +163,25 @@ func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Pl
 	return plan, nil
 }
 
-// targeted is the container as one to wrap, or nil if it stays as it is.
-func targeted(pod *corev1.Pod, c corev1.Container, sources Sources) (*Target, []string, error) {
+// targeted is the container as one to wrap, or nil if it stays as it is; onWindows says by what the pod can only run there.
+func targeted(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows string) (*Target, []string, error) {
 	e, err := evaluate(pod, c, sources)
 	if err != nil {
 		return nil, nil, err
 	}
-	wanted := e.refers() || pod.Annotations[wire.AnnotationInject] == "always"
-	if !wanted && (!e.open || windows(pod)) {
+	e.warnings = append(e.warnings, inCommand(c)...)
+	wanted := e.refers() || isAlways(pod)
+	if !wanted && (!e.open || onWindows != "") {
 		return nil, e.warnings, nil
 	}
-	if err := possible(pod, c); err != nil {
+	if err := possible(c, onWindows); err != nil {
 		return nil, nil, err
 	}
-	return &Target{Container: c.Name, Precaution: !wanted, environment: e}, append(e.warnings, unresolved(c, e)...), nil
+	warnings, err := checkOptions(c, e)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Target{Container: c.Name, Precaution: !wanted, environment: e}, slices.Concat(e.warnings, warnings, unresolved(c, e)), nil
 }
 
 // volumes are the names of those that the plan's containers need.
@@ -218,6 +228,16 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 		}
 	}
 	return commands, nil
+}
+
+// inCommand warns of references in the command and its arguments, where nobody resolves them.
+func inCommand(c corev1.Container) []string {
+	for _, text := range slices.Concat(c.Command, c.Args) {
+		if envref.Meant(text) || envref.Mentioned(text) {
+			return []string{fmt.Sprintf("container %q: a reference to Key Vault in its command or args is not resolved; write it into a variable of env, and $(NAME) into args", Shown(c.Name))}
+		}
+	}
+	return nil
 }
 
 // unresolved warns of commands that the kubelet runs beside the program, with the environment as the pod has it.

@@ -46,6 +46,8 @@ type environment struct {
 	before map[string]bool
 	// image are references of the image's own environment, as far as it was looked into. The kubelet expands none of them.
 	image map[string]string
+	// taken are the variables that come from a whole source, by the source. Reserved names are among them, and among no others.
+	taken map[string]SourceName
 	// open says that a source was missing, so that references may come that nobody knows yet; hidden that one may not be read.
 	open, hidden bool
 	warnings     []string
@@ -54,7 +56,7 @@ type environment struct {
 // evaluate works a container's environment out. What is meant as a reference but can't be one is refused.
 func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
 	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{}, last: map[string]int{},
-		expand: expansionOf(c).Env, before: map[string]bool{}, image: imageOf(c)}
+		expand: expansionOf(c).Env, before: map[string]bool{}, image: imageOf(c), taken: map[string]SourceName{}}
 	for _, name := range e.expand {
 		e.before[name] = true
 	}
@@ -88,11 +90,19 @@ func (e *environment) takeAll(c corev1.Container, from corev1.EnvFromSource, sou
 	source := sources[name]
 	e.open, e.hidden = e.open || source.Missing, e.hidden || source.Hidden
 	for _, key := range slices.Sorted(maps.Keys(source.Values)) {
-		v, err := taken(c, from.Prefix+key, name, source.Values[key])
+		variableName := from.Prefix + key
+		e.taken[variableName] = name
+		if isOurs(variableName) {
+			continue
+		}
+		v, err := taken(c, variableName, name, source.Values[key])
 		if err != nil {
 			return err
 		}
-		e.variables[from.Prefix+key] = v
+		e.variables[variableName] = v
+		if source.Mentions[key] {
+			e.mention(c, variableName, fmt.Sprintf(", from %s %q", name.Kind, Shown(name.Name)))
+		}
 	}
 	return nil
 }
@@ -117,10 +127,16 @@ func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources 
 	if name, key, ok := keyOf(entry.ValueFrom); ok {
 		source := sources[name]
 		value, found := source.Values[key]
+		if source.Mentions[key] {
+			e.mention(c, entry.Name, fmt.Sprintf(", from %s %q", name.Kind, Shown(name.Name)))
+		}
 		e.open, e.hidden = e.open || source.Missing || (!found && !source.Hidden), e.hidden || source.Hidden
 		return taken(c, entry.Name, name, value)
 	}
 	value, known := downward(pod, entry.ValueFrom.FieldRef)
+	if !envref.Meant(value) && envref.Mentioned(value) {
+		e.mention(c, entry.Name, ", from the pod's "+Shown(entry.ValueFrom.FieldRef.FieldPath))
+	}
 	if value = envref.Shorten(value); envref.Meant(value) {
 		if _, err := envref.Parse(value); err != nil {
 			return variable{}, refuse(c, "variable %s, from the pod's %s: %v", Shown(entry.Name), Shown(entry.ValueFrom.FieldRef.FieldPath), err)
@@ -148,7 +164,9 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	case !known && envref.Meant(entry.Value):
 		return variable{}, refuse(c, "variable %s: the reference is made of variables whose values are not known when the pod is created; write it out", Shown(entry.Name))
 	case !known || !envref.Meant(value):
-		e.mention(c, entry)
+		if envref.Mentioned(entry.Value) {
+			e.mention(c, entry.Name, "")
+		}
 		return variable{value: value, known: known}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
@@ -158,12 +176,10 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	return variable{value: value, known: true, deferred: true}, nil
 }
 
-// mention warns of a value that merely has the marker in it.
-func (e *environment) mention(c corev1.Container, entry corev1.EnvVar) {
-	if envref.Mentioned(entry.Value) {
-		e.warnings = append(e.warnings, fmt.Sprintf("container %q, variable %s: the value contains @azurekeyvault but is no reference, "+
-			"so it stays as it is; a reference has to be the whole value", Shown(c.Name), Shown(entry.Name)))
-	}
+// mention warns of a value that resembles a reference but is none.
+func (e *environment) mention(c corev1.Container, variable, from string) {
+	e.warnings = append(e.warnings, fmt.Sprintf("container %q, variable %s%s: the value contains @azurekeyvault or almost that, but it is not a reference, "+
+		"so the program gets it as it is; a reference is the whole value, as name@azurekeyvault or name@azurekeyvault?key", Shown(c.Name), Shown(variable), from))
 }
 
 // value is a text as the kubelet will expand it, if that is known already. Texts that are made of each other can come to any length, so of what is

@@ -137,6 +137,9 @@ func worked(t *testing.T, pod *corev1.Pod) time.Duration {
 	}
 	least := time.Hour
 	for range 3 {
+		if least < time.Hour && least > 2*time.Second { // it fails anyway
+			break
+		}
 		started := used()
 		plan, err := inject.Decide(pod, nil)
 		require.NoError(t, err)

@@ -101,7 +101,7 @@ func wrap(c *corev1.Container, target *Target, s Settings, wait []corev1.EnvVar)
 	c.VolumeMounts = append(c.VolumeMounts,
 		corev1.VolumeMount{Name: wire.VolumeBinary, MountPath: wire.MountBinary, ReadOnly: true},
 		corev1.VolumeMount{Name: s.volume(*c).Name, MountPath: wire.MountToken, ReadOnly: true})
-	c.Env = environ(c.Env, slices.Concat(variables(*c, s), wait, findings(target.environment, expansion)))
+	c.Env = environ(c.Env, slices.Concat(target.environment.unset(variables(*c, s)), wait, findings(target.environment, expansion)))
 }
 
 // argv is what the container runs, and which of it the injector has to expand. The kubelet expands the pod's command and args, but never what

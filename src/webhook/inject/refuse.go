@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -13,10 +14,10 @@ import (
 )
 
 // possible says why the container can't be wrapped, or nil.
-func possible(pod *corev1.Pod, c corev1.Container) error {
-	if windows(pod) {
-		return refuse(c, "it refers to Key Vault, but the pod is for Windows, which the env-injector does not support; "+
-			"let the controller sync a Kubernetes Secret (spec.output.secret) and use that")
+func possible(c corev1.Container, onWindows string) error {
+	if onWindows != "" {
+		return refuse(c, "it refers to Key Vault, but the pod is for Windows (%s), which the env-injector does not support; "+
+			"let the controller sync a Kubernetes Secret (spec.output.secret) and use that", onWindows)
 	}
 	if len(validation.IsDNS1123Label(c.Name)) > 0 { // the API server checks names after us
 		return refuse(c, "this is not a valid name of a container; use lower-case letters, digits and dashes, 63 at most")
@@ -27,11 +28,6 @@ func possible(pod *corev1.Pod, c corev1.Container) error {
 		}
 	}
 	return nil
-}
-
-// windows says whether the pod can only run there.
-func windows(pod *corev1.Pod) bool {
-	return (pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows) || pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
 }
 
 // reserved refuses what carries our names but is not ours; to replace it silently would lose what the user wrote.
@@ -46,14 +42,52 @@ func reserved(pod *corev1.Pod) error {
 			return fault.New(fault.Invalid, "the container name %s is reserved for the env-injector; rename the pod's own container", container.Name)
 		}
 	}
+	readOnly := map[string]bool{}
+	for _, v := range pod.Spec.Volumes {
+		readOnly[v.Name] = v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil || v.Image != nil
+	}
 	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		for _, mount := range container.VolumeMounts {
-			if owners, taken := mountPaths()[strings.TrimSuffix(mount.MountPath, "/")]; taken && !slices.Contains(owners, mount.Name) {
-				return refuse(container, "the mount path %s is reserved for the env-injector; mount volume %s elsewhere", Shown(mount.MountPath), Shown(mount.Name))
+			if err := checkMount(container, mount, mount.ReadOnly || readOnly[mount.Name]); err != nil {
+				return err
+			}
+		}
+		for _, device := range container.VolumeDevices {
+			if err := checkMount(container, corev1.VolumeMount{Name: device.Name, MountPath: device.DevicePath}, true); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// checkMount refuses a mount at one of our paths, below one, where the runtime can't make its folder because ours are read-only, and above one if it
+// is read-only itself.
+func checkMount(c corev1.Container, mount corev1.VolumeMount, readOnly bool) error {
+	where := canonicalPath(mount.MountPath)
+	for ours, owners := range mountPaths() {
+		if where == ours && slices.Contains(owners, mount.Name) {
+			continue
+		}
+		above := where == "/" || readOnly && strings.HasPrefix(ours, where+"/")
+		if where == ours || above || strings.HasPrefix(where, ours+"/") {
+			return refuse(c, "the mount path %s is reserved for the env-injector, which mounts its own volume at %s; mount volume %s elsewhere",
+				Shown(mount.MountPath), ours, Shown(mount.Name))
+		}
+	}
+	return nil
+}
+
+// canonicalPath is where a path leads, with the link that almost every image has.
+func canonicalPath(at string) string {
+	at = path.Clean("/" + at)
+	if rest, ok := strings.CutPrefix(at, "/run/"); ok {
+		return "/var/run/" + rest
+	}
+	if at == "/run" {
+		return "/var/run"
+	}
+	return at
 }
 
 // foreign says whether a volume has a name of ours and is none of ours.
@@ -75,7 +109,7 @@ func wrapped(c corev1.Container) bool {
 
 // disabled says whether the container reads for itself.
 func disabled(c corev1.Container) bool {
-	return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == wire.EnvDisable && v.Value == "true" })
+	return isTrue(c, wire.EnvDisable)
 }
 
 func refuse(c corev1.Container, format string, args ...any) error {

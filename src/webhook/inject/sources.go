@@ -22,6 +22,8 @@ type SourceName struct{ Kind, Name string }
 type Source struct {
 	// Values by key. A value that is not meant as a reference is empty: of it only the key counts.
 	Values map[string]string
+	// Mentions are the keys whose values resemble a reference, but are none.
+	Mentions map[string]bool
 	// Missing says that it is not there, Hidden that the installation may not read it.
 	Missing, Hidden bool
 }
@@ -34,8 +36,14 @@ func Reduce[V string | []byte](data map[string]V) Source {
 	s := Source{Values: make(map[string]string, len(data))}
 	for key, value := range data {
 		s.Values[key] = ""
-		if text := string(value); envref.Meant(text) {
+		switch text := string(value); {
+		case envref.Meant(text):
 			s.Values[key] = text
+		case envref.Mentioned(text):
+			if s.Mentions == nil {
+				s.Mentions = map[string]bool{}
+			}
+			s.Mentions[key] = true
 		}
 	}
 	return s

@@ -21,10 +21,7 @@ func variables(c corev1.Container, s Settings) []corev1.EnvVar {
 }
 
 // ours are the variables that only the webhook may set.
-func ours() []string {
-	return []string{wire.EnvCA, wire.EnvBroker, wire.EnvBrokerAddress, wire.EnvAdded, wire.EnvUseAuthService, wire.EnvCloud, wire.EnvExtraCAs,
-		wire.EnvReferences, wire.EnvImageReferences, wire.EnvOpen, wire.EnvExpand, wire.EnvCheck, wire.EnvDefaultTimeout, wire.EnvTerminationLog}
-}
+func ours() []string { return wire.Reserved() }
 
 // isOurs says whether only the webhook may set a variable.
 func isOurs(name string) bool {
@@ -33,6 +30,14 @@ func isOurs(name string) bool {
 
 // chosen are the variables that a container may set too, and then its own stay.
 func chosen() []string { return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat} }
+
+// unset are the variables that the container does not have from a whole ConfigMap or Secret: what it may choose there stays its choice.
+func (e *environment) unset(variables []corev1.EnvVar) []corev1.EnvVar {
+	return slices.DeleteFunc(variables, func(v corev1.EnvVar) bool {
+		_, taken := e.taken[v.Name]
+		return taken && slices.Contains(chosen(), v.Name)
+	})
+}
 
 // findings are what admission found out about the container, for the broker and the injector.
 func findings(e *environment, expansion wire.Expansion) []corev1.EnvVar {

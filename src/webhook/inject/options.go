@@ -1,0 +1,153 @@
+package inject
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// prefix begins the names of all variables that are settings of the env-injector.
+const prefix = "ENV_INJECTOR_"
+
+// option is a setting that a container may have by a variable.
+type option struct {
+	// accepts says what its values are.
+	accepts string
+	valid   func(string) bool
+	// atAdmission says that the webhook has to know the value, so it must be written out; others are read when the container starts.
+	atAdmission bool
+	// harmless says that a value that is not valid gets a warning, and the default is used.
+	harmless bool
+}
+
+// options are all settings that users may write, by variable.
+func options() map[string]option {
+	boolean := func(text string) bool { _, err := strconv.ParseBool(text); return err == nil }
+	number := func(text string) bool { n, err := strconv.Atoi(text); return err == nil && n >= 0 }
+	duration := func(text string) bool { d, err := time.ParseDuration(text); return err == nil && d >= 0 }
+	oneOf := func(texts ...string) func(string) bool {
+		return func(text string) bool { return slices.Contains(texts, text) }
+	}
+	return map[string]option{
+		wire.EnvDisable:    {accepts: "true or false", valid: boolean, atAdmission: true},
+		wire.EnvCheckFirst: {accepts: "true or false", valid: boolean, atAdmission: true},
+		wire.EnvTimeout:    {accepts: "a duration such as 60s or 5m", valid: duration},
+		wire.EnvRetries:    {accepts: "a number such as 3", valid: number},
+		wire.EnvWait:       {accepts: "a number of seconds such as 3", valid: number},
+		wire.EnvAuthType: {accepts: "environment, environment-azidentity or azureCloudConfig",
+			valid: oneOf("environment", "environment-azidentity", "azureCloudConfig")},
+		wire.EnvLogLevel: {accepts: "info, debug or trace", harmless: true, valid: func(text string) bool {
+			return number(text) || slices.Contains([]string{"info", "debug", "trace"}, text)
+		}},
+		wire.EnvLogFormat: {accepts: "text or json", valid: oneOf("text", "json", "fmt"), harmless: true},
+	}
+}
+
+// isTrue says whether the container's own env sets an option that is true or false; as for the program, the last entry holds.
+func isTrue(c corev1.Container, name string) bool {
+	for _, variable := range slices.Backward(c.Env) {
+		if variable.Name == name {
+			value, err := strconv.ParseBool(variable.Value)
+			return err == nil && value
+		}
+	}
+	return false
+}
+
+// checkOptions refuses, or warns of, settings of the container that would be ignored in silence: they decide with which identity it reads, and how
+// long it waits. Reserved variables from a source are refused too: they would be taken for ours.
+func checkOptions(c corev1.Container, e *environment) (warnings []string, err error) {
+	known := options()
+	for _, name := range slices.Sorted(maps.Keys(e.taken)) {
+		from := e.taken[name]
+		switch o, ok := known[canonical(name)]; {
+		case isOurs(name):
+			return nil, refuse(c, "variable %s, from %s %q, is reserved; remove the key, or take the others by configMapKeyRef or secretKeyRef", name, from.Kind, Shown(from.Name))
+		case ok && (o.atAdmission || name != canonical(name)):
+			return nil, refuse(c, "variable %s comes from %s %q, where the env-injector does not read it; write %s into env, with %s", Shown(name), from.Kind, Shown(from.Name), canonical(name), o.accepts)
+		}
+	}
+	for _, variable := range c.Env {
+		warning, err := checkOption(c, variable, known)
+		if err != nil {
+			return nil, err
+		}
+		if warning != "" {
+			warnings = append(warnings, warning)
+		}
+	}
+	return warnings, nil
+}
+
+// canonical is the name of a setting as it has to be written.
+func canonical(name string) string {
+	if len(name) > 2*len(wire.EnvDisable) {
+		return name
+	}
+	return strings.ToUpper(strings.TrimSpace(name))
+}
+
+func checkOption(c corev1.Container, variable corev1.EnvVar, known map[string]option) (warning string, err error) {
+	name := canonical(variable.Name)
+	if !strings.HasPrefix(name, prefix) || isOurs(variable.Name) {
+		return "", nil
+	}
+	o, ok := known[name]
+	switch {
+	case !ok && isOurs(name):
+		return "", refuse(c, "variable %s is reserved; remove it", Shown(variable.Name))
+	case !ok:
+		return fmt.Sprintf("container %q: %s is not a setting of the env-injector, so it has no effect; the settings are %s", Shown(c.Name), Shown(variable.Name),
+			strings.Join(slices.Sorted(maps.Keys(known)), ", ")), nil
+	case name != variable.Name:
+		return "", refuse(c, "variable %s is not a setting of the env-injector; write %s", Shown(variable.Name), name)
+	case variable.ValueFrom != nil && o.atAdmission:
+		return "", refuse(c, "variable %s must be written out in env (value: %s), because it has to be known when the pod is created", name, o.accepts)
+	case variable.ValueFrom != nil || variable.Value == "" || strings.Contains(variable.Value, "$(") && !o.atAdmission, o.valid(variable.Value):
+		return "", nil
+	case o.harmless:
+		return fmt.Sprintf("container %q: the value of %s is not known, so the default is used; write %s", Shown(c.Name), name, o.accepts), nil
+	}
+	return "", refuse(c, "the value of %s is not valid; write %s", name, o.accepts)
+}
+
+// isSwitchedOff says whether the pod's label switches injection off.
+func isSwitchedOff(pod *corev1.Pod) bool {
+	value, err := strconv.ParseBool(pod.Labels[wire.LabelInject])
+	return err == nil && !value
+}
+
+// isAlways says whether the pod's annotation has every container wrapped.
+func isAlways(pod *corev1.Pod) bool {
+	return strings.EqualFold(pod.Annotations[wire.AnnotationInject], "always")
+}
+
+// checkMarks refuses a label or annotation of the pod that would be ignored in silence.
+func checkMarks(pod *corev1.Pod) error {
+	if label, ok := pod.Labels[wire.LabelInject]; ok && label != "" {
+		if _, err := strconv.ParseBool(label); err != nil {
+			return fault.New(fault.Invalid, `the label %s of the pod is neither "true" nor "false"; write "false" to have the pod left alone, or remove it`, wire.LabelInject)
+		}
+	}
+	if text, ok := pod.Annotations[wire.AnnotationInject]; ok && text != "" && !isAlways(pod) {
+		return fault.New(fault.Invalid, `the annotation %s of the pod is not "always"; to have the pod left alone, write the label %s: "false", otherwise remove it`,
+			wire.AnnotationInject, wire.LabelInject)
+	}
+	return nil
+}
+
+// uselessMarks warns of the same in a pod that is not injected anyway.
+func uselessMarks(pod *corev1.Pod) []string {
+	if err := checkMarks(pod); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
