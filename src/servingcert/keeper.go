@@ -221,10 +221,12 @@ func (k *Keeper) Replace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := k.write(ctx, secret, data); err != nil {
+	// First, since nothing would do it later if it failed after the CA is new: the command says that all is done only when the older CA is gone.
+	if err := k.forget(ctx); err != nil {
 		return err
 	}
-	return k.forget(ctx)
+	_, err = k.write(ctx, secret, data)
+	return err
 }
 
 // current gives the leaf, a new one if need be.

@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 )
@@ -113,6 +114,13 @@ func TestTheAPIServerBelievesThePredecessorAsLongAsItServes(t *testing.T) {
 	assert.NoError(t, b.verify(k.Root(), k))
 
 	leave()
+	before, writer := b.secret().Data["ca.crt"], k.Writer
+	k.Writer = interceptor.NewClient(b.client.(client.WithWatch), interceptor.Funcs{Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
+		return errors.New("a policy forbids it")
+	}})
+	require.ErrorContains(t, k.Replace(t.Context()), "a policy forbids it")
+	assert.Equal(t, before, b.secret().Data["ca.crt"], "nothing is half done, so the command can be repeated")
+	k.Writer = writer
 	require.NoError(t, k.Replace(t.Context()))
 	assert.True(t, apierrors.IsNotFound(b.client.Get(t.Context(), old, &corev1.Secret{})), "after a compromise nobody but the new CA is believed")
 }

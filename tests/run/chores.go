@@ -122,7 +122,8 @@ func render(ctx context.Context, shop build.Builder, root string) error {
 func generated() []string {
 	return []string{"src/api/*/zz_generated.deepcopy.go", "charts/akv2k8s/crds/*.yaml", "src/api/crd/*.yaml", "charts/akv2k8s/values.schema.json",
 		"charts/akv2k8s/templates/_needed.tpl", "charts/akv2k8s/templates/_rights.tpl",
-		"charts/akv2k8s/README.md", "values-schemas/*.json", "docs/reference/values.md", "docs/security/rbac.md", "docs/reference/limits.md", "docs/reference/errors.md", "examples/*/rendered.yaml"}
+		"charts/akv2k8s/templates/_maps.tpl", "charts/akv2k8s/README.md", "values-schemas/*.json", "docs/reference/values.md", "docs/security/rbac.md", "docs/reference/limits.md", "docs/reference/errors.md",
+		"docs/reference/metrics.md", "examples/*/rendered.yaml"}
 }
 
 // verify generates in a copy without the generated files, and compares.

@@ -70,6 +70,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger) // what the Kubernetes libraries say
+	telemetry.LimitMemory(s.lookup)
 	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
 	if err != nil {
 		return err
@@ -187,7 +188,7 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway
 		return err
 	}
 	vault.Notify(c.Changed)
-	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls)); err != nil {
+	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls), metrics.Registry.Register(telemetry.NewBuildInfo("controller"))); err != nil {
 		return err
 	}
 	if err := s.addHealth(mgr); err != nil {

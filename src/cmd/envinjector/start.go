@@ -57,6 +57,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	}
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger) // what the Kubernetes libraries say
+	telemetry.LimitMemory(s.lookup)
 	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
 	if err != nil {
 		return err
@@ -83,7 +84,8 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	p.api.look(ctx) // before the first image is looked into
-	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.api), metrics.Registry.Register(calls)); err != nil {
+	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.api), metrics.Registry.Register(calls),
+		metrics.Registry.Register(telemetry.NewBuildInfo("env-injector"))); err != nil {
 		return err
 	}
 	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)

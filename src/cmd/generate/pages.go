@@ -42,8 +42,8 @@ Needs Kubernetes 1.30 or newer.
     helm upgrade akv2k8s charts/akv2k8s --namespace akv2k8s --reset-then-reuse-values
     helm uninstall akv2k8s --namespace akv2k8s
 
-Uninstalling leaves the AzureKeyVaultSecrets and what was made of them. How Azure is signed in to: [docs/authentication.md](../../docs/authentication.md).
-Complete set-ups: [examples](../../examples). Every value is checked by ` + "`values.schema.json`" + `; a misspelt one is refused with its path.
+Uninstalling leaves the AzureKeyVaultSecrets and what was made of them. How Azure is signed in to: [authentication](https://github.com/akv2k8s/akv2k8s/blob/HEAD/docs/authentication.md).
+Complete set-ups: [examples](https://github.com/akv2k8s/akv2k8s/tree/HEAD/examples). Every value is checked by ` + "`values.schema.json`" + `; a misspelt one is refused with its path.
 
 ## Values
 
