@@ -1,10 +1,17 @@
 package rights
 
+// Values that parts of the env-injector depend on.
+const (
+	authService       = "env_injector.authService"
+	certManager       = "env_injector.certificate.useCertManager"
+	customCertificate = "env_injector.certificate.custom.enabled"
+)
+
 // Injector are the roles of the env-injector.
 func Injector() []Role {
 	return []Role{
 		{ID: "injector-cluster", Name: injector, Scope: Cluster, Rules: everywhere()},
-		{ID: "injector-inject", Name: injector + "-inject", Scope: Watched, Rules: []Rule{
+		{ID: "injector-inject", Name: injector + "-inject", Scope: Watched, When: authService, Rules: []Rule{
 			{By: "broker", Groups: "core", Resources: "pods", Verbs: "get", Why: "the pod that asks for values, read live: what may it ask for?"},
 			{By: "broker", Groups: "events.k8s.io", Resources: "events", Verbs: "create patch",
 				Why: "tells at pods that a value came from memory, and at those that an older version injected that they have to be recreated"},
@@ -29,10 +36,12 @@ func Injector() []Role {
 func everywhere() []Rule {
 	const addresses = "the API server's addresses: no image is looked for there, and its requests are never too many; by name, in any namespace, so that the chart has no object in another one"
 	return []Rule{
-		{By: "broker", Groups: "authentication.k8s.io", Resources: "tokenreviews", Verbs: "create", Why: "is this the token of that pod?"},
-		{By: "servingcert", Groups: "admissionregistration.k8s.io", Resources: "mutatingwebhookconfigurations", Names: injector, Verbs: "get list watch patch",
-			Why: "writes the CA into its own configuration, and repairs it"},
-		{By: "broker", Groups: "core", Resources: "namespaces", Alone: namespace, Verbs: "get", Why: "is injection enabled where the pod is?"},
+		{By: "broker", Groups: "authentication.k8s.io", Resources: "tokenreviews", Verbs: "create", When: authService, Why: "is this the token of that pod?"},
+		{By: "servingcert", Groups: "admissionregistration.k8s.io", Resources: "mutatingwebhookconfigurations", Names: injector, Verbs: "get list watch",
+			Why: "is the CA in its own configuration the current one, and is it its to write?"},
+		{By: "servingcert", Groups: "admissionregistration.k8s.io", Resources: "mutatingwebhookconfigurations", Names: injector, Verbs: "patch",
+			When: "!" + certManager + " !" + customCertificate, Why: "writes the CA into its own configuration, and repairs it"},
+		{By: "broker", Groups: "core", Resources: "namespaces", Alone: namespace, Verbs: "get", When: authService, Why: "is injection enabled where the pod is?"},
 		{By: "cmd/envinjector", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get", Why: addresses},
 		{By: "cmd/envinjector", Groups: "discovery.k8s.io", Resources: "endpointslices", Names: "kubernetes", Verbs: "get", Why: "the same"},
 	}
@@ -46,6 +55,6 @@ func own() []Rule {
 			Why: "the certificate of the CA of 1.8, until no replica of it is left"},
 		{By: "cmd/envinjector", Groups: "apps", Resources: "deployments", Names: injector, Verbs: "get",
 			Why: "during an upgrade: are replicas of the older version still there, whose CA has to be believed?"},
-		{By: "cmd/envinjector", Groups: "core", Resources: "services", Names: injector, Verbs: "get", Why: "the address that pods dial first"},
+		{By: "cmd/envinjector", Groups: "core", Resources: "services", Names: injector, Verbs: "get", When: authService, Why: "the address that pods dial first"},
 	}
 }

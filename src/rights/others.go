@@ -8,8 +8,10 @@ func Hooks() []Role {
 				Why: "brings this one definition up to date, by server-side apply, which asks for create where it is missing"},
 		}},
 		{ID: "inherit", Name: injector + "-inherit", Scope: Own, Rules: []Rule{
-			{By: "servingcert", Groups: "core", Resources: "secrets", Names: injector + "-ca " + injector + "-tls", Verbs: "get patch",
-				Why: "copies the certificate of the CA of 1.8, and has Helm keep the Secrets of it and of the serving certificate"},
+			{By: "servingcert", Groups: "core", Resources: "secrets", Names: injector + "-ca", Verbs: "get patch",
+				Why: "copies the certificate of the CA of 1.8, and has Helm keep its Secret"},
+			{By: "servingcert", Groups: "core", Resources: "secrets", Names: injector + "-tls", Verbs: "get patch", When: "!" + customCertificate,
+				Why: "the same for the serving certificate of 1.8; a custom certificate has a Secret of that name"},
 			{By: "servingcert", Groups: "core", Resources: "secrets", Names: injector + "-serving", Verbs: "get", Why: "is this the first upgrade from 1.8?"},
 			{By: "servingcert", Groups: "core", Resources: "secrets", Names: injector + "-serving-predecessor", Verbs: "create patch",
 				Why: "where the copy goes, by server-side apply, which asks for create"},

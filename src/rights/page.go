@@ -2,6 +2,7 @@ package rights
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,9 +25,14 @@ func where(role Role, rule Rule) string {
 	if role.Narrow != "" {
 		text += ", or `" + role.Narrow + "`"
 	}
-	for _, value := range []string{role.When, rule.When} {
-		if value != "" && role.Scope != Tenants {
-			text += ", only with `" + value + "`"
+	if role.Scope == Tenants {
+		return text
+	}
+	for _, word := range slices.Concat(strings.Fields(role.When), strings.Fields(rule.When)) {
+		if path, negated := strings.CutPrefix(word, "!"); negated {
+			text += ", not with `" + path + "`"
+		} else {
+			text += ", only with `" + path + "`"
 		}
 	}
 	return text

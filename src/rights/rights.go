@@ -17,7 +17,7 @@ type Rule struct {
 	Names string
 	// Alone are the Names where the release's namespace alone is watched, if these differ.
 	Alone string
-	// When is the path of the value that switches it on; empty means always.
+	// When are the paths of values that must be true, apart by spaces; one that begins with ! must be false. Empty means always.
 	When string
 	// Why says to a reader what the verbs are for.
 	Why string
@@ -48,7 +48,7 @@ type Role struct {
 	Scope Scope
 	// Narrow is the path of the value that lists namespaces to bind it in; empty if there is none.
 	Narrow string
-	// When is the path of the value without which it is not there; empty if it always is.
+	// When are the paths of values without which it is not there, as in Rule.
 	When string
 	// Rules in the order in which they are rendered.
 	Rules []Rule
@@ -88,6 +88,17 @@ func (r Rule) Allowed(alone bool) []string {
 		}
 	}
 	return all
+}
+
+// Holds says whether a When is fulfilled; isTrue says whether the value of a path is set and true.
+func Holds(when string, isTrue func(path string) bool) bool {
+	for _, word := range strings.Fields(when) {
+		path, negated := strings.CutPrefix(word, "!")
+		if isTrue(path) == negated {
+			return false
+		}
+	}
+	return true
 }
 
 // objects are the resources of a rule, each as resource[name] or, if every object is meant, as resource.

@@ -56,6 +56,8 @@ func TestARuleAsATemplate(t *testing.T) {
 	rule = Rule{Groups: "core", Resources: "namespaces", Alone: "{namespace}", Verbs: "get", Why: "why"}
 	assert.Contains(t, rule.yaml(), "{{- if not .Values.watchAllNamespaces }}\n  resourceNames: [{{ .Release.Namespace | quote }}]\n{{- end }}\n  verbs:")
 	template := Template()
+	assert.Contains(t, template, "{{- if and (not .Values.env_injector.certificate.useCertManager) (not .Values.env_injector.certificate.custom.enabled) }}\n# writes the CA")
+	assert.Contains(t, template, "{{- if not .Values.env_injector.certificate.custom.enabled }}\n# the same for the serving certificate")
 	for _, role := range Roles() {
 		assert.Contains(t, template, `{{- define "akv2k8s.rights.`+role.ID+`" -}}`)
 	}
@@ -69,4 +71,11 @@ func TestARuleAsARow(t *testing.T) {
 	assert.Equal(t, "| Role | Where | Resource | Verbs | Why | Code |\n|---|---|---|---|---|---|\n"+
 		"| `akv2k8s-r` | watched, or `a.namespaces`, only with `a.enabled`, only with `b.enabled` | `secrets[reader]`, `pods[reader]` | `get`, `list` | why | [broker](../src/broker) |\n",
 		Table([]Role{role}, "../src"))
+}
+
+func TestWhenARuleHolds(t *testing.T) {
+	on := func(path string) bool { return path == "a" || path == "b" }
+	for when, holds := range map[string]bool{"": true, "a": true, "a b": true, "a c": false, "!c": true, "!a": false, "a !c": true, "!c !b": false} {
+		assert.Equal(t, holds, Holds(when, on), when)
+	}
 }

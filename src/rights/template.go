@@ -19,12 +19,23 @@ func Template() string {
 	return out.String()
 }
 
-// when keeps a text for where a value is set.
-func when(value, text string) string {
-	if value == "" {
-		return text
+// when keeps a text for where values are as a When has them.
+func when(values, text string) string {
+	var conditions []string
+	for _, word := range strings.Fields(values) {
+		if path, negated := strings.CutPrefix(word, "!"); negated {
+			conditions = append(conditions, "(not .Values."+path+")")
+		} else {
+			conditions = append(conditions, ".Values."+path)
+		}
 	}
-	return "{{- if .Values." + value + " }}\n" + text + "{{- end }}\n"
+	switch len(conditions) {
+	case 0:
+		return text
+	case 1:
+		return "{{- if " + strings.Trim(conditions[0], "()") + " }}\n" + text + "{{- end }}\n"
+	}
+	return "{{- if and " + strings.Join(conditions, " ") + " }}\n" + text + "{{- end }}\n"
 }
 
 // yaml is a rule as the chart's templates have it.

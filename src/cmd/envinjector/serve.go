@@ -75,7 +75,10 @@ func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error 
 		Clock: time.Now, Label: label, LabelValue: value,
 		Settings: func(ctx context.Context) (inject.Settings, error) {
 			now := common
-			now.CA, now.BrokerAddress = p.keeper.Root(), address.get(ctx)
+			now.CA = p.keeper.Root()
+			if p.authService {
+				now.BrokerAddress = address.get(ctx)
+			}
 			now.Broker = fmt.Sprintf("%s.%s.svc:%d", p.service, p.namespace, p.servicePort)
 			return now, p.keeper.Ready()
 		}})
@@ -134,13 +137,17 @@ func (p *parts) addBroker(vault broker.Vault) error {
 }
 
 func (p *parts) addTelemetry(ctx context.Context) error {
-	// Asked for here, so that it is filled before the first pod asks.
-	if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
-		return err
-	}
-	health := &telemetry.Health{More: map[string]http.Handler{legacy.Pattern: p.older}, Ready: func() error {
+	health := &telemetry.Health{Ready: func() error {
 		return errors.Join(p.keeper.Ready(), p.webhook.Listening())
 	}}
+	// Without the auth service there are no rights to read pods and resources, and nobody asks.
+	if p.authService {
+		health.More = map[string]http.Handler{legacy.Pattern: p.older}
+		// Asked for here, so that it is filled before the first pod asks.
+		if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
+			return err
+		}
+	}
 	if p.metrics {
 		health.Gatherer = metrics.Registry
 	}
