@@ -93,6 +93,7 @@ type EnvInjector struct {
 	WebhookAnnotations     Texts                 `json:"webhookAnnotations"`
 	Service                InjectorService       `json:"service"`
 	PodDisruptionBudget    PodDisruptionBudget   `json:"podDisruptionBudget"`
+	ReferenceWarnings      bool                  `json:"referenceWarnings"`
 	FailurePolicy          string                `json:"failurePolicy" chart:"enum=Fail|Ignore"`
 }
 
@@ -126,6 +127,7 @@ type Subject struct {
 // Certificate is what the webhook shows to the API server.
 type Certificate struct {
 	UseCertManager bool              `json:"useCertManager"`
+	Keep           bool              `json:"keep"`
 	Custom         CustomCertificate `json:"custom"`
 }
 

@@ -41,6 +41,8 @@ type Global struct {
 	ExtraCACertificates *string        `json:"extraCACertificates" chart:"is=pem"`
 	ImageRegistry       *string        `json:"imageRegistry" chart:"is=registry"`
 	ImagePullSecrets    Names          `json:"imagePullSecrets"`
+	NodeSelector        Texts          `json:"nodeSelector"`
+	Tolerations         Objects        `json:"tolerations" chart:"kubernetes=Toleration"`
 	Cloud               *string        `json:"cloud" chart:"checked=AzurePublicCloud|AzureUSGovernmentCloud|AzureChinaCloud|AzureCloud|AzureUSGovernment"`
 	CustomCloud         CustomCloud    `json:"customCloud"`
 	Metrics             GlobalMetrics  `json:"metrics"`
@@ -67,6 +69,7 @@ type CustomCloud struct {
 // GlobalRBAC are the rights of both components.
 type GlobalRBAC struct {
 	Create              bool     `json:"create"`
+	Aggregate           bool     `json:"aggregate"`
 	PodSecurityPolicies Anything `json:"podSecurityPolicies" chart:"legacy"`
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -46,15 +45,7 @@ type objects map[string]*unstructured.Unstructured
 // render renders the chart as release akv2k8s in namespace akv2k8s; set are arguments of --set.
 func render(t *testing.T, set ...string) objects {
 	t.Helper()
-	program, err := helm()
-	require.NoError(t, err)
-	args := []string{"template", "akv2k8s", "../../charts/akv2k8s", "--namespace", "akv2k8s"}
-	for _, value := range set {
-		args = append(args, "--set", value)
-	}
-	out, err := exec.Command(program, args...).CombinedOutput()
-	require.NoError(t, err, string(out))
-	return parse(t, string(out))
+	return drawn(t, set...)
 }
 
 // parse reads what helm printed.
@@ -413,13 +404,4 @@ func TestCallsOfVaultsAreSharedOutAmongThoseWhoRead(t *testing.T) {
 	assert.Contains(t, args(controllerDeployment, "env_injector.enabled=false"), "--readers=1")
 	assert.Contains(t, args(controllerDeployment, "env_injector.authService=false"), "--readers=1", "pods that read for themselves are not counted")
 	assert.Contains(t, args(injectorDeployment, "controller.enabled=false"), "--readers=2")
-}
-
-func TestWhoSaysNothingOfResourcesAsksForALittle(t *testing.T) {
-	path := []string{"spec", "template", "spec", "containers", "resources"}
-	for component, name := range map[string]string{"controller": controllerDeployment, "env_injector": injectorDeployment} {
-		assert.Equal(t, map[string]any{"requests": map[string]any{"cpu": "50m", "memory": "32Mi"}}, render(t).at(t, name, path...), component)
-		given := render(t, component+".resources.limits.cpu=20m").at(t, name, path...)
-		assert.Equal(t, map[string]any{"limits": map[string]any{"cpu": "20m"}}, given, "%s: more than the limit would be refused", component)
-	}
 }

@@ -18,18 +18,22 @@ import (
 
 var loaded = sync.OnceValues(func() (*chart.Chart, error) { return loader.Load("../../charts/akv2k8s") })
 
+// release is what a chart is rendered as.
+type release struct {
+	name, namespace string
+	// version of the chart, if it is not the one in Chart.yaml.
+	version string
+	// upgrade says that the release was there before.
+	upgrade bool
+}
+
 // draw renders the chart by Helm's library, which is quicker than the program, and as the same release.
 func draw(values map[string]any) (string, error) {
-	c, err := loaded()
-	if err != nil {
-		return "", err
-	}
-	release := chartutil.ReleaseOptions{Name: "akv2k8s", Namespace: "akv2k8s", Revision: 1, IsInstall: true}
-	all, err := chartutil.ToRenderValues(c, values, release, chartutil.DefaultCapabilities)
-	if err != nil {
-		return "", err
-	}
-	files, err := engine.Render(c, all)
+	return release{name: "akv2k8s", namespace: "akv2k8s"}.draw(values)
+}
+
+func (r release) draw(values map[string]any) (string, error) {
+	files, err := r.files(values)
 	if err != nil {
 		return "", err
 	}
@@ -40,6 +44,25 @@ func draw(values map[string]any) (string, error) {
 		}
 	}
 	return out.String(), nil
+}
+
+// files are what each template becomes.
+func (r release) files(values map[string]any) (map[string]string, error) {
+	shared, err := loaded()
+	if err != nil {
+		return nil, err
+	}
+	c, metadata := *shared, *shared.Metadata
+	c.Metadata = &metadata
+	if r.version != "" {
+		metadata.Version = r.version
+	}
+	options := chartutil.ReleaseOptions{Name: r.name, Namespace: r.namespace, Revision: 1, IsInstall: !r.upgrade, IsUpgrade: r.upgrade}
+	all, err := chartutil.ToRenderValues(&c, values, options, chartutil.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Render(&c, all)
 }
 
 // fromYAML reads values as a file has them.

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"helm.sh/helm/v3/pkg/chartutil"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/akv2k8s/akv2k8s/src/rights"
@@ -64,16 +66,32 @@ func settings() map[string]setting {
 	tenants := with("identity.serviceAccounts[0].namespace=team", "identity.serviceAccounts[0].names={reader}")
 	transition := with("controller.rolloutRestart.enabled=true", "env_injector.legacyAuthService.enabled=true")
 	return map[string]setting{
-		"defaults":       {},
-		"everything":     {set: slices.Concat(tenants, transition)},
-		"one namespace":  {alone: true, set: slices.Concat(tenants, transition, with("watchAllNamespaces=false"))},
-		"all identities": {set: with("identity.allNamespaces=true")},
+		"defaults":                   {},
+		"everything":                 {set: slices.Concat(tenants, transition)},
+		"one namespace":              {alone: true, set: slices.Concat(tenants, transition, with("watchAllNamespaces=false"))},
+		"all identities":             {set: with("identity.allNamespaces=true")},
+		"without the auth service":   {set: with("identity.allNamespaces=true", "env_injector.authService=false")},
+		"cert-manager":               {set: with("env_injector.certificate.useCertManager=true")},
+		"a certificate of one's own": {set: customCertificate()},
 	}
 }
 
-// has says whether a value is set.
-func (s setting) has(path string) bool {
-	return path == "" || slices.ContainsFunc(s.set, func(value string) bool { return strings.HasPrefix(value, path) })
+// has says whether a When of src/rights is fulfilled.
+func (s setting) has(t *testing.T, when string) bool {
+	t.Helper()
+	c, err := loaded()
+	require.NoError(t, err)
+	values, err := chartutil.CoalesceValues(c, fromSet(t, s.set...))
+	require.NoError(t, err)
+	return rights.Holds(when, func(path string) bool {
+		value, err := values.PathValue(path)
+		if err != nil { // of a table
+			table, err := values.Table(path)
+			return err == nil && len(table) > 0
+		}
+		isTrue, _ := template.IsTrue(value)
+		return isTrue
+	})
 }
 
 // kind of the object that a role is.
@@ -85,16 +103,17 @@ func (s setting) kind(role rights.Role) string {
 }
 
 // declared are the rights of each role that an installation is to have, by kind and name.
-func (s setting) declared() map[string][]string {
+func (s setting) declared(t *testing.T) map[string][]string {
 	all := map[string][]string{}
+	t.Helper()
 	for _, role := range rights.Roles() {
 		allowed := map[string]bool{}
 		for _, rule := range role.Rules {
 			for _, right := range rule.Allowed(s.alone) {
-				allowed[right] = s.has(rule.When)
+				allowed[right] = s.has(t, rule.When)
 			}
 		}
-		if s.has(role.When) {
+		if s.has(t, role.When) {
 			for right, on := range allowed {
 				if !on {
 					delete(allowed, right)
@@ -109,24 +128,24 @@ func (s setting) declared() map[string][]string {
 func TestRolesAllowWhatTheCodeDeclares(t *testing.T) {
 	for name, s := range settings() {
 		rendered := map[string][]string{}
-		for id, object := range render(t, s.set...) {
+		for id, object := range drawn(t, s.set...) {
 			if strings.HasSuffix(object.GetKind(), "Role") {
 				rendered[id] = slices.Sorted(slices.Values(singles(t, object)))
 			}
 		}
-		assert.Equal(t, s.declared(), rendered, "%s: declare a right in src/rights, and run make generate; templates include it", name)
+		assert.Equal(t, s.declared(t), rendered, "%s: declare a right in src/rights, and run make generate; templates include it", name)
 	}
 }
 
 func TestNothingIsBoundWiderThanDeclared(t *testing.T) {
 	for name, s := range settings() {
-		for id, binding := range render(t, s.set...) {
+		for id, binding := range drawn(t, s.set...) {
 			if !strings.HasSuffix(binding.GetKind(), "RoleBinding") {
 				continue
 			}
 			ref, _, err := unstructured.NestedStringMap(binding.Object, "roleRef")
 			require.NoError(t, err)
-			assert.Contains(t, s.declared(), ref["kind"]+"/"+ref["name"], "%s: %s", name, id)
+			assert.Contains(t, s.declared(t), ref["kind"]+"/"+ref["name"], "%s: %s", name, id)
 			assert.Equal(t, ref["kind"]+"Binding", binding.GetKind(), "%s: %s", name, id)
 		}
 	}
@@ -135,7 +154,7 @@ func TestNothingIsBoundWiderThanDeclared(t *testing.T) {
 func TestEveryRightIsExplainedAndNoneThatThereIsNot(t *testing.T) {
 	rendered := map[string]bool{}
 	for _, s := range settings() {
-		for _, object := range render(t, s.set...) {
+		for _, object := range drawn(t, s.set...) {
 			if strings.HasSuffix(object.GetKind(), "Role") && !s.alone {
 				for _, right := range singles(t, object) {
 					_, what, _ := strings.Cut(right, "/")
@@ -170,7 +189,7 @@ func TestEveryRightIsExplainedAndNoneThatThereIsNot(t *testing.T) {
 
 func TestNoRoleIsUnboundedOrEscalates(t *testing.T) {
 	for _, s := range settings() {
-		for _, object := range render(t, s.set...) {
+		for _, object := range drawn(t, s.set...) {
 			if !strings.HasSuffix(object.GetKind(), "Role") {
 				continue
 			}

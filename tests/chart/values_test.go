@@ -97,9 +97,9 @@ func TestTheDefaultsOfThePredecessorAreOurs(t *testing.T) {
 	ours, err := try(t)
 	require.NoError(t, err)
 	theirs, err := try(t, "--values", "testdata/predecessor-defaults.yaml", "--set", "controller.securityContext=null,env_injector.securityContext=null",
-		"--set", "env_injector.namespaceSelector.matchExpressions=null")
+		"--set", "env_injector.namespaceSelector.matchExpressions=null", "--set", "env_injector.podDisruptionBudget.minAvailable=null")
 	require.NoError(t, err, theirs)
-	assert.Empty(t, difference(ours, theirs), "but for the escalation that they allowed, and the namespace that is left out by another label")
+	assert.Empty(t, difference(ours, theirs), "but for the escalation that they allowed, the namespace that is left out by another label, and the budget that no drain gets past with one replica")
 }
 
 func TestValuesThatAreTaken(t *testing.T) {
@@ -170,14 +170,16 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 	var said strings.Builder
 	const spvest = "an image of akv2k8s 1.x, which can't run under this chart"
 	for what, c := range map[string]struct{ values, says string }{
-		"a misspelt key":                         {`watchAllNamespace: true`, "'watchAllNamespace' not allowed"},
-		"a misspelt key of a component":          {`controller: {image: {repo: x}}`, "at '/controller/image': additional properties 'repo' not allowed"},
-		"a component's key in the other":         {`controller: {authService: true}`, "at '/controller': additional properties 'authService' not allowed"},
-		"a wrong type":                           {`controller: {replicaCount: many}`, "at '/controller/replicaCount'"},
-		"true in quotes":                         {`env_injector: {enabled: "true"}`, "at '/env_injector/enabled': got string, want boolean"},
-		"a wrong type in global":                 {`global: {env: [a]}`, "at '/global/env'"},
-		"older pods without the auth service":    {`env_injector: {authService: false, legacyAuthService: {enabled: true}}`, "set env_injector.authService=true"},
-		"older pods beside rules for vaults":     {`{vaultRules: [{namespaces: [a], vaults: [b]}], env_injector: {legacyAuthService: {enabled: true}}}`, "leave out one of them"},
+		"a misspelt key":                      {`watchAllNamespace: true`, "'watchAllNamespace' not allowed"},
+		"a misspelt key of a component":       {`controller: {image: {repo: x}}`, "at '/controller/image': additional properties 'repo' not allowed"},
+		"a component's key in the other":      {`controller: {authService: true}`, "at '/controller': additional properties 'authService' not allowed"},
+		"a wrong type":                        {`controller: {replicaCount: many}`, "at '/controller/replicaCount'"},
+		"true in quotes":                      {`env_injector: {enabled: "true"}`, "at '/env_injector/enabled': got string, want boolean"},
+		"a wrong type in global":              {`global: {env: [a]}`, "at '/global/env'"},
+		"older pods without the auth service": {`env_injector: {authService: false, legacyAuthService: {enabled: true}}`, "set env_injector.authService=true"},
+		"older pods beside rules for vaults":  {`{vaultRules: [{namespaces: [a], vaults: [b]}], env_injector: {legacyAuthService: {enabled: true}}}`, "leave out one of them"},
+		"older pods and a shared ServiceAccount": {`{controller: {serviceAccount: {create: false}}, env_injector: {serviceAccount: {create: false}, legacyAuthService: {enabled: true}}}`,
+			"share the ServiceAccount default"},
 		"an unknown level":                       {`controller: {logLevel: loud}`, "at '/controller/logLevel': value must be one of 'info', 'debug', 'trace'"},
 		"an unknown way to sign in":              {`global: {keyVaultAuth: azureCloudConf}`, "global.keyVaultAuth is azureCloudConf, which this chart does not know, did you mean azureCloudConfig?"},
 		"an unknown policy":                      {`env_injector: {failurePolicy: fail}`, "at '/env_injector/failurePolicy'"},
@@ -226,10 +228,10 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"a vault without its fallback":           {`vaults: {kv1: {}}`, "write vaults: {kv1: {fallback: other-vault}}"},
 		"a namespace twice":                      {`identity: {serviceAccounts: [{namespace: a, names: [one]}, {namespace: a, names: [two]}]}`, "names namespace a twice"},
 		"a monitor without metrics":              {`controller: {metrics: {serviceMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and no metrics"},
-		"both bounds of the budget":              {`env_injector: {podDisruptionBudget: {maxUnavailable: 1}}`, "has both minAvailable and maxUnavailable"},
+		"both bounds of the budget":              {`env_injector: {podDisruptionBudget: {minAvailable: 1, maxUnavailable: 1}}`, "has both minAvailable and maxUnavailable"},
 		"a monitor of pods without metrics":      {`env_injector: {metrics: {podMonitor: {enabled: true}}}`, "env_injector has a PodMonitor and no metrics"},
 		"two monitors":                           {`global: {metrics: {enabled: true, serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and a PodMonitor"},
-		"both bounds of the controller's budget": {`controller: {podDisruptionBudget: {enabled: true, maxUnavailable: 1}}`, "controller.podDisruptionBudget has both minAvailable and maxUnavailable"},
+		"both bounds of the controller's budget": {`controller: {podDisruptionBudget: {enabled: true, minAvailable: 1, maxUnavailable: 1}}`, "controller.podDisruptionBudget has both minAvailable and maxUnavailable"},
 		"a user namespace that can't read":       {`controller: {hostUsers: false}`, "controller.hostUsers is false, and the node's azure.json can be read by the node's root alone"},
 		"two clouds":                             {`global: {cloud: AzureChinaCloud, customCloud: {authority: "https://x", vaultDNSSuffix: vault.example}}`, "global.cloud is AzureChinaCloud, and global.customCloud another"},
 		"a label that the chart sets":            {`commonLabels: {app.kubernetes.io/name: x}`, "commonLabels has app.kubernetes.io/name, which the chart sets itself"},
@@ -311,18 +313,9 @@ const notesTemplate = `{kind: Notes, apiVersion: v1, metadata: {name: notes}, te
 // notes are what helm prints after an install.
 func notes(t *testing.T, set ...string) string {
 	t.Helper()
-	chart := t.TempDir()
-	require.NoError(t, os.CopyFS(chart, os.DirFS("../../charts/akv2k8s")))
-	require.NoError(t, os.WriteFile(filepath.Join(chart, "templates", "notes.yaml"), []byte(notesTemplate), 0o600))
-	program, err := helm()
+	files, err := release{name: "akv2k8s", namespace: "akv2k8s"}.files(fromSet(t, set...))
 	require.NoError(t, err)
-	args := []string{"template", "akv2k8s", chart, "--namespace", "akv2k8s", "--show-only", "templates/notes.yaml"}
-	for _, value := range set {
-		args = append(args, "--set", value)
-	}
-	out, err := exec.Command(program, args...).CombinedOutput()
-	require.NoError(t, err, string(out))
-	return parse(t, string(out)).at(t, "Notes/notes", "text").(string)
+	return files["akv2k8s/templates/NOTES.txt"]
 }
 
 func TestNotesSayWhatWasInstalledAndWhatToDoNext(t *testing.T) {

@@ -46,6 +46,7 @@ func TestProduct(t *testing.T) {
 			"a reference to another namespace is refused":             otherNamespace,
 			"what cannot work is refused at admission":                refusedAtAdmission,
 			"references come from ConfigMaps, Secrets and the pod":    referencesFromSources,
+			"references that nothing injects are warned about":        referencesAreWarnedAbout,
 			"what the kubelet would expand is expanded with values":   expansionWithValues,
 			"what an image runs is found out in its registry":         commandsOfImages,
 			"ephemeral containers of injected pods":                   ephemeralContainers,

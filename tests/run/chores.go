@@ -137,7 +137,7 @@ func verify(ctx context.Context, getenv func(string) string, out io.Writer) erro
 		return err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	for _, part := range []string{"go.mod", "go.sum", "src/api", "charts", "examples"} {
+	for _, part := range []string{"go.mod", "go.sum", "src", "charts", "examples"} {
 		to := filepath.Join(scratch, part)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err

@@ -28,7 +28,7 @@ type installation struct {
 func installations() []installation {
 	const (
 		root      = "the default identity is in the node's azure.json, which only root may read; examples/restricted is without it"
-		resources = "no limits by default, as before: how much is needed depends on how many resources and pods there are; examples/production-ha has some"
+		resources = "no limit of processor time by default: it would slow down the start of every pod that waits for a value (docs/sizing.md)"
 		single    = "one controller works at a time, and a second one only shortens the gap when its node is lost"
 	)
 	return []installation{

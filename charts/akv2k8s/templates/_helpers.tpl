@@ -1,16 +1,33 @@
 {{/* Names, labels, images, and settings that a component may have for itself. */}}
 
 {{- define "akv2k8s.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 51 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 51 | trimSuffix "-" -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- /* Services begin with a letter and have no dots. A release with such a name could not be installed before, so nothing is renamed. */ -}}
+{{- $full = default $full .Values.fullnameOverride | toString | replace "." "-" -}}
+{{- if regexMatch "^[0-9]" $full -}}{{- $full = printf "akv-%s" $full -}}{{- end -}}
+{{- regexReplaceAll "-+$" (trunc 51 $full) "" -}}
+{{- end -}}
+
+{{/* fit NAME LENGTH: a name that is too long is cut, and a hash of it keeps names apart that begin alike */}}
+{{- define "akv2k8s.fit" -}}
+{{- $name := index . 0 -}}{{- $length := index . 1 -}}
+{{- if gt (len $name) $length -}}
+{{- printf "%s-%s" (regexReplaceAll "[-._]+$" (trunc (sub $length 9 | int) $name) "") (sha256sum $name | trunc 8) -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 51 | trimSuffix "-" -}}
+{{- $name -}}
 {{- end -}}
 {{- end -}}
+
+{{/* labelValue TEXT: as much of it as a label may hold */}}
+{{- define "akv2k8s.labelValue" -}}
+{{- regexReplaceAll "[-._]+$" (. | toString | replace "+" "_" | trunc 63) "" -}}
+{{- end -}}
+
+{{/* versioned ROOT NAME: of a Job that runs once for each version of the chart. Its pods have the name as a label, so it is as short as one. */}}
+{{- define "akv2k8s.versioned" -}}
+{{- $version := (index . 0).Chart.Version | replace "+" "-" | replace "." "-" | lower -}}
+{{- include "akv2k8s.fit" (list (printf "%s-%s" (index . 1) $version) 63) -}}
 {{- end -}}
 
 {{- define "akv2k8s.controller.name" -}}{{ include "akv2k8s.fullname" . }}-controller{{- end -}}
@@ -30,8 +47,8 @@
 
 {{/* The selectors are immutable and the predecessor's, so that helm upgrade finds its Deployments. */}}
 {{- define "akv2k8s.selector" -}}
-app.kubernetes.io/name: {{ default (default .Chart.Name .Values.name) .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "akv2k8s.labelValue" (default (default .Chart.Name .Values.name) .Values.nameOverride) | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- define "akv2k8s.controller.selector" -}}
 {{ include "akv2k8s.selector" . }}
@@ -44,8 +61,8 @@ app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-webhook
 
 {{/* labels of every object, selectors left out; those of users override no selector */}}
 {{- define "akv2k8s.commonLabels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ include "akv2k8s.labelValue" (printf "%s-%s" .Chart.Name .Chart.Version) | quote }}
+app.kubernetes.io/version: {{ include "akv2k8s.labelValue" .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: akv2k8s
 {{- range $name, $value := .Values.commonLabels }}
@@ -135,12 +152,13 @@ app.kubernetes.io/part-of: akv2k8s
 {{- if eq (include "akv2k8s.rbac" (list . .Values.controller)) "true" }}
 - kind: ServiceAccount
   name: {{ include "akv2k8s.controller.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
-{{- if eq (include "akv2k8s.rbac" (list . .Values.env_injector)) "true" }}
+{{- /* Without the auth service the env-injector reads no vaults. */ -}}
+{{- if and (eq (include "akv2k8s.rbac" (list . .Values.env_injector)) "true") .Values.env_injector.authService }}
 - kind: ServiceAccount
   name: {{ include "akv2k8s.injector.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 {{- end -}}
 
@@ -149,17 +167,18 @@ app.kubernetes.io/part-of: akv2k8s
 {{- define "akv2k8s.crds.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: "-5"
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end -}}
 
 {{/* The Job that takes over what a release of akv2k8s 1.8 has: "true" if it is rendered. */}}
 {{- define "akv2k8s.inherit" -}}
 {{- and .Values.env_injector.enabled .Values.env_injector.inherit.enabled .Values.global.rbac.create -}}
 {{- end -}}
+{{- define "akv2k8s.inherit.name" -}}{{ include "akv2k8s.fit" (list (printf "%s-inherit" (include "akv2k8s.injector.name" .)) 63) }}{{- end -}}
 {{- define "akv2k8s.inherit.hook" -}}
 helm.sh/hook: pre-upgrade
 helm.sh/hook-weight: "-5"
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end -}}
 
 {{/* The Secret of the certificate that the webhook shows, empty if it is of our own CA. */}}
@@ -183,4 +202,9 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 - --vault-fallback={{ $name }}={{ . }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* docs ROOT PAGE: where a page of the documentation is, in the version that is installed */}}
+{{- define "akv2k8s.docs" -}}
+{{ first (index . 0).Chart.Sources }}/blob/v{{ (index . 0).Chart.AppVersion | replace "+" "%2B" }}/docs/{{ index . 1 }}
 {{- end -}}

@@ -12,6 +12,7 @@ global.metrics.podMonitor
 global.metrics.prometheusRule.enabled
 global.metrics.grafanaDashboard.enabled
 global.rbac.create
+global.rbac.aggregate
 vaultLimits.perVault
 vaultLimits.perSubscription
 identity.allNamespaces
@@ -55,6 +56,7 @@ env_injector.authService
 env_injector.legacyAuthService.enabled
 env_injector.legacyAuthService.upgradeTime
 env_injector.certificate.useCertManager
+env_injector.certificate.keep
 env_injector.certificate.custom.enabled
 env_injector.certificate.custom.server.tls
 env_injector.certificate.custom.ca
@@ -76,12 +78,14 @@ env_injector.service.internalTlsPort
 env_injector.service.externalMtlsPort
 env_injector.service.internalMtlsPort
 env_injector.podDisruptionBudget.enabled
+env_injector.referenceWarnings
 env_injector.failurePolicy
 {{- end -}}
 
 {{/* the maps of strings, such as labels */}}
 {{- define "akv2k8s.texts" -}}
 commonLabels
+global.nodeSelector
 global.metrics.serviceMonitor.additionalLabels
 global.metrics.podMonitor.additionalLabels
 global.metrics.prometheusRule.additionalLabels
@@ -129,13 +133,13 @@ env_injector.registries.tagMaxAge
 
 {{/* objects that are shared with other charts, and the keys of each that are ours */}}
 {{- define "akv2k8s.sharedKeys" -}}
-global logLevel logFormat keyVaultAuth userDefinedMSI env envFromSecret extraCACertificates imageRegistry imagePullSecrets cloud customCloud metrics rbac
+global logLevel logFormat keyVaultAuth userDefinedMSI env envFromSecret extraCACertificates imageRegistry imagePullSecrets nodeSelector tolerations cloud customCloud metrics rbac
 global.metrics enabled serviceMonitor podMonitor prometheusRule grafanaDashboard
 global.metrics.grafanaDashboard enabled labels annotations
 global.metrics.podMonitor enabled interval additionalLabels endpoint
 global.metrics.prometheusRule enabled additionalLabels extraRules
 global.metrics.serviceMonitor enabled interval additionalLabels endpoint
-global.rbac create podSecurityPolicies
+global.rbac create aggregate podSecurityPolicies
 {{- end -}}
 
 {{/* values of global that other charts may use otherwise, and what each takes here */}}

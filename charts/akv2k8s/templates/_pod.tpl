@@ -150,9 +150,18 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* resources RESOURCES: what is given, or a little to ask for: who asks for nothing has the last place on a busy node, and pods wait for ours */}}
+{{/* resources RESOURCES MEMORY: what is given, wholly, or a small request and a limit of memory. A pod without a request is the first to go on a
+busy node. There is no limit of processor time, which would slow down the start of every pod that waits for a value. */}}
 {{- define "akv2k8s.resources" -}}
-{{- toYaml (default (dict "requests" (dict "cpu" "50m" "memory" "32Mi")) .) }}
+{{- toYaml (default (dict "requests" (dict "cpu" "50m" "memory" "32Mi") "limits" (dict "memory" (index . 1))) (index . 0)) }}
+{{- end -}}
+
+{{/* memoryLimit: the limit of the container, of which the program leaves a tenth to what Go does not count (src/telemetry). Without a limit it is the node's memory. */}}
+{{- define "akv2k8s.memoryLimit" -}}
+- name: MEMORY_LIMIT
+  valueFrom:
+    resourceFieldRef:
+      resource: limits.memory
 {{- end -}}
 
 {{/* strategy COMPONENT: rollingUpdate has no place beside another type */}}
@@ -164,13 +173,26 @@ type: {{ .strategy.type }}
 {{- end }}
 {{- end -}}
 
-{{/* scheduling COMPONENT SELECTOR: fields of a pod that are passed on, and how its replicas are spread */}}
+{{/* scheduling ROOT COMPONENT SELECTOR: fields of a pod that are passed on, the nodes that it may run on, and how its replicas are spread */}}
 {{- define "akv2k8s.scheduling" -}}
-{{- $component := index . 0 -}}{{- $selector := index . 1 -}}
-{{- range $field := list "priorityClassName" "terminationGracePeriodSeconds" "dnsPolicy" "dnsConfig" "nodeSelector" "tolerations" "affinity" }}
+{{- $root := index . 0 -}}{{- $component := index . 1 -}}{{- $selector := index . 2 -}}
+{{- range $field := list "priorityClassName" "terminationGracePeriodSeconds" "dnsPolicy" "dnsConfig" "affinity" }}
 {{- with index $component $field }}
 {{ dict $field . | toYaml }}
 {{- end }}
+{{- end }}
+{{- /* The images are of Linux, and a cluster may have nodes of Windows. A label without a value takes one away. */ -}}
+{{- $nodes := dict "kubernetes.io/os" "linux" }}
+{{- range list $root.Values.global.nodeSelector $component.nodeSelector }}
+{{- range $label, $value := . }}
+{{- if has (toString $value) (list "" "<nil>") }}{{ $_ := unset $nodes $label }}{{ else }}{{ $_ := set $nodes $label (toString $value) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- with $nodes }}
+{{ dict "nodeSelector" . | toYaml }}
+{{- end }}
+{{- with concat (default list $root.Values.global.tolerations) (default list $component.tolerations) }}
+{{ dict "tolerations" . | toYaml }}
 {{- end }}
 {{- if kindIs "bool" $component.hostUsers }}
 hostUsers: {{ $component.hostUsers }}
@@ -183,6 +205,20 @@ hostUsers: {{ $component.hostUsers }}
 {{- with $spread }}
 {{ dict "topologySpreadConstraints" . | toYaml }}
 {{- end }}
+{{- end -}}
+
+{{/* disruptions COMPONENT: what a PodDisruptionBudget allows. By default one pod may go at a time, so that a drain never waits for the only replica. */}}
+{{- define "akv2k8s.disruptions" -}}
+{{- $budget := .podDisruptionBudget -}}
+{{- if not (has (toString $budget.minAvailable) (list "" "<nil>")) -}}
+minAvailable: {{ $budget.minAvailable }}
+{{- else if not (has (toString $budget.maxUnavailable) (list "" "<nil>")) -}}
+maxUnavailable: {{ $budget.maxUnavailable }}
+{{- else -}}
+maxUnavailable: 1
+{{- end }}
+# A pod that is not ready serves nobody, and holds up no drain.
+unhealthyPodEvictionPolicy: AlwaysAllow
 {{- end -}}
 
 {{/* pullSecrets ROOT COMPONENT */}}

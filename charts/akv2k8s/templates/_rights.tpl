@@ -67,15 +67,25 @@
 {{- end -}}
 
 {{- define "akv2k8s.rights.injector-cluster" -}}
+{{- if .Values.env_injector.authService }}
 # is this the token of that pod?
 - apiGroups: [authentication.k8s.io]
   resources: [tokenreviews]
   verbs: [create]
+{{- end }}
+# is the CA in its own configuration the current one, and is it its to write?
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [mutatingwebhookconfigurations]
+  resourceNames: [{{ include "akv2k8s.injector.name" . }}]
+  verbs: [get, list, watch]
+{{- if and (not .Values.env_injector.certificate.useCertManager) (not .Values.env_injector.certificate.custom.enabled) }}
 # writes the CA into its own configuration, and repairs it
 - apiGroups: [admissionregistration.k8s.io]
   resources: [mutatingwebhookconfigurations]
   resourceNames: [{{ include "akv2k8s.injector.name" . }}]
-  verbs: [get, list, watch, patch]
+  verbs: [patch]
+{{- end }}
+{{- if .Values.env_injector.authService }}
 # is injection enabled where the pod is?
 - apiGroups: [""]
   resources: [namespaces]
@@ -83,6 +93,7 @@
   resourceNames: [{{ .Release.Namespace | quote }}]
 {{- end }}
   verbs: [get]
+{{- end }}
 # the API server's addresses: no image is looked for there, and its requests are never too many; by name, in any namespace, so that the chart has no object in another one
 - apiGroups: [""]
   resources: [services]
@@ -137,11 +148,13 @@
   resources: [deployments]
   resourceNames: [{{ include "akv2k8s.injector.name" . }}]
   verbs: [get]
+{{- if .Values.env_injector.authService }}
 # the address that pods dial first
 - apiGroups: [""]
   resources: [services]
   resourceNames: [{{ include "akv2k8s.injector.name" . }}]
   verbs: [get]
+{{- end }}
 {{- end -}}
 
 {{- define "akv2k8s.rights.injector-legacy" -}}
@@ -168,11 +181,18 @@
 {{- end -}}
 
 {{- define "akv2k8s.rights.inherit" -}}
-# copies the certificate of the CA of 1.8, and has Helm keep the Secrets of it and of the serving certificate
+# copies the certificate of the CA of 1.8, and has Helm keep its Secret
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [{{ include "akv2k8s.injector.name" . }}-ca, {{ include "akv2k8s.injector.name" . }}-tls]
+  resourceNames: [{{ include "akv2k8s.injector.name" . }}-ca]
   verbs: [get, patch]
+{{- if not .Values.env_injector.certificate.custom.enabled }}
+# the same for the serving certificate of 1.8; a custom certificate has a Secret of that name
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "akv2k8s.injector.name" . }}-tls]
+  verbs: [get, patch]
+{{- end }}
 # is this the first upgrade from 1.8?
 - apiGroups: [""]
   resources: [secrets]

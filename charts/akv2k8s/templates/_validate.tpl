@@ -1,5 +1,6 @@
 {{/* Rules across values. Each message says what to set. */}}
 {{- define "akv2k8s.validate" -}}
+{{- include "akv2k8s.validate.maps" . -}}
 {{- include "akv2k8s.validate.images" . -}}
 {{- include "akv2k8s.validate.needed" . -}}
 {{- include "akv2k8s.validate.credentials" . -}}
@@ -9,6 +10,20 @@
 {{- include "akv2k8s.validate.transition" . -}}
 {{- include "akv2k8s.validate.idle" . -}}
 {{- include "akv2k8s.validate.ports" . -}}
+{{- end -}}
+
+{{/* A map that a null took away is empty, so that no template trips over it. Templates share the values, and this one is rendered first. */}}
+{{- define "akv2k8s.validate.maps" -}}
+{{- range $path := splitList "\n" (include "akv2k8s.maps" . | trim) -}}
+{{- $steps := splitList "." $path -}}
+{{- $value := $.Values -}}
+{{- range $step := initial $steps -}}
+{{- $value = get $value $step -}}
+{{- end -}}
+{{- if or (not (hasKey $value (last $steps))) (kindIs "invalid" (get $value (last $steps))) -}}
+{{- $_ := set $value (last $steps) dict -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The binaries of akv2k8s 1.x know neither the flags nor the protocols of this chart. */}}
@@ -21,7 +36,7 @@
 {{- $older := and (not $newer) (or (regexMatch "^v?1([.-]|$)" $tag) (regexMatch "(^|[^0-9.])v?1\\.[0-9]+(\\.[0-9]+)?($|[^0-9.])" $tag)) -}}
 {{- $renamed := and (not $newer) (regexMatch "(^|/)(azure-keyvault-controller|azure-keyvault-webhook|azure-keyvault-env)$" (toString $image.repository)) -}}
 {{- if and $component.enabled (or $older $renamed (regexMatch "(^|/)spvest/" (toString $image.repository))) -}}
-{{- fail (printf "%s is %v:%v, an image of akv2k8s 1.x, which can't run under this chart: remove %s.repository and %s.tag from your values (helm upgrade --reset-then-reuse-values), or name a copy of this chart's image; see docs/upgrading.md" $path $image.repository (default "" $image.tag) $path $path) -}}
+{{- fail (printf "%s is %v:%v, an image of akv2k8s 1.x, which can't run under this chart: remove %s.repository and %s.tag from your values (helm upgrade --reset-then-reuse-values), or name a copy of this chart's image; see %s" $path $image.repository (default "" $image.tag) $path $path (include "akv2k8s.docs" (list $ "upgrading.md"))) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -96,7 +111,7 @@
 {{- end -}}
 {{- $budget := $component.podDisruptionBudget -}}
 {{- if and $component.enabled $budget.enabled (not (has (toString $budget.minAvailable) (list "" "<nil>"))) (not (has (toString $budget.maxUnavailable) (list "" "<nil>"))) -}}
-{{- fail (printf "%s.podDisruptionBudget has both minAvailable and maxUnavailable, and Kubernetes takes one: set the other to null (minAvailable is 1 by default)" $name) -}}
+{{- fail (printf "%s.podDisruptionBudget has both minAvailable and maxUnavailable, and Kubernetes takes one: remove one of them" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "helm.sh/chart" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" -}}
@@ -131,6 +146,9 @@
 {{- if and $injector.enabled $injector.legacyAuthService.enabled -}}
 {{- if not $injector.authService -}}
 {{- fail "env_injector.legacyAuthService is a part of the auth service: set env_injector.authService=true, or legacyAuthService.enabled=false" -}}
+{{- end -}}
+{{- if and .Values.controller.enabled (eq (include "akv2k8s.controller.serviceAccount" .) (include "akv2k8s.injector.serviceAccount" .)) -}}
+{{- fail (printf "controller and env_injector share the ServiceAccount %s, and a policy of legacyAuthService bounds what it may do with Secrets: give one of them a ServiceAccount of its own (serviceAccount.create or serviceAccount.name)" (include "akv2k8s.injector.serviceAccount" .)) -}}
 {{- end -}}
 {{- if .Values.vaultRules -}}
 {{- fail "env_injector.legacyAuthService gives pods of akv2k8s 1.8 a token for every vault, which vaultRules can't bound: leave out one of them, or recreate these pods" -}}
