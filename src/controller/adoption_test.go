@@ -100,10 +100,12 @@ func TestRenamingTheOutputLeavesAnAdoptedSecretAsDeletionDoes(t *testing.T) {
 
 func TestASecretThatAToolCreatedEmptyIsNotDeletedWithTheResource(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Secret){
-		"by Helm":         func(s *corev1.Secret) { s.Labels = map[string]string{"app.kubernetes.io/managed-by": "Helm"} },
-		"by Argo CD":      func(s *corev1.Secret) { s.Annotations["argocd.argoproj.io/tracking-id"] = "x" },
-		"by a controller": func(s *corev1.Secret) { s.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "p", UID: "u"}} },
-		"by hand":         func(*corev1.Secret) {},
+		"by Helm":    func(s *corev1.Secret) { s.Labels = map[string]string{"app.kubernetes.io/managed-by": "Helm"} },
+		"by Argo CD": func(s *corev1.Secret) { s.Annotations["argocd.argoproj.io/tracking-id"] = "x" },
+		"by a controller": func(s *corev1.Secret) {
+			s.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "p", UID: "u"}}
+		},
+		"by hand": func(*corev1.Secret) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, resource("db"))

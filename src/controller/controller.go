@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,7 +34,10 @@ type Vault interface {
 
 // Hasher makes the keyed hash of an output's data that the status shows.
 type Hasher interface {
-	Hash(ctx context.Context, data map[string]keyvault.Value) (string, error)
+	// Hash of the data that an owner has in an output. Equal data of two owners have different hashes.
+	Hash(ctx context.Context, owner types.UID, data map[string]keyvault.Value) (string, error)
+	// Missing says why hashes are not to be shown, and what to do; empty if they are.
+	Missing() string
 }
 
 // Restarter restarts the workloads that a change is for, each once, also if it is called again.

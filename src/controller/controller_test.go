@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
@@ -27,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
@@ -121,8 +123,8 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	require.NoError(t, err)
 	b.controller, err = controller.New(controller.Config{
 		Client: b.client, Live: b, Vault: b.vault, Events: b.events, Metrics: metrics,
-		Hasher: &fingerprint.Key{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 32)),
-			Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
+		Hasher: &fingerprint.Key{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 320)),
+			Clock: func() time.Time { return b.now }, Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
 		Interval: 30 * time.Second, ExpiryWarning: 30 * 24 * time.Hour, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
 		Decoding: decodepool.New(decodepool.Config{}),
 	})
@@ -421,13 +423,34 @@ func TestARenamedDataKeyLeavesNothingBehind(t *testing.T) {
 func TestARefusalOfTheAPIServerIsToldWithoutTheValue(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.refuse = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "out",
-		errors.New(`policy "no-passwords" refuses value `+canary+` and Y2FuYXJ5LTVjMWQ5MA==`))
+		errors.New(`ValidatingAdmissionPolicy 'no-passwords' with binding 'all' denied request: value `+canary))
 	b.reconcile("db")
 	ready := b.ready("db")
 	assert.Equal(t, "TargetConflict", ready.Reason)
 	assert.Contains(t, ready.Message, "no-passwords")
 	assert.NotContains(t, ready.Message, canary)
-	assert.NotContains(t, ready.Message, "Y2FuYXJ5LTVjMWQ5MA==")
+}
+
+func TestWhatAnAdmissionWebhookQuotesIsNotPassedOn(t *testing.T) {
+	const secret = "Q7<&>\"'\n\\9z"
+	for name, quoted := range map[string]string{"as it is": secret, "in JSON": `Q7\u003c\u0026\u003e\"'\n\\9z`, "a prefix": "Q7<", "in base64url": "UTc8Jj4iJwpcOXo",
+		"in hex": "51373c26"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, resource("db"))
+			b.vault.value = secret
+			b.refuse = &apierrors.StatusError{ErrStatus: metav1.Status{Status: "Failure", Code: 400, Reason: metav1.StatusReason(quoted),
+				Message: `admission webhook "no.example.org" denied the request: ` + quoted}}
+			var logged bytes.Buffer
+			ctx := log.IntoContext(t.Context(), funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{Verbosity: 9}))
+			_, err := b.controller.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}})
+			require.NoError(t, err)
+			shown := fmt.Sprintf("%v %+v %v", b.events.events, b.status("db").Conditions, logged.String())
+			assert.NotContains(t, shown, quoted)
+			assert.Contains(t, shown, "no.example.org")
+			assert.NotEmpty(t, logged.String())
+			assert.Equal(t, "TargetConflict", b.ready("db").Reason)
+		})
+	}
 }
 
 func TestAnUnclassifiedErrorIsReturnedAndItsTextKeptOutOfTheStatus(t *testing.T) {

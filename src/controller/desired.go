@@ -47,7 +47,7 @@ func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaul
 		if err != nil {
 			return nil, err
 		}
-		hash, err := c.Hasher.Hash(ctx, data)
+		hash, err := c.Hasher.Hash(ctx, owner.UID, data)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func wanted(r recipe.Recipe) []output.Kind {
 // its labels change. What is there has to be what the keyed hash in the status was made of; if anything differs there is nothing to recall, and
 // the vault is asked.
 func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) ([]store.Made, error) {
-	if !r.Once() || !settled(resource) {
+	if !r.Once() || !settled(resource) || c.Hasher.Missing() != "" {
 		return nil, nil
 	}
 	held := func(kind output.Kind) (map[string]keyvault.Value, error) {

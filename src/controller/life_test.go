@@ -207,7 +207,7 @@ func TestAPolicyThatRefusesTheNewSecretDoesNotCostTheOldOne(t *testing.T) {
 	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
 	assert.Equal(t, before.UID, b.secret().UID)
 	assert.Equal(t, before.Data, b.secret().Data)
-	assert.Equal(t, `the API server refuses Secret "out": secrets "out" is forbidden: no keys of [redacted] here; the one that is there stays`,
+	assert.Equal(t, `writing Secret shop/out: the API server refuses it: it answered 403 Forbidden; the one that is there stays`,
 		b.ready("db").Message)
 
 	b.refuse, b.now = nil, b.now.Add(time.Minute)

@@ -151,10 +151,14 @@ func (c *Controller) fillGood(status *v2beta1.AzureKeyVaultSecretStatus, o outco
 	}
 	status.SecretName, status.SecretHash, status.ConfigMapName, status.ConfigMapHash = "", "", "", ""
 	for _, m := range o.outputs {
+		hash := m.Hash
+		if c.Hasher.Missing() != "" {
+			hash = ""
+		}
 		if m.Desired.Kind == output.ConfigMap {
-			status.ConfigMapName, status.ConfigMapHash = m.Desired.Name, m.Hash
+			status.ConfigMapName, status.ConfigMapHash = m.Desired.Name, hash
 		} else {
-			status.SecretName, status.SecretHash = m.Desired.Name, m.Hash
+			status.SecretName, status.SecretHash = m.Desired.Name, hash
 		}
 	}
 	if len(o.contents) == 0 {
@@ -184,6 +188,9 @@ func (c *Controller) ready(o outcome) metav1.Condition {
 	}
 	if o.recipe.Restart != nil && c.Restarts == nil {
 		condition.Message += "; " + restartsIgnored
+	}
+	if missing := c.Hasher.Missing(); missing != "" {
+		condition.Message += "; the status has no hashes: " + missing
 	}
 	return condition
 }

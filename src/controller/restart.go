@@ -39,6 +39,11 @@ func (c *Controller) pend(before entry, known bool, resource *v2beta1.AzureKeyVa
 		return pending{}
 	}
 	told := map[output.Kind]string{output.Secret: resource.Status.SecretHash, output.ConfigMap: resource.Status.ConfigMapHash}
+	for _, m := range before.outputs { // the status has none while their key is missing
+		if told[m.Desired.Kind] == "" && before.failure == "" {
+			told[m.Desired.Kind] = m.Hash
+		}
+	}
 	changed := func(m store.Made) bool { return m.Written && m.Changed && m.Existed && m.Hash != told[m.Desired.Kind] }
 	if slices.ContainsFunc(o.outputs, changed) {
 		p.changed = now

@@ -181,7 +181,7 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway
 		Restarts: restarts, RestartWindow: s.restartWindow,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
 		Metrics: counted, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
-		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
+		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader, Clock: time.Now,
 			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})
 	if err != nil {

@@ -107,10 +107,10 @@ func TestWritable(t *testing.T) {
 		change func(*corev1.Secret)
 		says   string
 	}{
-		"our own":                           {func(*corev1.Secret) {}, ""},
-		"another resource's":                {func(s *corev1.Secret) { s.OwnerReferences[0].UID = "uid-2" }, ""},
-		"an older API version's":            {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "spv.no/v1alpha1" }, ""},
-		"nobody's":                          {func(s *corev1.Secret) { s.OwnerReferences, s.ManagedFields = nil, nil }, "akv2k8s.io/adopt=password"},
+		"our own":                {func(*corev1.Secret) {}, ""},
+		"another resource's":     {func(s *corev1.Secret) { s.OwnerReferences[0].UID = "uid-2" }, ""},
+		"an older API version's": {func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "spv.no/v1alpha1" }, ""},
+		"nobody's":               {func(s *corev1.Secret) { s.OwnerReferences, s.ManagedFields = nil, nil }, "akv2k8s.io/adopt=password"},
 		"nobody's, with other keys": {func(s *corev1.Secret) {
 			s.OwnerReferences, s.ManagedFields, s.Data = nil, nil, map[string][]byte{"other": nil}
 		}, "akv2k8s.io/adopt=true"},

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/refusal"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -89,7 +90,7 @@ func (r *Restarter) patch(ctx context.Context, w workload) error {
 	}
 	err = r.Writer.Patch(ctx, w.Object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(wire.RestartManager))
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("restarting %s %s/%s: %w", w.kind, w.GetNamespace(), w.GetName(), err)
+		return refusal.Wrap(err, "restarting %s %s/%s", w.kind, w.GetNamespace(), w.GetName())
 	}
 	return nil
 }

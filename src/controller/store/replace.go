@@ -38,7 +38,7 @@ func (s *Store) rehearse(ctx context.Context, d output.Desired) error {
 	err := s.Client.Apply(ctx, d.Configuration("").Body(), client.FieldOwner(d.Owner.Manager()), client.ForceOwnership, client.DryRunAll)
 	rehearsed := d.Name
 	d.Name = name
-	err = refusal(err, d)
+	err = refused(err, d)
 	if fault.KindOf(err) == fault.Conflict {
 		return fault.New(fault.Conflict, "%s; the one that is there stays", strings.ReplaceAll(err.Error(), rehearsed, name))
 	}
@@ -53,7 +53,7 @@ func (s *Store) remove(ctx context.Context, live output.Live) error {
 		return fault.New(fault.Conflict, "%s %q was changed while it was being removed; it is tried again", live.Kind, live.Name)
 	}
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
+		return classify(err, fmt.Sprintf("deleting %s %s/%s", live.Kind, live.Namespace, live.Name))
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func (s *Store) withdraw(ctx context.Context, live output.Live, owner output.Own
 		return "", &fault.Error{Kind: fault.Conflict, Doing: fmt.Sprintf("removing our data from %s %q, which also holds data of others", live.Kind, live.Name),
 			Cause: errNeeded, Next: "delete it once nobody needs it"}
 	case err != nil:
-		return "", fmt.Errorf("leaving %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
+		return "", classify(err, fmt.Sprintf("removing our part of %s %s/%s", live.Kind, live.Namespace, live.Name))
 	}
 	return nothing.Version(), nil
 }

@@ -65,7 +65,7 @@ func (s *Store) detach(ctx context.Context, live output.Live) (bool, error) {
 	case apierrors.IsConflict(err), apierrors.IsInvalid(err):
 		return false, fault.New(fault.Conflict, "%s %q was changed while its owner references were being removed; retrying", live.Kind, live.Name)
 	case err != nil:
-		return false, fmt.Errorf("removing the owner references of %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
+		return false, classify(err, fmt.Sprintf("removing the owner references of %s %s/%s", live.Kind, live.Namespace, live.Name))
 	}
 	return true, nil
 }

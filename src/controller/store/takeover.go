@@ -40,7 +40,7 @@ func (s *Store) patch(ctx context.Context, m *Made, live output.Live, patch []by
 		return fault.New(fault.Conflict, "%s %q was changed while it was being taken over; it is tried again", live.Kind, live.Name)
 	}
 	if err != nil {
-		return fmt.Errorf("taking over %s %s/%s: %w", live.Kind, live.Namespace, live.Name, err)
+		return classify(err, fmt.Sprintf("taking over %s %s/%s", live.Kind, live.Namespace, live.Name))
 	}
 	m.Version = object.GetResourceVersion()
 	return nil

@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/refusal"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
@@ -174,24 +172,31 @@ func (s *Store) live(ctx context.Context, d output.Desired) (output.Live, bool, 
 // apply always forces: what may be overwritten was decided before, and a hand-made edit of our own key has to give way.
 func (s *Store) apply(ctx context.Context, m *Made, configuration output.Configuration) error {
 	owner := client.FieldOwner(m.Desired.Owner.Manager())
-	if err := refusal(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership), m.Desired); err != nil {
+	if err := refused(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership), m.Desired); err != nil {
 		return err
 	}
 	m.Written, m.Version = true, configuration.Version()
 	return nil
 }
 
-// refusal classifies what the API server said to an apply.
-func refusal(err error, d output.Desired) error {
+// refused classifies what the API server answered to an apply.
+func refused(err error, d output.Desired) error {
 	switch {
 	case err == nil:
 		return nil
 	case apierrors.IsConflict(err):
-		return fault.New(fault.Conflict, "%s %q was replaced while it was being written; it is tried again", d.Kind, d.Name)
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
-		return fault.New(fault.Conflict, "the API server refuses %s %q: %s", d.Kind, d.Name, scrub(err.Error(), d.Data))
+		return fault.New(fault.Conflict, "%s %q was replaced while it was being written; retrying", d.Kind, d.Name)
 	}
-	return fault.New(fault.Bug, "applying %s %s/%s: %s", d.Kind, d.Owner.Namespace, d.Name, scrub(err.Error(), d.Data))
+	return classify(err, fmt.Sprintf("writing %s %s/%s", d.Kind, d.Owner.Namespace, d.Name))
+}
+
+// classify tells refusals, which somebody has to do something about, from failures of the API server.
+func classify(err error, doing string) error {
+	switch {
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), refusal.Denied(err):
+		return fault.New(fault.Conflict, "%s: the API server refuses it: %s", doing, refusal.Describe(err))
+	}
+	return refusal.Wrap(err, "%s", doing)
 }
 
 // objectOf names the live object to a client.
@@ -200,17 +205,4 @@ func objectOf(live output.Live) client.Object {
 		return &corev1.ConfigMap{ObjectMeta: live.ObjectMeta}
 	}
 	return &corev1.Secret{ObjectMeta: live.ObjectMeta}
-}
-
-// scrub takes the values that were sent out of a text that somebody else wrote: an admission webhook may quote what it refuses.
-func scrub(text string, sent map[string][]byte) string {
-	for _, value := range sent {
-		if len(value) == 0 {
-			continue
-		}
-		for _, form := range []string{string(value), strconv.Quote(string(value)), base64.StdEncoding.EncodeToString(value)} {
-			text = strings.ReplaceAll(text, strings.Trim(form, `"`), keyvault.Redacted)
-		}
-	}
-	return text
 }
