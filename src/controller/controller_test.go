@@ -71,7 +71,7 @@ func (v *vault) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (ke
 	if ref.Kind == keyvault.KindSecretList {
 		return keyvault.Object{Ref: ref, Version: "list", Entries: v.entries}, v.next
 	}
-	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:1], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires, Fallback: v.fallback}, v.next
+	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:min(1, len(v.value))], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires, Fallback: v.fallback}, v.next
 }
 
 // recorder keeps events as text.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -365,4 +367,51 @@ func TestANewOutputIsMadeInOneRequest(t *testing.T) {
 	b.rotate("rotated")
 	assert.Equal(t, 1, looks)
 	assert.Equal(t, "rotated", string(b.secret().Data["password"]))
+}
+
+func TestAnEmptyValueKeepsTheLastGoodSecretUnlessItIsAllowed(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	b.vault.value, b.now = "", b.now.Add(30*time.Second)
+	b.reconcile("db")
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+	assert.Equal(t, "MalformedObject", b.ready("db").Reason)
+	assert.Contains(t, b.ready("db").Message, "spec.output.allowEmpty")
+	assert.Equal(t, metav1.ConditionTrue, meta.FindStatusCondition(b.status("db").Conditions, "Stale").Status)
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.AllowEmpty = true })
+	assert.Empty(t, b.secret().Data["password"])
+	assert.Equal(t, "Synced", b.ready("db").Reason)
+}
+
+func TestAnObjectWithoutEntriesKeepsTheLastGoodSecret(t *testing.T) {
+	for contentType, empty := range map[string]string{"application/x-json": "{}", "application/x-yaml": "{} # none"} {
+		r := resource("db")
+		r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{Name: "db", Type: "multi-key-value-secret", ContentType: contentType}
+		r.Spec.Output.AllowEmpty = true
+		b := newBench(t, r)
+		b.vault.value = `{"password": "` + canary + `"}`
+		b.reconcile("db")
+		b.vault.value, b.now = empty, b.now.Add(30*time.Second)
+		b.reconcile("db")
+		assert.Equal(t, canary, string(b.secret().Data["password"]))
+		assert.Equal(t, "MalformedObject", b.ready("db").Reason)
+	}
+}
+
+func TestAnOutputThatWouldBeTooLargeIsRefusedWithTheItemAndKeepsTheLastGood(t *testing.T) {
+	r := resource("db")
+	r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
+	for i := range 50 {
+		r.Spec.Data = append(r.Spec.Data, v2beta1.AzureKeyVaultData{Object: v2beta1.AzureKeyVaultObject{Name: fmt.Sprintf("o%d", i), Type: "secret"},
+			DataKey: fmt.Sprintf("k%d", i), Transform: []v2beta1.Transform{"base64encode", "base64encode", "base64encode", "base64encode", "base64encode", "base64encode"}})
+	}
+	b := newBench(t, r)
+	b.reconcile("db")
+	good := b.secret().Data
+	require.Len(t, good, 50)
+	b.vault.value, b.now = strings.Repeat("x", 24<<10), b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Equal(t, good, b.secret().Data)
+	assert.Equal(t, "MalformedObject", b.ready("db").Reason)
+	assert.Regexp(t, `object o\d+`, b.ready("db").Message)
 }

@@ -25,3 +25,22 @@ func TestWhatIsNoNumberIsTheOldestSchema(t *testing.T) {
 	}
 	assert.Zero(t, crd.Schema(nil))
 }
+
+func TestPrinterColumns(t *testing.T) {
+	for _, version := range definition(t).Spec.Versions {
+		columns := version.AdditionalPrinterColumns
+		if columns == nil {
+			columns = definition(t).Spec.AdditionalPrinterColumns
+		}
+		var always, wide []string
+		for _, column := range columns {
+			if column.Priority == 0 {
+				always = append(always, column.Name)
+			} else {
+				wide = append(wide, column.Name+" "+column.JSONPath)
+			}
+		}
+		assert.Equal(t, []string{"Vault", "Vault Object", "Secret Name", "ConfigMap Name", "Changed", "Ready", "Reason", "Age"}, always, version.Name)
+		assert.Equal(t, []string{"Expires .status.expires", `Message .status.conditions[?(@.type=="Ready")].message`}, wide, version.Name)
+	}
+}

@@ -12,14 +12,16 @@ import (
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
 // +kubebuilder:resource:path=azurekeyvaultsecrets,singular=azurekeyvaultsecret,shortName=akvs,categories=all,scope=Namespaced
-// +kubebuilder:metadata:annotations="akv2k8s.io/schema=1"
+// +kubebuilder:metadata:annotations="akv2k8s.io/schema=2"
 // +kubebuilder:printcolumn:name="Vault",type=string,JSONPath=`.spec.vault.name`,description="Which Key Vault this resource reads"
 // +kubebuilder:printcolumn:name="Vault Object",type=string,JSONPath=`.spec.vault.object.name`,description="Which object of the vault this resource reads"
 // +kubebuilder:printcolumn:name="Secret Name",type=string,JSONPath=`.status.secretName`,description="The Secret that is kept in sync, if any"
 // +kubebuilder:printcolumn:name="ConfigMap Name",type=string,JSONPath=`.status.configMapName`,description="The ConfigMap that is kept in sync, if any"
-// +kubebuilder:printcolumn:name="Last Synched",type=date,JSONPath=`.status.lastAzureUpdate`,description="When the output's data last changed"
+// +kubebuilder:printcolumn:name="Changed",type=date,JSONPath=`.status.lastAzureUpdate`,description="When the output's data last changed"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the output is in sync"
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is, or is not"
+// +kubebuilder:printcolumn:name="Expires",type=string,priority=1,JSONPath=`.status.expires`,description="When the object in the vault expires, if it does"
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What the output holds, or what to do"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AzureKeyVaultSecret struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -44,12 +46,16 @@ type AzureKeyVaultSecretList struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.vault.object) != (has(self.data) || has(self.dataFrom))",message="set either vault.object, for one object, or data and dataFrom, for several",fieldPath=".data"
 // +kubebuilder:validation:XValidation:rule="!(has(self.data) || has(self.dataFrom)) || !has(self.output) || !(has(self.output.transform) || has(self.output.transforms))",message="with data and dataFrom, set the transform of each of their items",fieldPath=".output"
+// +kubebuilder:validation:XValidation:rule="!has(self.output) || !has(self.output.secret) || !has(self.vault.object) || (has(self.output.secret.dataKey) && self.output.secret.dataKey != '') || self.vault.object.type == 'multi-key-value-secret' || (has(self.output.secret.type) && (self.vault.object.type == 'secret' ? self.output.secret.type in ['kubernetes.io/tls', 'kubernetes.io/dockerconfigjson', 'kubernetes.io/dockercfg', 'kubernetes.io/basic-auth', 'kubernetes.io/ssh-auth'] : self.vault.object.type == 'certificate' && self.output.secret.type == 'kubernetes.io/tls'))",message="dataKey is required for this type of object and of Secret; set it to the key in the Secret",fieldPath=".output.secret.dataKey"
+// +kubebuilder:validation:XValidation:rule="!has(self.output) || !has(self.output.configMap) || !has(self.vault.object) || (has(self.output.configMap.dataKey) && self.output.configMap.dataKey != '') || self.vault.object.type == 'multi-key-value-secret'",message="dataKey is required for this type of object; set it to the key in the ConfigMap",fieldPath=".output.configMap.dataKey"
+// +kubebuilder:validation:XValidation:rule="!has(self.output) || !has(self.output.secret) || !has(self.output.secret.type) || !has(self.vault.object) || self.vault.object.type != 'key' || self.output.secret.type != 'kubernetes.io/tls'",message="a key has no certificate, so it can't become a kubernetes.io/tls Secret; use an object of type certificate, or another type of Secret",fieldPath=".output.secret.type"
 type AzureKeyVaultSecretSpec struct {
 	// Vault says where the object is.
 	Vault AzureKeyVault `json:"vault"`
 	// Data lists several objects of the vault that become one output, each with a data key of its own. It excludes vault.object.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:XValidation:rule="self.all(a, !has(a.dataKey) || self.exists_one(b, has(b.dataKey) && b.dataKey == a.dataKey))",message="each dataKey must be different"
 	// +optional
 	Data []AzureKeyVaultData `json:"data,omitempty"`
 	// DataFrom finds secrets of the vault by name or tags, and brings each as a data key. It excludes vault.object; what data names has the say over a key.
@@ -107,7 +113,7 @@ type AzureKeyVaultData struct {
 	// DataKey is the key in the output's data; pods name the object by it (name@azurekeyvault?dataKey).
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
+	// +kubebuilder:validation:Pattern=`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
 	// Transform lists what is done to the value, in this order.
@@ -142,6 +148,7 @@ type AzureKeyVaultMatch struct {
 	// Regexp (RE2) that a part of the name matches; ^ and $ stand for its beginning and end.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="type(''.matches(self)) == bool",message="must be a regular expression (RE2)"
 	// +optional
 	Regexp string `json:"regexp,omitempty"`
 	// Tags that the secret has, with these values.
@@ -156,6 +163,7 @@ type AzureKeyVaultRewrite struct {
 	// Source is a regular expression (RE2).
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="type(''.matches(self)) == bool",message="must be a regular expression (RE2)"
 	Source string `json:"source"`
 	// Target replaces what Source matches; ${1} is its first group.
 	// +kubebuilder:validation:MaxLength=253
@@ -220,6 +228,7 @@ type AzureKeyVaultObject struct {
 
 // AzureKeyVaultOutput says what the object becomes.
 //
+// +kubebuilder:validation:XValidation:rule="has(self.secret) || has(self.configMap)",message="set secret or configMap, or remove output if only pods use the resource"
 // +kubebuilder:validation:XValidation:rule="!(has(self.transform) && has(self.transforms))",message="use either transform or its old spelling transforms, not both",fieldPath=".transforms"
 type AzureKeyVaultOutput struct {
 	// Secret that is kept in sync with the object.
@@ -232,6 +241,9 @@ type AzureKeyVaultOutput struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Transform []Transform `json:"transform,omitempty"`
+	// AllowEmpty lets an empty value of the vault empty the output. Otherwise the output keeps what it has.
+	// +optional
+	AllowEmpty bool `json:"allowEmpty,omitempty"`
 	// Transforms is the spelling of v1alpha1 for transform.
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
@@ -257,7 +269,7 @@ type AzureKeyVaultOutputSecret struct {
 	Type string `json:"type,omitempty"`
 	// DataKey is the key in the Secret's data.
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
+	// +kubebuilder:validation:Pattern=`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
 	// ChainOrder of certificates: as in the object if empty, ensureserverfirst puts the leaf first.
@@ -301,7 +313,7 @@ type AzureKeyVaultOutputConfigMap struct {
 	Name string `json:"name"`
 	// DataKey is the key in the ConfigMap's data.
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]*$`
+	// +kubebuilder:validation:Pattern=`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
 	// KeyFormat of an object of type key: raw, also if empty, is the modulus of an RSA key; pem and jwk take every key.

@@ -49,9 +49,9 @@ func TestAnOlderDefinitionIsRefusedWithWhatToRun(t *testing.T) {
 		says    string
 	}{
 		"none":                 {nil, "there is no CustomResourceDefinition"},
-		"the predecessor's":    {[]client.Object{live("")}, "has schema 0, and this version needs 1"},
-		"one of our own":       {[]client.Object{live("1")}, ""},
-		"one that comes later": {[]client.Object{live("2")}, ""},
+		"the predecessor's":    {[]client.Object{live("")}, "has schema 0, and this version needs 2"},
+		"one of our own":       {[]client.Object{live("2")}, ""},
+		"one that comes later": {[]client.Object{live("3")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := definition.Check(t.Context(), server(c.objects, "", ""))
@@ -77,9 +77,9 @@ func TestTheDefinitionIsMadeOrReplacedAndOneThatIsNewerStays(t *testing.T) {
 		says    string
 		number  string
 	}{
-		"none":              {nil, "has schema 1", "1"},
-		"the predecessor's": {[]client.Object{live("")}, "has schema 1", "1"},
-		"a newer one":       {[]client.Object{live("7")}, "newer than our 1; left as it is", "7"},
+		"none":              {nil, "has schema 2", "2"},
+		"the predecessor's": {[]client.Object{live("")}, "has schema 2", "2"},
+		"a newer one":       {[]client.Object{live("7")}, "newer than our 2; left as it is", "7"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			api := server(c.objects, "Established", "True")
