@@ -33,7 +33,7 @@ func rooms() map[string]int {
 		"recipe/fromapi": 2, "recipe/decode": 2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2,
 		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/timing": 1, "controller/usage": 1,
 		"controller/refusal": 1,
-		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0,
+		"api/v1alpha1":       0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0,
 		"cmd/azure-emulator": garden, "emulator": garden, "emulator/keyvault": garden, "emulator/entra": garden, "emulator/imds": garden,
 		"emulator/acr": garden, "testkit/azuretest": garden, "testkit/fuzzbudget": garden, "testkit/registrytest": garden, "testkit/predecessor": garden, "cmd/predecessor": garden,
 	}
