@@ -49,7 +49,7 @@ func TestIndexesAreReadAsContainerdReadsThem(t *testing.T) {
 		// want is the command by architecture; says is part of an error.
 		want, says map[string]string
 	}{
-		"no platform": {entries{amd}, map[string]string{"": "amd", "amd64": "amd"}, map[string]string{"arm64": "no manifest for the pod's platform (linux/arm64)"}},
+		"no platform":                     {entries{amd}, map[string]string{"": "amd", "amd64": "amd"}, map[string]string{"arm64": "no manifest for the pod's platform (linux/arm64)"}},
 		"no platforms, one of which fits": {entries{windows, attestation, amd, arm}, map[string]string{"amd64": "amd", "arm64": "arm"}, map[string]string{"": differ}},
 		"other spellings": {entries{on(amd, "Linux", "x86_64", ""), on(arm, "LINUX", "aarch64", "8"), on(windows, "windows", "x86-64", "")},
 			map[string]string{"amd64": "amd", "arm64": "arm"}, map[string]string{"": differ, "s390x": "no manifest"}},

@@ -128,4 +128,3 @@ func (s *store) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = w.Write(content)
 }
-
