@@ -123,13 +123,13 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	if len(wanted) == 0 {
 		return plan, nil
 	}
-	if err := checkRegistries(wanted); err != nil {
+	wanted, failed, err := boundRegistries(wanted)
+	if err != nil {
 		return plan, err
 	}
 	question := ociimage.Question{Namespace: a.request.Namespace, PullSecrets: a.pullSecrets(ctx), OS: "linux", Architecture: platform(&a.pod.Spec)}
-	failed := make(map[string]error, len(wanted))
 	var mu sync.Mutex
-	err := each(ctx, wanted, func(ctx context.Context, t *inject.Target) error {
+	err = each(ctx, wanted, func(ctx context.Context, t *inject.Target) error {
 		err := a.look(ctx, t, question)
 		if err == nil || !t.Precaution {
 			return err
@@ -146,19 +146,32 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	return plan, err
 }
 
-// checkRegistries bounds the registries that one pod has us ask. It comes before the first of them is asked.
-func checkRegistries(wanted []*inject.Target) error {
+// boundRegistries bounds the registries that one pod has us ask, before the first of them is asked. What is only wrapped as a precaution
+// comes last: beyond the bound it fails, and the pod does not.
+func boundRegistries(wanted []*inject.Target) (within []*inject.Target, failed map[string]error, err error) {
 	registries := map[string]bool{}
-	for _, t := range wanted {
-		registry := ociimage.RegistryOf(t.Lookup)
-		registries[registry] = true
-		if len(registries) > limits.ImageRegistriesPerPod {
-			return &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
-				Cause: fmt.Errorf("the registry %s is one more than the %d that are asked for the commands of one pod", registry, limits.ImageRegistriesPerPod),
-				Next:  "set the container's command, or name it in the pod's annotation akv2k8s.io/commands"}
+	failed = map[string]error{}
+	for _, precaution := range []bool{false, true} {
+		for _, t := range wanted {
+			if t.Precaution != precaution {
+				continue
+			}
+			registry := ociimage.RegistryOf(t.Lookup)
+			if !registries[registry] && len(registries) == limits.ImageRegistriesPerPod {
+				refused := &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
+					Cause: fmt.Errorf("the registry %s is one more than the %d that are asked for the commands of one pod", registry, limits.ImageRegistriesPerPod),
+					Next:  "set the container's command, or name it in the pod's annotation akv2k8s.io/commands"}
+				if !precaution {
+					return nil, nil, refused
+				}
+				failed[t.Container] = refused
+				continue
+			}
+			registries[registry] = true
+			within = append(within, t)
 		}
 	}
-	return nil
+	return within, failed, nil
 }
 
 // look finds out what the target's image runs and refers to.
