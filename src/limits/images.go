@@ -71,7 +71,7 @@ func imageQuestionLimits() []Limit {
 		{Name: "ImageNameBytes", Value: Bytes(ImageNameBytes), Bounds: "Name of an image", Exceeded: "The pod is refused",
 			Reason: "A registry's host, a repository (255) and a digest are far shorter"},
 		{Name: "ImageRegistriesPerPod", Value: Count(ImageRegistriesPerPod), Bounds: "Registries that are asked for one pod",
-			Exceeded: "The pod is refused before any registry is asked; the message names the first container beyond the limit",
+			Exceeded: "The pod is refused before any registry is asked; the message names the first container beyond the limit. Containers without a known reference are left alone, with a warning",
 			Reason:   "Each registry that does not answer costs the review up to 5 seconds"},
 		{Name: "ImagePullSecrets", Value: Count(ImagePullSecrets), Bounds: "Pull secrets that are read for one pod",
 			Exceeded: "Later entries of imagePullSecrets are skipped, with a line in the log",

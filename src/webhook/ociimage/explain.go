@@ -70,8 +70,15 @@ func (i *Images) explain(ctx context.Context, err error, f failed) error {
 	if isAnswer {
 		cause = fmt.Sprintf("it answered %d, and nothing in the answer is a registry's", answer.StatusCode)
 	}
-	e.Cause = fmt.Errorf("the registry %s could not be reached or did not answer as a registry; %s", registry, i.report(f, cause))
-	return e
+	refused := i.unreachable(f, cause)
+	refused.Kind = e.Kind
+	return refused
+}
+
+// unreachable is the one sentence for every way in which a registry fails.
+func (i *Images) unreachable(f failed, cause string) *fault.Error {
+	return &fault.Error{Kind: fault.Unavailable, Doing: "looking into image " + f.at.String(),
+		Cause: fmt.Errorf("the registry %s could not be reached or did not answer as a registry; %s", f.at.Context().RegistryStr(), i.report(f, cause))}
 }
 
 // report logs the cause, and says where to find it.

@@ -137,7 +137,8 @@ func (i *Images) Command(ctx context.Context, q Question) (Command, error) {
 		return i.lookup(ctx, q, reference, key)
 	})
 	if err != nil && fault.KindOf(err) == fault.Bug { // the caller's own context ended
-		return Command{}, fault.New(fault.Unavailable, "looking into image %q: the registry %s did not answer in time", q.Image, reference.Context().RegistryStr())
+		waited := failed{q: q, at: reference, with: credentials{whose: "not known yet"}, trace: &trace{}}
+		return Command{}, i.unreachable(waited, "it did not answer in the time that the API server waits for the admission of the pod")
 	}
 	return command, err
 }
