@@ -95,12 +95,14 @@ func (t *trace) contentOf(r *http.Request) content {
 	switch {
 	case !strings.EqualFold(r.URL.Host, t.registry) || !strings.HasPrefix(r.URL.Path, "/v2/"):
 		return token
+	case r.URL.Path == "/v2/":
+		return ping
 	case strings.Contains(r.URL.Path, "/manifests/"):
 		return manifest
 	case strings.Contains(r.URL.Path, "/blobs/"):
 		return blob
 	}
-	return ping
+	return token
 }
 
 func (c content) bound() int64 {

@@ -99,24 +99,51 @@ func TestACredentialGoesToItsHostAlone(t *testing.T) {
 
 func TestTokenRequestsFollowNoRedirect(t *testing.T) {
 	for name, fields := range map[string]string{"a password": fmt.Sprintf(`"username":"u","password":%q`, password), "an identity token": fmt.Sprintf(`"identitytoken":%q`, password)} {
-		for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, c := range tokenRedirects() {
+			redirect := func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "https://thief.test/token", c.status)
+			}
 			network := &recorded{RoundTripper: hosts{
-				"r.test": func(w http.ResponseWriter, _ *http.Request) {
-					w.Header().Set("WWW-Authenticate", `Bearer realm="https://t.test/token",service="r.test"`)
+				"r.test": func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path != "/v2/" {
+						redirect(w, r)
+						return
+					}
+					w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service="r.test"`, c.realm))
 					w.WriteHeader(http.StatusUnauthorized)
 				},
-				"t.test":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://thief.test/token", status) },
+				"t.test":     redirect,
 				"thief.test": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"token":"x"}`)) },
 			}}
 			images, log := memoryImages(t, network, TransportConfig{})
 			_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, "r.test", fields)}})
 			require.Error(t, err)
-			assert.NotEmpty(t, network.to("t.test"), name)
-			assert.Empty(t, network.to("thief.test"), "%s, %d", name, status)
-			assert.Contains(t, log.String(), errRedirect.Error())
+			assert.Greater(t, len(network.requests), 1, name)
+			assert.NotContains(t, strings.Join(network.to("thief.test"), " "), "refresh_token", "%s, %v", name, c)
+			if !strings.Contains(c.realm, "/manifests/") { // what has the address of a manifest is redirected without a credential
+				assert.Empty(t, network.to("thief.test"), "%s, %v", name, c)
+			}
+			for _, request := range network.to("thief.test") {
+				assert.Contains(t, request, `auth="" body=""`)
+			}
 			assert.NotContains(t, log.String()+err.Error(), password)
 		}
 	}
+}
+
+// tokenRedirect is a redirect of a token server at some address.
+type tokenRedirect struct {
+	realm  string
+	status int
+}
+
+func tokenRedirects() (all []tokenRedirect) {
+	for _, realm := range []string{"https://t.test/token", "https://r.test/token", "https://r.test/v2/token", "https://r.test/v2/app/manifests/token"} {
+		for _, status := range []int{301, 302, 303, 307, 308} {
+			all = append(all, tokenRedirect{realm, status})
+		}
+	}
+	return all
 }
 
 // identity gives a token of the installation.
@@ -313,4 +340,37 @@ func TestNamesOfImagesAreBounded(t *testing.T) {
 	}
 	assert.Equal(t, "r.test:5000", RegistryOf("R.test:5000/app"))
 	assert.Equal(t, "index.docker.io", RegistryOf("app"))
+}
+
+func TestWhichAddressesARegistryMayHave(t *testing.T) {
+	config := TransportConfig{Cluster: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Refused: func(to netip.AddrPort) bool {
+		return to == netip.MustParseAddrPort("10.0.0.1:443")
+	}, Allowed: []netip.Prefix{netip.MustParsePrefix("10.244.7.0/24"), netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("127.0.0.5/32")}}
+	for text, allowed := range map[string]bool{
+		"20.1.2.3:443": true, "10.1.2.3:443": true, "172.16.1.1:5000": true, "192.168.0.1:443": true, "100.64.1.1:443": true, "[2603:1030::1]:443": true,
+		"[64:ff9b::1401:203]:443": true, "[::ffff:20.1.2.3]:443": true, "10.244.7.1:443": true, "127.0.0.5:443": true,
+		"10.0.0.1:443": false, "[::ffff:10.0.0.1]:443": false, "10.244.1.1:443": false, "127.0.0.1:443": false, "[::ffff:127.0.0.1]:443": false,
+		"[::ffff:169.254.169.254]:80": false, "169.254.169.254:80": false, "[fe80::1%eth0]:443": false, "[64:ff9b::a9fe:a9fe]:80": false,
+		"[64:ff9b::af4:101]:443": false, "[2002:a9fe:a9fe::]:80": false, "[::a9fe:a9fe]:80": false, "[::]:443": false, "255.255.255.255:443": false,
+		"100.100.100.200:80": false, "192.0.0.192:80": false, "[fd00:ec2::254]:80": false,
+	} {
+		assert.Equal(t, allowed, config.checkAddress(netip.MustParseAddrPort(text)) == nil, text)
+	}
+	assert.Error(t, config.checkDial("registry.test:443"), "what is dialled is an address")
+}
+
+// TestAddressesAreCheckedWithoutADialToo is about a proxy: there, the address that is dialled is the proxy's.
+func TestAddressesAreCheckedWithoutADialToo(t *testing.T) {
+	s := newStore()
+	s.image(runs("linux", "amd64", "app"), "1")
+	network := &recorded{RoundTripper: hosts{"169.254.169.254": s.serve, "[fd00:ec2::254]": s.serve, "metadata.google.internal": s.serve,
+		"r.test": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://169.254.169.254"+r.URL.Path, http.StatusFound)
+		}}}
+	images, _ := memoryImages(t, network, TransportConfig{})
+	for _, image := range []string{"169.254.169.254/app:1", "[fd00:ec2::254]/app:1", "metadata.google.internal/app:1", "r.test/app:1"} {
+		_, err := images.Command(t.Context(), Question{Image: image, OS: "linux"})
+		assert.Error(t, err, image)
+	}
+	assert.Len(t, network.requests, len(network.to("r.test")))
 }

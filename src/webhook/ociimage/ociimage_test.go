@@ -543,8 +543,12 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 			w.Header().Set("WWW-Authenticate", strings.Repeat("a", 5<<10))
 			w.WriteHeader(401)
 		},
-		"headers": func(w http.ResponseWriter) { w.Header().Set("X", strings.Repeat("a", 64<<10)) },
-		"html":    func(w http.ResponseWriter) { fmt.Fprint(w, "<html>"+canary) },
+		"headers": func(w http.ResponseWriter) {
+			w.Header().Set("X", strings.Repeat("a", 2*limits.ImageHeaderBytes))
+			w.WriteHeader(404)
+			fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)
+		},
+		"html": func(w http.ResponseWriter) { fmt.Fprint(w, "<html>"+canary) },
 		"fails": func(w http.ResponseWriter) {
 			w.WriteHeader(500)
 			fmt.Fprint(w, `{"errors":[{"code":"`+canary+`","message":"`+canary+`"}]}`)

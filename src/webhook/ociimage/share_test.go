@@ -297,3 +297,19 @@ func TestARefusalIsRememberedForAMoment(t *testing.T) {
 		require.NoError(t, ask("a"))
 	})
 }
+
+func TestACallHasItsOwnTime(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{"silent": silent, "drips": func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		silent(w, r)
+	}} {
+		synctest.Test(t, func(t *testing.T) {
+			images, log := memoryImages(t, hosts{"r.test": handler}, TransportConfig{})
+			started := time.Now()
+			_, err := images.Command(t.Context(), Question{Namespace: "a", Image: "r.test/app:1", OS: "linux"})
+			require.Error(t, err, name)
+			assert.Equal(t, limits.ImageAnswerTime, time.Since(started), name)
+			assert.Contains(t, log.String(), "did not answer in time")
+		})
+	}
+}
