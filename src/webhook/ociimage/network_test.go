@@ -256,6 +256,25 @@ func TestTheFirstFailureOfARegistryNamedByAnAddressIsKept(t *testing.T) {
 	}
 }
 
+// TestOnlyTheRegistryItselfSpeaksForIt has a host that leads elsewhere: what answers there does not tell what the first host is.
+func TestOnlyTheRegistryItselfSpeaksForIt(t *testing.T) {
+	s := newStore()
+	images, log := memoryImages(t, hosts{"x.test": func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://y.test"+r.URL.Path, http.StatusFound)
+	}, "y.test": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+		if r.URL.Path != "/v2/" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		s.serve(w, r)
+	}}, TransportConfig{})
+	_, err := images.Command(t.Context(), Question{Image: "x.test/app:1", OS: "linux"})
+	assert.ErrorContains(t, err, "the registry x.test could not be reached or did not answer as a registry")
+	assert.NotContains(t, err.Error(), "403")
+	assert.Contains(t, log.String(), "it answered 403")
+}
+
 // TestRefusalsAreNoMapOfTheNetwork compares what the author of a pod sees of hosts that fail in every way.
 func TestRefusalsAreNoMapOfTheNetwork(t *testing.T) {
 	answer := func(status int, header, body string) http.HandlerFunc {
