@@ -68,14 +68,15 @@ func (p procfs) mainProcess() string {
 	return oldest
 }
 
-// together says whether two processes are of one container: of one control group and, as far as the kernel tells this user, one mount namespace.
+// together says whether two processes are of one container: of one mount namespace. The kernel tells that of processes of the same user, and the
+// injector is one; of others the control group has to do, which some runtimes divide within a container.
 func (p procfs) together(a, b string) bool {
-	if p.group(a) != p.group(b) {
-		return false
-	}
 	one, errOne := os.Readlink(p.path(a, "ns/mnt"))
 	other, errOther := os.Readlink(p.path(b, "ns/mnt"))
-	return errOne != nil || errOther != nil || one == other
+	if errOne != nil || errOther != nil {
+		return p.group(a) == p.group(b)
+	}
+	return one == other
 }
 
 // group is the control group of a process: of one controller that every container has, or of version 2, whose line begins with 0.

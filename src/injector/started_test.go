@@ -73,6 +73,8 @@ func TestTheProgramHasStartedWhenTheMainProcessIsNotTheInjector(t *testing.T) {
 			[]process{{1, pause, unifiedTwo, "p", 1}, {7, injector, unifiedTwo, "b", 50}, {8, program, unified, "a", 100}, {9, probe, unified, "a", 200}}, false},
 		"shared, in one control group": {
 			[]process{{1, pause, "", "p", 1}, {7, program, "", "b", 50}, {8, injector, "", "a", 100}, {9, probe, "", "a", 200}}, true},
+		"shared, in a control group that the runtime divides": {
+			[]process{{1, pause, unifiedTwo, "p", 1}, {8, injector, "0::/\n", "a", 100}, {9, probe, "0::/../app\n", "a", 200}}, true},
 		"without control groups": {[]process{{1, injector, "", "", 100}, {9, probe, "", "", 200}}, true},
 		"in a control group of its own making": {
 			[]process{{1, pause, unifiedTwo, "p", 1}, {8, program, "0::/mine\n", "a", 100}, {9, probe, unified, "a", 200}}, false},

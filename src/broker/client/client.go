@@ -221,7 +221,7 @@ func unreachable(err error) error {
 			Next: "correct the clock of this node, or of the one where the env-injector runs"}
 	}
 	return &fault.Error{Kind: fault.Unavailable, Doing: "asking the auth service", Cause: err,
-		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy is in the way; if the auth service was switched off, recreate the pod"}
+		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy or a service mesh is in the way; if the auth service was switched off, recreate the pod"}
 }
 
 // refusal reads the reason; an answer that is none of ours, say of a proxy, is an outage.

@@ -119,9 +119,16 @@ func (e *environment) references() map[string]string {
 	return references
 }
 
-// isChecked says whether the init container checks the references of this container: not if it reads for itself, with an identity that only it has,
-// and not if its owner says that they come into existence later.
-func (s Settings) isChecked(c corev1.Container, e *environment) bool {
+// isCheckable says whether the init container can check the references of this container: not if it reads for itself, with an identity that only it
+// has, and not if its owner says that they come into existence later.
+func (s Settings) isCheckable(c corev1.Container, e *environment) bool {
 	first, err := strconv.ParseBool(e.variables[wire.EnvCheckFirst].value)
 	return !s.direct(c) && (err != nil || first)
+}
+
+// hasMeshProxy says whether the traffic of the pod may go through a proxy of a service mesh. If the mesh's CNI plugin redirects it, an init container
+// that runs before the proxy reaches nothing.
+func hasMeshProxy(pod *corev1.Pod) bool {
+	proxies := []string{"istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"}
+	return slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool { return slices.Contains(proxies, c.Name) })
 }

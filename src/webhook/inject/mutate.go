@@ -40,9 +40,9 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == wire.InitContainer })
 	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(volumeNames(), v.Name) })
 	spec.Volumes = append(spec.Volumes, binaryVolume())
-	injector, found := thin, newCheck()
+	injector, found, reachable := thin, newCheck(), !hasMeshProxy(pod)
 	targets, volumes := plan.byName(), map[string]bool{}
-	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+	for kind, containers := range [][]corev1.Container{ofInit: spec.InitContainers, ofProgram: spec.Containers} {
 		for i := range containers {
 			c := &containers[i]
 			target := targets[c.Name]
@@ -53,7 +53,8 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 				injector = program
 			}
 			volume := s.volume(*c)
-			wrap(c, target, s, waiting(c, target, placeOf(pod, *c, spec.InitContainers), s.isChecked(*c, target.environment) && found.add(c.Name, target.environment)))
+			checked := reachable && s.isCheckable(*c, target.environment) && found.add(c.Name, target.environment)
+			wrap(c, target, s, waiting(c, target, placeOf(pod, *c, kind == ofInit), checked))
 			if !volumes[volume.Name] {
 				spec.Volumes, volumes[volume.Name] = append(spec.Volumes, volume), true
 			}
@@ -62,6 +63,12 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	spec.InitContainers = slices.Insert(spec.InitContainers, 0, initContainer(pod, injector, found, s))
 	return out
 }
+
+// The containers of a pod, in the order in which they start.
+const (
+	ofInit = iota
+	ofProgram
+)
 
 // MutateEphemeral wraps the plan's ephemeral containers and changes nothing else.
 func MutateEphemeral(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {

@@ -1,7 +1,6 @@
 package inject
 
 import (
-	"slices"
 	"strconv"
 	"time"
 
@@ -19,10 +18,9 @@ type place struct {
 	init bool
 }
 
-func placeOf(pod *corev1.Pod, c corev1.Container, among []corev1.Container) place {
+func placeOf(pod *corev1.Pod, c corev1.Container, ofInit bool) place {
 	sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
-	init := !sidecar && slices.ContainsFunc(among, func(i corev1.Container) bool { return i.Name == c.Name })
-	return place{restart: pod.Spec.RestartPolicy, init: init}
+	return place{restart: pod.Spec.RestartPolicy, init: ofInit && !sidecar}
 }
 
 // needsProbe says whether Kubernetes would count the container as ready, and replace older pods, while its injector waits: nothing else keeps
