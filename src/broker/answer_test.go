@@ -229,9 +229,12 @@ func TestReadsOfWhatIsNotInTheCacheAreSharedByNamespaces(t *testing.T) {
 func TestARequestIsOneLineOfTheLog(t *testing.T) {
 	c := newCrowd(t)
 	asked := c.many("r", 300)
+	code, refusal := c.ask("team", "p", asked)
+	require.Equal(t, http.StatusOK, code, refusal.Message)
+	require.Empty(t, c.lines, "an ordinary answer is none")
 	c.env = []corev1.EnvVar{{Name: wire.EnvOpen, Value: "true"}}
 	c.stale = true
-	code, refusal := c.ask("team", "p", asked)
+	code, refusal = c.ask("team", "p", asked)
 	require.Equal(t, http.StatusOK, code, refusal.Message)
 	require.Len(t, c.lines, 1)
 	for _, says := range []string{`"unrecordedVariables"=300`, `"firstUnrecorded"="V0"`, `"staleObjects"=300`, `"error"="the vault is away"`, `"pod"="p"`} {

@@ -58,3 +58,10 @@ func TestAnAnswerThatIsTakenByAndByEndsSomeTime(t *testing.T) {
 	require.Len(t, w.write, 1)
 	assert.Equal(t, until, w.write[0], "not the time of a part")
 }
+
+func TestABodyWithoutRoomIsRefused(t *testing.T) {
+	b := &Broker{shares: newShares(time.Now)}
+	require.True(t, b.shares.requests.TryAcquire("another", limits.AuthRequestsBytes))
+	_, err := b.newCall(httptest.NewRecorder(), httptest.NewRequest("POST", "/", nil)).readBody()
+	assert.ErrorContains(t, err, "hold too much memory")
+}

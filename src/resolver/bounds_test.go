@@ -10,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/resolver"
 )
 
@@ -70,4 +72,26 @@ func TestTooManyReferencesOrResourcesAreRefusedBeforeAnyIsRead(t *testing.T) {
 		assert.ErrorContains(t, err, says)
 		assert.Empty(t, s.recipes)
 	}
+}
+
+func TestAValueThatCannotBeMadeIsAnErrorForValuesAndChecks(t *testing.T) {
+	s, asked := newSource(), map[string]string{"A": "a@azurekeyvault", "B": "b@azurekeyvault?username"}
+	s.value = func(string) (string, error) { return "no colon", nil }
+	values, err := resolver.Resolve(t.Context(), s, asked)
+	assert.ErrorContains(t, err, "variable B (b@azurekeyvault?username)")
+	assert.Empty(t, values)
+	assert.ErrorContains(t, resolver.Check(t.Context(), s, asked), "variable B")
+}
+
+// listless is a source whose vault does not list.
+type listless struct{ found }
+
+func (listless) Object(context.Context, recipe.Recipe, keyvault.Ref) (keyvault.Object, error) {
+	return keyvault.Object{}, fault.New(fault.Denied, "no list")
+}
+
+func TestAListThatCannotBeReadIsAnError(t *testing.T) {
+	err := resolver.Check(t.Context(), listless{}, map[string]string{"A": "shop@azurekeyvault?a"})
+	assert.Equal(t, fault.Denied, fault.KindOf(err))
+	assert.ErrorContains(t, err, "no list")
 }
