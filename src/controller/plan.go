@@ -101,17 +101,26 @@ func (m *memory) expire(name types.NamespacedName, now time.Time) {
 // resources need not write that they waited for it.
 const quietly = time.Minute
 
-// putOff says whether nothing is known of the object, because its vault has to be spared, and when to ask again.
+// putOff says whether nothing is known of the object, because its vault has to be spared, and when to ask again. What was not confirmed for two and
+// a half intervals is told as old, whatever the reason, and so is what is put off for longer than a minute.
 func (c *Controller) putOff(resource *v2beta1.AzureKeyVaultSecret, o outcome) (wait time.Duration, quiet bool) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	if !governor.PutOff(o.err) {
 		c.memory.putOff.IsNot(name)
 		return 0, false
 	}
-	if c.Clock().Sub(c.memory.putOff.Is(name, c.Clock())) >= quietly {
+	now := c.Clock()
+	told := c.memory.putOff.Is(name, now).Add(quietly)
+	if e, known := c.memory.recall(name); known && !e.succeeded.IsZero() && !o.recipe.Once() {
+		if old := e.succeeded.Add(5 * o.recipe.Interval(c.Interval) / 2); old.Before(told) {
+			told = old
+		}
+	}
+	if !now.Before(told) {
 		return 0, false
 	}
-	return timing.Spread(resource.UID, max(fault.RetryAfter(o.err), time.Second)), true
+	// A pause may be longer than that: it is looked at in time to say so, which costs no call.
+	return min(timing.Spread(resource.UID, max(fault.RetryAfter(o.err), time.Second)), max(told.Sub(now), time.Second)), true
 }
 
 // idle says how long nothing needs to be done: the resource is as it was, its next look at the vault is not due, and its

@@ -204,7 +204,7 @@ func TestAReadThatIsPutOffIsToldOnlyIfThatGoesOn(t *testing.T) {
 	b.reconcile("db")
 	before, writes, events := b.status("db"), len(b.writes), len(b.events.events)
 	b.vault.next, b.now = governor.Busy("kv1", 4*time.Second), b.now.Add(30*time.Second)
-	for range 8 {
+	for range 6 {
 		wait := b.reconcile("db").RequeueAfter
 		assert.GreaterOrEqual(t, wait, 4*time.Second)
 		assert.LessOrEqual(t, wait, 8*time.Second)
@@ -222,6 +222,23 @@ func TestAReadThatIsPutOffIsToldOnlyIfThatGoesOn(t *testing.T) {
 	b.vault.next, b.now = governor.Busy("kv1", 4*time.Second), b.now.Add(30*time.Second)
 	b.reconcile("db")
 	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "another time counts anew")
+}
+
+func TestWhatIsOldIsToldAsStaleHoweverLongThePauseIs(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	succeeded := b.now
+	b.vault.next, b.now = governor.Pause("kv1", 5*time.Minute), b.now.Add(30*time.Second)
+	for b.now.Sub(succeeded) < 75*time.Second {
+		assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status)
+		b.now = b.now.Add(b.reconcile("db").RequeueAfter)
+	}
+	assert.LessOrEqual(t, b.now.Sub(succeeded), 90*time.Second, "before the third interval is over")
+	b.reconcile("db")
+	assert.Equal(t, "Throttled", b.ready("db").Reason)
+	stale := meta.FindStatusCondition(b.status("db").Conditions, v2beta1.ConditionStale)
+	require.NotNil(t, stale)
+	assert.Equal(t, metav1.ConditionTrue, stale.Status)
 }
 
 func TestWhatWasNeverBroughtIsMoreUrgentThanALook(t *testing.T) {

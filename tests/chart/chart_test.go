@@ -389,6 +389,19 @@ func TestACloudOfOnesOwnReachesBothComponents(t *testing.T) {
 // cloudConfig reads azure.json as the product does.
 func cloudConfig(text string) (cloud.Config, error) { return cloud.ParseConfig([]byte(text)) }
 
+func TestAForgottenLabelOfWorkloadIdentityIsToldToTheProgram(t *testing.T) {
+	for component, name := range map[string]string{"controller": controllerDeployment, "env_injector": injectorDeployment} {
+		annotated := component + `.serviceAccount.annotations.azure\.workload\.identity/client-id=id1`
+		told := map[string]any{"name": "AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID", "value": "id1"}
+		env := func(set ...string) any {
+			return render(t, set...).at(t, name, "spec", "template", "spec", "containers", "env")
+		}
+		assert.Contains(t, env(annotated), told, name)
+		assert.NotContains(t, env(annotated, component+`.podLabels.azure\.workload\.identity/use="true"`), told, name)
+		assert.NotContains(t, env(), told, name)
+	}
+}
+
 func TestCallsOfVaultsAreSharedOutAmongThoseWhoRead(t *testing.T) {
 	args := func(name string, set ...string) []any {
 		return render(t, set...).at(t, name, "spec", "template", "spec", "containers", "args").([]any)

@@ -29,6 +29,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 const marker = "canary-8d20"
@@ -283,7 +284,10 @@ func FuzzSignInAnswers(f *testing.F) {
 		if status < 200 || status > 599 || len(body)+len(wait) > 32<<10 {
 			t.Skip()
 		}
-		reply := credential.Hear(t.Context(), says{status: int(status), body: body, header: http.Header{"Retry-After": {wait}, "Date": {"Sat, 28 Nov 2026 12:00:00 GMT"}}}.RoundTrip)
+		var reply string
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 4 << 20, PerByte: 200}, len(body), func() {
+			reply = credential.Hear(t.Context(), says{status: int(status), body: body, header: http.Header{"Retry-After": {wait}, "Date": {"Sat, 28 Nov 2026 12:00:00 GMT"}}}.RoundTrip)
+		})
 		if len(reply) > 80 {
 			t.Errorf("the code is %q", reply)
 		}

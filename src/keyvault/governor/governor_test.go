@@ -401,11 +401,14 @@ func TestVaultsThatRestAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, governor.Config{PerVault: 1000, Parallel: 1})
 		require.NoError(t, b.call(t.Context(), "a", "paused", 0, governor.Answer{Status: 429, RetryAfter: time.Hour}))
+		require.NoError(t, b.call(t.Context(), "a", "other", 0, governor.Answer{Status: 503, RetryAfter: time.Hour}))
 		for i := range 3000 {
 			require.NoError(t, b.call(t.Context(), "a", fmt.Sprint("kv", i), 0, ok))
 			time.Sleep(50 * time.Millisecond)
+			require.LessOrEqual(t, b.Vaults(), limits.GovernedVaults)
 		}
 		assert.Error(t, b.call(t.Context(), "a", "paused", 0, ok), "a pause is not forgotten")
+		assert.Error(t, b.call(t.Context(), "a", "other", 0, ok), "nor is one that came with another status, whose bucket is full")
 	})
 }
 

@@ -59,7 +59,7 @@ func newBench(t *testing.T, annotations map[string]string) *bench {
 }
 
 func TestTheAnnotationsSayWhichApplication(t *testing.T) {
-	b := newBench(t, map[string]string{"azure.workload.identity/client-id": "c", "azure.workload.identity/tenant-id": "t"})
+	b := newBench(t, map[string]string{"azure.workload.identity/client-id": "c\n", "azure.workload.identity/tenant-id": " t"})
 	for range 3 {
 		tenant, client, err := b.Application(t.Context(), who)
 		require.NoError(t, err)

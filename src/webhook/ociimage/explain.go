@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
@@ -57,8 +58,9 @@ func (i *Images) explain(ctx context.Context, err error, f failed) error {
 		e.Next = "if it is intended, add it to the value env_injector.registries.local"
 		return e
 	case isAnswer && (f.isRegistry() || errorCode(answer) != ""):
-		e.Kind = kindOf(answer.StatusCode)
-		e.Cause = errors.New(strings.TrimSpace(fmt.Sprintf("the registry %s answered %d %s", registry, answer.StatusCode, errorCode(answer))) + " to " + f.with.whose)
+		row := diagnosis.Explain(diagnosis.Registry, answer.StatusCode, "", diagnosis.Facts{"registry": registry})
+		e.Kind, e.Next = row.Kind, row.Next
+		e.Cause = fmt.Errorf("%s to %s: %w", strings.TrimSpace(fmt.Sprintf("the registry %s answered %d %s", registry, answer.StatusCode, errorCode(answer))), f.with.whose, row.Cause)
 		return e
 	case isAnswer:
 		e.Kind = kindOf(answer.StatusCode)
@@ -78,7 +80,7 @@ func (i *Images) explain(ctx context.Context, err error, f failed) error {
 // unreachable is the one sentence for every way in which a registry fails.
 func (i *Images) unreachable(f failed, cause string) *fault.Error {
 	return &fault.Error{Kind: fault.Unavailable, Doing: "looking into image " + f.at.String(),
-		Cause: fmt.Errorf("the registry %s could not be reached or did not answer as a registry; %s", f.at.Context().RegistryStr(), i.report(f, cause))}
+		Cause: fmt.Errorf("the registry %s could not be reached or did not answer as a registry", f.at.Context().RegistryStr()), Next: i.report(f, cause)}
 }
 
 // report logs the cause, and says where to find it.
