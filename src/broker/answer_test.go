@@ -228,7 +228,7 @@ func TestReadsOfWhatIsNotInTheCacheAreSharedByNamespaces(t *testing.T) {
 
 func TestARequestIsOneLineOfTheLog(t *testing.T) {
 	c := newCrowd(t)
-	asked := c.many("r", 300)
+	asked := c.many("r", 200)
 	code, refusal := c.ask("team", "p", asked)
 	require.Equal(t, http.StatusOK, code, refusal.Message)
 	require.Empty(t, c.lines, "an ordinary answer is none")
@@ -237,7 +237,7 @@ func TestARequestIsOneLineOfTheLog(t *testing.T) {
 	code, refusal = c.ask("team", "p", asked)
 	require.Equal(t, http.StatusOK, code, refusal.Message)
 	require.Len(t, c.lines, 1)
-	for _, says := range []string{`"unrecordedVariables"=300`, `"firstUnrecorded"="V0"`, `"staleObjects"=300`, `"error"="the vault is away"`, `"pod"="p"`} {
+	for _, says := range []string{`"unrecordedVariables"=200`, `"firstUnrecorded"="V0"`, `"staleObjects"=200`, `"error"="the vault is away"`, `"pod"="p"`} {
 		assert.Contains(t, c.lines[0], says)
 	}
 }
