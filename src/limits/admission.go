@@ -33,6 +33,8 @@ const (
 	NamespaceEnabledAge  = 5 * time.Second
 	NamespaceDisabledAge = time.Second
 	RecentAnswers        = 4096
+	LimitRanges          = 16
+	LimitRangeAge        = 5 * time.Second
 )
 
 // admissionArea lists the bounds of admission reviews and what is read for them.
@@ -80,6 +82,9 @@ func readForReview() []Limit {
 			Reason: "Saves a read for each pod of a rollout."},
 		{Name: "NamespaceDisabledAge", Value: Duration(NamespaceDisabledAge), Bounds: "Time for which a namespace is known to lack the label; requests of a known API server have it read again", Exceeded: "It is read again.",
 			Reason: "Forged requests cost one read a second, and a new label holds at once."},
+		{Name: "LimitRanges", Value: Count(LimitRanges), Bounds: "LimitRanges of a namespace that the init container is fitted into", Exceeded: "Others are not read; the API server says what does not fit.",
+			Reason: "A namespace has one, or a few."},
+		{Name: "LimitRangeAge", Value: Duration(LimitRangeAge), Bounds: "Time for which they are remembered", Exceeded: "They are read again.", Reason: "Saves a read for each pod of a rollout."},
 		{Name: "RecentAnswers", Value: Count(RecentAnswers), Bounds: "Answers of each kind that are remembered so", Exceeded: "All are forgotten.", Reason: "Some 200 bytes each."},
 	}
 }

@@ -11,11 +11,12 @@ const (
 func Injector() []Role {
 	return []Role{
 		{ID: "injector-cluster", Name: injector, Scope: Cluster, Rules: everywhere()},
-		{ID: "injector-inject", Name: injector + "-inject", Scope: Watched, When: authService, Rules: []Rule{
-			{By: "broker", Groups: "core", Resources: "pods", Verbs: "get", Why: "the pod that asks for values, read live: what may it ask for?"},
-			{By: "broker", Groups: "events.k8s.io", Resources: "events", Verbs: "create patch",
+		{ID: "injector-inject", Name: injector + "-inject", Scope: Watched, Rules: []Rule{
+			{By: "broker", Groups: "core", Resources: "pods", Verbs: "get", When: authService, Why: "the pod that asks for values, read live: what may it ask for?"},
+			{By: "webhook", Groups: "core", Resources: "limitranges", Verbs: "list", Why: "the init container has to fit into those of the pod's namespace"},
+			{By: "broker", Groups: "events.k8s.io", Resources: "events", Verbs: "create patch", When: authService,
 				Why: "tells at pods that a value came from memory, and at those that an older version injected that they have to be recreated"},
-			{By: "broker", Groups: ours, Resources: "azurekeyvaultsecrets", Verbs: "get list watch", Why: "what references name"},
+			{By: "broker", Groups: ours, Resources: "azurekeyvaultsecrets", Verbs: "get list watch", When: authService, Why: "what references name"},
 		}},
 		{ID: "injector-sources", Name: injector + "-sources", Scope: Watched, Narrow: "env_injector.sourceNamespaces", Rules: []Rule{
 			{By: "webhook", Groups: "core", Resources: "configmaps", Verbs: "get",
@@ -41,7 +42,7 @@ func everywhere() []Rule {
 			Why: "is the CA in its own configuration the current one, and is it its to write?"},
 		{By: "servingcert", Groups: "admissionregistration.k8s.io", Resources: "mutatingwebhookconfigurations", Names: injector, Verbs: "patch",
 			When: "!" + certManager + " !" + customCertificate, Why: "writes the CA into its own configuration, and repairs it"},
-		{By: "broker", Groups: "core", Resources: "namespaces", Alone: namespace, Verbs: "get", When: authService, Why: "is injection enabled where the pod is?"},
+		{By: "webhook", Groups: "core", Resources: "namespaces", Alone: namespace, Verbs: "get", Why: "is injection enabled where the pod is? The auth service asks the same"},
 		{By: "cmd/envinjector", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get", Why: addresses},
 		{By: "cmd/envinjector", Groups: "discovery.k8s.io", Resources: "endpointslices", Names: "kubernetes", Verbs: "get", Why: "the same"},
 	}

@@ -5,9 +5,11 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
@@ -35,6 +37,27 @@ func (a *admitted) requireEnabled(ctx context.Context) error {
 		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, a.Label, a.LabelValue)
 	}
 	return nil
+}
+
+// limitRanges are those of the pod's namespace for containers. If they can't be read, the API server says what does not fit.
+func (a *admitted) limitRanges(ctx context.Context) []corev1.LimitRangeItem {
+	if items, known := a.ranges.get(a.request.Namespace); known {
+		return items
+	}
+	var list corev1.LimitRangeList
+	if err := a.Live.List(ctx, &list, client.InNamespace(a.request.Namespace), client.Limit(limits.LimitRanges)); err != nil {
+		a.logs(a.trusted).Info("cannot read the LimitRanges of a namespace, so the init container may not fit them", "namespace", a.request.Namespace, "error", err.Error())
+	}
+	var items []corev1.LimitRangeItem
+	for _, object := range list.Items {
+		for _, item := range object.Spec.Limits {
+			if item.Type == corev1.LimitTypeContainer && len(items) < limits.LimitRanges {
+				items = append(items, item)
+			}
+		}
+	}
+	a.ranges.put(a.request.Namespace, items, limits.LimitRangeAge)
+	return items
 }
 
 // recent remembers answers of the API server for seconds. It is safe for concurrent use.

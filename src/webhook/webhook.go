@@ -54,6 +54,7 @@ type Webhook struct {
 	trustedLines, otherLines *lines
 	namespaces               *recent[string, bool]
 	missing                  *recent[sourceKey, bool]
+	ranges                   *recent[string, []corev1.LimitRangeItem]
 }
 
 // New checks the configuration.
@@ -62,7 +63,8 @@ func New(c Config) (*Webhook, error) {
 		return nil, errors.New("creating the webhook: a part of its configuration is missing")
 	}
 	return &Webhook{Config: c, trustedLines: newLines(c.Log), otherLines: newLines(c.Log),
-		namespaces: newRecent[string, bool](c.Clock), missing: newRecent[sourceKey, bool](c.Clock)}, nil
+		namespaces: newRecent[string, bool](c.Clock), missing: newRecent[sourceKey, bool](c.Clock),
+		ranges: newRecent[string, []corev1.LimitRangeItem](c.Clock)}, nil
 }
 
 // admitted is a pod under admission.
@@ -105,6 +107,7 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 		w.logs(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", nameOf(a.pod), "error", notReady.Error())
 		return admission.Errored(http.StatusServiceUnavailable, errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
 	}
+	settings.Ranges = a.limitRanges(ctx)
 	return a.patch(plan, settings)
 }
 

@@ -19,6 +19,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -299,4 +300,12 @@ func TestEphemeralContainersAreWrappedInInjectedPods(t *testing.T) {
 			assert.Contains(t, patch.Path, "/spec/ephemeralContainers", "nothing else may change")
 		}
 	}
+}
+
+func TestTheInitContainerFitsTheLimitRangeOfTheNamespace(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.live.Create(t.Context(), &corev1.LimitRange{ObjectMeta: object("small"), Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{
+		{Type: corev1.LimitTypeContainer, Max: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}}}}}))
+	pod := b.patched(b.admit(container("a@azurekeyvault")))
+	assert.Equal(t, "100m", pod.Spec.InitContainers[0].Resources.Limits.Cpu().String())
 }

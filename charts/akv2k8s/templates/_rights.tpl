@@ -85,15 +85,13 @@
   resourceNames: [{{ include "akv2k8s.injector.name" . }}]
   verbs: [patch]
 {{- end }}
-{{- if .Values.env_injector.authService }}
-# is injection enabled where the pod is?
+# is injection enabled where the pod is? The auth service asks the same
 - apiGroups: [""]
   resources: [namespaces]
 {{- if not .Values.watchAllNamespaces }}
   resourceNames: [{{ .Release.Namespace | quote }}]
 {{- end }}
   verbs: [get]
-{{- end }}
 # the API server's addresses: no image is looked for there, and its requests are never too many; by name, in any namespace, so that the chart has no object in another one
 - apiGroups: [""]
   resources: [services]
@@ -107,18 +105,28 @@
 {{- end -}}
 
 {{- define "akv2k8s.rights.injector-inject" -}}
+{{- if .Values.env_injector.authService }}
 # the pod that asks for values, read live: what may it ask for?
 - apiGroups: [""]
   resources: [pods]
   verbs: [get]
+{{- end }}
+# the init container has to fit into those of the pod's namespace
+- apiGroups: [""]
+  resources: [limitranges]
+  verbs: [list]
+{{- if .Values.env_injector.authService }}
 # tells at pods that a value came from memory, and at those that an older version injected that they have to be recreated
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- end }}
+{{- if .Values.env_injector.authService }}
 # what references name
 - apiGroups: [spv.no]
   resources: [azurekeyvaultsecrets]
   verbs: [get, list, watch]
+{{- end }}
 {{- end -}}
 
 {{- define "akv2k8s.rights.injector-sources" -}}

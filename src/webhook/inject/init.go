@@ -42,7 +42,7 @@ func initContainer(pod *corev1.Pod, injector string, found *check, s Settings) c
 		Name: wire.InitContainer, Image: s.Image, ImagePullPolicy: s.PullPolicy,
 		Command:      []string{injector, "copy", wire.MountBinary},
 		VolumeMounts: []corev1.VolumeMount{{Name: wire.VolumeBinary, MountPath: wire.MountBinary}},
-		Resources:    resources(pod, s.Init.Resources),
+		Resources:    fit(resources(pod, s.Init.Resources), pod.Spec.Resources, s.Ranges),
 		SecurityContext: &corev1.SecurityContext{
 			RunAsUser: &user, RunAsGroup: s.Init.Group, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &readOnly,
 			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

@@ -27,6 +27,11 @@ func Fits(pod *corev1.Pod) (warnings []string, err error) {
 			}
 		}
 	}
+	for _, c := range pod.Spec.InitContainers {
+		if c.Name == wire.InitContainer {
+			warnings = append(warnings, tooLittle(c)...)
+		}
+	}
 	stored := *pod
 	stored.ManagedFields = nil // the API server goes without them before it gives up
 	size := stored.Size()

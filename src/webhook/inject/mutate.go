@@ -27,6 +27,8 @@ type Settings struct {
 	LogLevel, LogFormat string
 	// Init is what the installation wants of the init container.
 	Init Init
+	// Ranges are the LimitRanges of the pod's namespace.
+	Ranges []corev1.LimitRangeItem
 }
 
 // Mutate gives the pod as the plan wants it, and leaves the one it was given alone. Of a pod that was mutated before, what was added

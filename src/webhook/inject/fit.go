@@ -1,0 +1,78 @@
+package inject
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// leastMemory is what the init container needs at least: its program, and the copy of it, which is in memory.
+const leastMemory = "24Mi"
+
+// fit changes what the init container asks for so that the API server takes it: no more than the pod as a whole, which may have resources of its
+// own, and within the LimitRanges of the namespace.
+func fit(r corev1.ResourceRequirements, pod *corev1.ResourceRequirements, ranges []corev1.LimitRangeItem) corev1.ResourceRequirements {
+	for _, item := range ranges {
+		fitRange(r, item)
+	}
+	if pod != nil {
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			lower(r.Limits, name, pod.Limits)
+			lower(r.Requests, name, pod.Limits)
+			lower(r.Requests, name, pod.Requests)
+		}
+	}
+	return r
+}
+
+// fitRange keeps to one LimitRange for containers.
+func fitRange(r corev1.ResourceRequirements, item corev1.LimitRangeItem) {
+	if item.Type != corev1.LimitTypeContainer {
+		return
+	}
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		lower(r.Limits, name, item.Max)
+		lower(r.Requests, name, item.Max)
+		raise(r.Requests, name, item.Min)
+		raise(r.Limits, name, item.Min)
+		raise(r.Limits, name, r.Requests)
+		ratio, ok := item.MaxLimitRequestRatio[name]
+		limit, limited := r.Limits[name]
+		if ok && limited && ratio.Sign() > 0 {
+			least := int64(float64(limit.MilliValue())/ratio.AsApproximateFloat64()) + 1
+			if name == corev1.ResourceMemory {
+				least = (least + 999) / 1000 * 1000 // whole bytes
+			}
+			request := *resource.NewMilliQuantity(min(least, limit.MilliValue()), limit.Format)
+			raise(r.Requests, name, corev1.ResourceList{name: request})
+		}
+	}
+}
+
+// lower and raise change a quantity to that of another list, if it is above or below.
+func lower(list corev1.ResourceList, name corev1.ResourceName, most corev1.ResourceList) {
+	if bound, ok := most[name]; ok {
+		if now, set := list[name]; set && now.Cmp(bound) > 0 {
+			list[name] = bound
+		}
+	}
+}
+
+func raise(list corev1.ResourceList, name corev1.ResourceName, least corev1.ResourceList) {
+	if bound, ok := least[name]; ok {
+		if now, set := list[name]; set && now.Cmp(bound) < 0 {
+			list[name] = bound
+		}
+	}
+}
+
+// tooLittle warns of a limit of memory that the init container can't live with.
+func tooLittle(init corev1.Container) []string {
+	limit, limited := init.Resources.Limits[corev1.ResourceMemory]
+	if !limited || limit.Cmp(resource.MustParse(leastMemory)) >= 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the init container %s of the env-injector may have no more than %s of memory, by the resources of the pod or a LimitRange of its namespace, and needs %s; "+
+		"raise spec.resources.limits.memory of the pod, or max.memory of the LimitRange", init.Name, limit.String(), leastMemory)}
+}
