@@ -288,8 +288,8 @@ func TestTheAPIServersCertificateMayBeAskedFor(t *testing.T) {
 	env := func(set ...string) []any {
 		return render(t, set...).at(t, injectorDeployment, "spec", "template", "spec", "containers", "env").([]any)
 	}
-	wanted := map[string]any{"name": "WEBHOOK_CLIENT_CA", "value": "PEM"}
-	assert.Contains(t, env("env_injector.clientCA=PEM"), wanted)
+	wanted := map[string]any{"name": "WEBHOOK_CLIENT_CA", "value": "-----BEGIN CERTIFICATE-----"}
+	assert.Contains(t, env("env_injector.clientCA=-----BEGIN CERTIFICATE-----"), wanted)
 	for _, variable := range env() {
 		assert.NotEqual(t, "WEBHOOK_CLIENT_CA", variable.(map[string]any)["name"])
 	}

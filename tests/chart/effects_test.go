@@ -31,7 +31,7 @@ const metricsOn = `global.metrics.enabled=true`
 // ownCertificate are the values of a certificate of one's own.
 func ownCertificate() []string {
 	const custom = "env_injector.certificate.custom."
-	return with(custom+"enabled=true", custom+`server.tls.crt="Y3J0"`, custom+`server.tls.key="a2V5"`, custom+`ca.crt="Y2E="`)
+	return with(custom+"enabled=true", custom+`server.tls.crt="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNydAo="`, custom+`server.tls.key="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmtleQo="`, custom+`ca.crt="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNhCg=="`)
 }
 
 // effects are of every value that no component has for itself.
@@ -52,9 +52,9 @@ func effects() map[string]effect {
 		"env_injector.initContainer.securityContext.readOnlyRootFilesystem": {`false`, `"readOnlyRootFilesystem":false`, nil},
 		"env_injector.certificate.useCertManager":                           {`true`, "kind: Certificate", nil},
 		"env_injector.certificate.custom.enabled":                           {`true`, "akv2k8s.io/ca: values", with(ownCertificate()[1:]...)},
-		"env_injector.certificate.custom.server.tls.crt":                    {`"eA=="`, "tls.crt: eA==", with(ownCertificate()...)},
-		"env_injector.certificate.custom.server.tls.key":                    {`"eA=="`, "tls.key: eA==", with(ownCertificate()...)},
-		"env_injector.certificate.custom.ca.crt":                            {`"eA=="`, "caBundle: eA==", with(ownCertificate()...)},
+		"env_injector.certificate.custom.server.tls.crt":                    {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK"`, "tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK", with(ownCertificate()...)},
+		"env_injector.certificate.custom.server.tls.key":                    {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK"`, "tls.key: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK", with(ownCertificate()...)},
+		"env_injector.certificate.custom.ca.crt":                            {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK"`, "caBundle: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK", with(ownCertificate()...)},
 		"vaultRules":                                                        {`[{"namespaces": ["a"], "vaults": ["b"]}]`, `--vault-rules=[{"namespaces":["a"],"vaults":["b"]}]`, nil},
 		"identity.serviceAccounts":                                          {`[{"namespace": "team", "names": ["reader"]}]`, `resourceNames: ["reader"]`, nil},
 		"identity.allNamespaces":                                            {`true`, "name: akv2k8s-identity", nil},
@@ -73,7 +73,7 @@ func effects() map[string]effect {
 		"global.userDefinedMSI.azureCloudType":                              {`"AzureChinaCloud"`, `\"cloud\":\"AzureChinaCloud\"`, msi()},
 		"global.env":                                                        {`{"A": 1.5}`, `value: "1.5"`, nil},
 		"global.envFromSecret":                                              {`[{"name": "s"}]`, "name: s", nil},
-		"global.extraCACertificates":                                        {`"PEM"`, "--extra-ca-file=", nil},
+		"global.extraCACertificates":                                        {`"-----BEGIN CERTIFICATE-----"`, "--extra-ca-file=", nil},
 		"global.customCloud.authority":                                      {`"https://other"`, `\"activeDirectoryEndpoint\":\"https://other\"`, ownCloud()},
 		"global.customCloud.vaultDNSSuffix":                                 {`"other"`, `\"keyVaultDNSSuffix\":\"other\"`, ownCloud()},
 		"global.customCloud.registryDNSSuffix":                              {`"other"`, `\"containerRegistryDNSSuffix\":\"other\"`, ownCloud()},
@@ -91,12 +91,12 @@ func effects() map[string]effect {
 		"global.metrics.podMonitor.interval":                                {`"5s"`, "interval: 5s", podsMonitored()},
 		"global.metrics.podMonitor.additionalLabels":                        {`{"release": "p"}`, "release: p", podsMonitored()},
 		"global.metrics.podMonitor.endpoint":                                {`{"scheme": "https"}`, "scheme: https", podsMonitored()},
-		"global.metrics.prometheusRule.enabled":                             {`true`, "kind: PrometheusRule", nil},
-		"global.metrics.prometheusRule.additionalLabels":                    {`{"release": "p"}`, "release: p", with(`global.metrics.prometheusRule.enabled=true`)},
-		"global.metrics.prometheusRule.extraRules":                          {`[{"alert": "Mine", "expr": "1"}]`, "alert: Mine", with(`global.metrics.prometheusRule.enabled=true`)},
-		"global.metrics.grafanaDashboard.enabled":                           {`true`, "akv2k8s.json: |", nil},
-		"global.metrics.grafanaDashboard.labels":                            {`{"board": "yes"}`, "board: ", with(`global.metrics.grafanaDashboard.enabled=true`)},
-		"global.metrics.grafanaDashboard.annotations":                       {`{"folder": "a"}`, "folder: a", with(`global.metrics.grafanaDashboard.enabled=true`)},
+		"global.metrics.prometheusRule.enabled":                             {`true`, "kind: PrometheusRule", with(metricsOn)},
+		"global.metrics.prometheusRule.additionalLabels":                    {`{"release": "p"}`, "release: p", with(metricsOn, `global.metrics.prometheusRule.enabled=true`)},
+		"global.metrics.prometheusRule.extraRules":                          {`[{"alert": "Mine", "expr": "1"}]`, "alert: Mine", with(metricsOn, `global.metrics.prometheusRule.enabled=true`)},
+		"global.metrics.grafanaDashboard.enabled":                           {`true`, "akv2k8s.json: |", with(metricsOn)},
+		"global.metrics.grafanaDashboard.labels":                            {`{"board": "yes"}`, "board: ", with(metricsOn, `global.metrics.grafanaDashboard.enabled=true`)},
+		"global.metrics.grafanaDashboard.annotations":                       {`{"folder": "a"}`, "folder: a", with(metricsOn, `global.metrics.grafanaDashboard.enabled=true`)},
 		"global.metrics.enabled":                                            {`true`, "--metrics=true", nil},
 		"global.metrics.serviceMonitor.enabled":                             {`true`, "kind: ServiceMonitor", with(metricsOn)},
 		"global.metrics.serviceMonitor.interval":                            {`"5s"`, "interval: 5s", monitored()},
@@ -126,7 +126,7 @@ func effects() map[string]effect {
 		"env_injector.rbacSubjects":                       {`[{"kind": "User", "name": "u"}]`, "name: u", nil},
 		"env_injector.cache.maxAge":                       {`"1s"`, "--cache-max-age=1s", nil},
 		"env_injector.timeoutSeconds":                     {`7`, "timeoutSeconds: 7", nil},
-		"env_injector.clientCA":                           {`"PEM"`, "name: WEBHOOK_CLIENT_CA", nil},
+		"env_injector.clientCA":                           {`"-----BEGIN CERTIFICATE-----"`, "name: WEBHOOK_CLIENT_CA", nil},
 		"env_injector.dockerImageInspection.timeout":      {`7`, "--image-timeout=7s", nil},
 		"env_injector.registries.allow":                   {`["a.example"]`, `"allow":["a.example"]`, nil},
 		"env_injector.registries.plainHTTP":               {`["a.example"]`, `"plainHTTP":["a.example"]`, nil},

@@ -55,7 +55,7 @@ func TestAlertsAndDashboardAskForMetricsThatThereAre(t *testing.T) {
 
 func TestNobodyIsToldThatWhatIsNotInstalledDoesNotAnswer(t *testing.T) {
 	for set, want := range map[string][]bool{"global.metrics.enabled=true": {true, true}, "global.metrics.enabled=true,controller.enabled=false": {false, true},
-		"controller.metrics.enabled=true": {true, false}, "global.metrics.enabled=false": {false, false}} {
+		"controller.metrics.enabled=true": {true, false}} {
 		rules, err := json.Marshal(render(t, "global.metrics.prometheusRule.enabled=true", set)["PrometheusRule/akv2k8s"].Object)
 		require.NoError(t, err)
 		for i, alert := range []string{"Akv2k8sControllerDown", "Akv2k8sEnvInjectorDown"} {
