@@ -3,27 +3,30 @@ package certificate
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"slices"
+
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Why something can't be read. The errors are complete: nothing of what was read is in them.
+// Why something can't be read. The errors are complete: nothing of what was read is in them. Those of damaged PEM blocks are ErrMalformed too and
+// name the block; those of what no code here reads are ErrUnsupported and name it.
 var (
-	ErrMalformed = errors.New("it is neither PFX nor PEM, or damaged")
-	ErrPassword  = errors.New("it is encrypted with another password")
-	ErrNoKey     = errors.New("it has no private key")
-	ErrKeys      = errors.New("it has more than one private key")
-	ErrKey       = errors.New("its private key is of a kind that can't be read")
-	ErrEmpty     = errors.New("it has no certificate")
-	ErrTooLarge  = errors.New("it is larger than 1 MiB")
+	ErrMalformed   = errors.New("it is neither PFX nor PEM, or damaged")
+	ErrPassword    = errors.New("it is encrypted with another password")
+	ErrNoKey       = errors.New("it has no private key")
+	ErrKeys        = errors.New("it has more than one private key")
+	ErrKey         = errors.New("its private key is of a kind that can't be read")
+	ErrKeySize     = errors.New("its private key is larger than 16 KiB")
+	ErrEmpty       = errors.New("it has no certificate")
+	ErrTooLarge    = errors.New("it is larger than 1 MiB")
+	ErrTooMany     = errors.New("it has too many certificates or PEM blocks")
+	ErrRounds      = errors.New("it asks for more than 200,000 rounds of key derivation in all")
+	ErrUTF16       = errors.New("it is UTF-16, not UTF-8")
+	ErrUnsupported = errors.New("it has something that can't be read")
 )
-
-// maxBytes bounds what is parsed.
-const maxBytes = 1 << 20
 
 // Bundle is what a PFX or PEM holds, never without a certificate.
 type Bundle struct {
@@ -39,8 +42,10 @@ func IsPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BE
 // Parse reads a PFX or a PEM; password may be empty. A PEM may lack the key; of a PFX that lacks it the error is ErrNoKey.
 func Parse(content []byte, password string) (Bundle, error) {
 	switch {
-	case len(content) > maxBytes:
+	case len(content) > limits.CertificateBytes:
 		return Bundle{}, ErrTooLarge
+	case isUTF16(content):
+		return Bundle{}, ErrUTF16
 	case IsPEM(content):
 		return parsePEM(content, password)
 	}
@@ -106,24 +111,4 @@ func EncodeCertificates(certificates ...*x509.Certificate) []byte {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	return out
-}
-
-// EncodeKey writes PEM: PKCS#1 for RSA, SEC 1 for EC, PKCS#8 for what has no form of its own.
-func EncodeKey(key crypto.Signer) ([]byte, error) {
-	block := &pem.Block{}
-	var err error
-	switch k := key.(type) {
-	case *rsa.PrivateKey:
-		block.Type, block.Bytes = "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k)
-	case *ecdsa.PrivateKey:
-		block.Type = "EC PRIVATE KEY"
-		block.Bytes, err = x509.MarshalECPrivateKey(k)
-	default:
-		block.Type = "PRIVATE KEY"
-		block.Bytes, err = x509.MarshalPKCS8PrivateKey(k)
-	}
-	if err != nil {
-		return nil, ErrKey
-	}
-	return pem.EncodeToMemory(block), nil
 }

@@ -81,7 +81,7 @@ func TestWhatCannotBeReadSaysWhy(t *testing.T) {
 		"a PFX with a password":             {vector(t, "password.pfx"), "", certificate.ErrPassword},
 		"a PFX with another password":       {vector(t, "password.pfx"), "other", certificate.ErrPassword},
 		"a PFX without a key":               {vector(t, "nokey.pfx"), "", certificate.ErrNoKey},
-		"a PFX that asks for too much work": {vector(t, "iterations.pfx"), "", certificate.ErrMalformed},
+		"a PFX that asks for too much work": {vector(t, "iterations.pfx"), "", certificate.ErrRounds},
 		"a PEM with two keys":               {vector(t, "twokeys.pem"), "", certificate.ErrKeys},
 		"a PEM with an encrypted key":       {vector(t, "encrypted.pem"), "", certificate.ErrPassword},
 		"a PEM without a certificate":       {vector(t, "noleaf.pem"), "", certificate.ErrEmpty},
@@ -92,7 +92,7 @@ func TestWhatCannotBeReadSaysWhy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			started := time.Now()
 			_, err := certificate.Parse(c.content, c.password)
-			assert.Equal(t, c.want, err)
+			assert.ErrorIs(t, err, c.want)
 			assert.Less(t, time.Since(started), 3*time.Second)
 		})
 	}

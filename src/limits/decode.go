@@ -43,6 +43,28 @@ const (
 	SearchSteps = 50_000_000
 )
 
+// Bounds of certificates and keys.
+const (
+	// CertificateBytes bounds a PFX or PEM.
+	CertificateBytes = 1 << 20
+	// Certificates bounds the certificates of one PFX or PEM.
+	Certificates = 200
+	// PEMBlocks bounds the blocks of one PEM.
+	PEMBlocks = 1000
+	// PrivateKeyBytes bounds the DER of a private key.
+	PrivateKeyBytes = 16 << 10
+	// KeyDerivationRounds bounds the rounds of all key derivations of one file.
+	KeyDerivationRounds = 200_000
+	// ScryptBytes bounds the memory of a key derivation by scrypt.
+	ScryptBytes = 32 << 20
+	// DERElements bounds the elements of one layer of a PFX.
+	DERElements = 20_000
+	// DERLevels bounds how deep they are nested.
+	DERLevels = 32
+	// NestedSafes bounds how deep safes are nested in safes.
+	NestedSafes = 4
+)
+
 // Bounds of the pool in which decoding runs.
 const (
 	// DecodeTime is how long decoding may take before its worker serves others.
@@ -59,7 +81,7 @@ const (
 
 // decodeArea lists the bounds of what is made of a vault's content.
 func decodeArea() Area {
-	return Area{Title: "Decoding", Limits: slices.Concat(outputLimits(), searchLimits(), poolLimits())}
+	return Area{Title: "Decoding", Limits: slices.Concat(outputLimits(), certificateLimits(), searchLimits(), poolLimits())}
 }
 
 func outputLimits() []Limit {
@@ -108,5 +130,20 @@ func poolLimits() []Limit {
 			Exceeded: "`Throttled`", Reason: "More than all resources of a namespace that are refreshed at once"},
 		{Name: "DecodedBytes", Value: Bytes(DecodedBytes), Bounds: "Decoded output that is remembered while nothing changed",
 			Exceeded: "What was used the longest time ago is wiped, and decoded again when it is needed", Reason: "16 outputs of the largest size, or thousands of ordinary ones, within the memory limit of the chart"},
+	}
+}
+
+func certificateLimits() []Limit {
+	return []Limit{
+		{Name: "CertificateBytes", Value: Bytes(CertificateBytes), Bounds: "A PFX or PEM, after base64", Exceeded: "`MalformedObject`", Reason: "Key Vault stores 25 KiB, Kubernetes 1 MiB"},
+		{Name: "Certificates", Value: Count(Certificates), Bounds: "Certificates in a PFX or PEM", Exceeded: "`MalformedObject`", Reason: "All public roots together are fewer"},
+		{Name: "PEMBlocks", Value: Count(PEMBlocks), Bounds: "Blocks in a PEM, of any type", Exceeded: "`MalformedObject`, or the program refuses to start for `extraCACertificates`", Reason: "Bundles of companies have a few hundred"},
+		{Name: "PrivateKeyBytes", Value: Bytes(PrivateKeyBytes), Bounds: "A private key in DER", Exceeded: "`MalformedObject`", Reason: "RSA of 16,384 bits has 9 KiB; checking a key takes time with the third power of its size"},
+		{Name: "KeyDerivationRounds", Value: Count(KeyDerivationRounds), Bounds: "Rounds of all key derivations of a file: its MAC, every encrypted safe and every key, also inside encrypted layers; scrypt counts N·r·p / 4",
+			Exceeded: "`MalformedObject`; export it again with fewer, such as `openssl pkcs12 -export -iter 2048`", Reason: "About 0.1 seconds; common tools use 2,048 to 30,000"},
+		{Name: "ScryptBytes", Value: Bytes(ScryptBytes), Bounds: "Memory of a key derivation by scrypt", Exceeded: "`MalformedObject`", Reason: "OpenSSL uses half of it"},
+		{Name: "DERElements", Value: Count(DERElements), Bounds: "Elements in one layer of a PFX", Exceeded: "`MalformedObject`", Reason: "200 certificates with attributes have 6,000"},
+		{Name: "DERLevels", Value: Count(DERLevels), Bounds: "Levels of elements in one layer of a PFX", Exceeded: "`MalformedObject`", Reason: "The standard needs ten"},
+		{Name: "NestedSafes", Value: Count(NestedSafes), Bounds: "Levels of safes in safes", Exceeded: "`MalformedObject`", Reason: "Common tools nest none"},
 	}
 }

@@ -67,3 +67,33 @@ try (var out = new FileOutputStream("$PWD/keytool.pfx")) { to.store(out, new cha
 /exit
 JSH
 jshell -s "$work/restore.jsh"
+
+# What the standard library does not read, and what other settings of openssl write.
+$export -certfile "$work/chain.crt" -macalg sha3-256 -passout pass: -out sha3.pfx
+$export -certfile "$work/chain.crt" -keypbe camellia-256-cbc -certpbe camellia-256-cbc -passout pass: -out camellia.pfx
+$export -certfile "$work/chain.crt" -keypbe aes-128-cbc -certpbe PBE-SHA1-2DES -legacy -passout pass:hidden -out mixed.pfx
+$export -certfile "$work/chain.crt" -nomac -passout pass:hidden -out nomac.pfx
+openssl pkcs8 -topk8 -scrypt -in "$work/leaf.key" -passout pass:hidden -out "$work/scrypt.key"
+cat "$work/scrypt.key" "$work/leaf.crt" >scrypt.pem
+openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES -in "$work/leaf.key" -passout pass:hidden -out "$work/pbes1.key"
+cat "$work/pbes1.key" "$work/leaf.crt" >pbes1.pem
+for curve in secp256k1 brainpoolP256r1; do
+	openssl ecparam -name "$curve" -genkey -noout -out "$work/$curve.key"
+	openssl req -x509 -new -key "$work/$curve.key" -subj "/CN=$curve.example" -days 36500 -out "$work/$curve.crt"
+done
+cat "$work/secp256k1.key" "$work/secp256k1.crt" >secp256k1.pem
+openssl pkey -in "$work/secp256k1.key" -ec_conv_form compressed -out "$work/compressed.key"
+openssl req -x509 -new -key "$work/compressed.key" -subj /CN=compressed.example -days 36500 -out "$work/compressed.crt"
+cat "$work/compressed.key" "$work/compressed.crt" >secp256k1-compressed.pem
+openssl pkcs12 -export -inkey "$work/secp256k1.key" -in "$work/secp256k1.crt" -passout pass: -out secp256k1.pfx
+cat "$work/brainpoolP256r1.key" "$work/brainpoolP256r1.crt" >brainpool.pem
+openssl req -x509 -new -key "$work/leaf.key" -subj /CN=negative.example -set_serial -5 -days 36500 -out "$work/negative.crt"
+cat "$work/leaf.key" "$work/negative.crt" >negative.pem
+openssl pkcs12 -export -inkey "$work/leaf.key" -in "$work/negative.crt" -passout pass: -out negative.pfx
+openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out "$work/pss.key" 2>/dev/null
+openssl req -x509 -new -key "$work/pss.key" -subj /CN=pss.example -days 36500 -out "$work/pss.crt"
+cat "$work/pss.key" "$work/pss.crt" >pss.pem
+openssl x509 -in "$work/leaf.crt" -trustout -addtrust serverAuth -out "$work/trusted.crt"
+cat "$work/leaf.key" "$work/trusted.crt" >trusted.pem
+openssl crl2pkcs7 -nocrl -certfile "$work/leaf.crt" -out "$work/leaf.p7"
+cat "$work/leaf.key" "$work/leaf.crt" "$work/leaf.p7" >pkcs7.pem

@@ -63,7 +63,7 @@ func unwrapped(content []byte) []byte {
 	if certificate.IsPEM(content) {
 		return content
 	}
-	plain, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(content))
+	plain, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff"))))
 	if err != nil {
 		return content
 	}
@@ -81,6 +81,12 @@ func refused(err error) error {
 			"remove spec.output.secret.type and set dataKey"
 	case errors.Is(err, certificate.ErrKeys):
 		next = "keep one key and its certificates"
+	case errors.Is(err, certificate.ErrRounds):
+		next = "export it again with fewer rounds, such as openssl pkcs12 -export -iter 2048"
+	case errors.Is(err, certificate.ErrUnsupported):
+		next = "export it in another form, such as a PEM or a PFX with AES-256 and SHA-256, with a key that is RSA, Ed25519 or on a NIST curve"
+	case errors.Is(err, certificate.ErrTooMany), errors.Is(err, certificate.ErrKeySize), errors.Is(err, certificate.ErrTooLarge):
+		next = "store the certificate, its issuers and one ordinary key"
 	}
 	return &fault.Error{Kind: fault.Malformed, Doing: "reading the certificate", Cause: err, Next: next}
 }

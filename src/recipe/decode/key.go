@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"math/big"
 
+	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
@@ -39,7 +40,7 @@ func keyAs(o keyvault.Object, format string) (keyvault.Value, error) {
 	}
 	var key jwk
 	if json.Unmarshal(o.Value.Reveal(), &key) != nil {
-		return keyvault.Value{}, fault.New(fault.Malformed, "the key is no JSON web key")
+		return keyvault.Value{}, fault.New(fault.Malformed, "the key is not a JSON web key")
 	}
 	if format == formatPEM {
 		return keyPEM(key)
@@ -53,15 +54,27 @@ func keyAs(o keyvault.Object, format string) (keyvault.Value, error) {
 }
 
 func keyPEM(key jwk) (keyvault.Value, error) {
-	public, err := key.public()
-	if err != nil {
-		return keyvault.Value{}, err
-	}
-	der, err := x509.MarshalPKIXPublicKey(public)
+	der, err := key.der()
 	if err != nil {
 		return keyvault.Value{}, unreadable(key)
 	}
 	return keyvault.NewValue(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
+}
+
+// der is the public key as SubjectPublicKeyInfo.
+func (k jwk) der() ([]byte, error) {
+	if k.Curve == "P-256K" || k.Curve == "SECP256K1" || k.Curve == "secp256k1" {
+		x, y := number(k.X), number(k.Y)
+		if x == nil || y == nil {
+			return nil, certificate.ErrKey
+		}
+		return certificate.EncodeSecp256k1(x, y)
+	}
+	public, err := k.public()
+	if err != nil {
+		return nil, err
+	}
+	return x509.MarshalPKIXPublicKey(public)
 }
 
 func unreadable(key jwk) error {

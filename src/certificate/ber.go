@@ -1,0 +1,152 @@
+package certificate
+
+import (
+	"encoding/asn1"
+
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// toDER rewrites BER, which Java and hardware write, as DER, which asn1 reads: lengths are definite and shortest, octet strings are in one piece.
+// What is inside octet strings stays as it is. There must be one element and nothing after it.
+func toDER(in []byte) ([]byte, error) {
+	b := berReader{elementsLeft: limits.DERElements}
+	out, rest, err := b.element(in, limits.DERLevels)
+	if err != nil || len(rest) > 0 {
+		return nil, ErrMalformed
+	}
+	return out, nil
+}
+
+// berReader counts elements, so that the work is in proportion to a bound and not to what a header promises.
+type berReader struct{ elementsLeft int }
+
+// header is the beginning of an element.
+type header struct {
+	// tag is the identifier octets.
+	tag []byte
+	// length of the content, or -1 if an end-of-contents marks the end.
+	length int
+}
+
+const (
+	tagConstructed = 0x20
+	tagLong        = 0x1f
+	octetString    = asn1.TagOctetString
+	indefinite     = 0x80
+)
+
+// element rewrites the first element, and gives what follows it.
+func (b *berReader) element(in []byte, levels int) (out, rest []byte, err error) {
+	if b.elementsLeft--; b.elementsLeft < 0 || levels == 0 {
+		return nil, nil, ErrMalformed
+	}
+	h, content, ok := readHeader(in)
+	if !ok {
+		return nil, nil, ErrMalformed
+	}
+	if h.tag[0]&tagConstructed == 0 {
+		if h.length < 0 {
+			return nil, nil, ErrMalformed
+		}
+		return appendElement(h.tag, content[:h.length]), content[h.length:], nil
+	}
+	children, rest, err := b.children(h, content, levels-1)
+	if err != nil {
+		return nil, nil, err
+	}
+	if h.tag[0] == octetString|tagConstructed {
+		joined, err := join(children)
+		return appendElement([]byte{octetString}, joined), rest, err
+	}
+	var body []byte
+	for _, child := range children {
+		body = append(body, child...)
+	}
+	return appendElement(h.tag, body), rest, nil
+}
+
+// children rewrites the elements of a constructed one.
+func (b *berReader) children(h header, content []byte, levels int) (children [][]byte, rest []byte, err error) {
+	inside := content
+	if h.length >= 0 {
+		inside, rest = content[:h.length], content[h.length:]
+	}
+	for h.length < 0 || len(inside) > 0 {
+		if h.length < 0 && len(inside) >= 2 && inside[0] == 0 && inside[1] == 0 {
+			return children, inside[2:], nil
+		}
+		var child []byte
+		if child, inside, err = b.element(inside, levels); err != nil {
+			return nil, nil, err
+		}
+		children = append(children, child)
+	}
+	return children, rest, nil
+}
+
+// readHeader reads tag and length; content is what follows, at least as long as the length says.
+func readHeader(in []byte) (h header, content []byte, ok bool) {
+	const maxTag, maxLength = 4, 4
+	end := 1
+	if len(in) < 2 {
+		return h, nil, false
+	}
+	if in[0]&tagLong == tagLong {
+		for end < len(in) && in[end]&0x80 != 0 {
+			end++
+		}
+		end++
+	}
+	if end > maxTag || end >= len(in) {
+		return h, nil, false
+	}
+	h.tag = in[:end]
+	first, in := in[end], in[end+1:]
+	switch {
+	case first < 0x80:
+		h.length = int(first)
+	case first == indefinite:
+		h.length = -1
+	default:
+		n := int(first & 0x7f)
+		if n > maxLength || n > len(in) {
+			return h, nil, false
+		}
+		for _, octet := range in[:n] {
+			h.length = h.length<<8 | int(octet)
+		}
+		in = in[n:]
+	}
+	return h, in, h.length <= len(in)
+}
+
+// join gives the content of pieces of an octet string, which are octet strings themselves.
+func join(pieces [][]byte) ([]byte, error) {
+	var joined []byte
+	for _, piece := range pieces {
+		h, content, ok := readHeader(piece)
+		if !ok || h.tag[0] != octetString {
+			return nil, ErrMalformed
+		}
+		joined = append(joined, content[:h.length]...)
+	}
+	return joined, nil
+}
+
+func appendElement(tag, content []byte) []byte {
+	out := append(make([]byte, 0, len(tag)+5+len(content)), tag...)
+	n := len(content)
+	switch {
+	case n < 0x80:
+		out = append(out, byte(n))
+	case n < 1<<8:
+		out = append(out, 0x81, byte(n))
+	case n < 1<<16:
+		out = append(out, 0x82, byte(n>>8), byte(n))
+	case n < 1<<24:
+		out = append(out, 0x83, byte(n>>16), byte(n>>8), byte(n))
+	default:
+		out = append(out, 0x84, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	return append(out, content...)
+}

@@ -1,0 +1,167 @@
+package certificate
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// Algorithms of keys.
+const (
+	oidEC        = "1.2.840.10045.2.1"
+	oidSecp256k1 = "1.3.132.0.10"
+)
+
+// pkcs8Key is a PrivateKeyInfo (RFC 5208).
+type pkcs8Key struct {
+	Version    int
+	Algorithm  pkix.AlgorithmIdentifier
+	Key        []byte
+	Attributes asn1.RawValue `asn1:"optional,tag:0"`
+	Public     asn1.RawValue `asn1:"optional,tag:1"`
+}
+
+// sec1Key is an ECPrivateKey (RFC 5915).
+type sec1Key struct {
+	Version int
+	Key     []byte
+	Curve   asn1.ObjectIdentifier `asn1:"optional,explicit,tag:0"`
+	Public  asn1.BitString        `asn1:"optional,explicit,tag:1"`
+}
+
+// parseKey reads the key of a PEM block, an encrypted one with the password.
+func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
+	if block.Type == "OPENSSH PRIVATE KEY" {
+		return nil, unsupported("a private key in the form of OpenSSH")
+	}
+	der := block.Bytes
+	//nolint:staticcheck // The old encryption of PEM is weak, but what users have.
+	if x509.IsEncryptedPEMBlock(block) {
+		var err error
+		//nolint:staticcheck // The old encryption of PEM is weak, but what users have.
+		if der, err = x509.DecryptPEMBlock(block, []byte(password)); err != nil {
+			return nil, ErrPassword
+		}
+	}
+	if block.Type == "ENCRYPTED PRIVATE KEY" {
+		opener := newOpener(password)
+		return opener.parseSealedKey(der)
+	}
+	return parseKeyDER(der)
+}
+
+// parseSealedKey decrypts a key and reads it. By chance a wrong password may give padding that fits, but no key.
+func (o *opener) parseSealedKey(sealed []byte) (crypto.Signer, error) {
+	der, err := o.openKey(sealed)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKeyDER(der)
+	if err == ErrKey { //nolint:errorlint // the very error, not one that names what can't be read
+		err = o.wrong()
+	}
+	return key, err
+}
+
+// parseKeyDER reads the three forms of a key that is not encrypted: PKCS #8, PKCS #1 and SEC 1. Its size is checked first, since a key is
+// checked by arithmetic that grows with the third power of it.
+func parseKeyDER(der []byte) (crypto.Signer, error) {
+	if len(der) > limits.PrivateKeyBytes {
+		return nil, ErrKeySize
+	}
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return signer(key)
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	return parseOtherKey(der)
+}
+
+// parseOtherKey reads keys on the curve secp256k1, and names what else it finds.
+func parseOtherKey(der []byte) (crypto.Signer, error) {
+	var wrapped pkcs8Key
+	if decode(der, &wrapped) != nil {
+		return parseSEC1(der, nil)
+	}
+	if wrapped.Algorithm.Algorithm.String() != oidEC {
+		return nil, unsupportedKey(wrapped.Algorithm.Algorithm.String())
+	}
+	var curve asn1.ObjectIdentifier
+	if decode(wrapped.Algorithm.Parameters.FullBytes, &curve) != nil {
+		return nil, unsupported("an elliptic curve with parameters of its own")
+	}
+	return parseSEC1(wrapped.Key, curve)
+}
+
+func parseSEC1(der []byte, curve asn1.ObjectIdentifier) (crypto.Signer, error) {
+	var key sec1Key
+	if decode(der, &key) != nil {
+		return nil, ErrKey
+	}
+	if len(curve) == 0 {
+		curve = key.Curve
+	}
+	switch curve.String() {
+	case oidSecp256k1:
+		return newSecp256k1(key.Key)
+	case "":
+		return nil, ErrKey
+	}
+	return nil, unsupportedKey(curve.String())
+}
+
+// IsKey says whether the content is a private key in DER: PKCS #8, also encrypted, PKCS #1 or SEC 1, on any curve.
+func IsKey(content []byte) bool {
+	if len(content) > limits.PrivateKeyBytes || len(content) == 0 || content[0] != asn1.TagSequence|tagConstructed {
+		return false
+	}
+	if _, err := parseKeyDER(content); err == nil {
+		return true
+	}
+	var wrapped pkcs8Key
+	var sealed encryptedKey
+	var sec1 sec1Key
+	return decode(content, &wrapped) == nil || decode(content, &sec1) == nil ||
+		decode(content, &sealed) == nil && isEncryption(sealed.Algorithm.Algorithm.String())
+}
+
+func signer(key any) (crypto.Signer, error) {
+	s, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, unsupported("X25519 or X448, which have no certificates")
+	}
+	return s, nil
+}
+
+// EncodeKey writes PEM: PKCS#1 for RSA, SEC 1 for EC, PKCS#8 for what has no form of its own.
+func EncodeKey(key crypto.Signer) ([]byte, error) {
+	block := &pem.Block{}
+	var err error
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		block.Type, block.Bytes = "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k)
+	case *ecdsa.PrivateKey:
+		block.Type = "EC PRIVATE KEY"
+		block.Bytes, err = x509.MarshalECPrivateKey(k)
+	case *secp256k1Key:
+		block.Type = "EC PRIVATE KEY"
+		block.Bytes, err = k.marshal()
+	default:
+		block.Type = "PRIVATE KEY"
+		block.Bytes, err = x509.MarshalPKCS8PrivateKey(k)
+	}
+	if err != nil {
+		return nil, ErrKey
+	}
+	return pem.EncodeToMemory(block), nil
+}

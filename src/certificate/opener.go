@@ -1,0 +1,342 @@
+package certificate
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/des"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/sha1"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"hash"
+	"math/big"
+	"unicode/utf16"
+
+	"golang.org/x/crypto/scrypt"
+
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// Ways to encrypt with a password (RFC 7292, RFC 8018, RFC 7914).
+const (
+	oidSHA1And3DES   = "1.2.840.113549.1.12.1.3"
+	oidSHA1And2DES   = "1.2.840.113549.1.12.1.4"
+	oidSHA1AndRC2128 = "1.2.840.113549.1.12.1.5"
+	oidSHA1AndRC240  = "1.2.840.113549.1.12.1.6"
+	oidPBES2         = "1.2.840.113549.1.5.13"
+	oidPBMAC1        = "1.2.840.113549.1.5.14"
+	oidPBKDF2        = "1.2.840.113549.1.5.12"
+	oidScrypt        = "1.3.6.1.4.1.11591.4.11"
+	oidAES128        = "2.16.840.1.101.3.4.1.2"
+	oidAES192        = "2.16.840.1.101.3.4.1.22"
+	oidAES256        = "2.16.840.1.101.3.4.1.42"
+	oid3DES          = "1.2.840.113549.3.7"
+)
+
+// What a derived key of PKCS #12 is for.
+const (
+	forKey byte = 1
+	forIV  byte = 2
+	forMAC byte = 3
+)
+
+// opener decrypts with a password. All key derivations of a file are charged to one number of rounds.
+type opener struct {
+	// password is UTF-8, as PBES2 takes it.
+	password string
+	// bmp are the forms in which PKCS #12 may have taken the password: an empty one is two zeros or nothing, depending on the program.
+	bmp [][]byte
+	// verified says that the MAC showed the password to be right.
+	verified bool
+	rounds   int
+}
+
+func newOpener(password string) opener {
+	o := opener{password: password, rounds: limits.KeyDerivationRounds}
+	var bmp []byte
+	for _, unit := range append(utf16.Encode([]rune(password)), 0) {
+		bmp = append(bmp, byte(unit>>8), byte(unit))
+	}
+	o.bmp = [][]byte{bmp}
+	if password == "" {
+		o.bmp = append(o.bmp, nil)
+	}
+	return o
+}
+
+// charge takes the rounds of a derivation before it is made. Nothing means one.
+func (o *opener) charge(count *big.Int) (int, error) {
+	if count == nil {
+		count = big.NewInt(1)
+	}
+	if count.Sign() <= 0 {
+		return 0, ErrMalformed
+	}
+	if !count.IsInt64() || count.Int64() > int64(o.rounds) {
+		return 0, ErrRounds
+	}
+	o.rounds -= int(count.Int64())
+	return int(count.Int64()), nil
+}
+
+// wrong is what can't be decrypted.
+func (o *opener) wrong() error {
+	if o.verified {
+		return ErrMalformed
+	}
+	return ErrPassword
+}
+
+// openKey decrypts an EncryptedPrivateKeyInfo.
+func (o *opener) openKey(content []byte) ([]byte, error) {
+	var sealed encryptedKey
+	if err := decode(content, &sealed); err != nil {
+		return nil, err
+	}
+	return o.open(sealed.Algorithm, sealed.Data)
+}
+
+// open decrypts.
+func (o *opener) open(algorithm pkix.AlgorithmIdentifier, sealed []byte) ([]byte, error) {
+	name := algorithm.Algorithm.String()
+	switch name {
+	case oidSHA1And3DES, oidSHA1And2DES, oidSHA1AndRC2128, oidSHA1AndRC240:
+		return o.openPKCS12(name, algorithm.Parameters.FullBytes, sealed)
+	case oidPBES2:
+		return o.openPBES2(algorithm.Parameters.FullBytes, sealed)
+	}
+	return nil, unsupportedAlgorithm(name)
+}
+
+// openPKCS12 tries the forms of the password in turn; the one that fits is kept.
+func (o *opener) openPKCS12(algorithm string, parameters, sealed []byte) ([]byte, error) {
+	var p struct {
+		Salt       []byte
+		Iterations *big.Int
+	}
+	if err := decode(parameters, &p); err != nil {
+		return nil, err
+	}
+	for i, password := range o.bmp {
+		rounds, err := o.charge(p.Iterations)
+		if err != nil {
+			return nil, err
+		}
+		derive := func(purpose byte, size int) []byte {
+			return derivePKCS12(sha1.New, password, p.Salt, rounds, purpose, size)
+		}
+		block, err := pkcs12Cipher(algorithm, derive)
+		if err != nil {
+			return nil, err
+		}
+		if plain, ok := decryptCBC(block, derive(forIV, block.BlockSize()), sealed); ok {
+			o.bmp = o.bmp[i : i+1]
+			return plain, nil
+		}
+	}
+	return nil, o.wrong()
+}
+
+func pkcs12Cipher(algorithm string, derive func(byte, int) []byte) (cipher.Block, error) {
+	switch algorithm {
+	case oidSHA1And3DES:
+		return des.NewTripleDESCipher(derive(forKey, 24))
+	case oidSHA1And2DES:
+		key := derive(forKey, 16)
+		return des.NewTripleDESCipher(append(key, key[:8]...))
+	case oidSHA1AndRC2128:
+		return newRC2(derive(forKey, 16)), nil
+	default:
+		return newRC2(derive(forKey, 5)), nil
+	}
+}
+
+func (o *opener) openPBES2(parameters, sealed []byte) ([]byte, error) {
+	var p struct{ Derivation, Encryption pkix.AlgorithmIdentifier }
+	if err := decode(parameters, &p); err != nil {
+		return nil, err
+	}
+	name := p.Encryption.Algorithm.String()
+	size, ok := map[string]int{oidAES128: 16, oidAES192: 24, oidAES256: 32, oid3DES: 24}[name]
+	if !ok {
+		return nil, unsupportedAlgorithm(name)
+	}
+	var iv []byte
+	if err := decode(p.Encryption.Parameters.FullBytes, &iv); err != nil {
+		return nil, err
+	}
+	key, err := o.derive(p.Derivation, size)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if name == oid3DES {
+		block, err = des.NewTripleDESCipher(key)
+	}
+	if err != nil || len(iv) != block.BlockSize() {
+		return nil, ErrMalformed
+	}
+	if plain, ok := decryptCBC(block, iv, sealed); ok {
+		return plain, nil
+	}
+	return nil, o.wrong()
+}
+
+// derive makes a key by PBKDF2 or scrypt.
+func (o *opener) derive(algorithm pkix.AlgorithmIdentifier, size int) ([]byte, error) {
+	switch name := algorithm.Algorithm.String(); name {
+	case oidPBKDF2:
+		return o.derivePBKDF2(algorithm.Parameters.FullBytes, size)
+	case oidScrypt:
+		return o.deriveScrypt(algorithm.Parameters.FullBytes, size)
+	default:
+		return nil, unsupportedAlgorithm(name)
+	}
+}
+
+func (o *opener) derivePBKDF2(parameters []byte, size int) ([]byte, error) {
+	var p struct {
+		Salt       asn1.RawValue
+		Iterations *big.Int
+		KeyLength  int                      `asn1:"optional"`
+		PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
+	}
+	if err := decode(parameters, &p); err != nil {
+		return nil, err
+	}
+	if p.Salt.Tag != asn1.TagOctetString || p.KeyLength != 0 && p.KeyLength != size {
+		return nil, ErrMalformed
+	}
+	prf := sha1.New
+	if len(p.PRF.Algorithm) > 0 {
+		var err error
+		if prf, err = hmacHash(p.PRF.Algorithm.String()); err != nil {
+			return nil, err
+		}
+	}
+	rounds, err := o.charge(p.Iterations)
+	if err != nil {
+		return nil, err
+	}
+	key, err := pbkdf2.Key(prf, o.password, p.Salt.Bytes, rounds, size)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	return key, nil
+}
+
+// scryptPerRound is how many of scrypt's block operations cost as much as a round of PBKDF2.
+const scryptPerRound = 4
+
+func (o *opener) deriveScrypt(parameters []byte, size int) ([]byte, error) {
+	var p struct {
+		Salt      []byte
+		N, R, P   int
+		KeyLength int `asn1:"optional"`
+	}
+	if err := decode(parameters, &p); err != nil {
+		return nil, err
+	}
+	const most = limits.ScryptBytes / 128
+	if p.N <= 1 || p.R <= 0 || p.P <= 0 || p.KeyLength != 0 && p.KeyLength != size {
+		return nil, ErrMalformed
+	}
+	if p.N > most || p.R > most || p.P > most || p.N*p.R > most {
+		return nil, ErrRounds
+	}
+	operations := new(big.Int).Mul(big.NewInt(int64(p.N*p.R)), big.NewInt(int64(p.P)))
+	if _, err := o.charge(operations.Add(operations.Div(operations, big.NewInt(scryptPerRound)), big.NewInt(1))); err != nil {
+		return nil, err
+	}
+	key, err := scrypt.Key([]byte(o.password), p.Salt, p.N, p.R, p.P, size)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	return key, nil
+}
+
+// verify checks the MAC of a PFX.
+func (o *opener) verify(mac macData, content []byte) error {
+	name := mac.Mac.Algorithm.Algorithm.String()
+	if name == oidPBMAC1 {
+		return o.verifyPBMAC1(mac, content)
+	}
+	newHash, err := digestHash(name)
+	if err != nil {
+		return err
+	}
+	for i, password := range o.bmp {
+		rounds, err := o.charge(mac.Iterations)
+		if err != nil {
+			return err
+		}
+		key := derivePKCS12(newHash, password, mac.Salt, rounds, forMAC, newHash().Size())
+		if sum(newHash, key, content, mac.Mac.Digest) {
+			o.bmp, o.verified = o.bmp[i:i+1], true
+			return nil
+		}
+	}
+	return ErrPassword
+}
+
+// verifyPBMAC1 checks the MAC of RFC 9579. A short key would let anybody guess it.
+func (o *opener) verifyPBMAC1(mac macData, content []byte) error {
+	var p struct{ Derivation, MAC pkix.AlgorithmIdentifier }
+	var kdf struct {
+		Salt       asn1.RawValue
+		Iterations *big.Int
+		KeyLength  int                      `asn1:"optional"`
+		PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
+	}
+	if err := decode(mac.Mac.Algorithm.Parameters.FullBytes, &p); err != nil {
+		return err
+	}
+	if p.Derivation.Algorithm.String() != oidPBKDF2 {
+		return unsupportedAlgorithm(p.Derivation.Algorithm.String())
+	}
+	if err := decode(p.Derivation.Parameters.FullBytes, &kdf); err != nil {
+		return err
+	}
+	const shortest, longest = 20, 64
+	if kdf.KeyLength < shortest || kdf.KeyLength > longest {
+		return ErrMalformed
+	}
+	newHash, err := hmacHash(p.MAC.Algorithm.String())
+	if err != nil {
+		return err
+	}
+	key, err := o.derivePBKDF2(p.Derivation.Parameters.FullBytes, kdf.KeyLength)
+	if err != nil {
+		return err
+	}
+	if !sum(newHash, key, content, mac.Mac.Digest) {
+		return ErrPassword
+	}
+	o.verified = true
+	return nil
+}
+
+// sum says whether the HMAC of content is the wanted one.
+func sum(newHash func() hash.Hash, key, content, want []byte) bool {
+	mac := hmac.New(newHash, key)
+	mac.Write(content)
+	return hmac.Equal(mac.Sum(nil), want)
+}
+
+// decryptCBC decrypts and takes the padding off.
+func decryptCBC(block cipher.Block, iv, sealed []byte) ([]byte, bool) {
+	size := block.BlockSize()
+	if len(sealed) == 0 || len(sealed)%size != 0 {
+		return nil, false
+	}
+	plain := make([]byte, len(sealed))
+	cipher.NewCBCDecrypter(block, iv).CryptBlocks(plain, sealed)
+	padding := int(plain[len(plain)-1])
+	if padding == 0 || padding > size {
+		return nil, false
+	}
+	text := plain[:len(plain)-padding]
+	return text, bytes.Equal(plain[len(text):], bytes.Repeat([]byte{byte(padding)}, padding))
+}

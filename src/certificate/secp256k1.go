@@ -1,0 +1,164 @@
+package certificate
+
+import (
+	"crypto"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"io"
+	"math/big"
+)
+
+// secp256k1 is the curve that Key Vault calls P-256K and the standard library does not have. Keys on it are only passed on: the one thing to
+// compute is which certificate belongs to a key. The libraries that have the curve carry tables for signing, which would make the injector that
+// is copied into pods 0.8 MB larger.
+
+// secp256k1Key is a private key on the curve.
+type secp256k1Key struct {
+	scalar []byte
+	public secp256k1Public
+}
+
+// secp256k1Public is the point of a public key, uncompressed.
+type secp256k1Public string
+
+// Equal makes it comparable as keys of the standard library are.
+func (p secp256k1Public) Equal(other crypto.PublicKey) bool { return other == crypto.PublicKey(p) }
+
+// coordinateBytes is the size of a number modulo the curve's prime.
+const coordinateBytes = 32
+
+// curve are the parameters of SEC 2, section 2.4.1: y² = x³ + 7 modulo p, with a base point of order n.
+type curve struct{ p, n, gx, gy *big.Int }
+
+func secp256k1Parameters() curve {
+	number := func(text string) *big.Int {
+		n, _ := new(big.Int).SetString(text, 16)
+		return n
+	}
+	return curve{
+		p:  number("FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F"),
+		n:  number("FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141"),
+		gx: number("79BE667EF9DCBBAC55A06295CE870B07029BFCDB2DCE28D959F2815B16F81798"),
+		gy: number("483ADA7726A3C4655DA4FBFC0E1108A8FD17B448A68554199C47D08FFB10D4B8"),
+	}
+}
+
+// mod is a number modulo the prime.
+func (c curve) mod(n *big.Int) *big.Int { return n.Mod(n, c.p) }
+
+// square is y² at x.
+func (c curve) square(x *big.Int) *big.Int {
+	cube := new(big.Int).Exp(x, big.NewInt(3), c.p)
+	return c.mod(cube.Add(cube, big.NewInt(7)))
+}
+
+// contains says whether a point is on the curve.
+func (c curve) contains(x, y *big.Int) bool {
+	return x.Cmp(c.p) < 0 && y.Cmp(c.p) < 0 && c.mod(new(big.Int).Mul(y, y)).Cmp(c.square(x)) == 0
+}
+
+// add adds two points; nil is the point at infinity.
+func (c curve) add(x1, y1, x2, y2 *big.Int) (x, y *big.Int) {
+	switch {
+	case x1 == nil:
+		return x2, y2
+	case x2 == nil:
+		return x1, y1
+	}
+	rise, run := new(big.Int).Sub(y2, y1), new(big.Int).Sub(x2, x1)
+	if x1.Cmp(x2) == 0 {
+		if y1.Cmp(y2) != 0 {
+			return nil, nil
+		}
+		rise = new(big.Int).Mul(big.NewInt(3), new(big.Int).Mul(x1, x1))
+		run = new(big.Int).Lsh(y1, 1)
+	}
+	slope := c.mod(new(big.Int).Mul(rise, new(big.Int).ModInverse(c.mod(run), c.p)))
+	x = new(big.Int).Mul(slope, slope)
+	x = c.mod(x.Sub(x.Sub(x, x1), x2))
+	y = new(big.Int).Mul(slope, new(big.Int).Sub(x1, x))
+	return x, c.mod(y.Sub(y, y1))
+}
+
+// multiply gives the point of a private key, bit by bit from the highest. Its time depends on the key; it is made once for each version.
+func (c curve) multiply(scalar *big.Int) (x, y *big.Int) {
+	for i := scalar.BitLen() - 1; i >= 0; i-- {
+		x, y = c.add(x, y, x, y)
+		if scalar.Bit(i) == 1 {
+			x, y = c.add(x, y, c.gx, c.gy)
+		}
+	}
+	return x, y
+}
+
+func uncompressed(x, y *big.Int) []byte {
+	point := make([]byte, 1+2*coordinateBytes)
+	point[0] = 4
+	x.FillBytes(point[1 : 1+coordinateBytes])
+	y.FillBytes(point[1+coordinateBytes:])
+	return point
+}
+
+// parsePoint reads a point in either form.
+func parsePoint(encoded []byte) (secp256k1Public, error) {
+	c := secp256k1Parameters()
+	if len(encoded) < 1+coordinateBytes {
+		return "", ErrKey
+	}
+	x := new(big.Int).SetBytes(encoded[1 : 1+coordinateBytes])
+	var y *big.Int
+	switch {
+	case encoded[0] == 4 && len(encoded) == 1+2*coordinateBytes:
+		y = new(big.Int).SetBytes(encoded[1+coordinateBytes:])
+	case encoded[0]|1 == 3 && len(encoded) == 1+coordinateBytes:
+		if y = new(big.Int).ModSqrt(c.square(x), c.p); y != nil && y.Bit(0) != uint(encoded[0]&1) {
+			y.Sub(c.p, y)
+		}
+	}
+	if y == nil || !c.contains(x, y) {
+		return "", ErrKey
+	}
+	return secp256k1Public(uncompressed(x, y)), nil
+}
+
+func newSecp256k1(scalar []byte) (crypto.Signer, error) {
+	c, number := secp256k1Parameters(), new(big.Int).SetBytes(scalar)
+	if number.Sign() == 0 || number.Cmp(c.n) >= 0 {
+		return nil, ErrKey
+	}
+	return &secp256k1Key{number.FillBytes(make([]byte, coordinateBytes)), secp256k1Public(uncompressed(c.multiply(number)))}, nil
+}
+
+// Public implements crypto.Signer.
+func (k *secp256k1Key) Public() crypto.PublicKey { return k.public }
+
+// Sign implements crypto.Signer; nothing here signs.
+func (*secp256k1Key) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("keys on secp256k1 are passed on, not used")
+}
+
+// marshal writes SEC 1.
+func (k *secp256k1Key) marshal() ([]byte, error) {
+	point := []byte(k.public)
+	return asn1.Marshal(sec1Key{Version: 1, Key: k.scalar, Curve: secp256k1Curve(), Public: asn1.BitString{Bytes: point, BitLength: 8 * len(point)}})
+}
+
+func secp256k1Curve() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 132, 0, 10} }
+
+// EncodeSecp256k1 writes the DER of a public key (SubjectPublicKeyInfo) with these coordinates, which must be a point of the curve.
+func EncodeSecp256k1(x, y *big.Int) ([]byte, error) {
+	if !secp256k1Parameters().contains(x, y) {
+		return nil, ErrKey
+	}
+	curve, err := asn1.Marshal(secp256k1Curve())
+	if err != nil {
+		return nil, ErrKey
+	}
+	point := uncompressed(x, y)
+	return asn1.Marshal(struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Key       asn1.BitString
+	}{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}, Parameters: asn1.RawValue{FullBytes: curve}},
+		asn1.BitString{Bytes: point, BitLength: 8 * len(point)}})
+}

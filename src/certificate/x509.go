@@ -1,0 +1,97 @@
+package certificate
+
+import (
+	"crypto"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
+	"time"
+)
+
+// x509Structure is a certificate (RFC 5280) without the rules that the standard library adds.
+type x509Structure struct {
+	TBS struct {
+		Raw       asn1.RawContent
+		Version   int `asn1:"optional,explicit,default:0,tag:0"`
+		Serial    *big.Int
+		Algorithm pkix.AlgorithmIdentifier
+		Issuer    asn1.RawValue
+		Validity  struct{ NotBefore, NotAfter time.Time }
+		Subject   asn1.RawValue
+		PublicKey struct {
+			Raw       asn1.RawContent
+			Algorithm pkix.AlgorithmIdentifier
+			Key       asn1.BitString
+		}
+		IssuerID   asn1.BitString   `asn1:"optional,tag:1"`
+		SubjectID  asn1.BitString   `asn1:"optional,tag:2"`
+		Extensions []pkix.Extension `asn1:"optional,explicit,tag:3"`
+	}
+	Algorithm pkix.AlgorithmIdentifier
+	Signature asn1.BitString
+}
+
+// otherPublic is a public key that can only be compared.
+type otherPublic string
+
+// Equal makes it comparable as keys of the standard library are.
+func (p otherPublic) Equal(other crypto.PublicKey) bool { return other == crypto.PublicKey(p) }
+
+// parseX509 reads a certificate. One that the standard library refuses, for a curve or a negative serial number that it does not have, is passed
+// on as it is: nothing here believes it.
+func parseX509(der []byte) (*x509.Certificate, error) {
+	if cert, err := x509.ParseCertificate(der); err == nil {
+		return cert, nil
+	}
+	var s x509Structure
+	if rest, err := asn1.Unmarshal(der, &s); err != nil || len(rest) > 0 || s.TBS.Serial == nil {
+		return nil, ErrMalformed
+	}
+	cert := &x509.Certificate{Raw: der, RawTBSCertificate: s.TBS.Raw, RawSubjectPublicKeyInfo: s.TBS.PublicKey.Raw,
+		RawSubject: s.TBS.Subject.FullBytes, RawIssuer: s.TBS.Issuer.FullBytes, SerialNumber: s.TBS.Serial, Version: s.TBS.Version + 1,
+		NotBefore: s.TBS.Validity.NotBefore, NotAfter: s.TBS.Validity.NotAfter, Signature: s.Signature.RightAlign()}
+	var names pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(cert.RawSubject, &names); err != nil || len(rest) > 0 {
+		return nil, ErrMalformed
+	}
+	cert.Subject.FillFromRDNSequence(&names)
+	cert.PublicKey = publicKey(cert.RawSubjectPublicKeyInfo, s.TBS.PublicKey.Algorithm, s.TBS.PublicKey.Key)
+	for _, extension := range s.TBS.Extensions {
+		addKeyID(cert, extension)
+	}
+	return cert, nil
+}
+
+func publicKey(der []byte, algorithm pkix.AlgorithmIdentifier, key asn1.BitString) crypto.PublicKey {
+	if public, err := x509.ParsePKIXPublicKey(der); err == nil {
+		return public
+	}
+	var curve asn1.ObjectIdentifier
+	if _, err := asn1.Unmarshal(algorithm.Parameters.FullBytes, &curve); err == nil && curve.Equal(secp256k1Curve()) {
+		if point, err := parsePoint(key.RightAlign()); err == nil {
+			return point
+		}
+	}
+	return otherPublic(der)
+}
+
+// addKeyID takes the identifiers that tell which certificate signed which.
+func addKeyID(cert *x509.Certificate, extension pkix.Extension) {
+	switch extension.Id.String() {
+	case "2.5.29.14":
+		var id []byte
+		if _, err := asn1.Unmarshal(extension.Value, &id); err == nil {
+			cert.SubjectKeyId = id
+		}
+	case "2.5.29.35":
+		var issuer struct {
+			ID     []byte        `asn1:"optional,tag:0"`
+			Name   asn1.RawValue `asn1:"optional,tag:1"`
+			Serial asn1.RawValue `asn1:"optional,tag:2"`
+		}
+		if _, err := asn1.Unmarshal(extension.Value, &issuer); err == nil {
+			cert.AuthorityKeyId = issuer.ID
+		}
+	}
+}
