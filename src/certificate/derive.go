@@ -41,22 +41,29 @@ func hashOf(oid string, names map[string]string) (func() hash.Hash, error) {
 	return nil, unsupportedAlgorithm(oid)
 }
 
-// derivePKCS12 is the key derivation of RFC 7292, appendix B.2.
-func derivePKCS12(newHash func() hash.Hash, password, salt []byte, rounds int, purpose byte, size int) []byte {
-	h := newHash()
+// derivation is the input of PKCS #12's key derivation.
+type derivation struct {
+	hash           func() hash.Hash
+	password, salt []byte
+	rounds         int
+}
+
+// key is what RFC 7292, appendix B.2 derives for a purpose.
+func (d derivation) key(purpose byte, size int) []byte {
+	h := d.hash()
 	width := h.BlockSize()
 	diversifier := make([]byte, width)
 	for i := range diversifier {
 		diversifier[i] = purpose
 	}
-	input := append(fill(salt, width), fill(password, width)...)
+	input := append(fill(d.salt, width), fill(d.password, width)...)
 	var out []byte
 	for {
 		h.Reset()
 		h.Write(diversifier)
 		h.Write(input)
 		digest := h.Sum(nil)
-		for range rounds - 1 {
+		for range d.rounds - 1 {
 			h.Reset()
 			h.Write(digest)
 			digest = h.Sum(digest[:0])

@@ -120,19 +120,35 @@ func parseSEC1(der []byte, curve asn1.ObjectIdentifier) (crypto.Signer, error) {
 	return nil, unsupportedKey(curve.String())
 }
 
-// IsKey says whether the content is a private key in DER: PKCS #8, also encrypted, PKCS #1 or SEC 1, on any curve.
+// IsKey says whether the content is a private key in DER by its structure: PKCS #8, also encrypted, PKCS #1, SEC 1 or DSA, on any curve. It does
+// no arithmetic.
 func IsKey(content []byte) bool {
 	if len(content) > limits.PrivateKeyBytes || len(content) == 0 || content[0] != asn1.TagSequence|tagConstructed {
 		return false
 	}
-	if _, err := parseKeyDER(content); err == nil {
-		return true
-	}
 	var wrapped pkcs8Key
 	var sealed encryptedKey
 	var sec1 sec1Key
-	return decode(content, &wrapped) == nil || decode(content, &sec1) == nil ||
-		decode(content, &sealed) == nil && isEncryption(sealed.Algorithm.Algorithm.String())
+	switch {
+	case decode(content, &wrapped) == nil:
+		return true
+	case decode(content, &sec1) == nil:
+		return sec1.Version == 1
+	case decode(content, &sealed) == nil:
+		return isEncryption(sealed.Algorithm.Algorithm.String())
+	}
+	// RSA has a version and eight numbers or more, DSA a version and five.
+	const fewest = 6
+	var numbers []asn1.RawValue
+	if decode(content, &numbers) != nil || len(numbers) < fewest || len(numbers[0].Bytes) != 1 || numbers[0].Bytes[0] > 1 {
+		return false
+	}
+	for _, number := range numbers[:fewest] {
+		if number.Tag != asn1.TagInteger || number.Class != asn1.ClassUniversal {
+			return false
+		}
+	}
+	return true
 }
 
 func signer(key any) (crypto.Signer, error) {

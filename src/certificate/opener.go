@@ -124,14 +124,12 @@ func (o *opener) openPKCS12(algorithm string, parameters, sealed []byte) ([]byte
 		if err != nil {
 			return nil, err
 		}
-		derive := func(purpose byte, size int) []byte {
-			return derivePKCS12(sha1.New, password, p.Salt, rounds, purpose, size)
-		}
-		block, err := pkcs12Cipher(algorithm, derive)
+		derived := derivation{sha1.New, password, p.Salt, rounds}
+		block, err := pkcs12Cipher(algorithm, derived)
 		if err != nil {
 			return nil, err
 		}
-		if plain, ok := decryptCBC(block, derive(forIV, block.BlockSize()), sealed); ok {
+		if plain, ok := decryptCBC(block, derived.key(forIV, block.BlockSize()), sealed); ok {
 			o.bmp = o.bmp[i : i+1]
 			return plain, nil
 		}
@@ -139,17 +137,17 @@ func (o *opener) openPKCS12(algorithm string, parameters, sealed []byte) ([]byte
 	return nil, o.wrong()
 }
 
-func pkcs12Cipher(algorithm string, derive func(byte, int) []byte) (cipher.Block, error) {
+func pkcs12Cipher(algorithm string, d derivation) (cipher.Block, error) {
 	switch algorithm {
 	case oidSHA1And3DES:
-		return des.NewTripleDESCipher(derive(forKey, 24))
+		return des.NewTripleDESCipher(d.key(forKey, 24))
 	case oidSHA1And2DES:
-		key := derive(forKey, 16)
+		key := d.key(forKey, 16)
 		return des.NewTripleDESCipher(append(key, key[:8]...))
 	case oidSHA1AndRC2128:
-		return newRC2(derive(forKey, 16)), nil
+		return newRC2(d.key(forKey, 16)), nil
 	default:
-		return newRC2(derive(forKey, 5)), nil
+		return newRC2(d.key(forKey, 5)), nil
 	}
 }
 
@@ -272,7 +270,7 @@ func (o *opener) verify(mac macData, content []byte) error {
 		if err != nil {
 			return err
 		}
-		key := derivePKCS12(newHash, password, mac.Salt, rounds, forMAC, newHash().Size())
+		key := derivation{newHash, password, mac.Salt, rounds}.key(forMAC, newHash().Size())
 		if sum(newHash, key, content, mac.Mac.Digest) {
 			o.bmp, o.verified = o.bmp[i:i+1], true
 			return nil

@@ -97,6 +97,12 @@ func parsePFX(content []byte, password string) (Bundle, error) {
 	return r.bundle, nil
 }
 
+// IsPFX says whether the content is a PFX by its structure.
+func IsPFX(content []byte) bool {
+	var file pfxPDU
+	return len(content) > 0 && content[0] == asn1.TagSequence|tagConstructed && decode(content, &file) == nil && file.Version == 3
+}
+
 // decode reads BER into a structure, and leaves nothing over.
 func decode(content []byte, into any) error {
 	der, err := toDER(content)

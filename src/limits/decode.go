@@ -63,6 +63,10 @@ const (
 	DERLevels = 32
 	// NestedSafes bounds how deep safes are nested in safes.
 	NestedSafes = 4
+	// PeelLevels bounds the layers of encoding below which a private key is looked for.
+	PeelLevels = 4
+	// PeelBytes bounds what is looked at for that.
+	PeelBytes = 8 << 20
 )
 
 // Bounds of the pool in which decoding runs.
@@ -145,5 +149,8 @@ func certificateLimits() []Limit {
 		{Name: "DERElements", Value: Count(DERElements), Bounds: "Elements in one layer of a PFX", Exceeded: "`MalformedObject`", Reason: "200 certificates with attributes have 6,000"},
 		{Name: "DERLevels", Value: Count(DERLevels), Bounds: "Levels of elements in one layer of a PFX", Exceeded: "`MalformedObject`", Reason: "The standard needs ten"},
 		{Name: "NestedSafes", Value: Count(NestedSafes), Bounds: "Levels of safes in safes", Exceeded: "`MalformedObject`", Reason: "Common tools nest none"},
+		{Name: "PeelLevels", Value: Count(PeelLevels), Bounds: "Layers of encoding (base64, hexadecimal, JSON strings, gzip, …) in which a private key in a ConfigMap is found",
+			Exceeded: "The value is taken: this guards against accidents, and is not a boundary", Reason: "Tools encode a key once or twice"},
+		{Name: "PeelBytes", Value: Bytes(PeelBytes), Bounds: "Content of all these layers of one value", Exceeded: "`MalformedObject`", Reason: "Eight times the largest ConfigMap"},
 	}
 }

@@ -17,13 +17,14 @@ import (
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 
+	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Pool is the system's pool (in an image without one: empty), the built-in public roots, and the certificates in extra, which
-// is PEM and may be empty. A block in extra that is no certificate is fault.Invalid.
+// is PEM and may be empty. See Certificates for what it may hold.
 func Pool(extra []byte) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
@@ -42,20 +43,39 @@ func Pool(extra []byte) (*x509.CertPool, error) {
 		}
 		pool.AddCertWithConstraint(cert, root.Constraint)
 	}
-	for n := 1; ; n++ {
-		var block *pem.Block
-		if block, extra = pem.Decode(extra); block == nil {
-			if n == 1 && len(bytes.TrimSpace(extra)) > 0 {
-				return nil, fault.New(fault.Invalid, "the extra CA certificates hold no PEM block; put PEM certificates there")
-			}
-			return pool, nil
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil || block.Type != "CERTIFICATE" {
-			return nil, fault.New(fault.Invalid, "block %d of the extra CA certificates is no certificate; put PEM certificates alone there", n)
-		}
+	own, err := Certificates(extra, "the extra CA certificates")
+	if err != nil {
+		return nil, err
+	}
+	for _, cert := range own {
 		pool.AddCert(cert)
 	}
+	return pool, nil
+}
+
+// Certificates reads PEM that holds certificates alone; of says what it is, for messages. Nothing is no certificate, but text without a certificate,
+// and every block that can't be read, is fault.Invalid: a CA that is left out would only show as connections that fail.
+func Certificates(content []byte, of string) ([]*x509.Certificate, error) {
+	blocks, err := certificate.Blocks(content)
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.Invalid, Doing: "reading " + of, Cause: err, Next: "write each certificate as PEM, as its authority gave it"}
+	}
+	if len(blocks) == 0 && len(bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff")))) > 0 {
+		return nil, fault.New(fault.Invalid, "%s hold no PEM block; write PEM certificates there", of)
+	}
+	var all []*x509.Certificate
+	for i, block := range blocks {
+		if block.Type != "CERTIFICATE" && block.Type != "X509 CERTIFICATE" {
+			return nil, fault.New(fault.Invalid, "block %d of %s is not a certificate; keep certificates alone there, and never a private key", i+1, of)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "block %d of %s is a certificate that can't be read; ask its authority for one without a negative "+
+				"serial number and with an RSA, Ed25519 or NIST key", i+1, of)
+		}
+		all = append(all, cert)
+	}
+	return all, nil
 }
 
 // Root is a public root certificate.

@@ -7,8 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,11 +62,71 @@ func TestTrustedReportsWhatThePoolBelievesAndNothingElse(t *testing.T) {
 	assert.Empty(t, trust.Trusted(x509.NewCertPool(), time.Now()))
 }
 
-func TestPoolRefusesWhatIsNoCertificate(t *testing.T) {
+func TestHarmlessDamageOfExtraCAsIsMended(t *testing.T) {
+	one, onePEM := ownCA(t)
+	two, twoPEM := ownCA(t)
+	both := string(onePEM) + string(twoPEM)
+	for name, content := range map[string]string{
+		"as it is":               both,
+		"a byte-order mark":      "\ufeff" + both,
+		"lines of Windows":       strings.ReplaceAll(both, "\n", "\r\n"),
+		"indentation":            "    " + strings.ReplaceAll(both, "\n", "\n    "),
+		"glued on one line":      strings.ReplaceAll(both, "-----\n-----BEGIN", "----------BEGIN"),
+		"no line end at the end": strings.TrimSpace(both),
+		"all in one line":        strings.ReplaceAll(both, "\n", " "),
+		"text between":           strings.ReplaceAll(both, "-----BEGIN", "# proxy\n-----BEGIN"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool, err := trust.Pool([]byte(content))
+			require.NoError(t, err)
+			for _, cert := range []*x509.Certificate{one, two} {
+				_, err = cert.Verify(x509.VerifyOptions{Roots: pool})
+				assert.NoError(t, err, "none is left out")
+			}
+		})
+	}
+}
+
+func TestPoolRefusesWhatIsNoCertificateAndNamesTheBlock(t *testing.T) {
 	_, ownPEM := ownCA(t)
-	bad := append(ownPEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})...)
-	_, err := trust.Pool(bad)
-	assert.Equal(t, fault.Invalid, fault.KindOf(err))
-	assert.ErrorContains(t, err, "block 2")
-	assert.Error(t, trust.Print(&bytes.Buffer{}, bad, time.Now()))
+	own := string(ownPEM)
+	lines := strings.Split(own, "\n")
+	for name, c := range map[string]struct{ content, says string }{
+		"a block that is no certificate": {own + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})), "block 2"},
+		"a private key":                  {own + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE " + "KEY", Bytes: []byte("x")})), "block 2"},
+		"a damaged line":                 {own + strings.Replace(own, lines[2], "!"+lines[2], 1) + own, "block 2"},
+		"a missing last line":            {own + strings.Replace(own, "-----END CERTIFICATE-----\n", "", 1) + own, "block 2"},
+		"four dashes":                    {own + strings.Replace(own, "-----BEGIN", "----BEGIN", 1) + own, "block 2"},
+		"text without a block":           {"CERTIFICATE", "no PEM block"},
+		"base64 of a PEM":                {base64.StdEncoding.EncodeToString(ownPEM), "no PEM block"},
+		"UTF-16":                         {"\xff\xfe-\x00-\x00", "UTF-16"},
+		"more blocks than anybody has":   {strings.Repeat(own, 1001), "too many"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := trust.Pool([]byte(c.content))
+			assert.Equal(t, fault.Invalid, fault.KindOf(err))
+			assert.ErrorContains(t, err, c.says)
+			assert.ErrorContains(t, err, "the extra CA certificates")
+			assert.Error(t, trust.Print(&bytes.Buffer{}, []byte(c.content), time.Now()))
+		})
+	}
+	for _, nothing := range []string{"", " \n", "\ufeff\n"} {
+		_, err := trust.Pool([]byte(nothing))
+		assert.NoError(t, err)
+	}
+}
+
+// FuzzCertificates holds that as many certificates are read as the PEM begins, or an error tells.
+func FuzzCertificates(f *testing.F) {
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
+	f.Add([]byte("text"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		all, err := trust.Certificates(content, "the CAs")
+		if err == nil && len(all) < bytes.Count(content, []byte("-----BEGIN ")) {
+			t.Fatalf("%d of %q", len(all), content)
+		}
+		if err != nil && fault.KindOf(err) != fault.Invalid {
+			t.Fatal(err)
+		}
+	})
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+
+	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
 // watcher reads the certificate that is shown to the API server again whenever its files change; nil if it is of our own CA.
@@ -26,7 +28,15 @@ func (s settings) watcher() (*certwatcher.CertWatcher, error) {
 func webhookTLS(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), clientCA string) (*tls.Config, error) {
 	var clients *x509.CertPool
 	if clientCA != "" {
-		if clients = x509.NewCertPool(); !clients.AppendCertsFromPEM([]byte(clientCA)) {
+		authorities, err := trust.Certificates([]byte(clientCA), "the certificates of env_injector.clientCA (WEBHOOK_CLIENT_CA)")
+		if err != nil {
+			return nil, err
+		}
+		clients = x509.NewCertPool()
+		for _, authority := range authorities {
+			clients.AddCert(authority)
+		}
+		if len(authorities) == 0 {
 			return nil, errors.New("WEBHOOK_CLIENT_CA holds no certificate; write the PEM of the API server's authority into the value env_injector.clientCA")
 		}
 	}

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
-	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
@@ -179,43 +177,6 @@ func credentials(value keyvault.Value) (map[string]keyvault.Value, error) {
 		return nil, fault.New(fault.Malformed, "the value has no colon; write user name and password as NAME:PASSWORD")
 	}
 	return map[string]keyvault.Value{keyUsername: keyvault.NewValue(username), keyPassword: keyvault.NewValue(password)}, nil
-}
-
-// nothingPrivate refuses private keys where many may read, in every form in which vaults have them.
-func nothingPrivate(values map[string]keyvault.Value) error {
-	for _, value := range values {
-		content := value.Reveal()
-		if bytes.Contains(content, []byte("PRIVATE KEY-----")) || privateBundle(content) || privateJWK(content) || certificate.IsKey(unwrapped(content)) {
-			return fault.New(fault.Malformed, "the value holds a private key, which never goes into a ConfigMap; use spec.output.secret")
-		}
-	}
-	return nil
-}
-
-// privateBundle says whether it is a PFX with a key; one that is encrypted, or has too many keys, has one as well.
-func privateBundle(content []byte) bool {
-	bundle, err := certificate.Parse(unwrapped(content), "")
-	if err == nil {
-		return bundle.Key != nil
-	}
-	return errors.Is(err, certificate.ErrPassword) || errors.Is(err, certificate.ErrKeys) || errors.Is(err, certificate.ErrKey)
-}
-
-// privateJWK says whether it is a JSON web key, or a set of them, with a private part (RFC 7518): d, or k where it is symmetric.
-func privateJWK(content []byte) bool {
-	type key struct {
-		Type    string `json:"kty"`
-		Private string `json:"d"`
-		Shared  string `json:"k"`
-	}
-	var set struct {
-		key
-		Keys []key `json:"keys"`
-	}
-	if json.Unmarshal(content, &set) != nil {
-		return false
-	}
-	return slices.ContainsFunc(append(set.Keys, set.key), func(k key) bool { return k.Type != "" && k.Private+k.Shared != "" })
 }
 
 // Fallback is the vault that was read in place of the one that is meant, empty if none was.

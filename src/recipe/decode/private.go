@@ -1,0 +1,276 @@
+package decode
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/akv2k8s/akv2k8s/src/certificate"
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// nothingPrivate refuses private keys where many may read, in the forms that people and tools write, also in a few layers of encoding. It is a guard
+// against accidents: somebody who wants to can write a key in a form that is not known here.
+func nothingPrivate(values map[string]keyvault.Value) error {
+	for _, value := range values {
+		if value.Len() == 0 {
+			continue
+		}
+		s := keySearch{bytesLeft: limits.PeelBytes, bundlesLeft: maxBundles}
+		if s.finds(value.Reveal(), limits.PeelLevels) {
+			return fault.New(fault.Malformed, "the value holds a private key, which never goes into a ConfigMap; use spec.output.secret")
+		}
+		if s.bytesLeft < 0 {
+			return fault.New(fault.Malformed, "the value is encoded so often that it can't be checked for private keys; use spec.output.secret")
+		}
+	}
+	return nil
+}
+
+// maxBundles is how many PFX are opened to see whether there is a key in them; further ones count as private.
+const maxBundles = 3
+
+// keySearch looks for private keys in a value, within a budget.
+type keySearch struct {
+	bytesLeft, bundlesLeft int
+}
+
+// Texts by which private keys are known, in capitals.
+func keyMarks() []string {
+	return []string{
+		"PRIVATE KEY-----", "PRIVATE KEY ----", "PGP PRIVATE KEY", "PGP SECRET KEY", "PUTTY-USER-KEY-FILE-", "AGE-SECRET-KEY-", "AGE-PLUGIN-", "SSH PRIVATE KEY FILE FORMAT",
+		"OPENSSH-KEY-V1\x00", "PRIVATE-KEY-FORMAT:", "<RSAKEYVALUE>", "MINISIGN ENCRYPTED SECRET KEY", "SIGNIFY SECRET KEY",
+	}
+}
+
+// wireGuardKey is a line of WireGuard's configuration.
+var wireGuardKey = regexp.MustCompile(`(?i)privatekey\s*=\s*[a-z0-9+/]{42}[a-z0-9+/=]`)
+
+// shortestCode is the shortest run of base64 or hexadecimal digits that is decoded; shorter ones hold no key.
+const shortestCode = 40
+
+// isCode says whether a letter is one of base64, of any alphabet; hexadecimal digits are among them.
+func isCode(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/' || r == '-' || r == '_'
+}
+
+func isNotCode(r rune) bool { return !isCode(r) }
+
+var (
+	unescape = strings.NewReplacer(`\r`, "\n", `\n`, "\n", `\/`, "/")
+	standard = strings.NewReplacer("-", "+", "_", "/")
+)
+
+// finds says whether there is a private key in the content, or in what it encodes.
+func (s *keySearch) finds(content []byte, levels int) bool {
+	if s.bytesLeft -= len(content); s.bytesLeft < 0 {
+		return false
+	}
+	content = bytes.TrimPrefix(content, []byte("\ufeff"))
+	if isPrivate(content) || s.isPrivateBundle(content) {
+		return true
+	}
+	if levels == 0 {
+		return false
+	}
+	return slices.ContainsFunc(peel(content), func(inner []byte) bool { return s.finds(inner, levels-1) })
+}
+
+// isPrivate knows private keys that are not encoded further.
+func isPrivate(content []byte) bool {
+	capitals := bytes.ToUpper(content)
+	for _, mark := range keyMarks() {
+		if bytes.Contains(capitals, []byte(mark)) && (mark != "<RSAKEYVALUE>" || bytes.Contains(capitals, []byte("<D>"))) {
+			return true
+		}
+	}
+	isWireGuard := bytes.Contains(capitals, []byte("PRIVATEKEY")) && wireGuardKey.Match(content)
+	return isWireGuard || certificate.IsKey(content) || isBinaryKey(content) || isPrivateJWK(content)
+}
+
+// isBinaryKey knows the binary forms of OpenPGP, Java and Windows.
+func isBinaryKey(content []byte) bool {
+	// Java's key stores protect keys by an algorithm of their own.
+	javaKey := []byte{0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x2a, 0x02, 0x11, 0x01}
+	if bytes.Contains(content, javaKey) {
+		return true
+	}
+	const shortest = 12
+	if len(content) < shortest {
+		return false
+	}
+	windows := []string{"RSA2", "RSA3", "ECS2", "ECS4", "ECS6", "ECK2", "ECK4", "ECK6"}
+	blob := content
+	if content[0] == 7 && content[1] == 2 { // PRIVATEKEYBLOB
+		blob = content[8:]
+	}
+	if slices.Contains(windows, string(blob[:4])) && (len(blob) < 8 || binary.LittleEndian.Uint16(blob[6:]) == 0) {
+		return true
+	}
+	return binary.LittleEndian.Uint32(content) == 0xb0b5f11e || isPGPKey(content)
+}
+
+// isPGPKey knows a packet of a secret key (RFC 9580, section 4.2): its tag is 5, or 7 for a subkey, and a version and a date follow its length.
+func isPGPKey(content []byte) bool {
+	tag, length := content[0]>>2&0xf, 1<<(content[0]&3)
+	switch {
+	case content[0]&0xc0 == 0xc0:
+		tag, length = content[0]&0x3f, 1
+		if content[1] >= 192 {
+			length = 2
+		}
+		if content[1] == 255 {
+			length = 5
+		}
+	case content[0]&0xc0 != 0x80 || length > 4:
+		return false
+	}
+	version, algorithm := content[1+length], content[1+length+5]
+	return (tag == 5 || tag == 7) && version >= 3 && version <= 6 && (algorithm <= 3 || algorithm >= 16 && algorithm <= 28)
+}
+
+// isPrivateBundle says whether it is a PFX with a key; one that is encrypted, or can't be read, counts as one that has.
+func (s *keySearch) isPrivateBundle(content []byte) bool {
+	if !certificate.IsPFX(content) {
+		return false
+	}
+	if s.bundlesLeft--; s.bundlesLeft < 0 {
+		return true
+	}
+	_, err := certificate.Parse(content, "")
+	return !errors.Is(err, certificate.ErrNoKey) && !errors.Is(err, certificate.ErrEmpty)
+}
+
+// peel gives what the content encodes: the strings of JSON, what is compressed, UTF-16, percent signs, base64 and hexadecimal digits.
+func peel(content []byte) (inner [][]byte) {
+	if unzipped := gunzip(content); unzipped != nil {
+		return [][]byte{unzipped}
+	}
+	if texts, ok := jsonTexts(content); ok {
+		return texts
+	}
+	if zeros := bytes.Count(content, []byte{0}); zeros > len(content)/3 {
+		inner = append(inner, bytes.ReplaceAll(content, []byte{0}, nil))
+	}
+	text := unescape.Replace(string(content))
+	if strings.ContainsAny(text, "%") {
+		if plain, err := url.QueryUnescape(text); err == nil && plain != text {
+			inner = append(inner, []byte(plain))
+		}
+	}
+	text = joinWrapped(text)
+	for run := range strings.FieldsFuncSeq(text, isNotCode) {
+		if len(run) < shortestCode {
+			continue
+		}
+		if plain, err := hex.DecodeString(run[:len(run)/2*2]); err == nil {
+			inner = append(inner, plain)
+		}
+		if len(run)%4 == 1 {
+			run = run[:len(run)-1]
+		}
+		if strings.ContainsAny(run, "-_") {
+			run = standard.Replace(run)
+		}
+		if plain, err := base64.RawStdEncoding.DecodeString(run); err == nil {
+			inner = append(inner, plain)
+		}
+	}
+	return inner
+}
+
+// joinWrapped puts base64 that is wrapped into several lines, indented or not, on one line. The first of them is long, and the last may be short.
+func joinWrapped(text string) string {
+	var out strings.Builder
+	width := 0 // of the lines that are being joined
+	for line := range strings.Lines(text) {
+		trimmed := strings.TrimSpace(line)
+		allCode := trimmed != "" && strings.IndexFunc(strings.TrimRight(trimmed, "="), isNotCode) < 0
+		if width == 0 || !allCode {
+			out.WriteByte('\n')
+		}
+		out.WriteString(trimmed)
+		switch {
+		case !allCode || width > 0 && len(trimmed) < width:
+			width = 0
+		case width == 0 && len(trimmed) >= shortestCode:
+			width = len(trimmed)
+		}
+	}
+	return out.String()
+}
+
+// gunzip is nil for what is not compressed; of what is, it gives no more than an output may have.
+func gunzip(content []byte) []byte {
+	reader, err := gzip.NewReader(bytes.NewReader(content))
+	if err != nil {
+		return nil
+	}
+	plain, _ := io.ReadAll(io.LimitReader(reader, limits.OutputBytes)) // what could be read of a damaged one
+	return plain
+}
+
+// jsonTexts are all strings of a JSON list or object.
+func jsonTexts(content []byte) (texts [][]byte, ok bool) {
+	trimmed := bytes.TrimSpace(content)
+	if len(trimmed) == 0 || !bytes.ContainsAny(trimmed[:1], `{["`) || !json.Valid(trimmed) {
+		return nil, false
+	}
+	decoder := json.NewDecoder(bytes.NewReader(trimmed))
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return texts, true
+		}
+		if text, ok := token.(string); ok && len(text) > 4 {
+			texts = append(texts, []byte(text))
+		}
+	}
+}
+
+// isPrivateJWK says whether JSON holds a JSON web key with a private part (RFC 7518), at any depth: d and its like, or k where it is symmetric.
+func isPrivateJWK(content []byte) bool {
+	trimmed := bytes.TrimSpace(content)
+	if len(trimmed) == 0 || !bytes.ContainsAny(trimmed[:1], "{[") || !bytes.Contains(trimmed, []byte("kty")) && !bytes.Contains(trimmed, []byte(`\u00`)) || !json.Valid(trimmed) {
+		return false
+	}
+	found, _ := privateJWK(json.NewDecoder(bytes.NewReader(trimmed)))
+	return found
+}
+
+// privateJWK reads one value.
+func privateJWK(decoder *json.Decoder) (bool, error) {
+	token, err := decoder.Token()
+	delimiter, ok := token.(json.Delim)
+	if err != nil || !ok {
+		return false, err
+	}
+	typed, private := false, false
+	for decoder.More() {
+		if delimiter == '{' {
+			key, err := decoder.Token()
+			if err != nil {
+				return false, err
+			}
+			name, _ := key.(string)
+			typed = typed || name == "kty"
+			private = private || slices.Contains([]string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}, name)
+		}
+		if found, err := privateJWK(decoder); found || err != nil {
+			return found, err
+		}
+	}
+	_, err = decoder.Token()
+	return typed && private, err
+}
