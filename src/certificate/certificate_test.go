@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/certificate"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func vector(t testing.TB, name string) []byte {
@@ -126,13 +127,23 @@ func FuzzParse(f *testing.F) {
 			f.Add(vector(f, filepath.Base(file)))
 		}
 	}
+	// A derivation by scrypt may take 32 MiB, and a PFX may have one for each layer.
+	budget := fuzzbudget.Budget{Time: 3 * time.Second, Bytes: 160 << 20, PerByte: 1000}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		bundle, err := certificate.Parse(content, "")
+		var bundle certificate.Bundle
+		var err error
+		var chain []*x509.Certificate
+		fuzzbudget.Check(t, budget, len(content), func() {
+			if bundle, err = certificate.Parse(content, ""); err == nil {
+				chain = bundle.Chain()
+			}
+			certificate.IsKey(content)
+			certificate.IsPFX(content)
+		})
 		if err != nil {
 			return
 		}
 		require.NotEmpty(t, bundle.Certificates)
-		chain := bundle.Chain()
 		for _, c := range bundle.Certificates {
 			assert.True(t, containsOnce(chain, c), "each certificate is in the chain once")
 		}

@@ -2,13 +2,16 @@ package certificate_test
 
 import (
 	"bytes"
+	"encoding/pem"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/certificate"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func TestHarmlessDamageOfAPEMIsMended(t *testing.T) {
@@ -114,7 +117,9 @@ func FuzzBlocks(f *testing.F) {
 	}
 	f.Add([]byte("-----BEGIN A-----\n-----BEGIN B-----\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		blocks, err := certificate.Blocks(content)
+		var blocks []*pem.Block
+		var err error
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 500}, len(content), func() { blocks, err = certificate.Blocks(content) })
 		if err == nil && len(blocks) < bytes.Count(content, []byte("-----BEGIN ")) {
 			t.Fatalf("%d blocks of %q", len(blocks), content)
 		}

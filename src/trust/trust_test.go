@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
@@ -121,7 +122,11 @@ func FuzzCertificates(f *testing.F) {
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
 	f.Add([]byte("text"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		all, err := trust.Certificates(content, "the CAs")
+		var all []*x509.Certificate
+		var err error
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 500}, len(content), func() {
+			all, err = trust.Certificates(content, "the CAs")
+		})
 		if err == nil && len(all) < bytes.Count(content, []byte("-----BEGIN ")) {
 			t.Fatalf("%d of %q", len(all), content)
 		}

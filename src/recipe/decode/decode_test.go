@@ -17,6 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 // recipeOf is a recipe of one object with a Secret that has a data key, changed.
@@ -381,4 +382,33 @@ func TestWhichVaultWasReadInPlaceOfAnother(t *testing.T) {
 	own, other := decode.Content{}, decode.Content{Object: keyvault.Object{Fallback: "kv2"}}
 	assert.Equal(t, "kv2", decode.Fallback([]decode.Content{own, other}))
 	assert.Empty(t, decode.Fallback([]decode.Content{own}))
+}
+
+// FuzzJWK reads keys as vaults answer them, in every format.
+func FuzzJWK(f *testing.F) {
+	for _, seed := range []string{rsaJWK, ecJWK, `{"kty":"EC","crv":"P-256K","x":"AA","y":"AA"}`, `{"kty":"RSA","n":"AQAB","e":"AA"}`, "{", "null"} {
+		f.Add(seed, "pem")
+		f.Add(seed, "")
+	}
+	f.Fuzz(func(t *testing.T, content, format string) {
+		r := recipeOf(recipe.Key, "")
+		r.Secret.KeyFormat = format
+		fuzzbudget.Check(t, decoding, len(content), func() {
+			if _, err := secretOf(r, object(content)); err != nil && fault.KindOf(err) != fault.Malformed {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+func TestAKeyOnSecp256k1HasAPEM(t *testing.T) {
+	// The base point of the curve.
+	jwk := `{"kty":"EC","crv":"P-256K","x":"eb5mfvncu6xVoGKVzocLBwKb_NstzijZWfKBWxb4F5g","y":"SDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj_sQ1Lg"}`
+	r := recipeOf(recipe.Key, "")
+	r.Secret.KeyFormat = "pem"
+	data, err := secretOf(r, object(jwk))
+	require.NoError(t, err)
+	assert.Contains(t, string(data["k"].Reveal()), "-----BEGIN PUBLIC KEY-----\nMFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAE")
+	_, err = secretOf(r, object(strings.Replace(jwk, `"x":"e`, `"x":"f`, 1)))
+	assert.Equal(t, fault.Malformed, fault.KindOf(err), "not a point of the curve")
 }

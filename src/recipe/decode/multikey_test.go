@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func multiKey(contentType string, transforms ...string) recipe.Recipe {
@@ -122,8 +125,11 @@ func TestAVariableNamesItsEntry(t *testing.T) {
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
 }
 
+// decoding is what it may cost to decode an input: outputs and their checks are copies of at most 6 MiB.
+var decoding = fuzzbudget.Budget{Time: 3 * time.Second, Bytes: 64 << 20, PerByte: 3000}
+
 func FuzzEntries(f *testing.F) {
-	for _, seed := range []string{`{"a": 1}`, `{"a": {"b": []}}`, "a: &x 1\nb: *x\n", "a: |\n  x\n", "- 1", "? [a]\n: b\n", "\x00", "a: !!binary aGk="} {
+	for _, seed := range []string{`{"a": 1}`, `{"a": {"b": []}}`, "a: &x 1\nb: *x\n", "a: |\n  x\n", "- 1", "? [a]\n: b\n", "\x00", "a: !!binary aGk=", "a: &a [*a]\n", "<<: [{a: 1}]\n", "a: 1\n---\n", "\ufeffa: 1"} {
 		f.Add(seed, true)
 		f.Add(seed, false)
 	}
@@ -132,7 +138,12 @@ func FuzzEntries(f *testing.F) {
 		if asJSON {
 			r = multiKey("json")
 		}
-		data, err := secretOf(r, object(content))
+		var data map[string]keyvault.Value
+		var err error
+		fuzzbudget.Check(t, decoding, len(content), func() {
+			data, err = secretOf(r, object(content))
+			_, _ = variableOf(r, object(content), "a")
+		})
 		if err != nil {
 			assert.Equal(t, fault.Malformed, fault.KindOf(err))
 			return

@@ -26,6 +26,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 // publicly makes a ConfigMap of one value.
@@ -235,14 +236,11 @@ func FuzzConfigMap(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		r := recipeOf(recipe.Secret, "")
 		r.Secret, r.ConfigMap = nil, &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}
-		used := allocated(func() {
+		fuzzbudget.Check(t, decoding, len(content), func() {
 			_, err := decode.ConfigMap(t.Context(), r, contents(r, keyvault.Object{Value: keyvault.NewValue(content)}))
 			if err != nil && fault.KindOf(err) != fault.Malformed {
 				t.Error(err)
 			}
 		})
-		if used > uint64(64<<20) {
-			t.Fatalf("%d bytes take %d", len(content), used)
-		}
 	})
 }

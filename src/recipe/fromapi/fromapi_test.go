@@ -17,6 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func TestParseReadsEveryField(t *testing.T) {
@@ -200,9 +201,12 @@ func TestParseReadsSeveralObjects(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal + `}}`))
+	f.Add([]byte(finding(`{"match":{"regexp":"(a{10}){10}"},"rewrite":{"source":"^(.*)$","target":"$1"}}`)))
 	f.Add([]byte(minimal + `,"output":{"secret":{"name":"s","dataKey":"k"},"transform":["trim"]}}}`))
 	f.Fuzz(func(t *testing.T, object []byte) {
-		r, err := fromapi.Parse(object)
+		var r recipe.Recipe
+		var err error
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: 2 * time.Second, Bytes: 8 << 20, PerByte: 2000}, len(object), func() { r, err = fromapi.Parse(object) })
 		if err == nil && (r.Vault == "" || len(r.Items)+len(r.Searches) == 0) {
 			t.Fatal("a recipe without a vault or an object was accepted")
 		}

@@ -1,13 +1,16 @@
 package transform_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func TestApply(t *testing.T) {
@@ -52,6 +55,12 @@ func FuzzApply(f *testing.F) {
 			names = append(names, known[int(n)%len(known)])
 		}
 		before := value
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 50}, len(value), func() {
+			many := strings.Split(strings.Repeat("base64encode,", 15)+"base64encode", ",")
+			if out, err := transform.Apply(many, []byte(value), 2*len(value)); err == nil && len(out) > 2*len(value) {
+				t.Fatal("it is larger than was asked for")
+			}
+		})
 		got, err := transform.Apply(names, []byte(value), 1<<20)
 		if err != nil && (fault.KindOf(err) != fault.Malformed || got != nil) {
 			t.Fatalf("%v: %v", names, err)
