@@ -125,7 +125,7 @@ func TestAContainerThatIsStoppedWhileItWaitsEnds(t *testing.T) {
 	by := m.serve(doubt{name: brokerName, from: time.Now().Add(-time.Hour), answer: func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-release }})
 	pod := []string{"--mount", "--map-root-user", "--propagation", "private", "bash", "-ec", inPod, "bash", by.files, by.program, "echo", "started"}
 	cmd := exec.CommandContext(t.Context(), "unshare", pod...)
-	cmd.Env = append(by.env, "V=db@azurekeyvault")
+	cmd.Env = asWritten(append(by.env, "V=db@azurekeyvault"))
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = &log, &log
 	require.NoError(t, cmd.Start())

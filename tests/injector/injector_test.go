@@ -69,6 +69,7 @@ func scripts(t *testing.T, program string) {
 						cmd.Env = append(cmd.Env, name+"="+value)
 					}
 				}
+				cmd.Env = asWritten(cmd.Env)
 				var out, errs bytes.Buffer
 				cmd.Stdout, cmd.Stderr = &out, &errs
 				err := cmd.Run()

@@ -172,12 +172,27 @@ func authority(server *httptest.Server) string {
 // when is the part of a line that differs from run to run.
 var when = regexp.MustCompile(`time=\S+ `)
 
+// asWritten is an environment that says of all reserved variables that the webhook wrote them, as it does itself; others are not believed.
+func asWritten(env []string) []string {
+	names := []string{}
+	for _, variable := range env {
+		name, _, _ := strings.Cut(variable, "=")
+		if name == wire.EnvAdded {
+			return env
+		}
+		if slices.Contains(wire.Reserved(), name) {
+			names = append(names, name)
+		}
+	}
+	return append(slices.Clone(env), wire.EnvAdded+"="+strings.Join(append(names, wire.EnvAdded), ","))
+}
+
 // start runs the injector with these variables in front of a program.
 func (m *modes) start(t *testing.T, by way, variables []string, command ...string) result {
 	t.Helper()
 	pod := []string{"--mount", "--map-root-user", "--propagation", "private", "bash", "-ec", inPod, "bash", by.files, by.program}
 	cmd := exec.CommandContext(t.Context(), "unshare", append(pod, command...)...)
-	cmd.Env = slices.Concat(by.env, variables)
+	cmd.Env = asWritten(slices.Concat(by.env, variables))
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log
 	err := cmd.Run()

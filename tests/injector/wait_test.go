@@ -118,7 +118,7 @@ func TestTheStartupProbeSucceedsWhenTheProgramHasStarted(t *testing.T) {
 		}})
 		cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
 			"bash", "-ec", inPod, "bash", by.files, by.program, "sh", "-c", "sleep 1000 & sleep 1000 & wait")
-		cmd.Env = append(by.env, "V=db@azurekeyvault")
+		cmd.Env = asWritten(append(by.env, "V=db@azurekeyvault"))
 		require.NoError(t, cmd.Start())
 		defer func() {
 			_ = cmd.Process.Kill()
