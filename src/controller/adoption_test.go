@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -10,9 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller"
 )
 
 // foreign creates the Secret out as another tool does, with this adopt annotation.
@@ -329,4 +333,26 @@ func TestKeyNamesOfASharedSecretAreBounded(t *testing.T) {
 	assert.Equal(t, "TargetConflict", b.ready("db").Reason)
 	assert.Contains(t, b.ready("db").Message, "limit 32 KiB")
 	assert.Len(t, b.secret().Data, 1)
+}
+
+func TestTheFirstApplyDoesNotAdoptWhatTheCacheDoesNotShow(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.foreign("", map[string]string{"theirs": "x"})
+	s := b.secret() // the fake API server counts from 1, and a real one is far beyond
+	s.Labels = map[string]string{"later": "x"}
+	require.NoError(t, b.client.Update(t.Context(), s))
+	blind := b.controller.Config
+	blind.Client = interceptor.NewClient(b.client, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+			if _, metadata := object.(*metav1.PartialObjectMetadata); metadata { // a foreign object has no label of ours
+				return apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, key.Name)
+			}
+			return c.Get(ctx, key, object, opts...)
+		}})
+	var err error
+	b.controller, err = controller.New(blind)
+	require.NoError(t, err)
+	b.reconcile("db")
+	assert.Equal(t, map[string]string{"theirs": "x"}, values(b.secret().Data))
+	assert.Equal(t, "TargetConflict", b.ready("db").Reason)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
@@ -87,6 +88,8 @@ type Controller struct {
 	// news bounds the events about syncs that went well. When thousands are synced at once, their events would cost the API server a third of
 	// its time, and ten a second still a tenth; status says the same.
 	news *rate.Limiter
+	// failures bounds the events about syncs that failed.
+	failures *rate.Limiter
 	// writers are who writes at this moment; nil means that nobody is counted.
 	writers chan struct{}
 	// wake puts a resource into the queue; nil while there is none.
@@ -105,12 +108,6 @@ func (c *Controller) turn() func() {
 	return func() { <-c.writers }
 }
 
-// Bounds of news, in events a second and at once.
-const (
-	newsRate  = 1
-	newsBurst = 100
-)
-
 // New checks the configuration.
 func New(c Config) (*Controller, error) {
 	switch {
@@ -121,7 +118,9 @@ func New(c Config) (*Controller, error) {
 	case c.FetchTimeout <= 0:
 		return nil, errors.New("creating the controller: the fetch timeout must be positive")
 	}
-	return &Controller{Config: c, store: &store.Store{Client: c.Client, Live: c.Live}, news: rate.NewLimiter(newsRate, newsBurst)}, nil
+	return &Controller{Config: c, store: &store.Store{Client: c.Client, Live: c.Live},
+		news:     rate.NewLimiter(limits.SuccessEventRate, limits.SuccessEvents),
+		failures: rate.NewLimiter(limits.FailureEventRate, limits.FailureEvents)}, nil
 }
 
 // Reconcile brings one resource's output in sync, or finds that it is.

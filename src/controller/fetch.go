@@ -9,6 +9,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
@@ -16,9 +17,6 @@ import (
 // shareable is how old a value may be that another resource or a repair fetched just before. It keeps many resources of one
 // object, and a fight over an output, from becoming as many calls.
 const shareable = 10 * time.Second
-
-// parallel is the most objects of one resource that are read at once.
-const parallel = 8
 
 // find makes items of the recipe's searches, with the vault's list of secrets.
 func (c *Controller) find(ctx context.Context, namespace string, r recipe.Recipe) (recipe.Recipe, error) {
@@ -69,7 +67,7 @@ func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recip
 	defer cancel()
 	contents, failures := make([]decode.Content, len(r.Items)), make([]error, len(r.Items))
 	var group errgroup.Group
-	group.SetLimit(parallel)
+	group.SetLimit(limits.ParallelReads)
 	for i, item := range r.Items {
 		group.Go(func() error {
 			ref := r.Ref(item, decode.Kind(r, item))

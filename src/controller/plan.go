@@ -19,6 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/usage"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
@@ -97,10 +98,6 @@ func (m *memory) expire(name types.NamespacedName, now time.Time) {
 	}
 }
 
-// quietly is how long a read may be put off before that is told. A pause that the vault asked for is mostly over by then, and thousands of
-// resources need not write that they waited for it.
-const quietly = time.Minute
-
 // putOff says whether nothing is known of the object, because its vault has to be spared, and when to ask again. What was not confirmed for two and
 // a half intervals is told as old, whatever the reason, and so is what is put off for longer than a minute.
 func (c *Controller) putOff(resource *v2beta1.AzureKeyVaultSecret, o outcome) (wait time.Duration, quiet bool) {
@@ -110,7 +107,7 @@ func (c *Controller) putOff(resource *v2beta1.AzureKeyVaultSecret, o outcome) (w
 		return 0, false
 	}
 	now := c.Clock()
-	told := c.memory.putOff.Is(name, now).Add(quietly)
+	told := c.memory.putOff.Is(name, now).Add(limits.QuietTime)
 	if e, known := c.memory.recall(name); known && !e.succeeded.IsZero() && !o.recipe.Once() {
 		if old := e.succeeded.Add(5 * o.recipe.Interval(c.Interval) / 2); old.Before(told) {
 			told = old
@@ -192,7 +189,8 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 			logger.Info("synced", "result", o.summary())
 		}
 	} else {
-		if before.failure == o.kind() && before.about(resource) {
+		// Failures that take turns count together: each for itself would be tried every second for ever, with an event and a status each time.
+		if before.failure != "" && before.about(resource) {
 			e.failures = before.failures + 1
 		}
 		e.due = c.Clock().Add(c.retryIn(resource.UID, o, e.failures))
@@ -253,6 +251,6 @@ func (c *Controller) retryIn(uid types.UID, o outcome, failures int) time.Durati
 	case fault.Malformed, fault.NotFound, fault.Disabled:
 		return timing.Next(uid, o.recipe.Interval(c.Interval), c.Clock()).Sub(c.Clock())
 	default:
-		return timing.Retry(uid, o.err, failures)
+		return min(limits.UntriedTime, timing.Retry(uid, o.err, failures))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
@@ -23,6 +24,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // restart forgets what the controller remembers.
@@ -326,4 +328,71 @@ func TestThousandsOfGoodSyncsAreToldByAFewEvents(t *testing.T) {
 	b.now, b.vault.next, b.vault.value = b.now.Add(time.Hour), nil, "another"
 	b.reconcile("r-0")
 	assert.Len(t, b.events.events, 100+many+1, "after a while there is room again")
+}
+
+func TestAVaultThatAsksForADayIsToldAndTriedAgain(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	start := b.now.Add(30 * time.Second)
+	b.vault.next, b.now = governor.Pause("kv1", 24*time.Hour), start
+	for b.now.Sub(start) < 45*time.Second {
+		wait := b.reconcile("db").RequeueAfter
+		require.LessOrEqual(t, wait, 45*time.Second, "then it has to be told")
+		b.now = b.now.Add(wait)
+	}
+	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 6*time.Minute, "no resource is untried for a day")
+	assert.Equal(t, "Throttled", b.ready("db").Reason)
+	assert.Equal(t, metav1.ConditionTrue, meta.FindStatusCondition(b.status("db").Conditions, "Stale").Status, "also of resources that were only put off")
+	b.vault.next = &fault.Error{Kind: fault.Unavailable, Doing: "reading", RetryAfter: 24 * time.Hour}
+	b.now = b.now.Add(10 * time.Minute)
+	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 6*time.Minute)
+}
+
+func TestFailuresThatTakeTurnsAreTriedMoreAndMoreSeldom(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	tried := 0
+	for start := b.now; b.now.Sub(start) < 10*time.Minute; tried++ {
+		b.vault.next = fault.New([]fault.Kind{fault.Denied, fault.Unavailable}[tried%2], "no")
+		b.now = b.now.Add(b.reconcile("db").RequeueAfter)
+	}
+	assert.Less(t, tried, 40, "each with a status and an event")
+}
+
+func TestEventsAboutFailuresAndTheirTextsAreBounded(t *testing.T) {
+	var objects []client.Object
+	for i := range limits.FailureEvents + 50 {
+		objects = append(objects, resource(fmt.Sprintf("r-%d", i)))
+	}
+	b := newBench(t, objects...)
+	b.vault.next = fault.New(fault.Denied, "%s", strings.Repeat("ü", 5000))
+	for _, o := range objects {
+		b.reconcile(o.GetName())
+	}
+	assert.Len(t, b.events.events, limits.FailureEvents)
+	for _, event := range b.events.events {
+		require.LessOrEqual(t, len(event), limits.EventNote+len("Warning ErrAzureVault "))
+	}
+	assert.LessOrEqual(t, len(b.ready("r-0").Message), limits.ConditionMessage)
+	assert.True(t, utf8.ValidString(b.ready("r-0").Message))
+}
+
+func TestOneOutputIsFedByABoundedNumberOfResources(t *testing.T) {
+	var objects []client.Object
+	for i := range limits.ResourcesPerOutput + 1 {
+		r := resource(fmt.Sprintf("r-%d", i))
+		r.Spec.Output.Secret.DataKey = r.Name
+		objects = append(objects, r)
+	}
+	b := newBench(t, objects...)
+	for _, o := range objects {
+		b.reconcile(o.GetName())
+	}
+	last := objects[limits.ResourcesPerOutput].GetName()
+	assert.Equal(t, "TargetConflict", b.ready(last).Reason)
+	assert.Contains(t, b.ready(last).Message, "limit 100")
+	assert.Len(t, b.secret().Data, limits.ResourcesPerOutput)
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("r-0")
+	assert.Equal(t, "Synced", b.ready("r-0").Reason, "those that feed it already go on")
 }

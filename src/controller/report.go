@@ -19,6 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // Event reasons; the first three are the predecessor's, and users alert on them.
@@ -36,9 +37,6 @@ const (
 // identityIgnored tells what the predecessor never told: the field was documented and had no effect.
 const identityIgnored = "spec.vault.azureIdentity is ignored: this installation reads every vault with its own identity; see the value identity.serviceAccounts"
 
-// maxMessage bounds the message of a condition, in bytes.
-const maxMessage = 1024
-
 // report writes the status if it changed, and an event if something happened. An unchanged object costs no write.
 func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) error {
 	c.Metrics.Synced(resource.Status.LastAzureUpdate == nil, o.err)
@@ -49,12 +47,12 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	}
 	for _, m := range o.outputs {
 		if m.Detached {
-			c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventShared, "Sync",
-				"%s %q also holds data of others: it stays when this resource is deleted, without the keys of this resource", m.Desired.Kind, m.Desired.Name)
+			c.tell(resource, corev1.EventTypeNormal, eventShared, fmt.Sprintf(
+				"%s %q also holds data of others: it stays when this resource is deleted, without the keys of this resource", m.Desired.Kind, m.Desired.Name))
 		}
 	}
 	if expiring := turned(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
-		c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventExpiring, "Sync", "%s", expiring.Message)
+		c.tell(resource, corev1.EventTypeWarning, eventExpiring, expiring.Message)
 	}
 	if equality.Semantic.DeepEqual(resource.Status, updated.Status) {
 		return nil
@@ -64,6 +62,11 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 		return fmt.Errorf("writing the status of AzureKeyVaultSecret %s/%s: %w", resource.Namespace, resource.Name, err)
 	}
 	return nil
+}
+
+// tell records an event. The API server refuses a text that is too long.
+func (c *Controller) tell(resource *v2beta1.AzureKeyVaultSecret, kind, reason, text string) {
+	c.Events.Eventf(resource, nil, kind, reason, "Sync", "%s", shorten(text, limits.EventNote))
 }
 
 // news says whether there is something to tell: the data changed, or the failure is not the one that was told last.
@@ -89,17 +92,19 @@ func turned(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav
 func (c *Controller) announce(resource *v2beta1.AzureKeyVaultSecret, o outcome) {
 	if o.err == nil {
 		if c.news.AllowN(c.Clock(), 1) {
-			c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventSynced, "Sync", "%s", o.summary())
+			c.tell(resource, corev1.EventTypeNormal, eventSynced, o.summary())
 		}
 		if o.recipe.Identity != "" && !c.Identities.Allowed {
-			c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventIgnored, "Sync", "%s", identityIgnored)
+			c.tell(resource, corev1.EventTypeWarning, eventIgnored, identityIgnored)
 		}
 		if o.recipe.Restart != nil && c.Restarts == nil {
-			c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventRestartRefused, "Sync", "%s", restartsIgnored)
+			c.tell(resource, corev1.EventTypeWarning, eventRestartRefused, restartsIgnored)
 		}
 		return
 	}
-	c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventReason(o.kind()), "Sync", "%s", message(o.err))
+	if c.failures.AllowN(c.Clock(), 1) {
+		c.tell(resource, corev1.EventTypeWarning, eventReason(o.kind()), message(o.err))
+	}
 }
 
 func eventReason(kind fault.Kind) string {
@@ -174,13 +179,14 @@ func (c *Controller) fillGood(status *v2beta1.AzureKeyVaultSecretStatus, o outco
 	}
 }
 
-func (c *Controller) ready(o outcome) metav1.Condition {
-	condition := metav1.Condition{Type: v2beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: eventSynced}
+func (c *Controller) ready(o outcome) (condition metav1.Condition) {
+	condition = metav1.Condition{Type: v2beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: eventSynced}
 	if o.err != nil {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, o.kind().Reason(), message(o.err)
 		return condition
 	}
 	condition.Message = o.summary()
+	defer func() { condition.Message = shorten(condition.Message, limits.ConditionMessage) }()
 	if as := o.contents[0].Object.Ref.As; as != (keyvault.Identity{}) {
 		condition.Message += ", read as " + as.String()
 	} else if o.recipe.Identity != "" {
@@ -240,11 +246,15 @@ func message(err error) string {
 	if fault.KindOf(err) == fault.Bug {
 		return "something went wrong inside the controller; see its log"
 	}
-	text := strings.ToValidUTF8(err.Error(), "?")
-	if len(text) <= maxMessage {
+	return shorten(strings.ToValidUTF8(err.Error(), "?"), limits.ConditionMessage)
+}
+
+// shorten cuts a text at a whole character.
+func shorten(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	end := maxMessage
+	end := most - len("…")
 	for !utf8.RuneStart(text[end]) {
 		end--
 	}

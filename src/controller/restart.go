@@ -94,15 +94,15 @@ func (c *Controller) restart(ctx context.Context, resource *v2beta1.AzureKeyVaul
 func (c *Controller) roll(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, change rollout.Change) pending {
 	report, err := c.Restarts.Restart(ctx, change)
 	if len(report.Restarted) > 0 {
-		c.Events.Eventf(resource, nil, corev1.EventTypeNormal, eventRestarted, "Restart", "%s", "restarted "+strings.Join(report.Restarted, ", "))
+		c.tell(resource, corev1.EventTypeNormal, eventRestarted, "restarted "+strings.Join(report.Restarted, ", "))
 	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "restarting workloads failed", "retryIn", restartRetry.String())
-		c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventRestartRefused, "Restart", "%s", "restarting workloads failed; it is tried again, and the controller's log says why")
+		c.tell(resource, corev1.EventTypeWarning, eventRestartRefused, "restarting workloads failed; it is tried again, and the controller's log says why")
 		return pending{changed: change.At, due: c.Clock().Add(restartRetry)}
 	}
 	if len(report.Refused) > 0 {
-		c.Events.Eventf(resource, nil, corev1.EventTypeWarning, eventRestartRefused, "Restart", "%s", "not restarted: "+strings.Join(report.Refused, ", "))
+		c.tell(resource, corev1.EventTypeWarning, eventRestartRefused, "not restarted: "+strings.Join(report.Refused, ", "))
 	}
 	return pending{}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // rivals are the other resources that have something of an output, in the order of their age; gone are uids of which there is no resource.
@@ -71,9 +72,13 @@ func elder(a, b *v2beta1.AzureKeyVaultSecret) bool {
 	return at.Before(bt)
 }
 
-// share refuses what can't be done to an object that other resources feed too: to make it anew, and to make it immutable, which would be made anew
+// share refuses what can't be done to an object that other resources feed too: to feed it where too many do, to make it anew, and to make it immutable, which would be made anew
 // by each of them in turn.
 func (r rivals) share(live output.Live, d output.Desired) error {
+	if feeding := len(r.elder) + len(r.younger); feeding >= limits.ResourcesPerOutput && !output.Applied(live, string(d.Owner.UID)) {
+		return fault.New(fault.Conflict, "%s %q already gets data from %d AzureKeyVaultSecrets (limit %d); bring several objects with spec.data of one, "+
+			"or choose another name in spec.output", live.Kind, live.Name, feeding, limits.ResourcesPerOutput)
+	}
 	reason := output.Fixed(live, d)
 	if reason == "" && d.Immutable && !live.Immutable {
 		reason = "must become immutable"
