@@ -34,7 +34,7 @@ test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|bench|scale|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|all)
 	@go run ./tests/run long
 bench: ## figures: times, memory and calls of the vault, each against its goal
 	@SUITE=bench go run ./tests/run long
