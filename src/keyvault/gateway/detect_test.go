@@ -78,7 +78,7 @@ func TestAThousandUnchangedObjectsCostTheirListAlone(t *testing.T) {
 	a.Vaults.Change("kv1", "s-8", func(s *keyvault.Secret) { s.Disabled = true })
 	a.Vaults.Delete("kv1", "s-9")
 	assert.Equal(t, map[int]string{7: "rotated", 8: "Disabled", 9: "NotFound"}, cycle(kv.Refresh))
-	assert.Equal(t, 40, calls()[1])
+	assert.Equal(t, 2*40, calls()[1], "a list that lacks what the last one had is read once more")
 	assert.Less(t, calls()[0], 3+10)
 	a.Vaults.Permit("kv1", azuretest.AppObjectID, []string{"get"})
 	assert.Equal(t, map[int]string{7: "rotated", 8: "Disabled", 9: "NotFound"}, cycle(kv.Refresh))
