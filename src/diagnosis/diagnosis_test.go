@@ -17,6 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func TestEveryRowHasCauseAndNextStepApart(t *testing.T) {
@@ -177,7 +178,9 @@ func FuzzRetryAfter(f *testing.F) {
 		if len(header)+len(date) > limits.ResponseHeaderBytes {
 			t.Skip()
 		}
-		if wait := diagnosis.RetryAfter(header, date); wait < 0 || wait > limits.RetryAfter {
+		var wait time.Duration
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 100}, len(header)+len(date), func() { wait = diagnosis.RetryAfter(header, date) })
+		if wait < 0 || wait > limits.RetryAfter {
 			t.Errorf("%s for %q", wait, header)
 		}
 	})

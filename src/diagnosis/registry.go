@@ -5,7 +5,9 @@ import "github.com/akv2k8s/akv2k8s/src/fault"
 // registryAnswers are about looking for the command of an image. The cause names registry, answer and credentials before these words.
 func registryAnswers() []Answer {
 	const pull = "give the pod an image pull secret for {registry}, or for a registry of Azure the role AcrPull to the identity of the env-injector; or write the container's command"
-	row := func(status string, kind fault.Kind, cause, next string) Answer { return Answer{Registry, status, "", kind, cause, next} }
+	row := func(status string, kind fault.Kind, cause, next string) Answer {
+		return Answer{Registry, status, "", kind, cause, next}
+	}
 	return []Answer{
 		row("401", fault.Denied, "the credentials are missing or wrong", pull),
 		row("403", fault.Denied, "the credentials may not pull the image", pull),

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func lookup(name string) (string, bool) {
@@ -60,7 +61,9 @@ func FuzzExpand(f *testing.F) {
 		if whole != text {
 			t.Fatalf("the pieces of %q make %q", text, whole)
 		}
-		if got := envref.Expand(envref.Escape(text), lookup); got != text {
+		var got string
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 1000}, len(text), func() { got = envref.Expand(envref.Escape(text), lookup) })
+		if got != text {
 			t.Fatalf("escaping and expanding %q gives %q", text, got)
 		}
 	})

@@ -3,6 +3,7 @@ package recipe_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -10,6 +11,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func TestExpressionsAreMeasured(t *testing.T) {
@@ -37,6 +39,7 @@ func FuzzCompileExpression(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		var e recipe.Expression
 		var err error
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 8 << 20, PerByte: 1000}, len(text), func() { e, err = recipe.CompileExpression(text) })
 		allocations := testing.AllocsPerRun(1, func() { e, err = recipe.CompileExpression(text) })
 		if allocations > 20_000 {
 			t.Fatalf("%d bytes of text take %.0f allocations", len(text), allocations)

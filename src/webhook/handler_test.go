@@ -23,6 +23,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/gate"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 )
 
@@ -330,14 +331,7 @@ func FuzzHandler(f *testing.F) {
 	h := b.webhook.Handler(door(f, nil))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var w *httptest.ResponseRecorder
-		started := time.Now()
-		took := allocated(func() { w = post(h, bytes.NewReader(body)) })
-		if spent := time.Since(started); spent > 20*time.Second {
-			t.Fatalf("%d bytes took %s", len(body), spent)
-		}
-		if budget := int64(4<<20 + 200*len(body)); took > budget {
-			t.Fatalf("%d bytes allocated %d", len(body), took)
-		}
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: 20 * time.Second, Bytes: 4 << 20, PerByte: 200}, len(body), func() { w = post(h, bytes.NewReader(body)) })
 		if w.Body.Len() > 256<<10+20*len(body) || w.Code == http.StatusInternalServerError {
 			t.Fatalf("%d bytes were answered %d, %d bytes", len(body), w.Code, w.Body.Len())
 		}

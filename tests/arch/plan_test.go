@@ -79,7 +79,7 @@ const (
 	maxMedian     = 12
 	maxFile       = 400
 	maxTestFile   = 800
-	maxPackage    = 1800 // packages are cut by sense; this only catches one that has become a room for everything
+	maxPackage    = 2000 // packages are cut by sense; this only catches one that has become a room for everything
 	maxFiles      = 16
 	maxParameters = 4
 	maxMain       = 30

@@ -310,8 +310,8 @@ func badInput(t *testing.T) {
 	many := object("multi-key-value-secret, contentType: application/x-json", "secret: {name: NAME}")
 	tls := object("secret", "secret: {name: NAME, type: kubernetes.io/tls}")
 	for name, c := range map[string]struct{ spec, good, bad, reason, says string }{
-		"array":    {many, `{"a": "` + canary + `"}`, `["` + canary + `"]`, "MalformedObject", "no JSON object"},
-		"levels":   {many, `{"a": "` + canary + `"}`, `{"a": ` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`, "MalformedObject", "no JSON object"},
+		"array":    {many, `{"a": "` + canary + `"}`, `["` + canary + `"]`, "MalformedObject", "not a JSON object"},
+		"levels":   {many, `{"a": "` + canary + `"}`, `{"a": ` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`, "MalformedObject", "not a JSON object"},
 		"key":      {many, `{"a": "` + canary + `"}`, `{"a b": "` + canary + `"}`, "MalformedObject", "key of a Secret"},
 		"base64":   {object("secret", "transform: [base64decode], secret: {name: NAME, dataKey: a}"), "YQ==", canary + "!", "MalformedObject", "base64"},
 		"docker":   {object("secret", "secret: {name: NAME, type: kubernetes.io/dockerconfigjson}"), `{"auths": {}}`, canary, "MalformedObject", "no JSON"},
@@ -351,8 +351,8 @@ func badInput(t *testing.T) {
 			all[fmt.Sprintf("big-%02d", i)] = canary + strings.Repeat("x", 24<<10)
 		}
 		require.NoError(t, s.Azure.Vault(t.Context(), tm.vault, all))
-		says := tm.awaitReason("big", "TargetConflict")
-		assert.Contains(t, says, "the API server refuses")
+		says := tm.awaitReason("big", "MalformedObject")
+		assert.Contains(t, says, "1 MiB")
 		assert.NotContains(t, says, canary)
 		tm.holds("big", "big-00")
 	})

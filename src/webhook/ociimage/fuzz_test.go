@@ -3,7 +3,6 @@ package ociimage
 import (
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 // Budgets of one input. Time is generous, because fuzzing shares the machine; bytes are exact enough to find what grows.
@@ -22,13 +22,7 @@ const (
 // frugal fails when one input takes too much time or memory.
 func frugal(t *testing.T, do func()) {
 	t.Helper()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	started := time.Now()
-	do()
-	assert.Less(t, time.Since(started), fuzzTime)
-	runtime.ReadMemStats(&after)
-	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(fuzzBytes))
+	fuzzbudget.Check(t, fuzzbudget.Budget{Time: fuzzTime, Bytes: fuzzBytes}, 0, do)
 }
 
 // checkCommand checks what must hold of any result.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
@@ -84,11 +85,9 @@ func FuzzCheck(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		started := time.Now()
-		size, err := review.Check(body)
-		if took := time.Since(started); took > time.Second+time.Duration(len(body))*time.Microsecond {
-			t.Fatalf("%d bytes took %s", len(body), took)
-		}
+		var size review.Size
+		var err error
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 100}, len(body), func() { size, err = review.Check(body) })
 		if err != nil {
 			if len(err.Error()) > 300 {
 				t.Fatalf("the error is %d bytes long", len(err.Error()))
