@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -213,7 +212,7 @@ func rolloutsStall(t *testing.T) {
 			c.mend(tm)
 			r.complete(resumed)
 			for _, p := range r.pods(t.Context()) {
-				assert.Contains(t, tm.log(p.Name), fmt.Sprintf("got %d characters\n", len(canary+"-next")))
+				tm.awaitLog(p.Name, fmt.Sprintf("got %d characters\n", len(canary+"-next")))
 			}
 		})
 	}
