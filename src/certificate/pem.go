@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/akv2k8s/akv2k8s/src/limits"
@@ -27,8 +28,10 @@ func (blockError) Is(target error) bool { return target == ErrMalformed }
 
 var (
 	// remains is what is left of a damaged first or last line, or of a block without them.
-	remains = regexp.MustCompile(`(BEGIN|END) [A-Z0-9 ]*(CERTIFICATE|KEY)|--(BEGIN|END)|(^|\n)[ \t]*MII[A-Za-z0-9+/=]{40}`)
-	label   = regexp.MustCompile(`^[A-Z0-9][A-Z0-9 .#-]*$`)
+	remains = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(BEGIN|END) [A-Z0-9 ]*(CERTIFICATE|KEY)|--(BEGIN|END)|(^|\n)[ \t]*MII[A-Za-z0-9+/=]{40}`)
+	})
+	label = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z0-9][A-Z0-9 .#-]*$`) })
 )
 
 const (
@@ -49,7 +52,7 @@ func Blocks(content []byte) ([]*pem.Block, error) {
 		before, rest, found := strings.Cut(text, beginMark)
 		number := len(blocks) + 1
 		switch {
-		case remains.MatchString(before):
+		case remains().MatchString(before):
 			return nil, blockError{number, "is damaged: its first or last line is missing or misspelt"}
 		case !found:
 			return blocks, nil
@@ -73,7 +76,7 @@ func isUTF16(content []byte) bool {
 // cutBlock reads a block from behind its beginning mark.
 func cutBlock(rest string) (block *pem.Block, after, reason string) {
 	name, rest, found := strings.Cut(rest, dashes)
-	if !found || !label.MatchString(name) {
+	if !found || !label().MatchString(name) {
 		return nil, "", "is damaged: its first line is misspelt"
 	}
 	body, after, found := strings.Cut(rest, endMark+name+dashes)

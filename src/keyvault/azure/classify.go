@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -162,10 +163,10 @@ type said struct {
 }
 
 var (
-	callerID  = regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`)
-	tokenCode = regexp.MustCompile(`\bAKV1\d{4}\b`)
+	callerID  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`) })
+	tokenCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bAKV1\d{4}\b`) })
 	// errorCode keeps what is no code out of messages.
-	errorCode = regexp.MustCompile(`^[A-Za-z0-9_.]{1,64}$`)
+	errorCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.]{1,64}$`) })
 )
 
 // parseError reads an error answer; ok says whether it is in the form of a vault.
@@ -187,14 +188,14 @@ func parseError(response *http.Response) (found said, ok bool) {
 		return found, false
 	}
 	for _, code := range []string{body.Error.Code, body.Error.Inner.Code} {
-		if errorCode.MatchString(code) {
+		if errorCode().MatchString(code) {
 			found.code = code
 		}
 	}
-	if principal := callerID.FindStringSubmatch(body.Error.Message); principal != nil {
+	if principal := callerID().FindStringSubmatch(body.Error.Message); principal != nil {
 		found.principal = principal[1]
 	}
-	found.token = tokenCode.FindString(body.Error.Message)
+	found.token = tokenCode().FindString(body.Error.Message)
 	return found, true
 }
 

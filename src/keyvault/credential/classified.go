@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -38,7 +39,9 @@ func newClassified(credential azcore.TokenCredential, heard *heard, who string) 
 }
 
 // tenantID is how a vault names its tenant; users may also write a domain.
-var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+var tenantID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+})
 
 // early ends a bit before the caller's deadline: what an error says after it, the SDK throws away.
 func early(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -54,7 +57,7 @@ func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOp
 	ctx, cancel := early(ctx)
 	defer cancel()
 	if c.tenant != "" {
-		if tenantID.MatchString(c.tenant) && options.TenantID != "" && !strings.EqualFold(c.tenant, options.TenantID) {
+		if tenantID().MatchString(c.tenant) && options.TenantID != "" && !strings.EqualFold(c.tenant, options.TenantID) {
 			return azcore.AccessToken{}, final{&fault.Error{Kind: fault.Unauthenticated, Doing: "getting a token for " + c.who,
 				Cause: errors.New("the vault is of tenant " + options.TenantID), Next: "correct the tenant id, or use an application of that tenant"}}
 		}

@@ -103,8 +103,8 @@ func (h *heard) proxyOf(request *http.Request) string {
 
 // oauthCode keeps what is no code out of messages.
 var (
-	oauthCode = regexp.MustCompile(`^[a-z_]{1,40}$`)
-	entraCode = regexp.MustCompile(`^AADSTS\d{1,9}\b`)
+	oauthCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z_]{1,40}$`) })
+	entraCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^AADSTS\d{1,9}\b`) })
 )
 
 // parse finds out whether an answer is a service's own, and what it calls the error.
@@ -119,11 +119,11 @@ func (r *reply) parse(content []byte) {
 	}
 	r.own = r.status == http.StatusOK || body.Error != nil
 	switch {
-	case entraCode.MatchString(body.Description):
-		r.code = entraCode.FindString(body.Description)
+	case entraCode().MatchString(body.Description):
+		r.code = entraCode().FindString(body.Description)
 	case len(body.Codes) > 0:
 		r.code = "AADSTS" + strconv.Itoa(body.Codes[0])
-	case body.Error != nil && oauthCode.MatchString(*body.Error):
+	case body.Error != nil && oauthCode().MatchString(*body.Error):
 		r.code = *body.Error
 	}
 	r.many = strings.Contains(body.Description, "Multiple user assigned identities")
