@@ -51,12 +51,11 @@ type crowd struct {
 	// hold keeps slow vaults, and the reviews of namespaces that begin with "hanging", waiting until it is closed.
 	hold chan struct{}
 
-	mu            sync.Mutex
-	lines         []string
-	reads         int
-	calls, worst  int
-	reviews       int
-	failedReviews int
+	mu           sync.Mutex
+	lines        []string
+	reads        int
+	calls, worst int
+	reviews      int
 }
 
 func newCrowd(t *testing.T) *crowd {

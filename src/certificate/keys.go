@@ -137,7 +137,12 @@ func IsKey(content []byte) bool {
 	case decode(content, &sealed) == nil:
 		return isEncryption(sealed.Algorithm.Algorithm.String())
 	}
-	// RSA has a version and eight numbers or more, DSA a version and five.
+	return isNumbers(content)
+}
+
+// isNumbers says whether the content is a list of numbers as in PKCS #1 and DSA: RSA has a version and eight numbers or more, DSA a version and
+// five.
+func isNumbers(content []byte) bool {
 	const fewest = 6
 	var numbers []asn1.RawValue
 	if decode(content, &numbers) != nil || len(numbers) < fewest || len(numbers[0].Bytes) != 1 || numbers[0].Bytes[0] > 1 {

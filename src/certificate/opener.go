@@ -228,6 +228,18 @@ func (o *opener) derivePBKDF2(parameters []byte, size int) ([]byte, error) {
 // scryptPerRound is how many of scrypt's block operations cost as much as a round of PBKDF2.
 const scryptPerRound = 4
 
+// checkScrypt bounds the parameters of scrypt by the memory that it would take.
+func checkScrypt(n, r, p int) error {
+	const most = limits.ScryptBytes / 128
+	switch {
+	case n <= 1 || r <= 0 || p <= 0:
+		return ErrMalformed
+	case n > most || r > most || p > most || n*r > most:
+		return ErrRounds
+	}
+	return nil
+}
+
 func (o *opener) deriveScrypt(parameters []byte, size int) ([]byte, error) {
 	var p struct {
 		Salt      []byte
@@ -237,12 +249,11 @@ func (o *opener) deriveScrypt(parameters []byte, size int) ([]byte, error) {
 	if err := decode(parameters, &p); err != nil {
 		return nil, err
 	}
-	const most = limits.ScryptBytes / 128
-	if p.N <= 1 || p.R <= 0 || p.P <= 0 || p.KeyLength != 0 && p.KeyLength != size {
+	if p.KeyLength != 0 && p.KeyLength != size {
 		return nil, ErrMalformed
 	}
-	if p.N > most || p.R > most || p.P > most || p.N*p.R > most {
-		return nil, ErrRounds
+	if err := checkScrypt(p.N, p.R, p.P); err != nil {
+		return nil, err
 	}
 	operations := new(big.Int).Mul(big.NewInt(int64(p.N*p.R)), big.NewInt(int64(p.P)))
 	if _, err := o.charge(operations.Add(operations.Div(operations, big.NewInt(scryptPerRound)), big.NewInt(1))); err != nil {

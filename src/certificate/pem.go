@@ -130,7 +130,7 @@ func parsePEM(content []byte, password string) (Bundle, error) {
 	var b Bundle
 	for i, block := range blocks {
 		err := b.addBlock(block, password)
-		if errors.Is(err, ErrMalformed) && err != ErrRounds {
+		if errors.Is(err, ErrMalformed) && !errors.Is(err, ErrRounds) {
 			err = blockError{i + 1, "is damaged: it can't be read as " + kindOf(block.Type)}
 		}
 		if err != nil {

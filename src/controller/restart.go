@@ -31,6 +31,17 @@ type pending struct {
 	changed, due time.Time
 }
 
+// reportedHashes are the hashes of the outputs before the sync: those of the status, or of memory while the key of the status is missing.
+func reportedHashes(before entry, resource *v2beta1.AzureKeyVaultSecret) map[output.Kind]string {
+	reported := map[output.Kind]string{output.Secret: resource.Status.SecretHash, output.ConfigMap: resource.Status.ConfigMapHash}
+	for _, m := range before.outputs {
+		if reported[m.Desired.Kind] == "" && before.failure == "" {
+			reported[m.Desired.Kind] = m.Hash
+		}
+	}
+	return reported
+}
+
 // pend says what is pending after a sync. The first change of a batch sets the time: a value that changes all the time must not put the restart off for
 // ever. That data came into an output that did not exist is no change, since nobody has old data, and neither is the repair of an edit by hand.
 func (c *Controller) pend(before entry, known bool, resource *v2beta1.AzureKeyVaultSecret, o outcome) pending {
@@ -38,12 +49,7 @@ func (c *Controller) pend(before entry, known bool, resource *v2beta1.AzureKeyVa
 	if c.Restarts == nil || o.recipe.Restart == nil {
 		return pending{}
 	}
-	told := map[output.Kind]string{output.Secret: resource.Status.SecretHash, output.ConfigMap: resource.Status.ConfigMapHash}
-	for _, m := range before.outputs { // the status has none while their key is missing
-		if told[m.Desired.Kind] == "" && before.failure == "" {
-			told[m.Desired.Kind] = m.Hash
-		}
-	}
+	told := reportedHashes(before, resource)
 	changed := func(m store.Made) bool { return m.Written && m.Changed && m.Existed && m.Hash != told[m.Desired.Kind] }
 	if slices.ContainsFunc(o.outputs, changed) {
 		p.changed = now

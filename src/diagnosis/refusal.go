@@ -62,11 +62,7 @@ type Name struct {
 // Unanswered explains why a request to facts["host"] had no answer. It quotes neither addresses nor ports, which differ each time.
 func Unanswered(err error, name Name, facts Facts) *fault.Error {
 	var refusal *ProxyRefusal
-	var authority x509.UnknownAuthorityError
-	var invalid x509.CertificateInvalidError
-	var wrong x509.HostnameError
-	var late interface{ Timeout() bool }
-	code := ConnectionFailed
+	code := connectionCode(err)
 	switch {
 	case errors.As(err, &refusal):
 		facts["via"] = Via(refusal.Proxy)
@@ -80,16 +76,27 @@ func Unanswered(err error, name Name, facts Facts) *fault.Error {
 		code = NameNotFound
 	case name.Asked != "":
 		code = DNSFailure
-	case errors.As(err, &authority):
-		code = UnknownAuthority
-	case errors.As(err, &wrong), errors.As(err, &invalid):
-		code = WrongCertificate
-	case errors.Is(err, context.Canceled):
-		code = Canceled
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late) && late.Timeout():
-		code = Timeout
 	}
 	return Explain(Network, 0, code, facts)
+}
+
+// connectionCode is why a connection failed, as far as its error says.
+func connectionCode(err error) string {
+	var authority x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var wrong x509.HostnameError
+	var late interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &authority):
+		return UnknownAuthority
+	case errors.As(err, &wrong), errors.As(err, &invalid):
+		return WrongCertificate
+	case errors.Is(err, context.Canceled):
+		return Canceled
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late) && late.Timeout():
+		return Timeout
+	}
+	return ConnectionFailed
 }
 
 // Lost says whether an error is of a connection, and not of what came over it.

@@ -95,11 +95,10 @@ func TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered(t *testi
 	require.NoError(t, err)
 	server := &gate.Server{Gate: g, Patience: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })}
 	go func() { _ = server.Serve(t.Context(), listener) }()
-	dial := func(from string) net.Conn {
+	dial := func(from string) {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial("tcp", listener.Addr().String())
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
-		return conn
 	}
 	get := func(from, path string) int {
 		client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,

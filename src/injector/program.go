@@ -74,6 +74,10 @@ func (p Program) Run(ctx context.Context) int {
 	case len(args) == 2 && args[1] == "trust" && p.Trust != nil:
 		return p.failed(p.Trust(p.Stdout))
 	}
+	return p.showUsage()
+}
+
+func (p Program) showUsage() int {
 	text := usage
 	if p.Trust != nil {
 		text += usageTrust

@@ -239,7 +239,7 @@ func TestOurPoliciesForbidWhatOurRightsAllowTooWidely(t *testing.T) {
 		"a token for another audience":         {controller, "/serviceaccounts/token create", create(otherAudience)},
 		"the same by the env-injector":         {injector, "/serviceaccounts/token create", create(otherAudience)},
 	} {
-		w := c.write.of(c.right)
+		w := c.of(c.right)
 		w.account = c.account
 		_, err := chain.admit(t, w)
 		assert.ErrorContains(t, err, "akv2k8s may", name)

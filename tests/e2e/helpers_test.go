@@ -184,8 +184,6 @@ func (tm team) ended(name string) (int32, string) {
 	return code, tm.logOf(name, container)
 }
 
-func (tm team) log(name string) string { return tm.logOf(name, "app") }
-
 func (tm team) logOf(name, container string) string {
 	tm.Helper()
 	content, err := s.Kube.CoreV1().Pods(tm.namespace).GetLogs(name, &corev1.PodLogOptions{Container: container}).DoRaw(tm.Context())

@@ -88,7 +88,7 @@ func HoldsOthers(live Live, d Desired) bool {
 	}
 	known, ours := isKnown(live, d.Owner), ourKeys(live)
 	for key := range live.Data {
-		if _, wanted := d.Data[key]; !ours[key] && !(known && wanted) {
+		if _, wanted := d.Data[key]; !ours[key] && (!known || !wanted) {
 			return true
 		}
 	}

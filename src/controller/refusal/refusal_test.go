@@ -32,7 +32,7 @@ func forms(t *testing.T) []string {
 	require.NoError(t, err)
 	return []string{canary, string(inJSON), strconv.Quote(canary), strconv.QuoteToASCII(canary), url.QueryEscape(canary),
 		base64.StdEncoding.EncodeToString([]byte(canary)), base64.RawURLEncoding.EncodeToString([]byte(canary)), hex.EncodeToString([]byte(canary)),
-		strings.ToUpper(hex.EncodeToString([]byte(canary))), canary[:4], canary[len(canary)-2:], fmt.Sprint([]byte(canary))}
+		strings.ToUpper(hex.EncodeToString([]byte(canary))), canary[:4], canary[len(canary)-2:], fmt.Sprintf("%d", []byte(canary))}
 }
 
 func status(code int32, reason metav1.StatusReason, message string) error {

@@ -82,19 +82,23 @@ func (s *Store) abandon(ctx context.Context, resource *v2beta1.AzureKeyVaultSecr
 	if !shared && len(others.elder)+len(others.younger) == 0 && output.OnlyOf(live, d.Owner) {
 		return s.remove(ctx, live)
 	}
+	if err := s.leave(ctx, live, d, shared); !errors.Is(err, errGone) {
+		return err
+	}
+	return nil
+}
+
+// leave takes the resource's part out of an object that stays.
+func (s *Store) leave(ctx context.Context, live output.Live, d output.Desired, shared bool) error {
 	if shared {
-		_, err = s.detach(ctx, live)
+		if _, err := s.detach(ctx, live); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		_, err = s.withdraw(ctx, live, d.Owner)
+	if _, err := s.withdraw(ctx, live, d.Owner); err != nil || !shared {
+		return err
 	}
-	if err == nil && shared {
-		err = s.removeEmpty(ctx, d)
-	}
-	if errors.Is(err, errGone) {
-		return nil
-	}
-	return err
+	return s.removeEmpty(ctx, d)
 }
 
 // removeEmpty deletes an object that nobody has a part in any more: we created it, and what others put there is gone.

@@ -144,6 +144,19 @@ func fromYAML(data []byte, file *configFile) error {
 		}
 		return errors.New("no mapping")
 	}
+	fields, err := scalarFields(root)
+	if err != nil {
+		return err
+	}
+	content, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(content, file)
+}
+
+// scalarFields are the fields of a mapping that azure.json knows, as JSON.
+func scalarFields(root *yaml.Node) (map[string]json.RawMessage, error) {
 	fields := map[string]json.RawMessage{}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		at := slices.IndexFunc(fieldNames(), func(name string) bool { return strings.EqualFold(name, root.Content[i].Value) })
@@ -155,20 +168,16 @@ func fromYAML(data []byte, file *configFile) error {
 			value = value.Alias
 		}
 		if value.Kind != yaml.ScalarNode {
-			return errType
+			return nil, errType
 		}
 		if value.Tag == "!!null" {
 			continue
 		}
 		encoded, err := json.Marshal(value.Value)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		fields[fieldNames()[at]] = encoded
 	}
-	content, err := json.Marshal(fields)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(content, file)
+	return fields, nil
 }

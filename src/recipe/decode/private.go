@@ -177,17 +177,22 @@ func peel(content []byte) (inner [][]byte) {
 		if plain, err := hex.DecodeString(run[:len(run)/2*2]); err == nil {
 			inner = append(inner, plain)
 		}
-		if len(run)%4 == 1 {
-			run = run[:len(run)-1]
-		}
-		if strings.ContainsAny(run, "-_") {
-			run = standard.Replace(run)
-		}
-		if plain, err := base64.RawStdEncoding.DecodeString(run); err == nil {
+		if plain, err := decodeBase64(run); err == nil {
 			inner = append(inner, plain)
 		}
 	}
 	return inner
+}
+
+// decodeBase64 reads both alphabets, without padding; a last letter that stands for no whole byte is left out.
+func decodeBase64(run string) ([]byte, error) {
+	if len(run)%4 == 1 {
+		run = run[:len(run)-1]
+	}
+	if strings.ContainsAny(run, "-_") {
+		run = standard.Replace(run)
+	}
+	return base64.RawStdEncoding.DecodeString(run)
 }
 
 // joinWrapped puts base64 that is wrapped into several lines, indented or not, on one line. The first of them is long, and the last may be short.

@@ -180,6 +180,21 @@ func addItems(r *recipe.Recipe, res resource) error {
 	return addSearches(r, res)
 }
 
+// checkSearch checks the fields of a search against each other.
+func checkSearch(s recipe.Search, field string) error {
+	switch {
+	case s.Prefix == "" && s.Regexp == "" && len(s.Tags) == 0:
+		return fault.New(fault.Invalid, "%s.match is empty, which would be the whole vault; set prefix, regexp or tags", field)
+	case s.Prefix != "" && s.Regexp != "":
+		return fault.New(fault.Invalid, "%s.match has both prefix and regexp; keep one", field)
+	case len(s.Target) > limits.ExpressionBytes:
+		return fault.New(fault.Invalid, "%s.rewrite.target is longer than %d characters; use a shorter one", field, limits.ExpressionBytes)
+	case s.Source == "" && s.Target != "":
+		return fault.New(fault.Invalid, "%s.rewrite.source is empty; set the regular expression whose match becomes the target", field)
+	}
+	return nil
+}
+
 func addSearches(r *recipe.Recipe, res resource) error {
 	if err := checkCount(len(res.Spec.DataFrom), limits.Searches, "spec.dataFrom"); err != nil {
 		return err
@@ -188,15 +203,8 @@ func addSearches(r *recipe.Recipe, res resource) error {
 		field := fmt.Sprintf("spec.dataFrom[%d]", i)
 		s := recipe.Search{Prefix: d.Match.Prefix, Regexp: d.Match.Regexp, Tags: d.Match.Tags,
 			Source: d.Rewrite.Source, Target: d.Rewrite.Target, Transforms: d.Transform}
-		switch {
-		case s.Prefix == "" && s.Regexp == "" && len(s.Tags) == 0:
-			return fault.New(fault.Invalid, "%s.match is empty, which would be the whole vault; set prefix, regexp or tags", field)
-		case s.Prefix != "" && s.Regexp != "":
-			return fault.New(fault.Invalid, "%s.match has both prefix and regexp; keep one", field)
-		case len(s.Target) > limits.ExpressionBytes:
-			return fault.New(fault.Invalid, "%s.rewrite.target is longer than %d characters; use a shorter one", field, limits.ExpressionBytes)
-		case s.Source == "" && s.Target != "":
-			return fault.New(fault.Invalid, "%s.rewrite.source is empty; set the regular expression whose match becomes the target", field)
+		if err := checkSearch(s, field); err != nil {
+			return err
 		}
 		if err := checkExpression(s.Regexp, field+".match.regexp"); err != nil {
 			return err

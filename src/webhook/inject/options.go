@@ -95,6 +95,11 @@ func canonical(name string) string {
 	return strings.ToUpper(strings.TrimSpace(name))
 }
 
+// isDecidedLater says whether the value is not known when the pod is created, and need not be.
+func isDecidedLater(variable corev1.EnvVar, o option) bool {
+	return variable.ValueFrom != nil || variable.Value == "" || strings.Contains(variable.Value, "$(") && !o.atAdmission
+}
+
 func checkOption(c corev1.Container, variable corev1.EnvVar, known map[string]option) (warning string, err error) {
 	name := canonical(variable.Name)
 	if !strings.HasPrefix(name, prefix) || isOurs(variable.Name) {
@@ -111,7 +116,7 @@ func checkOption(c corev1.Container, variable corev1.EnvVar, known map[string]op
 		return "", refuse(c, "variable %s is not a setting of the env-injector; write %s", Shown(variable.Name), name)
 	case variable.ValueFrom != nil && o.atAdmission:
 		return "", refuse(c, "variable %s must be written out in env (value: %s), because it has to be known when the pod is created", name, o.accepts)
-	case variable.ValueFrom != nil || variable.Value == "" || strings.Contains(variable.Value, "$(") && !o.atAdmission, o.valid(variable.Value):
+	case isDecidedLater(variable, o), o.valid(variable.Value):
 		return "", nil
 	case o.harmless:
 		return fmt.Sprintf("container %q: the value of %s is not known, so the default is used; write %s", Shown(c.Name), name, o.accepts), nil

@@ -42,6 +42,11 @@ func reserved(pod *corev1.Pod) error {
 			return fault.New(fault.Invalid, "the container name %s is reserved for the env-injector; rename the pod's own container", container.Name)
 		}
 	}
+	return checkMounts(pod)
+}
+
+// checkMounts refuses mounts and devices of the pod in folders of ours.
+func checkMounts(pod *corev1.Pod) error {
 	readOnly := map[string]bool{}
 	for _, v := range pod.Spec.Volumes {
 		readOnly[v.Name] = v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil || v.Image != nil

@@ -46,16 +46,23 @@ func onlyWindows(term corev1.NodeSelectorTerm) bool {
 		if e.Key != corev1.LabelOSStable && e.Key != betaOS {
 			continue
 		}
-		windows, others := false, false
-		for _, value := range e.Values {
-			windows, others = windows || isWindows(value), others || !isWindows(value)
-		}
-		linux := len(e.Values) > 0 && !windows
-		if e.Operator == corev1.NodeSelectorOpIn && windows && !others || e.Operator == corev1.NodeSelectorOpNotIn && linux && contains(e.Values, string(corev1.Linux)) {
+		if isWindowsAlone(e) {
 			return true
 		}
 	}
 	return false
+}
+
+// isWindowsAlone says whether a requirement about the operating system leaves Windows alone.
+func isWindowsAlone(e corev1.NodeSelectorRequirement) bool {
+	windows, others := false, false
+	for _, value := range e.Values {
+		windows, others = windows || isWindows(value), others || !isWindows(value)
+	}
+	if e.Operator == corev1.NodeSelectorOpIn {
+		return windows && !others
+	}
+	return e.Operator == corev1.NodeSelectorOpNotIn && !windows && contains(e.Values, string(corev1.Linux))
 }
 
 func contains(values []string, wanted string) bool {

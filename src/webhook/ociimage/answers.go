@@ -151,6 +151,19 @@ func readAnswer(answer *http.Response, of content) error {
 }
 
 // isModest counts the elements and levels of JSON before it is decoded: three bytes may become some hundred.
+// weightOf is what a character of JSON outside of strings adds to the depth and to the number of elements.
+func weightOf(c byte) (depth, elements int) {
+	switch c {
+	case '{', '[':
+		return 1, 1
+	case '}', ']':
+		return -1, 0
+	case ',':
+		return 0, 1
+	}
+	return 0, 0
+}
+
 func isModest(text []byte) bool {
 	elements, depth, quoted := 0, 0, false
 	for n := 0; n < len(text); n++ {
@@ -160,13 +173,9 @@ func isModest(text []byte) bool {
 		case c == '"':
 			quoted = !quoted
 		case quoted:
-		case c == '{' || c == '[':
-			depth++
-			elements++
-		case c == '}' || c == ']':
-			depth--
-		case c == ',':
-			elements++
+		default:
+			deeper, more := weightOf(c)
+			depth, elements = depth+deeper, elements+more
 		}
 		if elements > limits.ImageAnswerElements || depth > limits.ImageAnswerDepth {
 			return false

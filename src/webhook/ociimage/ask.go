@@ -20,7 +20,7 @@ import (
 // ask reads the image's configuration with the first credentials that the registry takes.
 func (i *Images) ask(ctx context.Context, q Question, at name.Reference) (digest string, command Command, err error) {
 	var first error
-	for _, candidate := range i.candidates(ctx, q, at) {
+	for _, candidate := range i.candidates(q, at) {
 		digest, command, err = i.read(ctx, q, at, candidate)
 		if err == nil {
 			return digest, command, nil

@@ -21,7 +21,7 @@ type credentials struct {
 }
 
 // candidates are the ways to ask a registry, in their order: the pod's pull secrets, the installation's identity, and nobody's.
-func (i *Images) candidates(ctx context.Context, q Question, at name.Reference) []credentials {
+func (i *Images) candidates(q Question, at name.Reference) []credentials {
 	var all []credentials
 	ready := func(whose string, auth authn.Authenticator) {
 		all = append(all, credentials{whose, func(context.Context) (authn.Authenticator, error) { return auth, nil }})

@@ -112,7 +112,7 @@ func FuzzChallenge(f *testing.F) {
 			w.WriteHeader(http.StatusUnauthorized)
 		}, "t.test": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"token":"` + canaryText + `"}`)) }}}
 		images, log := memoryImages(t, network, TransportConfig{})
-		secret := secretFor(t, "r.test", fmt.Sprintf(`"username":"u","password":%q`, password))
+		secret := secretFor(t, fmt.Sprintf(`"username":"u","password":%q`, password))
 		frugal(t, func() {
 			got, err := images.Command(t.Context(), Question{Namespace: "a", Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secret}})
 			assert.Error(t, err)

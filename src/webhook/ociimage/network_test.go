@@ -54,10 +54,10 @@ func (n *recorded) to(host string) (all []string) {
 	return all
 }
 
-func secretFor(t *testing.T, host, fields string) PullSecret {
+func secretFor(t *testing.T, fields string) PullSecret {
 	t.Helper()
 	return ReadPullSecret(t.Context(), corev1.Secret{Type: corev1.SecretTypeDockerConfigJson,
-		Data: map[string][]byte{corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths":{%q:{%s}}}`, host, fields)}})
+		Data: map[string][]byte{corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths":{"r.test":{%s}}}`, fields)}})
 }
 
 func TestACredentialGoesToItsHostAlone(t *testing.T) {
@@ -79,7 +79,7 @@ func TestACredentialGoesToItsHostAlone(t *testing.T) {
 		"storage.test": s.serve, "other.test": s.serve, "sub.r.test": s.serve,
 	}}
 	images, _ := memoryImages(t, network, TransportConfig{})
-	mine := secretFor(t, "r.test", fmt.Sprintf(`"username":"u","password":%q`, password))
+	mine := secretFor(t, fmt.Sprintf(`"username":"u","password":%q`, password))
 	for _, image := range []string{"r.test/app:1", "other.test/app:1", "sub.r.test/app:1", "r.test:444/app:1"} {
 		_, err := images.Command(t.Context(), Question{Image: image, OS: "linux", PullSecrets: []PullSecret{mine}})
 		assert.Equal(t, image == "r.test:444/app:1", err != nil, image)
@@ -93,7 +93,7 @@ func TestACredentialGoesToItsHostAlone(t *testing.T) {
 	_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
 	assert.Equal(t, fault.Unauthenticated == fault.KindOf(err), false)
 	assert.Error(t, err, "what was seen with a credential is not answered without it")
-	_, err = images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, "r.test", `"username":"u","password":"x"`)}})
+	_, err = images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, `"username":"u","password":"x"`)}})
 	assert.Error(t, err, "nor with another")
 }
 
@@ -116,7 +116,7 @@ func TestTokenRequestsFollowNoRedirect(t *testing.T) {
 				"thief.test": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"token":"x"}`)) },
 			}}
 			images, log := memoryImages(t, network, TransportConfig{})
-			_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, "r.test", fields)}})
+			_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, fields)}})
 			require.Error(t, err)
 			assert.Greater(t, len(network.requests), 1, name)
 			assert.NotContains(t, strings.Join(network.to("thief.test"), " "), "refresh_token", "%s, %v", name, c)
@@ -324,8 +324,8 @@ func TestLinesAboutFailuresAreBounded(t *testing.T) {
 }
 
 func TestPullSecretsAreBounded(t *testing.T) {
-	large := secretFor(t, "r.test", fmt.Sprintf(`"username":"u","password":%q,"x":%q`, password, strings.Repeat("x", limits.ImagePullSecretBytes)))
-	intricate := secretFor(t, "r.test", fmt.Sprintf(`"username":"u","password":%q,"x":[0%s]`, password, strings.Repeat(",0", limits.ImageAnswerElements)))
+	large := secretFor(t, fmt.Sprintf(`"username":"u","password":%q,"x":%q`, password, strings.Repeat("x", limits.ImagePullSecretBytes)))
+	intricate := secretFor(t, fmt.Sprintf(`"username":"u","password":%q,"x":[0%s]`, password, strings.Repeat(",0", limits.ImageAnswerElements)))
 	network := &recorded{RoundTripper: hosts{"r.test": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", "Basic realm=\"r\"")
 		w.WriteHeader(http.StatusUnauthorized)
@@ -338,7 +338,7 @@ func TestPullSecretsAreBounded(t *testing.T) {
 	}
 	var many []PullSecret
 	for n := range 100 {
-		many = append(many, secretFor(t, "r.test", fmt.Sprintf(`"username":"u%d","password":"x"`, n)))
+		many = append(many, secretFor(t, fmt.Sprintf(`"username":"u%d","password":"x"`, n)))
 	}
 	_, err = images.Command(t.Context(), Question{Image: "r.test/app:2", OS: "linux", PullSecrets: many})
 	require.Error(t, err)
