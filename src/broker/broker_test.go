@@ -288,12 +288,16 @@ func TestWhatIsNotInThePodsOwnSpecIsDenied(t *testing.T) {
 }
 
 func TestANamespaceThatIsNotEnabledIsDenied(t *testing.T) {
-	b := newBench(t)
-	var namespace corev1.Namespace
-	require.NoError(t, b.client.Get(t.Context(), client.ObjectKey{Name: "team"}, &namespace))
-	namespace.Labels = nil
-	require.NoError(t, b.client.Update(t.Context(), &namespace))
-	b.refused(b.ask(map[string]string{"A": "two@azurekeyvault"}), fault.Denied, "label it inject=yes")
+	for name, labels := range map[string]map[string]string{"no label": nil, "another value": {"inject": "no"}, "no value": {"inject": ""}, "another label": {"other": "yes"}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			var namespace corev1.Namespace
+			require.NoError(t, b.client.Get(t.Context(), client.ObjectKey{Name: "team"}, &namespace))
+			namespace.Labels = labels
+			require.NoError(t, b.client.Update(t.Context(), &namespace))
+			b.refused(b.ask(map[string]string{"A": "two@azurekeyvault"}), fault.Denied, "label it inject=yes")
+		})
+	}
 }
 
 func TestWhatCannotBeAnsweredSaysWhy(t *testing.T) {

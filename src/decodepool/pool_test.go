@@ -228,7 +228,7 @@ func TestNamespacesTakeTurns(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond) // they wait
 	wait("one", 0)
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // and this one waits behind them
 	close(release)
 	group.Wait()
 	assert.Len(t, order, 21)

@@ -176,7 +176,7 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Add("Sat, 28 Nov 2026 12:00:09 GMT", "Sat, 28 Nov 2026 12:00:00 GMT")
 	f.Fuzz(func(t *testing.T, header, date string) {
 		if len(header)+len(date) > limits.ResponseHeaderBytes {
-			t.Skip()
+			return // longer than what is read, or not an answer of HTTP
 		}
 		var wait time.Duration
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 100}, len(header)+len(date), func() { wait = diagnosis.RetryAfter(header, date) })

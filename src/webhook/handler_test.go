@@ -273,13 +273,15 @@ func TestNothingIsReadInANamespaceWithoutTheLabel(t *testing.T) {
 	b := newBench(t)
 	h := b.webhook.Handler(door(t, nil))
 	from := `{"name":"app","command":["a"],"envFrom":[{"secretRef":{"name":"credentials"}}],"env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]}`
-	before := b.reads.Load()
-	for range 20 {
-		response := answered(t, post(h, strings.NewReader(strings.Replace(reviewOf(podText(from)), `"team"`, `"other"`, 1))))
-		assert.False(t, response.Allowed)
-		assert.Contains(t, response.Result.Message, `injection is not enabled in namespace "other"; label it inject=yes`)
+	for _, name := range []string{"absent", "unlabelled", "refusing"} {
+		before := b.reads.Load()
+		for range 20 {
+			response := answered(t, post(h, strings.NewReader(strings.Replace(reviewOf(podText(from)), `"team"`, `"`+name+`"`, 1))))
+			assert.False(t, response.Allowed, name)
+			assert.Contains(t, response.Result.Message, `injection is not enabled in namespace "`+name+`"; label it inject=yes`)
+		}
+		assert.LessOrEqual(t, b.reads.Load()-before, int64(20), "the namespace, and nothing in it")
 	}
-	assert.LessOrEqual(t, b.reads.Load()-before, int64(20), "the namespace, and nothing in it")
 	assert.Empty(t, b.asked)
 	assert.True(t, answered(t, post(h, strings.NewReader(reviewOf(podText(from))))).Allowed)
 }

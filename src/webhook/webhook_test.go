@@ -67,7 +67,11 @@ func newBench(t *testing.T) *bench {
 	metrics, err := webhook.NewMetrics(b.registry)
 	require.NoError(t, err)
 	b.pod = corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "app-"}}
-	b.live = fake.NewClientBuilder().WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"inject": "yes"}}}).WithInterceptorFuncs(interceptor.Funcs{
+	namespace := func(name string, labels map[string]string) client.Object {
+		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+	}
+	b.live = fake.NewClientBuilder().WithObjects(namespace("team", map[string]string{"inject": "yes"}), namespace("unlabelled", nil),
+		namespace("refusing", map[string]string{"inject": "no"})).WithInterceptorFuncs(interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 			b.reads.Add(1)
 			if _, namespace := object.(*metav1.PartialObjectMetadata); b.refusing != nil && !namespace {

@@ -183,7 +183,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 		"RoleBinding": {"events create patch", "leases create", "leases[akv2k8s-controller] get update", "secrets[akv2k8s-status-key] get update"},
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{
-		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "endpointslices[kubernetes] get", "events create patch",
+		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "endpointslices[kubernetes] get", "events create patch", "limitranges list",
 			"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get", "pods get", "secrets get", "services[kubernetes] get", "tokenreviews create"},
 		"RoleBinding": {"deployments[akv2k8s-envinjector] get", "secrets[akv2k8s-envinjector-serving-predecessor] get delete", "secrets[akv2k8s-envinjector-serving] get list watch update",
 			"services[akv2k8s-envinjector] get"},

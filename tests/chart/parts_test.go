@@ -23,10 +23,11 @@ func TestPartsThatAreOffHaveNoRights(t *testing.T) {
 	}
 	byDefault := all("identity.allNamespaces=true")
 	off := all("identity.allNamespaces=true", "env_injector.authService=false")
-	for _, right := range []string{"tokenreviews create", "namespaces get", "pods get", "events create patch", "azurekeyvaultsecrets get", "services[akv2k8s-envinjector] get", "serviceaccounts/token create"} {
+	for _, right := range []string{"tokenreviews create", "pods get", "events create patch", "azurekeyvaultsecrets get", "services[akv2k8s-envinjector] get", "serviceaccounts/token create"} {
 		assert.Contains(t, byDefault, right)
 		assert.NotContains(t, off, right, "it is the auth service's")
 	}
+	assert.Contains(t, off, "namespaces get", "the webhook asks for the label too")
 	for _, set := range [][]string{{"env_injector.certificate.useCertManager=true"}, customCertificate()} {
 		assert.Contains(t, all(set...), "mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch\n", "others write the CA")
 	}

@@ -93,12 +93,8 @@ func read(t *testing.T, s scripted, kind keyvault.Kind) {
 	}
 }
 
-func skipLong(t *testing.T, body string) {
-	t.Helper()
-	if len(body) > 64<<10 {
-		t.Skip()
-	}
-}
+// isLong says whether an input is longer than is worth the time; bounds of size have tests of their own.
+func isLong(body string) bool { return len(body) > 64<<10 }
 
 func FuzzVaultObjects(f *testing.F) {
 	for _, body := range []string{`{"value":"v","id":"https://kv1.vault.azure.net/secrets/db/01","attributes":{"enabled":true,"exp":1,"nbf":99999999999999999}}`,
@@ -107,7 +103,9 @@ func FuzzVaultObjects(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		skipLong(t, body)
+		if isLong(body) {
+			return
+		}
 		for _, kind := range []keyvault.Kind{keyvault.KindSecret, keyvault.KindCertificate, keyvault.KindKey} {
 			read(t, scripted{status: http.StatusOK, body: body}, kind)
 		}
@@ -120,7 +118,9 @@ func FuzzVaultLists(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		skipLong(t, body)
+		if isLong(body) {
+			return
+		}
 		for _, kind := range []keyvault.Kind{keyvault.KindSecretList, keyvault.KindCertificateList, keyvault.KindKeyList} {
 			read(t, scripted{status: http.StatusOK, body: body}, kind)
 		}
@@ -134,9 +134,8 @@ func FuzzVaultErrors(f *testing.F) {
 	f.Add(uint16(429), `<html>`, "99999999999999999999")
 	f.Add(uint16(503), ``, "-1")
 	f.Fuzz(func(t *testing.T, status uint16, body, wait string) {
-		skipLong(t, body+wait)
-		if status < 300 || status > 599 || strings.ContainsAny(wait, "\r\n") {
-			t.Skip()
+		if isLong(body+wait) || status < 300 || status > 599 || strings.ContainsAny(wait, "\r\n") {
+			return // no server can send it
 		}
 		read(t, scripted{status: int(status), body: body, header: http.Header{"Retry-After": {wait}, "Date": {"Sat, 28 Nov 2026 12:00:00 GMT"}}}, keyvault.KindSecret)
 	})

@@ -282,7 +282,7 @@ func FuzzSignInAnswers(f *testing.F) {
 	f.Add(uint16(429), `<html>`, "99999999999999999999")
 	f.Fuzz(func(t *testing.T, status uint16, body, wait string) {
 		if status < 200 || status > 599 || len(body)+len(wait) > 32<<10 {
-			t.Skip()
+			return // longer than what is read, or not an answer of HTTP
 		}
 		var reply string
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 4 << 20, PerByte: 200}, len(body), func() {
