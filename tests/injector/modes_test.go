@@ -361,7 +361,7 @@ func TestBothWaysGiveTheSame(t *testing.T) {
 		"off@azurekeyvault": {66, "", "disabled"}, "nowhere@azurekeyvault": {77, "", "grant the role"}, "refused@azurekeyvault": {77, "", "grant the role"}, "walled@azurekeyvault": {77, "", "firewall"},
 		"stranger@azurekeyvault": {77, "", "tenant"}, "busy@azurekeyvault": {75, "", "429"}, "broken@azurekeyvault": {75, "", "500"}, "nonsense@azurekeyvault": {75, "", "proxy"},
 		"dropped@azurekeyvault": {75, "", "network policies"}, "puzzled@azurekeyvault": {64, "", "400"}, "other@azurekeyvault": {65, "", "another object"},
-		"no-cert@azurekeyvault": {66, "", "the vault has no such object"}, "no-key@azurekeyvault?pem": {66, "", "the vault has no such object"},
+		"no-cert@azurekeyvault": {66, "", "the vault has no certificate of this name, but a secret"}, "no-key@azurekeyvault?pem": {66, "", "the vault has no such object"},
 		"not a@azurekeyvault": {64, "", "variable V"},
 	}
 	t.Run("each", func(t *testing.T) {

@@ -188,6 +188,7 @@ func TestALookupEndsWithItsLastWaiter(t *testing.T) {
 		assert.EqualValues(t, 1, calls.Load(), "they share one")
 		assert.Zero(t, ended.Load(), "one still waits")
 		time.Sleep(time.Second)
+		synctest.Wait()
 		assert.EqualValues(t, 1, ended.Load(), "nobody waits any more")
 		assert.Empty(t, images.places.held)
 		assert.Empty(t, images.flights.flying)
