@@ -76,6 +76,8 @@ type Config struct {
 	RestartWindow time.Duration
 	// Decoding is where outputs are decoded, namespaces in turn; nil decodes at once.
 	Decoding *decodepool.Pool
+	// Installation is NAMESPACE/NAME of this installation, which the status of each resource shows; empty shows none.
+	Installation string
 	// Clock tells the time.
 	Clock func() time.Time
 }

@@ -92,6 +92,8 @@ type bench struct {
 	now        time.Time
 	writes     []string
 	refuse     error
+	// refuseStatus is the answer to every patch of a status; nil lets them through.
+	refuseStatus error
 	looks      int // at objects with their data
 }
 
@@ -146,6 +148,9 @@ func (b *bench) witness() interceptor.Funcs {
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 			b.writes = append(b.writes, sub)
+			if b.refuseStatus != nil {
+				return b.refuseStatus
+			}
 			return c.SubResource(sub).Patch(ctx, obj, p, opts...)
 		},
 	}

@@ -15,11 +15,13 @@ var (
 		"When the AzureKeyVaultSecret was last found or made to be in sync, Unix time.", resourceLabels, nil)
 	expiryGauge = prometheus.NewDesc("akv2k8s_resource_expiry_timestamp_seconds",
 		"When the first of the AzureKeyVaultSecret's vault objects expires, Unix time; only if one does.", resourceLabels, nil)
+	contestedGauge = prometheus.NewDesc("akv2k8s_resources_contested",
+		"AzureKeyVaultSecrets that another installation syncs too; see their condition Contested.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *Controller) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{readyGauge, successGauge, expiryGauge} {
+	for _, d := range []*prometheus.Desc{readyGauge, successGauge, expiryGauge, contestedGauge} {
 		descriptions <- d
 	}
 }
@@ -29,6 +31,7 @@ func (c *Controller) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, name types.NamespacedName) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, name.Namespace, name.Name)
 	}
+	metrics <- prometheus.MustNewConstMetric(contestedGauge, prometheus.GaugeValue, float64(c.memory.contested()))
 	c.memory.each(func(name types.NamespacedName, e entry) {
 		ready := 0.0
 		if e.failure == "" {

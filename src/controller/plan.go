@@ -52,6 +52,8 @@ type memory struct {
 	putOff timing.Since
 	// uses are of resources that are in sync.
 	uses usage.Index
+	// claims are on resources that this process synced.
+	claims map[types.NamespacedName]claim
 }
 
 func (m *memory) recall(name types.NamespacedName) (entry, bool) {
@@ -84,6 +86,7 @@ func (m *memory) forget(name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.entries, name)
+	delete(m.claims, name)
 	m.putOff.IsNot(name)
 	m.uses.Set(name, nil)
 }

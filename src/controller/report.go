@@ -42,6 +42,7 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	c.Metrics.Synced(resource.Status.LastAzureUpdate == nil, o.err)
 	updated := resource.DeepCopy()
 	c.fill(&updated.Status, resource.Generation, o)
+	made := c.claim(resource, &updated.Status, o.recipe)
 	if news(resource, updated, o) {
 		c.announce(resource, o)
 	}
@@ -54,13 +55,17 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	if expiring := turned(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
 		c.tell(resource, corev1.EventTypeWarning, eventExpiring, expiring.Message)
 	}
+	c.tellContested(resource, updated)
+	name := client.ObjectKeyFromObject(resource)
 	if equality.Semantic.DeepEqual(resource.Status, updated.Status) {
+		c.memory.setClaim(name, made)
 		return nil
 	}
 	err := c.Client.Status().Patch(ctx, updated, client.MergeFrom(resource))
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("writing the status of AzureKeyVaultSecret %s/%s: %w", resource.Namespace, resource.Name, err)
 	}
+	c.memory.setClaim(name, made)
 	return nil
 }
 

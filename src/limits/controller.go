@@ -35,6 +35,8 @@ const (
 	UntriedTime = 6 * time.Minute
 	// QuietTime bounds how long the reads of a resource may be put off before its conditions say so.
 	QuietTime = time.Minute
+	// ClaimWindow is how often an installation overwrites the name of another one that syncs the same resource.
+	ClaimWindow = 30 * time.Minute
 )
 
 // controllerArea lists the bounds of what AzureKeyVaultSecrets can cause.
@@ -69,6 +71,8 @@ func workLimits() []Limit {
 			Reason: "a vault that asks for a day must not keep a resource untried for a day"},
 		{Name: "QuietTime", Value: Duration(QuietTime), Bounds: "time for which reads of a resource are put off without a word; less if its last success is two and a half intervals ago",
 			Exceeded: "`Ready` is False with reason `Throttled`, and `Stale` is True", Reason: "a short pause of a vault concerns nobody, and a long one does"},
+		{Name: "ClaimWindow", Value: Duration(ClaimWindow), Bounds: "how often two installations that sync the same resource write its status because " +
+			"of each other", Exceeded: "the name in `status.syncedBy` stays for so long", Reason: "they would write in turns at each interval"},
 		{Name: "SharedKeyNames", Value: Bytes(SharedKeyNames), Bounds: "the names of a resource's data keys in an output that also holds data of others",
 			Exceeded: "TargetConflict; choose another name in `spec.output`",
 			Reason:   "they are kept in an annotation, and all annotations of an object may take 256 KiB"},

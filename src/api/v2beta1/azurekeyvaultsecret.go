@@ -348,8 +348,12 @@ type AzureKeyVaultSecretStatus struct {
 	// ObservedGeneration is the generation of the spec that the conditions are about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Ready says whether the output is in sync, Stale whether it holds what the vault had at an earlier look, and ExpiringSoon
-	// whether the object expires before long.
+	// SyncedBy is the installation that keeps the output in sync, as NAMESPACE/NAME.
+	// +kubebuilder:validation:MaxLength=127
+	// +optional
+	SyncedBy string `json:"syncedBy,omitempty"`
+	// Conditions: Ready says whether the output is in sync, Stale whether it holds what the vault had at an earlier look, ExpiringSoon
+	// whether the object expires before long, and Contested whether another installation syncs it too.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -364,4 +368,6 @@ const (
 	ConditionStale = "Stale"
 	// ConditionExpiringSoon says whether the object expires before long; it is there only if the object has an expiry date.
 	ConditionExpiringSoon = "ExpiringSoon"
+	// ConditionContested says that two installations sync the resource; it is there only then.
+	ConditionContested = "Contested"
 )

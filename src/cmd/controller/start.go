@@ -177,7 +177,7 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway
 		restarts = &rollout.Restarter{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: time.Now}
 	}
 	c, err := controller.New(controller.Config{
-		Decoding: decodepool.New(decodepool.Config{}),
+		Installation: s.namespace + "/" + s.fullname, Decoding: decodepool.New(decodepool.Config{}),
 		Restarts: restarts, RestartWindow: s.restartWindow,
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
 		Metrics: counted, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
