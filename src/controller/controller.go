@@ -169,6 +169,7 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if o.recipe, o.err = resolve(resource); o.err != nil {
 		return o
 	}
+	c.restore(ctx, resource, o.recipe)
 	if o.err = c.Rules.Check(resource.Namespace, o.recipe.Vault); o.err != nil {
 		return o
 	}

@@ -94,7 +94,9 @@ type bench struct {
 	refuse     error
 	// refuseStatus is the answer to every patch of a status; nil lets them through.
 	refuseStatus error
-	looks      int // at objects with their data
+	// onApply is called before each apply that is not a dry run, with the object's name.
+	onApply func(name string)
+	looks   int // at objects with their data
 }
 
 // Get implements client.Reader, as the API server's own.
@@ -143,6 +145,9 @@ func (b *bench) witness() interceptor.Funcs {
 			b.writes = append(b.writes, strings.Join(append([]string{"apply"}, options.DryRun...), " "))
 			if b.refuse != nil {
 				return b.refuse
+			}
+			if named, ok := obj.(interface{ GetName() *string }); ok && b.onApply != nil && len(options.DryRun) == 0 {
+				b.onApply(*named.GetName())
 			}
 			return c.Apply(ctx, obj, opts...)
 		},

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
@@ -51,15 +52,31 @@ func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaul
 		if err != nil {
 			return nil, err
 		}
-		var d output.Desired
-		if kind == output.ConfigMap {
-			d = output.DesiredConfigMap(owner, *r.ConfigMap, data)
-		} else {
-			d = output.DesiredSecret(owner, *r.Secret, data)
-		}
-		outputs = append(outputs, store.Made{Desired: d, Hash: hash})
+		outputs = append(outputs, store.Made{Desired: outputOf(owner, r, kind, data), Hash: hash})
 	}
 	return outputs, nil
+}
+
+// outputOf is the output of that kind, which the recipe has.
+func outputOf(owner output.Owner, r recipe.Recipe, kind output.Kind, data map[string]keyvault.Value) output.Desired {
+	if kind == output.ConfigMap {
+		return output.DesiredConfigMap(owner, *r.ConfigMap, data)
+	}
+	return output.DesiredSecret(owner, *r.Secret, data)
+}
+
+// restore creates outputs whose replacement was interrupted, before the vault is asked: it may be away. A failure does not keep the sync back,
+// which creates them too.
+func (c *Controller) restore(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) {
+	for _, kind := range wanted(r) {
+		d := outputOf(store.OwnerOf(resource), r, kind, nil)
+		switch restored, err := c.store.Restore(ctx, d); {
+		case err != nil:
+			log.FromContext(ctx).Error(err, "restoring an output whose replacement was interrupted failed", "kind", kind, "name", d.Name)
+		case restored:
+			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", "kind", kind, "name", d.Name)
+		}
+	}
 }
 
 // wanted are the kinds of output that a recipe makes.

@@ -15,6 +15,9 @@ const (
 	// AnnotationKeysPrefix and a resource's uid make the annotation of an output that also holds data of others, written and read by the controller:
 	// the resource's name and its data keys.
 	AnnotationKeysPrefix = "keys.akv2k8s.io/"
+	// AnnotationSpare on a Secret or ConfigMap, written and read by the controller: it holds the data of the output of that name, which is being
+	// deleted and created again.
+	AnnotationSpare = "akv2k8s.io/spare-of"
 	// AnnotationRestart on a workload, written by users with the value "true": the controller may restart it when what its pods use changes.
 	AnnotationRestart = "akv2k8s.io/restart"
 	// AnnotationRestarted in a workload's pod template, written by the controller: when it restarted it, RFC 3339.

@@ -100,6 +100,18 @@ func (d Desired) Without(keys []string) Desired {
 	return d
 }
 
+// Spare is a copy of the output under a name of its own. It keeps the data while the output is deleted and created again: nobody else uses the
+// name, it goes with the resource, and it has none of the labels by which others might find it and take it for the output.
+func (d Desired) Spare() Desired {
+	return Desired{Kind: d.Kind, Name: d.Owner.Manager(), Owner: d.Owner, Type: d.Type, Data: d.Data,
+		Labels: map[string]string{wire.LabelManaged: "true"}, Annotations: map[string]string{wire.AnnotationSpare: d.Name}}
+}
+
+// IsSpare says whether the live object is a spare of that output, written by its owner.
+func IsSpare(live Live, d Desired) bool {
+	return live.Annotations[wire.AnnotationSpare] == d.Name && Applied(live, string(d.Owner.UID))
+}
+
 // Configuration is what is sent to the API server.
 type Configuration struct {
 	secret    *corev1ac.SecretApplyConfiguration
@@ -185,7 +197,7 @@ func (d Desired) Configuration(uid types.UID) Configuration {
 func copied(from map[string]string) map[string]string {
 	to := make(map[string]string, len(from)+1)
 	for key, value := range from {
-		if !tracking(key) && key != wire.AnnotationAdopt && !strings.HasPrefix(key, wire.AnnotationKeysPrefix) {
+		if !tracking(key) && key != wire.AnnotationAdopt && key != wire.AnnotationSpare && !strings.HasPrefix(key, wire.AnnotationKeysPrefix) {
 			to[key] = value
 		}
 	}

@@ -13,21 +13,32 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// replace makes an object anew that can't be changed in place, and only where all of it is the resource's own: what others put in would be lost,
-// and the last good value of another resource too, whose vault may be away.
+// replace deletes an object that can't be changed in place and creates it again, and only where all of it is the resource's own: what others put in
+// would be lost, and the last good value of another resource too, whose vault may be away. Should the controller stop between the two, Restore
+// creates the object from the spare.
 func (s *Store) replace(ctx context.Context, m *Made, live output.Live, others rivals) error {
 	if !output.OnlyOf(live, others.left(m.Desired.Owner)...) {
 		return fault.New(fault.Conflict, "%s %q %s, and holds data of others; delete it and it is created again", live.Kind, live.Name, output.Fixed(live, m.Desired))
+	}
+	// A spare that an interrupted replacement left is of no use while the object exists, and may have another type.
+	if err := s.discardSpare(ctx, m.Desired); err != nil {
+		return err
 	}
 	if err := s.rehearse(ctx, m.Desired); err != nil {
 		return err
 	}
 	// From here on a shutdown waits: between the two steps there is no object.
 	ctx = context.WithoutCancel(ctx)
-	if err := s.remove(ctx, live); err != nil {
+	if err := s.keepSpare(ctx, m.Desired); err != nil {
 		return err
 	}
-	return s.apply(ctx, m, m.Desired.Configuration(""))
+	if err := s.remove(ctx, live); err != nil {
+		return fault.Both(err, s.discardSpare(ctx, m.Desired))
+	}
+	if err := s.apply(ctx, m, m.Desired.Configuration("")); err != nil {
+		return err
+	}
+	return s.discardSpare(ctx, m.Desired)
 }
 
 // rehearse asks the API server whether it would take the object, under another name as the old one is still there: a policy that refuses the new
