@@ -36,7 +36,7 @@ func newAuthority(name string, now time.Time, random io.Reader) (a authority, ke
 		return a, nil, fmt.Errorf("making the key of the CA: %w", err)
 	}
 	// Each has a name of its own, so that nobody takes one for another.
-	template, err := certificate(fmt.Sprintf("%.40s CA %d", name, now.Unix()), now, authorityLife, random)
+	template, err := newTemplate(fmt.Sprintf("%.40s CA %d", name, now.Unix()), now, authorityLife, random)
 	if err != nil {
 		return a, nil, err
 	}
@@ -55,7 +55,7 @@ func newAuthority(name string, now time.Time, random io.Reader) (a authority, ke
 	return a, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), err
 }
 
-// parseAuthority reads a CA from PEM. Errors quote nothing of it.
+// parseAuthority reads a CA from PEM, which newAuthority made: one block each, so none can be passed over. Errors quote nothing of it.
 func parseAuthority(certPEM, keyPEM []byte) (authority, error) {
 	certBlock, _ := pem.Decode(certPEM)
 	keyBlock, _ := pem.Decode(keyPEM)
@@ -80,7 +80,7 @@ func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.
 	if err != nil {
 		return nil, fmt.Errorf("making a key to serve with: %w", err)
 	}
-	template, err := certificate(names[0], now, leafLife, random)
+	template, err := newTemplate(names[0], now, leafLife, random)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,8 @@ func (a authority) signed(leaf *tls.Certificate, now time.Time) bool {
 // renewal is when a leaf should be replaced: at two thirds of its life.
 func renewal(leaf *tls.Certificate) time.Time { return leaf.Leaf.NotAfter.Add(-leafLife / 3) }
 
-func certificate(name string, now time.Time, life time.Duration, random io.Reader) (*x509.Certificate, error) {
+// newTemplate is what all our certificates have in common.
+func newTemplate(name string, now time.Time, life time.Duration, random io.Reader) (*x509.Certificate, error) {
 	serial := make([]byte, 16)
 	if _, err := io.ReadFull(random, serial); err != nil {
 		return nil, fmt.Errorf("making a serial number: %w", err)

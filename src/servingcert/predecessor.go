@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/pem"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,7 +15,12 @@ import (
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/certificate"
 )
+
+// blockCertificate is the type of a PEM block that is a certificate.
+const blockCertificate = "CERTIFICATE"
 
 // upgradeManager owns what the upgrade from the predecessor writes.
 const upgradeManager = "akv2k8s-upgrade"
@@ -37,6 +42,7 @@ func PredecessorSecret(ours types.NamespacedName) types.NamespacedName {
 // already, nothing is done. It says what it did.
 func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, from []string) (string, error) {
 	var roots []*x509.Certificate
+	var damaged error
 	for _, name := range from {
 		var secret corev1.Secret
 		err := c.Get(ctx, types.NamespacedName{Namespace: ours.Namespace, Name: name}, &secret)
@@ -49,9 +55,13 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, fr
 		if err := keep(ctx, c, &secret); err != nil {
 			return "", err
 		}
-		roots = append(roots, authorities(secret.Data)...)
+		found, err := authorities(secret.Data)
+		if err != nil {
+			damaged = errors.Join(damaged, fmt.Errorf("reading Secret %s of the older version: %w; correct it, or delete it if no pod of that version runs", name, err))
+		}
+		roots = append(roots, found...)
 	}
-	if len(roots) == 0 {
+	if len(roots) == 0 && damaged == nil {
 		return "there is no CA of an older version", nil
 	}
 	err := c.Get(ctx, ours, &corev1.Secret{})
@@ -60,6 +70,9 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, fr
 	}
 	if !apierrors.IsNotFound(err) {
 		return "", fmt.Errorf("reading Secret %s: %w", ours.Name, err)
+	}
+	if damaged != nil {
+		return "", damaged
 	}
 	into := PredecessorSecret(ours)
 	secret := corev1ac.Secret(into.Name, into.Namespace).WithType(corev1.SecretTypeOpaque).WithData(map[string][]byte{dataCert: encode(roots)})
@@ -78,17 +91,29 @@ func keep(ctx context.Context, c client.Client, secret *corev1.Secret) error {
 	return nil
 }
 
-// authorities are the CAs among the certificates of a Secret.
-func authorities(data map[string][]byte) []*x509.Certificate {
+// authorities are the CAs among the certificates of a Secret. The Secret may be of the user's own certificate, so a block that can't be read is an
+// error: it may be the CA, without which the API server does not believe the replicas of the older version.
+func authorities(data map[string][]byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for _, key := range []string{"ca.crt", "tls.crt"} {
-		for block, rest := pem.Decode(data[key]); block != nil && len(all) < maxPredecessors; block, rest = pem.Decode(rest) {
-			if cert, err := x509.ParseCertificate(block.Bytes); err == nil && (cert.IsCA || bytes.Equal(cert.RawSubject, cert.RawIssuer)) {
+		blocks, err := certificate.Blocks(data[key])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		for i, block := range blocks {
+			if block.Type != blockCertificate {
+				continue // a certificate may stand beside its key
+			}
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("%s: block %d is a certificate that can't be read", key, i+1)
+			}
+			if cert.IsCA || bytes.Equal(cert.RawSubject, cert.RawIssuer) {
 				all = append(all, cert)
 			}
 		}
 	}
-	return all
+	return all[:min(len(all), maxPredecessors)], nil
 }
 
 // predecessor is the CA of akv2k8s 1.8, if its replicas may serve yet.

@@ -2,6 +2,7 @@ package servingcert_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"strings"
 	"testing"
@@ -58,6 +59,40 @@ func TestTheCAOfThePredecessorIsInherited(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, said, "believed alone")
 	assert.True(t, apierrors.IsNotFound(c.Get(t.Context(), servingcert.PredecessorSecret(serving), &made)))
+}
+
+func TestADamagedCAOfThePredecessorIsNamedBeforeAnythingIsUpgraded(t *testing.T) {
+	_, root := heritage(t)
+	lines := strings.SplitAfter(root, "\n")
+	cut := strings.Join(append(append([]string{}, lines[:2]...), lines[3:]...), "")
+	unreadable := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("no certificate")}))
+	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE " + "KEY", Bytes: []byte("x")}))
+	for name, c := range map[string]struct {
+		data map[string][]byte
+		says []string
+	}{
+		"no last line":         {map[string][]byte{"tls.crt": []byte(root + strings.TrimSuffix(root, lines[len(lines)-2]))}, []string{"old-ca", "tls.crt", "block 2"}},
+		"a line that is lost":  {map[string][]byte{"tls.crt": []byte(root), "ca.crt": []byte(cut)}, []string{"old-ca", "ca.crt", "block 1"}},
+		"no base64":            {map[string][]byte{"ca.crt": []byte(root + strings.Replace(root, lines[1], "!"+lines[1], 1))}, []string{"old-ca", "ca.crt", "block 2"}},
+		"a key, and no X.509":  {map[string][]byte{"tls.crt": []byte(key + unreadable)}, []string{"old-ca", "tls.crt", "block 2", "can't be read"}},
+		"a key beside the CA":  {map[string][]byte{"tls.crt": []byte(key + root)}, nil},
+		"text between the CAs": {map[string][]byte{"tls.crt": []byte("# ours\n" + root + "# ours\n" + root)}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "old-ca"}, Data: c.data}
+			client := fake.NewClientBuilder().WithObjects(old).Build()
+			_, err := servingcert.Inherit(t.Context(), client, serving, []string{"old-ca"})
+			for _, part := range c.says {
+				require.ErrorContains(t, err, part)
+			}
+			made := client.Get(t.Context(), servingcert.PredecessorSecret(serving), &corev1.Secret{})
+			assert.Equal(t, c.says == nil, made == nil, "%v", err)
+
+			require.NoError(t, client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "serving"}}))
+			_, err = servingcert.Inherit(t.Context(), client, serving, []string{"old-ca"})
+			assert.NoError(t, err, "it does not matter any more once our own CA is there")
+		})
+	}
 }
 
 func TestWithoutAPredecessorNothingIsWritten(t *testing.T) {

@@ -37,7 +37,8 @@ func parseSuccession(data map[string][]byte, now time.Time) (succession, error) 
 	return succession{authority: ca, previous: unexpired(data[dataPrevious], now), cross: unexpired(data[dataCross], now)}, nil
 }
 
-// unexpired are the certificates of a PEM that are valid yet; what is none is left out.
+// unexpired are the certificates of a PEM that are valid yet; what is none is left out. Only what encode wrote is read by it, and only for those
+// who still believe an older CA: a damaged block must not keep the present one from serving.
 func unexpired(content []byte, now time.Time) []*x509.Certificate {
 	var all []*x509.Certificate
 	for block, rest := pem.Decode(content); block != nil && len(all) < maxPredecessors; block, rest = pem.Decode(rest) {

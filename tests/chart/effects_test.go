@@ -31,7 +31,7 @@ const metricsOn = `global.metrics.enabled=true`
 // ownCertificate are the values of a certificate of one's own.
 func ownCertificate() []string {
 	const custom = "env_injector.certificate.custom."
-	return with(custom+"enabled=true", custom+`server.tls.crt="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNydAo="`, custom+`server.tls.key="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmtleQo="`, custom+`ca.crt="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNhCg=="`)
+	return with(custom+"enabled=true", custom+`server.tls.crt="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="`, custom+`server.tls.key="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmEyVjUKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="`, custom+`ca.crt="LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkyRT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="`)
 }
 
 // effects are of every value that no component has for itself.
@@ -52,9 +52,9 @@ func effects() map[string]effect {
 		"env_injector.initContainer.securityContext.readOnlyRootFilesystem": {`false`, `"readOnlyRootFilesystem":false`, nil},
 		"env_injector.certificate.useCertManager":                           {`true`, "kind: Certificate", nil},
 		"env_injector.certificate.custom.enabled":                           {`true`, "akv2k8s.io/ca: values", with(ownCertificate()[1:]...)},
-		"env_injector.certificate.custom.server.tls.crt":                    {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK"`, "tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK", with(ownCertificate()...)},
-		"env_injector.certificate.custom.server.tls.key":                    {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK"`, "tls.key: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK", with(ownCertificate()...)},
-		"env_injector.certificate.custom.ca.crt":                            {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK"`, "caBundle: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCngK", with(ownCertificate()...)},
+		"env_injector.certificate.custom.server.tls.crt":                    {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmVBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="`, "tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmVBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=", with(ownCertificate()...)},
+		"env_injector.certificate.custom.server.tls.key":                    {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmVBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="`, "tls.key: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmVBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=", with(ownCertificate()...)},
+		"env_injector.certificate.custom.ca.crt":                            {`"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmVBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="`, "caBundle: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmVBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=", with(ownCertificate()...)},
 		"vaultRules":                                                        {`[{"namespaces": ["a"], "vaults": ["b"]}]`, `--vault-rules=[{"namespaces":["a"],"vaults":["b"]}]`, nil},
 		"identity.serviceAccounts":                                          {`[{"namespace": "team", "names": ["reader"]}]`, `resourceNames: ["reader"]`, nil},
 		"identity.allNamespaces":                                            {`true`, "name: akv2k8s-identity", nil},

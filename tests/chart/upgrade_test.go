@@ -31,7 +31,7 @@ func TestTheDefinitionIsKeptByAJobOfItsOwn(t *testing.T) {
 // customCertificate are the values of a certificate, each as base64 of its own name.
 func customCertificate() []string {
 	const prefix = "env_injector.certificate.custom."
-	return []string{prefix + "enabled=true", prefix + "server.tls.crt=LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNydAo=", prefix + "server.tls.key=LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmtleQo=", prefix + "ca.crt=LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNhCg=="}
+	return []string{prefix + "enabled=true", prefix + "server.tls.crt=LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=", prefix + "server.tls.key=LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmEyVjUKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=", prefix + "ca.crt=LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkyRT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="}
 }
 
 func TestTheCertificateOfTheWebhookComesInThreeWays(t *testing.T) {
@@ -42,7 +42,7 @@ func TestTheCertificateOfTheWebhookComesInThreeWays(t *testing.T) {
 	}{
 		"our own CA":       {nil, "", "akv2k8s.io/ca", nil},
 		"cert-manager":     {[]string{"env_injector.certificate.useCertManager=true"}, "akv2k8s-envinjector-tls-cm", "cert-manager.io/inject-ca-from", nil},
-		"one of one's own": {customCertificate(), "akv2k8s-envinjector-tls", "akv2k8s.io/ca", "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNhCg=="},
+		"one of one's own": {customCertificate(), "akv2k8s-envinjector-tls", "akv2k8s.io/ca", "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkyRT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := render(t, append(c.set, "global.keyVaultAuth=environment")...)
@@ -70,7 +70,7 @@ func TestTheCertificateOfTheWebhookComesInThreeWays(t *testing.T) {
 	assert.Equal(t, true, cert.at(t, "Certificate/akv2k8s-envinjector-ca-cm", "spec", "isCA"))
 	assert.Equal(t, "akv2k8s-envinjector-ca-cm", cert.at(t, "Issuer/akv2k8s-envinjector-ca", "spec", "ca", "secretName"))
 	custom := render(t, customCertificate()...)
-	assert.Equal(t, map[string]any{"tls.crt": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmNydAo=", "tls.key": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmtleQo="}, custom.at(t, "Secret/akv2k8s-envinjector-tls", "data"))
+	assert.Equal(t, map[string]any{"tls.crt": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=", "tls.key": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmEyVjUKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="}, custom.at(t, "Secret/akv2k8s-envinjector-tls", "data"))
 }
 
 func TestWhatThePredecessorLeftIsInheritedByAJobOfItsOwn(t *testing.T) {

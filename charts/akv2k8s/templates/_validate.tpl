@@ -136,6 +136,13 @@
 {{- if not (contains "-----BEGIN " (b64dec $value)) -}}
 {{- fail (printf "env_injector.certificate.custom.%s is not PEM in base64: give the output of base64 -w0 FILE, where FILE begins with -----BEGIN" $path) -}}
 {{- end -}}
+{{- if hasSuffix ".crt" $path -}}
+{{- range $i, $block := rest (splitList "-----BEGIN " (b64dec $value)) -}}
+{{- if not (regexMatch `^([A-Z0-9 ]+)-----[A-Za-z0-9+/=\s]+-----END [A-Z0-9 ]+-----` $block) -}}
+{{- fail (printf "block %d of env_injector.certificate.custom.%s is damaged: its last line is missing, or its text is not base64; write each certificate as its authority gave it" (add1 $i) $path) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -55,6 +55,7 @@ const (
 // New checks the configuration. A CA that is none is fault.Invalid.
 func New(c Config) (*Client, error) {
 	pool := x509.NewCertPool()
+	// Our own env-injector wrote the CA, as PEM that it encoded itself; nobody else's certificates are in it that could be damaged.
 	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
 		return nil, fault.New(fault.Invalid, "%s holds no certificate; recreate the pod, so that the env-injector writes it", wire.EnvCA)
 	}

@@ -158,7 +158,8 @@ func (t *transition) rootOf(leaf *x509.Certificate) *x509.Certificate {
 	return nil
 }
 
-// certificates are those of a PEM, but for what is none.
+// certificates are those of a PEM, but for what is none: of our own CA, which was encoded by us, and of what a pod of the predecessor believes, which
+// that pod reads in the same way. So a damaged block counts for us exactly as much as for the pod.
 func certificates(content []byte) []*x509.Certificate {
 	var all []*x509.Certificate
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {

@@ -5,10 +5,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
+	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
@@ -17,15 +20,38 @@ func (s settings) watcher() (*certwatcher.CertWatcher, error) {
 	if s.certificates == "" {
 		return nil, nil
 	}
-	w, err := certwatcher.New(filepath.Join(s.certificates, "tls.crt"), filepath.Join(s.certificates, "tls.key"))
+	chain := filepath.Join(s.certificates, "tls.crt")
+	w, err := certwatcher.New(chain, filepath.Join(s.certificates, "tls.key"))
+	if err == nil {
+		err = checkChain(chain)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the webhook's certificate: %w; see the values env_injector.certificate", err)
 	}
+	// A later one is served all the same: the certificate itself could be read, and there is no other.
+	w.RegisterCallback(func(tls.Certificate) {
+		if err := checkChain(chain); err != nil {
+			ctrl.Log.WithName("webhook").Error(err, "the new certificate of the webhook is damaged; see the values env_injector.certificate")
+		}
+	})
 	return w, nil
 }
 
+// checkChain says which block of a certificate with its chain can't be read. The library passes such a block over, and then the API server does not
+// believe the webhook.
+func checkChain(file string) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if _, err := certificate.Blocks(content); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
 // webhookTLS is how the API server is answered: with the keeper's certificate and, if its authority is known, only if it shows one of its own.
-func webhookTLS(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), clientCA string) (*tls.Config, error) {
+func webhookTLS(getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), clientCA string) (*tls.Config, error) {
 	var clients *x509.CertPool
 	if clientCA != "" {
 		authorities, err := trust.Certificates([]byte(clientCA), "the certificates of env_injector.clientCA (WEBHOOK_CLIENT_CA)")
@@ -40,7 +66,7 @@ func webhookTLS(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 			return nil, errors.New("WEBHOOK_CLIENT_CA holds no certificate; write the PEM of the API server's authority into the value env_injector.clientCA")
 		}
 	}
-	c := &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12}
+	c := &tls.Config{GetCertificate: getCertificate, MinVersion: tls.VersionTLS12}
 	if clients != nil {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, clients
 	}

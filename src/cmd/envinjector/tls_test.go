@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,30 @@ func TestACertificateOfOnesOwnIsReadAgain(t *testing.T) {
 	none, err := settings{}.watcher()
 	require.NoError(t, err)
 	assert.Nil(t, none)
+}
+
+func TestADamagedChainOfTheWebhookIsNamed(t *testing.T) {
+	folder := t.TempDir()
+	own, certificate := selfSigned(t)
+	key, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
+	lines := strings.SplitAfter(certificate, "\n")
+	for name, damaged := range map[string]string{
+		"no last line": strings.TrimSuffix(certificate, lines[len(lines)-2]),
+		"no base64":    strings.Replace(certificate, lines[1], "!"+lines[1], 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate+damaged), 0o600))
+			_, err := settings{certificates: folder}.watcher()
+			require.ErrorContains(t, err, "block 2")
+			require.ErrorContains(t, err, "tls.crt")
+			require.ErrorContains(t, err, "env_injector.certificate")
+		})
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate+certificate), 0o600))
+	_, err = settings{certificates: folder}.watcher()
+	assert.NoError(t, err)
 }
 
 func TestReplicasOfAnOlderVersionAreSeen(t *testing.T) {

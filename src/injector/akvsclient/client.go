@@ -1,6 +1,7 @@
 package akvsclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -77,7 +79,7 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 	request.Header.Set("Accept", "application/json")
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, unreachable(name, err)
+		return nil, c.unreachable(name, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(io.LimitReader(response.Body, limits.ResourceBytes+1))
@@ -91,13 +93,27 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 }
 
 // unreachable explains an error of the connection, without the request's URL and what else the library adds.
-func unreachable(name string, err error) error {
+func (c *Client) unreachable(name string, err error) error {
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name),
+			Cause: cmp.Or(c.damage(), error(unknown)), Next: "correct the ConfigMap kube-root-ca.crt of the namespace, which the pod knows the API server by"}
+	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
 	return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name), Cause: err,
 		Next: "see whether a NetworkPolicy or a service mesh is in the way"}
+}
+
+// damage says which block of the API server's CA can't be read; nil if all can. The cluster writes the CA, which may be a bundle, and a block
+// that is of no use to us must not stop a pod. So it is looked for only when the API server is not believed.
+func (c *Client) damage() error {
+	if _, err := certificate.Blocks(c.config.CA); err != nil {
+		return fmt.Errorf("the CA of the API server: %w", err)
+	}
+	return nil
 }
 
 // refusal goes by the status alone; the text of the answer is not needed.

@@ -1,8 +1,15 @@
 package akvsclient_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -107,6 +114,44 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			assert.Equal(t, name == "absent", fault.MayComeLater(err))
 		})
 	}
+}
+
+func TestADamagedCAOfTheAPIServerIsNamedWhenTheAPIServerIsNotBelieved(t *testing.T) {
+	s, config := start(t)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	good := string(config.CA)
+	broken := strings.Replace(good, "-----END CERTIFICATE-----", "", 1)
+	other := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: otherCA(t)}))
+	for name, c := range map[string]struct{ ca, says string }{
+		"the API server's is damaged":  {other + broken, "block 2"},
+		"none is damaged, but another": {other, "unknown authority"},
+		"one of no use is damaged":     {good + broken, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config.CA = []byte(c.ca)
+			client, err := akvsclient.New(config)
+			require.NoError(t, err)
+			_, err = client.Fetch(t.Context(), "db")
+			if c.says == "" {
+				require.NoError(t, err, "the pod can start")
+				return
+			}
+			assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+			assert.ErrorContains(t, err, c.says)
+			assert.ErrorContains(t, err, "kube-root-ca.crt")
+		})
+	}
+}
+
+// otherCA is a certificate of somebody else.
+func otherCA(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	return der
 }
 
 func TestWhatIsNotInThePodIsNamed(t *testing.T) {
