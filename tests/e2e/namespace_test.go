@@ -3,11 +3,15 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -15,7 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// oneNamespace installs a controller that watches its own namespace, and of its resources those with a label.
+// oneNamespace installs a controller that watches its own namespace, and of its resources those with a label. Once the main one runs too, both
+// say so.
 func oneNamespace(t *testing.T) {
 	main := types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-controller"}
 	require.NoError(t, s.Scale(t.Context(), main, 0))
@@ -41,9 +46,20 @@ func oneNamespace(t *testing.T) {
 	assert.Equal(t, "None", own.ready(t.Context(), "off").Reason)
 	assert.Equal(t, "None", tm.ready(t.Context(), "elsewhere").Reason)
 
+	require.NoError(t, s.Scale(t.Context(), main, 1))
+	require.NoError(t, stage.Await(t.Context(), 2*time.Minute, "two installations to see each other", func(ctx context.Context) error {
+		var r v2beta1.AzureKeyVaultSecret
+		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: own.namespace, Name: "mine"}, &r); err != nil {
+			return err
+		}
+		found := meta.FindStatusCondition(r.Status.Conditions, v2beta1.ConditionContested)
+		if found == nil || !strings.Contains(found.Message, `"akv2k8s/akv2k8s" and "`+own.namespace+`/own-akv2k8s" both sync`) {
+			return fmt.Errorf("synced by %q, condition %+v", r.Status.SyncedBy, found)
+		}
+		return nil
+	}))
 	_, err := s.Helm(t.Context(), "uninstall", "own", "--namespace", own.namespace, "--wait")
 	require.NoError(t, err)
-	require.NoError(t, s.Scale(t.Context(), main, 1))
 	tm.awaitValue("elsewhere", canary+"-db", patience)
 	own.awaitValue("off", canary+"-db", patience)
 }
