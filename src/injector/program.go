@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -162,6 +163,9 @@ func (p Program) client(replica string) (*client.Client, error) {
 // resolver is what the webhook chose for this container.
 func (p Program) resolver(get func(string) string) (Resolver, error) {
 	if get(wire.EnvUseAuthService) != "false" {
+		if err := checkDisable(get(wire.EnvDisable)); err != nil {
+			return nil, err
+		}
 		return p.client(readReplica(wire.ReplicaPath, time.Now()))
 	}
 	if p.Direct == nil {
@@ -169,6 +173,15 @@ func (p Program) resolver(get func(string) string) (Resolver, error) {
 			wire.EnvUseAuthService)
 	}
 	return p.Direct(get)
+}
+
+// checkDisable refuses a setting that the webhook did not see: the container would read with another identity than its owner asked for.
+func checkDisable(text string) error {
+	if disabled, err := strconv.ParseBool(text); text == "" || (err == nil && !disabled) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "%s comes from the image, or from a ConfigMap or Secret that was missing when the pod was created, where the env-injector "+
+		"does not read it; write it into env of the container and recreate the pod", wire.EnvDisable)
 }
 
 // Token is what the pod proves itself by; the kubelet renews it, so it is read each time.

@@ -64,7 +64,7 @@ func scripts(t *testing.T, program string) {
 					ts.Fatalf("usage: inject CODE PROGRAM ARGS…")
 				}
 				cmd := &exec.Cmd{Path: program, Args: append([]string{wire.InjectorPath}, args[1:]...), Dir: ts.MkAbs(".")}
-				for _, name := range []string{"PATH", "A", "PLAIN", wire.EnvAdded, wire.EnvCA, wire.EnvBroker, wire.EnvRetries, wire.EnvTimeout, wire.EnvLogFormat, wire.EnvUseAuthService} {
+				for _, name := range []string{"PATH", "A", "PLAIN", wire.EnvAdded, wire.EnvCA, wire.EnvBroker, wire.EnvRetries, wire.EnvTimeout, wire.EnvLogFormat, wire.EnvUseAuthService, wire.EnvDisable} {
 					if value := ts.Getenv(name); value != "" {
 						cmd.Env = append(cmd.Env, name+"="+value)
 					}
