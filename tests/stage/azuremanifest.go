@@ -58,7 +58,8 @@ spec:
         image: IMAGE
         imagePullPolicy: IfNotPresent
         args: [-tls-listen=:18443, -admin-listen=:18090, -imds-listen=IMDS, -tls-cert=/tls/tls.crt, -tls-key=/tls/tls.key, -signing-key=/tls/sa.key, -tenant=TENANT]
-        readinessProbe: {httpGet: {path: /healthz, port: 18090}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: /healthz, port: 18090}, periodSeconds: 1, timeoutSeconds: 5}
+        resources: {requests: {cpu: 200m}} # Azure does not become slow because the node is busy
         securityContext: {runAsUser: 0, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}
         volumeMounts: [{name: tls, mountPath: /tls}]
       volumes:

@@ -72,10 +72,10 @@ func (f suite) poison() {
 	encode := strings.TrimSuffix(strings.Repeat("base64encode, ", 16), ", ")
 	var data, searches []string
 	for i := range 50 {
-		data = append(data, fmt.Sprintf(`{key: k%d, object: {name: large, type: secret}, transform: [%s]}`, i, encode))
+		data = append(data, fmt.Sprintf(`{dataKey: k%d, object: {name: large, type: secret}, transform: [%s]}`, i, encode))
 	}
 	for i := range 20 {
-		searches = append(searches, fmt.Sprintf(`{match: {regexp: "(a{1,30}){1,30}%d"}}`, i))
+		searches = append(searches, fmt.Sprintf(`{match: {regexp: "(a{1,30}){1,30}%d"}, rewrite: {source: "(.*)", target: "${1}"}}`, i))
 	}
 	add("growth", fmt.Sprintf(`{vault: {name: %s}, data: [%s], output: {secret: {name: growth}}}`, vault, strings.Join(data, ", ")))
 	add("search", fmt.Sprintf(`{vault: {name: %s}, refreshInterval: 1s, dataFrom: [%s], output: {secret: {name: search}}}`, vault, strings.Join(searches, ", ")))
@@ -143,7 +143,7 @@ func (f suite) attacker(namespace, name, attack string) *corev1.Pod {
 	p := f.pod(namespace, name, nil)
 	c := &p.Spec.Containers[0]
 	c.Image, c.ImagePullPolicy, c.Command = attackerImage, corev1.PullNever, []string{"/program", "-for=" + lasting.String(), "-workers=16", attack}
-	c.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("256Mi")}
+	c.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("256Mi")}
 	c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1m"), corev1.ResourceMemory: resource.MustParse("16Mi")}
 	p.Labels = map[string]string{"attack": attack}
 	p.Spec.Volumes = []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
@@ -166,6 +166,7 @@ func (f suite) slowImages() {
 	for worker := range 8 {
 		go func() {
 			for i := 0; ctx.Err() == nil; i++ {
+				time.Sleep(500 * time.Millisecond)
 				var registry corev1.PodList
 				if err := f.Client.List(ctx, &registry, client.InNamespace(hostile), client.MatchingLabels{"attack": "registry"}); err != nil || len(registry.Items) == 0 {
 					continue

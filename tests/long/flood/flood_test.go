@@ -203,6 +203,7 @@ spec:
 		return nil
 	}))
 	took.resources = time.Since(started).Round(time.Millisecond)
+	f.Say("%s: %d resources synced after %s", phase, resourceCount, took.resources)
 	require.NoError(f, stage.Await(ctx, lasting, "the pods of "+phase, func(ctx context.Context) error {
 		var pods corev1.PodList
 		if err := f.Client.List(ctx, &pods, client.InNamespace("quiet")); err != nil {
@@ -225,6 +226,7 @@ spec:
 		return nil
 	}))
 	took.pods = time.Since(created).Round(time.Millisecond)
+	f.Say("%s: %d pods ended well after %s", phase, podCount, took.pods)
 	return took
 }
 
