@@ -1,0 +1,210 @@
+package governor_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// crowd names as many other vaults as are remembered, and some more, for which room is made. One call at most is made of each, of which it rests soon.
+func (b *bench) crowd() {
+	b.Helper()
+	over, cancel := context.WithCancel(b.Context())
+	cancel()
+	for i := range limits.GovernedVaults + 10 {
+		if i == limits.GovernedVaults-10 {
+			time.Sleep(30 * time.Millisecond)
+		}
+		_ = b.call(over, "a", fmt.Sprint("other", i), 0, ok)
+	}
+}
+
+func TestAVaultIsNotForgottenWhileItsPaceMatters(t *testing.T) {
+	for name, c := range map[string]struct {
+		inAll int
+		// use the vault "kv"; end what began.
+		use func(*bench) (end func())
+	}{
+		"a call is on its way": {use: func(b *bench) func() {
+			leave, err := b.Enter(b.Context(), "kv")
+			require.NoError(b, err)
+			time.Sleep(time.Hour)
+			return func() { leave(ok) }
+		}},
+		"a call waits for the limit of all vaults": {inAll: 2, use: func(b *bench) func() {
+			require.NoError(b, b.call(b.Context(), "a", "first", 0, ok))
+			done := make(chan error, 1)
+			go func() { done <- b.call(b.Context(), "a", "kv", 0, ok) }()
+			synctest.Wait()
+			return func() { assert.NoError(b, <-done) }
+		}},
+		"it was called as often as is allowed": {use: func(b *bench) func() {
+			for range 500 {
+				require.NoError(b, b.call(b.Context(), "a", "kv", 0, ok))
+			}
+			return func() {}
+		}},
+		"it refused a call a minute ago": {use: func(b *bench) func() {
+			require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
+			time.Sleep(time.Minute)
+			return func() {}
+		}},
+		"it asked for a pause": {use: func(b *bench) func() {
+			require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Answer{Status: 503, RetryAfter: time.Minute}))
+			time.Sleep(30 * time.Second)
+			return func() {}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, governor.Config{PerVault: 1000, InAll: c.inAll, Parallel: 1})
+				end := c.use(b)
+				b.crowd()
+				assert.True(t, b.Knows("kv"))
+				end()
+				time.Sleep(time.Hour)
+				b.crowd()
+				assert.False(t, b.Knows("kv"), "later it rests like any other")
+				assert.LessOrEqual(t, b.Vaults(), limits.GovernedVaults)
+			})
+		})
+	}
+}
+
+func TestABrakeThatLeavesLessThanACallASecondLeavesSome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32}) // one a second
+		refresh := as(t.Context(), "n", keyvault.Refresh)
+		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Answer{Status: 429}))
+		time.Sleep(time.Second)
+		assert.InDelta(t, 5, b.within(refresh, time.Minute), 2, "a sixteenth of one a second, and a little more each second")
+	})
+}
+
+func TestASecondRefusalNeverLetsMoreLooksThroughThanTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 a second
+		refresh, urgent := as(t.Context(), "n", keyvault.Refresh), as(t.Context(), "n", keyvault.PodStart)
+		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Answer{Status: 429}))
+		time.Sleep(time.Minute)
+		for range 900 { // pods start
+			require.NoError(t, b.call(urgent, "a", "kv", 0, ok))
+			time.Sleep(12 * time.Millisecond)
+		}
+		before := b.within(refresh, time.Second)
+		require.NoError(t, b.call(urgent, "a", "kv", 0, governor.Answer{Status: 429}))
+		time.Sleep(time.Second)
+		assert.LessOrEqual(t, b.within(refresh, time.Second), before, "what pods called is not what looks may call")
+	})
+}
+
+func TestOnlyAnAnswerToALaterCallEndsTheDoublingOfPauses(t *testing.T) {
+	// pause refuses a call of the vault without a time, and gives how long it is closed then.
+	pause := func(b *bench) time.Duration {
+		b.Helper()
+		require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
+		closed := time.Now()
+		for b.call(b.Context(), "a", "kv", 0, governor.Answer{}) != nil {
+			time.Sleep(100 * time.Millisecond)
+		}
+		return time.Since(closed).Round(time.Second)
+	}
+	for name, c := range map[string]struct {
+		between func(b *bench, early func(governor.Answer))
+		then    time.Duration
+	}{
+		"nothing was answered":                {func(b *bench, _ func(governor.Answer)) { _ = b.call(b.Context(), "a", "kv", 0, governor.Answer{}) }, 4 * time.Second},
+		"what was on its way is answered":     {func(_ *bench, early func(governor.Answer)) { early(ok) }, 4 * time.Second},
+		"a call that came later was answered": {func(b *bench, _ func(governor.Answer)) { _ = b.call(b.Context(), "a", "kv", 0, ok) }, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32})
+				early, err := b.Enter(t.Context(), "kv")
+				require.NoError(t, err)
+				time.Sleep(time.Second)
+				require.Equal(t, time.Second, pause(b))
+				require.Equal(t, 2*time.Second, pause(b))
+				c.between(b, early)
+				assert.Equal(t, c.then, pause(b))
+			})
+		})
+	}
+}
+
+func TestEachPartOfTheConfigurationIsRequired(t *testing.T) {
+	whole := governor.Config{Clock: time.Now, PerVault: 1, InAll: 1, Parallel: 1}
+	_, err := governor.New(whole)
+	require.NoError(t, err)
+	for name, without := range map[string]func(*governor.Config){
+		"clock":    func(c *governor.Config) { c.Clock = nil },
+		"perVault": func(c *governor.Config) { c.PerVault = 0 },
+		"inAll":    func(c *governor.Config) { c.InAll = 0 },
+		"parallel": func(c *governor.Config) { c.Parallel = 0 },
+	} {
+		c := whole
+		without(&c)
+		_, err := governor.New(c)
+		assert.ErrorContains(t, err, "configuration is missing", name)
+	}
+}
+
+// line makes calls of a vault wait in this order, while another vault has the last call of all vaults, and gives the order in which they are made.
+func line(t *testing.T, calls ...keyvault.Purpose) (order []string, b *bench) {
+	t.Helper()
+	b = newBench(t, governor.Config{PerVault: 1000, InAll: 2, Parallel: 1})
+	require.NoError(t, b.call(t.Context(), "", "other", 0, ok))
+	done := make(chan error, len(calls))
+	for _, p := range calls {
+		go func() { done <- b.call(keyvault.For(t.Context(), p), p.Namespace, "kv", 0, ok) }()
+		synctest.Wait()
+	}
+	for range calls {
+		require.NoError(t, <-done)
+	}
+	return b.order()[1:], b
+}
+
+func TestTheOrderOfCallsIsThatOfUrgencyThenOfNamespacesThenOfTime(t *testing.T) {
+	call := func(namespace string, p keyvault.Priority) keyvault.Purpose {
+		return keyvault.Purpose{Namespace: namespace, Priority: p}
+	}
+	for name, c := range map[string]struct {
+		calls []keyvault.Purpose
+		order []string
+	}{
+		"the urgent one came first": {[]keyvault.Purpose{call("pod", keyvault.PodStart), call("look", keyvault.Refresh)}, []string{"pod", "look"}},
+		"the urgent one came last":  {[]keyvault.Purpose{call("look", keyvault.Refresh), call("pod", keyvault.PodStart)}, []string{"pod", "look"}},
+		"equals come in their order": {[]keyvault.Purpose{call("a", keyvault.Refresh), call("b", keyvault.Refresh), call("c", keyvault.Refresh)},
+			[]string{"a", "b", "c"}},
+		"one namespace does not have two turns in a row": {[]keyvault.Purpose{call("a", keyvault.Refresh), call("a", keyvault.Refresh), call("b", keyvault.Refresh)},
+			[]string{"a", "b", "a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				order, _ := line(t, c.calls...)
+				assert.Equal(t, c.order, order)
+			})
+		})
+	}
+}
+
+func TestTurnsOfNamespacesAreForgottenWhenNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls []keyvault.Purpose
+		for i := range 20 {
+			calls = append(calls, keyvault.Purpose{Namespace: fmt.Sprint("n", i)})
+		}
+		_, b := line(t, calls...)
+		assert.LessOrEqual(t, b.Served("kv"), 1)
+	})
+}
