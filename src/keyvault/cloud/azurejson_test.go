@@ -52,7 +52,7 @@ func TestAzureJSONIsReadAsTheKubeletReadsIt(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "a\\b\U0001F600 \n", got.ClientSecret, "a secret is as it is, to its last byte")
 	assert.False(t, got.ManagedIdentity())
-	for _, empty := range []string{"", "null", "{}", "# nothing\n"} {
+	for _, empty := range []string{"", "null", "{}", "# nothing\n", "~\n"} {
 		got, err = cloud.ParseConfig([]byte(empty))
 		require.NoError(t, err, "%q", empty)
 		assert.Equal(t, cloud.Config{}, got)
@@ -69,6 +69,8 @@ func TestAzureJSONThatCannotBeReadIsNotQuoted(t *testing.T) {
 		"an object as secret":       `{"aadClientSecret":{"x":"` + canary + `"}}`,
 		"a list as secret, as YAML": "aadClientSecret:\n- " + canary + "\n",
 		"a list, as YAML":           "- " + canary + "\n",
+		"a text, as YAML":           canary + "\n",
+		"a list that says null":     "!!null [" + canary + "]\n",
 		"too long":                  strings.Repeat("#"+canary+"\n", limits.CloudConfigBytes/10),
 	} {
 		_, err := cloud.ParseConfig([]byte(file))

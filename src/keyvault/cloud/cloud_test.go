@@ -3,6 +3,7 @@ package cloud_test
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 func TestParseKnowsEveryNameInAnyCase(t *testing.T) {
@@ -45,6 +47,10 @@ func TestACustomCloudIsReadFromItsFile(t *testing.T) {
 		`{"activeDirectoryEndpoint":"https://a.b","keyVaultDNSSuffix":"a.b/c"}`:                                        "keyVaultDNSSuffix",
 		`{"activeDirectoryEndpoint":"http://a.b","keyVaultDNSSuffix":"v.b"}`:                                           "activeDirectoryEndpoint",
 		`{"activeDirectoryEndpoint":"https://u:p@a.b","keyVaultDNSSuffix":"v.b"}`:                                      "activeDirectoryEndpoint",
+		`{"activeDirectoryEndpoint":"https://","keyVaultDNSSuffix":"v.b"}`:                                             "activeDirectoryEndpoint",
+		`{"activeDirectoryEndpoint":"https://a.b/?x=1","keyVaultDNSSuffix":"v.b"}`:                                     "activeDirectoryEndpoint",
+		`{"activeDirectoryEndpoint":"https://a.b/#x","keyVaultDNSSuffix":"v.b"}`:                                       "activeDirectoryEndpoint",
+		`{"activeDirectoryEndpoint":"https://a.b:port","keyVaultDNSSuffix":"v.b"}`:                                     "activeDirectoryEndpoint",
 		`{"activeDirectoryEndpoint":"https://a.b","keyVaultDNSSuffix":"v.b","resourceIdentifiers":{"keyVault":"v.b"}}`: "resourceIdentifiers.keyVault",
 	} {
 		_, err := cloud.ParseCustom([]byte(text))
@@ -53,6 +59,19 @@ func TestACustomCloudIsReadFromItsFile(t *testing.T) {
 	}
 	assert.True(t, cloud.IsCustom(" azurestackcloud"))
 	assert.False(t, cloud.IsCustom(""))
+}
+
+func TestAFileOfACustomCloudIsReadUpToItsBound(t *testing.T) {
+	const file = `{"activeDirectoryEndpoint":"https://a.b","keyVaultDNSSuffix":"v.b"}`
+	_, err := cloud.ParseCustom([]byte(file + strings.Repeat(" ", limits.CloudConfigBytes-len(file))))
+	require.NoError(t, err)
+	_, err = cloud.ParseCustom([]byte(file + strings.Repeat(" ", limits.CloudConfigBytes-len(file)+1)))
+	assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	assert.ErrorContains(t, err, limits.Bytes(limits.CloudConfigBytes))
+	_, err = cloud.ParseConfig([]byte("{}" + strings.Repeat(" ", limits.CloudConfigBytes-2)))
+	require.NoError(t, err)
+	_, err = cloud.ParseConfig([]byte("{}" + strings.Repeat(" ", limits.CloudConfigBytes-1)))
+	assert.ErrorContains(t, err, "bytes, more than")
 }
 
 func TestVaultURLNeverLeavesTheCloud(t *testing.T) {
