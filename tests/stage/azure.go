@@ -83,6 +83,14 @@ func (s *Stage) azure(ctx context.Context) (*Azure, error) {
 	}})
 }
 
+// NodeIdentity is the identity that the product has by itself: that of the node, or the application on a foreign cluster.
+func (s *Stage) NodeIdentity() (clientID, objectID string) {
+	if s.registry != "" {
+		return AppClientID, AppObjectID
+	}
+	return local.KubeletIdentityClientID, KubeletObjectID
+}
+
 // Image is the name of one of our images in this cluster.
 func (s *Stage) Image(name string) string { return s.repository(name) + ":" + s.Version }
 

@@ -56,6 +56,9 @@ func (s *Stage) Install(ctx context.Context, r Release) error {
 	return nil
 }
 
+// Overrides are the values that the stage needs, as a file: the emulator's CA, and the images.
+func (s *Stage) Overrides() ([]byte, error) { return s.content(Release{}) }
+
 // Template is what helm template makes of a release, for those who apply it by other means.
 func (s *Stage) Template(ctx context.Context, r Release) (string, error) {
 	content, err := s.content(r)

@@ -174,6 +174,9 @@ func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// HelmProgram is the path of the program that Helm runs.
+func (s *Stage) HelmProgram() string { return s.helm }
+
 // ByHelm4 is the same stage, on which helm 4 does what helm does.
 func (s *Stage) ByHelm4(ctx context.Context) (*Stage, error) {
 	four := *s

@@ -13,7 +13,9 @@ type need struct{ file, pkg string }
 
 // needsOfChecks are what tests without a cluster and linters run.
 func needsOfChecks() []need {
-	return []need{{"/usr/bin/docker-registry", "docker-registry"}, {"/usr/bin/yamllint", "yamllint"}}
+	return []need{{"/usr/bin/docker-registry", "docker-registry"}, {"/usr/bin/yamllint", "yamllint"},
+		// Of the commands of examples.
+		{"/usr/bin/openssl", "openssl"}}
 }
 
 // needsOfClusters are what a local cluster runs.
