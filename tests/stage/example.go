@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -35,30 +34,4 @@ func (e Example) File(name string) (string, error) {
 		return "", nil
 	}
 	return string(content), err
-}
-
-// Try does what the example's README says: what comes before the chart, the chart, and the resources.
-func (s *Stage) Try(ctx context.Context, e Example) error {
-	if err := s.Namespace(ctx, "akv2k8s", nil); err != nil {
-		return err
-	}
-	if err := s.Settled(ctx, "akv2k8s"); err != nil { // the example before
-		return err
-	}
-	for _, file := range []string{"namespaces.yaml", "identity.yaml", "credentials.yaml", "", "resources.yaml"} {
-		if file == "" {
-			if err := s.Install(ctx, Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: e.Values}); err != nil {
-				return err
-			}
-			continue
-		}
-		content, err := e.File(file)
-		if err != nil {
-			return err
-		}
-		if err := s.Apply(ctx, "default", content); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -31,12 +32,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
+// Modules of other projects.
+const (
+	operator = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+	argoCD   = "github.com/argoproj/argo-cd/v3@v3.1.0"
+)
+
 // definitions are CustomResourceDefinitions of other projects, by the Go module that has them.
 func definitions() map[string][]string {
 	const monitoring = "example/prometheus-operator-crd/monitoring.coreos.com_"
 	return map[string][]string{
-		"github.com/prometheus-operator/prometheus-operator@v0.85.0": {monitoring + "servicemonitors.yaml", monitoring + "podmonitors.yaml", monitoring + "prometheusrules.yaml"},
-		"github.com/argoproj/argo-cd/v3@v3.1.0":                      {"manifests/crds/application-crd.yaml"},
+		operator: {monitoring + "servicemonitors.yaml", monitoring + "podmonitors.yaml", monitoring + "prometheusrules.yaml"},
+		argoCD:   {"manifests/crds/application-crd.yaml"},
 	}
 }
 
@@ -64,32 +71,24 @@ func define(t *testing.T, s *stage.Stage, module string) {
 	}))
 }
 
-// prepare does what the README of an example leaves to the reader's cluster.
-func prepare(t *testing.T, s *stage.Stage, e stage.Example) {
+// argo prepares the cluster for an Application: its definition, and its namespace.
+func argo(t *testing.T, s *stage.Stage, e stage.Example) {
 	t.Helper()
-	switch e.Name {
-	case "metrics":
-		define(t, s, "github.com/prometheus-operator/prometheus-operator@v0.85.0")
-	case "registry-mirror":
-		require.NoError(t, s.LoadAs(t.Context(), "registry.example.com/akv2k8s/"))
-	case "gitops-argocd":
-		define(t, s, "github.com/argoproj/argo-cd/v3@v3.1.0")
-		application := objectsOf(t, e, "application.yaml")[0]
-		values, _, err := unstructured.NestedMap(application.Object, "spec", "source", "helm", "valuesObject")
-		require.NoError(t, err)
-		same(t, e.Values, values, "the values are those of the Application")
-		require.NoError(t, s.Namespace(t.Context(), "argocd", nil))
-		require.NoError(t, stage.Await(t.Context(), time.Minute, "the Application", func(ctx context.Context) error {
-			content, err := e.File("application.yaml")
-			return errors.Join(err, s.Apply(ctx, "", content))
-		}))
-		kept := &unstructured.Unstructured{}
-		kept.SetGroupVersionKind(application.GroupVersionKind())
-		require.NoError(t, s.Client.Get(t.Context(), types.NamespacedName{Namespace: "argocd", Name: "akv2k8s"}, kept))
-		assert.Equal(t, application.Object["spec"], kept.Object["spec"], "no field was unknown, and so dropped")
-	case "gitops-flux":
-		flux(t, e)
-	}
+	define(t, s, argoCD)
+	values, _, err := unstructured.NestedMap(objectsOf(t, e, "application.yaml")[0].Object, "spec", "source", "helm", "valuesObject")
+	require.NoError(t, err)
+	same(t, e.Values, values, "the values are those of the Application")
+	require.NoError(t, s.Namespace(t.Context(), "argocd", nil))
+}
+
+// application compares what was applied with the file.
+func application(t *testing.T, s *stage.Stage, e stage.Example) {
+	t.Helper()
+	wanted := objectsOf(t, e, "application.yaml")[0]
+	kept := &unstructured.Unstructured{}
+	kept.SetGroupVersionKind(wanted.GroupVersionKind())
+	require.NoError(t, s.Client.Get(t.Context(), types.NamespacedName{Namespace: "argocd", Name: "akv2k8s"}, kept))
+	assert.Equal(t, wanted.Object["spec"], kept.Object["spec"], "no field was unknown, and so dropped")
 }
 
 // same compares as JSON: numbers have several types here.
@@ -179,15 +178,16 @@ func kept(names ...string) outcome {
 	}
 }
 
-// from wants every image of the pods of akv2k8s to begin so.
-func from(registry string) outcome {
+// from wants every image of the pods of akv2k8s to match a pattern.
+func from(pattern string) outcome {
+	registry := regexp.MustCompile(pattern)
 	return func(ctx context.Context, s *stage.Stage) error {
 		var pods corev1.PodList
 		if err := s.Client.List(ctx, &pods, client.InNamespace("akv2k8s")); err != nil {
 			return err
 		}
 		for _, pod := range pods.Items {
-			if image := pod.Spec.Containers[0].Image; !strings.HasPrefix(image, registry) {
+			if image := pod.Spec.Containers[0].Image; !registry.MatchString(image) {
 				return fmt.Errorf("%s is from elsewhere", image)
 			}
 		}
@@ -219,7 +219,7 @@ func told(namespace string) outcome {
 
 // renders are sent to the API server, which checks each field, and keeps nothing.
 func renders(t *testing.T, s *stage.Stage) {
-	define(t, s, "github.com/prometheus-operator/prometheus-operator@v0.85.0")
+	define(t, s, operator)
 	files, err := filepath.Glob(filepath.Join(s.Root, "tests", "chart", "testdata", "*.out.yaml"))
 	require.NoError(t, err)
 	examples, err := filepath.Glob(filepath.Join(s.Root, "examples", "*", "rendered.yaml"))
