@@ -186,6 +186,10 @@ func (l local) PutKey(_ context.Context, vault, name string, k keyvault.Key) err
 	return l.Vaults.PutKey(vault, name, k)
 }
 
+// refusePlaceholders ends a stand-in if a manifest or a file of values came to it with what the commands have to replace.
+const refusePlaceholders = ` | if grep -E 'akv2k8s-(example|team)|(TENANT|CLIENT|RESOURCE)-ID|CLIENT-SECRET|PFX-PASSWORD|registry\.example\.com'
+then echo "this was not replaced" >&2; exit 1; fi`
+
 // TestTheCommandsForAzureWork runs all sections but Check with the stand-in of az, and with a kubectl and a helm that do
 // nothing; the suite with a cluster runs them all.
 func TestTheCommandsForAzureWork(t *testing.T) {
@@ -193,17 +197,19 @@ func TestTheCommandsForAzureWork(t *testing.T) {
 	absolute, err := filepath.Abs(root)
 	require.NoError(t, err)
 	require.NoError(t, readme.Programs(t.Context(), absolute, programs))
-	require.NoError(t, readme.Script(programs, "kubectl", `case "$*" in
-"config current-context") echo my-cluster;;
-*" -f -") cat >/dev/null;;
-esac`))
-	require.NoError(t, readme.Script(programs, "helm", "[ -t 0 ] || cat >/dev/null"))
+	require.NoError(t, readme.Script(programs, "kubectl", `[ "$*" = "config current-context" ] && echo my-cluster
+case "$*" in
+*" -f -") cat;;
+*" -f "*) for word; do case "$word" in *.yaml) cat "$word";; esac; done;;
+esac`+refusePlaceholders))
+	require.NoError(t, readme.Script(programs, "helm", `case "$*" in *" --values -") cat;; esac`+refusePlaceholders))
 	require.NoError(t, readme.Script(programs, "sleep", "exit 0"))
 	folder, err := os.MkdirTemp("", "az-")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	for i, name := range names(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			const tenant = "11111111-1111-4111-8111-111111111111"
 			e, err := emulator.New(tenant, time.Now)
 			require.NoError(t, err)

@@ -96,7 +96,10 @@ func (a *Azure) Run(ctx context.Context, call Call) Answer {
 	case err == nil:
 		return Answer{Stdout: out}
 	case !errors.As(err, &later):
-		a.refusals = append(a.refusals, fmt.Sprintf("az %s: %v", strings.Join(call.Args, " "), err))
+		refusal := fmt.Sprintf("az %s: %v", strings.Join(call.Args, " "), err)
+		if !slices.Contains(a.refusals, refusal) {
+			a.refusals = append(a.refusals, refusal)
+		}
 	}
 	return Answer{Stderr: "ERROR: " + err.Error() + "\n", Code: 1}
 }
