@@ -36,7 +36,7 @@ func portAttacks() map[string][]string {
 	return map[string][]string{
 		stranger:      {"review-containers", "review-variables", "review-references", "review-sources", "review-depth", "probes", "auth-no-token", "auth-drip"},
 		otherStranger: {"review-drip", "auth-drip", "connections", "probes"},
-		hostile:       {"auth-names", "auth-references", "auth-unread", "auth-drip", "registry"},
+		hostile:       {"auth-names", "auth-references", "auth-resources", "auth-unread", "auth-drip", "registry"},
 	}
 }
 
@@ -150,9 +150,9 @@ func (f suite) attacker(namespace, name, attack string) *corev1.Pod {
 		Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: "akv2k8s", ExpirationSeconds: &seconds, Path: "token"}}}}}}}
 	c.VolumeMounts = []corev1.VolumeMount{{Name: "token", MountPath: "/var/run/secrets/attacker"}}
 	if namespace == hostile && strings.HasPrefix(attack, "auth-") {
-		// The references are the pod's own, so the auth service has to answer them; the injector of this pod never gets its values.
+		// The owner of a pod may write into it what the webhook writes into pods whose ConfigMaps are missing: that it may ask for any reference.
 		p.Labels["akv2k8s.io/inject"] = "false"
-		c.Env = append(c.Env, corev1.EnvVar{Name: "PFX", Value: "pfx@azurekeyvault?tls.key"}, corev1.EnvVar{Name: "BIG", Value: "big@azurekeyvault"})
+		c.Env = append(c.Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "true"})
 	}
 	return p
 }

@@ -6,16 +6,34 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// ask sends references to the auth service with the pod's own token.
-func (a *attacker) ask(ctx context.Context, references map[string]string) (*http.Response, error) {
-	body, err := json.Marshal(map[string]any{"references": references})
-	if err != nil {
-		return nil, err
+// requestFor is the body of a request for references by name. It is made once: the attacker's processor is for sending it.
+func requestFor(references map[string]string) func() []byte {
+	return sync.OnceValue(func() []byte {
+		body, err := json.Marshal(map[string]any{"references": references})
+		if err != nil {
+			panic(err) // strings can be marshalled
+		}
+		return body
+	})
+}
+
+// repeated are names with a number, each with its reference.
+func repeated(count int, name, reference string) map[string]string {
+	references := make(map[string]string, count)
+	for i := range count {
+		references[fmt.Sprintf(name, i)] = strings.ReplaceAll(reference, "N", strconv.Itoa(i))
 	}
+	return references
+}
+
+// ask sends a request to the auth service with the pod's own token.
+func (a *attacker) ask(ctx context.Context, body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.address("auth-service")+"/v1/resolve", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -28,41 +46,30 @@ func (a *attacker) ask(ctx context.Context, references map[string]string) (*http
 // withoutToken sends a token that nobody signed, so that each request costs the API server a review.
 func withoutToken(ctx context.Context, a *attacker) string {
 	forged := &attacker{host: a.host, controller: a.controller, client: a.client, token: "a." + strings.Repeat("b", 8000) + ".c"}
-	return outcome(forged.ask(ctx, map[string]string{"A": "db@azurekeyvault"})) //nolint:bodyclose // outcome closes it
+	return outcome(forged.ask(ctx, []byte(`{"references":{"A":"db@azurekeyvault"}}`))) //nolint:bodyclose // outcome closes it
 }
 
-// manyNames asks for one reference, which the pod may have, under 31,000 names.
-func manyNames(ctx context.Context, a *attacker) string {
-	references := make(map[string]string, 31_000)
-	for i := range 31_000 {
-		references[fmt.Sprintf("NAME_%d", i)] = "pfx@azurekeyvault?tls.key"
+// asking sends one request again and again.
+func asking(references map[string]string) attack {
+	body := requestFor(references)
+	return func(ctx context.Context, a *attacker) string {
+		return outcome(a.ask(ctx, body())) //nolint:bodyclose // outcome closes it
 	}
-	return outcome(a.ask(ctx, references)) //nolint:bodyclose // outcome closes it
 }
 
-// manyResources asks for 25,000 resources that do not exist.
-func manyResources(ctx context.Context, a *attacker) string {
-	references := make(map[string]string, 25_000)
-	for i := range 25_000 {
-		references[fmt.Sprintf("N%d", i)] = fmt.Sprintf("r%d@azurekeyvault", i)
+// unread asks for 5 MB that it may have, and leaves the answer unread for a while.
+func unread() attack {
+	body := requestFor(repeated(200, "BIG_%d", "big@azurekeyvault"))
+	return func(ctx context.Context, a *attacker) string {
+		response, err := a.ask(ctx, body())
+		if err != nil {
+			return "failed"
+		}
+		defer func() { _ = response.Body.Close() }()
+		select {
+		case <-time.After(10 * time.Second):
+		case <-ctx.Done():
+		}
+		return fmt.Sprint("unread ", response.StatusCode)
 	}
-	return outcome(a.ask(ctx, references)) //nolint:bodyclose // outcome closes it
-}
-
-// unread asks for what it may have, and leaves the answer unread for a while.
-func unread(ctx context.Context, a *attacker) string {
-	references := make(map[string]string, 200)
-	for i := range 200 {
-		references[fmt.Sprintf("BIG_%d", i)] = "big@azurekeyvault"
-	}
-	response, err := a.ask(ctx, references)
-	if err != nil {
-		return "failed"
-	}
-	defer func() { _ = response.Body.Close() }()
-	select {
-	case <-time.After(10 * time.Second):
-	case <-ctx.Done():
-	}
-	return fmt.Sprint("unread ", response.StatusCode)
 }

@@ -122,7 +122,7 @@ func connections(ctx context.Context, a *attacker) string {
 }
 
 // tarpit is a registry that accepts connections and never answers.
-func tarpit(ctx context.Context, _ *attacker) string {
+func tarpit(ctx context.Context, a *attacker) string {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":5000")
 	if err != nil { // another worker listens already
 		<-ctx.Done()
@@ -134,6 +134,7 @@ func tarpit(ctx context.Context, _ *attacker) string {
 		if err != nil {
 			return "closed"
 		}
+		a.count("accepted")
 		context.AfterFunc(ctx, func() { _ = conn.Close() })
 	}
 }

@@ -24,8 +24,11 @@ func attacks() map[string]attack {
 	return map[string]attack{
 		"review-containers": reviewOf(manyContainers), "review-variables": reviewOf(manyVariables), "review-references": reviewOf(manyReferences),
 		"review-sources": reviewOf(manySources), "review-depth": reviewOf(deepNesting), "review-drip": drip("webhook", "/pods"),
-		"auth-drip": drip("auth-service", "/v1/resolve"), "auth-no-token": withoutToken, "auth-names": manyNames, "auth-references": manyResources,
-		"auth-unread": unread, "probes": probes, "connections": connections, "registry": tarpit,
+		"auth-drip": drip("auth-service", "/v1/resolve"), "auth-no-token": withoutToken,
+		// One reference under 20,000 names, a thousand AzureKeyVaultSecrets at once, and as many as one request may have.
+		"auth-names":      asking(repeated(20_000, "NAME_%d", "pfx@azurekeyvault?tls.key")),
+		"auth-references": asking(repeated(1000, "R%d", "rN@azurekeyvault")), "auth-resources": asking(repeated(500, "R%d", "rN@azurekeyvault")),
+		"auth-unread": unread(), "probes": probes, "connections": connections, "registry": tarpit,
 	}
 }
 
