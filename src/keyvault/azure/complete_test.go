@@ -1,6 +1,7 @@
 package azure_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 func TestAnObjectThatLacksSomethingIsAnError(t *testing.T) {
@@ -66,4 +68,14 @@ func TestWhatAVaultMayLeaveOutIsNotNeeded(t *testing.T) {
 			assert.Equal(t, c.tags, object.Tags)
 		})
 	}
+}
+
+func TestOtherTypesOfMissingObjectsAreRememberedUpToABound(t *testing.T) {
+	v := ofVault(t, scripted{status: http.StatusNotFound, body: `{"error":{"code":"SecretNotFound"}}`, calls: new(int)})
+	for i := range limits.OtherTypes + 5 {
+		_, err := v.Fetch(t.Context(), keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: fmt.Sprint("n", i)})
+		require.Equal(t, fault.NotFound, fault.KindOf(err))
+		require.LessOrEqual(t, v.OtherTypes(), limits.OtherTypes)
+	}
+	assert.Positive(t, v.OtherTypes())
 }
