@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -291,4 +294,71 @@ func TestAnEncryptedOrUnusualKeyInDERIsKnown(t *testing.T) {
 	for _, content := range [][]byte{public, nil, {0x30}, {0x30, 0}, b.marshal([]int{1, 2, 3}), b.marshal([]string{"text"})} {
 		assert.False(t, certificate.IsKey(content), "%x", content)
 	}
+}
+
+// pfxWithPBMAC1 has a MAC of RFC 9579 that is right, whose key has so many bytes.
+func (b builder) pfxWithPBMAC1(keyLength int, safes ...typed) []byte {
+	b.Helper()
+	content := b.marshal(safes)
+	kdf := pkix.AlgorithmIdentifier{Algorithm: oid(1, 2, 840, 113549, 1, 5, 12), Parameters: asn1.RawValue{FullBytes: b.marshal(struct {
+		Salt              []byte
+		Rounds, KeyLength int
+		PRF               pkix.AlgorithmIdentifier
+	}{[]byte("salt"), 2, keyLength, pkix.AlgorithmIdentifier{Algorithm: oid(1, 2, 840, 113549, 2, 9)}})}}
+	parameters := b.marshal([]pkix.AlgorithmIdentifier{kdf, {Algorithm: oid(1, 2, 840, 113549, 2, 9)}})
+	key, err := pbkdf2.Key(sha256.New, "", []byte("salt"), 2, keyLength)
+	require.NoError(b, err)
+	mac := hmac.New(sha256.New, key)
+	mac.Write(content)
+	type digestInfo struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Digest    []byte
+	}
+	return b.marshal(struct {
+		Version int
+		Safe    typed
+		MAC     struct {
+			Mac    digestInfo
+			Salt   []byte
+			Rounds int
+		}
+	}{3, typed{oid(1, 2, 840, 113549, 1, 7, 1), explicit(b.marshal(content))}, struct {
+		Mac    digestInfo
+		Salt   []byte
+		Rounds int
+	}{digestInfo{pkix.AlgorithmIdentifier{Algorithm: oid(1, 2, 840, 113549, 1, 5, 14), Parameters: asn1.RawValue{FullBytes: parameters}}, mac.Sum(nil)}, []byte("x"), 1}})
+}
+
+func TestAMACWithAShortOrLongKeyProvesNothing(t *testing.T) {
+	b := builder{t}
+	key, cert := b.leaf()
+	for length, isRead := range map[int]bool{1: false, 19: false, 20: true, 32: true, 64: true, 65: false, 1 << 20: false} {
+		_, err := parse(t, b.pfxWithPBMAC1(length, b.safe(b.cert(cert), b.plainKey(key))), "")
+		if isRead {
+			assert.NoError(t, err, "%d bytes", length)
+		} else {
+			assert.ErrorIs(t, err, certificate.ErrMalformed, "%d bytes", length)
+		}
+	}
+}
+
+// deep are sequences in sequences.
+func deep(levels int) []byte {
+	if levels == 1 {
+		return []byte{0x30, 0x80, 0, 0}
+	}
+	return append(append([]byte{0x30, 0x80}, deep(levels-1)...), 0, 0)
+}
+
+func TestElementsAreNestedToABoundAlone(t *testing.T) {
+	b := builder{t}
+	key, cert := b.leaf()
+	// A bag of a type that is not known is passed over, whatever is in it.
+	with := func(levels int) []byte {
+		return b.pfx(b.safe(b.cert(cert), b.plainKey(key), typed{oid(1, 2, 3), explicit(deep(levels))}))
+	}
+	_, err := parse(t, with(limits.DERLevels-8), "")
+	require.NoError(t, err)
+	_, err = parse(t, with(limits.DERLevels+1), "")
+	assert.ErrorIs(t, err, certificate.ErrMalformed)
 }

@@ -165,6 +165,48 @@ func TestYAMLThatRepeatsItselfIsBounded(t *testing.T) {
 	}
 }
 
+func TestNodesAndLevelsOfYAMLAreCounted(t *testing.T) {
+	list := func(items int) string { return "a: [" + strings.Repeat("1,", items) + "1]\n" }
+	nested := func(levels int) string {
+		return "a: " + strings.Repeat("[", levels) + strings.Repeat("]", levels) + "\n"
+	}
+	mappings := func(levels int) string {
+		return "a: " + strings.Repeat("{b: ", levels) + "1" + strings.Repeat("}", levels) + "\n"
+	}
+	const repeats, deep = "repeat too much", "nested more than 1000 levels"
+	for name, c := range map[string]struct{ input, says string }{
+		"as many nodes as are visited":   {list(limits.YAMLNodes - 10), ""},
+		"more nodes than are visited":    {list(limits.YAMLNodes + 10), repeats},
+		"merged fields are nodes too":    {"a: &a {" + strings.Repeat("b: 1, ", 1) + manyKeys(900) + "}\n" + "b:\n" + strings.Repeat("  - {<<: *a}\n", 30), repeats},
+		"lists as deep as they may be":   {nested(limits.NestedLevels), ""},
+		"lists that are deeper":          {nested(limits.NestedLevels + 5), deep},
+		"mappings that are deeper":       {mappings(limits.NestedLevels + 5), deep},
+		"an alias of itself":             {"a: &a [*a]\n", deep},
+		"a merge key of itself":          {"a: &a {<<: *a, b: 1}\n", deep},
+		"merge keys in merge keys":       {"a: " + strings.Repeat("{<<: ", 600) + "{b: 1}" + strings.Repeat("}", 600) + "\n", deep},
+		"a list of a merge key is a key": {"a: {<<: [1]}\n", "a key that is not plain text"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := secretOf(multiKey("yaml"), object(c.input))
+			if c.says == "" {
+				require.NoError(t, err)
+				return
+			}
+			assert.Equal(t, fault.Malformed, fault.KindOf(err))
+			assert.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+// manyKeys are entries of a flow mapping.
+func manyKeys(n int) string {
+	var out strings.Builder
+	for i := range n {
+		fmt.Fprintf(&out, "k%d: 1, ", i)
+	}
+	return out.String()
+}
+
 func TestAnObjectOfManyIsMeasuredBeforeItIsParsed(t *testing.T) {
 	for _, contentType := range []string{"json", "yaml"} {
 		input := object("{" + strings.Repeat(`"a": [], `, 100_000) + `"b": 1}`)
@@ -178,6 +220,7 @@ func TestAnObjectOfManyIsMeasuredBeforeItIsParsed(t *testing.T) {
 func TestExpensiveExpressionsAreRefusedBeforeTheyAreCompiled(t *testing.T) {
 	for _, text := range []string{
 		"a{1000}", "(a{100}){10}", "((a{10}){10}){10}", "(?:a?){300}", `\pL{500}`, "(abc|def){100}", "(?:a??|bc){70}", "(x+x+)+y{250}",
+		"(?:" + strings.Repeat("[ab]", 60) + "){1000}", "(?:" + strings.Repeat("[ab]?", 45) + "){1000}",
 	} {
 		for _, s := range []recipe.Search{{Regexp: text}, {Prefix: "s", Source: text, Target: "k"}} {
 			var err error

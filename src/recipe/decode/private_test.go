@@ -24,6 +24,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
@@ -229,6 +230,35 @@ func TestLookingForPrivateKeysIsBounded(t *testing.T) {
 }
 
 // FuzzConfigMap looks for private keys in anything.
+// many is a JSON list of one text n times, each with a number of its own behind it.
+func many(n int, text func(i int) string) string {
+	var all []string
+	for i := range n {
+		all = append(all, text(i))
+	}
+	out, _ := json.Marshal(all)
+	return string(out)
+}
+
+func TestOnlySoManyPFXAreOpenedToSeeWhetherTheyArePrivate(t *testing.T) {
+	public := vector(t, "nokey.pfx")
+	text := func(int) string { return public }
+	require.NoError(t, publicly(t, public), "a PFX without a key")
+	assert.NoError(t, publicly(t, many(3, text)))
+	assert.ErrorContains(t, publicly(t, many(4, text)), "holds a private key", "further ones count as private")
+}
+
+func TestOnlySoMuchIsPeeled(t *testing.T) {
+	// Each becomes 1 MiB when it is decompressed.
+	bomb := func(i int) string {
+		return base64.StdEncoding.EncodeToString([]byte(zipped(strings.Repeat("\n", limits.OutputBytes-1) + string(rune('a'+i)))))
+	}
+	assert.NoError(t, publicly(t, many(limits.PeelBytes/limits.OutputBytes-1, bomb)))
+	assert.ErrorContains(t, publicly(t, many(limits.PeelBytes/limits.OutputBytes+1, bomb)), "encoded so often")
+	used := allocated(func() { assert.NoError(t, publicly(t, zipped(strings.Repeat("\n", 100<<20)))) })
+	assert.Less(t, used, uint64(500<<20), "no more of it is decompressed than an output may have (making it takes 400 MB)")
+}
+
 func FuzzConfigMap(f *testing.F) {
 	for _, seed := range []string{"text", `{"kty":"oct","k":"a"}`, "LS0tLS1CRUdJTiBQUklWQVRF", "\x1f\x8b", "%41%", strings.Repeat("4142", 20), "\x95\x01\xfe\x04", "RSA2"} {
 		f.Add([]byte(seed))
