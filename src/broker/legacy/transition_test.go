@@ -3,13 +3,17 @@ package legacy_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log"
 	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -67,8 +71,10 @@ type stage struct {
 	log       bytes.Buffer
 	tokenErr  error
 	reserved  string
-	handler   *legacy.Handler
-	wrapper   predecessor.Wrapper
+	// alter changes the configuration; may be nil.
+	alter   func(*legacy.Transition)
+	handler *legacy.Handler
+	wrapper predecessor.Wrapper
 	// plain and secure are where the two steps are served.
 	plain, secure string
 }
@@ -137,10 +143,14 @@ func newStage(t *testing.T, change func(*stage)) *stage {
 }
 
 func (s *stage) transition() *legacy.Transition {
-	return &legacy.Transition{Writer: s.client, Serving: types.NamespacedName{Namespace: "akv2k8s", Name: "serving"}, CA: types.NamespacedName{Namespace: "akv2k8s", Name: "ca"},
+	whole := &legacy.Transition{Writer: s.client, Serving: types.NamespacedName{Namespace: "akv2k8s", Name: "serving"}, CA: types.NamespacedName{Namespace: "akv2k8s", Name: "ca"},
 		Allowance: 10 * time.Minute, Label: "inject", LabelValue: "yes", Reserved: func(namespace string) bool { return namespace == s.reserved },
 		Root: s.keeper.Root, Leaf: s.keeper.GetCertificate, Clock: func() time.Time { return s.now }, Random: rand.Reader,
 		Token: func(context.Context) (string, error) { return canary, s.tokenErr }}
+	if s.alter != nil {
+		s.alter(whole)
+	}
+	return whole
 }
 
 func (s *stage) logger() logr.Logger {
@@ -343,6 +353,11 @@ func TestWhoIsNotServed(t *testing.T) {
 		}), "younger than the upgrade"},
 		"a pod that has ended":  {phase(corev1.PodSucceeded), "has ended"},
 		"a pod that has failed": {phase(corev1.PodFailed), "has ended"},
+		"a pod that is being deleted": {func(s *stage) {
+			update(s, &corev1.Pod{}, "team", "app-1", func(p *corev1.Pod) { p.Finalizers = []string{"example.com/stays"} })
+			require.NoError(s, s.client.Delete(s.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app-1"}}))
+		}, "has ended"},
+		"a pod with another init container": {pod(func(p *corev1.Pod) { p.Spec.InitContainers[0].Name = "migrate" }), "no container that an older version wrapped"},
 		"a pod that is not there": {func(s *stage) {
 			require.NoError(s, s.client.Delete(s.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app-1"}}))
 		}, "reading the pod"},
@@ -360,9 +375,14 @@ func TestWhoIsNotServed(t *testing.T) {
 		"a younger Secret": {secret(func(s *corev1.Secret) {
 			s.CreationTimestamp = metav1.NewTime(s.CreationTimestamp.Add(2 * time.Hour))
 		}), "Secret is younger"},
-		"a Secret of another type":    {secret(func(s *corev1.Secret) { s.Type = corev1.SecretTypeOpaque }), "does not look like"},
-		"a Secret with more in it":    {secret(func(s *corev1.Secret) { s.Data["password"] = []byte("x") }), "does not look like"},
-		"a Secret without a CA":       {secret(func(s *corev1.Secret) { delete(s.Data, "ca.crt") }), "does not look like"},
+		"a Secret of another type": {secret(func(s *corev1.Secret) { s.Type = corev1.SecretTypeOpaque }), "does not look like"},
+		"a Secret with more in it": {secret(func(s *corev1.Secret) { s.Data["password"] = []byte("x") }), "does not look like"},
+		"a Secret without a CA":    {secret(func(s *corev1.Secret) { delete(s.Data, "ca.crt") }), "does not look like"},
+		"a Secret with something else in place of the CA": {secret(func(s *corev1.Secret) {
+			s.Data["other"] = s.Data["ca.crt"]
+			delete(s.Data, "ca.crt")
+		}), "does not look like"},
+		"a certificate that is a CA":  {certificate(func(s *stage) (map[string][]byte, error) { return issueCA(s.authority, s.now) }), "none that an older version gave"},
 		"a Secret with a whole chain": {secret(func(s *corev1.Secret) { s.Data["tls.crt"] = append(s.Data["tls.crt"], s.Data["ca.crt"]...) }), "does not look like"},
 		"a certificate of another CA": {certificate(func(s *stage) (map[string][]byte, error) {
 			other, err := predecessor.NewAuthority(s.now)
@@ -375,6 +395,67 @@ func TestWhoIsNotServed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { newStage(t, c.change).refused(c.says) })
 	}
+}
+
+// issueCA is a client certificate that may sign others.
+func issueCA(by predecessor.Authority, now time.Time) (map[string][]byte, error) {
+	pair, err := tls.X509KeyPair(by.Cert, by.Key)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: now.Add(-time.Minute), NotAfter: now.AddDate(1, 0, 0), IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, pair.Leaf, key.Public(), pair.PrivateKey)
+	if err != nil {
+		return nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	return map[string][]byte{"ca.crt": by.Cert, "tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE " + "KEY", Bytes: keyDER})}, err
+}
+
+func TestTheOwnerOfAPodIsToldOnceAtEitherStepAlsoIfItIsRefused(t *testing.T) {
+	s := newStage(t, nil)
+	status, err := s.wrapper.Validate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status)
+	require.Len(t, s.events.events, 1)
+	assert.Contains(t, s.events.events[0], "served for the transition alone")
+
+	s = newStage(t, func(s *stage) {
+		update(s, &corev1.Pod{}, "team", "app-1", func(p *corev1.Pod) { p.Spec.InitContainers = nil })
+	})
+	s.refused("no container that an older version wrapped")
+	require.Len(t, s.events.events, 1)
+	assert.Contains(t, s.events.events[0], "whose way to ask is no longer served")
+}
+
+func TestTheSecretIsThatOfThePredecessorsVolumeWhateverElseIsMounted(t *testing.T) {
+	s := newStage(t, func(s *stage) {
+		update(s, &corev1.Pod{}, "team", "app-1", func(p *corev1.Pod) {
+			other := corev1.Volume{Name: "database", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "akv2k8s-other"}}}
+			p.Spec.Volumes = append([]corev1.Volume{other}, p.Spec.Volumes...)
+		})
+		s.alter = func(tr *legacy.Transition) { tr.Reserved = nil } // an installation without identities of namespaces
+	})
+	token, err := s.wrapper.Token(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, canary, token)
+}
+
+func TestNoCAIsWrittenWhileThereIsNone(t *testing.T) {
+	s := newStage(t, func(s *stage) {
+		require.NoError(s, s.client.Delete(s.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "ca"}}))
+		s.alter = func(tr *legacy.Transition) { tr.Root = func() string { return "" } }
+	})
+	status, err := s.wrapper.Validate(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Empty(t, s.patches)
 }
 
 func TestPodsThatWereMadeWhileTheUpgradeWentOnAreServedToo(t *testing.T) {
@@ -518,7 +599,9 @@ func TestWhileSomethingIsAwayNobodyIsServedAndNothingIsWritten(t *testing.T) {
 		"a CA that has expired": func(s *stage) {
 			s.now = s.now.AddDate(11, 0, 0)
 		},
-		"the pod": func(s *stage) { s.refuse["app-1"] = broken },
+		"the pod":          func(s *stage) { s.refuse["app-1"] = broken },
+		"the pod's Secret": func(s *stage) { s.refuse["akv2k8s-app"] = broken },
+		"the namespace":    func(s *stage) { s.refuse["team"] = broken },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, change)
