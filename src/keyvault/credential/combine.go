@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io/fs"
 	"sync"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
-	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // either is the first credential, or the second if the first is not known to Azure. What worked once is kept.
@@ -65,13 +63,11 @@ type watched struct {
 	sums     map[string][]byte
 }
 
+// read reads a file. Its size is bounded by those who parse it: cloud.ParseConfig and certificate.Parse.
 func (w *watched) read(path string) ([]byte, error) {
 	content, err := w.readFile(path)
 	sum := sha256.Sum256(content)
 	w.sums[path] = sum[:]
-	if len(content) > limits.CredentialFileBytes {
-		return nil, fmt.Errorf("it is larger than %s", limits.Bytes(limits.CredentialFileBytes))
-	}
 	return content, err
 }
 
