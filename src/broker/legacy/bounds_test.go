@@ -30,9 +30,14 @@ type reader struct {
 	mu    sync.Mutex
 	reads int
 	names []string
+	// slow holds every read until it is closed; nil holds none.
+	slow chan struct{}
 }
 
 func (r *reader) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	if r.slow != nil {
+		defer func() { <-r.slow }()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reads++
@@ -83,6 +88,24 @@ func TestAFloodOfLookupsLeavesSomeForOthers(t *testing.T) {
 	before := len(d.events.events)
 	d.ask("10.0.0.2", "/auth/team/app", "")
 	assert.Len(t, d.events.events, before+1, "another one is told")
+}
+
+func TestOnlySoManyLookupsGoOnAtOnce(t *testing.T) {
+	d := newTold(t)
+	d.slow = make(chan struct{})
+	var group sync.WaitGroup
+	answered := make(chan int, 3*limits.LegacyRequestsAtOnce)
+	for n := range 3 * limits.LegacyRequestsAtOnce { // each of another address, so that no share of one is used up
+		group.Go(func() { answered <- d.ask(fmt.Sprintf("10.0.%d.1", n), fmt.Sprintf("/auth/team/p%d", n), "").Code })
+	}
+	for range 2 * limits.LegacyRequestsAtOnce {
+		assert.Equal(t, http.StatusGone, <-answered, "the others are answered without a look")
+	}
+	d.mu.Lock()
+	assert.LessOrEqual(t, d.reads, limits.LegacyRequestsAtOnce)
+	d.mu.Unlock()
+	close(d.slow)
+	group.Wait()
 }
 
 func TestWhatCanBeNoNameIsNotLookedFor(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
@@ -28,7 +29,7 @@ func (r *recorder) Eventf(regarding, _ runtime.Object, kind, reason, _, note str
 
 func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
 	pod := func(name string, volumes ...string) *corev1.Pod {
-		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, UID: "uid-of-" + "1"}}
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, UID: types.UID("uid-of-" + name)}}
 		for _, v := range volumes {
 			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: v})
 		}
@@ -45,7 +46,10 @@ func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
 		assert.Equal(t, http.StatusGone, w.Code, path)
 		return w.Body.String()
 	}
+	foreign := ask("/auth/team/other")
+	assert.Empty(t, events.events, "a pod that is none of the predecessor's is not told")
 	same := ask("/auth/team/old?secret=akv2k8s-app")
+	assert.Equal(t, foreign, same)
 	assert.Contains(t, same, "recreate the pod")
 	for range 200 { // more than are looked for
 		assert.Equal(t, same, ask("/auth/team/old"))
@@ -57,6 +61,13 @@ func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
 	assert.True(t, strings.HasPrefix(events.events[0], "old Warning RecreatePod this pod was injected by an older version"), events.events[0])
 	assert.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader("# HELP akv2k8s_legacy_pods Pods that an older version injected and that asked since this replica started; "+
 		"they have to be recreated.\n# TYPE akv2k8s_legacy_pods gauge\nakv2k8s_legacy_pods 1\n")))
-	_, err = legacy.New(legacy.Config{})
-	assert.Error(t, err)
+	whole := legacy.Config{Live: fake.NewClientBuilder().Build(), Events: events, Registry: prometheus.NewRegistry()}
+	for name, without := range map[string]func(*legacy.Config){
+		"live": func(c *legacy.Config) { c.Live = nil }, "events": func(c *legacy.Config) { c.Events = nil }, "registry": func(c *legacy.Config) { c.Registry = nil },
+	} {
+		c := whole
+		without(&c)
+		_, err = legacy.New(c)
+		assert.ErrorContains(t, err, "configuration is missing", name)
+	}
 }

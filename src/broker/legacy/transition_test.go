@@ -447,6 +447,40 @@ func TestTheSecretIsThatOfThePredecessorsVolumeWhateverElseIsMounted(t *testing.
 	assert.Equal(t, canary, token)
 }
 
+func TestANewCAOfOursIsVouchedForAsTheOneBeforeWas(t *testing.T) {
+	s := newStage(t, nil)
+	for range 2 {
+		token, err := s.wrapper.Ask(t.Context())
+		require.NoError(t, err, "who believes the predecessor's CA believes each of ours")
+		assert.Equal(t, canary, token)
+		require.NoError(t, s.keeper.Replace(t.Context()))
+		s.settle()
+		s.wrapper.Dialer.CloseIdleConnections()
+	}
+}
+
+func TestWithoutACertificateOrAHeritageTheServerAnswersAsEver(t *testing.T) {
+	s := newStage(t, nil)
+	fresh := must[*legacy.Handler](t)(legacy.New(legacy.Config{Live: s.client, Events: &s.events, Registry: prometheus.NewRegistry(), Transition: s.transition()}))
+	leaf, err := fresh.Certificate(&tls.ClientHelloInfo{}) // nobody has looked yet
+	require.NoError(t, err)
+	assert.Len(t, leaf.Certificate, 1)
+	s.alter = func(tr *legacy.Transition) {
+		tr.Leaf = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("no certificate yet") }
+	}
+	fresh = must[*legacy.Handler](t)(legacy.New(legacy.Config{Live: s.client, Events: &s.events, Registry: prometheus.NewRegistry(), Transition: s.transition(), Log: s.logger()}))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = fresh.Start(ctx) }()
+	require.Eventually(t, func() bool {
+		_, err := fresh.Certificate(&tls.ClientHelloInfo{})
+		return err != nil && err.Error() == "no certificate yet"
+	}, 5*time.Second, 5*time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // the heritage was looked at
+	_, err = fresh.Certificate(&tls.ClientHelloInfo{})
+	assert.EqualError(t, err, "no certificate yet")
+}
+
 func TestNoCAIsWrittenWhileThereIsNone(t *testing.T) {
 	s := newStage(t, func(s *stage) {
 		require.NoError(s, s.client.Delete(s.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "ca"}}))

@@ -3,6 +3,7 @@ package serviceaccount_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 var who = keyvault.Identity{Namespace: "team", ServiceAccount: "reader"}
@@ -105,6 +107,39 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	_, err = b.Token(t.Context(), who)
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 
-	_, err = serviceaccount.New(serviceaccount.Config{})
-	assert.Error(t, err)
+	whole := serviceaccount.Config{Live: b.client, Tokens: b.client, Clock: time.Now}
+	for name, without := range map[string]func(*serviceaccount.Config){
+		"live": func(c *serviceaccount.Config) { c.Live = nil }, "tokens": func(c *serviceaccount.Config) { c.Tokens = nil }, "clock": func(c *serviceaccount.Config) { c.Clock = nil },
+	} {
+		c := whole
+		without(&c)
+		_, err = serviceaccount.New(c)
+		assert.ErrorContains(t, err, "configuration is missing", name)
+	}
+}
+
+func TestAccountsAreRememberedForAWhileAndUpToABound(t *testing.T) {
+	now, reads := time.Now(), 0
+	live := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
+		Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+			reads++
+			into.SetAnnotations(map[string]string{"azure.workload.identity/client-id": "c"})
+			return nil
+		},
+	})
+	a, err := serviceaccount.New(serviceaccount.Config{Live: live, Tokens: live, Clock: func() time.Time { return now }})
+	require.NoError(t, err)
+	ask := func(i int) {
+		_, _, err := a.Application(t.Context(), keyvault.Identity{Namespace: "team", ServiceAccount: fmt.Sprint("a", i)})
+		require.NoError(t, err)
+	}
+	for i := range limits.ReadIdentities + 5 {
+		ask(i)
+		require.LessOrEqual(t, a.Seen(), limits.ReadIdentities)
+	}
+	ask(limits.ReadIdentities + 4)
+	assert.Equal(t, limits.ReadIdentities+5, reads, "the last one is remembered")
+	now = now.Add(time.Minute)
+	ask(0)
+	assert.Equal(t, 1, a.Seen(), "the old ones are forgotten")
 }
