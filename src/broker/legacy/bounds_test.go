@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
+	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
@@ -106,6 +107,40 @@ func TestOnlySoManyLookupsGoOnAtOnce(t *testing.T) {
 	d.mu.Unlock()
 	close(d.slow)
 	group.Wait()
+}
+
+func TestStepsAreBoundedAtOnceAndInASecond(t *testing.T) {
+	shares := legacy.NewShares()
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	var leaves []func()
+	for n := range 3 * limits.LegacyRequestsAtOnce {
+		if leave, err := shares.Enter(soon(), fmt.Sprintf("10.0.0.%d", n)); err == nil {
+			leaves = append(leaves, leave)
+		} else {
+			assert.Equal(t, fault.Throttled, fault.KindOf(err))
+			assert.ErrorContains(t, err, "too many requests of pods of an older version")
+		}
+	}
+	assert.Len(t, leaves, limits.LegacyRequestsAtOnce)
+	for _, leave := range leaves {
+		leave()
+	}
+	_, err := shares.Enter(soon(), "10.0.1.1")
+	require.NoError(t, err, "who leaves makes room")
+
+	shares, entered := legacy.NewShares(), 0
+	for started := time.Now(); time.Since(started) < time.Second/2; {
+		if leave, err := shares.Enter(soon(), "10.0.0.1"); err == nil {
+			leave()
+			entered++
+		}
+	}
+	assert.LessOrEqual(t, entered, 2*limits.LegacyStepsPerSecond)
+	assert.Positive(t, entered)
 }
 
 func TestWhatCanBeNoNameIsNotLookedFor(t *testing.T) {
