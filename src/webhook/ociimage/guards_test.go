@@ -1,0 +1,255 @@
+package ociimage
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+func TestTheIdentitysTokenIsForRegistriesOfTheCloudAlone(t *testing.T) {
+	azure := NewAzure(Azure{Suffix: "azurecr.io"})
+	for host, ours := range map[string]bool{
+		"mine1.azurecr.io": true, "MINE1.AzureCR.io": true,
+		"mine1": false, "localhost": false, "azurecr.io": false, ".azurecr.io": false, "a.b.azurecr.io": false, "mine1azurecr.io": false, "mine1.azurecr.io.thief.test": false,
+		"mine1.azurecr.io:443": false, "mine1.azurecr.cn": false, "thief.test/mine1.azurecr.io": false,
+	} {
+		assert.Equal(t, ours, azure.Hosts(host), host)
+	}
+	none := NewAzure(Azure{}) // a private cloud without registries
+	for _, host := range []string{"mine1.", "mine1", ""} {
+		assert.False(t, none.Hosts(host), host)
+	}
+}
+
+func TestATokenOfAnAzureRegistryIsKeptForItsTimeAndBounded(t *testing.T) {
+	now, exchanges, answer, status := time.Now(), 0, `{"refresh_token":"x"}`, http.StatusOK
+	azure := NewAzure(Azure{Credential: identity{}, Suffix: "azurecr.io", Clock: func() time.Time { return now }, Transport: hosts{
+		"mine1.azurecr.io": func(w http.ResponseWriter, _ *http.Request) {
+			exchanges++
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, answer)
+		}}})
+	ask := func() (string, error) { return azure.Token(t.Context(), "mine1.azurecr.io") }
+	for range 3 {
+		token, err := ask()
+		require.NoError(t, err)
+		require.Equal(t, "x", token)
+	}
+	assert.Equal(t, 1, exchanges)
+	now = now.Add(tokenAge)
+	_, err := ask()
+	require.NoError(t, err)
+	assert.Equal(t, 2, exchanges, "then there is a new one")
+
+	for _, nonsense := range []string{`{}`, fmt.Sprintf(`{"refresh_token":%q}`, strings.Repeat("x", limits.ImageRegistryTokenBytes+1))} {
+		now, answer = now.Add(tokenAge), nonsense
+		_, err = ask()
+		assert.ErrorIs(t, err, errNonsense)
+	}
+	answer, status = `{}`, http.StatusUnauthorized
+	_, err = ask()
+	assert.Equal(t, fault.Denied, fault.KindOf(err))
+	assert.ErrorContains(t, err, "answered 401")
+	assert.Contains(t, fault.NextOf(err), "AcrPull")
+}
+
+func TestWhatACallAsksForDecidesItsBound(t *testing.T) {
+	at := &trace{registry: "R.test"}
+	for address, want := range map[string]content{
+		"https://r.test/v2/":                 ping,
+		"https://r.test/v2/app/manifests/1":  manifest,
+		"https://r.test/v2/app/blobs/sha":    blob,
+		"https://r.test/v2/app/tags/list":    token,
+		"https://r.test/token":               token,
+		"https://r.test/app/manifests/1":     token,
+		"https://t.test/v2/app/manifests/1":  token,
+		"https://t.test/v2/":                 token,
+		"https://r.test.evil/v2/app/blobs/x": token,
+	} {
+		request, err := http.NewRequest(http.MethodGet, address, nil)
+		require.NoError(t, err)
+		assert.Equal(t, want, at.contentOf(request), address)
+	}
+}
+
+// unread counts what is read of it.
+type unread struct {
+	io.Reader
+	bytes int
+}
+
+func (u *unread) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	u.bytes += n
+	return n, err
+}
+
+func (u *unread) Close() error { return nil }
+
+func TestAnAnswerIsReadWithinTheBoundOfWhatItIs(t *testing.T) {
+	deep := strings.Repeat("[", limits.ImageAnswerDepth+1)
+	for name, c := range map[string]struct {
+		of     content
+		status int
+		length int64
+		body   string
+		want   error
+		// most is read of the body; left of it is given on.
+		most, left int
+	}{
+		"a manifest that says that it is too long": {manifest, 200, limits.ImageManifestBytes + 1, "{}", errTooLong, 0, 0},
+		"a manifest that is too long": {manifest, 200, -1, strings.Repeat(" ", limits.ImageManifestBytes+100), errTooLong,
+			limits.ImageManifestBytes + 1, 0},
+		"a refusal that is too long":              {manifest, 403, -1, strings.Repeat(" ", 1<<20), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
+		"a refusal that says that it is too long": {manifest, 403, 1 << 30, "{}", nil, 2, 2},
+		"a ping that is too long":                 {ping, 200, -1, strings.Repeat(" ", 1<<20), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
+		"a manifest that is too deep":             {manifest, 200, -1, deep, errTooComplex, len(deep), 0},
+		"a refusal that is too deep":              {manifest, 500, -1, deep, nil, len(deep), len(deep)},
+		"a partial answer":                        {blob, 206, -1, strings.Repeat(" ", limits.ImageErrorBytes+9), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
+		"brackets in a text":                      {manifest, 200, -1, `{"a":"` + deep + `"}`, nil, len(deep) + 8, len(deep) + 8},
+		"brackets after a quote in a text":        {manifest, 200, -1, `{"a":"\"` + deep + `"}`, nil, len(deep) + 10, len(deep) + 10},
+		"brackets after a text that ends in \\":   {manifest, 200, -1, `{"a":"\\",` + deep, errTooComplex, len(deep) + 10, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := &unread{Reader: strings.NewReader(c.body)}
+			answer := &http.Response{StatusCode: c.status, ContentLength: c.length, Header: http.Header{}, Body: body}
+			err := readAnswer(answer, c.of)
+			assert.LessOrEqual(t, body.bytes, c.most)
+			if c.want != nil {
+				require.ErrorIs(t, err, c.want)
+				return
+			}
+			require.NoError(t, err)
+			left, err := io.ReadAll(answer.Body)
+			require.NoError(t, err)
+			assert.Len(t, left, c.left)
+			assert.True(t, bytes.HasPrefix([]byte(c.body), left))
+		})
+	}
+	long := &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {strings.Repeat("x", limits.ImageChallengeBytes), "y"}}, Body: http.NoBody}
+	assert.ErrorIs(t, readAnswer(long, manifest), errChallenge)
+}
+
+func TestOnlyAChallengeOrAHeaderMarksARegistry(t *testing.T) {
+	for name, c := range map[string]struct {
+		header, value string
+		marks         bool
+	}{
+		"the header of registries": {"Docker-Distribution-Api-Version", "registry/2.0", true},
+		"a challenge for a token":  {"WWW-Authenticate", `Bearer realm="https://t.test/token"`, true},
+		"one without a realm":      {"WWW-Authenticate", `Bearer error="x"`, false},
+		"one for a password":       {"WWW-Authenticate", `Basic realm="r"`, false},
+		"nothing":                  {"X", "y", false},
+	} {
+		at := &trace{registry: "r.test"}
+		request, err := http.NewRequest(http.MethodGet, "https://r.test/v2/", nil)
+		require.NoError(t, err)
+		answer := &http.Response{Header: http.Header{}}
+		answer.Header.Set(c.header, c.value)
+		at.notice(request, answer)
+		assert.Equal(t, c.marks, at.isRegistry(), name)
+	}
+}
+
+func TestFurtherCredentialsAreNotShownToARegistryThatIsOutOfOrder(t *testing.T) {
+	for status, all := range map[int]bool{http.StatusInternalServerError: false, http.StatusTooManyRequests: false, http.StatusUnauthorized: true, http.StatusNotFound: true} {
+		network := &recorded{RoundTripper: hosts{"r.test": func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") == "" {
+				w.Header().Set("WWW-Authenticate", `Basic realm="r"`)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			w.WriteHeader(status)
+		}}}
+		images, _ := memoryImages(t, network, TransportConfig{})
+		first, second := secretFor(t, fmt.Sprintf(`"username":"first","password":%q`, password)), secretFor(t, fmt.Sprintf(`"username":"second","password":%q`, password))
+		_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{first, second}})
+		require.Error(t, err)
+		shown := map[string]bool{}
+		for _, request := range network.requests {
+			if !strings.Contains(request, `auth=""`) {
+				shown[request[strings.Index(request, "auth="):]] = true
+			}
+		}
+		assert.Equal(t, map[bool]int{true: 2, false: 1}[all], len(shown), "%d: %v", status, network.requests)
+	}
+}
+
+func TestAConnectionThatBreaksIsTriedOnceMore(t *testing.T) {
+	s := newStore()
+	s.image(runs("linux", "amd64", "app"), "1")
+	for name, c := range map[string]struct {
+		breaks error
+		times  int
+		works  bool
+	}{
+		"once": {io.EOF, 1, true}, "twice": {io.EOF, 2, false}, "in another way": {http.ErrUseLastResponse, 1, false},
+	} {
+		left := c.times
+		images, _ := memoryImages(t, breaking{hosts{"r.test": s.serve}, &left, c.breaks}, TransportConfig{})
+		_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+		assert.Equal(t, c.works, err == nil, "%s: %v", name, err)
+	}
+}
+
+// breaking fails the first manifests.
+type breaking struct {
+	hosts
+	left *int
+	with error
+}
+
+func (b breaking) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.Contains(r.URL.Path, "/manifests/") && *b.left > 0 {
+		*b.left--
+		return nil, b.with
+	}
+	return b.hosts.RoundTrip(r)
+}
+
+func TestAnOldPullSecretIsBoundedToo(t *testing.T) {
+	secret := func(content string) PullSecret {
+		return ReadPullSecret(t.Context(), corev1.Secret{Type: corev1.SecretTypeDockercfg, Data: map[string][]byte{corev1.DockerConfigKey: []byte(content)}})
+	}
+	assert.NotNil(t, secret(`{"r.test":{"username":"u","password":"`+password+`"}}`).keychain)
+	large := fmt.Sprintf(`{"r.test":{"username":"u","password":%q,"x":%q}}`, password, strings.Repeat("x", limits.ImagePullSecretBytes))
+	assert.Nil(t, secret(large).keychain)
+}
+
+func TestALargeEntryDoesNotCostTheOthers(t *testing.T) {
+	c := newCache(1<<20, Command.size)
+	for n := range 5 {
+		c.add(fmt.Sprint(n), Command{Cmd: []string{strings.Repeat("x", 100<<10)}})
+	}
+	c.add("large", Command{Cmd: []string{strings.Repeat("x", 2<<20)}})
+	assert.Len(t, c.entries, 5)
+}
+
+func TestOneAddressThatIsAllowedMayBeTheAPIServersToo(t *testing.T) {
+	refused := func(to netip.AddrPort) bool { return to == netip.MustParseAddrPort("10.0.0.1:443") }
+	allowed := TransportConfig{Refused: refused, Allowed: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}
+	assert.NoError(t, allowed.checkAddress(netip.MustParseAddrPort("10.0.0.1:443")), "somebody named this very address")
+	network := TransportConfig{Refused: refused, Allowed: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/31")}}
+	assert.ErrorIs(t, network.checkAddress(netip.MustParseAddrPort("10.0.0.1:443")), errAddress, "a network may have it by accident")
+}
+
+func TestImagesOfAnIndexThatReferToOtherObjectsAreNotEqual(t *testing.T) {
+	one := Command{Entrypoint: []string{"a"}, Cmd: []string{"b"}, References: map[string]string{"A": "x@azurekeyvault"}}
+	assert.True(t, one.equal(one))
+	for _, other := range []Command{{Cmd: one.Cmd, References: one.References}, {Entrypoint: one.Entrypoint, References: one.References}, {Entrypoint: one.Entrypoint, Cmd: one.Cmd}} {
+		assert.False(t, one.equal(other))
+	}
+}
