@@ -96,7 +96,9 @@ type bench struct {
 	refuseStatus error
 	// onApply is called before each apply that is not a dry run, with the object's name.
 	onApply func(name string)
-	looks   int // at objects with their data
+	// onRefuse gives the answer to an apply of the object; nil lets it through.
+	onRefuse func(name string) error
+	looks    int // at objects with their data
 }
 
 // Get implements client.Reader, as the API server's own.
@@ -146,8 +148,14 @@ func (b *bench) witness() interceptor.Funcs {
 			if b.refuse != nil {
 				return b.refuse
 			}
-			if named, ok := obj.(interface{ GetName() *string }); ok && b.onApply != nil && len(options.DryRun) == 0 {
+			named, ok := obj.(interface{ GetName() *string })
+			if ok && b.onApply != nil && len(options.DryRun) == 0 {
 				b.onApply(*named.GetName())
+			}
+			if ok && b.onRefuse != nil {
+				if err := b.onRefuse(*named.GetName()); err != nil {
+					return err
+				}
 			}
 			return c.Apply(ctx, obj, opts...)
 		},

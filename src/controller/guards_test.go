@@ -1,0 +1,183 @@
+package controller_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller"
+)
+
+// without gives the controller a client that knows no resource, and a live one that fails for resources.
+func (b *bench) without(live error) {
+	b.Helper()
+	get := func(err error) interceptor.Funcs {
+		return interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+			if _, ok := object.(*v2beta1.AzureKeyVaultSecret); ok && err != nil {
+				return err
+			}
+			return c.Get(ctx, key, object, opts...)
+		}}
+	}
+	config := b.controller.Config
+	config.Client = interceptor.NewClient(b.client, get(apierrors.NewNotFound(schema.GroupResource{}, "db")))
+	config.Live = interceptor.NewClient(b.client, get(live))
+	var err error
+	b.controller, err = controller.New(config)
+	require.NoError(b, err)
+}
+
+func TestKeysAreReleasedOnlyIfTheAPIServerSaysThatTheResourceIsGone(t *testing.T) {
+	both := map[string]string{"theirs": "x", "password": canary}
+	for name, c := range map[string]struct {
+		live error
+		says string
+	}{
+		"the API server does not answer": {errors.New("no answer"), "no answer"},
+		"it is there":                    {nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, resource("db"))
+			b.foreign("true", map[string]string{"theirs": "x"})
+			b.reconcile("db")
+			require.Equal(t, both, values(b.secret().Data))
+			b.without(c.live)
+			_, err := b.controller.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}})
+			if c.says == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.says, "it is tried again")
+			}
+			assert.Equal(t, both, values(b.secret().Data))
+		})
+	}
+}
+
+func TestKeysOfAnEarlierResourceOfTheNameLeaveASharedSecret(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.foreign("true", map[string]string{"theirs": "x"})
+	b.reconcile("db")
+	require.NoError(t, b.client.Delete(t.Context(), resource("db")))
+	again := resource("db")
+	again.UID, again.Spec.Output.Secret.Name = "uid-again", "elsewhere"
+	require.NoError(t, b.client.Create(t.Context(), again))
+	b.reconcile("db")
+	assert.Equal(t, map[string]string{"theirs": "x"}, values(b.secret().Data))
+}
+
+func TestWhatCannotBeTakenOutOfASharedSecretIsToldOrLogged(t *testing.T) {
+	refusals := map[string]error{
+		"invalid":   apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "out", nil),
+		"forbidden": apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "out", errors.New("a policy")),
+	}
+	for name, refusal := range refusals {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, resource("db"))
+			b.foreign("true", map[string]string{"theirs": "x"})
+			b.reconcile("db")
+			b.onRefuse = func(object string) error {
+				if object == "out" {
+					return refusal
+				}
+				return nil
+			}
+			b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Name = "renamed" })
+			assert.Equal(t, "TargetConflict", b.ready("db").Reason)
+			assert.Contains(t, b.ready("db").Message, `removing our data from Secret "out", which also holds data of others`)
+			assert.Contains(t, b.ready("db").Message, "without our data")
+			b.remove(resource("db")) // asserts that it is not tried again
+			assert.Equal(t, map[string]string{"theirs": "x", "password": canary}, values(b.secret().Data))
+		})
+	}
+	b := newBench(t, resource("db"))
+	b.foreign("true", map[string]string{"theirs": "x"})
+	b.reconcile("db")
+	b.onRefuse = func(string) error { return apierrors.NewInternalError(errors.New("etcd")) }
+	require.NoError(t, b.client.Delete(t.Context(), resource("db")))
+	_, err := b.controller.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}})
+	assert.Error(t, err, "it is tried again")
+}
+
+func TestOfResourcesOfOneSecondTheSmallerUIDHasTheKey(t *testing.T) {
+	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+		b := newBench(t, resource("a"), resource("b"))
+		for range 2 {
+			for _, name := range order {
+				b.reconcile(name)
+			}
+			b.now = b.now.Add(time.Minute)
+		}
+		assert.Equal(t, "Synced", b.ready("a").Reason, "%v", order)
+		assert.Equal(t, "TargetConflict", b.ready("b").Reason, "%v", order)
+		assert.Contains(t, b.ready("b").Message, `from AzureKeyVaultSecret "a"`)
+	}
+}
+
+func TestAnOutputThatCannotBeDeletedIsNotReplaced(t *testing.T) {
+	b := newBench(t, immutable())
+	b.reconcile("db")
+	config := b.controller.Config
+	config.Client = interceptor.NewClient(b.client, interceptor.Funcs{
+		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.DeleteOption) error {
+			if object.GetName() == "out" {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "out", errors.New("a policy"))
+			}
+			return c.Delete(ctx, object, opts...)
+		}})
+	var err error
+	b.controller, err = controller.New(config)
+	require.NoError(t, err)
+	b.vault.value, b.now = "rotated", b.now.Add(time.Minute)
+	writes := len(b.writes)
+	b.reconcile("db")
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+	assert.Contains(t, b.ready("db").Message, "deleting Secret shop/out")
+	assert.Equal(t, []string{"apply All", "apply", "status"}, b.writes[writes:], "rehearsed and kept, and then nothing is written")
+	assert.False(t, b.exists(&corev1.Secret{}, spareName))
+}
+
+func TestATypedSecretKeepsTheKeysThatAGoneResourceLeft(t *testing.T) {
+	gone, db := resource("gone"), resource("db")
+	for _, r := range []*v2beta1.AzureKeyVaultSecret{gone, db} {
+		r.Spec.Output.Secret.Type = "example.com/needs-both"
+	}
+	gone.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, db, gone)
+	b.reconcile("db")
+	b.reconcile("gone")
+	require.Len(t, b.secret().Data, 2)
+	require.NoError(t, b.client.Delete(t.Context(), gone))
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Len(t, b.secret().Data, 2, "the API server may refuse the rest of it")
+	assert.Equal(t, "Synced", b.ready("db").Reason)
+}
+
+func TestALegacyOwnerWithoutDataKeepsAnAbandonedSecret(t *testing.T) {
+	other := resource("other")
+	other.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("db"), other)
+	b.reconcile("db")
+	s := b.secret()
+	reference := s.OwnerReferences[0]
+	reference.Name, reference.UID = "other", other.UID
+	s.OwnerReferences = append(s.OwnerReferences, reference)
+	require.NoError(t, b.client.Update(t.Context(), s))
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Name = "renamed" })
+	left := b.secret()
+	assert.Empty(t, left.Data, "the resource's own key goes")
+	assert.Equal(t, []metav1.OwnerReference{reference}, left.OwnerReferences, "another resource that exists still counts on it")
+}
