@@ -3,9 +3,11 @@ package controller_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
@@ -180,4 +183,58 @@ func TestALegacyOwnerWithoutDataKeepsAnAbandonedSecret(t *testing.T) {
 	left := b.secret()
 	assert.Empty(t, left.Data, "the resource's own key goes")
 	assert.Equal(t, []metav1.OwnerReference{reference}, left.OwnerReferences, "another resource that exists still counts on it")
+}
+
+func TestAResourceThatGoesTakesItsOwnKeysOutOfASharedSecretAndNoOthers(t *testing.T) {
+	user := resource("user")
+	user.Spec.Output.Secret.DataKey = "user"
+	b := newBench(t, resource("db"), user)
+	b.foreign("true", map[string]string{"theirs": "x"})
+	b.reconcile("db")
+	b.reconcile("user")
+	b.remove(resource("db"))
+	assert.Equal(t, map[string]string{"theirs": "x", "user": canary}, values(b.secret().Data))
+	assert.Contains(t, b.secret().Annotations, "keys.akv2k8s.io/uid-user")
+}
+
+func TestAnOutputGoesAlsoIfTheOtherKindHasItsName(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.ConfigMap = &v2beta1.AzureKeyVaultOutputConfigMap{Name: "out", DataKey: "key"}
+	b := newBench(t, r)
+	b.reconcile("db")
+	require.True(t, b.exists(&corev1.ConfigMap{}, "out"))
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.ConfigMap = nil })
+	assert.False(t, b.exists(&corev1.ConfigMap{}, "out"))
+	assert.True(t, b.exists(&corev1.Secret{}, "out"))
+}
+
+func TestASecretOfAnotherTypeThatWasEditedByHandIsNotReplaced(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	edited := b.secret()
+	edited.Data["password"] = []byte("by hand")
+	require.NoError(t, b.client.Update(t.Context(), edited, client.FieldOwner("kubectl-edit")))
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "example.com/of-our-own" })
+	assert.Equal(t, "by hand", string(b.secret().Data["password"]))
+	assert.Contains(t, b.ready("db").Message, "holds data of others; delete it and it is created again")
+}
+
+func TestARestoredOutputIsLoggedAndAnOrdinarySyncIsNot(t *testing.T) {
+	b := newBench(t, immutable())
+	var lines strings.Builder
+	sync := func() {
+		ctx := log.IntoContext(t.Context(), funcr.New(func(_, line string) { lines.WriteString(line + "\n") }, funcr.Options{}))
+		_, err := b.controller.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}})
+		require.NoError(t, err)
+	}
+	sync()
+	assert.NotContains(t, lines.String(), "restor")
+	b.crash("out")
+	sync()
+	assert.Contains(t, lines.String(), `"msg"="restored an output whose replacement was interrupted"`)
+	assert.NotContains(t, lines.String(), canary)
+	before := lines.String()
+	b.now = b.now.Add(time.Hour)
+	sync()
+	assert.NotContains(t, strings.TrimPrefix(lines.String(), before), "restor", "once")
 }
