@@ -73,9 +73,9 @@ func (b *Broker) authenticate(ctx context.Context, token string) (caller, error)
 
 func callerOf(user authenticationv1.UserInfo) (caller, error) {
 	account, ok := strings.CutPrefix(user.Username, userPrefix)
-	namespace, name, found := strings.Cut(account, ":")
+	namespace, name, _ := strings.Cut(account, ":")
 	pod, uid := user.Extra[extraPodName], user.Extra[extraPodUID]
-	if !ok || !found || namespace == "" || name == "" || len(pod) != 1 || len(uid) != 1 || pod[0] == "" || uid[0] == "" {
+	if !ok || namespace == "" || name == "" || len(pod) != 1 || len(uid) != 1 || pod[0] == "" || uid[0] == "" {
 		return caller{}, fault.New(fault.Unauthenticated, "the token is bound to no pod; only a token that the kubelet mounted into a pod is accepted")
 	}
 	return caller{Namespace: namespace, ServiceAccount: name, Pod: pod[0], UID: types.UID(uid[0])}, nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
@@ -346,11 +347,46 @@ func TestWhatAdmissionRecordedIsAllowedAndNothingElse(t *testing.T) {
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_REFERENCES", Value: `{"odd \u0024(X)":"three@azurekeyvault"}`})
 	})
 	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
-	b.recreate(func(pod *corev1.Pod) {
-		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_IMAGE_REFERENCES", Value: `{"I":"one@azurekeyvault"}`})
+	image := newBench(t)
+	image.refused(image.ask(map[string]string{"I": "three@azurekeyvault"}), fault.Denied, "recreate the pod")
+	image.recreate(func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_IMAGE_REFERENCES", Value: `{"I":"three@azurekeyvault"}`})
 	})
-	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"I": "one@azurekeyvault"}).Code, "of the image too")
+	assert.Equal(t, http.StatusOK, image.ask(map[string]string{"I": "three@azurekeyvault"}).Code, "of the image too")
+	another := newBench(t)
+	another.recreate(func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "SETTINGS", Value: `{"I":"three@azurekeyvault"}`})
+	})
+	another.refused(another.ask(map[string]string{"I": "three@azurekeyvault"}), fault.Denied, "recreate the pod")
 	b.refused(b.ask(map[string]string{"X": "three@azurekeyvault?other"}), fault.Denied, "recreate the pod")
+}
+
+func TestAnOpenPodStaysOpenWhateverAnotherContainerSays(t *testing.T) {
+	b := newBench(t)
+	b.recreate(func(pod *corev1.Pod) {
+		pod.Spec.InitContainers[0].Env = append(pod.Spec.InitContainers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "true"})
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "false"})
+	})
+	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
+}
+
+func TestAnAddressThatSendsTooMuchIsAskedToComeBack(t *testing.T) {
+	b := newBench(t)
+	w := httptest.NewRecorder()
+	b.broker.TooMuch(w, httptest.NewRequest(http.MethodPost, wire.ResolvePath, http.NoBody))
+	assert.Equal(t, http.StatusTooManyRequests, w.Code)
+	assert.Contains(t, w.Body.String(), "this pod's address sends too many requests")
+	assert.Contains(t, w.Body.String(), `"kind":"Throttled"`)
+	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_requests_failed_total")), 0)
+}
+
+func TestABodyThatIsCutOffIsRefused(t *testing.T) {
+	b := newBench(t)
+	r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(`{"references":{}}`))))
+	r.Header.Set("Authorization", "Bearer "+token)
+	w := httptest.NewRecorder()
+	b.broker.ServeHTTP(w, r)
+	b.refused(w, fault.Invalid, "cut off")
 }
 
 func TestAPodWhoseSourceWasMissingMayAskForWhatItsNamespaceHas(t *testing.T) {
@@ -361,6 +397,7 @@ func TestAPodWhoseSourceWasMissingMayAskForWhatItsNamespaceHas(t *testing.T) {
 	})
 	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
 	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_open_answers_total")), 0, "and it is counted")
+	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_requests_total")), 0, "as a request too")
 	b.refused(b.ask(map[string]string{"X": "elsewhere/three@azurekeyvault"}), fault.Invalid, "variable X")
 }
 
@@ -447,9 +484,20 @@ func TestBadRequestsAreRefusedWithoutQuotingThem(t *testing.T) {
 }
 
 func TestConfigurationIsChecked(t *testing.T) {
-	_, err := broker.New(broker.Config{})
-	assert.Error(t, err)
 	config := newBench(t).broker.Config
+	for name, without := range map[string]func(*broker.Config){
+		"live": func(c *broker.Config) { c.Live = nil }, "cached": func(c *broker.Config) { c.Cached = nil }, "reviewer": func(c *broker.Config) { c.Reviewer = nil },
+		"vault": func(c *broker.Config) { c.Vault = nil }, "metrics": func(c *broker.Config) { c.Metrics = nil }, "label": func(c *broker.Config) { c.Label = "" },
+	} {
+		c := config
+		without(&c)
+		_, err := broker.New(c)
+		assert.ErrorContains(t, err, "configuration is missing", name)
+	}
+	negative := config
+	negative.MaxAge = -1
+	_, err := broker.New(negative)
+	assert.ErrorContains(t, err, "cache.maxAge")
 	config.MaxAge = 2 * time.Hour
 	_, err = broker.New(config)
 	assert.ErrorContains(t, err, "cache.maxAge")

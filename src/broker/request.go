@@ -47,9 +47,6 @@ func (c *call) readBody() ([]byte, error) {
 	for {
 		if len(body) == cap(body) {
 			room := min(max(firstRead, 2*cap(body)), limits.AuthRequestBytes+1)
-			if len(body) == room {
-				return nil, tooLong
-			}
 			if err := c.holdRequest(room - cap(body)); err != nil {
 				return nil, err
 			}

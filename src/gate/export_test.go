@@ -12,3 +12,6 @@ func Remembered(g *Gate) int { return g.idle.Len() + len(g.active) }
 func ConnectEnding(g *Gate, from netip.Addr, end func()) (leave func(), ok bool) {
 	return g.connect(from, end)
 }
+
+// Request counts a request of an address.
+func Request(g *Gate, from netip.Addr) (leave func(), ok bool) { return g.request(from) }

@@ -1,0 +1,116 @@
+package gate_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/gate"
+)
+
+func TestARateHoldsForWhatComesOneAfterTheOther(t *testing.T) {
+	for name, c := range map[string]struct {
+		try             func(*gate.Gate, netip.Addr) (func(), bool)
+		burst, inSecond int
+	}{
+		"requests":    {gate.Request, 5, 2},
+		"connections": {gate.Connect, 4, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			g := newGate(t, func(config *gate.Config) {
+				config.Limits = gate.Limits{Connections: 4, ConnectionsPerSecond: 3, Requests: 100, RequestsPerSecond: 2, RequestsBurst: 5, AllConnections: 100}
+				config.Clock = func() time.Time { return now }
+			})
+			from, other := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+			count := func() (n int) {
+				for range 20 {
+					if leave, ok := c.try(g, from); ok {
+						leave() // nothing is open when the next one comes
+						n++
+					}
+				}
+				return n
+			}
+			assert.Equal(t, c.burst, count())
+			assert.Zero(t, count(), "who has nothing open is remembered all the same")
+			_, ok := c.try(g, other)
+			assert.True(t, ok, "another address has its own")
+			now = now.Add(time.Second)
+			assert.Equal(t, c.inSecond, count())
+		})
+	}
+}
+
+func TestWhereConnectionsMakeRoomTheOldestOfTheAddressIsClosed(t *testing.T) {
+	g := newGate(t, func(c *gate.Config) { c.Connections, c.ConnectionsPerSecond = 2, 0 })
+	closed := make(chan int, 10)
+	from := netip.MustParseAddr("10.0.0.1")
+	var leaves []func()
+	for i := range 4 {
+		leave, ok := gate.ConnectEnding(g, from, func() { closed <- i })
+		require.True(t, ok)
+		leaves = append(leaves, leave)
+	}
+	assert.ElementsMatch(t, []int{0, 1}, []int{<-closed, <-closed})
+	for _, leave := range leaves {
+		leave() // also of those that were closed
+		leave()
+	}
+	assert.Empty(t, closed)
+	for range 2 {
+		_, ok := gate.Connect(g, from) // one that nothing can close is only forgotten
+		require.True(t, ok)
+	}
+	_, ok := gate.Connect(g, from)
+	assert.True(t, ok)
+}
+
+func TestOfAFullPortAnAddressTakesNoMoreThanTheLargestHas(t *testing.T) {
+	g := newGate(t, func(c *gate.Config) { c.Connections, c.AllConnections = 10, 4 })
+	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	for range 2 {
+		for _, from := range []netip.Addr{one, two} {
+			_, ok := gate.Connect(g, from)
+			require.True(t, ok)
+		}
+	}
+	_, ok := gate.Connect(g, one)
+	assert.False(t, ok, "both have two of four: nobody has to make room")
+	_, ok = gate.Connect(g, netip.MustParseAddr("10.0.0.3"))
+	assert.True(t, ok)
+}
+
+func TestTheAPIServerIsCountedNowhere(t *testing.T) {
+	known := netip.MustParseAddr("10.0.0.1")
+	g := newGate(t, func(c *gate.Config) {
+		c.Limits = gate.Limits{Connections: 1, ConnectionsPerSecond: 1, Requests: 1, RequestsPerSecond: 1, RequestsBurst: 1, AllConnections: 1}
+		c.Known = func(from netip.Addr) bool { return from == known }
+	})
+	for range 50 {
+		_, ok := gate.Connect(g, known)
+		require.True(t, ok)
+		_, ok = gate.Request(g, known)
+		require.True(t, ok)
+	}
+	assert.Zero(t, gate.Remembered(g))
+	_, ok := gate.Connect(g, netip.MustParseAddr("10.0.0.2"))
+	assert.True(t, ok, "and takes nothing of what others have")
+}
+
+func TestEachPartOfAGateIsRequired(t *testing.T) {
+	for name, without := range map[string]func(*gate.Config){
+		"port": func(c *gate.Config) { c.Port = "" }, "metrics": func(c *gate.Config) { c.Metrics = nil }, "clock": func(c *gate.Config) { c.Clock = nil },
+		"connections": func(c *gate.Config) { c.Connections = 0 }, "rate": func(c *gate.Config) { c.ConnectionsPerSecond = -1 },
+		"requests": func(c *gate.Config) { c.Requests = 0 }, "requests in a second": func(c *gate.Config) { c.RequestsPerSecond = 0 },
+		"burst": func(c *gate.Config) { c.RequestsBurst = 0 }, "all connections": func(c *gate.Config) { c.AllConnections = 0 },
+	} {
+		config := newGate(t, func(*gate.Config) {}).Config
+		without(&config)
+		_, err := gate.New(config)
+		assert.ErrorContains(t, err, "is missing", name)
+	}
+}
