@@ -266,6 +266,7 @@ func (b *bench) inject(t *testing.T, namespace string, env map[string]string, fi
 	variables := map[string]string{"DB": "db@azurekeyvault", wire.EnvUseAuthService: "false", wire.EnvExtraCAs: string(b.azure.CA), wire.EnvLogLevel: "trace",
 		wire.EnvRetries: "0", wire.EnvTimeout: "0s", "KUBERNETES_SERVICE_HOST": server.Hostname(), "KUBERNETES_SERVICE_PORT": server.Port()}
 	maps.Copy(variables, env)
+	variables[wire.EnvAdded] = addedBy(variables)
 	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "bash", "-ec", script, "bash", mounts, file, filepath.Join(b.programs, "azure-keyvault-env"))
 	cmd.Env = b.environment(variables)
 	var printed, said bytes.Buffer
@@ -277,4 +278,15 @@ func (b *bench) inject(t *testing.T, namespace string, env map[string]string, fi
 		require.NoError(t, err)
 	}
 	return cmd.ProcessState.ExitCode(), printed.String() + said.String()
+}
+
+// addedBy is the list that the webhook writes of the reserved variables that it sets.
+func addedBy(variables map[string]string) string {
+	added := []string{wire.EnvAdded}
+	for _, name := range wire.Reserved() {
+		if _, ok := variables[name]; ok && name != wire.EnvAdded {
+			added = append(added, name)
+		}
+	}
+	return strings.Join(added, ",")
 }

@@ -3,6 +3,7 @@
 package authprocesses
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/emulator"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
@@ -42,6 +44,9 @@ func newBench(t *testing.T) *bench {
 	definition, err := os.ReadFile(filepath.Join(b.stage.Chart(), "crds", "spv.no_azurekeyvaultsecrets.yaml"))
 	require.NoError(t, err)
 	require.NoError(t, b.stage.Apply(t.Context(), "", string(definition)))
+	require.NoError(t, stage.Await(t.Context(), patience, "AzureKeyVaultSecrets to be served", func(ctx context.Context) error {
+		return b.stage.Client.List(ctx, &v2beta1.AzureKeyVaultSecretList{})
+	}))
 	// Of the chart, what pods need that read for themselves.
 	reader, err := b.stage.Helm(t.Context(), "template", "akv2k8s", b.stage.Chart(), "--show-only", "templates/env-injector/reader-role.yaml",
 		"--show-only", "templates/env-injector/reader-rolebinding.yaml")
