@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -165,12 +166,21 @@ func (b *bench) condition(ctx context.Context, namespace string) string {
 	return "no condition"
 }
 
+// lastPort is the last one that was given away. The system takes the ports of outgoing connections from 32768 on; one of these could be taken
+// between the look and the program's start.
+var lastPort atomic.Int32
+
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	for range 10_000 {
+		port := strconv.Itoa(20_000 + int(lastPort.Add(1)))
+		if listener, err := net.Listen("tcp", ":"+port); err == nil {
+			_ = listener.Close()
+			return port
+		}
+	}
+	t.Fatal("no port from 20,000 to 30,000 is free")
+	return ""
 }
 
 // envInjector asks the auth service as a pod would, with the pod's token.
