@@ -15,3 +15,6 @@ func ConnectEnding(g *Gate, from netip.Addr, end func()) (leave func(), ok bool)
 
 // Request counts a request of an address.
 func Request(g *Gate, from netip.Addr) (leave func(), ok bool) { return g.request(from) }
+
+// Holders is of how many addresses the memory is counted.
+func Holders(g *Gate) int { return len(g.memory.by) }

@@ -1,6 +1,12 @@
 package gate_test
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"time"
@@ -113,4 +119,56 @@ func TestEachPartOfAGateIsRequired(t *testing.T) {
 		_, err := gate.New(config)
 		assert.ErrorContains(t, err, "is missing", name)
 	}
+}
+
+func TestWhoShowsACertificateOfTheAPIServersAuthorityHasTheReserve(t *testing.T) {
+	g := newGate(t, func(c *gate.Config) { c.Memory, c.ReservedMemory = 1000, 500 })
+	hold := func(state *tls.ConnectionState) *gate.Holding {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.RemoteAddr, r.TLS = "10.0.0.1:1", state
+		return g.Hold(r)
+	}
+	verified := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}, PeerCertificates: []*x509.Certificate{{}}}
+	for name, c := range map[string]struct {
+		state   *tls.ConnectionState
+		trusted bool
+	}{
+		"no TLS": {nil, false}, "no certificate": {&tls.ConnectionState{}, false}, "a verified one": {verified, true},
+		"one that was not verified": {&tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}, false},
+	} {
+		h := hold(c.state)
+		assert.Equal(t, c.trusted, h.Trusted(), name)
+		assert.Equal(t, c.trusted, h.Set(1400), name)
+		h.Release()
+	}
+	assert.Zero(t, gate.Holders(g))
+	first := hold(nil)
+	require.True(t, first.Set(300))
+	assert.Equal(t, 1, gate.Holders(g))
+	require.True(t, first.Set(100), "less is always allowed")
+	first.Release()
+	assert.Zero(t, gate.Holders(g), "nothing is kept of an address that holds nothing")
+}
+
+func TestAServerSaysInItsOwnWordsThatThereIsTooMuch(t *testing.T) {
+	b := newBench(t, nil, nil)
+	mine, roots := certificate(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	g := newGate(t, func(c *gate.Config) { c.RequestsBurst = 1 })
+	server := &gate.Server{Gate: g, Patience: 30 * time.Second, TLS: &tls.Config{Certificates: []tls.Certificate{mine}, MinVersion: tls.VersionTLS13},
+		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		TooMuch: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }}
+	done := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { done <- server.Serve(ctx, listener) }()
+	b.address, b.roots = listener.Addr().String(), roots
+	client := b.client("127.0.0.1")
+	status, _, _ := b.ask(client, "/")
+	assert.Equal(t, http.StatusOK, status)
+	status, _, after := b.ask(client, "/")
+	assert.Equal(t, http.StatusTeapot, status)
+	assert.Equal(t, "1", after)
+	stop()
+	assert.NoError(t, <-done)
 }

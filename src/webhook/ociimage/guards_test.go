@@ -2,14 +2,20 @@ package ociimage
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	specs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -251,5 +257,131 @@ func TestImagesOfAnIndexThatReferToOtherObjectsAreNotEqual(t *testing.T) {
 	assert.True(t, one.equal(one))
 	for _, other := range []Command{{Cmd: one.Cmd, References: one.References}, {Entrypoint: one.Entrypoint, References: one.References}, {Entrypoint: one.Entrypoint, Cmd: one.Cmd}} {
 		assert.False(t, one.equal(other))
+	}
+}
+
+func TestWhoHasToMakeRoomForALookup(t *testing.T) {
+	old, young := time.Now().Add(-2*limits.ImageLookupGrace), time.Now()
+	lookup := func(namespace, registry string, since time.Time) *place {
+		return &place{namespace: namespace, registry: registry, since: since}
+	}
+	of := func(namespace string, n int, since time.Time) (all []*place) {
+		for i := range n {
+			all = append(all, lookup(namespace, fmt.Sprint("r", i), since))
+		}
+		return all
+	}
+	mine := lookup("mine", "new", young)
+	for name, c := range map[string]struct {
+		held   []*place
+		victim string
+	}{
+		"nobody, of none":                         {nil, ""},
+		"nobody, of young ones":                   {of("greedy", 9, young), ""},
+		"who has more":                            {of("greedy", 1, old), "greedy"},
+		"not who has as many, but one of its own": {append(of("other", 1, old), of("mine", 1, old)...), "mine"},
+		"not who has fewer, but one of its own":   {append(of("other", 1, old), of("mine", 2, old)...), "mine"},
+		"of a full share one of its own alone":    {append(of("greedy", limits.ImageLookupsPerNamespace+3, old), of("mine", limits.ImageLookupsPerNamespace, old)...), "mine"},
+		"nobody, if the registry has its share": {append(of("greedy", 9, old), slices.Repeat([]*place{lookup("mine", "new", old)}, limits.ImageLookupsPerRegistry)...),
+			""},
+		"what another namespace has of that registry does not count": {append(of("greedy", 2, old), slices.Repeat([]*place{lookup("greedy", "new", old)},
+			limits.ImageLookupsPerRegistry)...), "greedy"},
+	} {
+		p := &places{held: c.held}
+		got := ""
+		if victim := p.victim(mine); victim != nil {
+			got = victim.namespace
+		}
+		assert.Equal(t, c.victim, got, name)
+	}
+}
+
+func TestThePortDecidesWhetherAnAddressIsTheAPIServers(t *testing.T) {
+	s := newStore()
+	s.image(runs("linux", "amd64", "app"), "1")
+	network := &recorded{RoundTripper: hosts{"10.0.0.1:6443": s.serve, "10.0.0.1": s.serve, "10.0.0.2": s.serve, "10.0.0.2:5000": s.serve}}
+	images, _ := memoryImages(t, network, TransportConfig{PlainHTTP: []string{"10.0.0.2", "10.0.0.2:80"}, Refused: func(to netip.AddrPort) bool {
+		return to == netip.MustParseAddrPort("10.0.0.1:6443") || to == netip.MustParseAddrPort("10.0.0.2:80") || to == netip.MustParseAddrPort("10.0.0.2:443")
+	}})
+	for image, allowed := range map[string]bool{"10.0.0.1:6443/app:1": false, "10.0.0.1/app:1": true, "10.0.0.2/app:1": false, "10.0.0.2:5000/app:1": true} {
+		network.requests = nil
+		_, err := images.Command(t.Context(), Question{Image: image, OS: "linux"})
+		assert.Equal(t, allowed, err == nil, "%s: %v", image, err)
+		assert.Equal(t, allowed, len(network.requests) > 0, image)
+	}
+}
+
+func TestAConfigurationInsideAManifestIsWeighedToo(t *testing.T) {
+	for name, c := range map[string]struct {
+		config string
+		want   error
+	}{
+		"modest":  {`{"os":"linux","architecture":"amd64","config":{"Cmd":["app"]}}`, nil},
+		"complex": {`{"os":"linux","architecture":"amd64","x":[1` + strings.Repeat(",1", limits.ImageAnswerElements) + `]}`, errTooComplex},
+		"none":    {`nonsense`, errNonsense},
+	} {
+		s := newStore()
+		sum := sha256.Sum256([]byte(c.config))
+		manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"layers":[],"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%x","size":%d,"data":%q}}`,
+			ociManifest, sum, len(c.config), base64.StdEncoding.EncodeToString([]byte(c.config)))
+		s.put(ociManifest, []byte(manifest), "1")
+		images, log := memoryImages(t, hosts{"r.test": s.serve}, TransportConfig{})
+		command, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+		if c.want == nil {
+			require.NoError(t, err, name)
+			assert.Equal(t, []string{"app"}, command.Cmd)
+			continue
+		}
+		require.Error(t, err, name)
+		assert.Contains(t, log.String(), c.want.Error(), name)
+	}
+}
+
+func TestAConfigurationThatSaysThatItIsTooLongIsNotAskedFor(t *testing.T) {
+	s := newStore()
+	manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"layers":[],"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%064d","size":%d}}`,
+		ociManifest, 1, limits.ImageConfigBytes+1)
+	s.put(ociManifest, []byte(manifest), "1")
+	network := &recorded{RoundTripper: hosts{"r.test": s.serve}}
+	images, log := memoryImages(t, network, TransportConfig{})
+	_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+	require.Error(t, err)
+	assert.Contains(t, log.String(), errTooLong.Error())
+	assert.NotContains(t, fmt.Sprint(network.requests), "/blobs/")
+}
+
+func TestAnImageWithoutAPlatformInItsIndexFitsByItsOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		of           search
+		os, platform string
+		fits         bool
+	}{
+		"the same":              {search{os: "linux", architecture: "amd64"}, "linux", "amd64", true},
+		"any architecture":      {search{os: "linux"}, "linux", "s390x", true},
+		"another architecture":  {search{os: "linux", architecture: "amd64"}, "linux", "arm64", false},
+		"another system":        {search{os: "linux"}, "windows", "amd64", false},
+		"none of a system":      {search{os: "linux"}, "", "amd64", false},
+		"none of architectures": {search{os: "linux"}, "linux", "", false},
+	} {
+		assert.Equal(t, c.fits, c.of.fits(specs.Platform{OS: c.os, Architecture: c.platform}), name)
+	}
+	artifact := v1.Descriptor{MediaType: "application/vnd.in-toto+json"}
+	image := v1.Descriptor{MediaType: ociManifest}
+	linux := v1.Descriptor{MediaType: ociManifest, Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}
+	anywhere, here := search{os: "linux"}, search{os: "linux", architecture: "amd64"}
+	assert.Equal(t, []v1.Descriptor{image}, here.candidates([]v1.Descriptor{artifact, image}), "what is no image is not asked for")
+	assert.Equal(t, []v1.Descriptor{linux}, here.candidates([]v1.Descriptor{image, linux}), "one without a platform only if nothing else fits")
+	assert.Contains(t, anywhere.candidates([]v1.Descriptor{image, linux}), image)
+}
+
+func TestAMirrorIsAskedForTheVeryDigest(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("a", 64)
+	r := Registries{Mirrors: map[string][]string{"r.test": {"mirror.test/cache", "not a host"}}}
+	for from, want := range map[string]string{"r.test/app:1": "mirror.test/cache/app:1", "r.test/app@" + digest: "mirror.test/cache/app@" + digest} {
+		reference, err := name.ParseReference(from)
+		require.NoError(t, err)
+		mirrors := r.mirrors(reference)
+		require.Len(t, mirrors, 1, "what is no name is left out")
+		assert.Equal(t, want, mirrors[0].Name())
 	}
 }
