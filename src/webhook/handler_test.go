@@ -313,10 +313,13 @@ func TestTheTimeThatTheAPIServerWaitsIsKept(t *testing.T) {
 		assert.InDelta(t, want.Seconds(), time.Until(deadline).Seconds(), 0.3, query)
 		cancel()
 	}
-	ctx, cancel := webhook.Deadline(t.Context(), httptest.NewRequest(http.MethodPost, "/pods?timeout=x", nil))
-	_, ok := ctx.Deadline()
-	assert.False(t, ok)
-	cancel()
+	for _, query := range []string{"?timeout=x", "?timeout=0", "?timeout=0s", "?timeout=-5s", "?timeout=-5", ""} {
+		ctx, cancel := webhook.Deadline(t.Context(), httptest.NewRequest(http.MethodPost, "/pods"+query, nil))
+		_, ok := ctx.Deadline()
+		assert.False(t, ok, query)
+		assert.NoError(t, ctx.Err(), query)
+		cancel()
+	}
 }
 
 // FuzzHandler sends bodies to the real handler, with a budget of time, memory and answer for each.

@@ -61,6 +61,12 @@ func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 	assert.Contains(t, response.Result.Message, `container "needed": the registry could not be reached`, "what is needed is asked for first")
 
 	images.asked = nil
+	again := containers(limits.ImageRegistriesPerPod+1, corev1.Container{Env: env})
+	again[limits.ImageRegistriesPerPod].Image = "r0.test/other:1"
+	response = b.admit(again...)
+	assert.NotContains(t, response.Result.Message, "one more than", "another image of a registry that is asked anyway")
+
+	images.asked = nil
 	same := containers(20, corev1.Container{Env: env})
 	for i := range same {
 		same[i].Image = fmt.Sprintf("r.test/app%d:1", i)

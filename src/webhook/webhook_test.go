@@ -278,6 +278,30 @@ func TestThePlatformOfAPod(t *testing.T) {
 		b.patched(b.admit(corev1.Container{Name: "app", Image: "app:1", Env: []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}}))
 		assert.Equal(t, strings.TrimSpace(want), b.asked[0].Architecture)
 	}
+	expression := func(key string, operator corev1.NodeSelectorOperator, value string) corev1.NodeSelectorRequirement {
+		return corev1.NodeSelectorRequirement{Key: key, Operator: operator, Values: []string{value}}
+	}
+	required := func(expressions ...corev1.NodeSelectorRequirement) *corev1.Affinity {
+		return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+			NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: expressions}}}}}
+	}
+	for name, c := range map[string]struct {
+		affinity *corev1.Affinity
+		want     string
+	}{
+		"not on an architecture":  {required(expression("kubernetes.io/arch", corev1.NodeSelectorOpNotIn, "arm64")), ""},
+		"by something else too":   {required(expression("kubernetes.io/os", corev1.NodeSelectorOpIn, "linux"), expression("kubernetes.io/arch", corev1.NodeSelectorOpIn, "arm64")), "arm64"},
+		"by pods alone":           {&corev1.Affinity{}, ""},
+		"by what is preferred":    {&corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}}, ""},
+		"by no term":              {&corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{}}}, ""},
+		"by a term without a key": {required(), ""},
+	} {
+		b := newBench(t)
+		b.images = map[string]ociimage.Command{"app:1": {Cmd: []string{"/app"}}}
+		b.pod.Spec.Affinity = c.affinity
+		b.patched(b.admit(corev1.Container{Name: "app", Image: "app:1", Env: []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}}))
+		assert.Equal(t, c.want, b.asked[0].Architecture, name)
+	}
 }
 
 func TestEphemeralContainersAreWrappedInInjectedPods(t *testing.T) {
