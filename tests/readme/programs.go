@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// Programs makes the stand-ins that every test has: az, which asks the test, and sleep, which never waits longer than a
-// second.
+// Programs makes the stand-ins that every test has: az, which asks the test, and sleep, which never waits longer than
+// a second.
 func Programs(ctx context.Context, root, folder string) error {
 	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(folder, "az"), "./tests/readme/az")
 	build.Dir = root

@@ -115,7 +115,12 @@ func Match(wanted, printed string) error {
 			found, lines = like.MatchString(" "+strings.TrimSpace(lines[0])), lines[1:]
 		}
 		if !found {
-			return fmt.Errorf("the README says that it prints\n%s\nand it printed\n%s\nwithout, in its place, the line\n%s", wanted, printed, line)
+			return fmt.Errorf(
+				"the README says that it prints\n%s\nand it printed\n%s\nwithout, in its place, the line\n%s",
+				wanted,
+				printed,
+				line,
+			)
 		}
 	}
 	return nil

@@ -12,7 +12,10 @@ import (
 )
 
 func TestAReadmeIsCutIntoSectionsAndBlocks(t *testing.T) {
-	d, err := readme.Parse("# Title\n\nText\n\n## One\n\n```sh\necho a\necho b\n```\n\n```text\nb\n```\n\n```yaml\na: b\n```\n\n## Two\n\n```sh\necho c\n```\n")
+	d, err := readme.Parse(
+		"# Title\n\nText\n\n## One\n\n```sh\necho a\necho b\n```\n\n" +
+			"```text\nb\n```\n\n```yaml\na: b\n```\n\n## Two\n\n```sh\necho c\n```\n",
+	)
 	require.NoError(t, err)
 	assert.Equal(t, "Title", d.Title)
 	one, ok := d.Section("One")
@@ -39,10 +42,12 @@ func TestABlockThatCannotBeUnderstoodIsRefused(t *testing.T) {
 
 func TestOutputIsComparedLineByLineAndWordByWord(t *testing.T) {
 	const printed = "NAME     READY   AGE\nother    False   1s\ndatabase-7f8c   True    3m2s\n"
-	for _, wanted := range []string{"NAME READY AGE\ndatabase-… True …", "database-7f8c …", "… True …", "… READY …\nother …", "database-7f8c … True 3m2s"} {
+	for _, wanted := range []string{"NAME READY AGE\ndatabase-… True …", "database-7f8c …",
+		"… True …", "… READY …\nother …", "database-7f8c … True 3m2s"} {
 		assert.NoError(t, readme.Match(wanted, printed), wanted)
 	}
-	for _, wanted := range []string{"NAME READY", "database True …", "database-… True …\nNAME …", "base-7f8c …", "database-… False …"} {
+	for _, wanted := range []string{"NAME READY", "database True …",
+		"database-… True …\nNAME …", "base-7f8c …", "database-… False …"} {
 		assert.Error(t, readme.Match(wanted, printed), wanted)
 	}
 }

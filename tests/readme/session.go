@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// loop runs each file that it is sent the name of, in one shell, so that later blocks have the variables of earlier ones.
+// loop runs each file that it is sent the name of, in one shell, so that later blocks have the variables of earlier
+// ones.
 const loop = `set -euo pipefail
 while read -r block <&3; do
   source "$block" </dev/null >"$block.out" 2>&1
@@ -34,7 +35,8 @@ type Session struct {
 	cancel context.CancelFunc
 }
 
-// Start starts the shell in a folder. The folder programs comes first in PATH, and environment is added to that of the test.
+// Start starts the shell in a folder. The folder programs comes first in PATH, and environment is added to that of the
+// test.
 func Start(ctx context.Context, folder, programs string, environment ...string) (*Session, error) {
 	scratch, err := os.MkdirTemp("", "readme-")
 	if err != nil {
@@ -86,7 +88,15 @@ func (s *Session) Run(b Block, patience time.Duration) (string, error) {
 	if err = errors.Join(failure, err); err == nil {
 		return string(printed), nil
 	}
-	return string(printed), fmt.Errorf("line %d: %w\ncommands:\n%s\nprinted:\n%s", b.Line, err, b.Commands, tail(string(printed)))
+	return string(
+			printed,
+		), fmt.Errorf(
+			"line %d: %w\ncommands:\n%s\nprinted:\n%s",
+			b.Line,
+			err,
+			b.Commands,
+			tail(string(printed)),
+		)
 }
 
 // await waits for the end of the block that runs.

@@ -40,24 +40,46 @@ func outcomes() map[string]outcome {
 		"multi-tenant":      all(synced("example-team-a"), synced("example-team-b")),
 		"pod-security":      synced("example-pod-security"),
 		"env-injection":     printed("example-env-injection"),
-		"tls-certificate": made("example-tls-certificate", map[string][]string{"Secret/site-tls": {"tls.crt", "tls.key"}, "Secret/site-pfx": {"site.pfx"},
-			"ConfigMap/site-public": {"site.crt"}}),
+		"tls-certificate": made(
+			"example-tls-certificate",
+			map[string][]string{"Secret/site-tls": {"tls.crt", "tls.key"}, "Secret/site-pfx": {"site.pfx"},
+				"ConfigMap/site-public": {"site.crt"}},
+		),
 		"keys": made("example-keys", map[string][]string{"Secret/signer": {"key.pem"}, "ConfigMap/signer": {"key.jwk"}}),
-		"typed-secrets": made("example-typed-secrets", map[string][]string{"Secret/registry": {".dockerconfigjson"}, "Secret/login": {"username", "password"},
-			"Secret/deploy-key": {"ssh-privatekey"}, "ConfigMap/banner": {"text"}}),
-		"multi-key-value":           made("example-multi-key-value", map[string][]string{"Secret/database": {"username", "password", "port"}}),
-		"several-objects":           made("example-several-objects", map[string][]string{"Secret/application": {"DATABASE_PASSWORD", "API_KEY"}}),
-		"search":                    made("example-search", map[string][]string{"Secret/shop": {"database-password", "api-key", "mail-password"}}),
-		"rollout-restart":           restarted("example-rollout-restart"),
-		"refresh-interval":          all(synced("example-refresh-interval"), made("example-refresh-interval", map[string][]string{"Secret/api-key": {"key"}})),
+		"typed-secrets": made(
+			"example-typed-secrets",
+			map[string][]string{"Secret/registry": {".dockerconfigjson"}, "Secret/login": {"username", "password"},
+				"Secret/deploy-key": {"ssh-privatekey"}, "ConfigMap/banner": {"text"}},
+		),
+		"multi-key-value": made(
+			"example-multi-key-value",
+			map[string][]string{"Secret/database": {"username", "password", "port"}},
+		),
+		"several-objects": made(
+			"example-several-objects",
+			map[string][]string{"Secret/application": {"DATABASE_PASSWORD", "API_KEY"}},
+		),
+		"search": made(
+			"example-search",
+			map[string][]string{"Secret/shop": {"database-password", "api-key", "mail-password"}},
+		),
+		"rollout-restart": restarted("example-rollout-restart"),
+		"refresh-interval": all(
+			synced("example-refresh-interval"),
+			made("example-refresh-interval", map[string][]string{"Secret/api-key": {"key"}}),
+		),
 		"pods-with-own-credentials": printed("example-own-credentials"),
-		"production-ha":             all(synced("example-production-ha"), replicas(2, 3), kept("akv2k8s-controller", "akv2k8s-envinjector")),
-		"namespaced":                synced("akv2k8s"),
-		"restricted":                printed("example-restricted"),
-		"registry-mirror":           all(synced("example-registry-mirror"), from(`^akv2k8s\d+\.azurecr\.io/akv2k8s/`)),
-		"metrics":                   all(synced("example-metrics"), told("example-metrics")),
-		"gitops-argocd":             synced("example-gitops-argocd"),
-		"gitops-flux":               synced("example-gitops-flux"),
+		"production-ha": all(
+			synced("example-production-ha"),
+			replicas(2, 3),
+			kept("akv2k8s-controller", "akv2k8s-envinjector"),
+		),
+		"namespaced":      synced("akv2k8s"),
+		"restricted":      printed("example-restricted"),
+		"registry-mirror": all(synced("example-registry-mirror"), from(`^akv2k8s\d+\.azurecr\.io/akv2k8s/`)),
+		"metrics":         all(synced("example-metrics"), told("example-metrics")),
+		"gitops-argocd":   synced("example-gitops-argocd"),
+		"gitops-flux":     synced("example-gitops-flux"),
 	}
 }
 
@@ -171,15 +193,20 @@ func plan(t *testing.T, s *stage.Stage, name string) walk.Plan {
 			NotRun: map[string]walk.Instead{
 				"Wait for Argo CD": {Reason: "Argo CD does not run here; the test installs the values of the Application by Helm",
 					Do: func(t *testing.T) { application(t, s, e); byHelm(t) }},
-				"Remove the Application": {Reason: "Argo CD does not run here; the test uninstalls by Helm", Do: func(t *testing.T) {
-					uninstall(t)
-					require.NoError(t, s.Client.Delete(t.Context(), objectsOf(t, e, "application.yaml")[0]))
-				}},
+				"Remove the Application": {
+					Reason: "Argo CD does not run here; the test uninstalls by Helm",
+					Do: func(t *testing.T) {
+						uninstall(t)
+						require.NoError(t, s.Client.Delete(t.Context(), objectsOf(t, e, "application.yaml")[0]))
+					},
+				},
 			}}
 	case "gitops-flux":
 		return walk.Plan{NotRun: map[string]walk.Instead{
-			"Install": {Reason: "Flux does not run here, and its definitions are in no Go module; the test installs the values by Helm",
-				Do: func(t *testing.T) { flux(t, e); byHelm(t) }},
+			"Install": {
+				Reason: "Flux does not run here, and its definitions are in no Go module; the test installs the values by Helm",
+				Do:     func(t *testing.T) { flux(t, e); byHelm(t) },
+			},
 			"Remove the HelmRelease": {Reason: "Flux does not run here; the test uninstalls by Helm", Do: uninstall},
 		}}
 	}
@@ -209,7 +236,9 @@ func TestExamples(t *testing.T) {
 			}
 			require.True(t, ok, "the example has no outcome here")
 			if needsTokens(name) && g.Azure.Cluster.IssuerKey == "" {
-				t.Skip("NOT RUN: it needs the key that signs the cluster's tokens, which only the local cluster gives; use CLUSTER=local")
+				t.Skip(
+					"NOT RUN: it needs the key that signs the cluster's tokens, which only the local cluster gives; use CLUSTER=local",
+				)
 			}
 			p := plan(t, s, name)
 			p.Outcome = func(ctx context.Context) error { return wanted(ctx, s) }

@@ -120,7 +120,8 @@ func checkVault(t *testing.T, d readme.Document, commands string) {
 func checkVariables(t *testing.T, commands string) {
 	t.Helper()
 	set := map[string]int{"RANDOM": 0}
-	for _, at := range regexp.MustCompile(`(?m)^([A-Z][A-Z0-9_]*)=|^for ([a-z]+) in`).FindAllStringSubmatchIndex(commands, -1) {
+	assignment := regexp.MustCompile(`(?m)^([A-Z][A-Z0-9_]*)=|^for ([a-z]+) in`)
+	for _, at := range assignment.FindAllStringSubmatchIndex(commands, -1) {
 		for group := 2; group < 6; group += 2 {
 			if at[group] >= 0 {
 				if name := commands[at[group]:at[group+1]]; set[name] == 0 {
@@ -186,12 +187,14 @@ func (l local) PutKey(_ context.Context, vault, name string, k keyvault.Key) err
 	return l.Vaults.PutKey(vault, name, k)
 }
 
-// refusePlaceholders ends a stand-in if a manifest or a file of values came to it with what the commands have to replace.
-const refusePlaceholders = ` | if grep -E 'akv2k8s-(example|team)|(TENANT|CLIENT|RESOURCE)-ID|CLIENT-SECRET|PFX-PASSWORD|registry\.example\.com'
+// refusePlaceholders ends a stand-in if a manifest or a file of values came to it with what the commands have to
+// replace.
+const refusePlaceholders = ` |
+if grep -E 'akv2k8s-(example|team)|(TENANT|CLIENT|RESOURCE)-ID|CLIENT-SECRET|PFX-PASSWORD|registry\.example\.com'
 then echo "this was not replaced" >&2; exit 1; fi`
 
-// TestTheCommandsForAzureWork runs all sections but Check with the stand-in of az, and with a kubectl and a helm that do
-// nothing; the suite with a cluster runs them all.
+// TestTheCommandsForAzureWork runs all sections but Check with the stand-in of az, and with a kubectl and a helm that
+// do nothing; the suite with a cluster runs them all.
 func TestTheCommandsForAzureWork(t *testing.T) {
 	programs := t.TempDir()
 	absolute, err := filepath.Abs(root)
@@ -213,10 +216,19 @@ esac`+refusePlaceholders))
 			const tenant = "11111111-1111-4111-8111-111111111111"
 			e, err := emulator.New(tenant, time.Now)
 			require.NoError(t, err)
-			azure := azurecli.New(local{e}, tenant, azurecli.Cluster{Name: "my-cluster", KubeletObjectID: "kubelet", Issuer: "https://issuer.example"})
+			azure := azurecli.New(
+				local{e},
+				tenant,
+				azurecli.Cluster{Name: "my-cluster", KubeletObjectID: "kubelet", Issuer: "https://issuer.example"},
+			)
 			socket := filepath.Join(folder, fmt.Sprint(i))
 			require.NoError(t, azure.Serve(t.Context(), socket))
-			session, err := readme.Start(t.Context(), filepath.Join(absolute, "examples", name), programs, azurecli.Socket+"="+socket)
+			session, err := readme.Start(
+				t.Context(),
+				filepath.Join(absolute, "examples", name),
+				programs,
+				azurecli.Socket+"="+socket,
+			)
 			require.NoError(t, err)
 			defer session.Close()
 			session.Broken = azure.Refused

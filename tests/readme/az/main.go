@@ -1,4 +1,5 @@
-// Package main is az for tests: it sends its arguments to the stand-in of the test (package azurecli) and prints the answer.
+// Package main is az for tests: it sends its arguments to the stand-in of the test (package azurecli) and prints the
+// answer.
 package main
 
 import "os"

@@ -16,7 +16,8 @@ import (
 
 // command is one of az.
 type command struct {
-	// needs and takes are its options with one value, required and not; lists are those with several, flags those without.
+	// needs and takes are its options with one value, required and not; lists are those with several, flags those
+	// without.
 	needs, takes, lists, flags []string
 	do                         func(a *Azure, ctx context.Context, o options) (any, error)
 }
@@ -51,7 +52,8 @@ func (o options) file(name string) (string, error) {
 // commands are all that are known, by their words.
 func commands() map[string]command {
 	all := map[string]command{}
-	for _, part := range []map[string]command{vaultCommands(), directoryCommands(), clusterCommands(), registryCommands()} {
+	parts := []map[string]command{vaultCommands(), directoryCommands(), clusterCommands(), registryCommands()}
+	for _, part := range parts {
 		maps.Copy(all, part)
 	}
 	return all

@@ -195,9 +195,11 @@ func Ask(socket string, call Call) (Answer, error) {
 	if socket == "" {
 		return answer, fmt.Errorf("%s is not set: it is the socket of the test's stand-in", Socket)
 	}
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
+	client := &http.Client{
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}},
+	}
 	body, err := json.Marshal(call)
 	if err != nil {
 		return answer, err

@@ -63,7 +63,11 @@ type account struct {
 
 func open(t *testing.T) account {
 	t.Helper()
-	seen := &recorder{principals: map[string]entra.Principal{}, permissions: map[string][]string{}, secrets: map[string]keyvault.Secret{}}
+	seen := &recorder{
+		principals:  map[string]entra.Principal{},
+		permissions: map[string][]string{},
+		secrets:     map[string]keyvault.Secret{},
+	}
 	cluster := azurecli.Cluster{Name: "my-cluster", KubeletObjectID: "kubelet", Issuer: "https://issuer.example"}
 	return account{azurecli.New(seen, tenant, cluster), seen, t, t.TempDir()}
 }
@@ -89,10 +93,20 @@ func (a account) must(line string) string {
 func (a account) vault(name string) (id string) {
 	a.t.Helper()
 	a.must("group create --name g --location westeurope")
-	id = a.must("keyvault create --name " + name + " --resource-group g --enable-rbac-authorization true --query id --output tsv")
+	id = a.must(
+		"keyvault create --name " + name + " --resource-group g --enable-rbac-authorization true --query id --output tsv",
+	)
 	me := a.must("ad signed-in-user show --query id --output tsv")
-	a.must("role assignment create --role Key~Vault~Secrets~Officer --scope " + id + " --assignee-object-id " + me + " --assignee-principal-type User")
-	require.Equal(a.t, 1, a.az("keyvault secret set --vault-name "+name+" --name a --value b").Code, "the role is not in force at once")
+	a.must(
+		"role assignment create --role Key~Vault~Secrets~Officer --scope " + id + " --assignee-object-id " + me +
+			" --assignee-principal-type User",
+	)
+	require.Equal(
+		a.t,
+		1,
+		a.az("keyvault secret set --vault-name "+name+" --name a --value b").Code,
+		"the role is not in force at once",
+	)
 	return id
 }
 
@@ -131,7 +145,8 @@ func TestWhatAzRefusesIsRefused(t *testing.T) {
 		"vmss identity assign --name x --resource-group y --identities z":      "no scale set",
 		"acr import --name registry --source a --image b":                      "could not be found",
 		"keyvault certificate create --vault-name kv-one --name a --policy {}": "ForbiddenByRbac",
-		"role assignment create --role Key~Vault~Secrets~User --scope x --assignee-object-id kubelet --assignee-principal-type ServicePrincipal": "nothing has the id",
+		"role assignment create --role Key~Vault~Secrets~User --scope x --assignee-object-id kubelet " +
+			"--assignee-principal-type ServicePrincipal": "nothing has the id",
 	} {
 		answer := a.az(line)
 		assert.NotZero(t, answer.Code, line)
@@ -145,10 +160,20 @@ func TestSecretsGoIntoTheVaultAndRolesSayWhoReads(t *testing.T) {
 	a := open(t)
 	id := a.vault("kv-one")
 	reader := a.must("aks list --query [?name=='my-cluster'].identityProfile.kubeletidentity.objectId --output tsv")
-	a.must("role assignment create --role Key~Vault~Secrets~User --scope " + id + " --assignee-object-id " + reader + " --assignee-principal-type ServicePrincipal")
+	a.must(
+		"role assignment create --role Key~Vault~Secrets~User --scope " + id + " --assignee-object-id " + reader +
+			" --assignee-principal-type ServicePrincipal",
+	)
 	assert.Equal(t, []string{"get", "list"}, a.seen.permissions["kv-one kubelet"])
-	assert.Empty(t, a.must("keyvault secret set --vault-name kv-one --name a --value b~c --tags app=shop x=y --output none"))
-	assert.Equal(t, keyvault.Secret{Value: "b c", Tags: map[string]string{"app": "shop", "x": "y"}}, a.seen.secrets["kv-one a"])
+	assert.Empty(
+		t,
+		a.must("keyvault secret set --vault-name kv-one --name a --value b~c --tags app=shop x=y --output none"),
+	)
+	assert.Equal(
+		t,
+		keyvault.Secret{Value: "b c", Tags: map[string]string{"app": "shop", "x": "y"}},
+		a.seen.secrets["kv-one a"],
+	)
 	require.NoError(t, os.WriteFile(filepath.Join(a.dir, "f"), []byte("of a file"), 0o600))
 	a.must("keyvault secret set --vault-name kv-one --name f --file f")
 	assert.Equal(t, "of a file", a.seen.secrets["kv-one f"].Value)
@@ -163,8 +188,15 @@ func TestCertificatesAndKeysAreMade(t *testing.T) {
 	a := open(t)
 	id := a.vault("kv-one")
 	me := a.must("ad signed-in-user show --query id --output tsv")
-	a.must("role assignment create --role Key~Vault~Administrator --scope " + id + " --assignee-object-id " + me + " --assignee-principal-type User")
-	require.NotZero(t, a.az("keyvault key create --vault-name kv-one --name k").Code, "the new role is not in force at once either")
+	a.must(
+		"role assignment create --role Key~Vault~Administrator --scope " + id + " --assignee-object-id " + me +
+			" --assignee-principal-type User",
+	)
+	require.NotZero(
+		t,
+		a.az("keyvault key create --vault-name kv-one --name k").Code,
+		"the new role is not in force at once either",
+	)
 	a.must("keyvault key create --vault-name kv-one --name k --kty EC")
 	policy := strings.Join(strings.Fields(a.must("keyvault certificate get-default-policy")), "")
 	a.must("keyvault certificate create --vault-name kv-one --name c --policy " + policy)
@@ -188,8 +220,11 @@ func TestApplicationsAndIdentitiesGetWhatCommandsGiveThem(t *testing.T) {
 	nodes := a.must("vmss list --resource-group " + group + " --query [].name --output tsv")
 	a.must("vmss identity assign --resource-group " + group + " --name " + nodes + " --identities " + id)
 	assert.Equal(t, "user", a.seen.principals[client].ManagedIdentity)
-	a.must("identity federated-credential create --name f --identity-name i --resource-group g --issuer https://issuer.example " +
-		"--subject system:serviceaccount:a:b --audiences api://AzureADTokenExchange")
+	a.must(
+		"identity federated-credential create --name f --identity-name i --resource-group g " +
+			"--issuer https://issuer.example " +
+			"--subject system:serviceaccount:a:b --audiences api://AzureADTokenExchange",
+	)
 	assert.Equal(t, "system:serviceaccount:a:b", a.seen.principals[client].Federated[0].Subject)
 	assert.Contains(t, a.az("group delete --name g --yes").Stderr, "while nodes have it")
 }

@@ -33,12 +33,19 @@ func (a *Azure) aks() map[string]any {
 func clusterCommands() map[string]command {
 	return map[string]command{
 		"aks list": {do: func(a *Azure, _ context.Context, _ options) (any, error) { return []any{a.aks()}, nil }},
-		"aks show": {needs: []string{"name", "resource-group"}, do: func(a *Azure, _ context.Context, o options) (any, error) {
-			if o.one("name") != a.Cluster.Name || o.one("resource-group") != clusterGroup {
-				return nil, fmt.Errorf("(ResourceNotFound) there is no cluster '%s' in the group '%s'", o.one("name"), o.one("resource-group"))
-			}
-			return a.aks(), nil
-		}},
+		"aks show": {
+			needs: []string{"name", "resource-group"},
+			do: func(a *Azure, _ context.Context, o options) (any, error) {
+				if o.one("name") != a.Cluster.Name || o.one("resource-group") != clusterGroup {
+					return nil, fmt.Errorf(
+						"(ResourceNotFound) there is no cluster '%s' in the group '%s'",
+						o.one("name"),
+						o.one("resource-group"),
+					)
+				}
+				return a.aks(), nil
+			},
+		},
 		"vmss list": {needs: []string{"resource-group"}, do: func(_ *Azure, _ context.Context, o options) (any, error) {
 			if o.one("resource-group") != nodeGroup {
 				return []any{}, nil
@@ -50,14 +57,21 @@ func clusterCommands() map[string]command {
 
 func registryCommands() map[string]command {
 	return map[string]command{
-		"acr create": {needs: []string{"name", "resource-group", "sku"}, takes: []string{"admin-enabled"}, do: (*Azure).createRegistry},
+		"acr create": {
+			needs: []string{"name", "resource-group", "sku"},
+			takes: []string{"admin-enabled"},
+			do:    (*Azure).createRegistry,
+		},
 		"acr import": {needs: []string{"name", "source"}, takes: []string{"image"}, do: (*Azure).importImage},
 		"acr credential show": {needs: []string{"name"}, do: func(a *Azure, _ context.Context, o options) (any, error) {
 			r, ok := a.registries[o.one("name")]
 			if !ok || r.password == "" {
 				return nil, errors.New("there is no such registry, or its admin user is not enabled")
 			}
-			return map[string]any{"username": r.name, "passwords": []any{map[string]any{"name": "password", "value": r.password}}}, nil
+			return map[string]any{
+				"username":  r.name,
+				"passwords": []any{map[string]any{"name": "password", "value": r.password}},
+			}, nil
 		}},
 	}
 }
@@ -83,7 +97,10 @@ func (a *Azure) createRegistry(_ context.Context, o options) (any, error) {
 func (a *Azure) importImage(ctx context.Context, o options) (any, error) {
 	r, ok := a.registries[o.one("name")]
 	if !ok {
-		return nil, fmt.Errorf("the resource with name '%s' and type 'Microsoft.ContainerRegistry/registries' could not be found", o.one("name"))
+		return nil, fmt.Errorf(
+			"the resource with name '%s' and type 'Microsoft.ContainerRegistry/registries' could not be found",
+			o.one("name"),
+		)
 	}
 	if a.Import == nil {
 		return nil, nil

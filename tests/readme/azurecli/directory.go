@@ -32,11 +32,16 @@ func directoryCommands() map[string]command {
 		"ad signed-in-user show": {do: func(*Azure, context.Context, options) (any, error) {
 			return map[string]any{"id": person}, nil
 		}},
-		"ad app create":           {needs: []string{"display-name"}, do: (*Azure).createApplication},
-		"ad app delete":           {needs: []string{"id"}, do: (*Azure).deleteApplication},
-		"ad app credential reset": {needs: []string{"id"}, takes: []string{"cert"}, flags: []string{"append"}, do: (*Azure).resetCredential},
-		"ad sp create":            {needs: []string{"id"}, do: (*Azure).createServicePrincipal},
-		"identity create":         {needs: named, do: (*Azure).createIdentity},
+		"ad app create": {needs: []string{"display-name"}, do: (*Azure).createApplication},
+		"ad app delete": {needs: []string{"id"}, do: (*Azure).deleteApplication},
+		"ad app credential reset": {
+			needs: []string{"id"},
+			takes: []string{"cert"},
+			flags: []string{"append"},
+			do:    (*Azure).resetCredential,
+		},
+		"ad sp create":    {needs: []string{"id"}, do: (*Azure).createServicePrincipal},
+		"identity create": {needs: named, do: (*Azure).createIdentity},
 		"identity show": {needs: named, do: func(a *Azure, _ context.Context, o options) (any, error) {
 			i, err := a.identity(o.one("resource-group"), o.one("name"))
 			if err != nil {
@@ -44,8 +49,11 @@ func directoryCommands() map[string]command {
 			}
 			return i.json(), nil
 		}},
-		"identity federated-credential create": {needs: []string{"name", "identity-name", "resource-group", "issuer", "subject"},
-			lists: []string{"audiences"}, do: (*Azure).federate},
+		"identity federated-credential create": {
+			needs: []string{"name", "identity-name", "resource-group", "issuer", "subject"},
+			lists: []string{"audiences"},
+			do:    (*Azure).federate,
+		},
 		"vmss identity assign": {needs: named, lists: []string{"identities"}, do: (*Azure).assignIdentity},
 		"vmss identity remove": {needs: named, lists: []string{"identities"}, do: (*Azure).removeIdentity},
 	}
@@ -76,7 +84,10 @@ func (a *Azure) createApplication(_ context.Context, o options) (any, error) {
 func (a *Azure) application(clientID string) (*application, error) {
 	app, ok := a.applications[clientID]
 	if !ok {
-		return nil, fmt.Errorf("resource '%s' does not exist or one of its queried reference-property objects are not present", clientID)
+		return nil, fmt.Errorf(
+			"resource '%s' does not exist or one of its queried reference-property objects are not present",
+			clientID,
+		)
 	}
 	return app, nil
 }
@@ -136,7 +147,12 @@ func (a *Azure) createIdentity(ctx context.Context, o options) (any, error) {
 }
 
 func (i *identity) json() map[string]any {
-	return map[string]any{"id": i.principal.ResourceID, "name": i.name, "clientId": i.principal.ClientID, "principalId": i.principal.ObjectID}
+	return map[string]any{
+		"id":          i.principal.ResourceID,
+		"name":        i.name,
+		"clientId":    i.principal.ClientID,
+		"principalId": i.principal.ObjectID,
+	}
 }
 
 func (a *Azure) identity(group, name string) (*identity, error) {
@@ -176,7 +192,10 @@ func (a *Azure) federate(ctx context.Context, o options) (any, error) {
 	if o.one("issuer") != a.Cluster.Issuer {
 		return nil, fmt.Errorf("the issuer %q is not the cluster's", o.one("issuer"))
 	}
-	i.principal.Federated = append(i.principal.Federated, entra.Federation{Issuer: o.one("issuer"), Subject: o.one("subject"), Key: a.Cluster.IssuerKey})
+	i.principal.Federated = append(
+		i.principal.Federated,
+		entra.Federation{Issuer: o.one("issuer"), Subject: o.one("subject"), Key: a.Cluster.IssuerKey},
+	)
 	return map[string]any{"name": o.one("name")}, a.register(ctx, i.principal)
 }
 
@@ -191,7 +210,11 @@ func (a *Azure) removeIdentity(ctx context.Context, o options) (any, error) {
 
 func (a *Azure) changeAssignment(ctx context.Context, o options, assign bool) (any, error) {
 	if o.one("resource-group") != nodeGroup || o.one("name") != scaleSet {
-		return nil, fmt.Errorf("(ResourceNotFound) there is no scale set '%s' in the group '%s'", o.one("name"), o.one("resource-group"))
+		return nil, fmt.Errorf(
+			"(ResourceNotFound) there is no scale set '%s' in the group '%s'",
+			o.one("name"),
+			o.one("resource-group"),
+		)
 	}
 	for _, id := range o.values["identities"] {
 		i, ok := a.identities[id]

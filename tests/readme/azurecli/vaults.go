@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -17,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 )
@@ -53,7 +56,16 @@ var objectName = regexp.MustCompile(`^[0-9A-Za-z-]{1,127}$`)
 type role struct{ writes, reads []string }
 
 func roles() map[string]role {
-	secrets, certificates, keys := []string{"get", "list"}, []string{"certificates/get", "certificates/list"}, []string{"keys/get", "keys/list"}
+	secrets, certificates, keys := []string{
+		"get",
+		"list",
+	}, []string{
+		"certificates/get",
+		"certificates/list",
+	}, []string{
+		"keys/get",
+		"keys/list",
+	}
 	every := slices.Concat(secrets, certificates, keys)
 	return map[string]role{
 		"Key Vault Administrator":        {[]string{"secret", "certificate", "key"}, every},
@@ -88,8 +100,13 @@ func vaultCommands() map[string]command {
 		"keyvault secret set": {needs: object, takes: []string{"value", "file", "content-type"}, lists: []string{"tags"},
 			do: (*Azure).setSecret},
 		"keyvault certificate get-default-policy": {do: func(*Azure, context.Context, options) (any, error) {
-			return map[string]any{"keyProperties": map[string]any{"exportable": true, "keySize": 2048, "keyType": "RSA", "reuseKey": true},
-				"issuerParameters": map[string]any{"name": "Self"}}, nil
+			return map[string]any{
+				"keyProperties": map[string]any{"exportable": true, "keySize": 2048, "keyType": "RSA", "reuseKey": true},
+				"issuerParameters": map[string]any{
+					"name": "Self",
+				},
+				"secretProperties": map[string]any{"contentType": "application/x-pkcs12"},
+			}, nil
 		}},
 		"keyvault certificate create": {needs: append(slices.Clone(object), "policy"), do: (*Azure).createCertificate},
 		"keyvault key create":         {needs: object, takes: []string{"kty", "size", "curve"}, do: (*Azure).createKey},
@@ -142,7 +159,10 @@ func (a *Azure) createVault(ctx context.Context, o options) (any, error) {
 	}
 	switch _, there := a.vaults[name]; {
 	case !vaultName.MatchString(name) || len(name) > 24:
-		return nil, fmt.Errorf("(VaultNameNotValid) The vault name '%s' is invalid: 3 to 24 letters, digits and hyphens", name)
+		return nil, fmt.Errorf(
+			"(VaultNameNotValid) The vault name '%s' is invalid: 3 to 24 letters, digits and hyphens",
+			name,
+		)
 	case there:
 		return nil, fmt.Errorf("(VaultAlreadyExists) The vault name '%s' is already in use", name)
 	case o.one("enable-rbac-authorization") != "true":
@@ -165,7 +185,15 @@ func (a *Azure) vault(name string) (*vault, error) {
 }
 
 func (a *Azure) assignRole(ctx context.Context, o options) (any, error) {
-	scope, name, objectID, kind := o.one("scope"), o.one("role"), o.one("assignee-object-id"), o.one("assignee-principal-type")
+	scope, name, objectID, kind := o.one(
+		"scope",
+	), o.one(
+		"role",
+	), o.one(
+		"assignee-object-id",
+	), o.one(
+		"assignee-principal-type",
+	)
 	if _, ok := roles()[name]; !ok {
 		return nil, fmt.Errorf("role '%s' doesn't exist", name)
 	}
@@ -200,8 +228,15 @@ func (a *Azure) writable(o options, kind string) (*vault, error) {
 	if !objectName.MatchString(o.one("name")) {
 		return nil, fmt.Errorf("(BadParameter) '%s' is not a name of a %s", o.one("name"), kind)
 	}
-	forbidden := fmt.Errorf("(Forbidden) Caller is not authorized to perform action on resource: %ss/%s (ForbiddenByRbac)", kind, o.one("name"))
-	if !slices.ContainsFunc(v.roles[person], func(name string) bool { return slices.Contains(roles()[name].writes, kind) }) {
+	forbidden := fmt.Errorf(
+		"(Forbidden) Caller is not authorized to perform action on resource: %ss/%s (ForbiddenByRbac)",
+		kind,
+		o.one("name"),
+	)
+	if !slices.ContainsFunc(
+		v.roles[person],
+		func(name string) bool { return slices.Contains(roles()[name].writes, kind) },
+	) {
 		return nil, forbidden
 	}
 	if v.early {
@@ -243,25 +278,34 @@ func (a *Azure) createCertificate(ctx context.Context, o options) (any, error) {
 		IssuerParameters struct{ Name string }
 	}
 	if err := json.Unmarshal([]byte(o.one("policy")), &policy); err != nil || policy.IssuerParameters.Name != "Self" {
-		return nil, errors.New("argument --policy: it is not the JSON of a policy; use az keyvault certificate get-default-policy")
+		return nil, errors.New(
+			"argument --policy: it is not the JSON of a policy; use az keyvault certificate get-default-policy",
+		)
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "CLIGetDefaultPolicy"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject:      pkix.Name{CommonName: "CLIGetDefaultPolicy"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().AddDate(1, 0, 0),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, err
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
+	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, err
 	}
-	content := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	content = append(content, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	return map[string]any{"status": "completed"}, a.Emulator.PutCertificate(ctx, v.name, o.one("name"), keyvault.Certificate{Value: string(content)})
+	content, err := pkcs12.Modern.Encode(key, leaf, nil, "") // the default policy wants a PFX
+	if err != nil {
+		return nil, err
+	}
+	c := keyvault.Certificate{Value: base64.StdEncoding.EncodeToString(content)}
+	return map[string]any{"status": "completed"}, a.Emulator.PutCertificate(ctx, v.name, o.one("name"), c)
 }
 
 func (a *Azure) createKey(ctx context.Context, o options) (any, error) {
@@ -291,5 +335,12 @@ func (a *Azure) createKey(ctx context.Context, o options) (any, error) {
 		return nil, err
 	}
 	content := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	return map[string]any{"name": o.one("name")}, a.Emulator.PutKey(ctx, v.name, o.one("name"), keyvault.Key{PEM: string(content)})
+	return map[string]any{
+			"name": o.one("name"),
+		}, a.Emulator.PutKey(
+			ctx,
+			v.name,
+			o.one("name"),
+			keyvault.Key{PEM: string(content)},
+		)
 }

@@ -1,5 +1,5 @@
-// Package walk follows the READMEs of examples on a stage: it runs their commands, compares what they print, and checks
-// that nothing is left after the section Remove.
+// Package walk follows the READMEs of examples on a stage: it runs their commands, compares what they print, and
+// checks that nothing is left after the section Remove.
 //
 // These programs are not the reader's own, and nothing else differs:
 //

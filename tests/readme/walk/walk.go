@@ -179,7 +179,8 @@ func (g *Guide) tidy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
 	defer cancel()
 	g.describe(ctx, t)
-	if _, err := g.Stage.Helm(ctx, "uninstall", "akv2k8s", "--namespace", "akv2k8s", "--ignore-not-found", "--wait"); err != nil {
+	uninstall := []string{"uninstall", "akv2k8s", "--namespace", "akv2k8s", "--ignore-not-found", "--wait"}
+	if _, err := g.Stage.Helm(ctx, uninstall...); err != nil {
 		t.Log(err)
 	}
 	names, err := g.namespaces(ctx)
