@@ -135,7 +135,7 @@ func TestValuesThatAreTaken(t *testing.T) {
 		"a monitor of pods":                                 `global: {metrics: {enabled: true, podMonitor: {enabled: true}}}`,
 		"a cloud of one's own":                              `global: {customCloud: {authority: "https://a", vaultDNSSuffix: b}}`,
 		"ServiceAccounts of a tenant":                       `identity: {serviceAccounts: [{namespace: a, names: [b], default: b}]}`,
-		"a certificate of one's own":                        `env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiA=, key: LS0tLS1CRUdJTiA=}}, ca: {crt: LS0tLS1CRUdJTiA=}}}}`,
+		"a certificate of one's own":                        `env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=, key: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}, ca: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}}}`,
 	} {
 		_, err := draw(fromYAML(t, values))
 		assert.NoError(t, err, what)
@@ -239,8 +239,8 @@ func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 		"a label that the chart sets":            {`commonLabels: {app.kubernetes.io/name: x}`, "commonLabels has app.kubernetes.io/name, which the chart sets itself"},
 		"no digest":                              {`controller: {image: {digest: "md5:0"}}`, "at '/controller/image/digest'"},
 		"two sources of the certificate":         {`env_injector: {certificate: {useCertManager: true, custom: {enabled: true}}}`, "env_injector.certificate has two sources"},
-		"a certificate without its key":          {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiA=}}, ca: {crt: LS0tLS1CRUdJTiA=}}}}`, "env_injector.certificate.custom.server.tls.key is missing"},
-		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiA=, key: LS0tLS1CRUdJTiA=}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
+		"a certificate without its key":          {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}, ca: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}}}`, "env_injector.certificate.custom.server.tls.key is missing"},
+		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=, key: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
 	} {
 		_, err := draw(fromYAML(t, c.values))
 		if assert.ErrorContains(t, err, c.says, what) {
