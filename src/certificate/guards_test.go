@@ -3,6 +3,7 @@ package certificate_test
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -56,4 +57,38 @@ func TestAnOctetStringConsistsOfOctetStrings(t *testing.T) {
 	require.NoError(t, err)
 	_, err = parse(t, in(0x0c), "")
 	assert.ErrorIs(t, err, certificate.ErrMalformed)
+}
+
+func TestAKeyIsKnownByItsStructure(t *testing.T) {
+	b := builder{t}
+	type sec1 struct {
+		Version int
+		Key     []byte
+	}
+	type mixed struct {
+		A, B, C, D, E int
+		F             asn1.RawValue
+	}
+	octets := asn1.RawValue{Tag: asn1.TagOctetString, Bytes: []byte{1}}
+	tagged := asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: asn1.TagInteger, Bytes: []byte{1}}
+	for name, c := range map[string]struct {
+		der   []byte
+		isKey bool
+	}{
+		"RSA in PKCS #1":               {b.marshal([]int{0, 11, 3, 5, 7, 2, 3, 4, 5}), true},
+		"RSA of several primes":        {b.marshal([]int{1, 11, 3, 5, 7, 2, 3, 4, 5}), true},
+		"DSA":                          {b.marshal([]int{0, 11, 3, 5, 7, 2}), true},
+		"a public key of RSA":          {b.marshal([]int{11, 3}), false},
+		"five numbers":                 {b.marshal([]int{0, 11, 3, 5, 7}), false},
+		"numbers of another version":   {b.marshal([]int{2, 11, 3, 5, 7, 2}), false},
+		"numbers with a large version": {b.marshal([]int{300, 11, 3, 5, 7, 2}), false},
+		"numbers and octets":           {b.marshal(mixed{0, 1, 2, 3, 4, octets}), false},
+		"numbers and a tagged one":     {b.marshal(mixed{0, 1, 2, 3, 4, tagged}), false},
+		"SEC 1":                        {b.marshal(sec1{1, []byte{1, 2, 3}}), true},
+		"SEC 1 of another version":     {b.marshal(sec1{2, []byte{1, 2, 3}}), false},
+		"nothing":                      {nil, false},
+		"a text":                       {[]byte("0"), false},
+	} {
+		assert.Equal(t, c.isKey, certificate.IsKey(c.der), name)
+	}
 }

@@ -99,3 +99,10 @@ func TestADenialIsRecognisedWhateverItsCode(t *testing.T) {
 	assert.False(t, refusal.Denied(status(500, "", "etcd is away")))
 	assert.False(t, refusal.Denied(errors.New(`admission webhook "w" denied the request: x`)))
 }
+
+func TestANameThatIsTakenOutOfAMessageIsBounded(t *testing.T) {
+	long := strings.Repeat("q", 300)
+	err := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "out", errors.New("exceeded quota: "+long+", requested: secrets=1"))
+	said := refusal.Describe(err)
+	assert.Equal(t, `ResourceQuota "`+long[:253]+`" is exceeded`, said)
+}
