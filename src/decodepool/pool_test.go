@@ -327,3 +327,32 @@ func TestNothingIsKeptOfANamespaceThatIsServed(t *testing.T) {
 	use(100, 5100)
 	assert.Less(t, heap(), before+400_000)
 }
+
+func TestAValueThatIsForgottenIsOverwritten(t *testing.T) {
+	p := decodepool.New(decodepool.Config{CacheBytes: 64 << 10})
+	_, err := do(t, p, "shop", "first", give("canary"))
+	require.NoError(t, err)
+	kept, _ := p.Remembered()
+	require.Len(t, kept, 1)
+	require.Equal(t, "canary", string(kept[0].Reveal()))
+	for n := range 50 {
+		_, err := do(t, p, "shop", fmt.Sprint("other ", n), give(strings.Repeat("x", 4<<10)))
+		require.NoError(t, err)
+	}
+	assert.Equal(t, make([]byte, len("canary")), kept[0].Reveal())
+}
+
+func TestWhatTwoDecodeAtOnceIsRememberedOnce(t *testing.T) {
+	p := decodepool.New(decodepool.Config{CacheBytes: 64 << 10})
+	key := p.For("shop").Key("x", nil)
+	p.Remember(key, values("v"), nil)
+	kept, size := p.Remembered()
+	p.Remember(key, values("v"), nil)
+	again, sizeThen := p.Remembered()
+	assert.Len(t, again, len(kept))
+	assert.Equal(t, size, sizeThen)
+	other := p.For("shop").Key("y", nil)
+	p.Remember(other, decodepool.Output{}, fault.New(fault.Malformed, "%s", strings.Repeat("x", 20<<10)))
+	_, then := p.Remembered()
+	assert.Equal(t, sizeThen, then, "an error counts with its text, and one that is too long is not kept")
+}
