@@ -1,6 +1,7 @@
 package readme
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"regexp"
@@ -56,6 +57,9 @@ func Read(path string) (Document, error) {
 	return d, err
 }
 
+// noKind is of a block whose fence says nothing.
+const noKind = "?"
+
 // Parse cuts a README.
 func Parse(text string) (Document, error) {
 	d := Document{Text: text, Sections: []Section{{}}}
@@ -63,11 +67,10 @@ func Parse(text string) (Document, error) {
 	var inside []string
 	for i, line := range strings.Split(text, "\n") {
 		trimmed := strings.TrimSpace(line)
+		kind, isFence := strings.CutPrefix(trimmed, "```")
 		switch {
-		case fence == "" && strings.HasPrefix(trimmed, "```"):
-			if fence, begun, inside = strings.TrimPrefix(trimmed, "```"), i+1, nil; fence == "" {
-				return d, fmt.Errorf("line %d: the block does not say what it is; write sh, text or yaml after the fence", i+1)
-			}
+		case fence == "" && isFence:
+			fence, begun, inside = cmp.Or(kind, noKind), i+1, nil
 		case fence != "" && trimmed == "```":
 			if err := d.end(fence, Block{Line: begun, Commands: strings.Join(inside, "\n")}, afterCommands); err != nil {
 				return d, err
@@ -75,12 +78,9 @@ func Parse(text string) (Document, error) {
 			afterCommands, fence = fence == "sh", ""
 		case fence != "":
 			inside = append(inside, line)
-		case strings.HasPrefix(line, "# "):
-			d.Title = strings.TrimPrefix(line, "# ")
-		case strings.HasPrefix(line, "## "):
-			d.Sections, afterCommands = append(d.Sections, Section{Name: strings.TrimPrefix(line, "## ")}), false
 		case trimmed != "":
 			afterCommands = false
+			d.heading(line)
 		}
 	}
 	if fence != "" {
@@ -89,10 +89,21 @@ func Parse(text string) (Document, error) {
 	return d, nil
 }
 
+// heading takes a line that may be one.
+func (d *Document) heading(line string) {
+	if title, ok := strings.CutPrefix(line, "# "); ok {
+		d.Title = title
+	} else if name, ok := strings.CutPrefix(line, "## "); ok {
+		d.Sections = append(d.Sections, Section{Name: name})
+	}
+}
+
 // end adds a block to the last section.
 func (d *Document) end(fence string, block Block, afterCommands bool) error {
 	last := &d.Sections[len(d.Sections)-1]
 	switch {
+	case fence == noKind:
+		return fmt.Errorf("line %d: the block does not say what it is; write sh, text or yaml after the fence", block.Line)
 	case fence == "sh":
 		last.Blocks = append(last.Blocks, block)
 	case fence == "text" && afterCommands:

@@ -139,6 +139,11 @@ func (o options) print(result any) (string, error) {
 		content, err := json.MarshalIndent(plain, "", "  ")
 		return string(content) + "\n", err
 	}
+	return tabSeparated(plain)
+}
+
+// tabSeparated is one line for each value.
+func tabSeparated(plain any) (string, error) {
 	rows, isList := plain.([]any)
 	if !isList {
 		rows = []any{plain}
