@@ -1,0 +1,137 @@
+package reader
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+func one(name string) keyvault.Ref {
+	return keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: name}
+}
+
+func TestACensusForgetsObjectsAndTheirIntervals(t *testing.T) {
+	now := time.Now()
+	c := newCensus(now)
+	for i := range 1000 { // an object whose interval is changed again and again
+		c.note(one("same"), time.Duration(i+1)*time.Second, now)
+	}
+	assert.Len(t, c.watched, 1)
+	assert.Equal(t, map[time.Duration]int{1000 * time.Second: 1}, c.intervals)
+
+	c = newCensus(now)
+	c.note(one("old"), time.Second, now)
+	now = now.Add(2*time.Second + longestWatch + 1)
+	c.note(one("new"), time.Second, now)
+	assert.Len(t, c.watched, 1, "an object that nobody looks at any more goes without anybody sweeping")
+	assert.Equal(t, map[time.Duration]int{time.Second: 1}, c.intervals)
+	assert.False(t, c.sweep(now))
+	assert.True(t, c.sweep(now.Add(time.Hour)))
+}
+
+func TestAListIsWorthItsCostAlone(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		objects, entries int
+		avoid            time.Duration
+		every            time.Duration
+		want             string
+	}{
+		"enough objects":                      {fewest, 0, 0, time.Minute, byList},
+		"fewer objects":                       {fewest - 1, 0, 0, time.Minute, byGet},
+		"a list that is to be avoided":        {fewest, 0, time.Second, time.Minute, byGet},
+		"a list of many others":               {fewest, 200, 0, time.Minute, byGet},
+		"more objects of a list of many":      {20, 200, 0, time.Minute, byList},
+		"looks that are more frequent by far": {fewest, 0, 0, time.Second, byGet},
+	} {
+		of := newCensus(now)
+		for i := range c.objects {
+			of.note(one(fmt.Sprint("o", i)), time.Minute, now)
+		}
+		of.entries, of.avoid = c.entries, now.Add(c.avoid)
+		assert.Equal(t, c.want, of.choose(c.every, now), name)
+	}
+}
+
+func TestADoorIsClosedBySilencesAloneAndNeverForLongerThanItsBound(t *testing.T) {
+	now := time.Now()
+	d := &doors{clock: func() time.Time { return now }, parallel: 4, share: 4, timeout: 10 * time.Second, parties: map[party]*door{}}
+	key := party{vault: "kv1"}
+	call := func(took time.Duration, err error) error {
+		at, trying, refused := d.open(key)
+		if refused != nil {
+			return refused
+		}
+		d.leave(key, at, outcome{err: err, took: took, trying: trying})
+		return nil
+	}
+	silence := fault.New(fault.Unavailable, "no answer")
+	for name, c := range map[string]struct {
+		took time.Duration
+		err  error
+	}{
+		"a quick failure": {time.Second, silence}, "a slow refusal": {9 * time.Second, fault.New(fault.Denied, "no")}, "a slow answer": {9 * time.Second, nil},
+		"a slow error without a kind": {9 * time.Second, errors.New("x")},
+	} {
+		for range 3 * silent {
+			require.NoError(t, call(c.took, c.err), name)
+		}
+		assert.Empty(t, d.parties, "nothing is kept of it: %s", name)
+	}
+	var waits []time.Duration
+	for range silent {
+		now = now.Add(10 * time.Second)
+		require.NoError(t, call(9*time.Second, silence))
+	}
+	for range 8 {
+		err := call(0, nil)
+		require.Error(t, err)
+		require.Equal(t, fault.Unavailable, fault.KindOf(err))
+		wait := d.parties[key].again.Sub(now)
+		waits = append(waits, wait)
+		now = now.Add(wait + 10*time.Second)
+		require.NoError(t, call(9*time.Second, silence), "one call looks whether it answers again")
+	}
+	assert.Equal(t, []time.Duration{2, 4, 8, 16, 30, 30, 30, 30}, inSeconds(waits))
+	now = now.Add(time.Minute)
+	require.NoError(t, call(time.Second, nil))
+	assert.Empty(t, d.parties, "an answer opens it, and forgets")
+	assert.LessOrEqual(t, len(d.parties), limits.BreakerKeys)
+}
+
+func inSeconds(times []time.Duration) (all []time.Duration) {
+	for _, d := range times {
+		all = append(all, d/time.Second)
+	}
+	return all
+}
+
+func TestAnAnswerOfAListIsOnlyForAnObjectAsItWasRead(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	known := answer{ref: one("Db"), object: keyvault.Object{Updated: at, Answered: at.Add(time.Minute)}}
+	list := func(e keyvault.Entry) answer { return answer{index: map[string]keyvault.Entry{"db": e}} }
+	for name, c := range map[string]struct {
+		known     answer
+		list      answer
+		unchanged bool
+	}{
+		"as it was":                {known, list(keyvault.Entry{Updated: at}), true},
+		"changed":                  {known, list(keyvault.Entry{Updated: at.Add(time.Second)}), false},
+		"disabled":                 {known, list(keyvault.Entry{Updated: at, Disabled: true}), false},
+		"not in the list":          {known, answer{index: map[string]keyvault.Entry{}}, false},
+		"a refusal":                {answer{ref: known.ref, object: known.object, err: errors.New("x")}, list(keyvault.Entry{Updated: at}), false},
+		"changed as it was read":   {answer{ref: known.ref, object: keyvault.Object{Updated: at, Answered: at.Add(margin)}}, list(keyvault.Entry{Updated: at}), false},
+		"one without a date":       {answer{ref: known.ref, object: keyvault.Object{Answered: at}}, list(keyvault.Entry{}), false},
+		"a date without an answer": {answer{ref: known.ref, object: keyvault.Object{Updated: at}}, list(keyvault.Entry{Updated: at}), false},
+	} {
+		assert.Equal(t, c.unchanged, c.known.unchanged(c.list), name)
+	}
+}
