@@ -9,3 +9,13 @@ func (r *Reader) Remembered() (lists, parties, bytes int) {
 	defer r.doors.mu.Unlock()
 	return lists, len(r.doors.parties), bytes
 }
+
+// Watched is how many objects are looked at again and again.
+func (r *Reader) Watched() (objects int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.censuses {
+		objects += len(c.watched)
+	}
+	return objects
+}
