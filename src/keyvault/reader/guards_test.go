@@ -11,6 +11,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
@@ -90,6 +91,9 @@ func TestADoorIsClosedBySilencesAloneAndNeverForLongerThanItsBound(t *testing.T)
 	for range silent {
 		now = now.Add(10 * time.Second)
 		require.NoError(t, call(9*time.Second, silence))
+		if d.parties[key].silences < silent {
+			require.NoError(t, call(9*time.Second, governor.Busy("kv1", time.Second)), "a call that was not made says nothing of the vault")
+		}
 	}
 	for range 8 {
 		err := call(0, nil)
