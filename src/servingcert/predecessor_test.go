@@ -61,6 +61,22 @@ func TestTheCAOfThePredecessorIsInherited(t *testing.T) {
 	assert.True(t, apierrors.IsNotFound(c.Get(t.Context(), servingcert.PredecessorSecret(serving), &made)))
 }
 
+func TestOfACertificateWithItsChainTheCAAloneIsInherited(t *testing.T) {
+	other := newBench(t)
+	k := other.keeper()
+	other.settle(k)
+	served, err := k.GetCertificate(nil)
+	require.NoError(t, err)
+	leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: served.Certificate[0]})
+	c := fake.NewClientBuilder().WithObjects(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "old-tls"},
+		Data: map[string][]byte{"tls.crt": append(leaf, k.Root()...)}}).Build()
+	_, err = servingcert.Inherit(t.Context(), c, serving, []string{"old-tls"})
+	require.NoError(t, err)
+	var made corev1.Secret
+	require.NoError(t, c.Get(t.Context(), servingcert.PredecessorSecret(serving), &made))
+	assert.Equal(t, k.Root(), string(made.Data["ca.crt"]))
+}
+
 func TestADamagedCAOfThePredecessorIsNamedBeforeAnythingIsUpgraded(t *testing.T) {
 	_, root := heritage(t)
 	lines := strings.SplitAfter(root, "\n")

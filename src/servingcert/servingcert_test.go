@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"strings"
 	"testing"
 	"time"
@@ -194,24 +195,54 @@ func TestABrokenSecretIsNotOverwritten(t *testing.T) {
 	other := newBench(t)
 	other.settle(other.keeper())
 	foreign := other.secret().Data["ca.key"]
-	for name, spoil := range map[string]func(map[string][]byte){
-		"no PEM":           func(d map[string][]byte) { d["ca.crt"] = []byte("x") },
-		"half of it":       func(d map[string][]byte) { delete(d, "ca.key") },
-		"another CA's key": func(d map[string][]byte) { d["ca.key"] = foreign },
+	k := other.keeper()
+	_, err := k.GetCertificate(nil)
+	require.Error(t, err, "there is none yet")
+	other.settle(k)
+	served, err := k.GetCertificate(nil)
+	require.NoError(t, err)
+	certificate := func(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}) }
+	for name, c := range map[string]struct {
+		spoil func(map[string][]byte)
+		says  string
+	}{
+		"no PEM":               {func(d map[string][]byte) { d["ca.crt"] = []byte("x") }, "it holds no PEM"},
+		"half of it":           {func(d map[string][]byte) { delete(d, "ca.key") }, "it holds no PEM"},
+		"another CA's key":     {func(d map[string][]byte) { d["ca.key"] = foreign }, "its key is none of its certificate"},
+		"a key that is none":   {func(d map[string][]byte) { d["ca.key"] = certificate([]byte("x")) }, "its key is none of its certificate"},
+		"a leaf":               {func(d map[string][]byte) { d["ca.crt"] = certificate(served.Certificate[0]) }, "its certificate is none of a CA"},
+		"no certificate in it": {func(d map[string][]byte) { d["ca.crt"] = certificate([]byte("x")) }, "its certificate is none of a CA"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.settle(b.keeper())
 			secret := b.secret()
-			spoil(secret.Data)
+			c.spoil(secret.Data)
 			require.NoError(t, b.client.Update(t.Context(), secret))
 			k := b.keeper()
 			_, err := k.Reconcile(t.Context(), ctrl.Request{})
 			require.ErrorContains(t, err, "Secret akv2k8s/serving")
+			require.ErrorContains(t, err, c.says)
 			assert.False(t, strings.Contains(err.Error(), "BEGIN"), "the error quotes nothing of the key")
 			assert.Error(t, k.Ready())
 			assert.Equal(t, secret.Data, b.secret().Data)
 		})
+	}
+}
+
+func TestEachPartOfAKeeperIsRequired(t *testing.T) {
+	whole := newBench(t).keeper().Config
+	_, err := servingcert.New(whole)
+	require.NoError(t, err)
+	for name, without := range map[string]func(*servingcert.Config){
+		"live": func(c *servingcert.Config) { c.Live = nil }, "writer": func(c *servingcert.Config) { c.Writer = nil },
+		"secret": func(c *servingcert.Config) { c.Secret.Name = "" }, "webhook": func(c *servingcert.Config) { c.Webhook = "" },
+		"names": func(c *servingcert.Config) { c.DNSNames = nil }, "clock": func(c *servingcert.Config) { c.Clock = nil }, "random": func(c *servingcert.Config) { c.Random = nil },
+	} {
+		c := whole
+		without(&c)
+		_, err := servingcert.New(c)
+		assert.ErrorContains(t, err, "configuration is missing", name)
 	}
 }
 
