@@ -61,13 +61,16 @@ func define(t *testing.T, s *stage.Stage, module string) {
 		require.NoError(t, err)
 		require.NoError(t, s.Apply(t.Context(), "", string(content)))
 	}
-	// What the client knows of the API server's kinds is older than these.
-	require.NoError(t, stage.Await(t.Context(), time.Minute, "the definitions", func(ctx context.Context) error {
-		out, err := s.Kube.Discovery().RESTClient().Get().AbsPath("/apis").DoRaw(ctx)
-		if err == nil && !bytes.Contains(out, []byte("monitoring.coreos.com")) && !bytes.Contains(out, []byte("argoproj.io")) {
-			err = errors.New("they are not served yet")
+	// kubectl knows a kind from the list of all resources, which is later than the definition.
+	kind := map[string]string{operator: "PrometheusRule", argoCD: "Application"}[module]
+	require.NoError(t, stage.Await(t.Context(), time.Minute, "the definitions", func(context.Context) error {
+		_, lists, err := s.Kube.Discovery().ServerGroupsAndResources()
+		for _, list := range lists {
+			if slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Kind == kind }) {
+				return nil
+			}
 		}
-		return err
+		return errors.Join(err, fmt.Errorf("%s is not served yet", kind))
 	}))
 }
 
