@@ -48,7 +48,7 @@ func suites() []suite {
 		{name: "faults", folder: "./tests/long/faults", budget: 10 * time.Minute}, {name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 10 * time.Minute},
 		{name: "auth-processes", folder: "./tests/long/auth-processes", budget: 8 * time.Minute}, {name: "pod-identity", folder: "./tests/long/pod-identity", budget: 8 * time.Minute},
 		// Installation after installation.
-		{name: "upgrade", folder: "./tests/long/upgrade", budget: 16 * time.Minute}, {name: "examples", folder: "./tests/long/examples", budget: 24 * time.Minute},
+		{name: "upgrade", folder: "./tests/long/upgrade", budget: 16 * time.Minute}, {name: "examples", folder: "./tests/long/examples", budget: 28 * time.Minute},
 		{name: "flood", folder: "./tests/long/flood", run: "^TestFlood$", budget: 12 * time.Minute},
 		{name: "bench", folder: "./tests/bench", run: "^(TestFigures|TestInjection)$", budget: 22 * time.Minute},
 		{name: "scale", folder: "./tests/bench", run: "^TestScale$", budget: 30 * time.Minute},
