@@ -43,7 +43,7 @@ func (i installations) start(name string) {
 // sync has the installation look at the resource, as it does at each interval.
 func (i installations) sync(name string) v2beta1.AzureKeyVaultSecretStatus {
 	i.now = i.now.Add(time.Minute)
-	_, err := i.byName[name].Reconcile(i.Context(), requestFor("db"))
+	_, err := i.byName[name].Reconcile(i.Context(), requestForDB())
 	require.NoError(i, err)
 	return i.status("db")
 }
@@ -54,12 +54,12 @@ func contested(status v2beta1.AzureKeyVaultSecretStatus) *metav1.Condition {
 
 func (i installations) live() *v2beta1.AzureKeyVaultSecret {
 	var r v2beta1.AzureKeyVaultSecret
-	require.NoError(i, i.client.Get(i.Context(), requestFor("db").NamespacedName, &r))
+	require.NoError(i, i.client.Get(i.Context(), requestForDB().NamespacedName, &r))
 	return &r
 }
 
-func requestFor(name string) ctrl.Request {
-	return ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: name}}
+func requestForDB() ctrl.Request {
+	return ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}}
 }
 
 func contestedGauge(t *testing.T, c *controller.Controller) float64 {
@@ -135,7 +135,7 @@ func TestAStatusThatCouldNotBeWrittenIsNoClaim(t *testing.T) {
 	i.sync("one/akv2k8s")
 	i.refuseStatus = errors.New("the API server is away")
 	i.now = i.now.Add(time.Minute)
-	_, err := i.byName["two/akv2k8s"].Reconcile(t.Context(), requestFor("db"))
+	_, err := i.byName["two/akv2k8s"].Reconcile(t.Context(), requestForDB())
 	require.Error(t, err)
 	i.refuseStatus = nil
 	assert.Nil(t, contested(i.sync("two/akv2k8s")), "the name in the status was older than this process's")
@@ -150,7 +150,7 @@ func TestAnotherInstallationIsNotSeenInAnOldCache(t *testing.T) {
 	require.NoError(t, i.client.Status().Update(t.Context(), old))
 	i.byName["two/akv2k8s"].Changed(i.vault.calls[0])
 	i.now = i.now.Add(time.Second)
-	_, err := i.byName["two/akv2k8s"].Reconcile(t.Context(), requestFor("db"))
+	_, err := i.byName["two/akv2k8s"].Reconcile(t.Context(), requestForDB())
 	require.NoError(t, err)
 	assert.Nil(t, contested(i.status("db")))
 	assert.Equal(t, "two/akv2k8s", i.status("db").SyncedBy)

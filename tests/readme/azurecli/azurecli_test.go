@@ -116,7 +116,7 @@ func TestWhatAzRefusesIsRefused(t *testing.T) {
 	role := "role assignment create --scope " + id + " --assignee-principal-type ServicePrincipal"
 	for line, said := range map[string]string{
 		"keyvault secrets set --vault-name kv-one --name a --value b":                             "misspelled or not recognized",
-		"keyvault secret set --vault-name kv-one --nmae a --value b":                              "unrecognized arguments: --nmae",
+		"keyvault secret set --vault-name kv-one --naam a --value b":                              "unrecognized arguments: --naam",
 		"keyvault secret set --vault-name kv-one --name a b --value c":                            "unrecognized arguments: b",
 		"keyvault secret set -n a --vault-name kv-one --value b":                                  "unrecognized arguments: -n",
 		"keyvault secret set --vault-name kv-one --value b":                                       "required: --name",
