@@ -62,10 +62,16 @@ func newTold(t *testing.T) *told {
 	t.Helper()
 	d := &told{mux: http.NewServeMux()}
 	h, err := legacy.New(legacy.Config{Live: &d.reader, Events: &d.events, Registry: prometheus.NewRegistry(),
-		Log: funcr.New(func(_, line string) { d.lines = append(d.lines, line) }, funcr.Options{})})
+		Log: funcr.New(d.log, funcr.Options{})})
 	require.NoError(t, err)
 	d.mux.Handle(legacy.Pattern, h)
 	return d
+}
+
+func (d *told) log(_, line string) {
+	d.events.mu.Lock()
+	defer d.events.mu.Unlock()
+	d.lines = append(d.lines, line)
 }
 
 func (d *told) ask(address, path, query string) *httptest.ResponseRecorder {

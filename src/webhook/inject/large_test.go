@@ -127,7 +127,7 @@ func TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime(t *testing.T) {
 	}
 }
 
-// worked is the processor time that deciding and mutating a pod takes, at best: others on the machine don't count.
+// worked is the least processor time that a pod takes the webhook.
 func worked(t *testing.T, pod *corev1.Pod) time.Duration {
 	t.Helper()
 	used := func() time.Duration {
@@ -136,35 +136,43 @@ func worked(t *testing.T, pod *corev1.Pod) time.Duration {
 		return time.Duration(usage.Utime.Nano())
 	}
 	least := time.Hour
-	for range 3 {
-		if least < time.Hour && least > 2*time.Second { // it fails anyway
-			break
-		}
+	for range 4 {
+		fresh := pod.DeepCopy() // a pod that was mutated is another one
 		started := used()
-		plan, err := inject.Decide(pod, nil)
+		plan, err := inject.Decide(fresh, nil)
 		require.NoError(t, err)
-		inject.Mutate(pod, plan, settings())
+		inject.Mutate(fresh, plan, settings())
 		least = min(least, used()-started)
 	}
 	return least
 }
 
-// TestManyVariablesAndContainersAreWorkedOutWithoutComparingEachWithEach has sizes that took 7 s and 1.4 s; both take a tenth of a second now.
-func TestManyVariablesAndContainersAreWorkedOutWithoutComparingEachWithEach(t *testing.T) {
+// TestTheWorkGrowsWithTheNumberOfVariablesAndContainers compares a pod with one of four times as many. When each was compared with each, that took 16
+// times as long: 7 s for 40,000 variables, and 1.4 s for 8,000 containers. Both take a tenth of a second now.
+func TestTheWorkGrowsWithTheNumberOfVariablesAndContainers(t *testing.T) {
 	reference := corev1.EnvVar{Name: "A", Value: "a@azurekeyvault"}
-	env := []corev1.EnvVar{reference}
-	for i := range 40_000 {
-		env = append(env, corev1.EnvVar{Name: fmt.Sprintf("V%d", i), Value: "$(A)"})
+	variables := func(count int) *corev1.Pod {
+		env := []corev1.EnvVar{reference}
+		for i := range count {
+			env = append(env, corev1.EnvVar{Name: fmt.Sprintf("V%d", i), Value: "$(A)"})
+		}
+		return with(env...)
 	}
-	variables := worked(t, with(env...))
-	pod := &corev1.Pod{}
-	for i := range 8_000 {
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", i), Command: []string{"app"}, Env: []corev1.EnvVar{reference}})
+	containers := func(count int) *corev1.Pod {
+		pod := &corev1.Pod{}
+		for i := range count {
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", i), Command: []string{"app"}, Env: []corev1.EnvVar{reference}})
+		}
+		return pod
 	}
-	containers := worked(t, pod)
-	t.Logf("variables: %s, containers: %s", variables, containers)
-	assert.Less(t, variables, 1500*time.Millisecond, "variables")
-	assert.Less(t, containers, 900*time.Millisecond, "containers")
+	for name, c := range map[string]struct {
+		make  func(int) *corev1.Pod
+		count int
+	}{"variables": {variables, 40_000}, "containers": {containers, 8_000}} {
+		few, many := worked(t, c.make(c.count/4)), worked(t, c.make(c.count))
+		t.Logf("%s: %s for %d, %s for %d", name, few, c.count/4, many, c.count)
+		assert.Less(t, many, 10*few, name)
+	}
 }
 
 func TestAnAnswerThatNobodyCouldStoreIsNotMade(t *testing.T) {

@@ -228,7 +228,7 @@ func renders(t *testing.T, s *stage.Stage) {
 	examples, err := filepath.Glob(filepath.Join(s.Root, "examples", "*", "rendered.yaml"))
 	require.NoError(t, err)
 	require.Greater(t, len(files), 3)
-	for _, namespace := range []string{"team", "example-team-a", "example-team-b"} {
+	for _, namespace := range []string{"akv2k8s", "team", "example-team-a", "example-team-b"} {
 		require.NoError(t, s.Namespace(t.Context(), namespace, nil))
 	}
 	taken := 0
