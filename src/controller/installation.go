@@ -31,8 +31,8 @@ type claim struct {
 	contested bool
 }
 
-// claimed gives the claim on a resource, zero if this process made none.
-func (m *memory) claimed(name types.NamespacedName, uid types.UID) claim {
+// claimOf gives the claim on a resource, zero if this process made none.
+func (m *memory) claimOf(name types.NamespacedName, uid types.UID) claim {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if known := m.claims[name]; known.uid == uid {
@@ -50,8 +50,8 @@ func (m *memory) setClaim(name types.NamespacedName, made claim) {
 	m.claims[name] = made
 }
 
-// contested counts the resources for which another installation was seen.
-func (m *memory) contested() (count int) {
+// countContested counts the resources for which another installation was seen.
+func (m *memory) countContested() (count int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, made := range m.claims {
@@ -62,20 +62,20 @@ func (m *memory) contested() (count int) {
 	return count
 }
 
-// claim puts this installation into the status, and says in a condition if another one does the same. Two installations would write in turns, so
+// claimResource puts this installation into the status, and says in a condition if another one does the same. Two installations would write in turns, so
 // the name of a running one is overwritten only once per claimWindow; and the condition goes when nobody did so for as long.
 // What it returns is to be kept once the status is written.
-func (c *Controller) claim(resource *v2beta1.AzureKeyVaultSecret, status *v2beta1.AzureKeyVaultSecretStatus, r recipe.Recipe) claim {
+func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status *v2beta1.AzureKeyVaultSecretStatus, r recipe.Recipe) claim {
 	if c.Installation == "" {
 		return claim{}
 	}
-	made, now := c.memory.claimed(client.ObjectKeyFromObject(resource), resource.UID), c.Clock()
+	made, now := c.memory.claimOf(client.ObjectKeyFromObject(resource), resource.UID), c.Clock()
 	first, age := made.at.IsZero(), now.Sub(made.at)
 	held := !first && age >= c.claimWindow(r)
 	if other := status.SyncedBy; other != "" && other != c.Installation && !first && age >= cacheDelay {
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type: v2beta1.ConditionContested, Status: metav1.ConditionTrue, Reason: eventContested, ObservedGeneration: resource.Generation,
-			LastTransitionTime: metav1.NewTime(now), Message: contested(c.Installation, other)})
+			LastTransitionTime: metav1.NewTime(now), Message: contestedMessage(c.Installation, other)})
 		made.contested = true
 		if !held {
 			return made
@@ -97,8 +97,8 @@ func (c *Controller) claimWindow(r recipe.Recipe) time.Duration {
 	return max(limits.ClaimWindow, 3*r.Interval(c.Interval))
 }
 
-// contested is the same text from both installations, so that they don't write it in turns.
-func contested(installations ...string) string {
+// contestedMessage is the same text from both installations, so that they don't write it in turns.
+func contestedMessage(installations ...string) string {
 	slices.Sort(installations)
 	return shorten(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity and settings; uninstall one of them, "+
 		"or give each its own resources with controller.env.OBJECT_LABELS or watchAllNamespaces=false", installations[0], installations[1]),

@@ -73,7 +73,7 @@ func contestedGauge(t *testing.T, c *controller.Controller) float64 {
 			return family.GetMetric()[0].GetGauge().GetValue()
 		}
 	}
-	t.Error("there is no gauge akv2k8s_resources_contested")
+	t.Error("the gauge akv2k8s_resources_contested is missing")
 	return 0
 }
 

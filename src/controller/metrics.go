@@ -31,7 +31,7 @@ func (c *Controller) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, name types.NamespacedName) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, name.Namespace, name.Name)
 	}
-	metrics <- prometheus.MustNewConstMetric(contestedGauge, prometheus.GaugeValue, float64(c.memory.contested()))
+	metrics <- prometheus.MustNewConstMetric(contestedGauge, prometheus.GaugeValue, float64(c.memory.countContested()))
 	c.memory.each(func(name types.NamespacedName, e entry) {
 		ready := 0.0
 		if e.failure == "" {

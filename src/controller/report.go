@@ -42,7 +42,7 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	c.Metrics.Synced(resource.Status.LastAzureUpdate == nil, o.err)
 	updated := resource.DeepCopy()
 	c.fill(&updated.Status, resource.Generation, o)
-	made := c.claim(resource, &updated.Status, o.recipe)
+	made := c.claimResource(resource, &updated.Status, o.recipe)
 	if news(resource, updated, o) {
 		c.announce(resource, o)
 	}

@@ -53,7 +53,7 @@ func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
 		return w.Body.String()
 	}
 	foreign := ask("/auth/team/other")
-	assert.Empty(t, events.events, "a pod that is none of the predecessor's is not told")
+	assert.Empty(t, events.events, "only pods of the predecessor get the event")
 	same := ask("/auth/team/old?secret=akv2k8s-app")
 	assert.Equal(t, foreign, same)
 	assert.Contains(t, same, "recreate the pod")

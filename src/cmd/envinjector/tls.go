@@ -28,7 +28,8 @@ func (s settings) watcher() (*certwatcher.CertWatcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the webhook's certificate: %w; see the values env_injector.certificate", err)
 	}
-	// A later one is served all the same: the certificate itself could be read, and there is no other.
+	// A certificate that is renewed while the webhook runs is served even if its chain is damaged: the leaf can be read, and
+	// without it the webhook would have no valid certificate. The log says what to correct.
 	w.RegisterCallback(func(tls.Certificate) {
 		if err := checkChain(chain); err != nil {
 			ctrl.Log.WithName("webhook").Error(err, "the new certificate of the webhook is damaged; see the values env_injector.certificate")

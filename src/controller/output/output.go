@@ -100,8 +100,8 @@ func (d Desired) Without(keys []string) Desired {
 	return d
 }
 
-// Spare is a copy of the output under a name of its own. It keeps the data while the output is deleted and created again: nobody else uses the
-// name, it goes with the resource, and it has none of the labels by which others might find it and take it for the output.
+// Spare is a copy of the output under another name, which keeps the data while the output is deleted and created again. It is
+// deleted with the resource. It has none of the output's labels, so that nothing that selects by label takes it for the output.
 func (d Desired) Spare() Desired {
 	return Desired{Kind: d.Kind, Name: d.Owner.Manager(), Owner: d.Owner, Type: d.Type, Data: d.Data,
 		Labels: map[string]string{wire.LabelManaged: "true"}, Annotations: map[string]string{wire.AnnotationSpare: d.Name}}

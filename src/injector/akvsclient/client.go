@@ -79,7 +79,7 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 	request.Header.Set("Accept", "application/json")
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, c.unreachable(name, err)
+		return nil, c.connectionError(name, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(io.LimitReader(response.Body, limits.ResourceBytes+1))
@@ -92,12 +92,12 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 	return content, nil
 }
 
-// unreachable explains an error of the connection, without the request's URL and what else the library adds.
-func (c *Client) unreachable(name string, err error) error {
+// connectionError explains an error of the connection, without the request's URL and what else the library adds.
+func (c *Client) connectionError(name string, err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name),
-			Cause: cmp.Or(c.damage(), error(unknown)), Next: "correct the ConfigMap kube-root-ca.crt of the namespace, which the pod knows the API server by"}
+			Cause: cmp.Or(c.checkCA(), error(unknown)), Next: "correct the ConfigMap kube-root-ca.crt of the namespace, which the pod knows the API server by"}
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -107,9 +107,9 @@ func (c *Client) unreachable(name string, err error) error {
 		Next: "see whether a NetworkPolicy or a service mesh is in the way"}
 }
 
-// damage says which block of the API server's CA can't be read; nil if all can. The cluster writes the CA, which may be a bundle, and a block
+// checkCA says which block of the API server's CA can't be read; nil if all can. The cluster writes the CA, which may be a bundle, and a block
 // that is of no use to us must not stop a pod. So it is looked for only when the API server is not believed.
-func (c *Client) damage() error {
+func (c *Client) checkCA() error {
 	if _, err := certificate.Blocks(c.config.CA); err != nil {
 		return fmt.Errorf("the CA of the API server: %w", err)
 	}

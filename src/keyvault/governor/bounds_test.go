@@ -15,6 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
+// All tests of this file run in bubbles of testing/synctest, where time.Sleep only advances a fake clock.
+
 // crowd names as many other vaults as are remembered, and some more, for which room is made. One call at most is made of each, of which it rests soon.
 func (b *bench) crowd() {
 	b.Helper()

@@ -51,7 +51,7 @@ func TestADoorForgetsCallsThatDidNotGetInAndKeepsThoseThatDid(t *testing.T) {
 		leave, err := d.enter(t.Context(), one("a"))
 		require.NoError(t, err)
 		_, err = d.enter(t.Context(), one("b"))
-		require.Equal(t, fault.Throttled, fault.KindOf(err), "there is no place in time")
+		require.Equal(t, fault.Throttled, fault.KindOf(err), "no place became free in time")
 		inUse := d.parties[party{vault: "kv1"}]
 		for n := range limits.BreakerKeys + 5 {
 			at, _, err := d.open(party{vault: fmt.Sprint("v", n)})

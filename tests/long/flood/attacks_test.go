@@ -166,7 +166,7 @@ func (f suite) slowImages() {
 	for worker := range 8 {
 		go func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				time.Sleep(500 * time.Millisecond)
+				time.Sleep(500 * time.Millisecond) // the API server is not what is attacked
 				var registry corev1.PodList
 				if err := f.Client.List(ctx, &registry, client.InNamespace(hostile), client.MatchingLabels{"attack": "registry"}); err != nil || len(registry.Items) == 0 {
 					continue

@@ -90,7 +90,7 @@ type notYet struct{ error }
 func (a *Azure) Run(ctx context.Context, call Call) Answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out, err := a.run(ctx, call)
+	out, err := a.runCommand(ctx, call)
 	var later notYet
 	switch {
 	case err == nil:
@@ -104,8 +104,8 @@ func (a *Azure) Run(ctx context.Context, call Call) Answer {
 	return Answer{Stderr: "ERROR: " + err.Error() + "\n", Code: 1}
 }
 
-// run finds the command and does it; the caller holds mu.
-func (a *Azure) run(ctx context.Context, call Call) (string, error) {
+// runCommand finds the command and does it; the caller holds mu.
+func (a *Azure) runCommand(ctx context.Context, call Call) (string, error) {
 	c, o, err := parse(call)
 	if err != nil {
 		return "", err
@@ -164,8 +164,8 @@ func (a *Azure) Forget() {
 	a.refusals = nil
 }
 
-// register makes the emulator know a principal; the caller holds mu.
-func (a *Azure) register(ctx context.Context, p entra.Principal) error {
+// registerPrincipal makes the emulator know a principal; the caller holds mu.
+func (a *Azure) registerPrincipal(ctx context.Context, p entra.Principal) error {
 	return a.Emulator.Seed(ctx, emulator.Seed{Principals: []entra.Principal{p}})
 }
 

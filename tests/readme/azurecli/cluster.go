@@ -23,7 +23,7 @@ type registry struct{ name, group, password string }
 // registryName is what Azure accepts.
 var registryName = regexp.MustCompile(`^[a-zA-Z0-9]{5,50}$`)
 
-func (a *Azure) aks() map[string]any {
+func (a *Azure) clusterWithNodes() map[string]any {
 	return map[string]any{"name": a.Cluster.Name, "resourceGroup": clusterGroup, "nodeResourceGroup": nodeGroup,
 		"oidcIssuerProfile": map[string]any{"issuerUrl": a.Cluster.Issuer},
 		"identityProfile": map[string]any{"kubeletidentity": map[string]any{
@@ -32,7 +32,7 @@ func (a *Azure) aks() map[string]any {
 
 func clusterCommands() map[string]command {
 	return map[string]command{
-		"aks list": {do: func(a *Azure, _ context.Context, _ options) (any, error) { return []any{a.aks()}, nil }},
+		"aks list": {do: func(a *Azure, _ context.Context, _ options) (any, error) { return []any{a.clusterWithNodes()}, nil }},
 		"aks show": {
 			needs: []string{"name", "resource-group"},
 			do: func(a *Azure, _ context.Context, o options) (any, error) {
@@ -43,7 +43,7 @@ func clusterCommands() map[string]command {
 						o.one("resource-group"),
 					)
 				}
-				return a.aks(), nil
+				return a.clusterWithNodes(), nil
 			},
 		},
 		"vmss list": {needs: []string{"resource-group"}, do: func(_ *Azure, _ context.Context, o options) (any, error) {

@@ -43,7 +43,7 @@ func directoryCommands() map[string]command {
 		"ad sp create":    {needs: []string{"id"}, do: (*Azure).createServicePrincipal},
 		"identity create": {needs: named, do: (*Azure).createIdentity},
 		"identity show": {needs: named, do: func(a *Azure, _ context.Context, o options) (any, error) {
-			i, err := a.identity(o.one("resource-group"), o.one("name"))
+			i, err := a.findIdentity(o.one("resource-group"), o.one("name"))
 			if err != nil {
 				return nil, err
 			}
@@ -52,15 +52,15 @@ func directoryCommands() map[string]command {
 		"identity federated-credential create": {
 			needs: []string{"name", "identity-name", "resource-group", "issuer", "subject"},
 			lists: []string{"audiences"},
-			do:    (*Azure).federate,
+			do:    (*Azure).addFederatedCredential,
 		},
 		"vmss identity assign": {needs: named, lists: []string{"identities"}, do: (*Azure).assignIdentity},
 		"vmss identity remove": {needs: named, lists: []string{"identities"}, do: (*Azure).removeIdentity},
 	}
 }
 
-// knows says whether an object id is somebody's.
-func (a *Azure) knows(objectID string) bool {
+// knowsPrincipal says whether an object id is somebody's.
+func (a *Azure) knowsPrincipal(objectID string) bool {
 	for _, app := range a.applications {
 		if app.principal.ObjectID == objectID {
 			return true
@@ -81,7 +81,7 @@ func (a *Azure) createApplication(_ context.Context, o options) (any, error) {
 	return map[string]any{"appId": app.principal.ClientID, "id": uuid.NewString(), "displayName": app.name}, nil
 }
 
-func (a *Azure) application(clientID string) (*application, error) {
+func (a *Azure) findApplication(clientID string) (*application, error) {
 	app, ok := a.applications[clientID]
 	if !ok {
 		return nil, fmt.Errorf(
@@ -93,16 +93,16 @@ func (a *Azure) application(clientID string) (*application, error) {
 }
 
 func (a *Azure) deleteApplication(ctx context.Context, o options) (any, error) {
-	app, err := a.application(o.one("id"))
+	app, err := a.findApplication(o.one("id"))
 	if err != nil {
 		return nil, err
 	}
 	delete(a.applications, o.one("id"))
-	return nil, a.register(ctx, entra.Principal{Name: app.name, ClientID: app.principal.ClientID})
+	return nil, a.registerPrincipal(ctx, entra.Principal{Name: app.name, ClientID: app.principal.ClientID})
 }
 
 func (a *Azure) createServicePrincipal(ctx context.Context, o options) (any, error) {
-	app, err := a.application(o.one("id"))
+	app, err := a.findApplication(o.one("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -110,11 +110,11 @@ func (a *Azure) createServicePrincipal(ctx context.Context, o options) (any, err
 		return nil, errors.New("the service principal cannot be created because it is there already")
 	}
 	app.principal.ObjectID = uuid.NewString()
-	return map[string]any{"id": app.principal.ObjectID, "appId": app.principal.ClientID}, a.register(ctx, app.principal)
+	return map[string]any{"id": app.principal.ObjectID, "appId": app.principal.ClientID}, a.registerPrincipal(ctx, app.principal)
 }
 
 func (a *Azure) resetCredential(ctx context.Context, o options) (any, error) {
-	app, err := a.application(o.one("id"))
+	app, err := a.findApplication(o.one("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (a *Azure) resetCredential(ctx context.Context, o options) (any, error) {
 		app.principal.Secret = strings.ReplaceAll(uuid.NewString(), "-", "~")
 		result["password"] = app.principal.Secret
 	}
-	return result, a.register(ctx, app.principal)
+	return result, a.registerPrincipal(ctx, app.principal)
 }
 
 func (a *Azure) createIdentity(ctx context.Context, o options) (any, error) {
@@ -143,7 +143,7 @@ func (a *Azure) createIdentity(ctx context.Context, o options) (any, error) {
 	i.principal = entra.Principal{Name: name, ClientID: uuid.NewString(), ObjectID: uuid.NewString(),
 		ResourceID: groupID(group) + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + name}
 	a.identities[i.principal.ResourceID] = i
-	return i.json(), a.register(ctx, i.principal)
+	return i.json(), a.registerPrincipal(ctx, i.principal)
 }
 
 func (i *identity) json() map[string]any {
@@ -155,7 +155,7 @@ func (i *identity) json() map[string]any {
 	}
 }
 
-func (a *Azure) identity(group, name string) (*identity, error) {
+func (a *Azure) findIdentity(group, name string) (*identity, error) {
 	for _, i := range a.identities {
 		if i.group == group && i.name == name {
 			return i, nil
@@ -174,15 +174,15 @@ func (a *Azure) dropIdentities(ctx context.Context, group string) error {
 			return fmt.Errorf("identity %s is deleted while nodes have it; remove it from them first", i.name)
 		}
 		delete(a.identities, id)
-		if err := a.register(ctx, entra.Principal{Name: i.name, ClientID: i.principal.ClientID}); err != nil {
+		if err := a.registerPrincipal(ctx, entra.Principal{Name: i.name, ClientID: i.principal.ClientID}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *Azure) federate(ctx context.Context, o options) (any, error) {
-	i, err := a.identity(o.one("resource-group"), o.one("identity-name"))
+func (a *Azure) addFederatedCredential(ctx context.Context, o options) (any, error) {
+	i, err := a.findIdentity(o.one("resource-group"), o.one("identity-name"))
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (a *Azure) federate(ctx context.Context, o options) (any, error) {
 		i.principal.Federated,
 		entra.Federation{Issuer: o.one("issuer"), Subject: o.one("subject"), Key: a.Cluster.IssuerKey},
 	)
-	return map[string]any{"name": o.one("name")}, a.register(ctx, i.principal)
+	return map[string]any{"name": o.one("name")}, a.registerPrincipal(ctx, i.principal)
 }
 
 // assignIdentity gives an identity to the nodes of a scale set: from then on the metadata service knows it.
@@ -226,7 +226,7 @@ func (a *Azure) changeAssignment(ctx context.Context, o options, assign bool) (a
 		if assign {
 			i.assigned[scaleSet], i.principal.ManagedIdentity = true, "user"
 		}
-		if err := a.register(ctx, i.principal); err != nil {
+		if err := a.registerPrincipal(ctx, i.principal); err != nil {
 			return nil, err
 		}
 	}

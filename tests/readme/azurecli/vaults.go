@@ -89,7 +89,7 @@ func vaultCommands() map[string]command {
 		"keyvault create": {needs: []string{"name", "resource-group"},
 			takes: []string{"location", "enable-rbac-authorization", "retention-days"}, do: (*Azure).createVault},
 		"keyvault show": {needs: []string{"name"}, do: func(a *Azure, _ context.Context, o options) (any, error) {
-			v, err := a.vault(o.one("name"))
+			v, err := a.findVault(o.one("name"))
 			if err != nil {
 				return nil, err
 			}
@@ -176,7 +176,7 @@ func (a *Azure) createVault(ctx context.Context, o options) (any, error) {
 	return map[string]any{"id": a.vaults[name].id(), "name": name, "resourceGroup": o.one("resource-group")}, nil
 }
 
-func (a *Azure) vault(name string) (*vault, error) {
+func (a *Azure) findVault(name string) (*vault, error) {
 	v, ok := a.vaults[name]
 	if !ok {
 		return nil, fmt.Errorf("vault '%s' not found: its name has no address", name)
@@ -201,7 +201,7 @@ func (a *Azure) assignRole(ctx context.Context, o options) (any, error) {
 	if objectID == person {
 		wanted = "User"
 	}
-	if !a.knows(objectID) || kind != wanted {
+	if !a.knowsPrincipal(objectID) || kind != wanted {
 		return nil, fmt.Errorf("(PrincipalNotFound) %s %s does not exist in the directory", kind, objectID)
 	}
 	for _, v := range a.vaults {
@@ -219,9 +219,9 @@ func (a *Azure) assignRole(ctx context.Context, o options) (any, error) {
 	return nil, fmt.Errorf("(MissingSubscription) nothing has the id %q", scope)
 }
 
-// writable gives a vault that the person may write objects of a kind into.
-func (a *Azure) writable(o options, kind string) (*vault, error) {
-	v, err := a.vault(o.one("vault-name"))
+// findWritableVault gives a vault that the person may write objects of a kind into.
+func (a *Azure) findWritableVault(o options, kind string) (*vault, error) {
+	v, err := a.findVault(o.one("vault-name"))
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +247,7 @@ func (a *Azure) writable(o options, kind string) (*vault, error) {
 }
 
 func (a *Azure) setSecret(ctx context.Context, o options) (any, error) {
-	v, err := a.writable(o, "secret")
+	v, err := a.findWritableVault(o, "secret")
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (a *Azure) setSecret(ctx context.Context, o options) (any, error) {
 
 // createCertificate makes one that is signed by itself; the stand-in knows no other policy than the default.
 func (a *Azure) createCertificate(ctx context.Context, o options) (any, error) {
-	v, err := a.writable(o, "certificate")
+	v, err := a.findWritableVault(o, "certificate")
 	if err != nil {
 		return nil, err
 	}
@@ -309,7 +309,7 @@ func (a *Azure) createCertificate(ctx context.Context, o options) (any, error) {
 }
 
 func (a *Azure) createKey(ctx context.Context, o options) (any, error) {
-	v, err := a.writable(o, "key")
+	v, err := a.findWritableVault(o, "key")
 	if err != nil {
 		return nil, err
 	}

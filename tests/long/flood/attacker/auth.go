@@ -32,8 +32,8 @@ func repeated(count int, name, reference string) map[string]string {
 	return references
 }
 
-// ask sends a request to the auth service with the pod's own token.
-func (a *attacker) ask(ctx context.Context, body []byte) (*http.Response, error) {
+// askAuthService sends a request to the auth service with the pod's own token.
+func (a *attacker) askAuthService(ctx context.Context, body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.address("auth-service")+"/v1/resolve", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -46,14 +46,14 @@ func (a *attacker) ask(ctx context.Context, body []byte) (*http.Response, error)
 // withoutToken sends a token that nobody signed, so that each request costs the API server a review.
 func withoutToken(ctx context.Context, a *attacker) string {
 	forged := &attacker{host: a.host, controller: a.controller, client: a.client, token: "a." + strings.Repeat("b", 8000) + ".c"}
-	return outcome(forged.ask(ctx, []byte(`{"references":{"A":"db@azurekeyvault"}}`))) //nolint:bodyclose // outcome closes it
+	return outcome(forged.askAuthService(ctx, []byte(`{"references":{"A":"db@azurekeyvault"}}`))) //nolint:bodyclose // outcome closes it
 }
 
 // asking sends one request again and again.
 func asking(references map[string]string) attack {
 	body := requestFor(references)
 	return func(ctx context.Context, a *attacker) string {
-		return outcome(a.ask(ctx, body())) //nolint:bodyclose // outcome closes it
+		return outcome(a.askAuthService(ctx, body())) //nolint:bodyclose // outcome closes it
 	}
 }
 
@@ -61,7 +61,7 @@ func asking(references map[string]string) attack {
 func unread() attack {
 	body := requestFor(repeated(200, "BIG_%d", "big@azurekeyvault"))
 	return func(ctx context.Context, a *attacker) string {
-		response, err := a.ask(ctx, body())
+		response, err := a.askAuthService(ctx, body())
 		if err != nil {
 			return "failed"
 		}
