@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,6 +77,8 @@ type Registry struct {
 	Host string
 	// Address is where it listens.
 	Address string
+	// Stop ends it and closes its connections. The end of the test does so too.
+	Stop func()
 }
 
 // Start runs a registry until the test ends.
@@ -100,14 +103,17 @@ func Start(t *testing.T, o Options) Registry {
 		require.NoError(t, err)
 		config += fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s}}\n", file(t, folder, "htpasswd", []byte(o.User+":"+string(hash)+"\n")))
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, program, "serve", file(t, folder, "config.yml", []byte(config)))
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Env = &log, &log, append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
 	require.NoError(t, cmd.Start())
+	stop := sync.OnceFunc(func() {
+		cancel()
+		_ = cmd.Wait()
+	})
 	t.Cleanup(func() {
 		stop()
-		_ = cmd.Wait()
 		if t.Failed() {
 			t.Log(log.String())
 		}
@@ -121,7 +127,7 @@ func Start(t *testing.T, o Options) Registry {
 	}, 10*time.Second, 20*time.Millisecond, "docker-registry answers")
 	_, port, err := net.SplitHostPort(address)
 	require.NoError(t, err)
-	return Registry{Host: o.Name + ":" + port, Address: address}
+	return Registry{Host: o.Name + ":" + port, Address: address, Stop: stop}
 }
 
 // Transport reaches every name at one place, and believes an authority; for putting images there.

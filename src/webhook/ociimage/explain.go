@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -148,6 +149,8 @@ func network(err error) string {
 		return errPlainHTTP.Error()
 	case errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		return "it did not answer in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it, or a proxy before it, closed the connection before its answer was complete; try again"
 	case errors.As(err, &errno):
 		return "the connection failed: " + errno.Error()
 	}

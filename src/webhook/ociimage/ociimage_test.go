@@ -344,7 +344,8 @@ func TestWhatWasSeenIsRemembered(t *testing.T) {
 	b.mu.Lock()
 	delete(b.names, "registry.test")
 	b.mu.Unlock()
-	b.config.Transport.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+	at.Stop()
+	b.ask(ociimage.Question{Image: at.Host + "/other:1"}) //nolint:errcheck // ends the connection that was kept, whatever it says
 	is(tag, "two")
 	b.now = b.now.Add(24 * time.Hour)
 	is(pinned, "one")
@@ -553,6 +554,7 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 			w.WriteHeader(500)
 			fmt.Fprint(w, `{"errors":[{"code":"`+canary+`","message":"`+canary+`"}]}`)
 		},
+		"cut":  func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 		"slow": func(http.ResponseWriter) { time.Sleep(time.Second) },
 		"many": func(w http.ResponseWriter) { w.WriteHeader(429) },
 	}
@@ -572,7 +574,8 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	require.NoError(t, err)
 	for name, cause := range map[string]string{"huge": "the answer is too long", "intricate": "too many JSON elements", "deep": "too many JSON elements",
-		"challenge": "WWW-Authenticate headers are too long", "headers": "could not be understood", "html": "could not be understood", "slow": "did not answer in time"} {
+		"challenge": "WWW-Authenticate headers are too long", "headers": "could not be understood", "html": "could not be understood",
+		"cut": "closed the connection before its answer was complete", "slow": "did not answer in time"} {
 		_, err := b.ask(ociimage.Question{Image: "odd.test:" + port + "/" + name + ":1"})
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%s: %v", name, err)
 		b.unreachable(err, "odd.test:"+port, cause)
