@@ -80,6 +80,10 @@ func New(c Config) (*Broker, error) {
 	return b, nil
 }
 
+// checkAgeFactor is how much older than MaxAge an object may be that serves a check alone. The containers ask for their values soon after the
+// check, and are given none older than MaxAge, so a second read of the vault for the check would tell nobody more.
+const checkAgeFactor = 3
+
 // Patience bounds the work for one request; the injector asks again.
 const Patience = limits.AuthRequestTime
 
@@ -154,7 +158,10 @@ func (c *call) answer(ctx context.Context) error {
 	if err := c.takePlace(); err != nil {
 		return err
 	}
-	from := &source{Broker: c.Broker, namespace: c.who.Namespace}
+	from := &source{Broker: c.Broker, namespace: c.who.Namespace, maxAge: c.MaxAge}
+	if request.Check {
+		from.maxAge = checkAgeFactor * c.MaxAge
+	}
 	resolve := resolver.Resolver{Source: from, Keep: c.holdAnswer}
 	if request.Check {
 		if err := resolve.Check(ctx, request.References); err != nil {

@@ -206,6 +206,16 @@ func TestACheckAnswersForAllContainersAndGivesNoValue(t *testing.T) {
 	b.refused(b.check(map[string]string{"app/A": "two@azurekeyvault"}), fault.Malformed, "variable app/A")
 }
 
+func TestACheckIsContentWithAnOlderAnswerThanAContainer(t *testing.T) {
+	b := newBench(t)
+	assert.Equal(t, http.StatusOK, b.check(map[string]string{"app/A": "two@azurekeyvault"}).Code)
+	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault"}).Code)
+	assert.Equal(t, []time.Duration{30 * time.Second, 10 * time.Second}, b.vault.ages)
+	b.vault.ages, b.broker.MaxAge = nil, 0
+	assert.Equal(t, http.StatusOK, b.check(map[string]string{"app/A": "two@azurekeyvault"}).Code)
+	assert.Equal(t, []time.Duration{0}, b.vault.ages, "without a cache a check reads the vault")
+}
+
 func TestACheckIsAuthenticatedAndAuthorisedAsAnyRequest(t *testing.T) {
 	b := newBench(t)
 	b.refused(b.check(map[string]string{"app/A": "two@azurekeyvault", "X": "three@azurekeyvault"}), fault.Denied, "variable X")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -24,6 +25,8 @@ import (
 type source struct {
 	*Broker
 	namespace string
+	// maxAge is how old an object may be.
+	maxAge time.Duration
 	// stale is the first object, if any, that was answered from memory, and staleCount how many there are.
 	stale      atomic.Pointer[staleAnswer]
 	staleCount atomic.Int32
@@ -46,7 +49,7 @@ func (s *source) Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) 
 		return keyvault.Object{}, err
 	}
 	ref.As = s.Identities.Of(s.namespace, r.Identity)
-	object, err := s.Vault.Read(keyvault.For(ctx, keyvault.Purpose{Namespace: s.namespace, Priority: keyvault.PodStart}), ref, s.MaxAge)
+	object, err := s.Vault.Read(keyvault.For(ctx, keyvault.Purpose{Namespace: s.namespace, Priority: keyvault.PodStart}), ref, s.maxAge)
 	if err == nil || !fault.KindOf(err).Transient() {
 		return object, err
 	}

@@ -132,8 +132,6 @@ func network(err error) string {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var record tls.RecordHeaderError
-	var errno syscall.Errno
-	var timeout net.Error
 	known := []error{errAddress, errPlainHTTP, errRedirect, errPaused, errTooLong, errTooComplex, errChallenge}
 	at := slices.IndexFunc(known, func(one error) bool { return errors.Is(err, one) })
 	switch {
@@ -147,6 +145,15 @@ func network(err error) string {
 		return "its certificate is for another name"
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return errPlainHTTP.Error()
+	}
+	return explainConnection(err)
+}
+
+// explainConnection says how a connection ended. An error that is not about a connection is about the answer.
+func explainConnection(err error) string {
+	var errno syscall.Errno
+	var timeout net.Error
+	switch {
 	case errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		return "it did not answer in time"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
