@@ -514,11 +514,23 @@ akv2k8s_syncs_total{object="AzureKeyVaultSecret",operation="update"} 1
 }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
-	_, err := controller.New(controller.Config{})
-	require.ErrorContains(t, err, "missing")
 	whole := newBench(t).controller.Config
+	for name, remove := range map[string]func(*controller.Config){
+		"Client":  func(c *controller.Config) { c.Client = nil },
+		"Live":    func(c *controller.Config) { c.Live = nil },
+		"Vault":   func(c *controller.Config) { c.Vault = nil },
+		"Events":  func(c *controller.Config) { c.Events = nil },
+		"Hasher":  func(c *controller.Config) { c.Hasher = nil },
+		"Metrics": func(c *controller.Config) { c.Metrics = nil },
+		"Clock":   func(c *controller.Config) { c.Clock = nil },
+	} {
+		part := whole
+		remove(&part)
+		_, err := controller.New(part)
+		require.ErrorContains(t, err, "missing", name)
+	}
 	whole.Interval = time.Millisecond
-	_, err = controller.New(whole)
+	_, err := controller.New(whole)
 	require.ErrorContains(t, err, "azureKeyVaultResyncPeriod")
 	whole.Interval, whole.FetchTimeout = time.Minute, 0
 	_, err = controller.New(whole)

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
 // without gives the controller a client that knows no resource, and a live one that fails for resources.
@@ -237,4 +239,59 @@ func TestARestoredOutputIsLoggedAndAnOrdinarySyncIsNot(t *testing.T) {
 	b.now = b.now.Add(time.Hour)
 	sync()
 	assert.NotContains(t, strings.TrimPrefix(lines.String(), before), "restor", "once")
+}
+
+// occupied notes how many places of writers are taken while the vault is read and while outputs and statuses are written.
+type occupied struct {
+	controller.Vault
+	controller      *controller.Controller
+	reading, writes []int
+}
+
+func (o *occupied) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+	o.reading = append(o.reading, o.controller.Writing())
+	return o.Vault.Read(ctx, ref, maxAge)
+}
+
+func TestWhoWritesTakesAPlaceAndWhoWaitsForItsVaultDoesNot(t *testing.T) {
+	b := newBench(t, resource("db"))
+	seen, config := &occupied{Vault: b.vault}, b.controller.Config
+	note := func() { seen.writes = append(seen.writes, seen.controller.Writing()) }
+	config.Vault = seen
+	config.Client = interceptor.NewClient(b.client, interceptor.Funcs{
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			note()
+			return c.Apply(ctx, o, opts...)
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch,
+			opts ...client.SubResourcePatchOption) error {
+			note()
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
+		}})
+	var err error
+	b.controller, err = controller.New(config)
+	require.NoError(t, err)
+	seen.controller = b.controller
+	b.controller.BoundWriters(2)
+	b.reconcile("db")
+	assert.Equal(t, []int{0}, seen.reading, "a vault that does not answer keeps nobody from writing")
+	assert.Equal(t, []int{1, 1}, seen.writes, "the Secret and the status")
+	assert.Zero(t, b.controller.Writing(), "the place is given back")
+}
+
+func TestAnOutputThatChangesWakesItsOwnersAndThoseThatShareIt(t *testing.T) {
+	owner := func(kind, name string) metav1.OwnerReference {
+		return metav1.OwnerReference{APIVersion: "spv.no/v2beta1", Kind: kind, Name: name, UID: types.UID("uid-" + name)}
+	}
+	output := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "out",
+		OwnerReferences: []metav1.OwnerReference{owner("AzureKeyVaultSecret", "owner"), owner("Deployment", "stranger")}}}
+	b := newBench(t, resource("sharing"))
+	b.foreign("true", map[string]string{"theirs": "x"})
+	b.reconcile("sharing")
+	require.Empty(t, b.secret().OwnerReferences)
+	output.Annotations = b.secret().Annotations
+	assert.ElementsMatch(t, []ctrl.Request{
+		{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "owner"}},
+		{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "sharing"}},
+	}, controller.Owners(t.Context(), output))
 }

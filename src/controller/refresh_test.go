@@ -396,3 +396,61 @@ func TestOneOutputIsFedByABoundedNumberOfResources(t *testing.T) {
 	b.reconcile("r-0")
 	assert.Equal(t, "Synced", b.ready("r-0").Reason, "those that feed it already go on")
 }
+
+func TestNothingIsRememberedOfAResourceThatIsGone(t *testing.T) {
+	b := newBench(t, resource("db"))
+	var woken []ctrl.Request
+	b.controller.Wake(func(r ctrl.Request) { woken = append(woken, r) })
+	b.reconcile("db")
+	object := b.vault.calls[0]
+	b.controller.Changed(object)
+	assert.Equal(t, []ctrl.Request{requestForDB()}, woken)
+	b.vault.next, b.now = governor.Busy("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	b.reconcile("db")
+	b.remove(resource("db"))
+	b.controller.Changed(object)
+	assert.Len(t, woken, 1, "nobody uses the object any more")
+	again := resource("db")
+	again.UID = "uid-again"
+	require.NoError(t, b.client.Create(t.Context(), again))
+	b.now = b.now.Add(limits.QuietTime)
+	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 8*time.Second)
+	assert.Empty(t, b.status("db").Conditions, "its reads were put off for the first time")
+}
+
+func TestAResourceThatIsCreatedAgainOrChangedIsLookedAtAtOnce(t *testing.T) {
+	for name, edit := range map[string]func(r *v2beta1.AzureKeyVaultSecret){
+		"created again":        func(r *v2beta1.AzureKeyVaultSecret) { r.UID = "uid-again" },
+		"another spec":         func(r *v2beta1.AzureKeyVaultSecret) { r.Generation++ },
+		"another label":        func(r *v2beta1.AzureKeyVaultSecret) { r.Labels = map[string]string{"team": "b"} },
+		"another annotation":   func(r *v2beta1.AzureKeyVaultSecret) { r.Annotations = map[string]string{"a": "b"} },
+		"as it was, untouched": func(*v2beta1.AzureKeyVaultSecret) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, resource("db"))
+			b.reconcile("db")
+			b.vault.value = "rotated"
+			var r v2beta1.AzureKeyVaultSecret
+			require.NoError(t, b.client.Get(t.Context(), requestForDB().NamespacedName, &r))
+			edit(&r)
+			require.NoError(t, b.client.Update(t.Context(), &r))
+			b.reconcile("db")
+			want := 2
+			if strings.HasPrefix(name, "as it was") {
+				want = 1
+			}
+			assert.Len(t, b.vault.calls, want)
+		})
+	}
+}
+
+func TestAChangedSpecIsTriedAsIfItHadNeverFailed(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.vault.next = fault.New(fault.Denied, "reading: 403")
+	for range 4 {
+		b.now = b.now.Add(b.reconcile("db").RequeueAfter)
+	}
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.DataKey = "other" })
+	b.now = b.now.Add(2 * time.Second)
+	assert.Equal(t, 4*time.Second, b.reconcile("db").RequeueAfter, "the second failure of this spec")
+}

@@ -10,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -112,12 +114,25 @@ func TestWhoTakesPart(t *testing.T) {
 		"a reference":                {variable(corev1.EnvVar{Value: "db@azurekeyvault?x"}), true},
 		"another's reference":        {variable(corev1.EnvVar{Value: "dbx@azurekeyvault"}), false},
 		"another Secret":             {volume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "public"}}), false},
-		"a variable of nothing":      {variable(corev1.EnvVar{ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{}}}), false},
-		"an empty directory":         {volume(corev1.VolumeSource{}), false},
-		"not willing":                {func(d *appsv1.Deployment) { d.Annotations = nil }, false},
-		"willing in other words":     {func(d *appsv1.Deployment) { d.Annotations["akv2k8s.io/restart"] = "yes" }, false},
-		"in another namespace":       {func(d *appsv1.Deployment) { d.Namespace = "other" }, false},
-		"made since":                 {func(d *appsv1.Deployment) { d.CreationTimestamp = metav1.NewTime(changed) }, false},
+		"a variable of another Secret": {variable(corev1.EnvVar{ValueFrom: &corev1.EnvVarSource{
+			SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: named("public")}}}), false},
+		"a variable of another ConfigMap": {variable(corev1.EnvVar{ValueFrom: &corev1.EnvVarSource{
+			ConfigMapKeyRef: &corev1.ConfigMapKeySelector{LocalObjectReference: named("out")}}}), false},
+		"all variables of another Secret": {from(corev1.EnvFromSource{
+			SecretRef: &corev1.SecretEnvSource{LocalObjectReference: named("public")}}), false},
+		"all variables of another ConfigMap": {from(corev1.EnvFromSource{
+			ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: named("out")}}), false},
+		"a volume of another ConfigMap": {volume(corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: named("out")}}), false},
+		"a projected volume of others": {volume(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{Secret: &corev1.SecretProjection{LocalObjectReference: named("public")}},
+				{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: named("out")}}}}}), false},
+		"a variable of nothing":  {variable(corev1.EnvVar{ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{}}}), false},
+		"an empty directory":     {volume(corev1.VolumeSource{}), false},
+		"not willing":            {func(d *appsv1.Deployment) { d.Annotations = nil }, false},
+		"willing in other words": {func(d *appsv1.Deployment) { d.Annotations["akv2k8s.io/restart"] = "yes" }, false},
+		"in another namespace":   {func(d *appsv1.Deployment) { d.Namespace = "other" }, false},
+		"made since":             {func(d *appsv1.Deployment) { d.CreationTimestamp = metav1.NewTime(changed) }, false},
 		"restarted since by kubectl": {func(d *appsv1.Deployment) {
 			d.Spec.Template.Annotations["kubectl.kubernetes.io/restartedAt"] = "2026-01-02T04:04:10+01:00"
 		}, false},
@@ -174,4 +189,32 @@ func TestAFailureSaysWhatWasDoneBefore(t *testing.T) {
 	change.Wanted = recipe.Restart{Workloads: []recipe.Workload{{Kind: "Deployment", Name: "a"}}}
 	_, err = r.Restart(t.Context(), change)
 	assert.ErrorContains(t, err, "reading Deployment shop/a: no get")
+}
+
+func TestPodsThatNameNothingDoNotUseAnOutputThatIsNotMade(t *testing.T) {
+	nothing := deployment("d", func(d *appsv1.Deployment) {
+		d.Spec.Template.Spec = corev1.PodSpec{Volumes: []corev1.Volume{
+			{VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{}}},
+			{VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{}}}}}
+	})
+	r, _ := restarter(nothing)
+	change := auto()
+	change.Outputs = nil
+	report, err := r.Restart(t.Context(), change)
+	require.NoError(t, err)
+	assert.Empty(t, report)
+}
+
+func TestAWorkloadThatGoesMeanwhileKeepsTheOthersNotBack(t *testing.T) {
+	r, c := restarter(deployment("a", nil), deployment("b", nil))
+	r.Writer = interceptor.NewClient(c, interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, o client.Object,
+		p client.Patch, opts ...client.PatchOption) error {
+		if o.GetName() == "a" {
+			return apierrors.NewNotFound(schema.GroupResource{Resource: "deployments"}, "a")
+		}
+		return c.Patch(ctx, o, p, opts...)
+	}})
+	report, err := r.Restart(t.Context(), auto())
+	require.NoError(t, err)
+	assert.Contains(t, report.Restarted, `Deployment "b"`)
 }
