@@ -47,8 +47,9 @@ type vault struct {
 	mu    sync.Mutex
 	value string
 	next  error
-	// expires is the date of what is answered.
+	// expires is the date of what is answered, unless dates has one for the object.
 	expires time.Time
+	dates   map[string]time.Time
 	// entries are the list of secrets.
 	entries []keyvault.Entry
 	// refuse are errors by object.
@@ -71,7 +72,12 @@ func (v *vault) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (ke
 	if ref.Kind == keyvault.KindSecretList {
 		return keyvault.Object{Ref: ref, Version: "list", Entries: v.entries}, v.next
 	}
-	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:min(1, len(v.value))], Value: keyvault.NewValue([]byte(v.value)), Expires: v.expires, Fallback: v.fallback}, v.next
+	expires, ok := v.dates[ref.Name]
+	if !ok {
+		expires = v.expires
+	}
+	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:min(1, len(v.value))], Value: keyvault.NewValue([]byte(v.value)),
+		Expires: expires, Fallback: v.fallback}, v.next
 }
 
 // recorder keeps events as text.
@@ -98,7 +104,9 @@ type bench struct {
 	onApply func(name string)
 	// onRefuse gives the answer to an apply of the object; nil lets it through.
 	onRefuse func(name string) error
-	looks    int // at objects with their data
+	// onGet gives the error of a read of the namespace shop, from the cache or the API server; nil lets it through.
+	onGet func(name string, object client.Object) error
+	looks int // at objects with their data
 }
 
 // Get implements client.Reader, as the API server's own.
@@ -141,6 +149,14 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 // witness notes each write that reaches the API server.
 func (b *bench) witness() interceptor.Funcs {
 	return interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if b.onGet != nil && key.Namespace == "shop" {
+				if err := b.onGet(key.Name, o); err != nil {
+					return err
+				}
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 			var options client.ApplyOptions
 			options.ApplyOptions(opts)
@@ -390,11 +406,14 @@ func TestAForeignSecretIsNotTouched(t *testing.T) {
 	require.Len(t, b.events.events, 1)
 	assert.Contains(t, b.events.events[0], "Warning ErrResourceExists")
 	assert.Equal(t, 10*time.Second, result.RequeueAfter)
+	b.now = b.now.Add(10 * time.Second)
+	b.reconcile("db")
+	require.Len(t, b.events.events, 1, "nothing was written, so there is nothing new")
 
 	s := b.secret()
 	s.Annotations = map[string]string{"akv2k8s.io/adopt": "true"}
 	require.NoError(t, b.client.Update(t.Context(), s))
-	b.now = b.now.Add(10 * time.Second)
+	b.now = b.now.Add(20 * time.Second)
 	b.reconcile("db")
 	assert.Equal(t, canary, string(b.secret().Data["password"]), "handed over by annotation")
 	assert.Equal(t, "b", string(b.secret().Data["a"]))

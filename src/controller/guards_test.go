@@ -3,8 +3,11 @@ package controller_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
@@ -24,6 +27,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // without gives the controller a client that knows no resource, and a live one that fails for resources.
@@ -294,4 +298,93 @@ func TestAnOutputThatChangesWakesItsOwnersAndThoseThatShareIt(t *testing.T) {
 		{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "owner"}},
 		{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "sharing"}},
 	}, controller.Owners(t.Context(), output))
+}
+
+// unreadable makes reads of one object fail, in the cache and at the API server.
+func (b *bench) unreadable(object string) {
+	b.onGet = func(name string, o client.Object) error {
+		if _, ok := o.(*v2beta1.AzureKeyVaultSecret); !ok && name == object {
+			return errors.New("no answer")
+		}
+		return nil
+	}
+}
+
+func TestAnOutputThatCannotBeReadCostsNoVaultCall(t *testing.T) {
+	for name, r := range map[string]*v2beta1.AzureKeyVaultSecret{
+		"in the cache, before it is due":              resource("db"),
+		"at the API server, where one look is enough": once("db"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, r)
+			b.reconcile("db")
+			if r.Spec.RefreshInterval != nil {
+				b.restart()
+			}
+			b.unreadable("out")
+			_, err := b.controller.Reconcile(t.Context(), requestForDB())
+			require.ErrorContains(t, err, "no answer", "it is tried again")
+			assert.Len(t, b.vault.calls, 1)
+		})
+	}
+}
+
+func TestASpareThatCannotBeLookedForKeepsNoSyncBack(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.unreadable(spareName)
+	b.reconcile("db")
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+	assert.Equal(t, "Synced", b.ready("db").Reason)
+}
+
+func TestASecretAndAConfigMapOfOneNameAndEqualDataAreBothRepaired(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.ConfigMap = &v2beta1.AzureKeyVaultOutputConfigMap{Name: "out", DataKey: "password"}
+	b := newBench(t, r)
+	b.reconcile("db")
+	var m corev1.ConfigMap
+	require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "out"}, &m))
+	m.Data["password"] = "edited"
+	require.NoError(t, b.client.Update(t.Context(), &m))
+	b.reconcile("db")
+	require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "out"}, &m))
+	assert.Equal(t, canary, m.Data["password"])
+}
+
+func TestReadsOfOneResourceAtATimeAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := resource("db")
+		r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
+		for i := range 3 * limits.ParallelReads {
+			name := fmt.Sprint("o", i)
+			r.Spec.Data = append(r.Spec.Data,
+				v2beta1.AzureKeyVaultData{Object: v2beta1.AzureKeyVaultObject{Name: name, Type: "secret"}, DataKey: name})
+		}
+		b := newBench(t, r)
+		vault := &held{Vault: b.vault, answer: make(chan struct{})}
+		b.controller.Vault = vault
+		done := make(chan error)
+		go func() {
+			_, err := b.controller.Reconcile(t.Context(), requestForDB())
+			done <- err
+		}()
+		synctest.Wait()
+		assert.EqualValues(t, limits.ParallelReads, vault.reads.Load())
+		close(vault.answer)
+		require.NoError(t, <-done)
+		assert.Len(t, b.secret().Data, 3*limits.ParallelReads)
+	})
+}
+
+// held is a vault that answers when it is allowed to.
+type held struct {
+	controller.Vault
+	reads  atomic.Int64
+	answer chan struct{}
+}
+
+func (h *held) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+	h.reads.Add(1)
+	<-h.answer
+	return h.Vault.Read(ctx, ref, maxAge)
 }

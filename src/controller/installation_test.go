@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -154,4 +155,28 @@ func TestAnotherInstallationIsNotSeenInAnOldCache(t *testing.T) {
 	require.NoError(t, err)
 	assert.Nil(t, contested(i.status("db")))
 	assert.Equal(t, "two/akv2k8s", i.status("db").SyncedBy)
+}
+
+func TestAStatusThatNamesNobodyIsNotContested(t *testing.T) {
+	i := newInstallations(t)
+	i.sync("one/akv2k8s")
+	cleared := i.live()
+	cleared.Status.SyncedBy = ""
+	require.NoError(t, i.client.Status().Update(t.Context(), cleared))
+	status := i.sync("one/akv2k8s")
+	assert.Nil(t, contested(status))
+	assert.Equal(t, "one/akv2k8s", status.SyncedBy)
+}
+
+func TestAContestedResourceThatGoesIsNotCounted(t *testing.T) {
+	i := newInstallations(t)
+	i.byName["one/akv2k8s"].AllowFailures(0)
+	i.sync("one/akv2k8s")
+	i.sync("two/akv2k8s")
+	require.NotNil(t, contested(i.sync("one/akv2k8s")))
+	assert.NotContains(t, fmt.Sprint(i.events.events), "SeveralInstallations", "events about failures are bounded")
+	require.NoError(t, i.client.Delete(t.Context(), i.live()))
+	_, err := i.byName["one/akv2k8s"].Reconcile(t.Context(), requestForDB())
+	require.NoError(t, err)
+	assert.Zero(t, contestedGauge(t, i.byName["one/akv2k8s"]))
 }

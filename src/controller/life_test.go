@@ -82,10 +82,18 @@ func TestAnOutputThatIsRefusedKeepsTheOtherNotBack(t *testing.T) {
 	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "out"}, Type: corev1.SecretTypeOpaque}
 	b := newBench(t, r, foreign)
 	b.reconcile("db")
-	_, err := b.configMap()
+	m, err := b.configMap()
 	require.NoError(t, err)
 	assert.Equal(t, "TargetConflict", b.ready("db").Reason)
 	assert.Empty(t, b.secret().Data)
+	b.reconcile("db")
+	require.Len(t, b.vault.calls, 1, "what is not ours is not looked at before its time")
+	m.Data["key"] = "edited"
+	require.NoError(t, b.client.Update(t.Context(), m))
+	b.reconcile("db")
+	m, err = b.configMap()
+	require.NoError(t, err)
+	assert.Equal(t, canary, m.Data["key"], "repaired at once all the same")
 }
 
 func TestARenamedOutputRemovesTheOldOneOnceTheNewOneIsThere(t *testing.T) {

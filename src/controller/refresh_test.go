@@ -115,6 +115,18 @@ func TestOneLookIsRepeatedWhereTheOutputOrTheSpecIsAnother(t *testing.T) {
 	}
 }
 
+func TestOneLookThatFailedIsNotTakenForDoneAfterARestart(t *testing.T) {
+	b := newBench(t, once("db"))
+	b.reconcile("db")
+	b.vault.next = fault.New(fault.NotFound, "reading it: no")
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Object.Name = "another" })
+	require.Equal(t, metav1.ConditionFalse, b.ready("db").Status)
+	b.restart()
+	b.reconcile("db")
+	assert.Equal(t, metav1.ConditionFalse, b.ready("db").Status, "the Secret has the value of the object before")
+	assert.Len(t, b.vault.calls, 3)
+}
+
 func TestStaleSaysThatTheOutputMayBeOld(t *testing.T) {
 	b := newBench(t, resource("db"), resource("never"))
 	b.reconcile("db")
@@ -167,6 +179,22 @@ func TestAnObjectThatExpiresIsToldInTime(t *testing.T) {
 	b.vault.expires, b.now = time.Time{}, b.now.Add(time.Minute)
 	b.reconcile("db")
 	assert.Nil(t, meta.FindStatusCondition(b.status("db").Conditions, "ExpiringSoon"), "without a date nothing is said")
+}
+
+func TestOfSeveralObjectsTheOneThatExpiresFirstIsTold(t *testing.T) {
+	r := resource("db")
+	r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
+	for _, name := range []string{"never", "late", "soon", "later", "never-too"} {
+		r.Spec.Data = append(r.Spec.Data,
+			v2beta1.AzureKeyVaultData{Object: v2beta1.AzureKeyVaultObject{Name: name, Type: "secret"}, DataKey: name})
+	}
+	b := newBench(t, r)
+	soon := b.now.Add(24 * time.Hour)
+	b.vault.dates = map[string]time.Time{"late": soon.Add(time.Hour), "soon": soon, "later": soon.Add(2 * time.Hour)}
+	b.reconcile("db")
+	require.NotNil(t, b.status("db").Expires)
+	assert.True(t, soon.Equal(b.status("db").Expires.Time), b.status("db").Expires)
+	assert.Contains(t, meta.FindStatusCondition(b.status("db").Conditions, "ExpiringSoon").Message, "2026-01-03T03:04:05Z")
 }
 
 func TestEachResourceHasItsGauges(t *testing.T) {
@@ -258,6 +286,14 @@ func TestWhatWasNeverBroughtIsMoreUrgentThanALook(t *testing.T) {
 	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.DataKey = "other" })
 	b.reconcile("db")
 	assert.Equal(t, keyvault.FirstSync, b.vault.purpose.Priority)
+
+	b = newBench(t, resource("db"))
+	b.vault.next = fault.New(fault.Unavailable, "no answer")
+	for range 2 {
+		b.now = b.now.Add(b.reconcile("db").RequeueAfter)
+	}
+	assert.Len(t, b.vault.calls, 2)
+	assert.Equal(t, keyvault.FirstSync, b.vault.purpose.Priority, "it was tried, but nothing was brought")
 }
 
 func TestAChangeThatAListShowsIsFollowedAtOnce(t *testing.T) {
