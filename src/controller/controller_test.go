@@ -498,6 +498,31 @@ func TestAnUnclassifiedErrorIsReturnedAndItsTextKeptOutOfTheStatus(t *testing.T)
 	assert.NotContains(t, err.Error(), canary)
 	assert.Equal(t, "InternalError", b.ready("db").Reason)
 	assert.NotContains(t, b.ready("db").Message, "boom")
+
+	b.refuse, b.vault.next = nil, errors.New("boom "+canary)
+	b.now = b.now.Add(time.Minute)
+	_, err = b.controller.Reconcile(t.Context(), requestForDB())
+	require.Error(t, err)
+	assert.NotContains(t, fmt.Sprint(b.status("db"), b.events.events), "boom", "what nobody classified may quote anything")
+}
+
+func TestAStatusThatCannotBeWrittenBecauseItsResourceIsGoneIsNoError(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.refuseStatus = apierrors.NewNotFound(schema.GroupResource{}, "db")
+	b.reconcile("db")
+	b.refuseStatus, b.now = errors.New("no answer"), b.now.Add(time.Minute)
+	_, err := b.controller.Reconcile(t.Context(), requestForDB())
+	assert.ErrorContains(t, err, "no answer")
+}
+
+func TestAFailureForAnotherReasonIsToldToo(t *testing.T) {
+	b := newBench(t, resource("db"))
+	for _, kind := range []fault.Kind{fault.Denied, fault.NotFound, fault.NotFound} {
+		b.vault.next = fault.New(kind, "reading it: no")
+		b.reconcile("db")
+		b.now = b.now.Add(time.Minute)
+	}
+	assert.Equal(t, []string{"Warning ErrAzureVault reading it: no", "Warning ErrAzureVault reading it: no"}, b.events.events)
 }
 
 func TestResourcesWithNothingToDoAreLeftAlone(t *testing.T) {

@@ -157,6 +157,17 @@ func TestAnotherInstallationIsNotSeenInAnOldCache(t *testing.T) {
 	assert.Equal(t, "two/akv2k8s", i.status("db").SyncedBy)
 }
 
+func TestALookThatChangesNoStatusIsAClaimToo(t *testing.T) {
+	i := newInstallations(t)
+	i.sync("one/akv2k8s")
+	i.start("one/akv2k8s")
+	before := i.live().ResourceVersion
+	i.sync("one/akv2k8s")
+	require.Equal(t, before, i.live().ResourceVersion)
+	i.sync("two/akv2k8s")
+	assert.NotNil(t, contested(i.sync("one/akv2k8s")), "the other wrote after this process had looked")
+}
+
 func TestAStatusThatNamesNobodyIsNotContested(t *testing.T) {
 	i := newInstallations(t)
 	i.sync("one/akv2k8s")

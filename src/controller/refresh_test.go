@@ -146,6 +146,19 @@ func TestStaleSaysThatTheOutputMayBeOld(t *testing.T) {
 	assert.Equal(t, metav1.ConditionFalse, condition("db").Status)
 }
 
+func TestStaleNamesTheOutputsInOneOrder(t *testing.T) {
+	r := resource("db")
+	r.Spec.Output.ConfigMap = &v2beta1.AzureKeyVaultOutputConfigMap{Name: "public", DataKey: "key"}
+	b := newBench(t, r)
+	b.reconcile("db")
+	b.vault.next = fault.New(fault.NotFound, "gone")
+	for range 30 {
+		b.now = b.now.Add(time.Minute)
+		b.reconcile("db")
+		require.Contains(t, meta.FindStatusCondition(b.status("db").Conditions, "Stale").Message, `ConfigMap "public" and Secret "out"`)
+	}
+}
+
 func TestAnObjectThatExpiresIsToldInTime(t *testing.T) {
 	for name, r := range map[string]*v2beta1.AzureKeyVaultSecret{"looked at": resource("db"), "looked at once": once("db")} {
 		t.Run(name, func(t *testing.T) {
@@ -157,6 +170,8 @@ func TestAnObjectThatExpiresIsToldInTime(t *testing.T) {
 			require.Len(t, b.events.events, 1)
 			if r.Spec.RefreshInterval != nil {
 				assert.Equal(t, 10*24*time.Hour, wait, "it wakes for that alone")
+				b.restart()
+				assert.Equal(t, wait, b.reconcile("db").RequeueAfter, "also after a restart, when the vault is not asked")
 			}
 			b.now = b.now.Add(10 * 24 * time.Hour)
 			b.reconcile("db")
@@ -165,6 +180,9 @@ func TestAnObjectThatExpiresIsToldInTime(t *testing.T) {
 			assert.Equal(t, "the object expires at 2026-02-11T03:04:05Z; issue a new version in the vault", condition().Message)
 			require.Len(t, b.events.events, 2)
 			assert.True(t, strings.HasPrefix(b.events.events[1], "Warning ExpiringSoon"), b.events.events[1])
+			if r.Spec.RefreshInterval != nil {
+				assert.Greater(t, b.reconcile("db").RequeueAfter, 8760*time.Hour, "it was told, so nothing is to be done")
+			}
 			b.now = b.now.Add(31 * 24 * time.Hour)
 			b.restart()
 			b.reconcile("db")
@@ -216,7 +234,11 @@ akv2k8s_resource_ready{name="db",namespace="shop"} 1
 	names := []string{"akv2k8s_resource_ready", "akv2k8s_resource_last_success_timestamp_seconds", "akv2k8s_resource_expiry_timestamp_seconds"}
 	require.NoError(t, testutil.GatherAndCompare(b.registry, bytes.NewBufferString(want), names...))
 
-	for _, failure := range []error{fault.New(fault.Denied, "no"), errors.New("a bug")} {
+	b.vault.expires, b.now = time.Unix(1900000000, 0), b.now.Add(time.Minute)
+	b.reconcile("db")
+	want = strings.NewReplacer("1.8e+09", "1.9e+09", "1.767323045e+09", "1.767323105e+09").Replace(want)
+	require.NoError(t, testutil.GatherAndCompare(b.registry, bytes.NewBufferString(want), names...), "another date")
+	for _, failure := range []error{errors.New("a bug"), fault.New(fault.Denied, "no")} {
 		b.vault.next, b.now = failure, b.now.Add(10*time.Minute)
 		_, _ = b.controller.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "db"}})
 		assert.NoError(t, testutil.GatherAndCompare(b.registry, bytes.NewBufferString(strings.Replace(want, `namespace="shop"} 1`+"\n", `namespace="shop"} 0`+"\n", 1)), names...),

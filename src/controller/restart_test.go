@@ -3,12 +3,15 @@ package controller_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
@@ -63,6 +66,7 @@ func TestWorkloadsAreRestartedOnceAfterTheWindow(t *testing.T) {
 	assert.Equal(t, rollout.Change{Namespace: "shop", Resource: "db", Outputs: map[output.Kind]string{output.Secret: "out"}, At: changed,
 		Wanted: recipe.Restart{Auto: true}}, done.changes[0])
 	assert.Contains(t, b.events.events, `Normal RolloutRestarted restarted Deployment "d"`)
+	assert.NotContains(t, b.ready("db").Message+fmt.Sprint(b.events.events), "is ignored")
 	for range 10 {
 		b.now = b.now.Add(30 * time.Second)
 		b.reconcile("db")
@@ -75,7 +79,7 @@ func TestAValueThatKeepsChangingDoesNotPutTheRestartOff(t *testing.T) {
 	b.controller.RestartWindow = 70 * time.Second
 	b.reconcile("db")
 	for _, value := range []string{"a", "b", "c"} {
-		b.rotate(value)
+		assert.LessOrEqual(t, b.rotate(value), 30*time.Second, "looks at the vault go on meanwhile")
 	}
 	last := b.now
 	b.now = b.now.Add(10 * time.Second)
@@ -92,6 +96,7 @@ func TestARestartThatFailsIsTriedAgain(t *testing.T) {
 	done.next, done.report = errors.New("forbidden"), rollout.Report{}
 	b.now = b.now.Add(12 * time.Second)
 	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 30*time.Second)
+	assert.Contains(t, fmt.Sprint(b.events.events), "Warning RolloutRestartRefused restarting workloads failed")
 	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "the Secret is in sync all the same")
 	done.next, done.report = nil, rollout.Report{Refused: []string{`Deployment "d" has no annotation`}}
 	b.now = b.now.Add(30 * time.Second)
@@ -137,6 +142,41 @@ func TestANewLeaderCatchesUpWithARestart(t *testing.T) {
 	assert.Empty(t, done.changes, "the first data of an output are no change")
 }
 
+func TestANewLeaderRestartsForAChangeThatItFindsItself(t *testing.T) {
+	b, done := restarting(t)
+	b.reconcile("db")
+	b.now = b.now.Add(time.Hour)
+	b.restart()
+	b.rotate("rotated")
+	b.now = b.now.Add(12 * time.Second)
+	b.reconcile("db")
+	assert.Len(t, done.changes, 1)
+}
+
+func TestANewLeaderRestartsNothingForAnOutputThatItMakes(t *testing.T) {
+	b, done := restarting(t)
+	b.reconcile("db")
+	b.rotate("rotated")
+	require.NoError(t, b.client.Delete(t.Context(), b.secret()))
+	b.restart()
+	b.reconcile("db")
+	require.Equal(t, "rotated", string(b.secret().Data["password"]))
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Empty(t, done.changes, "nobody could have old data of it")
+}
+
+func TestAChangeThatWasNotWrittenRestartsNothing(t *testing.T) {
+	b, done := restarting(t)
+	b.reconcile("db")
+	b.refuse = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "out", errors.New("a policy"))
+	for range 5 {
+		b.rotate("rotated")
+	}
+	assert.Equal(t, canary, string(b.secret().Data["password"]))
+	assert.Empty(t, done.changes, "or workloads would be restarted again and again, with the old data")
+}
+
 func TestRestartsThatTheInstallationDoesNotDoAreToldSo(t *testing.T) {
 	b, _ := restarting(t)
 	b.controller.Restarts = nil
@@ -152,11 +192,17 @@ func TestRestartsThatTheInstallationDoesNotDoAreToldSo(t *testing.T) {
 func TestARestartThatIsNoLongerWantedIsNotDone(t *testing.T) {
 	b, done := restarting(t)
 	b.reconcile("db")
-	b.rotate("rotated")
-	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.RolloutRestart = nil })
-	b.now = b.now.Add(time.Minute)
-	b.reconcile("db")
-	assert.Empty(t, done.changes)
+	for _, before := range []time.Duration{0, time.Minute} {
+		b.rotate(fmt.Sprint("rotated ", before))
+		b.now = b.now.Add(before)
+		b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.RolloutRestart = nil })
+		b.now = b.now.Add(time.Minute)
+		b.reconcile("db")
+		assert.Empty(t, done.changes)
+		b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) {
+			s.RolloutRestart = &v2beta1.AzureKeyVaultRolloutRestart{Auto: true}
+		})
+	}
 }
 
 func TestARepairRestartsNothing(t *testing.T) {

@@ -104,6 +104,11 @@ func TestATakeoverOfTheSameDataIsNoChange(t *testing.T) {
 	status := b.status("db")
 	assert.Len(t, status.SecretHash, 64, "the guessable MD5 is gone")
 	assert.True(t, status.LastAzureUpdate.Equal(&before), "nothing changed")
+
+	b = newBench(t, resource("db"))
+	b.legacy(map[string]string{"password": canary}, "db")
+	b.reconcile("db")
+	assert.NotNil(t, b.status("db").LastAzureUpdate, "where it never had a time, it has that of the first look")
 }
 
 func TestACacheThatIsBehindDoesNotEndThePredecessorsShare(t *testing.T) {
