@@ -54,6 +54,18 @@ func TestATableWithoutRowsProvesNothing(t *testing.T) {
 	assert.Equal(t, 1, judge(nil, outcomes{}, &out))
 }
 
+// A test that runs without the suite would make the ledger ask for the rest of the suite, too.
+func TestEverySuiteRunsAsAWholeOrNotAtAll(t *testing.T) {
+	files, err := filepath.Glob("../long/*/*_test.go")
+	require.NoError(t, err)
+	require.Greater(t, len(files), 20)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.True(t, strings.HasPrefix(string(content), "//go:build cluster\n"), "%s needs the tag cluster; a test without a cluster belongs elsewhere", file)
+	}
+}
+
 // TestEveryTestThatThePagesNameIsThere finds a renamed one before a whole run does. Subtests are known only when they ran.
 func TestEveryTestThatThePagesNameIsThere(t *testing.T) {
 	named := 0

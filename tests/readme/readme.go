@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -55,6 +56,22 @@ func Read(path string) (Document, error) {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
 	return d, err
+}
+
+// Examples are the names of the examples in a repository, sorted.
+func Examples(root string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(root, "examples", "*", "values.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) < 20 {
+		return nil, fmt.Errorf("%s/examples has %d examples with values.yaml; it should have more than 20", root, len(files))
+	}
+	var names []string
+	for _, file := range files {
+		names = append(names, filepath.Base(filepath.Dir(file)))
+	}
+	return names, nil
 }
 
 // noKind is of a block whose fence says nothing.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/akv2k8s/akv2k8s/tests/readme"
 	"github.com/akv2k8s/akv2k8s/tests/readme/walk"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
@@ -227,7 +228,9 @@ func TestExamples(t *testing.T) {
 		return s.LoadAs(ctx, strings.TrimSuffix(image, name))
 	}
 	known := outcomes()
-	for _, name := range names(t) {
+	names, err := readme.Examples(s.Root)
+	require.NoError(t, err)
+	for _, name := range names {
 		wanted, ok := known[name]
 		delete(known, name)
 		t.Run(name, func(t *testing.T) {

@@ -22,16 +22,10 @@ import (
 
 const root = "../../.."
 
-// names are the examples.
 func names(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, "examples", "*", "values.yaml"))
+	all, err := readme.Examples(root)
 	require.NoError(t, err)
-	require.Greater(t, len(files), 20)
-	var all []string
-	for _, file := range files {
-		all = append(all, filepath.Base(filepath.Dir(file)))
-	}
 	return all
 }
 
