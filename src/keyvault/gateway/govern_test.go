@@ -121,9 +121,11 @@ func TestTheRealSDKStaysBelowTheLimits(t *testing.T) {
 }
 
 func TestLimitsAreDivided(t *testing.T) {
-	_, err := Config{Limits: Limits{Vault: -1}}.governor()
-	assert.Equal(t, fault.Invalid, fault.KindOf(err))
-	_, err = Config{Limits: Limits{Vault: 1, Readers: 100}}.governor()
+	for _, limits := range []Limits{{Vault: -1}, {Subscription: -1}, {Readers: -1}} {
+		_, err := Config{Limits: limits}.governor()
+		assert.Equal(t, fault.Invalid, fault.KindOf(err), "%+v", limits)
+	}
+	_, err := Config{Limits: Limits{Vault: 1, Readers: 100}}.governor()
 	assert.NoError(t, err, "something is always left")
 }
 

@@ -39,6 +39,8 @@ func TestCallsOfVaultsAreToldWithTheirOutcome(t *testing.T) {
 		}
 		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil
 	})
+	_, tells := observed(next, nil).(observer)
+	assert.False(t, tells, "there may be nobody to tell")
 	transport := observed(next, tell)
 	for _, path := range []string{"/secrets/a/", "/certificates/a/0123", "/keys/a", "/secrets", "/certificates/", "/keys", "/away"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://kv1.vault.azure.net:443"+path, http.NoBody)

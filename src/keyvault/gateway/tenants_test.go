@@ -173,6 +173,9 @@ func TestAnAccountThatIsAnnotatedOtherwiseBeginsAnew(t *testing.T) {
 	value, err := b.read("kv-one", one)
 	require.NoError(t, err)
 	assert.Equal(t, "1", value)
+	b.cluster.apps[one] = [2]string{"e0000009-0000-4000-8000-000000000002", clientOne}
+	_, err = b.read("kv-one", one)
+	assert.Error(t, err, "another tenant gave it no token")
 }
 
 func TestOldIdentitiesAreForgotten(t *testing.T) {
