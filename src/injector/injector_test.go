@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,6 +121,9 @@ func TestNothingStartsWithARawReference(t *testing.T) {
 		"a bug":         {[]string{"A=a@azurekeyvault"}, errors.New("surprise"), 70, "surprise"},
 		"bad timeout":   {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_TIMEOUT=soon"}, nil, 64, "ENV_INJECTOR_TIMEOUT"},
 		"bad retries":   {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_RETRIES=-1"}, nil, 64, "ENV_INJECTOR_RETRIES"},
+		"negative time": {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_TIMEOUT=-1s"}, nil, 64, "ENV_INJECTOR_TIMEOUT"},
+		"no number":     {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_RETRIES=many"}, nil, 64, "ENV_INJECTOR_RETRIES"},
+		"negative wait": {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=-1"}, nil, 64, "ENV_INJECTOR_WAIT_BEFORE_RETRY"},
 		"bad wait":      {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=1s"}, nil, 64, "ENV_INJECTOR_WAIT_BEFORE_RETRY"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,9 +146,15 @@ func TestWhatCannotBeStarted(t *testing.T) {
 	b := newBench(t)
 	b.config.LookPath = func(string, string) (string, error) { return "", fs.ErrNotExist }
 	assert.Equal(t, 127, b.run())
+	assert.Contains(t, b.message, "starting the program app: no such file")
 	b = newBench(t)
 	b.config.Exec = func(string, []string, []string) error { return fs.ErrPermission }
 	assert.Equal(t, 126, b.run())
+	assert.Contains(t, b.message, "may execute")
+	b = newBench(t)
+	b.config.Exec = func(string, []string, []string) error { return syscall.ENOEXEC }
+	assert.Equal(t, 126, b.run())
+	assert.Contains(t, b.message, "another processor")
 	b = newBench(t)
 	b.config.Args = nil
 	assert.Equal(t, 64, b.run())
@@ -157,8 +167,19 @@ func TestWhatCannotBeStarted(t *testing.T) {
 	assert.Empty(t, b.path)
 }
 
+func TestAContainerThatIsStoppedStartsNoProgram(t *testing.T) {
+	b := newBench(t, "A=a@azurekeyvault")
+	ctx, stop := context.WithCancel(t.Context())
+	b.config.Resolver = func() (injector.Resolver, error) {
+		stop()
+		return b, nil
+	}
+	assert.Equal(t, 75, injector.Run(ctx, b.config))
+	assert.Empty(t, b.path)
+}
+
 func TestWhatTheKubeletWouldHaveExpandedIsExpandedWithTheValues(t *testing.T) {
-	b := newBench(t, "A=db@azurekeyvault", "HOST=h$$x", "URL=u:$(A)@$(HOST)/$$x/$$(LATER)", "COPY=$(URL)$(NONE)", "TEXT=$(A)", `ENV_INJECTOR_EXPAND={"args":[1,9],"env":["URL","COPY","GONE"]}`,
+	b := newBench(t, "A=db@azurekeyvault", "HOST=h$$x", "URL=u:$(A)@$(HOST)/$$x/$$(LATER)", "COPY=$(URL)$(NONE)", "TEXT=$(A)", `ENV_INJECTOR_EXPAND={"args":[-1,1,9],"env":["URL","COPY","GONE"]}`,
 		`ENV_INJECTOR_REFERENCES={"X":"x@azurekeyvault?y"}`, `ENV_INJECTOR_IMAGE_REFERENCES={"X":"x@azurekeyvault?y"}`, "ENV_INJECTOR_ADDED=ENV_INJECTOR_EXPAND,ENV_INJECTOR_REFERENCES,ENV_INJECTOR_IMAGE_REFERENCES,ENV_INJECTOR_ADDED")
 	b.config.Args = []string{"app", "--url=$(URL) $$5", "$(A)"}
 	b.values["A"] = []byte(canary + "$(HOST)$$")

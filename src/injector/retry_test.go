@@ -2,6 +2,7 @@ package injector_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -86,6 +87,8 @@ func TestRetriesThatTheUserConfiguredAreDone(t *testing.T) {
 		"none":                    {[]string{"ENV_INJECTOR_RETRIES=0"}, later(), nil},
 		"without a wait":          {[]string{"ENV_INJECTOR_RETRIES=2", "ENV_INJECTOR_WAIT_BEFORE_RETRY=0"}, fault.New(fault.Denied, "x"), seconds(0, 0)},
 		"of what can't be mended": {[]string{"ENV_INJECTOR_RETRIES=2"}, fault.New(fault.Malformed, "x"), nil},
+		"of a wrong spec":         {[]string{"ENV_INJECTOR_RETRIES=2"}, fault.New(fault.Invalid, "x"), nil},
+		"of a bug":                {[]string{"ENV_INJECTOR_RETRIES=2"}, errors.New("x"), nil},
 		"one wait of an hour at most": {[]string{"ENV_INJECTOR_RETRIES=3", "ENV_INJECTOR_WAIT_BEFORE_RETRY=9223372036854775807"}, fault.New(fault.Denied, "x"),
 			seconds(3600, 3600, 3600)},
 	} {
@@ -150,6 +153,9 @@ func TestAnObjectThatIsCreatedLaterIsFound(t *testing.T) {
 	b.run()
 	assert.Len(t, b.slept, 3)
 	assert.NotEmpty(t, b.path)
+	b = newBench(t, reference, "ENV_INJECTOR_RETRIES=2")
+	b.run()
+	assert.Len(t, b.asked, 1, "what was answered is not asked again")
 }
 
 func TestStoppedWhileWaiting(t *testing.T) {

@@ -67,6 +67,8 @@ func TestTheProgramHasStartedWhenTheMainProcessIsNotTheInjector(t *testing.T) {
 			[]process{{1, pause, two, "", 1}, {7, program, two, "", 50}, {8, injector, app, "", 100}, {9, probe, app, "a", 200}}, true},
 		"shared, with a fork of the program before it in the list": {
 			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
+		"shared, started, with a command of the user's before it in the list": {
+			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 150}, {8, program, app, "a", 100}, {9, probe, app, "a", 200}}, false},
 		"shared, version 2, waiting": {
 			[]process{{1, pause, unifiedTwo, "p", 1}, {7, program, unifiedTwo, "b", 50}, {8, injector, unified, "a", 100}, {9, probe, unified, "a", 200}}, true},
 		"shared, version 2, started": {
@@ -93,6 +95,12 @@ func TestAContainerIsNotTakenForStartedBeforeItsInjectorIs(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(string(p), "1", "cmdline"), []byte(wire.InjectorPath+"\x00/app\x00"), 0o600))
 	})
 	assert.Equal(t, errWaiting, err)
+}
+
+func TestAProcessThatIsGoneHasNoStart(t *testing.T) {
+	p := proc(t, process{1, "/app", app, "a", 100})
+	assert.EqualValues(t, 100, p.started("1"))
+	assert.Zero(t, p.started("2"))
 }
 
 func TestTheTerminationMessageIsBounded(t *testing.T) {

@@ -1,0 +1,270 @@
+package injector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// answer is a Checker that fails as often as it has errors.
+type answer struct {
+	failures   []error
+	references []map[string]string
+}
+
+func (a *answer) Check(_ context.Context, references map[string]string) (string, error) {
+	a.references = append(a.references, references)
+	if len(a.failures) > 0 {
+		err := a.failures[0]
+		a.failures = a.failures[1:]
+		return "", err
+	}
+	return "10.1.2.3:9443", nil
+}
+
+// checking is an injector in an init container with that environment; its clock goes on when it sleeps.
+func checking(t *testing.T, environ ...string) (c Config, slept *time.Duration) {
+	t.Helper()
+	slept = new(time.Duration)
+	return Config{Environ: environ, Log: slog.New(slog.DiscardHandler),
+		Clock:  func() time.Time { return time.Unix(0, 0).Add(*slept) },
+		Jitter: func(most time.Duration) time.Duration { return most },
+		Sleep: func(_ context.Context, d time.Duration) error {
+			*slept += d
+			return nil
+		}}, slept
+}
+
+func TestTheInitContainerAsksForTheReferencesOfThePod(t *testing.T) {
+	const references = wire.EnvCheck + `={"app/A":"db@azurekeyvault"}`
+	asked := &answer{failures: []error{fault.New(fault.Unavailable, "away")}}
+	checker := func() (Checker, error) { return asked, nil }
+	c, slept := checking(t, references)
+	replica, err := c.check(t.Context(), checker)
+	require.NoError(t, err)
+	assert.Equal(t, "10.1.2.3:9443", replica)
+	want := map[string]string{"app/A": "db@azurekeyvault"}
+	assert.Equal(t, []map[string]string{want, want}, asked.references)
+	assert.Equal(t, firstCeiling, *slept)
+
+	c, _ = checking(t)
+	replica, err = c.check(t.Context(), func() (Checker, error) {
+		t.Error("a pod without references needs no auth service")
+		return nil, errors.New("no checker")
+	})
+	require.NoError(t, err)
+	assert.Empty(t, replica)
+}
+
+func TestAnInitContainerThatCannotAskSaysWhy(t *testing.T) {
+	checker := func() (Checker, error) { return nil, fault.New(fault.Invalid, "no CA") }
+	for name, c := range map[string]struct {
+		environ []string
+		says    string
+	}{
+		"references that are damaged": {[]string{wire.EnvCheck + "=hunter2"}, wire.EnvCheck + " is not a JSON object"},
+		"a time that is none":         {[]string{wire.EnvCheck + "={}", wire.EnvTimeout + "=soon"}, wire.EnvTimeout},
+		"no way to the auth service":  {[]string{wire.EnvCheck + "={}"}, "no CA"},
+	} {
+		config, _ := checking(t, c.environ...)
+		_, err := config.check(t.Context(), checker)
+		assert.Equal(t, fault.Invalid, fault.KindOf(err), name)
+		assert.ErrorContains(t, err, c.says, name)
+		assert.NotContains(t, err.Error(), "hunter2")
+	}
+}
+
+func TestTheWaitsOfAnInitContainerAreLongerAndEnd(t *testing.T) {
+	config, slept := checking(t, wire.EnvCheck+"={}", wire.EnvTimeout+"=5m")
+	var longest time.Duration
+	config.Jitter = func(most time.Duration) time.Duration {
+		longest = max(longest, most)
+		return most
+	}
+	asked := &answer{}
+	for range 1000 {
+		asked.failures = append(asked.failures, fault.New(fault.Unavailable, "away"))
+	}
+	_, err := config.check(t.Context(), func() (Checker, error) { return asked, nil })
+	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
+	assert.Equal(t, 5*time.Minute, *slept)
+	assert.Equal(t, highestInitCeiling, longest)
+}
+
+func TestASettingThatTheWebhookDidNotSeeIsRefused(t *testing.T) {
+	for text, refused := range map[string]bool{"": false, "false": false, "0": false, "true": true, "1": true, "yes": true, " ": true} {
+		assert.Equal(t, refused, checkDisable(text) != nil, "%q", text)
+	}
+}
+
+func TestEachContainerAsksWhomTheWebhookChose(t *testing.T) {
+	direct := &nobody{}
+	for name, c := range map[string]struct {
+		environ map[string]string
+		direct  bool
+		says    string
+	}{
+		"the pod itself":                    {map[string]string{wire.EnvUseAuthService: "false"}, true, ""},
+		"the pod itself, which is not able": {map[string]string{wire.EnvUseAuthService: "false"}, false, "recreate the pod"},
+		"the auth service":                  {map[string]string{wire.EnvUseAuthService: "true"}, true, wire.EnvCA},
+		"the auth service, unsaid":          {nil, true, wire.EnvCA},
+		"what its owner forbids":            {map[string]string{wire.EnvDisable: "true"}, true, wire.EnvDisable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := Program{}
+			if c.direct {
+				p.Direct = func(func(string) string) (Resolver, error) { return direct, nil }
+			}
+			got, err := p.resolver(func(name string) string { return c.environ[name] })
+			if c.says == "" {
+				require.NoError(t, err)
+				assert.Same(t, direct, got)
+				return
+			}
+			assert.ErrorContains(t, err, c.says, "never another than that one")
+		})
+	}
+}
+
+// nobody is a Resolver that has no values.
+type nobody struct{ Resolver }
+
+func TestCommandsAreThoseOfTheImageAlone(t *testing.T) {
+	var out, complaints bytes.Buffer
+	run := func(p Program, args ...string) int {
+		out.Reset()
+		complaints.Reset()
+		p.Args, p.Stdout, p.Stderr = args, &out, &complaints
+		return p.Run(t.Context())
+	}
+	assert.Zero(t, run(Program{}, "/bin/azure-keyvault-env", "version"))
+	assert.NotEmpty(t, out.String())
+	trust := func(w io.Writer) error {
+		_, err := io.WriteString(w, "authorities")
+		return err
+	}
+	assert.Zero(t, run(Program{Trust: trust}, "/bin/azure-keyvault-env", "trust"))
+	assert.Equal(t, "authorities", out.String())
+	for _, args := range [][]string{nil, {"x"}, {"x", "trust"}, {"x", "copy"}, {"x", "version", "more"}, {"x", "copy", "a", "b"}, {"x", "x", "y"}} {
+		assert.Equal(t, exitUsage, run(Program{}, args...), "%q", args)
+		assert.Empty(t, out.String())
+		assert.Contains(t, complaints.String(), "usage:")
+		assert.NotContains(t, complaints.String(), "trust ")
+	}
+	assert.Equal(t, exitUsage, run(Program{Trust: trust}, "x"))
+	assert.Contains(t, complaints.String(), "trust ")
+	assert.Equal(t, exitUsage, run(Program{Trust: func(io.Writer) error { return errors.New("no store") }}, "x", "trust"))
+	assert.Contains(t, complaints.String(), "no store")
+}
+
+func TestWhatTheInitContainerBringsIsWholeAlsoWhenItIsRestarted(t *testing.T) {
+	message := filepath.Join(t.TempDir(), "message")
+	require.NoError(t, os.WriteFile(message, nil, 0o600))
+	prepare := func(folder string, environ ...string) int {
+		p := Program{Environ: append(environ, wire.EnvTerminationLog+"="+message), Stderr: io.Discard, Args: []string{"x", "copy", folder}}
+		return p.Run(t.Context())
+	}
+	folder := t.TempDir()
+	for range 2 {
+		require.Zero(t, prepare(folder))
+	}
+	program := filepath.Join(folder, filepath.Base(wire.InjectorPath))
+	info, err := os.Stat(program)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o755), info.Mode(), "any user may run it")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	original, err := os.Stat(self)
+	require.NoError(t, err)
+	assert.Equal(t, original.Size(), info.Size())
+	linked, err := os.Readlink(filepath.Join(folder, filepath.Base(wire.StartedPath)))
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Base(program), linked)
+	assert.NoFileExists(t, program+".partial")
+
+	assert.Equal(t, fault.Invalid.ExitCode(), prepare(folder, wire.EnvCheck+"=damaged"), "the pod can't have its values")
+	said, err := os.ReadFile(message)
+	require.NoError(t, err)
+	assert.Contains(t, string(said), wire.EnvCheck)
+	assert.Equal(t, exitUsage, prepare(filepath.Join(folder, "missing")))
+	said, err = os.ReadFile(message)
+	require.NoError(t, err)
+	assert.Contains(t, string(said), "copying the program")
+	assert.Error(t, link(program, filepath.Join(folder, "missing", "name")))
+}
+
+func TestAProgramIsFoundAsTheRuntimeWouldFindIt(t *testing.T) {
+	root := t.TempDir()
+	in := func(folder string) string { return filepath.Join(root, folder) }
+	for _, folder := range []string{"folder/app", "plain", "good", "later"} {
+		require.NoError(t, os.MkdirAll(in(folder), 0o700))
+	}
+	require.NoError(t, os.WriteFile(in("plain/app"), nil, 0o600))
+	require.NoError(t, os.WriteFile(in("good/app"), nil, 0o700))
+	require.NoError(t, os.WriteFile(in("later/app"), nil, 0o700))
+	path := in("missing") + ":" + in("folder") + ":" + in("plain") + ":" + in("good") + ":" + in("later")
+	found, err := lookPath("app", path)
+	require.NoError(t, err)
+	assert.Equal(t, in("good/app"), found)
+	_, err = lookPath("app", in("folder")+":"+in("plain"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	found, err = lookPath("./app", path)
+	require.NoError(t, err)
+	assert.Equal(t, "./app", found, "a path is what it is")
+	_, err = lookPath("sh", "")
+	assert.NoError(t, err, "without PATH there are the usual folders")
+}
+
+func TestAReplicaIsReadFromAFileAlone(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "auth-service")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	read := make(chan string, 1)
+	go func() { read <- readReplica(pipe, time.Now()) }()
+	select {
+	case replica := <-read:
+		assert.Empty(t, replica)
+	case <-time.After(time.Minute):
+		t.Error("a container would wait for somebody to write into the pipe")
+	}
+}
+
+func TestLogsHaveTheLevelAndFormOfTheSettings(t *testing.T) {
+	for level, debug := range map[string]bool{"": false, "info": false, "nonsense": false, "debug": true, "trace": true} {
+		assert.Equal(t, debug, logger(io.Discard, level, "").Enabled(t.Context(), slog.LevelDebug), level)
+	}
+	var out bytes.Buffer
+	logger(&out, "", "json").Info("a line")
+	logger(&out, "", "text").Info("another")
+	assert.Regexp(t, `^\{.*"msg":"a line"\}\n.*msg=another\n$`, out.String())
+}
+
+func TestAServerThatAsksForLongIsNotObeyedForLonger(t *testing.T) {
+	assert.Zero(t, jitter(0))
+	assert.Zero(t, jitter(-time.Second))
+	assert.Less(t, jitter(time.Second), time.Second)
+	p := patience{ceiling: firstCeiling, highest: highestCeiling}
+	wait, again := p.nextOfOutage(24*time.Hour, 48*time.Hour, jitter)
+	assert.True(t, again)
+	assert.LessOrEqual(t, wait, limits.RetryAfterTime+firstCeiling)
+}
+
+func TestAContextThatEndsEndsASleep(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, sleep(ctx, time.Hour), context.Canceled)
+	assert.NoError(t, sleep(t.Context(), 0))
+}
