@@ -96,6 +96,13 @@ func TestTheDefinitionIsMadeOrReplacedAndOneThatIsNewerStays(t *testing.T) {
 func TestADefinitionThatIsNotServedIsNoSuccess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := definition.Apply(ctx, server(nil, "NamesAccepted", "False"))
-	assert.ErrorContains(t, err, "its names are taken: by another")
+	for _, c := range []struct{ condition, status, says string }{
+		{"NamesAccepted", "False", "its names are taken: by another"},
+		{"NamesAccepted", "True", "has not looked at it yet"},
+		{"Established", "False", "has not looked at it yet"},
+		{"", "", "has not looked at it yet"},
+	} {
+		_, err := definition.Apply(ctx, server(nil, c.condition, c.status))
+		assert.ErrorContains(t, err, c.says, "%+v", c)
+	}
 }
