@@ -31,6 +31,15 @@ func TestExpressionsAreMeasured(t *testing.T) {
 	}
 }
 
+func TestAnExpressionThatIsTooExpensiveIsRefusedBeforeItIsCompiled(t *testing.T) {
+	for _, text := range []string{strings.Repeat("a{1000}", 36), strings.Repeat("(?:bc?){500}", 20)} {
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: 10 * time.Second, Bytes: 128 << 10}, len(text), func() {
+			_, err := recipe.CompileExpression(text)
+			assert.Error(t, err)
+		})
+	}
+}
+
 // FuzzCompileExpression holds that what is accepted is small, and that refusing costs little.
 func FuzzCompileExpression(f *testing.F) {
 	for _, seed := range []string{"^a(.*)$", "(a{10}){10}", `\pL{100}`, "(?i)[^a-z]|x*?", "((((((((x{2}){2}){2}){2}){2}){2}){2}){2}){2}", "a|b|c|d", ""} {

@@ -89,6 +89,7 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 		"both spellings of transform": {minimal + `,"output":{"transform":["trim"],"transforms":["trim"]}}}`, "transforms"},
 		"an unknown transform":        {minimal + `,"output":{"transform":["rot13"]}}}`, "spec.output.transform"},
 		"a reserved type":             {minimal + `,"output":{"secret":{"name":"s","type":"kubernetes.io/service-account-token"}}}}`, "spec.output.secret.type"},
+		"a type for new nodes":        {minimal + `,"output":{"secret":{"name":"s","type":"bootstrap.kubernetes.io/token"}}}}`, "spec.output.secret.type"},
 		"a Secret without a name":     {minimal + `,"output":{"secret":{"dataKey":"k"}}}}`, "spec.output.secret.name"},
 		"a bad data key":              {minimal + `,"output":{"secret":{"name":"s","dataKey":"a/b"}}}}`, "spec.output.secret.dataKey"},
 		"a key format nobody knows":   {minimal + `,"output":{"secret":{"name":"s","dataKey":"k","keyFormat":"der"}}}}`, "spec.output.secret.keyFormat"},
@@ -180,10 +181,12 @@ func TestParseReadsWhatIsRestarted(t *testing.T) {
 
 func TestParseReadsSearches(t *testing.T) {
 	r, err := fromapi.Parse([]byte(`{"spec":{"vault":{"name":"kv1"},"data":[{"object":{"name":"o","type":"secret"},"dataKey":"k"}],"dataFrom":[
-		{"match":{"prefix":"a-","tags":{"t":"v"}},"rewrite":{"source":"^a-","target":"b"},"transform":["trim"]},{"match":{"regexp":"x$"}}]}}`))
+		{"match":{"prefix":"a-","tags":{"t":"v"}},"rewrite":{"source":"^a-","target":"b"},"transform":["trim"]},{"match":{"regexp":"x$"}},
+		{"match":{"tags":{"t":"v"}}}]}}`))
 	require.NoError(t, err)
 	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", Several: true, Items: []recipe.Item{{Name: "o", Type: recipe.Secret, DataKey: "k"}},
-		Searches: []recipe.Search{{Prefix: "a-", Tags: map[string]string{"t": "v"}, Source: "^a-", Target: "b", Transforms: []string{"trim"}}, {Regexp: "x$"}}}, r))
+		Searches: []recipe.Search{{Prefix: "a-", Tags: map[string]string{"t": "v"}, Source: "^a-", Target: "b", Transforms: []string{"trim"}}, {Regexp: "x$"},
+			{Tags: map[string]string{"t": "v"}}}}, r))
 	assert.Equal(t, keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}, r.List())
 }
 
@@ -191,12 +194,12 @@ func several(items string) string { return `{"spec":{"vault":{"name":"kv1"},"dat
 
 func TestParseReadsSeveralObjects(t *testing.T) {
 	r, err := fromapi.Parse([]byte(several(`{"object":{"name":"o","type":"secret","version":"1"},"dataKey":"k","transform":["trim"]},` +
-		`{"object":{"name":"m","type":"multi-key-value-secret","contentType":"application/x-json"}}`)))
+		`{"object":{"name":"m","type":"multi-key-value-secret","contentType":"application/x-json"}}],"output":{"secret":{"name":"s"}},"unknown":[`)))
 	require.NoError(t, err)
 	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", Several: true, Items: []recipe.Item{
 		{Name: "o", Version: "1", Type: recipe.Secret, DataKey: "k", Transforms: []string{"trim"}},
 		{Name: "m", Type: recipe.MultiKey, ContentType: "application/x-json"},
-	}}, r))
+	}, Secret: &recipe.SecretOutput{Name: "s"}}, r))
 }
 
 func FuzzParse(f *testing.F) {
