@@ -160,6 +160,8 @@ func TestWhatIsNotInThePodIsNamed(t *testing.T) {
 		"KUBERNETES_SERVICE_HOST": func(c *akvsclient.Config) { c.Host = "" },
 		"certificate":             func(c *akvsclient.Config) { c.CA = []byte("none") },
 		"namespace":               func(c *akvsclient.Config) { c.Namespace = "" },
+		"token":                   func(c *akvsclient.Config) { c.Token = nil },
+		"KUBERNETES_SERVICE_PORT": func(c *akvsclient.Config) { c.Port = "" },
 	} {
 		config := good
 		change(&config)

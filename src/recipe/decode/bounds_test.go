@@ -76,6 +76,25 @@ func TestAnOutputIsBoundedWhileItGrows(t *testing.T) {
 	assert.Len(t, data, 40, "what Kubernetes stores is made")
 }
 
+func TestKeysAndCertificatesCountForTheOutput(t *testing.T) {
+	for typ, value := range map[recipe.ObjectType]string{recipe.Key: strings.Repeat("x", 60<<10),
+		recipe.Certificate: strings.Repeat("x", 60<<10)} {
+		r := recipe.Recipe{Vault: "kv1", Several: true, Secret: &recipe.SecretOutput{Name: "s", KeyFormat: "jwk"}}
+		var contents []decode.Content
+		for i := range 20 {
+			item := recipe.Item{Name: "o", Type: typ, DataKey: fmt.Sprint("k", i)}
+			o := object(value)
+			if typ == recipe.Certificate {
+				o.Ref.Kind = keyvault.KindCertificate
+			}
+			r.Items, contents = append(r.Items, item), append(contents, decode.Content{Item: item, Object: o})
+		}
+		_, err := decode.Secret(t.Context(), r, contents)
+		assert.Equal(t, fault.Malformed, fault.KindOf(err), typ)
+		assert.ErrorContains(t, err, "larger than 1 MiB together", typ)
+	}
+}
+
 func TestAnEntryOfManyCountsForTheOutput(t *testing.T) {
 	r := multiKey("json", encodings(16)...)
 	_, err := secretOf(r, object(`{"a": "`+strings.Repeat("x", 12<<10)+`"}`))
@@ -163,6 +182,18 @@ func TestYAMLThatRepeatsItselfIsBounded(t *testing.T) {
 		_, err := secretOf(multiKey("yaml"), object(inputs[name]))
 		assert.Error(t, err, name)
 	}
+}
+
+func TestTextsThatAliasesRepeatAreCountedBeforeTheyAreMade(t *testing.T) {
+	var input strings.Builder
+	input.WriteString("a: &a " + strings.Repeat("canary", 10_000) + "\n")
+	for i := range 900 {
+		fmt.Fprintf(&input, "k%d: *a\n", i)
+	}
+	var err error
+	used := allocated(func() { _, err = secretOf(multiKey("yaml"), object(input.String())) })
+	assert.Equal(t, fault.Malformed, fault.KindOf(err))
+	assert.Less(t, used, uint64(20<<20), "all of them are 54 MB")
 }
 
 func TestNodesAndLevelsOfYAMLAreCounted(t *testing.T) {

@@ -183,7 +183,16 @@ func TestKeysInEveryFormat(t *testing.T) {
 	for name, jwk := range map[string]string{
 		"no JSON": "x", "RSA without numbers": `{"kty":"RSA"}`, "an exponent without bound": `{"kty":"RSA","n":"AQAB","e":"__________8"}`, "a curve of no PEM": `{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`,
 		"a point that is none": `{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ"}`, "a number that is none": `{"kty":"EC","crv":"P-256","x":"!","y":"AQ"}`,
-		"a number too large": `{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("_", 60) + `","y":"AQ"}`,
+		"a number too large":          `{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("_", 60) + `","y":"AQ"}`,
+		"another too large":           `{"kty":"EC","crv":"P-256","x":"AQ","y":"` + strings.Repeat("_", 60) + `"}`,
+		"RSA with a modulus alone":    `{"kty":"RSA","n":"AQAB"}`,
+		"RSA with an exponent alone":  `{"kty":"RSA","e":"AQAB"}`,
+		"an exponent above 31 bits":   `{"kty":"RSA","n":"AQAB","e":"gAAAAA"}`,
+		"half a point":                `{"kty":"EC","crv":"P-256","x":"AQ"}`,
+		"the other half":              `{"kty":"EC","crv":"P-256","y":"AQ"}`,
+		"a curve that nobody knows":   `{"kty":"EC","crv":"P-1","x":"AQ","y":"AQ"}`,
+		"half a point on secp256k1":   `{"kty":"EC","crv":"P-256K","x":"AQ"}`,
+		"the other half on secp256k1": `{"kty":"EC","crv":"P-256K","y":"AQ"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := recipeOf(recipe.Key, "")
@@ -194,6 +203,45 @@ func TestKeysInEveryFormat(t *testing.T) {
 	}
 	_, err := secretOf(recipeOf(recipe.Key, ""), object(ecJWK))
 	assert.ErrorContains(t, err, "keyFormat", "an EC key has no modulus: no empty value")
+	_, err = secretOf(recipeOf(recipe.Key, ""), object(`{"kty":"RSA","n":"AQAB!","e":"AQAB"}`))
+	assert.Equal(t, fault.Malformed, fault.KindOf(err), "no part of a modulus")
+}
+
+func TestOnlyWhoWantsThePrivateKeyReadsACertificateAsASecret(t *testing.T) {
+	for name, c := range map[string]struct {
+		typ, part  string
+		want, both keyvault.Kind
+	}{
+		"a secret":                {"secret", "", keyvault.KindSecret, keyvault.KindSecret},
+		"many values":             {"multi-key-value-secret", "a", keyvault.KindSecret, keyvault.KindSecret},
+		"a key":                   {"key", "", keyvault.KindKey, keyvault.KindKey},
+		"a certificate":           {"certificate", "", keyvault.KindCertificate, keyvault.KindSecret},
+		"a certificate's key":     {"certificate", "tls.key", keyvault.KindSecret, keyvault.KindSecret},
+		"a secret's user":         {"secret", "username", keyvault.KindSecret, keyvault.KindSecret},
+		"a certificate in binary": {"certificate", "raw", keyvault.KindCertificate, keyvault.KindSecret},
+	} {
+		q := decode.Query{Item: recipe.Item{Name: "o", Type: recipe.ObjectType(c.typ)}, Part: c.part}
+		assert.Equal(t, c.part == "tls.key", q.Private(), name)
+		assert.Equal(t, c.want, q.Kind(q.Private()), name)
+		assert.Equal(t, c.both, q.Kind(true), "%s, beside the key of the same certificate", name)
+	}
+	public := recipe.Recipe{Items: recipeOf(recipe.Certificate, "").Items, ConfigMap: &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}}
+	assert.Equal(t, keyvault.KindCertificate, decode.Kind(public, public.Items[0]), "a ConfigMap alone")
+	for typ, want := range map[string]keyvault.Kind{"": keyvault.KindCertificate, "Opaque": keyvault.KindSecret, "kubernetes.io/tls": keyvault.KindSecret} {
+		r := recipeOf(recipe.Certificate, typ)
+		assert.Equal(t, want, decode.Kind(r, r.Items[0]), "type %q", typ)
+	}
+}
+
+func TestAQueryThatIsNotKnownGivesNoEmptyValue(t *testing.T) {
+	for _, typ := range []recipe.ObjectType{recipe.Secret, recipe.Certificate, recipe.Key, recipe.MultiKey} {
+		part := "canary"
+		if typ == recipe.MultiKey {
+			part = ""
+		}
+		_, err := decode.Variable(decode.Query{Item: recipe.Item{Name: "o", Type: typ}, Part: part}, object("user:password"))
+		assert.Equal(t, fault.Invalid, fault.KindOf(err), typ)
+	}
 }
 
 func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
@@ -409,6 +457,11 @@ func TestAKeyOnSecp256k1HasAPEM(t *testing.T) {
 	data, err := secretOf(r, object(jwk))
 	require.NoError(t, err)
 	assert.Contains(t, string(data["k"].Reveal()), "-----BEGIN PUBLIC KEY-----\nMFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAE")
+	for _, name := range []string{"SECP256K1", "secp256k1"} {
+		again, err := secretOf(r, object(strings.Replace(jwk, "P-256K", name, 1)))
+		require.NoError(t, err)
+		assert.Equal(t, data["k"].Reveal(), again["k"].Reveal(), name)
+	}
 	_, err = secretOf(r, object(strings.Replace(jwk, `"x":"e`, `"x":"f`, 1)))
 	assert.Equal(t, fault.Malformed, fault.KindOf(err), "not a point of the curve")
 }

@@ -33,6 +33,9 @@ func TestNestedYAMLKeepsItsText(t *testing.T) {
 	data, err := secretOf(multiKey("yaml"), object("a: {z: 1, 010: {}, b: [], 1.0: x}\n"))
 	require.NoError(t, err)
 	assert.Equal(t, `{"z":1,"010":{},"b":[],"1.0":"x"}`, string(data["a"].Reveal()), "keys keep their text and order")
+	data, err = secretOf(multiKey("yaml"), object("a: {k: 1, z: 2, k: 3}\n"))
+	require.NoError(t, err)
+	assert.Equal(t, `{"k":3,"z":2}`, string(data["a"].Reveal()), "of a key that is there twice the last value counts")
 }
 
 func TestEntriesAreReadAsVersion18ReadThem(t *testing.T) {

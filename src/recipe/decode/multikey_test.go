@@ -99,7 +99,9 @@ func TestWhatHoldsNoEntriesIsRefusedWithoutQuotingIt(t *testing.T) {
 		"no JSON":                 {"json", "canary"}, "a list": {"json", `["canary"]`}, "null": {"json", "null"}, "cut off": {"json", `{"a": "canary`}, "two values": {"json", `{"a": "canary"} {}`},
 		"no entries": {"json", "{}"}, "too many": {"json", many.String() + "}"}, "a key that is none": {"json", `{"can ary": "canary"}`}, "an empty key": {"json", `{"": "canary"}`},
 		"no YAML": {"yaml", "canary: ["}, "a YAML list": {"yaml", "- canary"}, "a YAML text": {"yaml", "canary"}, "an empty document": {"yaml", ""}, "two documents": {"yaml", "a: canary\n---\nb: 1\n"},
-		"a key that is a list": {"yaml", "[canary]: 1"}, "a merge of text": {"yaml", "<<: canary\na: 1\n"},
+		"a document of text after it": {"yaml", "a: canary\n---\nb\n"}, "binary that is none": {"yaml", "a: !!binary canary!\n"},
+		"YAML where JSON is said": {"json", "a: canary"},
+		"a key that is a list":    {"yaml", "[canary]: 1"}, "a merge of text": {"yaml", "<<: canary\na: 1\n"},
 		"aliases without bound": {"yaml", laughs.String()}, "keys that JSON has not": {"yaml", "a: {[canary]: 1}"},
 	} {
 		t.Run(name, func(t *testing.T) {

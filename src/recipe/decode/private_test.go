@@ -65,6 +65,9 @@ func privateForms(t *testing.T) map[string]string {
 		"PGP":                  "-----BEGIN PGP PRIVATE " + "KEY BLOCK-----\n\nlQ\n",
 		"PGP in binary":        string(pgp),
 		"PGP, newer packet":    string(append([]byte{0xc5, 0x58, 4, 0x60, 1, 2, 3, 22}, make([]byte, 100)...)),
+		"PGP, a subkey":        string(append([]byte{0x9d, 0x01, 0xfe, 4, 0x60, 1, 2, 3, 1}, make([]byte, 100)...)),
+		"PGP, two octets":      string(append([]byte{0xc5, 0xc1, 0x23, 4, 0x60, 1, 2, 3, 1}, make([]byte, 100)...)),
+		"PGP, five octets":     string(append([]byte{0xc5, 0xff, 0, 0, 1, 0xfe, 4, 0x60, 1, 2, 3, 22}, make([]byte, 100)...)),
 		"PuTTY":                "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n",
 		"age":                  "# created\nAGE-SECRET-" + "KEY-1QQQQ\n",
 		"age in small letters": strings.ToLower("AGE-SECRET-" + "KEY-1QQQQ"),
@@ -178,6 +181,10 @@ func TestPrivateKeysStayOutOfConfigMapsInEveryForm(t *testing.T) {
 	}
 }
 
+func TestABlobThatIsCutOffCountsAsPrivate(t *testing.T) {
+	assert.Error(t, publicly(t, "\x07\x02\x00\x00\x00\xa4\x00\x00RSA2"))
+}
+
 func TestWhatIsNotPrivateMayGoIntoAConfigMap(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -200,7 +207,14 @@ func TestWhatIsNotPrivateMayGoIntoAConfigMap(t *testing.T) {
 		"kty in one object and d in another": `{"a":{"kty":"x"},"d":1}`,
 		"a key of SSH":                       "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5Pw0Jz9vI0qz0kQ6v7n0m1Yl1pO2yq8Xr1c8T0a1b2 me@host",
 		"random bytes":                       string(random), "random base64": base64.StdEncoding.EncodeToString(random[:3000]), "random hexadecimal": hex.EncodeToString(random[:1000]),
-		"text": "a private key goes into a Secret, never into a ConfigMap", "JSON": `{"a":[1,2,{"b":"c"}]}`, "YAML": "a: 1\nb:\n  - c\n", "a token": "ey" + "JhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
+		"the public part in XML of .NET":    "<RSAKeyValue><Modulus>AA</Modulus></RSAKeyValue>",
+		"a setting of a path":               "privateKeyPath: /keys/a\nprivatekey=" + strings.Repeat("a", 20),
+		"a public key of PGP":               string(append([]byte{0xc6, 0x58, 4, 0x60, 1, 2, 3, 22}, make([]byte, 100)...)),
+		"a packet of PGP without a version": string(append([]byte{0xc5, 0x58, 0, 0x60, 1, 2, 3, 22}, make([]byte, 100)...)),
+		"a packet of no known algorithm":    string(append([]byte{0xc5, 0x58, 4, 0x60, 1, 2, 3, 10}, make([]byte, 100)...)),
+		"a short packet without a length":   "\x97" + strings.Repeat("\x04", 11),
+		"a text of Windows":                 "RSA2 is the name of a kind of blob",
+		"text":                              "a private key goes into a Secret, never into a ConfigMap", "JSON": `{"a":[1,2,{"b":"c"}]}`, "YAML": "a: 1\nb:\n  - c\n", "a token": "ey" + "JhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
 		"a number": "12345678901234567890123456789012345678901234567890", "a connection string": "Server=tcp:x.database.windows.net;Database=d;User=u%40v", "gzip of text": zipped("text"),
 	} {
 		assert.NoError(t, publicly(t, value), name)
