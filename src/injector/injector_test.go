@@ -123,7 +123,8 @@ func TestNothingStartsWithARawReference(t *testing.T) {
 		"bad retries":   {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_RETRIES=-1"}, nil, 64, "ENV_INJECTOR_RETRIES"},
 		"negative time": {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_TIMEOUT=-1s"}, nil, 64, "ENV_INJECTOR_TIMEOUT"},
 		"no number":     {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_RETRIES=many"}, nil, 64, "ENV_INJECTOR_RETRIES"},
-		"negative wait": {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=-1"}, nil, 64, "ENV_INJECTOR_WAIT_BEFORE_RETRY"},
+		"negative wait": {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=-1"}, nil, 64,
+			"ENV_INJECTOR_WAIT_BEFORE_RETRY"},
 		"bad wait":      {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=1s"}, nil, 64, "ENV_INJECTOR_WAIT_BEFORE_RETRY"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -106,7 +106,9 @@ func TestTheWaitsOfAnInitContainerAreLongerAndEnd(t *testing.T) {
 }
 
 func TestASettingThatTheWebhookDidNotSeeIsRefused(t *testing.T) {
-	for text, refused := range map[string]bool{"": false, "false": false, "0": false, "true": true, "1": true, "yes": true, " ": true} {
+	for text, refused := range map[string]bool{
+		"": false, "false": false, "0": false, "true": true, "1": true, "yes": true, " ": true,
+	} {
 		assert.Equal(t, refused, checkDisable(text) != nil, "%q", text)
 	}
 }
@@ -159,7 +161,9 @@ func TestCommandsAreThoseOfTheImageAlone(t *testing.T) {
 	}
 	assert.Zero(t, run(Program{Trust: trust}, "/bin/azure-keyvault-env", "trust"))
 	assert.Equal(t, "authorities", out.String())
-	for _, args := range [][]string{nil, {"x"}, {"x", "trust"}, {"x", "copy"}, {"x", "version", "more"}, {"x", "copy", "a", "b"}, {"x", "x", "y"}} {
+	for _, args := range [][]string{
+		nil, {"x"}, {"x", "trust"}, {"x", "copy"}, {"x", "version", "more"}, {"x", "copy", "a", "b"}, {"x", "x", "y"},
+	} {
 		assert.Equal(t, exitUsage, run(Program{}, args...), "%q", args)
 		assert.Empty(t, out.String())
 		assert.Contains(t, complaints.String(), "usage:")
@@ -175,7 +179,8 @@ func TestWhatTheInitContainerBringsIsWholeAlsoWhenItIsRestarted(t *testing.T) {
 	message := filepath.Join(t.TempDir(), "message")
 	require.NoError(t, os.WriteFile(message, nil, 0o600))
 	prepare := func(folder string, environ ...string) int {
-		p := Program{Environ: append(environ, wire.EnvTerminationLog+"="+message), Stderr: io.Discard, Args: []string{"x", "copy", folder}}
+		p := Program{Environ: append(environ, wire.EnvTerminationLog+"="+message), Stderr: io.Discard,
+			Args: []string{"x", "copy", folder}}
 		return p.Run(t.Context())
 	}
 	folder := t.TempDir()

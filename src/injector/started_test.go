@@ -68,7 +68,8 @@ func TestTheProgramHasStartedWhenTheMainProcessIsNotTheInjector(t *testing.T) {
 		"shared, with a fork of the program before it in the list": {
 			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
 		"shared, started, with a command of the user's before it in the list": {
-			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 150}, {8, program, app, "a", 100}, {9, probe, app, "a", 200}}, false},
+			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 150}, {8, program, app, "a", 100},
+				{9, probe, app, "a", 200}}, false},
 		"shared, version 2, waiting": {
 			[]process{{1, pause, unifiedTwo, "p", 1}, {7, program, unifiedTwo, "b", 50}, {8, injector, unified, "a", 100}, {9, probe, unified, "a", 200}}, true},
 		"shared, version 2, started": {

@@ -45,8 +45,10 @@ func newBench(t *testing.T, content []byte) *bench {
 	if content != nil {
 		secret.Data = map[string][]byte{"key": content}
 	}
-	b.client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(secret).Build(), interceptor.Funcs{
-		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	api := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(secret).Build()
+	b.client = interceptor.NewClient(api, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object,
+			opts ...client.GetOption) error {
 			if b.reads++; b.onRead != nil {
 				return b.onRead
 			}
@@ -139,9 +141,10 @@ func TestAKeyThatMayNotBeReadOrWrittenIsDoneWithoutAndTriedAgain(t *testing.T) {
 }
 
 func TestAFailureThatPassesIsNoMissingKey(t *testing.T) {
+	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, keySecret.Name, errors.New("changed"))
 	for name, c := range map[string]struct{ onRead, onWrite error }{
 		"of a read":  {errors.New("no answer"), nil},
-		"of a write": {nil, apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, keySecret.Name, errors.New("changed"))},
+		"of a write": {nil, conflict},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, nil)

@@ -17,7 +17,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// configOf is what an installation says with these variables. Its azure.json names the Chinese cloud and the tenant of-the-file.
+// configOf is what an installation says with these variables. Its azure.json names the Chinese cloud, and the tenant
+// of-the-file.
 func configOf(t *testing.T, environ map[string]string) Config {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "azure.json")
@@ -133,10 +134,12 @@ func TestWhatAVaultAnswersDecidesAboutTheNextCall(t *testing.T) {
 	sent := 0
 	transport := governed{wire(func(*http.Request) (*http.Response, error) {
 		sent++
-		return &http.Response{StatusCode: http.StatusTooManyRequests, Body: http.NoBody, Header: http.Header{"Retry-After": {"60"}}}, nil
+		return &http.Response{StatusCode: http.StatusTooManyRequests, Body: http.NoBody,
+			Header: http.Header{"Retry-After": {"60"}}}, nil
 	}), pace}
 	get := func(vault string) error {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+vault+".vault.azure.net/secrets/a", http.NoBody)
+		address := "https://" + vault + ".vault.azure.net/secrets/a"
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
 		require.NoError(t, err)
 		response, err := transport.Do(request)
 		if err == nil {

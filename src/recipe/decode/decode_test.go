@@ -225,9 +225,12 @@ func TestOnlyWhoWantsThePrivateKeyReadsACertificateAsASecret(t *testing.T) {
 		assert.Equal(t, c.want, q.Kind(q.Private()), name)
 		assert.Equal(t, c.both, q.Kind(true), "%s, beside the key of the same certificate", name)
 	}
-	public := recipe.Recipe{Items: recipeOf(recipe.Certificate, "").Items, ConfigMap: &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}}
+	public := recipe.Recipe{Items: recipeOf(recipe.Certificate, "").Items,
+		ConfigMap: &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}}
 	assert.Equal(t, keyvault.KindCertificate, decode.Kind(public, public.Items[0]), "a ConfigMap alone")
-	for typ, want := range map[string]keyvault.Kind{"": keyvault.KindCertificate, "Opaque": keyvault.KindSecret, "kubernetes.io/tls": keyvault.KindSecret} {
+	for typ, want := range map[string]keyvault.Kind{
+		"": keyvault.KindCertificate, "Opaque": keyvault.KindSecret, "kubernetes.io/tls": keyvault.KindSecret,
+	} {
 		r := recipeOf(recipe.Certificate, typ)
 		assert.Equal(t, want, decode.Kind(r, r.Items[0]), "type %q", typ)
 	}

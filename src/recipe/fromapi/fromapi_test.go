@@ -89,7 +89,8 @@ func TestParseRefusesAndNamesTheField(t *testing.T) {
 		"both spellings of transform": {minimal + `,"output":{"transform":["trim"],"transforms":["trim"]}}}`, "transforms"},
 		"an unknown transform":        {minimal + `,"output":{"transform":["rot13"]}}}`, "spec.output.transform"},
 		"a reserved type":             {minimal + `,"output":{"secret":{"name":"s","type":"kubernetes.io/service-account-token"}}}}`, "spec.output.secret.type"},
-		"a type for new nodes":        {minimal + `,"output":{"secret":{"name":"s","type":"bootstrap.kubernetes.io/token"}}}}`, "spec.output.secret.type"},
+		"a type for new nodes":        {
+			minimal + `,"output":{"secret":{"name":"s","type":"bootstrap.kubernetes.io/token"}}}}`, "spec.output.secret.type"},
 		"a Secret without a name":     {minimal + `,"output":{"secret":{"dataKey":"k"}}}}`, "spec.output.secret.name"},
 		"a bad data key":              {minimal + `,"output":{"secret":{"name":"s","dataKey":"a/b"}}}}`, "spec.output.secret.dataKey"},
 		"a key format nobody knows":   {minimal + `,"output":{"secret":{"name":"s","dataKey":"k","keyFormat":"der"}}}}`, "spec.output.secret.keyFormat"},
