@@ -125,7 +125,7 @@ func TestNothingStartsWithARawReference(t *testing.T) {
 		"no number":     {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_RETRIES=many"}, nil, 64, "ENV_INJECTOR_RETRIES"},
 		"negative wait": {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=-1"}, nil, 64,
 			"ENV_INJECTOR_WAIT_BEFORE_RETRY"},
-		"bad wait":      {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=1s"}, nil, 64, "ENV_INJECTOR_WAIT_BEFORE_RETRY"},
+		"bad wait": {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=1s"}, nil, 64, "ENV_INJECTOR_WAIT_BEFORE_RETRY"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, c.environ...)
