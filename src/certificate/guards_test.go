@@ -2,14 +2,21 @@ package certificate_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/pbkdf2"
+	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/certificate"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // link is a certificate of which only the names and key identifiers matter.
@@ -90,5 +97,81 @@ func TestAKeyIsKnownByItsStructure(t *testing.T) {
 		"a text":                       {[]byte("0"), false},
 	} {
 		assert.Equal(t, c.isKey, certificate.IsKey(c.der), name)
+	}
+}
+
+// pbes2With are the parameters of a derivation and an initialization vector for AES-256.
+func (b builder) pbes2With(derivation asn1.ObjectIdentifier, parameters any, iv []byte) pkix.AlgorithmIdentifier {
+	scheme := struct{ Derivation, Encryption pkix.AlgorithmIdentifier }{
+		pkix.AlgorithmIdentifier{Algorithm: derivation, Parameters: asn1.RawValue{FullBytes: b.marshal(parameters)}},
+		pkix.AlgorithmIdentifier{Algorithm: oid(2, 16, 840, 1, 101, 3, 4, 1, 42), Parameters: asn1.RawValue{FullBytes: b.marshal(iv)}},
+	}
+	return pkix.AlgorithmIdentifier{Algorithm: oid(1, 2, 840, 113549, 1, 5, 13), Parameters: asn1.RawValue{FullBytes: b.marshal(scheme)}}
+}
+
+func TestScryptIsBoundedBeforeItIsMade(t *testing.T) {
+	const most = limits.ScryptBytes / 128
+	b := builder{t}
+	for name, c := range map[string]struct {
+		n, r, p int
+		want    error
+	}{
+		"too much memory":             {most / 4, 8, 1, certificate.ErrRounds},
+		"too many blocks":             {2 * most, 1, 1, certificate.ErrRounds},
+		"blocks that are too large":   {2, most, 1, certificate.ErrRounds},
+		"too many in parallel":        {2, 1, math.MaxInt64, certificate.ErrRounds},
+		"a product that overflows":    {1 << 62, 4, 1, certificate.ErrRounds},
+		"the same with large blocks":  {4, 1 << 62, 1, certificate.ErrRounds},
+		"no blocks":                   {0, 8, 1, certificate.ErrMalformed},
+		"one block":                   {1, 8, 1, certificate.ErrMalformed},
+		"fewer than none":             {-2, -8, 1, certificate.ErrMalformed},
+		"blocks of nothing":           {16, 0, 1, certificate.ErrMalformed},
+		"none in parallel":            {16, 8, 0, certificate.ErrMalformed},
+		"fewer than none in parallel": {16, 8, -1, certificate.ErrMalformed},
+		"a number that is no power":   {15, 8, 1, certificate.ErrMalformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			parameters := struct {
+				Salt    []byte
+				N, R, P int
+			}{[]byte("salt"), c.n, c.r, c.p}
+			algorithm := b.pbes2With(oid(1, 3, 6, 1, 4, 1, 11591, 4, 11), parameters, make([]byte, 16))
+			_, err := parse(t, b.pfx(b.sealedSafe(algorithm, make([]byte, 16))), "")
+			assert.ErrorIs(t, err, c.want)
+		})
+	}
+}
+
+func TestWhatCannotBeDecryptedIsAnErrorAndNeverAPanic(t *testing.T) {
+	b := builder{t}
+	parameters := struct {
+		Salt   []byte
+		Rounds int
+		PRF    pkix.AlgorithmIdentifier
+	}{[]byte("salt"), 1, pkix.AlgorithmIdentifier{Algorithm: oid(1, 2, 840, 113549, 2, 9)}}
+	key, err := pbkdf2.Key(sha256.New, "", []byte("salt"), 1, 32)
+	require.NoError(t, err)
+	block, err := aes.NewCipher(key)
+	require.NoError(t, err)
+	padded := func(padding byte) []byte {
+		sealed := append(make([]byte, 15), padding)
+		cipher.NewCBCEncrypter(block, make([]byte, 16)).CryptBlocks(sealed, sealed)
+		return sealed
+	}
+	for name, c := range map[string]struct{ iv, sealed []byte }{
+		"a short vector":          {make([]byte, 15), make([]byte, 16)},
+		"a long vector":           {make([]byte, 17), make([]byte, 16)},
+		"nothing":                 {make([]byte, 16), nil},
+		"half a block":            {make([]byte, 16), make([]byte, 8)},
+		"a block and a half":      {make([]byte, 16), make([]byte, 24)},
+		"no padding":              {make([]byte, 16), padded(0)},
+		"padding beyond a block":  {make([]byte, 16), padded(17)},
+		"padding of another kind": {make([]byte, 16), padded(3)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			algorithm := b.pbes2With(oid(1, 2, 840, 113549, 1, 5, 12), parameters, c.iv)
+			_, err := parse(t, b.pfx(b.sealedSafe(algorithm, c.sealed)), "")
+			assert.Error(t, err)
+		})
 	}
 }
