@@ -1,6 +1,6 @@
 # Everything that one does in this repository. The work itself is done by Go programs under tests/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load fuzz soak package manifests
+.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load fuzz soak package manifests release-dry-run
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,12 +29,12 @@ load: ## build the images and load them into the cluster
 	@go run ./tests/cluster load
 
 ##@ Long
-test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
+test: ## every test: check, e2e, packaging, and one long suite (SUITE=all: all of them)
 	@echo "compiling the tests' runner (the first time this downloads modules)"
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|packaging|all)
 	@go run ./tests/run long
 bench: ## figures: times, memory and calls of the vault, each against its goal
 	@SUITE=bench go run ./tests/run long
@@ -47,7 +47,9 @@ fuzz: ## each fuzz target for 30 seconds (FUZZTIME=30s), with the executions of 
 	@go run ./tests/run fuzz
 
 ##@ Release
-package: ## the images and the chart, into dist
+package: ## the images, the chart, SPDX documents and licences, into dist
 	@go run ./tests/run package
 manifests: ## the chart as static manifests for users without Helm, into dist/manifests
 	@go run ./tests/run manifests
+release-dry-run: ## everything that a release does but pushing and signing, into dist
+	@go run ./tests/run release-dry-run

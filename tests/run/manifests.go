@@ -42,7 +42,7 @@ func manifests(ctx context.Context, getenv func(string) string, out io.Writer) e
 		for _, value := range v.values {
 			args = append(args, "--set", value)
 		}
-		path := filepath.Join(dist, name+".yaml")
+		path := filepath.Join(dist, "akv2k8s-"+name+".yaml")
 		if err := manifest(path, v, func(to io.Writer) error { return command(ctx, shop.Root, to, helm, args...) }); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ const usage = `usage: go run ./tests/run TIER
 
   check   no cluster: lint, generated files, unit, contract, actor, script and architecture tests
   e2e     one local cluster with the product installed
-  long    one suite, chosen by the number of commits; SUITE=NAME or SUITE=all chooses otherwise
+  long    the suite packaging, and one that the number of commits chooses; SUITE=NAME or SUITE=all chooses otherwise
   test    check, e2e and long
 
 and the parts of check that are programs of their own:
@@ -30,7 +30,8 @@ and the parts of check that are programs of their own:
 and what is run by hand:
 
   fuzz      each fuzz target for 30 seconds (FUZZTIME), with its executions
-  package   the images and the chart, into dist
+  package   the images, the chart, SPDX documents and licences, into dist
+  release-dry-run  everything that a release does but pushing and signing, into dist
   manifests the chart as static manifests, into dist/manifests
 `
 
@@ -40,9 +41,11 @@ type suite struct {
 	// run chooses tests of the folder; empty means all.
 	run    string
 	budget time.Duration
+	// always says that each run of all tests has it; the number of commits chooses among the others.
+	always bool
 }
 
-// suites are the long ones, in the order in which commits choose them.
+// suites are the long ones: those that commits choose, in their order, and those that always run.
 func suites() []suite {
 	return []suite{
 		{name: "faults", folder: "./tests/long/faults", budget: 10 * time.Minute}, {name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 10 * time.Minute},
@@ -52,6 +55,8 @@ func suites() []suite {
 		{name: "flood", folder: "./tests/long/flood", run: "^TestFlood$", budget: 12 * time.Minute},
 		{name: "bench", folder: "./tests/bench", run: "^(TestFigures|TestInjection)$", budget: 22 * time.Minute},
 		{name: "scale", folder: "./tests/bench", run: "^TestScale$", budget: 30 * time.Minute},
+		{name: "release", folder: "./tests/long/release", budget: 15 * time.Minute},
+		{name: "packaging", folder: "./tests/long/packaging", budget: 8 * time.Minute, always: true},
 	}
 }
 
@@ -140,9 +145,15 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 
 func goTest(args ...string) []string { return append([]string{"go", "test", "-json"}, args...) }
 
+// chosenBy is the suite that a number of commits chooses.
+func chosenBy(commits int) suite {
+	choice := slices.DeleteFunc(suites(), func(s suite) bool { return s.always })
+	return choice[commits%len(choice)]
+}
+
 func longSteps(ctx context.Context, wanted string) (steps []step, notes []string, err error) {
-	all := suites()
-	is := func(s suite) bool { return wanted == "all" || s.name == wanted }
+	all, chosen := suites(), wanted == ""
+	is := func(s suite) bool { return wanted == "all" || s.name == wanted || s.always && chosen }
 	switch {
 	case wanted == "":
 		out, err := exec.CommandContext(ctx, "git", "rev-list", "--count", "HEAD").Output()
@@ -153,7 +164,7 @@ func longSteps(ctx context.Context, wanted string) (steps []step, notes []string
 		if err != nil {
 			return nil, nil, err
 		}
-		wanted = all[count%len(all)].name
+		wanted = chosenBy(count).name
 		notes = append(notes, fmt.Sprintf("suite %s was chosen by the number of commits, %d; SUITE=all runs every one", wanted, count))
 	case wanted != "all" && !slices.ContainsFunc(all, is):
 		return nil, nil, fmt.Errorf("there is no suite %q; use one of %s, or all", wanted, suiteNames())

@@ -174,6 +174,11 @@ func (s *Stage) Helm(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// Tool is the path of a program of tests/tools, which is built if it is not there.
+func (s *Stage) Tool(ctx context.Context, name string) (string, error) {
+	return s.tools.Tool(ctx, name)
+}
+
 // HelmProgram is the path of the program that Helm runs.
 func (s *Stage) HelmProgram() string { return s.helm }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
@@ -40,6 +41,9 @@ type settings struct {
 
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
 	command := ""
+	if len(args) > 0 && args[0] == "check-ready" {
+		return checkReady(ctx, args[1:], stdout, stderr)
+	}
 	if len(args) > 0 && (args[0] == "trust" || args[0] == "apply-crds") {
 		command, args = args[0], args[1:]
 	}
@@ -63,6 +67,15 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		err = start(ctx, s, stderr)
 	}
 	if err != nil {
+		fmt.Fprintln(stderr, "controller:", err)
+		return 1
+	}
+	return 0
+}
+
+// checkReady is what helm test runs.
+func checkReady(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if err := telemetry.CheckReady(ctx, args, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "controller:", err)
 		return 1
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
@@ -44,6 +45,9 @@ type settings struct {
 
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
 	command, how := "", ""
+	if len(args) > 0 && args[0] == "check-ready" {
+		return checkReady(ctx, args[1:], stdout, stderr)
+	}
 	switch {
 	case len(args) > 0 && (args[0] == "trust" || args[0] == "inherit"):
 		command, args = args[0], args[1:]
@@ -80,6 +84,15 @@ func (s settings) do(ctx context.Context, command []string, stdout, stderr io.Wr
 		return renewCA(ctx, s, command[1], stdout)
 	}
 	return start(ctx, s, stderr)
+}
+
+// checkReady is what helm test runs.
+func checkReady(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if err := telemetry.CheckReady(ctx, args, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "envinjector:", err)
+		return 1
+	}
+	return 0
 }
 
 func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) (settings, error) {

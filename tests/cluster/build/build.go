@@ -63,6 +63,7 @@ func Tools() map[string]Module {
 			Packages: []string{"github.com/golangci/golangci-lint/v2/cmd/golangci-lint"}},
 		"kube-score": {Name: "kube-score", Folder: "tests/tools/kube-score", Flags: "-s -w", Packages: []string{"github.com/zegl/kube-score/cmd/kube-score"}},
 		"actionlint": {Name: "actionlint", Folder: "tests/tools/actionlint", Flags: "-s -w", Packages: []string{"github.com/rhysd/actionlint/cmd/actionlint"}},
+		"ct":         {Name: "ct", Folder: "tests/tools/ct", Packages: []string{"github.com/helm/chart-testing/v3/ct"}, Flags: "-s -w -X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
 		"controller-gen": {Name: "controller-gen", Folder: "tests/tools/controller-gen", Flags: "-s -w",
 			Packages: []string{"sigs.k8s.io/controller-tools/cmd/controller-gen"}},
 	}

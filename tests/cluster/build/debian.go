@@ -27,6 +27,16 @@ func needsOfClusters() []need {
 	}
 }
 
+// needsOfReleases run programs of another architecture.
+func needsOfReleases() []need {
+	return []need{{"/usr/bin/qemu-aarch64-static", "qemu-user-static"}}
+}
+
+// ReleasePackages installs the Debian packages that a rehearsal of a release needs and that are missing.
+func (b Builder) ReleasePackages(ctx context.Context) error {
+	return b.packages(ctx, needsOfReleases())
+}
+
 // ClusterPackages installs the Debian packages that a local cluster needs and that are missing.
 func (b Builder) ClusterPackages(ctx context.Context) error {
 	return b.packages(ctx, needsOfClusters())

@@ -3,6 +3,7 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -36,6 +37,8 @@ type Spec struct {
 	User string
 	// Files by absolute path.
 	Files map[string]File
+	// Architecture of the programs, such as arm64; empty means this machine's.
+	Architecture string
 }
 
 // epoch is the time of every file and image, so that equal content gives an equal image.
@@ -59,7 +62,7 @@ func Build(spec Spec) (v1.Image, error) {
 		return nil, err
 	}
 	file = file.DeepCopy()
-	file.Architecture, file.OS, file.Created = runtime.GOARCH, "linux", v1.Time{Time: epoch()} // programs are compiled for the machine that compiles them
+	file.Architecture, file.OS, file.Created = cmp.Or(spec.Architecture, runtime.GOARCH), "linux", v1.Time{Time: epoch()}
 	file.Config = v1.Config{Entrypoint: spec.Entrypoint, User: spec.User, WorkingDir: "/",
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
 	return mutate.ConfigFile(img, file)

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/pem"
 	"fmt"
@@ -34,6 +35,15 @@ type Program struct {
 	Packages []string
 }
 
+// Paths are the packages as the go command takes them in the repository's root.
+func (p Program) Paths() []string {
+	var paths []string
+	for _, pkg := range p.Packages {
+		paths = append(paths, "./"+pkg)
+	}
+	return paths
+}
+
 // binary is a program's path in its image.
 func binary(pkg string) string { return "/usr/local/bin/" + filepath.Base(pkg) }
 
@@ -54,6 +64,8 @@ type Maker struct {
 	Root string
 	// Into is the folder for archives.
 	Into string
+	// Programs is the folder for compiled programs; empty means Into.
+	Programs string
 	// Progress gets the output of go build.
 	Progress io.Writer
 }
@@ -75,7 +87,7 @@ func (m Maker) Version() (string, error) {
 
 // All makes every image of the product and of the test bed, and returns the archives by image name.
 func (m Maker) All(ctx context.Context) (map[string]string, error) {
-	specs, err := m.specs(ctx, append(Shipped(), Garden()...))
+	specs, err := m.specs(ctx, append(Shipped(), Garden()...), runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +111,7 @@ func (m Maker) All(ctx context.Context) (map[string]string, error) {
 
 // predecessor is the testbox with what plays the wrapper of akv2k8s 1.8, under its name.
 func (m Maker) predecessor(ctx context.Context, testbox Spec, version string) (Spec, error) {
-	binary, err := m.compile(ctx, "./src/cmd/predecessor", version)
+	binary, err := m.compile(ctx, "./src/cmd/predecessor", version, runtime.GOARCH)
 	if err != nil {
 		return Spec{}, err
 	}
@@ -108,17 +120,17 @@ func (m Maker) predecessor(ctx context.Context, testbox Spec, version string) (S
 	return Spec{Name: Repository + "predecessor:" + version, Entrypoint: testbox.Entrypoint, User: testbox.User, Files: files}, nil
 }
 
-// Release makes the images that users install, and returns the archives by image name.
+// Release makes the images that users install, for this machine's architecture, and returns the archives by image name.
 func (m Maker) Release(ctx context.Context) (map[string]string, error) {
-	specs, err := m.specs(ctx, Shipped())
+	specs, err := m.specs(ctx, Shipped(), runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}
 	return m.write(specs)
 }
 
-// specs compiles programs and describes their images.
-func (m Maker) specs(ctx context.Context, programs []Program) ([]Spec, error) {
+// specs compiles programs for an architecture and describes their images.
+func (m Maker) specs(ctx context.Context, programs []Program, arch string) ([]Spec, error) {
 	version, err := m.Version()
 	if err != nil {
 		return nil, err
@@ -127,13 +139,14 @@ func (m Maker) specs(ctx context.Context, programs []Program) ([]Spec, error) {
 	for _, p := range programs {
 		files := map[string]File{"/etc/ssl/certs/ca-certificates.crt": {Content: PublicRoots(), Mode: 0o644}}
 		for _, pkg := range p.Packages {
-			content, err := m.compile(ctx, "./"+pkg, version)
+			content, err := m.compile(ctx, "./"+pkg, version, arch)
 			if err != nil {
 				return nil, err
 			}
 			files[binary(pkg)] = File{Content: content, Mode: 0o755}
 		}
-		specs = append(specs, Spec{Name: Repository + p.Image + ":" + version, Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files})
+		specs = append(specs, Spec{Name: Repository + p.Image + ":" + version, Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files,
+			Architecture: arch})
 	}
 	return specs, nil
 }
@@ -150,13 +163,13 @@ func (m Maker) write(specs []Spec) (map[string]string, error) {
 	return archives, nil
 }
 
-// compile builds a static program and returns it.
-func (m Maker) compile(ctx context.Context, pkg, version string) ([]byte, error) {
-	binary := filepath.Join(m.Into, filepath.Base(pkg))
+// compile builds a static program for an architecture and returns it.
+func (m Maker) compile(ctx context.Context, pkg, version, arch string) ([]byte, error) {
+	binary := filepath.Join(cmp.Or(m.Programs, m.Into), filepath.Base(pkg)+"-"+arch)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary,
 		"-ldflags", "-s -w -X github.com/akv2k8s/akv2k8s/src/version.version="+version, pkg)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = m.Root, m.Progress, m.Progress
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+runtime.GOARCH) // which the image says it is for
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+arch)
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("building %s: %w", pkg, err)
 	}
@@ -165,7 +178,7 @@ func (m Maker) compile(ctx context.Context, pkg, version string) ([]byte, error)
 
 // Static makes an image of one program of ours that needs nothing else, such as a part of the cluster itself.
 func (m Maker) Static(ctx context.Context, imageName, pkg string) (string, error) {
-	binary, err := m.compile(ctx, pkg, "0")
+	binary, err := m.compile(ctx, pkg, "0", runtime.GOARCH)
 	if err != nil {
 		return "", err
 	}

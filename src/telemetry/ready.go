@@ -1,0 +1,96 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	readyAnswerBytes = 500             // of an answer that says why something is not ready
+	readyAnswerTime  = 5 * time.Second // for one answer
+	readyInterval    = time.Second     // between two questions
+)
+
+// CheckReady is the subcommand check-ready of the programs. It asks each --url until all of them answer 200, or until --wait is over, and
+// prints a line for each. helm test runs it.
+func CheckReady(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var addresses []string
+	flags := flag.NewFlagSet("check-ready", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	wait := flags.Duration("wait", time.Minute, "how long to wait until everything is ready")
+	flags.Func("url", "address of a component's /readyz; may be repeated", func(address string) error {
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "http" || u.Host == "" {
+			return errors.New("write it as http://HOST:PORT/readyz")
+		}
+		addresses = append(addresses, address)
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if len(addresses) == 0 {
+		return errors.New("check-ready needs at least one --url")
+	}
+	ctx, cancel := context.WithTimeout(ctx, *wait)
+	defer cancel()
+	// Components are in the cluster, so no proxy is asked.
+	client := &http.Client{Timeout: readyAnswerTime, Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	var failures []error
+	for _, address := range addresses {
+		if err := awaitReady(ctx, client, address); err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		fmt.Fprintln(stdout, "ready:", address)
+	}
+	return errors.Join(failures...)
+}
+
+// awaitReady asks until the answer is 200. Its error is that of the last answer.
+func awaitReady(ctx context.Context, client *http.Client, address string) error {
+	for {
+		err := askReady(ctx, client, address)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %s: %w; see the log of that component, and kubectl describe of its pods", address, err)
+		case <-time.After(readyInterval):
+		}
+	}
+}
+
+func askReady(ctx context.Context, client *http.Client, address string) error {
+	// The wait may be over while later addresses were not asked yet. Each is asked once at least.
+	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		var failed *url.Error // which repeats the address
+		if errors.As(err, &failed) {
+			return failed.Err
+		}
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, readyAnswerBytes))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answered %d: %s", answer.StatusCode, strings.TrimSpace(string(text)))
+	}
+	return nil
+}

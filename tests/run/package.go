@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
+	"github.com/akv2k8s/akv2k8s/tests/sbom"
+)
+
+// pack writes what a release consists of into dist, all of which is equal for equal sources: an archive of each image for this machine, an
+// index of each for every architecture, the chart, an SPDX document of each image, and the texts of licences.
+func pack(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	shop, err := workshop(getenv, out)
+	if err != nil {
+		return err
+	}
+	p := packer{shop: shop, dist: filepath.Join(shop.Root, "dist"), out: out}
+	for _, write := range []func(context.Context) error{p.archives, p.indexes, p.chart, p.licences} {
+		if err := write(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packer writes the parts of a release.
+type packer struct {
+	shop build.Builder
+	dist string
+	out  io.Writer
+}
+
+// maker makes images into a folder. Programs are kept apart from what is released.
+func (p packer) maker(into string) (image.Maker, error) {
+	programs := filepath.Join(p.shop.Cache, "programs")
+	for _, folder := range []string{into, programs} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return image.Maker{}, err
+		}
+	}
+	return image.Maker{Root: p.shop.Root, Into: into, Programs: programs, Progress: p.out}, nil
+}
+
+func (p packer) archives(ctx context.Context) error {
+	maker, err := p.maker(p.dist)
+	if err != nil {
+		return err
+	}
+	archives, err := maker.Release(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(archives)) {
+		fmt.Fprintln(p.out, name, "is in", archives[name])
+	}
+	return nil
+}
+
+// indexes writes the indexes, and an SPDX document beside each.
+func (p packer) indexes(ctx context.Context) error {
+	maker, err := p.maker(filepath.Join(p.dist, "images"))
+	if err != nil {
+		return err
+	}
+	folders, err := maker.Indexes(ctx)
+	if err != nil {
+		return err
+	}
+	version, err := maker.Version()
+	if err != nil {
+		return err
+	}
+	created, err := p.committed(ctx)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(p.dist, "sbom"), 0o755); err != nil {
+		return err
+	}
+	for _, program := range image.Shipped() {
+		digest, err := digestOf(folders[program.Image])
+		if err != nil {
+			return err
+		}
+		modules, err := sbom.Modules(ctx, p.shop.Root, program.Paths()...)
+		if err != nil {
+			return err
+		}
+		described := sbom.Image{Name: image.Repository + program.Image, Version: version, Digest: digest, Created: created, Modules: modules}
+		path := filepath.Join(p.dist, "sbom", program.Image+".spdx.json")
+		if err := writeFile(path, func(to io.Writer) error { return sbom.WriteSPDX(to, described) }); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.out, "%s:%s is %s\n", described.Name, version, digest)
+	}
+	return nil
+}
+
+// committed is when the last commit was made.
+func (p packer) committed(ctx context.Context) (time.Time, error) {
+	cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%ct")
+	cmd.Dir = p.shop.Root
+	out, err := cmd.Output()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("asking git for the time of the last commit: %w", err)
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	return time.Unix(seconds, 0), err
+}
+
+// digestOf is the digest of the one index in a folder of OCI's image layout.
+func digestOf(folder string) (string, error) {
+	index, err := indexOf(folder)
+	if err != nil {
+		return "", err
+	}
+	digest, err := index.Digest()
+	return digest.String(), err
+}
+
+func (p packer) chart(ctx context.Context) error {
+	helm, err := p.shop.Tool(ctx, "helm")
+	if err != nil {
+		return err
+	}
+	return command(ctx, p.shop.Root, p.out, helm, "package", "charts/akv2k8s", "--destination", p.dist)
+}
+
+// licences refuses what may not be shipped, and writes the texts of the others.
+func (p packer) licences(ctx context.Context) error {
+	var packages []string
+	for _, program := range image.Shipped() {
+		packages = append(packages, program.Paths()...)
+	}
+	modules, err := sbom.Modules(ctx, p.shop.Root, packages...)
+	if err != nil {
+		return err
+	}
+	if err := sbom.Refuse(modules); err != nil {
+		return err
+	}
+	path := filepath.Join(p.dist, "third-party-licenses.txt")
+	return writeFile(path, func(to io.Writer) error { return sbom.WriteLicences(to, modules) })
+}
+
+// writeFile writes a file whole, or gives an error.
+func writeFile(path string, write func(io.Writer) error) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := write(file); err != nil {
+		_ = file.Close()
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return file.Close()
+}

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
+)
+
+// imageBytes is the most that a node pulls for one image, compressed.
+const imageBytes = 40 << 20
+
+// releaseDryRun does what a release does, but for pushing and signing: it writes everything into dist, and checks it.
+func releaseDryRun(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	shop, err := workshop(getenv, out)
+	if err != nil {
+		return err
+	}
+	p := packer{shop: shop, dist: filepath.Join(shop.Root, "dist"), out: out}
+	if err := os.RemoveAll(p.dist); err != nil { // nothing of an earlier build belongs to this release
+		return err
+	}
+	if err := pack(ctx, getenv, out); err != nil {
+		return err
+	}
+	if err := manifests(ctx, getenv, out); err != nil {
+		return err
+	}
+	for _, do := range []func(context.Context) error{p.notes, p.assets, p.checkSizes, p.checkReproducible, p.checkPrograms} {
+		if err := do(ctx); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(out, "the release is in", p.dist)
+	return nil
+}
+
+// assets copies what users download from a release into one folder, with the checksums of all.
+func (p packer) assets(context.Context) error {
+	to := filepath.Join(p.dist, "release")
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	var sums []string
+	for _, pattern := range []string{"dist/akv2k8s-*.tgz", "dist/manifests/*.yaml", "dist/sbom/*.spdx.json", "dist/third-party-licenses.txt",
+		"charts/akv2k8s/crds/*.yaml", "charts/akv2k8s/values.schema.json", "values-schemas/*.json"} {
+		files, err := filepath.Glob(filepath.Join(p.shop.Root, pattern))
+		if err != nil {
+			return err
+		}
+		if len(files) == 0 {
+			return fmt.Errorf("the release lacks %s", pattern)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			name := filepath.Base(file)
+			if err := os.WriteFile(filepath.Join(to, name), content, 0o644); err != nil {
+				return err
+			}
+			sums = append(sums, fmt.Sprintf("%x  %s\n", sha256.Sum256(content), name))
+		}
+	}
+	return os.WriteFile(filepath.Join(to, "SHA256SUMS"), []byte(strings.Join(sums, "")), 0o644)
+}
+
+// notes are the part of the CHANGELOG that is about the version; before a release, what is unreleased.
+func (p packer) notes(context.Context) error {
+	content, err := os.ReadFile(filepath.Join(p.shop.Root, "CHANGELOG.md"))
+	if err != nil {
+		return err
+	}
+	version, err := image.Maker{Root: p.shop.Root}.Version()
+	if err != nil {
+		return err
+	}
+	text, err := releaseNotes(string(content), version)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(p.dist, "release-notes.md"), []byte(text), 0o644)
+}
+
+// section is the heading of a version in the CHANGELOG.
+var section = regexp.MustCompile(`(?m)^## \[([^\]]+)\].*$`)
+
+func releaseNotes(changelog, version string) (string, error) {
+	headings := section.FindAllStringSubmatchIndex(changelog, -1)
+	for _, wanted := range []string{version, "Unreleased"} {
+		for i, h := range headings {
+			if changelog[h[2]:h[3]] != wanted {
+				continue
+			}
+			end := len(changelog)
+			if i+1 < len(headings) {
+				end = headings[i+1][0]
+			}
+			text := strings.TrimSpace(changelog[h[1]:end])
+			if text == "" {
+				return "", fmt.Errorf("CHANGELOG.md says nothing about %s; write what changed", wanted)
+			}
+			return text + "\n", nil
+		}
+	}
+	return "", fmt.Errorf("CHANGELOG.md has neither a heading [%s] nor [Unreleased]; add one", version)
+}
+
+// each calls a function for every image and architecture of the release.
+func (p packer) each(visit func(name string, platform *v1.Platform, img v1.Image) error) error {
+	for _, program := range image.Shipped() {
+		index, err := indexOf(filepath.Join(p.dist, "images", program.Image))
+		if err != nil {
+			return err
+		}
+		manifest, err := index.IndexManifest()
+		if err != nil {
+			return err
+		}
+		for _, described := range manifest.Manifests {
+			img, err := index.Image(described.Digest)
+			if err != nil {
+				return err
+			}
+			if err := visit(program.Image, described.Platform, img); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// indexOf is the one index in a folder of OCI's image layout.
+func indexOf(folder string) (v1.ImageIndex, error) {
+	path, err := layout.FromPath(folder)
+	if err != nil {
+		return nil, err
+	}
+	outer, err := path.ImageIndex()
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := outer.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	if len(manifest.Manifests) != 1 {
+		return nil, fmt.Errorf("%s has %d images, not one", folder, len(manifest.Manifests))
+	}
+	return outer.ImageIndex(manifest.Manifests[0].Digest)
+}
+
+// checkSizes prints the size of each image, and refuses one that is too large or may run as root.
+func (p packer) checkSizes(context.Context) error {
+	return p.each(func(name string, platform *v1.Platform, img v1.Image) error {
+		manifest, err := img.Manifest()
+		if err != nil {
+			return err
+		}
+		var size int64
+		for _, layer := range manifest.Layers {
+			size += layer.Size
+		}
+		fmt.Fprintf(p.out, "image %s %s: %.1f MiB\n", name, platform, float64(size)/(1<<20))
+		if size > imageBytes {
+			return fmt.Errorf("the image %s for %s has %d bytes, more than %d", name, platform, size, imageBytes)
+		}
+		config, err := img.ConfigFile()
+		if err != nil {
+			return err
+		}
+		if config.Config.User == "" || strings.HasPrefix(config.Config.User, "0") {
+			return fmt.Errorf("the image %s for %s runs as root", name, platform)
+		}
+		if config.Architecture != platform.Architecture {
+			return fmt.Errorf("the image %s says %s in its index and %s in its configuration", name, platform, config.Architecture)
+		}
+		return nil
+	})
+}
+
+// checkReproducible builds the images again from a copy of the sources in another folder, and compares the digests.
+func (p packer) checkReproducible(ctx context.Context) error {
+	folder, err := os.MkdirTemp("", "akv2k8s-again-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	for _, part := range []string{"go.mod", "go.sum", "src", "charts"} {
+		if err := command(ctx, p.shop.Root, p.out, "cp", "-r", part, filepath.Join(folder, part)); err != nil {
+			return err
+		}
+	}
+	into := filepath.Join(folder, "images")
+	if err := os.MkdirAll(into, 0o755); err != nil {
+		return err
+	}
+	again, err := image.Maker{Root: folder, Into: into, Programs: folder, Progress: p.out}.Indexes(ctx)
+	if err != nil {
+		return err
+	}
+	var differ []error
+	for name, other := range again {
+		first, err := digestOf(filepath.Join(p.dist, "images", name))
+		if err != nil {
+			return err
+		}
+		second, err := digestOf(other)
+		if err != nil {
+			return err
+		}
+		if first != second {
+			differ = append(differ, fmt.Errorf("the image %s is %s, and %s when it is built again elsewhere", name, first, second))
+			continue
+		}
+		fmt.Fprintf(p.out, "image %s: built twice, equal: %s\n", name, first)
+	}
+	return errors.Join(differ...)
+}
+
+// emulators run the programs of an architecture that this machine does not have; they are Debian's qemu-user-static.
+func emulators() map[string]string {
+	return map[string]string{"amd64": "/usr/bin/qemu-x86_64-static", "arm64": "/usr/bin/qemu-aarch64-static"}
+}
+
+// checkPrograms starts each program of every architecture, under an emulator where this machine has another, and lets the injector replace
+// itself by a program of this machine.
+func (p packer) checkPrograms(ctx context.Context) error {
+	if err := p.shop.ReleasePackages(ctx); err != nil {
+		return err
+	}
+	for _, arch := range image.Architectures() {
+		for _, program := range image.Shipped() {
+			for _, pkg := range program.Packages {
+				path := filepath.Join(p.shop.Cache, "programs", filepath.Base(pkg)+"-"+arch)
+				if err := checkStatic(path); err != nil {
+					return err
+				}
+				if err := p.start(ctx, path, arch); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkStatic refuses a program that needs libraries, which the images have none of.
+func checkStatic(path string) error {
+	file, err := elf.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	for _, segment := range file.Progs {
+		if segment.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s is not static", path)
+		}
+	}
+	return nil
+}
+
+// start runs a program for its version. The injector is also run as what pods have, and has to become the program that it is told.
+func (p packer) start(ctx context.Context, path, arch string) error {
+	calls := []startCall{{args: []string{path, "--version"}, prints: "2"}}
+	if strings.HasPrefix(filepath.Base(path), "azure-keyvault-env") {
+		calls = []startCall{{args: []string{path, "version"}, prints: "2"}, {args: []string{wire.InjectorPath, "/bin/echo", "became echo"}, prints: "became echo"}}
+	}
+	for _, call := range calls {
+		cmd := exec.CommandContext(ctx, path)
+		cmd.Args = call.args
+		if arch != runtime.GOARCH {
+			args := append([]string{"-0", call.args[0], path}, call.args[1:]...)
+			cmd = exec.CommandContext(ctx, emulators()[arch], args...)
+		}
+		cmd.Env = []string{"PATH=/usr/bin:/bin"}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), call.prints) {
+			return fmt.Errorf("%s for %s, called as %s, does not start: %w\n%s", filepath.Base(path), arch, strings.Join(call.args, " "), err, out)
+		}
+	}
+	fmt.Fprintf(p.out, "%s for %s starts\n", filepath.Base(path), arch)
+	return nil
+}
+
+// startCall is a program's arguments, beginning with its own name, and what it has to print.
+type startCall struct {
+	args   []string
+	prints string
+}
