@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 )
 
 var update = flag.Bool("update", false, "write the goldens")
@@ -166,84 +167,28 @@ func validations(t *testing.T) []string {
 	return all
 }
 
+// refusal is values that the chart refuses, and what it says. tests/terratest gives them to both generations of Helm.
+type refusal struct {
+	Name   string `json:"name"`
+	Values string `json:"values"`
+	Says   string `json:"says"`
+}
+
+func refusals(t *testing.T) []refusal {
+	t.Helper()
+	content, err := os.ReadFile("testdata/refusals.yaml")
+	require.NoError(t, err)
+	var all []refusal
+	require.NoError(t, yaml.UnmarshalStrict(content, &all))
+	require.Greater(t, len(all), 60)
+	return all
+}
+
 func TestValuesThatAreRefusedWithTheirPath(t *testing.T) {
 	var said strings.Builder
-	const spvest = "an image of akv2k8s 1.x, which can't run under this chart"
-	for what, c := range map[string]struct{ values, says string }{
-		"a misspelt key":                      {`watchAllNamespace: true`, "'watchAllNamespace' not allowed"},
-		"a misspelt key of a component":       {`controller: {image: {repo: x}}`, "at '/controller/image': additional properties 'repo' not allowed"},
-		"a component's key in the other":      {`controller: {authService: true}`, "at '/controller': additional properties 'authService' not allowed"},
-		"a wrong type":                        {`controller: {replicaCount: many}`, "at '/controller/replicaCount'"},
-		"true in quotes":                      {`env_injector: {enabled: "true"}`, "at '/env_injector/enabled': got string, want boolean"},
-		"a wrong type in global":              {`global: {env: [a]}`, "at '/global/env'"},
-		"older pods without the auth service": {`env_injector: {authService: false, legacyAuthService: {enabled: true}}`, "set env_injector.authService=true"},
-		"older pods beside rules for vaults":  {`{vaultRules: [{namespaces: [a], vaults: [b]}], env_injector: {legacyAuthService: {enabled: true}}}`, "leave out one of them"},
-		"older pods and a shared ServiceAccount": {`{controller: {serviceAccount: {create: false}}, env_injector: {serviceAccount: {create: false}, legacyAuthService: {enabled: true}}}`,
-			"share the ServiceAccount default"},
-		"an unknown level":                       {`controller: {logLevel: loud}`, "at '/controller/logLevel': value must be one of 'info', 'debug', 'trace'"},
-		"an unknown way to sign in":              {`global: {keyVaultAuth: azureCloudConf}`, "global.keyVaultAuth is azureCloudConf, which this chart does not know, did you mean azureCloudConfig?"},
-		"an unknown policy":                      {`env_injector: {failurePolicy: fail}`, "at '/env_injector/failurePolicy'"},
-		"a time without a unit":                  {`env_injector: {cache: {maxAge: "10"}}`, "at '/env_injector/cache/maxAge'"},
-		"no port":                                {`env_injector: {service: {internalTlsPort: 70000}}`, "at '/env_injector/service/internalTlsPort'"},
-		"a longer wait than the API server's":    {`env_injector: {timeoutSeconds: 60}`, "at '/env_injector/timeoutSeconds'"},
-		"a label that is a list":                 {`controller: {podLabels: {a: [b]}}`, "at '/controller/podLabels/a'"},
-		"a misspelt key of global":               {`global: {keyVaultAuht: environment}`, "global.keyVaultAuht is not a value of this chart, did you mean keyVaultAuth?"},
-		"a misspelt key of global.metrics":       {`global: {metrics: {enable: true}}`, "global.metrics.enable is not a value of this chart, did you mean enabled?"},
-		"a key of global that is unlike any":     {`global: {imageTag: x}`, "global.imageTag is not a value of this chart"},
-		"a misspelt field of resources":          {`controller: {resources: {requets: {cpu: 1}}}`, "additional properties 'requets' not allowed"},
-		"a misspelt field of an affinity":        {`env_injector: {affinity: {nodeAffinity: {requiredDuringScheduling: {}}}}`, "additional properties 'requiredDuringScheduling' not allowed"},
-		"a misspelt field of a security context": {`controller: {securityContext: {runAsNonroot: true}}`, "additional properties 'runAsNonroot' not allowed"},
-		"a misspelt field of an item":            {`controller: {tolerations: [{kye: a}]}`, "additional properties 'kye' not allowed"},
-		"an unknown level of global":             {`global: {logLevel: 2}`, "global.logLevel is 2, which this chart does not know. Use one of: info, debug, trace"},
-		"an unknown cloud":                       {`global: {cloud: AzureGermanCloud}`, "Use one of: AzurePublicCloud, AzureUSGovernmentCloud"},
-		"a scheme before a registry":             {`global: {imageRegistry: "https://registry.example"}`, "at '/global/imageRegistry'"},
-		"a tag in the repository":                {`controller: {image: {repository: "registry.example/controller:2.0.0"}}`, "at '/controller/image/repository'"},
-		"a name that is not one":                 {`fullnameOverride: My_Name`, "at '/fullnameOverride'"},
-		"a ServiceAccount in upper case":         {`controller: {serviceAccount: {name: Reader}}`, "at '/controller/serviceAccount/name'"},
-		"a text for a PEM":                       {`global: {extraCACertificates: certificate}`, "at '/global/extraCACertificates'"},
-		"a PEM that is not in base64":            {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: "-----BEGIN CERTIFICATE-----", key: YQ==}}, ca: {crt: YQ==}}}}`, "at '/env_injector/certificate/custom/server/tls/crt'"},
-		"a CA without its last line":             {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=, key: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}, ca: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQotLS0tLUJFR0lOIENFUlRJRklDQVRFLS0tLS0KWTNKMAo=}}}}`, "block 2 of env_injector.certificate.custom.ca.crt is damaged"},
-		"a chain with a damaged line":            {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQotLS0tLUJFR0lOIENFUlRJRklDQVRFLS0tLS0KWTMhMAotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0tCg==, key: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}, ca: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}}}`, "block 2 of env_injector.certificate.custom.server.tls.crt is damaged"},
-		"base64 of something else":               {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: YQ==, key: YQ==}}, ca: {crt: YQ==}}}}`, "is not PEM in base64"},
-		"two ports of one number":                {`env_injector: {service: {internalHttpPort: 8443}}`, "env_injector.service.internalHttpPort is 8443, the same as internalTlsPort"},
-		"two ports of the Service":               {`env_injector: {service: {externalMtlsPort: 443}}`, "env_injector.service.externalMtlsPort is 443, the same as externalTlsPort"},
-		"alerts without metrics":                 {`global: {metrics: {prometheusRule: {enabled: true}}}`, "global.metrics.prometheusRule is enabled, and no component has metrics"},
-		"a dashboard without metrics":            {`global: {metrics: {grafanaDashboard: {enabled: true}}}`, "global.metrics.grafanaDashboard is enabled, and no component has metrics"},
-		"egress without a policy":                {`controller: {networkPolicy: {egress: {enabled: true}}}`, "controller.networkPolicy.egress is enabled, and controller.networkPolicy is not"},
-		"no replicas that everybody waits for":   {`env_injector: {replicaCount: 0}`, "env_injector has no replicas, and with failurePolicy Fail"},
-		"an image of 1.8 with a suffix":          {`controller: {image: {tag: 1.8.4-debian13}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4-debian13, " + spvest},
-		"an image of 1.8 by its major version":   {`controller: {image: {tag: 1-debian13}}`, spvest},
-		"an image of 1.8 with a prefix":          {`controller: {image: {tag: release-1.8.4}}`, spvest},
-		"an image of 1.8 by its name":            {`controller: {image: {repository: mirror.example/azure-keyvault-controller, tag: stable}}`, spvest},
-		"a misspelt key of our own in global":    {`global: {customCloud: {vaultDnsSuffix: x}}`, "at '/global/customCloud': additional properties 'vaultDnsSuffix' not allowed"},
-		"a key of an item":                       {`vaultRules: [{namespace: a}]`, "at '/vaultRules/0'"},
-		"an image of 1.8 by its tag":             {`controller: {image: {tag: 1.8.4}}`, "controller.image is ghcr.io/akv2k8s/controller:1.8.4, " + spvest},
-		"an image of 1.8 by its repository":      {`env_injector: {image: {repository: spvest/azure-keyvault-webhook, tag: latest}}`, "env_injector.image is spvest/azure-keyvault-webhook:latest, " + spvest},
-		"a copy of an image of 1.8":              {`env_injector: {envImage: {repository: acr.example/spvest/azure-keyvault-env}}`, "env_injector.envImage is acr.example/spvest/azure-keyvault-env"},
-		"a section that is taken away":           {`env_injector: {cache: null}`, "env_injector.cache.maxAge is missing"},
-		"a value that is taken away":             {`cloudConfig: null`, "cloudConfig is missing"},
-		"values of 2.8 alone (--reuse-values)":   {`{env_injector: {registries: null, cache: null}, global: {customCloud: null}, identity: null}`, "use --reset-then-reuse-values"},
-		"half an identity of the nodes":          {`global: {userDefinedMSI: {enabled: true, msi: a}}`, "set msi (client id or resource id of the identity) and tenantId"},
-		"two identities":                         {`global: {keyVaultAuth: environment, userDefinedMSI: {enabled: true, msi: a, tenantId: b}}`, "global.userDefinedMSI is one way to sign in, and global.keyVaultAuth environment another"},
-		"half a cloud":                           {`global: {customCloud: {authority: "https://x"}}`, "set both authority and vaultDNSSuffix"},
-		"half a ServiceAccount":                  {`identity: {serviceAccounts: [{namespace: a}]}`, "each item needs namespace and names (or default)"},
-		"a vault without its fallback":           {`vaults: {kv1: {}}`, "write vaults: {kv1: {fallback: other-vault}}"},
-		"a namespace twice":                      {`identity: {serviceAccounts: [{namespace: a, names: [one]}, {namespace: a, names: [two]}]}`, "names namespace a twice"},
-		"a monitor without metrics":              {`controller: {metrics: {serviceMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and no metrics"},
-		"both bounds of the budget":              {`env_injector: {podDisruptionBudget: {minAvailable: 1, maxUnavailable: 1}}`, "has both minAvailable and maxUnavailable"},
-		"a monitor of pods without metrics":      {`env_injector: {metrics: {podMonitor: {enabled: true}}}`, "env_injector has a PodMonitor and no metrics"},
-		"two monitors":                           {`global: {metrics: {enabled: true, serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}}`, "controller has a ServiceMonitor and a PodMonitor"},
-		"both bounds of the controller's budget": {`controller: {podDisruptionBudget: {enabled: true, minAvailable: 1, maxUnavailable: 1}}`, "controller.podDisruptionBudget has both minAvailable and maxUnavailable"},
-		"a user namespace that can't read":       {`controller: {hostUsers: false}`, "controller.hostUsers is false, and the node's azure.json can be read by the node's root alone"},
-		"two clouds":                             {`global: {cloud: AzureChinaCloud, customCloud: {authority: "https://x", vaultDNSSuffix: vault.example}}`, "global.cloud is AzureChinaCloud, and global.customCloud another"},
-		"a label that the chart sets":            {`commonLabels: {app.kubernetes.io/name: x}`, "commonLabels has app.kubernetes.io/name, which the chart sets itself"},
-		"no digest":                              {`controller: {image: {digest: "md5:0"}}`, "at '/controller/image/digest'"},
-		"two sources of the certificate":         {`env_injector: {certificate: {useCertManager: true, custom: {enabled: true}}}`, "env_injector.certificate has two sources"},
-		"a certificate without its key":          {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}, ca: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}}}`, "env_injector.certificate.custom.server.tls.key is missing"},
-		"a certificate without its CA":           {`env_injector: {certificate: {custom: {enabled: true, server: {tls: {crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=, key: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=}}}}}`, "env_injector.certificate.custom.ca.crt is missing"},
-	} {
-		_, err := draw(fromYAML(t, c.values))
-		if assert.ErrorContains(t, err, c.says, what) {
+	for _, c := range refusals(t) {
+		_, err := draw(fromYAML(t, c.Values))
+		if assert.ErrorContains(t, err, c.Says, c.Name) {
 			said.WriteString(err.Error())
 		}
 	}

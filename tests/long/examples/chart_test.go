@@ -308,12 +308,3 @@ func manifests(t *testing.T, s *stage.Stage) {
 		require.NoError(t, s.Settled(t.Context(), "akv2k8s"))
 	}
 }
-
-// chartTesting installs what ct lint-and-install does.
-func chartTesting(t *testing.T, s *stage.Stage) {
-	_, err := s.Helm(t.Context(), "install", "akv2k8s", s.Chart(), "--namespace", "akv2k8s", "--create-namespace", "--wait", "--timeout", "3m",
-		"--values", filepath.Join(s.Chart(), "ci", "environment-values.yaml"))
-	require.NoError(t, err)
-	_, err = s.Helm(t.Context(), "uninstall", "akv2k8s", "--namespace", "akv2k8s", "--wait")
-	require.NoError(t, err)
-}
