@@ -2,16 +2,30 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // try runs the program with variables of the environment, as far as it comes without a cluster.
@@ -50,6 +64,9 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"half of a default":      {nil, []string{"--default-identity=team"}, 2, "NAMESPACE=SERVICEACCOUNT"},
 		"metrics neither nor":    {map[string]string{"METRICS_ENABLED": "maybe"}, nil, 2, "METRICS_ENABLED must be true or false"},
 		"no port":                {map[string]string{"HTTP_PORT": "x"}, nil, 2, "HTTP_PORT"},
+		"port zero":              {map[string]string{"HTTP_PORT": "0"}, nil, 2, "HTTP_PORT"},
+		"a port too high":        {map[string]string{"HTTP_PORT": "65536"}, nil, 2, "HTTP_PORT"},
+		"a window in the past":   {nil, []string{"--rollout-restart-window=-1s"}, 2, "controller.rolloutRestart.window"},
 		"no workers":             {nil, []string{"--workers=0"}, 2, "--workers"},
 		"a window of a day":      {nil, []string{"--rollout-restart-window=24h"}, 2, "controller.rolloutRestart.window"},
 		"a warning in the past":  {nil, []string{"--expiry-warning=-1h"}, 2, "controller.expiryWarning"},
@@ -85,6 +102,62 @@ func TestEverySettingOfThePredecessorIsAccepted(t *testing.T) {
 	assert.False(t, selector.Matches(labels.Set{"app": "a", "tier": "y", "old": ""}))
 	_, err = parse([]string{"--version"}, func(string) (string, bool) { return "", false }, io.Discard)
 	assert.NoError(t, err)
+}
+
+func TestEverySettingOfOursIsRead(t *testing.T) {
+	nothing := func(string) (string, bool) { return "", false }
+	s, err := parse([]string{"--fullname=own", "--extra-ca-file=/ca", "--identities", "--default-identity=team=reader", "--vault-limit=7",
+		"--subscription-limit=8", "--readers=9", "--vault-fallback=kv-one=kv-two", `--vault-rules=[]`, "--workers=3", "--expiry-warning=1h",
+		"--rollout-restart", "--rollout-restart-window=5s"}, nothing, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, []any{"own", "/ca", true, true, 3, time.Hour, 5 * time.Second},
+		[]any{s.fullname, s.extraCAFile, s.identities.Allowed, s.restarts, s.workers, s.expiryWarning, s.restartWindow})
+	assert.Equal(t, gateway.Limits{Vault: 7, Subscription: 8, Readers: 9}, s.limits)
+	assert.Equal(t, gateway.Fallbacks{"kv-one": "kv-two"}, s.fallbacks)
+	assert.Equal(t, "reader", s.identities.Of("team", "").ServiceAccount)
+	s, err = parse(nil, nothing, io.Discard)
+	require.NoError(t, err)
+	assert.False(t, s.identities.Allowed, "nobody reads as somebody else unless the installation says so")
+	assert.False(t, s.restarts)
+}
+
+func TestAnInstallationWatchesItsOwnNamespaceAloneIfItIsToldSo(t *testing.T) {
+	for all, want := range map[bool]map[string]cache.Config{true: nil, false: {"own": {}}} {
+		options, err := settings{namespace: "own", fullname: "akv", watchAll: all, labels: "team=a"}.options(logr.Discard())
+		require.NoError(t, err)
+		assert.Equal(t, want, options.Cache.DefaultNamespaces)
+		assert.Equal(t, []string{"akv-controller", "own"}, []string{options.LeaderElectionID, options.LeaderElectionNamespace})
+		assert.True(t, options.LeaderElection, "two replicas would write in turns")
+		for object, by := range options.Cache.ByObject {
+			_, resource := object.(*v2beta1.AzureKeyVaultSecret)
+			assert.Equal(t, resource, by.Label.Matches(labels.Set{"team": "a"}), "%T", object)
+			assert.Equal(t, !resource, by.Label.Matches(labels.Set{wire.LabelManaged: "true"}), "%T", object)
+			assert.False(t, by.Label.Matches(labels.Set{"team": "b"}), "%T", object)
+		}
+		assert.Len(t, options.Cache.ByObject, 3)
+	}
+	_, err := settings{labels: "a=b=c"}.options(logr.Discard())
+	assert.ErrorContains(t, err, "OBJECT_LABELS")
+}
+
+func TestADefinitionThatMayNotBeReadIsNotCheckedAndAnotherErrorIsTold(t *testing.T) {
+	for reason, answer := range map[string]error{
+		"":         apierrors.NewForbidden(schema.GroupResource{}, "crd", errors.New("no")),
+		"no reply": errors.New("no reply"),
+		"there is": apierrors.NewNotFound(schema.GroupResource{}, "crd"),
+	} {
+		api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
+			Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+				return answer
+			},
+		})
+		err := checkCRDs(t.Context(), api, logr.Discard())
+		if reason == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorContains(t, err, reason)
+		}
+	}
 }
 
 func TestOfOutputsTheCacheKeepsNoMoreThanIsAsked(t *testing.T) {

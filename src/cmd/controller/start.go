@@ -108,13 +108,22 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	options, err := s.options(logger)
+	if err != nil {
+		return nil, err
+	}
+	return ctrl.NewManager(config, options)
+}
+
+// options say what is watched, and how one replica becomes the leader.
+func (s settings) options(logger logr.Logger) (ctrl.Options, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
-		return nil, err
+		return ctrl.Options{}, err
 	}
 	selector, err := labels.Parse(s.labels)
 	if err != nil {
-		return nil, fmt.Errorf("parsing OBJECT_LABELS: %w", err)
+		return ctrl.Options{}, fmt.Errorf("parsing OBJECT_LABELS: %w", err)
 	}
 	ours := labels.SelectorFromSet(labels.Set{wire.LabelManaged: "true"})
 	lease, renew := leaseDuration, renewDeadline
@@ -132,7 +141,7 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
 	if !s.watchAll {
 		options.Cache.DefaultNamespaces = map[string]cache.Config{s.namespace: {}}
 	}
-	return ctrl.NewManager(config, options)
+	return options, nil
 }
 
 // bare leaves of an output's metadata what the controller asks the cache for: identity, version, owners, and who shares it.
