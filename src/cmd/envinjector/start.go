@@ -128,6 +128,21 @@ func (s settings) init(logger logr.Logger) (inject.Init, corev1.PullPolicy, erro
 	return init, policy, errors.Join(err, wrong)
 }
 
+// cached says what is watched, and where.
+func (s settings) cached() map[client.Object]cache.ByObject {
+	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
+	resources := cache.ByObject{}
+	if !s.watchAll {
+		resources.Namespaces = map[string]cache.Config{s.namespace: {}}
+	}
+	serving := map[string]cache.Config{s.namespace: {FieldSelector: named(s.servingSecret().Name)}}
+	return map[client.Object]cache.ByObject{
+		&v2beta1.AzureKeyVaultSecret{}:              resources,
+		&corev1.Secret{}:                            {Namespaces: serving},
+		&admissionv1.MutatingWebhookConfiguration{}: {Field: named(s.service)},
+	}
+}
+
 // manager watches AzureKeyVaultSecrets, and of Secrets and webhook configurations the one that is ours.
 func (s settings) manager(logger logr.Logger) (*parts, error) {
 	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
@@ -140,11 +155,6 @@ func (s settings) manager(logger logr.Logger) (*parts, error) {
 		return nil, err
 	}
 	secret, own := s.servingSecret(), types.NamespacedName{Namespace: s.namespace, Name: s.service}
-	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
-	resources := cache.ByObject{}
-	if !s.watchAll {
-		resources.Namespaces = map[string]cache.Config{s.namespace: {}}
-	}
 	host := s.service + "." + s.namespace + ".svc"
 	watcher, err := s.watcher()
 	if err != nil {
@@ -153,11 +163,7 @@ func (s settings) manager(logger logr.Logger) (*parts, error) {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Logger: logger,
 		Metrics: metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
-		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: map[client.Object]cache.ByObject{
-			&v2beta1.AzureKeyVaultSecret{}:              resources,
-			&corev1.Secret{}:                            {Namespaces: map[string]cache.Config{s.namespace: {FieldSelector: named(secret.Name)}}},
-			&admissionv1.MutatingWebhookConfiguration{}: {Field: named(s.service)},
-		}},
+		Cache:   cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: s.cached()},
 	})
 	if err != nil {
 		return nil, err
