@@ -35,8 +35,8 @@ func (b *bench) restart() {
 	require.NoError(b, err)
 }
 
-func once(name string) *v2beta1.AzureKeyVaultSecret {
-	r := resource(name)
+func once() *v2beta1.AzureKeyVaultSecret {
+	r := resource("db")
 	r.Spec.RefreshInterval = new(intstr.FromInt32(0))
 	return r
 }
@@ -57,7 +57,7 @@ func TestAResourceHasAnIntervalOfItsOwn(t *testing.T) {
 }
 
 func TestOneLookIsEnoughAlsoAfterARestart(t *testing.T) {
-	r := once("db")
+	r := once()
 	r.Spec.Output.ConfigMap = &v2beta1.AzureKeyVaultOutputConfigMap{Name: "public", DataKey: "key"}
 	b := newBench(t, r)
 	assert.Greater(t, b.reconcile("db").RequeueAfter, 8760*time.Hour)
@@ -101,7 +101,7 @@ func TestOneLookIsRepeatedWhereTheOutputOrTheSpecIsAnother(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, once("db"))
+			b := newBench(t, once())
 			b.reconcile("db")
 			b.vault.value = "rotated"
 			disturb(b)
@@ -116,7 +116,7 @@ func TestOneLookIsRepeatedWhereTheOutputOrTheSpecIsAnother(t *testing.T) {
 }
 
 func TestOneLookThatFailedIsNotTakenForDoneAfterARestart(t *testing.T) {
-	b := newBench(t, once("db"))
+	b := newBench(t, once())
 	b.reconcile("db")
 	b.vault.next = fault.New(fault.NotFound, "reading it: no")
 	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Object.Name = "another" })
@@ -160,7 +160,7 @@ func TestStaleNamesTheOutputsInOneOrder(t *testing.T) {
 }
 
 func TestAnObjectThatExpiresIsToldInTime(t *testing.T) {
-	for name, r := range map[string]*v2beta1.AzureKeyVaultSecret{"looked at": resource("db"), "looked at once": once("db")} {
+	for name, r := range map[string]*v2beta1.AzureKeyVaultSecret{"looked at": resource("db"), "looked at once": once()} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, r)
 			condition := func() *metav1.Condition { return meta.FindStatusCondition(b.status("db").Conditions, "ExpiringSoon") }
