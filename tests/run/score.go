@@ -53,11 +53,14 @@ func installations() []installation {
 func everywhere(exceptions map[string]string) map[string]string {
 	const (
 		pull    = "a version's image never changes, and a pod has to start while the registry is away; image.pullPolicy is there for tags that move"
+		test    = "the pod of helm test lives for seconds, and nothing connects to it"
 		storage = "the root is read-only and no volume is written to, so only the log takes storage"
 	)
 	maps.Copy(exceptions, map[string]string{
 		"container-image-pull-policy of Deployment":                   pull,
 		"container-image-pull-policy of Job":                          pull,
+		"container-image-pull-policy of Pod":                          pull,
+		"pod-networkpolicy of Pod":                                    test,
 		"container-ephemeral-storage-request-and-limit of Deployment": storage,
 		"container-ephemeral-storage-request-and-limit of Job":        storage,
 		"deployment-has-host-podantiaffinity of Deployment":           "replicas are spread by topologySpreadConstraints, which kube-score does not count for this",
