@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -130,4 +131,22 @@ func TestWorkflowsUseTheVersionsOfTheTests(t *testing.T) {
 	for _, version := range []string{helm[1], crane[1]} {
 		assert.Contains(t, texts["release.yaml"], "with: {version: "+version+"}")
 	}
+}
+
+func TestEveryModuleGetsUpdates(t *testing.T) {
+	content, err := os.ReadFile("../../.github/dependabot.yml")
+	require.NoError(t, err)
+	modules := 0
+	require.NoError(t, filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "dist") {
+			return fs.SkipDir
+		}
+		if err == nil && entry.Name() == "go.mod" {
+			modules++
+			folder := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../..")
+			assert.Contains(t, string(content), "\n      - /"+strings.TrimPrefix(folder, "/")+"\n", "dependabot.yml lacks %s", path)
+		}
+		return err
+	}))
+	assert.Greater(t, modules, 10)
 }
