@@ -29,7 +29,7 @@ load: ## build the images and load them into the cluster
 	@go run ./tests/cluster load
 
 ##@ Long
-test: ## every test: check, e2e, packaging, and one long suite (SUITE=all: all of them)
+test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
 	@echo "compiling the tests' runner (the first time this downloads modules)"
 	@go run ./tests/run test
 e2e: ## the product on a real cluster

@@ -173,7 +173,8 @@ func TestHookObjectsGoAlsoWhenAHookFails(t *testing.T) {
 		if annotations["helm.sh/hook"] == "test" {
 			deadline, _, err := unstructured.NestedInt64(object.Object, "spec", "activeDeadlineSeconds")
 			require.NoError(t, err)
-			assert.Positive(t, deadline, "%s ends in any case, and stays for its log if it failed", name)
+			assert.Positive(t, deadline, "%s ends in any case", name)
+			assert.Equal(t, "before-hook-creation", annotations["helm.sh/hook-delete-policy"], "%s stays for its log", name)
 			continue
 		}
 		for _, policy := range []string{"before-hook-creation", "hook-succeeded", "hook-failed"} {
