@@ -128,7 +128,7 @@ func TestScryptIsBoundedBeforeItIsMade(t *testing.T) {
 		"blocks of nothing":           {16, 0, 1, certificate.ErrMalformed},
 		"none in parallel":            {16, 8, 0, certificate.ErrMalformed},
 		"fewer than none in parallel": {16, 8, -1, certificate.ErrMalformed},
-		"a number that is no power":   {15, 8, 1, certificate.ErrMalformed},
+		"not a power of two":          {15, 8, 1, certificate.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parameters := struct {

@@ -26,7 +26,7 @@ func pack(ctx context.Context, getenv func(string) string, out io.Writer) error 
 		return err
 	}
 	p := packer{shop: shop, dist: filepath.Join(shop.Root, "dist"), out: out}
-	for _, write := range []func(context.Context) error{p.archives, p.indexes, p.chart, p.licences} {
+	for _, write := range []func(context.Context) error{p.writeArchives, p.writeIndexes, p.packageChart, p.writeLicences} {
 		if err := write(ctx); err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func (p packer) maker(into string) (image.Maker, error) {
 	return image.Maker{Root: p.shop.Root, Into: into, Programs: programs, Progress: p.out}, nil
 }
 
-func (p packer) archives(ctx context.Context) error {
+func (p packer) writeArchives(ctx context.Context) error {
 	maker, err := p.maker(p.dist)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (p packer) archives(ctx context.Context) error {
 }
 
 // indexes writes the indexes, and an SPDX document beside each.
-func (p packer) indexes(ctx context.Context) error {
+func (p packer) writeIndexes(ctx context.Context) error {
 	maker, err := p.maker(filepath.Join(p.dist, "images"))
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (p packer) indexes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	created, err := p.committed(ctx)
+	created, err := p.commitTime(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,8 +107,8 @@ func (p packer) indexes(ctx context.Context) error {
 	return nil
 }
 
-// committed is when the last commit was made.
-func (p packer) committed(ctx context.Context) (time.Time, error) {
+// commitTime is when the last commit was made.
+func (p packer) commitTime(ctx context.Context) (time.Time, error) {
 	cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%ct")
 	cmd.Dir = p.shop.Root
 	out, err := cmd.Output()
@@ -129,7 +129,7 @@ func digestOf(folder string) (string, error) {
 	return digest.String(), err
 }
 
-func (p packer) chart(ctx context.Context) error {
+func (p packer) packageChart(ctx context.Context) error {
 	helm, err := p.shop.Tool(ctx, "helm")
 	if err != nil {
 		return err
@@ -137,8 +137,8 @@ func (p packer) chart(ctx context.Context) error {
 	return command(ctx, p.shop.Root, p.out, helm, "package", "charts/akv2k8s", "--destination", p.dist)
 }
 
-// licences refuses what may not be shipped, and writes the texts of the others.
-func (p packer) licences(ctx context.Context) error {
+// writeLicences refuses what may not be shipped, and writes the texts of the others.
+func (p packer) writeLicences(ctx context.Context) error {
 	var packages []string
 	for _, program := range image.Shipped() {
 		packages = append(packages, program.Paths()...)

@@ -40,7 +40,7 @@ func releaseDryRun(ctx context.Context, getenv func(string) string, out io.Write
 	if err := manifests(ctx, getenv, out); err != nil {
 		return err
 	}
-	for _, do := range []func(context.Context) error{p.notes, p.assets, p.checkSizes, p.checkReproducible, p.checkPrograms} {
+	for _, do := range []func(context.Context) error{p.writeNotes, p.copyAssets, p.checkSizes, p.checkReproducible, p.checkPrograms} {
 		if err := do(ctx); err != nil {
 			return err
 		}
@@ -49,8 +49,8 @@ func releaseDryRun(ctx context.Context, getenv func(string) string, out io.Write
 	return nil
 }
 
-// assets copies what users download from a release into one folder, with the checksums of all.
-func (p packer) assets(context.Context) error {
+// copyAssets copies what users download from a release into one folder, with the checksums of all.
+func (p packer) copyAssets(context.Context) error {
 	to := filepath.Join(p.dist, "release")
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
@@ -80,8 +80,8 @@ func (p packer) assets(context.Context) error {
 	return os.WriteFile(filepath.Join(to, "SHA256SUMS"), []byte(strings.Join(sums, "")), 0o644)
 }
 
-// notes are the part of the CHANGELOG that is about the version; before a release, what is unreleased.
-func (p packer) notes(context.Context) error {
+// writeNotes writes the part of the CHANGELOG that is about the version; before a release, what is unreleased.
+func (p packer) writeNotes(context.Context) error {
 	content, err := os.ReadFile(filepath.Join(p.shop.Root, "CHANGELOG.md"))
 	if err != nil {
 		return err
@@ -121,8 +121,8 @@ func releaseNotes(changelog, version string) (string, error) {
 	return "", fmt.Errorf("CHANGELOG.md has neither a heading [%s] nor [Unreleased]; add one", version)
 }
 
-// each calls a function for every image and architecture of the release.
-func (p packer) each(visit func(name string, platform *v1.Platform, img v1.Image) error) error {
+// eachImage calls a function for every image and architecture of the release.
+func (p packer) eachImage(visit func(name string, platform *v1.Platform, img v1.Image) error) error {
 	for _, program := range image.Shipped() {
 		index, err := indexOf(filepath.Join(p.dist, "images", program.Image))
 		if err != nil {
@@ -167,7 +167,7 @@ func indexOf(folder string) (v1.ImageIndex, error) {
 
 // checkSizes prints the size of each image, and refuses one that is too large or may run as root.
 func (p packer) checkSizes(context.Context) error {
-	return p.each(func(name string, platform *v1.Platform, img v1.Image) error {
+	return p.eachImage(func(name string, platform *v1.Platform, img v1.Image) error {
 		manifest, err := img.Manifest()
 		if err != nil {
 			return err
@@ -251,7 +251,7 @@ func (p packer) checkPrograms(ctx context.Context) error {
 				if err := checkStatic(path); err != nil {
 					return err
 				}
-				if err := p.start(ctx, path, arch); err != nil {
+				if err := p.startProgram(ctx, path, arch); err != nil {
 					return err
 				}
 			}
@@ -275,8 +275,8 @@ func checkStatic(path string) error {
 	return nil
 }
 
-// start runs a program for its version. The injector is also run as what pods have, and has to become the program that it is told.
-func (p packer) start(ctx context.Context, path, arch string) error {
+// startProgram runs a program for its version. The injector is also run as what pods have, and has to become the program that it is told.
+func (p packer) startProgram(ctx context.Context, path, arch string) error {
 	calls := []startCall{{args: []string{path, "--version"}, prints: "2"}}
 	if strings.HasPrefix(filepath.Base(path), "azure-keyvault-env") {
 		calls = []startCall{{args: []string{path, "version"}, prints: "2"}, {args: []string{wire.InjectorPath, "/bin/echo", "became echo"}, prints: "became echo"}}

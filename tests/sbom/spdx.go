@@ -40,13 +40,13 @@ func WriteSPDX(to io.Writer, i Image) error {
 	document.Relationships = append(document.Relationships, relate("DOCUMENT", "DESCRIBES", "Image"))
 	for number, m := range i.Modules {
 		id := common.ElementID(fmt.Sprintf("Module-%d", number+1))
-		document.Packages = append(document.Packages, m.spdx(id))
+		document.Packages = append(document.Packages, m.asPackage(id))
 		document.Relationships = append(document.Relationships, relate("Image", "DEPENDS_ON", id))
 	}
 	return json.Write(document, to, json.Indent(" "))
 }
 
-func (m Module) spdx(id common.ElementID) *v2_3.Package {
+func (m Module) asPackage(id common.ElementID) *v2_3.Package {
 	licence := "NOASSERTION"
 	if len(m.Licences) > 0 {
 		licence = strings.Join(m.Licences, " AND ")
@@ -55,11 +55,11 @@ func (m Module) spdx(id common.ElementID) *v2_3.Package {
 		PrimaryPackagePurpose: "LIBRARY", PackageDownloadLocation: "NOASSERTION",
 		PackageLicenseConcluded: licence, PackageLicenseDeclared: licence, PackageCopyrightText: "NOASSERTION",
 		PackageExternalReferences: []*v2_3.PackageExternalReference{{Category: common.CategoryPackageManager,
-			RefType: common.TypePackageManagerPURL, Locator: m.purl()}}}
+			RefType: common.TypePackageManagerPURL, Locator: m.packageURL()}}}
 }
 
-// purl is the package URL by which scanners look for known faults.
-func (m Module) purl() string {
+// packageURL is the package URL by which scanners look for known faults.
+func (m Module) packageURL() string {
 	if m.Path == "std" {
 		return "pkg:golang/stdlib@" + strings.TrimPrefix(m.Version, "go")
 	}

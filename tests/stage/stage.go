@@ -225,3 +225,21 @@ func (s *Stage) LoadAs(ctx context.Context, prefix string) error {
 	}
 	return s.Cluster.Load(ctx, archives)
 }
+
+// LoadPredecessor loads stand-ins of the programs of akv2k8s 1.8 under the names that its chart has.
+func (s *Stage) LoadPredecessor(ctx context.Context) error {
+	folder, err := os.MkdirTemp("", "predecessor-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	maker := image.Maker{Root: s.Root, Into: folder, Progress: s.progress}
+	archives := map[string]string{}
+	for _, name := range []string{"controller", "webhook"} {
+		name = "docker.io/spvest/azure-keyvault-" + name + ":1.8.2"
+		if archives[name], err = maker.Static(ctx, name, "./tests/long/upgrade/predecessor"); err != nil {
+			return err
+		}
+	}
+	return s.Cluster.Load(ctx, archives)
+}

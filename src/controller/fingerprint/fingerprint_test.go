@@ -124,7 +124,7 @@ func TestAKeyThatMayNotBeReadOrWrittenIsDoneWithoutAndTriedAgain(t *testing.T) {
 			b.now = b.now.Add(limits.StatusKeyRetry - 1)
 			again, err := b.hash()
 			require.NoError(t, err)
-			assert.Equal(t, first, again, "a repair is told from a change")
+			assert.Equal(t, first, again, "a repair is not taken for a change")
 			assert.Equal(t, reads, b.reads)
 			b.now = b.now.Add(1)
 			again, err = b.hash()

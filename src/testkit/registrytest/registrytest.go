@@ -103,7 +103,7 @@ func Start(t *testing.T, o Options) Registry {
 		require.NoError(t, err)
 		config += fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s}}\n", file(t, folder, "htpasswd", []byte(o.User+":"+string(hash)+"\n")))
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) // the test's own context ends before its other cleanups run
 	cmd := exec.CommandContext(ctx, program, "serve", file(t, folder, "config.yml", []byte(config)))
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Env = &log, &log, append(os.Environ(), "OTEL_TRACES_EXPORTER=none")

@@ -26,10 +26,9 @@ import (
 var s *stage.Stage
 
 func TestPackaging(t *testing.T) {
-	config := stagetest.Config(t, "packaging")
-	s = stagetest.Open(t, config)
+	s = stagetest.Open(t, stagetest.Config(t, "packaging"))
 	// First, on a cluster that never had the chart.
-	t.Run("terratest", func(t *testing.T) { terratest(t, config) })
+	t.Run("terratest", terratest)
 	t.Run("ct install --upgrade with every file of charts/akv2k8s/ci", chartTesting)
 	t.Run("helm test names a component that is not ready", failingTest)
 }

@@ -14,9 +14,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
 )
 
 const (
@@ -25,9 +22,9 @@ const (
 )
 
 // terratest runs the tests of tests/terratest, a module of its own, by both generations of Helm.
-func terratest(t *testing.T, config bed.Config) {
+func terratest(t *testing.T) {
 	require.NoError(t, s.Azure.Vault(t.Context(), terratestVault, map[string]string{"db": terratestSecret}))
-	loadPredecessor(t, config)
+	require.NoError(t, s.LoadPredecessor(t.Context()))
 	overrides, err := s.Overrides()
 	require.NoError(t, err)
 	values := filepath.Join(t.TempDir(), "values.yaml")
@@ -71,18 +68,4 @@ func report(t *testing.T, out []byte) {
 	}
 	require.NoError(t, lines.Err())
 	assert.Greater(t, ended, 90, "each example, command and refusal, and an installation")
-}
-
-// loadPredecessor loads stand-ins of the programs of akv2k8s 1.8.
-func loadPredecessor(t *testing.T, config bed.Config) {
-	t.Helper()
-	maker := image.Maker{Root: s.Root, Into: t.TempDir(), Progress: config.Progress}
-	archives := map[string]string{}
-	for _, name := range []string{"controller", "webhook"} {
-		name = "docker.io/spvest/azure-keyvault-" + name + ":1.8.2"
-		archive, err := maker.Static(t.Context(), name, "./tests/long/upgrade/predecessor")
-		require.NoError(t, err)
-		archives[name] = archive
-	}
-	require.NoError(t, s.Cluster.Load(t.Context(), archives))
 }

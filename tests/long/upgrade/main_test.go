@@ -19,8 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
@@ -40,10 +38,9 @@ var s *stage.Stage
 
 // TestUpgrade goes from what users have to what we ship, in the order in which it can happen on one cluster.
 func TestUpgrade(t *testing.T) {
-	config := stagetest.Config(t, "upgrade")
-	s = stagetest.Open(t, config)
+	s = stagetest.Open(t, stagetest.Config(t, "upgrade"))
 	require.NoError(t, s.Azure.Vault(t.Context(), vault, map[string]string{"db": value}))
-	standIns(t, config)
+	require.NoError(t, s.LoadPredecessor(t.Context()))
 	for _, scenario := range []struct {
 		name string
 		run  func(*testing.T)
@@ -79,20 +76,6 @@ func explain(t *testing.T) {
 		out, err := kubectl(t, "", "get", "pods,events", "--namespace", namespace, "--output", "wide")
 		t.Log(out, err)
 	}
-}
-
-// standIns makes the images of the predecessor's programs.
-func standIns(t *testing.T, config bed.Config) {
-	t.Helper()
-	maker := image.Maker{Root: s.Root, Into: t.TempDir(), Progress: config.Progress}
-	archives := map[string]string{}
-	for _, name := range []string{"controller", "webhook"} {
-		name = "docker.io/spvest/azure-keyvault-" + name + ":1.8.2"
-		archive, err := maker.Static(t.Context(), name, "./tests/long/upgrade/predecessor")
-		require.NoError(t, err)
-		archives[name] = archive
-	}
-	require.NoError(t, s.Cluster.Load(t.Context(), archives))
 }
 
 // read is a file of testdata.
