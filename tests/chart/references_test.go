@@ -182,6 +182,35 @@ func TestWarningsSayWhichValueOfTheChartLeavesAPodOut(t *testing.T) {
 	}
 }
 
+// Two installations share a cluster by the label's value; each would tell the other's users to give their namespace away.
+func TestTheNamespacesOfAnotherInstallationAreLeftToIt(t *testing.T) {
+	const label = "azure-key-vault-env-injection"
+	refers, misspelt := spec(container("web", "DB=db@azurekeyvault")), spec(container("web", "DB=a b@azurekeyvault"))
+	settings := bare("v1", "ConfigMap", "team", "settings")
+	settings.Object["data"] = map[string]any{"DB": "db@azurekeyvault"}
+	for _, c := range []struct {
+		ours, theirs string
+		warns        bool
+	}{
+		{"enabled", "older", false}, {"older", "enabled", false}, {"blue", "green", false}, {"enabled", "disabled", false}, {"older", "true", false},
+		{"enabled", "", true}, {"enabled", "Enabled", true}, {"enabled", "true", true}, {"enabled", "Yes", true}, {"enabled", "1", true}, {"Blue", "blue", true},
+	} {
+		chain := newAdmissionChain(t, drawn(t, "env_injector.namespaceLabelSelector.label.value="+c.ours), namespaceWith("team", map[string]string{label: c.theirs}))
+		for kind, w := range map[string]write{
+			"a Deployment": podsOf(t, "Deployment", "team", refers, nil), "a Pod": podsOf(t, "Pod", "team", refers, nil),
+			"what is misspelt": podsOf(t, "Deployment", "team", misspelt, nil),
+			"a ConfigMap":      {operation: admission.Create, new: settings.DeepCopy(), resource: "configmaps", account: "someone"},
+		} {
+			says := chain.warned(t, w)
+			if c.warns {
+				assert.Contains(t, says, "kubectl label namespace team "+label+"="+c.ours+" --overwrite", "%s where the label is %q", kind, c.theirs)
+			} else {
+				assert.Empty(t, says, "%s where the label is %q and ours is %q", kind, c.theirs, c.ours)
+			}
+		}
+	}
+}
+
 func TestAConfigMapWithReferencesIsWarnedAboutWhereNothingIsInjected(t *testing.T) {
 	chain := newAdmissionChain(t, drawn(t), someNamespaces()...)
 	settings := func(namespace, value string) write {

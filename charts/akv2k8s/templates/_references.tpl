@@ -20,6 +20,16 @@
 {{- $fixed := list (dict "key" "kubernetes.io/metadata.name" "operator" "NotIn" "values" (list "kube-system")) (dict "key" "control-plane" "operator" "NotIn" "values" (list "true")) (dict "key" "kubernetes.azure.com/managedby" "operator" "NotIn" "values" (list "aks")) -}}
 - name: namespaceLabels
   expression: namespaceObject.metadata.?labels.orValue({})
+- name: label
+  expression: variables.namespaceLabels[?{{ $label.name | toJson }}].orValue("")
+# Installations share a cluster by giving the label different values. A namespace with a value that is not this installation's, nor a misspelling of it,
+# belongs to another one. That one warns about what is wrong there; this one would tell its users to give the namespace away.
+- name: otherInstallation
+  expression: >-
+    !(variables.label in ["", {{ toString $label.value | toJson }}]) && variables.label.lowerAscii() != {{ toString $label.value | lower | toJson }}
+    {{- if eq (toString $label.value) "enabled" }} &&
+    !(variables.label.lowerAscii() in ["enable", "true", "yes", "on", "1"])
+    {{- end }}
 - name: excluded
   expression: >-
     {{ if not .Values.watchAllNamespaces -}}
@@ -28,7 +38,7 @@
     {{ end -}}
     !({{ include "akv2k8s.selects" (list $fixed "variables.namespaceLabels") }})
     ? "nothing is injected in namespaces of the system" :
-    variables.namespaceLabels[?{{ $label.name | toJson }}].orValue("") != {{ toString $label.value | toJson }}
+    variables.label != {{ toString $label.value | toJson }}
     ? "namespace " + request.namespace + " does not have the label; run kubectl label namespace " + request.namespace + " {{ $label.name }}={{ $label.value }} --overwrite, then recreate the pods" :
     !({{ include "akv2k8s.selects" (list .Values.env_injector.namespaceSelector.matchExpressions "variables.namespaceLabels") }})
     ? "the labels of namespace " + request.namespace + " do not match the value env_injector.namespaceSelector" : ""
