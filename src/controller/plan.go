@@ -52,6 +52,9 @@ type memory struct {
 	putOff timing.Since
 	// uses are of resources that are in sync.
 	uses usage.Index
+	// expired is when a look was asked for since the last one began. A look that was under way then may have read the old value, so
+	// what it plans must not take the place of the one that was asked for.
+	expired map[types.NamespacedName]time.Time
 	// claims are on resources that this process synced.
 	claims map[types.NamespacedName]claim
 }
@@ -63,13 +66,25 @@ func (m *memory) recall(name types.NamespacedName) (entry, bool) {
 	return e, ok
 }
 
-func (m *memory) keep(name types.NamespacedName, e entry) {
+// keep gives the entry that is kept, which is due at once if a look was asked for meanwhile.
+func (m *memory) keep(name types.NamespacedName, e entry) entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.entries == nil {
 		m.entries = map[types.NamespacedName]entry{}
 	}
+	if at, ok := m.expired[name]; ok && at.Before(e.due) {
+		e.due = at
+	}
 	m.entries[name] = e
+	return e
+}
+
+// begin notes that a look begins: it serves whatever asked for one before.
+func (m *memory) begin(name types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.expired, name)
 }
 
 // each calls a function with a copy of every entry.
@@ -87,6 +102,7 @@ func (m *memory) forget(name types.NamespacedName) {
 	defer m.mu.Unlock()
 	delete(m.entries, name)
 	delete(m.claims, name)
+	delete(m.expired, name)
 	m.putOff.IsNot(name)
 	m.uses.Set(name, nil)
 }
@@ -98,6 +114,10 @@ func (m *memory) expire(name types.NamespacedName, now time.Time) {
 	if e, ok := m.entries[name]; ok {
 		e.due = now
 		m.entries[name] = e
+		if m.expired == nil {
+			m.expired = map[types.NamespacedName]time.Time{}
+		}
+		m.expired[name] = now
 	}
 }
 
@@ -200,7 +220,7 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		// Logged here and nowhere else: this is the actor that stops handling the error.
 		logger.Info("sync failed", "reason", o.kind().Reason(), "error", o.err.Error(), "retryAt", e.due.UTC().Format(time.RFC3339))
 	}
-	c.memory.keep(name, e)
+	e = c.memory.keep(name, e)
 	return later(e.wake().Sub(c.Clock())), nil
 }
 

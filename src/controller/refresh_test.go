@@ -337,6 +337,24 @@ func TestAChangeThatAListShowsIsFollowedAtOnce(t *testing.T) {
 	assert.Len(t, b.vault.calls, 2)
 }
 
+// The sync that is under way has read the value before, and plans its next look for later.
+func TestAChangeThatAListShowsDuringASyncIsFollowedAtOnce(t *testing.T) {
+	b := newBench(t, resource("db"))
+	b.reconcile("db")
+	object := b.vault.calls[0]
+	b.vault.value, b.now = "second", b.now.Add(time.Minute)
+	b.onApply = func(string) {
+		b.onApply, b.vault.value = nil, "third"
+		b.controller.Changed(object)
+	}
+	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, time.Second, "the look that was asked for is due")
+	require.Equal(t, "second", string(b.secret().Data["password"]))
+	b.reconcile("db")
+	assert.Equal(t, "third", string(b.secret().Data["password"]))
+	assert.Greater(t, b.reconcile("db").RequeueAfter, time.Second)
+	assert.Len(t, b.vault.calls, 3, "it was asked for once")
+}
+
 func TestThatAFallbackWasReadIsTold(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.vault.fallback = "kv2"

@@ -24,10 +24,15 @@ type restarts struct {
 	changes []rollout.Change
 	report  rollout.Report
 	next    error
+	// meanwhile is called during each; nil does nothing.
+	meanwhile func()
 }
 
 func (r *restarts) Restart(_ context.Context, c rollout.Change) (rollout.Report, error) {
 	r.changes = append(r.changes, c)
+	if r.meanwhile != nil {
+		r.meanwhile()
+	}
 	return r.report, r.next
 }
 
@@ -203,6 +208,21 @@ func TestARestartThatIsNoLongerWantedIsNotDone(t *testing.T) {
 			s.RolloutRestart = &v2beta1.AzureKeyVaultRolloutRestart{Auto: true}
 		})
 	}
+}
+
+func TestAChangeThatAListShowsDuringARestartIsFollowedAtOnce(t *testing.T) {
+	b, done := restarting(t)
+	b.reconcile("db")
+	b.rotate("second")
+	object := b.vault.calls[0]
+	done.meanwhile = func() {
+		b.vault.value = "third"
+		b.controller.Changed(object)
+	}
+	b.now = b.now.Add(12 * time.Second)
+	b.reconcile("db")
+	require.Len(t, done.changes, 1)
+	assert.Equal(t, "third", string(b.secret().Data["password"]), "the look follows the restart")
 }
 
 func TestARepairRestartsNothing(t *testing.T) {
