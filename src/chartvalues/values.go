@@ -40,6 +40,7 @@ type Global struct {
 	EnvFromSecret       Names          `json:"envFromSecret"`
 	ExtraCACertificates *string        `json:"extraCACertificates" chart:"is=pem"`
 	ImageRegistry       *string        `json:"imageRegistry" chart:"is=registry"`
+	FIPS                bool           `json:"fips"`
 	ImagePullSecrets    Names          `json:"imagePullSecrets"`
 	NodeSelector        Texts          `json:"nodeSelector"`
 	Tolerations         Objects        `json:"tolerations" chart:"kubernetes=Toleration"`

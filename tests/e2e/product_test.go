@@ -64,6 +64,7 @@ func TestProduct(t *testing.T) {
 			"both replicas serve under one CA":                        replicasShareTheCA,
 			"a pod that floods the ports keeps no pod from starting":  flood,
 			"every image trusts the public roots of Azure":            publicRoots,
+			"programs say which cryptography they use":                cryptographyIsTold,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ func publicRoots(t *testing.T) {
 	tm := newTeam(t)
 	for _, image := range []string{"controller", "env-injector", "env"} {
 		p := tm.pod("roots-of-"+image, nil)
-		p.Spec.Containers[0].Image, p.Spec.Containers[0].Args = s.Image(image), []string{"trust"}
+		p.Spec.Containers[0].Image, p.Spec.Containers[0].Args = s.ProductImage(image), []string{"trust"}
 		tm.create(p)
 		code, log := tm.ended(p.Name)
 		assert.Zero(t, code, log)
@@ -40,6 +41,13 @@ func publicRoots(t *testing.T) {
 			assert.Contains(t, log, root, image)
 		}
 		assert.NotContains(t, log, "CN=ca\n", "the test bed's own CA is not in an image")
+	}
+}
+
+// cryptographyIsTold compares what the programs say of their cryptography with the images that were chosen.
+func cryptographyIsTold(t *testing.T) {
+	for _, component := range []string{"akv2k8s-webhook", "akv2k8s-controller"} {
+		assert.Equal(t, len(replicas(t, component)), strings.Count(metricsOf(t, component), fmt.Sprintf(`akv2k8s_build_info{fips140="%t"`, s.FIPS)), component)
 	}
 }
 

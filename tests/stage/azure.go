@@ -91,8 +91,16 @@ func (s *Stage) NodeIdentity() (clientID, objectID string) {
 	return local.KubeletIdentityClientID, KubeletObjectID
 }
 
-// Image is the name of one of our images in this cluster.
+// Image is the name of one of the test bed's images in this cluster.
 func (s *Stage) Image(name string) string { return s.repository(name) + ":" + s.Version }
+
+// ProductImage is the name of an image that users install.
+func (s *Stage) ProductImage(name string) string {
+	if s.FIPS {
+		return s.Image(name) + image.FIPSSuffix
+	}
+	return s.Image(name)
+}
 
 func (s *Stage) repository(name string) string {
 	if s.registry != "" {

@@ -100,7 +100,7 @@ func (s *Stage) values(r Release) (map[string]any, error) {
 	component := func(image string) map[string]any {
 		return map[string]any{"podAnnotations": map[string]any{"test/images": images}, "image": map[string]any{"repository": s.repository(image)}}
 	}
-	base := map[string]any{"global": map[string]any{"extraCACertificates": s.Azure.CA}, "controller": component("controller"),
+	base := map[string]any{"global": map[string]any{"extraCACertificates": s.Azure.CA, "fips": s.FIPS}, "controller": component("controller"),
 		"env_injector": Merge(component("env-injector"), map[string]any{"envImage": map[string]any{"repository": s.repository("env")}})}
 	if s.registry != "" { // the nodes of a foreign cluster have no azure.json for the emulator
 		base = Merge(base, map[string]any{"global": map[string]any{"keyVaultAuth": "environment", "env": map[string]any{

@@ -46,6 +46,8 @@ type Stage struct {
 	Version string
 	// Root is the repository's folder.
 	Root string
+	// FIPS says that the product's images are those with the FIPS 140-3 module.
+	FIPS bool
 
 	tools    build.Builder
 	helm     string
@@ -61,7 +63,7 @@ func Open(ctx context.Context, config bed.Config) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stage{Cluster: cluster, Root: config.Root, progress: config.Progress}
+	s := &Stage{Cluster: cluster, Root: config.Root, progress: config.Progress, FIPS: config.FIPS()}
 	if config.Getenv("CLUSTER") == "current" {
 		s.registry = strings.TrimSuffix(config.Getenv("IMAGE_REGISTRY"), "/")
 	}
@@ -210,11 +212,11 @@ func (s *Stage) LoadAs(ctx context.Context, prefix string) error {
 	defer func() { _ = os.RemoveAll(folder) }()
 	archives := map[string]string{}
 	for _, program := range image.Shipped() {
-		original, err := tarball.ImageFromPath(s.archives[s.Image(program.Image)], nil)
+		original, err := tarball.ImageFromPath(s.archives[s.ProductImage(program.Image)], nil)
 		if err != nil {
 			return err
 		}
-		tag, err := name.NewTag(prefix + program.Image + ":" + s.Version)
+		tag, err := name.NewTag(prefix + filepath.Base(s.ProductImage(program.Image)))
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ app.kubernetes.io/part-of: akv2k8s
 {{ include "akv2k8s.commonLabels" . }}
 {{- end -}}
 
-{{/* image ROOT IMAGE: a registry that is set takes the place of the host in the repository */}}
+{{/* image ROOT IMAGE: a registry that is set takes the place of the host in the repository. A tag or digest that is set is taken as it is. */}}
 {{- define "akv2k8s.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
 {{- $repository := $image.repository -}}
@@ -92,7 +92,8 @@ app.kubernetes.io/part-of: akv2k8s
 {{- if $image.digest -}}
 {{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $repository (default $root.Chart.AppVersion $image.tag) -}}
+{{- $own := printf "%s%s" $root.Chart.AppVersion (ternary "-fips" "" (eq (toString $root.Values.global.fips) "true")) -}}
+{{- printf "%s:%s" $repository (default $own $image.tag) -}}
 {{- end -}}
 {{- end -}}
 

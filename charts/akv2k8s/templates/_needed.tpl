@@ -6,6 +6,7 @@ global.logLevel
 global.logFormat
 global.keyVaultAuth
 global.userDefinedMSI.enabled
+global.fips
 global.customCloud
 global.metrics.serviceMonitor
 global.metrics.podMonitor
@@ -133,7 +134,7 @@ env_injector.registries.tagMaxAge
 
 {{/* objects that are shared with other charts, and the keys of each that are ours */}}
 {{- define "akv2k8s.sharedKeys" -}}
-global logLevel logFormat keyVaultAuth userDefinedMSI env envFromSecret extraCACertificates imageRegistry imagePullSecrets nodeSelector tolerations cloud customCloud metrics rbac
+global logLevel logFormat keyVaultAuth userDefinedMSI env envFromSecret extraCACertificates imageRegistry fips imagePullSecrets nodeSelector tolerations cloud customCloud metrics rbac
 global.metrics enabled serviceMonitor podMonitor prometheusRule grafanaDashboard
 global.metrics.grafanaDashboard enabled labels annotations
 global.metrics.podMonitor enabled interval additionalLabels endpoint

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -98,7 +99,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err := s.register(ctx, mgr, vault, calls); err != nil {
 		return err
 	}
-	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll)
+	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "fips140", fips140.Enabled())
 	return mgr.Start(ctx)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		metrics.Registry.Register(telemetry.NewBuildInfo("env-injector"))); err != nil {
 		return err
 	}
-	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService)
+	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService, "fips140", fips140.Enabled())
 	return p.mgr.Start(ctx)
 }
 

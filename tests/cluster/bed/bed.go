@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 )
@@ -37,7 +38,8 @@ type Config struct {
 	Root string
 	// Name of the cluster; clusters of different names or repositories don't meet.
 	Name string
-	// Getenv reads CLUSTER, KUBECONFIG, IMAGE_REGISTRY and XDG_CACHE_HOME.
+	// Getenv reads CLUSTER, KUBECONFIG, IMAGE_REGISTRY, XDG_CACHE_HOME, KUBERNETES, which is the minor version of a local cluster, and FIPS, which chooses the
+	// images with the FIPS 140-3 module.
 	Getenv func(string) string
 	// Progress gets a line for each step.
 	Progress io.Writer
@@ -54,6 +56,10 @@ func Open(ctx context.Context, c Config) (Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	minor := c.Getenv("KUBERNETES")
+	if minor != "" {
+		c.Name += "-" + minor // clusters of two versions don't meet
+	}
 	work := filepath.Join(cache, "clusters", short(c.Root)+"-"+c.Name)
 	choice := c.Getenv("CLUSTER")
 	if choice == "" {
@@ -62,7 +68,8 @@ func Open(ctx context.Context, c Config) (Cluster, error) {
 	fmt.Fprintf(c.Progress, "cluster %s: %s (CLUSTER=kind|current|local chooses)\n", c.Name, choice)
 	switch choice {
 	case "local":
-		return &local.Cluster{Root: c.Root, Work: work, Cache: cache, Progress: c.Progress}, nil
+		version, err := build.KubernetesOf(minor)
+		return &local.Cluster{Root: c.Root, Work: work, Cache: cache, Kubernetes: version, Progress: c.Progress}, err
 	case "kind":
 		return &kind{Config: c, work: work}, nil
 	case "current":
@@ -93,20 +100,42 @@ func (c Config) Cache() (string, error) {
 
 // LoadProduct builds every image of the product and of the test bed, loads them, and returns the archives by image name.
 func LoadProduct(ctx context.Context, c Config, cluster Cluster) (map[string]string, error) {
-	cache, err := c.Cache()
+	maker, err := c.maker()
 	if err != nil {
 		return nil, err
 	}
-	into := filepath.Join(cache, "images", short(c.Root))
-	if err := os.MkdirAll(into, 0o755); err != nil {
-		return nil, err
-	}
 	fmt.Fprintln(c.Progress, "building the images")
-	archives, err := image.Maker{Root: c.Root, Into: into, Progress: c.Progress}.All(ctx)
+	archives, err := maker.All(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return archives, cluster.Load(ctx, archives)
+}
+
+// LoadOne builds one image of the product, such as controller, and loads it.
+func LoadOne(ctx context.Context, c Config, cluster Cluster, name string) error {
+	maker, err := c.maker()
+	if err != nil {
+		return err
+	}
+	archives, err := maker.One(ctx, name)
+	if err != nil {
+		return err
+	}
+	return cluster.Load(ctx, archives)
+}
+
+// FIPS says whether the images with the FIPS 140-3 module are wanted.
+func (c Config) FIPS() bool { return c.Getenv("FIPS") == "1" }
+
+// maker makes images into the cache.
+func (c Config) maker() (image.Maker, error) {
+	cache, err := c.Cache()
+	if err != nil {
+		return image.Maker{}, err
+	}
+	into := filepath.Join(cache, "images", short(c.Root))
+	return image.Maker{Root: c.Root, Into: into, Progress: c.Progress, FIPS: c.FIPS()}, os.MkdirAll(into, 0o755)
 }
 
 // Root finds the repository that a folder is in.

@@ -14,8 +14,24 @@ import (
 	"time"
 )
 
-// KubernetesVersion is the version that modules/kubernetes pins; the programs are told it at link time.
-const KubernetesVersion = "1.36.3"
+// Kubernetes is a version of Kubernetes that a local cluster can have.
+type Kubernetes struct {
+	// Version is the one that the module in Folder pins; the programs are told it at link time.
+	Version, Folder string
+	// ProxyGates are feature gates that kube-proxy needs for its nftables mode.
+	ProxyGates string
+}
+
+// KubernetesOf finds the version of a minor, such as 1.30; empty means that of all tests.
+func KubernetesOf(minor string) (Kubernetes, error) {
+	switch minor {
+	case "", "1.36":
+		return Kubernetes{Version: "1.36.3", Folder: "kubernetes"}, nil
+	case "1.30": // the oldest that the chart accepts
+		return Kubernetes{Version: "1.30.14", Folder: "kubernetes-1.30", ProxyGates: "NFTablesProxyMode=true"}, nil
+	}
+	return Kubernetes{}, fmt.Errorf("KUBERNETES=%s is not known; use 1.30 or 1.36", minor)
+}
 
 // Module is a nested Go module and the programs to build from it.
 type Module struct {
@@ -29,14 +45,14 @@ type Module struct {
 	Tags, Flags string
 }
 
-// Modules are the parts of the local cluster.
-func Modules() []Module {
-	version := "-s -w"
+// Modules are the parts of a local cluster of a version of Kubernetes.
+func Modules(k Kubernetes) []Module {
+	version, minor := "-s -w", strings.Split(k.Version, ".")[1]
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
-		version += fmt.Sprintf(" -X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=36", pkg, KubernetesVersion, pkg, pkg)
+		version += fmt.Sprintf(" -X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=%s", pkg, k.Version, pkg, pkg, minor)
 	}
 	const folder = "tests/cluster/modules/"
-	kubernetes := Module{Name: "kubernetes", Folder: folder + "kubernetes", Flags: version}
+	kubernetes := Module{Name: "kubernetes", Folder: folder + k.Folder, Flags: version}
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"} {
 		kubernetes.Packages = append(kubernetes.Packages, "k8s.io/kubernetes/cmd/"+name)
 	}
@@ -61,9 +77,10 @@ func Tools() map[string]Module {
 		"nmi":   {Name: "nmi", Folder: "tests/tools/nmi", Flags: "-s -w", Packages: []string{"github.com/Azure/aad-pod-identity/cmd/nmi"}},
 		"golangci-lint": {Name: "golangci-lint", Folder: "tests/tools/golangci-lint", Flags: "-s -w",
 			Packages: []string{"github.com/golangci/golangci-lint/v2/cmd/golangci-lint"}},
-		"kube-score": {Name: "kube-score", Folder: "tests/tools/kube-score", Flags: "-s -w", Packages: []string{"github.com/zegl/kube-score/cmd/kube-score"}},
-		"actionlint": {Name: "actionlint", Folder: "tests/tools/actionlint", Flags: "-s -w", Packages: []string{"github.com/rhysd/actionlint/cmd/actionlint"}},
-		"ct":         {Name: "ct", Folder: "tests/tools/ct", Packages: []string{"github.com/helm/chart-testing/v3/ct"}, Flags: "-s -w -X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
+		"govulncheck": {Name: "govulncheck", Folder: "tests/tools/govulncheck", Flags: "-s -w", Packages: []string{"golang.org/x/vuln/cmd/govulncheck"}},
+		"kube-score":  {Name: "kube-score", Folder: "tests/tools/kube-score", Flags: "-s -w", Packages: []string{"github.com/zegl/kube-score/cmd/kube-score"}},
+		"actionlint":  {Name: "actionlint", Folder: "tests/tools/actionlint", Flags: "-s -w", Packages: []string{"github.com/rhysd/actionlint/cmd/actionlint"}},
+		"ct":          {Name: "ct", Folder: "tests/tools/ct", Packages: []string{"github.com/helm/chart-testing/v3/ct"}, Flags: "-s -w -X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
 		"controller-gen": {Name: "controller-gen", Folder: "tests/tools/controller-gen", Flags: "-s -w",
 			Packages: []string{"sigs.k8s.io/controller-tools/cmd/controller-gen"}},
 	}
@@ -89,10 +106,10 @@ type Builder struct {
 	Progress io.Writer
 }
 
-// All builds every module that is not in the cache, and returns the folder of programs of each by module name.
-func (b Builder) All(ctx context.Context) (map[string]string, error) {
+// All builds every module of a cluster that is not in the cache, and returns the folder of programs of each by module name.
+func (b Builder) All(ctx context.Context, k Kubernetes) (map[string]string, error) {
 	folders := map[string]string{}
-	for _, m := range Modules() {
+	for _, m := range Modules(k) {
 		folder, err := b.module(ctx, m)
 		if err != nil {
 			return nil, err

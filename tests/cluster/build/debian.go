@@ -27,9 +27,9 @@ func needsOfClusters() []need {
 	}
 }
 
-// needsOfReleases run programs of another architecture.
+// needsOfReleases run programs of another architecture, and sign.
 func needsOfReleases() []need {
-	return []need{{"/usr/bin/qemu-aarch64-static", "qemu-user-static"}}
+	return []need{{"/usr/bin/qemu-aarch64-static", "qemu-user-static"}, {"/usr/bin/gpg", "gnupg"}}
 }
 
 // ReleasePackages installs the Debian packages that a rehearsal of a release needs and that are missing.

@@ -17,7 +17,7 @@ import (
 func Architectures() []string { return []string{"amd64", "arm64"} }
 
 // Indexes makes the images that users install for every architecture. Each is an index in a folder of OCI's image layout, whose path is
-// returned by the image's short name. Equal sources give equal digests.
+// returned by the image's short name. The folder of one with the FIPS 140-3 module ends in FIPSSuffix. Equal sources give equal digests.
 func (m Maker) Indexes(ctx context.Context) (map[string]string, error) {
 	indexes := map[string]v1.ImageIndex{}
 	for _, arch := range Architectures() {
@@ -41,7 +41,7 @@ func (m Maker) Indexes(ctx context.Context) (map[string]string, error) {
 	}
 	folders := map[string]string{}
 	for name, index := range indexes {
-		folders[name] = filepath.Join(m.Into, name)
+		folders[name] = filepath.Join(m.Into, m.suffixed(name))
 		if err := writeLayout(folders[name], index); err != nil {
 			return nil, fmt.Errorf("writing the image %s: %w", name, err)
 		}

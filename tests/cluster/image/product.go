@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
@@ -68,7 +69,15 @@ type Maker struct {
 	Programs string
 	// Progress gets the output of go build.
 	Progress io.Writer
+	// FIPS makes what users install with Go's validated FIPS 140-3 module, under tags that end in FIPSSuffix.
+	FIPS bool
 }
+
+// FIPSSuffix ends the tag of an image with the FIPS 140-3 module; the chart's value global.fips adds the same.
+const FIPSSuffix = "-fips"
+
+// fipsModule is the version of Go's cryptographic module that has a certificate of the CMVP.
+const fipsModule = "v1.0.0"
 
 // Version is the chart's appVersion: the tag of every image.
 func (m Maker) Version() (string, error) {
@@ -87,10 +96,16 @@ func (m Maker) Version() (string, error) {
 
 // All makes every image of the product and of the test bed, and returns the archives by image name.
 func (m Maker) All(ctx context.Context) (map[string]string, error) {
-	specs, err := m.specs(ctx, append(Shipped(), Garden()...), runtime.GOARCH)
+	specs, err := m.specs(ctx, Shipped(), runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}
+	m.FIPS = false
+	garden, err := m.specs(ctx, Garden(), runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	specs = append(specs, garden...)
 	version, err := m.Version()
 	if err != nil {
 		return nil, err
@@ -120,6 +135,16 @@ func (m Maker) predecessor(ctx context.Context, testbox Spec, version string) (S
 	return Spec{Name: Repository + "predecessor:" + version, Entrypoint: testbox.Entrypoint, User: testbox.User, Files: files}, nil
 }
 
+// One makes the image of a name of Shipped, and returns its archive by the image's full name.
+func (m Maker) One(ctx context.Context, name string) (map[string]string, error) {
+	programs := slices.DeleteFunc(Shipped(), func(p Program) bool { return p.Image != name })
+	specs, err := m.specs(ctx, programs, runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	return m.write(specs)
+}
+
 // Release makes the images that users install, for this machine's architecture, and returns the archives by image name.
 func (m Maker) Release(ctx context.Context) (map[string]string, error) {
 	specs, err := m.specs(ctx, Shipped(), runtime.GOARCH)
@@ -145,7 +170,7 @@ func (m Maker) specs(ctx context.Context, programs []Program, arch string) ([]Sp
 			}
 			files[binary(pkg)] = File{Content: content, Mode: 0o755}
 		}
-		specs = append(specs, Spec{Name: Repository + p.Image + ":" + version, Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files,
+		specs = append(specs, Spec{Name: Repository + p.Image + ":" + m.suffixed(version), Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files,
 			Architecture: arch})
 	}
 	return specs, nil
@@ -163,13 +188,28 @@ func (m Maker) write(specs []Spec) (map[string]string, error) {
 	return archives, nil
 }
 
+func (m Maker) suffixed(name string) string {
+	if m.FIPS {
+		return name + FIPSSuffix
+	}
+	return name
+}
+
+// ProgramFile is the name of a compiled program in the folder of programs.
+func (m Maker) ProgramFile(pkg, arch string) string {
+	return m.suffixed(filepath.Base(pkg)) + "-" + arch
+}
+
 // compile builds a static program for an architecture and returns it.
 func (m Maker) compile(ctx context.Context, pkg, version, arch string) ([]byte, error) {
-	binary := filepath.Join(cmp.Or(m.Programs, m.Into), filepath.Base(pkg)+"-"+arch)
+	binary := filepath.Join(cmp.Or(m.Programs, m.Into), m.ProgramFile(pkg, arch))
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary,
 		"-ldflags", "-s -w -X github.com/akv2k8s/akv2k8s/src/version.version="+version, pkg)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = m.Root, m.Progress, m.Progress
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+arch)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+arch, "GOFIPS140=off")
+	if m.FIPS {
+		cmd.Env = append(cmd.Env, "GOFIPS140="+fipsModule)
+	}
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("building %s: %w", pkg, err)
 	}

@@ -32,6 +32,8 @@ type Cluster struct {
 	Work string
 	// Cache of built programs, shared by all clusters.
 	Cache string
+	// Kubernetes is the version to build.
+	Kubernetes build.Kubernetes
 	// Progress gets a line for each step.
 	Progress io.Writer
 
@@ -51,7 +53,7 @@ func (c *Cluster) ServiceAccountKey() string { return filepath.Join(c.Work, "pki
 
 // Programs is the folder with kubectl; empty if it can't be built.
 func (c *Cluster) Programs(ctx context.Context) string {
-	folders, err := build.Builder{Root: c.Root, Cache: c.Cache, Progress: c.Progress}.All(ctx)
+	folders, err := build.Builder{Root: c.Root, Cache: c.Cache, Progress: c.Progress}.All(ctx, c.Kubernetes)
 	if err != nil {
 		return ""
 	}
@@ -90,7 +92,7 @@ func (c *Cluster) Up(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if c.bin, err = builder.All(ctx); err != nil {
+	if c.bin, err = builder.All(ctx, c.Kubernetes); err != nil {
 		return err
 	}
 	c.started = time.Now()

@@ -101,9 +101,13 @@ func (c *Cluster) node(ctx context.Context) error {
 		"--hostname-override="+node, "--node-ip="+c.spaces.NodeIP(), "--root-dir="+c.path("kubelet")); err != nil {
 		return err
 	}
-	if err := c.start("kubernetes", "kube-proxy", "--kubeconfig="+c.path("proxy.kubeconfig"), "--cluster-cidr=10.244.0.0/16",
-		"--hostname-override="+node, "--proxy-mode=nftables", "--conntrack-max-per-core=0", // sysctls may not be writable
-		"--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"); err != nil {
+	proxy := []string{"--kubeconfig=" + c.path("proxy.kubeconfig"), "--cluster-cidr=10.244.0.0/16",
+		"--hostname-override=" + node, "--proxy-mode=nftables", "--conntrack-max-per-core=0", // sysctls may not be writable
+		"--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"}
+	if gates := c.Kubernetes.ProxyGates; gates != "" {
+		proxy = append(proxy, "--feature-gates="+gates)
+	}
+	if err := c.start("kubernetes", "kube-proxy", proxy...); err != nil {
 		return err
 	}
 	return c.await(ctx, 90*time.Second, "the node", func(client kubernetes.Interface) error {
