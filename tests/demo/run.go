@@ -19,10 +19,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-const usage = `usage: go run ./tests/demo up|down
+const usage = `usage: go run ./tests/demo up|down|reload COMPONENT|logs
 
-  up     a cluster, the emulator of Azure, the product, and two examples; a second time it changes nothing
-  down   remove every trace
+  up      a cluster, the emulator of Azure, the product, and two examples; a second time it changes nothing
+  down    remove every trace
+  reload  build a component (controller, env-injector or env) and replace it in the running demo
+  logs    follow the logs of both components
 
 CLUSTER=kind|current|local chooses the kind of cluster.
 `
@@ -31,7 +33,8 @@ CLUSTER=kind|current|local chooses the kind of cluster.
 const vault = "akv2k8s-example"
 
 func run(ctx context.Context, args []string, getenv func(string) string, out io.Writer) int {
-	if len(args) != 1 || (args[0] != "up" && args[0] != "down") {
+	command := commands()[strings.Join(args[:min(1, len(args))], "")]
+	if command == nil || len(args) > 2 || (len(args) == 2) != (args[0] == "reload") {
 		fmt.Fprint(out, usage)
 		return 2
 	}
@@ -39,17 +42,24 @@ func run(ctx context.Context, args []string, getenv func(string) string, out io.
 	if err == nil {
 		folder, err = bed.Root(folder)
 	}
-	config := bed.Config{Root: folder, Name: "demo", Getenv: getenv, Progress: out}
-	if err == nil && args[0] == "up" {
-		err = up(ctx, config)
-	} else if err == nil {
-		err = down(ctx, config)
+	if err == nil {
+		err = command(ctx, bed.Config{Root: folder, Name: "demo", Getenv: getenv, Progress: out}, args[1:])
 	}
 	if err != nil {
 		fmt.Fprintln(out, "error:", err)
 		return 1
 	}
 	return 0
+}
+
+// commands are what run can be told to do.
+func commands() map[string]func(ctx context.Context, config bed.Config, args []string) error {
+	return map[string]func(context.Context, bed.Config, []string) error{
+		"up":     func(ctx context.Context, c bed.Config, _ []string) error { return up(ctx, c) },
+		"down":   func(ctx context.Context, c bed.Config, _ []string) error { return down(ctx, c) },
+		"reload": func(ctx context.Context, c bed.Config, args []string) error { return reload(ctx, c, args[0]) },
+		"logs":   func(ctx context.Context, c bed.Config, _ []string) error { return logs(ctx, c) },
+	}
 }
 
 func up(ctx context.Context, config bed.Config) error {
@@ -61,7 +71,7 @@ func up(ctx context.Context, config bed.Config) error {
 	if err := s.Azure.Vault(ctx, vault, map[string]string{"database-password": "correct horse battery staple", "api-key": "open sesame"}); err != nil {
 		return err
 	}
-	if err := s.Install(ctx, stage.Release{Name: "akv2k8s", Namespace: "akv2k8s"}); err != nil {
+	if err := s.Install(ctx, stage.Release{Name: release, Namespace: namespace}); err != nil {
 		return err
 	}
 	for _, example := range []string{"secret-sync", "env-injection"} {
@@ -152,13 +162,13 @@ func clean(ctx context.Context, config bed.Config) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Helm(ctx, "uninstall", "akv2k8s", "--namespace", "akv2k8s", "--ignore-not-found", "--wait"); err != nil {
+	if _, err := s.Helm(ctx, "uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait"); err != nil {
 		return err
 	}
-	for _, name := range []string{"example-secret-sync", "example-env-injection", "akv2k8s", "azure-emulator"} {
-		namespace := &corev1.Namespace{}
-		namespace.Name = name
-		if err := s.Client.Delete(ctx, namespace, client.PropagationPolicy("Foreground")); err != nil && !apierrors.IsNotFound(err) {
+	for _, name := range []string{"example-secret-sync", "example-env-injection", namespace, "azure-emulator"} {
+		object := &corev1.Namespace{}
+		object.Name = name
+		if err := s.Client.Delete(ctx, object, client.PropagationPolicy("Foreground")); err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
 	}
