@@ -1,9 +1,9 @@
 # Everything that one does in this repository. The work itself is done by Go programs under tests/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load fuzz soak package manifests release-dry-run
+.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load dev logs fuzz vulnerabilities soak package manifests release-dry-run
 
 help: ## show this
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Use
 demo: ## see it work on this machine, without Azure (CLUSTER=kind|current|local)
@@ -21,12 +21,16 @@ verify: ## are the generated files what make generate writes?
 	@go run ./tests/run verify
 generate: ## write the generated files
 	@go run ./tests/run generate
-cluster-up: ## a local Kubernetes, built from source (CLUSTER=kind|current|local)
+cluster-up: ## a local Kubernetes, built from source (CLUSTER=kind|current|local, KUBERNETES=1.30|1.36)
 	@go run ./tests/cluster up
 cluster-down: ## remove it and every trace
 	@go run ./tests/cluster down
 load: ## build the images and load them into the cluster
 	@go run ./tests/cluster load
+dev: ## build a component and replace it in the running demo (COMPONENT=controller|env-injector|env)
+	@go run ./tests/demo reload $(or $(COMPONENT),controller)
+logs: ## follow the logs of both components in the running demo
+	@go run ./tests/demo logs
 
 ##@ Long
 test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
@@ -34,7 +38,7 @@ test: ## every test: check, e2e, and one long suite (SUITE=all: all of them)
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|packaging|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|fips|kubernetes-1.30|packaging|all)
 	@go run ./tests/run long
 bench: ## figures: times, memory and calls of the vault, each against its goal
 	@SUITE=bench go run ./tests/run long
@@ -45,6 +49,9 @@ soak: ## ten minutes of seeded faults between reader and vaults, and ten on a re
 	@SOAK=$(or $(SOAK),10m) go test -tags=cluster -count=1 -timeout=3h -v -run '^TestProduct$$/^alone$$/^every_fault' ./tests/e2e
 fuzz: ## each fuzz target for 30 seconds (FUZZTIME=30s), with the executions of each
 	@go run ./tests/run fuzz
+
+vulnerabilities: ## known vulnerabilities in what the programs call, by Go's database (VULNDB=file:///FOLDER: a copy of it)
+	@go run ./tests/run vulnerabilities
 
 ##@ Release
 package: ## the images, the chart, SPDX documents and licences, into dist

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ type chore func(ctx context.Context, getenv func(string) string, out io.Writer) 
 
 func chores() map[string]chore {
 	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack, "packages": packages, "manifests": manifests,
-		"release-dry-run": releaseDryRun}
+		"release-dry-run": releaseDryRun, "vulnerabilities": vulnerabilities}
 }
 
 func code(err error, out io.Writer) int {
@@ -196,4 +197,21 @@ func differences(a, b string) []string {
 		}
 	}
 	return stale
+}
+
+// vulnerabilities looks the product's dependencies up in Go's vulnerability database, or in a copy of it that VULNDB names.
+func vulnerabilities(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	shop, err := workshop(getenv, out)
+	if err != nil {
+		return err
+	}
+	govulncheck, err := shop.Tool(ctx, "govulncheck")
+	if err != nil {
+		return err
+	}
+	database := cmp.Or(getenv("VULNDB"), "https://vuln.go.dev")
+	if err := command(ctx, shop.Root, out, govulncheck, "-db", database, "./src/cmd/..."); err != nil {
+		return fmt.Errorf("%w; upgrade the modules that are named, or, if the database %s was not reached, name a copy of it by VULNDB=file:///FOLDER", err, database)
+	}
+	return nil
 }

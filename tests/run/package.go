@@ -19,14 +19,15 @@ import (
 )
 
 // pack writes what a release consists of into dist, all of which is equal for equal sources: an archive of each image for this machine, an
-// index of each for every architecture, the chart, an SPDX document of each image, and the texts of licences.
+// index of each for every architecture, with and without the FIPS 140-3 module, the chart, an SPDX document of each image, and the texts of
+// licences.
 func pack(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	shop, err := workshop(getenv, out)
 	if err != nil {
 		return err
 	}
 	p := packer{shop: shop, dist: filepath.Join(shop.Root, "dist"), out: out}
-	for _, write := range []func(context.Context) error{p.writeArchives, p.writeIndexes, p.packageChart, p.writeLicences} {
+	for _, write := range []func(context.Context) error{p.writeArchives, p.writeIndexes, p.packageChart, p.writeProvenance, p.writeLicences} {
 		if err := write(ctx); err != nil {
 			return err
 		}
@@ -39,6 +40,19 @@ type packer struct {
 	shop build.Builder
 	dist string
 	out  io.Writer
+	// chartOnly says that the release has no images.
+	chartOnly bool
+}
+
+// flavors are the ways in which each image is built: as it is, and with the FIPS 140-3 module.
+func flavors() []bool { return []bool{false, true} }
+
+// suffix ends the names of what belongs to a flavor, such as the tag of its images.
+func suffix(fips bool) string {
+	if fips {
+		return image.FIPSSuffix
+	}
+	return ""
 }
 
 // maker makes images into a folder. Programs are kept apart from what is released.
@@ -67,12 +81,22 @@ func (p packer) writeArchives(ctx context.Context) error {
 	return nil
 }
 
-// indexes writes the indexes, and an SPDX document beside each.
+// writeIndexes writes the indexes, and an SPDX document beside each.
 func (p packer) writeIndexes(ctx context.Context) error {
+	for _, fips := range flavors() {
+		if err := p.writeFlavor(ctx, fips); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p packer) writeFlavor(ctx context.Context, fips bool) error {
 	maker, err := p.maker(filepath.Join(p.dist, "images"))
 	if err != nil {
 		return err
 	}
+	maker.FIPS = fips
 	folders, err := maker.Indexes(ctx)
 	if err != nil {
 		return err
@@ -97,12 +121,12 @@ func (p packer) writeIndexes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		described := sbom.Image{Name: image.Repository + program.Image, Version: version, Digest: digest, Created: created, Modules: modules}
-		path := filepath.Join(p.dist, "sbom", program.Image+".spdx.json")
+		described := sbom.Image{Name: image.Repository + program.Image, Version: version + suffix(fips), Digest: digest, Created: created, Modules: modules}
+		path := filepath.Join(p.dist, "sbom", program.Image+suffix(fips)+".spdx.json")
 		if err := writeFile(path, func(to io.Writer) error { return sbom.WriteSPDX(to, described) }); err != nil {
 			return err
 		}
-		fmt.Fprintf(p.out, "%s:%s is %s\n", described.Name, version, digest)
+		fmt.Fprintf(p.out, "%s:%s is %s\n", described.Name, described.Version, digest)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -30,7 +33,7 @@ func releaseDryRun(ctx context.Context, getenv func(string) string, out io.Write
 	if err != nil {
 		return err
 	}
-	p := packer{shop: shop, dist: filepath.Join(shop.Root, "dist"), out: out}
+	p := packer{shop: shop, dist: filepath.Join(shop.Root, "dist"), out: out, chartOnly: getenv("RELEASE") == "chart"}
 	if err := os.RemoveAll(p.dist); err != nil { // nothing of an earlier build belongs to this release
 		return err
 	}
@@ -40,7 +43,7 @@ func releaseDryRun(ctx context.Context, getenv func(string) string, out io.Write
 	if err := manifests(ctx, getenv, out); err != nil {
 		return err
 	}
-	for _, do := range []func(context.Context) error{p.writeNotes, p.copyAssets, p.checkSizes, p.checkReproducible, p.checkPrograms} {
+	for _, do := range []func(context.Context) error{p.writeNotes, p.checkProvenance, p.copyAssets, p.checkSizes, p.checkReproducible, p.checkPrograms} {
 		if err := do(ctx); err != nil {
 			return err
 		}
@@ -56,8 +59,12 @@ func (p packer) copyAssets(context.Context) error {
 		return err
 	}
 	var sums []string
-	for _, pattern := range []string{"dist/akv2k8s-*.tgz", "dist/manifests/*.yaml", "dist/sbom/*.spdx.json", "dist/third-party-licenses.txt",
-		"charts/akv2k8s/crds/*.yaml", "charts/akv2k8s/values.schema.json", "values-schemas/*.json"} {
+	patterns := []string{"dist/akv2k8s-*.tgz", "dist/manifests/*.yaml", "charts/akv2k8s/crds/*.yaml",
+		"charts/akv2k8s/values.schema.json", "values-schemas/*.json"}
+	if !p.chartOnly { // else the images are those of an earlier release, which has these
+		patterns = append(patterns, "dist/sbom/*.spdx.json", "dist/third-party-licenses.txt")
+	}
+	for _, pattern := range patterns {
 		files, err := filepath.Glob(filepath.Join(p.shop.Root, pattern))
 		if err != nil {
 			return err
@@ -123,23 +130,32 @@ func releaseNotes(changelog, version string) (string, error) {
 
 // eachImage calls a function for every image and architecture of the release.
 func (p packer) eachImage(visit func(name string, platform *v1.Platform, img v1.Image) error) error {
-	for _, program := range image.Shipped() {
-		index, err := indexOf(filepath.Join(p.dist, "images", program.Image))
+	for _, fips := range flavors() {
+		for _, program := range image.Shipped() {
+			if err := p.eachPlatform(program.Image+suffix(fips), visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p packer) eachPlatform(name string, visit func(name string, platform *v1.Platform, img v1.Image) error) error {
+	index, err := indexOf(filepath.Join(p.dist, "images", name))
+	if err != nil {
+		return err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	for _, described := range manifest.Manifests {
+		img, err := index.Image(described.Digest)
 		if err != nil {
 			return err
 		}
-		manifest, err := index.IndexManifest()
-		if err != nil {
+		if err := visit(name, described.Platform, img); err != nil {
 			return err
-		}
-		for _, described := range manifest.Manifests {
-			img, err := index.Image(described.Digest)
-			if err != nil {
-				return err
-			}
-			if err := visit(program.Image, described.Platform, img); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -210,27 +226,35 @@ func (p packer) checkReproducible(ctx context.Context) error {
 	if err := os.MkdirAll(into, 0o755); err != nil {
 		return err
 	}
-	again, err := image.Maker{Root: folder, Into: into, Programs: folder, Progress: p.out}.Indexes(ctx)
+	var differ []error
+	for _, fips := range flavors() {
+		again, err := image.Maker{Root: folder, Into: into, Programs: folder, Progress: p.out, FIPS: fips}.Indexes(ctx)
+		if err != nil {
+			return err
+		}
+		for _, other := range again {
+			differ = append(differ, p.compare(other))
+		}
+	}
+	return errors.Join(differ...)
+}
+
+// compare compares an image that was built elsewhere with that of the release.
+func (p packer) compare(other string) error {
+	name := filepath.Base(other)
+	first, err := digestOf(filepath.Join(p.dist, "images", name))
 	if err != nil {
 		return err
 	}
-	var differ []error
-	for name, other := range again {
-		first, err := digestOf(filepath.Join(p.dist, "images", name))
-		if err != nil {
-			return err
-		}
-		second, err := digestOf(other)
-		if err != nil {
-			return err
-		}
-		if first != second {
-			differ = append(differ, fmt.Errorf("the image %s is %s, and %s when it is built again elsewhere", name, first, second))
-			continue
-		}
-		fmt.Fprintf(p.out, "image %s: built twice, equal: %s\n", name, first)
+	second, err := digestOf(other)
+	if err != nil {
+		return err
 	}
-	return errors.Join(differ...)
+	if first != second {
+		return fmt.Errorf("the image %s is %s, and %s when it is built again elsewhere", name, first, second)
+	}
+	fmt.Fprintf(p.out, "image %s: built twice, equal: %s\n", name, first)
+	return nil
 }
 
 // emulators run the programs of an architecture that this machine does not have; they are Debian's qemu-user-static.
@@ -244,18 +268,42 @@ func (p packer) checkPrograms(ctx context.Context) error {
 	if err := p.shop.ReleasePackages(ctx); err != nil {
 		return err
 	}
-	for _, arch := range image.Architectures() {
-		for _, program := range image.Shipped() {
-			for _, pkg := range program.Packages {
-				path := filepath.Join(p.shop.Cache, "programs", filepath.Base(pkg)+"-"+arch)
-				if err := checkStatic(path); err != nil {
-					return err
-				}
-				if err := p.startProgram(ctx, path, arch); err != nil {
-					return err
+	for _, program := range image.Shipped() {
+		for _, pkg := range program.Packages {
+			for _, fips := range flavors() {
+				for _, arch := range image.Architectures() {
+					maker := image.Maker{FIPS: fips}
+					if err := p.checkProgram(ctx, filepath.Join(p.shop.Cache, "programs", maker.ProgramFile(pkg, arch)), arch, fips); err != nil {
+						return err
+					}
 				}
 			}
 		}
+	}
+	return nil
+}
+
+func (p packer) checkProgram(ctx context.Context, path, arch string, fips bool) error {
+	if err := checkStatic(path); err != nil {
+		return err
+	}
+	if err := checkCryptography(path, fips); err != nil {
+		return err
+	}
+	return p.startProgram(ctx, path, arch)
+}
+
+// checkCryptography refuses a program that has, or lacks, the FIPS 140-3 module against its flavor.
+func checkCryptography(path string, fips bool) error {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	on := slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
+		return s.Key == "DefaultGODEBUG" && slices.Contains(strings.Split(s.Value, ","), "fips140=on")
+	})
+	if on != fips {
+		return fmt.Errorf("%s runs with the FIPS 140-3 module: %t, want %t", path, on, fips)
 	}
 	return nil
 }

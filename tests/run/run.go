@@ -30,6 +30,7 @@ and the parts of check that are programs of their own:
 and what is run by hand:
 
   fuzz      each fuzz target for 30 seconds (FUZZTIME), with its executions
+  vulnerabilities  known vulnerabilities in what the programs call, by Go's database (VULNDB: a copy of it)
   package   the images, the chart, SPDX documents and licences, into dist
   release-dry-run  everything that a release does but pushing and signing, into dist
   manifests the chart as static manifests, into dist/manifests
@@ -41,6 +42,8 @@ type suite struct {
 	// run chooses tests of the folder; empty means all.
 	run    string
 	budget time.Duration
+	// env are variables of the environment, as NAME=VALUE.
+	env []string
 	// named says that only its name, or SUITE=all, chooses it, and the number of commits does not.
 	named bool
 }
@@ -56,6 +59,10 @@ func suites() []suite {
 		{name: "bench", folder: "./tests/bench", run: "^(TestFigures|TestInjection)$", budget: 22 * time.Minute},
 		{name: "scale", folder: "./tests/bench", run: "^TestScale$", budget: 30 * time.Minute},
 		{name: "release", folder: "./tests/long/release", budget: 15 * time.Minute},
+		// The product's own suite again, with images that use the FIPS 140-3 module.
+		{name: "fips", folder: "./tests/e2e", budget: 24 * time.Minute, env: []string{"FIPS=1"}, named: true},
+		// And on the oldest version of Kubernetes that the chart accepts.
+		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute, env: []string{"KUBERNETES=1.30"}, named: true},
 		// Minutes of it are for compiling terratest, the first time on a machine.
 		{name: "packaging", folder: "./tests/long/packaging", budget: 14 * time.Minute, named: true},
 	}
@@ -179,7 +186,11 @@ func longSteps(ctx context.Context, wanted string) (steps []step, notes []string
 		if s.run != "" {
 			args = append([]string{"-run=" + s.run}, args...)
 		}
-		steps = append(steps, step{name: s.name, budget: s.budget, tests: true, command: goTest(args...)})
+		command := goTest(args...)
+		if len(s.env) > 0 {
+			command = slices.Concat([]string{"env"}, s.env, command)
+		}
+		steps = append(steps, step{name: s.name, budget: s.budget, tests: true, command: command})
 	}
 	return steps, notes, nil
 }
