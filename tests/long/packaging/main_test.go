@@ -90,7 +90,6 @@ func environment(t *testing.T, helm string) []string {
 
 // failingTest takes a component away behind Helm's back.
 func failingTest(t *testing.T) {
-	const home = "akv2k8s"
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: home, Namespace: home}))
 	t.Cleanup(func() {
 		_, err := s.Helm(t.Context(), "uninstall", home, "--namespace", home, "--wait")

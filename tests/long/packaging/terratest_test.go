@@ -14,9 +14,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
 const (
+	home            = "akv2k8s"
 	terratestVault  = "kv-terratest"
 	terratestSecret = "the value of db"
 )
@@ -41,6 +44,7 @@ func terratest(t *testing.T) {
 			out, err := cmd.Output()
 			report(t, out)
 			assert.NoError(t, err)
+			stagetest.ShowOnFailure(t, s, home)
 		})
 	}
 }

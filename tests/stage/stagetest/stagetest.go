@@ -4,10 +4,13 @@ package stagetest
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
@@ -33,3 +36,31 @@ func Open(t testing.TB, config bed.Config) *stage.Stage {
 	require.NoError(t, err)
 	return s
 }
+
+// ShowOnFailure prints the state and the last lines of the log of each pod of a namespace if the test has failed.
+func ShowOnFailure(t testing.TB, s *stage.Stage, namespace string) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	ctx := context.WithoutCancel(t.Context())
+	var pods corev1.PodList
+	if err := s.Client.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
+		t.Log("listing pods: ", err)
+	}
+	for _, pod := range pods.Items {
+		t.Logf("pod %s: created %s, deleted %v, %s, conditions %+v, containers %+v", pod.Name, pod.CreationTimestamp, pod.DeletionTimestamp,
+			pod.Status.Phase, pod.Status.Conditions, pod.Status.ContainerStatuses)
+	}
+	logs, err := s.Logs(ctx, namespace)
+	if err != nil {
+		t.Log("reading logs: ", err)
+	}
+	for name, log := range logs {
+		lines := strings.Split(log, "\n")
+		t.Logf("log of %s:\n%s", name, strings.Join(lines[max(0, len(lines)-lastLines):], "\n"))
+	}
+}
+
+// lastLines are enough to see what a program did last.
+const lastLines = 60
