@@ -18,7 +18,7 @@ const usage = `usage: go run ./tests/run TIER
   check   no cluster: lint, generated files, unit, contract, actor, script and architecture tests
   e2e     one local cluster with the product installed
   long    one suite, chosen by the number of commits; SUITE=NAME or SUITE=all chooses otherwise
-  test    check, e2e and long
+  test    check, e2e, an installation by terratest and chart-testing, and long
 
 and the parts of check that are programs of their own:
 
@@ -64,7 +64,7 @@ func suites() []suite {
 		// And on the oldest version of Kubernetes that the chart accepts.
 		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute, env: []string{"KUBERNETES=1.30"}, named: true},
 		// Minutes of it are for compiling terratest, the first time on a machine.
-		{name: "packaging", folder: "./tests/long/packaging", budget: 14 * time.Minute, named: true},
+		{name: "packaging", folder: "./tests/long/packaging", run: "^TestPackagingAtLength$", budget: 24 * time.Minute, named: true},
 	}
 }
 
@@ -134,6 +134,8 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 	// Of the reader; e2e has that of the product.
 	soak := step{name: "soak of two minutes", budget: 4 * time.Minute, tests: true,
 		command: append([]string{"env", "SOAK=2m"}, goTest("-count=1", "-run=^TestSoak$", "./src/keyvault/gateway")...)}
+	packaging := step{name: "terratest and chart-testing", budget: 6 * time.Minute, tests: true,
+		command: goTest("-tags=cluster", "-count=1", "-timeout=20m", "-run=^TestPackaging$", "./tests/long/packaging")}
 	long, notes, err := longSteps(ctx, suite)
 	if err != nil {
 		return nil, nil, err
@@ -146,7 +148,7 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 	case "long":
 		return long, notes, nil
 	case "test":
-		return slices.Concat(check, []step{soak}, e2e, long), notes, nil
+		return slices.Concat(check, []step{soak}, e2e, []step{packaging}, long), notes, nil
 	}
 	return nil, nil, fmt.Errorf("there is no tier %q\n%s", tier, usage)
 }

@@ -25,18 +25,26 @@ import (
 // s is the stage of all tests.
 var s *stage.Stage
 
+// TestPackaging is the part that make test always runs: terratest by Helm 4, and ct install.
 func TestPackaging(t *testing.T) {
 	s = stagetest.Open(t, stagetest.Config(t, "packaging"))
 	// First, on a cluster that never had the chart.
-	t.Run("terratest", terratest)
-	t.Run("ct install --upgrade with every file of charts/akv2k8s/ci", chartTesting)
+	t.Run("terratest", func(t *testing.T) { terratest(t, "helm4") })
+	t.Run("ct install with every file of charts/akv2k8s/ci", func(t *testing.T) { chartTesting(t, 1) })
+}
+
+// TestPackagingAtLength is the suite: Helm 3 as well, upgrades by ct, and a helm test that has to fail.
+func TestPackagingAtLength(t *testing.T) {
+	s = stagetest.Open(t, stagetest.Config(t, "packaging"))
+	t.Run("terratest", func(t *testing.T) { terratest(t, "helm4", "helm") })
+	t.Run("ct install --upgrade with every file of charts/akv2k8s/ci", func(t *testing.T) { chartTesting(t, 2, "--upgrade") })
 	t.Run("helm test names a component that is not ready", failingTest)
 }
 
-// chartTesting runs chart-testing as the workflow does. It installs the chart with each file, runs helm test, and upgrades to the same
-// chart from the one that the last commit has.
-func chartTesting(t *testing.T) {
-	out := run(t, repository(t), "ct", "install", "--upgrade", "--all", "--config", "ct.yaml")
+// chartTesting runs chart-testing as the workflow does. It installs the chart with each file, and runs helm test. With --upgrade it also
+// upgrades to the same chart from the one that the last commit has.
+func chartTesting(t *testing.T, rounds int, flags ...string) {
+	out := run(t, repository(t), "ct", append([]string{"install", "--all", "--config", "ct.yaml"}, flags...)...)
 	files, err := filepath.Glob(filepath.Join(s.Chart(), "ci", "*-values.yaml"))
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, len(files), 6)
@@ -45,7 +53,7 @@ func chartTesting(t *testing.T) {
 		assert.Contains(t, out, `with values file "`+used+`"`, "ct did not use it")
 	}
 	assert.Contains(t, out, "All charts installed successfully")
-	assert.GreaterOrEqual(t, strings.Count(out, "ready: http://"), 2*len(files), "each helm test asked")
+	assert.GreaterOrEqual(t, strings.Count(out, "ready: http://"), 2*rounds*len(files), "each helm test asked")
 }
 
 // repository is a copy of the repository with a remote, as ct wants it: the chart as it is here, and its previous revision as the last
@@ -92,7 +100,7 @@ func environment(t *testing.T, helm string) []string {
 func failingTest(t *testing.T) {
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: home, Namespace: home}))
 	t.Cleanup(func() {
-		_, err := s.Helm(t.Context(), "uninstall", home, "--namespace", home, "--wait")
+		_, err := s.Helm(context.WithoutCancel(t.Context()), "uninstall", home, "--namespace", home, "--wait")
 		assert.NoError(t, err)
 	})
 	out, err := s.Helm(t.Context(), "test", home, "--namespace", home, "--logs")

@@ -24,15 +24,15 @@ const (
 	terratestSecret = "the value of db"
 )
 
-// terratest runs the tests of tests/terratest, a module of its own, by both generations of Helm.
-func terratest(t *testing.T) {
+// terratest runs the tests of tests/terratest, a module of its own, by generations of Helm.
+func terratest(t *testing.T, generations ...string) {
 	require.NoError(t, s.Azure.Vault(t.Context(), terratestVault, map[string]string{"db": terratestSecret}))
 	require.NoError(t, s.LoadPredecessor(t.Context()))
 	overrides, err := s.Overrides()
 	require.NoError(t, err)
 	values := filepath.Join(t.TempDir(), "values.yaml")
 	require.NoError(t, os.WriteFile(values, overrides, 0o600))
-	for _, generation := range []string{"helm4", "helm"} {
+	for _, generation := range generations {
 		t.Run(generation, func(t *testing.T) {
 			program, err := s.Tool(t.Context(), generation)
 			require.NoError(t, err)
