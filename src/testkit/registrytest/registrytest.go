@@ -1,7 +1,6 @@
 package registrytest
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,18 +10,21 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/crypto/bcrypt"
 )
 
 // Authority signs certificates for any name.
@@ -64,7 +66,7 @@ type Options struct {
 	Name string
 	// Authority signs its certificate; without one it has no TLS.
 	Authority *Authority
-	// User and Password are who may do anything (htpasswd); empty means everybody.
+	// User and Password are who may do anything; empty means everybody.
 	User, Password string
 	// TokenRealm is the address of a service whose tokens it believes instead; TokenCertificate is what these are signed with.
 	TokenRealm       string
@@ -84,50 +86,121 @@ type Registry struct {
 // Start runs a registry until the test ends.
 func Start(t *testing.T, o Options) Registry {
 	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	require.NoError(t, err, "install it: apt-get install docker-registry")
-	folder := t.TempDir()
-	address := free(t)
-	config := fmt.Sprintf("version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp:\n  addr: %s\n", folder, address)
-	if o.Authority != nil {
-		certificate := o.Authority.For(t, o.Name)
-		key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-		require.NoError(t, err)
-		config += fmt.Sprintf("  tls: {certificate: %s, key: %s}\n", file(t, folder, "tls.crt", encode("CERTIFICATE", certificate.Certificate[0])), file(t, folder, "tls.key", encode("PRIVATE KEY", key)))
-	}
+	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	switch {
 	case o.TokenRealm != "":
-		config += fmt.Sprintf("auth: {token: {realm: %q, service: registry, issuer: test, rootcertbundle: %s}}\n", o.TokenRealm, file(t, folder, "token.crt", o.TokenCertificate))
+		handler = requireToken(o, tokenKey(t, o.TokenCertificate), handler)
 	case o.User != "":
-		hash, err := bcrypt.GenerateFromPassword([]byte(o.Password), bcrypt.MinCost)
-		require.NoError(t, err)
-		config += fmt.Sprintf("auth: {htpasswd: {realm: test, path: %s}}\n", file(t, folder, "htpasswd", []byte(o.User+":"+string(hash)+"\n")))
+		handler = requirePassword(o, handler)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) // the test's own context ends before its other cleanups run
-	cmd := exec.CommandContext(ctx, program, "serve", file(t, folder, "config.yml", []byte(config)))
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = &log, &log, append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	require.NoError(t, cmd.Start())
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // tests break connections on purpose
+	if o.Authority != nil {
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{o.Authority.For(t, o.Name)}, MinVersion: tls.VersionTLS12}
+		server.EnableHTTP2 = true
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
 	stop := sync.OnceFunc(func() {
-		cancel()
-		_ = cmd.Wait()
+		server.CloseClientConnections()
+		server.Close()
 	})
-	t.Cleanup(func() {
-		stop()
-		if t.Failed() {
-			t.Log(log.String())
-		}
-	})
-	require.Eventually(t, func() bool {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}, 10*time.Second, 20*time.Millisecond, "docker-registry answers")
+	t.Cleanup(stop)
+	address := server.Listener.Addr().String()
 	_, port, err := net.SplitHostPort(address)
 	require.NoError(t, err)
 	return Registry{Host: o.Name + ":" + port, Address: address, Stop: stop}
+}
+
+// requirePassword lets one user in.
+func requirePassword(o Options, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, ok := r.BasicAuth()
+		if !ok || user != o.User || password != o.Password {
+			refuse(w, `Basic realm="test"`)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// requireToken lets in whoever has a token for the repository and what is done with it, as the specification of the token service says.
+func requireToken(o Options, key any, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		repository, actions := neededAccess(r)
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		var claims accessClaims
+		_, err := jwt.ParseWithClaims(given, &claims, func(*jwt.Token) (any, error) { return key, nil },
+			jwt.WithAudience(tokenService), jwt.WithExpirationRequired())
+		if err != nil || !claims.allow(repository, actions) {
+			challenge := fmt.Sprintf("Bearer realm=%q,service=%q", o.TokenRealm, tokenService)
+			if repository != "" {
+				challenge += fmt.Sprintf(",scope=\"repository:%s:%s\"", repository, strings.Join(actions, ","))
+			}
+			refuse(w, challenge)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// tokenService is the registry's name in tokens.
+const tokenService = "registry"
+
+// neededAccess is the repository of a request, empty for the API itself, and what is done with it.
+func neededAccess(r *http.Request) (repository string, actions []string) {
+	path := strings.TrimPrefix(r.URL.Path, "/v2/")
+	for _, part := range []string{"/manifests/", "/blobs/", "/tags/"} {
+		if name, _, found := strings.Cut(path, part); found {
+			repository = name
+		}
+	}
+	actions = []string{"pull"}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		actions = append(actions, "push")
+	}
+	return repository, actions
+}
+
+// accessClaims are what a token allows.
+type accessClaims struct {
+	jwt.RegisteredClaims
+	Access []struct {
+		Name    string   `json:"name"`
+		Actions []string `json:"actions"`
+	} `json:"access"`
+}
+
+func (c accessClaims) allow(repository string, actions []string) bool {
+	if repository == "" {
+		return true
+	}
+	for _, granted := range c.Access {
+		missing := slices.ContainsFunc(actions, func(action string) bool { return !slices.Contains(granted.Actions, action) })
+		if granted.Name == repository && !missing {
+			return true
+		}
+	}
+	return false
+}
+
+// tokenKey is the public key of a certificate.
+func tokenKey(t *testing.T, certificate []byte) any {
+	t.Helper()
+	block, _ := pem.Decode(certificate)
+	require.NotNil(t, block, "TokenCertificate is not PEM")
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	require.NoError(t, err)
+	return parsed.PublicKey
+}
+
+// refuse answers as registries do that want to know who asks.
+func refuse(w http.ResponseWriter, challenge string) {
+	w.Header().Set("WWW-Authenticate", challenge)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = io.WriteString(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
 }
 
 // Transport reaches every name at one place, and believes an authority; for putting images there.
@@ -136,24 +209,4 @@ func (a *Authority) Transport(address func(host string) string) http.RoundTrippe
 		DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, address(to))
 		}}
-}
-
-// free is an address of this machine that nobody listens at.
-func free(t *testing.T) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
-
-func encode(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-}
-
-func file(t *testing.T, folder, name string, content []byte) string {
-	t.Helper()
-	path := filepath.Join(folder, name)
-	require.NoError(t, os.WriteFile(path, content, 0o600))
-	return path
 }

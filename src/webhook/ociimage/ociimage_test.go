@@ -206,7 +206,7 @@ func TestAPrivateRegistryWithPasswords(t *testing.T) {
 		assert.Equal(t, fault.Denied, fault.KindOf(err))
 		assert.ErrorContains(t, err, says, "what others may see is not answered from memory")
 	}
-	_, err := b.ask(ociimage.Question{Image: at.Host + "/team/gone:1", PullSecrets: []ociimage.PullSecret{good}})
+	_, err := b.ask(ociimage.Question{Image: at.Host + "/team/app:gone", PullSecrets: []ociimage.PullSecret{good}})
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
 	assert.ErrorContains(t, err, "404 MANIFEST_UNKNOWN")
 }
