@@ -17,7 +17,7 @@ const module = "github.com/akv2k8s/akv2k8s/"
 
 // allowedSkips are the reasons for which a test may be skipped.
 func allowedSkips() []string {
-	return []string{"use CLUSTER=local", "needs runc 1.2 or newer", "the suite pod-identity runs it"}
+	return []string{"use CLUSTER=local", "needs runc 1.2 or newer", "needs Kubernetes 1.33 or newer", "the suite pod-identity runs it"}
 }
 
 // outcomes are what became of the tests of a run, by "package:Test/subtest"; packages are those of which a test ran.
