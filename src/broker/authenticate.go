@@ -29,21 +29,24 @@ type caller struct {
 	UID                            types.UID
 }
 
-// identify asks the API server which pod asks, whether it is alive, and whether its namespace is enabled. Strangers can make us do that, so
-// addresses share it.
+// identify asks the API server which pod asks, whether it is alive, and whether its namespace is enabled. Strangers can
+// make us do that, so addresses share it.
 func (c *call) identify(ctx context.Context) (*corev1.Pod, error) {
 	token := bearer(c.r)
 	if token == "" {
-		return nil, fault.New(fault.Unauthenticated, "the request has no service-account token; only the injector in a pod can ask here")
+		return nil, fault.New(fault.Unauthenticated,
+			"the request has no service-account token; only the injector in a pod can ask here")
 	}
 	if !c.shares.identificationRate.Allow(c.address) {
-		return nil, tooMany("too many requests from address %s (its share of %s)", c.address, limits.Rate(limits.AuthIdentificationsPerSecond))
+		return nil, tooMany("too many requests from address %s (its share of %s)", c.address,
+			limits.Rate(limits.AuthIdentificationsPerSecond))
 	}
 	ctx, cancel := context.WithTimeout(ctx, limits.AuthIdentificationTime)
 	defer cancel()
 	err := c.shares.identifications.Acquire(ctx, c.address, 1)
 	if err != nil {
-		return nil, tooMany("too many concurrent requests from address %s (its share of %d)", c.address, limits.AuthIdentificationsAtOnce)
+		return nil, tooMany("too many concurrent requests from address %s (its share of %d)", c.address,
+			limits.AuthIdentificationsAtOnce)
 	}
 	defer c.shares.identifications.Release(c.address, 1)
 	if c.who, err = c.authenticate(ctx, token); err != nil {
@@ -55,18 +58,21 @@ func (c *call) identify(ctx context.Context) (*corev1.Pod, error) {
 	return c.readPod(ctx)
 }
 
-// authenticate asks the API server whose token it is. It must be made for us and bound to a pod; that the pod still exists is a part
-// of what the API server checks.
+// authenticate asks the API server whose token it is. It must be made for us and bound to a pod; that the pod still
+// exists is a part of what the API server checks.
 func (b *Broker) authenticate(ctx context.Context, token string) (caller, error) {
-	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{wire.TokenAudience}}}
+	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token,
+		Audiences: []string{wire.TokenAudience}}}
 	if err := b.Reviewer.Create(ctx, review); err != nil {
 		// Whatever answered may have quoted what it was sent.
 		cause := errors.New(strings.ReplaceAll(err.Error(), token, keyvault.Redacted))
 		return caller{}, fault.Wrap(fault.Unavailable, cause, "asking the API server to review the pod's token")
 	}
 	if !review.Status.Authenticated || !slices.Contains(review.Status.Audiences, wire.TokenAudience) {
-		return caller{}, fault.New(fault.Unauthenticated, "the pod's token is not valid: expired or not valid yet by the clock of the API server, not made for %s, "+
-			"or its pod is gone; recreate the pod, and compare the clocks if that does not help", wire.TokenAudience)
+		return caller{}, fault.New(fault.Unauthenticated,
+			"the pod's token is not valid: expired or not valid yet by the clock of the API server, not made for %s, "+
+				"or its pod is gone; recreate the pod, and compare the clocks if that does not help",
+			wire.TokenAudience)
 	}
 	return callerOf(review.Status.User)
 }
@@ -76,7 +82,8 @@ func callerOf(user authenticationv1.UserInfo) (caller, error) {
 	namespace, name, _ := strings.Cut(account, ":")
 	pod, uid := user.Extra[extraPodName], user.Extra[extraPodUID]
 	if !ok || namespace == "" || name == "" || len(pod) != 1 || len(uid) != 1 || pod[0] == "" || uid[0] == "" {
-		return caller{}, fault.New(fault.Unauthenticated, "the token is bound to no pod; only a token that the kubelet mounted into a pod is accepted")
+		return caller{}, fault.New(fault.Unauthenticated,
+			"the token is bound to no pod; only a token that the kubelet mounted into a pod is accepted")
 	}
 	return caller{Namespace: namespace, ServiceAccount: name, Pod: pod[0], UID: types.UID(uid[0])}, nil
 }

@@ -31,8 +31,8 @@ func (c *call) readPod(ctx context.Context) (*corev1.Pod, error) {
 	return pod, cmp.Or(disabled, missing)
 }
 
-// authorise allows what the live pod's own spec refers to. The spec can't be changed after creation, so a running program can't
-// widen what it gets.
+// authorise allows what the live pod's own spec refers to. The spec can't be changed after creation, so a running
+// program can't widen what it gets.
 func (c *call) authorise(allowed references, asked map[string]string) error {
 	for _, variable := range slices.Sorted(maps.Keys(asked)) {
 		switch {
@@ -42,9 +42,11 @@ func (c *call) authorise(allowed references, asked map[string]string) error {
 			c.unrecorded = append(c.unrecorded, variable)
 		default:
 			return &fault.Error{Kind: fault.Denied,
-				Doing: fmt.Sprintf("variable %s: pod %q was not created with this reference", shorten(variable, limits.NameBytesInMessages), c.who.Pod),
-				Next: "if it is in a ConfigMap or Secret that was changed since, recreate the pod; if the env-injector may not read it " +
-					"(env_injector.sourceNamespaces), or it is the image's own and the container has a command, write the reference into env"}
+				Doing: fmt.Sprintf("variable %s: pod %q was not created with this reference",
+					shorten(variable, limits.NameBytesInMessages), c.who.Pod),
+				Next: "if it is in a ConfigMap or Secret that was changed since, recreate the pod; if the " +
+					"env-injector may not read it (env_injector.sourceNamespaces), or it is the image's own and the " +
+					"container has a command, write the reference into env"}
 		}
 	}
 	return nil
@@ -57,12 +59,14 @@ func (b *Broker) enabled(ctx context.Context, name string) error {
 		return unread(err, "namespace", name)
 	}
 	if namespace.Labels[b.Label] != b.LabelValue {
-		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, b.Label, b.LabelValue)
+		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, b.Label,
+			b.LabelValue)
 	}
 	return nil
 }
 
-// alive is the caller's pod as the API server has it now; it must be the one that the token is bound to, and must not have ended.
+// alive is the caller's pod as the API server has it now; it must be the one that the token is bound to, and must not
+// have ended.
 func (b *Broker) alive(ctx context.Context, who caller) (*corev1.Pod, error) {
 	var pod corev1.Pod
 	if err := b.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.Pod}, &pod); err != nil {
@@ -80,8 +84,8 @@ func (b *Broker) alive(ctx context.Context, who caller) (*corev1.Pod, error) {
 // clockSkew is how far our clock may be ahead of the API server's.
 const clockSkew = 10 * time.Second
 
-// hasEnded says whether no program of the pod can start any more, although the API server still has the pod. A deletion timestamp is the time
-// at which the pod's grace period is over, not the time of the request to delete it.
+// hasEnded says whether no program of the pod can start any more, although the API server still has the pod. A deletion
+// timestamp is the time at which the pod's grace period is over, not the time of the request to delete it.
 func hasEnded(pod *corev1.Pod, now time.Time) bool {
 	deleted := pod.DeletionTimestamp
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed ||
@@ -90,8 +94,8 @@ func hasEnded(pod *corev1.Pod, now time.Time) bool {
 
 // references are what a pod may ask for.
 type references struct {
-	// values are all literal values of the pod's env, and what admission recorded of its ConfigMaps and Secrets. That they are references is
-	// checked when they are resolved.
+	// values are all literal values of the pod's env, and what admission recorded of its ConfigMaps and Secrets. That
+	// they are references is checked when they are resolved.
 	values map[string]bool
 	// open says that a source was missing when the pod was created, so that any reference is allowed.
 	open bool
@@ -153,7 +157,9 @@ func unread(err error, kind, name string) error {
 		return fault.New(fault.Unauthenticated, "%s %q is gone", kind, name)
 	}
 	if apierrors.IsForbidden(err) {
-		return fault.New(fault.Denied, "the env-injector may not read %s %q; set watchAllNamespaces, or repair its roles by helm upgrade", kind, name)
+		return fault.New(fault.Denied,
+			"the env-injector may not read %s %q; set watchAllNamespaces, or repair its roles by helm upgrade", kind,
+			name)
 	}
 	return fault.Wrap(fault.Unavailable, err, fmt.Sprintf("asking the API server for %s %q", kind, name))
 }

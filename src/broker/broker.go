@@ -20,8 +20,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Vault reads objects. Read's answer is not older than maxAge; Last is the last good answer, if one is known that is not older than
-// age. Errors are classified by package fault, and their text holds no value.
+// Vault reads objects. Read's answer is not older than maxAge; Last is the last good answer, if one is known that is
+// not older than age. Errors are classified by package fault, and their text holds no value.
 type Vault interface {
 	Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error)
 	Last(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool)
@@ -80,8 +80,9 @@ func New(c Config) (*Broker, error) {
 	return b, nil
 }
 
-// checkAgeFactor is how much older than MaxAge an object may be that serves a check alone. The containers ask for their values soon after the
-// check, and are given none older than MaxAge, so a second read of the vault for the check would tell nobody more.
+// checkAgeFactor is how much older than MaxAge an object may be that serves a check alone. The containers ask for their
+// values soon after the check, and are given none older than MaxAge, so a second read of the vault for the check would
+// tell nobody more.
 const checkAgeFactor = 3
 
 // Patience bounds the work for one request; the injector asks again.
@@ -126,7 +127,8 @@ type call struct {
 }
 
 func (b *Broker) newCall(w http.ResponseWriter, r *http.Request) *call {
-	return &call{Broker: b, w: w, r: r, control: http.NewResponseController(w), address: fairshare.Address(r.RemoteAddr)}
+	return &call{Broker: b, w: w, r: r, control: http.NewResponseController(w),
+		address: fairshare.Address(r.RemoteAddr)}
 }
 
 // release gives everything back.
@@ -137,8 +139,8 @@ func (c *call) release() {
 	c.held = nil
 }
 
-// answer tells the story: who asks, what for, may he, what is it. The API server is asked first, so that of strangers, and of namespaces
-// without the label, nothing is read but the headers.
+// answer tells the story: who asks, what for, may he, what is it. The API server is asked first, so that of strangers,
+// and of namespaces without the label, nothing is read but the headers.
 func (c *call) answer(ctx context.Context) error {
 	pod, err := c.identify(ctx)
 	if err != nil {

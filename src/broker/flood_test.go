@@ -34,8 +34,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// crowd is a cluster with any number of namespaces and pods: a token "NAMESPACE.POD.x" is that pod's. Namespaces that begin with "unlabelled" are
-// not enabled, resources that begin with "absent" do not exist, and vaults of namespaces that begin with "slow" do not answer.
+// crowd is a cluster with any number of namespaces and pods: a token "NAMESPACE.POD.x" is that pod's. Namespaces that
+// begin with "unlabelled" are not enabled, resources that begin with "absent" do not exist, and vaults of namespaces
+// that begin with "slow" do not answer.
 type crowd struct {
 	client.Writer
 	*testing.T

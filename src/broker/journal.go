@@ -46,10 +46,12 @@ func (c *call) recordAnswer(variables int, from *source) {
 	}
 	if len(c.unrecorded) > 0 {
 		// Admission could not see these, because a source was missing then.
-		fields = append(fields, "unrecordedVariables", len(c.unrecorded), "firstUnrecorded", shorten(c.unrecorded[0], limits.NameBytesInMessages))
+		fields = append(fields, "unrecordedVariables", len(c.unrecorded), "firstUnrecorded",
+			shorten(c.unrecorded[0], limits.NameBytesInMessages))
 	}
 	if stale := from.stale.Load(); stale != nil {
-		fields = append(fields, "staleObjects", from.staleCount.Load(), "firstStale", stale.object, "error", shorten(stale.cause, limits.AuthMessageBytes))
+		fields = append(fields, "staleObjects", from.staleCount.Load(), "firstStale", stale.object, "error",
+			shorten(stale.cause, limits.AuthMessageBytes))
 	}
 	c.journal.write(c.who.Namespace, "answered", fields...)
 }
@@ -63,7 +65,8 @@ type reports struct {
 }
 
 func newReports(clock func() time.Time) *reports {
-	return &reports{clock: clock, rate: fairshare.NewRate(limits.AuthEventsPerSecond, time.Second, clock), last: lru.New(limits.AuthEventPods)}
+	return &reports{clock: clock, rate: fairshare.NewRate(limits.AuthEventsPerSecond, time.Second, clock),
+		last: lru.New(limits.AuthEventPods)}
 }
 
 // reportStale lets the pod's owner know that a value may be old.

@@ -69,8 +69,8 @@ func (c *call) hold(pool *fairshare.Pool, key string, n int64) bool {
 	return true
 }
 
-// takePodPlace counts the request of its pod, as soon as that is known: what a pod's requests cost until they are let in, its own requests
-// wait for.
+// takePodPlace counts the request of its pod, as soon as that is known: what a pod's requests cost until they are let
+// in, its own requests wait for.
 func (c *call) takePodPlace() error {
 	if !c.shares.pods.take(c.who.UID) {
 		return tooMany("too many concurrent requests from pod %q (limit %d)", c.who.Pod, limits.AuthPlacesPerPod)
@@ -79,10 +79,12 @@ func (c *call) takePodPlace() error {
 	return nil
 }
 
-// takePlace counts the request of its namespace, so that a slow vault, or any number of pods, of one don't take the places of all others.
+// takePlace counts the request of its namespace, so that a slow vault, or any number of pods, of one don't take the
+// places of all others.
 func (c *call) takePlace() error {
 	if !c.hold(c.shares.places, c.who.Namespace, 1) {
-		return tooMany("too many concurrent requests from namespace %q (its share of %d)", c.who.Namespace, limits.AuthPlaces)
+		return tooMany("too many concurrent requests from namespace %q (its share of %d)", c.who.Namespace,
+			limits.AuthPlaces)
 	}
 	return nil
 }
@@ -90,7 +92,8 @@ func (c *call) takePlace() error {
 // holdRequest takes memory for what is known of a request until the answer is written.
 func (c *call) holdRequest(bytes int) error {
 	if !c.hold(c.shares.requests, c.who.Namespace, int64(bytes)) {
-		return tooMany("the requests of pods of namespace %q hold too much memory (its share of %s)", c.who.Namespace, limits.Bytes(limits.AuthRequestsBytes))
+		return tooMany("the requests of pods of namespace %q hold too much memory (its share of %s)", c.who.Namespace,
+			limits.Bytes(limits.AuthRequestsBytes))
 	}
 	return nil
 }

@@ -2,7 +2,8 @@ package broker
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics count requests; the names are the predecessor's where it had them. No label holds text of an object or of an error.
+// Metrics count requests; the names are the predecessor's where it had them. No label holds text of an object or of an
+// error.
 type Metrics struct {
 	requests, stale, open prometheus.Counter
 	failed                *prometheus.CounterVec
@@ -11,7 +12,8 @@ type Metrics struct {
 // NewMetrics makes the counters and registers them.
 func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
-		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_requests_total", Help: "Requests of pods to the auth service."}),
+		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_requests_total",
+			Help: "Requests of pods to the auth service."}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "akv2k8s_auth_requests_failed_total", Help: "Of these, the ones that were refused, by reason.",
 		}, []string{"reason"}),

@@ -18,7 +18,8 @@ import (
 func (c *call) refuse(err error) {
 	kind := fault.KindOf(err)
 	c.Metrics.failed.WithLabelValues(kind.Reason()).Inc()
-	c.journal.write(c.who.Namespace, "refused", "namespace", c.who.Namespace, "pod", c.who.Pod, "remoteAddr", c.address, "reason", kind.Reason(),
+	c.journal.write(c.who.Namespace, "refused", "namespace", c.who.Namespace, "pod", c.who.Pod, "remoteAddr", c.address,
+		"reason", kind.Reason(),
 		"error", shorten(err.Error(), limits.AuthMessageBytes))
 	c.writeRefusal(err)
 }
@@ -30,15 +31,18 @@ func (c *call) writeRefusal(err error) {
 		message = "the auth service failed; see the log of the env-injector"
 	}
 	after := (fault.RetryAfter(err) + time.Second - 1) / time.Second
-	c.writeJSON(status(kind), wire.ErrorResponse{Kind: string(kind), Message: shorten(message, limits.AuthMessageBytes), RetryAfterSeconds: int(after),
-		MayComeLater: fault.MayComeLater(err)})
+	c.writeJSON(status(kind), wire.ErrorResponse{Kind: string(kind), Message: shorten(message, limits.AuthMessageBytes),
+		RetryAfterSeconds: int(after),
+		MayComeLater:      fault.MayComeLater(err)})
 }
 
 // status is for people who inspect the traffic; the injector goes by the kind.
 func status(kind fault.Kind) int {
 	codes := map[fault.Kind]int{
-		fault.Invalid: http.StatusBadRequest, fault.Malformed: http.StatusUnprocessableEntity, fault.NotFound: http.StatusNotFound,
-		fault.Disabled: http.StatusConflict, fault.Unauthenticated: http.StatusUnauthorized, fault.Denied: http.StatusForbidden,
+		fault.Invalid: http.StatusBadRequest, fault.Malformed: http.StatusUnprocessableEntity,
+		fault.NotFound: http.StatusNotFound,
+		fault.Disabled: http.StatusConflict, fault.Unauthenticated: http.StatusUnauthorized,
+		fault.Denied:    http.StatusForbidden,
 		fault.Throttled: http.StatusTooManyRequests, fault.Unavailable: http.StatusServiceUnavailable,
 	}
 	if code, ok := codes[kind]; ok {
@@ -71,8 +75,8 @@ func (c *call) start(code int) *pacedWriter {
 // answerPart is how much of an answer is made and written at once; of base64 a multiple of 4.
 const answerPart = 32 << 10
 
-// writeValues writes a wire.ResolveResponse part by part: an answer in one piece would hold each value again for every variable that has it. It
-// comes back when the client has taken the answer, or has not in time.
+// writeValues writes a wire.ResolveResponse part by part: an answer in one piece would hold each value again for every
+// variable that has it. It comes back when the client has taken the answer, or has not in time.
 func (c *call) writeValues(values map[string][]byte) {
 	out := bufio.NewWriterSize(c.start(http.StatusOK), answerPart)
 	_, _ = out.WriteString(`{"values":{`)

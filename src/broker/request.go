@@ -35,7 +35,8 @@ func (c *call) readRequest(variables int) (wire.ResolveRequest, error) {
 // firstRead is the room for a body of usual length.
 const firstRead = 4 << 10
 
-// readBody reads in parts, and counts each part before it makes room for it, so that a body that does not come holds nothing.
+// readBody reads in parts, and counts each part before it makes room for it, so that a body that does not come holds
+// nothing.
 func (c *call) readBody() ([]byte, error) {
 	tooLong := fault.New(fault.Invalid, "the request is longer than %s", limits.Bytes(limits.AuthRequestBytes))
 	if c.r.ContentLength > limits.AuthRequestBytes {
@@ -60,7 +61,8 @@ func (c *call) readBody() ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			return body, nil
 		case err != nil:
-			return nil, fault.New(fault.Invalid, "the request was cut off, or took longer than %s", limits.Duration(limits.AuthRequestBodyTime))
+			return nil, fault.New(fault.Invalid, "the request was cut off, or took longer than %s",
+				limits.Duration(limits.AuthRequestBodyTime))
 		}
 	}
 }
@@ -127,10 +129,13 @@ func (p *parser) field(name string) error {
 
 func (p *parser) reference(variable string) error {
 	if p.seen++; p.seen > p.most {
-		return fault.New(fault.Denied, "the request has more variables than the %s that the pod's spec has; recreate the pod", limits.Count(int64(p.most)))
+		return fault.New(fault.Denied,
+			"the request has more variables than the %s that the pod's spec has; recreate the pod",
+			limits.Count(int64(p.most)))
 	}
 	if len(variable) > limits.VariableNameBytes {
-		return fault.New(fault.Invalid, "the request has a variable with a name of %s bytes; use at most %s", limits.Count(int64(len(variable))),
+		return fault.New(fault.Invalid, "the request has a variable with a name of %s bytes; use at most %s",
+			limits.Count(int64(len(variable))),
 			limits.Count(limits.VariableNameBytes))
 	}
 	token, err := p.Token()

@@ -43,13 +43,15 @@ var (
 // Decoding implements resolver.Decoder: no namespace keeps another from its values.
 func (s *source) Decoding() decodepool.Share { return s.Config.Decoding.For(s.namespace) }
 
-// Object implements resolver.Source. While the vault can't be asked, the last good answer serves, so that pods still start.
+// Object implements resolver.Source. While the vault can't be asked, the last good answer serves, so that pods still
+// start.
 func (s *source) Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	if err := s.Rules.Check(s.namespace, r.Vault); err != nil {
 		return keyvault.Object{}, err
 	}
 	ref.As = s.Identities.Of(s.namespace, r.Identity)
-	object, err := s.Vault.Read(keyvault.For(ctx, keyvault.Purpose{Namespace: s.namespace, Priority: keyvault.PodStart}), ref, s.maxAge)
+	object, err := s.Vault.Read(keyvault.For(ctx,
+		keyvault.Purpose{Namespace: s.namespace, Priority: keyvault.PodStart}), ref, s.maxAge)
 	if err == nil || !fault.KindOf(err).Transient() {
 		return object, err
 	}
@@ -70,7 +72,8 @@ func (s *source) Recipe(ctx context.Context, resource string) (recipe.Recipe, er
 	name := types.NamespacedName{Namespace: s.namespace, Name: resource}
 	object, err := s.readResource(ctx, name)
 	if apierrors.IsNotFound(err) {
-		return recipe.Recipe{}, &fault.Error{Kind: fault.NotFound, MayComeLater: true, Next: "create it, or correct the name",
+		return recipe.Recipe{}, &fault.Error{Kind: fault.NotFound, MayComeLater: true,
+			Next:  "create it, or correct the name",
 			Doing: fmt.Sprintf("there is no AzureKeyVaultSecret %q in namespace %q", name.Name, name.Namespace)}
 	}
 	if err != nil {
@@ -83,8 +86,8 @@ func (s *source) Recipe(ctx context.Context, resource string) (recipe.Recipe, er
 	return fromapi.Parse(content)
 }
 
-// readResource reads an AzureKeyVaultSecret. One that the cache does not have may have been created a moment ago, so the API server is asked,
-// once in a while.
+// readResource reads an AzureKeyVaultSecret. One that the cache does not have may have been created a moment ago, so
+// the API server is asked, once in a while.
 func (s *source) readResource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
 	var object v2beta1.AzureKeyVaultSecret
 	err := s.Cached.Get(ctx, name, &object)
@@ -93,7 +96,8 @@ func (s *source) readResource(ctx context.Context, name types.NamespacedName) (*
 			return nil, err
 		}
 		if !s.shares.resourceReads.Allow(s.namespace) {
-			return nil, tooMany("the pods of namespace %q ask for too many AzureKeyVaultSecrets that do not exist (its share of %s)", s.namespace,
+			return nil, tooMany("the pods of namespace %q ask for too many AzureKeyVaultSecrets that do not exist "+
+				"(its share of %s)", s.namespace,
 				limits.Rate(limits.AuthResourceReadsPerSecond))
 		}
 		if err = s.Live.Get(ctx, name, &object); apierrors.IsNotFound(err) {
@@ -102,7 +106,8 @@ func (s *source) readResource(ctx context.Context, name types.NamespacedName) (*
 		}
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name.Name))
+		return nil, fault.Wrap(fault.Unavailable, err,
+			fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name.Name))
 	}
 	return &object, nil
 }

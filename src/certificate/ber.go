@@ -6,8 +6,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// toDER rewrites BER, which Java and hardware write, as DER, which asn1 reads: lengths are definite and shortest, octet strings are in one piece.
-// What is inside octet strings stays as it is. There must be one element and nothing after it.
+// toDER rewrites BER, which Java and hardware write, as DER, which asn1 reads: lengths are definite and shortest, octet
+// strings are in one piece. What is inside octet strings stays as it is. There must be one element and nothing after
+// it.
 func toDER(in []byte) ([]byte, error) {
 	b := berReader{elementsLeft: limits.DERElements}
 	out, rest, err := b.element(in, limits.DERLevels)

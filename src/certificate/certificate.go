@@ -11,8 +11,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Why something can't be read. The errors are complete: nothing of what was read is in them. Those of damaged PEM blocks are ErrMalformed too and
-// name the block; those of what no code here reads are ErrUnsupported and name it.
+// Why something can't be read. The errors are complete: nothing of what was read is in them. Those of damaged PEM
+// blocks are ErrMalformed too and name the block; those of what no code here reads are ErrUnsupported and name it.
 var (
 	ErrMalformed   = errors.New("it is neither PFX nor PEM, or damaged")
 	ErrPassword    = errors.New("it is encrypted with another password")
@@ -39,7 +39,8 @@ type Bundle struct {
 // IsPEM says whether the content is text with PEM blocks in it.
 func IsPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BEGIN ")) }
 
-// Parse reads a PFX or a PEM; password may be empty. A PEM may lack the key; of a PFX that lacks it the error is ErrNoKey.
+// Parse reads a PFX or a PEM; password may be empty. A PEM may lack the key; of a PFX that lacks it the error is
+// ErrNoKey.
 func Parse(content []byte, password string) (Bundle, error) {
 	switch {
 	case len(content) > limits.CertificateBytes:
@@ -61,14 +62,16 @@ func (b Bundle) Leaf() *x509.Certificate {
 		return nil
 	}
 	for _, c := range b.Certificates {
-		if !slices.ContainsFunc(b.Certificates, func(other *x509.Certificate) bool { return other != c && issued(c, other) }) {
+		if !slices.ContainsFunc(b.Certificates,
+			func(other *x509.Certificate) bool { return other != c && issued(c, other) }) {
 			return c
 		}
 	}
 	return b.Certificates[0]
 }
 
-// Chain is the leaf, then issuer by issuer, then what belongs to neither, in the order of the file. Each certificate is there once.
+// Chain is the leaf, then issuer by issuer, then what belongs to neither, in the order of the file. Each certificate is
+// there once.
 func (b Bundle) Chain() []*x509.Certificate {
 	var chain []*x509.Certificate
 	has := func(c *x509.Certificate) bool { return slices.ContainsFunc(chain, c.Equal) }
@@ -96,7 +99,8 @@ func issued(parent, child *x509.Certificate) bool {
 	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || parent.Equal(child) {
 		return false
 	}
-	return len(child.AuthorityKeyId) == 0 || len(parent.SubjectKeyId) == 0 || bytes.Equal(parent.SubjectKeyId, child.AuthorityKeyId)
+	return len(child.AuthorityKeyId) == 0 || len(parent.SubjectKeyId) == 0 ||
+		bytes.Equal(parent.SubjectKeyId, child.AuthorityKeyId)
 }
 
 func owns(key crypto.Signer, cert *x509.Certificate) bool {

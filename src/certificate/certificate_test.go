@@ -169,7 +169,8 @@ func TestIsKeyKnowsEveryFormInDER(t *testing.T) {
 	assert.False(t, certificate.IsKey([]byte("text")))
 }
 
-// FuzzChain shuffles a chain of three, with some left out and some twice: the leaf is first, each is followed by its issuer, and none is lost.
+// FuzzChain shuffles a chain of three, with some left out and some twice: the leaf is first, each is followed by its
+// issuer, and none is lost.
 func FuzzChain(f *testing.F) {
 	bundle, err := certificate.Parse(vector(f, "ordered.pem"), "")
 	require.NoError(f, err)

@@ -13,24 +13,30 @@ import (
 // digestHash is the hash function of an object identifier.
 func digestHash(oid string) (func() hash.Hash, error) {
 	return hashOf(oid, map[string]string{
-		"1.3.14.3.2.26": "SHA-1", "2.16.840.1.101.3.4.2.4": "SHA-224", "2.16.840.1.101.3.4.2.1": "SHA-256", "2.16.840.1.101.3.4.2.2": "SHA-384",
-		"2.16.840.1.101.3.4.2.3": "SHA-512", "2.16.840.1.101.3.4.2.5": "SHA-512/224", "2.16.840.1.101.3.4.2.6": "SHA-512/256",
-		"2.16.840.1.101.3.4.2.7": "SHA3-224", "2.16.840.1.101.3.4.2.8": "SHA3-256", "2.16.840.1.101.3.4.2.9": "SHA3-384", "2.16.840.1.101.3.4.2.10": "SHA3-512",
+		"1.3.14.3.2.26": "SHA-1", "2.16.840.1.101.3.4.2.4": "SHA-224", "2.16.840.1.101.3.4.2.1": "SHA-256",
+		"2.16.840.1.101.3.4.2.2": "SHA-384",
+		"2.16.840.1.101.3.4.2.3": "SHA-512", "2.16.840.1.101.3.4.2.5": "SHA-512/224",
+		"2.16.840.1.101.3.4.2.6": "SHA-512/256",
+		"2.16.840.1.101.3.4.2.7": "SHA3-224", "2.16.840.1.101.3.4.2.8": "SHA3-256",
+		"2.16.840.1.101.3.4.2.9": "SHA3-384", "2.16.840.1.101.3.4.2.10": "SHA3-512",
 	})
 }
 
 // hmacHash is the hash function of the object identifier of an HMAC.
 func hmacHash(oid string) (func() hash.Hash, error) {
 	return hashOf(oid, map[string]string{
-		"1.2.840.113549.2.7": "SHA-1", "1.2.840.113549.2.8": "SHA-224", "1.2.840.113549.2.9": "SHA-256", "1.2.840.113549.2.10": "SHA-384",
+		"1.2.840.113549.2.7": "SHA-1", "1.2.840.113549.2.8": "SHA-224", "1.2.840.113549.2.9": "SHA-256",
+		"1.2.840.113549.2.10": "SHA-384",
 		"1.2.840.113549.2.11": "SHA-512", "1.2.840.113549.2.12": "SHA-512/224", "1.2.840.113549.2.13": "SHA-512/256",
-		"2.16.840.1.101.3.4.2.13": "SHA3-224", "2.16.840.1.101.3.4.2.14": "SHA3-256", "2.16.840.1.101.3.4.2.15": "SHA3-384", "2.16.840.1.101.3.4.2.16": "SHA3-512",
+		"2.16.840.1.101.3.4.2.13": "SHA3-224", "2.16.840.1.101.3.4.2.14": "SHA3-256",
+		"2.16.840.1.101.3.4.2.15": "SHA3-384", "2.16.840.1.101.3.4.2.16": "SHA3-512",
 	})
 }
 
 func hashOf(oid string, names map[string]string) (func() hash.Hash, error) {
 	known := map[string]func() hash.Hash{
-		"SHA-1": sha1.New, "SHA-224": sha256.New224, "SHA-256": sha256.New, "SHA-384": sha512.New384, "SHA-512": sha512.New,
+		"SHA-1": sha1.New, "SHA-224": sha256.New224, "SHA-256": sha256.New, "SHA-384": sha512.New384,
+		"SHA-512":     sha512.New,
 		"SHA-512/224": sha512.New512_224, "SHA-512/256": sha512.New512_256,
 		"SHA3-224": func() hash.Hash { return sha3.New224() }, "SHA3-256": func() hash.Hash { return sha3.New256() },
 		"SHA3-384": func() hash.Hash { return sha3.New384() }, "SHA3-512": func() hash.Hash { return sha3.New512() },
@@ -97,7 +103,8 @@ func addOne(block, number []byte) {
 	}
 }
 
-// rc2 decrypts RC2 (RFC 2268), with which older Windows and OpenSSL encrypt certificates. No library that is kept offers it.
+// rc2 decrypts RC2 (RFC 2268), with which older Windows and OpenSSL encrypt certificates. No library that is kept
+// offers it.
 type rc2 [64]uint16
 
 // newRC2 expands a key whose effective length is its length.

@@ -69,8 +69,8 @@ func (o *opener) parseSealedKey(sealed []byte) (crypto.Signer, error) {
 	return key, err
 }
 
-// parseKeyDER reads the three forms of a key that is not encrypted: PKCS #8, PKCS #1 and SEC 1. Its size is checked first, since a key is
-// checked by arithmetic that grows with the third power of it.
+// parseKeyDER reads the three forms of a key that is not encrypted: PKCS #8, PKCS #1 and SEC 1. Its size is checked
+// first, since a key is checked by arithmetic that grows with the third power of it.
 func parseKeyDER(der []byte) (crypto.Signer, error) {
 	if len(der) > limits.PrivateKeyBytes {
 		return nil, ErrKeySize
@@ -120,8 +120,8 @@ func parseSEC1(der []byte, curve asn1.ObjectIdentifier) (crypto.Signer, error) {
 	return nil, unsupportedKey(curve.String())
 }
 
-// IsKey says whether the content is a private key in DER by its structure: PKCS #8, also encrypted, PKCS #1, SEC 1 or DSA, on any curve. It does
-// no arithmetic.
+// IsKey says whether the content is a private key in DER by its structure: PKCS #8, also encrypted, PKCS #1, SEC 1 or
+// DSA, on any curve. It does no arithmetic.
 func IsKey(content []byte) bool {
 	if len(content) > limits.PrivateKeyBytes || len(content) == 0 || content[0] != asn1.TagSequence|tagConstructed {
 		return false
@@ -140,12 +140,13 @@ func IsKey(content []byte) bool {
 	return isNumbers(content)
 }
 
-// isNumbers says whether the content is a list of numbers as in PKCS #1 and DSA: RSA has a version and eight numbers or more, DSA a version and
-// five.
+// isNumbers says whether the content is a list of numbers as in PKCS #1 and DSA: RSA has a version and eight numbers or
+// more, DSA a version and five.
 func isNumbers(content []byte) bool {
 	const fewest = 6
 	var numbers []asn1.RawValue
-	if decode(content, &numbers) != nil || len(numbers) < fewest || len(numbers[0].Bytes) != 1 || numbers[0].Bytes[0] > 1 {
+	if decode(content, &numbers) != nil || len(numbers) < fewest || len(numbers[0].Bytes) != 1 ||
+		numbers[0].Bytes[0] > 1 {
 		return false
 	}
 	for _, number := range numbers[:fewest] {

@@ -46,7 +46,8 @@ const (
 type opener struct {
 	// password is UTF-8, as PBES2 takes it.
 	password string
-	// bmp are the forms in which PKCS #12 may have taken the password: an empty one is two zeros or nothing, depending on the program.
+	// bmp are the forms in which PKCS #12 may have taken the password: an empty one is two zeros or nothing, depending
+	// on the program.
 	bmp [][]byte
 	// verified says that the MAC showed the password to be right.
 	verified bool
@@ -256,7 +257,8 @@ func (o *opener) deriveScrypt(parameters []byte, size int) ([]byte, error) {
 		return nil, err
 	}
 	operations := new(big.Int).Mul(big.NewInt(int64(p.N*p.R)), big.NewInt(int64(p.P)))
-	if _, err := o.charge(operations.Add(operations.Div(operations, big.NewInt(scryptPerRound)), big.NewInt(1))); err != nil {
+	if _, err := o.charge(operations.Add(operations.Div(operations, big.NewInt(scryptPerRound)),
+		big.NewInt(1))); err != nil {
 		return nil, err
 	}
 	key, err := scrypt.Key([]byte(o.password), p.Salt, p.N, p.R, p.P, size)

@@ -40,8 +40,8 @@ const (
 	dashes    = "-----"
 )
 
-// Blocks gives every block of a PEM, in order. What is harmless is taken: byte-order marks, any line ends, indentation, several blocks in one
-// line, text between them. Everything else is an error that names the block: none is left out.
+// Blocks gives every block of a PEM, in order. What is harmless is taken: byte-order marks, any line ends, indentation,
+// several blocks in one line, text between them. Everything else is an error that names the block: none is left out.
 func Blocks(content []byte) ([]*pem.Block, error) {
 	if isUTF16(content) {
 		return nil, ErrUTF16
@@ -118,7 +118,8 @@ func cutHeaders(body string) (map[string]string, string) {
 	return headers, ""
 }
 
-// parsePEM takes blocks in any order. What has neither certificate nor private key is left out if it is known to have none.
+// parsePEM takes blocks in any order. What has neither certificate nor private key is left out if it is known to have
+// none.
 func parsePEM(content []byte, password string) (Bundle, error) {
 	blocks, err := Blocks(content)
 	if err != nil {
@@ -168,7 +169,8 @@ func kindOf(name string) string {
 		return kindCertificate
 	case "TRUSTED CERTIFICATE":
 		return kindTrusted
-	case "EC PARAMETERS", "DH PARAMETERS", "X9.42 DH PARAMETERS", "DSA PARAMETERS", "PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST", "X509 CRL":
+	case "EC PARAMETERS", "DH PARAMETERS", "X9.42 DH PARAMETERS", "DSA PARAMETERS", "PUBLIC KEY", "RSA PUBLIC KEY",
+		"CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST", "X509 CRL":
 		return kindNothing
 	}
 	if strings.HasSuffix(name, "PRIVATE KEY") {

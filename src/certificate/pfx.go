@@ -66,7 +66,8 @@ type (
 	}
 )
 
-// pfxReader reads a PFX layer by layer: each layer's key derivation is charged before it is made, also where an encrypted layer hides the next.
+// pfxReader reads a PFX layer by layer: each layer's key derivation is charged before it is made, also where an
+// encrypted layer hides the next.
 type pfxReader struct {
 	opener
 	bundle Bundle
@@ -100,7 +101,8 @@ func parsePFX(content []byte, password string) (Bundle, error) {
 // IsPFX says whether the content is a PFX by its structure.
 func IsPFX(content []byte) bool {
 	var file pfxPDU
-	return len(content) > 0 && content[0] == asn1.TagSequence|tagConstructed && decode(content, &file) == nil && file.Version == 3
+	return len(content) > 0 && content[0] == asn1.TagSequence|tagConstructed && decode(content, &file) == nil &&
+		file.Version == 3
 }
 
 // decode reads BER into a structure, and leaves nothing over.

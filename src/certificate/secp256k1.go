@@ -9,9 +9,9 @@ import (
 	"math/big"
 )
 
-// secp256k1 is the curve that Key Vault calls P-256K and the standard library does not have. Keys on it are only passed on: the one thing to
-// compute is which certificate belongs to a key. The libraries that have the curve carry tables for signing, which would make the injector that
-// is copied into pods 0.8 MB larger.
+// secp256k1 is the curve that Key Vault calls P-256K and the standard library does not have. Keys on it are only passed
+// on: the one thing to compute is which certificate belongs to a key. The libraries that have the curve carry tables
+// for signing, which would make the injector that is copied into pods 0.8 MB larger.
 
 // secp256k1Key is a private key on the curve.
 type secp256k1Key struct {
@@ -81,7 +81,8 @@ func (c curve) add(x1, y1, x2, y2 *big.Int) (x, y *big.Int) {
 	return x, c.mod(y.Sub(y, y1))
 }
 
-// multiply gives the point of a private key, bit by bit from the highest. Its time depends on the key; it is made once for each version.
+// multiply gives the point of a private key, bit by bit from the highest. Its time depends on the key; it is made once
+// for each version.
 func (c curve) multiply(scalar *big.Int) (x, y *big.Int) {
 	for i := scalar.BitLen() - 1; i >= 0; i-- {
 		x, y = c.add(x, y, x, y)
@@ -127,7 +128,8 @@ func newSecp256k1(scalar []byte) (crypto.Signer, error) {
 	if number.Sign() == 0 || number.Cmp(c.n) >= 0 {
 		return nil, ErrKey
 	}
-	return &secp256k1Key{number.FillBytes(make([]byte, coordinateBytes)), secp256k1Public(uncompressed(c.multiply(number)))}, nil
+	return &secp256k1Key{number.FillBytes(make([]byte, coordinateBytes)),
+		secp256k1Public(uncompressed(c.multiply(number)))}, nil
 }
 
 // Public implements crypto.Signer.
@@ -141,12 +143,14 @@ func (*secp256k1Key) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) 
 // marshal writes SEC 1.
 func (k *secp256k1Key) marshal() ([]byte, error) {
 	point := []byte(k.public)
-	return asn1.Marshal(sec1Key{Version: 1, Key: k.scalar, Curve: secp256k1Curve(), Public: asn1.BitString{Bytes: point, BitLength: 8 * len(point)}})
+	return asn1.Marshal(sec1Key{Version: 1, Key: k.scalar, Curve: secp256k1Curve(),
+		Public: asn1.BitString{Bytes: point, BitLength: 8 * len(point)}})
 }
 
 func secp256k1Curve() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 132, 0, 10} }
 
-// EncodeSecp256k1 writes the DER of a public key (SubjectPublicKeyInfo) with these coordinates, which must be a point of the curve.
+// EncodeSecp256k1 writes the DER of a public key (SubjectPublicKeyInfo) with these coordinates, which must be a point
+// of the curve.
 func EncodeSecp256k1(x, y *big.Int) ([]byte, error) {
 	if !secp256k1Parameters().contains(x, y) {
 		return nil, ErrKey
@@ -159,6 +163,7 @@ func EncodeSecp256k1(x, y *big.Int) ([]byte, error) {
 	return asn1.Marshal(struct {
 		Algorithm pkix.AlgorithmIdentifier
 		Key       asn1.BitString
-	}{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}, Parameters: asn1.RawValue{FullBytes: curve}},
+	}{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1},
+		Parameters: asn1.RawValue{FullBytes: curve}},
 		asn1.BitString{Bytes: point, BitLength: 8 * len(point)}})
 }

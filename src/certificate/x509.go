@@ -38,8 +38,8 @@ type otherPublic string
 // Equal makes it comparable as keys of the standard library are.
 func (p otherPublic) Equal(other crypto.PublicKey) bool { return other == crypto.PublicKey(p) }
 
-// parseX509 reads a certificate. One that the standard library refuses, for a curve or a negative serial number that it does not have, is passed
-// on as it is: nothing here believes it.
+// parseX509 reads a certificate. One that the standard library refuses, for a curve or a negative serial number that it
+// does not have, is passed on as it is: nothing here believes it.
 func parseX509(der []byte) (*x509.Certificate, error) {
 	if cert, err := x509.ParseCertificate(der); err == nil {
 		return cert, nil
@@ -49,7 +49,8 @@ func parseX509(der []byte) (*x509.Certificate, error) {
 		return nil, ErrMalformed
 	}
 	cert := &x509.Certificate{Raw: der, RawTBSCertificate: s.TBS.Raw, RawSubjectPublicKeyInfo: s.TBS.PublicKey.Raw,
-		RawSubject: s.TBS.Subject.FullBytes, RawIssuer: s.TBS.Issuer.FullBytes, SerialNumber: s.TBS.Serial, Version: s.TBS.Version + 1,
+		RawSubject: s.TBS.Subject.FullBytes, RawIssuer: s.TBS.Issuer.FullBytes, SerialNumber: s.TBS.Serial,
+		Version:   s.TBS.Version + 1,
 		NotBefore: s.TBS.Validity.NotBefore, NotAfter: s.TBS.Validity.NotAfter, Signature: s.Signature.RightAlign()}
 	var names pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(cert.RawSubject, &names); err != nil || len(rest) > 0 {

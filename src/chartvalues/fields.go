@@ -94,7 +94,8 @@ func Leaves() []string {
 	return all
 }
 
-// Needed are the paths of keys that must have a value, and of sections that must be there: the defaults give them, unless a user takes them away.
+// Needed are the paths of keys that must have a value, and of sections that must be there: the defaults give them,
+// unless a user takes them away.
 func Needed() []string { return needed(reflect.TypeFor[Values](), "") }
 
 func needed(t reflect.Type, path string) []string {
@@ -140,8 +141,8 @@ func pathsOf(t reflect.Type, path string, wanted reflect.Type) []string {
 	return all
 }
 
-// SharedKeys are the objects of the tree that Helm shares among charts and that therefore accept other keys, each with the keys that
-// this chart knows: "global: logLevel logFormat …".
+// SharedKeys are the objects of the tree that Helm shares among charts and that therefore accept other keys, each with
+// the keys that this chart knows: "global: logLevel logFormat …".
 func SharedKeys() map[string][]string {
 	known := map[string][]string{}
 	var visit func(t reflect.Type, path string)
@@ -170,8 +171,8 @@ func isShared(path string) bool {
 // sharedObjects are names of objects in global that other charts use too.
 func sharedObjects() []string { return []string{"metrics", "rbac"} }
 
-// Choice is a value of global that takes one of several words. The chart checks it, not the schema: below a parent chart the same key may
-// be another chart's, with other words.
+// Choice is a value of global that takes one of several words. The chart checks it, not the schema: below a parent
+// chart the same key may be another chart's, with other words.
 type Choice struct {
 	Path   string
 	Values []string

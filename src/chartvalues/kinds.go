@@ -1,7 +1,7 @@
 package chartvalues
 
-// The types below are what values are made of. A pointer takes null too, and so does every map and list: null is what a key without a value is, and means
-// what an absent key means.
+// The types below are what values are made of. A pointer takes null too, and so does every map and list: null is what a
+// key without a value is, and means what an absent key means.
 type (
 	// Int is a number; in quotes it was taken by charts without a schema, so it is taken.
 	Int int

@@ -12,8 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// kubernetesTypes are the parts of Kubernetes objects that values pass on, by the name that the rule "kubernetes" has in a field's tag.
-// Their schemas come from the Go types, so that a misspelt field is refused by Helm and not lost in the cluster.
+// kubernetesTypes are the parts of Kubernetes objects that values pass on, by the name that the rule "kubernetes" has
+// in a field's tag. Their schemas come from the Go types, so that a misspelt field is refused by Helm and not lost in
+// the cluster.
 func kubernetesTypes() map[string]reflect.Type {
 	return map[string]reflect.Type{
 		"Affinity":                 reflect.TypeFor[corev1.Affinity](),
@@ -36,7 +37,8 @@ func kubernetesTypes() map[string]reflect.Type {
 // definitionPrefix begins the names of Kubernetes types among the definitions of a schema.
 const definitionPrefix = "kubernetes."
 
-// template is a string that holds a Helm template; it may stand for a number or a boolean in values that the chart renders.
+// template is a string that holds a Helm template; it may stand for a number or a boolean in values that the chart
+// renders.
 const template = `\{\{`
 
 // kubernetesSchema refers to the definition of a type, and adds that definition and those of the types it is made of.
@@ -57,7 +59,8 @@ func kubernetesSchema(t reflect.Type, definitions Schema) Schema {
 	case reflect.Slice:
 		return Schema{"type": []string{"array", "null"}, "items": kubernetesSchema(t.Elem(), definitions)}
 	case reflect.Map:
-		return Schema{"type": []string{"object", "null"}, "additionalProperties": kubernetesSchema(t.Elem(), definitions)}
+		return Schema{"type": []string{"object", "null"},
+			"additionalProperties": kubernetesSchema(t.Elem(), definitions)}
 	case reflect.Bool:
 		return Schema{"type": []string{"boolean", "string", "null"}, "pattern": template}
 	case reflect.String:
@@ -74,7 +77,8 @@ func definition(t reflect.Type, definitions Schema) Schema {
 		return reference
 	}
 	properties := Schema{}
-	definitions[name] = Schema{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
+	definitions[name] = Schema{"type": []string{"object", "null"}, "properties": properties,
+		"additionalProperties": false}
 	for _, f := range reflect.VisibleFields(t) {
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if key != "" && key != "-" {

@@ -63,7 +63,8 @@ func Table(rows []Row) string {
 			section = first
 			fmt.Fprintf(&page, "\n### %s\n\n| Value | Default | What it does |\n|---|---|---|\n", title(section))
 		}
-		fmt.Fprintf(&page, "| `%s` | `%s` | %s |\n", row.Path, strings.ReplaceAll(row.Default, "|", `\|`), strings.ReplaceAll(row.Description, "|", `\|`))
+		fmt.Fprintf(&page, "| `%s` | `%s` | %s |\n", row.Path, strings.ReplaceAll(row.Default, "|", `\|`),
+			strings.ReplaceAll(row.Description, "|", `\|`))
 	}
 	return strings.TrimPrefix(page.String(), "\n")
 }

@@ -11,7 +11,8 @@ type Schema map[string]any
 
 const dialect = "http://json-schema.org/draft-07/schema#"
 
-// durationPattern is what Go reads as a time, numbers with units, and days in front of it, which the chart turns into hours.
+// durationPattern is what Go reads as a time, numbers with units, and days in front of it, which the chart turns into
+// hours.
 const durationPattern = `^(0|([0-9]+d)?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*)$`
 
 // Patterns of names and places. Each takes the empty string, which means what an absent key means.
@@ -28,7 +29,8 @@ const (
 
 // patterns are those that a field's tag names by "is".
 func patterns() map[string]string {
-	return map[string]string{"name": namePattern, "service": servicePattern, "label": labelPattern, "registry": registryPattern,
+	return map[string]string{"name": namePattern, "service": servicePattern, "label": labelPattern,
+		"registry":   registryPattern,
 		"repository": repositoryPattern, "tag": tagPattern, "pem": pemPattern, "base64": base64Pattern}
 }
 
@@ -37,14 +39,16 @@ func Parts() map[string]string {
 	return map[string]string{"global": "global", "controller": "controller", "env_injector": "env-injector"}
 }
 
-// Schemas are the schemas by the names of their files: one for each part, and akv2k8s for the whole, which refers to them.
+// Schemas are the schemas by the names of their files: one for each part, and akv2k8s for the whole, which refers to
+// them.
 func Schemas(comments Comments) map[string]Schema {
 	whole := whole(comments)
 	all := map[string]Schema{"akv2k8s": whole}
 	properties := whole["properties"].(Schema)
 	for key, file := range Parts() {
 		part := properties[key].(Schema)
-		part["$schema"], part["title"], part["definitions"] = dialect, key+" of the values of akv2k8s", used(part, whole["definitions"].(Schema))
+		part["$schema"], part["title"], part["definitions"] = dialect, key+" of the values of akv2k8s",
+			used(part, whole["definitions"].(Schema))
 		all[file] = part
 		properties[key] = Schema{"$ref": file + ".schema.json"}
 	}
@@ -88,7 +92,8 @@ func Bundle(comments Comments) Schema {
 	return whole
 }
 
-// source is what schemas are made from: the comments of values.yaml, and the definitions of Kubernetes types made so far.
+// source is what schemas are made from: the comments of values.yaml, and the definitions of Kubernetes types made so
+// far.
 type source struct {
 	comments    Comments
 	definitions Schema
@@ -153,18 +158,21 @@ func property(f field, from source) Schema {
 // kinds are the schemas of types that stand for more than their Go kind says.
 func kinds() map[reflect.Type]Schema {
 	scalar := Schema{"type": []string{"string", "number", "boolean", "null"}}
-	named := Schema{"type": "object", "properties": Schema{"name": Schema{"type": "string", "pattern": namePattern}}, "required": []string{"name"}, "additionalProperties": false}
+	named := Schema{"type": "object", "properties": Schema{"name": Schema{"type": "string", "pattern": namePattern}},
+		"required": []string{"name"}, "additionalProperties": false}
 	return map[reflect.Type]Schema{
-		reflect.TypeFor[Int]():          {"type": []string{"integer", "string"}, "pattern": "^[0-9]+$"},
-		reflect.TypeFor[IntOrPercent](): {"type": []string{"integer", "string"}, "pattern": "^([0-9]+%?)?$", "minimum": 0},
-		reflect.TypeFor[Duration]():     {"type": "string", "pattern": durationPattern},
-		reflect.TypeFor[Object]():       {"type": "object"},
-		reflect.TypeFor[Objects]():      {"type": "array", "items": Schema{"type": "object"}},
-		reflect.TypeFor[Scalars]():      {"type": "object", "additionalProperties": scalar},
-		reflect.TypeFor[Texts]():        {"type": "object", "additionalProperties": scalar},
-		reflect.TypeFor[Names]():        {"type": "array", "items": Schema{"anyOf": []Schema{{"type": "string", "pattern": namePattern}, named}}},
-		reflect.TypeFor[Manifests]():    {"type": "array", "items": Schema{"type": []string{"object", "string"}}},
-		reflect.TypeFor[Anything]():     {},
+		reflect.TypeFor[Int](): {"type": []string{"integer", "string"}, "pattern": "^[0-9]+$"},
+		reflect.TypeFor[IntOrPercent](): {"type": []string{"integer", "string"}, "pattern": "^([0-9]+%?)?$",
+			"minimum": 0},
+		reflect.TypeFor[Duration](): {"type": "string", "pattern": durationPattern},
+		reflect.TypeFor[Object]():   {"type": "object"},
+		reflect.TypeFor[Objects]():  {"type": "array", "items": Schema{"type": "object"}},
+		reflect.TypeFor[Scalars]():  {"type": "object", "additionalProperties": scalar},
+		reflect.TypeFor[Texts]():    {"type": "object", "additionalProperties": scalar},
+		reflect.TypeFor[Names](): {"type": "array",
+			"items": Schema{"anyOf": []Schema{{"type": "string", "pattern": namePattern}, named}}},
+		reflect.TypeFor[Manifests](): {"type": "array", "items": Schema{"type": []string{"object", "string"}}},
+		reflect.TypeFor[Anything]():  {},
 	}
 }
 

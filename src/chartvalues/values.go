@@ -30,7 +30,8 @@ type Values struct {
 	Enabled               Anything `json:"enabled" chart:"parent"`
 }
 
-// Global is what holds for every component. Helm merges a parent chart's whole global into it, so other keys are accepted.
+// Global is what holds for every component. Helm merges a parent chart's whole global into it, so other keys are
+// accepted.
 type Global struct {
 	LogLevel            string         `json:"logLevel" chart:"checked=info|debug|trace"`
 	LogFormat           string         `json:"logFormat" chart:"checked=text|json"`

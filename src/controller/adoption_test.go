@@ -344,7 +344,8 @@ func TestTheFirstApplyDoesNotAdoptWhatTheCacheDoesNotShow(t *testing.T) {
 	blind := b.controller.Config
 	blind.Client = interceptor.NewClient(b.client, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
-			if _, metadata := object.(*metav1.PartialObjectMetadata); metadata { // a foreign object has no label of ours
+			// a foreign object has no label of ours
+			if _, metadata := object.(*metav1.PartialObjectMetadata); metadata {
 				return apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, key.Name)
 			}
 			return c.Get(ctx, key, object, opts...)

@@ -27,8 +27,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// Vault reads an object. The answer is not older than maxAge. Errors are classified by package fault; their text holds no
-// value and is the same each time for the same cause.
+// Vault reads an object. The answer is not older than maxAge. Errors are classified by package fault; their text holds
+// no value and is the same each time for the same cause.
 type Vault interface {
 	Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error)
 }
@@ -48,7 +48,8 @@ type Restarter interface {
 
 // Config is what a Controller works with; every field is required but Restarts.
 type Config struct {
-	// Client reads AzureKeyVaultSecrets and the metadata of outputs from a cache with the index store.OwnerIndex, and writes.
+	// Client reads AzureKeyVaultSecrets and the metadata of outputs from a cache with the index store.OwnerIndex, and
+	// writes.
 	Client client.Client
 	// Live reads outputs with their data from the API server; the cache holds none.
 	Live client.Reader
@@ -64,7 +65,8 @@ type Config struct {
 	Interval time.Duration
 	// Rules say which namespace may read which vault.
 	Rules rule.Rules
-	// Identities say as whom a namespace reads; a ServiceAccount that is named but not allowed is ignored, and that is told.
+	// Identities say as whom a namespace reads; a ServiceAccount that is named but not allowed is ignored, and that is
+	// told.
 	Identities rule.Identities
 	// ExpiryWarning is how long before an object expires its resource says so.
 	ExpiryWarning time.Duration
@@ -87,8 +89,8 @@ type Controller struct {
 	Config
 	memory memory
 	store  *store.Store
-	// news bounds the events about syncs that went well. When thousands are synced at once, their events would cost the API server a third of
-	// its time, and ten a second still a tenth; status says the same.
+	// news bounds the events about syncs that went well. When thousands are synced at once, their events would cost the
+	// API server a third of its time, and ten a second still a tenth; status says the same.
 	news *rate.Limiter
 	// failures bounds the events about syncs that failed.
 	failures *rate.Limiter
@@ -98,7 +100,8 @@ type Controller struct {
 	wake func(ctrl.Request)
 }
 
-// waiting is how many resources wait for a vault for each that writes, so that one vault that does not answer does not keep all others back.
+// waiting is how many resources wait for a vault for each that writes, so that one vault that does not answer does not
+// keep all others back.
 const waiting = 4
 
 // turn waits until it is one's turn to write; what it gives ends the turn.
@@ -113,10 +116,12 @@ func (c *Controller) turn() func() {
 // New checks the configuration.
 func New(c Config) (*Controller, error) {
 	switch {
-	case c.Client == nil, c.Live == nil, c.Vault == nil, c.Events == nil, c.Hasher == nil, c.Metrics == nil, c.Clock == nil:
+	case c.Client == nil, c.Live == nil, c.Vault == nil, c.Events == nil, c.Hasher == nil, c.Metrics == nil,
+		c.Clock == nil:
 		return nil, errors.New("creating the controller: a part of its configuration is missing")
 	case c.Interval < time.Second:
-		return nil, fmt.Errorf("creating the controller: the refresh interval %s is below 1s; raise azureKeyVaultResyncPeriod", c.Interval)
+		return nil, fmt.Errorf("creating the controller: the refresh interval %s is below 1s; raise "+
+			"azureKeyVaultResyncPeriod", c.Interval)
 	case c.FetchTimeout <= 0:
 		return nil, errors.New("creating the controller: the fetch timeout must be positive")
 	}
@@ -157,7 +162,8 @@ func (c *Controller) reportInTurn(ctx context.Context, resource *v2beta1.AzureKe
 	return c.report(ctx, resource, o)
 }
 
-// outcome is what a sync came to: an error, or what is now in the outputs. Some outputs may be written although another failed.
+// outcome is what a sync came to: an error, or what is now in the outputs. Some outputs may be written although another
+// failed.
 type outcome struct {
 	err    error
 	recipe recipe.Recipe
@@ -226,7 +232,8 @@ func (o outcome) summary() string {
 	}
 	for _, m := range o.outputs {
 		if m.Shared {
-			what += fmt.Sprintf("; %s %q also holds data of others, so it stays when this resource is deleted, without the keys of this resource",
+			what += fmt.Sprintf("; %s %q also holds data of others, so it stays when this resource is deleted, "+
+				"without the keys of this resource",
 				m.Desired.Kind, m.Desired.Name)
 		}
 	}

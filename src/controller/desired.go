@@ -31,16 +31,18 @@ func (c *Controller) decoded(ctx context.Context, namespace string, o outcome) s
 		for _, content := range o.contents {
 			objects = append(objects, content.Object)
 		}
-		made, err := share.Do(ctx, share.Key(string(kind), o.recipe, objects...), func(ctx context.Context) (decodepool.Output, error) {
-			values, err := decodeKind(ctx, o.recipe, o.contents)
-			return decodepool.Output{Values: values}, err
-		})
+		made, err := share.Do(ctx, share.Key(string(kind), o.recipe, objects...),
+			func(ctx context.Context) (decodepool.Output, error) {
+				values, err := decodeKind(ctx, o.recipe, o.contents)
+				return decodepool.Output{Values: values}, err
+			})
 		return made.Values, err
 	}
 }
 
 // desired makes the outputs that the recipe wants.
-func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe, from source) ([]store.Made, error) {
+func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe,
+	from source) ([]store.Made, error) {
 	owner := store.OwnerOf(resource)
 	var outputs []store.Made
 	for _, kind := range wanted(r) {
@@ -65,16 +67,18 @@ func outputOf(owner output.Owner, r recipe.Recipe, kind output.Kind, data map[st
 	return output.DesiredSecret(owner, *r.Secret, data)
 }
 
-// restore creates outputs whose replacement was interrupted, before the vault is asked: it may be away. A failure does not keep the sync back,
-// which creates them too.
+// restore creates outputs whose replacement was interrupted, before the vault is asked: it may be away. A failure does
+// not keep the sync back, which creates them too.
 func (c *Controller) restore(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) {
 	for _, kind := range wanted(r) {
 		d := outputOf(store.OwnerOf(resource), r, kind, nil)
 		switch restored, err := c.store.Restore(ctx, d); {
 		case err != nil:
-			log.FromContext(ctx).Error(err, "restoring an output whose replacement was interrupted failed", "kind", kind, "name", d.Name)
+			log.FromContext(ctx).Error(err, "restoring an output whose replacement was interrupted failed", "kind",
+				kind, "name", d.Name)
 		case restored:
-			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", "kind", kind, "name", d.Name)
+			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", "kind", kind, "name",
+				d.Name)
 		}
 	}
 }
@@ -91,10 +95,11 @@ func wanted(r recipe.Recipe) []output.Kind {
 	return kinds
 }
 
-// recall makes the outputs of what is in them already, for a resource that wants one look at the vault and had it: also after a restart, and when
-// its labels change. What is there has to be what the keyed hash in the status was made of; if anything differs there is nothing to recall, and
-// the vault is asked.
-func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) ([]store.Made, error) {
+// recall makes the outputs of what is in them already, for a resource that wants one look at the vault and had it: also
+// after a restart, and when its labels change. What is there has to be what the keyed hash in the status was made of;
+// if anything differs there is nothing to recall, and the vault is asked.
+func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) ([]store.Made,
+	error) {
 	if !r.Once() || !settled(resource) || c.Hasher.Missing() != "" {
 		return nil, nil
 	}

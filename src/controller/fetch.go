@@ -14,8 +14,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// shareable is how old a value may be that another resource or a repair fetched just before. It keeps many resources of one
-// object, and a fight over an output, from becoming as many calls.
+// shareable is how old a value may be that another resource or a repair fetched just before. It keeps many resources of
+// one object, and a fight over an output, from becoming as many calls.
 const shareable = 10 * time.Second
 
 // find makes items of the recipe's searches, with the vault's list of secrets.
@@ -60,8 +60,8 @@ func (c *Controller) maxAge(r recipe.Recipe) time.Duration {
 	return min(shareable, r.Interval(c.Interval)/2)
 }
 
-// fetch reads every object of the recipe, or gives the error of the first one in the order of the spec, so that it is the same each time: half of
-// the objects would make half of an output.
+// fetch reads every object of the recipe, or gives the error of the first one in the order of the spec, so that it is
+// the same each time: half of the objects would make half of an output.
 func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recipe) ([]decode.Content, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
 	defer cancel()

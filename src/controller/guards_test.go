@@ -245,7 +245,8 @@ func TestARestoredOutputIsLoggedAndAnOrdinarySyncIsNot(t *testing.T) {
 	assert.NotContains(t, strings.TrimPrefix(lines.String(), before), "restor", "once")
 }
 
-// occupied notes how many places of writers are taken while the vault is read and while outputs and statuses are written.
+// occupied notes how many places of writers are taken while the vault is read and while outputs and statuses are
+// written.
 type occupied struct {
 	controller.Vault
 	controller      *controller.Controller

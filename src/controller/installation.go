@@ -22,8 +22,8 @@ const eventContested = "SeveralInstallations"
 // cacheDelay is for how long the cache may still show the status as it was before this process wrote it.
 const cacheDelay = 30 * time.Second
 
-// claim is when this process last put its installation into the status of a resource. A status that names another installation after that was
-// written by one that runs now; before that, it may be of one that was uninstalled.
+// claim is when this process last put its installation into the status of a resource. A status that names another
+// installation after that was written by one that runs now; before that, it may be of one that was uninstalled.
 type claim struct {
 	uid types.UID
 	at  time.Time
@@ -62,10 +62,11 @@ func (m *memory) countContested() (count int) {
 	return count
 }
 
-// claimResource puts this installation into the status, and says in a condition if another one does the same. Two installations would write in turns, so
-// the name of a running one is overwritten only once per claimWindow; and the condition goes when nobody did so for as long.
-// What it returns is to be kept once the status is written.
-func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status *v2beta1.AzureKeyVaultSecretStatus, r recipe.Recipe) claim {
+// claimResource puts this installation into the status, and says in a condition if another one does the same. Two
+// installations would write in turns, so the name of a running one is overwritten only once per claimWindow; and the
+// condition goes when nobody did so for as long. What it returns is to be kept once the status is written.
+func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status *v2beta1.AzureKeyVaultSecretStatus,
+	r recipe.Recipe) claim {
 	if c.Installation == "" {
 		return claim{}
 	}
@@ -74,7 +75,8 @@ func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status
 	held := !first && age >= c.claimWindow(r)
 	if other := status.SyncedBy; other != "" && other != c.Installation && !first && age >= cacheDelay {
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: v2beta1.ConditionContested, Status: metav1.ConditionTrue, Reason: eventContested, ObservedGeneration: resource.Generation,
+			Type: v2beta1.ConditionContested, Status: metav1.ConditionTrue, Reason: eventContested,
+			ObservedGeneration: resource.Generation,
 			LastTransitionTime: metav1.NewTime(now), Message: contestedMessage(c.Installation, other)})
 		made.contested = true
 		if !held {
@@ -100,8 +102,9 @@ func (c *Controller) claimWindow(r recipe.Recipe) time.Duration {
 // contestedMessage is the same text from both installations, so that they don't write it in turns.
 func contestedMessage(installations ...string) string {
 	slices.Sort(installations)
-	return shorten(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity and settings; uninstall one of them, "+
-		"or give each its own resources with controller.env.OBJECT_LABELS or watchAllNamespaces=false", installations[0], installations[1]),
+	return shorten(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity and "+
+		"settings; uninstall one of them, or give each its own resources with controller.env.OBJECT_LABELS or "+
+		"watchAllNamespaces=false", installations[0], installations[1]),
 		limits.ConditionMessage)
 }
 

@@ -5,8 +5,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The gauges of each resource. They come from what the controller remembers, so a resource that is gone has none, and a replica that only waits
-// for its turn has none either.
+// The gauges of each resource. They come from what the controller remembers, so a resource that is gone has none, and a
+// replica that only waits for its turn has none either.
 var (
 	resourceLabels = []string{"namespace", "name"}
 	readyGauge     = prometheus.NewDesc("akv2k8s_resource_ready",
@@ -14,7 +14,8 @@ var (
 	successGauge = prometheus.NewDesc("akv2k8s_resource_last_success_timestamp_seconds",
 		"When the AzureKeyVaultSecret was last found or made to be in sync, Unix time.", resourceLabels, nil)
 	expiryGauge = prometheus.NewDesc("akv2k8s_resource_expiry_timestamp_seconds",
-		"When the first of the AzureKeyVaultSecret's vault objects expires, Unix time; only if one does.", resourceLabels, nil)
+		"When the first of the AzureKeyVaultSecret's vault objects expires, Unix time; only if one does.",
+		resourceLabels, nil)
 	contestedGauge = prometheus.NewDesc("akv2k8s_resources_contested",
 		"AzureKeyVaultSecrets that another installation syncs too; see their condition Contested.", nil, nil)
 )

@@ -23,8 +23,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// entry is what the controller remembers of a resource between two syncs. Nothing of it is needed after a restart: without it
-// the resource is simply looked at once more.
+// entry is what the controller remembers of a resource between two syncs. Nothing of it is needed after a restart:
+// without it the resource is simply looked at once more.
 type entry struct {
 	uid                 types.UID
 	generation          int64
@@ -41,7 +41,8 @@ type entry struct {
 
 // about says whether the entry is of this very state of the resource.
 func (e entry) about(r *v2beta1.AzureKeyVaultSecret) bool {
-	return e.uid == r.UID && e.generation == r.Generation && maps.Equal(e.labels, r.Labels) && maps.Equal(e.annotations, r.Annotations)
+	return e.uid == r.UID && e.generation == r.Generation && maps.Equal(e.labels, r.Labels) &&
+		maps.Equal(e.annotations, r.Annotations)
 }
 
 // memory is safe for concurrent use; the zero value is empty.
@@ -52,8 +53,8 @@ type memory struct {
 	putOff timing.Since
 	// uses are of resources that are in sync.
 	uses usage.Index
-	// expired is when a look was asked for since the last one began. A look that was under way then may have read the old value, so
-	// what it plans must not take the place of the one that was asked for.
+	// expired is when a look was asked for since the last one began. A look that was under way then may have read the
+	// old value, so what it plans must not take the place of the one that was asked for.
 	expired map[types.NamespacedName]time.Time
 	// claims are on resources that this process synced.
 	claims map[types.NamespacedName]claim
@@ -121,8 +122,9 @@ func (m *memory) expire(name types.NamespacedName, now time.Time) {
 	}
 }
 
-// putOff says whether nothing is known of the object, because its vault has to be spared, and when to ask again. What was not confirmed for two and
-// a half intervals is told as old, whatever the reason, and so is what is put off for longer than a minute.
+// putOff says whether nothing is known of the object, because its vault has to be spared, and when to ask again. What
+// was not confirmed for two and a half intervals is told as old, whatever the reason, and so is what is put off for
+// longer than a minute.
 func (c *Controller) putOff(resource *v2beta1.AzureKeyVaultSecret, o outcome) (wait time.Duration, quiet bool) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	if !governor.PutOff(o.err) {
@@ -140,11 +142,13 @@ func (c *Controller) putOff(resource *v2beta1.AzureKeyVaultSecret, o outcome) (w
 		return 0, false
 	}
 	// A pause may be longer than that: it is looked at in time to say so, which costs no call.
-	return min(timing.Spread(resource.UID, max(fault.RetryAfter(o.err), time.Second)), max(told.Sub(now), time.Second)), true
+	return min(timing.Spread(resource.UID, max(fault.RetryAfter(o.err), time.Second)), max(told.Sub(now), time.Second)),
+		true
 }
 
-// idle says how long nothing needs to be done: the resource is as it was, its next look at the vault is not due, and its
-// outputs were not touched. Zero means that it is time for a sync. Our own writes come back as events; this is where they end.
+// idle says how long nothing needs to be done: the resource is as it was, its next look at the vault is not due, and
+// its outputs were not touched. Zero means that it is time for a sync. Our own writes come back as events; this is
+// where they end.
 func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (time.Duration, error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	e, known := c.memory.recall(name)
@@ -166,8 +170,9 @@ func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	return wait, nil
 }
 
-// stands says whether an output is known to be the desired one without a look at its data: it was right after the last sync, of which the
-// resource and the data are the same, nobody wrote to it since, and no other resource has a part in it.
+// stands says whether an output is known to be the desired one without a look at its data: it was right after the last
+// sync, of which the resource and the data are the same, nobody wrote to it since, and no other resource has a part in
+// it.
 func (c *Controller) stands(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *store.Made) bool {
 	e, known := c.memory.recall(types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name})
 	if !known || !e.about(resource) || e.failure != "" {
@@ -212,23 +217,26 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 			logger.Info("synced", "result", o.summary())
 		}
 	} else {
-		// Failures that take turns count together: each for itself would be tried every second for ever, with an event and a status each time.
+		// Failures that take turns count together: each for itself would be tried every second for ever, with an event
+		// and a status each time.
 		if before.failure != "" && before.about(resource) {
 			e.failures = before.failures + 1
 		}
 		e.due = c.Clock().Add(c.retryIn(resource.UID, o, e.failures))
 		// Logged here and nowhere else: this is the actor that stops handling the error.
-		logger.Info("sync failed", "reason", o.kind().Reason(), "error", o.err.Error(), "retryAt", e.due.UTC().Format(time.RFC3339))
+		logger.Info("sync failed", "reason", o.kind().Reason(), "error", o.err.Error(), "retryAt",
+			e.due.UTC().Format(time.RFC3339))
 	}
 	e = c.memory.keep(name, e)
 	return later(e.wake().Sub(c.Clock())), nil
 }
 
-// routine is the priority of a look that is merely due: below that of a first sync, which has the library's lowest, and of changes.
+// routine is the priority of a look that is merely due: below that of a first sync, which has the library's lowest, and
+// of changes.
 const routine = 2 * handler.LowPriority
 
-// later asks for a look after a time, or at once if its time came while it was planned: controller-runtime takes zero and less for never. What happens
-// to the resource meanwhile brings it forward, with the priority of that.
+// later asks for a look after a time, or at once if its time came while it was planned: controller-runtime takes zero
+// and less for never. What happens to the resource meanwhile brings it forward, with the priority of that.
 func later(wait time.Duration) ctrl.Result {
 	priority := routine
 	return ctrl.Result{RequeueAfter: max(wait, time.Nanosecond), Priority: &priority}
@@ -251,7 +259,8 @@ func remembered(outputs []store.Made) []store.Made {
 	return kept
 }
 
-// due is when a resource that is in sync is looked at again. One that wants a single look still has to say that its object expires.
+// due is when a resource that is in sync is looked at again. One that wants a single look still has to say that its
+// object expires.
 func (c *Controller) due(uid types.UID, r recipe.Recipe, expires time.Time) time.Time {
 	now := c.Clock()
 	if !r.Once() {

@@ -35,7 +35,8 @@ const (
 )
 
 // identityIgnored tells what the predecessor never told: the field was documented and had no effect.
-const identityIgnored = "spec.vault.azureIdentity is ignored: this installation reads every vault with its own identity; see the value identity.serviceAccounts"
+const identityIgnored = "spec.vault.azureIdentity is ignored: this installation reads every vault with its own " +
+	"identity; see the value identity.serviceAccounts"
 
 // report writes the status if it changed, and an event if something happened. An unchanged object costs no write.
 func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) error {
@@ -49,7 +50,8 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	for _, m := range o.outputs {
 		if m.Detached {
 			c.tell(resource, corev1.EventTypeNormal, eventShared, fmt.Sprintf(
-				"%s %q also holds data of others: it stays when this resource is deleted, without the keys of this resource", m.Desired.Kind, m.Desired.Name))
+				"%s %q also holds data of others: it stays when this resource is deleted, without the keys of this "+
+					"resource", m.Desired.Kind, m.Desired.Name))
 		}
 	}
 	if expiring := turned(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
@@ -88,7 +90,8 @@ func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
 func turned(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav1.Condition {
 	was := meta.FindStatusCondition(before.Status.Conditions, condition)
 	is := meta.FindStatusCondition(after.Status.Conditions, condition)
-	if is == nil || is.Status != metav1.ConditionTrue || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+	if is == nil || is.Status != metav1.ConditionTrue ||
+		(was != nil && was.Status == is.Status && was.Reason == is.Reason) {
 		return nil
 	}
 	return is
@@ -214,13 +217,15 @@ func stale(status v2beta1.AzureKeyVaultSecretStatus, o outcome) metav1.Condition
 	}
 	condition.Status, condition.Reason = metav1.ConditionTrue, o.kind().Reason()
 	var names []string
-	for kind, name := range map[output.Kind]string{output.Secret: status.SecretName, output.ConfigMap: status.ConfigMapName} {
+	for kind, name := range map[output.Kind]string{output.Secret: status.SecretName,
+		output.ConfigMap: status.ConfigMapName} {
 		if name != "" {
 			names = append(names, fmt.Sprintf("%s %q", kind, name))
 		}
 	}
 	slices.Sort(names)
-	condition.Message = "what was brought last stays in " + strings.Join(names, " and ") + "; Ready says why it can't be brought up to date"
+	condition.Message = "what was brought last stays in " + strings.Join(names, " and ") +
+		"; Ready says why it can't be brought up to date"
 	return condition
 }
 
@@ -229,11 +234,14 @@ func (c *Controller) expiring(at time.Time) metav1.Condition {
 	now, date := c.Clock(), at.UTC().Format(time.RFC3339)
 	switch {
 	case !at.After(now):
-		condition.Reason, condition.Message = reasonExpired, "the object expired at "+date+"; issue a new version in the vault"
+		condition.Reason, condition.Message = reasonExpired,
+			"the object expired at "+date+"; issue a new version in the vault"
 	case !at.After(now.Add(c.ExpiryWarning)):
-		condition.Reason, condition.Message = reasonExpiring, "the object expires at "+date+"; issue a new version in the vault"
+		condition.Reason, condition.Message = reasonExpiring,
+			"the object expires at "+date+"; issue a new version in the vault"
 	default:
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, reasonNotSoon, "the object expires at "+date
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, reasonNotSoon,
+			"the object expires at "+date
 	}
 	return condition
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 )
 
-// resource gives the AzureKeyVaultSecret, or nil if there is nothing to do for it: it is gone or going (its outputs follow by
-// garbage collection), or it has no output and serves pods alone.
+// resource gives the AzureKeyVaultSecret, or nil if there is nothing to do for it: it is gone or going (its outputs
+// follow by garbage collection), or it has no output and serves pods alone.
 func (c *Controller) resource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
 	var resource v2beta1.AzureKeyVaultSecret
 	if err := c.Client.Get(ctx, name, &resource); err != nil {

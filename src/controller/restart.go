@@ -17,9 +17,11 @@ import (
 )
 
 // restartsIgnored tells why nothing happens.
-const restartsIgnored = "spec.rolloutRestart is ignored: this installation restarts no workloads; see the value controller.rolloutRestart.enabled"
+const restartsIgnored = "spec.rolloutRestart is ignored: this installation restarts no workloads; see the value " +
+	"controller.rolloutRestart.enabled"
 
-// catchUp is how far back a controller that has just begun looks for a change after which its predecessor may have had no time to restart workloads.
+// catchUp is how far back a controller that has just begun looks for a change after which its predecessor may have had
+// no time to restart workloads.
 const catchUp = 5 * time.Minute
 
 // restartRetry is the wait after a restart that failed.
@@ -31,9 +33,11 @@ type pending struct {
 	changed, due time.Time
 }
 
-// reportedHashes are the hashes of the outputs before the sync: those of the status, or of memory while the key of the status is missing.
+// reportedHashes are the hashes of the outputs before the sync: those of the status, or of memory while the key of the
+// status is missing.
 func reportedHashes(before entry, resource *v2beta1.AzureKeyVaultSecret) map[output.Kind]string {
-	reported := map[output.Kind]string{output.Secret: resource.Status.SecretHash, output.ConfigMap: resource.Status.ConfigMapHash}
+	reported := map[output.Kind]string{output.Secret: resource.Status.SecretHash,
+		output.ConfigMap: resource.Status.ConfigMapHash}
 	for _, m := range before.outputs {
 		if reported[m.Desired.Kind] == "" && before.failure == "" {
 			reported[m.Desired.Kind] = m.Hash
@@ -42,8 +46,9 @@ func reportedHashes(before entry, resource *v2beta1.AzureKeyVaultSecret) map[out
 	return reported
 }
 
-// pend says what is pending after a sync. The first change of a batch sets the time: a value that changes all the time must not put the restart off for
-// ever. That data came into an output that did not exist is no change, since nobody has old data, and neither is the repair of an edit by hand.
+// pend says what is pending after a sync. The first change of a batch sets the time: a value that changes all the time
+// must not put the restart off for ever. That data came into an output that did not exist is no change, since nobody
+// has old data, and neither is the repair of an edit by hand.
 func (c *Controller) pend(before entry, known bool, resource *v2beta1.AzureKeyVaultSecret, o outcome) pending {
 	p, now := before.pending, c.Clock()
 	if c.Restarts == nil || o.recipe.Restart == nil {
@@ -83,7 +88,8 @@ func (c *Controller) restart(ctx context.Context, resource *v2beta1.AzureKeyVaul
 	if !known || e.pending.due.IsZero() || e.pending.due.After(c.Clock()) {
 		return
 	}
-	change := rollout.Change{Namespace: resource.Namespace, Resource: resource.Name, Outputs: map[output.Kind]string{}, At: e.pending.changed}
+	change := rollout.Change{Namespace: resource.Namespace, Resource: resource.Name, Outputs: map[output.Kind]string{},
+		At: e.pending.changed}
 	for _, m := range e.outputs {
 		change.Outputs[m.Desired.Kind] = m.Desired.Name
 	}
@@ -104,11 +110,13 @@ func (c *Controller) roll(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "restarting workloads failed", "retryIn", restartRetry.String())
-		c.tell(resource, corev1.EventTypeWarning, eventRestartRefused, "restarting workloads failed; it is tried again, and the controller's log says why")
+		c.tell(resource, corev1.EventTypeWarning, eventRestartRefused,
+			"restarting workloads failed; it is tried again, and the controller's log says why")
 		return pending{changed: change.At, due: c.Clock().Add(restartRetry)}
 	}
 	if len(report.Refused) > 0 {
-		c.tell(resource, corev1.EventTypeWarning, eventRestartRefused, "not restarted: "+strings.Join(report.Refused, ", "))
+		c.tell(resource, corev1.EventTypeWarning, eventRestartRefused,
+			"not restarted: "+strings.Join(report.Refused, ", "))
 	}
 	return pending{}
 }

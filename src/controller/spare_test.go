@@ -34,7 +34,8 @@ func (b *bench) exists(object client.Object, name string) bool {
 	return err == nil
 }
 
-// crash lets the controller stop before it applies the object, at a value that was just rotated, and starts another one while the vault is away.
+// crash lets the controller stop before it applies the object, at a value that was just rotated, and starts another one
+// while the vault is away.
 func (b *bench) crash(before string) {
 	b.Helper()
 	b.vault.value, b.now = "rotated", b.now.Add(30*time.Second)

@@ -17,7 +17,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// legacy is a Secret as the predecessor left it: written by Update, with the owners' references, without a label of ours.
+// legacy is a Secret as the predecessor left it: written by Update, with the owners' references, without a label of
+// ours.
 func (b *bench) legacy(data map[string]string, owners ...string) {
 	b.Helper()
 	yes, no := true, false

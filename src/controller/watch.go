@@ -22,15 +22,17 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// Register makes the manager call Reconcile: for each resource whose spec, labels or annotations change, and for the resources
-// whose outputs are changed or deleted. Of outputs only metadata is watched. concurrency is the number of resources that are
-// written at once; more may wait for their vaults meanwhile.
+// Register makes the manager call Reconcile: for each resource whose spec, labels or annotations change, and for the
+// resources whose outputs are changed or deleted. Of outputs only metadata is watched. concurrency is the number of
+// resources that are written at once; more may wait for their vaults meanwhile.
 func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
 	c.writers = make(chan struct{}, concurrency)
 	changed := predicate.Or[client.Object](
-		predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+		predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{},
+		predicate.AnnotationChangedPredicate{})
 	for _, kind := range output.Kinds() {
-		if err := mgr.GetFieldIndexer().IndexField(ctx, store.Metadata(kind), store.OwnerIndex, store.IndexOwners); err != nil {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, store.Metadata(kind), store.OwnerIndex,
+			store.IndexOwners); err != nil {
 			return fmt.Errorf("indexing %ss by owner: %w", kind, err)
 		}
 	}
@@ -39,7 +41,8 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency
 		For(&v2beta1.AzureKeyVaultSecret{}, builder.WithPredicates(changed)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(owners)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(owners)).
-		WatchesRawSource(wakes.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		WatchesRawSource(wakes.Func(func(_ context.Context,
+			queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			c.wake = queue.Add
 			return nil
 		})).
@@ -57,8 +60,9 @@ func (c *Controller) Changed(object keyvault.Ref) {
 	}
 }
 
-// owners are the resources that an output belongs to, or that share it, whether they exist or not: one that was deleted while the controller did
-// not run is found here when it starts. The namespace is the output's own: an owner reference can't cross it.
+// owners are the resources that an output belongs to, or that share it, whether they exist or not: one that was deleted
+// while the controller did not run is found here when it starts. The namespace is the output's own: an owner reference
+// can't cross it.
 func owners(_ context.Context, object client.Object) []reconcile.Request {
 	var requests []reconcile.Request
 	names := output.OwnerNames(object.GetOwnerReferences())
@@ -66,7 +70,8 @@ func owners(_ context.Context, object client.Object) []reconcile.Request {
 		names = append(names, share.Name)
 	}
 	for _, name := range names {
-		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}})
+		requests = append(requests,
+			reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: name}})
 	}
 	return requests
 }

@@ -53,8 +53,8 @@ func (o Output) wipe() {
 // Key identifies an input: a keyed hash, so that nothing can be learned of a value from it.
 type Key [sha256.Size]byte
 
-// Key is the key of an input: what is made (a word and a spec without values) of which objects. Everything of the objects that decoding reads is
-// a part of it, so nothing that is remembered can be out of date.
+// Key is the key of an input: what is made (a word and a spec without values) of which objects. Everything of the
+// objects that decoding reads is a part of it, so nothing that is remembered can be out of date.
 func (s Share) Key(what string, spec any, objects ...keyvault.Object) Key {
 	var key Key
 	if s.pool == nil {
@@ -64,7 +64,8 @@ func (s Share) Key(what string, spec any, objects ...keyvault.Object) Key {
 	written, err := json.Marshal(spec)
 	add(mac, s.namespace, what, string(written), fmt.Sprint(err))
 	for _, o := range objects {
-		add(mac, fmt.Sprintf("%q", []string{o.Ref.Vault, string(o.Ref.Kind), o.Ref.Name, o.Ref.Version, o.Ref.As.String(), o.Version, o.ContentType, o.Fallback}))
+		add(mac, fmt.Sprintf("%q", []string{o.Ref.Vault, string(o.Ref.Kind), o.Ref.Name, o.Ref.Version,
+			o.Ref.As.String(), o.Version, o.ContentType, o.Fallback}))
 		content := o.Value.Reveal()
 		add(mac, string(content))
 		clear(content)
@@ -88,7 +89,8 @@ func add(to hash.Hash, texts ...string) {
 	}
 }
 
-// cache holds results up to a number of bytes; the one that was used the longest time ago goes first. The pool's lock guards it.
+// cache holds results up to a number of bytes; the one that was used the longest time ago goes first. The pool's lock
+// guards it.
 type cache struct {
 	most, size int
 	entries    map[Key]*list.Element

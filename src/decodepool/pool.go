@@ -60,7 +60,8 @@ func New(c Config) *Pool {
 	}
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
-	return &Pool{time: c.Time, workers: c.Workers, secret: secret, tenants: map[string]*tenant{}, cache: newCache(c.CacheBytes)}
+	return &Pool{time: c.Time, workers: c.Workers, secret: secret, tenants: map[string]*tenant{},
+		cache: newCache(c.CacheBytes)}
 }
 
 // Share is the part of a pool that a namespace has. The zero Share decodes at once and remembers nothing.
@@ -99,7 +100,8 @@ func (p *Pool) acquire(ctx context.Context, namespace string) error {
 		return err
 	case <-ctx.Done():
 		p.leave(namespace, turn)
-		return fault.Wrap(fault.Throttled, ctx.Err(), "waiting for other objects of namespace "+namespace+" to be decoded")
+		return fault.Wrap(fault.Throttled, ctx.Err(),
+			"waiting for other objects of namespace "+namespace+" to be decoded")
 	}
 }
 
@@ -113,7 +115,8 @@ func (t *tenant) refused(namespace string) error {
 			Next:  "correct or remove the resources of this namespace whose condition says that decoding takes too long"}
 	}
 	if len(t.waiting) >= limits.WaitingDecodes {
-		return fault.New(fault.Throttled, "more than %d objects of namespace %s wait to be decoded; use fewer resources at once",
+		return fault.New(fault.Throttled,
+			"more than %d objects of namespace %s wait to be decoded; use fewer resources at once",
 			limits.WaitingDecodes, namespace)
 	}
 	return nil

@@ -226,8 +226,8 @@ func TestNamespacesTakeTurns(t *testing.T) {
 	for n := range 20 {
 		wait("many", n)
 	}
-	// Real time: the pool's workers never end, which testing/synctest does not allow. Nothing shows that a goroutine waits inside
-	// the pool, so each gets half a second to reach its place in the queue.
+	// Real time: the pool's workers never end, which testing/synctest does not allow. Nothing shows that a goroutine
+	// waits inside the pool, so each gets half a second to reach its place in the queue.
 	time.Sleep(500 * time.Millisecond)
 	wait("one", 0)
 	time.Sleep(500 * time.Millisecond)

@@ -17,8 +17,8 @@ type result struct {
 	err    error
 }
 
-// Do gives the output that is remembered for the key, or runs decode in one of the namespace's workers. What decode gives is remembered, also an
-// error that the same input would have again. The output is the caller's own.
+// Do gives the output that is remembered for the key, or runs decode in one of the namespace's workers. What decode
+// gives is remembered, also an error that the same input would have again. The output is the caller's own.
 func (s Share) Do(ctx context.Context, key Key, decode Decode) (Output, error) {
 	if s.pool == nil {
 		return safely(ctx, decode)
@@ -80,7 +80,8 @@ type job struct {
 	abandoned, ended bool
 }
 
-// abandon gives the worker to others although the goroutine has not ended. When too many have not, workers are kept: the processor has no more.
+// abandon gives the worker to others although the goroutine has not ended. When too many have not, workers are kept:
+// the processor has no more.
 func (j *job) abandon() {
 	p := j.pool
 	p.mu.Lock()
@@ -118,7 +119,8 @@ func (j *job) end() {
 	p.forget(j.namespace)
 }
 
-// safely keeps the program alive: decoding reads what strangers wrote, and a panic would end every other tenant's work too.
+// safely keeps the program alive: decoding reads what strangers wrote, and a panic would end every other tenant's work
+// too.
 func safely(ctx context.Context, decode Decode) (output Output, err error) {
 	defer func() {
 		if recover() != nil { // what it says may quote a value

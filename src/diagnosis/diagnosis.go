@@ -31,21 +31,24 @@ type Answer struct {
 	Code string
 	// Kind is what the error is to the product.
 	Kind fault.Kind
-	// Cause says what went wrong and Next what to do. Words in braces are filled in: {host}, {status}, {code} and the facts of the caller.
+	// Cause says what went wrong and Next what to do. Words in braces are filled in: {host}, {status}, {code} and the
+	// facts of the caller.
 	Cause, Next string
 }
 
-// Facts are words that rows leave open, by name without braces: host, zone (the private DNS zone of vaults), kind, other, role, permission and
-// principal of a vault's answers; tenant and variable of a sign-in; limit and proxy; and, each empty unless given, hint, blank and via.
+// Facts are words that rows leave open, by name without braces: host, zone (the private DNS zone of vaults), kind,
+// other, role, permission and principal of a vault's answers; tenant and variable of a sign-in; limit and proxy; and,
+// each empty unless given, hint, blank and via.
 type Facts map[string]string
 
 // Answers are all rows, by source.
 func Answers() []Answer {
-	return slices.Concat(vaultAnswers(), entraAnswers(), metadataAnswers(), betweenAnswers(), networkAnswers(), registryAnswers())
+	return slices.Concat(vaultAnswers(), entraAnswers(), metadataAnswers(), betweenAnswers(), networkAnswers(),
+		registryAnswers())
 }
 
-// Explain finds the row that fits an answer best, and makes the error of it: a code is more exact than a status, and that than a class of
-// statuses. The caller sets Doing.
+// Explain finds the row that fits an answer best, and makes the error of it: a code is more exact than a status, and
+// that than a class of statuses. The caller sets Doing.
 func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 	var best Answer
 	most := -1
@@ -62,7 +65,8 @@ func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 		words = append(words, "{"+optional+"}", "")
 	}
 	fill := strings.NewReplacer(words...)
-	return &fault.Error{Kind: best.Kind, Cause: errors.New(fill.Replace(best.Cause) + proof(source, status, code)), Next: fill.Replace(best.Next)}
+	return &fault.Error{Kind: best.Kind, Cause: errors.New(fill.Replace(best.Cause) + proof(source, status, code)),
+		Next: fill.Replace(best.Next)}
 }
 
 // fits says how exactly a row matches an answer; -1 if it does not.
@@ -107,5 +111,6 @@ func own() []string { return []string{OtherType, NoSuchVault, ManyIdentities, No
 
 // Has says whether the source has a row for exactly that code.
 func Has(source Source, code string) bool {
-	return slices.ContainsFunc(Answers(), func(a Answer) bool { return a.Source == source && a.Code == code && code != "" })
+	return slices.ContainsFunc(Answers(),
+		func(a Answer) bool { return a.Source == source && a.Code == code && code != "" })
 }

@@ -15,9 +15,12 @@ func Page() string {
 	for _, a := range Answers() {
 		if a.Source != last {
 			last = a.Source
-			fmt.Fprintf(&out, "\n## %s\n\n%s\n\n| Status | Code | Reason | Cause | Next step |\n|---|---|---|---|---|\n", a.Source, about(a.Source))
+			fmt.Fprintf(&out,
+				"\n## %s\n\n%s\n\n| Status | Code | Reason | Cause | Next step |\n|---|---|---|---|---|\n", a.Source,
+				about(a.Source))
 		}
-		fmt.Fprintf(&out, "| %s | %s | `%s` | %s | %s |\n", cmp.Or(a.Status, "any"), shown(a.Code), a.Kind.Reason(), words(a.Cause), words(a.Next))
+		fmt.Fprintf(&out, "| %s | %s | `%s` | %s | %s |\n", cmp.Or(a.Status, "any"), shown(a.Code), a.Kind.Reason(),
+			words(a.Cause), words(a.Next))
 	}
 	return out.String()
 }
@@ -35,7 +38,8 @@ func shown(code string) string {
 
 // words shows what is filled in as a placeholder, and leaves out what is added only in some cases.
 func words(text string) string {
-	text = strings.NewReplacer("{hint}", "", "{blank}", "", "{via}", "", "{zone}", "privatelink.vaultcore.azure.net").Replace(text)
+	text = strings.NewReplacer("{hint}", "", "{blank}", "", "{via}", "", "{zone}",
+		"privatelink.vaultcore.azure.net").Replace(text)
 	for {
 		before, rest, found := strings.Cut(text, "{")
 		name, after, closed := strings.Cut(rest, "}")
@@ -51,9 +55,11 @@ func about(s Source) string {
 		Vault:    "What a vault answers to a read. The code is the innermost one of the answer.",
 		Entra:    "What Entra ID answers when an application or a user signs in.",
 		Metadata: "What the node's metadata service (169.254.169.254) answers when a managed identity asks for a token.",
-		Between:  "Answers that are not in the form of the service that was asked: a proxy's, a firewall's or a gateway's.",
-		Network:  "The request had no answer.",
-		Registry: "What a registry answers when the command of an image is looked for. The message begins with the registry, its answer and whose credentials were tried.",
+		Between: "Answers that are not in the form of the service that was asked: a proxy's, a firewall's or a " +
+			"gateway's.",
+		Network: "The request had no answer.",
+		Registry: "What a registry answers when the command of an image is looked for. The message begins with the " +
+			"registry, its answer and whose credentials were tried.",
 	}[s]
 }
 

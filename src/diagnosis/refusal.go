@@ -59,7 +59,8 @@ type Name struct {
 	NotFound bool
 }
 
-// Unanswered explains why a request to facts["host"] had no answer. It quotes neither addresses nor ports, which differ each time.
+// Unanswered explains why a request to facts["host"] had no answer. It quotes neither addresses nor ports, which differ
+// each time.
 func Unanswered(err error, name Name, facts Facts) *fault.Error {
 	var refusal *ProxyRefusal
 	code := connectionCode(err)
@@ -103,7 +104,8 @@ func connectionCode(err error) string {
 func Lost(err error) bool {
 	var transport *url.Error
 	var refusal *ProxyRefusal
-	return errors.As(err, &transport) || errors.As(err, &refusal) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+	return errors.As(err, &transport) || errors.As(err, &refusal) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, ErrTooLarge) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// RetryAfter reads a header of that name, which has seconds or a date; a date is compared with the answer's own, so that no clock of ours counts.
-// What makes no sense is zero, and nothing is longer than limits.RetryAfter.
+// RetryAfter reads a header of that name, which has seconds or a date; a date is compared with the answer's own, so
+// that no clock of ours counts. What makes no sense is zero, and nothing is longer than limits.RetryAfter.
 func RetryAfter(header, date string) time.Duration {
 	header = strings.TrimSpace(header)
 	if seconds, err := strconv.ParseFloat(header, 64); err == nil {

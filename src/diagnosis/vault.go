@@ -15,40 +15,56 @@ func vaultAnswers() []Answer {
 	}
 	disabled := func(code, cause, next string) Answer { return Answer{Vault, "", code, fault.Disabled, cause, next} }
 	return []Answer{
-		{Vault, "400", "BadParameter", fault.Invalid, "the vault does not understand the request", "check name and version of the object"},
-		{Vault, "400", "", fault.Unavailable, "the vault rejected the request", "check name and version of the object, and proxies between the cluster and {host}; the read is repeated by itself"},
-		refused("", "the vault does not accept the identity's token", "check that identity and vault belong to the same tenant and cloud"),
-		refused("AKV10022", "the token is for another cloud", "set the vault's cloud: AZURE_ENVIRONMENT, or the value global.cloud"),
-		refused("AKV10032", "the token is of another tenant than the vault", "use an identity of the vault's tenant, or correct the tenant id"),
+		{Vault, "400", "BadParameter", fault.Invalid, "the vault does not understand the request",
+			"check name and version of the object"},
+		{Vault, "400", "", fault.Unavailable, "the vault rejected the request",
+			"check name and version of the object, and proxies between the cluster and {host}; the read is repeated " +
+				"by itself"},
+		refused("", "the vault does not accept the identity's token",
+			"check that identity and vault belong to the same tenant and cloud"),
+		refused("AKV10022", "the token is for another cloud",
+			"set the vault's cloud: AZURE_ENVIRONMENT, or the value global.cloud"),
+		refused("AKV10032", "the token is of another tenant than the vault",
+			"use an identity of the vault's tenant, or correct the tenant id"),
 		denied("", "access is denied", grant),
 		denied("ForbiddenByRbac", "access is denied: the identity has no role that allows it", grant),
 		denied("ForbiddenByPolicy", "access is denied: the vault's access policies do not allow it",
-			"add {permission} to the vault's access policy of {principal}, or give the vault role-based access and grant the role \"{role}\""),
+			"add {permission} to the vault's access policy of {principal}, or give the vault role-based access and "+
+				"grant the role \"{role}\""),
 		denied("AccessDenied", "access is denied: the vault's access policies do not allow it",
-			"add {permission} to the vault's access policy of {principal}, or give the vault role-based access and grant the role \"{role}\""),
+			"add {permission} to the vault's access policy of {principal}, or give the vault role-based access and "+
+				"grant the role \"{role}\""),
 		denied("ForbiddenByFirewall", "the vault's firewall refuses this address",
 			"let the cluster's outbound address or subnet through the vault's firewall, or use a private endpoint"),
-		denied("ForbiddenByConnection", "the vault takes connections from its private endpoint alone, and this one came another way",
-			"link the private DNS zone {zone} to the cluster's network, so that {host} resolves to the private endpoint; "+
-				"or allow public network access to the vault"),
-		disabled("SecretDisabled", "it is disabled", "enable this version in the vault, or set a version that is enabled"),
+		denied("ForbiddenByConnection",
+			"the vault takes connections from its private endpoint alone, and this one came another way",
+			"link the private DNS zone {zone} to the cluster's network, so that {host} resolves to the private "+
+				"endpoint; or allow public network access to the vault"),
+		disabled("SecretDisabled", "it is disabled",
+			"enable this version in the vault, or set a version that is enabled"),
 		disabled("KeyDisabled", "it is disabled", "enable this version in the vault, or set a version that is enabled"),
-		disabled("SecretNotYetValid", "it is not yet valid", "correct its activation date in the vault, or set a version that is valid"),
+		disabled("SecretNotYetValid", "it is not yet valid",
+			"correct its activation date in the vault, or set a version that is valid"),
 		disabled("SecretExpired", "it has expired", "issue a new version in the vault"),
 		{Vault, "404", "", fault.NotFound, "the vault has no such object of type {kind}",
 			"check name, version and type; a deleted object may have to be recovered"},
 		{Vault, "404", OtherType, fault.NotFound, "the vault has no {kind} of this name, but a {other}",
 			"set the object's type to {other}, or correct the name"},
 		{Vault, "", NoSuchVault, fault.NotFound, "there is no such vault: the name {host} does not exist",
-			"check the vault's name and the cloud; for a vault with a private endpoint, link the private DNS zone {zone} to the cluster's network"},
-		{Vault, "408", "", fault.Unavailable, "the vault did not get the whole request in time", "check the network between the cluster and {host}; the read is repeated by itself"},
+			"check the vault's name and the cloud; for a vault with a private endpoint, link the private DNS zone " +
+				"{zone} to the cluster's network"},
+		{Vault, "408", "", fault.Unavailable, "the vault did not get the whole request in time",
+			"check the network between the cluster and {host}; the read is repeated by itself"},
 		{Vault, "429", "", fault.Throttled, "too many requests",
-			"the vault is left alone as long as it asks; if this goes on, find out what else calls it, lengthen refresh intervals, or lower the value vaultLimits.perVault"},
+			"the vault is left alone as long as it asks; if this goes on, find out what else calls it, lengthen " +
+				"refresh intervals, or lower the value vaultLimits.perVault"},
 		{Vault, "5xx", "", fault.Unavailable, "the vault returned a server error",
-			"the read is repeated by itself; if this goes on, look at Azure's status page and the vault's resource health"},
+			"the read is repeated by itself; if this goes on, look at Azure's status page and the vault's resource " +
+				"health"},
 		{Vault, "200", "", fault.Unavailable, "the vault's answer makes no sense",
 			"check what answers at {host}: a proxy or a wrong DNS entry; the read is repeated by itself"},
-		{Vault, "", "", fault.Unavailable, "the vault answered with an unexpected status", "check what answers at {host}: a proxy or a wrong DNS entry; the read is repeated by itself"},
+		{Vault, "", "", fault.Unavailable, "the vault answered with an unexpected status",
+			"check what answers at {host}: a proxy or a wrong DNS entry; the read is repeated by itself"},
 	}
 }
 

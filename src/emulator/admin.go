@@ -19,9 +19,9 @@ import (
 //	PUT    /vaults/VAULT/permissions/OBJECTID      a list of operations, and no others from now on
 //	PUT    /vaults/VAULT/firewall                  true or false
 //	PUT    /vaults/VAULT/private                   true or false: connections by the private endpoint alone
-//	PUT    /registries/REGISTRY/pull               the object ids that may pull; the registry is there from then on
+//	PUT    /registries/REGISTRY/pull               the object ids that may pull; the registry exists from then on
 //	PUT    /images/TAG/REPOSITORY                  add an image to all registries (acr.Image)
-//	POST   /faults                                 add a keyvault.Fault; DELETE removes all, with ?vault= those of one vault
+//	POST   /faults                                 add a keyvault.Fault; DELETE removes all, or those of ?vault=
 //	GET    /counters                               counters by name; DELETE sets them to zero
 func (e *Emulator) Admin() http.Handler {
 	mux := http.NewServeMux()
@@ -56,13 +56,24 @@ func (e *Emulator) Admin() http.Handler {
 	mux.HandleFunc("PUT /images/{tag}/{repository...}", with(func(r *http.Request, image acr.Image) bool {
 		return e.Registries.Put(r.PathValue("repository"), r.PathValue("tag"), image) == nil
 	}))
-	mux.HandleFunc("POST /faults", with(func(_ *http.Request, f keyvault.Fault) bool { e.Vaults.Inject(f); return true }))
+	mux.HandleFunc("POST /faults", with(func(_ *http.Request,
+		f keyvault.Fault) bool {
+		e.Vaults.Inject(f)
+		return true
+	}))
 	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, r *http.Request) {
 		e.Vaults.Heal(r.URL.Query().Get("vault"))
 		reply(w, http.StatusOK, "ok")
 	})
-	mux.HandleFunc("GET /counters", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.Counters()) })
-	mux.HandleFunc("DELETE /counters", func(w http.ResponseWriter, _ *http.Request) { e.ResetCounters(); reply(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /counters", func(w http.ResponseWriter,
+		_ *http.Request) {
+		reply(w, http.StatusOK, e.Counters())
+	})
+	mux.HandleFunc("DELETE /counters", func(w http.ResponseWriter,
+		_ *http.Request) {
+		e.ResetCounters()
+		reply(w, http.StatusOK, "ok")
+	})
 	return mux
 }
 

@@ -99,8 +99,8 @@ type VaultSeed struct {
 	Firewall bool `json:"firewall,omitempty"`
 }
 
-// Plant adds a seed to what is there. A secret whose newest version has that value already gets no other. Errors are of certificates and keys
-// that can't be read.
+// Plant adds a seed to what is there. A secret whose newest version has that value already gets no other. Errors are of
+// certificates and keys that can't be read.
 func (e *Emulator) Plant(seed Seed) error {
 	var all error
 	for _, principal := range seed.Principals {

@@ -34,8 +34,9 @@ func (r Ref) String() string {
 	return r.Name + marker + "?" + r.Query
 }
 
-// Parse reads a value that Meant says is a reference; blanks, newlines and invisible characters around it don't count. Anything else that does not
-// match the grammar is fault.Invalid; the error does not quote the value, which may be a secret that merely resembles a reference.
+// Parse reads a value that Meant says is a reference; blanks, newlines and invisible characters around it don't count.
+// Anything else that does not match the grammar is fault.Invalid; the error does not quote the value, which may be a
+// secret that merely resembles a reference.
 func Parse(value string) (Ref, error) {
 	value = strings.TrimFunc(value, isBlank)
 	if len(value) <= maxLength {
@@ -44,5 +45,6 @@ func Parse(value string) (Ref, error) {
 		}
 	}
 	return Ref{}, fault.New(fault.Invalid, "the value is meant as a reference but is not one; "+
-		"write name@azurekeyvault or name@azurekeyvault?key, in lower case and without quotes, where name is an AzureKeyVaultSecret of the pod's namespace")
+		"write name@azurekeyvault or name@azurekeyvault?key, in lower case and without quotes, where name is an "+
+		"AzureKeyVaultSecret of the pod's namespace")
 }

@@ -16,8 +16,9 @@ type Piece struct {
 	Escape bool
 }
 
-// Pieces cuts a text by the kubelet's rules: $$ is an escaped dollar, $(NAME) a name, and any other dollar is text. It makes no list of them: a
-// text can have as many pieces as bytes. The time grows with the length of the text alone, however many $( have no end.
+// Pieces cuts a text by the kubelet's rules: $$ is an escaped dollar, $(NAME) a name, and any other dollar is text. It
+// makes no list of them: a text can have as many pieces as bytes. The time grows with the length of the text alone,
+// however many $( have no end.
 func Pieces(text string) iter.Seq[Piece] {
 	return func(yield func(Piece) bool) {
 		plain, lastEnd := 0, strings.LastIndexByte(text, ')')
@@ -44,7 +45,8 @@ func Pieces(text string) iter.Seq[Piece] {
 	}
 }
 
-// pieceAt is the piece that begins with the dollar at a place, if one does. Behind lastEnd there is no closing parenthesis.
+// pieceAt is the piece that begins with the dollar at a place, if one does. Behind lastEnd there is no closing
+// parenthesis.
 func pieceAt(text string, at, lastEnd int) (Piece, bool) {
 	switch {
 	case text[at+1] == '$':
@@ -62,7 +64,8 @@ func Expand(text string, lookup func(name string) (string, bool)) string {
 	return expanded
 }
 
-// ExpandWithin is Expand as long as the result has at most so many bytes; otherwise it gives up before it is longer, and says false.
+// ExpandWithin is Expand as long as the result has at most so many bytes; otherwise it gives up before it is longer,
+// and says false.
 func ExpandWithin(text string, most int, lookup func(name string) (string, bool)) (string, bool) {
 	var out strings.Builder
 	for piece := range Pieces(text) {

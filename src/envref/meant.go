@@ -7,13 +7,16 @@ import (
 
 // The rule for every text that may be a reference, at admission, in the injector, and in policies:
 //
-//   - Letter case and invisible characters (zero-width, byte-order mark) are ignored when the marker @azurekeyvault is looked for.
-//   - A text is meant as a reference if it ends in the marker, not counting blanks, newlines and quotes behind it, or if it has the marker followed
-//     by a question mark. It is resolved if it is a reference but for blanks, newlines and invisible characters around it, and refused otherwise.
-//   - A text that has the marker elsewhere, or that ends like name@marker with a misspelt marker, is left as it is, with a warning.
+//   - Letter case and invisible characters (zero-width, byte-order mark) are ignored when the marker @azurekeyvault is
+//     looked for.
+//   - A text is meant as a reference if it ends in the marker, not counting blanks, newlines and quotes behind it, or
+//     if it has the marker followed by a question mark. It is resolved if it is a reference but for blanks, newlines
+//     and invisible characters around it, and refused otherwise.
+//   - A text that has the marker elsewhere, or that ends like name@marker with a misspelt marker, is left as it is,
+//     with a warning.
 
-// Meant says whether the author of the value must have meant a reference. Such a value is either a valid reference or a mistake, never a text for the
-// program.
+// Meant says whether the author of the value must have meant a reference. Such a value is either a valid reference or a
+// mistake, never a text for the program.
 func Meant(value string) bool {
 	if !strings.Contains(value, "@") {
 		return false
@@ -22,7 +25,8 @@ func Meant(value string) bool {
 	return strings.HasSuffix(strings.TrimRightFunc(value, isAround), marker) || strings.Contains(value, marker+"?")
 }
 
-// Mentioned says whether a value that is not Meant as a reference deserves a warning: it has the marker somewhere, or ends in one that is misspelt.
+// Mentioned says whether a value that is not Meant as a reference deserves a warning: it has the marker somewhere, or
+// ends in one that is misspelt.
 func Mentioned(value string) bool {
 	if !strings.Contains(value, "@") {
 		return false
@@ -48,8 +52,8 @@ func isAround(r rune) bool {
 	return isBlank(r) || strings.ContainsRune("\"'`", r) || unicode.IsControl(r)
 }
 
-// folded is a text without invisible characters and in lower case, as far as letters of the marker are concerned. Folding the parts of a text gives
-// the parts of the folded text.
+// folded is a text without invisible characters and in lower case, as far as letters of the marker are concerned.
+// Folding the parts of a text gives the parts of the folded text.
 func folded(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -65,7 +69,8 @@ func folded(text string) string {
 const (
 	// longestTypo is the longest text that is compared with the marker.
 	longestTypo = 24
-	// mostTypos is how many letters may differ: @azure-keyvaults, @azkeyvault and @azurekeyvalut are misspelt, @keycloak is not.
+	// mostTypos is how many letters may differ: @azure-keyvaults, @azkeyvault and @azurekeyvalut are misspelt,
+	// @keycloak is not.
 	mostTypos = 3
 )
 

@@ -8,9 +8,9 @@ import (
 // cut stands where a text was shortened. No reference can hold it.
 const cut = "\n"
 
-// Shorten gives a text that is too long for a reference in a few bytes that are as much a reference as it is: whatever is put before and behind
-// it, that is Meant as one or not as before, and is none. It bounds what texts come to that are made of each other. Texts are UTF-8, as Kubernetes
-// has them.
+// Shorten gives a text that is too long for a reference in a few bytes that are as much a reference as it is: whatever
+// is put before and behind it, that is Meant as one or not as before, and is none. It bounds what texts come to that
+// are made of each other. Texts are UTF-8, as Kubernetes has them.
 func Shorten(text string) string {
 	if len(text) <= maxLength {
 		return text
@@ -29,7 +29,8 @@ func Shorten(text string) string {
 	return head(text) + middle + tail(text[:end]) + text[end:]
 }
 
-// compact keeps one character of each run of blanks, and one of what doesn't count at the end: between two texts it parts them as well as many.
+// compact keeps one character of each run of blanks, and one of what doesn't count at the end: between two texts it
+// parts them as well as many.
 func compact(text string) string {
 	var out strings.Builder
 	run, seen := 0, false // how many blanks, and whether any of them can be seen

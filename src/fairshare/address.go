@@ -6,8 +6,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Address is the key of a client, whose address and port are given. A node, or even a pod, has all addresses of an IPv6 network, so these are
-// one key.
+// Address is the key of a client, whose address and port are given. A node, or even a pod, has all addresses of an IPv6
+// network, so these are one key.
 func Address(remote string) string {
 	from, err := netip.ParseAddrPort(remote)
 	if err != nil {

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// Pool is a number of units, such as places or bytes, that keys share. With one greedy key that key gets half of them, with two each gets a
-// third, with n each gets one of n+1 parts, and the last part stays free for keys that hold nothing yet.
+// Pool is a number of units, such as places or bytes, that keys share. With one greedy key that key gets half of them,
+// with two each gets a third, with n each gets one of n+1 parts, and the last part stays free for keys that hold
+// nothing yet.
 type Pool struct {
 	mu       sync.Mutex
 	capacity int64
@@ -21,7 +22,8 @@ func NewPool(capacity int64) *Pool {
 	return &Pool{capacity: capacity, held: map[string]int64{}, released: make(chan struct{})}
 }
 
-// TryAcquire takes n units for the key, or says that its share does not allow it. A key that holds nothing gets whatever is free.
+// TryAcquire takes n units for the key, or says that its share does not allow it. A key that holds nothing gets
+// whatever is free.
 func (p *Pool) TryAcquire(key string, n int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

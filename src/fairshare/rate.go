@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Rate allows a number of events in each window of time. Keys share them as they share a Pool, in which an event holds a unit for one window.
+// Rate allows a number of events in each window of time. Keys share them as they share a Pool, in which an event holds
+// a unit for one window.
 type Rate struct {
 	mu     sync.Mutex
 	pool   *Pool

@@ -27,7 +27,8 @@ const (
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{Bug, Invalid, Malformed, NotFound, Disabled, Unauthenticated, Denied, Throttled, Unavailable, Conflict}
+	return []Kind{Bug, Invalid, Malformed, NotFound, Disabled, Unauthenticated, Denied, Throttled, Unavailable,
+		Conflict}
 }
 
 // Reason is the condition reason that users see for the kind, by the API conventions of Kubernetes.
@@ -46,7 +47,8 @@ func (k Kind) Reason() string {
 // ExitCode is the process exit code of the injector for the kind, from sysexits.h.
 func (k Kind) ExitCode() int {
 	codes := map[Kind]int{
-		Invalid: 64, Malformed: 65, NotFound: 66, Disabled: 66, Unauthenticated: 77, Denied: 77, Throttled: 75, Unavailable: 75,
+		Invalid: 64, Malformed: 65, NotFound: 66, Disabled: 66, Unauthenticated: 77, Denied: 77, Throttled: 75,
+		Unavailable: 75,
 	}
 	if c, ok := codes[k]; ok {
 		return c
@@ -57,7 +59,8 @@ func (k Kind) ExitCode() int {
 // Transient says whether the same request may succeed a little later without anybody changing anything.
 func (k Kind) Transient() bool { return k == Throttled || k == Unavailable }
 
-// Error is a classified error. Its text is "Doing: Cause; Next". A caller that shows the next step apart takes CauseOf and NextOf.
+// Error is a classified error. Its text is "Doing: Cause; Next". A caller that shows the next step apart takes CauseOf
+// and NextOf.
 type Error struct {
 	// Kind is never empty in an error made by New or Wrap.
 	Kind Kind
@@ -67,7 +70,8 @@ type Error struct {
 	Next string
 	// RetryAfter is what the server asked for; zero if it did not.
 	RetryAfter time.Duration
-	// MayComeLater says that what is missing may be created a moment after whatever refers to it: an AzureKeyVaultSecret.
+	// MayComeLater says that what is missing may be created a moment after whatever refers to it: an
+	// AzureKeyVaultSecret.
 	MayComeLater bool
 	// Cause is wrapped; nil if Doing says it all. It must never quote a secret or a token.
 	Cause error
@@ -90,7 +94,8 @@ func New(kind Kind, format string, args ...any) error {
 	return &Error{Kind: kind, Doing: fmt.Sprintf(format, args...)}
 }
 
-// Advise makes an error of the kind without a cause, with the next step in its own field; the text is made as fmt.Sprintf does.
+// Advise makes an error of the kind without a cause, with the next step in its own field; the text is made as
+// fmt.Sprintf does.
 func Advise(kind Kind, next, format string, args ...any) error {
 	return &Error{Kind: kind, Doing: fmt.Sprintf(format, args...), Next: next}
 }
@@ -100,7 +105,8 @@ func Wrap(kind Kind, cause error, doing string) error {
 	return &Error{Kind: kind, Doing: doing, Cause: cause}
 }
 
-// KindOf is the kind of the outermost classified error in the chain; Bug for an error that nobody classified, "" for nil.
+// KindOf is the kind of the outermost classified error in the chain; Bug for an error that nobody classified, "" for
+// nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return ""
@@ -182,8 +188,8 @@ func MayComeLater(err error) bool {
 	return false
 }
 
-// Both joins two errors. One that nobody classified stands alone: its text may hold anything, and in the company of a classified one it would be
-// told to users, and not be retried as it has to be.
+// Both joins two errors. One that nobody classified stands alone: its text may hold anything, and in the company of a
+// classified one it would be told to users, and not be retried as it has to be.
 func Both(a, b error) error {
 	switch {
 	case KindOf(a) == Bug:

@@ -17,15 +17,16 @@ import (
 
 // Limits are what one address may have. Each must be positive unless it says otherwise.
 type Limits struct {
-	// Connections that are open at once, and how many new ones in a second, after a burst of as many as may be open. Without a rate (0), new
-	// connections are never refused: the oldest one of the address is closed instead.
+	// Connections that are open at once, and how many new ones in a second, after a burst of as many as may be open.
+	// Without a rate (0), new connections are never refused: the oldest one of the address is closed instead.
 	Connections, ConnectionsPerSecond int
 	// Requests that are worked on at once, and how many new ones in a second, after a burst.
 	Requests, RequestsPerSecond, RequestsBurst int
-	// AllConnections are those of all addresses together. Beyond it, the oldest one of the address that has most is closed.
+	// AllConnections are those of all addresses together. Beyond it, the oldest one of the address that has most is
+	// closed.
 	AllConnections int
-	// Memory is what the requests of all addresses together may hold, and ReservedMemory what the API server may hold on top of it. Both are 0
-	// where nothing is counted by Hold.
+	// Memory is what the requests of all addresses together may hold, and ReservedMemory what the API server may hold
+	// on top of it. Both are 0 where nothing is counted by Hold.
 	Memory, ReservedMemory int64
 }
 
@@ -47,7 +48,8 @@ type Config struct {
 type Gate struct {
 	Config
 	mu sync.Mutex
-	// active are addresses that have something now; they are never forgotten. idle are others whose rates are remembered.
+	// active are addresses that have something now; they are never forgotten. idle are others whose rates are
+	// remembered.
 	active      map[netip.Addr]*source
 	idle        *lru.Cache
 	connections int
@@ -97,7 +99,8 @@ func (g *Gate) sourceOf(from netip.Addr) *source {
 	if known, ok := g.idle.Get(address); ok {
 		return known.(*source)
 	}
-	s := &source{address: address, open: list.New(), newRequests: rate.NewLimiter(rate.Limit(g.RequestsPerSecond), g.RequestsBurst)}
+	s := &source{address: address, open: list.New(),
+		newRequests: rate.NewLimiter(rate.Limit(g.RequestsPerSecond), g.RequestsBurst)}
 	if g.ConnectionsPerSecond > 0 {
 		s.newConnections = rate.NewLimiter(rate.Limit(g.ConnectionsPerSecond), g.Connections)
 	}
@@ -119,8 +122,8 @@ func (g *Gate) keep(s *source) {
 // isKnown says whether an address is the API server's.
 func (g *Gate) isKnown(from netip.Addr) bool { return g.Known != nil && g.Known(from) }
 
-// connect counts a connection, or says that the address has too many; leave ends it. End is called, without waiting for it, if the connection has
-// to make room for another.
+// connect counts a connection, or says that the address has too many; leave ends it. End is called, without waiting for
+// it, if the connection has to make room for another.
 func (g *Gate) connect(from netip.Addr, end func()) (leave func(), ok bool) {
 	if g.isKnown(from) {
 		return func() {}, true
@@ -216,6 +219,7 @@ func (g *Gate) refused(from netip.Addr, what string) {
 	g.Metrics.rejected.WithLabelValues(g.Port, what).Inc()
 	if now := g.Clock(); now.Sub(g.said) >= silence {
 		g.said = now
-		g.Log.Info("rejecting an address that exceeds a limit", "port", g.Port, "remoteAddr", from.String(), "limit", what)
+		g.Log.Info("rejecting an address that exceeds a limit", "port", g.Port, "remoteAddr", from.String(), "limit",
+			what)
 	}
 }

@@ -85,7 +85,8 @@ func TestTheAddressWithMostConnectionsMakesRoomForOthers(t *testing.T) {
 	assert.Equal(t, map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true}, got, "the oldest of the address that has most are closed")
 }
 
-// TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered goes by a port that closes the oldest connection instead of refusing new ones.
+// TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered goes by a port that closes the oldest connection
+// instead of refusing new ones.
 func TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered(t *testing.T) {
 	g := newGate(t, func(c *gate.Config) {
 		c.ConnectionsPerSecond, c.AllConnections = 0, 20

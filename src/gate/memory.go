@@ -8,7 +8,8 @@ import (
 // memory counts what requests hold, in bytes. It is guarded by the gate.
 type memory struct {
 	shared, reserved int64
-	// used is what all hold, strangers what those hold that are not known as the API server, and by what each of these addresses holds.
+	// used is what all hold, strangers what those hold that are not known as the API server, and by what each of these
+	// addresses holds.
 	used, strangers int64
 	by              map[netip.Addr]int64
 }
@@ -30,8 +31,8 @@ func (g *Gate) Hold(r *http.Request) *Holding {
 // Trusted says whether the request is the API server's.
 func (h *Holding) Trusted() bool { return h.trusted }
 
-// Set changes what the request holds. It says false, and changes nothing, if there is not so much left: one address gets no more than what it would
-// leave free for the others, and what is reserved is for the API server alone.
+// Set changes what the request holds. It says false, and changes nothing, if there is not so much left: one address
+// gets no more than what it would leave free for the others, and what is reserved is for the API server alone.
 func (h *Holding) Set(bytes int64) bool {
 	g, more := h.gate, bytes-h.held
 	g.mu.Lock()

@@ -8,6 +8,7 @@ type Metrics struct{ rejected *prometheus.CounterVec }
 // NewMetrics makes the counter and registers it.
 func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_requests_rejected_total",
-		Help: "Connections and requests that were rejected because an address exceeded a limit, by port and limit."}, []string{"port", "limit"})}
+		Help: "Connections and requests that were rejected because an address exceeded a limit, by port and limit."},
+		[]string{"port", "limit"})}
 	return m, registry.Register(m.rejected)
 }

@@ -35,11 +35,12 @@ type Server struct {
 	listens atomic.Bool
 }
 
-// HealthLimits are those of the port of health checks and metrics. New connections are never refused there: pods with hostNetwork have the address
-// that probes come from.
+// HealthLimits are those of the port of health checks and metrics. New connections are never refused there: pods with
+// hostNetwork have the address that probes come from.
 func HealthLimits() Limits {
-	return Limits{Connections: limits.HealthConnections, Requests: limits.HealthRequests, RequestsPerSecond: limits.HealthRequestsPerSecond,
-		RequestsBurst: limits.HealthRequestsBurst, AllConnections: limits.HealthAllConnections}
+	return Limits{Connections: limits.HealthConnections, Requests: limits.HealthRequests,
+		RequestsPerSecond: limits.HealthRequestsPerSecond,
+		RequestsBurst:     limits.HealthRequestsBurst, AllConnections: limits.HealthAllConnections}
 }
 
 // drain is how long requests that are on their way may take after the end was asked for.
@@ -67,11 +68,15 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Serve does it with a listener that is there already.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{Handler: s.bounded(), ReadHeaderTimeout: limits.RequestReadTime, ReadTimeout: limits.RequestReadTime,
-		WriteTimeout: s.Patience + limits.AnswerWriteTime, IdleTimeout: 90 * time.Second, MaxHeaderBytes: limits.RequestHeaderBytes, TLSConfig: s.TLS,
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: limits.HTTP2Streams, MaxReceiveBufferPerConnection: limits.HTTP2ReceiveBytes,
-			MaxReceiveBufferPerStream: limits.HTTP2ReceiveBytes},
-		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Gate.Log.V(4)), slog.LevelInfo)} // strangers could fill the log
+	server := &http.Server{Handler: s.bounded(), ReadHeaderTimeout: limits.RequestReadTime,
+		ReadTimeout:  limits.RequestReadTime,
+		WriteTimeout: s.Patience + limits.AnswerWriteTime, IdleTimeout: 90 * time.Second,
+		MaxHeaderBytes: limits.RequestHeaderBytes, TLSConfig: s.TLS,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: limits.HTTP2Streams,
+			MaxReceiveBufferPerConnection: limits.HTTP2ReceiveBytes,
+			MaxReceiveBufferPerStream:     limits.HTTP2ReceiveBytes},
+		// strangers could fill the log
+		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Gate.Log.V(4)), slog.LevelInfo)}
 	done := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {
 		defer close(done)
@@ -91,7 +96,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// hasCertificate says whether the client has shown the API server's certificate, which is the only one that is verified.
+// hasCertificate says whether the client has shown the API server's certificate, which is the only one that is
+// verified.
 func hasCertificate(r *http.Request) bool { return r.TLS != nil && len(r.TLS.VerifiedChains) > 0 }
 
 // addressOf is where the request comes from. Requests that do not say so, as those of tests, share one address.

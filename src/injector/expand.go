@@ -46,7 +46,8 @@ func (v variables) value(name string) (string, bool) {
 	return value, found
 }
 
-// room is how many bytes texts may still grow, all of them together. Texts that are made of each other double with each step.
+// room is how many bytes texts may still grow, all of them together. Texts that are made of each other double with each
+// step.
 type room int
 
 // roomOf is what a program's texts leave of the most that Linux passes on.
@@ -60,19 +61,23 @@ func roomOf(texts ...[]string) room {
 	return room(left)
 }
 
-// expand is a text with the values of variables; what it grows by is taken from the room. It is given up before it is made.
+// expand is a text with the values of variables; what it grows by is taken from the room. It is given up before it is
+// made.
 func (r *room) expand(what, text string, v variables) (string, error) {
 	most := len(text) + max(int(*r), 0)
 	out, fits := envref.ExpandWithin(text, most, v.value)
 	if !fits {
-		return "", fault.New(fault.Invalid, "expanding %s: the program's arguments and variables would be more than %d MiB together, "+
-			"which Linux passes on to no program; use $(NAME) less often, %s", what, limits.EnvironmentBytes>>20, another)
+		return "", fault.New(fault.Invalid,
+			"expanding %s: the program's arguments and variables would be more than %d MiB together, "+
+				"which Linux passes on to no program; use $(NAME) less often, %s", what, limits.EnvironmentBytes>>20,
+			another)
 	}
 	*r -= room(len(out) - len(text))
 	return out, nil
 }
 
-// expandVariables expands these variables one after the other, each with what is there by then, as the kubelet would have.
+// expandVariables expands these variables one after the other, each with what is there by then, as the kubelet would
+// have.
 func expandVariables(environ, names []string) ([]string, error) {
 	if len(names) == 0 {
 		return environ, nil

@@ -42,7 +42,8 @@ func link(program, name string) error {
 	return fmt.Errorf("naming the program %s: %w", filepath.Base(name), err)
 }
 
-// copyFile goes piece by piece: a program that is read as a whole is twice in the pod's memory, and costs the time of thousands of page faults.
+// copyFile goes piece by piece: a program that is read as a whole is twice in the pod's memory, and costs the time of
+// thousands of page faults.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -60,8 +61,9 @@ func copyFile(from, to string) error {
 // executable asks the kernel whether this user may execute a file (X_OK).
 const executable = 1
 
-// lookPath finds a program as the container's runtime would: by path as it is, else in the folders of PATH. What is no file, or may not be executed
-// by this user, is passed over; a folder that is no absolute path is meant from the working directory.
+// lookPath finds a program as the container's runtime would: by path as it is, else in the folders of PATH. What is no
+// file, or may not be executed by this user, is passed over; a folder that is no absolute path is meant from the
+// working directory.
 func lookPath(program, path string) (string, error) {
 	if strings.Contains(program, "/") {
 		return program, nil
@@ -71,7 +73,8 @@ func lookPath(program, path string) (string, error) {
 	}
 	for _, folder := range filepath.SplitList(path) {
 		candidate := filepath.Join(folder, program)
-		if info, err := os.Stat(candidate); err == nil && !info.IsDir() && syscall.Access(candidate, executable) == nil {
+		if info, err := os.Stat(candidate); err == nil && !info.IsDir() &&
+			syscall.Access(candidate, executable) == nil {
 			return candidate, nil
 		}
 	}

@@ -92,7 +92,8 @@ func (c Config) fail(err error) int {
 	return kind.ExitCode()
 }
 
-// unstarted explains why the program could not be started. It is named as the container's command has it: the name that comes of $(NAME) is a value.
+// unstarted explains why the program could not be started. It is named as the container's command has it: the name that
+// comes of $(NAME) is a value.
 func (c Config) unstarted(err error, args, environ []string) int {
 	reason, code := err.Error(), exitNotExecutable
 	switch {
@@ -138,7 +139,8 @@ func Environment(environ []string, values map[string][]byte) ([]string, error) {
 		}
 		if value, ok := values[name]; ok {
 			if bytes.IndexByte(value, 0) >= 0 {
-				return nil, fault.New(fault.Malformed, "variable %s: the value holds a NUL byte, which no environment variable can", name)
+				return nil, fault.New(fault.Malformed,
+					"variable %s: the value holds a NUL byte, which no environment variable can", name)
 			}
 			entry = name + "=" + string(value)
 		}

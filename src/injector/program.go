@@ -27,13 +27,16 @@ var (
 	_ Checker  = (*client.Client)(nil)
 )
 
-// Program is the injector as a process. Each asks the auth service; what else it is able to is linked into it by its main package.
+// Program is the injector as a process. Each asks the auth service; what else it is able to is linked into it by its
+// main package.
 type Program struct {
 	Args, Environ  []string
 	Stdout, Stderr io.Writer
-	// Direct makes what reads resources and vaults with what the pod itself has; get reads the environment. Nil in a program that can't.
+	// Direct makes what reads resources and vaults with what the pod itself has; get reads the environment. Nil in a
+	// program that can't.
 	Direct func(get func(string) string) (Resolver, error)
-	// Trust prints the public certificate authorities that it believes. Nil in a program that believes the auth service alone.
+	// Trust prints the public certificate authorities that it believes. Nil in a program that believes the auth service
+	// alone.
 	Trust func(io.Writer) error
 }
 
@@ -53,8 +56,8 @@ As ` + wire.StartedPath + ` it says whether it has become that program.
 // exitUsage is of a command that is none, or that failed.
 const exitUsage = 64
 
-// Run does a command if the program lies in its own image, and returns the exit code. Where the webhook put it, every argument is the user's,
-// whatever its name.
+// Run does a command if the program lies in its own image, and returns the exit code. Where the webhook put it, every
+// argument is the user's, whatever its name.
 func (p Program) Run(ctx context.Context) int {
 	args := p.Args
 	if len(args) > 0 && (args[0] == wire.InjectorPath || args[0] == wire.StartedPath) {
@@ -87,8 +90,8 @@ func (p Program) showUsage() int {
 	return exitUsage
 }
 
-// OwnEnvironment is the environment without reserved variables that the webhook did not write: the image, or a ConfigMap that came after the pod,
-// may have them, and they would be taken for its own.
+// OwnEnvironment is the environment without reserved variables that the webhook did not write: the image, or a
+// ConfigMap that came after the pod, may have them, and they would be taken for its own.
 func OwnEnvironment(environ []string) []string {
 	added := strings.Split(valueOf(environ, wire.EnvAdded), ",")
 	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
@@ -106,7 +109,8 @@ func (p Program) failed(err error) int {
 	return exitUsage
 }
 
-// prepare is what the init container does: it brings the program into the pod, and meanwhile asks whether the containers can have their values.
+// prepare is what the init container does: it brings the program into the pod, and meanwhile asks whether the
+// containers can have their values.
 func (p Program) prepare(ctx context.Context, folder string) int {
 	copied := make(chan error, 1)
 	go func() { copied <- copyTo(folder) }()
@@ -157,7 +161,8 @@ func jitter(most time.Duration) time.Duration {
 // client asks the auth service that the webhook named.
 func (p Program) client(replica string) (*client.Client, error) {
 	get := func(name string) string { return valueOf(p.Environ, name) }
-	return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker), Address: get(wire.EnvBrokerAddress), Replica: replica, Token: Token})
+	return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker),
+		Address: get(wire.EnvBrokerAddress), Replica: replica, Token: Token})
 }
 
 // resolver is what the webhook chose for this container.
@@ -169,19 +174,23 @@ func (p Program) resolver(get func(string) string) (Resolver, error) {
 		return p.client(readReplica(wire.ReplicaPath, time.Now()))
 	}
 	if p.Direct == nil {
-		return nil, fault.New(fault.Invalid, "%s is false, but the program in this pod is the one that only asks the auth service; recreate the pod, so that the env-injector brings the other",
+		return nil, fault.New(fault.Invalid,
+			"%s is false, but the program in this pod is the one that only asks the auth service; recreate the pod, "+
+				"so that the env-injector brings the other",
 			wire.EnvUseAuthService)
 	}
 	return p.Direct(get)
 }
 
-// checkDisable refuses a setting that the webhook did not see: the container would read with another identity than its owner asked for.
+// checkDisable refuses a setting that the webhook did not see: the container would read with another identity than its
+// owner asked for.
 func checkDisable(text string) error {
 	if disabled, err := strconv.ParseBool(text); text == "" || (err == nil && !disabled) {
 		return nil
 	}
-	return fault.New(fault.Invalid, "%s comes from the image, or from a ConfigMap or Secret that was missing when the pod was created, where the env-injector "+
-		"does not read it; write it into env of the container and recreate the pod", wire.EnvDisable)
+	return fault.New(fault.Invalid,
+		"%s comes from the image, or from a ConfigMap or Secret that was missing when the pod was created, where the "+
+			"env-injector does not read it; write it into env of the container and recreate the pod", wire.EnvDisable)
 }
 
 // Token is what the pod proves itself by; the kubelet renews it, so it is read each time.
@@ -209,8 +218,8 @@ const (
 	cores = 2
 )
 
-// thrifty keeps the process small: it lives for moments, beside a program whose limit of memory may be small, on machines of any size. It is set
-// here and not in the environment, which is the program's.
+// thrifty keeps the process small: it lives for moments, beside a program whose limit of memory may be small, on
+// machines of any size. It is set here and not in the environment, which is the program's.
 func thrifty() {
 	debug.SetGCPercent(collectAt)
 	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), cores))

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// replicaKnown is how long a replica of the auth service is asked again: about as long as it remembers, and shorter than it takes until
-	// another pod has its address.
+	// replicaKnown is how long a replica of the auth service is asked again: about as long as it remembers, and shorter
+	// than it takes until another pod has its address.
 	replicaKnown = 15 * time.Second
 	// replicaBytes is longer than any address.
 	replicaBytes = 128
@@ -24,7 +24,8 @@ func writeReplica(file, replica string) {
 // readReplica is what was noted a moment ago, or nothing.
 func readReplica(file string, now time.Time) string {
 	info, err := os.Stat(file)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > replicaBytes || now.Sub(info.ModTime()).Abs() > replicaKnown {
+	if err != nil || !info.Mode().IsRegular() || info.Size() > replicaBytes ||
+		now.Sub(info.ModTime()).Abs() > replicaKnown {
 		return ""
 	}
 	content, err := os.ReadFile(file)

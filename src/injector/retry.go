@@ -12,13 +12,13 @@ import (
 
 // patience says how long and how often to retry.
 type patience struct {
-	// wait bounds the time of retries of what can get better by itself: the vault or the auth service is away, or the AzureKeyVaultSecret
-	// does not exist yet.
+	// wait bounds the time of retries of what can get better by itself: the vault or the auth service is away, or the
+	// AzureKeyVaultSecret does not exist yet.
 	wait time.Duration
 	// strict says that attempts end with that time too, because the container may count as ready meanwhile.
 	strict bool
-	// retries bounds the retries of everything else, which only helps where somebody changes something; the first comes after pause, which
-	// doubles. configured says that the user asked for them.
+	// retries bounds the retries of everything else, which only helps where somebody changes something; the first comes
+	// after pause, which doubles. configured says that the user asked for them.
 	retries    int
 	pause      time.Duration
 	configured bool
@@ -76,7 +76,8 @@ func (p *patience) readRetries(environ []string) error {
 	return nil
 }
 
-// next is the wait before the next attempt, after one that failed with err when so much time was left; false ends the attempts.
+// next is the wait before the next attempt, after one that failed with err when so much time was left; false ends the
+// attempts.
 func (p *patience) next(err error, left time.Duration, jitter func(time.Duration) time.Duration) (time.Duration, bool) {
 	switch kind := fault.KindOf(err); {
 	case kind == fault.Invalid, kind == fault.Malformed, kind == fault.Bug:
@@ -92,9 +93,10 @@ func (p *patience) next(err error, left time.Duration, jitter func(time.Duration
 	return wait, true
 }
 
-// nextOfOutage waits with full jitter, so that pods that failed together don't come back together, and not less than the server asked for.
-// The last wait ends with the time that is left.
-func (p *patience) nextOfOutage(asked, left time.Duration, jitter func(time.Duration) time.Duration) (time.Duration, bool) {
+// nextOfOutage waits with full jitter, so that pods that failed together don't come back together, and not less than
+// the server asked for. The last wait ends with the time that is left.
+func (p *patience) nextOfOutage(asked, left time.Duration, jitter func(time.Duration) time.Duration) (time.Duration,
+	bool) {
 	asked = min(max(asked, 0), limits.RetryAfterTime)
 	if left <= 0 || asked > left {
 		return 0, false
@@ -116,7 +118,8 @@ func (c Config) retry(ctx context.Context, p patience, attempt func(context.Cont
 		if !again {
 			return err
 		}
-		c.Log.Info("retrying", "after", wait.Round(time.Millisecond).String(), "reason", fault.KindOf(err).Reason(), "error", err.Error())
+		c.Log.Info("retrying", "after", wait.Round(time.Millisecond).String(), "reason", fault.KindOf(err).Reason(),
+			"error", err.Error())
 		if c.Sleep(ctx, wait) != nil {
 			return fault.New(fault.Unavailable, "stopped while waiting for values")
 		}

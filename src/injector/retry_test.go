@@ -52,7 +52,8 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	assert.Equal(t, 20*time.Second, b.waited(), "the user's setting comes first")
 }
 
-// TestWhatOnlySomebodyCanMendEndsAtOnce is the fault that let a rolling update end with nothing running: a container that retries counts as ready.
+// TestWhatOnlySomebodyCanMendEndsAtOnce is the fault that let a rolling update end with nothing running: a container
+// that retries counts as ready.
 func TestWhatOnlySomebodyCanMendEndsAtOnce(t *testing.T) {
 	for _, kind := range fault.Kinds() {
 		b := newBench(t, reference)

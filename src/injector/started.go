@@ -19,15 +19,17 @@ type procfs string
 const (
 	// mounted is where every container has it.
 	mounted procfs = "/proc"
-	// settling is longer than the moment between the start of a container and that of its injector, when its process is still the runtime's.
+	// settling is longer than the moment between the start of a container and that of its injector, when its process is
+	// still the runtime's.
 	settling = 20 * time.Millisecond
 )
 
 // errWaiting says that the injector still waits for values.
 var errWaiting = errors.New("the injector waits for the values of the container's variables; see the container's log")
 
-// checkStarted is nil if the container's program has replaced the injector. It asks the kernel which command the container's main process runs,
-// so there is no mark that could be forgotten, left over, or put where the container may not write.
+// checkStarted is nil if the container's program has replaced the injector. It asks the kernel which command the
+// container's main process runs, so there is no mark that could be forgotten, left over, or put where the container may
+// not write.
 func (p procfs) checkStarted(sleep func(time.Duration)) error {
 	if p.waits() {
 		return errWaiting
@@ -48,7 +50,8 @@ func (p procfs) waits() bool {
 
 func (p procfs) path(process, file string) string { return filepath.Join(string(p), process, file) }
 
-// mainProcess is the first process of this container. That is process 1, unless the pod's containers share their processes or the node's.
+// mainProcess is the first process of this container. That is process 1, unless the pod's containers share their
+// processes or the node's.
 func (p procfs) mainProcess() string {
 	const first, self = "1", "self"
 	if p.together(first, self) {
@@ -68,8 +71,9 @@ func (p procfs) mainProcess() string {
 	return oldest
 }
 
-// together says whether two processes are of one container: of one mount namespace. The kernel tells that of processes of the same user, and the
-// injector is one; of others the control group has to do, which some runtimes divide within a container.
+// together says whether two processes are of one container: of one mount namespace. The kernel tells that of processes
+// of the same user, and the injector is one; of others the control group has to do, which some runtimes divide within a
+// container.
 func (p procfs) together(a, b string) bool {
 	one, errOne := os.Readlink(p.path(a, "ns/mnt"))
 	other, errOther := os.Readlink(p.path(b, "ns/mnt"))
@@ -79,7 +83,8 @@ func (p procfs) together(a, b string) bool {
 	return one == other
 }
 
-// group is the control group of a process: of one controller that every container has, or of version 2, whose line begins with 0.
+// group is the control group of a process: of one controller that every container has, or of version 2, whose line
+// begins with 0.
 func (p procfs) group(process string) string {
 	content, err := os.ReadFile(p.path(process, "cgroup"))
 	if err != nil {

@@ -13,10 +13,12 @@ import (
 // defaultTerminationLog is where the kubelet reads the termination message unless the container says otherwise.
 const defaultTerminationLog = "/dev/termination-log"
 
-// writeTerminationMessage leaves the message where the kubelet reads it. It is for kubectl describe, and nothing depends on it: the file is
-// missing in some containers, and is never created, because the kubelet would not read it then.
+// writeTerminationMessage leaves the message where the kubelet reads it. It is for kubectl describe, and nothing
+// depends on it: the file is missing in some containers, and is never created, because the kubelet would not read it
+// then.
 func writeTerminationMessage(environ []string, message string) {
-	file, err := os.OpenFile(cmp.Or(valueOf(environ, wire.EnvTerminationLog), defaultTerminationLog), os.O_WRONLY|os.O_TRUNC, 0)
+	file, err := os.OpenFile(cmp.Or(valueOf(environ, wire.EnvTerminationLog), defaultTerminationLog),
+		os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return
 	}

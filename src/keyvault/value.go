@@ -39,7 +39,8 @@ func (v Value) Len() int {
 	return len(v.content())
 }
 
-// Wipe overwrites the content with zeros. Copies of a Value share their content, so it is for whoever made the value and gave it to nobody.
+// Wipe overwrites the content with zeros. Copies of a Value share their content, so it is for whoever made the value
+// and gave it to nobody.
 func (v Value) Wipe() {
 	if v.content != nil {
 		clear(v.content())

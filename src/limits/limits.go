@@ -33,7 +33,8 @@ type Area struct {
 // Areas are all limits, in the order of the reference page.
 func Areas() []Area {
 	return []Area{
-		portsArea(), admissionArea(), imagesArea(), authServiceArea(), decodeArea(), vaultArea(), controllerArea(), injectorArea(),
+		portsArea(), admissionArea(), imagesArea(), authServiceArea(), decodeArea(), vaultArea(), controllerArea(),
+		injectorArea(),
 	}
 }
 
@@ -82,13 +83,16 @@ func Page() string {
 	var out strings.Builder
 	out.WriteString(introduction)
 	for _, area := range Areas() {
-		fmt.Fprintf(&out, "\n## %s\n\n| What is bounded | Limit | Beyond it | Why this value | Setting |\n|---|---|---|---|---|\n", area.Title)
+		fmt.Fprintf(&out,
+			"\n## %s\n\n| What is bounded | Limit | Beyond it | Why this value | Setting |\n|---|---|---|---|---|\n",
+			area.Title)
 		for _, l := range area.Limits {
 			setting := "fixed"
 			if l.Setting != "" {
 				setting = "`" + l.Setting + "`"
 			}
-			fmt.Fprintf(&out, "| %s <!-- limits.%s --> | %s | %s | %s | %s |\n", l.Bounds, l.Name, l.Value, l.Exceeded, l.Reason, setting)
+			fmt.Fprintf(&out, "| %s <!-- limits.%s --> | %s | %s | %s | %s |\n", l.Bounds, l.Name, l.Value, l.Exceeded,
+				l.Reason, setting)
 		}
 	}
 	return out.String()

@@ -15,17 +15,20 @@ type Expression struct {
 	Instructions int
 }
 
-// CompileExpression compiles a regular expression. One that is too expensive is refused before it is compiled: counts such as x{100} multiply, so a
-// short text can be a program of millions of instructions. Errors are fault.Invalid.
+// CompileExpression compiles a regular expression. One that is too expensive is refused before it is compiled: counts
+// such as x{100} multiply, so a short text can be a program of millions of instructions. Errors are fault.Invalid.
 func CompileExpression(text string) (Expression, error) {
 	if len(text) > limits.ExpressionBytes {
-		return Expression{}, fault.New(fault.Invalid, "the regular expression is longer than %d characters; use a simpler one", limits.ExpressionBytes)
+		return Expression{}, fault.New(fault.Invalid,
+			"the regular expression is longer than %d characters; use a simpler one", limits.ExpressionBytes)
 	}
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
 		return Expression{}, fault.New(fault.Invalid, "it is not a regular expression (RE2): %s", err)
 	}
-	tooExpensive := fault.New(fault.Invalid, "the regular expression compiles to more than %d instructions; use fewer or smaller counts, such as + in place of {1,100}",
+	tooExpensive := fault.New(fault.Invalid,
+		"the regular expression compiles to more than %d instructions; use fewer or smaller counts, such as + in "+
+			"place of {1,100}",
 		limits.ExpressionProgram)
 	if estimate(tree) > limits.ExpressionProgram {
 		return Expression{}, tooExpensive

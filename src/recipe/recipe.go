@@ -30,11 +30,13 @@ type Recipe struct {
 	Items []Item
 	// Refresh is the time between two looks at the vault: nil means the installation's, 0 that there is one look.
 	Refresh *time.Duration
-	// Searches find further items in the vault's list of secrets: those of spec.dataFrom. Package recipe/decode makes items of them.
+	// Searches find further items in the vault's list of secrets: those of spec.dataFrom. Package recipe/decode makes
+	// items of them.
 	Searches []Search
 	// Several says that the items are those of spec.data and spec.dataFrom: each has a data key of its own.
 	Several bool
-	// AllowEmpty lets an empty value of the vault become an empty value of the outputs; otherwise the outputs keep what they have.
+	// AllowEmpty lets an empty value of the vault become an empty value of the outputs; otherwise the outputs keep what
+	// they have.
 	AllowEmpty bool
 	// Secret is nil if no Secret is wanted.
 	Secret *SecretOutput
@@ -129,7 +131,8 @@ func (r Recipe) List() keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: keyvault.KindSecretList}
 }
 
-// Ref names the item, as an object of the kind, read as the installation; As is for the caller to set, who knows the namespace.
+// Ref names the item, as an object of the kind, read as the installation; As is for the caller to set, who knows the
+// namespace.
 func (r Recipe) Ref(item Item, kind keyvault.Kind) keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: kind, Name: item.Name, Version: item.Version}
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// Source is where the parts come from. Errors are of package fault, say what to do, and hold no value. Its methods are called at once.
+// Source is where the parts come from. Errors are of package fault, say what to do, and hold no value. Its methods are
+// called at once.
 type Source interface {
 	// Recipe reads the AzureKeyVaultSecret of that name.
 	Recipe(ctx context.Context, name string) (recipe.Recipe, error)
@@ -48,9 +49,9 @@ func Check(ctx context.Context, source Source, references map[string]string) err
 	return Resolver{Source: source}.Check(ctx, references)
 }
 
-// Resolve gives a value for every variable, or the error of the first one by name. Each resource and each object is read once, and each
-// reference is decoded once, however many variables name it: parts of one certificate are of one version, and variables share the bytes of a
-// value, so callers must not change them.
+// Resolve gives a value for every variable, or the error of the first one by name. Each resource and each object is
+// read once, and each reference is decoded once, however many variables name it: parts of one certificate are of one
+// version, and variables share the bytes of a value, so callers must not change them.
 func (r Resolver) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
 	w, err := r.gather(ctx, references)
 	if err != nil {
@@ -64,9 +65,11 @@ func (r Resolver) Resolve(ctx context.Context, references map[string]string) (ma
 		}
 		if total += len(name) + len(q.value); total > limits.EnvironmentBytes {
 			return nil, q.explain(name, &fault.Error{Kind: fault.Invalid,
-				Doing: fmt.Sprintf("with its value the container's variables are more than %s together, and Linux passes no more to a program",
+				Doing: fmt.Sprintf("with its value the container's variables are more than %s together, and Linux "+
+					"passes no more to a program",
 					limits.Bytes(limits.EnvironmentBytes)),
-				Next: "use fewer, or let the controller sync a Kubernetes Secret (spec.output.secret) and mount that as a file"})
+				Next: "use fewer, or let the controller sync a Kubernetes Secret (spec.output.secret) and mount that " +
+					"as a file"})
 		}
 	}
 	values := make(map[string][]byte, len(references))
@@ -76,8 +79,8 @@ func (r Resolver) Resolve(ctx context.Context, references map[string]string) (ma
 	return values, nil
 }
 
-// Check says whether Resolve could give a value for every variable; no value is kept. How large they are together is not checked, since the
-// references may be of several containers.
+// Check says whether Resolve could give a value for every variable; no value is kept. How large they are together is
+// not checked, since the references may be of several containers.
 func (r Resolver) Check(ctx context.Context, references map[string]string) error {
 	w, err := r.gather(ctx, references)
 	if err != nil {
@@ -113,10 +116,11 @@ func (r Resolver) answer(ctx context.Context, q *question, keep func(int) error)
 		return err
 	}
 	share := r.decoding()
-	decoded, err := share.Do(ctx, share.Key("variable", q.query, q.object.object), func(context.Context) (decodepool.Output, error) {
-		value, err := decode.Variable(q.query, q.object.object)
-		return decodepool.Output{Values: map[string]keyvault.Value{"": value}}, err
-	})
+	decoded, err := share.Do(ctx, share.Key("variable", q.query, q.object.object),
+		func(context.Context) (decodepool.Output, error) {
+			value, err := decode.Variable(q.query, q.object.object)
+			return decodepool.Output{Values: map[string]keyvault.Value{"": value}}, err
+		})
 	if err != nil {
 		return err
 	}
@@ -128,7 +132,8 @@ func (r Resolver) answer(ctx context.Context, q *question, keep func(int) error)
 	}
 	q.value, q.answered = value.Reveal(), true
 	if bytes.IndexByte(q.value, 0) >= 0 {
-		return fault.New(fault.Malformed, "the value holds a NUL byte, which no environment variable can; store it as base64")
+		return fault.New(fault.Malformed,
+			"the value holds a NUL byte, which no environment variable can; store it as base64")
 	}
 	return nil
 }
@@ -178,8 +183,9 @@ type object struct {
 
 // gather reads every resource and every object that the references name.
 func (r Resolver) gather(ctx context.Context, references map[string]string) (*work, error) {
-	w := &work{names: slices.Sorted(maps.Keys(references)), questions: map[string]*question{}, resources: map[string]*resource{},
-		objects: map[wanted]*object{}}
+	w := &work{names: slices.Sorted(maps.Keys(references)), questions: map[string]*question{},
+		resources: map[string]*resource{},
+		objects:   map[wanted]*object{}}
 	if err := w.parse(references); err != nil {
 		return nil, err
 	}
@@ -221,9 +227,12 @@ func (w *work) checkCounts() error {
 		of   string
 		n    int
 		most int64
-	}{{"different references", len(w.questions), limits.ReferencesPerRequest}, {"AzureKeyVaultSecrets", len(w.resources), limits.ResourcesPerRequest}} {
+	}{{"different references", len(w.questions), limits.ReferencesPerRequest},
+		{"AzureKeyVaultSecrets", len(w.resources), limits.ResourcesPerRequest}} {
 		if int64(count.n) > count.most {
-			return &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("the variables name more than %s %s, which is the limit", limits.Count(count.most), count.of),
+			return &fault.Error{Kind: fault.Invalid,
+				Doing: fmt.Sprintf("the variables name more than %s %s, which is the limit", limits.Count(count.most),
+					count.of),
 				Next: "spread them over several pods, or bring several objects by one AzureKeyVaultSecret (spec.data)"}
 		}
 	}
@@ -254,10 +263,11 @@ func (r Resolver) search(ctx context.Context, into *recipe.Recipe) error {
 		return err
 	}
 	share := r.decoding()
-	found, err := share.Do(ctx, share.Key("searches", *into, list), func(ctx context.Context) (decodepool.Output, error) {
-		expanded, err := decode.Expand(ctx, *into, list.Entries)
-		return decodepool.Output{Items: expanded.Items}, err
-	})
+	found, err := share.Do(ctx, share.Key("searches", *into, list),
+		func(ctx context.Context) (decodepool.Output, error) {
+			expanded, err := decode.Expand(ctx, *into, list.Entries)
+			return decodepool.Output{Items: expanded.Items}, err
+		})
 	if err == nil {
 		into.Items = found.Items
 	}
@@ -278,8 +288,8 @@ func each[K comparable, V any](entries map[K]V, do func(K, V)) {
 	group.Wait()
 }
 
-// plan says which objects are needed, and as which kind, or gives the error of the first variable that names none. A certificate whose key is
-// wanted too is read once, as the secret that holds both.
+// plan says which objects are needed, and as which kind, or gives the error of the first variable that names none. A
+// certificate whose key is wanted too is read once, as the secret that holds both.
 func (w *work) plan(references map[string]string) error {
 	for _, name := range w.names {
 		q := w.questions[references[name]]
@@ -316,7 +326,8 @@ func (q *question) pick(found *resource) (err error) {
 
 // explain says which variable an error is about, and keeps what the error says of when to ask again.
 func (q *question) explain(variable string, err error) error {
-	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("variable %s (%s)", shorten(variable), q.text), Cause: err,
+	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("variable %s (%s)", shorten(variable), q.text),
+		Cause:      err,
 		RetryAfter: fault.RetryAfter(err)}
 }
 

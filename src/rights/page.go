@@ -12,7 +12,8 @@ func Table(roles []Role, links string) string {
 	page.WriteString("| Role | Where | Resource | Verbs | Why | Code |\n|---|---|---|---|---|---|\n")
 	for _, role := range roles {
 		for _, rule := range role.Rules {
-			fmt.Fprintf(&page, "| `%s` | %s | %s | %s | %s | [%s](%s/%s) |\n", role.Example(), where(role, rule), code(rule.objects(false)),
+			fmt.Fprintf(&page, "| `%s` | %s | %s | %s | %s | [%s](%s/%s) |\n", role.Example(), where(role, rule),
+				code(rule.objects(false)),
 				code(strings.Fields(rule.Verbs)), rule.Why, rule.By, links, rule.By)
 		}
 	}

@@ -13,11 +13,13 @@ type Rule struct {
 	Groups string
 	// Resources, and the Verbs that each of them allows, apart by spaces.
 	Resources, Verbs string
-	// Names are the only objects that it holds for, apart by spaces, with stand-ins for what depends on the release; empty means every object.
+	// Names are the only objects that it holds for, apart by spaces, with stand-ins for what depends on the release;
+	// empty means every object.
 	Names string
 	// Alone are the Names where the release's namespace alone is watched, if these differ.
 	Alone string
-	// When are the paths of values that must be true, apart by spaces; one that begins with ! must be false. Empty means always.
+	// When are the paths of values that must be true, apart by spaces; one that begins with ! must be false. Empty
+	// means always.
 	When string
 	// Why says to a reader what the verbs are for.
 	Why string
@@ -71,13 +73,15 @@ const (
 
 // example reads stand-ins as those of a release akv2k8s in a namespace akv2k8s, and a ServiceAccount reader.
 func example() *strings.Replacer {
-	return strings.NewReplacer(chart, "akv2k8s", controller, "akv2k8s-controller", injector, "akv2k8s-envinjector", crds, "akv2k8s-crds", namespace, "akv2k8s", accounts, "reader")
+	return strings.NewReplacer(chart, "akv2k8s", controller, "akv2k8s-controller", injector, "akv2k8s-envinjector",
+		crds, "akv2k8s-crds", namespace, "akv2k8s", accounts, "reader")
 }
 
 // Example is the name of the role's object in a release akv2k8s in a namespace akv2k8s.
 func (r Role) Example() string { return example().Replace(r.Name) }
 
-// Allowed are the single rights of a rule in such a release, each as "group/resource[name] verb"; alone says that its namespace alone is watched.
+// Allowed are the single rights of a rule in such a release, each as "group/resource[name] verb"; alone says that its
+// namespace alone is watched.
 func (r Rule) Allowed(alone bool) []string {
 	var all []string
 	for _, group := range strings.Fields(r.Groups) {

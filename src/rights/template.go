@@ -45,7 +45,8 @@ func (r Rule) yaml() string {
 		names += "{{- if not .Values.watchAllNamespaces }}\n" + bound(r.Alone) + "{{- end }}\n"
 	}
 	groups := strings.ReplaceAll(list(r.Groups), "core", `""`)
-	return "# " + r.Why + "\n- apiGroups: " + groups + "\n  resources: " + list(r.Resources) + "\n" + names + "  verbs: " + list(r.Verbs) + "\n"
+	return "# " + r.Why + "\n- apiGroups: " + groups + "\n  resources: " + list(r.Resources) + "\n" + names +
+		"  verbs: " + list(r.Verbs) + "\n"
 }
 
 func bound(names string) string {

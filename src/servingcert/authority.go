@@ -55,7 +55,8 @@ func newAuthority(name string, now time.Time, random io.Reader) (a authority, ke
 	return a, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), err
 }
 
-// parseAuthority reads a CA from PEM, which newAuthority made: one block each, so none can be passed over. Errors quote nothing of it.
+// parseAuthority reads a CA from PEM, which newAuthority made: one block each, so none can be passed over. Errors quote
+// nothing of it.
 func parseAuthority(certPEM, keyPEM []byte) (authority, error) {
 	certBlock, _ := pem.Decode(certPEM)
 	keyBlock, _ := pem.Decode(keyPEM)
@@ -74,7 +75,8 @@ func parseAuthority(certPEM, keyPEM []byte) (authority, error) {
 	return authority{cert: cert, key: key, pem: certPEM}, nil
 }
 
-// leaf signs a certificate for serving under the names; with it go the certificates by which those who believe an older CA believe this one.
+// leaf signs a certificate for serving under the names; with it go the certificates by which those who believe an older
+// CA believe this one.
 func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
@@ -85,7 +87,8 @@ func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.
 		return nil, err
 	}
 	template.DNSNames = names
-	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature,
+		[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	der, err := x509.CreateCertificate(random, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return nil, fmt.Errorf("signing a certificate to serve with: %w", err)
@@ -116,6 +119,7 @@ func newTemplate(name string, now time.Time, life time.Duration, random io.Reade
 		name = name[:64]
 	}
 	serial[0] &= 0x7f
-	return &x509.Certificate{SerialNumber: new(big.Int).SetBytes(serial), Subject: pkix.Name{CommonName: name, Organization: []string{"akv2k8s"}},
+	return &x509.Certificate{SerialNumber: new(big.Int).SetBytes(serial),
+		Subject:   pkix.Name{CommonName: name, Organization: []string{"akv2k8s"}},
 		NotBefore: now.Add(-skew), NotAfter: now.Add(life)}, nil
 }

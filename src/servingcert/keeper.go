@@ -64,7 +64,8 @@ type Keeper struct {
 
 // New checks the configuration.
 func New(c Config) (*Keeper, error) {
-	if c.Live == nil || c.Writer == nil || c.Secret.Name == "" || c.Webhook == "" || len(c.DNSNames) == 0 || c.Clock == nil || c.Random == nil {
+	if c.Live == nil || c.Writer == nil || c.Secret.Name == "" || c.Webhook == "" || len(c.DNSNames) == 0 ||
+		c.Clock == nil || c.Random == nil {
 		return nil, errors.New("creating the keeper of certificates: a part of its configuration is missing")
 	}
 	return &Keeper{Config: c}, nil
@@ -87,7 +88,8 @@ func (k *Keeper) Root() string {
 	return string(k.root)
 }
 
-// Ready says why nothing can be served yet, or nil. It is nil only after the webhook configuration was seen to hold the CA.
+// Ready says why nothing can be served yet, or nil. It is nil only after the webhook configuration was seen to hold the
+// CA.
 func (k *Keeper) Ready() error {
 	if k.Root() == "" {
 		return errors.New("the certificates are not made yet")
@@ -95,7 +97,8 @@ func (k *Keeper) Ready() error {
 	return nil
 }
 
-// Register watches the Secret and the webhook configuration, so that both are repaired within moments. Every replica does.
+// Register watches the Secret and the webhook configuration, so that both are repaired within moments. Every replica
+// does.
 func (k *Keeper) Register(mgr ctrl.Manager) error {
 	everybody := false
 	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
@@ -103,7 +106,8 @@ func (k *Keeper) Register(mgr ctrl.Manager) error {
 	})
 	return ctrl.NewControllerManagedBy(mgr).Named("serving-certificate").
 		WithOptions(rtcontroller.Options{NeedLeaderElection: &everybody,
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 10*time.Second)}).
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond,
+				10*time.Second)}).
 		Watches(&corev1.Secret{}, one).Watches(&admissionv1.MutatingWebhookConfiguration{}, one).
 		Complete(k)
 }
@@ -139,10 +143,12 @@ func (k *Keeper) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, er
 	if ca.due().Before(next) {
 		next = ca.due()
 	}
-	return ctrl.Result{RequeueAfter: max(next.Sub(k.Clock()), time.Second)}, nil // if its time came meanwhile: zero and less would be never
+	// if its time came meanwhile: zero and less would be never
+	return ctrl.Result{RequeueAfter: max(next.Sub(k.Clock()), time.Second)}, nil
 }
 
-// authority reads the CA, or makes it, or the next one when it is time. Of several replicas that make one, the API server lets one win.
+// authority reads the CA, or makes it, or the next one when it is time. Of several replicas that make one, the API
+// server lets one win.
 func (k *Keeper) authority(ctx context.Context) (succession, error) {
 	secret, ca, err := k.read(ctx)
 	if err != nil {
@@ -167,15 +173,19 @@ func (k *Keeper) authority(ctx context.Context) (succession, error) {
 func (k *Keeper) read(ctx context.Context) (*corev1.Secret, succession, error) {
 	var secret corev1.Secret
 	if err := k.Live.Get(ctx, k.Secret, &secret); err != nil {
-		return nil, succession{}, fmt.Errorf("reading Secret %s, which the chart renders for the CA: %w; run helm upgrade if it was deleted", k.Secret, err)
+		return nil, succession{},
+			fmt.Errorf("reading Secret %s, which the chart renders for the CA: %w; run helm upgrade if it was deleted",
+				k.Secret, err)
 	}
 	if len(secret.Data[dataCert]) == 0 && len(secret.Data[dataKey]) == 0 {
 		return &secret, succession{}, nil
 	}
 	ca, err := parseSuccession(secret.Data, k.Clock())
 	if err != nil {
-		return nil, ca, fmt.Errorf("reading the CA in Secret %s: %w; restore it, or remove its data to get a new CA and recreate injected pods",
-			k.Secret, err)
+		return nil, ca,
+			fmt.Errorf("reading the CA in Secret %s: %w; restore it, or remove its data to get a new CA and recreate "+
+				"injected pods",
+				k.Secret, err)
 	}
 	return &secret, ca, nil
 }
@@ -211,7 +221,8 @@ func (k *Keeper) Rotate(ctx context.Context) error {
 	return err
 }
 
-// Replace makes a CA that has nothing to do with those before, which nobody is to believe any more. Pods that exist can't ask any more.
+// Replace makes a CA that has nothing to do with those before, which nobody is to believe any more. Pods that exist
+// can't ask any more.
 func (k *Keeper) Replace(ctx context.Context) error {
 	secret, _, err := k.read(ctx)
 	if err != nil {
@@ -221,7 +232,8 @@ func (k *Keeper) Replace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// First, since nothing would do it later if it failed after the CA is new: the command says that all is done only when the older CA is gone.
+	// First, since nothing would do it later if it failed after the CA is new: the command says that all is done only
+	// when the older CA is gone.
 	if err := k.forget(ctx); err != nil {
 		return err
 	}
@@ -244,18 +256,22 @@ func (k *Keeper) current(ca succession) (*tls.Certificate, error) {
 	return leaf, nil
 }
 
-// publish writes the CA into the webhook configuration, that field alone, if it is not there. The configuration itself says whether the CA in it is ours
-// to write, so that replicas of two settings, or two versions, never write against each other.
+// publish writes the CA into the webhook configuration, that field alone, if it is not there. The configuration itself
+// says whether the CA in it is ours to write, so that replicas of two settings, or two versions, never write against
+// each other.
 func (k *Keeper) publish(ctx context.Context, ca succession) error {
 	var live admissionv1.MutatingWebhookConfiguration
 	if err := k.Live.Get(ctx, types.NamespacedName{Name: k.Webhook}, &live); err != nil {
-		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w; run helm upgrade if it was deleted", k.Webhook, err)
+		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w; run helm upgrade if it was deleted", k.Webhook,
+			err)
 	}
 	if live.Annotations[wire.AnnotationCA] != wire.CAOwn {
 		return nil
 	}
 	stale := false
-	wanted := admissionac.MutatingWebhookConfiguration(k.Webhook).WithUID(live.UID).WithResourceVersion(live.ResourceVersion)
+	wanted := admissionac.MutatingWebhookConfiguration(k.Webhook).
+		WithUID(live.UID).
+		WithResourceVersion(live.ResourceVersion)
 	for _, webhook := range live.Webhooks {
 		stale = stale || !bytes.Equal(webhook.ClientConfig.CABundle, ca.bundle())
 		wanted.WithWebhooks(admissionac.MutatingWebhook().WithName(webhook.Name).

@@ -25,21 +25,24 @@ const blockCertificate = "CERTIFICATE"
 // upgradeManager owns what the upgrade from the predecessor writes.
 const upgradeManager = "akv2k8s-upgrade"
 
-// How often it is looked whether replicas of the predecessor are left, and how long after the last one its CA stays: requests are on their way.
+// How often it is looked whether replicas of the predecessor are left, and how long after the last one its CA stays:
+// requests are on their way.
 const (
 	lookAround = 10 * time.Second
 	farewell   = time.Minute
 )
 
-// PredecessorSecret holds the CA of akv2k8s 1.8 while its replicas may serve yet: the API server is to believe it, pods are not. It is not the Secret of our own CA,
-// because Helm renders that one, and clears what a hook wrote into it (or stops, in its older versions).
+// PredecessorSecret holds the CA of akv2k8s 1.8 while its replicas may serve yet: the API server is to believe it, pods
+// are not. It is not the Secret of our own CA, because Helm renders that one, and clears what a hook wrote into it (or
+// stops, in its older versions).
 func PredecessorSecret(ours types.NamespacedName) types.NamespacedName {
 	return types.NamespacedName{Namespace: ours.Namespace, Name: ours.Name + "-predecessor"}
 }
 
-// Inherit runs before Helm changes the release. Replicas of the predecessor serve until they are replaced, so its CA is put where the Keeper finds it; and
-// Helm is told to keep its Secrets, which are named by from: of its CA, and of the certificate that it serves with. Without such Secrets, or when ours is there
-// already, nothing is done. It says what it did.
+// Inherit runs before Helm changes the release. Replicas of the predecessor serve until they are replaced, so its CA is
+// put where the Keeper finds it; and Helm is told to keep its Secrets, which are named by from: of its CA, and of the
+// certificate that it serves with. Without such Secrets, or when ours is there already, nothing is done. It says what
+// it did.
 func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, from []string) (string, error) {
 	var roots []*x509.Certificate
 	var damaged error
@@ -57,7 +60,9 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, fr
 		}
 		found, err := authorities(secret.Data)
 		if err != nil {
-			damaged = errors.Join(damaged, fmt.Errorf("reading Secret %s of the older version: %w; correct it, or delete it if no pod of that version runs", name, err))
+			damaged = errors.Join(damaged,
+				fmt.Errorf("reading Secret %s of the older version: %w; correct it, or delete it if no pod of that "+
+					"version runs", name, err))
 		}
 		roots = append(roots, found...)
 	}
@@ -75,7 +80,8 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, fr
 		return "", damaged
 	}
 	into := PredecessorSecret(ours)
-	secret := corev1ac.Secret(into.Name, into.Namespace).WithType(corev1.SecretTypeOpaque).WithData(map[string][]byte{dataCert: encode(roots)})
+	secret := corev1ac.Secret(into.Name,
+		into.Namespace).WithType(corev1.SecretTypeOpaque).WithData(map[string][]byte{dataCert: encode(roots)})
 	if err := c.Apply(ctx, secret, client.FieldOwner(upgradeManager), client.ForceOwnership); err != nil {
 		return "", fmt.Errorf("writing the CA of the older version into Secret %s: %w", into.Name, err)
 	}
@@ -84,15 +90,17 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, fr
 
 // keep tells Helm to leave a Secret when its chart no longer has it.
 func keep(ctx context.Context, c client.Client, secret *corev1.Secret) error {
-	patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"helm.sh/resource-policy":"keep"}}}`))
+	patch := client.RawPatch(types.MergePatchType,
+		[]byte(`{"metadata":{"annotations":{"helm.sh/resource-policy":"keep"}}}`))
 	if err := c.Patch(ctx, secret, patch, client.FieldOwner(upgradeManager)); err != nil {
 		return fmt.Errorf("telling Helm to keep Secret %s: %w", secret.Name, err)
 	}
 	return nil
 }
 
-// authorities are the CAs among the certificates of a Secret. The Secret may be of the user's own certificate, so a block that can't be read is an
-// error: it may be the CA, without which the API server does not believe the replicas of the older version.
+// authorities are the CAs among the certificates of a Secret. The Secret may be of the user's own certificate, so a
+// block that can't be read is an error: it may be the CA, without which the API server does not believe the replicas of
+// the older version.
 func authorities(data map[string][]byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for _, key := range []string{"ca.crt", "tls.crt"} {

@@ -13,7 +13,8 @@ import (
 const (
 	// dataPrevious are the CAs before, which may still have signed what another replica serves with.
 	dataPrevious = "previous.crt"
-	// dataCross are certificates of each CA that the one before signed: who believes that one believes what came after it.
+	// dataCross are certificates of each CA that the one before signed: who believes that one believes what came after
+	// it.
 	dataCross = "cross.crt"
 )
 
@@ -34,11 +35,12 @@ func parseSuccession(data map[string][]byte, now time.Time) (succession, error) 
 	if err != nil {
 		return succession{}, err
 	}
-	return succession{authority: ca, previous: unexpired(data[dataPrevious], now), cross: unexpired(data[dataCross], now)}, nil
+	return succession{authority: ca, previous: unexpired(data[dataPrevious], now),
+		cross: unexpired(data[dataCross], now)}, nil
 }
 
-// unexpired are the certificates of a PEM that are valid yet; what is none is left out. Only what encode wrote is read by it, and only for those
-// who still believe an older CA: a damaged block must not keep the present one from serving.
+// unexpired are the certificates of a PEM that are valid yet; what is none is left out. Only what encode wrote is read
+// by it, and only for those who still believe an older CA: a damaged block must not keep the present one from serving.
 func unexpired(content []byte, now time.Time) []*x509.Certificate {
 	var all []*x509.Certificate
 	for block, rest := pem.Decode(content); block != nil && len(all) < maxPredecessors; block, rest = pem.Decode(rest) {
@@ -66,8 +68,9 @@ func (s succession) next(name string, now time.Time, random io.Reader) (map[stri
 	if err != nil {
 		return nil, fmt.Errorf("cross-signing the CA: %w", err)
 	}
-	return map[string][]byte{dataCert: ca.pem, dataKey: key, dataPrevious: encode(append([]*x509.Certificate{s.cert}, s.previous...)),
-		dataCross: encode(append([]*x509.Certificate{cross}, s.cross...))}, nil
+	return map[string][]byte{dataCert: ca.pem, dataKey: key,
+		dataPrevious: encode(append([]*x509.Certificate{s.cert}, s.previous...)),
+		dataCross:    encode(append([]*x509.Certificate{cross}, s.cross...))}, nil
 }
 
 func encode(certs []*x509.Certificate) []byte {

@@ -10,15 +10,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// NewLogger writes to out. format is text or json (fmt is an old name for text); level is info, debug, trace or a number of
-// verbosity, 0 being info.
+// NewLogger writes to out. format is text or json (fmt is an old name for text); level is info, debug, trace or a
+// number of verbosity, 0 being info.
 func NewLogger(out io.Writer, level, format string) (logr.Logger, error) {
 	verbosity, err := parseLevel(level)
 	if err != nil {
 		return logr.Logger{}, err
 	}
 	// Lines of several goroutines go to any writer one after the other.
-	options := []zap.Opts{zap.WriteTo(zapcore.Lock(zapcore.AddSync(out))), zap.Level(zapcore.Level(-verbosity)), zap.StacktraceLevel(zapcore.PanicLevel)}
+	options := []zap.Opts{zap.WriteTo(zapcore.Lock(zapcore.AddSync(out))), zap.Level(zapcore.Level(-verbosity)),
+		zap.StacktraceLevel(zapcore.PanicLevel)}
 	switch strings.ToLower(format) {
 	case "", "text", "fmt":
 		options = append(options, zap.ConsoleEncoder(readableTime))
@@ -42,7 +43,8 @@ func parseLevel(level string) (int, error) {
 		return 6, nil
 	}
 	var verbosity int
-	if _, err := fmt.Sscanf(level, "%d", &verbosity); err != nil || verbosity < 0 || verbosity > 10 || level != fmt.Sprint(verbosity) {
+	if _, err := fmt.Sscanf(level, "%d", &verbosity); err != nil || verbosity < 0 || verbosity > 10 ||
+		level != fmt.Sprint(verbosity) {
 		return 0, fmt.Errorf("log level %q is not known; use info, debug, trace or a number from 0 to 10", level)
 	}
 	return verbosity, nil

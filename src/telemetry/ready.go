@@ -18,8 +18,8 @@ const (
 	readyInterval    = time.Second     // between two questions
 )
 
-// CheckReady is the subcommand check-ready of the programs. It asks each --url until all of them answer 200, or until --wait is over, and
-// prints a line for each. helm test runs it.
+// CheckReady is the subcommand check-ready of the programs. It asks each --url until all of them answer 200, or until
+// --wait is over, and prints a line for each. helm test runs it.
 func CheckReady(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var addresses []string
 	flags := flag.NewFlagSet("check-ready", flag.ContinueOnError)
@@ -64,7 +64,8 @@ func awaitReady(ctx context.Context, client *http.Client, address string) error 
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not ready: %s: %w; see the log of that component, and kubectl describe of its pods", address, err)
+			return fmt.Errorf("not ready: %s: %w; see the log of that component, and kubectl describe of its pods",
+				address, err)
 		case <-time.After(readyInterval):
 		}
 	}

@@ -29,7 +29,8 @@ type Health struct {
 	Clock func() time.Time
 }
 
-// IsProbe says whether a request is one of the kubelet's, which cost next to nothing and are always answered: otherwise it restarts the program.
+// IsProbe says whether a request is one of the kubelet's, which cost next to nothing and are always answered: otherwise
+// it restarts the program.
 func IsProbe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" }
 
 // Handler answers the requests.
@@ -63,7 +64,8 @@ func answer(check Check) http.HandlerFunc {
 	}
 }
 
-// metricsPage is the text of the metrics, which is made once a second at most, and shared by all who ask for it: the port is open to everybody.
+// metricsPage is the text of the metrics, which is made once a second at most, and shared by all who ask for it: the
+// port is open to everybody.
 type metricsPage struct {
 	gatherer prometheus.Gatherer
 	clock    func() time.Time

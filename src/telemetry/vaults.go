@@ -14,8 +14,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// others is the name of vaults that have none of their own: those that never answered, since users name also ones that do not exist, and those beyond
-// limits.MetricVaults.
+// others is the name of vaults that have none of their own: those that never answered, since users name also ones that
+// do not exist, and those beyond limits.MetricVaults.
 const others = "other"
 
 // forgotten is how long after its last answer a vault's series give way to another one's.
@@ -47,22 +47,26 @@ type listMethod struct {
 func NewVaults(log logr.Logger) *Vaults {
 	return &Vaults{known: map[string]time.Time{}, lists: map[listMethod]int{}, log: log, clock: time.Now,
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "akv2k8s_vault_request_duration_seconds",
-			Help:    "Calls of vaults, by the vault's name, what was asked for, and the HTTP status that it answered (none if it did not).",
+			Name: "akv2k8s_vault_request_duration_seconds",
+			Help: "Calls of vaults, by the vault's name, what was asked for, and the HTTP status that it answered " +
+				"(none if it did not).",
 			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20},
 		}, []string{"vault", "kind", "code"}),
 		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "akv2k8s_vault_wait_duration_seconds",
-			Help:    "How long calls of vaults waited for their turn below the limits, by priority (pod-start, first-sync, refresh).",
+			Name: "akv2k8s_vault_wait_duration_seconds",
+			Help: "How long calls of vaults waited for their turn below the limits, by priority (pod-start, " +
+				"first-sync, refresh).",
 			Buckets: []float64{0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 20},
 		}, []string{"vault", "priority"}),
 		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "akv2k8s_vault_reads_total",
-			Help: "Reads of objects, by kind, where the answer came from (vault, shared, memory, list) and what it was (ok, or the reason of the failure).",
+			Help: "Reads of objects, by kind, where the answer came from (vault, shared, memory, list) and what it " +
+				"was (ok, or the reason of the failure).",
 		}, []string{"vault", "kind", "source", "outcome"}),
 		detection: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "akv2k8s_vault_change_detection",
-			Help: "How changes in vaults are found: by the vault's list, or by get of each object; the number of identities that do so.",
+			Help: "How changes in vaults are found: by the vault's list, or by get of each object; the number of " +
+				"identities that do so.",
 		}, []string{"vault", "kind", "method"}),
 	}
 }
@@ -130,11 +134,13 @@ func (v *Vaults) Detects(list keyvault.Ref, was, is string) {
 
 // Refused tells that a list can't be had.
 func (v *Vaults) Refused(list keyvault.Ref, err error, wait time.Duration) {
-	v.log.Info("changes are found by reading each object, because the vault's list can't be had; that is more calls, and works as well", "list", list.String(),
+	v.log.Info("changes are found by reading each object, because the vault's list can't be had; that is more calls, "+
+		"and works as well", "list", list.String(),
 		"error", err.Error(), "askedAgainIn", wait.String())
 }
 
-// admit gives a vault that answered its own name. Where there is no room, the one goes that was silent for longest, if that was long enough.
+// admit gives a vault that answered its own name. Where there is no room, the one goes that was silent for longest, if
+// that was long enough.
 func (v *Vaults) admit(vault string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

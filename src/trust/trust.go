@@ -23,15 +23,16 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Pool is the system's pool (in an image without one: empty), the built-in public roots, and the certificates in extra, which
-// is PEM and may be empty. See Certificates for what it may hold.
+// Pool is the system's pool (in an image without one: empty), the built-in public roots, and the certificates in extra,
+// which is PEM and may be empty. See Certificates for what it may hold.
 func Pool(extra []byte) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
 	for root := range bundle.Roots() {
-		if root.Constraint == nil { // read so, a root is bytes until somebody needs it, which is a fraction of the memory
+		// read so, a root is bytes until somebody needs it, which is a fraction of the memory
+		if root.Constraint == nil {
 			if !pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate})) {
 				return nil, fault.New(fault.Bug, "a built-in root certificate can't be read")
 			}
@@ -53,12 +54,14 @@ func Pool(extra []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Certificates reads PEM that holds certificates alone; of says what it is, for messages. Nothing is no certificate, but text without a certificate,
-// and every block that can't be read, is fault.Invalid: a CA that is left out would only show as connections that fail.
+// Certificates reads PEM that holds certificates alone; of says what it is, for messages. Nothing is no certificate,
+// but text without a certificate, and every block that can't be read, is fault.Invalid: a CA that is left out would
+// only show as connections that fail.
 func Certificates(content []byte, of string) ([]*x509.Certificate, error) {
 	blocks, err := certificate.Blocks(content)
 	if err != nil {
-		return nil, &fault.Error{Kind: fault.Invalid, Doing: "reading " + of, Cause: err, Next: "write each certificate as PEM, as its authority gave it"}
+		return nil, &fault.Error{Kind: fault.Invalid, Doing: "reading " + of, Cause: err,
+			Next: "write each certificate as PEM, as its authority gave it"}
 	}
 	if len(blocks) == 0 && len(bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff")))) > 0 {
 		return nil, fault.New(fault.Invalid, "%s hold no PEM block; write PEM certificates there", of)
@@ -66,12 +69,14 @@ func Certificates(content []byte, of string) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for i, block := range blocks {
 		if block.Type != "CERTIFICATE" && block.Type != "X509 CERTIFICATE" {
-			return nil, fault.New(fault.Invalid, "block %d of %s is not a certificate; keep certificates alone there, and never a private key", i+1, of)
+			return nil, fault.New(fault.Invalid,
+				"block %d of %s is not a certificate; keep certificates alone there, and never a private key", i+1, of)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fault.New(fault.Invalid, "block %d of %s is a certificate that can't be read; ask its authority for one without a negative "+
-				"serial number and with an RSA, Ed25519 or NIST key", i+1, of)
+			return nil, fault.New(fault.Invalid,
+				"block %d of %s is a certificate that can't be read; ask its authority for one without a negative "+
+					"serial number and with an RSA, Ed25519 or NIST key", i+1, of)
 		}
 		all = append(all, cert)
 	}
@@ -86,7 +91,8 @@ type Root struct {
 	SHA256 string
 }
 
-// Trusted are the built-in public roots that a pool really believes at that time, found out by verifying each against it.
+// Trusted are the built-in public roots that a pool really believes at that time, found out by verifying each against
+// it.
 func Trusted(pool *x509.CertPool, now time.Time) []Root {
 	var roots []Root
 	for root := range bundle.Roots() {
@@ -119,9 +125,9 @@ func Print(out io.Writer, extra []byte, now time.Time) error {
 	return nil
 }
 
-// Client is an HTTP client that believes the pool alone, speaks HTTP/2, obeys the proxy settings of the environment and keeps few
-// connections per host, alive. It follows no redirect, because no service of Azure that it is for sends one, and a request may carry a token.
-// A proxy that does not open a connection is a *diagnosis.ProxyRefusal.
+// Client is an HTTP client that believes the pool alone, speaks HTTP/2, obeys the proxy settings of the environment and
+// keeps few connections per host, alive. It follows no redirect, because no service of Azure that it is for sends one,
+// and a request may carry a token. A proxy that does not open a connection is a *diagnosis.ProxyRefusal.
 func Client(pool *x509.CertPool) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -22,8 +22,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
-// azureRoots are the roots that Microsoft documents for Azure's public endpoints, but for DigiCert Global Root CA, which
-// browsers no longer trust and which Azure has left.
+// azureRoots are the roots that Microsoft documents for Azure's public endpoints, but for DigiCert Global Root CA,
+// which browsers no longer trust and which Azure has left.
 var azureRoots = []string{
 	"DigiCert Global Root G2", "DigiCert Global Root G3", "DigiCert TLS ECC P384 Root G5", "DigiCert TLS RSA4096 Root G5",
 	"Microsoft ECC Root Certificate Authority 2017", "Microsoft RSA Root Certificate Authority 2017",

@@ -25,13 +25,15 @@ import (
 // parallel is how many things are asked for at once for one pod.
 const parallel = 8
 
-// precaution is how long a pod waits for an image that is looked into without a known reference; most such pods have nothing to do with us.
+// precaution is how long a pod waits for an image that is looked into without a known reference; most such pods have
+// nothing to do with us.
 const precaution = 2 * time.Second
 
 // margin is how long before the API server gives up an answer has to be there.
 const margin = 2 * time.Second
 
-// deadline gives the context of a review the time that the API server waits for the answer, which it says in the address.
+// deadline gives the context of a review the time that the API server waits for the answer, which it says in the
+// address.
 func deadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc) {
 	wait, err := time.ParseDuration(r.URL.Query().Get("timeout"))
 	if seconds, number := strconv.Atoi(r.URL.Query().Get("timeout")); number == nil {
@@ -59,16 +61,20 @@ type sourceKey struct {
 	inject.SourceName
 }
 
-// sources reads the ConfigMaps and Secrets that the pod's environment comes from. Of their values only references are kept.
+// sources reads the ConfigMaps and Secrets that the pod's environment comes from. Of their values only references are
+// kept.
 func (a *admitted) sources(ctx context.Context) (inject.Sources, error) {
 	needed := inject.Needed(a.pod)
 	if len(needed) > limits.AdmissionSources {
-		return nil, fault.New(fault.Invalid, "the environment of the pod comes from %d ConfigMaps and Secrets, and the limit is %d; take more variables from fewer of them",
+		return nil, fault.New(fault.Invalid,
+			"the environment of the pod comes from %d ConfigMaps and Secrets, and the limit is %d; take more "+
+				"variables from fewer of them",
 			len(needed), limits.AdmissionSources)
 	}
 	for _, name := range needed {
 		if len(validation.IsDNS1123Subdomain(name.Name)) > 0 {
-			return nil, fault.New(fault.Invalid, "%q is not a name of a %s; correct it in the environment of the pod", inject.Shown(name.Name), name.Kind)
+			return nil, fault.New(fault.Invalid, "%q is not a name of a %s; correct it in the environment of the pod",
+				inject.Shown(name.Name), name.Kind)
 		}
 	}
 	sources := inject.Sources{}
@@ -109,7 +115,8 @@ func (a *admitted) source(ctx context.Context, name inject.SourceName) (inject.S
 	case apierrors.IsForbidden(err): // the installation is not meant to
 		return inject.Source{Hidden: true}, nil
 	}
-	return inject.Source{}, fault.Wrap(fault.Unavailable, err, fmt.Sprintf("asking the API server for %s %q; try again", name.Kind, name.Name))
+	return inject.Source{}, fault.Wrap(fault.Unavailable, err,
+		fmt.Sprintf("asking the API server for %s %q; try again", name.Kind, name.Name))
 }
 
 // commands looks into the images whose commands the plan needs. What is only wrapped as a precaution may stay as it is.
@@ -127,7 +134,8 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	if err != nil {
 		return plan, err
 	}
-	question := ociimage.Question{Namespace: a.request.Namespace, PullSecrets: a.pullSecrets(ctx), OS: "linux", Architecture: platform(&a.pod.Spec)}
+	question := ociimage.Question{Namespace: a.request.Namespace, PullSecrets: a.pullSecrets(ctx), OS: "linux",
+		Architecture: platform(&a.pod.Spec)}
 	var mu sync.Mutex
 	err = each(ctx, wanted, func(ctx context.Context, t *inject.Target) error {
 		err := a.look(ctx, t, question)
@@ -140,14 +148,15 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 		return nil
 	})
 	for container, failure := range failed {
-		plan = plan.Without(container, fmt.Sprintf("container %q: a ConfigMap or Secret of its environment is missing, and what its image runs could not be "+
-			"found out (%v), so references that come later stay text", container, failure))
+		plan = plan.Without(container,
+			fmt.Sprintf("container %q: a ConfigMap or Secret of its environment is missing, and what its image runs "+
+				"could not be found out (%v), so references that come later stay text", container, failure))
 	}
 	return plan, err
 }
 
-// boundRegistries bounds the registries that one pod has us ask, before the first of them is asked. What is only wrapped as a precaution
-// comes last: beyond the bound it fails, and the pod does not.
+// boundRegistries bounds the registries that one pod has us ask, before the first of them is asked. What is only
+// wrapped as a precaution comes last: beyond the bound it fails, and the pod does not.
 func boundRegistries(wanted []*inject.Target) (within []*inject.Target, failed map[string]error, err error) {
 	registries := map[string]bool{}
 	failed = map[string]error{}
@@ -158,9 +167,11 @@ func boundRegistries(wanted []*inject.Target) (within []*inject.Target, failed m
 			}
 			registry := ociimage.RegistryOf(t.Lookup)
 			if !registries[registry] && len(registries) == limits.ImageRegistriesPerPod {
-				refused := &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
-					Cause: fmt.Errorf("the registry %s is one more than the %d that are asked for the commands of one pod", registry, limits.ImageRegistriesPerPod),
-					Next:  "set the container's command, or name it in the pod's annotation akv2k8s.io/commands"}
+				refused := &fault.Error{Kind: fault.Invalid,
+					Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
+					Cause: fmt.Errorf("the registry %s is one more than the %d that are asked for the commands of "+
+						"one pod", registry, limits.ImageRegistriesPerPod),
+					Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands"}
 				if !precaution {
 					return nil, nil, refused
 				}
@@ -199,13 +210,14 @@ func (a *admitted) look(ctx context.Context, t *inject.Target, q ociimage.Questi
 // unknown is the refusal of a container whose command could not be found out, with the ways out.
 func (a *admitted) unknown(t *inject.Target, err error) error {
 	a.Metrics.unknown.Inc()
-	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)), Cause: err,
-		Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands, or let the env-injector read the image by imagePullSecrets " +
-			"(or the role AcrPull for its identity)"}
+	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
+		Cause: err,
+		Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands, or let the " +
+			"env-injector read the image by imagePullSecrets (or the role AcrPull for its identity)"}
 }
 
-// pullSecrets are the pod's; those of its ServiceAccount are among them already, the API server put them there. One that can't be read is
-// skipped, as the kubelet does it.
+// pullSecrets are the pod's; those of its ServiceAccount are among them already, the API server put them there. One
+// that can't be read is skipped, as the kubelet does it.
 func (a *admitted) pullSecrets(ctx context.Context) []ociimage.PullSecret {
 	var secrets []ociimage.PullSecret
 	var skipped []string
@@ -226,7 +238,8 @@ func (a *admitted) pullSecrets(ctx context.Context) []ociimage.PullSecret {
 		secrets = append(secrets, ociimage.ReadPullSecret(ctx, secret))
 	}
 	if len(skipped) > 0 {
-		a.logs(a.trusted).Info("skipping pull secrets that can't be read", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "secrets", skipped)
+		a.logs(a.trusted).Info("skipping pull secrets that can't be read", "namespace", a.request.Namespace, "pod",
+			nameOf(a.pod), "secrets", skipped)
 	}
 	return secrets
 }
@@ -234,7 +247,8 @@ func (a *admitted) pullSecrets(ctx context.Context) []ociimage.PullSecret {
 // platform is the architecture that the pod has to run on, if it says so.
 func platform(spec *corev1.PodSpec) string {
 	architecture := spec.NodeSelector[corev1.LabelArchStable]
-	if architecture != "" || spec.Affinity == nil || spec.Affinity.NodeAffinity == nil || spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+	if architecture != "" || spec.Affinity == nil || spec.Affinity.NodeAffinity == nil ||
+		spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
 		return architecture
 	}
 	// Terms are alternatives, so all have to say the same.

@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
-// Handler answers reviews over HTTP. The memory that a review may take is reserved at the gate, and the review is measured, before it is decoded.
-// The library's own handler decodes first, takes YAML, and logs what it can't decode.
+// Handler answers reviews over HTTP. The memory that a review may take is reserved at the gate, and the review is
+// measured, before it is decoded. The library's own handler decodes first, takes YAML, and logs what it can't decode.
 func (w *Webhook) Handler(g *gate.Gate) http.Handler {
 	hook := &admission.Webhook{Handler: w}
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -44,8 +44,10 @@ type refusal struct {
 	message string
 }
 
-// answer reads the review, measures it, and decides. It returns the UID of the request also with a refusal, if it was found.
-func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Holding) (answer []byte, uid string, refused *refusal) {
+// answer reads the review, measures it, and decides. It returns the UID of the request also with a refusal, if it was
+// found.
+func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Holding) (answer []byte, uid string,
+	refused *refusal) {
 	body, refused := readReview(r, held)
 	size, err := review.Check(body)
 	switch {
@@ -73,7 +75,8 @@ func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Ho
 
 // readReview reads the body, and reserves its memory as it arrives: what a client says of its length reserves nothing.
 func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
-	tooLarge := &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the request is larger than %s; make the pod smaller", limits.Bytes(limits.ReviewBytes))}
+	tooLarge := &refusal{http.StatusRequestEntityTooLarge,
+		fmt.Sprintf("the request is larger than %s; make the pod smaller", limits.Bytes(limits.ReviewBytes))}
 	switch encoding := r.Header.Get("Content-Encoding"); {
 	case r.Method != http.MethodPost:
 		return nil, &refusal{http.StatusMethodNotAllowed, "send a review by POST"}
@@ -108,8 +111,8 @@ func tooBusy() *refusal {
 	return &refusal{http.StatusTooManyRequests, "too many requests; retry in a second"}
 }
 
-// write sends the refusal as an answer to the request, which the API server shows to the user, or as a status if there is no request to answer or
-// the API server has to try again.
+// write sends the refusal as an answer to the request, which the API server shows to the user, or as a status if there
+// is no request to answer or the API server has to try again.
 func (f *refusal) write(out http.ResponseWriter, uid string) {
 	if f.code == http.StatusTooManyRequests {
 		out.Header().Set("Retry-After", "1")
@@ -118,8 +121,13 @@ func (f *refusal) write(out http.ResponseWriter, uid string) {
 		http.Error(out, "akv2k8s: "+f.message, f.code)
 		return
 	}
-	content, err := json.Marshal(admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
-		Response: &admissionv1.AdmissionResponse{UID: types.UID(uid), Result: &metav1.Status{Code: int32(f.code), Message: "akv2k8s: " + f.message}}}) //nolint:gosec // HTTP codes
+	content, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
+		Response: &admissionv1.AdmissionResponse{
+			UID:    types.UID(uid),
+			Result: &metav1.Status{Code: int32(f.code), Message: "akv2k8s: " + f.message}, //nolint:gosec // HTTP
+		},
+	})
 	if err != nil {
 		http.Error(out, "akv2k8s: "+f.message, f.code)
 		return

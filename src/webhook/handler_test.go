@@ -111,25 +111,26 @@ func TestNoReviewCostsMoreThanItsBudget(t *testing.T) {
 		// says is a part of the refusal; empty if the review is within all limits.
 		says string
 	}{
-		"2.4 million empty containers":             {reviewOf(podText(empty)), "larger than 3 MiB"},
-		"as many as fit":                           {reviewOf(podText(empty[:2_999_999])), "500 containers"},
-		"as many, in capitals":                     {reviewOf(`{"spec":{"CONTAINERS":[` + empty[:2_999_999] + `]}}`), "500 containers"},
-		"as many, written with escapes":            {reviewOf(`{"spec":{"\u0063ontainer\u0073":[` + empty[:2_999_999] + `]}}`), "500 containers"},
-		"as many, with a folded letter":            {reviewOf(`{"spec":{"containerſ":[` + empty[:2_999_999] + `]}}`), "500 containers"},
-		"501, of three kinds":                      {reviewOf(`{"spec":{"containers":[` + empty[:200*3-1] + `],"initContainers":[` + empty[:200*3-1] + `],"ephemeralContainers":[` + empty[:101*3-1] + `]}}`), "500 containers"},
-		"501, under one key twice":                 {reviewOf(`{"spec":{"containers":[` + empty[:250*3-1] + `],"containers":[` + empty[:251*3-1] + `]}}`), "500 containers"},
-		"501 in the old object":                    {reviewOf(`{},"oldObject":` + podText(empty[:501*3-1])), "the oldObject of the request has more than 500 containers"},
-		"501 in another kind":                      {strings.Replace(reviewOf(podText(empty[:501*3-1])), `"kind":"Pod"`, `"kind":"Deployment"`, 1), "500 containers"},
-		"a second object":                          {reviewOf(`{},"object":{}`), "second object"},
-		"40,000 variables that use one":            {reviewOf(podText(env(many(40_000, `,{"name":"V%d","value":"$(A)"}`)))), "20000 environment variables"},
-		"25,000 sources":                           {reviewOf(podText(`{"name":"app","envFrom":[` + strings.TrimSuffix(many(25_000, `{"configMapRef":{"name":"m%d"}},`), ",") + `]}`)), "20000 environment variables"},
-		"volumes":                                  {reviewOf(`{"spec":{"volumes":[` + empty[:900_000-1] + `]}}`), "5000 objects in lists"},
-		"status":                                   {reviewOf(`{"status":{"containerStatuses":[` + empty[:900_000-1] + `]}}`), "5000 objects in lists"},
-		"lists of lists":                           {reviewOf(`{"x":[` + strings.TrimSuffix(strings.Repeat("[],", 900_000), ",") + `]}`), "5000 objects in lists"},
-		"labels":                                   {reviewOf(`{"metadata":{"labels":{"a":""` + many(150_000, `,"%d":""`) + `}}}`), "200000 keys and values"},
-		"numbers":                                  {reviewOf(`{"x":[1` + strings.Repeat(",1", 1_000_000) + `]}`), "200000 keys and values"},
-		"deep objects":                             {reviewOf(strings.Repeat(`{"a":`, 5_000) + "1" + strings.Repeat("}", 5_000)), "64 deep"},
-		"deep lists":                               {reviewOf(strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)), "not a JSON object"}, // json gives up at 10,000
+		"2.4 million empty containers":  {reviewOf(podText(empty)), "larger than 3 MiB"},
+		"as many as fit":                {reviewOf(podText(empty[:2_999_999])), "500 containers"},
+		"as many, in capitals":          {reviewOf(`{"spec":{"CONTAINERS":[` + empty[:2_999_999] + `]}}`), "500 containers"},
+		"as many, written with escapes": {reviewOf(`{"spec":{"\u0063ontainer\u0073":[` + empty[:2_999_999] + `]}}`), "500 containers"},
+		"as many, with a folded letter": {reviewOf(`{"spec":{"containerſ":[` + empty[:2_999_999] + `]}}`), "500 containers"},
+		"501, of three kinds":           {reviewOf(`{"spec":{"containers":[` + empty[:200*3-1] + `],"initContainers":[` + empty[:200*3-1] + `],"ephemeralContainers":[` + empty[:101*3-1] + `]}}`), "500 containers"},
+		"501, under one key twice":      {reviewOf(`{"spec":{"containers":[` + empty[:250*3-1] + `],"containers":[` + empty[:251*3-1] + `]}}`), "500 containers"},
+		"501 in the old object":         {reviewOf(`{},"oldObject":` + podText(empty[:501*3-1])), "the oldObject of the request has more than 500 containers"},
+		"501 in another kind":           {strings.Replace(reviewOf(podText(empty[:501*3-1])), `"kind":"Pod"`, `"kind":"Deployment"`, 1), "500 containers"},
+		"a second object":               {reviewOf(`{},"object":{}`), "second object"},
+		"40,000 variables that use one": {reviewOf(podText(env(many(40_000, `,{"name":"V%d","value":"$(A)"}`)))), "20000 environment variables"},
+		"25,000 sources":                {reviewOf(podText(`{"name":"app","envFrom":[` + strings.TrimSuffix(many(25_000, `{"configMapRef":{"name":"m%d"}},`), ",") + `]}`)), "20000 environment variables"},
+		"volumes":                       {reviewOf(`{"spec":{"volumes":[` + empty[:900_000-1] + `]}}`), "5000 objects in lists"},
+		"status":                        {reviewOf(`{"status":{"containerStatuses":[` + empty[:900_000-1] + `]}}`), "5000 objects in lists"},
+		"lists of lists":                {reviewOf(`{"x":[` + strings.TrimSuffix(strings.Repeat("[],", 900_000), ",") + `]}`), "5000 objects in lists"},
+		"labels":                        {reviewOf(`{"metadata":{"labels":{"a":""` + many(150_000, `,"%d":""`) + `}}}`), "200000 keys and values"},
+		"numbers":                       {reviewOf(`{"x":[1` + strings.Repeat(",1", 1_000_000) + `]}`), "200000 keys and values"},
+		"deep objects":                  {reviewOf(strings.Repeat(`{"a":`, 5_000) + "1" + strings.Repeat("}", 5_000)), "64 deep"},
+		// json gives up at 10,000
+		"deep lists":                               {reviewOf(strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)), "not a JSON object"},
 		"a flood beside the request":               {`{"x":[` + empty[:900_000-1] + `],` + reviewOf("{}")[1:], "5000 objects in lists"},
 		"YAML with aliases":                        {"{a: &a [1,1], b: &b [*a,*a], request: {uid: uid-1}}", "not a JSON object"},
 		"cut off":                                  {reviewOf(podText(env("")))[:200], "not a JSON object"},
@@ -149,7 +150,8 @@ func TestNoReviewCostsMoreThanItsBudget(t *testing.T) {
 			var w *httptest.ResponseRecorder
 			took := allocated(func() { w = post(h, body) })
 			budget := int64(acceptedBudget)
-			if c.says != "" && !strings.Contains("reserved, not a valid name, ENV_INJECTOR_EXPAND", c.says) { // before it is decoded
+			// before it is decoded
+			if c.says != "" && !strings.Contains("reserved, not a valid name, ENV_INJECTOR_EXPAND", c.says) {
 				budget = refusedBudget
 			}
 			t.Logf("%d bytes of body, %d KiB allocated, %d KiB of answer", len(c.body), took>>10, w.Body.Len()>>10)

@@ -29,7 +29,8 @@ func (u *unreachable) Command(_ context.Context, q ociimage.Question) (ociimage.
 	return ociimage.Command{}, fault.New(fault.Unavailable, "the registry could not be reached")
 }
 
-// TestRegistriesOfOnePodAreBounded is the attack with 200 registries that do not answer: it took the webhook 20 seconds.
+// TestRegistriesOfOnePodAreBounded is the attack with 200 registries that do not answer: it took the webhook 20
+// seconds.
 func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 	env := []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}
 	later := []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "later"}}}}

@@ -10,7 +10,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// lines are log lines about reviews, at a bounded rate: what is in them is worded by whoever creates pods, or calls the webhook.
+// lines are log lines about reviews, at a bounded rate: what is in them is worded by whoever creates pods, or calls the
+// webhook.
 type lines struct {
 	log     logr.Logger
 	limiter *rate.Limiter
@@ -18,7 +19,8 @@ type lines struct {
 }
 
 func newLines(log logr.Logger) *lines {
-	return &lines{log: log, limiter: rate.NewLimiter(limits.AdmissionLogRate, limits.AdmissionLogBurst), omitted: &atomic.Int64{}}
+	return &lines{log: log, limiter: rate.NewLimiter(limits.AdmissionLogRate, limits.AdmissionLogBurst),
+		omitted: &atomic.Int64{}}
 }
 
 // Info logs a line, and how many were left out before it, or leaves it out.

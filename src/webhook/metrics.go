@@ -19,8 +19,9 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		pods:       counter("akv2k8s_pod_inspections_total", "Pods that the webhook was asked about."),
 		containers: counter("akv2k8s_container_inspections_total", "Their containers and init containers."),
 		mutated:    counter("akv2k8s_pod_mutations_total", "Pods that were injected."),
-		unknown:    counter("akv2k8s_container_inspections_failed_total", "Containers whose image's command could not be found out."),
-		failed:     counter("akv2k8s_pod_mutations_failed_total", "Pods that were refused."),
+		unknown: counter("akv2k8s_container_inspections_failed_total",
+			"Containers whose image's command could not be found out."),
+		failed: counter("akv2k8s_pod_mutations_failed_total", "Pods that were refused."),
 	}
 	for _, c := range []prometheus.Collector{m.pods, m.containers, m.mutated, m.failed, m.unknown} {
 		if err := registry.Register(c); err != nil {
@@ -32,5 +33,6 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 
 func (m *Metrics) inspected(pod *corev1.Pod) {
 	m.pods.Inc()
-	m.containers.Add(float64(len(pod.Spec.InitContainers) + len(pod.Spec.Containers) + len(pod.Spec.EphemeralContainers)))
+	m.containers.Add(float64(len(pod.Spec.InitContainers) + len(pod.Spec.Containers) +
+		len(pod.Spec.EphemeralContainers)))
 }

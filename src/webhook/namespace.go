@@ -15,8 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// requireEnabled refuses pods of namespaces without the label, before anything is read there. The API server asks about no such pod, but
-// anybody who reaches the port can, and what is answered would tell which Secrets and keys exist.
+// requireEnabled refuses pods of namespaces without the label, before anything is read there. The API server asks about
+// no such pod, but anybody who reaches the port can, and what is answered would tell which Secrets and keys exist.
 func (a *admitted) requireEnabled(ctx context.Context) error {
 	name := a.request.Namespace
 	enabled, known := a.namespaces.get(name)
@@ -24,7 +24,8 @@ func (a *admitted) requireEnabled(ctx context.Context) error {
 		namespace := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
 		err := a.Live.Get(ctx, types.NamespacedName{Name: name}, namespace)
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
-			return fault.New(fault.Unavailable, "the namespace of the pod could not be read from the API server; try again")
+			return fault.New(fault.Unavailable,
+				"the namespace of the pod could not be read from the API server; try again")
 		}
 		enabled = err == nil && namespace.Labels[a.Label] == a.LabelValue
 		age := limits.NamespaceDisabledAge
@@ -34,19 +35,23 @@ func (a *admitted) requireEnabled(ctx context.Context) error {
 		a.namespaces.put(name, enabled, age)
 	}
 	if !enabled {
-		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, a.Label, a.LabelValue)
+		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, a.Label,
+			a.LabelValue)
 	}
 	return nil
 }
 
-// limitRanges are those of the pod's namespace for containers. If they can't be read, the API server says what does not fit.
+// limitRanges are those of the pod's namespace for containers. If they can't be read, the API server says what does not
+// fit.
 func (a *admitted) limitRanges(ctx context.Context) []corev1.LimitRangeItem {
 	if items, known := a.ranges.get(a.request.Namespace); known {
 		return items
 	}
 	var list corev1.LimitRangeList
-	if err := a.Live.List(ctx, &list, client.InNamespace(a.request.Namespace), client.Limit(limits.LimitRanges)); err != nil {
-		a.logs(a.trusted).Info("cannot read the LimitRanges of a namespace, so the init container may not fit them", "namespace", a.request.Namespace, "error", err.Error())
+	if err := a.Live.List(ctx, &list, client.InNamespace(a.request.Namespace),
+		client.Limit(limits.LimitRanges)); err != nil {
+		a.logs(a.trusted).Info("cannot read the LimitRanges of a namespace, so the init container may not fit them",
+			"namespace", a.request.Namespace, "error", err.Error())
 	}
 	var items []corev1.LimitRangeItem
 	for _, object := range list.Items {

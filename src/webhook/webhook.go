@@ -59,7 +59,8 @@ type Webhook struct {
 
 // New checks the configuration.
 func New(c Config) (*Webhook, error) {
-	if c.Settings == nil || c.Metrics == nil || c.Live == nil || c.Images == nil || c.Clock == nil || c.Patience <= 0 || c.Label == "" {
+	if c.Settings == nil || c.Metrics == nil || c.Live == nil || c.Images == nil || c.Clock == nil || c.Patience <= 0 ||
+		c.Label == "" {
 		return nil, errors.New("creating the webhook: a part of its configuration is missing")
 	}
 	return &Webhook{Config: c, trustedLines: newLines(c.Log), otherLines: newLines(c.Log),
@@ -77,8 +78,8 @@ type admitted struct {
 	trusted bool
 }
 
-// Handle answers one review. Nothing but the pod in the request, and what it names in its namespace, decides, whoever sent it, and nothing
-// secret is in the answer.
+// Handle answers one review. Nothing but the pod in the request, and what it names in its namespace, decides, whoever
+// sent it, and nothing secret is in the answer.
 func (w *Webhook) Handle(ctx context.Context, request admission.Request) admission.Response {
 	a, err := w.read(request)
 	if err != nil {
@@ -104,8 +105,10 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 	}
 	if notReady != nil {
 		w.Metrics.failed.Inc()
-		w.logs(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", nameOf(a.pod), "error", notReady.Error())
-		return admission.Errored(http.StatusServiceUnavailable, errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
+		w.logs(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", nameOf(a.pod), "error",
+			notReady.Error())
+		return admission.Errored(http.StatusServiceUnavailable,
+			errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
 	}
 	settings.Ranges = a.limitRanges(ctx)
 	return a.patch(plan, settings)
@@ -171,7 +174,8 @@ func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.R
 	return response.WithWarnings(bounded(append(warnings, plan.Warnings...))...)
 }
 
-// specPatch changes the spec of a pod. The rest is not compared: nothing in it changes, and its maps take more memory than its text.
+// specPatch changes the spec of a pod. The rest is not compared: nothing in it changes, and its maps take more memory
+// than its text.
 func specPatch(pod []byte, spec *corev1.PodSpec) (admission.Response, error) {
 	var before struct {
 		Spec json.RawMessage `json:"spec"`
@@ -197,7 +201,8 @@ func (a *admitted) injected(plan inject.Plan) {
 		names = append(names, inject.Shown(target.Container))
 	}
 	a.Metrics.mutated.Inc()
-	a.logs(a.trusted).Info("injected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "containers", names, "containerCount", len(plan.Targets),
+	a.logs(a.trusted).Info("injected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "containers", names,
+		"containerCount", len(plan.Targets),
 		"dryRun", a.request.DryRun != nil && *a.request.DryRun)
 }
 
@@ -208,7 +213,8 @@ func (a *admitted) refuse(err error) admission.Response {
 	if len(message) > limits.AdmissionMessageBytes {
 		message = strings.ToValidUTF8(message[:limits.AdmissionMessageBytes], "") + "…"
 	}
-	a.logs(a.trusted).Info("refused", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason", fault.KindOf(err).Reason(), "error", message)
+	a.logs(a.trusted).Info("refused", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason",
+		fault.KindOf(err).Reason(), "error", message)
 	return admission.Denied("akv2k8s: " + message)
 }
 

@@ -3,16 +3,18 @@ package wire
 // ResolvePath is where the broker answers, by POST over TLS, with the pod's token as bearer.
 const ResolvePath = "/v1/resolve"
 
-// HeaderReplica of an answer is host:port of the replica that gave it, as it was reached. What it has checked is in its memory for a while.
+// HeaderReplica of an answer is host:port of the replica that gave it, as it was reached. What it has checked is in its
+// memory for a while.
 const HeaderReplica = "Akv2k8s-Replica"
 
 // ResolveRequest is the injector's one question: every reference of its container, or of all containers for a check.
 type ResolveRequest struct {
-	// References by variable name, as written in the pod ("name@azurekeyvault?query"). In a check that covers several containers, the name
-	// may have the container in front ("app/PASSWORD"): names only occur in messages then.
+	// References by variable name, as written in the pod ("name@azurekeyvault?query"). In a check that covers several
+	// containers, the name may have the container in front ("app/PASSWORD"): names only occur in messages then.
 	References map[string]string `json:"references"`
-	// Check asks whether every reference can be resolved. Authentication, authorisation and errors are those of any other request; the
-	// answer has no values. A broker older than this field answers with values, which the client has to throw away.
+	// Check asks whether every reference can be resolved. Authentication, authorisation and errors are those of any
+	// other request; the answer has no values. A broker older than this field answers with values, which the client has
+	// to throw away.
 	Check bool `json:"check,omitempty"`
 }
 
@@ -30,13 +32,13 @@ type ErrorResponse struct {
 	Message string `json:"message"`
 	// RetryAfterSeconds is set if the vault or the broker asked to wait.
 	RetryAfterSeconds int `json:"retryAfterSeconds,omitempty"`
-	// MayComeLater is set if the AzureKeyVaultSecret does not exist: it may be created a moment after the pod. An object that the vault
-	// does not have is NotFound without it.
+	// MayComeLater is set if the AzureKeyVaultSecret does not exist: it may be created a moment after the pod. An
+	// object that the vault does not have is NotFound without it.
 	MayComeLater bool `json:"mayComeLater,omitempty"`
 }
 
-// Expansion is what the injector expands instead of the kubelet, because it uses $(NAME) of a variable whose value comes from a vault.
-// The webhook has doubled the dollars of these texts.
+// Expansion is what the injector expands instead of the kubelet, because it uses $(NAME) of a variable whose value
+// comes from a vault. The webhook has doubled the dollars of these texts.
 type Expansion struct {
 	// Args are places in the container's args, which are the program and its arguments.
 	Args []int `json:"args,omitempty"`

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEachFuzzTargetHasABudget wants fuzzbudget.Check in each target, or in a function of the same file that the target calls: a parser that
-// takes a gigabyte for a kilobyte is broken, whatever it answers.
+// TestEachFuzzTargetHasABudget wants fuzzbudget.Check in each target, or in a function of the same file that the target
+// calls: a parser that takes a gigabyte for a kilobyte is broken, whatever it answers.
 func TestEachFuzzTargetHasABudget(t *testing.T) {
 	targets := 0
 	for _, s := range sources(t, "src") {

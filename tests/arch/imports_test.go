@@ -143,7 +143,8 @@ func TestTheInjectorIsSmall(t *testing.T) {
 	}
 }
 
-// initialized is how much memory the packages of a program allocate before its main function, in bytes, as the Go runtime counts it.
+// initialized is how much memory the packages of a program allocate before its main function, in bytes, as the Go
+// runtime counts it.
 func initialized(t *testing.T, program string) (sum int) {
 	t.Helper()
 	cmd := exec.Command(program, "version")

@@ -11,10 +11,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/rights"
 )
 
-// apiClient is what calls of the API server are made with, but for the injector's, which has none of the Kubernetes libraries.
+// apiClient is what calls of the API server are made with, but for the injector's, which has none of the Kubernetes
+// libraries.
 const apiClient = "sigs.k8s.io/controller-runtime/pkg/client"
 
-// TestWhoCallsTheAPIServerDeclaresItsRights keeps src/rights and the code together: a room that calls has a rule, and a rule has a room that calls.
+// TestWhoCallsTheAPIServerDeclaresItsRights keeps src/rights and the code together: a room that calls has a rule, and a
+// rule has a room that calls.
 func TestWhoCallsTheAPIServerDeclaresItsRights(t *testing.T) {
 	declared := map[string]bool{}
 	for _, role := range rights.Roles() {

@@ -63,7 +63,8 @@ func TestFigures(t *testing.T) {
 	t.Run("first sync of 5000 resources", func(t *testing.T) { bench{t, s}.many() })
 }
 
-// atMost prints one line of a figure that should not be larger than its goal: name, value, goal, and whether that is met.
+// atMost prints one line of a figure that should not be larger than its goal: name, value, goal, and whether that is
+// met.
 func (b bench) atMost(name string, value, goal float64, unit string) {
 	b.line(name, value, "<= ", goal, unit, value <= goal)
 }
@@ -117,8 +118,8 @@ func (b bench) each(n int, do func(i int) error) time.Duration {
 	return time.Since(started)
 }
 
-// sync starts the controller, and gives the time from its leadership until n resources of a namespace ("" means all) are ready, with the most memory
-// that it had meanwhile.
+// sync starts the controller, and gives the time from its leadership until n resources of a namespace ("" means all)
+// are ready, with the most memory that it had meanwhile.
 func (b bench) sync(namespace string, n int, replicas int32) (took time.Duration, memory int64) {
 	b.Helper()
 	ctx, stop := context.WithTimeout(b.Context(), 5*time.Minute)
@@ -150,7 +151,8 @@ func (b bench) sync(namespace string, n int, replicas int32) (took time.Duration
 	return last.Sub(lease.Spec.AcquireTime.Time), <-peak
 }
 
-// watchMemory asks the kubelet each second, and gives the largest working set of the controller, as its cgroup counts it.
+// watchMemory asks the kubelet each second, and gives the largest working set of the controller, as its cgroup counts
+// it.
 func (b bench) watchMemory(ctx context.Context, peak chan<- int64) {
 	var most int64
 	for ctx.Err() == nil {
@@ -233,7 +235,8 @@ func (b bench) few() {
 	assert.LessOrEqual(b, memory, int64(fewMemory))
 }
 
-// remove deletes a namespace, and waits until all of it is gone: what the API server does for that is not to be in the next measurement.
+// remove deletes a namespace, and waits until all of it is gone: what the API server does for that is not to be in the
+// next measurement.
 func (b bench) remove(namespace string) {
 	b.Helper()
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
@@ -279,9 +282,9 @@ func (b bench) many() {
 	assert.LessOrEqual(b, memory, int64(manyMemory))
 }
 
-// baseline is how many pairs of a server-side apply and a status patch the API server takes in a second, of so many that it is no short burst, and
-// with somebody who watches, as when the controller makes them. What is written has the form of what the controller writes: an owner, for example,
-// costs the API server two reads by the garbage collector.
+// baseline is how many pairs of a server-side apply and a status patch the API server takes in a second, of so many
+// that it is no short burst, and with somebody who watches, as when the controller makes them. What is written has the
+// form of what the controller writes: an owner, for example, costs the API server two reads by the garbage collector.
 func (b bench) baseline(namespace string) float64 {
 	const pairs = many / 2
 	b.resources(namespace, pairs, 1)

@@ -32,15 +32,16 @@ import (
 const (
 	injectorMemory = 12 << 20 // of the injector in a pod
 	thinMemory     = 9 << 20  // what fails the run where it asks the auth service
-	directMemory   = 18 << 20 // and where it reads for itself; the goal is the same, but the SDK's code alone is 9 MB of it
-	replicaMemory  = 40 << 20
-	crowd, shared  = 50, 10           // pods that are created at once, and the references that each has
-	crowdFactor    = 1.4              // of the time that as many plain pods take
-	crowdMost      = 3.0              // which fails the run; an init container that does nothing takes 1.2 to 2.2
-	admissionRate  = 50               // a second
-	admissionGoal  = "0.01"           // seconds, as the histogram has it
-	starts         = 10               // of the injector in one measurement
-	maxAge         = 10 * time.Second // of a value that a starting pod gets, by default
+	// and where it reads for itself; the goal is the same, but the SDK's code alone is 9 MB of it
+	directMemory  = 18 << 20
+	replicaMemory = 40 << 20
+	crowd, shared = 50, 10           // pods that are created at once, and the references that each has
+	crowdFactor   = 1.4              // of the time that as many plain pods take
+	crowdMost     = 3.0              // which fails the run; an init container that does nothing takes 1.2 to 2.2
+	admissionRate = 50               // a second
+	admissionGoal = "0.01"           // seconds, as the histogram has it
+	starts        = 10               // of the injector in one measurement
+	maxAge        = 10 * time.Second // of a value that a starting pod gets, by default
 )
 
 // startGoals are by number of references, through the auth service and without it.
@@ -79,8 +80,8 @@ func (b bench) pod(name string, references int, command ...string) *corev1.Pod {
 	return p
 }
 
-// starts measures the injector by itself: in a pod that is as injection would have made it, but whose program is a shell that runs the injector again
-// and again.
+// starts measures the injector by itself: in a pod that is as injection would have made it, but whose program is a
+// shell that runs the injector again and again.
 func (b bench) starts() {
 	for _, references := range []int{1, 20, 100} {
 		for way, direct := range []bool{false, true} {
@@ -117,7 +118,8 @@ func (b bench) starts() {
 	}
 }
 
-// known is the memory of a program that shows in which unit the shell counts: some count pages as if they were kilobytes.
+// known is the memory of a program that shows in which unit the shell counts: some count pages as if they were
+// kilobytes.
 const known = 32 << 20
 
 // measured are the times of a start in a log, sorted, and the most memory.
@@ -161,8 +163,9 @@ func (b bench) ended(name string) {
 	}))
 }
 
-// crowd creates pods at once: plain ones, ones with an init container that does nothing, and injected ones, and compares. Then it does the same in
-// the other order: this machine's speed changes within minutes, and what changes evenly weighs the same on each.
+// crowd creates pods at once: plain ones, ones with an init container that does nothing, and injected ones, and
+// compares. Then it does the same in the other order: this machine's speed changes within minutes, and what changes
+// evenly weighs the same on each.
 func (b bench) crowd() {
 	took, reads, budget := map[string]time.Duration{}, 0, 0
 	kinds := []string{"plain", "idle", "injected"}
@@ -195,7 +198,8 @@ func (b bench) crowd() {
 	assert.LessOrEqual(b, reads, budget)
 }
 
-// member is a pod of a crowd. The init container that does nothing is as restricted as the injector's, which costs time too.
+// member is a pod of a crowd. The init container that does nothing is as restricted as the injector's, which costs time
+// too.
 func (b bench) member(kind, name string) *corev1.Pod {
 	command := []string{"sh", "-c", "sleep 3600"}
 	if kind == "injected" {
@@ -211,8 +215,8 @@ func (b bench) member(kind, name string) *corev1.Pod {
 	return p
 }
 
-// together is how long it takes until a crowd of pods runs. A pod that is deleted at once is gone from the API server long before the node has cleaned up
-// after it, so it begins when the node is calm.
+// together is how long it takes until a crowd of pods runs. A pod that is deleted at once is gone from the API server
+// long before the node has cleaned up after it, so it begins when the node is calm.
 func (b bench) together(pod func(i int) *corev1.Pod) time.Duration {
 	b.Helper()
 	b.calm()
@@ -234,7 +238,8 @@ func (b bench) together(pod func(i int) *corev1.Pod) time.Duration {
 	return took
 }
 
-// run waits until as many pods as a crowd has run, and none of them failed before. It watches: to list them again and again would be a load of its own.
+// run waits until as many pods as a crowd has run, and none of them failed before. It watches: to list them again and
+// again would be a load of its own.
 func (b bench) run(events watch.Interface) {
 	b.Helper()
 	running, late := map[string]bool{}, time.After(5*time.Minute)
@@ -288,8 +293,8 @@ func (b bench) admission() {
 	assert.LessOrEqual(b, memory, int64(replicaMemory))
 }
 
-// calm waits until this machine's processors have been idle for most of some seconds: a node goes on cleaning up after pods that are gone. A cluster
-// elsewhere has to be calm by itself.
+// calm waits until this machine's processors have been idle for most of some seconds: a node goes on cleaning up after
+// pods that are gone. A cluster elsewhere has to be calm by itself.
 func (b bench) calm() {
 	started, quiet := time.Now(), 0
 	idle, total := processors()
@@ -322,7 +327,8 @@ func processors() (idle, total float64) {
 	return idle, total
 }
 
-// answers are how many reviews the replicas answered within the goal, and in all, and how much they refused because one address asked too much.
+// answers are how many reviews the replicas answered within the goal, and in all, and how much they refused because one
+// address asked too much.
 func (b bench) answers() [3]float64 {
 	b.Helper()
 	var pods corev1.PodList

@@ -31,14 +31,16 @@ import (
 const (
 	podNamespaces, podObjects = 20, 2000
 	podStarts                 = 10_000
-	startsPerSecond           = 120 // all of them come from one address, of which each replica takes 100 requests a second
-	askers                    = 32
-	duringRefresh             = 20 // starts a second while a refresh goes on
-	priorityGoal              = 2 * time.Second
-	someJobs                  = 50
+	// all of them come from one address, of which each replica takes 100 requests a second
+	startsPerSecond = 120
+	askers          = 32
+	duringRefresh   = 20 // starts a second while a refresh goes on
+	priorityGoal    = 2 * time.Second
+	someJobs        = 50
 )
 
-// population are those pods, and who asks for them. Connections are kept, where each pod would make one of its own: they lead through the API server.
+// population are those pods, and who asks for them. Connections are kept, where each pod would make one of its own:
+// they lead through the API server.
 type population struct {
 	pods     []ofNowhere
 	ca, host string
@@ -115,8 +117,8 @@ func (p *population) connect(c scale) {
 	}
 }
 
-// start asks the auth service n times, so many times a second, as the pods' injectors would; a question that fails is asked again. It gives the
-// times since each should have started, sorted, and how many had to ask again.
+// start asks the auth service n times, so many times a second, as the pods' injectors would; a question that fails is
+// asked again. It gives the times since each should have started, sorted, and how many had to ask again.
 func (p population) start(c scale, n, perSecond int, references func(ofNowhere) map[string]string) (took []time.Duration, again int64) {
 	c.Helper()
 	var repeated atomic.Int64
@@ -187,8 +189,8 @@ func spreadFine(sorted []time.Duration) string {
 	return fmt.Sprintf("median %s, 99 %% %s, last %s", at(0.5), at(0.99), at(1))
 }
 
-// priority has the controller read every object anew, by single calls, of vaults that take fewer than that; pods start meanwhile, with values that
-// the env-injector had lately and with others.
+// priority has the controller read every object anew, by single calls, of vaults that take fewer than that; pods start
+// meanwhile, with values that the env-injector had lately and with others.
 func (c scale) priority() {
 	require.NotEmpty(c, c.population.pods)
 	c.population.connect(c)

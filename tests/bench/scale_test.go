@@ -36,9 +36,11 @@ const (
 	rotated            = 500
 	// daily is how many objects may be read again in a measurement because each is once a day.
 	daily = 50
-	// early is how many may be due again, and read once more, while the first sync of others still goes on: 2 to 5 % on two processors.
+	// early is how many may be due again, and read once more, while the first sync of others still goes on: 2 to 5 % on
+	// two processors.
 	early = many / 10
-	// detection is how long after its change a value may be in its Secret, at most: two intervals, since a list may be under way.
+	// detection is how long after its change a value may be in its Secret, at most: two intervals, since a list may be
+	// under way.
 	detection = 2*interval + 20*time.Second
 )
 
@@ -121,7 +123,8 @@ func (c scale) well(vault string) {
 	require.NoError(c, c.Azure.Inject(c.Context(), keyvault.Fault{Vault: vault, LatencyMillis: latency}))
 }
 
-// counted are the answers of the large installation's vaults to an operation, by status, and how many calls came in a pause that their vault had asked for.
+// counted are the answers of the large installation's vaults to an operation, by status, and how many calls came in a
+// pause that their vault had asked for.
 func (c scale) counted() (by map[string]int, inPause int) {
 	c.Helper()
 	counters, err := c.Azure.Counters(c.Context())
@@ -143,7 +146,8 @@ func (c scale) counted() (by map[string]int, inPause int) {
 	return by, inPause
 }
 
-// written counts what the product has written since this was asked last, by resource and subresource; what it has in its own namespace, events and reviews are not counted.
+// written counts what the product has written since this was asked last, by resource and subresource; what it has in
+// its own namespace, events and reviews are not counted.
 func (c scale) written() map[string]int {
 	c.Helper()
 	time.Sleep(2 * time.Second) // the status follows the Secret
@@ -354,7 +358,8 @@ func (c scale) throttled() {
 	assert.LessOrEqual(c, took[len(took)-1], slack*detection)
 }
 
-// sharedSecrets adds the two objects that all pods share to the first vault, with a resource for each in each of the first namespaces.
+// sharedSecrets adds the two objects that all pods share to the first vault, with a resource for each in each of the
+// first namespaces.
 func (c scale) sharedSecrets(namespaces int) {
 	c.Helper()
 	for i := range 2 {

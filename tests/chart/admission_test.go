@@ -28,10 +28,12 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// oldestKubernetes is the oldest version that Chart.yaml allows. An expression that it can't compile would make helm install fail there.
+// oldestKubernetes is the oldest version that Chart.yaml allows. An expression that it can't compile would make helm
+// install fail there.
 func oldestKubernetes() *version.Version { return version.MustParseGeneric("1.30") }
 
-// admissionChain is what the API server does with the chart's ValidatingAdmissionPolicies, by the API server's own code.
+// admissionChain is what the API server does with the chart's ValidatingAdmissionPolicies, by the API server's own
+// code.
 type admissionChain struct {
 	hooks      []validating.PolicyHook
 	dispatcher generic.Dispatcher[validating.PolicyHook]
@@ -147,7 +149,8 @@ type recorder struct{ warnings []string }
 
 func (r *recorder) AddWarning(_, text string) { r.warnings = append(r.warnings, text) }
 
-// admit sends a write through every policy, and gives the warnings of those that warn and the refusal of the one that denies.
+// admit sends a write through every policy, and gives the warnings of those that warn and the refusal of the one that
+// denies.
 func (c *admissionChain) admit(t *testing.T, w write) ([]string, error) {
 	t.Helper()
 	old, changed := loose(t, w.old), loose(t, w.new)

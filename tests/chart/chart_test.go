@@ -138,7 +138,8 @@ func TestPodsAreAsRestrictedAsTheirCredentialAllows(t *testing.T) {
 	}
 }
 
-// rules are what all roles that are bound to a service account allow, as "resource[name] verbs", by the kind of binding. Rules of one resource are one.
+// rules are what all roles that are bound to a service account allow, as "resource[name] verbs", by the kind of
+// binding. Rules of one resource are one.
 func rules(t *testing.T, all objects, account string) map[string][]string {
 	t.Helper()
 	verbs := map[string]map[string]string{}

@@ -1,2 +1,3 @@
-// Package chart renders the product's chart with helm and looks at what users depend on: names, selectors, rights, security.
+// Package chart renders the product's chart with helm and looks at what users depend on: names, selectors, rights,
+// security.
 package chart

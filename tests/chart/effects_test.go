@@ -169,7 +169,8 @@ func component(values ...string) []string {
 	return all
 }
 
-// common are the effects of values that both components have, by the path in the component. They change objects of that component alone.
+// common are the effects of values that both components have, by the path in the component. They change objects of that
+// component alone.
 func common() map[string]effect {
 	return map[string]effect{
 		"name":                                    {`"boss"`, "name: boss", nil},
@@ -328,7 +329,8 @@ func TestEveryValueHasAnEffect(t *testing.T) {
 			assert.NotEmpty(t, names, "nothing changes")
 			assert.Contains(t, added(before, after), e.want)
 			for _, name := range names {
-				if name == "Secret/akv2k8s-status-key" || strings.HasPrefix(name, "Job/akv2k8s-crds-") { // the controller's
+				// the controller's
+				if name == "Secret/akv2k8s-status-key" || strings.HasPrefix(name, "Job/akv2k8s-crds-") {
 					continue
 				}
 				if name == "Pod/akv2k8s-test" { // of both components

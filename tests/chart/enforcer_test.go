@@ -16,9 +16,10 @@ import (
 // leaveAlone is the label and the annotation by which AKS can be told not to edit a webhook configuration.
 const leaveAlone = "admissions.enforcer/disabled"
 
-// enforced is what AKS's admissions enforcer makes of a webhook configuration: it keeps every webhook from the namespaces of the control plane and of its
-// own components, by two requirements of the namespaceSelector, unless a label or an annotation says not to. The annotation is documented; the
-// requirements are those that operators of clusters report (Azure/AKS#1771, Kong/kong-operator#239, DataDog/datadog-agent#19965).
+// enforced is what AKS's admissions enforcer makes of a webhook configuration: it keeps every webhook from the
+// namespaces of the control plane and of its own components, by two requirements of the namespaceSelector, unless a
+// label or an annotation says not to. The annotation is documented; the requirements are those that operators of
+// clusters report (Azure/AKS#1771, Kong/kong-operator#239, DataDog/datadog-agent#19965).
 func enforced(config *admissionv1.MutatingWebhookConfiguration) *admissionv1.MutatingWebhookConfiguration {
 	out := config.DeepCopy()
 	if out.Labels[leaveAlone] == "true" || out.Annotations[leaveAlone] == "true" {

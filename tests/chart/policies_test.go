@@ -16,7 +16,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/rights"
 )
 
-// writes are what our code does with each right to write, by "role right". A right without an example here fails the test: then add what the code sends.
+// writes are what our code does with each right to write, by "role right". A right without an example here fails the
+// test: then add what the code sends.
 func writes() map[string][]write {
 	const core, restart = "controller-sync /", "controller-sync apps/"
 	all := map[string][]write{

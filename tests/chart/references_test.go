@@ -46,7 +46,8 @@ func container(name string, variables ...string) map[string]any {
 	return map[string]any{"name": name, "image": "web:1", "env": env}
 }
 
-// podsOf is the creation of an object of the kind in a namespace, whose pods have these fields in their spec, and labels.
+// podsOf is the creation of an object of the kind in a namespace, whose pods have these fields in their spec, and
+// labels.
 func podsOf(t *testing.T, kind, namespace string, spec, labels map[string]any) write {
 	t.Helper()
 	k, ok := podTemplates()[kind]
@@ -182,7 +183,8 @@ func TestWarningsSayWhichValueOfTheChartLeavesAPodOut(t *testing.T) {
 	}
 }
 
-// Two installations share a cluster by the label's value; each would tell the other's users to give their namespace away.
+// Two installations share a cluster by the label's value; each would tell the other's users to give their namespace
+// away.
 func TestTheNamespacesOfAnotherInstallationAreLeftToIt(t *testing.T) {
 	const label = "azure-key-vault-env-injection"
 	refers, misspelt := spec(container("web", "DB=db@azurekeyvault")), spec(container("web", "DB=a b@azurekeyvault"))
@@ -226,7 +228,8 @@ func TestAConfigMapWithReferencesIsWarnedAboutWhereNothingIsInjected(t *testing.
 	assert.Empty(t, chain.warned(t, write{operation: admission.Create, new: bare("v1", "ConfigMap", "plain", "empty"), resource: "configmaps", account: "someone"}))
 }
 
-// What an API server can't evaluate within its budget it leaves out, since these policies ignore failures: then nobody is warned.
+// What an API server can't evaluate within its budget it leaves out, since these policies ignore failures: then nobody
+// is warned.
 func TestWarningsAreGivenForLargeObjectsToo(t *testing.T) {
 	chain := newAdmissionChain(t, drawn(t), someNamespaces()...)
 	var many []any

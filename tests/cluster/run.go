@@ -34,7 +34,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err := flags.Parse(args[1:]); err != nil {
 		return 2
 	}
-	if err := command(ctx, args[0], bed.Config{Name: *name, Getenv: getenv, Progress: stderr}, flags.Arg(0), stdout); err != nil {
+	if err := command(ctx, args[0], bed.Config{Name: *name, Getenv: getenv, Progress: stderr}, flags.Arg(0),
+		stdout); err != nil {
 		fmt.Fprintln(stderr, "error:", err)
 		return 1
 	}

@@ -33,7 +33,8 @@ func reload(ctx context.Context, config bed.Config, component string) error {
 		return fmt.Errorf("COMPONENT=%s is not known; use controller, env-injector or env", component)
 	}
 	if config.Getenv("CLUSTER") == "current" {
-		return errors.New("a cluster of yours keeps the image that it has pulled; push a tag of your own, and set controller.image.tag or env_injector.image.tag")
+		return errors.New("a cluster of yours keeps the image that it has pulled; push a tag of your own, and set " +
+			"controller.image.tag or env_injector.image.tag")
 	}
 	cluster, err := running(ctx, config)
 	if err != nil {
@@ -43,10 +44,12 @@ func reload(ctx context.Context, config bed.Config, component string) error {
 		return err
 	}
 	if deployment == "" {
-		fmt.Fprintf(config.Progress, "loaded in %.0fs; pods that are created from now on have it\n", time.Since(started).Seconds())
+		fmt.Fprintf(config.Progress, "loaded in %.0fs; pods that are created from now on have it\n",
+			time.Since(started).Seconds())
 		return nil
 	}
-	for _, args := range [][]string{{"rollout", "restart", "deployment", deployment}, {"rollout", "status", "deployment", deployment, "--timeout=60s"}} {
+	for _, args := range [][]string{{"rollout", "restart", "deployment", deployment},
+		{"rollout", "status", "deployment", deployment, "--timeout=60s"}} {
 		if err := kubectl(ctx, config, cluster, args...); err != nil {
 			return err
 		}
@@ -61,7 +64,8 @@ func logs(ctx context.Context, config bed.Config) error {
 	if err != nil {
 		return err
 	}
-	err = kubectl(ctx, config, cluster, "logs", "--follow", "--prefix", "--all-containers", "--max-log-requests=20", "--tail=100",
+	err = kubectl(ctx, config, cluster, "logs", "--follow", "--prefix", "--all-containers", "--max-log-requests=20",
+		"--tail=100",
 		"--selector=app.kubernetes.io/instance="+release)
 	if err != nil && ctx.Err() == nil { // an interruption is how it ends
 		return err

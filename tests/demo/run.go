@@ -68,7 +68,8 @@ func up(ctx context.Context, config bed.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Azure.Vault(ctx, vault, map[string]string{"database-password": "correct horse battery staple", "api-key": "open sesame"}); err != nil {
+	if err := s.Azure.Vault(ctx, vault,
+		map[string]string{"database-password": "correct horse battery staple", "api-key": "open sesame"}); err != nil {
 		return err
 	}
 	if err := s.Install(ctx, stage.Release{Name: release, Namespace: namespace}); err != nil {
@@ -103,7 +104,8 @@ Look around:
   export KUBECONFIG=%s%s
   kubectl get akvs -A
   kubectl -n example-env-injection get pods -o yaml | grep azurekeyvault
-Remove every trace: make demo-down`, time.Since(started).Seconds(), vault, secret, log, s.Cluster.Kubeconfig(), path(s.Cluster.Programs(ctx)))
+Remove every trace: make demo-down`, time.Since(started).Seconds(), vault, secret, log, s.Cluster.Kubeconfig(),
+		path(s.Cluster.Programs(ctx)))
 	return nil
 }
 
@@ -162,13 +164,15 @@ func clean(ctx context.Context, config bed.Config) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Helm(ctx, "uninstall", release, "--namespace", namespace, "--ignore-not-found", "--wait"); err != nil {
+	if _, err := s.Helm(ctx, "uninstall", release, "--namespace", namespace, "--ignore-not-found",
+		"--wait"); err != nil {
 		return err
 	}
 	for _, name := range []string{"example-secret-sync", "example-env-injection", namespace, "azure-emulator"} {
 		object := &corev1.Namespace{}
 		object.Name = name
-		if err := s.Client.Delete(ctx, object, client.PropagationPolicy("Foreground")); err != nil && !apierrors.IsNotFound(err) {
+		if err := s.Client.Delete(ctx, object, client.PropagationPolicy("Foreground")); err != nil &&
+			!apierrors.IsNotFound(err) {
 			return err
 		}
 	}

@@ -249,8 +249,8 @@ func replicasShareTheCA(t *testing.T) {
 	}
 }
 
-// authorityIsRepaired takes the CA out of the webhook's configuration. Until it is back, pods with references can't be created, in
-// any namespace: not beside other scenarios.
+// authorityIsRepaired takes the CA out of the webhook's configuration. Until it is back, pods with references can't be
+// created, in any namespace: not beside other scenarios.
 func authorityIsRepaired(t *testing.T) {
 	tm := newTeam(t)
 	var hook admissionv1.MutatingWebhookConfiguration

@@ -18,14 +18,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// flood opens far more connections to a replica than an address may have, and asks far more often, and creates and starts pods meanwhile. It is done
-// through the kubelet, which gives it an address of its own.
+// flood opens far more connections to a replica than an address may have, and asks far more often, and creates and
+// starts pods meanwhile. It is done through the kubelet, which gives it an address of its own.
 func flood(t *testing.T) {
 	tm := newTeam(t)
 	tm.resource("db", "db", "")
 	replica := replicas(t, "akv2k8s-webhook")[0].Name
 	address := forward(t, replica, 8443)
-	hostile := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // who answers does not matter
+	// who answers does not matter
+	hostile := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec
 	codes := map[int]int{}
 	for range 3000 {
 		response, err := hostile.Post("https://"+address+"/pods", "application/json", strings.NewReader("{}"))

@@ -71,8 +71,8 @@ func goldens(t *testing.T) {
 	}
 }
 
-// described is what injection decides of a pod: in each container what it runs, its variables and mounts, and the pod's volumes. What differs from installation
-// to installation, and what the API server adds, is left out.
+// described is what injection decides of a pod: in each container what it runs, its variables and mounts, and the pod's
+// volumes. What differs from installation to installation, and what the API server adds, is left out.
 func described(pod corev1.Pod, namespace string) map[string][]string {
 	described := map[string][]string{}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {

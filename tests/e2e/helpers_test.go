@@ -164,7 +164,8 @@ func (tm team) create(p *corev1.Pod) *corev1.Pod {
 	return p
 }
 
-// ended waits until the pod's container ended, and gives its exit code and log; if an init container failed, those of that one.
+// ended waits until the pod's container ended, and gives its exit code and log; if an init container failed, those of
+// that one.
 func (tm team) ended(name string) (int32, string) {
 	tm.Helper()
 	var code int32

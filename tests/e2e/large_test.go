@@ -25,7 +25,8 @@ func variables(count int, prefix, value string) []corev1.EnvVar {
 	return env
 }
 
-// manyVariables are 10,000 of them in an environment of more than a mebibyte, with values of the vault's greatest size, and what is too much.
+// manyVariables are 10,000 of them in an environment of more than a mebibyte, with values of the vault's greatest size,
+// and what is too much.
 func manyVariables(t *testing.T) {
 	tm := newTeam(t)
 	large := strings.Repeat("ü\n", 25_000/3) // almost 25,000 bytes, the most that a vault holds

@@ -17,8 +17,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// severalValues are of one object: each becomes a key of the Secret, a key that is removed from the object goes from the Secret, and a pod names
-// the one that it wants.
+// severalValues are of one object: each becomes a key of the Secret, a key that is removed from the object goes from
+// the Secret, and a pod names the one that it wants.
 func severalValues(t *testing.T) {
 	tm := newTeam(t)
 	tm.secret("many", `{"user": "`+canary+`-user", "port": 5432, "tls": {"mode": "verify", "ca": null}}`)

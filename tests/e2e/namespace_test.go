@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// oneNamespace installs a controller that watches its own namespace, and of its resources those with a label. Once the main one runs too, both
-// say so.
+// oneNamespace installs a controller that watches its own namespace, and of its resources those with a label. Once the
+// main one runs too, both say so.
 func oneNamespace(t *testing.T) {
 	main := types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-controller"}
 	require.NoError(t, s.Scale(t.Context(), main, 0))

@@ -214,7 +214,8 @@ func outputsLive(t *testing.T) {
 	}
 	tm.want("elder", spec("db", "{name: shared, dataKey: password}"))
 	tm.holds("shared", "password")
-	time.Sleep(1100 * time.Millisecond) // Kubernetes counts age in seconds; within one the uid would decide who is elder
+	// Kubernetes counts age in seconds; within one the uid would decide who is elder
+	time.Sleep(1100 * time.Millisecond)
 	tm.want("younger", spec("user", "{name: shared, dataKey: user}"))
 	assert.Len(t, tm.holds("shared", "password", "user").OwnerReferences, 2)
 
@@ -299,7 +300,8 @@ func searches(t *testing.T) {
 	assert.Contains(t, tm.awaitReason("nothing", "ObjectNotFound"), "spec.dataFrom[0].match")
 }
 
-// badInput comes after good: the condition and an event say what is wrong, the last good Secret stays, and what is mended is followed.
+// badInput comes after good: the condition and an event say what is wrong, the last good Secret stays, and what is
+// mended is followed.
 func badInput(t *testing.T) {
 	tm := newTeam(t)
 	java := base64.StdEncoding.EncodeToString(vector(t, "keytool.pfx"))

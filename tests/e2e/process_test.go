@@ -22,8 +22,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// look prints what a program can see of its process, by PID 1: it is that, or a shell was in between. The environment comes first, and its order is the
-// kubelet's. The list of open files is made in a shell of its own, since this one would have another file open for that.
+// look prints what a program can see of its process, by PID 1: it is that, or a shell was in between. The environment
+// comes first, and its order is the kubelet's. The list of open files is made in a shell of its own, since this one
+// would have another file open for that.
 const look = `tr '\0' '|' </proc/1/environ; echo "="; tr '\0' '|' </proc/1/cmdline; echo; for link in exe cwd; do busybox readlink /proc/1/$link; done
 (ls -l /proc/1/fd >/scratch/open); sed 's/.* \([0-9]* -> [a-z/]*\).*/\1/; /total/d' /scratch/open; umask; id
 grep -E '^(SigBlk|SigIgn|Uid|Gid|Groups|NoNewPrivs|Cap[A-Za-z]*|Seccomp):' /proc/1/status; cat /proc/1/limits`

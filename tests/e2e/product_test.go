@@ -4,8 +4,8 @@ package e2e
 
 import "testing"
 
-// TestProduct runs every scenario. Those that disturb the whole cluster run alone, the others together, and in the end nothing secret
-// may have leaked anywhere.
+// TestProduct runs every scenario. Those that disturb the whole cluster run alone, the others together, and in the end
+// nothing secret may have leaked anywhere.
 func TestProduct(t *testing.T) {
 	t.Run("alone", func(t *testing.T) {
 		t.Run("azure away: the Secret stays, and follows again after", azureAway)

@@ -23,8 +23,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// window is how long the installation waits before it restarts workloads, in seconds: longer than the interval, because within it two resources
-// look at the vault one after the other.
+// window is how long the installation waits before it restarts workloads, in seconds: longer than the interval, because
+// within it two resources look at the vault one after the other.
 const window = interval + 8
 
 // deployment runs a pod that has a variable of each of these Secrets.
@@ -50,7 +50,8 @@ func (tm team) generation(name string) int64 {
 	return d.Generation
 }
 
-// workloadsRestart when a value changes that their pods use: once for changes that come together, and only if they are willing.
+// workloadsRestart when a value changes that their pods use: once for changes that come together, and only if they are
+// willing.
 func workloadsRestart(t *testing.T) {
 	tm := newTeam(t)
 	tm.secret("other", canary+"-other")

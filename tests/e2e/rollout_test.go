@@ -24,8 +24,8 @@ import (
 const (
 	// stalled is how long a rollout that must not go on is watched. One that is not stopped ends within six seconds.
 	stalled = 10 * time.Second
-	// resumed is how long a rollout may take once its cause is mended: the kubelet waits up to 80 seconds before it restarts a container that
-	// failed four times.
+	// resumed is how long a rollout may take once its cause is mended: the kubelet waits up to 80 seconds before it
+	// restarts a container that failed four times.
 	resumed = 4 * time.Minute
 	// forever keeps a container running, and ends with it.
 	forever = "trap 'exit 0' TERM; echo got ${#DB} characters; while true; do sleep 0.2; done"
@@ -119,8 +119,8 @@ func (r rollout) refer(reference string) (before []string) {
 	return before
 }
 
-// stalls waits until the new pod says why it can't start, and holds the rollout to it for a while: all pods of before are there and ready, and
-// no new one is.
+// stalls waits until the new pod says why it can't start, and holds the rollout to it for a while: all pods of before
+// are there and ready, and no new one is.
 func (r rollout) stalls(before []string, says string) {
 	r.Helper()
 	require.NoError(r, stage.Await(r.Context(), patience, "the reason", func(ctx context.Context) error {

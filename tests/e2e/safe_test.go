@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 )
 
-// azureRoots are the roots that Microsoft documents for Azure and that browsers still believe. DigiCert Global Root CA is
-// documented too, but Mozilla ended its trust.
+// azureRoots are the roots that Microsoft documents for Azure and that browsers still believe. DigiCert Global Root CA
+// is documented too, but Mozilla ended its trust.
 func azureRoots() []string {
 	return []string{
 		"CN=DigiCert Global Root G2", "CN=DigiCert Global Root G3", "CN=DigiCert TLS ECC P384 Root G5", "CN=DigiCert TLS RSA4096 Root G5",

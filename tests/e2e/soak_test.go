@@ -38,8 +38,8 @@ import (
 
 const (
 	soakTime = 2 * time.Minute
-	// recovery is how long all may take to be right again: a call that hangs (20 s), the pause after calls without an answer (30 s), and the wait after a few
-	// failures in a row (a minute at most, as no fault lasts for long).
+	// recovery is how long all may take to be right again: a call that hangs (20 s), the pause after calls without an
+	// answer (30 s), and the wait after a few failures in a row (a minute at most, as no fault lasts for long).
 	recovery = 3 * time.Minute
 	// soakWorkers is how many pods are on their way at once.
 	soakWorkers = 3
@@ -64,7 +64,8 @@ type soak struct {
 	problems []string
 }
 
-// everyFault is minutes of all that can go wrong at vaults, while pods come and go: SOAK is the time, SOAK_SEED the seed.
+// everyFault is minutes of all that can go wrong at vaults, while pods come and go: SOAK is the time, SOAK_SEED the
+// seed.
 func everyFault(t *testing.T) {
 	lasts, seed := soakTime, uint64(7)
 	var err error
@@ -212,7 +213,8 @@ func (k *soak) remove() {
 	}
 }
 
-// settles waits until every Secret is what the vault has, and every resource says so, and gives the time that this took.
+// settles waits until every Secret is what the vault has, and every resource says so, and gives the time that this
+// took.
 func (k *soak) settles() time.Duration {
 	k.Helper()
 	began, wrong := time.Now(), []string{}
@@ -341,8 +343,9 @@ func (r *soakResource) data() map[string]string {
 	}
 }
 
-// add makes a resource: of twenty there are ten of a secret each, two that share secrets of those, three of certificates, two of keys, two of objects
-// with several values, and one of two secrets. Some look at the vault more often than the others.
+// add makes a resource: of twenty there are ten of a secret each, two that share secrets of those, three of
+// certificates, two of keys, two of objects with several values, and one of two secrets. Some look at the vault more
+// often than the others.
 func (k *soak) add(i int) {
 	k.Helper()
 	vault := i / 20 % soakVaults

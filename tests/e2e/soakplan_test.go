@@ -17,7 +17,8 @@ const (
 	soakResources  = 200
 )
 
-// soakStep is what is done at once: faults in some vaults in place of those that they had, changes of objects, and a resource that goes or comes back.
+// soakStep is what is done at once: faults in some vaults in place of those that they had, changes of objects, and a
+// resource that goes or comes back.
 type soakStep struct {
 	vaults   []int
 	faults   []keyvault.Fault
@@ -45,7 +46,8 @@ type soakName struct {
 	vault int
 }
 
-// soakPlan gives the steps of a seed, one after the other. They depend on the seed and the objects' names alone: never on time, nor on what came of them.
+// soakPlan gives the steps of a seed, one after the other. They depend on the seed and the objects' names alone: never
+// on time, nor on what came of them.
 type soakPlan struct {
 	random  *rand.Rand
 	objects []soakName
@@ -61,8 +63,9 @@ func newSoakPlan(seed uint64, objects []soakName) *soakPlan {
 	return p
 }
 
-// soakFaults are all kinds of fault that the emulator can inject. VAULT in a text is the vault's name. What is not here is an answer that is right by all that can be
-// told, but wrong; and a 400 with Azure's own code for a spec that can't work, after which a resource rightly rests until somebody changes it.
+// soakFaults are all kinds of fault that the emulator can inject. VAULT in a text is the vault's name. What is not here
+// is an answer that is right by all that can be told, but wrong; and a 400 with Azure's own code for a spec that can't
+// work, after which a resource rightly rests until somebody changes it.
 func soakFaults() []keyvault.Fault {
 	bearer := func(authority, resource string) string {
 		return `Bearer authorization="` + authority + `", resource="` + resource + `"`

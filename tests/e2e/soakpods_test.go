@@ -21,13 +21,17 @@ import (
 )
 
 const (
-	// moreGoroutines are of connections that are open at one time and not at another: two for each, of a few vaults, of the API server, and of whoever asks.
+	// moreGoroutines are of connections that are open at one time and not at another: two for each, of a few vaults, of
+	// the API server, and of whoever asks.
 	moreGoroutines = 20
-	// moreLive is what a process may need more: metrics of answers that it had not had before, and values that pods asked for.
+	// moreLive is what a process may need more: metrics of answers that it had not had before, and values that pods
+	// asked for.
 	moreLive = 8 << 20
-	// mostMemory is what the kernel may count of it. Go keeps twice what is needed, and gives the kernel's pages back little by little.
+	// mostMemory is what the kernel may count of it. Go keeps twice what is needed, and gives the kernel's pages back
+	// little by little.
 	mostMemory = 56 << 20
-	// returns is how long it may take to give memory back: Go collects at least every two minutes, and returns pages little by little after that.
+	// returns is how long it may take to give memory back: Go collects at least every two minutes, and returns pages
+	// little by little after that.
 	returns = 5 * time.Minute
 	// separator stands before each value that a pod prints.
 	separator = "\x1e"
@@ -113,7 +117,8 @@ func (k *soak) judge(p soakPod, code int32, log string, err error) {
 	}
 }
 
-// printed says what is wrong with what a pod printed: each value has to be one that its object has, or had, as those that are known serve while a vault is away.
+// printed says what is wrong with what a pod printed: each value has to be one that its object has, or had, as those
+// that are known serve while a vault is away.
 func (p soakPod) printed(log string, allowed func(*soakObject) []soakVersion) string {
 	values := strings.Split(log, separator)
 	if len(values) != 1+len(p.of) {
@@ -130,8 +135,8 @@ func (p soakPod) printed(log string, allowed func(*soakObject) []soakVersion) st
 	return ""
 }
 
-// refusal says what is wrong with how a pod ended that was given no values: it has to say why in one line, and by a documented code. None of these pods
-// asks for what can't work (64), and 70 is a mistake of ours.
+// refusal says what is wrong with how a pod ended that was given no values: it has to say why in one line, and by a
+// documented code. None of these pods asks for what can't work (64), and 70 is a mistake of ours.
 func (p soakPod) refusal(code int32, log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	switch {
@@ -194,7 +199,8 @@ func (k *soak) pausesWereKept() {
 
 // usage is what a replica of the product takes.
 type usage struct {
-	memory, live         float64 // working set, and what Go's last collection left of its heap, which is half of where the next one begins
+	// working set, and what Go's last collection left of its heap, which is half of where the next one begins
+	memory, live         float64
 	goroutines, restarts int
 }
 

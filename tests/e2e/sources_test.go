@@ -91,7 +91,8 @@ func referencesFromSources(t *testing.T) {
 	assert.Empty(t, plain.Spec.InitContainers)
 }
 
-// expansionWithValues compares a pod whose values come from the vault with one that has them written out, on the same kubelet.
+// expansionWithValues compares a pod whose values come from the vault with one that has them written out, on the same
+// kubelet.
 func expansionWithValues(t *testing.T) {
 	tm := newTeam(t)
 	tm.secret("odd", "o$(HOST)$$d")

@@ -50,7 +50,8 @@ func (tm team) managers(name string) map[string]bool {
 	return all
 }
 
-// predecessorsOutputs are taken over in place: also while the vault of one of two owners can't be reached, no key is ever absent.
+// predecessorsOutputs are taken over in place: also while the vault of one of two owners can't be reached, no key is
+// ever absent.
 func predecessorsOutputs(t *testing.T) {
 	tm := newTeam(t)
 	// The old controller's world is whole before the new one comes.

@@ -93,7 +93,8 @@ func (o older) workload(name string) map[string][]byte {
 	return data
 }
 
-// injected describes a pod as the predecessor made it. It waits for the auth service, because its first start was long ago.
+// injected describes a pod as the predecessor made it. It waits for the auth service, because its first start was long
+// ago.
 func (o older) injected(name string) *corev1.Pod {
 	p := o.pod(name, map[string]string{"DB": "db@azurekeyvault", "TEST_CA": s.Azure.CA, "TEST_SECRET_URL": "https://" + o.vault + ".vault.azure.net/secrets/db",
 		"ENV_INJECTOR_USE_AUTH_SERVICE": "true", "ENV_INJECTOR_POD_NAMESPACE": o.namespace, "ENV_INJECTOR_POD_NAME": name, "ENV_INJECTOR_CLIENT_CERT_DIR": "/var/client-cert/",
@@ -125,7 +126,8 @@ func set(p *corev1.Pod, variables map[string]string) *corev1.Pod {
 	return p
 }
 
-// predecessorsPodsAreServed is the transition: pods of the predecessor start again as they did, and nobody else gets anything by it.
+// predecessorsPodsAreServed is the transition: pods of the predecessor start again as they did, and nobody else gets
+// anything by it.
 func predecessorsPodsAreServed(t *testing.T) {
 	o := newOlder(t)
 	for _, name := range []string{"app", "thief", "bare", "drifted", "younger"} {

@@ -72,7 +72,8 @@ func (m *modes) to(address, ca string) way {
 		wire.EnvBroker + "=" + brokerName + ":9443", wire.EnvBrokerAddress + "=" + address}}
 }
 
-// TestAnAuthServiceThatIsNotWell starts the injector in front of a program where the auth service is away, slow, broken, somebody else, or of another time.
+// TestAnAuthServiceThatIsNotWell starts the injector in front of a program where the auth service is away, slow,
+// broken, somebody else, or of another time.
 func TestAnAuthServiceThatIsNotWell(t *testing.T) {
 	m := &modes{T: t, programs: build(t)}
 	now := time.Now().Add(-time.Hour)
@@ -117,7 +118,8 @@ func TestAnAuthServiceThatIsNotWell(t *testing.T) {
 	}
 }
 
-// TestAContainerThatIsStoppedWhileItWaitsEnds sends the signal of the kubelet while the auth service keeps the injector waiting.
+// TestAContainerThatIsStoppedWhileItWaitsEnds sends the signal of the kubelet while the auth service keeps the injector
+// waiting.
 func TestAContainerThatIsStoppedWhileItWaitsEnds(t *testing.T) {
 	m := &modes{T: t, programs: build(t)}
 	asked, release := make(chan struct{}, 1), make(chan struct{})
@@ -131,7 +133,8 @@ func TestAContainerThatIsStoppedWhileItWaitsEnds(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	<-asked
 	stopped := time.Now()
-	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM)) // each of the programs before became the next one, so it is the injector's
+	// each of the programs before became the next one, so it is the injector's
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.Error(t, cmd.Wait())
 	assert.Equal(t, 75, cmd.ProcessState.ExitCode(), log.String())
 	assert.Less(t, time.Since(stopped), 2*time.Second)

@@ -25,7 +25,8 @@ func repeated(count int, prefix, value string) []string {
 // together is how much all of it is.
 var together = regexp.MustCompile(`\d+ bytes together`)
 
-// large goes up to what Linux passes on to a program, and beyond, through the auth service and without it. The object of the same name holds the value.
+// large goes up to what Linux passes on to a program, and beyond, through the auth service and without it. The object
+// of the same name holds the value.
 func (m *modes) large(t *testing.T, large string) {
 	text := strings.Repeat("x", 70)
 	composed := wire.EnvExpand + `={"args":[1],"env":["URL"]}`

@@ -172,7 +172,8 @@ func authority(server *httptest.Server) string {
 // when is the part of a line that differs from run to run.
 var when = regexp.MustCompile(`time=\S+ `)
 
-// asWritten is an environment that says of all reserved variables that the webhook wrote them, as it does itself; others are not believed.
+// asWritten is an environment that says of all reserved variables that the webhook wrote them, as it does itself;
+// others are not believed.
 func asWritten(env []string) []string {
 	names := []string{}
 	for _, variable := range env {
@@ -230,7 +231,8 @@ func selfMade(t *testing.T) (text, public string, raw []byte, key string) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})) + public, public, raw, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: of}))
 }
 
-// keys are public ones as PEM: of an RSA key whose modulus holds no NUL byte, that modulus, and of one whose modulus holds one.
+// keys are public ones as PEM: of an RSA key whose modulus holds no NUL byte, that modulus, and of one whose modulus
+// holds one.
 func keys(t *testing.T) (plain string, modulus []byte, holed string) {
 	t.Helper()
 	for plain == "" || holed == "" {
@@ -264,7 +266,8 @@ func resourcesOfAllSorts() []client.Object {
 		return func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Object.ContentType = contentType }
 	}
 	json, yaml := typed("application/x-json"), typed("application/x-yaml")
-	ailing := func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Name = "kv-" + s.Vault.Object.Name } // one that throttles is paused for all
+	// one that throttles is paused for all
+	ailing := func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Vault.Name = "kv-" + s.Vault.Object.Name }
 	data := func(name, kind, key string, transform ...v2beta1.Transform) v2beta1.AzureKeyVaultData {
 		return v2beta1.AzureKeyVaultData{Object: v2beta1.AzureKeyVaultObject{Name: name, Type: v2beta1.AzureKeyVaultObjectType(kind)}, DataKey: key, Transform: transform}
 	}
@@ -331,7 +334,8 @@ func (m *modes) objectsOfAllSorts(large string) (public string, raw, modulus []b
 	return public, raw, modulus
 }
 
-// TestBothWaysGiveTheSame runs one table through the auth service and without it: the same values, the same words, the same exit codes.
+// TestBothWaysGiveTheSame runs one table through the auth service and without it: the same values, the same words, the
+// same exit codes.
 func TestBothWaysGiveTheSame(t *testing.T) {
 	resources := resourcesOfAllSorts()
 	m := newModes(t, resources)

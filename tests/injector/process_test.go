@@ -14,7 +14,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// look is a program that tells everything about its process that the injector could have changed. It is run with and without the injector.
+// look is a program that tells everything about its process that the injector could have changed. It is run with and
+// without the injector.
 const look = `cat /proc/$$/environ > "$1/environ"
 tr '\0' '|' < /proc/$$/cmdline > "$1/cmdline"
 ls -l /proc/$$/fd > "$1/raw"

@@ -104,7 +104,8 @@ func probe(t *testing.T, pid int, program string) error {
 	return nil
 }
 
-// TestTheStartupProbeSucceedsWhenTheProgramHasStarted runs both injectors as the first process of a container, in front of a program that forks.
+// TestTheStartupProbeSucceedsWhenTheProgramHasStarted runs both injectors as the first process of a container, in front
+// of a program that forks.
 func TestTheStartupProbeSucceedsWhenTheProgramHasStarted(t *testing.T) {
 	p := build(t)
 	p.each(t, func(t *testing.T, program string) {

@@ -17,7 +17,8 @@ const module = "github.com/akv2k8s/akv2k8s/"
 
 // allowedSkips are the reasons for which a test may be skipped.
 func allowedSkips() []string {
-	return []string{"use CLUSTER=local", "needs runc 1.2 or newer", "needs Kubernetes 1.33 or newer", "the suite pod-identity runs it"}
+	return []string{"use CLUSTER=local", "needs runc 1.2 or newer", "needs Kubernetes 1.33 or newer",
+		"the suite pod-identity runs it"}
 }
 
 // outcomes are what became of the tests of a run, by "package:Test/subtest"; packages are those of which a test ran.
@@ -47,7 +48,8 @@ func run(args []string, out io.Writer) int {
 	pages, err := filepath.Glob("docs/reference/*.md")
 	security, _ := filepath.Glob("docs/security/*.md")
 	if pages = append(pages, security...); err != nil || len(pages) == 0 {
-		fmt.Fprintln(out, "error: there are no pages under docs/reference and docs/security; run this from the repository's root")
+		fmt.Fprintln(out,
+			"error: there are no pages under docs/reference and docs/security; run this from the repository's root")
 		return 1
 	}
 	return judge(pages, results, out)
@@ -70,7 +72,8 @@ func judge(pages []string, results outcomes, out io.Writer) int {
 			case len(row.tests) == 0:
 				wrong = append(wrong, fmt.Sprintf("%s: the row %q names no test", page, row.name))
 			case len(missing) > 0:
-				wrong = append(wrong, fmt.Sprintf("%s: the row %q: not passed: %s", page, row.name, strings.Join(missing, ", ")))
+				wrong = append(wrong, fmt.Sprintf("%s: the row %q: not passed: %s", page, row.name,
+					strings.Join(missing, ", ")))
 			case notRun:
 				elsewhere++
 			default:
@@ -114,7 +117,8 @@ func read(in io.Reader) (outcomes, error) {
 			}
 			o.packages[strings.TrimPrefix(e.Package, module)] = true
 			o.tests[name] = e.Action
-			allowed := slices.ContainsFunc(allowedSkips(), func(reason string) bool { return strings.Contains(texts[name], reason) })
+			allowed := slices.ContainsFunc(allowedSkips(),
+				func(reason string) bool { return strings.Contains(texts[name], reason) })
 			if e.Action == "skip" && !allowed {
 				o.unexplained = append(o.unexplained, name)
 			}

@@ -66,7 +66,8 @@ func TestEverySuiteRunsAsAWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-// TestEveryTestThatThePagesNameIsThere finds a renamed one before a whole run does. Subtests are known only when they ran.
+// TestEveryTestThatThePagesNameIsThere finds a renamed one before a whole run does. Subtests are known only when they
+// ran.
 func TestEveryTestThatThePagesNameIsThere(t *testing.T) {
 	named := 0
 	for _, folder := range []string{"reference", "security"} {

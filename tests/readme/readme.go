@@ -65,7 +65,8 @@ func Examples(root string) ([]string, error) {
 		return nil, err
 	}
 	if len(files) < 20 {
-		return nil, fmt.Errorf("%s/examples has %d examples with values.yaml; it should have more than 20", root, len(files))
+		return nil, fmt.Errorf("%s/examples has %d examples with values.yaml; it should have more than 20", root,
+			len(files))
 	}
 	var names []string
 	for _, file := range files {
@@ -89,7 +90,8 @@ func Parse(text string) (Document, error) {
 		case fence == "" && isFence:
 			fence, begun, inside = cmp.Or(kind, noKind), i+1, nil
 		case fence != "" && trimmed == "```":
-			if err := d.end(fence, Block{Line: begun, Commands: strings.Join(inside, "\n")}, afterCommands); err != nil {
+			if err := d.end(fence, Block{Line: begun, Commands: strings.Join(inside, "\n")},
+				afterCommands); err != nil {
 				return d, err
 			}
 			afterCommands, fence = fence == "sh", ""
@@ -120,7 +122,8 @@ func (d *Document) end(fence string, block Block, afterCommands bool) error {
 	last := &d.Sections[len(d.Sections)-1]
 	switch {
 	case fence == noKind:
-		return fmt.Errorf("line %d: the block does not say what it is; write sh, text or yaml after the fence", block.Line)
+		return fmt.Errorf("line %d: the block does not say what it is; write sh, text or yaml after the fence",
+			block.Line)
 	case fence == "sh":
 		last.Blocks = append(last.Blocks, block)
 	case fence == "text" && afterCommands:

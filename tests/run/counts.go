@@ -20,7 +20,8 @@ type counts struct {
 	reasons                 []string
 }
 
-// read counts the events and prints what a reader wants: lines of progress, the output of what failed or was skipped, a line for each package.
+// read counts the events and prints what a reader wants: lines of progress, the output of what failed or was skipped, a
+// line for each package.
 func (c *counts) read(in io.Reader, out io.Writer) error {
 	outputs := map[string]*strings.Builder{}
 	lines := bufio.NewScanner(in)
@@ -60,7 +61,8 @@ func (c *counts) ended(e event, output *strings.Builder, out io.Writer) {
 			fmt.Fprint(out, text)
 		}
 		if e.Action != "skip" {
-			fmt.Fprintf(out, "%s %s %.1fs\n", e.Action, strings.TrimPrefix(e.Package, "github.com/akv2k8s/akv2k8s/"), e.Elapsed)
+			fmt.Fprintf(out, "%s %s %.1fs\n", e.Action, strings.TrimPrefix(e.Package, "github.com/akv2k8s/akv2k8s/"),
+				e.Elapsed)
 		}
 		return
 	}

@@ -1,2 +1,3 @@
-// Command run runs the tiers of the tests, prints each step's time against its budget, and ends with one line of counts.
+// Command run runs the tiers of the tests, prints each step's time against its budget, and ends with one line of
+// counts.
 package main

@@ -18,8 +18,8 @@ import (
 const (
 	// fuzzTime is how long each target is fuzzed unless FUZZTIME says otherwise.
 	fuzzTime = "30s"
-	// fuzzMinimize bounds the minimisation of an interesting input by runs of the target. Go's own bound is a minute for each, in which
-	// a target that finds much executes next to nothing.
+	// fuzzMinimize bounds the minimisation of an interesting input by runs of the target. Go's own bound is a minute
+	// for each, in which a target that finds much executes next to nothing.
 	fuzzMinimize = "10x"
 	// fewestExecutions is what a target must reach in a second on average; below that it does not fuzz.
 	fewestExecutions = 20
@@ -28,7 +28,8 @@ const (
 // target is one fuzz target.
 type target struct{ pkg, name string }
 
-// fuzz runs each fuzz target, prints how many inputs it executed, and fails if one found something or executed too little.
+// fuzz runs each fuzz target, prints how many inputs it executed, and fails if one found something or executed too
+// little.
 func fuzz(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	shop, err := workshop(getenv, out)
 	if err != nil {
@@ -78,15 +79,18 @@ func fuzzTargets(ctx context.Context, shop build.Builder) ([]target, error) {
 // run fuzzes one target and prints one line about it.
 func (t target) run(ctx context.Context, shop build.Builder, lasting time.Duration, out io.Writer) error {
 	var output bytes.Buffer
-	err := command(ctx, shop.Root, &output, "go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime", lasting.String(),
+	err := command(ctx, shop.Root, &output, "go", "test", "-run", "^$", "-fuzz", "^"+t.name+"$", "-fuzztime",
+		lasting.String(),
 		"-fuzzminimizetime", fuzzMinimize, t.pkg)
 	executions := executions(output.String())
-	fmt.Fprintf(out, "%-70s %10d executions\n", strings.TrimPrefix(t.pkg, "github.com/akv2k8s/akv2k8s/")+":"+t.name, executions)
+	fmt.Fprintf(out, "%-70s %10d executions\n", strings.TrimPrefix(t.pkg, "github.com/akv2k8s/akv2k8s/")+":"+t.name,
+		executions)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w\n%s", err, output.String())
 	case executions < int(lasting.Seconds()*fewestExecutions):
-		return fmt.Errorf("%s of %s executed %d inputs in %s, fewer than %d per second", t.name, t.pkg, executions, lasting, fewestExecutions)
+		return fmt.Errorf("%s of %s executed %d inputs in %s, fewer than %d per second", t.name, t.pkg, executions,
+			lasting, fewestExecutions)
 	}
 	return nil
 }

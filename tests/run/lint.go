@@ -30,7 +30,8 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 			return err
 		}
 	}
-	if err := command(ctx, shop.Root, out, "yamllint", "--strict", "--config-file", ".yamllint.yaml", "charts", "examples", "ct.yaml", ".github"); err != nil {
+	if err := command(ctx, shop.Root, out, "yamllint", "--strict", "--config-file", ".yamllint.yaml", "charts",
+		"examples", "ct.yaml", ".github"); err != nil {
 		return err
 	}
 	if err := lintChart(ctx, shop); err != nil {
@@ -39,8 +40,8 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 	return score(ctx, shop)
 }
 
-// lintChart runs chart-testing: helm lint with each file of charts/akv2k8s/ci, and yamllint. Its schema of Chart.yaml needs yamale, which no
-// Debian package brings; helm lint --strict checks that file, and the workflow has yamale.
+// lintChart runs chart-testing: helm lint with each file of charts/akv2k8s/ci, and yamllint. Its schema of Chart.yaml
+// needs yamale, which no Debian package brings; helm lint --strict checks that file, and the workflow has yamale.
 func lintChart(ctx context.Context, shop build.Builder) error {
 	ct, err := shop.Tool(ctx, "ct")
 	if err != nil {
@@ -51,7 +52,8 @@ func lintChart(ctx context.Context, shop build.Builder) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, ct, "lint", "--all", "--config", "ct.yaml", "--validate-chart-schema=false")
-	cmd.Dir, cmd.Env = shop.Root, append(os.Environ(), "PATH="+filepath.Dir(helm)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	cmd.Dir, cmd.Env = shop.Root, append(os.Environ(),
+		"PATH="+filepath.Dir(helm)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	if printed, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("ct lint: %w\n%s", err, printed)
 	}

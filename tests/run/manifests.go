@@ -18,8 +18,10 @@ func variants() map[string]variant {
 	return map[string]variant{
 		"default":    {},
 		"namespaced": {values: []string{"watchAllNamespaces=false"}},
-		"restricted": {namespaceLabels: "{pod-security.kubernetes.io/enforce: restricted}", values: []string{"global.keyVaultAuth=environment",
-			"global.envFromSecret[0]=azure-credentials", "controller.networkPolicy.enabled=true", "env_injector.networkPolicy.enabled=true"}},
+		"restricted": {namespaceLabels: "{pod-security.kubernetes.io/enforce: restricted}",
+			values: []string{"global.keyVaultAuth=environment",
+				"global.envFromSecret[0]=azure-credentials", "controller.networkPolicy.enabled=true",
+				"env_injector.networkPolicy.enabled=true"}},
 	}
 }
 
@@ -38,12 +40,16 @@ func manifests(ctx context.Context, getenv func(string) string, out io.Writer) e
 		return err
 	}
 	for name, v := range variants() {
-		args := []string{"template", "akv2k8s", "charts/akv2k8s", "--namespace", "akv2k8s", "--include-crds", "--no-hooks"}
+		args := []string{"template", "akv2k8s", "charts/akv2k8s", "--namespace", "akv2k8s", "--include-crds",
+			"--no-hooks"}
 		for _, value := range v.values {
 			args = append(args, "--set", value)
 		}
 		path := filepath.Join(dist, "akv2k8s-"+name+".yaml")
-		if err := manifest(path, v, func(to io.Writer) error { return command(ctx, shop.Root, to, helm, args...) }); err != nil {
+		if err := manifest(path, v, func(to io.Writer) error {
+			return command(ctx, shop.Root, to, helm,
+				args...)
+		}); err != nil {
 			return err
 		}
 		fmt.Fprintln(out, "the manifests", name, "are in", path)

@@ -18,16 +18,17 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/sbom"
 )
 
-// pack writes what a release consists of into dist, all of which is equal for equal sources: an archive of each image for this machine, an
-// index of each for every architecture, with and without the FIPS 140-3 module, the chart, an SPDX document of each image, and the texts of
-// licences.
+// pack writes what a release consists of into dist, all of which is equal for equal sources: an archive of each image
+// for this machine, an index of each for every architecture, with and without the FIPS 140-3 module, the chart, an SPDX
+// document of each image, and the texts of licences.
 func pack(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	shop, err := workshop(getenv, out)
 	if err != nil {
 		return err
 	}
 	p := packer{shop: shop, dist: filepath.Join(shop.Root, "dist"), out: out}
-	for _, write := range []func(context.Context) error{p.writeArchives, p.writeIndexes, p.packageChart, p.writeProvenance, p.writeLicences} {
+	for _, write := range []func(context.Context) error{p.writeArchives, p.writeIndexes, p.packageChart,
+		p.writeProvenance, p.writeLicences} {
 		if err := write(ctx); err != nil {
 			return err
 		}
@@ -121,7 +122,8 @@ func (p packer) writeFlavor(ctx context.Context, fips bool) error {
 		if err != nil {
 			return err
 		}
-		described := sbom.Image{Name: image.Repository + program.Image, Version: version + suffix(fips), Digest: digest, Created: created, Modules: modules}
+		described := sbom.Image{Name: image.Repository + program.Image, Version: version + suffix(fips), Digest: digest,
+			Created: created, Modules: modules}
 		path := filepath.Join(p.dist, "sbom", program.Image+suffix(fips)+".spdx.json")
 		if err := writeFile(path, func(to io.Writer) error { return sbom.WriteSPDX(to, described) }); err != nil {
 			return err

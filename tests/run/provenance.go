@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// provenanceText is what is signed for helm verify: the chart's metadata and the checksum of its archive. The release's workflow makes the
-// archive's .prov of it, by the key of charts.
+// provenanceText is what is signed for helm verify: the chart's metadata and the checksum of its archive. The release's
+// workflow makes the archive's .prov of it, by the key of charts.
 const provenanceText = "chart-provenance.txt"
 
 // writeProvenance describes the chart's archive for a signature.
@@ -96,7 +96,8 @@ func (p packer) checkProvenance(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	gpg := func(args ...string) error {
-		all := append([]string{"--homedir", folder, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)
+		all := append([]string{"--homedir", folder, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase",
+			""}, args...)
 		return command(ctx, p.dist, p.out, "gpg", all...)
 	}
 	defer func() { _ = exec.CommandContext(ctx, "gpgconf", "--homedir", folder, "--kill", "gpg-agent").Run() }()

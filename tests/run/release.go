@@ -43,7 +43,8 @@ func releaseDryRun(ctx context.Context, getenv func(string) string, out io.Write
 	if err := manifests(ctx, getenv, out); err != nil {
 		return err
 	}
-	for _, do := range []func(context.Context) error{p.writeNotes, p.checkProvenance, p.copyAssets, p.checkSizes, p.checkReproducible, p.checkPrograms} {
+	for _, do := range []func(context.Context) error{p.writeNotes, p.checkProvenance, p.copyAssets, p.checkSizes,
+		p.checkReproducible, p.checkPrograms} {
 		if err := do(ctx); err != nil {
 			return err
 		}
@@ -204,7 +205,8 @@ func (p packer) checkSizes(context.Context) error {
 			return fmt.Errorf("the image %s for %s runs as root", name, platform)
 		}
 		if config.Architecture != platform.Architecture {
-			return fmt.Errorf("the image %s says %s in its index and %s in its configuration", name, platform, config.Architecture)
+			return fmt.Errorf("the image %s says %s in its index and %s in its configuration", name, platform,
+				config.Architecture)
 		}
 		return nil
 	})
@@ -262,8 +264,8 @@ func emulators() map[string]string {
 	return map[string]string{"amd64": "/usr/bin/qemu-x86_64-static", "arm64": "/usr/bin/qemu-aarch64-static"}
 }
 
-// checkPrograms starts each program of every architecture, under an emulator where this machine has another, and lets the injector replace
-// itself by a program of this machine.
+// checkPrograms starts each program of every architecture, under an emulator where this machine has another, and lets
+// the injector replace itself by a program of this machine.
 func (p packer) checkPrograms(ctx context.Context) error {
 	if err := p.shop.ReleasePackages(ctx); err != nil {
 		return err
@@ -273,7 +275,8 @@ func (p packer) checkPrograms(ctx context.Context) error {
 			for _, fips := range flavors() {
 				for _, arch := range image.Architectures() {
 					maker := image.Maker{FIPS: fips}
-					if err := p.checkProgram(ctx, filepath.Join(p.shop.Cache, "programs", maker.ProgramFile(pkg, arch)), arch, fips); err != nil {
+					if err := p.checkProgram(ctx, filepath.Join(p.shop.Cache, "programs", maker.ProgramFile(pkg, arch)),
+						arch, fips); err != nil {
 						return err
 					}
 				}
@@ -323,11 +326,13 @@ func checkStatic(path string) error {
 	return nil
 }
 
-// startProgram runs a program for its version. The injector is also run as what pods have, and has to become the program that it is told.
+// startProgram runs a program for its version. The injector is also run as what pods have, and has to become the
+// program that it is told.
 func (p packer) startProgram(ctx context.Context, path, arch string) error {
 	calls := []startCall{{args: []string{path, "--version"}, prints: "2"}}
 	if strings.HasPrefix(filepath.Base(path), "azure-keyvault-env") {
-		calls = []startCall{{args: []string{path, "version"}, prints: "2"}, {args: []string{wire.InjectorPath, "/bin/echo", "became echo"}, prints: "became echo"}}
+		calls = []startCall{{args: []string{path, "version"}, prints: "2"},
+			{args: []string{wire.InjectorPath, "/bin/echo", "became echo"}, prints: "became echo"}}
 	}
 	for _, call := range calls {
 		cmd := exec.CommandContext(ctx, path)
@@ -339,7 +344,8 @@ func (p packer) startProgram(ctx context.Context, path, arch string) error {
 		cmd.Env = []string{"PATH=/usr/bin:/bin"}
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), call.prints) {
-			return fmt.Errorf("%s for %s, called as %s, does not start: %w\n%s", filepath.Base(path), arch, strings.Join(call.args, " "), err, out)
+			return fmt.Errorf("%s for %s, called as %s, does not start: %w\n%s", filepath.Base(path), arch,
+				strings.Join(call.args, " "), err, out)
 		}
 	}
 	fmt.Fprintf(p.out, "%s for %s starts\n", filepath.Base(path), arch)

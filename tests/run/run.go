@@ -51,10 +51,13 @@ type suite struct {
 // suites are the long ones: those that commits choose, in their order, and those that are named.
 func suites() []suite {
 	return []suite{
-		{name: "faults", folder: "./tests/long/faults", budget: 10 * time.Minute}, {name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 10 * time.Minute},
-		{name: "auth-processes", folder: "./tests/long/auth-processes", budget: 8 * time.Minute}, {name: "pod-identity", folder: "./tests/long/pod-identity", budget: 8 * time.Minute},
+		{name: "faults", folder: "./tests/long/faults", budget: 10 * time.Minute},
+		{name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 10 * time.Minute},
+		{name: "auth-processes", folder: "./tests/long/auth-processes", budget: 8 * time.Minute},
+		{name: "pod-identity", folder: "./tests/long/pod-identity", budget: 8 * time.Minute},
 		// Installation after installation.
-		{name: "upgrade", folder: "./tests/long/upgrade", budget: 16 * time.Minute}, {name: "examples", folder: "./tests/long/examples", budget: 28 * time.Minute},
+		{name: "upgrade", folder: "./tests/long/upgrade", budget: 16 * time.Minute},
+		{name: "examples", folder: "./tests/long/examples", budget: 28 * time.Minute},
 		{name: "flood", folder: "./tests/long/flood", run: "^TestFlood$", budget: 12 * time.Minute},
 		{name: "bench", folder: "./tests/bench", run: "^(TestFigures|TestInjection)$", budget: 22 * time.Minute},
 		{name: "scale", folder: "./tests/bench", run: "^TestScale$", budget: 30 * time.Minute},
@@ -62,9 +65,11 @@ func suites() []suite {
 		// The product's own suite again, with images that use the FIPS 140-3 module.
 		{name: "fips", folder: "./tests/e2e", budget: 24 * time.Minute, env: []string{"FIPS=1"}, named: true},
 		// And on the oldest version of Kubernetes that the chart accepts.
-		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute, env: []string{"KUBERNETES=1.30"}, named: true},
+		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute, env: []string{"KUBERNETES=1.30"},
+			named: true},
 		// Minutes of it are for compiling terratest, the first time on a machine.
-		{name: "packaging", folder: "./tests/long/packaging", run: "^TestPackagingAtLength$", budget: 24 * time.Minute, named: true},
+		{name: "packaging", folder: "./tests/long/packaging", run: "^TestPackagingAtLength$", budget: 24 * time.Minute,
+			named: true},
 	}
 }
 
@@ -127,7 +132,8 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 		{name: "verify", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "verify"}},
 		{name: "unit, contract, actor", budget: 6 * time.Minute, tests: true, command: goTest("-race", "./src/...")},
 		// Never from the cache: what these tests look at, other programs read for them.
-		{name: "script, architecture, test bed", budget: 4 * time.Minute, tests: true, command: goTest("-count=1", "./tests/...")},
+		{name: "script, architecture, test bed", budget: 4 * time.Minute, tests: true,
+			command: goTest("-count=1", "./tests/...")},
 	}
 	e2e := []step{{name: "e2e", budget: 24 * time.Minute, tests: true,
 		command: goTest("-tags=cluster", "-count=1", "-timeout=30m", "./tests/e2e")}}
@@ -168,14 +174,16 @@ func longSteps(ctx context.Context, wanted string) (steps []step, notes []string
 	case wanted == "":
 		out, err := exec.CommandContext(ctx, "git", "rev-list", "--count", "HEAD").Output()
 		if err != nil {
-			return nil, nil, fmt.Errorf("counting commits to choose a suite: %w; choose one of %s by SUITE=NAME", err, suiteNames())
+			return nil, nil, fmt.Errorf("counting commits to choose a suite: %w; choose one of %s by SUITE=NAME", err,
+				suiteNames())
 		}
 		count, err := strconv.Atoi(strings.TrimSpace(string(out)))
 		if err != nil {
 			return nil, nil, err
 		}
 		wanted = chosenBy(count).name
-		notes = append(notes, fmt.Sprintf("suite %s was chosen by the number of commits, %d; SUITE=all runs every one", wanted, count))
+		notes = append(notes, fmt.Sprintf("suite %s was chosen by the number of commits, %d; SUITE=all runs every one",
+			wanted, count))
 	case wanted != "all" && !slices.ContainsFunc(all, is):
 		return nil, nil, fmt.Errorf("there is no suite %q; use one of %s, or all", wanted, suiteNames())
 	}

@@ -20,26 +20,31 @@ import (
 type installation struct {
 	// values is the file of them, from the repository's root; empty means the defaults.
 	values string
-	// exceptions are what kube-score may find, each as "test of Kind", with the reason. One that it does not find is an error too.
+	// exceptions are what kube-score may find, each as "test of Kind", with the reason. One that it does not find is an
+	// error too.
 	exceptions map[string]string
 }
 
 // installations that are looked at, from the simplest to the safest.
 func installations() []installation {
 	const (
-		root      = "the default identity is in the node's azure.json, which only root may read; examples/restricted is without it"
-		resources = "no limit of processor time by default: it would slow down the start of every pod that waits for a value (docs/sizing.md)"
-		single    = "one controller works at a time, and a second one only shortens the gap when its node is lost"
+		root = "the default identity is in the node's azure.json, which only root may read; examples/restricted " +
+			"is without it"
+		resources = "no limit of processor time by default: it would slow down the start of every pod that waits for " +
+			"a value (docs/sizing.md)"
+		single = "one controller works at a time, and a second one only shortens the gap when its node is lost"
 	)
 	return []installation{
 		{exceptions: everywhere(map[string]string{
 			"container-resources of Deployment":                      resources,
 			"container-security-context-user-group-id of Deployment": root,
 			"deployment-replicas of Deployment":                      single,
-			"pod-networkpolicy of Deployment":                        "off by default: on upgrades with unchanged values it would cut connections that only users know of",
+			"pod-networkpolicy of Deployment": "off by default: on upgrades with unchanged " +
+				"values it would cut connections that only users know of",
 		})},
 		{values: "examples/production-ha/values.yaml", exceptions: everywhere(map[string]string{
-			"container-resources of Deployment":                      "no limit of the CPU: it would slow down pods' start while the node has CPU to spare",
+			"container-resources of Deployment": "no limit of the CPU: it would slow down pods' " +
+				"start while the node has CPU to spare",
 			"container-security-context-user-group-id of Deployment": root,
 		})},
 		{values: "examples/restricted/values.yaml", exceptions: everywhere(map[string]string{
@@ -52,7 +57,8 @@ func installations() []installation {
 // everywhere adds the exceptions that hold for every installation.
 func everywhere(exceptions map[string]string) map[string]string {
 	const (
-		pull    = "a version's image never changes, and a pod has to start while the registry is away; image.pullPolicy is there for tags that move"
+		pull = "a version's image never changes, and a pod has to start while the registry is away; " +
+			"image.pullPolicy is there for tags that move"
 		test    = "the pod of helm test lives for seconds, and nothing connects to it"
 		storage = "the root is read-only and no volume is written to, so only the log takes storage"
 	)
@@ -63,8 +69,10 @@ func everywhere(exceptions map[string]string) map[string]string {
 		"pod-networkpolicy of Pod":                                    test,
 		"container-ephemeral-storage-request-and-limit of Deployment": storage,
 		"container-ephemeral-storage-request-and-limit of Job":        storage,
-		"deployment-has-host-podantiaffinity of Deployment":           "replicas are spread by topologySpreadConstraints, which kube-score does not count for this",
-		"pod-networkpolicy of Job":                                    "it runs before the policies of a first installation are there, and asks the API server alone",
+		"deployment-has-host-podantiaffinity of Deployment": "replicas are spread by " +
+			"topologySpreadConstraints, which kube-score does not count for this",
+		"pod-networkpolicy of Job": "it runs before the policies of a first installation are there, and asks the API " +
+			"server alone",
 	})
 	return exceptions
 }
@@ -90,7 +98,8 @@ func score(ctx context.Context, shop build.Builder) error {
 		if err := os.WriteFile(file, rendered.Bytes(), 0o600); err != nil {
 			return err
 		}
-		err := tool(ctx, shop, &report, "kube-score", "score", "--output-format", "json", "--kubernetes-version", "v1.30", file)
+		err := tool(ctx, shop, &report, "kube-score", "score", "--output-format", "json", "--kubernetes-version",
+			"v1.30", file)
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) { // it exits by 1 if it finds something
 			return err
@@ -164,7 +173,8 @@ func (i installation) judge(report []byte) error {
 		return fmt.Errorf("it finds %s; repair it, or give the reason in tests/run/score.go", strings.Join(found, ", "))
 	}
 	if len(stale) > 0 {
-		return fmt.Errorf("it does not find %s; take the exception out of tests/run/score.go", strings.Join(slices.Sorted(maps.Keys(stale)), ", "))
+		return fmt.Errorf("it does not find %s; take the exception out of tests/run/score.go",
+			strings.Join(slices.Sorted(maps.Keys(stale)), ", "))
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ type Module struct {
 	Texts map[string]string
 }
 
-// Modules are those that packages of the repository are linked with on Linux, sorted by path, without the repository's own.
+// Modules are those that packages of the repository are linked with on Linux, sorted by path, without the repository's
+// own.
 func Modules(ctx context.Context, root string, packages ...string) ([]Module, error) {
 	args := append([]string{"list", "-deps", "-json=Module,Standard"}, packages...)
 	out, err := goCommand(ctx, root, args...)
@@ -106,7 +107,8 @@ func goCommand(ctx context.Context, root string, args ...string) ([]byte, error)
 // minimalCover is how much of a text has to be a known licence, in percent. Headers and lists of authors are the rest.
 const minimalCover = 60
 
-// readLicences reads the texts in the module's folder. Folders below it have code of others, whose texts are beside that code.
+// readLicences reads the texts in the module's folder. Folders below it have code of others, whose texts are beside
+// that code.
 func (m *Module) readLicences() error {
 	entries, err := os.ReadDir(m.Dir)
 	if err != nil {
@@ -150,16 +152,18 @@ func isLegal(name string) bool {
 	return false
 }
 
-// isLicence says whether a file has a licence of the code. Patent grants and notices come on top of one, and documentation is not shipped.
+// isLicence says whether a file has a licence of the code. Patent grants and notices come on top of one, and
+// documentation is not shipped.
 func isLicence(name string) bool {
 	name = strings.ToLower(name)
-	return !strings.HasPrefix(name, "patents") && !strings.HasPrefix(name, "notice") && !strings.HasSuffix(name, ".docs")
+	return !strings.HasPrefix(name, "patents") && !strings.HasPrefix(name, "notice") &&
+		!strings.HasSuffix(name, ".docs")
 }
 
 func sortedNames(texts map[string]string) []string { return slices.Sorted(maps.Keys(texts)) }
 
-// Allowed are the licences that a shipped program may be made of. All of them permit use and distribution in binary form, if their texts
-// go along; MPL-2.0 asks that changes of its own files be published, and there are none.
+// Allowed are the licences that a shipped program may be made of. All of them permit use and distribution in binary
+// form, if their texts go along; MPL-2.0 asks that changes of its own files be published, and there are none.
 func Allowed() []string {
 	return []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MPL-2.0"}
 }
@@ -169,11 +173,13 @@ func Refuse(modules []Module) error {
 	var refused []error
 	for _, m := range modules {
 		if len(m.Licences) == 0 {
-			refused = append(refused, fmt.Errorf("%s %s has no licence that is known; look at %s", m.Path, m.Version, m.Dir))
+			refused = append(refused, fmt.Errorf("%s %s has no licence that is known; look at %s", m.Path, m.Version,
+				m.Dir))
 		}
 		for _, id := range m.Licences {
 			if !slices.Contains(Allowed(), id) {
-				refused = append(refused, fmt.Errorf("%s %s has the licence %s, which is not in the list of tests/sbom", m.Path, m.Version, id))
+				refused = append(refused, fmt.Errorf("%s %s has the licence %s, which is not in the list of tests/sbom",
+					m.Path, m.Version, id))
 			}
 		}
 	}

@@ -32,7 +32,8 @@ func WriteSPDX(to io.Writer, i Image) error {
 			Creators: []common.Creator{{CreatorType: "Organization", Creator: "akv2k8s"}}}}
 	image := &v2_3.Package{PackageName: i.Name, PackageVersion: i.Version, PackageSPDXIdentifier: "Image",
 		PrimaryPackagePurpose: "CONTAINER", PackageDownloadLocation: "NOASSERTION",
-		PackageLicenseConcluded: "Apache-2.0", PackageLicenseDeclared: "Apache-2.0", PackageCopyrightText: "NOASSERTION"}
+		PackageLicenseConcluded: "Apache-2.0", PackageLicenseDeclared: "Apache-2.0",
+		PackageCopyrightText: "NOASSERTION"}
 	if algorithm, value, found := strings.Cut(i.Digest, ":"); found && algorithm == "sha256" {
 		image.PackageChecksums = []common.Checksum{{Algorithm: common.SHA256, Value: value}}
 	}

@@ -19,7 +19,8 @@ type AuditEntry struct {
 
 // Writes says whether something was changed.
 func (e AuditEntry) Writes() bool {
-	return e.Verb == "create" || e.Verb == "update" || e.Verb == "patch" || e.Verb == "delete" || e.Verb == "deletecollection"
+	return e.Verb == "create" || e.Verb == "update" || e.Verb == "patch" || e.Verb == "delete" ||
+		e.Verb == "deletecollection"
 }
 
 // By says whether a ServiceAccount of the namespace asked.

@@ -24,7 +24,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/cluster/pki"
 )
 
-// azureName is the name of the emulator's namespace, Service and Deployment; the cluster's DNS leads Azure's names to it.
+// azureName is the name of the emulator's namespace, Service and Deployment; the cluster's DNS leads Azure's names to
+// it.
 const azureName = "azure-emulator"
 
 // The principals that every emulator starts with.
@@ -83,7 +84,8 @@ func (s *Stage) azure(ctx context.Context) (*Azure, error) {
 	}})
 }
 
-// NodeIdentity is the identity that the product has by itself: that of the node, or the application on a foreign cluster.
+// NodeIdentity is the identity that the product has by itself: that of the node, or the application on a foreign
+// cluster.
 func (s *Stage) NodeIdentity() (clientID, objectID string) {
 	if s.registry != "" {
 		return AppClientID, AppObjectID
@@ -149,7 +151,8 @@ func (a *Azure) call(ctx context.Context, verb, path string, body, into any) err
 }
 
 func (a *Azure) path(verb, path string) *rest.Request {
-	return a.rest.Verb(verb).AbsPath("/api/v1/namespaces/" + azureName + "/services/" + azureName + ":admin/proxy/" + path)
+	return a.rest.Verb(verb).AbsPath("/api/v1/namespaces/" + azureName + "/services/" + azureName + ":admin/proxy/" +
+		path)
 }
 
 func (a *Azure) request(ctx context.Context, request *rest.Request, body, into any) error {
@@ -181,7 +184,8 @@ func (a *Azure) Seed(ctx context.Context, seed emulator.Seed) error {
 // Vault makes a vault with secrets that the node's identity and the application may read.
 func (a *Azure) Vault(ctx context.Context, name string, secrets map[string]string) error {
 	reads := []string{"get", "list", "certificates/get", "certificates/list", "keys/get", "keys/list"}
-	vault := emulator.VaultSeed{Permissions: map[string][]string{KubeletObjectID: reads, AppObjectID: reads}, Secrets: map[string]keyvault.Secret{}}
+	vault := emulator.VaultSeed{Permissions: map[string][]string{KubeletObjectID: reads, AppObjectID: reads},
+		Secrets: map[string]keyvault.Secret{}}
 	for secret, value := range secrets {
 		vault.Secrets[secret] = keyvault.Secret{Value: value}
 	}
@@ -288,7 +292,8 @@ func (s *Stage) Scale(ctx context.Context, name types.NamespacedName, replicas i
 	}
 	return Await(ctx, time.Minute, fmt.Sprintf("%s to have %d pods", name, replicas), func(ctx context.Context) error {
 		var pods corev1.PodList
-		if err := s.Client.List(ctx, &pods, inNamespace(name.Namespace), client.MatchingLabels(deployment.Spec.Selector.MatchLabels)); err != nil {
+		if err := s.Client.List(ctx, &pods, inNamespace(name.Namespace),
+			client.MatchingLabels(deployment.Spec.Selector.MatchLabels)); err != nil {
 			return err
 		}
 		if len(pods.Items) != int(replicas) {

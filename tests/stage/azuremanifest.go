@@ -19,8 +19,8 @@ func azureHosts() []string {
 	return hosts
 }
 
-// azureManifest is the emulator. It runs in the node's network, where the address of the metadata service is; the node of a foreign
-// cluster has no such address to give.
+// azureManifest is the emulator. It runs in the node's network, where the address of the metadata service is; the node
+// of a foreign cluster has no such address to give.
 func (s *Stage) azureManifest(digest string) string {
 	network, imds := "true", "169.254.169.254:80"
 	if s.registry != "" {

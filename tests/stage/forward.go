@@ -17,9 +17,11 @@ func (s *Stage) Forward(ctx context.Context, namespace, pod string, port int) (s
 	if err != nil {
 		return "", fmt.Errorf("forwarding to %s: %w", pod, err)
 	}
-	url := s.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
+	url := s.Kube.CoreV1().RESTClient().Post().
+		Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
 	ready := make(chan struct{})
-	forwarder, err := portforward.New(spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url),
+	forwarder, err := portforward.New(spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost,
+		url),
 		[]string{"0:" + strconv.Itoa(port)}, ctx.Done(), ready, io.Discard, io.Discard)
 	if err != nil {
 		return "", fmt.Errorf("forwarding to %s: %w", pod, err)

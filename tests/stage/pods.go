@@ -2,8 +2,8 @@ package stage
 
 import corev1 "k8s.io/api/core/v1"
 
-// Ended says how the pod's first container ended, and the name of the container that decided it: an init container that failed in a pod that is
-// not restarted lets no other container start.
+// Ended says how the pod's first container ended, and the name of the container that decided it: an init container that
+// failed in a pod that is not restarted lets no other container start.
 func Ended(p *corev1.Pod) (container string, code int32, ended bool) {
 	if p.Status.Phase == corev1.PodFailed {
 		for _, c := range p.Status.InitContainerStatuses {

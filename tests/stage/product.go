@@ -27,8 +27,8 @@ import (
 type Release struct {
 	// Name and Namespace of the release.
 	Name, Namespace string
-	// Values go to the chart, on top of what the stage needs: the emulator's CA, and the digests of the images, so that pods are
-	// replaced when the code was changed.
+	// Values go to the chart, on top of what the stage needs: the emulator's CA, and the digests of the images, so that
+	// pods are replaced when the code was changed.
 	Values map[string]any
 }
 
@@ -47,7 +47,8 @@ func (s *Stage) Install(ctx context.Context, r Release) error {
 		return nil
 	}
 	started := time.Now()
-	_, err = s.helmWith(ctx, content, "upgrade", "--install", r.Name, s.Chart(), "--namespace", r.Namespace, "--create-namespace",
+	_, err = s.helmWith(ctx, content, "upgrade", "--install", r.Name, s.Chart(), "--namespace", r.Namespace,
+		"--create-namespace",
 		"--description", digest, "--wait", "--timeout", "3m")
 	if err != nil {
 		return err
@@ -98,10 +99,13 @@ func (s *Stage) values(r Release) (map[string]any, error) {
 		return nil, err
 	}
 	component := func(image string) map[string]any {
-		return map[string]any{"podAnnotations": map[string]any{"test/images": images}, "image": map[string]any{"repository": s.repository(image)}}
+		return map[string]any{"podAnnotations": map[string]any{"test/images": images},
+			"image": map[string]any{"repository": s.repository(image)}}
 	}
-	base := map[string]any{"global": map[string]any{"extraCACertificates": s.Azure.CA, "fips": s.FIPS}, "controller": component("controller"),
-		"env_injector": Merge(component("env-injector"), map[string]any{"envImage": map[string]any{"repository": s.repository("env")}})}
+	base := map[string]any{"global": map[string]any{"extraCACertificates": s.Azure.CA, "fips": s.FIPS},
+		"controller": component("controller"),
+		"env_injector": Merge(component("env-injector"),
+			map[string]any{"envImage": map[string]any{"repository": s.repository("env")}})}
 	if s.registry != "" { // the nodes of a foreign cluster have no azure.json for the emulator
 		base = Merge(base, map[string]any{"global": map[string]any{"keyVaultAuth": "environment", "env": map[string]any{
 			"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": AppClientID, "AZURE_CLIENT_SECRET": AppSecret}}})
@@ -156,10 +160,12 @@ func (s *Stage) installed(ctx context.Context, r Release, digest string) bool {
 	var status struct {
 		Info struct{ Status, Description string }
 	}
-	return err == nil && json.Unmarshal([]byte(out), &status) == nil && status.Info.Status == "deployed" && status.Info.Description == digest
+	return err == nil && json.Unmarshal([]byte(out), &status) == nil && status.Info.Status == "deployed" &&
+		status.Info.Description == digest
 }
 
-// Settled waits until no pod of a namespace is on its way out. One that is may still be asked by the API server, and injects as it was told before.
+// Settled waits until no pod of a namespace is on its way out. One that is may still be asked by the API server, and
+// injects as it was told before.
 func (s *Stage) Settled(ctx context.Context, namespace string) error {
 	return Await(ctx, time.Minute, "the end of replaced pods", func(ctx context.Context) error {
 		var pods corev1.PodList
@@ -177,13 +183,15 @@ func (s *Stage) Settled(ctx context.Context, namespace string) error {
 func (s *Stage) Namespace(ctx context.Context, name string, labels map[string]string) error {
 	namespace := &corev1.Namespace{}
 	namespace.Name, namespace.Labels = name, labels
-	if there, err := exists(s.Client.Get(ctx, types.NamespacedName{Name: name}, &corev1.Namespace{})); there || err != nil {
+	if there, err := exists(s.Client.Get(ctx, types.NamespacedName{Name: name}, &corev1.Namespace{})); there ||
+		err != nil {
 		return err
 	}
 	return s.Client.Create(ctx, namespace)
 }
 
-// Logs are of all containers of all pods of a namespace, by pod and container, including those of containers that ended before.
+// Logs are of all containers of all pods of a namespace, by pod and container, including those of containers that ended
+// before.
 func (s *Stage) Logs(ctx context.Context, namespace string) (map[string]string, error) {
 	var pods corev1.PodList
 	if err := s.Client.List(ctx, &pods, inNamespace(namespace)); err != nil {

@@ -141,7 +141,8 @@ func (s *Stage) Apply(ctx context.Context, namespace, manifest string) error {
 		} else if namespaced && object.GetNamespace() == "" {
 			object.SetNamespace(namespace)
 		}
-		err := s.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("stage"), client.ForceOwnership)
+		err := s.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("stage"),
+			client.ForceOwnership)
 		if err != nil {
 			return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
 		}

@@ -64,7 +64,8 @@ func versions(t *testing.T) map[string]version {
 	return all
 }
 
-// refuse is what the API server answers when the object is written in place of an older one, or created where that is nil; empty if it takes it.
+// refuse is what the API server answers when the object is written in place of an older one, or created where that is
+// nil; empty if it takes it.
 func (v version) refuse(t *testing.T, object, older map[string]any) string {
 	t.Helper()
 	var problems field.ErrorList

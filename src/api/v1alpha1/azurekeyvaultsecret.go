@@ -6,8 +6,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 )
 
-// AzureKeyVaultSecret says which object of which Azure Key Vault is brought to its namespace. Prefer spv.no/v2beta1 in new
-// manifests.
+// AzureKeyVaultSecret says which object of which Azure Key Vault is brought to its namespace. Prefer spv.no/v2beta1 in
+// new manifests.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

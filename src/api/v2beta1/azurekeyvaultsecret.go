@@ -5,8 +5,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// AzureKeyVaultSecret says which object of which Azure Key Vault is brought to its namespace: as a Secret or ConfigMap that
-// is kept in sync if spec.output is set, and for pods of the namespace to refer to by name@azurekeyvault.
+// AzureKeyVaultSecret says which object of which Azure Key Vault is brought to its namespace: as a Secret or ConfigMap
+// that is kept in sync if spec.output is set, and for pods of the namespace to refer to by name@azurekeyvault.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -52,25 +52,28 @@ type AzureKeyVaultSecretList struct {
 type AzureKeyVaultSecretSpec struct {
 	// Vault says where the object is.
 	Vault AzureKeyVault `json:"vault"`
-	// Data lists several objects of the vault that become one output, each with a data key of its own. It excludes vault.object.
+	// Data lists several objects of the vault that become one output, each with a data key of its own. It excludes
+	// vault.object.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:XValidation:rule="self.all(a, !has(a.dataKey) || self.exists_one(b, has(b.dataKey) && b.dataKey == a.dataKey))",message="each dataKey must be different"
 	// +optional
 	Data []AzureKeyVaultData `json:"data,omitempty"`
-	// DataFrom finds secrets of the vault by name or tags, and brings each as a data key. It excludes vault.object; what data names has the say over a key.
+	// DataFrom finds secrets of the vault by name or tags, and brings each as a data key. It excludes vault.object;
+	// what data names has the say over a key.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
 	// +optional
 	DataFrom []AzureKeyVaultDataFrom `json:"dataFrom,omitempty"`
-	// RefreshInterval is how long after a look at the vault the next one comes, from 1s to 8760h; 0 means never after the first. Without it the
-	// installation's interval counts.
+	// RefreshInterval is how long after a look at the vault the next one comes, from 1s to 8760h; 0 means never after
+	// the first. Without it the installation's interval counts.
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self == 0 : (string(self) == '0' || (string(self).matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && (duration(string(self)) == duration('0s') || (duration(string(self)) >= duration('1s') && duration(string(self)) <= duration('8760h')))))",message="must be 0 (one look only) or a time from 1s to 8760h, such as 90s or 1h30m"
 	// +optional
 	RefreshInterval *intstr.IntOrString `json:"refreshInterval,omitempty"`
-	// RolloutRestart says which workloads are restarted when the data of the output change, where the installation allows that.
+	// RolloutRestart says which workloads are restarted when the data of the output change, where the installation
+	// allows that.
 	// +optional
 	RolloutRestart *AzureKeyVaultRolloutRestart `json:"rolloutRestart,omitempty"`
 	// Output says what the object becomes. Without it the resource is for pods alone (name@azurekeyvault).
@@ -78,7 +81,8 @@ type AzureKeyVaultSecretSpec struct {
 	Output *AzureKeyVaultOutput `json:"output,omitempty"`
 }
 
-// AzureKeyVaultRolloutRestart are workloads of this namespace. Each takes part only if it has the annotation akv2k8s.io/restart: "true".
+// AzureKeyVaultRolloutRestart are workloads of this namespace. Each takes part only if it has the annotation
+// akv2k8s.io/restart: "true".
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.auto) && self.auto) != has(self.workloads)",message="set auto to true, or list workloads"
 type AzureKeyVaultRolloutRestart struct {
@@ -321,8 +325,8 @@ type AzureKeyVaultOutputConfigMap struct {
 	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
 }
 
-// AzureKeyVaultSecretStatus is what the controller last saw. It is written when something changed, not at each poll, and it
-// is never read as an instruction.
+// AzureKeyVaultSecretStatus is what the controller last saw. It is written when something changed, not at each poll,
+// and it is never read as an instruction.
 type AzureKeyVaultSecretStatus struct {
 	// SecretHash is a keyed hash (HMAC-SHA-256) of the Secret's data.
 	// +optional
@@ -352,8 +356,9 @@ type AzureKeyVaultSecretStatus struct {
 	// +kubebuilder:validation:MaxLength=127
 	// +optional
 	SyncedBy string `json:"syncedBy,omitempty"`
-	// Conditions: Ready says whether the output is in sync, Stale whether it holds what the vault had at an earlier look, ExpiringSoon
-	// whether the object expires before long, and Contested whether another installation syncs it too.
+	// Conditions: Ready says whether the output is in sync, Stale whether it holds what the vault had at an earlier
+	// look, ExpiringSoon whether the object expires before long, and Contested whether another installation syncs it
+	// too.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -366,7 +371,8 @@ const (
 	ConditionReady = "Ready"
 	// ConditionStale says whether the output is there but may not hold what the vault has.
 	ConditionStale = "Stale"
-	// ConditionExpiringSoon says whether the object expires before long; it is there only if the object has an expiry date.
+	// ConditionExpiringSoon says whether the object expires before long; it is there only if the object has an expiry
+	// date.
 	ConditionExpiringSoon = "ExpiringSoon"
 	// ConditionContested says that two installations sync the resource; it is there only then.
 	ConditionContested = "Contested"

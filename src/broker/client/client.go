@@ -25,8 +25,8 @@ type Config struct {
 	CA string
 	// Broker is host:port by DNS name; the host is also the name that its certificate must have.
 	Broker string
-	// Address is host:port of the same by address, which is dialled first: a pod in the host's network often can't resolve
-	// the name. May be empty.
+	// Address is host:port of the same by address, which is dialled first: a pod in the host's network often can't
+	// resolve the name. May be empty.
 	Address string
 	// Replica is host:port of the replica that answered a moment ago, which is tried before that. May be empty.
 	Replica string
@@ -55,26 +55,31 @@ const (
 // New checks the configuration. A CA that is none is fault.Invalid.
 func New(c Config) (*Client, error) {
 	pool := x509.NewCertPool()
-	// Our own env-injector wrote the CA, as PEM that it encoded itself; nobody else's certificates are in it that could be damaged.
+	// Our own env-injector wrote the CA, as PEM that it encoded itself; nobody else's certificates are in it that could
+	// be damaged.
 	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
-		return nil, fault.New(fault.Invalid, "%s holds no certificate; recreate the pod, so that the env-injector writes it", wire.EnvCA)
+		return nil, fault.New(fault.Invalid,
+			"%s holds no certificate; recreate the pod, so that the env-injector writes it", wire.EnvCA)
 	}
 	host, _, err := net.SplitHostPort(c.Broker)
 	if err != nil || c.Token == nil {
-		return nil, fault.New(fault.Invalid, "%s is no host:port; recreate the pod, so that the env-injector writes it", wire.EnvBroker)
+		return nil, fault.New(fault.Invalid, "%s is no host:port; recreate the pod, so that the env-injector writes it",
+			wire.EnvBroker)
 	}
 	client := &Client{config: c, tls: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}}
 	client.http = &http.Client{
 		Timeout: cmp.Or(c.Patience, limits.AuthServiceTime),
-		// No proxy: the broker is in the cluster, whatever the program's own proxy variables say. A redirect would carry the token.
-		Transport:     &http.Transport{DialTLSContext: client.dial, MaxResponseHeaderBytes: limits.AuthServiceHeaderBytes},
+		// No proxy: the broker is in the cluster, whatever the program's own proxy variables say. A redirect would
+		// carry the token.
+		Transport: &http.Transport{DialTLSContext: client.dial,
+			MaxResponseHeaderBytes: limits.AuthServiceHeaderBytes},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return client, nil
 }
 
-// dial tries one address after the other. One that takes connections has to prove who it is, and if it can't, no other is tried: only the replica
-// may be another pod by now.
+// dial tries one address after the other. One that takes connections has to prove who it is, and if it can't, no other
+// is tried: only the replica may be another pod by now.
 func (c *Client) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	if c.config.Replica != "" {
 		ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
@@ -124,8 +129,8 @@ func (c *Client) Resolve(ctx context.Context, references map[string]string) (map
 	return values, err
 }
 
-// Check says whether every reference can be resolved, or why not, by an error of package fault; no value is kept. It gives the replica that knows
-// the values now, or nothing.
+// Check says whether every reference can be resolved, or why not, by an error of package fault; no value is kept. It
+// gives the replica that knows the values now, or nothing.
 func (c *Client) Check(ctx context.Context, references map[string]string) (replica string, err error) {
 	err = c.ask(ctx, wire.ResolveRequest{References: references, Check: true}, func(answer *http.Response) error {
 		if _, _, err := net.SplitHostPort(answer.Header.Get(wire.HeaderReplica)); err == nil {
@@ -168,10 +173,13 @@ func (c *Client) request(ctx context.Context, question wire.ResolveRequest) (*ht
 		return nil, fault.Wrap(fault.Bug, err, "writing the request")
 	}
 	if len(body) > limits.AuthRequestBytes {
-		return nil, fault.New(fault.Invalid, "the container's references are %d bytes together, and the auth service takes at most %d; give it fewer, or shorter names",
+		return nil, fault.New(fault.Invalid,
+			"the container's references are %d bytes together, and the auth service takes at most %d; give it fewer, "+
+				"or shorter names",
 			len(body), limits.AuthRequestBytes)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.config.Broker+wire.ResolvePath, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.config.Broker+wire.ResolvePath,
+		bytes.NewReader(body))
 	if err != nil {
 		return nil, fault.Wrap(fault.Bug, err, "making the request")
 	}
@@ -210,11 +218,13 @@ func complete(references map[string]string, content []byte) (map[string][]byte, 
 func unreachable(err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
-		return fault.New(fault.Unauthenticated, "the auth service does not have the certificate that this pod was made with; recreate the pod")
+		return fault.New(fault.Unauthenticated,
+			"the auth service does not have the certificate that this pod was made with; recreate the pod")
 	}
 	var name x509.HostnameError
 	if errors.As(err, &name) {
-		return fault.New(fault.Unauthenticated, "what answers for the auth service has the certificate of another service; recreate the pod")
+		return fault.New(fault.Unauthenticated,
+			"what answers for the auth service has the certificate of another service; recreate the pod")
 	}
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
@@ -222,7 +232,8 @@ func unreachable(err error) error {
 			Next: "correct the clock of this node, or of the one where the env-injector runs"}
 	}
 	return &fault.Error{Kind: fault.Unavailable, Doing: "asking the auth service", Cause: err,
-		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy or a service mesh is in the way; if the auth service was switched off, recreate the pod"}
+		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy or a service mesh is in the " +
+			"way; if the auth service was switched off, recreate the pod"}
 }
 
 // refusal reads the reason; an answer that is none of ours, say of a proxy, is an outage.
@@ -232,6 +243,7 @@ func refusal(status int, content []byte) error {
 		return fault.New(fault.Unavailable, "the auth service answered %d without a reason", status)
 	}
 	asked := min(max(reason.RetryAfterSeconds, 0), int(limits.RetryAfterTime/time.Second))
-	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message, RetryAfter: time.Duration(asked) * time.Second,
+	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message,
+		RetryAfter:   time.Duration(asked) * time.Second,
 		MayComeLater: reason.MayComeLater}
 }

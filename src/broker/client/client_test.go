@@ -98,7 +98,8 @@ func TestARefusalTellsWhatMayComeLater(t *testing.T) {
 	}
 }
 
-// TestARedirectIsNotFollowed counts requests, because every address leads to the broker: a redirect that is followed comes back here.
+// TestARedirectIsNotFollowed counts requests, because every address leads to the broker: a redirect that is followed
+// comes back here.
 func TestARedirectIsNotFollowed(t *testing.T) {
 	for _, code := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
 		var requests atomic.Int32
@@ -144,7 +145,8 @@ func TestWhatIsNoAnswerOfOurs(t *testing.T) {
 	}
 }
 
-// TestNoRedirectIsFollowed has the same server answer with values elsewhere, so that a client that followed would succeed.
+// TestNoRedirectIsFollowed has the same server answer with values elsewhere, so that a client that followed would
+// succeed.
 func TestNoRedirectIsFollowed(t *testing.T) {
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
 		_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
@@ -194,7 +196,8 @@ func TestACheckAsksForNoValues(t *testing.T) {
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "anything else than 200 is a failure")
 }
 
-// TestTheReplicaThatKnowsTheValuesIsAskedFirst has three servers at the addresses; another pod may have the replica's by now.
+// TestTheReplicaThatKnowsTheValuesIsAskedFirst has three servers at the addresses; another pod may have the replica's
+// by now.
 func TestTheReplicaThatKnowsTheValuesIsAskedFirst(t *testing.T) {
 	says := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {

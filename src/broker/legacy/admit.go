@@ -32,9 +32,11 @@ type admitted struct {
 	certificate *x509.Certificate
 }
 
-// issued says whether the certificate is one that the predecessor gave to pods. When its CA is gone, its form is all that can be seen.
+// issued says whether the certificate is one that the predecessor gave to pods. When its CA is gone, its form is all
+// that can be seen.
 func (left *heritage) issued(cert *x509.Certificate, now time.Time) error {
-	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) || cert.IsCA || !slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}) {
+	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) || cert.IsCA ||
+		!slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}) {
 		return fault.New(fault.Denied, "the client certificate is none that an older version gave, or it has expired")
 	}
 	if left.ca != nil && cert.CheckSignatureFrom(left.ca) != nil {
@@ -43,8 +45,8 @@ func (left *heritage) issued(cert *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// admit finds out whether the pod may be served. All that it goes by is read live and is the API server's word, but for what the Secret
-// holds, which whoever may write Secrets in the pod's namespace can change.
+// admit finds out whether the pod may be served. All that it goes by is read live and is the API server's word, but for
+// what the Secret holds, which whoever may write Secrets in the pod's namespace can change.
 func (t *transition) admit(ctx context.Context, name types.NamespacedName, left *heritage) (admitted, error) {
 	if err := t.enabled(ctx, name.Namespace); err != nil {
 		return admitted{}, err
@@ -77,24 +79,28 @@ func (t *transition) enabled(ctx context.Context, name string) error {
 		return fault.New(fault.Denied, "injection is not enabled in the namespace")
 	}
 	if t.Reserved != nil && t.Reserved(name) {
-		return fault.New(fault.Denied, "the namespace reads vaults with an identity of its own, so the installation's token is not for it")
+		return fault.New(fault.Denied,
+			"the namespace reads vaults with an identity of its own, so the installation's token is not for it")
 	}
 	return nil
 }
 
-// injected gives the name of the Secret that the predecessor gave to the pod, if it was the predecessor that injected it.
+// injected gives the name of the Secret that the predecessor gave to the pod, if it was the predecessor that injected
+// it.
 func injected(pod *corev1.Pod, before time.Time) (string, error) {
 	i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume && v.Secret != nil })
 	switch {
 	case i < 0:
 		return "", fault.New(fault.Denied, "the pod has no volume %q of a Secret", volume)
 	case !strings.HasPrefix(pod.Spec.Volumes[i].Secret.SecretName, secretPrefix):
-		return "", fault.New(fault.Denied, "the Secret of the pod's volume %q is none that an older version made", volume)
+		return "", fault.New(fault.Denied, "the Secret of the pod's volume %q is none that an older version made",
+			volume)
 	case !wrapped(pod):
 		return "", fault.New(fault.Denied, "the pod has no container that an older version wrapped")
 	case !pod.CreationTimestamp.Time.Before(before):
 		return "", fault.New(fault.Denied, "the pod is younger than the upgrade")
-	case pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed:
+	case pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded ||
+		pod.Status.Phase == corev1.PodFailed:
 		return "", fault.New(fault.Denied, "the pod has ended; nothing of it starts any more")
 	}
 	return pod.Spec.Volumes[i].Secret.SecretName, nil
@@ -103,7 +109,8 @@ func injected(pod *corev1.Pod, before time.Time) (string, error) {
 // wrapped says whether the pod has the init container and a container with the wrapper.
 func wrapped(pod *corev1.Pod) bool {
 	wraps := func(c corev1.Container) bool { return len(c.Command) > 0 && c.Command[0] == wire.InjectorPath }
-	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == wire.InitContainer }) &&
+	return slices.ContainsFunc(pod.Spec.InitContainers,
+		func(c corev1.Container) bool { return c.Name == wire.InitContainer }) &&
 		slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), wraps)
 }
 
@@ -142,7 +149,8 @@ func (t *transition) entrust(ctx context.Context, name types.NamespacedName, ask
 }
 
 // tryToEntrust refuses any Secret but the one that the pod's own volume names.
-func (t *transition) tryToEntrust(ctx context.Context, name types.NamespacedName, asked string) (written bool, err error) {
+func (t *transition) tryToEntrust(ctx context.Context, name types.NamespacedName, asked string) (written bool,
+	err error) {
 	left := t.heritage.Load()
 	if left == nil || len(t.trusted(left)) == 0 {
 		return false, unknown()
@@ -152,7 +160,8 @@ func (t *transition) tryToEntrust(ctx context.Context, name types.NamespacedName
 		return false, err
 	}
 	if who.secret.Name != asked {
-		return false, fault.New(fault.Denied, "the pod's own volume names Secret %q, and not the one that is asked for", who.secret.Name)
+		return false, fault.New(fault.Denied, "the pod's own volume names Secret %q, and not the one that is asked for",
+			who.secret.Name)
 	}
 	t.tell(who.pod, served)
 	if t.believes(who.secret.Data[dataCA], left) {
@@ -163,14 +172,16 @@ func (t *transition) tryToEntrust(ctx context.Context, name types.NamespacedName
 
 // write writes the CA, that key alone, and only if the Secret is still as it was seen.
 func (t *transition) write(ctx context.Context, secret *corev1.Secret, ca []byte) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]string{"resourceVersion": secret.ResourceVersion}, "data": map[string][]byte{dataCA: ca}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]string{"resourceVersion": secret.ResourceVersion},
+		"data": map[string][]byte{dataCA: ca}})
 	if err != nil {
 		return fault.Wrap(fault.Bug, err, "writing a patch")
 	}
 	err = t.Writer.Patch(ctx, secret.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
 	switch {
 	case err == nil:
-		t.Log.Info("wrote the CA into the Secret of a pod of an older version", "namespace", secret.Namespace, "secret", secret.Name)
+		t.Log.Info("wrote the CA into the Secret of a pod of an older version", "namespace", secret.Namespace, "secret",
+			secret.Name)
 		return nil
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err):
 		return fault.Wrap(fault.Denied, err, "writing the CA into the pod's Secret")

@@ -53,11 +53,14 @@ func (h *Handler) Start(ctx context.Context) error {
 func (t *transition) look(ctx context.Context) {
 	found, err := t.read(ctx)
 	if err != nil {
-		t.Log.Error(err, "looking at what the older version left; pods of that version can't be served as long as this was never possible")
+		t.Log.Error(err,
+			"looking at what the older version left; pods of that version can't be served as long as this was never "+
+				"possible")
 		return
 	}
 	if last := t.heritage.Swap(&found); last == nil || (last.ca == nil) != (found.ca == nil) {
-		t.Log.Info("serving pods of an older version", "createdBefore", found.before.Format(time.RFC3339), "theirCAIsThere", found.ca != nil)
+		t.Log.Info("serving pods of an older version", "createdBefore", found.before.Format(time.RFC3339),
+			"theirCAIsThere", found.ca != nil)
 	}
 }
 
@@ -75,14 +78,17 @@ func (t *transition) read(ctx context.Context) (heritage, error) {
 		return heritage{}, fmt.Errorf("reading Secret %s, the CA of the older version: %w", t.CA, err)
 	}
 	if found.ca, found.key, err = parse(secret.Data, t.Clock()); err != nil {
-		return heritage{}, fmt.Errorf("reading Secret %s, the CA of the older version: %w; delete it if it is of no use any more", t.CA, err)
+		return heritage{},
+			fmt.Errorf("reading Secret %s, the CA of the older version: %w; delete it if it is of no use any more",
+				t.CA, err)
 	}
 	return found, nil
 }
 
 // parse reads a CA that can sign. Errors quote nothing of it.
 func parse(data map[string][]byte, now time.Time) (*x509.Certificate, crypto.Signer, error) {
-	bundle, err := certificate.Parse(bytes.Join([][]byte{data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey]}, []byte("\n")), "")
+	bundle, err := certificate.Parse(bytes.Join([][]byte{data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey]},
+		[]byte("\n")), "")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,8 +110,8 @@ type vouching struct {
 	cross    []byte
 }
 
-// Certificate gives what to serve pods with: the leaf of our own CA, as ever, and with it a certificate by which pods of the predecessor, who
-// believe its CA, believe ours. So one leaf is good for all of them.
+// Certificate gives what to serve pods with: the leaf of our own CA, as ever, and with it a certificate by which pods
+// of the predecessor, who believe its CA, believe ours. So one leaf is good for all of them.
 func (h *Handler) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	leaf, err := h.transition.Leaf(hello)
 	left := h.transition.heritage.Load()
@@ -136,7 +142,8 @@ func (t *transition) vouch(leaf *x509.Certificate, left *heritage) ([]byte, erro
 		return nil, fmt.Errorf("making a serial number: %w", err)
 	}
 	template := *root
-	template.SerialNumber, template.SignatureAlgorithm = serial, x509.UnknownSignatureAlgorithm // that of the other CA's key
+	// that of the other CA's key
+	template.SerialNumber, template.SignatureAlgorithm = serial, x509.UnknownSignatureAlgorithm
 	if left.ca.NotAfter.Before(template.NotAfter) {
 		template.NotAfter = left.ca.NotAfter
 	}
@@ -158,8 +165,9 @@ func (t *transition) rootOf(leaf *x509.Certificate) *x509.Certificate {
 	return nil
 }
 
-// certificates are those of a PEM, but for what is none: of our own CA, which was encoded by us, and of what a pod of the predecessor believes, which
-// that pod reads in the same way. So a damaged block counts for us exactly as much as for the pod.
+// certificates are those of a PEM, but for what is none: of our own CA, which was encoded by us, and of what a pod of
+// the predecessor believes, which that pod reads in the same way. So a damaged block counts for us exactly as much as
+// for the pod.
 func certificates(content []byte) []*x509.Certificate {
 	var all []*x509.Certificate
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {

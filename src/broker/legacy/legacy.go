@@ -25,9 +25,10 @@ const volume = "akv2k8s-client-cert"
 
 // What is told about such pods.
 const (
-	advice = "this pod was injected by an older version of akv2k8s, whose way to ask is no longer served; recreate the pod: kubectl rollout restart its workload"
-	served = "this pod was injected by an older version of akv2k8s and is served for the transition alone, with a token for every vault of the installation; " +
-		"recreate the pod: kubectl rollout restart its workload"
+	advice = "this pod was injected by an older version of akv2k8s, whose way to ask is no longer served; recreate " +
+		"the pod: kubectl rollout restart its workload"
+	served = "this pod was injected by an older version of akv2k8s and is served for the transition alone, with a " +
+		"token for every vault of the installation; recreate the pod: kubectl rollout restart its workload"
 )
 
 // Config is what a Handler works with; every field but Transition is required.
@@ -59,8 +60,11 @@ func New(c Config) (*Handler, error) {
 	if c.Live == nil || c.Events == nil || c.Registry == nil {
 		return nil, errors.New("creating the answer to older pods: a part of its configuration is missing")
 	}
-	h := &Handler{Config: c, shares: newShares(), told: lru.New(limits.LegacyPods), pods: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "akv2k8s_legacy_pods", Help: "Pods that an older version injected and that asked since this replica started; they have to be recreated."})}
+	h := &Handler{Config: c, shares: newShares(), told: lru.New(limits.LegacyPods),
+		pods: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "akv2k8s_legacy_pods",
+			Help: "Pods that an older version injected and that asked since this replica started; they have to be " +
+				"recreated."})}
 	if err := c.Registry.Register(h.pods); err != nil {
 		return nil, err
 	}
@@ -71,7 +75,8 @@ func New(c Config) (*Handler, error) {
 	return h, err
 }
 
-// ServeHTTP implements http.Handler. Without a transition the answer is the same for every pod, so it tells nobody what exists.
+// ServeHTTP implements http.Handler. Without a transition the answer is the same for every pod, so it tells nobody what
+// exists.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.transition != nil {
 		h.transition.validate(w, r)

@@ -13,8 +13,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// shares are what strangers can make us do, since a client proves nothing here. Addresses share it, so that some is left for others; each of the
-// two steps has its own, so that a client that can't do the second takes nothing of it by the first.
+// shares are what strangers can make us do, since a client proves nothing here. Addresses share it, so that some is
+// left for others; each of the two steps has its own, so that a client that can't do the second takes nothing of it by
+// the first.
 type shares struct {
 	atOnce                       *fairshare.Pool
 	lookups, validations, tokens *fairshare.Rate
@@ -24,8 +25,10 @@ type shares struct {
 
 func newShares() shares {
 	rate := func(perSecond int64) *fairshare.Rate { return fairshare.NewRate(perSecond, time.Second, time.Now) }
-	return shares{atOnce: fairshare.NewPool(limits.LegacyRequestsAtOnce), lookups: rate(limits.LegacyLookupsPerSecond), validations: rate(limits.LegacyStepsPerSecond),
-		tokens: rate(limits.LegacyStepsPerSecond), reports: rate(limits.LegacyReportsPerSecond), refusals: rate(limits.LegacyReportsPerSecond)}
+	return shares{atOnce: fairshare.NewPool(limits.LegacyRequestsAtOnce), lookups: rate(limits.LegacyLookupsPerSecond),
+		validations: rate(limits.LegacyStepsPerSecond),
+		tokens:      rate(limits.LegacyStepsPerSecond), reports: rate(limits.LegacyReportsPerSecond),
+		refusals: rate(limits.LegacyReportsPerSecond)}
 }
 
 // enter lets a request in when its address may have another one; leave ends it.

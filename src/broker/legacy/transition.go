@@ -23,15 +23,16 @@ import (
 type Transition struct {
 	// Writer writes the CA into Secrets of pods, and nothing else.
 	Writer client.Writer
-	// Serving is a Secret of ours that the upgrade made, so that its age, which the API server keeps, is the upgrade's; pods that were
-	// created later than that and the Allowance are not served.
+	// Serving is a Secret of ours that the upgrade made, so that its age, which the API server keeps, is the upgrade's;
+	// pods that were created later than that and the Allowance are not served.
 	Serving   types.NamespacedName
 	Allowance time.Duration
 	// CA is the predecessor's Secret with its CA. If it is gone, pods are given our own.
 	CA types.NamespacedName
 	// Label and LabelValue mark the namespaces whose pods are injected.
 	Label, LabelValue string
-	// Reserved says whether a namespace reads vaults as somebody else, so that the installation's token is not for it; nil means never.
+	// Reserved says whether a namespace reads vaults as somebody else, so that the installation's token is not for it;
+	// nil means never.
 	Reserved func(namespace string) bool
 	// Root are our own CAs, PEM; empty until there is one. Leaf is what is served with.
 	Root func() string
@@ -53,16 +54,18 @@ type transition struct {
 
 func newTransition(h *Handler) (*transition, error) {
 	t := h.Transition
-	if t.Writer == nil || t.Serving.Name == "" || t.CA.Name == "" || t.Label == "" || t.Root == nil || t.Leaf == nil || t.Token == nil || t.Clock == nil || t.Random == nil {
+	if t.Writer == nil || t.Serving.Name == "" || t.CA.Name == "" || t.Label == "" || t.Root == nil || t.Leaf == nil ||
+		t.Token == nil || t.Clock == nil || t.Random == nil {
 		return nil, errors.New("creating the transition of older pods: a part of its configuration is missing")
 	}
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_legacy_answers_total",
-		Help: "Answers to pods of an older version while legacyAuthService is on: token, known, written, refused or unavailable."}, []string{"answer"})
+		Help: "Answers to pods of an older version while legacyAuthService is on: token, known, written, refused or " +
+			"unavailable."}, []string{"answer"})
 	return &transition{Handler: h, Transition: t, answers: answers}, h.Registry.Register(answers)
 }
 
-// validate is the first step, over plain HTTP: does the pod have the CA to verify us by? Nobody proves who he is here, so all that can come
-// of it is that a pod's own Secret gets a certificate that is public.
+// validate is the first step, over plain HTTP: does the pod have the CA to verify us by? Nobody proves who he is here,
+// so all that can come of it is that a pod's own Secret gets a certificate that is public.
 func (t *transition) validate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), limits.LegacyTime)
 	defer cancel()
@@ -89,7 +92,8 @@ func (t *transition) validate(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (t *transition) validateOnce(ctx context.Context, r *http.Request, name types.NamespacedName, secret string) (written bool, err error) {
+func (t *transition) validateOnce(ctx context.Context, r *http.Request, name types.NamespacedName,
+	secret string) (written bool, err error) {
 	leave, err := t.shares.enter(ctx, t.shares.validations, fairshare.Address(r.RemoteAddr))
 	if err != nil {
 		return false, err
@@ -98,8 +102,8 @@ func (t *transition) validateOnce(ctx context.Context, r *http.Request, name typ
 	return t.entrust(ctx, name, secret)
 }
 
-// Tokens is the second step, over TLS: a pod that shows the certificate of its own Secret gets the installation's token. It is nil
-// without a transition.
+// Tokens is the second step, over TLS: a pod that shows the certificate of its own Secret gets the installation's
+// token. It is nil without a transition.
 func (h *Handler) Tokens() http.Handler {
 	if h.transition == nil {
 		return nil
@@ -121,7 +125,8 @@ func (t *transition) give(w http.ResponseWriter, r *http.Request) {
 	}
 	t.count("token")
 	if t.shares.reports.Allow(name.Namespace) {
-		t.Log.Info("gave the installation's token to a pod of an older version", "namespace", name.Namespace, "pod", name.Name)
+		t.Log.Info("gave the installation's token to a pod of an older version", "namespace", name.Namespace, "pod",
+			name.Name)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -152,7 +157,8 @@ func (t *transition) token(ctx context.Context, r *http.Request, name types.Name
 		return "", err
 	}
 	if !who.certificate.Equal(shown) {
-		return "", fault.New(fault.Denied, "the client certificate is not that of Secret %q, which the pod mounts", who.secret.Name)
+		return "", fault.New(fault.Denied, "the client certificate is not that of Secret %q, which the pod mounts",
+			who.secret.Name)
 	}
 	t.tell(who.pod, served)
 	return t.Token(ctx)
@@ -165,7 +171,8 @@ func unknown() error {
 // refuse answers the same whatever is wrong with the pod; the log says what, as long as one address does not fill it.
 func (t *transition) refuse(w http.ResponseWriter, r *http.Request, name types.NamespacedName, err error) {
 	if from := fairshare.Address(r.RemoteAddr); t.shares.refusals.Allow(from) {
-		t.Log.Info("refused a pod of an older version", "remoteAddr", from, "namespace", name.Namespace, "pod", name.Name, "error", err.Error())
+		t.Log.Info("refused a pod of an older version", "remoteAddr", from, "namespace", name.Namespace, "pod",
+			name.Name, "error", err.Error())
 	}
 	if fault.KindOf(err) == fault.Denied {
 		t.count("refused")

@@ -476,7 +476,8 @@ func TestWithoutACertificateOrAHeritageTheServerAnswersAsEver(t *testing.T) {
 		_, err := fresh.Certificate(&tls.ClientHelloInfo{})
 		return err != nil && err.Error() == "no certificate yet"
 	}, 5*time.Second, 5*time.Millisecond)
-	// The handler looks at the predecessor's CA in the background. A wrong certificate may appear after that, and nothing announces it.
+	// The handler looks at the predecessor's CA in the background. A wrong certificate may appear after that, and
+	// nothing announces it.
 	time.Sleep(50 * time.Millisecond)
 	_, err = fresh.Certificate(&tls.ClientHelloInfo{})
 	assert.EqualError(t, err, "no certificate yet")

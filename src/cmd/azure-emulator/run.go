@@ -27,7 +27,8 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet("azure-emulator", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.azure, "tls-listen", ":8443", "where vaults and login hosts are served")
-	flags.StringVar(&s.metadata, "imds-listen", "", "where the metadata service is served, for example 169.254.169.254:80; empty is off")
+	flags.StringVar(&s.metadata, "imds-listen", "",
+		"where the metadata service is served, for example 169.254.169.254:80; empty is off")
 	flags.StringVar(&s.admin, "admin-listen", ":8090", "where the emulator is controlled, without authentication")
 	flags.StringVar(&s.seed, "seed", "", "JSON file to start from")
 	flags.StringVar(&s.cert, "tls-cert", "", "certificate for all names that are served, PEM")
@@ -69,7 +70,8 @@ func serve(ctx context.Context, s settings) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return listen(ctx, s.azure, e.Azure(), &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+		return listen(ctx, s.azure, e.Azure(),
+			&tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
 	})
 	group.Go(func() error { return listen(ctx, s.admin, e.Admin(), nil) })
 	if s.metadata != "" {

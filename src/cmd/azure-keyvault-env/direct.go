@@ -26,8 +26,8 @@ var (
 // cloudConfigFile is where a pod has to mount the node's file if it wants to authenticate as the node.
 const cloudConfigFile = "/etc/kubernetes/azure.json"
 
-// shared is how old an answer may be that several references name: longer than a start takes, and shorter than the injector waits before it asks
-// again, so that a second try is not answered with the first one's refusal.
+// shared is how old an answer may be that several references name: longer than a start takes, and shorter than the
+// injector waits before it asks again, so that a second try is not answered with the first one's refusal.
 const shared = 2 * time.Second
 
 // direct reads resources and vaults with what the pod itself has.
@@ -43,8 +43,9 @@ func newDirect(get func(string) string) (injector.Resolver, error) {
 	}
 	ca, _ := os.ReadFile(wire.CAPath)
 	namespace, _ := os.ReadFile(wire.NamespacePath)
-	resources, err := akvsclient.New(akvsclient.Config{Host: get("KUBERNETES_SERVICE_HOST"), Port: get("KUBERNETES_SERVICE_PORT"),
-		CA: ca, Namespace: string(namespace), Token: injector.Token})
+	resources, err := akvsclient.New(akvsclient.Config{Host: get("KUBERNETES_SERVICE_HOST"),
+		Port: get("KUBERNETES_SERVICE_PORT"),
+		CA:   ca, Namespace: string(namespace), Token: injector.Token})
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +54,9 @@ func newDirect(get func(string) string) (injector.Resolver, error) {
 		auth = string(credential.Environment)
 	}
 	lookup := func(name string) (string, bool) { value := get(name); return value, value != "" }
-	vault, err := gateway.Load(gateway.Config{Auth: auth, CloudConfigFile: cloudConfigFile, ExtraCAs: []byte(get(wire.EnvExtraCAs)),
-		Cloud: get(wire.EnvCloud), Lookup: lookup, Keep: shared})
+	vault, err := gateway.Load(gateway.Config{Auth: auth, CloudConfigFile: cloudConfigFile,
+		ExtraCAs: []byte(get(wire.EnvExtraCAs)),
+		Cloud:    get(wire.EnvCloud), Lookup: lookup, Keep: shared})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,8 @@ func newDirect(get func(string) string) (injector.Resolver, error) {
 func circular(get func(string) string) error {
 	for _, name := range credential.Variables() {
 		if envref.Meant(get(name)) {
-			return fault.Advise(fault.Invalid, "give its value by a Kubernetes Secret", "%s refers to Key Vault, but Key Vault is read with it", name)
+			return fault.Advise(fault.Invalid, "give its value by a Kubernetes Secret",
+				"%s refers to Key Vault, but Key Vault is read with it", name)
 		}
 	}
 	return nil

@@ -31,7 +31,8 @@ func applyCRDs(ctx context.Context, s settings, stdout io.Writer) error {
 	return err
 }
 
-// checkCRDs refuses to work by an older definition. Where nobody may look, which is an installation for one namespace without crds.upgrade, it is not checked.
+// checkCRDs refuses to work by an older definition. Where nobody may look, which is an installation for one namespace
+// without crds.upgrade, it is not checked.
 func checkCRDs(ctx context.Context, live client.Reader, logger logr.Logger) error {
 	err := definition.Check(ctx, live)
 	if apierrors.IsForbidden(err) {

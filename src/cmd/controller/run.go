@@ -86,26 +86,33 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	s := settings{lookup: lookup}
 	flags := flag.NewFlagSet("controller", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.cloudConfig, "cloudconfig", "/etc/kubernetes/azure.json", "file that describes the cluster's own identity, for AUTH_TYPE=azureCloudConfig")
+	flags.StringVar(&s.cloudConfig, "cloudconfig", "/etc/kubernetes/azure.json",
+		"file that describes the cluster's own identity, for AUTH_TYPE=azureCloudConfig")
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig to use outside a cluster")
 	flags.StringVar(&s.master, "master", "", "address of the API server; overrides the kubeconfig's")
-	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true, "watch every namespace; false means RUNTIME_NAMESPACE alone")
+	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true,
+		"watch every namespace; false means RUNTIME_NAMESPACE alone")
 	flags.IntVar(&s.resyncSeconds, "azure-resync-period", 30, "seconds between two looks at a vault object")
 	flags.IntVar(&s.kubeResyncSeconds, "kube-resync-period", 30, "accepted for compatibility; changes are watched")
 	flags.StringVar(&s.logFormat, "logging-format", "text", "text or json")
 	flags.StringVar(&s.logLevel, "v", "info", "info, debug, trace or a number")
 	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
 	flags.StringVar(&s.fullname, "fullname", "akv2k8s", "name of the installation; its own objects begin with it")
-	flags.StringVar(&s.extraCAFile, "extra-ca-file", "", "PEM file of certificate authorities to believe besides the public ones")
-	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
-	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
+	flags.StringVar(&s.extraCAFile, "extra-ca-file", "",
+		"PEM file of certificate authorities to believe besides the public ones")
+	flags.BoolVar(&s.identities.Allowed, "identities", false,
+		"read as the ServiceAccount that a resource names; false ignores the name")
+	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated",
+		s.identities.AddDefault)
 	s.limits.Flags(flags)
 	s.fallbacks.Flags(flags)
 	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
 	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
-	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour, "how long before a vault object expires its resources say so")
+	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour,
+		"how long before a vault object expires its resources say so")
 	flags.BoolVar(&s.restarts, "rollout-restart", false, "restart workloads as resources ask for it")
-	flags.DurationVar(&s.restartWindow, "rollout-restart-window", 30*time.Second, "how long further changes are waited for before workloads are restarted")
+	flags.DurationVar(&s.restartWindow, "rollout-restart-window", 30*time.Second,
+		"how long further changes are waited for before workloads are restarted")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -134,7 +141,8 @@ func (s *settings) environment() error {
 		return errors.New("--workers must be at least 1; see the value controller.concurrency")
 	}
 	if s.restartWindow < 0 || s.restartWindow > time.Hour {
-		return errors.New("--rollout-restart-window must be from 0 to 1h; see the value controller.rolloutRestart.window")
+		return errors.New("--rollout-restart-window must be from 0 to 1h; see the value " +
+			"controller.rolloutRestart.window")
 	}
 	if s.expiryWarning < 0 {
 		return errors.New("--expiry-warning must not be negative; see the value controller.expiryWarning")

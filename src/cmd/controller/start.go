@@ -57,8 +57,8 @@ var (
 // keep is how long answers of vaults stay in memory: a little longer than they are shared.
 const keep = 15 * time.Second
 
-// After a crash another replica leads when the Lease has run out and it has looked again, which it does each 2 s: within 20 s, also on a busy machine.
-// A leader that can't renew gives up before that.
+// After a crash another replica leads when the Lease has run out and it has looked again, which it does each 2 s:
+// within 20 s, also on a busy machine. A leader that can't renew gives up before that.
 const (
 	leaseDuration = 12 * time.Second
 	renewDeadline = 8 * time.Second
@@ -77,7 +77,8 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	calls := telemetry.NewVaults(logger.WithName("vaults"))
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: keep,
+	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
+		Lookup: s.lookup, Keep: keep,
 		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
@@ -90,7 +91,8 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	if s.identities.Allowed {
-		accounts, err := serviceaccount.New(serviceaccount.Config{Live: mgr.GetAPIReader(), Tokens: mgr.GetClient(), Clock: time.Now})
+		accounts, err := serviceaccount.New(serviceaccount.Config{Live: mgr.GetAPIReader(), Tokens: mgr.GetClient(),
+			Clock: time.Now})
 		if err != nil {
 			return err
 		}
@@ -133,11 +135,12 @@ func (s settings) options(logger logr.Logger) (ctrl.Options, error) {
 		Metrics:        metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
 		LeaderElection: true, LeaderElectionID: s.fullname + "-controller", LeaderElectionNamespace: s.namespace,
 		LeaderElectionReleaseOnCancel: true, LeaseDuration: &lease, RenewDeadline: &renew,
-		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: map[client.Object]cache.ByObject{
-			&v2beta1.AzureKeyVaultSecret{}: {Label: selector},
-			&corev1.Secret{}:               {Label: ours, Transform: bare},
-			&corev1.ConfigMap{}:            {Label: ours, Transform: bare},
-		}},
+		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&v2beta1.AzureKeyVaultSecret{}: {Label: selector},
+				&corev1.Secret{}:               {Label: ours, Transform: bare},
+				&corev1.ConfigMap{}:            {Label: ours, Transform: bare},
+			}},
 	}
 	if !s.watchAll {
 		options.Cache.DefaultNamespaces = map[string]cache.Config{s.namespace: {}}
@@ -145,7 +148,8 @@ func (s settings) options(logger logr.Logger) (ctrl.Options, error) {
 	return options, nil
 }
 
-// bare leaves of an output's metadata what the controller asks the cache for: identity, version, owners, and who shares it.
+// bare leaves of an output's metadata what the controller asks the cache for: identity, version, owners, and who shares
+// it.
 func bare(object any) (any, error) {
 	if o, err := meta.Accessor(object); err == nil { // a tombstone has none
 		o.SetManagedFields(nil)
@@ -177,7 +181,8 @@ func (s settings) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway.Gateway, calls *telemetry.Vaults) error {
+func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway.Gateway,
+	calls *telemetry.Vaults) error {
 	counted, err := counters.New(metrics.Registry)
 	if err != nil {
 		return err
@@ -189,16 +194,20 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway
 	c, err := controller.New(controller.Config{
 		Installation: s.namespace + "/" + s.fullname, Decoding: decodepool.New(decodepool.Config{}),
 		Restarts: restarts, RestartWindow: s.restartWindow,
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault, Events: mgr.GetEventRecorder("akv2k8s-controller"),
-		Metrics: counted, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning, FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
-		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader, Clock: time.Now,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault,
+		Events:  mgr.GetEventRecorder("akv2k8s-controller"),
+		Metrics: counted, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning,
+		FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
+		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
+			Clock:  time.Now,
 			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})
 	if err != nil {
 		return err
 	}
 	vault.Notify(c.Changed)
-	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls), metrics.Registry.Register(telemetry.NewBuildInfo("controller"))); err != nil {
+	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls),
+		metrics.Registry.Register(telemetry.NewBuildInfo("controller"))); err != nil {
 		return err
 	}
 	if err := s.addHealth(mgr); err != nil {
@@ -217,10 +226,12 @@ func (s settings) addHealth(mgr ctrl.Manager) error {
 	if err != nil {
 		return err
 	}
-	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), Free: telemetry.IsProbe, Metrics: rejected, Clock: time.Now,
+	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), Free: telemetry.IsProbe,
+		Metrics: rejected, Clock: time.Now,
 		Log: mgr.GetLogger().WithName("gate")})
 	if err != nil {
 		return err
 	}
-	return mgr.Add(&gate.Server{Address: ":" + s.httpPort, Gate: door, Handler: health.Handler(), Patience: limits.AnswerWriteTime})
+	return mgr.Add(&gate.Server{Address: ":" + s.httpPort, Gate: door, Handler: health.Handler(),
+		Patience: limits.AnswerWriteTime})
 }

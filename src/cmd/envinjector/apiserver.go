@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// apiServer knows where the API server is: the addresses of its Service, which no registry may have, and those behind it, which change when its
-// replicas do.
+// apiServer knows where the API server is: the addresses of its Service, which no registry may have, and those behind
+// it, which change when its replicas do.
 type apiServer struct {
 	live client.Reader
 	log  logr.Logger
@@ -93,7 +93,8 @@ func (a *apiServer) look(ctx context.Context) {
 		now.failed = err.Error()
 	}
 	if now.failed != "" && before.failed == "" && ctx.Err() == nil {
-		a.log.Info("cannot read where the API server is, so images may be looked for there; repair the env-injector's ClusterRole by helm upgrade", "error", now.failed)
+		a.log.Info("cannot read where the API server is, so images may be looked for there; repair the "+
+			"env-injector's ClusterRole by helm upgrade", "error", now.failed)
 	}
 	a.known.Store(&now)
 }
@@ -120,14 +121,16 @@ func replicas(slice discoveryv1.EndpointSlice) (all []netip.AddrPort) {
 	return all
 }
 
-// is says whether somewhere is the API server: its Service, or a replica. Of a replica's machine only that port is meant, since small clusters
-// have registries there.
+// is says whether somewhere is the API server: its Service, or a replica. Of a replica's machine only that port is
+// meant, since small clusters have registries there.
 func (a *apiServer) is(to netip.AddrPort) bool {
 	known := a.known.Load()
-	return slices.Contains(a.told, to.Addr()) || slices.Contains(known.service, to.Addr()) || slices.Contains(known.behind, to)
+	return slices.Contains(a.told, to.Addr()) || slices.Contains(known.service, to.Addr()) ||
+		slices.Contains(known.behind, to)
 }
 
 // calls says whether requests from there are a replica's.
 func (a *apiServer) calls(from netip.Addr) bool {
-	return slices.ContainsFunc(a.known.Load().behind, func(replica netip.AddrPort) bool { return replica.Addr() == from })
+	return slices.ContainsFunc(a.known.Load().behind,
+		func(replica netip.AddrPort) bool { return replica.Addr() == from })
 }

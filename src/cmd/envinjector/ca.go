@@ -18,7 +18,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 )
 
-const caUsage = "write ca rotate (the next CA, which the one before vouches for) or ca replace (a new one; injected pods have to be recreated)"
+const caUsage = "write ca rotate (the next CA, which the one before vouches for) or ca replace (a new one; injected " +
+	"pods have to be recreated)"
 
 // renewCA changes the CA; the replicas that run take it over by themselves.
 func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) error {
@@ -34,7 +35,8 @@ func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) erro
 		return err
 	}
 	secret := s.servingSecret()
-	keeper, err := servingcert.New(servingcert.Config{Live: live, Writer: live, Secret: secret, Webhook: s.service, DNSNames: []string{s.service}, Clock: time.Now, Random: rand.Reader})
+	keeper, err := servingcert.New(servingcert.Config{Live: live, Writer: live, Secret: secret, Webhook: s.service,
+		DNSNames: []string{s.service}, Clock: time.Now, Random: rand.Reader})
 	if err != nil {
 		return err
 	}
@@ -89,5 +91,6 @@ func (r rollout) alone(ctx context.Context) (bool, error) {
 	if err := r.live.Get(ctx, r.name, &d); err != nil {
 		return false, fmt.Errorf("reading Deployment %s: %w", r.name, err)
 	}
-	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas > 0 && d.Status.UpdatedReplicas == d.Status.Replicas, nil
+	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas > 0 &&
+		d.Status.UpdatedReplicas == d.Status.Replicas, nil
 }

@@ -52,7 +52,8 @@ func networks(field string, texts []string) (all []netip.Prefix, err error) {
 			network, err = netip.PrefixFrom(address.Unmap(), address.Unmap().BitLen()), nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %q is not an IP address or network; write for example 10.1.2.3 or 10.1.0.0/16", field, text)
+			return nil, fmt.Errorf("%s: %q is not an IP address or network; write for example 10.1.2.3 or 10.1.0.0/16",
+				field, text)
 		}
 		all = append(all, network.Masked())
 	}
@@ -80,9 +81,13 @@ func (s settings) images(extraCAs []byte, vault *gateway.Gateway, api *apiServer
 	if err != nil {
 		return nil, err
 	}
-	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, Refused: api.is, Allowed: s.registries.local,
+	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, Refused: api.is,
+		Allowed: s.registries.local,
 		Cluster: append(ownAddresses(), s.registries.cluster...), PlainHTTP: s.registries.PlainHTTP})
-	azure := ociimage.NewAzure(ociimage.Azure{Credential: vault.Credential, Suffix: vault.Cloud.RegistrySuffix, Transport: transport, Clock: time.Now})
-	return ociimage.New(ociimage.Config{Transport: transport, Azure: azure, TagAge: s.registries.tagAge, Timeout: s.imageTimeout, Clock: time.Now,
-		Log: api.log, Registries: ociimage.Registries{Allow: s.registries.Allow, PlainHTTP: s.registries.PlainHTTP, Mirrors: s.registries.Mirrors}})
+	azure := ociimage.NewAzure(ociimage.Azure{Credential: vault.Credential, Suffix: vault.Cloud.RegistrySuffix,
+		Transport: transport, Clock: time.Now})
+	return ociimage.New(ociimage.Config{Transport: transport, Azure: azure, TagAge: s.registries.tagAge,
+		Timeout: s.imageTimeout, Clock: time.Now,
+		Log: api.log, Registries: ociimage.Registries{Allow: s.registries.Allow, PlainHTTP: s.registries.PlainHTTP,
+			Mirrors: s.registries.Mirrors}})
 }

@@ -28,10 +28,12 @@ func (i *initContainer) Set(text string) error {
 	decoder := json.NewDecoder(bytes.NewBufferString(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(i); err != nil {
-		return fmt.Errorf("reading the value env_injector.initContainer: %w; it has resources, and of securityContext runAsUser, runAsGroup and readOnlyRootFilesystem", err)
+		return fmt.Errorf("reading the value env_injector.initContainer: %w; it has resources, and of "+
+			"securityContext runAsUser, runAsGroup and readOnlyRootFilesystem", err)
 	}
 	if user := i.SecurityContext.RunAsUser; user != nil && *user < 1 {
-		return errors.New("env_injector.initContainer.securityContext.runAsUser must be above 0: the init container never runs as root")
+		return errors.New("env_injector.initContainer.securityContext.runAsUser must be above 0: the init container " +
+			"never runs as root")
 	}
 	return nil
 }
@@ -101,7 +103,9 @@ func (o *variables) quantity(name string, kind corev1.ResourceName, into *corev1
 // refuse warns if a variable asks for what the restricted standard forbids.
 func (o *variables) refuse(name string, forbidden bool) {
 	if value := o.flag(name); value != nil && *value == forbidden {
-		o.warnings = append(o.warnings, fmt.Sprintf("%s=%t is ignored: the init container always passes the restricted Pod Security Standard", securityPrefix+name, forbidden))
+		o.warnings = append(o.warnings,
+			fmt.Sprintf("%s=%t is ignored: the init container always passes the restricted Pod Security Standard",
+				securityPrefix+name, forbidden))
 	}
 }
 
@@ -120,7 +124,8 @@ func (i initContainer) settings(lookup func(string) (string, bool)) (inject.Init
 	if user != nil && *user == 0 {
 		o.warnings = append(o.warnings, securityPrefix+"USER_UID=0 is ignored: the init container never runs as root")
 	}
-	user, out.Group, readOnly = first(security.RunAsUser, user), first(security.RunAsGroup, group), first(security.ReadOnlyRootFilesystem, readOnly)
+	user, out.Group, readOnly = first(security.RunAsUser, user), first(security.RunAsGroup, group),
+		first(security.ReadOnlyRootFilesystem, readOnly)
 	if user != nil {
 		out.User = *user
 	}
@@ -146,5 +151,6 @@ func (s settings) pullPolicyOf() (corev1.PullPolicy, error) {
 	case corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever:
 		return policy, nil
 	}
-	return "", fmt.Errorf("the pull policy of the init container is %q; use Always, IfNotPresent or Never in the value env_injector.envImage.pullPolicy, and remove %s", text, pullPolicyName)
+	return "", fmt.Errorf("the pull policy of the init container is %q; use Always, IfNotPresent or Never in the "+
+		"value env_injector.envImage.pullPolicy, and remove %s", text, pullPolicyName)
 }

@@ -20,16 +20,19 @@ import (
 
 // older answers pods that the predecessor injected: that they have to be recreated or, for a transition, as it did.
 func (s settings) older(mgr ctrl.Manager, keeper *servingcert.Keeper, vault *gateway.Gateway) (*legacy.Handler, error) {
-	config := legacy.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"), Registry: metrics.Registry,
-		Log: mgr.GetLogger().WithName("auth-service")}
+	config := legacy.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"),
+		Registry: metrics.Registry,
+		Log:      mgr.GetLogger().WithName("auth-service")}
 	if s.legacyAuthService {
 		ours := func(name string) types.NamespacedName {
 			return types.NamespacedName{Namespace: s.namespace, Name: s.service + name}
 		}
 		label, value, _ := strings.Cut(s.namespaceLabel, "=")
-		config.Transition = &legacy.Transition{Writer: mgr.GetClient(), Serving: ours("-serving"), CA: ours("-ca"), Allowance: s.upgradeTime, Label: label, LabelValue: value,
+		config.Transition = &legacy.Transition{Writer: mgr.GetClient(), Serving: ours("-serving"), CA: ours("-ca"),
+			Allowance: s.upgradeTime, Label: label, LabelValue: value,
 			Reserved: func(namespace string) bool { return s.identities.Of(namespace, "") != keyvault.Identity{} },
-			Root:     keeper.Root, Leaf: keeper.GetCertificate, Token: token(vault), Clock: time.Now, Random: rand.Reader}
+			Root:     keeper.Root, Leaf: keeper.GetCertificate, Token: token(vault), Clock: time.Now,
+			Random: rand.Reader}
 	}
 	return legacy.New(config)
 }

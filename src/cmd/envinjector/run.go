@@ -99,41 +99,9 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	s := settings{lookup: lookup}
 	flags := flag.NewFlagSet("envinjector", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.cloudConfig, "cloudconfig", "/etc/kubernetes/azure.json", "file that describes the cluster's own identity, for AUTH_TYPE=azureCloudConfig")
-	flags.StringVar(&s.extraCAFile, "extra-ca-file", "", "PEM file of certificate authorities to believe besides the public ones")
-	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig to use outside a cluster")
-	flags.StringVar(&s.master, "master", "", "address of the API server; overrides the kubeconfig's")
-	flags.StringVar(&s.logFormat, "logging-format", "text", "text or json; also what injected pods log in")
-	flags.StringVar(&s.logLevel, "v", "info", "info, debug, trace or a number; also what injected pods log")
-	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
-	flags.BoolVar(&s.metrics, "metrics", false, "serve metrics on the HTTP port")
-	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true, "serve every namespace; false means RUNTIME_NAMESPACE alone")
-	flags.BoolVar(&s.authService, "auth-service", true, "read vaults for pods; false means that pods read for themselves, with credentials of their own")
-	flags.BoolVar(&s.identities.Allowed, "identities", false, "read as the ServiceAccount that a resource names; false ignores the name")
-	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated", s.identities.AddDefault)
-	s.limits.Flags(flags)
-	s.fallbacks.Flags(flags)
-	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
-	flags.BoolVar(&s.legacyAuthService, "legacy-auth-service", false, "serve pods that version 1.8 injected, in its own way, until they are recreated")
-	flags.DurationVar(&s.upgradeTime, "legacy-upgrade-time", 10*time.Minute, "how long the upgrade from that version may have taken; pods that are younger are not served")
-	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
-	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")
-	flags.IntVar(&s.tlsPort, "tls-port", 8443, "where the API server asks")
-	flags.IntVar(&s.authPort, "auth-port", 9443, "where pods ask")
-	flags.IntVar(&s.httpPort, "http-port", 8080, "where health and metrics are served")
-	flags.StringVar(&s.image, "env-image", "", "image of the injector")
-	flags.StringVar(&s.pullPolicy, "env-image-pull-policy", "IfNotPresent", "its pull policy")
-	flags.StringVar(&s.namespaceLabel, "namespace-label", "azure-key-vault-env-injection=enabled", "label of namespaces whose pods are injected")
-	flags.DurationVar(&s.maxAge, "cache-max-age", 10*time.Second, "how old a value may be that a starting pod gets")
-	flags.DurationVar(&s.imageTimeout, "image-timeout", 20*time.Second, "how long looking into an image may take, for a container without a command")
-	s.registries.tagAge = 5 * time.Minute
-	flags.Func("registries", "which registries may be asked for images, and how, JSON", s.registries.Set)
-	flags.StringVar(&s.certificates, "webhook-certificates", "", "folder of tls.crt and tls.key to show to the API server; empty means one of our own CA")
-	flags.Func("init-container", "resources and security context of the init container, JSON", s.initContainer.Set)
-	flags.Func("from", "Secret of akv2k8s 1.8 with its CA or certificate, for inherit; may be repeated", func(name string) error {
-		s.inheritFrom = append(s.inheritFrom, name)
-		return nil
-	})
+	s.addVaultFlags(flags)
+	s.addServingFlags(flags)
+	s.addInjectionFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -145,6 +113,65 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	}
 	s.namespace, s.auth = get("RUNTIME_NAMESPACE", "akv2k8s"), get("AUTH_TYPE", "azureCloudConfig")
 	return s, s.check()
+}
+
+// addVaultFlags adds what says which vaults are read, and as whom.
+func (s *settings) addVaultFlags(flags *flag.FlagSet) {
+	flags.StringVar(&s.cloudConfig, "cloudconfig", "/etc/kubernetes/azure.json",
+		"file that describes the cluster's own identity, for AUTH_TYPE=azureCloudConfig")
+	flags.StringVar(&s.extraCAFile, "extra-ca-file", "",
+		"PEM file of certificate authorities to believe besides the public ones")
+	flags.BoolVar(&s.authService, "auth-service", true,
+		"read vaults for pods; false means that pods read for themselves, with credentials of their own")
+	flags.BoolVar(&s.identities.Allowed, "identities", false,
+		"read as the ServiceAccount that a resource names; false ignores the name")
+	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated",
+		s.identities.AddDefault)
+	s.limits.Flags(flags)
+	s.fallbacks.Flags(flags)
+	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
+	flags.DurationVar(&s.maxAge, "cache-max-age", 10*time.Second, "how old a value may be that a starting pod gets")
+}
+
+// addServingFlags adds what says where the program serves, and whom.
+func (s *settings) addServingFlags(flags *flag.FlagSet) {
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig to use outside a cluster")
+	flags.StringVar(&s.master, "master", "", "address of the API server; overrides the kubeconfig's")
+	flags.StringVar(&s.logFormat, "logging-format", "text", "text or json; also what injected pods log in")
+	flags.StringVar(&s.logLevel, "v", "info", "info, debug, trace or a number; also what injected pods log")
+	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
+	flags.BoolVar(&s.metrics, "metrics", false, "serve metrics on the HTTP port")
+	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true,
+		"serve every namespace; false means RUNTIME_NAMESPACE alone")
+	flags.BoolVar(&s.legacyAuthService, "legacy-auth-service", false,
+		"serve pods that version 1.8 injected, in its own way, until they are recreated")
+	flags.DurationVar(&s.upgradeTime, "legacy-upgrade-time", 10*time.Minute,
+		"how long the upgrade from that version may have taken; pods that are younger are not served")
+	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
+	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")
+	flags.IntVar(&s.tlsPort, "tls-port", 8443, "where the API server asks")
+	flags.IntVar(&s.authPort, "auth-port", 9443, "where pods ask")
+	flags.IntVar(&s.httpPort, "http-port", 8080, "where health and metrics are served")
+	flags.StringVar(&s.certificates, "webhook-certificates", "",
+		"folder of tls.crt and tls.key to show to the API server; empty means one of our own CA")
+	flags.Func("from", "Secret of akv2k8s 1.8 with its CA or certificate, for inherit; may be repeated",
+		func(name string) error {
+			s.inheritFrom = append(s.inheritFrom, name)
+			return nil
+		})
+}
+
+// addInjectionFlags adds what says how pods are changed.
+func (s *settings) addInjectionFlags(flags *flag.FlagSet) {
+	flags.StringVar(&s.image, "env-image", "", "image of the injector")
+	flags.StringVar(&s.pullPolicy, "env-image-pull-policy", "IfNotPresent", "its pull policy")
+	flags.StringVar(&s.namespaceLabel, "namespace-label", "azure-key-vault-env-injection=enabled",
+		"label of namespaces whose pods are injected")
+	flags.DurationVar(&s.imageTimeout, "image-timeout", 20*time.Second,
+		"how long looking into an image may take, for a container without a command")
+	s.registries.tagAge = 5 * time.Minute
+	flags.Func("registries", "which registries may be asked for images, and how, JSON", s.registries.Set)
+	flags.Func("init-container", "resources and security context of the init container, JSON", s.initContainer.Set)
 }
 
 func (s *settings) check() error {
@@ -160,7 +187,8 @@ func (s *settings) check() error {
 	case s.legacyAuthService && !s.authService:
 		return errors.New("-legacy-auth-service is a part of -auth-service, which is off")
 	case s.legacyAuthService && len(s.rules) > 0:
-		return errors.New("-legacy-auth-service gives pods a token for every vault, which -vault-rules can't bound; leave one of them out")
+		return errors.New("-legacy-auth-service gives pods a token for every vault, which -vault-rules can't bound; " +
+			"leave one of them out")
 	case s.upgradeTime < 0:
 		return errors.New("-legacy-upgrade-time can't be negative")
 	}

@@ -48,19 +48,24 @@ const longestReview = 30 * time.Second
 
 // admissionLimits are far above what an API server asks.
 func admissionLimits() gate.Limits {
-	return gate.Limits{Connections: limits.WebhookConnections, ConnectionsPerSecond: limits.WebhookConnectionsPerSecond, Requests: limits.WebhookRequests,
-		RequestsPerSecond: limits.WebhookRequestsPerSecond, RequestsBurst: limits.WebhookRequestsBurst, AllConnections: limits.WebhookAllConnections,
-		Memory: limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}
+	return gate.Limits{Connections: limits.WebhookConnections, ConnectionsPerSecond: limits.WebhookConnectionsPerSecond,
+		Requests:          limits.WebhookRequests,
+		RequestsPerSecond: limits.WebhookRequestsPerSecond, RequestsBurst: limits.WebhookRequestsBurst,
+		AllConnections: limits.WebhookAllConnections,
+		Memory:         limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}
 }
 
 // podLimits are for a node whose pods have its address, all of them starting at once.
 func podLimits() gate.Limits {
-	return gate.Limits{Connections: limits.AuthConnections, ConnectionsPerSecond: limits.AuthConnectionsPerSecond, Requests: limits.AuthRequests,
-		RequestsPerSecond: limits.AuthRequestsPerSecond, RequestsBurst: limits.AuthRequestsBurst, AllConnections: limits.AuthAllConnections}
+	return gate.Limits{Connections: limits.AuthConnections, ConnectionsPerSecond: limits.AuthConnectionsPerSecond,
+		Requests:          limits.AuthRequests,
+		RequestsPerSecond: limits.AuthRequestsPerSecond, RequestsBurst: limits.AuthRequestsBurst,
+		AllConnections: limits.AuthAllConnections}
 }
 
 func (p *parts) door(port string, bounds gate.Limits) (*gate.Gate, error) {
-	return gate.New(gate.Config{Port: port, Limits: bounds, Known: p.api.calls, Metrics: p.refused, Clock: time.Now, Log: p.mgr.GetLogger().WithName("gate")})
+	return gate.New(gate.Config{Port: port, Limits: bounds, Known: p.api.calls, Metrics: p.refused, Clock: time.Now,
+		Log: p.mgr.GetLogger().WithName("gate")})
 }
 
 // addWebhook adds to what is common to all pods what can change while we run.
@@ -69,9 +74,11 @@ func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error 
 	if err != nil {
 		return err
 	}
-	address := &serviceAddress{live: p.mgr.GetAPIReader(), name: types.NamespacedName{Namespace: p.namespace, Name: p.service}, port: p.servicePort}
+	address := &serviceAddress{live: p.mgr.GetAPIReader(),
+		name: types.NamespacedName{Namespace: p.namespace, Name: p.service}, port: p.servicePort}
 	label, value, _ := strings.Cut(p.namespaceLabel, "=")
-	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: p.mgr.GetLogger().WithName("webhook"), Live: p.mgr.GetAPIReader(), Images: images, Patience: p.imageTimeout,
+	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: p.mgr.GetLogger().WithName("webhook"),
+		Live: p.mgr.GetAPIReader(), Images: images, Patience: p.imageTimeout,
 		Clock: time.Now, Label: label, LabelValue: value,
 		Settings: func(ctx context.Context) (inject.Settings, error) {
 			now := common
@@ -104,7 +111,8 @@ func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error 
 	// Of the library's server, what counts and measures; serving is ours, so that it is bounded.
 	counted := rtwebhook.NewServer(rtwebhook.Options{})
 	counted.Register(webhook.Path, hook.Handler(door))
-	p.webhook = &gate.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Gate: door, Handler: counted.WebhookMux(), TLS: secure, Patience: longestReview}
+	p.webhook = &gate.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Gate: door, Handler: counted.WebhookMux(),
+		TLS: secure, Patience: longestReview}
 	return p.mgr.Add(p.webhook)
 }
 
@@ -117,10 +125,12 @@ func (p *parts) addBroker(vault broker.Vault) error {
 		return err
 	}
 	label, value, _ := strings.Cut(p.namespaceLabel, "=")
-	b, err := broker.New(broker.Config{Live: p.mgr.GetAPIReader(), Cached: p.mgr.GetClient(), Reviewer: p.mgr.GetClient(), Vault: vault,
+	b, err := broker.New(broker.Config{Live: p.mgr.GetAPIReader(), Cached: p.mgr.GetClient(),
+		Reviewer: p.mgr.GetClient(), Vault: vault,
 		Decoding:   decodepool.New(decodepool.Config{}),
 		Events:     p.mgr.GetEventRecorder("akv2k8s-env-injector"),
-		Identities: p.identities, Rules: p.rules, MaxAge: p.maxAge, StaleAge: staleAge, Label: label, LabelValue: value, Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
+		Identities: p.identities, Rules: p.rules, MaxAge: p.maxAge, StaleAge: staleAge, Label: label, LabelValue: value,
+		Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
 		return err
 	}
@@ -128,10 +138,12 @@ func (p *parts) addBroker(vault broker.Vault) error {
 	if err != nil {
 		return err
 	}
-	server := &gate.Server{Address: fmt.Sprintf(":%d", p.authPort), Gate: door, Handler: b, Patience: broker.Patience, TooMuch: b.TooMuch,
-		TLS: &tls.Config{GetCertificate: p.keeper.GetCertificate, MinVersion: tls.VersionTLS13}}
+	server := &gate.Server{Address: fmt.Sprintf(":%d", p.authPort), Gate: door, Handler: b, Patience: broker.Patience,
+		TooMuch: b.TooMuch,
+		TLS:     &tls.Config{GetCertificate: p.keeper.GetCertificate, MinVersion: tls.VersionTLS13}}
 	if p.legacyAuthService {
-		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withOlder(b, p.older), p.older.Certificate, tls.RequestClientCert
+		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withOlder(b, p.older), p.older.Certificate,
+			tls.RequestClientCert
 	}
 	return p.mgr.Add(server)
 }
@@ -144,18 +156,21 @@ func (p *parts) addTelemetry(ctx context.Context) error {
 	if p.authService {
 		health.More = map[string]http.Handler{legacy.Pattern: p.older}
 		// Asked for here, so that it is filled before the first pod asks.
-		if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{}, cache.BlockUntilSynced(false)); err != nil {
+		if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{},
+			cache.BlockUntilSynced(false)); err != nil {
 			return err
 		}
 	}
 	if p.metrics {
 		health.Gatherer = metrics.Registry
 	}
-	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), Free: telemetry.IsProbe, Metrics: p.refused, Clock: time.Now,
+	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), Free: telemetry.IsProbe,
+		Metrics: p.refused, Clock: time.Now,
 		Log: p.mgr.GetLogger().WithName("gate")})
 	if err != nil {
 		return err
 	}
-	server := &gate.Server{Address: fmt.Sprintf(":%d", p.httpPort), Gate: door, Handler: health.Handler(), Patience: limits.AnswerWriteTime}
+	server := &gate.Server{Address: fmt.Sprintf(":%d", p.httpPort), Gate: door, Handler: health.Handler(),
+		Patience: limits.AnswerWriteTime}
 	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.older))
 }

@@ -64,7 +64,8 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	calls := telemetry.NewVaults(logger.WithName("vaults"))
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs, Lookup: s.lookup, Keep: staleAge,
+	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
+		Lookup: s.lookup, Keep: staleAge,
 		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
@@ -85,11 +86,13 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	p.api.look(ctx) // before the first image is looked into
-	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.api), metrics.Registry.Register(calls),
+	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.api),
+		metrics.Registry.Register(calls),
 		metrics.Registry.Register(telemetry.NewBuildInfo("env-injector"))); err != nil {
 		return err
 	}
-	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService, "fips140", fips140.Enabled())
+	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService,
+		"fips140", fips140.Enabled())
 	return p.mgr.Start(ctx)
 }
 
@@ -97,7 +100,8 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 func (p *parts) complete(vault *gateway.Gateway, logger logr.Logger) (err error) {
 	live := p.mgr.GetAPIReader()
 	if p.identities.Allowed {
-		accounts, err := serviceaccount.New(serviceaccount.Config{Live: live, Tokens: p.mgr.GetClient(), Clock: time.Now})
+		accounts, err := serviceaccount.New(serviceaccount.Config{Live: live, Tokens: p.mgr.GetClient(),
+			Clock: time.Now})
 		if err != nil {
 			return err
 		}
@@ -169,9 +173,11 @@ func (s settings) manager(logger logr.Logger) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	keeper, err := servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret, Webhook: s.service,
-		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now, Random: rand.Reader,
-		Alone: rollout{live: mgr.GetAPIReader(), name: own}.alone})
+	keeper, err := servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret,
+		Webhook:  s.service,
+		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now,
+		Random: rand.Reader,
+		Alone:  rollout{live: mgr.GetAPIReader(), name: own}.alone})
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +192,8 @@ func (s settings) podAuth() string {
 	return ""
 }
 
-// serviceAddress is the ClusterIP of our own Service, which stays the same as long as the Service lives. Pods are given it so that they
-// need no DNS; without it they use the name.
+// serviceAddress is the ClusterIP of our own Service, which stays the same as long as the Service lives. Pods are given
+// it so that they need no DNS; without it they use the name.
 type serviceAddress struct {
 	live  client.Reader
 	name  types.NamespacedName
@@ -200,7 +206,8 @@ func (a *serviceAddress) get(ctx context.Context) string {
 		return *known
 	}
 	var service corev1.Service
-	if err := a.live.Get(ctx, a.name, &service); err != nil || service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {
+	if err := a.live.Get(ctx, a.name, &service); err != nil || service.Spec.ClusterIP == "" ||
+		service.Spec.ClusterIP == corev1.ClusterIPNone {
 		return ""
 	}
 	address := service.Spec.ClusterIP

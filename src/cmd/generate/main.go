@@ -1,4 +1,5 @@
-// Command generate writes what is generated of the chart's values and rights into a copy of the repository: schemas, templates and pages.
+// Command generate writes what is generated of the chart's values and rights into a copy of the repository: schemas,
+// templates and pages.
 package main
 
 import "os"

@@ -59,7 +59,8 @@ func metricsTable(root string) (string, error) {
 func declaredMetrics(folder string) ([]metric, error) {
 	var all []metric
 	err := fs.WalkDir(os.DirFS(folder), ".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "cmd/generate/") {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			strings.HasPrefix(path, "cmd/generate/") {
 			return err
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(folder, path), nil, parser.SkipObjectResolution)
@@ -74,7 +75,8 @@ func declaredMetrics(folder string) ([]metric, error) {
 	})
 	for _, m := range all {
 		if m.kind == "" || m.help == "" {
-			err = errors.Join(err, fmt.Errorf("the type or the help of %s can't be found; declare it as its neighbors are", m.name))
+			err = errors.Join(err,
+				fmt.Errorf("the type or the help of %s can't be found; declare it as its neighbors are", m.name))
 		}
 	}
 	slices.SortFunc(all, func(a, b metric) int { return strings.Compare(a.name, b.name) })
@@ -92,7 +94,8 @@ func programsOf(path string) string {
 	return "both"
 }
 
-// metricsOfFile finds calls with a name of ours: of a constructor with options, of NewDesc, or of a helper that takes name and help.
+// metricsOfFile finds calls with a name of ours: of a constructor with options, of NewDesc, or of a helper that takes
+// name and help.
 func metricsOfFile(file *ast.File) []metric {
 	var found []metric
 	lists := listsOfFile(file)
@@ -150,7 +153,8 @@ func kindOf(function ast.Expr) string {
 	case *ast.Ident:
 		name = function.Name
 	}
-	for part, kind := range map[string]string{"counter": "counter", "gauge": "gauge", "histogram": "histogram", "newdesc": "gauge"} {
+	for part, kind := range map[string]string{"counter": "counter", "gauge": "gauge", "histogram": "histogram",
+		"newdesc": "gauge"} {
 		if strings.Contains(strings.ToLower(name), part) {
 			return kind
 		}

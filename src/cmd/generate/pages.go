@@ -16,7 +16,8 @@ var rbac string
 
 // explained is the page of rights.
 func explained() (string, error) {
-	sections := map[string][]rights.Role{"Controller": rights.Controller(), "Injector": rights.Injector(), "Hooks": rights.Hooks(), "Both": rights.Both(), "Pods": rights.Pods()}
+	sections := map[string][]rights.Role{"Controller": rights.Controller(), "Injector": rights.Injector(),
+		"Hooks": rights.Hooks(), "Both": rights.Both(), "Pods": rights.Pods()}
 	table := func(section string) (string, error) {
 		if sections[section] == nil {
 			return "", fmt.Errorf("there are no roles %q", section)
@@ -60,7 +61,8 @@ Give them by ` + "`--values FILE`" + ` or ` + "`--set PATH=VALUE`" + `. The sche
 - **Unknown keys are refused** with their path, also inside parts of Kubernetes objects such as ` + "`resources` and `affinity`" + `. Below a parent chart Helm shares ` + "`global`" + ` among
   charts: there, keys of ` + "`global`" + ` that this chart does not know are left to the others, and a word that means nothing here, for example ` + "`global.logLevel: 2`" + `, is ignored and
   named in the notes. Keys of older charts (` + "`rbac`" + `, ` +
-	"`runningInsideAzureAks`" + `, ` + "`global.rbac.podSecurityPolicies`" + `, ` + "`env_injector.dockerImageInspection.useAksCredentialsWithACS`" + `) are accepted and do nothing. ` +
+	"`runningInsideAzureAks`" + `, ` + "`global.rbac.podSecurityPolicies`" + `, ` +
+	"`env_injector.dockerImageInspection.useAksCredentialsWithACS`" + `) are accepted and do nothing. ` +
 	"`--skip-schema-validation`" + ` is the way out for a values file that can't be changed.
 - **Numbers may be in quotes**, as charts without a schema took them; true and false may not, because ` + "`\"false\"`" + ` would mean true. Labels, annotations and variables take any scalar. Times take days: ` + "`30d`" + `.
 - **Dollars are kept.** A variable in ` + "`env`" + ` arrives as it was written, ` + "`$$` and `$(NAME)`" + ` included; ` + "`extraEnv`" + ` is Kubernetes' own, which expands them.

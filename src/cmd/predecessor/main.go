@@ -1,4 +1,5 @@
-// Command predecessor plays the wrapper of akv2k8s 1.8 in a pod, as far as it asked the auth service and the vault. It is for tests.
+// Command predecessor plays the wrapper of akv2k8s 1.8 in a pod, as far as it asked the auth service and the vault. It
+// is for tests.
 package main
 
 import (

@@ -59,7 +59,8 @@ func start(ctx context.Context, args, environ []string) error {
 	return syscall.Exec(program, args, environ)
 }
 
-// secret reads the vault with the token. Which secret it is the predecessor read from the API server, and the test says it.
+// secret reads the vault with the token. Which secret it is the predecessor read from the API server, and the test says
+// it.
 func secret(ctx context.Context, token, url, ca string) (string, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(ca))

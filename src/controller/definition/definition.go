@@ -27,10 +27,11 @@ const (
 )
 
 // remedy is what brings the definition up to date by hand.
-const remedy = "run helm show crds CHART | kubectl apply --server-side --force-conflicts -f - (CHART is what helm was given), or helm upgrade with crds.upgrade=true"
+const remedy = "run helm show crds CHART | kubectl apply --server-side --force-conflicts -f - (CHART is what helm " +
+	"was given), or helm upgrade with crds.upgrade=true"
 
-// Check says that the live definition is as new as ours, or what to run. It is nil also for a newer one. An error that IsForbidden
-// means that it could not be looked at.
+// Check says that the live definition is as new as ours, or what to run. It is nil also for a newer one. An error that
+// IsForbidden means that it could not be looked at.
 func Check(ctx context.Context, live client.Reader) error {
 	found, err := read(ctx, live)
 	switch {
@@ -44,13 +45,14 @@ func Check(ctx context.Context, live client.Reader) error {
 		return err
 	}
 	if is, needed := crd.Schema(found.Annotations), crd.Schema(wanted.GetAnnotations()); is < needed {
-		return fmt.Errorf("CustomResourceDefinition %s has schema %d, and this version needs %d: fields would be lost; %s", crd.Name, is, needed, remedy)
+		return fmt.Errorf("CustomResourceDefinition %s has schema %d, and this version needs %d: fields would be "+
+			"lost; %s", crd.Name, is, needed, remedy)
 	}
 	return nil
 }
 
-// Apply writes our definition over an older one, or where there is none, and waits until it is served. It says what it did. One that is newer belongs
-// to another installation in this cluster, and stays.
+// Apply writes our definition over an older one, or where there is none, and waits until it is served. It says what it
+// did. One that is newer belongs to another installation in this cluster, and stays.
 func Apply(ctx context.Context, c client.Client) (string, error) {
 	wanted, err := ours()
 	if err != nil {
@@ -65,9 +67,11 @@ func Apply(ctx context.Context, c client.Client) (string, error) {
 	}
 	is, will := crd.Schema(found.Annotations), crd.Schema(wanted.GetAnnotations())
 	if is > will {
-		return fmt.Sprintf("CustomResourceDefinition %s has schema %d, newer than our %d; left as it is", crd.Name, is, will), nil
+		return fmt.Sprintf("CustomResourceDefinition %s has schema %d, newer than our %d; left as it is", crd.Name, is,
+			will), nil
 	}
-	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), client.FieldOwner(fieldManager),
+		client.ForceOwnership); err != nil {
 		return "", fmt.Errorf("applying CustomResourceDefinition %s: %w", crd.Name, err)
 	}
 	if err := served(ctx, c); err != nil {

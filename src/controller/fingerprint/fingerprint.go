@@ -32,8 +32,9 @@ const (
 )
 
 // Key is the installation's key for the hashes in statuses. Without a key a hash of a short secret could be guessed by
-// anybody who may read statuses. The chart renders its Secret empty; the leader, who alone hashes, fills it. If the Secret is gone and can't be
-// created, hashes are made with a key of this process: they serve to compare, and are not shown.
+// anybody who may read statuses. The chart renders its Secret empty; the leader, who alone hashes, fills it. If the
+// Secret is gone and can't be created, hashes are made with a key of this process: they serve to compare, and are not
+// shown.
 type Key struct {
 	// Live reads and Writer writes the Secret.
 	Live   client.Reader
@@ -74,7 +75,8 @@ func (k *Key) load(ctx context.Context) error {
 		secret.Data = map[string][]byte{keyField: key}
 		err := k.Writer.Update(ctx, &secret)
 		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || refusal.Denied(err) {
-			return k.doWithout(ctx, fmt.Sprintf("Secret %s has no key for status hashes, and can't be filled: %s", k.Secret, refusal.Describe(err)))
+			return k.doWithout(ctx, fmt.Sprintf("Secret %s has no key for status hashes, and can't be filled: %s",
+				k.Secret, refusal.Describe(err)))
 		}
 		if err != nil {
 			return refusal.Wrap(err, "writing Secret %s", k.Secret)
@@ -90,11 +92,15 @@ func (k *Key) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.Secret.Namespace, Name: k.Secret.Name}, Data: map[string][]byte{keyField: key}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.Secret.Namespace, Name: k.Secret.Name},
+		Data: map[string][]byte{keyField: key}}
 	if err := k.Writer.Create(ctx, secret); err != nil {
-		return k.doWithout(ctx, fmt.Sprintf("Secret %s with the key for status hashes is missing and can't be created: %s", k.Secret, refusal.Describe(err)))
+		return k.doWithout(ctx,
+			fmt.Sprintf("Secret %s with the key for status hashes is missing and can't be created: %s", k.Secret,
+				refusal.Describe(err)))
 	}
-	log.FromContext(ctx).Info("created the missing Secret with the key for status hashes; hashes change once", "secret", k.Secret.String())
+	log.FromContext(ctx).Info("created the missing Secret with the key for status hashes; hashes change once", "secret",
+		k.Secret.String())
 	k.key, k.missing = key, ""
 	return nil
 }
@@ -122,17 +128,17 @@ func (k *Key) random() ([]byte, error) {
 	return key, nil
 }
 
-// Missing says why there is no key of the installation, and how to get it back. While it is not empty, hashes are those of this process and
-// must not be shown.
+// Missing says why there is no key of the installation, and how to get it back. While it is not empty, hashes are those
+// of this process and must not be shown.
 func (k *Key) Missing() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.missing
 }
 
-// Hash is the HMAC-SHA-256 of the owner and the data in key order, hexadecimal; each part is preceded by its length, so that no two
-// different data have one text. The owner is in it so that equal values of two tenants don't have equal hashes: one could try guesses and
-// compare. The first call loads the key.
+// Hash is the HMAC-SHA-256 of the owner and the data in key order, hexadecimal; each part is preceded by its length, so
+// that no two different data have one text. The owner is in it so that equal values of two tenants don't have equal
+// hashes: one could try guesses and compare. The first call loads the key.
 func (k *Key) Hash(ctx context.Context, owner types.UID, data map[string]keyvault.Value) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -26,12 +26,14 @@ type Live struct {
 
 // LiveSecret is a Secret, read.
 func LiveSecret(s *corev1.Secret) Live {
-	return Live{ObjectMeta: s.ObjectMeta, Kind: Secret, Type: s.Type, Immutable: s.Immutable != nil && *s.Immutable, Data: s.Data}
+	return Live{ObjectMeta: s.ObjectMeta, Kind: Secret, Type: s.Type, Immutable: s.Immutable != nil && *s.Immutable,
+		Data: s.Data}
 }
 
 // LiveConfigMap is a ConfigMap, read.
 func LiveConfigMap(m *corev1.ConfigMap) Live {
-	live := Live{ObjectMeta: m.ObjectMeta, Kind: ConfigMap, Immutable: m.Immutable != nil && *m.Immutable, Data: maps.Clone(m.BinaryData)}
+	live := Live{ObjectMeta: m.ObjectMeta, Kind: ConfigMap, Immutable: m.Immutable != nil && *m.Immutable,
+		Data: maps.Clone(m.BinaryData)}
 	if live.Data == nil {
 		live.Data = map[string][]byte{}
 	}
@@ -41,8 +43,8 @@ func LiveConfigMap(m *corev1.ConfigMap) Live {
 	return live
 }
 
-// InSync says whether applying the desired output would change nothing: every field that the owner wants has its value, and
-// the owner's manager owns no field that it no longer wants.
+// InSync says whether applying the desired output would change nothing: every field that the owner wants has its value,
+// and the owner's manager owns no field that it no longer wants.
 func InSync(live Live, d Desired) bool {
 	return live.Type == d.Type && live.Immutable == d.Immutable &&
 		hasBytes(live.Data, d.Data) &&
@@ -81,13 +83,15 @@ func hasStrings(live, want map[string]string) bool {
 
 func hasOwner(references []metav1.OwnerReference, owner Owner) bool {
 	return slices.ContainsFunc(references, func(ref metav1.OwnerReference) bool {
-		return ref.UID == owner.UID && ref.APIVersion == apiVersion && ref.BlockOwnerDeletion != nil && *ref.BlockOwnerDeletion
+		return ref.UID == owner.UID && ref.APIVersion == apiVersion && ref.BlockOwnerDeletion != nil &&
+			*ref.BlockOwnerDeletion
 	})
 }
 
 func ownsExactly(entries []metav1.ManagedFieldsEntry, d Desired) bool {
 	owned, ok := ownedBy(entries)[d.Owner.Manager()]
-	return ok && owned.data.equal(d.Data) && equalKeys(owned.labels, d.Labels) && equalKeys(owned.annotations, d.Annotations)
+	return ok && owned.data.equal(d.Data) && equalKeys(owned.labels, d.Labels) &&
+		equalKeys(owned.annotations, d.Annotations)
 }
 
 // names is a set of map keys.
@@ -96,18 +100,20 @@ type names map[string]bool
 func (n names) equal(want map[string][]byte) bool { return equalKeys(n, want) }
 
 func equalKeys[V any](n names, want map[string]V) bool {
-	return len(n) == len(want) && !slices.ContainsFunc(slices.Collect(maps.Keys(want)), func(key string) bool { return !n[key] })
+	return len(n) == len(want) && !slices.ContainsFunc(slices.Collect(maps.Keys(want)),
+		func(key string) bool { return !n[key] })
 }
 
 // owned are the keys of an object's maps that one manager owns by apply.
 type owned struct{ data, labels, annotations names }
 
-// ownedBy reads managedFields: what each of our managers owns. An entry that can't be read owns nothing, which leads to one
-// more apply and no harm.
+// ownedBy reads managedFields: what each of our managers owns. An entry that can't be read owns nothing, which leads to
+// one more apply and no harm.
 func ownedBy(entries []metav1.ManagedFieldsEntry) map[string]owned {
 	all := map[string]owned{}
 	for _, entry := range entries {
-		ours := strings.HasPrefix(entry.Manager, wire.FieldManagerPrefix) && entry.Operation == metav1.ManagedFieldsOperationApply
+		ours := strings.HasPrefix(entry.Manager, wire.FieldManagerPrefix) &&
+			entry.Operation == metav1.ManagedFieldsOperationApply
 		if ours && entry.FieldsV1 != nil {
 			all[entry.Manager] = fieldsOf(entry)
 		}
@@ -141,8 +147,8 @@ func keysOf(set fieldpath.Set) owned {
 	return o
 }
 
-// Claims are the desired data keys that other owners hold in the live object, by their uids. Who of them is still alive, and who is elder, only
-// the caller can know.
+// Claims are the desired data keys that other owners hold in the live object, by their uids. Who of them is still
+// alive, and who is elder, only the caller can know.
 func Claims(live Live, d Desired) map[string][]string {
 	claims := map[string][]string{}
 	for manager, fields := range ownedBy(live.ManagedFields) {
@@ -159,8 +165,8 @@ func Claims(live Live, d Desired) map[string][]string {
 	return claims
 }
 
-// Others are the uids of the owners besides one that have something of the object, sorted: by their fields, and by the references that the
-// predecessor left.
+// Others are the uids of the owners besides one that have something of the object, sorted: by their fields, and by the
+// references that the predecessor left.
 func Others(live Live, owner Owner) []string {
 	uids := map[string]bool{}
 	for manager := range ownedBy(live.ManagedFields) {
@@ -219,9 +225,11 @@ func (l Live) Typed() bool { return l.Kind == Secret && l.Type != corev1.SecretT
 
 // Writable says whether the live object may be written for the owner; if not, fault.Conflict says why and what to do.
 func Writable(live Live, d Desired) error {
-	// If somebody removed our owner reference, our entry in managedFields is still there: such an object is repaired, not given up.
+	// If somebody removed our owner reference, our entry in managedFields is still there: such an object is repaired,
+	// not given up.
 	adopted, _ := adoption(live)
-	if adopted || Applied(live, string(d.Owner.UID)) || len(OwnerNames(live.OwnerReferences)) > 0 || len(Shares(live.Annotations)) > 0 {
+	if adopted || Applied(live, string(d.Owner.UID)) || len(OwnerNames(live.OwnerReferences)) > 0 ||
+		len(Shares(live.Annotations)) > 0 {
 		return nil
 	}
 	value, kind := "true", strings.ToLower(string(live.Kind))
@@ -230,11 +238,13 @@ func Writable(live Live, d Desired) error {
 	}
 	return &fault.Error{Kind: fault.Conflict,
 		Doing: fmt.Sprintf("%s %q already exists and does not belong to an AzureKeyVaultSecret", live.Kind, live.Name),
-		Next: fmt.Sprintf("choose another name in spec.output, delete it, or let akv2k8s write its keys into it: kubectl -n %s annotate %s %s %s=%s",
+		Next: fmt.Sprintf("choose another name in spec.output, delete it, or let akv2k8s write its keys into it: "+
+			"kubectl -n %s annotate %s %s %s=%s",
 			live.Namespace, kind, live.Name, wire.AnnotationAdopt, value)}
 }
 
-// Fixed says what can't be changed in place and has to be: the object must be made anew. Empty if nothing is in the way.
+// Fixed says what can't be changed in place and has to be: the object must be made anew. Empty if nothing is in the
+// way.
 func Fixed(live Live, d Desired) string {
 	switch {
 	case live.Type != d.Type:

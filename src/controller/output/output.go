@@ -37,7 +37,8 @@ type Owner struct {
 	Labels, Annotations map[string]string
 }
 
-// Manager is the field manager under which the owner applies its outputs: each resource owns its own keys and no others.
+// Manager is the field manager under which the owner applies its outputs: each resource owns its own keys and no
+// others.
 func (o Owner) Manager() string { return wire.FieldManagerPrefix + string(o.UID) }
 
 // reference is the owner reference of an output that is wholly ours.
@@ -46,7 +47,8 @@ func (o Owner) reference() *metav1ac.OwnerReferenceApplyConfiguration {
 		WithController(false).WithBlockOwnerDeletion(true)
 }
 
-// apiVersion of owner references; the storage version, so that the garbage collector finds the owner under every version.
+// apiVersion of owner references; the storage version, so that the garbage collector finds the owner under every
+// version.
 const apiVersion = wire.Group + "/" + wire.StorageVersion
 
 // Desired is an output as its owner wants it. Keys, labels and annotations of others are none of its business.
@@ -100,11 +102,13 @@ func (d Desired) Without(keys []string) Desired {
 	return d
 }
 
-// Spare is a copy of the output under another name, which keeps the data while the output is deleted and created again. It is
-// deleted with the resource. It has none of the output's labels, so that nothing that selects by label takes it for the output.
+// Spare is a copy of the output under another name, which keeps the data while the output is deleted and created again.
+// It is deleted with the resource. It has none of the output's labels, so that nothing that selects by label takes it
+// for the output.
 func (d Desired) Spare() Desired {
 	return Desired{Kind: d.Kind, Name: d.Owner.Manager(), Owner: d.Owner, Type: d.Type, Data: d.Data,
-		Labels: map[string]string{wire.LabelManaged: "true"}, Annotations: map[string]string{wire.AnnotationSpare: d.Name}}
+		Labels:      map[string]string{wire.LabelManaged: "true"},
+		Annotations: map[string]string{wire.AnnotationSpare: d.Name}}
 }
 
 // IsSpare says whether the live object is a spare of that output, written by its owner.
@@ -145,7 +149,8 @@ func (c Configuration) meta() *metav1ac.ObjectMetaApplyConfiguration {
 // noVersion is a resource version that no object has: the counter is past it before there is one.
 const noVersion = "1"
 
-// Absent makes the configuration one that the API server takes only if there is no such object; otherwise it answers Conflict.
+// Absent makes the configuration one that the API server takes only if there is no such object; otherwise it answers
+// Conflict.
 func (c Configuration) Absent() Configuration {
 	version := noVersion
 	c.meta().ResourceVersion = &version
@@ -192,12 +197,13 @@ func (d Desired) Configuration(uid types.UID) Configuration {
 	return c
 }
 
-// copied leaves out what other tools track their own objects by: on the output it would make them adopt or prune it. What we read from outputs
-// is left out too: on the resource it says nothing about the output.
+// copied leaves out what other tools track their own objects by: on the output it would make them adopt or prune it.
+// What we read from outputs is left out too: on the resource it says nothing about the output.
 func copied(from map[string]string) map[string]string {
 	to := make(map[string]string, len(from)+1)
 	for key, value := range from {
-		if !tracking(key) && key != wire.AnnotationAdopt && key != wire.AnnotationSpare && !strings.HasPrefix(key, wire.AnnotationKeysPrefix) {
+		if !tracking(key) && key != wire.AnnotationAdopt && key != wire.AnnotationSpare &&
+			!strings.HasPrefix(key, wire.AnnotationKeysPrefix) {
 			to[key] = value
 		}
 	}
@@ -209,7 +215,8 @@ func tracking(key string) bool {
 	case "kubectl.kubernetes.io/last-applied-configuration", "app.kubernetes.io/managed-by":
 		return true
 	}
-	for _, prefix := range []string{"meta.helm.sh/", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"} {
+	for _, prefix := range []string{"meta.helm.sh/", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/",
+		"helm.toolkit.fluxcd.io/"} {
 		if strings.HasPrefix(key, prefix) {
 			return true
 		}

@@ -10,10 +10,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// An output is either wholly ours, with owner references, and goes with its resources; or it is shared: it also holds what others put there,
-// or belongs to another tool as a whole. A shared output has no owner reference, because the garbage collector would delete all of it. A note
-// in its annotations says whose keys are in it instead: the keys are found by it when the resource is deleted, and hand-made edits are told
-// apart from keys that were there before.
+// An output is either wholly ours, with owner references, and goes with its resources; or it is shared: it also holds
+// what others put there, or belongs to another tool as a whole. A shared output has no owner reference, because the
+// garbage collector would delete all of it. A note in its annotations says whose keys are in it instead: the keys are
+// found by it when the resource is deleted, and hand-made edits are told apart from keys that were there before.
 
 // Share is what one resource has in a shared output.
 type Share struct {
@@ -45,7 +45,8 @@ func (d Desired) AsShared() Desired {
 	d.Shared = true
 	d.Annotations = maps.Clone(d.Annotations)
 	keys := slices.Sorted(maps.Keys(d.Data))
-	d.Annotations[wire.AnnotationKeysPrefix+string(d.Owner.UID)] = d.Owner.Name + noteSeparator + strings.Join(keys, ",")
+	d.Annotations[wire.AnnotationKeysPrefix+string(d.Owner.UID)] = d.Owner.Name + noteSeparator +
+		strings.Join(keys, ",")
 	return d
 }
 
@@ -58,7 +59,8 @@ func (d Desired) KeyNamesSize() int {
 	return size
 }
 
-// adoption reads the annotation that hands an object over: "true" for what is not there yet, or a list of the data keys that may be overwritten.
+// adoption reads the annotation that hands an object over: "true" for what is not there yet, or a list of the data keys
+// that may be overwritten.
 func adoption(live Live) (adopted bool, keys map[string]bool) {
 	switch text := live.Annotations[wire.AnnotationAdopt]; text {
 	case "", "false":
@@ -80,8 +82,8 @@ func keySet(list string) map[string]bool {
 	return keys
 }
 
-// HoldsOthers says whether the object holds data of others, or is managed by another tool as a whole. Data keys that the owner wants are its
-// own where it had the object before: whoever edited them by hand owns them now.
+// HoldsOthers says whether the object holds data of others, or is managed by another tool as a whole. Data keys that
+// the owner wants are its own where it had the object before: whoever edited them by hand owns them now.
 func HoldsOthers(live Live, d Desired) bool {
 	if live.Annotations[wire.AnnotationAdopt] != "" || len(Shares(live.Annotations)) > 0 {
 		return true
@@ -97,12 +99,13 @@ func HoldsOthers(live Live, d Desired) bool {
 
 // OnlyOurs says whether nobody but our own managers has anything in the object.
 func OnlyOurs(live Live) bool {
-	return foreignFields(live).Empty() && !hasForeignOwner(live) && live.Annotations[wire.AnnotationAdopt] == "" && len(live.Data) == 0 &&
+	return foreignFields(live).Empty() && !hasForeignOwner(live) && live.Annotations[wire.AnnotationAdopt] == "" &&
+		len(live.Data) == 0 &&
 		len(ownedBy(live.ManagedFields)) == 0
 }
 
-// managedByOthers says whether another tool manages the object as a whole: it wrote its type, tracks it by metadata, or owns it by reference.
-// Who only adds a label does not.
+// managedByOthers says whether another tool manages the object as a whole: it wrote its type, tracks it by metadata, or
+// owns it by reference. Who only adds a label does not.
 func managedByOthers(live Live) bool {
 	if hasForeignOwner(live) {
 		return true
@@ -125,8 +128,8 @@ func hasForeignOwner(live Live) bool {
 	return len(live.OwnerReferences) > len(OwnerNames(live.OwnerReferences))
 }
 
-// foreignFields are the fields that managers other than ours and the predecessor's own. An entry that can't be read owns everything that is
-// not ours anyway.
+// foreignFields are the fields that managers other than ours and the predecessor's own. An entry that can't be read
+// owns everything that is not ours anyway.
 func foreignFields(live Live) *fieldpath.Set {
 	fields, legacy := fieldpath.NewSet(), legacyEntry(live.ManagedFields)
 	for i, entry := range live.ManagedFields {
@@ -158,8 +161,8 @@ func isKnown(live Live, owner Owner) bool {
 	return Applied(live, string(owner.UID)) || slices.Contains(OwnerUIDs(live.OwnerReferences), string(owner.UID))
 }
 
-// Contested are the desired data keys that others put into the object before, and that were not handed over. Applying them would overwrite
-// what nobody can bring back.
+// Contested are the desired data keys that others put into the object before, and that were not handed over. Applying
+// them would overwrite what nobody can bring back.
 func Contested(live Live, d Desired) (keys []string) {
 	share, shared := Shares(live.Annotations)[string(d.Owner.UID)]
 	if !shared && isKnown(live, d.Owner) {
@@ -175,7 +178,8 @@ func Contested(live Live, d Desired) (keys []string) {
 	return keys
 }
 
-// AdoptionOf is the value of the adopt annotation that hands over these keys besides those that were handed over already.
+// AdoptionOf is the value of the adopt annotation that hands over these keys besides those that were handed over
+// already.
 func AdoptionOf(live Live, keys []string) string {
 	_, all := adoption(live)
 	union := maps.Clone(all)

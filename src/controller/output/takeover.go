@@ -11,14 +11,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// The predecessor wrote its outputs by Update, as one manager for all resources. Once each of them has applied its own part, that manager's entry
-// has to go: what it owns alone would stay for ever. client-go's csaupgrade would give all of it to the first resource, whose next apply would
-// then delete the keys of the others.
+// The predecessor wrote its outputs by Update, as one manager for all resources. Once each of them has applied its own
+// part, that manager's entry has to go: what it owns alone would stay for ever. client-go's csaupgrade would give all
+// of it to the first resource, whose next apply would then delete the keys of the others.
 
 // legacyEntry is where the predecessor's entry is among the managed fields, -1 if there is none.
 func legacyEntry(entries []metav1.ManagedFieldsEntry) int {
 	return slices.IndexFunc(entries, func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager == wire.LegacyManager && e.Operation == metav1.ManagedFieldsOperationUpdate && e.Subresource == ""
+		return e.Manager == wire.LegacyManager && e.Operation == metav1.ManagedFieldsOperationUpdate &&
+			e.Subresource == ""
 	})
 }
 
@@ -32,8 +33,8 @@ type operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// Succeed is the JSON patch that ends the predecessor's share of the object as it was read: its entry, and the data, labels and annotations that
-// nobody else owns.
+// Succeed is the JSON patch that ends the predecessor's share of the object as it was read: its entry, and the data,
+// labels and annotations that nobody else owns.
 func Succeed(live Live) ([]byte, error) {
 	at := legacyEntry(live.ManagedFields)
 	others := fieldpath.NewSet()
@@ -52,7 +53,8 @@ func Succeed(live Live) ([]byte, error) {
 			others = others.Union(&set)
 		}
 	}
-	patch := []operation{{"test", "/metadata/resourceVersion", live.ResourceVersion}, {"remove", pointer("metadata", "managedFields", index(at)), nil}}
+	patch := []operation{{"test", "/metadata/resourceVersion", live.ResourceVersion},
+		{"remove", pointer("metadata", "managedFields", index(at)), nil}}
 	legacy.Difference(others).Iterate(func(path fieldpath.Path) {
 		if text, ok := inMap(path); ok {
 			patch = append(patch, operation{"remove", pointer(text...), nil})
@@ -61,8 +63,9 @@ func Succeed(live Live) ([]byte, error) {
 	return json.Marshal(patch)
 }
 
-// DropReferences is the JSON patch that removes every owner reference of ours from the object as it was read; nil if it has none. All of them go
-// at once: the garbage collector deletes an object as soon as none of its remaining owners exists.
+// DropReferences is the JSON patch that removes every owner reference of ours from the object as it was read; nil if it
+// has none. All of them go at once: the garbage collector deletes an object as soon as none of its remaining owners
+// exists.
 func DropReferences(live Live) ([]byte, error) {
 	patch := []operation{{"test", "/metadata/resourceVersion", live.ResourceVersion}}
 	for i, ref := range slices.Backward(live.OwnerReferences) {

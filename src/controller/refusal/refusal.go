@@ -11,8 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// The beginnings of messages that the API server itself writes. What follows them may be anybody's text, so only names are taken out, and a name
-// has only letters that names have.
+// The beginnings of messages that the API server itself writes. What follows them may be anybody's text, so only names
+// are taken out, and a name has only letters that names have.
 var (
 	webhookDenied = regexp.MustCompile(`^admission webhook "([a-z0-9.-]+)" denied the request`)
 	webhookFailed = regexp.MustCompile(`^(?:Internal error occurred: )?failed calling webhook "([a-z0-9.-]+)": `)
@@ -25,8 +25,8 @@ var (
 // longestName bounds what is taken out of a message; no object has a longer name.
 const longestName = 253
 
-// Describe says why a request failed. The text is the same each time for the same cause, and holds nothing of the object but the names of what
-// refused it.
+// Describe says why a request failed. The text is the same each time for the same cause, and holds nothing of the
+// object but the names of what refused it.
 func Describe(err error) string {
 	var answered apierrors.APIStatus
 	if !errors.As(err, &answered) {
@@ -44,9 +44,11 @@ func Describe(err error) string {
 		pattern *regexp.Regexp
 		text    string
 	}{
-		{webhookDenied, "admission webhook %q denied it; what the webhook says is not repeated here, because it may quote the data"},
+		{webhookDenied,
+			"admission webhook %q denied it; what the webhook says is not repeated here, because it may quote the data"},
 		{webhookFailed, "admission webhook %q did not answer as it should"},
-		{policyDenied, "ValidatingAdmissionPolicy %q (binding %q) denied it; what the policy says is not repeated here, because it may quote the data"},
+		{policyDenied, "ValidatingAdmissionPolicy %q (binding %q) denied it; what the policy says is not repeated " +
+			"here, because it may quote the data"},
 		{overQuota, "ResourceQuota %q is exceeded"},
 		{invalid, "field %q is not valid"},
 		{notAllowed, "the controller has no permission to %s it; check the chart's roles"},
@@ -76,9 +78,12 @@ func reason(err error) string {
 		is   func(error) bool
 		text string
 	}{
-		{apierrors.IsForbidden, "Forbidden"}, {apierrors.IsInvalid, "Invalid"}, {apierrors.IsBadRequest, "BadRequest"}, {apierrors.IsConflict, "Conflict"},
-		{apierrors.IsNotFound, "NotFound"}, {apierrors.IsAlreadyExists, "AlreadyExists"}, {apierrors.IsUnauthorized, "Unauthorized"},
-		{apierrors.IsTooManyRequests, "TooManyRequests"}, {apierrors.IsTimeout, "Timeout"}, {apierrors.IsServerTimeout, "ServerTimeout"},
+		{apierrors.IsForbidden, "Forbidden"}, {apierrors.IsInvalid, "Invalid"}, {apierrors.IsBadRequest, "BadRequest"},
+		{apierrors.IsConflict, "Conflict"},
+		{apierrors.IsNotFound, "NotFound"}, {apierrors.IsAlreadyExists, "AlreadyExists"},
+		{apierrors.IsUnauthorized, "Unauthorized"},
+		{apierrors.IsTooManyRequests, "TooManyRequests"}, {apierrors.IsTimeout, "Timeout"},
+		{apierrors.IsServerTimeout, "ServerTimeout"},
 		{apierrors.IsServiceUnavailable, "ServiceUnavailable"}, {apierrors.IsInternalError, "InternalError"},
 	} {
 		if known.is(err) {
@@ -88,8 +93,8 @@ func reason(err error) string {
 	return "with an error that it does not name"
 }
 
-// unanswered describes a request that the API server did not answer. What the network says is about the connection; any other text may be about
-// the object.
+// unanswered describes a request that the API server did not answer. What the network says is about the connection; any
+// other text may be about the object.
 func unanswered(err error) string {
 	var network *url.Error
 	switch {

@@ -54,8 +54,9 @@ type Report struct {
 	Refused []string
 }
 
-// Restart restarts each workload once that the change is for and that was not started anew since. Workloads that lack the annotation
-// akv2k8s.io/restart take no part. After an error it may be called again: what was restarted is not restarted twice.
+// Restart restarts each workload once that the change is for and that was not started anew since. Workloads that lack
+// the annotation akv2k8s.io/restart take no part. After an error it may be called again: what was restarted is not
+// restarted twice.
 func (r *Restarter) Restart(ctx context.Context, c Change) (Report, error) {
 	var report Report
 	workloads, err := r.find(ctx, c, &report)
@@ -88,7 +89,8 @@ func (r *Restarter) patch(ctx context.Context, w workload) error {
 	if err != nil {
 		return err
 	}
-	err = r.Writer.Patch(ctx, w.Object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(wire.RestartManager))
+	err = r.Writer.Patch(ctx, w.Object, client.RawPatch(types.MergePatchType, patch),
+		client.FieldOwner(wire.RestartManager))
 	if client.IgnoreNotFound(err) != nil {
 		return refusal.Wrap(err, "restarting %s %s/%s", w.kind, w.GetNamespace(), w.GetName())
 	}
@@ -120,7 +122,8 @@ func (w workload) startedBefore(at time.Time) bool {
 		return false
 	}
 	for _, annotation := range []string{wire.AnnotationRestarted, kubectlRestarted} {
-		if restarted, err := time.Parse(time.RFC3339, w.template.Annotations[annotation]); err == nil && !restarted.Before(at) {
+		if restarted, err := time.Parse(time.RFC3339, w.template.Annotations[annotation]); err == nil &&
+			!restarted.Before(at) {
 			return false
 		}
 	}

@@ -29,7 +29,8 @@ func (c Change) inEnvironment(container corev1.Container) bool {
 		return (secret != nil && c.secret(secret.Name)) || (configMap != nil && c.configMap(configMap.Name))
 	}
 	inSource := func(s corev1.EnvFromSource) bool {
-		return (s.SecretRef != nil && c.secret(s.SecretRef.Name)) || (s.ConfigMapRef != nil && c.configMap(s.ConfigMapRef.Name))
+		return (s.SecretRef != nil && c.secret(s.SecretRef.Name)) ||
+			(s.ConfigMapRef != nil && c.configMap(s.ConfigMapRef.Name))
 	}
 	return slices.ContainsFunc(container.Env, inVariable) || slices.ContainsFunc(container.EnvFrom, inSource)
 }

@@ -34,8 +34,8 @@ func Metadata(kind output.Kind) *metav1.PartialObjectMetadata {
 	return &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind)}}
 }
 
-// Prune removes the outputs that a resource no longer wants, once the ones that it wants are there: after a rename, or when an output was taken
-// out of the spec. What an earlier resource of the same name left in shared outputs goes too.
+// Prune removes the outputs that a resource no longer wants, once the ones that it wants are there: after a rename, or
+// when an output was taken out of the spec. What an earlier resource of the same name left in shared outputs goes too.
 func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, wanted []Made) error {
 	for _, kind := range output.Kinds() {
 		items, err := s.indexed(ctx, kind, resource.Namespace, string(resource.UID))
@@ -47,7 +47,8 @@ func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 			if slices.ContainsFunc(wanted, is) {
 				continue
 			}
-			if err := s.abandon(ctx, resource, output.Desired{Kind: kind, Name: item.Name, Owner: OwnerOf(resource)}); err != nil {
+			if err := s.abandon(ctx, resource, output.Desired{Kind: kind, Name: item.Name,
+				Owner: OwnerOf(resource)}); err != nil {
 				return err
 			}
 		}
@@ -56,16 +57,18 @@ func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 }
 
 // indexed lists the metadata of outputs in a namespace by the index OwnerIndex.
-func (s *Store) indexed(ctx context.Context, kind output.Kind, namespace, value string) ([]metav1.PartialObjectMetadata, error) {
+func (s *Store) indexed(ctx context.Context, kind output.Kind, namespace, value string) ([]metav1.PartialObjectMetadata,
+	error) {
 	list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind) + "List"}}
-	if err := s.Client.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{OwnerIndex: value}); err != nil {
+	if err := s.Client.List(ctx, list, client.InNamespace(namespace),
+		client.MatchingFields{OwnerIndex: value}); err != nil {
 		return nil, fmt.Errorf("listing the %ss of %s that belong to %s: %w", kind, namespace, value, err)
 	}
 	return list.Items, nil
 }
 
-// abandon takes out of an object what a resource has in it, and deletes the object if nobody else has a part in it. Of what others have nothing
-// goes. It is the one way out, for a renamed output and for a deleted resource.
+// abandon takes out of an object what a resource has in it, and deletes the object if nobody else has a part in it. Of
+// what others have nothing goes. It is the one way out, for a renamed output and for a deleted resource.
 func (s *Store) abandon(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, d output.Desired) error {
 	live, found, err := s.live(ctx, d)
 	if err != nil || !found {

@@ -26,24 +26,31 @@ func (s *Store) leaveContested(live output.Live, m *Made) error {
 	}
 	m.Desired = m.Desired.Without(keys)
 	return &fault.Error{Kind: fault.Conflict,
-		Doing: fmt.Sprintf("%s %q already has the data key %s, which is not from an AzureKeyVaultSecret", live.Kind, live.Name, strings.Join(keys, ", ")),
-		Next: fmt.Sprintf("choose another dataKey in spec.output, or let akv2k8s overwrite it: kubectl -n %s annotate --overwrite %s %s %s=%s",
-			live.Namespace, strings.ToLower(string(live.Kind)), live.Name, wire.AnnotationAdopt, output.AdoptionOf(live, keys))}
+		Doing: fmt.Sprintf("%s %q already has the data key %s, which is not from an AzureKeyVaultSecret", live.Kind,
+			live.Name, strings.Join(keys, ", ")),
+		Next: fmt.Sprintf("choose another dataKey in spec.output, or let akv2k8s overwrite it: kubectl -n %s "+
+			"annotate --overwrite %s %s %s=%s",
+			live.Namespace, strings.ToLower(string(live.Kind)), live.Name, wire.AnnotationAdopt,
+			output.AdoptionOf(live, keys))}
 }
 
-// join prepares a write to an object that also holds data of others: only our keys are written, and nothing that concerns the whole object.
+// join prepares a write to an object that also holds data of others: only our keys are written, and nothing that
+// concerns the whole object.
 func (s *Store) join(ctx context.Context, m *Made, live output.Live) error {
 	reason := output.Fixed(live, m.Desired)
 	if reason == "" && m.Desired.Immutable && !live.Immutable {
 		reason = "must become immutable"
 	}
 	if reason != "" {
-		return fault.New(fault.Conflict, "%s %q %s, but holds data of others; choose another name in spec.output, or delete it and it is created again",
+		return fault.New(fault.Conflict,
+			"%s %q %s, but holds data of others; choose another name in spec.output, or delete it and it is created "+
+				"again",
 			live.Kind, live.Name, reason)
 	}
 	if size := m.Desired.KeyNamesSize(); size > limits.SharedKeyNames {
-		return fault.New(fault.Conflict, "%s %q holds data of others, and the names of the data keys that would be added take %d bytes (limit %s); "+
-			"choose another name in spec.output", live.Kind, live.Name, size, limits.Bytes(limits.SharedKeyNames))
+		return fault.New(fault.Conflict,
+			"%s %q holds data of others, and the names of the data keys that would be added take %d bytes (limit %s); "+
+				"choose another name in spec.output", live.Kind, live.Name, size, limits.Bytes(limits.SharedKeyNames))
 	}
 	m.Desired, m.Shared = m.Desired.AsShared(), true
 	var err error
@@ -51,28 +58,31 @@ func (s *Store) join(ctx context.Context, m *Made, live output.Live) error {
 	return err
 }
 
-// detach removes our owner references, and says whether there were any. It comes before everything else: while one of them is there, the
-// garbage collector may delete what others have in the object.
+// detach removes our owner references, and says whether there were any. It comes before everything else: while one of
+// them is there, the garbage collector may delete what others have in the object.
 func (s *Store) detach(ctx context.Context, live output.Live) (bool, error) {
 	patch, err := output.DropReferences(live)
 	if err != nil || patch == nil {
 		return false, err
 	}
-	err = s.Client.Patch(ctx, objectOf(live), client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(takeoverManager))
+	err = s.Client.Patch(ctx, objectOf(live), client.RawPatch(types.JSONPatchType, patch),
+		client.FieldOwner(takeoverManager))
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, errGone
 	case apierrors.IsConflict(err), apierrors.IsInvalid(err):
-		return false, fault.New(fault.Conflict, "%s %q was changed while its owner references were being removed; retrying", live.Kind, live.Name)
+		return false, fault.New(fault.Conflict,
+			"%s %q was changed while its owner references were being removed; retrying", live.Kind, live.Name)
 	case err != nil:
-		return false, classify(err, fmt.Sprintf("removing the owner references of %s %s/%s", live.Kind, live.Namespace, live.Name))
+		return false, classify(err, fmt.Sprintf("removing the owner references of %s %s/%s", live.Kind, live.Namespace,
+			live.Name))
 	}
 	return true, nil
 }
 
-// Release removes what a deleted resource of this name left in shared outputs. Wholly owned outputs are deleted by the garbage collector;
-// shared ones have no owner reference, so this is their end. A resource that the cache does not have may exist all the same: with
-// OBJECT_LABELS another installation works on it.
+// Release removes what a deleted resource of this name left in shared outputs. Wholly owned outputs are deleted by the
+// garbage collector; shared ones have no owner reference, so this is their end. A resource that the cache does not have
+// may exist all the same: with OBJECT_LABELS another installation works on it.
 func (s *Store) Release(ctx context.Context, name types.NamespacedName) error {
 	for _, kind := range output.Kinds() {
 		items, err := s.indexed(ctx, kind, name.Namespace, shareIndex(name.Name))
@@ -94,7 +104,8 @@ func (s *Store) Release(ctx context.Context, name types.NamespacedName) error {
 }
 
 // releaseShare removes what the resource of this very uid has in an object, if that resource is gone.
-func (s *Store) releaseShare(ctx context.Context, kind output.Kind, object string, name types.NamespacedName, uid types.UID) error {
+func (s *Store) releaseShare(ctx context.Context, kind output.Kind, object string, name types.NamespacedName,
+	uid types.UID) error {
 	resource := &v2beta1.AzureKeyVaultSecret{}
 	err := s.Live.Get(ctx, name, resource)
 	if client.IgnoreNotFound(err) != nil {
@@ -108,7 +119,8 @@ func (s *Store) releaseShare(ctx context.Context, kind output.Kind, object strin
 	err = s.abandon(ctx, gone, output.Desired{Kind: kind, Name: object, Owner: OwnerOf(gone)})
 	if errors.Is(err, errNeeded) {
 		// A retry can't help, and there is no resource any more whose condition could say so.
-		log.FromContext(ctx).Error(err, "keys of a deleted AzureKeyVaultSecret stay", "name", name.Name, "namespace", name.Namespace)
+		log.FromContext(ctx).Error(err, "keys of a deleted AzureKeyVaultSecret stay", "name", name.Name, "namespace",
+			name.Namespace)
 		return nil
 	}
 	return err

@@ -16,8 +16,8 @@ import (
 // takeoverManager is the field manager of the one patch that ends the predecessor's share; it comes to own nothing.
 const takeoverManager = "akv2k8s-takeover"
 
-// succeed ends the predecessor's share of an output, once every resource that feeds it has applied its own part. Until then the predecessor's
-// entry keeps the keys of those whose vault can't be reached.
+// succeed ends the predecessor's share of an output, once every resource that feeds it has applied its own part. Until
+// then the predecessor's entry keeps the keys of those whose vault can't be reached.
 func (s *Store) succeed(ctx context.Context, m *Made, before output.Live, others rivals) error {
 	if !output.IsLegacy(before) || waiting(before, others.elder) || waiting(before, others.younger) {
 		return nil
@@ -37,7 +37,8 @@ func (s *Store) patch(ctx context.Context, m *Made, live output.Live, patch []by
 	object := objectOf(live)
 	err := s.Client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(takeoverManager))
 	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
-		return fault.New(fault.Conflict, "%s %q was changed while it was being taken over; it is tried again", live.Kind, live.Name)
+		return fault.New(fault.Conflict, "%s %q was changed while it was being taken over; it is tried again",
+			live.Kind, live.Name)
 	}
 	if err != nil {
 		return classify(err, fmt.Sprintf("taking over %s %s/%s", live.Kind, live.Namespace, live.Name))

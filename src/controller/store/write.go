@@ -40,7 +40,8 @@ type Made struct {
 	Version string
 	// Alone says that no other resource had a part in it then.
 	Alone bool
-	// Shared says that the object also holds data of others; Detached that this was found just now, and its owner references were removed.
+	// Shared says that the object also holds data of others; Detached that this was found just now, and its owner
+	// references were removed.
 	Shared, Detached bool
 }
 
@@ -52,8 +53,8 @@ func OwnerOf(resource *v2beta1.AzureKeyVaultSecret) output.Owner {
 	}
 }
 
-// Write applies the desired output unless the live one already is it, and fills what was made. Data keys that an elder resource holds are left
-// out, and that is the error; the others are written all the same.
+// Write applies the desired output unless the live one already is it, and fills what was made. Data keys that an elder
+// resource holds are left out, and that is the error; the others are written all the same.
 func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) error {
 	if s.create(ctx, resource, m) {
 		return nil
@@ -94,8 +95,8 @@ func (s *Store) update(ctx context.Context, resource *v2beta1.AzureKeyVaultSecre
 	if output.InSync(live, m.Desired) {
 		m.Version = live.ResourceVersion
 	} else if err := s.apply(ctx, m, m.Desired.Configuration(live.UID)); err != nil {
-		// Between the read and the apply somebody may have put another object in its place; with the uid the apply then fails
-		// instead of adopting it.
+		// Between the read and the apply somebody may have put another object in its place; with the uid the apply then
+		// fails instead of adopting it.
 		return err
 	}
 	if err := s.evict(ctx, m, live, others); err != nil {
@@ -107,11 +108,12 @@ func (s *Store) update(ctx context.Context, resource *v2beta1.AzureKeyVaultSecre
 	return conflict
 }
 
-// create makes an output that most likely does not exist, in one request, and says whether it did. If that fails, for whatever reason, nothing was
-// done, and what is there is looked at as ever.
+// create makes an output that most likely does not exist, in one request, and says whether it did. If that fails, for
+// whatever reason, nothing was done, and what is there is looked at as ever.
 func (s *Store) create(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) bool {
 	d := m.Desired
-	if d.Name == map[output.Kind]string{output.Secret: resource.Status.SecretName, output.ConfigMap: resource.Status.ConfigMapName}[d.Kind] {
+	if d.Name == map[output.Kind]string{output.Secret: resource.Status.SecretName,
+		output.ConfigMap: resource.Status.ConfigMapName}[d.Kind] {
 		return false
 	}
 	err := s.Client.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, Metadata(d.Kind))
@@ -193,7 +195,8 @@ func refused(err error, d output.Desired) error {
 // classify tells refusals, which somebody has to do something about, from failures of the API server.
 func classify(err error, doing string) error {
 	switch {
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err), refusal.Denied(err):
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err),
+		apierrors.IsRequestEntityTooLargeError(err), refusal.Denied(err):
 		return fault.New(fault.Conflict, "%s: the API server refuses it: %s", doing, refusal.Describe(err))
 	}
 	return refusal.Wrap(err, "%s", doing)

@@ -10,8 +10,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// Next is the first moment after now that is the resource's own in the interval. It depends on the uid alone, so the looks of
-// many resources are spread over the interval, also after all were created at once and after a restart.
+// Next is the first moment after now that is the resource's own in the interval. It depends on the uid alone, so the
+// looks of many resources are spread over the interval, also after all were created at once and after a restart.
 func Next(uid types.UID, interval time.Duration, now time.Time) time.Time {
 	at := now.Truncate(interval).Add(time.Duration(phase(uid) % uint64(interval)))
 	if !at.After(now) {
@@ -55,11 +55,12 @@ func (b backoff) after(failures int) time.Duration {
 	return wait
 }
 
-// settling is how long Azure may take to put a role or an assignment into force. Whoever granted one a minute ago waits for us.
+// settling is how long Azure may take to put a role or an assignment into force. Whoever granted one a minute ago waits
+// for us.
 const settling = 10 * time.Minute
 
-// Retry is the wait after a failure that may mend itself, with so many of the same kind before it; never shorter than what the error asks for. What
-// many resources were asked for at once is spread.
+// Retry is the wait after a failure that may mend itself, with so many of the same kind before it; never shorter than
+// what the error asks for. What many resources were asked for at once is spread.
 func Retry(uid types.UID, err error, failures int) time.Duration {
 	b := backoff{first: 10 * time.Second, longest: 5 * time.Minute} // somebody else has the output
 	switch fault.KindOf(err) {
@@ -76,7 +77,8 @@ func Retry(uid types.UID, err error, failures int) time.Duration {
 	return b.after(failures)
 }
 
-// Since remembers since when something is so, for each resource. It is safe for concurrent use; the zero value is empty.
+// Since remembers since when something is so, for each resource. It is safe for concurrent use; the zero value is
+// empty.
 type Since struct {
 	mu    sync.Mutex
 	known map[types.NamespacedName]time.Time

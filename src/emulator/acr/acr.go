@@ -64,7 +64,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request, name string) {
 	objectID, err := s.Tokens.Verify(r.FormValue("access_token"), audience)
 	if err != nil || r.FormValue("grant_type") != "access_token" || r.FormValue("service") != r.Host {
-		s.answer(w, name+" exchange", http.StatusUnauthorized, map[string]any{"errors": []any{map[string]string{"code": "UNAUTHORIZED", "message": "the token is not valid"}}})
+		s.answer(w, name+" exchange", http.StatusUnauthorized,
+			map[string]any{"errors": []any{map[string]string{"code": "UNAUTHORIZED",
+				"message": "the token is not valid"}}})
 		return
 	}
 	token := rand.Text()
@@ -85,7 +87,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	s.mu.Unlock()
 	if !allowed {
-		s.answer(w, name+" token", http.StatusUnauthorized, map[string]any{"errors": []any{map[string]string{"code": "UNAUTHORIZED", "message": "authentication required"}}})
+		s.answer(w, name+" token", http.StatusUnauthorized,
+			map[string]any{"errors": []any{map[string]string{"code": "UNAUTHORIZED",
+				"message": "authentication required"}}})
 		return
 	}
 	s.answer(w, name+" token", http.StatusOK, map[string]string{"access_token": token})
@@ -99,8 +103,12 @@ func (s *Server) pull(w http.ResponseWriter, r *http.Request, name string) {
 	s.mu.Unlock()
 	if !allowed {
 		repository, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/")
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/oauth2/token",service="%[1]s",scope="repository:%s:pull"`, r.Host, repository))
-		s.answer(w, name+" pull", http.StatusUnauthorized, map[string]any{"errors": []any{map[string]string{"code": "UNAUTHORIZED", "message": "authentication required"}}})
+		w.Header().Set("WWW-Authenticate",
+			fmt.Sprintf(`Bearer realm="https://%s/oauth2/token",service="%[1]s",scope="repository:%s:pull"`, r.Host,
+				repository))
+		s.answer(w, name+" pull", http.StatusUnauthorized,
+			map[string]any{"errors": []any{map[string]string{"code": "UNAUTHORIZED",
+				"message": "authentication required"}}})
 		return
 	}
 	s.count(name + " pull 200")

@@ -30,7 +30,9 @@ func (s *Server) Put(repository, tag string, image Image) error {
 	if err != nil {
 		return err
 	}
-	made, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{Entrypoint: image.Entrypoint, Cmd: image.Cmd}})
+	made, err := mutate.ConfigFile(empty.Image,
+		&v1.ConfigFile{OS: "linux", Architecture: "amd64",
+			Config: v1.Config{Entrypoint: image.Entrypoint, Cmd: image.Cmd}})
 	if err != nil {
 		return err
 	}

@@ -22,10 +22,12 @@ const (
 	bindingAudience  = "api://AKSIdentityBinding"
 )
 
-// ProxyHost is the TLS name under which the emulator is the proxy of a cluster; the requests in it are those for the login host.
+// ProxyHost is the TLS name under which the emulator is the proxy of a cluster; the requests in it are those for the
+// login host.
 const ProxyHost = "token-proxy.aks.example"
 
-// assertion accepts a token that the application signed with the key of a certificate, or one of a trusted foreign issuer.
+// assertion accepts a token that the application signed with the key of a certificate, or one of a trusted foreign
+// issuer.
 func (d *Directory) assertion(r *http.Request) (Principal, *refusal) {
 	principal, refused := d.application(r)
 	if refused != nil {
@@ -34,7 +36,8 @@ func (d *Directory) assertion(r *http.Request) (Principal, *refusal) {
 	text := r.PostForm.Get("client_assertion")
 	var content jwt.RegisteredClaims
 	token, _, err := jwt.NewParser().ParseUnverified(text, &content)
-	if err != nil || r.PostForm.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+	if err != nil ||
+		r.PostForm.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
 		return principal, &refusal{"invalid_client", 50027, "JWT token is invalid or malformed."}
 	}
 	if _, ok := token.Header["x5t#S256"]; ok || content.Issuer == principal.ClientID {
@@ -56,20 +59,25 @@ func (d *Directory) certificate(r *http.Request, principal Principal, token *jwt
 			continue
 		}
 		if now := d.Now(); now.After(cert.NotAfter) || now.Before(cert.NotBefore) {
-			return &refusal{"invalid_client", 700027, "The certificate with identifier used to sign the client assertion is expired on application."}
+			return &refusal{"invalid_client", 700027,
+				"The certificate with identifier used to sign the client assertion is expired on application."}
 		}
 		// Both spellings of the token endpoint are audiences that the real service accepts.
-		audiences := []string{"https://" + r.Host + "/" + d.Tenant + "/oauth2/v2.0/token", "https://" + r.Host + "/" + d.Tenant + "/v2.0"}
+		audiences := []string{"https://" + r.Host + "/" + d.Tenant + "/oauth2/v2.0/token",
+			"https://" + r.Host + "/" + d.Tenant + "/v2.0"}
 		return d.signed(token.Raw, cert.PublicKey, []string{"PS256", "RS256"}, func(c jwt.RegisteredClaims) bool {
-			return c.Subject == principal.ClientID && slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(c.Audience, a) })
+			return c.Subject == principal.ClientID &&
+				slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(c.Audience, a) })
 		})
 	}
-	return &refusal{"invalid_client", 700027, "The certificate with identifier used to sign the client assertion is not registered on application."}
+	return &refusal{"invalid_client", 700027,
+		"The certificate with identifier used to sign the client assertion is not registered on application."}
 }
 
 // sameThumbprint compares what the SDK sends, in whichever base64, with a hash.
 func sameThumbprint(sent string, sum []byte) bool {
-	return slices.Contains([]string{base64.StdEncoding.EncodeToString(sum), base64.RawURLEncoding.EncodeToString(sum), base64.URLEncoding.EncodeToString(sum)}, sent)
+	return slices.Contains([]string{base64.StdEncoding.EncodeToString(sum), base64.RawURLEncoding.EncodeToString(sum),
+		base64.URLEncoding.EncodeToString(sum)}, sent)
 }
 
 // federated checks a token of a foreign issuer, say a Kubernetes cluster.
@@ -86,19 +94,25 @@ func (d *Directory) federated(principal Principal, text string, content jwt.Regi
 		if trusted.Bound {
 			audience = bindingAudience
 		}
-		return d.signed(text, key, []string{"RS256"}, func(c jwt.RegisteredClaims) bool { return slices.Contains(c.Audience, audience) })
+		return d.signed(text, key, []string{"RS256"},
+			func(c jwt.RegisteredClaims) bool { return slices.Contains(c.Audience, audience) })
 	}
-	return &refusal{"invalid_client", 700213, fmt.Sprintf("No matching federated identity record found for presented assertion subject '%s'. "+
-		"Check your federated identity credential Subject, Audience and Issuer against the presented assertion.", content.Subject)}
+	return &refusal{"invalid_client", 700213,
+		fmt.Sprintf("No matching federated identity record found for presented assertion subject '%s'. "+
+			"Check your federated identity credential Subject, Audience and Issuer against the presented assertion.",
+			content.Subject)}
 }
 
 // signed checks signature and times, and what else the caller wants of the claims.
-func (d *Directory) signed(text string, key crypto.PublicKey, methods []string, right func(jwt.RegisteredClaims) bool) *refusal {
+func (d *Directory) signed(text string, key crypto.PublicKey, methods []string,
+	right func(jwt.RegisteredClaims) bool) *refusal {
 	var content jwt.RegisteredClaims
 	_, err := jwt.ParseWithClaims(text, &content, func(*jwt.Token) (any, error) { return key, nil },
-		jwt.WithValidMethods(methods), jwt.WithTimeFunc(d.Now), jwt.WithExpirationRequired(), jwt.WithLeeway(5*time.Minute))
+		jwt.WithValidMethods(methods), jwt.WithTimeFunc(d.Now), jwt.WithExpirationRequired(),
+		jwt.WithLeeway(5*time.Minute))
 	switch {
-	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenNotValidYet),
+		errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
 		return &refusal{"invalid_client", 700024, "Client assertion is not within its valid time range."}
 	case err != nil:
 		return &refusal{"invalid_client", 700027, "Client assertion failed signature validation."}
@@ -119,9 +133,11 @@ func parsePublicKey(text string) (crypto.PublicKey, error) {
 // idToken says who signed in.
 func (d *Directory) idToken(p Principal) string {
 	now := d.Now()
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"iss": "https://login.microsoftonline.com/" + d.Tenant + "/v2.0", "aud": p.ClientID,
-		"sub": p.ObjectID, "oid": p.ObjectID, "tid": d.Tenant, "preferred_username": p.Username, "iat": now.Unix(), "nbf": now.Unix(),
-		"exp": now.Add(tokenLifetime).Unix()})
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256,
+		jwt.MapClaims{"iss": "https://login.microsoftonline.com/" + d.Tenant + "/v2.0", "aud": p.ClientID,
+			"sub": p.ObjectID, "oid": p.ObjectID, "tid": d.Tenant, "preferred_username": p.Username, "iat": now.Unix(),
+			"nbf": now.Unix(),
+			"exp": now.Add(tokenLifetime).Unix()})
 	token.Header["kid"] = keyID
 	text, err := token.SignedString(d.key)
 	if err != nil {

@@ -30,8 +30,8 @@ type Principal struct {
 	ManagedIdentity string `json:"managedIdentity,omitempty"`
 	// ResourceID of a user-assigned managed identity.
 	ResourceID string `json:"resourceId,omitempty"`
-	// AssignedAfterSeconds is how long the metadata service does not know a managed identity after it was registered: assigning takes Azure 10 to 20
-	// seconds on a virtual machine, and 40 to 60 on a scale set.
+	// AssignedAfterSeconds is how long the metadata service does not know a managed identity after it was registered:
+	// assigning takes Azure 10 to 20 seconds on a virtual machine, and 40 to 60 on a scale set.
 	AssignedAfterSeconds int `json:"assignedAfterSeconds,omitempty"`
 	// Certificates of an application, PEM; assertions that their keys signed are accepted.
 	Certificates string `json:"certificates,omitempty"`
@@ -40,7 +40,8 @@ type Principal struct {
 	Password string `json:"password,omitempty"`
 	// TokenSeconds is how long its tokens live; an hour if it is 0.
 	TokenSeconds int `json:"tokenSeconds,omitempty"`
-	// RefusedWith is the AADSTS code with which every request is refused, whatever it proves: a missing consent (65001), a second factor (50076).
+	// RefusedWith is the AADSTS code with which every request is refused, whatever it proves: a missing consent
+	// (65001), a second factor (50076).
 	RefusedWith int `json:"refusedWith,omitempty"`
 	// MetadataStatus is what the metadata service answers for a managed identity, instead of a token.
 	MetadataStatus int `json:"metadataStatus,omitempty"`
@@ -57,7 +58,8 @@ func (p Principal) Assigned(now time.Time) bool {
 
 // Federation trusts tokens of an issuer for one subject.
 type Federation struct {
-	// Issuer and Subject of the token; its audience has to be api://AzureADTokenExchange, or api://AKSIdentityBinding if Bound is set.
+	// Issuer and Subject of the token; its audience has to be api://AzureADTokenExchange, or api://AKSIdentityBinding
+	// if Bound is set.
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
 	// Bound is an identity binding of AKS: the token is exchanged by the cluster's proxy alone.
@@ -134,8 +136,10 @@ func (d *Directory) Issue(p Principal, audience string, lifetime time.Duration) 
 	now := d.Now()
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: "https://sts.windows.net/" + d.Tenant + "/", Subject: p.ObjectID, Audience: jwt.ClaimStrings{audience},
-			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now.Add(-time.Minute)), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
+			Issuer: "https://sts.windows.net/" + d.Tenant + "/", Subject: p.ObjectID,
+			Audience: jwt.ClaimStrings{audience},
+			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now.Add(-time.Minute)),
+			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 		},
 		ObjectID: p.ObjectID, AppID: p.ClientID, Tenant: d.Tenant,
 	})

@@ -33,7 +33,8 @@ func (d *Directory) instances(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{
 		"tenant_discovery_endpoint": "https://" + r.Host + "/" + d.Tenant + "/v2.0/.well-known/openid-configuration",
 		"api-version":               "1.1",
-		"metadata":                  []any{map[string]any{"preferred_network": r.Host, "preferred_cache": r.Host, "aliases": []string{r.Host}}},
+		"metadata": []any{map[string]any{"preferred_network": r.Host, "preferred_cache": r.Host,
+			"aliases": []string{r.Host}}},
 	})
 }
 
@@ -43,24 +44,29 @@ func (d *Directory) configuration(w http.ResponseWriter, r *http.Request) {
 	}
 	base := "https://" + r.Host + "/" + d.Tenant
 	answer(w, http.StatusOK, map[string]any{
-		"issuer": base + "/v2.0", "token_endpoint": base + "/oauth2/v2.0/token", "jwks_uri": base + "/discovery/v2.0/keys",
-		"authorization_endpoint": base + "/oauth2/v2.0/authorize", "response_types_supported": []string{"code", "id_token"},
-		"subject_types_supported": []string{"pairwise"}, "id_token_signing_alg_values_supported": []string{"RS256"},
-		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
+		"issuer": base + "/v2.0", "token_endpoint": base + "/oauth2/v2.0/token",
+		"jwks_uri":                 base + "/discovery/v2.0/keys",
+		"authorization_endpoint":   base + "/oauth2/v2.0/authorize",
+		"response_types_supported": []string{"code", "id_token"},
+		"subject_types_supported":  []string{"pairwise"}, "id_token_signing_alg_values_supported": []string{"RS256"},
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt",
+			"client_secret_basic"},
 	})
 }
 
 func (d *Directory) keys(w http.ResponseWriter, _ *http.Request) {
 	encode := base64.RawURLEncoding.EncodeToString
-	answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": keyID,
-		"n": encode(d.key.N.Bytes()), "e": encode(big.NewInt(int64(d.key.E)).Bytes())}}})
+	answer(w, http.StatusOK, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "use": "sig", "alg": "RS256",
+		"kid": keyID,
+		"n":   encode(d.key.N.Bytes()), "e": encode(big.NewInt(int64(d.key.E)).Bytes())}}})
 }
 
 func (d *Directory) known(w http.ResponseWriter, r *http.Request) bool {
 	if tenant := r.PathValue("tenant"); tenant == d.Tenant || tenant == Domain {
 		return true
 	}
-	refuse(w, "invalid_tenant", 90002, fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", r.PathValue("tenant")))
+	refuse(w, "invalid_tenant", 90002,
+		fmt.Sprintf("Tenant '%s' not found. Check to make sure you have the correct tenant ID.", r.PathValue("tenant")))
 	return false
 }
 
@@ -103,7 +109,8 @@ type refusal struct {
 }
 
 func (d *Directory) unsupported(r *http.Request) (Principal, *refusal) {
-	return Principal{}, &refusal{"unsupported_grant_type", 70003, fmt.Sprintf("The app requested an unsupported grant type '%s'.", r.PostForm.Get("grant_type"))}
+	return Principal{}, &refusal{"unsupported_grant_type", 70003,
+		fmt.Sprintf("The app requested an unsupported grant type '%s'.", r.PostForm.Get("grant_type"))}
 }
 
 // application finds the principal that a request names.
@@ -111,7 +118,8 @@ func (d *Directory) application(r *http.Request) (Principal, *refusal) {
 	id := r.PostForm.Get("client_id")
 	principal, ok := d.Find(func(p Principal) bool { return p.ClientID == id && p.ManagedIdentity == "" })
 	if !ok {
-		return principal, &refusal{"unauthorized_client", 700016, fmt.Sprintf("Application with identifier '%s' was not found in the directory.", id)}
+		return principal, &refusal{"unauthorized_client", 700016,
+			fmt.Sprintf("Application with identifier '%s' was not found in the directory.", id)}
 	}
 	return principal, nil
 }
@@ -121,7 +129,8 @@ func (d *Directory) clientSecret(r *http.Request) (Principal, *refusal) {
 	if refused != nil {
 		return principal, refused
 	}
-	if principal.Secret == "" || subtle.ConstantTimeCompare([]byte(principal.Secret), []byte(r.PostForm.Get("client_secret"))) != 1 {
+	if principal.Secret == "" || subtle.ConstantTimeCompare([]byte(principal.Secret),
+		[]byte(r.PostForm.Get("client_secret"))) != 1 {
 		return principal, &refusal{"invalid_client", 7000215,
 			"Invalid client secret provided. Ensure the secret being sent in the request is the client secret value."}
 	}
@@ -135,7 +144,8 @@ func (d *Directory) password(r *http.Request) (Principal, *refusal) {
 	}
 	known := principal.Username != "" && strings.EqualFold(principal.Username, r.PostForm.Get("username"))
 	if !known || subtle.ConstantTimeCompare([]byte(principal.Password), []byte(r.PostForm.Get("password"))) != 1 {
-		return principal, &refusal{"invalid_grant", 50126, "Error validating credentials due to invalid username or password."}
+		return principal, &refusal{"invalid_grant", 50126,
+			"Error validating credentials due to invalid username or password."}
 	}
 	return principal, nil
 }
@@ -161,7 +171,8 @@ func (d *Directory) grant(w http.ResponseWriter, r *http.Request, principal Prin
 	body := map[string]any{"token_type": "Bearer", "expires_in": int(lifetime.Seconds()),
 		"ext_expires_in": int(lifetime.Seconds()), "access_token": token, "scope": r.PostForm.Get("scope")}
 	if flow == "password" {
-		body["client_info"] = base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + principal.ObjectID + `","utid":"` + d.Tenant + `"}`))
+		body["client_info"] = base64.RawURLEncoding.EncodeToString([]byte(`{"uid":"` + principal.ObjectID +
+			`","utid":"` + d.Tenant + `"}`))
 		body["id_token"] = d.idToken(principal)
 	}
 	answer(w, http.StatusOK, body)
@@ -170,7 +181,8 @@ func (d *Directory) grant(w http.ResponseWriter, r *http.Request, principal Prin
 // realm says that every user is one of this directory itself.
 func (d *Directory) realm(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"ver": "1.0", "account_type": "Managed", "domain_name": "example.org",
-		"cloud_instance_name": "microsoftonline.com", "cloud_audience_urn": "urn:federation:MicrosoftOnline", "login": r.PathValue("user")})
+		"cloud_instance_name": "microsoftonline.com", "cloud_audience_urn": "urn:federation:MicrosoftOnline",
+		"login": r.PathValue("user")})
 }
 
 // refuse answers as Entra does; the wrong secret and client are 401, the rest 400.
@@ -180,9 +192,11 @@ func refuse(w http.ResponseWriter, kind string, code int, text string) int {
 		status = http.StatusUnauthorized
 	}
 	const trace = "00000000-0000-4000-8000-000000000000"
-	answer(w, status, map[string]any{"error": kind, "error_codes": []int{code}, "trace_id": trace, "correlation_id": trace,
-		"timestamp": time.Now().UTC().Format("2006-01-02 15:04:05Z"),
-		"error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s", code, text, trace, trace,
+	answer(w, status, map[string]any{"error": kind, "error_codes": []int{code}, "trace_id": trace,
+		"correlation_id": trace,
+		"timestamp":      time.Now().UTC().Format("2006-01-02 15:04:05Z"),
+		"error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s", code, text,
+			trace, trace,
 			time.Now().UTC().Format("2006-01-02 15:04:05Z"))})
 	return status
 }

@@ -17,14 +17,16 @@ const lifetime = 24 * time.Hour
 func Handler(d *entra.Directory) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metadata/instance", guard(func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"compute": map[string]any{"azEnvironment": "AzurePublicCloud", "location": "westeurope"}})
+		answer(w, http.StatusOK, map[string]any{"compute": map[string]any{"azEnvironment": "AzurePublicCloud",
+			"location": "westeurope"}})
 	}))
-	mux.HandleFunc("GET /metadata/identity/oauth2/token", guard(func(w http.ResponseWriter, r *http.Request) { token(d, w, r) }))
+	mux.HandleFunc("GET /metadata/identity/oauth2/token",
+		guard(func(w http.ResponseWriter, r *http.Request) { token(d, w, r) }))
 	return mux
 }
 
-// guard refuses what the real service refuses: requests without the header, which a server-side request forgery can't set, and
-// forwarded ones.
+// guard refuses what the real service refuses: requests without the header, which a server-side request forgery can't
+// set, and forwarded ones.
 func guard(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !strings.EqualFold(r.Header.Get("Metadata"), "true") || r.Header.Get("X-Forwarded-For") != "" {
@@ -53,7 +55,8 @@ func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 		})
 		if ok = users == 1; users > 1 {
 			d.Count("token managed-identity several 400")
-			refuse(w, "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request")
+			refuse(w, "Multiple user assigned identities exist, please specify the clientId / resourceId of the "+
+				"identity in the token request")
 			return
 		}
 	}
@@ -64,7 +67,8 @@ func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 	}
 	if principal.MetadataStatus != 0 {
 		d.Count("token managed-identity " + principal.Name + " " + strconv.Itoa(principal.MetadataStatus))
-		answer(w, principal.MetadataStatus, map[string]any{"error": "unknown", "error_description": "The service can't do it now"})
+		answer(w, principal.MetadataStatus,
+			map[string]any{"error": "unknown", "error_description": "The service can't do it now"})
 		return
 	}
 	signed, err := d.Issue(principal, resource, lifetime)
@@ -74,12 +78,15 @@ func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 	}
 	d.Count("token managed-identity " + principal.Name + " 200")
 	expires := d.Now().Add(lifetime).Unix()
-	answer(w, http.StatusOK, map[string]any{"access_token": signed, "client_id": principal.ClientID, "token_type": "Bearer",
-		"resource": resource, "expires_in": strconv.Itoa(int(lifetime.Seconds())), "ext_expires_in": strconv.Itoa(int(lifetime.Seconds())),
-		"expires_on": strconv.FormatInt(expires, 10), "not_before": strconv.FormatInt(d.Now().Unix(), 10)})
+	answer(w, http.StatusOK, map[string]any{"access_token": signed, "client_id": principal.ClientID,
+		"token_type": "Bearer",
+		"resource":   resource, "expires_in": strconv.Itoa(int(lifetime.Seconds())),
+		"ext_expires_in": strconv.Itoa(int(lifetime.Seconds())),
+		"expires_on":     strconv.FormatInt(expires, 10), "not_before": strconv.FormatInt(d.Now().Unix(), 10)})
 }
 
-// matches finds a user-assigned identity by any of the three names it may be asked for, and else the system-assigned one.
+// matches finds a user-assigned identity by any of the three names it may be asked for, and else the system-assigned
+// one.
 func matches(p entra.Principal, ask func(string) string) bool {
 	resourceID := ask("msi_res_id") + ask("mi_res_id")
 	switch {

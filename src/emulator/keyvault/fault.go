@@ -36,7 +36,8 @@ type Fault struct {
 	Challenge string `json:"challenge,omitempty"`
 	// Times is how often the fault strikes; 0 is for ever.
 	Times int `json:"times,omitempty"`
-	// Over spares so many calls in any ten seconds, as Azure's limits do; 0 spares none. Calls that the fault strikes count too.
+	// Over spares so many calls in any ten seconds, as Azure's limits do; 0 spares none. Calls that the fault strikes
+	// count too.
 	Over int `json:"over,omitempty"`
 
 	struck int
@@ -46,7 +47,8 @@ type Fault struct {
 
 func (f *Fault) matches(c call) bool {
 	is := func(want, got string) bool { return want == "" || strings.EqualFold(want, got) }
-	return is(f.Vault, c.vault) && is(f.Operation, c.operation) && is(f.Name, c.name) && (f.Times == 0 || f.struck < f.Times)
+	return is(f.Vault, c.vault) && is(f.Operation, c.operation) && is(f.Name, c.name) &&
+		(f.Times == 0 || f.struck < f.Times)
 }
 
 // counted is how long Azure counts calls.
@@ -73,7 +75,8 @@ func (s *Store) Inject(f Fault) {
 func (s *Store) Heal(vault string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = slices.DeleteFunc(s.faults, func(f *Fault) bool { return vault == "" || strings.EqualFold(f.Vault, vault) })
+	s.faults = slices.DeleteFunc(s.faults,
+		func(f *Fault) bool { return vault == "" || strings.EqualFold(f.Vault, vault) })
 }
 
 // strike gives the fault for a call, if there is one.
@@ -89,7 +92,8 @@ func (s *Store) strike(c call) (Fault, bool) {
 	return Fault{}, false
 }
 
-// pause is how long a caller has to leave the vault alone after the answer: what the header says, or a second as Azure advises.
+// pause is how long a caller has to leave the vault alone after the answer: what the header says, or a second as Azure
+// advises.
 func (f Fault) pause() time.Duration {
 	switch {
 	case f.RetryAfter > 0:
@@ -100,10 +104,12 @@ func (f Fault) pause() time.Duration {
 	return 0
 }
 
-// onTheirWay is how long after such an answer calls may still come that were made before it came: on a busy machine a new connection takes some time.
+// onTheirWay is how long after such an answer calls may still come that were made before it came: on a busy machine a
+// new connection takes some time.
 const onTheirWay = 500 * time.Millisecond
 
-// pauses are the times in which a caller, known by address, has to leave a vault alone. It is a witness: nothing is refused because of it.
+// pauses are the times in which a caller, known by address, has to leave a vault alone. It is a witness: nothing is
+// refused because of it.
 type pauses struct {
 	mu    sync.Mutex
 	known map[string]pausing
@@ -126,7 +132,8 @@ func (p *pauses) begin(who string, now time.Time, long time.Duration) {
 	}
 }
 
-// broken says how long after its beginning a call comes in a pause; zero if there is none, or the call may have been on its way.
+// broken says how long after its beginning a call comes in a pause; zero if there is none, or the call may have been on
+// its way.
 func (p *pauses) broken(who string, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -23,8 +23,9 @@ type Server struct {
 	Tokens Verifier
 	// Tenant is named in the challenge.
 	Tenant string
-	// Count is told of each answer: vault, operation and status. "VAULT in-pause" is told besides of each call that its caller should not have made,
-	// because the vault had answered 429 to it, or a Retry-After, and "VAULT in-pause after TIME" of how long that was before.
+	// Count is told of each answer: vault, operation and status. "VAULT in-pause" is told besides of each call that its
+	// caller should not have made, because the vault had answered 429 to it, or a Retry-After, and "VAULT in-pause
+	// after TIME" of how long that was before.
 	Count func(name string)
 
 	pauses pauses
@@ -150,7 +151,8 @@ func parse(r *http.Request) (call, bool) {
 		"PUT secrets 2": "set", "PATCH secrets 3": "update", "PATCH secrets 2": "update", "DELETE secrets 2": "delete",
 		"GET deletedsecrets 1": "listdeleted", "GET deletedsecrets 2": "getdeleted", "DELETE deletedsecrets 2": "purge",
 		"POST deletedsecrets 3 recover": "recover",
-		"GET certificates 1":            "certificates/list", "GET certificates 2": "certificates/get", "GET certificates 3": "certificates/get",
+		"GET certificates 1":            "certificates/list", "GET certificates 2": "certificates/get",
+		"GET certificates 3":          "certificates/get",
 		"GET certificates 3 versions": "certificates/versions", "GET keys 3 versions": "keys/versions",
 		"GET keys 1": "keys/list", "GET keys 2": "keys/get", "GET keys 3": "keys/get",
 	}[key]
@@ -160,10 +162,11 @@ func parse(r *http.Request) (call, bool) {
 	return c, ok
 }
 
-// authenticate answers 401 with a challenge unless the request carries a good token. A fault may refuse every token or spoil the
-// challenge.
+// authenticate answers 401 with a challenge unless the request carries a good token. A fault may refuse every token or
+// spoil the challenge.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, c call, f Fault) (string, bool) {
-	challenge := fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, clouds()[c.suffix], s.Tenant, c.suffix)
+	challenge := fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, clouds()[c.suffix],
+		s.Tenant, c.suffix)
 	if f.Challenge != "" {
 		challenge = f.Challenge
 	}
@@ -176,7 +179,8 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, c call, f 
 		challenge += `, error="invalid_token", error_description="Error validating token: 'S2S12001'."`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	refuse(w, failure{http.StatusUnauthorized, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.", ""})
+	refuse(w, failure{http.StatusUnauthorized, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.",
+		""})
 	return "", false
 }
 
@@ -184,18 +188,23 @@ func (s *Server) authorize(c call, objectID string) *failure {
 	s.Store.mu.Lock()
 	defer s.Store.mu.Unlock()
 	v := s.Store.vault(c.vault)
-	permission := map[string]string{"versions": "list", "certificates/versions": "certificates/list", "keys/versions": "keys/list", "listdeleted": "list", "getdeleted": "get", "update": "set"}[c.operation]
+	permission := map[string]string{"versions": "list", "certificates/versions": "certificates/list",
+		"keys/versions": "keys/list", "listdeleted": "list", "getdeleted": "get", "update": "set"}[c.operation]
 	if permission == "" {
 		permission = c.operation
 	}
 	switch {
 	case v.private:
-		return &failure{http.StatusForbidden, "Forbidden", "Connection is not an approved private link.", "ForbiddenByConnection"}
+		return &failure{http.StatusForbidden, "Forbidden", "Connection is not an approved private link.",
+			"ForbiddenByConnection"}
 	case v.firewall:
-		return &failure{http.StatusForbidden, "Forbidden", "Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"}
+		return &failure{http.StatusForbidden, "Forbidden",
+			"Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"}
 	case !slices.Contains(v.permissions[objectID], permission):
-		return &failure{http.StatusForbidden, "Forbidden", fmt.Sprintf("Caller is not authorized to perform action on resource.\r\n"+
-			"Caller: appid=*;oid=%s;iss=*\r\nAction: 'Microsoft.KeyVault/vaults/%s/%s/action'\r\nVault: %s", objectID, c.kind, path.Base(permission), v.name), "ForbiddenByRbac"}
+		return &failure{http.StatusForbidden, "Forbidden",
+			fmt.Sprintf("Caller is not authorized to perform action on resource.\r\n"+
+				"Caller: appid=*;oid=%s;iss=*\r\nAction: 'Microsoft.KeyVault/vaults/%s/%s/action'\r\nVault: %s",
+				objectID, c.kind, path.Base(permission), v.name), "ForbiddenByRbac"}
 	}
 	return nil
 }

@@ -45,8 +45,10 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
 	o, ok := v.objects[c.name]
 	inBin := c.operation == "getdeleted" || c.operation == "purge" || c.operation == "recover"
 	if !ok || o.deleted.IsZero() == inBin {
-		refuse(w, failure{http.StatusNotFound, "SecretNotFound", fmt.Sprintf("A secret with (name/id) %s was not found in this key vault. "+
-			"If you recently deleted this secret you may be able to recover it using the correct recovery command.", c.name), ""})
+		refuse(w, failure{http.StatusNotFound, "SecretNotFound",
+			fmt.Sprintf("A secret with (name/id) %s was not found in this key vault. "+
+				"If you recently deleted this secret you may be able to recover it using the correct recovery command.",
+				c.name), ""})
 		return
 	}
 	s.single(w, r, c, o)
@@ -56,13 +58,15 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
 func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, o *object) {
 	secret := o.find(c.version)
 	if secret == nil {
-		refuse(w, failure{http.StatusNotFound, "SecretNotFound", "A secret with this version was not found in this key vault.", ""})
+		refuse(w, failure{http.StatusNotFound, "SecretNotFound",
+			"A secret with this version was not found in this key vault.", ""})
 		return
 	}
 	switch c.operation {
 	case "get":
 		if secret.Disabled {
-			refuse(w, failure{http.StatusForbidden, "Forbidden", "Operation get is not allowed on a disabled secret.", "SecretDisabled"})
+			refuse(w, failure{http.StatusForbidden, "Forbidden", "Operation get is not allowed on a disabled secret.",
+				"SecretDisabled"})
 			return
 		}
 		answer(w, http.StatusOK, bundle(c, o, secret, true))
@@ -94,7 +98,8 @@ func bundle(c call, o *object, s *Secret, withValue bool) map[string]any {
 	if !s.Expires.IsZero() {
 		attributes["exp"] = s.Expires.Unix()
 	}
-	body := map[string]any{"id": fmt.Sprintf("https://%s.%s/secrets/%s/%s", c.vault, c.suffix, o.name, s.version), "attributes": attributes}
+	body := map[string]any{"id": fmt.Sprintf("https://%s.%s/secrets/%s/%s", c.vault, c.suffix, o.name, s.version),
+		"attributes": attributes}
 	if s.ContentType != "" {
 		body["contentType"] = s.ContentType
 	}
@@ -142,8 +147,8 @@ func (s *Server) versions(w http.ResponseWriter, r *http.Request, c call, o *obj
 	page(w, r, items)
 }
 
-// page answers a part of a list as Key Vault does: 25 items at most, a nextLink that carries the port, and a last page that is
-// empty when the items end exactly at a page's end.
+// page answers a part of a list as Key Vault does: 25 items at most, a nextLink that carries the port, and a last page
+// that is empty when the items end exactly at a page's end.
 func page(w http.ResponseWriter, r *http.Request, items []any) {
 	size := pageSize
 	if asked, err := strconv.Atoi(r.URL.Query().Get("maxresults")); err == nil && asked >= 1 && asked <= pageSize {
@@ -209,13 +214,17 @@ func (s *Server) set(w http.ResponseWriter, r *http.Request, c call, v *vault) {
 	if !ok {
 		return
 	}
-	if body.Value == nil || len(*body.Value) > maxValue || !regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`).MatchString(c.name) {
-		refuse(w, failure{http.StatusBadRequest, "BadParameter", "The request has a missing or too large value, or a bad name.", ""})
+	if body.Value == nil || len(*body.Value) > maxValue ||
+		!regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`).MatchString(c.name) {
+		refuse(w, failure{http.StatusBadRequest, "BadParameter",
+			"The request has a missing or too large value, or a bad name.", ""})
 		return
 	}
 	if o, exists := v.objects[c.name]; exists && !o.deleted.IsZero() {
-		refuse(w, failure{http.StatusConflict, "Conflict", fmt.Sprintf("Secret %s is currently in a deleted but recoverable state, "+
-			"and its name cannot be reused; in this state, the secret can only be recovered or purged.", c.name), "ObjectIsDeletedButRecoverable"})
+		refuse(w, failure{http.StatusConflict, "Conflict",
+			fmt.Sprintf("Secret %s is currently in a deleted but recoverable state, "+
+				"and its name cannot be reused; in this state, the secret can only be recovered or purged.", c.name),
+			"ObjectIsDeletedButRecoverable"})
 		return
 	}
 	secret := Secret{Value: *body.Value}

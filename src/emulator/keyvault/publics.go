@@ -43,8 +43,8 @@ type Key struct {
 	HSM bool `json:"hsm,omitempty"`
 }
 
-// PutCertificate adds a version of a certificate, and with it of the key and the secret of the same name. Thinner than Azure: the secret of one
-// that can't be exported is a PEM also where a PFX came in.
+// PutCertificate adds a version of a certificate, and with it of the key and the secret of the same name. Thinner than
+// Azure: the secret of one that can't be exported is a PEM also where a PFX came in.
 func (s *Store) PutCertificate(vaultName, name string, c Certificate) error {
 	content := []byte(c.Value)
 	contentType := typePEM
@@ -74,10 +74,13 @@ func (s *Store) PutCertificate(vaultName, name string, c Certificate) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.vault(vaultName)
-	secret := s.put(v, name, Secret{Value: c.Value, ContentType: contentType, Disabled: c.Disabled, NotBefore: leaf.NotBefore, Expires: leaf.NotAfter, managed: true})
+	secret := s.put(v, name, Secret{Value: c.Value, ContentType: contentType, Disabled: c.Disabled,
+		NotBefore: leaf.NotBefore, Expires: leaf.NotAfter, managed: true})
 	v.publish("certificates/"+name, *secret, map[string]any{
-		"cer": base64.StdEncoding.EncodeToString(leaf.Raw), "x5t": base64.RawURLEncoding.EncodeToString(thumbprint[:]), "contentType": contentType,
-		"policy": map[string]any{"key_props": map[string]any{"exportable": !c.NotExportable, "kty": key["kty"], "reuse_key": false},
+		"cer": base64.StdEncoding.EncodeToString(leaf.Raw), "x5t": base64.RawURLEncoding.EncodeToString(thumbprint[:]),
+		"contentType": contentType,
+		"policy": map[string]any{"key_props": map[string]any{"exportable": !c.NotExportable, "kty": key["kty"],
+			"reuse_key": false},
 			"secret_props": map[string]any{"contentType": contentType}},
 	})
 	v.publish("keys/"+name, *secret, map[string]any{"key": key})
@@ -133,7 +136,8 @@ func jsonWebKey(public crypto.PublicKey) (map[string]any, error) {
 			return nil, err
 		}
 		size := (len(point) - 1) / 2
-		return map[string]any{"kty": "EC", "crv": key.Params().Name, "x": number(point[1 : 1+size]), "y": number(point[1+size:]),
+		return map[string]any{"kty": "EC", "crv": key.Params().Name, "x": number(point[1 : 1+size]),
+			"y":       number(point[1+size:]),
 			"key_ops": []string{"sign", "verify"}}, nil
 	}
 	return nil, errors.New("vaults hold RSA and EC keys")
@@ -142,7 +146,8 @@ func jsonWebKey(public crypto.PublicKey) (map[string]any, error) {
 // public answers a certificate or a key.
 func (s *Server) public(w http.ResponseWriter, c call, v *vault) {
 	code := map[string]string{"certificates": "CertificateNotFound", "keys": "KeyNotFound"}[c.kind]
-	missing := failure{http.StatusNotFound, code, fmt.Sprintf("A %s with (name/id) %s was not found in this key vault.", c.kind, c.name), ""}
+	missing := failure{http.StatusNotFound, code,
+		fmt.Sprintf("A %s with (name/id) %s was not found in this key vault.", c.kind, c.name), ""}
 	o, ok := v.publics[c.kind+"/"+c.name]
 	if !ok || o.find(c.version) == nil {
 		refuse(w, missing)

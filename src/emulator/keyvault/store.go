@@ -72,13 +72,15 @@ func NewStore(now func() time.Time) *Store { return &Store{Now: now, vaults: map
 func (s *Store) vault(name string) *vault {
 	v, ok := s.vaults[name]
 	if !ok {
-		v = &vault{name: name, objects: map[string]*object{}, publics: map[string]*object{}, permissions: map[string][]string{}}
+		v = &vault{name: name, objects: map[string]*object{}, publics: map[string]*object{},
+			permissions: map[string][]string{}}
 		s.vaults[name] = v
 	}
 	return v
 }
 
-// Permit gives a principal these operations on a vault (get, list, set, delete, recover, purge; certificates/get and /list, keys/get and /list) and no others.
+// Permit gives a principal these operations on a vault (get, list, set, delete, recover, purge; certificates/get and
+// /list, keys/get and /list) and no others.
 func (s *Store) Permit(vaultName, objectID string, operations []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,7 +23,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// classify gives an error of the SDK its kind, cause and next step: by status and code, never by text. The last answer is nil if there was none.
+// classify gives an error of the SDK its kind, cause and next step: by status and code, never by text. The last answer
+// is nil if there was none.
 func (v *Vaults) classify(ctx context.Context, err error, ref keyvault.Ref, last *http.Response) error {
 	facts := v.facts(ref)
 	var classified *fault.Error
@@ -46,9 +47,11 @@ func (v *Vaults) classify(ctx context.Context, err error, ref keyvault.Ref, last
 // facts are what rows about a vault leave open.
 func (v *Vaults) facts(ref keyvault.Ref) diagnosis.Facts {
 	suffix := v.config.Cloud.VaultSuffix
-	return diagnosis.Facts{"host": strings.ToLower(ref.Vault) + "." + suffix, "zone": "privatelink.vaultcore." + strings.TrimPrefix(suffix, "vault."),
-		"kind": string(ref.Kind), "role": role(ref.Kind), "permission": permission(ref.Kind), "principal": "the identity that this installation uses",
-		"limit": limits.Bytes(limits.VaultAnswerBytes)}
+	return diagnosis.Facts{"host": strings.ToLower(ref.Vault) + "." + suffix,
+		"zone": "privatelink.vaultcore." + strings.TrimPrefix(suffix, "vault."),
+		"kind": string(ref.Kind), "role": role(ref.Kind), "permission": permission(ref.Kind),
+		"principal": "the identity that this installation uses",
+		"limit":     limits.Bytes(limits.VaultAnswerBytes)}
 }
 
 // byAnswer explains an answer that is no success.
@@ -87,7 +90,8 @@ func (v *Vaults) between(response *http.Response, facts diagnosis.Facts) *fault.
 	return e
 }
 
-// unreadable explains an answer that says it is a success, and that the SDK can't read. What the SDK says of it may quote the answer.
+// unreadable explains an answer that says it is a success, and that the SDK can't read. What the SDK says of it may
+// quote the answer.
 func (v *Vaults) unreadable(response *http.Response, facts diagnosis.Facts) *fault.Error {
 	content, err := readBody(response)
 	if err != nil || !bytes.HasPrefix(bytes.TrimSpace(content), []byte("{")) {
@@ -96,11 +100,13 @@ func (v *Vaults) unreadable(response *http.Response, facts diagnosis.Facts) *fau
 	return diagnosis.Explain(diagnosis.Vault, http.StatusOK, "", facts)
 }
 
-// unanswered explains a request without an answer. A name that does not exist is that of no vault only if the DNS knows other names, and if no
-// vault of that name ever answered: DNS that is out of order must not look as if vaults had been deleted.
+// unanswered explains a request without an answer. A name that does not exist is that of no vault only if the DNS knows
+// other names, and if no vault of that name ever answered: DNS that is out of order must not look as if vaults had been
+// deleted.
 func (v *Vaults) unanswered(ctx context.Context, err error, ref keyvault.Ref, facts diagnosis.Facts) *fault.Error {
 	name := nameIn(err)
-	if name.NotFound && strings.EqualFold(strings.TrimSuffix(name.Asked, "."), facts["host"]) && v.config.Resolves != nil &&
+	if name.NotFound && strings.EqualFold(strings.TrimSuffix(name.Asked, "."), facts["host"]) &&
+		v.config.Resolves != nil &&
 		!v.config.Clients.answered(v, ref.Vault) && v.config.Resolves(ctx, hostOf(v.config.Cloud.Authority)) {
 		return diagnosis.Explain(diagnosis.Vault, 0, diagnosis.NoSuchVault, facts)
 	}
@@ -158,7 +164,8 @@ func role(kind keyvault.Kind) string {
 
 // said is what an error answer of a vault says.
 type said struct {
-	// code is the innermost one, token is the code of a 401 about the token, and principal is whom the vault took the caller for.
+	// code is the innermost one, token is the code of a 401 about the token, and principal is whom the vault took the
+	// caller for.
 	code, token, principal string
 }
 
@@ -211,7 +218,8 @@ func readBody(response *http.Response) ([]byte, error) {
 	return content, err
 }
 
-// RetryAfter is how long an answer asks to wait, in both forms of the header, and never longer than limits.RetryAfter; zero if it does not say.
+// RetryAfter is how long an answer asks to wait, in both forms of the header, and never longer than limits.RetryAfter;
+// zero if it does not say.
 func RetryAfter(r *http.Response) time.Duration {
 	if r == nil {
 		return 0

@@ -24,8 +24,8 @@ type client struct {
 	fetch fetch
 	// exists says whether there is an object of that name, by the list of its versions.
 	exists func(ctx context.Context, name string) (bool, error)
-	// opened is closed when the first call has ended. Until then others wait: each would be answered 401 as well, since the SDK learns only
-	// from an answer which token the vault wants.
+	// opened is closed when the first call has ended. Until then others wait: each would be answered 401 as well, since
+	// the SDK learns only from an answer which token the vault wants.
 	opened chan struct{}
 
 	at endpoint
@@ -35,9 +35,9 @@ type client struct {
 	place    *list.Element
 }
 
-// Clients keeps clients of vaults for all identities together, because each new one starts with a request that is answered 401. Users name vaults,
-// also ones that do not exist: a client that never had an answer is not kept, and of the others no more than limits.VaultClients.
-// It is safe for concurrent use.
+// Clients keeps clients of vaults for all identities together, because each new one starts with a request that is
+// answered 401. Users name vaults, also ones that do not exist: a client that never had an answer is not kept, and of
+// the others no more than limits.VaultClients. It is safe for concurrent use.
 type Clients struct {
 	mu    sync.Mutex
 	known map[endpoint]*client
@@ -48,7 +48,8 @@ type Clients struct {
 // NewClients makes an empty collection, for all who read with one transport.
 func NewClients() *Clients { return &Clients{known: map[endpoint]*client{}} }
 
-// acquire gives the client of an endpoint, and says whether the caller is the first to use it. The caller gives it back with release.
+// acquire gives the client of an endpoint, and says whether the caller is the first to use it. The caller gives it back
+// with release.
 func (c *Clients) acquire(at endpoint, open func(endpoint) (*client, error)) (found *client, first bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

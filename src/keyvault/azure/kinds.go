@@ -56,7 +56,8 @@ func (s secrets) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, 
 	return object, nil
 }
 
-// A certificate is public: a version that is disabled is served all the same, and refused here, as a secret's is by the vault.
+// A certificate is public: a version that is disabled is served all the same, and refused here, as a secret's is by the
+// vault.
 func (c certificates) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	if ref.Kind == keyvault.KindCertificateList {
 		return c.list(ctx, ref)
@@ -103,8 +104,8 @@ func (k keys) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, err
 	return object, err
 }
 
-// public is the JSON web key in the standard's own names: the vault says RSA-HSM where the key is guarded by hardware, and P-256K where the
-// registry (RFC 8812) says secp256k1.
+// public is the JSON web key in the standard's own names: the vault says RSA-HSM where the key is guarded by hardware,
+// and P-256K where the registry (RFC 8812) says secp256k1.
 func public(key *azkeys.JSONWebKey) []byte {
 	number := func(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 	out := struct {
@@ -115,7 +116,8 @@ func public(key *azkeys.JSONWebKey) []byte {
 		E     string `json:"e,omitempty"`
 		X     string `json:"x,omitempty"`
 		Y     string `json:"y,omitempty"`
-	}{ID: string(*key.KID), Type: strings.TrimSuffix(string(*key.Kty), "-HSM"), N: number(key.N), E: number(key.E), X: number(key.X), Y: number(key.Y)}
+	}{ID: string(*key.KID), Type: strings.TrimSuffix(string(*key.Kty), "-HSM"), N: number(key.N), E: number(key.E),
+		X: number(key.X), Y: number(key.Y)}
 	if key.Crv != nil {
 		out.Curve = string(*key.Crv)
 	}
@@ -134,29 +136,35 @@ type identifier interface {
 
 func built(ref keyvault.Ref, id identifier, value []byte) (keyvault.Object, error) {
 	version := id.Version()
-	if !strings.EqualFold(id.Name(), ref.Name) || version == "" || (ref.Version != "" && !strings.EqualFold(version, ref.Version)) {
-		return keyvault.Object{}, fault.Advise(fault.Malformed, "check what is between the cluster and the vault, such as a caching proxy",
+	if !strings.EqualFold(id.Name(), ref.Name) || version == "" ||
+		(ref.Version != "" && !strings.EqualFold(version, ref.Version)) {
+		return keyvault.Object{}, fault.Advise(fault.Malformed,
+			"check what is between the cluster and the vault, such as a caching proxy",
 			"the vault answered for another object or version")
 	}
 	if len(value) > limits.VaultValueBytes {
-		return keyvault.Object{}, fault.Advise(fault.Malformed, "store less in one object", "the value has %d bytes, more than the %d that are allowed", len(value), limits.VaultValueBytes)
+		return keyvault.Object{}, fault.Advise(fault.Malformed, "store less in one object",
+			"the value has %d bytes, more than the %d that are allowed", len(value), limits.VaultValueBytes)
 	}
 	return keyvault.Object{Ref: ref, Version: version, Value: keyvault.NewValue(value), Tags: map[string]string{}}, nil
 }
 
 func incomplete() error {
-	return fault.Advise(fault.Malformed, "check what is between the cluster and the vault, such as a caching proxy", "the vault's answer is incomplete: it has no value or no id")
+	return fault.Advise(fault.Malformed, "check what is between the cluster and the vault, such as a caching proxy",
+		"the vault's answer is incomplete: it has no value or no id")
 }
 
 func enabled(is *bool) error {
 	if is == nil || *is {
 		return nil
 	}
-	return fault.Advise(fault.Disabled, "enable this version in the vault, or set a version that is enabled", "it is disabled")
+	return fault.Advise(fault.Disabled, "enable this version in the vault, or set a version that is enabled",
+		"it is disabled")
 }
 
 func dates(object *keyvault.Object, updated, notBefore, expires *time.Time) {
-	for to, from := range map[*time.Time]*time.Time{&object.Updated: updated, &object.NotBefore: notBefore, &object.Expires: expires} {
+	for to, from := range map[*time.Time]*time.Time{&object.Updated: updated, &object.NotBefore: notBefore,
+		&object.Expires: expires} {
 		if from != nil {
 			*to = from.UTC()
 		}

@@ -39,67 +39,71 @@ func newPage(next *string, items int, complete bool) page {
 }
 
 func (s secrets) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
-	return readList(ctx, ref, s.host, s.NewListSecretPropertiesPager(nil), func(answer azsecrets.ListSecretPropertiesResponse) page {
-		p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
-		for _, from := range answer.Value {
-			if from == nil {
-				from = &azsecrets.SecretProperties{}
+	return readList(ctx, ref, s.host, s.NewListSecretPropertiesPager(nil),
+		func(answer azsecrets.ListSecretPropertiesResponse) page {
+			p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
+			for _, from := range answer.Value {
+				if from == nil {
+					from = &azsecrets.SecretProperties{}
+				}
+				to := item{managed: from.Managed, tags: from.Tags}
+				if from.ID != nil {
+					to.id = from.ID
+				}
+				if a := from.Attributes; a != nil {
+					to.enabled, to.updated = a.Enabled, a.Updated
+				}
+				p.items = append(p.items, to)
 			}
-			to := item{managed: from.Managed, tags: from.Tags}
-			if from.ID != nil {
-				to.id = from.ID
-			}
-			if a := from.Attributes; a != nil {
-				to.enabled, to.updated = a.Enabled, a.Updated
-			}
-			p.items = append(p.items, to)
-		}
-		return p
-	})
+			return p
+		})
 }
 
 func (c certificates) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
-	return readList(ctx, ref, c.host, c.NewListCertificatePropertiesPager(nil), func(answer azcertificates.ListCertificatePropertiesResponse) page {
-		p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
-		for _, from := range answer.Value {
-			if from == nil {
-				from = &azcertificates.CertificateProperties{}
+	return readList(ctx, ref, c.host, c.NewListCertificatePropertiesPager(nil),
+		func(answer azcertificates.ListCertificatePropertiesResponse) page {
+			p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
+			for _, from := range answer.Value {
+				if from == nil {
+					from = &azcertificates.CertificateProperties{}
+				}
+				to := item{tags: from.Tags}
+				if from.ID != nil {
+					to.id = from.ID
+				}
+				if a := from.Attributes; a != nil {
+					to.enabled, to.updated = a.Enabled, a.Updated
+				}
+				p.items = append(p.items, to)
 			}
-			to := item{tags: from.Tags}
-			if from.ID != nil {
-				to.id = from.ID
-			}
-			if a := from.Attributes; a != nil {
-				to.enabled, to.updated = a.Enabled, a.Updated
-			}
-			p.items = append(p.items, to)
-		}
-		return p
-	})
+			return p
+		})
 }
 
 func (k keys) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
-	return readList(ctx, ref, k.host, k.NewListKeyPropertiesPager(nil), func(answer azkeys.ListKeyPropertiesResponse) page {
-		p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
-		for _, from := range answer.Value {
-			if from == nil {
-				from = &azkeys.KeyProperties{}
+	return readList(ctx, ref, k.host, k.NewListKeyPropertiesPager(nil),
+		func(answer azkeys.ListKeyPropertiesResponse) page {
+			p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
+			for _, from := range answer.Value {
+				if from == nil {
+					from = &azkeys.KeyProperties{}
+				}
+				to := item{managed: from.Managed, tags: from.Tags}
+				if from.KID != nil {
+					to.id = from.KID
+				}
+				if a := from.Attributes; a != nil {
+					to.enabled, to.updated = a.Enabled, a.Updated
+				}
+				p.items = append(p.items, to)
 			}
-			to := item{managed: from.Managed, tags: from.Tags}
-			if from.KID != nil {
-				to.id = from.KID
-			}
-			if a := from.Attributes; a != nil {
-				to.enabled, to.updated = a.Enabled, a.Updated
-			}
-			p.items = append(p.items, to)
-		}
-		return p
-	})
+			return p
+		})
 }
 
 // readList gives what the vault says of every object of a kind.
-func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *runtime.Pager[T], read func(T) page) (keyvault.Object, error) {
+func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *runtime.Pager[T],
+	read func(T) page) (keyvault.Object, error) {
 	object := keyvault.Object{Ref: ref, Version: "list", Entries: []keyvault.Entry{}}
 	seen, size := map[string]bool{}, 0
 	for pages := 1; pager.More(); pages++ {
@@ -117,7 +121,8 @@ func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *
 			size += entry.Size()
 		}
 		if pages > limits.ListPages || len(object.Entries) > limits.ListEntries || size > limits.ListBytes {
-			return keyvault.Object{}, fault.Advise(fault.Malformed, "put the objects into several vaults", "the list is too long: it may have %s pages, %s objects and %s",
+			return keyvault.Object{}, fault.Advise(fault.Malformed, "put the objects into several vaults",
+				"the list is too long: it may have %s pages, %s objects and %s",
 				limits.Count(limits.ListPages), limits.Count(limits.ListEntries), limits.Bytes(limits.ListBytes))
 		}
 		if err := checkNextLink(p.next, host, seen); err != nil {
@@ -160,7 +165,8 @@ func checkNextLink(next *string, host string, seen map[string]bool) error {
 func (i item) entry() keyvault.Entry {
 	object := keyvault.Object{Tags: map[string]string{}}
 	tag(&object, i.tags)
-	e := keyvault.Entry{Name: i.id.Name(), Tags: object.Tags, Disabled: i.enabled != nil && !*i.enabled, Managed: i.managed != nil && *i.managed}
+	e := keyvault.Entry{Name: i.id.Name(), Tags: object.Tags, Disabled: i.enabled != nil && !*i.enabled,
+		Managed: i.managed != nil && *i.managed}
 	if i.updated != nil {
 		e.Updated = i.updated.UTC()
 	}
@@ -168,13 +174,16 @@ func (i item) entry() keyvault.Entry {
 }
 
 func (s secrets) exists(ctx context.Context, name string) (bool, error) {
-	return firstPage(ctx, s.NewListSecretPropertiesVersionsPager(name, nil), func(a azsecrets.ListSecretPropertiesVersionsResponse) int { return len(a.Value) })
+	return firstPage(ctx, s.NewListSecretPropertiesVersionsPager(name, nil),
+		func(a azsecrets.ListSecretPropertiesVersionsResponse) int { return len(a.Value) })
 }
 
 func (c certificates) exists(ctx context.Context, name string) (bool, error) {
-	return firstPage(ctx, c.NewListCertificatePropertiesVersionsPager(name, nil), func(a azcertificates.ListCertificatePropertiesVersionsResponse) int { return len(a.Value) })
+	return firstPage(ctx, c.NewListCertificatePropertiesVersionsPager(name, nil),
+		func(a azcertificates.ListCertificatePropertiesVersionsResponse) int { return len(a.Value) })
 }
 
 func (k keys) exists(ctx context.Context, name string) (bool, error) {
-	return firstPage(ctx, k.NewListKeyPropertiesVersionsPager(name, nil), func(a azkeys.ListKeyPropertiesVersionsResponse) int { return len(a.Value) })
+	return firstPage(ctx, k.NewListKeyPropertiesVersionsPager(name, nil),
+		func(a azkeys.ListKeyPropertiesVersionsResponse) int { return len(a.Value) })
 }

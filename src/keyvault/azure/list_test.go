@@ -31,7 +31,8 @@ func fill(t *testing.T, a *azuretest.Azure, secrets int) {
 }
 
 func TestAListHasEveryObjectOfItsKind(t *testing.T) {
-	for _, secrets := range []int{0, 1, 22, 23, 48, 60} { // 23 and 48 fill a page exactly, so that an empty one comes after it
+	// 23 and 48 fill a page exactly, so that an empty one comes after it
+	for _, secrets := range []int{0, 1, 22, 23, 48, 60} {
 		a := azuretest.Start(t)
 		fill(t, a, secrets)
 		v := open(t, a)

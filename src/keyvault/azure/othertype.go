@@ -55,7 +55,8 @@ func isMissing(err error) bool {
 	return ok
 }
 
-// missing explains that an object is not there, and names the type that is there by its name, if the identity may list it.
+// missing explains that an object is not there, and names the type that is there by its name, if the identity may list
+// it.
 func (v *Vaults) missing(ctx context.Context, ref keyvault.Ref, err error) error {
 	var response *azcore.ResponseError
 	if !errors.As(err, &response) || ref.Kind.List() == "" {

@@ -30,8 +30,8 @@ type Config struct {
 	Clients *Clients
 	// Clock tells the time; nil for the machine's.
 	Clock func() time.Time
-	// Resolves says whether the DNS knows another name. It tells a vault that does not exist from DNS that is out of order; without it, every name
-	// that does not resolve is taken for the latter.
+	// Resolves says whether the DNS knows another name. It tells a vault that does not exist from DNS that is out of
+	// order; without it, every name that does not resolve is taken for the latter.
 	Resolves func(ctx context.Context, host string) bool
 	// Proxy is the proxy by which a request goes, for messages; may be nil.
 	Proxy func(*http.Request) (*url.URL, error)
@@ -72,8 +72,8 @@ func (t transport) Do(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// Fetch reads one object. Errors are classified (package fault), say what to do, hold no value, and have the same text each time
-// for the same cause.
+// Fetch reads one object. Errors are classified (package fault), say what to do, hold no value, and have the same text
+// each time for the same cause.
 func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.Object, err error) {
 	var answer *http.Response
 	// The SDK panics on some answers (a challenge without a tenant); that must not end the process.
@@ -175,13 +175,14 @@ func (v *Vaults) options() azsecrets.ClientOptions {
 	return azsecrets.ClientOptions{
 		ClientOptions: azcore.ClientOptions{
 			Transport: v.config.Transport,
-			// 429 is not retried here: whoever asks decides when, by what the vault says. The rest gets one quick second chance.
+			// 429 is not retried here: whoever asks decides when, by what the vault says. The rest gets one quick
+			// second chance.
 			Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
 				StatusCodes: []int{408, 500, 502, 503, 504}},
 			Telemetry: policy.TelemetryOptions{ApplicationID: "akv2k8s"},
 		},
-		// The SDK compares the challenge with the domains that it knows. A private cloud's audience need not be its vaults' domain; there the
-		// host is bounded by VaultURL alone.
+		// The SDK compares the challenge with the domains that it knows. A private cloud's audience need not be its
+		// vaults' domain; there the host is bounded by VaultURL alone.
 		DisableChallengeResourceVerification: v.config.Cloud.Private,
 	}
 }

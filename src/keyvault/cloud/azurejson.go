@@ -31,19 +31,21 @@ type Config struct {
 
 // String and GoString keep the client secret out of every print of a Config.
 func (c Config) String() string {
-	return fmt.Sprintf("cloud %q, tenant %q, client %q, managed identity %t", c.Cloud, c.TenantID, c.ClientID, c.ManagedIdentity())
+	return fmt.Sprintf("cloud %q, tenant %q, client %q, managed identity %t", c.Cloud, c.TenantID, c.ClientID,
+		c.ManagedIdentity())
 }
 
 // GoString implements fmt.GoStringer.
 func (c Config) GoString() string { return c.String() }
 
-// ManagedIdentity says whether the cluster has a managed identity: by the flag, or by the marker that AKS writes as secret.
+// ManagedIdentity says whether the cluster has a managed identity: by the flag, or by the marker that AKS writes as
+// secret.
 func (c Config) ManagedIdentity() bool {
 	return c.UseManagedIdentity || strings.EqualFold(strings.TrimSpace(c.ClientSecret), managedIdentityMarker)
 }
 
-// configFile has the fields of azure.json as Kubernetes' cloud provider names them. It reads them in any letter case, and of a field that is
-// there twice it takes the last.
+// configFile has the fields of azure.json as Kubernetes' cloud provider names them. It reads them in any letter case,
+// and of a field that is there twice it takes the last.
 type configFile struct {
 	Cloud                  text `json:"cloud"`
 	TenantID               text `json:"tenantId"`
@@ -56,7 +58,8 @@ type configFile struct {
 }
 
 func fieldNames() []string {
-	return []string{"cloud", "tenantId", "aadClientId", "aadClientSecret", "aadClientCertPath", "aadClientCertPassword", "useManagedIdentityExtension", "userAssignedIdentityID"}
+	return []string{"cloud", "tenantId", "aadClientId", "aadClientSecret", "aadClientCertPath", "aadClientCertPassword",
+		"useManagedIdentityExtension", "userAssignedIdentityID"}
 }
 
 // errType is of a field that holds something else than it may.
@@ -102,12 +105,14 @@ func (f *flag) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ParseConfig reads azure.json: JSON as JSON, and else YAML. Fields that the product does not use are ignored. An error never quotes
-// the file, because the file holds a secret.
+// ParseConfig reads azure.json: JSON as JSON, and else YAML. Fields that the product does not use are ignored. An error
+// never quotes the file, because the file holds a secret.
 func ParseConfig(data []byte) (Config, error) {
 	const next = "check the file on the node, or set keyVaultAuth to environment and give credentials of your own"
 	if len(data) > limits.CloudConfigBytes {
-		return Config{}, fault.Advise(fault.Invalid, next, "parsing azure.json: it has %d bytes, more than the %d that are allowed", len(data), limits.CloudConfigBytes)
+		return Config{}, fault.Advise(fault.Invalid, next,
+			"parsing azure.json: it has %d bytes, more than the %d that are allowed", len(data),
+			limits.CloudConfigBytes)
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	var file configFile
@@ -118,13 +123,17 @@ func ParseConfig(data []byte) (Config, error) {
 	}
 	switch {
 	case errors.Is(err, errType), err != nil && json.Valid(data):
-		return Config{}, fault.Advise(fault.Invalid, next, "parsing azure.json: one of the fields %s has the wrong type, or the file is no object", strings.Join(fieldNames(), ", "))
+		return Config{}, fault.Advise(fault.Invalid, next,
+			"parsing azure.json: one of the fields %s has the wrong type, or the file is no object",
+			strings.Join(fieldNames(), ", "))
 	case err != nil:
 		return Config{}, fault.Advise(fault.Invalid, next, "parsing azure.json: it is neither JSON nor YAML")
 	}
 	trim := func(t text) string { return strings.TrimSpace(string(t)) }
-	return Config{Cloud: trim(file.Cloud), TenantID: trim(file.TenantID), ClientID: trim(file.ClientID), ClientSecret: string(file.ClientSecret),
-		ClientCertPath: trim(file.ClientCertPath), ClientCertPassword: string(file.ClientCertPassword), UseManagedIdentity: bool(file.UseManagedIdentity),
+	return Config{Cloud: trim(file.Cloud), TenantID: trim(file.TenantID), ClientID: trim(file.ClientID),
+		ClientSecret:   string(file.ClientSecret),
+		ClientCertPath: trim(file.ClientCertPath), ClientCertPassword: string(file.ClientCertPassword),
+		UseManagedIdentity:     bool(file.UseManagedIdentity),
 		UserAssignedIdentityID: trim(file.UserAssignedIdentityID)}, nil
 }
 
@@ -159,7 +168,8 @@ func fromYAML(data []byte, file *configFile) error {
 func scalarFields(root *yaml.Node) (map[string]json.RawMessage, error) {
 	fields := map[string]json.RawMessage{}
 	for i := 0; i+1 < len(root.Content); i += 2 {
-		at := slices.IndexFunc(fieldNames(), func(name string) bool { return strings.EqualFold(name, root.Content[i].Value) })
+		at := slices.IndexFunc(fieldNames(),
+			func(name string) bool { return strings.EqualFold(name, root.Content[i].Value) })
 		if at < 0 {
 			continue
 		}

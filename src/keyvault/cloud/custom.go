@@ -31,20 +31,25 @@ type environmentFile struct {
 // dnsSuffix is a domain of two labels at least, so that a slip can't make every host a vault.
 var dnsSuffix = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$`)
 
-// ParseCustom reads the environment file of a private cloud, JSON as Azure's tools write it. What can't work is fault.Invalid and names the
-// field.
+// ParseCustom reads the environment file of a private cloud, JSON as Azure's tools write it. What can't work is
+// fault.Invalid and names the field.
 func ParseCustom(content []byte) (Cloud, error) {
 	var file environmentFile
-	if len(content) > limits.CloudConfigBytes || json.Unmarshal(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), &file) != nil {
+	if len(content) > limits.CloudConfigBytes ||
+		json.Unmarshal(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), &file) != nil {
 		return Cloud{}, fault.Advise(fault.Invalid, "write it as Azure's tools do, or use the value global.customCloud",
 			"the cloud's environment file is no JSON of at most %s", limits.Bytes(limits.CloudConfigBytes))
 	}
-	c := Cloud{Name: CustomName, Private: true, VaultSuffix: strings.TrimPrefix(strings.ToLower(file.KeyVaultDNSSuffix), ".")}
+	c := Cloud{Name: CustomName, Private: true,
+		VaultSuffix: strings.TrimPrefix(strings.ToLower(file.KeyVaultDNSSuffix), ".")}
 	if !dnsSuffix.MatchString(c.VaultSuffix) {
-		return Cloud{}, fault.Advise(fault.Invalid, "write for example vault.example.org", "keyVaultDNSSuffix %.80q of the cloud is no DNS suffix", file.KeyVaultDNSSuffix)
+		return Cloud{}, fault.Advise(fault.Invalid, "write for example vault.example.org",
+			"keyVaultDNSSuffix %.80q of the cloud is no DNS suffix", file.KeyVaultDNSSuffix)
 	}
-	if c.RegistrySuffix = strings.TrimPrefix(strings.ToLower(file.RegistryDNSSuffix), "."); c.RegistrySuffix != "" && !dnsSuffix.MatchString(c.RegistrySuffix) {
-		return Cloud{}, fault.Advise(fault.Invalid, "write for example azurecr.example.org", "containerRegistryDNSSuffix %.80q of the cloud is no DNS suffix", file.RegistryDNSSuffix)
+	if c.RegistrySuffix = strings.TrimPrefix(strings.ToLower(file.RegistryDNSSuffix), "."); c.RegistrySuffix != "" &&
+		!dnsSuffix.MatchString(c.RegistrySuffix) {
+		return Cloud{}, fault.Advise(fault.Invalid, "write for example azurecr.example.org",
+			"containerRegistryDNSSuffix %.80q of the cloud is no DNS suffix", file.RegistryDNSSuffix)
 	}
 	var err error
 	if c.Authority, err = httpsURL("activeDirectoryEndpoint", file.ActiveDirectoryEndpoint); err != nil {
@@ -66,7 +71,8 @@ func (c Cloud) Setting() string {
 	if !c.Private {
 		return c.Name
 	}
-	file := environmentFile{Name: c.Name, ActiveDirectoryEndpoint: c.Authority, KeyVaultDNSSuffix: c.VaultSuffix, RegistryDNSSuffix: c.RegistrySuffix}
+	file := environmentFile{Name: c.Name, ActiveDirectoryEndpoint: c.Authority, KeyVaultDNSSuffix: c.VaultSuffix,
+		RegistryDNSSuffix: c.RegistrySuffix}
 	file.ResourceIdentifiers.KeyVault = strings.TrimSuffix(c.VaultScope, "/.default")
 	content, err := json.Marshal(file)
 	if err != nil {
@@ -87,7 +93,8 @@ func ParseSetting(text string) (Cloud, error) {
 func httpsURL(field, text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fault.Advise(fault.Invalid, "write https://HOST, without user, query or fragment", "%s %.80q of the cloud is no https URL", field, text)
+		return "", fault.Advise(fault.Invalid, "write https://HOST, without user, query or fragment",
+			"%s %.80q of the cloud is no https URL", field, text)
 	}
 	return strings.TrimSuffix(text, "/") + "/", nil
 }

@@ -202,7 +202,8 @@ func TestBlanksAndNewlinesAreTakenFromIDsAndNamedInSecrets(t *testing.T) {
 	ok := inEnvironment(t, a, nil, map[string]string{"AZURE_TENANT_ID": azuretest.Tenant + "\n", "AZURE_CLIENT_ID": " " + azuretest.AppClientID + "\r\n", "AZURE_CLIENT_SECRET": a.AppSecret})
 	_, err := token(t, ok)
 	require.NoError(t, err)
-	const own = "eeeeeeee-0000-4000-9000-000000000001" // the SDK shares tokens of managed identities in the whole process
+	// the SDK shares tokens of managed identities in the whole process
+	const own = "eeeeeeee-0000-4000-9000-000000000001"
 	a.Directory.Register(entra.Principal{Name: "own", ClientID: own, ObjectID: "x", ManagedIdentity: "user"})
 	_, err = token(t, inEnvironment(t, a, nil, map[string]string{"AZURE_CLIENT_ID": own + "\n"}))
 	require.NoError(t, err)

@@ -13,28 +13,33 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// parseCertificate reads a PFX or PEM file: the certificates, the one of the key first, and the key. Errors are fault.Invalid and quote
-// nothing of the file.
+// parseCertificate reads a PFX or PEM file: the certificates, the one of the key first, and the key. Errors are
+// fault.Invalid and quote nothing of the file.
 func parseCertificate(content []byte, password string) ([]*x509.Certificate, crypto.PrivateKey, error) {
 	bundle, err := certificate.Parse(content, password)
 	switch {
 	case errors.Is(err, certificate.ErrPassword) && password == "":
-		return nil, nil, fault.Advise(fault.Invalid, "set "+envCertPassword, "the private key in the certificate file is encrypted")
+		return nil, nil, fault.Advise(fault.Invalid, "set "+envCertPassword,
+			"the private key in the certificate file is encrypted")
 	case errors.Is(err, certificate.ErrPassword):
 		return nil, nil, fault.Advise(fault.Invalid, "correct "+envCertPassword+blanks(envCertPassword, password),
 			"the password of the private key in the certificate file is wrong")
 	case err != nil:
-		return nil, nil, fault.Advise(fault.Invalid, "export certificate and private key into one file, PFX or PEM", "the certificate file can't be used: %s", err)
+		return nil, nil, fault.Advise(fault.Invalid, "export certificate and private key into one file, PFX or PEM",
+			"the certificate file can't be used: %s", err)
 	case bundle.Key == nil:
-		return nil, nil, fault.Advise(fault.Invalid, "put the certificate and its key into one file", "the certificate file has no private key")
+		return nil, nil, fault.Advise(fault.Invalid, "put the certificate and its key into one file",
+			"the certificate file has no private key")
 	}
 	if _, ok := bundle.Key.(*rsa.PrivateKey); !ok {
-		return nil, nil, fault.Advise(fault.Invalid, "make a certificate with an RSA key, and register it with the application",
+		return nil, nil, fault.Advise(fault.Invalid,
+			"make a certificate with an RSA key, and register it with the application",
 			"the certificate has %s key, and Entra ID takes RSA keys alone", keyType(bundle.Key))
 	}
 	leaf := bundle.Leaf()
 	if leaf == nil {
-		return nil, nil, fault.Advise(fault.Invalid, "put the certificate of that key into the file", "none of the %d certificates in the file is of its private key", len(bundle.Certificates))
+		return nil, nil, fault.Advise(fault.Invalid, "put the certificate of that key into the file",
+			"none of the %d certificates in the file is of its private key", len(bundle.Certificates))
 	}
 	others := slices.DeleteFunc(slices.Clone(bundle.Certificates), leaf.Equal)
 	return append([]*x509.Certificate{leaf}, others...), bundle.Key, nil

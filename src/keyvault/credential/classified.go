@@ -18,13 +18,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// classified gives the errors of a credential a kind and a text of our own: the SDK's holds ids and times that differ each time.
+// classified gives the errors of a credential a kind and a text of our own: the SDK's holds ids and times that differ
+// each time.
 type classified struct {
 	azcore.TokenCredential
 	who string
 	// tenant is the application's, empty for a managed identity.
 	tenant string
-	// turn is held by the one who asks Azure. Whoever waits for it finds the token in the SDK's cache: many vaults at a start cost one request.
+	// turn is held by the one who asks Azure. Whoever waits for it finds the token in the SDK's cache: many vaults at a
+	// start cost one request.
 	turn chan struct{}
 	// heard is the transport of the credential.
 	heard *heard
@@ -35,7 +37,8 @@ type classified struct {
 }
 
 func newClassified(credential azcore.TokenCredential, heard *heard, who string) *classified {
-	return &classified{TokenCredential: credential, heard: heard, who: who, turn: make(chan struct{}, 1), facts: diagnosis.Facts{}}
+	return &classified{TokenCredential: credential, heard: heard, who: who, turn: make(chan struct{}, 1),
+		facts: diagnosis.Facts{}}
 }
 
 // tenantID is how a vault names its tenant; users may also write a domain.
@@ -57,9 +60,12 @@ func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOp
 	ctx, cancel := early(ctx)
 	defer cancel()
 	if c.tenant != "" {
-		if tenantID().MatchString(c.tenant) && options.TenantID != "" && !strings.EqualFold(c.tenant, options.TenantID) {
-			return azcore.AccessToken{}, final{&fault.Error{Kind: fault.Unauthenticated, Doing: "getting a token for " + c.who,
-				Cause: errors.New("the vault is of tenant " + options.TenantID), Next: "correct the tenant id, or use an application of that tenant"}}
+		if tenantID().MatchString(c.tenant) && options.TenantID != "" &&
+			!strings.EqualFold(c.tenant, options.TenantID) {
+			return azcore.AccessToken{}, final{&fault.Error{Kind: fault.Unauthenticated,
+				Doing: "getting a token for " + c.who,
+				Cause: errors.New("the vault is of tenant " + options.TenantID),
+				Next:  "correct the tenant id, or use an application of that tenant"}}
 		}
 		options.TenantID = "" // the SDK would not ask for it under a domain's name, which means the same
 	}
@@ -132,7 +138,9 @@ func (c *classified) explain(err error) *fault.Error {
 	return e
 }
 
-// isTrouble says whether a status alone tells what is wrong at the metadata service. aad-pod-identity and nodes that are updated answer without JSON.
+// isTrouble says whether a status alone tells what is wrong at the metadata service. aad-pod-identity and nodes that
+// are updated answer without JSON.
 func isTrouble(status int) bool {
-	return status == http.StatusNotFound || status == http.StatusGone || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
+	return status == http.StatusNotFound || status == http.StatusGone || status == http.StatusTooManyRequests ||
+		status >= http.StatusInternalServerError
 }

@@ -120,8 +120,8 @@ func (r *reloading) GetToken(ctx context.Context, options policy.TokenRequestOpt
 	return credential.GetToken(ctx, options)
 }
 
-// latest is the credential of the files as they are. New content that can't be used is an error, told as at start: the old credential
-// may be revoked, and a silent fallback would hide the mistake until it expires.
+// latest is the credential of the files as they are. New content that can't be used is an error, told as at start: the
+// old credential may be revoked, and a silent fallback would hide the mistake until it expires.
 func (r *reloading) latest() (azcore.TokenCredential, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

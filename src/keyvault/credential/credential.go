@@ -39,7 +39,8 @@ type Config struct {
 	CloudConfigFile string
 	// Lookup reads an environment variable; for Environment.
 	Lookup func(name string) (value string, ok bool)
-	// ReadFile reads azure.json, certificates and federated tokens. They are read again, so a rotated one is used without a restart.
+	// ReadFile reads azure.json, certificates and federated tokens. They are read again, so a rotated one is used
+	// without a restart.
 	ReadFile func(path string) ([]byte, error)
 	// Transport carries the requests.
 	Transport policy.Transporter
@@ -49,8 +50,9 @@ type Config struct {
 	Proxy func(*http.Request) (*url.URL, error)
 }
 
-// New makes the credential. It calls nobody. A configuration that can't work is fault.Invalid and names what is missing. Errors of
-// the credential itself are classified: fault.Unauthenticated if Azure refuses, fault.Throttled, fault.Unavailable.
+// New makes the credential. It calls nobody. A configuration that can't work is fault.Invalid and names what is
+// missing. Errors of the credential itself are classified: fault.Unauthenticated if Azure refuses, fault.Throttled,
+// fault.Unavailable.
 func New(c Config) (azcore.TokenCredential, error) {
 	if c.Lookup == nil || c.ReadFile == nil || c.Clock == nil {
 		return nil, errors.New("creating the credential: a part of its configuration is missing")
@@ -63,7 +65,8 @@ func New(c Config) (azcore.TokenCredential, error) {
 	case DefaultChain:
 		return c.defaultChain()
 	}
-	return nil, fault.Advise(fault.Invalid, fmt.Sprintf("use %s, %s or %s", CloudConfig, Environment, DefaultChain), "keyVaultAuth %q is not known", c.Mode)
+	return nil, fault.Advise(fault.Invalid, fmt.Sprintf("use %s, %s or %s", CloudConfig, Environment, DefaultChain),
+		"keyVaultAuth %q is not known", c.Mode)
 }
 
 // Federation is an application that trusts tokens of somebody else.
@@ -81,8 +84,8 @@ func Federated(c Config, f Federation) (azcore.TokenCredential, error) {
 	return c.federated(application{tenant: f.Tenant, client: f.Client, origin: f.Origin}, f.Assertion)
 }
 
-// options are the same for every credential, each with a transport of its own, which remembers the last answer. The SDK's own retries stay: they are
-// bounded by the caller's deadline.
+// options are the same for every credential, each with a transport of its own, which remembers the last answer. The
+// SDK's own retries stay: they are bounded by the caller's deadline.
 func (c Config) options() (azcore.ClientOptions, *heard) {
 	listening := &heard{next: c.Transport, proxy: c.Proxy}
 	return azcore.ClientOptions{

@@ -30,7 +30,8 @@ const password = "of-the-file"
 // material is certificates and keys in every form that users have, made anew for each test.
 type material struct {
 	files disk
-	// registered are the certificates that the application has, PEM; issuerKey is the public key of the cluster's tokens.
+	// registered are the certificates that the application has, PEM; issuerKey is the public key of the cluster's
+	// tokens.
 	registered, issuerKey string
 	issuer, stranger      *rsa.PrivateKey
 }

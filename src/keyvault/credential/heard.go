@@ -21,8 +21,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// heard is a transport that bounds every answer and remembers the last one. The SDK's errors say little of it: where it keeps asking until the
-// deadline, or can't read an answer, they say nothing at all.
+// heard is a transport that bounds every answer and remembers the last one. The SDK's errors say little of it: where it
+// keeps asking until the deadline, or can't read an answer, they say nothing at all.
 type heard struct {
 	next  policy.Transporter
 	proxy func(*http.Request) (*url.URL, error)
@@ -61,7 +61,8 @@ func (h *heard) Do(request *http.Request) (*http.Response, error) {
 		h.note(r)
 		return nil, err
 	}
-	r.status, r.wait = response.StatusCode, diagnosis.RetryAfter(response.Header.Get("Retry-After"), response.Header.Get("Date"))
+	r.status, r.wait = response.StatusCode,
+		diagnosis.RetryAfter(response.Header.Get("Retry-After"), response.Header.Get("Date"))
 	r.parse(content)
 	h.note(r)
 	response.Body = io.NopCloser(bytes.NewReader(content))
@@ -72,7 +73,8 @@ func (h *heard) Do(request *http.Request) (*http.Response, error) {
 func (h *heard) note(r *reply) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if ended := errors.Is(r.err, context.Canceled) || errors.Is(r.err, context.DeadlineExceeded); !ended || h.last == nil {
+	if ended := errors.Is(r.err, context.Canceled) || errors.Is(r.err, context.DeadlineExceeded); !ended ||
+		h.last == nil {
 		h.last = r
 	}
 }

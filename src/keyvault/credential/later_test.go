@@ -63,7 +63,8 @@ func TestOnlyWhatIsACodeOfEntraIDIsShown(t *testing.T) {
 		"text before a code":        {`{"error":"` + marker + `","error_description":"` + marker + ` AADSTS7000215"}`, "Entra ID refuses"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := signIn(t, secretOf(t, a, "s"), says{status: http.StatusUnauthorized, header: asJSON, body: c.body}) // asserts that the marker is not shown
+			// asserts that the marker is not shown
+			err := signIn(t, secretOf(t, a, "s"), says{status: http.StatusUnauthorized, header: asJSON, body: c.body})
 			assert.Contains(t, fault.CauseOf(err), c.shows)
 		})
 	}

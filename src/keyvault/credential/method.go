@@ -22,7 +22,8 @@ func (c Config) clientSecret(app application, secret string) (azcore.TokenCreden
 func (c Config) certificate(app application, path, password string, files *watched) (azcore.TokenCredential, error) {
 	content, err := files.read(path)
 	if err != nil {
-		return nil, fault.Advise(fault.Invalid, "mount it there, and give the path by "+envCertPath, "the certificate %s can't be read (%s)", path, why(err))
+		return nil, fault.Advise(fault.Invalid, "mount it there, and give the path by "+envCertPath,
+			"the certificate %s can't be read (%s)", path, why(err))
 	}
 	certs, key, err := parseCertificate(content, password)
 	if err != nil {
@@ -30,7 +31,8 @@ func (c Config) certificate(app application, path, password string, files *watch
 	}
 	options, heard := c.options()
 	credential, err := azidentity.NewClientCertificateCredential(app.tenant, app.client, certs, key,
-		&azidentity.ClientCertificateCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private})
+		&azidentity.ClientCertificateCredentialOptions{ClientOptions: options,
+			DisableInstanceDiscovery: c.Cloud.Private})
 	return app.classified(credential, heard, err, "")
 }
 
@@ -38,12 +40,13 @@ func (c Config) password(app application, username, password string) (azcore.Tok
 	options, heard := c.options()
 	//nolint:staticcheck // Microsoft discourages it, and it is promised to those who have nothing else.
 	credential, err := azidentity.NewUsernamePasswordCredential(app.tenant, app.client, username, password,
-		&azidentity.UsernamePasswordCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private})
+		&azidentity.UsernamePasswordCredentialOptions{ClientOptions: options,
+			DisableInstanceDiscovery: c.Cloud.Private})
 	return app.classified(credential, heard, err, blanks(envPassword, password))
 }
 
-// workload exchanges the token that the kubelet keeps in a file. It is read for each exchange; the SDK's own credential would keep an old
-// one for ten minutes.
+// workload exchanges the token that the kubelet keeps in a file. It is read for each exchange; the SDK's own credential
+// would keep an old one for ten minutes.
 func (c Config) workload(app application, path string) (azcore.TokenCredential, error) {
 	read := func() (string, error) {
 		content, err := c.ReadFile(path)
@@ -51,7 +54,9 @@ func (c Config) workload(app application, path string) (azcore.TokenCredential, 
 			err = errors.New("it is larger than " + limits.Bytes(limits.CredentialFileBytes))
 		}
 		if err != nil {
-			return "", fault.Advise(fault.Unauthenticated, "see whether the pod has the label azure.workload.identity/use: \"true\" and was created after the workload-identity webhook",
+			return "", fault.Advise(fault.Unauthenticated,
+				"see whether the pod has the label azure.workload.identity/use: \"true\" and was created after the "+
+					"workload-identity webhook",
 				"the federated token %s can't be read (%s)", path, why(err))
 		}
 		return strings.TrimSpace(string(content)), nil
@@ -62,14 +67,19 @@ func (c Config) workload(app application, path string) (azcore.TokenCredential, 
 	return c.federated(app, func(context.Context) (string, error) { return read() })
 }
 
-// bound is an identity binding of AKS: the token is exchanged by the cluster's own proxy, which the SDK finds by the variables that AKS sets.
+// bound is an identity binding of AKS: the token is exchanged by the cluster's own proxy, which the SDK finds by the
+// variables that AKS sets.
 func (c Config) bound(app application, path string, read func() (string, error)) (azcore.TokenCredential, error) {
 	app.origin = envTokenProxy
 	options, heard := c.options()
-	credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: options, TenantID: app.tenant,
-		ClientID: app.client, TokenFilePath: path, EnableAzureProxy: true, DisableInstanceDiscovery: c.Cloud.Private})
+	credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
+		ClientOptions: options, TenantID: app.tenant, ClientID: app.client, TokenFilePath: path,
+		EnableAzureProxy: true, DisableInstanceDiscovery: c.Cloud.Private,
+	})
 	if err != nil {
-		return nil, fault.Advise(fault.Invalid, "check "+envTokenProxy+" and the other AZURE_KUBERNETES_ variables of the container, which AKS sets, and the client id",
+		return nil, fault.Advise(fault.Invalid,
+			"check "+envTokenProxy+
+				" and the other AZURE_KUBERNETES_ variables of the container, which AKS sets, and the client id",
 			"the identity binding can't be used")
 	}
 	known := newClassified(credential, heard, app.String())
@@ -81,9 +91,12 @@ func (c Config) bound(app application, path string, read func() (string, error))
 	return known, nil
 }
 
-// federated exchanges tokens of somebody else, whom the application trusts. Errors of assertion are of package fault, and are given as they are.
-func (c Config) federated(app application, assertion func(context.Context) (string, error)) (azcore.TokenCredential, error) {
-	// What the SDK makes of such an error would say nothing of its kind. Only one asks at a time, so a variable will do.
+// federated exchanges tokens of somebody else, whom the application trusts. Errors of assertion are of package fault,
+// and are given as they are.
+func (c Config) federated(app application, assertion func(context.Context) (string, error)) (azcore.TokenCredential,
+	error) {
+	// What the SDK makes of such an error would say nothing of its kind. Only one asks at a time, so a variable will
+	// do.
 	var failed error
 	read := func(ctx context.Context) (text string, err error) {
 		text, failed = assertion(ctx)
@@ -101,11 +114,13 @@ func (c Config) federated(app application, assertion func(context.Context) (stri
 	return known, nil
 }
 
-// classified wraps what the SDK made, or explains why it could not: it checks nothing but ids. The last parameter is advice about a secret that may be
-// misspelt.
-func (a application) classified(credential azcore.TokenCredential, heard *heard, err error, blank string) (azcore.TokenCredential, error) {
+// classified wraps what the SDK made, or explains why it could not: it checks nothing but ids. The last parameter is
+// advice about a secret that may be misspelt.
+func (a application) classified(credential azcore.TokenCredential, heard *heard, err error,
+	blank string) (azcore.TokenCredential, error) {
 	if err != nil {
-		return nil, fault.Advise(fault.Invalid, "use the UUIDs that the portal shows", "the tenant id %q or the client id %q is not valid", a.tenant, a.client)
+		return nil, fault.Advise(fault.Invalid, "use the UUIDs that the portal shows",
+			"the tenant id %q or the client id %q is not valid", a.tenant, a.client)
 	}
 	known := newClassified(credential, heard, a.String())
 	known.tenant = a.tenant
@@ -113,12 +128,15 @@ func (a application) classified(credential azcore.TokenCredential, heard *heard,
 	return known, nil
 }
 
-// blanks is advice if a secret begins or ends with what nobody meant to write, empty otherwise. It is not taken away: it may be meant.
+// blanks is advice if a secret begins or ends with what nobody meant to write, empty otherwise. It is not taken away:
+// it may be meant.
 func blanks(name, secret string) string {
 	if strings.TrimSpace(secret) == secret {
 		return ""
 	}
-	return "; " + name + " begins or ends with a blank or a newline, which counts: write it without (printf, or kubectl create secret --from-literal)"
+	return "; " + name +
+		" begins or ends with a blank or a newline, which counts: write it without (printf, or kubectl create secret " +
+		"--from-literal)"
 }
 
 // managed is where a managed identity was named, or was not.
@@ -154,9 +172,12 @@ func (c Config) managedIdentity(m managed) (azcore.TokenCredential, error) {
 
 func (c Config) managed(m managed, id azidentity.ManagedIDKind, who string) (azcore.TokenCredential, error) {
 	options, heard := c.options()
-	credential, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{ClientOptions: options, ID: id})
+	credential, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{
+		ClientOptions: options, ID: id,
+	})
 	if err != nil {
-		return nil, fault.Advise(fault.Invalid, "check the environment variables of other identity providers", "%s can't be used here", who)
+		return nil, fault.Advise(fault.Invalid, "check the environment variables of other identity providers",
+			"%s can't be used here", who)
 	}
 	known := newClassified(credential, heard, who)
 	known.facts["variable"], known.facts["hint"] = m.variable, m.hint
@@ -166,9 +187,12 @@ func (c Config) managed(m managed, id azidentity.ManagedIDKind, who string) (azc
 // defaultChain leaves everything to the SDK, which reads the environment of the process itself.
 func (c Config) defaultChain() (azcore.TokenCredential, error) {
 	options, heard := c.options()
-	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private})
+	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
+		ClientOptions: options, DisableInstanceDiscovery: c.Cloud.Private,
+	})
 	if err != nil {
-		return nil, fault.Advise(fault.Invalid, "check the AZURE_ variables, or use keyVaultAuth "+string(Environment), "the SDK's default chain finds no credential")
+		return nil, fault.Advise(fault.Invalid, "check the AZURE_ variables, or use keyVaultAuth "+string(Environment),
+			"the SDK's default chain finds no credential")
 	}
 	known := newClassified(credential, heard, "the first credential of the SDK's default chain that works")
 	known.facts["variable"], known.facts["hint"] = envClient, c.Hint()

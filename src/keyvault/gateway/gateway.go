@@ -24,7 +24,8 @@ import (
 // FetchTimeout bounds one read of a vault, retries and token included.
 const FetchTimeout = limits.VaultReadTime
 
-// Patience is how long a reader should wait at least: longer than a call takes, so that he hears why it failed and not only that it took too long.
+// Patience is how long a reader should wait at least: longer than a call takes, so that he hears why it failed and not
+// only that it took too long.
 const Patience = FetchTimeout + 5*time.Second
 
 // Config is what an installation says, or a pod that reads for itself.
@@ -60,7 +61,8 @@ type Gateway struct {
 	changed func(ref keyvault.Ref)
 }
 
-// Admit lets ServiceAccounts of tenants read as themselves; without it only the installation reads. It is called before the first read.
+// Admit lets ServiceAccounts of tenants read as themselves; without it only the installation reads. It is called before
+// the first read.
 func (g *Gateway) Admit(accounts Accounts) { g.tenants.accounts = accounts }
 
 // Notify says whom to tell of objects that a list shows to have changed. It is called before the first read.
@@ -95,20 +97,25 @@ func Load(c Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	shared := azure.Config{Credential: token, Cloud: identity.Cloud, Transport: governed{observed(transport, c.Observer), pace}, Clients: azure.NewClients(),
+	shared := azure.Config{Credential: token, Cloud: identity.Cloud,
+		Transport: governed{observed(transport, c.Observer), pace}, Clients: azure.NewClients(),
 		Resolves: resolves, Proxy: http.ProxyFromEnvironment, Hint: identity.Hint()}
 	installation, err := azure.New(shared)
 	if err != nil {
 		return nil, err
 	}
-	all := &tenants{installation: installation, config: shared, shared: identity, tenant: c.tenant(), known: map[keyvault.Identity]*tenant{}}
+	all := &tenants{installation: installation, config: shared, shared: identity, tenant: c.tenant(),
+		known: map[keyvault.Identity]*tenant{}}
 	g := &Gateway{Cloud: identity.Cloud, Credential: token, tenants: all}
-	g.Reader, err = reader.New(reader.Config{Fetcher: all, Clock: time.Now, Parallel: limits.CallsPerIdentity, PerNamespace: limits.CallsPerNamespace, Timeout: FetchTimeout, Keep: c.Keep,
-		Entries: limits.RememberedAnswers, Bytes: limits.RememberedBytes, Fallbacks: c.Fallbacks, Observer: c.Observer, Changed: g.tell})
+	g.Reader, err = reader.New(reader.Config{Fetcher: all, Clock: time.Now, Parallel: limits.CallsPerIdentity,
+		PerNamespace: limits.CallsPerNamespace, Timeout: FetchTimeout, Keep: c.Keep,
+		Entries: limits.RememberedAnswers, Bytes: limits.RememberedBytes, Fallbacks: c.Fallbacks, Observer: c.Observer,
+		Changed: g.tell})
 	return g, err
 }
 
-// readFile reads a file of a credential, and no more of it than that one may have, and a byte by which it is seen to have more.
+// readFile reads a file of a credential, and no more of it than that one may have, and a byte by which it is seen to
+// have more.
 func readFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -159,12 +166,14 @@ func (c Config) cloud() (cloud.Cloud, error) {
 	}
 	path, _ := c.Lookup("AZURE_ENVIRONMENT_FILEPATH")
 	if path == "" {
-		return cloud.Cloud{}, fault.Advise(fault.Invalid, "set the value global.customCloud", "the cloud is %s, but AZURE_ENVIRONMENT_FILEPATH is missing", cloud.CustomName)
+		return cloud.Cloud{}, fault.Advise(fault.Invalid, "set the value global.customCloud",
+			"the cloud is %s, but AZURE_ENVIRONMENT_FILEPATH is missing", cloud.CustomName)
 	}
 	content, err := readFile(path)
 	if err != nil {
-		return cloud.Cloud{}, &fault.Error{Kind: fault.Invalid, Doing: "reading the cloud's environment file", Cause: err,
-			Next: "set the value global.customCloud, or mount the file"}
+		return cloud.Cloud{}, &fault.Error{Kind: fault.Invalid, Doing: "reading the cloud's environment file",
+			Cause: err,
+			Next:  "set the value global.customCloud, or mount the file"}
 	}
 	return cloud.ParseCustom(content)
 }
@@ -181,14 +190,16 @@ func (c Config) tenant() string {
 	return file.TenantID
 }
 
-// file is azure.json if it is used and can be read; that it can't be read is told by the credential, which needs it too.
+// file is azure.json if it is used and can be read; that it can't be read is told by the credential, which needs it
+// too.
 func (c Config) file() (cloud.Config, error) {
 	if credential.Mode(c.Auth) != credential.CloudConfig {
 		return cloud.Config{}, nil
 	}
 	content, err := readFile(c.CloudConfigFile)
 	if err != nil {
-		return cloud.Config{}, nil //nolint:nilerr // the credential reads the same file and tells it, with the next step
+		// the credential reads the same file and tells it, with the next step
+		return cloud.Config{}, nil //nolint:nilerr
 	}
 	return cloud.ParseConfig(content)
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Limits are Azure's, or lower ones: the most calls in ten seconds that all who read together may make. What is zero is the default, or one reader.
+// Limits are Azure's, or lower ones: the most calls in ten seconds that all who read together may make. What is zero is
+// the default, or one reader.
 type Limits struct {
 	// Vault is of one vault, Subscription of all vaults together, as if they were of one subscription and region.
 	Vault, Subscription int
@@ -24,7 +25,8 @@ type Limits struct {
 	Readers int
 }
 
-// The defaults are a tenth below what Azure documents: 4,000 for a vault, and five times that for a subscription and region.
+// The defaults are a tenth below what Azure documents: 4,000 for a vault, and five times that for a subscription and
+// region.
 const (
 	vaultLimit        = 3600
 	subscriptionLimit = 18000
@@ -32,8 +34,10 @@ const (
 
 // Flags make the limits settings of a program.
 func (l *Limits) Flags(flags *flag.FlagSet) {
-	flags.IntVar(&l.Vault, "vault-limit", vaultLimit, "the most calls of one vault in ten seconds, by all readers together")
-	flags.IntVar(&l.Subscription, "subscription-limit", subscriptionLimit, "the most calls of all vaults in ten seconds, by all readers together")
+	flags.IntVar(&l.Vault, "vault-limit", vaultLimit,
+		"the most calls of one vault in ten seconds, by all readers together")
+	flags.IntVar(&l.Subscription, "subscription-limit", subscriptionLimit,
+		"the most calls of all vaults in ten seconds, by all readers together")
 	flags.IntVar(&l.Readers, "readers", 1, "processes of this installation that read vaults")
 }
 
@@ -50,7 +54,8 @@ var vaultName = regexp.MustCompile(`^[a-z0-9-]{3,24}$`)
 func (f *Fallbacks) add(text string) error {
 	name, other, _ := strings.Cut(strings.ToLower(text), "=")
 	if !vaultName.MatchString(name) || !vaultName.MatchString(other) || name == other {
-		return fault.Advise(fault.Invalid, "write the names of two vaults as VAULT=OTHER, see the value vaults", "%q is no fallback", text)
+		return fault.Advise(fault.Invalid, "write the names of two vaults as VAULT=OTHER, see the value vaults",
+			"%q is no fallback", text)
 	}
 	if *f == nil {
 		*f = Fallbacks{}
@@ -66,15 +71,17 @@ func (c Config) governor() (*governor.Governor, error) {
 		return nil, fault.Advise(fault.Invalid, "see the values under vaultLimits", "limits of calls must be positive")
 	}
 	part := func(limit, otherwise int) int { return max(cmp.Or(limit, otherwise)/max(l.Readers, 1), 2) }
-	config := governor.Config{Clock: time.Now, PerVault: part(l.Vault, vaultLimit), InAll: part(l.Subscription, subscriptionLimit), Parallel: limits.CallsPerVault}
+	config := governor.Config{Clock: time.Now, PerVault: part(l.Vault, vaultLimit),
+		InAll: part(l.Subscription, subscriptionLimit), Parallel: limits.CallsPerVault}
 	if c.Observer != nil {
 		config.Waited = c.Observer.Waited
 	}
 	return governor.New(config)
 }
 
-// governed makes each request to a vault wait for its turn: pages of lists, requests that are answered 401, and what the SDK tries again. Requests
-// for tokens go another way, so an identity service that does not answer takes no vault's turns.
+// governed makes each request to a vault wait for its turn: pages of lists, requests that are answered 401, and what
+// the SDK tries again. Requests for tokens go another way, so an identity service that does not answer takes no vault's
+// turns.
 type governed struct {
 	policy.Transporter
 	pace *governor.Governor

@@ -14,8 +14,8 @@ import (
 // Observer is told what happens at the vaults. Its methods are called often and must be quick.
 type Observer interface {
 	reader.Observer
-	// Called is told of a call: the vault's name, what was asked for (empty if it is nothing that the product reads), the status that it answered (0
-	// if it did not), and how long that took.
+	// Called is told of a call: the vault's name, what was asked for (empty if it is nothing that the product reads),
+	// the status that it answered (0 if it did not), and how long that took.
 	Called(vault string, kind keyvault.Kind, status int, took time.Duration)
 	// Waited is told how long a call waited for its turn.
 	Waited(vault string, p keyvault.Priority, waited time.Duration)
@@ -49,7 +49,8 @@ func (o observer) Do(request *http.Request) (*http.Response, error) {
 // kindOf is what a path of the data plane asks for: /secrets is the list, and what is longer is of one object.
 func kindOf(path string) keyvault.Kind {
 	collection, name, _ := strings.Cut(strings.Trim(path, "/"), "/")
-	kind := map[string]keyvault.Kind{"secrets": keyvault.KindSecret, "certificates": keyvault.KindCertificate, "keys": keyvault.KindKey}[collection]
+	kind := map[string]keyvault.Kind{"secrets": keyvault.KindSecret, "certificates": keyvault.KindCertificate,
+		"keys": keyvault.KindKey}[collection]
 	if name == "" {
 		return kind.List()
 	}

@@ -23,7 +23,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// soak is a reader on the real SDK and an emulator that does everything wrong that it can, in an order that the seed says.
+// soak is a reader on the real SDK and an emulator that does everything wrong that it can, in an order that the seed
+// says.
 type soak struct {
 	*testing.T
 	azure  *azuretest.Azure
@@ -41,7 +42,8 @@ const (
 	looks    = 2 * time.Second
 )
 
-// TestSoak is ten seconds in make check, two minutes in make test, and ten in make soak (SOAK, a duration; SOAK_SEED, a number). The product's own is in tests/e2e.
+// TestSoak is ten seconds in make check, two minutes in make test, and ten in make soak (SOAK, a duration; SOAK_SEED, a
+// number). The product's own is in tests/e2e.
 func TestSoak(t *testing.T) {
 	lasts, seed := soakTime, uint64(7)
 	if text := os.Getenv("SOAK"); text != "" {

@@ -19,7 +19,8 @@ type Accounts interface {
 	Token(ctx context.Context, who keyvault.Identity) (string, error)
 }
 
-// tenants reads each object as the identity that its Ref names: never as another, and as the installation only if it names none.
+// tenants reads each object as the identity that its Ref names: never as another, and as the installation only if it
+// names none.
 type tenants struct {
 	installation *azure.Vaults
 	// config is what all identities share; its Credential is not used.
@@ -47,7 +48,8 @@ func (t *tenants) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object,
 		return t.installation.Fetch(ctx, ref)
 	}
 	if t.accounts == nil {
-		return keyvault.Object{}, fault.Advise(fault.Denied, "set the value identity.serviceAccounts", "%s may not be used", ref.As)
+		return keyvault.Object{}, fault.Advise(fault.Denied, "set the value identity.serviceAccounts",
+			"%s may not be used", ref.As)
 	}
 	directory, client, err := t.accounts.Application(ctx, ref.As)
 	if err != nil {
@@ -57,8 +59,10 @@ func (t *tenants) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object,
 		directory = t.tenant
 	}
 	if directory == "" {
-		return keyvault.Object{}, fault.Advise(fault.Unauthenticated, "annotate it with the tenant id of the application",
-			"%s has no annotation azure.workload.identity/tenant-id, and the installation knows no tenant either", ref.As)
+		return keyvault.Object{}, fault.Advise(fault.Unauthenticated,
+			"annotate it with the tenant id of the application",
+			"%s has no annotation azure.workload.identity/tenant-id, and the installation knows no tenant either",
+			ref.As)
 	}
 	vaults, err := t.as(ref.As, directory, client)
 	if err != nil {
@@ -77,8 +81,9 @@ func (t *tenants) as(who keyvault.Identity, directory, client string) (*azure.Va
 	config := t.config
 	config.Hint = ""
 	var err error
-	config.Credential, err = credential.Federated(t.shared, credential.Federation{Tenant: directory, Client: client, Origin: who.String(),
-		Assertion: func(ctx context.Context) (string, error) { return t.accounts.Token(ctx, who) }})
+	config.Credential, err = credential.Federated(t.shared,
+		credential.Federation{Tenant: directory, Client: client, Origin: who.String(),
+			Assertion: func(ctx context.Context) (string, error) { return t.accounts.Token(ctx, who) }})
 	if err != nil {
 		return nil, err
 	}

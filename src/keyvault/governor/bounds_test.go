@@ -17,7 +17,8 @@ import (
 
 // All tests of this file run in bubbles of testing/synctest, where time.Sleep only advances a fake clock.
 
-// crowd names as many other vaults as are remembered, and some more, for which room is made. One call at most is made of each, of which it rests soon.
+// crowd names as many other vaults as are remembered, and some more, for which room is made. One call at most is made
+// of each, of which it rests soon.
 func (b *bench) crowd() {
 	b.Helper()
 	over, cancel := context.WithCancel(b.Context())
@@ -160,7 +161,8 @@ func TestEachPartOfTheConfigurationIsRequired(t *testing.T) {
 	}
 }
 
-// line makes calls of a vault wait in this order, while another vault has the last call of all vaults, and gives the order in which they are made.
+// line makes calls of a vault wait in this order, while another vault has the last call of all vaults, and gives the
+// order in which they are made.
 func line(t *testing.T, calls ...keyvault.Purpose) (order []string, b *bench) {
 	t.Helper()
 	b = newBench(t, governor.Config{PerVault: 1000, InAll: 2, Parallel: 1})

@@ -14,8 +14,9 @@ const (
 	burst = time.Second
 )
 
-// brake holds back what is not urgent at a vault that refuses. Other processes call the same vault, and their pods may be starting: so what only
-// looks whether something changed goes down to half of what this process called in fact, however much more its limit allows, and takes long to try more.
+// brake holds back what is not urgent at a vault that refuses. Other processes call the same vault, and their pods may
+// be starting: so what only looks whether something changed goes down to half of what this process called in fact,
+// however much more its limit allows, and takes long to try more.
 type brake struct {
 	full float64 // in calls a second
 	// low is the rate at the moment at which it was lowered; the zero moment is of a brake that is off.

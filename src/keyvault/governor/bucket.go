@@ -11,8 +11,8 @@ const recovery = time.Minute
 // slowest is the part of the full rate that is always left.
 const slowest = 1.0 / 64
 
-// bucket holds the calls that may be made. It is half of the limit in size, and the other half comes in during a span, so that no span ever sees
-// more calls than the limit.
+// bucket holds the calls that may be made. It is half of the limit in size, and the other half comes in during a span,
+// so that no span ever sees more calls than the limit.
 type bucket struct {
 	size, full float64 // in calls, and in calls a second
 	tokens     float64
@@ -25,7 +25,8 @@ type bucket struct {
 func newBucket(limit int, now time.Time) bucket {
 	half := float64(limit) / 2
 	size := max(half, 1)
-	return bucket{size: size, full: half / span.Seconds(), tokens: size, at: now, low: half / span.Seconds(), lowered: now}
+	return bucket{size: size, full: half / span.Seconds(), tokens: size, at: now, low: half / span.Seconds(),
+		lowered: now}
 }
 
 // rate grows by the same amount each second until it is full again.

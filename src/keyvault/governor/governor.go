@@ -82,8 +82,10 @@ func Pause(vault string, retryAfter time.Duration) error { return putOff(errPaus
 func Busy(vault string, retryAfter time.Duration) error { return putOff(errBusy, vault, retryAfter) }
 
 func putOff(why error, vault string, retryAfter time.Duration) error {
-	return &fault.Error{Kind: fault.Throttled, Doing: fmt.Sprintf("waiting for vault %q", vault), Cause: why, RetryAfter: retryAfter,
-		Next: "it is tried again by itself; if it goes on, find out what else calls the vault, lengthen refresh intervals, or look at the values vaultLimits"}
+	return &fault.Error{Kind: fault.Throttled, Doing: fmt.Sprintf("waiting for vault %q", vault), Cause: why,
+		RetryAfter: retryAfter,
+		Next: "it is tried again by itself; if it goes on, find out what else calls the vault, lengthen " +
+			"refresh intervals, or look at the values vaultLimits"}
 }
 
 // New checks the configuration.
@@ -94,8 +96,8 @@ func New(c Config) (*Governor, error) {
 	return &Governor{config: c, vaults: map[string]*vault{}, all: newBucket(c.InAll, c.Clock())}, nil
 }
 
-// Enter waits until a call of the vault may be made, as the context's Call or Purpose says. Whoever got in tells by leave what the vault said. In
-// a pause, and when the context ends before, the error is one of PutOff.
+// Enter waits until a call of the vault may be made, as the context's Call or Purpose says. Whoever got in tells by
+// leave what the vault said. In a pause, and when the context ends before, the error is one of PutOff.
 func (g *Governor) Enter(ctx context.Context, name string) (leave func(Answer), err error) {
 	g.mu.Lock()
 	v, w := g.vault(name), newWaiter(ctx, g.config.Clock())
@@ -119,7 +121,8 @@ func (g *Governor) Enter(ctx context.Context, name string) (leave func(Answer), 
 	return func(a Answer) { g.leave(v, began, a) }, nil
 }
 
-// early ends a little before the context does, so that it is still time to say why. Afterwards the SDK says only that time is over.
+// early ends a little before the context does, so that it is still time to say why. Afterwards the SDK says only that
+// time is over.
 func (g *Governor) early(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -164,7 +167,8 @@ func (g *Governor) vault(name string) *vault {
 	return v
 }
 
-// glance is how soon a queue of calls that are held back is looked at again: one may have become urgent, because somebody else waits for it too.
+// glance is how soon a queue of calls that are held back is looked at again: one may have become urgent, because
+// somebody else waits for it too.
 const glance = 100 * time.Millisecond
 
 // dispatch gives turns, as many as there are; the caller holds mu.

@@ -83,8 +83,8 @@ func (q *queue) refuse(err error) {
 	q.waiters = nil
 }
 
-// next takes out whose turn it is: of the most urgent the one whose namespace has waited longest for a turn. While only urgent ones are let through,
-// there may be none.
+// next takes out whose turn it is: of the most urgent the one whose namespace has waited longest for a turn. While only
+// urgent ones are let through, there may be none.
 func (q *queue) next(urgentOnly bool) *waiter {
 	best, longest := -1, (q.turns+1)%share == 0
 	for i, w := range q.waiters {

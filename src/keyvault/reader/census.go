@@ -6,8 +6,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// census is what is known of a list: which of its objects are looked at again and again, and whether it is cheaper than they are. It is not safe for
-// concurrent use.
+// census is what is known of a list: which of its objects are looked at again and again, and whether it is cheaper than
+// they are. It is not safe for concurrent use.
 type census struct {
 	watched map[keyvault.Ref]watch
 	// intervals counts them by how often they are looked at.
@@ -81,7 +81,8 @@ func (c *census) forget(ref keyvault.Ref) {
 	}
 }
 
-// choose says how changes are found by somebody who looks that often: a list for each interval, or the reads that it saves in that time.
+// choose says how changes are found by somebody who looks that often: a list for each interval, or the reads that it
+// saves in that time.
 func (c *census) choose(every time.Duration, now time.Time) string {
 	saved := 0.0
 	for other, n := range c.intervals {

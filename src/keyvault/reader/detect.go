@@ -17,8 +17,9 @@ func listOf(ref keyvault.Ref) keyvault.Ref {
 	return keyvault.Ref{Vault: ref.Vault, Kind: ref.Kind.List(), As: ref.As}
 }
 
-// look gives an object from memory if a list says that it is still so. Everything else is asked of the vault itself: what memory does not have, a pinned
-// version, what a list does not have or has otherwise, what changed so shortly before it was read that the list's seconds can't tell, and each object once a day.
+// look gives an object from memory if a list says that it is still so. Everything else is asked of the vault itself:
+// what memory does not have, a pinned version, what a list does not have or has otherwise, what changed so shortly
+// before it was read that the list's seconds can't tell, and each object once a day.
 func (r *Reader) look(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (answer, string) {
 	purpose := keyvault.PurposeOf(ctx)
 	if purpose.Every <= 0 || ref.Version != "" || ref.Kind.List() == "" {
@@ -31,7 +32,8 @@ func (r *Reader) look(ctx context.Context, ref keyvault.Ref, maxAge time.Duratio
 	switch {
 	case list.err == nil:
 	case r.worthWaiting(listOf(ref), list.err):
-		// To read each object is the last thing that the vault needs, and the list would have to wait for all of them next time.
+		// To read each object is the last thing that the vault needs, and the list would have to wait for all of them
+		// next time.
 		err := list.err
 		if !governor.PutOff(err) { // nothing is known of the object itself
 			err = governor.Pause(ref.Vault, max(fault.RetryAfter(err), time.Second))
@@ -78,8 +80,8 @@ func (r *Reader) listable(ref keyvault.Ref, maxAge time.Duration, p keyvault.Pur
 	return ok && is == byList && p.Priority == keyvault.Refresh
 }
 
-// watch counts an object that its vault has answered for. Users name vaults, also ones that do not exist, so nothing is kept of a name before that;
-// the caller holds mu.
+// watch counts an object that its vault has answered for. Users name vaults, also ones that do not exist, so nothing is
+// kept of a name before that; the caller holds mu.
 func (r *Reader) watch(ref keyvault.Ref, every time.Duration) {
 	now := r.config.Clock()
 	c, ok := r.censuses[listOf(ref)]
@@ -100,7 +102,8 @@ const (
 	afterTrouble  = time.Minute
 )
 
-// tooSlow is after how many lists in a row that did not come in time, at the pace that the vault allows, objects are read one by one.
+// tooSlow is after how many lists in a row that did not come in time, at the pace that the vault allows, objects are
+// read one by one.
 const tooSlow = 3
 
 // worthWaiting says whether a list did not come only because its vault has to be spared.
@@ -135,7 +138,8 @@ func (r *Reader) shun(list keyvault.Ref, err error) {
 	}
 }
 
-// listed takes in a list that has come or has failed, and gives the objects in memory that it has otherwise; the caller holds mu.
+// listed takes in a list that has come or has failed, and gives the objects in memory that it has otherwise; the caller
+// holds mu.
 func (r *Reader) listed(list *answer) (changed []keyvault.Ref) {
 	c, ok := r.censuses[list.ref]
 	if list.err != nil {
@@ -153,7 +157,8 @@ func (r *Reader) listed(list *answer) (changed []keyvault.Ref) {
 	}
 	c.entries, c.late = len(list.object.Entries), 0
 	for ref := range c.watched {
-		if known, ok := r.memory.get(ref); ok && known.err == nil && known.asked.Before(list.asked) && !known.same(*list) {
+		if known, ok := r.memory.get(ref); ok && known.err == nil && known.asked.Before(list.asked) &&
+			!known.same(*list) {
 			changed = append(changed, ref)
 		}
 	}
@@ -180,8 +185,8 @@ func (a *answer) daily() time.Time {
 	return at
 }
 
-// same says whether a list has the object as it was read. Version and date are those of the read: a list names no version, and what came between the two
-// would be missed.
+// same says whether a list has the object as it was read. Version and date are those of the read: a list names no
+// version, and what came between the two would be missed.
 func (a *answer) same(list answer) bool {
 	entry, ok := list.index[strings.ToLower(a.ref.Name)]
 	return ok && !entry.Disabled && entry.Updated.Equal(a.object.Updated)

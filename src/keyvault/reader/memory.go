@@ -79,7 +79,8 @@ func (m *memory) get(ref keyvault.Ref) (*answer, bool) {
 	return e.Value.(*answer), true
 }
 
-// put keeps what may be shared. A refusal takes the place of a good answer: whoever lost access must not be served from memory.
+// put keeps what may be shared. A refusal takes the place of a good answer: whoever lost access must not be served from
+// memory.
 func (m *memory) put(a answer) {
 	switch fault.KindOf(a.err) {
 	case "", fault.NotFound, fault.Denied, fault.Disabled:
@@ -108,14 +109,16 @@ func (m *memory) drop(ref keyvault.Ref) {
 	a.object.Value.Wipe()
 }
 
-// sweep drops what is too old to be of use: what is looked at again is kept until that failed to happen twice. A vault that can't be asked for a while
-// does not make it useless: afterwards a list says what changed meanwhile, and a thousand objects need not be read again.
+// sweep drops what is too old to be of use: what is looked at again is kept until that failed to happen twice. A vault
+// that can't be asked for a while does not make it useless: afterwards a list says what changed meanwhile, and a
+// thousand objects need not be read again.
 func (m *memory) sweep(now time.Time) {
 	for e := m.order.Front(); e != nil; {
 		a := e.Value.(*answer)
 		e = e.Next()
 		age, unwanted := now.Sub(a.asOf()), now.Sub(a.wanted)
-		if age > max(m.keep, limits.RememberedTime) || min(age, unwanted) > max(m.keep, min(2*a.every, limits.RememberedTime)) {
+		if age > max(m.keep, limits.RememberedTime) ||
+			min(age, unwanted) > max(m.keep, min(2*a.every, limits.RememberedTime)) {
 			m.drop(a.ref)
 		}
 	}

@@ -19,7 +19,8 @@ import (
 
 // The clock of these tests is synctest's, so their sleeps take no time.
 
-// pacedVault has as many objects as are looked at, and a governor in front of each of its calls, pages of its list among them.
+// pacedVault has as many objects as are looked at, and a governor in front of each of its calls, pages of its list
+// among them.
 type pacedVault struct {
 	governor *governor.Governor
 
@@ -79,7 +80,8 @@ func (p *pacedVault) set(do func()) {
 	do()
 }
 
-// lookers look at each object as the controller does: at its moment of each interval, so many at once, and again after a while if that was put off.
+// lookers look at each object as the controller does: at its moment of each interval, so many at once, and again after
+// a while if that was put off.
 type lookers struct {
 	reader *reader.Reader
 	places chan struct{}
@@ -117,7 +119,8 @@ func (l *lookers) look(ctx context.Context, i, n int) {
 	}
 }
 
-// watchPaced starts to look at n objects of a vault that takes so many calls in ten seconds, and waits until all of them were seen.
+// watchPaced starts to look at n objects of a vault that takes so many calls in ten seconds, and waits until all of
+// them were seen.
 func watchPaced(t *testing.T, n, limit int) (*pacedVault, *lookers) {
 	t.Helper()
 	g, err := governor.New(governor.Config{Clock: time.Now, PerVault: limit, InAll: 10 * limit, Parallel: 32})

@@ -13,7 +13,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// party is one identity at one vault. What does not answer, be it the vault or the identity's own service, is waited for by its own calls alone.
+// party is one identity at one vault. What does not answer, be it the vault or the identity's own service, is waited
+// for by its own calls alone.
 type party struct {
 	vault string
 	as    keyvault.Identity
@@ -35,7 +36,8 @@ type doors struct {
 type door struct {
 	slots [keyvault.PodStart + 1]*slots
 	users int
-	// silences are the calls in a row that took all of their time; after some of them, nobody is let in until again, and then one call to see.
+	// silences are the calls in a row that took all of their time; after some of them, nobody is let in until again,
+	// and then one call to see.
 	silences int
 	again    time.Time
 	trying   bool
@@ -47,7 +49,8 @@ type door struct {
 }
 
 const (
-	// patience is how long a call waits for a place; then it comes back later, so that whoever makes it can do something else.
+	// patience is how long a call waits for a place; then it comes back later, so that whoever makes it can do
+	// something else.
 	patience = 2 * time.Second
 	// silent is how many silences close a door.
 	silent = 3
@@ -114,7 +117,8 @@ func (d *doors) build(key party) *door {
 
 // closed says why, as the last call did.
 func closed(said error, rest time.Duration) error {
-	e := &fault.Error{Kind: fault.Unavailable, Doing: "waiting for an answer to earlier calls", RetryAfter: rest, Cause: said}
+	e := &fault.Error{Kind: fault.Unavailable, Doing: "waiting for an answer to earlier calls", RetryAfter: rest,
+		Cause: said}
 	var last *fault.Error
 	if errors.As(said, &last) && last.Cause != nil {
 		e.Cause, e.Next = last.Cause, last.Next
@@ -122,7 +126,8 @@ func closed(said error, rest time.Duration) error {
 	return e
 }
 
-// close closes a door for a time. Calls that were on their way then do not close it once more: many at once may have waited for one connection.
+// close closes a door for a time. Calls that were on their way then do not close it once more: many at once may have
+// waited for one connection.
 func (at *door) close(now time.Time) {
 	at.again = now.Add(min(firstSilence<<min(at.closings, 4), longestSilence))
 	at.closings, at.closed = at.closings+1, now

@@ -45,7 +45,8 @@ func openOn(t *testing.T, f reader.Fetcher) *reader.Reader {
 	return r
 }
 
-// readBad asks as the tenant whom nobody answers. Here and in the other tests of this package the clock is synctest's, so sleeps take no time.
+// readBad asks as the tenant whom nobody answers. Here and in the other tests of this package the clock is synctest's,
+// so sleeps take no time.
 func readBad(t *testing.T, r *reader.Reader, name string) error {
 	t.Helper()
 	bad := ref(name)

@@ -15,10 +15,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
 )
 
-// negativeLife is how long a refusal is shared, so that a crash-looping pod can't hammer a vault and a repair is seen soon.
+// negativeLife is how long a refusal is shared, so that a crash-looping pod can't hammer a vault and a repair is seen
+// soon.
 const negativeLife = 10 * time.Second
 
-// pinnedLife is how old a pinned version may be that a pod gets: its value never changes, but it may be disabled, or access be taken away.
+// pinnedLife is how old a pinned version may be that a pod gets: its value never changes, but it may be disabled, or
+// access be taken away.
 const pinnedLife = 30 * time.Second
 
 // Fetcher calls the vault. Its errors are classified by package fault.
@@ -26,7 +28,8 @@ type Fetcher interface {
 	Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error)
 }
 
-// Where an answer comes from: a call of one's own, a call that somebody else had made already, memory, and memory that a list of the vault confirmed.
+// Where an answer comes from: a call of one's own, a call that somebody else had made already, memory, and memory that
+// a list of the vault confirmed.
 const (
 	fromVault  = "vault"
 	fromFlight = "shared"
@@ -38,7 +41,8 @@ const (
 
 // Observer is told what becomes of reads.
 type Observer interface {
-	// Answered is told of each read: where the answer came from (vault, fallback, shared, memory, list), and the error if it is one.
+	// Answered is told of each read: where the answer came from (vault, fallback, shared, memory, list), and the error
+	// if it is one.
 	Answered(ref keyvault.Ref, from string, err error)
 	// Detects is told that changes of a list's objects are found otherwise now: by list or get; was is empty at first.
 	Detects(list keyvault.Ref, was, is string)
@@ -57,7 +61,8 @@ type Config struct {
 	PerNamespace int
 	// Timeout bounds one call, also when those who wait for it are more patient.
 	Timeout time.Duration
-	// Keep is how long an answer stays in memory; at least as long as the largest maxAge. What is looked at again stays longer.
+	// Keep is how long an answer stays in memory; at least as long as the largest maxAge. What is looked at again stays
+	// longer.
 	Keep time.Duration
 	// Entries is the most answers in memory, and Bytes the most that they take.
 	Entries, Bytes int
@@ -93,17 +98,19 @@ type flight struct {
 
 // New checks the configuration.
 func New(c Config) (*Reader, error) {
-	if c.Fetcher == nil || c.Clock == nil || c.Parallel < 1 || c.Timeout <= 0 || c.Keep <= 0 || c.Entries < 1 || c.Bytes < 1 {
+	if c.Fetcher == nil || c.Clock == nil || c.Parallel < 1 || c.Timeout <= 0 || c.Keep <= 0 || c.Entries < 1 ||
+		c.Bytes < 1 {
 		return nil, errors.New("creating the reader: a part of its configuration is missing")
 	}
 	return &Reader{config: c, flights: map[keyvault.Ref]*flight{}, censuses: map[keyvault.Ref]*census{},
-		doors:  doors{clock: c.Clock, parallel: c.Parallel, share: cmp.Or(c.PerNamespace, c.Parallel), timeout: c.Timeout, parties: map[party]*door{}},
+		doors: doors{clock: c.Clock, parallel: c.Parallel, share: cmp.Or(c.PerNamespace, c.Parallel),
+			timeout: c.Timeout, parties: map[party]*door{}},
 		memory: memory{entries: c.Entries, bytes: c.Bytes, keep: c.Keep, known: map[keyvault.Ref]*list.Element{}}}, nil
 }
 
-// Read gives the object as the vault had it at most maxAge ago. Readers of one object share a call that is on its way if it began
-// within maxAge; with 0 everybody asks for himself. A shared call ends when nobody waits for it any more. What the read is for is the context's
-// Purpose.
+// Read gives the object as the vault had it at most maxAge ago. Readers of one object share a call that is on its way
+// if it began within maxAge; with 0 everybody asks for himself. A shared call ends when nobody waits for it any more.
+// What the read is for is the context's Purpose.
 func (r *Reader) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
 	a, from := r.look(ctx, ref, maxAge)
 	if from == fromVault && a.object.Fallback != "" {
@@ -136,8 +143,10 @@ func (r *Reader) ask(ctx context.Context, ref keyvault.Ref, maxAge time.Duration
 		return f.answer, from
 	case <-ctx.Done():
 		r.leave(ref, f)
-		return answer{err: &fault.Error{Kind: fault.Unavailable, Doing: "reading " + ref.String(), Cause: errors.New("no answer in time"),
-			Next: "it is tried again; if it goes on, check network policies, proxies and the route to the vault"}}, from
+		return answer{err: &fault.Error{Kind: fault.Unavailable, Doing: "reading " + ref.String(),
+				Cause: errors.New("no answer in time"),
+				Next:  "it is tried again; if it goes on, check network policies, proxies and the route to the vault"}},
+			from
 	}
 }
 
@@ -168,7 +177,8 @@ func (r *Reader) launch(ctx context.Context, ref keyvault.Ref) *flight {
 	return f
 }
 
-// fetch reads the vault that is meant, and if that is not available the one that stands in for it. What a list says is of one vault alone.
+// fetch reads the vault that is meant, and if that is not available the one that stands in for it. What a list says is
+// of one vault alone.
 func (r *Reader) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	if ref.Kind.Listed() != "" {
 		return r.fetchList(ctx, ref)
@@ -192,8 +202,8 @@ func (r *Reader) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, 
 	return object, nil
 }
 
-// fetchList reads a list, and once more if it lacks what the last one had: only what two lists in a row lack is gone. A list that something in
-// between cut short must not take keys out of Secrets.
+// fetchList reads a list, and once more if it lacks what the last one had: only what two lists in a row lack is gone. A
+// list that something in between cut short must not take keys out of Secrets.
 func (r *Reader) fetchList(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	list, err := r.call(ctx, ref)
 	if err != nil || !r.lacks(list) {
@@ -238,7 +248,8 @@ func (r *Reader) lacks(list keyvault.Object) bool {
 func (r *Reader) call(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	leave, err := r.doors.enter(ctx, ref)
 	if err != nil {
-		return keyvault.Object{}, &fault.Error{Kind: fault.KindOf(err), Doing: "reading " + ref.String(), RetryAfter: fault.RetryAfter(err), Cause: err}
+		return keyvault.Object{}, &fault.Error{Kind: fault.KindOf(err), Doing: "reading " + ref.String(),
+			RetryAfter: fault.RetryAfter(err), Cause: err}
 	}
 	object, err := r.config.Fetcher.Fetch(ctx, ref)
 	leave(err)

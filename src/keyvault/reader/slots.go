@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// slots are places for calls that are on their way. Namespaces share them: one that has its share waits, and a place that becomes free goes to the
-// namespace that holds the fewest, and of equal ones to whoever waits longest. It is safe for concurrent use.
+// slots are places for calls that are on their way. Namespaces share them: one that has its share waits, and a place
+// that becomes free goes to the namespace that holds the fewest, and of equal ones to whoever waits longest. It is safe
+// for concurrent use.
 type slots struct {
 	mu   sync.Mutex
 	free int

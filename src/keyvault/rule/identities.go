@@ -28,7 +28,8 @@ func (i *Identities) AddDefault(text string) error {
 	return nil
 }
 
-// Of is as whom a resource of the namespace is read that names this ServiceAccount, or none: always one of the same namespace, or the installation.
+// Of is as whom a resource of the namespace is read that names this ServiceAccount, or none: always one of the same
+// namespace, or the installation.
 func (i Identities) Of(namespace, named string) keyvault.Identity {
 	if !i.Allowed {
 		return keyvault.Identity{}

@@ -32,15 +32,18 @@ func Parse(text string) (Rules, error) {
 	decoder := json.NewDecoder(bytes.NewBufferString(text))
 	decoder.DisallowUnknownFields()
 	if decoder.Decode(&rules) != nil {
-		return nil, fault.Advise(fault.Invalid, "write a list of {namespaces: [...], vaults: [...]}", "vaultRules can't be read")
+		return nil, fault.Advise(fault.Invalid, "write a list of {namespaces: [...], vaults: [...]}",
+			"vaultRules can't be read")
 	}
 	for n, r := range rules {
 		if len(r.Namespaces) == 0 || len(r.Vaults) == 0 {
-			return nil, fault.Advise(fault.Invalid, "give it namespaces and vaults", "item %d of vaultRules is half set", n+1)
+			return nil, fault.Advise(fault.Invalid, "give it namespaces and vaults",
+				"item %d of vaultRules is half set", n+1)
 		}
 		for _, text := range slices.Concat(r.Namespaces, r.Vaults) {
 			if !pattern.MatchString(text) {
-				return nil, fault.Advise(fault.Invalid, "write letters, digits, hyphens and *", "%q in vaultRules is neither a name nor a pattern with *", text)
+				return nil, fault.Advise(fault.Invalid, "write letters, digits, hyphens and *",
+					"%q in vaultRules is neither a name nor a pattern with *", text)
 			}
 		}
 	}
@@ -60,7 +63,8 @@ func (r Rules) Check(namespace, vault string) error {
 	}) {
 		return nil
 	}
-	return fault.Advise(fault.Denied, "ask its administrator to add it to the value vaultRules", "namespace %q may not read vault %q in this installation", namespace, vault)
+	return fault.Advise(fault.Denied, "ask its administrator to add it to the value vaultRules",
+		"namespace %q may not read vault %q in this installation", namespace, vault)
 }
 
 func matches(patterns []string, name string) bool {

@@ -66,7 +66,8 @@ func New(c Config) (*Accounts, error) {
 	return &Accounts{config: c, seen: map[keyvault.Identity]sighting{}}, nil
 }
 
-// Application is the tenant and the client id that the account is annotated with; the tenant may be empty. Errors are of package fault.
+// Application is the tenant and the client id that the account is annotated with; the tenant may be empty. Errors are
+// of package fault.
 func (a *Accounts) Application(ctx context.Context, who keyvault.Identity) (tenant, client string, err error) {
 	a.mu.Lock()
 	last, ok := a.seen[who]
@@ -75,15 +76,20 @@ func (a *Accounts) Application(ctx context.Context, who keyvault.Identity) (tena
 		return last.tenant, last.client, nil
 	}
 	if problems := validation.IsDNS1123Subdomain(who.ServiceAccount); len(problems) > 0 {
-		return "", "", fault.Advise(fault.Invalid, "correct spec.vault.azureIdentity.name", "spec.vault.azureIdentity.name %.80q is no name of a ServiceAccount", who.ServiceAccount)
+		return "", "", fault.Advise(fault.Invalid, "correct spec.vault.azureIdentity.name",
+			"spec.vault.azureIdentity.name %.80q is no name of a ServiceAccount", who.ServiceAccount)
 	}
 	var account corev1.ServiceAccount
-	if err := a.config.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.ServiceAccount}, &account); err != nil {
+	if err := a.config.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.ServiceAccount},
+		&account); err != nil {
 		return "", "", a.refusal(err, who)
 	}
-	now := sighting{tenant: strings.TrimSpace(account.Annotations[annotationTenant]), client: strings.TrimSpace(account.Annotations[annotationClient]), at: a.config.Clock()}
+	now := sighting{tenant: strings.TrimSpace(account.Annotations[annotationTenant]),
+		client: strings.TrimSpace(account.Annotations[annotationClient]), at: a.config.Clock()}
 	if now.client == "" {
-		return "", "", fault.Advise(fault.Unauthenticated, "set it to the client id of the application that the account reads with", "%s has no annotation %s", who, annotationClient)
+		return "", "", fault.Advise(fault.Unauthenticated,
+			"set it to the client id of the application that the account reads with", "%s has no annotation %s", who,
+			annotationClient)
 	}
 	a.remember(who, now)
 	return now.tenant, now.client, nil
@@ -106,7 +112,8 @@ func (a *Accounts) Token(ctx context.Context, who keyvault.Identity) (string, er
 	seconds := tokenSeconds
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = who.Namespace, who.ServiceAccount
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: &seconds}}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience},
+		ExpirationSeconds: &seconds}}
 	if err := a.config.Tokens.SubResource("token").Create(ctx, account, request); err != nil {
 		return "", a.refusal(err, who)
 	}
@@ -116,9 +123,12 @@ func (a *Accounts) Token(ctx context.Context, who keyvault.Identity) (string, er
 func (a *Accounts) refusal(err error, who keyvault.Identity) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return fault.Advise(fault.Unauthenticated, "create it, or correct spec.vault.azureIdentity.name", "there is no %s", who)
+		return fault.Advise(fault.Unauthenticated, "create it, or correct spec.vault.azureIdentity.name",
+			"there is no %s", who)
 	case apierrors.IsForbidden(err):
-		return fault.Advise(fault.Denied, "add it to the value identity.serviceAccounts, or set identity.allNamespaces", "%s may not be used", who)
+		return fault.Advise(fault.Denied, "add it to the value identity.serviceAccounts, or set identity.allNamespaces",
+			"%s may not be used", who)
 	}
-	return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("asking the API server for %s", who), Cause: err, Next: "it is tried again; look at the API server"}
+	return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("asking the API server for %s", who), Cause: err,
+		Next: "it is tried again; look at the API server"}
 }

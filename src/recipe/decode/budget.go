@@ -8,7 +8,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
 )
 
-// budget is how many bytes of values may still be made. Every value is charged when it is made, before the next one is decoded.
+// budget is how many bytes of values may still be made. Every value is charged when it is made, before the next one is
+// decoded.
 type budget struct {
 	most, left int
 }
@@ -27,7 +28,8 @@ func (b *budget) charge(n int) error {
 }
 
 func (b *budget) exceeded() error {
-	return fault.New(fault.Malformed, "the values are larger than %s together; store less, or remove transforms", limits.Bytes(int64(b.most)))
+	return fault.New(fault.Malformed, "the values are larger than %s together; store less, or remove transforms",
+		limits.Bytes(int64(b.most)))
 }
 
 // transformed applies the item's transforms and charges the result.

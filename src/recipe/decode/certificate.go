@@ -41,7 +41,8 @@ func pair(v keyvault.Value, order string) (map[string]keyvault.Value, error) {
 	if err != nil {
 		return nil, refused(err)
 	}
-	return map[string]keyvault.Value{keyCertificate: keyvault.NewValue(certificate.EncodeCertificates(chain...)), keyPrivate: keyvault.NewValue(key)}, nil
+	return map[string]keyvault.Value{keyCertificate: keyvault.NewValue(certificate.EncodeCertificates(chain...)),
+		keyPrivate: keyvault.NewValue(key)}, nil
 }
 
 // withKey reads a PFX in base64, or a PEM, that has a private key of one of its certificates.
@@ -53,7 +54,9 @@ func withKey(v keyvault.Value) (certificate.Bundle, error) {
 	case bundle.Key == nil:
 		return bundle, refused(certificate.ErrNoKey)
 	case bundle.Leaf() == nil:
-		return bundle, fault.New(fault.Malformed, "none of the %d certificates is of the private key; put the key's own certificate in", len(bundle.Certificates))
+		return bundle, fault.New(fault.Malformed,
+			"none of the %d certificates is of the private key; put the key's own certificate in",
+			len(bundle.Certificates))
 	}
 	return bundle, nil
 }
@@ -77,15 +80,17 @@ func refused(err error) error {
 	case errors.Is(err, certificate.ErrPassword):
 		next = "store it without a password; the vault protects it"
 	case errors.Is(err, certificate.ErrNoKey):
-		next = "make the key exportable in the certificate's policy and issue a new version, or take the public part alone: " +
-			"remove spec.output.secret.type and set dataKey"
+		next = "make the key exportable in the certificate's policy and issue a new version, or take the public part " +
+			"alone: remove spec.output.secret.type and set dataKey"
 	case errors.Is(err, certificate.ErrKeys):
 		next = "keep one key and its certificates"
 	case errors.Is(err, certificate.ErrRounds):
 		next = "export it again with fewer rounds, such as openssl pkcs12 -export -iter 2048"
 	case errors.Is(err, certificate.ErrUnsupported):
-		next = "export it in another form, such as a PEM or a PFX with AES-256 and SHA-256, with a key that is RSA, Ed25519 or on a NIST curve"
-	case errors.Is(err, certificate.ErrTooMany), errors.Is(err, certificate.ErrKeySize), errors.Is(err, certificate.ErrTooLarge):
+		next = "export it in another form, such as a PEM or a PFX with AES-256 and SHA-256, with a key that is RSA, " +
+			"Ed25519 or on a NIST curve"
+	case errors.Is(err, certificate.ErrTooMany), errors.Is(err, certificate.ErrKeySize),
+		errors.Is(err, certificate.ErrTooLarge):
 		next = "store the certificate, its issuers and one ordinary key"
 	}
 	return &fault.Error{Kind: fault.Malformed, Doing: "reading the certificate", Cause: err, Next: next}

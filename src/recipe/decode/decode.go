@@ -14,8 +14,8 @@ type Content struct {
 	Object keyvault.Object
 }
 
-// Kind says as which kind of object the outputs want the item. A certificate is a secret where its private key is wanted, and nowhere else:
-// whoever wants the public part needs no permission for the key.
+// Kind says as which kind of object the outputs want the item. A certificate is a secret where its private key is
+// wanted, and nowhere else: whoever wants the public part needs no permission for the key.
 func Kind(r recipe.Recipe, item recipe.Item) keyvault.Kind {
 	switch item.Type {
 	case recipe.Certificate:
@@ -30,11 +30,13 @@ func Kind(r recipe.Recipe, item recipe.Item) keyvault.Kind {
 	}
 }
 
-// Check says whether the recipe's outputs can be made at all; if not, fault.Invalid names the field. It needs no vault, so a recipe that can't
-// work costs no call.
+// Check says whether the recipe's outputs can be made at all; if not, fault.Invalid names the field. It needs no vault,
+// so a recipe that can't work costs no call.
 func Check(r recipe.Recipe) error {
 	if r.Secret == nil && r.ConfigMap == nil {
-		return fault.New(fault.Invalid, "spec.output has neither secret nor configMap; set one of them, or remove spec.output if only pods use the resource")
+		return fault.New(fault.Invalid,
+			"spec.output has neither secret nor configMap; set one of them, or remove spec.output if only pods use "+
+				"the resource")
 	}
 	for _, item := range r.Items {
 		if r.Secret != nil {
@@ -56,7 +58,8 @@ func Secret(ctx context.Context, r recipe.Recipe, contents []Content) (map[strin
 	return assemble(ctx, r, contents, shapeOfSecret(r))
 }
 
-// ConfigMap makes the data of the recipe's ConfigMap, by data key. What holds a private key is refused. It stops as Secret does.
+// ConfigMap makes the data of the recipe's ConfigMap, by data key. What holds a private key is refused. It stops as
+// Secret does.
 func ConfigMap(ctx context.Context, r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
 	return assemble(ctx, r, contents, shapeOfConfigMap(r))
 }
@@ -76,7 +79,8 @@ func assemble(ctx context.Context, r recipe.Recipe, contents []Content, s shape)
 		}
 		for key, value := range values {
 			if _, taken := all[key]; taken {
-				return nil, fault.New(fault.Malformed, "two objects give the data key %q; choose different ones in spec.data", key)
+				return nil, fault.New(fault.Malformed,
+					"two objects give the data key %q; choose different ones in spec.data", key)
 			}
 			all[key] = value
 		}

@@ -47,8 +47,9 @@ func keyAs(o keyvault.Object, format string) (keyvault.Value, error) {
 	}
 	modulus, err := base64.RawURLEncoding.DecodeString(key.N)
 	if err != nil || len(modulus) == 0 {
-		return keyvault.Value{}, fault.New(fault.Malformed, "a key of type %s has no modulus; use the format pem or jwk "+
-			"(spec.output.secret.keyFormat, in pods NAME@azurekeyvault?pem)", key.Type)
+		return keyvault.Value{}, fault.New(fault.Malformed,
+			"a key of type %s has no modulus; use the format pem or jwk "+
+				"(spec.output.secret.keyFormat, in pods NAME@azurekeyvault?pem)", key.Type)
 	}
 	return keyvault.NewValue(modulus), nil
 }
@@ -89,7 +90,8 @@ func (k jwk) public() (crypto.PublicKey, error) {
 		}
 		return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
 	}
-	curve, ok := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[k.Curve]
+	curve, ok := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(),
+		"P-521": elliptic.P521()}[k.Curve]
 	x, y := number(k.X), number(k.Y)
 	if !ok || x == nil || y == nil {
 		return nil, unreadable(k)

@@ -21,12 +21,14 @@ const maxKey = 253
 
 var keyShape = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 
-// isKey says whether Kubernetes allows a text as a key of a Secret: keys become file names, so none leads to another folder.
+// isKey says whether Kubernetes allows a text as a key of a Secret: keys become file names, so none leads to another
+// folder.
 func isKey(text string) bool {
 	return len(text) <= maxKey && keyShape.MatchString(text) && text != "." && !strings.HasPrefix(text, "..")
 }
 
-// entries are the values of a multi-key object by key, each transformed and charged. Errors are fault.Malformed and quote no values.
+// entries are the values of a multi-key object by key, each transformed and charged. Errors are fault.Malformed and
+// quote no values.
 func entries(item recipe.Item, v keyvault.Value, left *budget) (map[string]keyvault.Value, error) {
 	texts, err := readEntries(item, v, left)
 	if err != nil {
@@ -50,15 +52,18 @@ func notAKey(key string) error {
 	if len(key) > most {
 		key = strings.ToValidUTF8(key[:most], "") + "…"
 	}
-	return fault.New(fault.Malformed, "the entry %q can't be a key of a Secret or ConfigMap, which has letters, digits, hyphens, underscores "+
-		"and dots; rename it in the vault (.NET reads __ as :), or let a pod read it alone: NAME@azurekeyvault?KEY", key)
+	return fault.New(fault.Malformed,
+		"the entry %q can't be a key of a Secret or ConfigMap, which has letters, digits, hyphens, underscores "+
+			"and dots; rename it in the vault (.NET reads __ as :), or let a pod read it alone: NAME@azurekeyvault?KEY",
+		key)
 }
 
-// readEntries gives the texts of all entries. Strings are as they are; numbers, booleans and other scalars keep their source text, null is
-// empty; what is nested becomes compact JSON.
+// readEntries gives the texts of all entries. Strings are as they are; numbers, booleans and other scalars keep their
+// source text, null is empty; what is nested becomes compact JSON.
 func readEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string][]byte, error) {
 	if v.Len() > limits.StructuredBytes {
-		return nil, fault.New(fault.Malformed, "the object is larger than %s; store fewer entries in it", limits.Bytes(limits.StructuredBytes))
+		return nil, fault.New(fault.Malformed, "the object is larger than %s; store fewer entries in it",
+			limits.Bytes(limits.StructuredBytes))
 	}
 	content := v.Reveal()
 	if isUTF16(content) {
@@ -78,7 +83,8 @@ func readEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string][
 	case len(texts) == 0:
 		return nil, fault.New(fault.Malformed, "the object has no entries; write at least one")
 	case len(texts) > limits.Entries:
-		return nil, fault.New(fault.Malformed, "the object has %d entries, more than the %d that are allowed", len(texts), limits.Entries)
+		return nil, fault.New(fault.Malformed, "the object has %d entries, more than the %d that are allowed",
+			len(texts), limits.Entries)
 	}
 	return texts, nil
 }
@@ -91,7 +97,8 @@ func isUTF16(content []byte) bool {
 
 // fromJSON takes the last one of entries with the same key.
 func fromJSON(content []byte) (map[string][]byte, error) {
-	malformed := fault.New(fault.Malformed, "the object is not a JSON object; correct it in the vault, or spec.vault.object.contentType")
+	malformed := fault.New(fault.Malformed,
+		"the object is not a JSON object; correct it in the vault, or spec.vault.object.contentType")
 	var raw map[string]json.RawMessage
 	// The parser would put U+FFFD in the place of bytes that are no text.
 	if !utf8.Valid(content) || json.Unmarshal(content, &raw) != nil || raw == nil {

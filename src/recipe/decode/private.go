@@ -20,8 +20,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// nothingPrivate refuses private keys where many may read, in the forms that people and tools write, also in a few layers of encoding. It is a guard
-// against accidents: somebody who wants to can write a key in a form that is not known here.
+// nothingPrivate refuses private keys where many may read, in the forms that people and tools write, also in a few
+// layers of encoding. It is a guard against accidents: somebody who wants to can write a key in a form that is not
+// known here.
 func nothingPrivate(values map[string]keyvault.Value) error {
 	for _, value := range values {
 		if value.Len() == 0 {
@@ -29,10 +30,12 @@ func nothingPrivate(values map[string]keyvault.Value) error {
 		}
 		s := keySearch{bytesLeft: limits.PeelBytes, bundlesLeft: maxBundles}
 		if s.finds(value.Reveal(), limits.PeelLevels) {
-			return fault.New(fault.Malformed, "the value holds a private key, which never goes into a ConfigMap; use spec.output.secret")
+			return fault.New(fault.Malformed,
+				"the value holds a private key, which never goes into a ConfigMap; use spec.output.secret")
 		}
 		if s.bytesLeft < 0 {
-			return fault.New(fault.Malformed, "the value is encoded so often that it can't be checked for private keys; use spec.output.secret")
+			return fault.New(fault.Malformed,
+				"the value is encoded so often that it can't be checked for private keys; use spec.output.secret")
 		}
 	}
 	return nil
@@ -49,8 +52,10 @@ type keySearch struct {
 // Texts by which private keys are known, in capitals.
 func keyMarks() []string {
 	return []string{
-		"PRIVATE KEY-----", "PRIVATE KEY ----", "PGP PRIVATE KEY", "PGP SECRET KEY", "PUTTY-USER-KEY-FILE-", "AGE-SECRET-KEY-", "AGE-PLUGIN-", "SSH PRIVATE KEY FILE FORMAT",
-		"OPENSSH-KEY-V1\x00", "PRIVATE-KEY-FORMAT:", "<RSAKEYVALUE>", "MINISIGN ENCRYPTED SECRET KEY", "SIGNIFY SECRET KEY",
+		"PRIVATE KEY-----", "PRIVATE KEY ----", "PGP PRIVATE KEY", "PGP SECRET KEY", "PUTTY-USER-KEY-FILE-",
+		"AGE-SECRET-KEY-", "AGE-PLUGIN-", "SSH PRIVATE KEY FILE FORMAT",
+		"OPENSSH-KEY-V1\x00", "PRIVATE-KEY-FORMAT:", "<RSAKEYVALUE>", "MINISIGN ENCRYPTED SECRET KEY",
+		"SIGNIFY SECRET KEY",
 	}
 }
 
@@ -62,7 +67,8 @@ const shortestCode = 40
 
 // isCode says whether a letter is one of base64, of any alphabet; hexadecimal digits are among them.
 func isCode(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/' || r == '-' || r == '_'
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/' || r == '-' ||
+		r == '_'
 }
 
 func isNotCode(r rune) bool { return !isCode(r) }
@@ -91,7 +97,8 @@ func (s *keySearch) finds(content []byte, levels int) bool {
 func isPrivate(content []byte) bool {
 	capitals := bytes.ToUpper(content)
 	for _, mark := range keyMarks() {
-		if bytes.Contains(capitals, []byte(mark)) && (mark != "<RSAKEYVALUE>" || bytes.Contains(capitals, []byte("<D>"))) {
+		if bytes.Contains(capitals, []byte(mark)) &&
+			(mark != "<RSAKEYVALUE>" || bytes.Contains(capitals, []byte("<D>"))) {
 			return true
 		}
 	}
@@ -121,7 +128,8 @@ func isBinaryKey(content []byte) bool {
 	return binary.LittleEndian.Uint32(content) == 0xb0b5f11e || isPGPKey(content)
 }
 
-// isPGPKey knows a packet of a secret key (RFC 9580, section 4.2): its tag is 5, or 7 for a subkey, and a version and a date follow its length.
+// isPGPKey knows a packet of a secret key (RFC 9580, section 4.2): its tag is 5, or 7 for a subkey, and a version and a
+// date follow its length.
 func isPGPKey(content []byte) bool {
 	tag, length := content[0]>>2&0xf, 1<<(content[0]&3)
 	switch {
@@ -137,7 +145,8 @@ func isPGPKey(content []byte) bool {
 		return false
 	}
 	version, algorithm := content[1+length], content[1+length+5]
-	return (tag == 5 || tag == 7) && version >= 3 && version <= 6 && (algorithm <= 3 || algorithm >= 16 && algorithm <= 28)
+	return (tag == 5 || tag == 7) && version >= 3 && version <= 6 &&
+		(algorithm <= 3 || algorithm >= 16 && algorithm <= 28)
 }
 
 // isPrivateBundle says whether it is a PFX with a key; one that is encrypted, or can't be read, counts as one that has.
@@ -152,7 +161,8 @@ func (s *keySearch) isPrivateBundle(content []byte) bool {
 	return !errors.Is(err, certificate.ErrNoKey) && !errors.Is(err, certificate.ErrEmpty)
 }
 
-// peel gives what the content encodes: the strings of JSON, what is compressed, UTF-16, percent signs, base64 and hexadecimal digits.
+// peel gives what the content encodes: the strings of JSON, what is compressed, UTF-16, percent signs, base64 and
+// hexadecimal digits.
 func peel(content []byte) (inner [][]byte) {
 	if unzipped := gunzip(content); unzipped != nil {
 		return [][]byte{unzipped}
@@ -195,7 +205,8 @@ func decodeBase64(run string) ([]byte, error) {
 	return base64.RawStdEncoding.DecodeString(run)
 }
 
-// joinWrapped puts base64 that is wrapped into several lines, indented or not, on one line. The first of them is long, and the last may be short.
+// joinWrapped puts base64 that is wrapped into several lines, indented or not, on one line. The first of them is long,
+// and the last may be short.
 func joinWrapped(text string) string {
 	var out strings.Builder
 	width := 0 // of the lines that are being joined
@@ -244,10 +255,12 @@ func jsonTexts(content []byte) (texts [][]byte, ok bool) {
 	}
 }
 
-// isPrivateJWK says whether JSON holds a JSON web key with a private part (RFC 7518), at any depth: d and its like, or k where it is symmetric.
+// isPrivateJWK says whether JSON holds a JSON web key with a private part (RFC 7518), at any depth: d and its like, or
+// k where it is symmetric.
 func isPrivateJWK(content []byte) bool {
 	trimmed := bytes.TrimSpace(content)
-	if len(trimmed) == 0 || !bytes.ContainsAny(trimmed[:1], "{[") || !bytes.Contains(trimmed, []byte("kty")) && !bytes.Contains(trimmed, []byte(`\u00`)) || !json.Valid(trimmed) {
+	if len(trimmed) == 0 || !bytes.ContainsAny(trimmed[:1], "{[") || !bytes.Contains(trimmed, []byte("kty")) &&
+		!bytes.Contains(trimmed, []byte(`\u00`)) || !json.Valid(trimmed) {
 		return false
 	}
 	found, _ := privateJWK(json.NewDecoder(bytes.NewReader(trimmed)))

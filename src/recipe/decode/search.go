@@ -12,9 +12,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// Expand makes items of what the recipe's searches find in the list of the vault's secrets, in the order of their names. What the recipe names
-// itself has the say over a data key. A search that finds nothing is fault.NotFound, so that an output does not lose all its data by a typing error.
-// It stops between two names when ctx ends.
+// Expand makes items of what the recipe's searches find in the list of the vault's secrets, in the order of their
+// names. What the recipe names itself has the say over a data key. A search that finds nothing is fault.NotFound, so
+// that an output does not lose all its data by a typing error. It stops between two names when ctx ends.
 func Expand(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
 	finders, err := compileSearches(r, entries)
 	if err != nil {
@@ -25,7 +25,8 @@ func Expand(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (rec
 		e.taken[item.DataKey] = true
 	}
 	e.recipe.Items = slices.Clone(r.Items)
-	sorted := slices.SortedFunc(slices.Values(entries), func(a, b keyvault.Entry) int { return cmp.Compare(a.Name, b.Name) })
+	sorted := slices.SortedFunc(slices.Values(entries),
+		func(a, b keyvault.Entry) int { return cmp.Compare(a.Name, b.Name) })
 	for i, find := range finders {
 		if err := e.search(ctx, i, find, sorted); err != nil {
 			return r, err
@@ -58,7 +59,8 @@ func (e *expansion) search(ctx context.Context, i int, find finder, sorted []key
 		}
 	}
 	if matches == 0 {
-		return fault.New(fault.NotFound, "no secret of vault %q matches spec.dataFrom[%d].match; correct it, or check that the secrets are enabled",
+		return fault.New(fault.NotFound,
+			"no secret of vault %q matches spec.dataFrom[%d].match; correct it, or check that the secrets are enabled",
 			e.recipe.Vault, i)
 	}
 	return nil
@@ -67,21 +69,25 @@ func (e *expansion) search(ctx context.Context, i int, find finder, sorted []key
 func (e *expansion) add(i int, find finder, entry keyvault.Entry) error {
 	key, ok := find.key(entry.Name)
 	if !ok {
-		return fault.New(fault.Malformed, "the secret %q becomes a data key that Kubernetes does not allow; correct spec.dataFrom[%d].rewrite "+
-			"so that keys have letters, digits, hyphens, underscores and dots", entry.Name, i)
+		return fault.New(fault.Malformed,
+			"the secret %q becomes a data key that Kubernetes does not allow; correct spec.dataFrom[%d].rewrite "+
+				"so that keys have letters, digits, hyphens, underscores and dots", entry.Name, i)
 	}
 	other, found := e.found[key]
 	switch {
 	case found && other != entry.Name:
-		return fault.New(fault.Malformed, "the secrets %q and %q both become the data key %q; rewrite one in spec.dataFrom, or name it in spec.data",
+		return fault.New(fault.Malformed,
+			"the secrets %q and %q both become the data key %q; rewrite one in spec.dataFrom, or name it in spec.data",
 			other, entry.Name, key)
 	case found || e.taken[key]:
 		return nil
 	case len(e.found) == limits.FoundSecrets:
-		return fault.New(fault.Malformed, "spec.dataFrom finds more than the %d secrets that are allowed; narrow it", limits.FoundSecrets)
+		return fault.New(fault.Malformed, "spec.dataFrom finds more than the %d secrets that are allowed; narrow it",
+			limits.FoundSecrets)
 	}
 	e.found[key] = entry.Name
-	e.recipe.Items = append(e.recipe.Items, recipe.Item{Name: entry.Name, Type: recipe.Secret, DataKey: key, Transforms: find.Transforms})
+	e.recipe.Items = append(e.recipe.Items,
+		recipe.Item{Name: entry.Name, Type: recipe.Secret, DataKey: key, Transforms: find.Transforms})
 	return nil
 }
 
@@ -91,7 +97,8 @@ type finder struct {
 	match, rewrite recipe.Expression
 }
 
-// compileSearches compiles the expressions of all searches, and refuses what would take too many steps over these names.
+// compileSearches compiles the expressions of all searches, and refuses what would take too many steps over these
+// names.
 func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]finder, error) {
 	bytesOfNames, steps := 0, 0
 	for _, entry := range entries {
@@ -114,16 +121,17 @@ func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]finder, error
 			steps += f.rewrite.Instructions * bytesOfNames
 		}
 		if steps > limits.SearchSteps {
-			return nil, fault.New(fault.Invalid, "the regular expressions up to spec.dataFrom[%d] are too expensive for the %d secrets of vault %q; "+
-				"use match.prefix, or simpler expressions", i, len(entries), r.Vault)
+			return nil, fault.New(fault.Invalid,
+				"the regular expressions up to spec.dataFrom[%d] are too expensive for the %d secrets of vault %q; "+
+					"use match.prefix, or simpler expressions", i, len(entries), r.Vault)
 		}
 		finders = append(finders, f)
 	}
 	return finders, nil
 }
 
-// matches says whether an entry is found. What belongs to a certificate never is, as in the portal: it holds a private key, and is meant to be
-// asked for as a certificate.
+// matches says whether an entry is found. What belongs to a certificate never is, as in the portal: it holds a private
+// key, and is meant to be asked for as a certificate.
 func (f finder) matches(e keyvault.Entry) bool {
 	if e.Disabled || e.Managed || !strings.HasPrefix(e.Name, f.Prefix) {
 		return false
@@ -136,7 +144,8 @@ func (f finder) matches(e keyvault.Entry) bool {
 	return f.Regexp == "" || f.match.MatchString(e.Name)
 }
 
-// key is the data key of a name, if it becomes one. It stops where the key is too long: each match may add a long target.
+// key is the data key of a name, if it becomes one. It stops where the key is too long: each match may add a long
+// target.
 func (f finder) key(name string) (string, bool) {
 	if f.Source == "" {
 		return name, isKey(name)

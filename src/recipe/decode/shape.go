@@ -45,16 +45,19 @@ type shape struct {
 
 func shapeOfSecret(r recipe.Recipe) shape {
 	s := r.Secret
-	return shape{field: "spec.output.secret", secretType: s.Type, dataKey: s.DataKey, chainOrder: s.ChainOrder, keyFormat: s.KeyFormat,
+	return shape{field: "spec.output.secret", secretType: s.Type, dataKey: s.DataKey, chainOrder: s.ChainOrder,
+		keyFormat:  s.KeyFormat,
 		allowEmpty: r.AllowEmpty}
 }
 
 func shapeOfConfigMap(r recipe.Recipe) shape {
-	return shape{field: "spec.output.configMap", dataKey: r.ConfigMap.DataKey, keyFormat: r.ConfigMap.KeyFormat, public: true,
+	return shape{field: "spec.output.configMap", dataKey: r.ConfigMap.DataKey, keyFormat: r.ConfigMap.KeyFormat,
+		public:     true,
 		allowEmpty: r.AllowEmpty}
 }
 
-// of is the shape for one of the recipe's items. Of several, each has a data key of its own, whatever the Secret's type.
+// of is the shape for one of the recipe's items. Of several, each has a data key of its own, whatever the Secret's
+// type.
 func (s shape) of(r recipe.Recipe, item recipe.Item) shape {
 	if !r.Several {
 		return s
@@ -71,7 +74,8 @@ func (s shape) private() bool { return s.secretType == typeTLS || s.secretType =
 
 // fixed is the data key that the type gives a secret's value, empty if the user says it.
 func (s shape) fixed() string {
-	return map[string]string{typeDockerConfigJSON: ".dockerconfigjson", typeDockerConfig: ".dockercfg", typeSSHAuth: "ssh-privatekey"}[s.secretType]
+	return map[string]string{typeDockerConfigJSON: ".dockerconfigjson", typeDockerConfig: ".dockercfg",
+		typeSSHAuth: "ssh-privatekey"}[s.secretType]
 }
 
 // named says whether the data keys are known without the user.
@@ -91,9 +95,12 @@ func (s shape) named(item recipe.Item) bool {
 func (s shape) check(item recipe.Item) error {
 	switch {
 	case item.Type == recipe.Key && s.secretType == typeTLS:
-		return fault.New(fault.Invalid, "%s.type %q can't be made of a key, which has no certificate; use type certificate, or another type of Secret", s.field, typeTLS)
+		return fault.New(fault.Invalid,
+			"%s.type %q can't be made of a key, which has no certificate; use type certificate, or another type of "+
+				"Secret", s.field, typeTLS)
 	case s.dataKey == "" && !s.named(item):
-		return fault.New(fault.Invalid, "%s.dataKey is required for an object of type %s; set it to the key in the output", s.field, item.Type)
+		return fault.New(fault.Invalid,
+			"%s.dataKey is required for an object of type %s; set it to the key in the output", s.field, item.Type)
 	}
 	return nil
 }
@@ -152,7 +159,8 @@ func (s shape) ofSecret(c Content, left *budget) (map[string]keyvault.Value, err
 		return credentials(value)
 	case typeDockerConfigJSON, typeDockerConfig:
 		if !json.Valid(value.Reveal()) {
-			return nil, fault.New(fault.Malformed, "the value is no JSON, which a Secret of type %s holds; correct it in the vault", s.secretType)
+			return nil, fault.New(fault.Malformed,
+				"the value is no JSON, which a Secret of type %s holds; correct it in the vault", s.secretType)
 		}
 	}
 	if key := s.fixed(); key != "" {
@@ -166,8 +174,9 @@ var ErrEmpty = errors.New("the value is empty")
 
 // emptyValue refuses a secret without content: the vault may hold it by mistake, and it would replace a good value.
 func emptyValue(item recipe.Item) error {
-	return &fault.Error{Kind: fault.Malformed, Doing: fmt.Sprintf("reading the value of secret %q", item.Name), Cause: ErrEmpty,
-		Next: "the output keeps what it has; store a value in the vault, or set spec.output.allowEmpty to true"}
+	return &fault.Error{Kind: fault.Malformed, Doing: fmt.Sprintf("reading the value of secret %q", item.Name),
+		Cause: ErrEmpty,
+		Next:  "the output keeps what it has; store a value in the vault, or set spec.output.allowEmpty to true"}
 }
 
 // credentials splits at the first colon: a password may hold more of them, a user name none.
@@ -176,7 +185,8 @@ func credentials(value keyvault.Value) (map[string]keyvault.Value, error) {
 	if !ok {
 		return nil, fault.New(fault.Malformed, "the value has no colon; write user name and password as NAME:PASSWORD")
 	}
-	return map[string]keyvault.Value{keyUsername: keyvault.NewValue(username), keyPassword: keyvault.NewValue(password)}, nil
+	return map[string]keyvault.Value{keyUsername: keyvault.NewValue(username),
+		keyPassword: keyvault.NewValue(password)}, nil
 }
 
 // Fallback is the vault that was read in place of the one that is meant, empty if none was.

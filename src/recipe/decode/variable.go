@@ -16,7 +16,8 @@ type Query struct {
 	Part string
 }
 
-// Pick finds the item that a reference is about: of several, the part names it by its data key. What the type does not know is fault.Invalid.
+// Pick finds the item that a reference is about: of several, the part names it by its data key. What the type does not
+// know is fault.Invalid.
 func Pick(r recipe.Recipe, part string) (Query, error) {
 	if !r.Several {
 		q := Query{Item: r.Items[0], Part: part}
@@ -29,7 +30,9 @@ func Pick(r recipe.Recipe, part string) (Query, error) {
 		}
 		keys = append(keys, item.DataKey)
 	}
-	return Query{}, fault.New(fault.Invalid, "the resource brings several objects; name one by its data key, NAME@azurekeyvault?KEY, of %s", strings.Join(keys, ", "))
+	return Query{}, fault.New(fault.Invalid,
+		"the resource brings several objects; name one by its data key, NAME@azurekeyvault?KEY, of %s",
+		strings.Join(keys, ", "))
 }
 
 // parts are what may be asked of an object of the type; nil means anything.
@@ -48,7 +51,8 @@ func parts(t recipe.ObjectType) []string {
 
 func (q Query) check() error {
 	if q.Item.Type == recipe.MultiKey && q.Part == "" {
-		return fault.New(fault.Invalid, "an object of type %s has several values; name the one that you want: NAME@azurekeyvault?KEY", q.Item.Type)
+		return fault.New(fault.Invalid,
+			"an object of type %s has several values; name the one that you want: NAME@azurekeyvault?KEY", q.Item.Type)
 	}
 	known := parts(q.Item.Type)
 	if known == nil {
@@ -59,7 +63,8 @@ func (q Query) check() error {
 			return nil
 		}
 	}
-	return fault.New(fault.Invalid, "the query %q is not known for an object of type %s; use %s, or remove the question mark and what follows",
+	return fault.New(fault.Invalid,
+		"the query %q is not known for an object of type %s; use %s, or remove the question mark and what follows",
 		q.Part, q.Item.Type, strings.Join(known[1:], ", "))
 }
 
@@ -112,7 +117,8 @@ func certificatePart(part string, o keyvault.Object) (keyvault.Value, error) {
 func keyPart(part string, o keyvault.Object) (keyvault.Value, error) {
 	value, err := keyAs(o, part)
 	if err == nil && part == "" && bytes.IndexByte(value.Reveal(), 0) >= 0 {
-		return keyvault.Value{}, fault.New(fault.Malformed, "the bytes of the key hold a NUL, which no environment variable can; ask for ?pem or ?jwk")
+		return keyvault.Value{}, fault.New(fault.Malformed,
+			"the bytes of the key hold a NUL, which no environment variable can; ask for ?pem or ?jwk")
 	}
 	return value, err
 }
@@ -125,7 +131,8 @@ func entry(q Query, v keyvault.Value) (keyvault.Value, error) {
 	}
 	text, ok := all[q.Part]
 	if !ok {
-		return keyvault.Value{}, fault.New(fault.NotFound, "the object has no entry %q; add it in the vault, or correct what follows the question mark", q.Part)
+		return keyvault.Value{}, fault.New(fault.NotFound,
+			"the object has no entry %q; add it in the vault, or correct what follows the question mark", q.Part)
 	}
 	return variableBudget().transformed(q.Item, keyvault.NewValue(text))
 }

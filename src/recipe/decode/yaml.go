@@ -25,10 +25,12 @@ const (
 )
 
 var (
-	errNotYAML = fault.New(fault.Malformed, "the object is not a YAML mapping; correct it in the vault, or spec.vault.object.contentType")
+	errNotYAML = fault.New(fault.Malformed,
+		"the object is not a YAML mapping; correct it in the vault, or spec.vault.object.contentType")
 	errYAMLKey = fault.New(fault.Malformed, "the object has a key that is not plain text; use plain text for keys")
 	errGrows   = fault.New(fault.Malformed, "the object's aliases or merge keys repeat too much; write the values out")
-	errDeep    = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text", limits.NestedLevels)
+	errDeep    = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text",
+		limits.NestedLevels)
 )
 
 // fromYAML takes the last one of entries with the same key, as fromJSON does; maxBytes bounds what all entries become.
@@ -72,8 +74,8 @@ func onlyDocument(content []byte) (*yaml.Node, error) {
 	}
 }
 
-// yamlWriter makes texts of nodes. It counts nodes and bytes as it goes, so that aliases and merge keys can't make it do more than a
-// document without them.
+// yamlWriter makes texts of nodes. It counts nodes and bytes as it goes, so that aliases and merge keys can't make it
+// do more than a document without them.
 type yamlWriter struct {
 	out       bytes.Buffer
 	bytesLeft int
@@ -257,7 +259,8 @@ func (w *yamlWriter) mapping(node *yaml.Node, level int) error {
 	return w.text("}")
 }
 
-// scalarJSON keeps a scalar's text: as a JSON number if it is one, else as a string. Only null and booleans have one spelling in JSON.
+// scalarJSON keeps a scalar's text: as a JSON number if it is one, else as a string. Only null and booleans have one
+// spelling in JSON.
 func scalarJSON(node *yaml.Node) string {
 	switch node.ShortTag() {
 	case tagNull:

@@ -90,7 +90,8 @@ func Parse(content []byte) (recipe.Recipe, error) {
 	if id := res.Spec.Vault.AzureIdentity; id != nil {
 		r.Identity = id.Name
 	}
-	err := check(rule{"spec.vault.name", r.Vault, vaultPattern, "use the vault's name alone, without a domain or a URL"})
+	err := check(rule{"spec.vault.name", r.Vault, vaultPattern,
+		"use the vault's name alone, without a domain or a URL"})
 	if err != nil {
 		return recipe.Recipe{}, err
 	}
@@ -123,7 +124,9 @@ func refresh(written json.RawMessage) (*time.Duration, error) {
 	}
 	interval, err := time.ParseDuration(text)
 	if err != nil || (interval != 0 && interval < minRefresh) || interval > maxRefresh {
-		return nil, fault.New(fault.Invalid, "spec.refreshInterval %q is not valid; use 0 (one look only) or a time from 1s to 8760h, such as 90s or 1h30m", text)
+		return nil, fault.New(fault.Invalid,
+			"spec.refreshInterval %q is not valid; use 0 (one look only) or a time from 1s to 8760h, such as 90s or "+
+				"1h30m", text)
 	}
 	return &interval, nil
 }
@@ -134,12 +137,14 @@ func restart(res resource) (*recipe.Restart, error) {
 		return nil, nil
 	}
 	if asked.Auto == (len(asked.Workloads) > 0) {
-		return nil, fault.New(fault.Invalid, "set spec.rolloutRestart.auto to true, or list spec.rolloutRestart.workloads")
+		return nil, fault.New(fault.Invalid,
+			"set spec.rolloutRestart.auto to true, or list spec.rolloutRestart.workloads")
 	}
 	for i, w := range asked.Workloads {
 		field := fmt.Sprintf("spec.rolloutRestart.workloads[%d]", i)
 		if !slices.Contains([]string{recipe.Deployment, recipe.StatefulSet, recipe.DaemonSet}, w.Kind) {
-			return nil, fault.New(fault.Invalid, "%s.kind %q is not known; use Deployment, StatefulSet or DaemonSet", field, w.Kind)
+			return nil, fault.New(fault.Invalid, "%s.kind %q is not known; use Deployment, StatefulSet or DaemonSet",
+				field, w.Kind)
 		}
 		if err := check(rule{field + ".name", w.Name, namePattern, nameHint}); err != nil {
 			return nil, err
@@ -152,7 +157,8 @@ func restart(res resource) (*recipe.Restart, error) {
 func addItems(r *recipe.Recipe, res resource) error {
 	data, one := res.Spec.Data, res.Spec.Vault.Object
 	if (one != nil) == (len(data)+len(res.Spec.DataFrom) > 0) {
-		return fault.New(fault.Invalid, "set either spec.vault.object, for one object, or spec.data and spec.dataFrom, for several")
+		return fault.New(fault.Invalid,
+			"set either spec.vault.object, for one object, or spec.data and spec.dataFrom, for several")
 	}
 	if one != nil {
 		r.Items = []recipe.Item{one.item()}
@@ -184,13 +190,16 @@ func addItems(r *recipe.Recipe, res resource) error {
 func checkSearch(s recipe.Search, field string) error {
 	switch {
 	case s.Prefix == "" && s.Regexp == "" && len(s.Tags) == 0:
-		return fault.New(fault.Invalid, "%s.match is empty, which would be the whole vault; set prefix, regexp or tags", field)
+		return fault.New(fault.Invalid, "%s.match is empty, which would be the whole vault; set prefix, regexp or tags",
+			field)
 	case s.Prefix != "" && s.Regexp != "":
 		return fault.New(fault.Invalid, "%s.match has both prefix and regexp; keep one", field)
 	case len(s.Target) > limits.ExpressionBytes:
-		return fault.New(fault.Invalid, "%s.rewrite.target is longer than %d characters; use a shorter one", field, limits.ExpressionBytes)
+		return fault.New(fault.Invalid, "%s.rewrite.target is longer than %d characters; use a shorter one", field,
+			limits.ExpressionBytes)
 	case s.Source == "" && s.Target != "":
-		return fault.New(fault.Invalid, "%s.rewrite.source is empty; set the regular expression whose match becomes the target", field)
+		return fault.New(fault.Invalid,
+			"%s.rewrite.source is empty; set the regular expression whose match becomes the target", field)
 	}
 	return nil
 }
@@ -228,10 +237,12 @@ func checkExpression(text, field string) error {
 	return nil
 }
 
-// checkCount refuses lists that the schema of the resource refuses: pods may read a resource that was stored before the schema had the bound.
+// checkCount refuses lists that the schema of the resource refuses: pods may read a resource that was stored before the
+// schema had the bound.
 func checkCount(count, most int, field string) error {
 	if count > most {
-		return fault.New(fault.Invalid, "%s has %d elements, more than the %d that are allowed; use several resources", field, count, most)
+		return fault.New(fault.Invalid, "%s has %d elements, more than the %d that are allowed; use several resources",
+			field, count, most)
 	}
 	return nil
 }
@@ -244,7 +255,8 @@ func (o object) item() recipe.Item {
 func checkDataKey(item recipe.Item, field string, taken map[string]bool) error {
 	switch {
 	case item.Type == recipe.MultiKey && item.DataKey != "":
-		return fault.New(fault.Invalid, "%s.dataKey can't be set for a %s, whose entries have keys; remove it", field, item.Type)
+		return fault.New(fault.Invalid, "%s.dataKey can't be set for a %s, whose entries have keys; remove it", field,
+			item.Type)
 	case item.Type == recipe.MultiKey:
 		return nil
 	case item.DataKey == "":
@@ -262,13 +274,14 @@ type pattern struct {
 	most  int
 }
 
-// Compiled once, since every sync checks them, and without counts in them: to compile one for up to 253 of something takes milliseconds, and the
-// injector does that at the start of each container.
+// Compiled once, since every sync checks them, and without counts in them: to compile one for up to 253 of something
+// takes milliseconds, and the injector does that at the start of each container.
 var (
 	vaultPattern   = pattern{regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]+[a-zA-Z0-9]$`), 24}
 	objectPattern  = pattern{regexp.MustCompile(`^[a-zA-Z0-9-]+$`), 127}
 	versionPattern = pattern{regexp.MustCompile(`^[a-zA-Z0-9]*$`), 64}
-	namePattern    = pattern{regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`), 253}
+	namePattern    = pattern{regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`),
+		253}
 	// A data key becomes a file name: none is . or begins with two dots.
 	dataKeyPattern = pattern{regexp.MustCompile(`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`), 253}
 	formatPattern  = pattern{regexp.MustCompile(`^(raw|pem|jwk)?$`), 3}
@@ -294,15 +307,18 @@ func check(rules ...rule) error {
 func checkItem(item recipe.Item, field string) error {
 	err := check(
 		rule{field + ".name", item.Name, objectPattern, "use 1 to 127 letters, digits and hyphens"},
-		rule{field + ".version", item.Version, versionPattern, "use the version's identifier, or leave it empty for the latest"},
+		rule{field + ".version", item.Version, versionPattern,
+			"use the version's identifier, or leave it empty for the latest"},
 	)
 	if err != nil {
 		return err
 	}
 	if !slices.Contains(recipe.ObjectTypes(), item.Type) {
-		return fault.New(fault.Invalid, "%s.type %q is not known; use one of %v", field, item.Type, recipe.ObjectTypes())
+		return fault.New(fault.Invalid, "%s.type %q is not known; use one of %v", field, item.Type,
+			recipe.ObjectTypes())
 	}
-	if item.Type == recipe.MultiKey && item.ContentType != "application/x-json" && item.ContentType != "application/x-yaml" {
+	if item.Type == recipe.MultiKey && item.ContentType != "application/x-json" &&
+		item.ContentType != "application/x-yaml" {
 		return fault.New(fault.Invalid, "%s.contentType %q is not valid for a multi-key-value-secret; "+
 			"set it to application/x-json or application/x-yaml", field, item.ContentType)
 	}
@@ -331,7 +347,9 @@ func addOutput(r *recipe.Recipe, out *output) error {
 	case len(out.Transform) > 0 && len(out.Transforms) > 0:
 		return fault.New(fault.Invalid, "spec.output has both transform and transforms; keep transform")
 	case len(transforms) > 0 && r.Several:
-		return fault.New(fault.Invalid, "spec.output.transform is for spec.vault.object; with several objects set spec.data[].transform or spec.dataFrom[].transform")
+		return fault.New(fault.Invalid,
+			"spec.output.transform is for spec.vault.object; with several objects set spec.data[].transform or "+
+				"spec.dataFrom[].transform")
 	case !r.Several:
 		r.Items[0].Transforms = transforms
 	}
@@ -339,8 +357,9 @@ func addOutput(r *recipe.Recipe, out *output) error {
 		return err
 	}
 	if s := out.Secret; s != nil {
-		r.Secret = &recipe.SecretOutput{Name: s.Name, Type: s.Type, DataKey: s.DataKey, ChainOrder: s.ChainOrder, KeyFormat: s.KeyFormat,
-			Labels: s.Metadata.Labels, Annotations: s.Metadata.Annotations, Immutable: s.Immutable}
+		r.Secret = &recipe.SecretOutput{Name: s.Name, Type: s.Type, DataKey: s.DataKey, ChainOrder: s.ChainOrder,
+			KeyFormat: s.KeyFormat,
+			Labels:    s.Metadata.Labels, Annotations: s.Metadata.Annotations, Immutable: s.Immutable}
 	}
 	if c := out.ConfigMap; c != nil {
 		r.ConfigMap = &recipe.ConfigMapOutput{Name: c.Name, DataKey: c.DataKey, KeyFormat: c.KeyFormat}
@@ -359,7 +378,9 @@ const (
 func checkOutput(r recipe.Recipe) error {
 	if s := r.Secret; s != nil {
 		if s.Type == "kubernetes.io/service-account-token" || s.Type == "bootstrap.kubernetes.io/token" {
-			return fault.New(fault.Invalid, "spec.output.secret.type %q is reserved for credentials of the cluster itself; use another type", s.Type)
+			return fault.New(fault.Invalid,
+				"spec.output.secret.type %q is reserved for credentials of the cluster itself; use another type",
+				s.Type)
 		}
 		err := check(rule{"spec.output.secret.name", s.Name, namePattern, nameHint},
 			rule{"spec.output.secret.dataKey", s.DataKey, dataKeyPattern, keyHint},

@@ -17,8 +17,9 @@ type step struct {
 func steps() map[string]step {
 	unchanged := func(n int) int { return n }
 	return map[string]step{
-		"trim":         {unchanged, func(b []byte) ([]byte, error) { return bytes.TrimSpace(b), nil }},
-		"base64encode": {base64.StdEncoding.EncodedLen, func(b []byte) ([]byte, error) { return base64.StdEncoding.AppendEncode(nil, b), nil }},
+		"trim": {unchanged, func(b []byte) ([]byte, error) { return bytes.TrimSpace(b), nil }},
+		"base64encode": {base64.StdEncoding.EncodedLen,
+			func(b []byte) ([]byte, error) { return base64.StdEncoding.AppendEncode(nil, b), nil }},
 		"base64decode": {unchanged, decodeBase64},
 	}
 }
@@ -29,17 +30,20 @@ func Known(name string) bool {
 	return ok
 }
 
-// Apply runs the named transforms in order. An unknown name is fault.Invalid; a value that a transform can't take, or would make larger than
-// maxBytes, is fault.Malformed. The error does not quote the value. The size is checked before each step.
+// Apply runs the named transforms in order. An unknown name is fault.Invalid; a value that a transform can't take, or
+// would make larger than maxBytes, is fault.Malformed. The error does not quote the value. The size is checked before
+// each step.
 func Apply(names []string, value []byte, maxBytes int) ([]byte, error) {
 	known := steps()
 	for _, name := range names {
 		s, ok := known[name]
 		if !ok {
-			return nil, fault.New(fault.Invalid, "transform %q is not known; use trim, base64encode or base64decode", name)
+			return nil, fault.New(fault.Invalid, "transform %q is not known; use trim, base64encode or base64decode",
+				name)
 		}
 		if s.size(len(value)) > maxBytes {
-			return nil, fault.New(fault.Malformed, "transform %s: the value becomes too large; remove transforms, or store a smaller value", name)
+			return nil, fault.New(fault.Malformed,
+				"transform %s: the value becomes too large; remove transforms, or store a smaller value", name)
 		}
 		var err error
 		if value, err = s.apply(value); err != nil {
@@ -52,8 +56,9 @@ func Apply(names []string, value []byte, maxBytes int) ([]byte, error) {
 func decodeBase64(b []byte) ([]byte, error) {
 	out, err := base64.StdEncoding.AppendDecode(nil, b)
 	if err != nil {
-		return nil, fault.New(fault.Malformed, "transform base64decode: the value is not standard base64; put trim before it "+
-			"if the value has surrounding white space, or remove the transform")
+		return nil, fault.New(fault.Malformed,
+			"transform base64decode: the value is not standard base64; put trim before it "+
+				"if the value has surrounding white space, or remove the transform")
 	}
 	return out, nil
 }

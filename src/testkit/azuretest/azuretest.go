@@ -63,7 +63,8 @@ func Start(t *testing.T) *Azure {
 	require.NoError(t, e.Plant(emulator.Seed{
 		Principals: []entra.Principal{
 			{Name: "app", ClientID: AppClientID, ObjectID: AppObjectID, Secret: a.AppSecret},
-			{Name: "user-assigned", ClientID: UserClientID, ObjectID: UserObjectID, ManagedIdentity: "user", ResourceID: UserResourceID},
+			{Name: "user-assigned", ClientID: UserClientID, ObjectID: UserObjectID, ManagedIdentity: "user",
+				ResourceID: UserResourceID},
 			{Name: "system-assigned", ClientID: SystemClientID, ObjectID: SystemObjectID, ManagedIdentity: "system"},
 		},
 		Vaults: map[string]emulator.VaultSeed{"kv1": {Permissions: everybody, Secrets: map[string]keyvault.Secret{}}},
@@ -92,7 +93,8 @@ func Start(t *testing.T) *Azure {
 		case host == "169.254.169.254":
 			to = metadata.Listener.Addr().String()
 		case strings.HasPrefix(host, "nowhere."):
-			return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
+			return nil, &net.OpError{Op: "dial", Net: network,
+				Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, to)
 	}
@@ -105,14 +107,17 @@ func certificates(t *testing.T) (*x509.Certificate, tls.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "emulator"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "emulator"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
 	require.NoError(t, err)
 	authority, err := x509.ParseCertificate(der)
 	require.NoError(t, err)
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		DNSNames: []string{"*.vault.azure.net", "login.microsoftonline.com", "*.vault.usgovcloudapi.net", "login.microsoftonline.us",
+		DNSNames: []string{"*.vault.azure.net", "login.microsoftonline.com", "*.vault.usgovcloudapi.net",
+			"login.microsoftonline.us",
 			"*.vault.private.example", "login.private.example", entra.ProxyHost}}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), key)
 	require.NoError(t, err)

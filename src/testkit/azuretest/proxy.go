@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Proxy serves, until the test ends, a forward proxy that leads every name here, and gives its URL. A program that is started with it as HTTPS_PROXY
-// and HTTP_PROXY, and trusts CA, takes the emulator for Azure.
+// Proxy serves, until the test ends, a forward proxy that leads every name here, and gives its URL. A program that is
+// started with it as HTTPS_PROXY and HTTP_PROXY, and trusts CA, takes the emulator for Azure.
 func (a *Azure) Proxy(t *testing.T) string {
 	t.Helper()
 	metadata := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {

@@ -17,7 +17,8 @@ type Budget struct {
 // attempts is how often an input that took too long is tried before it fails the test.
 const attempts = 3
 
-// Check runs the code under test for an input of the given size in bytes, and fails the test beyond the budget. run must be safe to repeat.
+// Check runs the code under test for an input of the given size in bytes, and fails the test beyond the budget. run
+// must be safe to repeat.
 func Check(t *testing.T, b Budget, size int, run func()) {
 	t.Helper()
 	var took time.Duration

@@ -35,14 +35,17 @@ func NewAuthority(now time.Time) (Authority, error) {
 	if err != nil {
 		return Authority{}, err
 	}
-	template := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: "svc-cat-ca"}, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageCertSign,
+	template := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: "svc-cat-ca"},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return Authority{}, err
 	}
-	a := Authority{Cert: encode("CERTIFICATE", der), Key: encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)), key: key}
+	a := Authority{Cert: encode("CERTIFICATE", der), Key: encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
+		key: key}
 	a.parsed, err = x509.ParseCertificate(der)
 	return a, err
 }
@@ -63,15 +66,18 @@ func (a Authority) Issue(now time.Time, usage x509.ExtKeyUsage, hosts ...string)
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{Organization: []string{"akv2k8s"}, CommonName: rand.Text()},
-		NotBefore: now.Add(-time.Minute), NotAfter: now.AddDate(2, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+	template := &x509.Certificate{SerialNumber: serial(),
+		Subject:   pkix.Name{Organization: []string{"akv2k8s"}, CommonName: rand.Text()},
+		NotBefore: now.Add(-time.Minute), NotAfter: now.AddDate(2, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{usage},
 		BasicConstraintsValid: true, DNSNames: hosts}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.parsed, key.Public(), a.key)
 	if err != nil {
 		return nil, err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	return map[string][]byte{FileCA: a.Cert, FileCert: encode("CERTIFICATE", der), FileKey: encode("PRIVATE KEY", keyDER)}, err
+	return map[string][]byte{FileCA: a.Cert, FileCert: encode("CERTIFICATE", der),
+		FileKey: encode("PRIVATE KEY", keyDER)}, err
 }
 
 func encode(kind string, der []byte) []byte {

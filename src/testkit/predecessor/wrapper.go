@@ -24,14 +24,17 @@ type Wrapper struct {
 	Namespace, Pod, Secret string
 	// Wait is how long it waits first for a CA that was written, and then twice as long each time.
 	Wait time.Duration
-	// Dialer leads the name of the auth service to it where there is no DNS for it; nil outside of tests without a cluster.
+	// Dialer leads the name of the auth service to it where there is no DNS for it; nil outside of tests without a
+	// cluster.
 	Dialer *http.Transport
 }
 
 // FromEnv reads the variables that the webhook of the predecessor set.
 func FromEnv(getenv func(string) string) Wrapper {
-	return Wrapper{Folder: getenv("ENV_INJECTOR_CLIENT_CERT_DIR"), Service: getenv("ENV_INJECTOR_AUTH_SERVICE"), Validation: getenv("ENV_INJECTOR_AUTH_SERVICE_VALIDATION"),
-		Namespace: getenv("ENV_INJECTOR_POD_NAMESPACE"), Pod: getenv("ENV_INJECTOR_POD_NAME"), Secret: getenv("ENV_INJECTOR_AUTH_SERVICE_SECRET"), Wait: 5 * time.Second}
+	return Wrapper{Folder: getenv("ENV_INJECTOR_CLIENT_CERT_DIR"), Service: getenv("ENV_INJECTOR_AUTH_SERVICE"),
+		Validation: getenv("ENV_INJECTOR_AUTH_SERVICE_VALIDATION"),
+		Namespace:  getenv("ENV_INJECTOR_POD_NAMESPACE"), Pod: getenv("ENV_INJECTOR_POD_NAME"),
+		Secret: getenv("ENV_INJECTOR_AUTH_SERVICE_SECRET"), Wait: 5 * time.Second}
 }
 
 // polls is how often the CA is looked for after it was written.
@@ -99,7 +102,8 @@ func (w Wrapper) Ask(ctx context.Context) (string, error) {
 }
 
 func (w Wrapper) get(ctx context.Context, service, query string, secure *tls.Config) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/auth/%s/%s%s", service, w.Namespace, w.Pod, query), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		fmt.Sprintf("%s/auth/%s/%s%s", service, w.Namespace, w.Pod, query), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Resolver asks a name server of the test, which answers what the function says; no address means that there is no such name.
+// Resolver asks a name server of the test, which answers what the function says; no address means that there is no such
+// name.
 func Resolver(t *testing.T, answer func(name string) (netip.Addr, bool)) *net.Resolver {
 	t.Helper()
 	conn, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -36,7 +37,8 @@ func serve(conn net.PacketConn, answer func(name string) (netip.Addr, bool)) {
 			continue
 		}
 		question := message.Questions[0]
-		reply := dnsmessage.Message{Header: dnsmessage.Header{ID: message.ID, Response: true, RecursionAvailable: true}, Questions: message.Questions}
+		reply := dnsmessage.Message{Header: dnsmessage.Header{ID: message.ID, Response: true, RecursionAvailable: true},
+			Questions: message.Questions}
 		address, found := answer(strings.ToLower(strings.TrimSuffix(question.Name.String(), ".")))
 		header := dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET, Type: question.Type}
 		switch {
@@ -45,7 +47,8 @@ func serve(conn net.PacketConn, answer func(name string) (netip.Addr, bool)) {
 		case question.Type == dnsmessage.TypeA && address.Is4():
 			reply.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: address.As4()}}}
 		case question.Type == dnsmessage.TypeAAAA && address.Is6():
-			reply.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AAAAResource{AAAA: address.As16()}}}
+			reply.Answers = []dnsmessage.Resource{{Header: header,
+				Body: &dnsmessage.AAAAResource{AAAA: address.As16()}}}
 		}
 		if packed, err := reply.Pack(); err == nil {
 			_, _ = conn.WriteTo(packed, from)

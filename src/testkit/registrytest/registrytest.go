@@ -40,8 +40,10 @@ func NewAuthority(t *testing.T) *Authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "registries"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "registries"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
 	require.NoError(t, err)
 	a := &Authority{key: key, Pool: x509.NewCertPool()}
@@ -54,7 +56,8 @@ func NewAuthority(t *testing.T) *Authority {
 // For makes a certificate for a name.
 func (a *Authority) For(t *testing.T, name string) tls.Certificate {
 	t.Helper()
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: a.certificate.NotBefore, NotAfter: a.certificate.NotAfter, DNSNames: []string{name}}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: a.certificate.NotBefore,
+		NotAfter: a.certificate.NotAfter, DNSNames: []string{name}}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.certificate, a.key.Public(), a.key)
 	require.NoError(t, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.key}
@@ -68,7 +71,8 @@ type Options struct {
 	Authority *Authority
 	// User and Password are who may do anything; empty means everybody.
 	User, Password string
-	// TokenRealm is the address of a service whose tokens it believes instead; TokenCertificate is what these are signed with.
+	// TokenRealm is the address of a service whose tokens it believes instead; TokenCertificate is what these are
+	// signed with.
 	TokenRealm       string
 	TokenCertificate []byte
 }
@@ -96,7 +100,8 @@ func Start(t *testing.T, o Options) Registry {
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // tests break connections on purpose
 	if o.Authority != nil {
-		server.TLS = &tls.Config{Certificates: []tls.Certificate{o.Authority.For(t, o.Name)}, MinVersion: tls.VersionTLS12}
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{o.Authority.For(t, o.Name)},
+			MinVersion: tls.VersionTLS12}
 		server.EnableHTTP2 = true
 		server.StartTLS()
 	} else {
@@ -125,7 +130,8 @@ func requirePassword(o Options, next http.Handler) http.Handler {
 	})
 }
 
-// requireToken lets in whoever has a token for the repository and what is done with it, as the specification of the token service says.
+// requireToken lets in whoever has a token for the repository and what is done with it, as the specification of the
+// token service says.
 func requireToken(o Options, key any, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		repository, actions := neededAccess(r)
@@ -177,7 +183,8 @@ func (c accessClaims) allow(repository string, actions []string) bool {
 		return true
 	}
 	for _, granted := range c.Access {
-		missing := slices.ContainsFunc(actions, func(action string) bool { return !slices.Contains(granted.Actions, action) })
+		missing := slices.ContainsFunc(actions,
+			func(action string) bool { return !slices.Contains(granted.Actions, action) })
 		if granted.Name == repository && !missing {
 			return true
 		}

@@ -34,8 +34,9 @@ func newCheck() *check {
 // overhead of an entry in JSON: four quotes, a colon and a comma.
 const overhead = 6
 
-// add takes the references of a container, and says whether these are all that it can have. What would make the variable too long is left to the
-// container itself, and so is what comes from sources that could not be read when the pod was created.
+// add takes the references of a container, and says whether these are all that it can have. What would make the
+// variable too long is left to the container itself, and so is what comes from sources that could not be read when the
+// pod was created.
 func (k *check) add(container string, e *environment) bool {
 	k.addPatience(e)
 	complete := !e.open && !e.hidden
@@ -55,11 +56,13 @@ func (k *check) add(container string, e *environment) bool {
 	return complete
 }
 
-// addPatience takes how long a container is willing to wait. What can't be read is passed on, so that the init container names it.
+// addPatience takes how long a container is willing to wait. What can't be read is passed on, so that the init
+// container names it.
 func (k *check) addPatience(e *environment) {
 	number := func(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) }
 	duration := func(text string) (int64, error) { d, err := time.ParseDuration(text); return int64(d), err }
-	for name, parse := range map[string]func(string) (int64, error){wire.EnvTimeout: duration, wire.EnvRetries: number, wire.EnvWait: number} {
+	for name, parse := range map[string]func(string) (int64, error){wire.EnvTimeout: duration, wire.EnvRetries: number,
+		wire.EnvWait: number} {
 		v := e.variables[name]
 		if !v.known || v.value == "" {
 			continue
@@ -85,10 +88,13 @@ func (k *check) variables(pod *corev1.Pod, s Settings) []corev1.EnvVar {
 	references, _ := json.Marshal(k.references) // a map of texts
 	var set []corev1.EnvVar
 	for _, variable := range []corev1.EnvVar{
-		{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker}, {Name: wire.EnvBrokerAddress, Value: s.BrokerAddress},
+		{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker},
+		{Name: wire.EnvBrokerAddress, Value: s.BrokerAddress},
 		{Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat},
-		{Name: wire.EnvDefaultTimeout, Value: wait.String()}, {Name: wire.EnvTimeout, Value: envref.Escape(k.patience[wire.EnvTimeout])},
-		{Name: wire.EnvRetries, Value: envref.Escape(k.patience[wire.EnvRetries])}, {Name: wire.EnvWait, Value: envref.Escape(k.patience[wire.EnvWait])},
+		{Name: wire.EnvDefaultTimeout, Value: wait.String()},
+		{Name: wire.EnvTimeout, Value: envref.Escape(k.patience[wire.EnvTimeout])},
+		{Name: wire.EnvRetries, Value: envref.Escape(k.patience[wire.EnvRetries])},
+		{Name: wire.EnvWait, Value: envref.Escape(k.patience[wire.EnvWait])},
 		{Name: wire.EnvCheck, Value: withoutDollars(string(references))},
 	} {
 		if variable.Value != "" {
@@ -119,16 +125,17 @@ func (e *environment) references() map[string]string {
 	return references
 }
 
-// isCheckable says whether the init container can check the references of this container: not if it reads for itself, with an identity that only it
-// has, and not if its owner says that they come into existence later.
+// isCheckable says whether the init container can check the references of this container: not if it reads for itself,
+// with an identity that only it has, and not if its owner says that they come into existence later.
 func (s Settings) isCheckable(c corev1.Container, e *environment) bool {
 	first, err := strconv.ParseBool(e.variables[wire.EnvCheckFirst].value)
 	return !s.direct(c) && (err != nil || first)
 }
 
-// hasMeshProxy says whether the traffic of the pod may go through a proxy of a service mesh. If the mesh's CNI plugin redirects it, an init container
-// that runs before the proxy reaches nothing.
+// hasMeshProxy says whether the traffic of the pod may go through a proxy of a service mesh. If the mesh's CNI plugin
+// redirects it, an init container that runs before the proxy reaches nothing.
 func hasMeshProxy(pod *corev1.Pod) bool {
 	proxies := []string{"istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"}
-	return slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), func(c corev1.Container) bool { return slices.Contains(proxies, c.Name) })
+	return slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers),
+		func(c corev1.Container) bool { return slices.Contains(proxies, c.Name) })
 }

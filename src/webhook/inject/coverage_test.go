@@ -15,8 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
-// handled are the fields of a pod that can carry an environment variable, a command or a volume, and what becomes of each: it is handled, or it is
-// left alone for a reason.
+// handled are the fields of a pod that can carry an environment variable, a command or a volume, and what becomes of
+// each: it is handled, or it is left alone for a reason.
 func handled() map[string]string {
 	fields := map[string]string{
 		"Volumes":                  "ours are added and foreign ones of their names refused; values are environment variables, so what a volume holds stays as it is",
@@ -69,7 +69,8 @@ func carries(at reflect.Type, seen map[reflect.Type]bool) bool {
 	return false
 }
 
-// TestEveryFieldThatMattersIsKnown fails when the API gets a field that can carry what this package is about and that nobody thought of.
+// TestEveryFieldThatMattersIsKnown fails when the API gets a field that can carry what this package is about and that
+// nobody thought of.
 func TestEveryFieldThatMattersIsKnown(t *testing.T) {
 	for of, known := range map[reflect.Type]map[string]string{reflect.TypeFor[corev1.PodSpec](): handled(), reflect.TypeFor[corev1.Container](): inContainers(),
 		reflect.TypeFor[corev1.EphemeralContainerCommon](): inContainers()} {

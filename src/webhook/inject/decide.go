@@ -35,8 +35,8 @@ type Target struct {
 	environment *environment
 }
 
-// Learn takes the references of the image's own environment; what the pod sets comes before them. What is meant as one but can't be is
-// refused, since the program could not start.
+// Learn takes the references of the image's own environment; what the pod sets comes before them. What is meant as one
+// but can't be is refused, since the program could not start.
 func (t *Target) Learn(references map[string]string) error {
 	e := t.environment
 	for _, name := range slices.Sorted(maps.Keys(references)) {
@@ -44,7 +44,8 @@ func (t *Target) Learn(references map[string]string) error {
 			continue
 		}
 		if _, err := envref.Parse(references[name]); err != nil {
-			return refuse(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v", Shown(name), err)
+			return refuse(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v", Shown(name),
+				err)
 		}
 		e.image[name] = references[name]
 	}
@@ -80,8 +81,9 @@ func (p Plan) Without(container, warning string) Plan {
 	return p
 }
 
-// Decide looks at every container and init container of a new pod. A pod that could only start with a raw reference, or whose references
-// can't be resolved, is refused: fault.Invalid with the container, the variable and the next step, but never with a value.
+// Decide looks at every container and init container of a new pod. A pod that could only start with a raw reference, or
+// whose references can't be resolved, is refused: fault.Invalid with the container, the variable and the next step, but
+// never with a value.
 func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	var plan Plan
 	if leftAlone(pod) {
@@ -98,8 +100,8 @@ func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	return plan, reserved(pod)
 }
 
-// DecideEphemeral looks at the ephemeral containers that a pod is given while it runs. Volumes can't be added to it any more, so it must have ours.
-// direct says that the installation has no auth service.
+// DecideEphemeral looks at the ephemeral containers that a pod is given while it runs. Volumes can't be added to it any
+// more, so it must have ours. direct says that the installation has no auth service.
 func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, error) {
 	if leftAlone(pod) {
 		return Plan{}, nil
@@ -120,15 +122,18 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 	}
 	plan.Targets = slices.DeleteFunc(plan.Targets, func(t Target) bool { return t.Precaution })
 	for _, volume := range plan.volumes(added, direct) {
-		if !slices.ContainsFunc(old.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume && !foreign(v) }) {
-			return Plan{}, refuse(corev1.Container{Name: plan.Targets[0].Container}, "it refers to Key Vault, but this pod was not injected when it was created; "+
-				"use kubectl debug --copy-to, which creates a pod")
+		if !slices.ContainsFunc(old.Spec.Volumes,
+			func(v corev1.Volume) bool { return v.Name == volume && !foreign(v) }) {
+			return Plan{}, refuse(corev1.Container{Name: plan.Targets[0].Container},
+				"it refers to Key Vault, but this pod was not injected when it was created; "+
+					"use kubectl debug --copy-to, which creates a pod")
 		}
 	}
 	return plan, nil
 }
 
-// leftAlone says whether nothing of the pod is looked at: it says so itself, or it is the image of a static pod, which can't be changed.
+// leftAlone says whether nothing of the pod is looked at: it says so itself, or it is the image of a static pod, which
+// can't be changed.
 func leftAlone(pod *corev1.Pod) bool {
 	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
 	return mirror || isSwitchedOff(pod)
@@ -163,7 +168,8 @@ func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Pl
 	return plan, nil
 }
 
-// targeted is the container as one to wrap, or nil if it stays as it is; onWindows says by what the pod can only run there.
+// targeted is the container as one to wrap, or nil if it stays as it is; onWindows says by what the pod can only run
+// there.
 func targeted(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows string) (*Target, []string, error) {
 	e, err := evaluate(pod, c, sources)
 	if err != nil {
@@ -181,7 +187,8 @@ func targeted(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows st
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Target{Container: c.Name, Precaution: !wanted, environment: e}, slices.Concat(e.warnings, warnings, unresolved(c, e)), nil
+	return &Target{Container: c.Name, Precaution: !wanted, environment: e},
+		slices.Concat(e.warnings, warnings, unresolved(c, e)), nil
 }
 
 // volumes are the names of those that the plan's containers need.
@@ -212,7 +219,8 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 	}
 	var commands map[string][]string
 	if json.Unmarshal([]byte(text), &commands) != nil {
-		return nil, fault.New(fault.Invalid, `the annotation %s is no JSON object of container names and commands; write for example {"app": ["/app", "--serve"]}`,
+		return nil, fault.New(fault.Invalid,
+			`the annotation %s is no JSON object of container names and commands; write for example {"app": ["/app", "--serve"]}`,
 			wire.AnnotationCommands)
 	}
 	exists := map[string]bool{}
@@ -221,10 +229,14 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(commands)) {
 		if !exists[name] {
-			return nil, fault.New(fault.Invalid, "the annotation %s names container %q, which the pod does not have; correct the name", wire.AnnotationCommands, Shown(name))
+			return nil, fault.New(fault.Invalid,
+				"the annotation %s names container %q, which the pod does not have; correct the name",
+				wire.AnnotationCommands, Shown(name))
 		}
 		if len(commands[name]) == 0 {
-			return nil, fault.New(fault.Invalid, "the annotation %s gives container %q no command; write what its image runs", wire.AnnotationCommands, Shown(name))
+			return nil, fault.New(fault.Invalid,
+				"the annotation %s gives container %q no command; write what its image runs", wire.AnnotationCommands,
+				Shown(name))
 		}
 	}
 	return commands, nil
@@ -234,7 +246,8 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 func inCommand(c corev1.Container) []string {
 	for _, text := range slices.Concat(c.Command, c.Args) {
 		if envref.Meant(text) || envref.Mentioned(text) {
-			return []string{fmt.Sprintf("container %q: a reference to Key Vault in its command or args is not resolved; write it into a variable of env, and $(NAME) into args", Shown(c.Name))}
+			return []string{fmt.Sprintf("container %q: a reference to Key Vault in its command or args is not "+
+				"resolved; write it into a variable of env, and $(NAME) into args", Shown(c.Name))}
 		}
 	}
 	return nil
@@ -245,7 +258,9 @@ func unresolved(c corev1.Container, e *environment) []string {
 	var texts []string
 	for _, where := range beside(c) {
 		if e.refers() {
-			texts = append(texts, fmt.Sprintf("container %q: the %s runs beside the program and sees references instead of values", Shown(c.Name), where))
+			texts = append(texts,
+				fmt.Sprintf("container %q: the %s runs beside the program and sees references instead of values",
+					Shown(c.Name), where))
 		}
 	}
 	return texts

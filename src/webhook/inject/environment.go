@@ -37,25 +37,31 @@ type environment struct {
 	variables map[string]variable
 	// literal are values that stand in the container's own env.
 	literal map[string]bool
-	// texts are those that the injector has to expand instead of the kubelet, as they have to be written, by their place in env.
+	// texts are those that the injector has to expand instead of the kubelet, as they have to be written, by their
+	// place in env.
 	texts map[int]string
 	// last is the place in env where each variable stands for the last time.
 	last map[string]int
-	// expand are the names of these variables, in their order; those of an earlier mutation come first, and are in before.
+	// expand are the names of these variables, in their order; those of an earlier mutation come first, and are in
+	// before.
 	expand []string
 	before map[string]bool
-	// image are references of the image's own environment, as far as it was looked into. The kubelet expands none of them.
+	// image are references of the image's own environment, as far as it was looked into. The kubelet expands none of
+	// them.
 	image map[string]string
-	// taken are the variables that come from a whole source, by the source. Reserved names are among them, and among no others.
+	// taken are the variables that come from a whole source, by the source. Reserved names are among them, and among no
+	// others.
 	taken map[string]SourceName
-	// open says that a source was missing, so that references may come that nobody knows yet; hidden that one may not be read.
+	// open says that a source was missing, so that references may come that nobody knows yet; hidden that one may not
+	// be read.
 	open, hidden bool
 	warnings     []string
 }
 
 // evaluate works a container's environment out. What is meant as a reference but can't be one is refused.
 func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
-	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{}, last: map[string]int{},
+	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{},
+		last:   map[string]int{},
 		expand: expansionOf(c).Env, before: map[string]bool{}, image: imageOf(c), taken: map[string]SourceName{}}
 	for _, name := range e.expand {
 		e.before[name] = true
@@ -113,7 +119,8 @@ func taken(c corev1.Container, variableName string, name SourceName, value strin
 		return variable{}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
-		return variable{}, refuse(c, "variable %s, from %s %q: %v", Shown(variableName), name.Kind, Shown(name.Name), err)
+		return variable{}, refuse(c, "variable %s, from %s %q: %v", Shown(variableName), name.Kind, Shown(name.Name),
+			err)
 	}
 	return variable{value: value, known: true, deferred: true}, nil
 }
@@ -139,7 +146,8 @@ func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources 
 	}
 	if value = envref.Shorten(value); envref.Meant(value) {
 		if _, err := envref.Parse(value); err != nil {
-			return variable{}, refuse(c, "variable %s, from the pod's %s: %v", Shown(entry.Name), Shown(entry.ValueFrom.FieldRef.FieldPath), err)
+			return variable{}, refuse(c, "variable %s, from the pod's %s: %v", Shown(entry.Name),
+				Shown(entry.ValueFrom.FieldRef.FieldPath), err)
 		}
 	}
 	return variable{value: value, known: known, deferred: envref.Meant(value)}, nil
@@ -153,7 +161,8 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	}
 	if value, uses := e.rewrite(entry.Value, i); uses {
 		if envref.Meant(entry.Value) {
-			return variable{}, refuse(c, "variable %s: a reference can't be made of another one's value; write it out", Shown(entry.Name))
+			return variable{}, refuse(c, "variable %s: a reference can't be made of another one's value; write it out",
+				Shown(entry.Name))
 		}
 		e.texts[i] = value
 		e.expand = append(e.expand, entry.Name)
@@ -162,7 +171,9 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	value, known := e.value(entry.Value)
 	switch {
 	case !known && envref.Meant(entry.Value):
-		return variable{}, refuse(c, "variable %s: the reference is made of variables whose values are not known when the pod is created; write it out", Shown(entry.Name))
+		return variable{},
+			refuse(c, "variable %s: the reference is made of variables whose values are not known when the pod is "+
+				"created; write it out", Shown(entry.Name))
 	case !known || !envref.Meant(value):
 		if envref.Mentioned(entry.Value) {
 			e.mention(c, entry.Name, "")
@@ -178,12 +189,14 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 
 // mention warns of a value that resembles a reference but is none.
 func (e *environment) mention(c corev1.Container, variable, from string) {
-	e.warnings = append(e.warnings, fmt.Sprintf("container %q, variable %s%s: the value contains @azurekeyvault or almost that, but it is not a reference, "+
-		"so the program gets it as it is; a reference is the whole value, as name@azurekeyvault or name@azurekeyvault?key", Shown(c.Name), Shown(variable), from))
+	e.warnings = append(e.warnings,
+		fmt.Sprintf("container %q, variable %s%s: the value contains @azurekeyvault or almost that, but it is not a "+
+			"reference, so the program gets it as it is; a reference is the whole value, as name@azurekeyvault or "+
+			"name@azurekeyvault?key", Shown(c.Name), Shown(variable), from))
 }
 
-// value is a text as the kubelet will expand it, if that is known already. Texts that are made of each other can come to any length, so of what is
-// too long for a reference only that is kept.
+// value is a text as the kubelet will expand it, if that is known already. Texts that are made of each other can come
+// to any length, so of what is too long for a reference only that is kept.
 func (e *environment) value(text string) (string, bool) {
 	if len(text) > longest {
 		return envref.Shorten(text), !strings.Contains(text, "$(")
@@ -207,8 +220,9 @@ func (e *environment) value(text string) (string, bool) {
 	return envref.Shorten(string(out)), known
 }
 
-// rewrite gives the text at a place of env that uses deferred variables as it has to be written so that the kubelet leaves it alone and the
-// injector, by the same rules, makes of it what the kubelet would have made. Variables that come later are text to the kubelet, so they are escaped.
+// rewrite gives the text at a place of env that uses deferred variables as it has to be written so that the kubelet
+// leaves it alone and the injector, by the same rules, makes of it what the kubelet would have made. Variables that
+// come later are text to the kubelet, so they are escaped.
 func (e *environment) rewrite(text string, at int) (string, bool) {
 	if len(text) > longest { // Linux starts no program with it, so nobody reads what it would become
 		return text, false
@@ -260,7 +274,8 @@ func downward(pod *corev1.Pod, field *corev1.ObjectFieldSelector) (string, bool)
 	case "spec.serviceAccountName":
 		return pod.Spec.ServiceAccountName, pod.Spec.ServiceAccountName != ""
 	}
-	for prefix, entries := range map[string]map[string]string{"metadata.annotations['": pod.Annotations, "metadata.labels['": pod.Labels} {
+	for prefix, entries := range map[string]map[string]string{"metadata.annotations['": pod.Annotations,
+		"metadata.labels['": pod.Labels} {
 		if key, ok := strings.CutPrefix(field.FieldPath, prefix); ok {
 			return entries[strings.TrimSuffix(key, "']")], true
 		}

@@ -10,9 +10,10 @@ import (
 // leastMemory is what the init container needs at least: its program, and the copy of it, which is in memory.
 const leastMemory = "24Mi"
 
-// fit changes what the init container asks for so that the API server takes it: no more than the pod as a whole, which may have resources of its
-// own, and within the LimitRanges of the namespace.
-func fit(r corev1.ResourceRequirements, pod *corev1.ResourceRequirements, ranges []corev1.LimitRangeItem) corev1.ResourceRequirements {
+// fit changes what the init container asks for so that the API server takes it: no more than the pod as a whole, which
+// may have resources of its own, and within the LimitRanges of the namespace.
+func fit(r corev1.ResourceRequirements, pod *corev1.ResourceRequirements,
+	ranges []corev1.LimitRangeItem) corev1.ResourceRequirements {
 	for _, item := range ranges {
 		fitRange(r, item)
 	}
@@ -73,6 +74,7 @@ func tooLittle(init corev1.Container) []string {
 	if !limited || limit.Cmp(resource.MustParse(leastMemory)) >= 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("the init container %s of the env-injector may have no more than %s of memory, by the resources of the pod or a LimitRange of its namespace, and needs %s; "+
-		"raise spec.resources.limits.memory of the pod, or max.memory of the LimitRange", init.Name, limit.String(), leastMemory)}
+	return []string{fmt.Sprintf("the init container %s of the env-injector may have no more than %s of memory, by "+
+		"the resources of the pod or a LimitRange of its namespace, and needs %s; raise spec.resources.limits.memory "+
+		"of the pod, or max.memory of the LimitRange", init.Name, limit.String(), leastMemory)}
 }

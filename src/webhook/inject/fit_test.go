@@ -22,7 +22,8 @@ func list(cpu, memory string) corev1.ResourceList {
 	return l
 }
 
-// TestTheInitContainerFitsThePodAndItsNamespace has pods and LimitRanges of which the API server refused the init container.
+// TestTheInitContainerFitsThePodAndItsNamespace has pods and LimitRanges of which the API server refused the init
+// container.
 func TestTheInitContainerFitsThePodAndItsNamespace(t *testing.T) {
 	for name, c := range map[string]struct {
 		pod    *corev1.ResourceRequirements

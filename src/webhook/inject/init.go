@@ -30,8 +30,8 @@ type Init struct {
 	Writable bool
 }
 
-// initContainer brings an injector into the pod, which copies itself, and waits until the pod can have its values. It passes the restricted
-// standard in every pod.
+// initContainer brings an injector into the pod, which copies itself, and waits until the pod can have its values. It
+// passes the restricted standard in every pod.
 func initContainer(pod *corev1.Pod, injector string, found *check, s Settings) corev1.Container {
 	user := s.Init.User
 	if user == 0 {
@@ -44,24 +44,28 @@ func initContainer(pod *corev1.Pod, injector string, found *check, s Settings) c
 		VolumeMounts: []corev1.VolumeMount{{Name: wire.VolumeBinary, MountPath: wire.MountBinary}},
 		Resources:    fit(resources(pod, s.Init.Resources), pod.Spec.Resources, s.Ranges),
 		SecurityContext: &corev1.SecurityContext{
-			RunAsUser: &user, RunAsGroup: s.Init.Group, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, Privileged: &no, ReadOnlyRootFilesystem: &readOnly,
+			RunAsUser: &user, RunAsGroup: s.Init.Group, RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no,
+			Privileged: &no, ReadOnlyRootFilesystem: &readOnly,
 			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 	}
 	if c.Env = found.variables(pod, s); c.Env != nil {
-		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: wire.VolumeToken, MountPath: wire.MountToken, ReadOnly: true})
+		c.VolumeMounts = append(c.VolumeMounts,
+			corev1.VolumeMount{Name: wire.VolumeToken, MountPath: wire.MountToken, ReadOnly: true})
 	}
 	return c
 }
 
-// resources are little to ask for and enough to copy fast; quotas want limits. A pod whose containers ask for exactly their limits is in the
-// class Guaranteed, and stays there.
+// resources are little to ask for and enough to copy fast; quotas want limits. A pod whose containers ask for exactly
+// their limits is in the class Guaranteed, and stays there.
 func resources(pod *corev1.Pod, wanted corev1.ResourceRequirements) corev1.ResourceRequirements {
 	r := corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
+			corev1.ResourceMemory: resource.MustParse("16Mi")},
 		// The volume is memory, and the copy counts as this container's.
-		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"),
+			corev1.ResourceMemory: resource.MustParse("64Mi")},
 	}
 	maps.Copy(r.Requests, wanted.Requests)
 	maps.Copy(r.Limits, wanted.Limits)

@@ -13,17 +13,20 @@ import (
 const (
 	// longest is the most bytes that Linux passes on in one variable, with its name and its end.
 	longest = 128 << 10
-	// storable is the most that etcd stores of one object unless it is told otherwise, and a little less: the API server adds to it.
+	// storable is the most that etcd stores of one object unless it is told otherwise, and a little less: the API
+	// server adds to it.
 	storable = 1536<<10 - 16<<10
 )
 
-// Fits refuses a pod whose containers would not start because of what Mutate added: their runtime would say no more than that the list of arguments
-// is too long. It warns of a pod that may be too large to be stored.
+// Fits refuses a pod whose containers would not start because of what Mutate added: their runtime would say no more
+// than that the list of arguments is too long. It warns of a pod that may be too large to be stored.
 func Fits(pod *corev1.Pod) (warnings []string, err error) {
 	for _, c := range containers(pod) {
 		for _, v := range c.Env {
 			if wrapped(c) && isOurs(v.Name) && len(v.Name)+len("=")+len(v.Value)+1 > longest {
-				return nil, refuse(c, "%s, which the env-injector adds, would be longer than the %d KiB that Linux passes on in a variable; %s", v.Name, longest>>10, smaller(v.Name))
+				return nil, refuse(c,
+					"%s, which the env-injector adds, would be longer than the %d KiB that Linux passes on in a "+
+						"variable; %s", v.Name, longest>>10, smaller(v.Name))
 			}
 		}
 	}
@@ -36,12 +39,14 @@ func Fits(pod *corev1.Pod) (warnings []string, err error) {
 	stored.ManagedFields = nil // the API server goes without them before it gives up
 	size := stored.Size()
 	if size > limits.InjectedPodBytes {
-		return nil, fault.New(fault.Invalid, "the pod would have %d bytes with what the env-injector adds, and the API server takes %d; use fewer containers, "+
-			"or take variables from a ConfigMap (envFrom)", size, limits.InjectedPodBytes)
+		return nil, fault.New(fault.Invalid,
+			"the pod would have %d bytes with what the env-injector adds, and the API server takes %d; use fewer "+
+				"containers, or take variables from a ConfigMap (envFrom)", size, limits.InjectedPodBytes)
 	}
 	if size > storable {
-		warnings = append(warnings, fmt.Sprintf("the pod has %d bytes with what the env-injector adds, and etcd stores 1.5 MiB by default; "+
-			"if it is refused as too large, take variables from a ConfigMap (envFrom)", size))
+		warnings = append(warnings,
+			fmt.Sprintf("the pod has %d bytes with what the env-injector adds, and etcd stores 1.5 MiB by default; "+
+				"if it is refused as too large, take variables from a ConfigMap (envFrom)", size))
 	}
 	return warnings, nil
 }

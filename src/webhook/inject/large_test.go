@@ -97,8 +97,8 @@ func TestAPodThatMayBeTooLargeToBeStoredIsWarnedOf(t *testing.T) {
 	assert.Contains(t, warnings[0], "etcd stores 1.5 MiB")
 }
 
-// TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime has a pod whose variables would come to an exabyte, and others that are long to read. A tenant could
-// stop all replicas with them.
+// TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime has a pod whose variables would come to an exabyte, and others
+// that are long to read. A tenant could stop all replicas with them.
 func TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime(t *testing.T) {
 	doubled := []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}, {Name: "D0", Value: strings.Repeat("0123456789", 10)}}
 	for i := range 54 {
@@ -148,8 +148,9 @@ func worked(t *testing.T, pod *corev1.Pod) time.Duration {
 	return total / time.Duration(runs)
 }
 
-// TestTheWorkGrowsWithTheNumberOfVariablesAndContainers compares a pod with one of four times as many. When each was compared with each, that took 16
-// times as long: 7 s for 40,000 variables, and 1.4 s for 8,000 containers. Both take a tenth of a second now.
+// TestTheWorkGrowsWithTheNumberOfVariablesAndContainers compares a pod with one of four times as many. When each was
+// compared with each, that took 16 times as long: 7 s for 40,000 variables, and 1.4 s for 8,000 containers. Both take a
+// tenth of a second now.
 func TestTheWorkGrowsWithTheNumberOfVariablesAndContainers(t *testing.T) {
 	reference := corev1.EnvVar{Name: "A", Value: "a@azurekeyvault"}
 	variables := func(count int) *corev1.Pod {

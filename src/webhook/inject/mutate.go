@@ -20,8 +20,9 @@ type Settings struct {
 	Broker, BrokerAddress string
 	// Direct makes every container read vaults for itself; otherwise those do that ask for it.
 	Direct bool
-	// Cloud, ExtraCAs and AuthType are what such containers need to know of the installation: its cloud (cloud.Setting), certificate
-	// authorities besides the public ones (PEM), and how they authenticate unless they say it. Each may be empty.
+	// Cloud, ExtraCAs and AuthType are what such containers need to know of the installation: its cloud
+	// (cloud.Setting), certificate authorities besides the public ones (PEM), and how they authenticate unless they say
+	// it. Each may be empty.
 	Cloud, ExtraCAs, AuthType string
 	// LogLevel and LogFormat are what the injector logs with unless the container says otherwise; may be empty.
 	LogLevel, LogFormat string
@@ -31,16 +32,18 @@ type Settings struct {
 	Ranges []corev1.LimitRangeItem
 }
 
-// Mutate gives the pod as the plan wants it, and leaves the one it was given alone. Of a pod that was mutated before, what was added
-// then is replaced. Every image that the plan wanted looked up must have been.
+// Mutate gives the pod as the plan wants it, and leaves the one it was given alone. Of a pod that was mutated before,
+// what was added then is replaced. Every image that the plan wanted looked up must have been.
 func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	out := pod.DeepCopy()
 	if plan.Empty() {
 		return out
 	}
 	spec := &out.Spec
-	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == wire.InitContainer })
-	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return slices.Contains(volumeNames(), v.Name) })
+	spec.InitContainers = slices.DeleteFunc(spec.InitContainers,
+		func(c corev1.Container) bool { return c.Name == wire.InitContainer })
+	spec.Volumes = slices.DeleteFunc(spec.Volumes,
+		func(v corev1.Volume) bool { return slices.Contains(volumeNames(), v.Name) })
 	spec.Volumes = append(spec.Volumes, binaryVolume())
 	injector, found, reachable := thin, newCheck(), !hasMeshProxy(pod)
 	targets, volumes := plan.byName(), map[string]bool{}
@@ -106,15 +109,17 @@ func wrap(c *corev1.Container, target *Target, s Settings, wait []corev1.EnvVar)
 		c.Args, expansion.Args = target.argv(*c)
 		c.Command = []string{wire.InjectorPath}
 	}
-	c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return slices.Contains(volumeNames(), m.Name) })
+	c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts,
+		func(m corev1.VolumeMount) bool { return slices.Contains(volumeNames(), m.Name) })
 	c.VolumeMounts = append(c.VolumeMounts,
 		corev1.VolumeMount{Name: wire.VolumeBinary, MountPath: wire.MountBinary, ReadOnly: true},
 		corev1.VolumeMount{Name: s.volume(*c).Name, MountPath: wire.MountToken, ReadOnly: true})
-	c.Env = environ(c.Env, slices.Concat(target.environment.unset(variables(*c, s)), wait, findings(target.environment, expansion)))
+	c.Env = environ(c.Env, slices.Concat(target.environment.unset(variables(*c, s)), wait,
+		findings(target.environment, expansion)))
 }
 
-// argv is what the container runs, and which of it the injector has to expand. The kubelet expands the pod's command and args, but never what
-// stands in an image, so the dollars of that are doubled: it is in args now.
+// argv is what the container runs, and which of it the injector has to expand. The kubelet expands the pod's command
+// and args, but never what stands in an image, so the dollars of that are doubled: it is in args now.
 func (t *Target) argv(c corev1.Container) (argv []string, expand []int) {
 	for _, text := range t.Entrypoint {
 		argv = append(argv, envref.Escape(text))

@@ -22,7 +22,8 @@ type option struct {
 	// accepts says what its values are.
 	accepts string
 	valid   func(string) bool
-	// atAdmission says that the webhook has to know the value, so it must be written out; others are read when the container starts.
+	// atAdmission says that the webhook has to know the value, so it must be written out; others are read when the
+	// container starts.
 	atAdmission bool
 	// harmless says that a value that is not valid gets a warning, and the default is used.
 	harmless bool
@@ -51,7 +52,8 @@ func options() map[string]option {
 	}
 }
 
-// isTrue says whether the container's own env sets an option that is true or false; as for the program, the last entry holds.
+// isTrue says whether the container's own env sets an option that is true or false; as for the program, the last entry
+// holds.
 func isTrue(c corev1.Container, name string) bool {
 	for _, variable := range slices.Backward(c.Env) {
 		if variable.Name == name {
@@ -62,17 +64,22 @@ func isTrue(c corev1.Container, name string) bool {
 	return false
 }
 
-// checkOptions refuses, or warns of, settings of the container that would be ignored in silence: they decide with which identity it reads, and how
-// long it waits. Reserved variables from a source are refused too: they would be taken for ours.
+// checkOptions refuses, or warns of, settings of the container that would be ignored in silence: they decide with which
+// identity it reads, and how long it waits. Reserved variables from a source are refused too: they would be taken for
+// ours.
 func checkOptions(c corev1.Container, e *environment) (warnings []string, err error) {
 	known := options()
 	for _, name := range slices.Sorted(maps.Keys(e.taken)) {
 		from := e.taken[name]
 		switch o, ok := known[canonical(name)]; {
 		case isOurs(name):
-			return nil, refuse(c, "variable %s, from %s %q, is reserved; remove the key, or take the others by configMapKeyRef or secretKeyRef", name, from.Kind, Shown(from.Name))
+			return nil, refuse(c,
+				"variable %s, from %s %q, is reserved; remove the key, or take the others by configMapKeyRef or "+
+					"secretKeyRef", name, from.Kind, Shown(from.Name))
 		case ok && (o.atAdmission || name != canonical(name)):
-			return nil, refuse(c, "variable %s comes from %s %q, where the env-injector does not read it; write %s into env, with %s", Shown(name), from.Kind, Shown(from.Name), canonical(name), o.accepts)
+			return nil, refuse(c,
+				"variable %s comes from %s %q, where the env-injector does not read it; write %s into env, with %s",
+				Shown(name), from.Kind, Shown(from.Name), canonical(name), o.accepts)
 		}
 	}
 	for _, variable := range c.Env {
@@ -110,16 +117,20 @@ func checkOption(c corev1.Container, variable corev1.EnvVar, known map[string]op
 	case !ok && isOurs(name):
 		return "", refuse(c, "variable %s is reserved; remove it", Shown(variable.Name))
 	case !ok:
-		return fmt.Sprintf("container %q: %s is not a setting of the env-injector, so it has no effect; the settings are %s", Shown(c.Name), Shown(variable.Name),
+		return fmt.Sprintf("container %q: %s is not a setting of the env-injector, so it has no effect; the settings "+
+			"are %s", Shown(c.Name), Shown(variable.Name),
 			strings.Join(slices.Sorted(maps.Keys(known)), ", ")), nil
 	case name != variable.Name:
 		return "", refuse(c, "variable %s is not a setting of the env-injector; write %s", Shown(variable.Name), name)
 	case variable.ValueFrom != nil && o.atAdmission:
-		return "", refuse(c, "variable %s must be written out in env (value: %s), because it has to be known when the pod is created", name, o.accepts)
+		return "", refuse(c,
+			"variable %s must be written out in env (value: %s), because it has to be known when the pod is created",
+			name, o.accepts)
 	case isDecidedLater(variable, o), o.valid(variable.Value):
 		return "", nil
 	case o.harmless:
-		return fmt.Sprintf("container %q: the value of %s is not known, so the default is used; write %s", Shown(c.Name), name, o.accepts), nil
+		return fmt.Sprintf("container %q: the value of %s is not known, so the default is used; write %s",
+			Shown(c.Name), name, o.accepts), nil
 	}
 	return "", refuse(c, "the value of %s is not valid; write %s", name, o.accepts)
 }
@@ -139,11 +150,13 @@ func isAlways(pod *corev1.Pod) bool {
 func checkMarks(pod *corev1.Pod) error {
 	if label, ok := pod.Labels[wire.LabelInject]; ok && label != "" {
 		if _, err := strconv.ParseBool(label); err != nil {
-			return fault.New(fault.Invalid, `the label %s of the pod is neither "true" nor "false"; write "false" to have the pod left alone, or remove it`, wire.LabelInject)
+			return fault.New(fault.Invalid,
+				`the label %s of the pod is neither "true" nor "false"; write "false" to have the pod left alone, or remove it`, wire.LabelInject)
 		}
 	}
 	if text, ok := pod.Annotations[wire.AnnotationInject]; ok && text != "" && !isAlways(pod) {
-		return fault.New(fault.Invalid, `the annotation %s of the pod is not "always"; to have the pod left alone, write the label %s: "false", otherwise remove it`,
+		return fault.New(fault.Invalid,
+			`the annotation %s of the pod is not "always"; to have the pod left alone, write the label %s: "false", otherwise remove it`,
 			wire.AnnotationInject, wire.LabelInject)
 	}
 	return nil

@@ -16,11 +16,13 @@ import (
 // possible says why the container can't be wrapped, or nil.
 func possible(c corev1.Container, onWindows string) error {
 	if onWindows != "" {
-		return refuse(c, "it refers to Key Vault, but the pod is for Windows (%s), which the env-injector does not support; "+
-			"let the controller sync a Kubernetes Secret (spec.output.secret) and use that", onWindows)
+		return refuse(c,
+			"it refers to Key Vault, but the pod is for Windows (%s), which the env-injector does not support; "+
+				"let the controller sync a Kubernetes Secret (spec.output.secret) and use that", onWindows)
 	}
 	if len(validation.IsDNS1123Label(c.Name)) > 0 { // the API server checks names after us
-		return refuse(c, "this is not a valid name of a container; use lower-case letters, digits and dashes, 63 at most")
+		return refuse(c,
+			"this is not a valid name of a container; use lower-case letters, digits and dashes, 63 at most")
 	}
 	for _, variable := range c.Env {
 		if isOurs(variable.Name) && !wrapped(c) {
@@ -34,12 +36,15 @@ func possible(c corev1.Container, onWindows string) error {
 func reserved(pod *corev1.Pod) error {
 	for _, volume := range pod.Spec.Volumes {
 		if foreign(volume) {
-			return fault.New(fault.Invalid, "the volume name %s is reserved for the env-injector; rename the pod's own volume", volume.Name)
+			return fault.New(fault.Invalid,
+				"the volume name %s is reserved for the env-injector; rename the pod's own volume", volume.Name)
 		}
 	}
 	for _, container := range pod.Spec.InitContainers {
 		if container.Name == wire.InitContainer && !slices.ContainsFunc(container.VolumeMounts, ofBinary) {
-			return fault.New(fault.Invalid, "the container name %s is reserved for the env-injector; rename the pod's own container", container.Name)
+			return fault.New(fault.Invalid,
+				"the container name %s is reserved for the env-injector; rename the pod's own container",
+				container.Name)
 		}
 	}
 	return checkMounts(pod)
@@ -49,7 +54,8 @@ func reserved(pod *corev1.Pod) error {
 func checkMounts(pod *corev1.Pod) error {
 	readOnly := map[string]bool{}
 	for _, v := range pod.Spec.Volumes {
-		readOnly[v.Name] = v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil || v.Image != nil
+		readOnly[v.Name] = v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil ||
+			v.Image != nil
 	}
 	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		for _, mount := range container.VolumeMounts {
@@ -58,7 +64,8 @@ func checkMounts(pod *corev1.Pod) error {
 			}
 		}
 		for _, device := range container.VolumeDevices {
-			if err := checkMount(container, corev1.VolumeMount{Name: device.Name, MountPath: device.DevicePath}, true); err != nil {
+			if err := checkMount(container, corev1.VolumeMount{Name: device.Name, MountPath: device.DevicePath},
+				true); err != nil {
 				return err
 			}
 		}
@@ -66,8 +73,8 @@ func checkMounts(pod *corev1.Pod) error {
 	return nil
 }
 
-// checkMount refuses a mount at one of our paths, below one, where the runtime can't make its folder because ours are read-only, and above one if it
-// is read-only itself.
+// checkMount refuses a mount at one of our paths, below one, where the runtime can't make its folder because ours are
+// read-only, and above one if it is read-only itself.
 func checkMount(c corev1.Container, mount corev1.VolumeMount, readOnly bool) error {
 	where := canonicalPath(mount.MountPath)
 	for ours, owners := range mountPaths() {
@@ -76,7 +83,9 @@ func checkMount(c corev1.Container, mount corev1.VolumeMount, readOnly bool) err
 		}
 		above := where == "/" || readOnly && strings.HasPrefix(ours, where+"/")
 		if where == ours || above || strings.HasPrefix(where, ours+"/") {
-			return refuse(c, "the mount path %s is reserved for the env-injector, which mounts its own volume at %s; mount volume %s elsewhere",
+			return refuse(c,
+				"the mount path %s is reserved for the env-injector, which mounts its own volume at %s; mount volume "+
+					"%s elsewhere",
 				Shown(mount.MountPath), ours, Shown(mount.Name))
 		}
 	}
@@ -97,12 +106,14 @@ func canonicalPath(at string) string {
 
 // foreign says whether a volume has a name of ours and is none of ours.
 func foreign(v corev1.Volume) bool {
-	return (v.Name == wire.VolumeBinary && v.EmptyDir == nil) || ((v.Name == wire.VolumeToken || v.Name == wire.VolumeAPI) && v.Projected == nil)
+	return (v.Name == wire.VolumeBinary && v.EmptyDir == nil) ||
+		((v.Name == wire.VolumeToken || v.Name == wire.VolumeAPI) && v.Projected == nil)
 }
 
 // mountPaths are ours, with the volumes that belong there.
 func mountPaths() map[string][]string {
-	return map[string][]string{strings.TrimSuffix(wire.MountBinary, "/"): {wire.VolumeBinary}, strings.TrimSuffix(wire.MountToken, "/"): {wire.VolumeToken, wire.VolumeAPI}}
+	return map[string][]string{strings.TrimSuffix(wire.MountBinary, "/"): {wire.VolumeBinary},
+		strings.TrimSuffix(wire.MountToken, "/"): {wire.VolumeToken, wire.VolumeAPI}}
 }
 
 func ofBinary(mount corev1.VolumeMount) bool { return mount.Name == wire.VolumeBinary }

@@ -49,7 +49,8 @@ func Reduce[V string | []byte](data map[string]V) Source {
 	return s
 }
 
-// Needed are the sources that the environment of the pod's containers comes from, sorted. A pod that is left alone needs none.
+// Needed are the sources that the environment of the pod's containers comes from, sorted. A pod that is left alone
+// needs none.
 func Needed(pod *corev1.Pod) []SourceName {
 	if leftAlone(pod) {
 		return nil
@@ -67,7 +68,10 @@ func Needed(pod *corev1.Pod) []SourceName {
 			}
 		}
 	}
-	slices.SortFunc(names, func(a, b SourceName) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(names, func(a, b SourceName) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind),
+			cmp.Compare(a.Name, b.Name))
+	})
 	return slices.Compact(names)
 }
 

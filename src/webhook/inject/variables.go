@@ -13,10 +13,13 @@ import (
 // variables are what the injector needs to know.
 func variables(c corev1.Container, s Settings) []corev1.EnvVar {
 	if s.direct(c) {
-		return []corev1.EnvVar{{Name: wire.EnvUseAuthService, Value: "false"}, {Name: wire.EnvCloud, Value: s.Cloud}, {Name: wire.EnvExtraCAs, Value: s.ExtraCAs},
-			{Name: wire.EnvAuthType, Value: s.AuthType}, {Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
+		return []corev1.EnvVar{{Name: wire.EnvUseAuthService, Value: "false"}, {Name: wire.EnvCloud, Value: s.Cloud},
+			{Name: wire.EnvExtraCAs, Value: s.ExtraCAs},
+			{Name: wire.EnvAuthType, Value: s.AuthType}, {Name: wire.EnvLogLevel, Value: s.LogLevel},
+			{Name: wire.EnvLogFormat, Value: s.LogFormat}}
 	}
-	return []corev1.EnvVar{{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker}, {Name: wire.EnvBrokerAddress, Value: s.BrokerAddress},
+	return []corev1.EnvVar{{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker},
+		{Name: wire.EnvBrokerAddress, Value: s.BrokerAddress},
 		{Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
 }
 
@@ -31,7 +34,8 @@ func isOurs(name string) bool {
 // chosen are the variables that a container may set too, and then its own stay.
 func chosen() []string { return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat} }
 
-// unset are the variables that the container does not have from a whole ConfigMap or Secret: what it may choose there stays its choice.
+// unset are the variables that the container does not have from a whole ConfigMap or Secret: what it may choose there
+// stays its choice.
 func (e *environment) unset(variables []corev1.EnvVar) []corev1.EnvVar {
 	return slices.DeleteFunc(variables, func(v corev1.EnvVar) bool {
 		_, taken := e.taken[v.Name]

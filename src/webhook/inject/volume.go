@@ -16,28 +16,38 @@ const readable int32 = 0o644
 func volumeNames() []string { return []string{wire.VolumeBinary, wire.VolumeToken, wire.VolumeAPI} }
 
 func binaryVolume() corev1.Volume {
-	return corev1.Volume{Name: wire.VolumeBinary, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}}
+	return corev1.Volume{Name: wire.VolumeBinary,
+		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}}
 }
 
 // tokenVolume has what proves to the auth service which pod it is.
 func tokenVolume() corev1.Volume {
 	seconds := tokenSeconds
-	return projected(wire.VolumeToken, corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-		Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}})
+	return projected(wire.VolumeToken,
+		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+			Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}})
 }
 
-// apiVolume has what the pod needs to ask the API server: the same as in other pods, whether its own is mounted automatically or not.
+// apiVolume has what the pod needs to ask the API server: the same as in other pods, whether its own is mounted
+// automatically or not.
 func apiVolume() corev1.Volume {
 	seconds := tokenSeconds
 	return projected(wire.VolumeAPI,
-		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{ExpirationSeconds: &seconds, Path: wire.TokenFile}},
-		corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
-			Items: []corev1.KeyToPath{{Key: "ca.crt", Path: wire.CAFile}}}},
-		corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{Path: wire.NamespaceFile,
-			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}}}}})
+		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{ExpirationSeconds: &seconds,
+			Path: wire.TokenFile}},
+		corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
+			Items:                []corev1.KeyToPath{{Key: "ca.crt", Path: wire.CAFile}},
+		}},
+		corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
+			Path:     wire.NamespaceFile,
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"},
+		}}}})
 }
 
 func projected(name string, sources ...corev1.VolumeProjection) corev1.Volume {
 	mode := readable
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{DefaultMode: &mode, Sources: sources}}}
+	return corev1.Volume{Name: name,
+		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{DefaultMode: &mode,
+			Sources: sources}}}
 }

@@ -14,7 +14,8 @@ import (
 // place is where a container stands in its pod, as far as it matters while it waits for values.
 type place struct {
 	restart corev1.RestartPolicy
-	// init says that it is an init container that has to end before others start, so the pod is not ready as long as it runs.
+	// init says that it is an init container that has to end before others start, so the pod is not ready as long as it
+	// runs.
 	init bool
 }
 
@@ -23,8 +24,8 @@ func placeOf(pod *corev1.Pod, c corev1.Container, ofInit bool) place {
 	return place{restart: pod.Spec.RestartPolicy, init: ofInit && !sidecar}
 }
 
-// needsProbe says whether Kubernetes would count the container as ready, and replace older pods, while its injector waits: nothing else keeps
-// it from that. Pods that end by themselves are not rolled out, so they are left as they are.
+// needsProbe says whether Kubernetes would count the container as ready, and replace older pods, while its injector
+// waits: nothing else keeps it from that. Pods that end by themselves are not rolled out, so they are left as they are.
 func (p place) needsProbe(c corev1.Container, checked bool) bool {
 	always := p.restart == corev1.RestartPolicyAlways || p.restart == ""
 	return always && !checked && !p.init && c.StartupProbe == nil && c.ReadinessProbe == nil
@@ -36,19 +37,22 @@ func (p place) countsAsReady(c corev1.Container) bool {
 }
 
 const (
-	// probePeriod and probeTimeout are in seconds. A program that has started is found at once, and the container is not kept waiting.
+	// probePeriod and probeTimeout are in seconds. A program that has started is found at once, and the container is
+	// not kept waiting.
 	probePeriod  = 1
 	probeTimeout = 5
 	// probeReserve is the time for attempts besides the waits between them.
 	probeReserve = 2 * time.Minute
 )
 
-// startedProbe succeeds when the program has replaced the injector. It goes on for longer than the injector waits, which ends by itself.
+// startedProbe succeeds when the program has replaced the injector. It goes on for longer than the injector waits,
+// which ends by itself.
 func startedProbe(e *environment) *corev1.Probe {
 	failures := int64((patienceOf(e) + probeReserve) / time.Second / probePeriod)
 	return &corev1.Probe{
 		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{wire.StartedPath}}},
-		PeriodSeconds: probePeriod, TimeoutSeconds: probeTimeout, FailureThreshold: int32(min(failures, limits.StartupProbeFailures)),
+		PeriodSeconds: probePeriod, TimeoutSeconds: probeTimeout,
+		FailureThreshold: int32(min(failures, limits.StartupProbeFailures)),
 	}
 }
 
@@ -57,7 +61,8 @@ func isStartedProbe(p *corev1.Probe) bool {
 	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.StartedPath
 }
 
-// patienceOf is the longest that the injector waits between attempts in a container with these settings, as far as they are known.
+// patienceOf is the longest that the injector waits between attempts in a container with these settings, as far as they
+// are known.
 func patienceOf(e *environment) time.Duration {
 	day := limits.StartupProbeFailures * time.Second
 	wait := limits.WaitWithoutRestart
@@ -82,8 +87,8 @@ func patienceOf(e *environment) time.Duration {
 	return min(wait, day)
 }
 
-// waiting gives the container a startup probe if it needs one, and says what the injector has to know: how long it waits where the user does not
-// say it, and where the kubelet reads the termination message.
+// waiting gives the container a startup probe if it needs one, and says what the injector has to know: how long it
+// waits where the user does not say it, and where the kubelet reads the termination message.
 func waiting(c *corev1.Container, target *Target, p place, checked bool) []corev1.EnvVar {
 	if isStartedProbe(c.StartupProbe) { // of an earlier mutation
 		c.StartupProbe = nil

@@ -74,7 +74,8 @@ func contains(values []string, wanted string) bool {
 	return false
 }
 
-// windowsOptions names the security context that only Windows has; the API server refuses it for a pod that is for Linux.
+// windowsOptions names the security context that only Windows has; the API server refuses it for a pod that is for
+// Linux.
 func windowsOptions(spec *corev1.PodSpec) string {
 	if spec.OS != nil && spec.OS.Name == corev1.Linux {
 		return ""

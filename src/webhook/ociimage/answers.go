@@ -19,7 +19,8 @@ var (
 	errChallenge  = errors.New("the WWW-Authenticate headers are too long")
 )
 
-// trace records what the calls of one look-up met. It goes with the context, because the registry client in between drops causes.
+// trace records what the calls of one look-up met. It goes with the context, because the registry client in between
+// drops causes.
 type trace struct {
 	// registry is the host that the look-up is about.
 	registry string
@@ -67,7 +68,8 @@ func (t *trace) notice(r *http.Request, answer *http.Response) {
 		return
 	}
 	challenge := strings.ToLower(answer.Header.Get("WWW-Authenticate"))
-	if answer.Header.Get("Docker-Distribution-Api-Version") != "" || strings.HasPrefix(challenge, "bearer ") && strings.Contains(challenge, "realm=") {
+	if answer.Header.Get("Docker-Distribution-Api-Version") != "" || strings.HasPrefix(challenge, "bearer ") &&
+		strings.Contains(challenge, "realm=") {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.spoke = true

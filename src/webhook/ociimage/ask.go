@@ -43,7 +43,8 @@ func (i *Images) read(ctx context.Context, q Question, at name.Reference, with c
 	if err != nil {
 		return "", Command{}, failure(err)
 	}
-	descriptor, err := remote.Get(at, remote.WithContext(ctx), remote.WithTransport(i.Transport), remote.WithAuth(auth), remote.WithRetryBackoff(retryOnce()),
+	descriptor, err := remote.Get(at, remote.WithContext(ctx), remote.WithTransport(i.Transport), remote.WithAuth(auth),
+		remote.WithRetryBackoff(retryOnce()),
 		remote.WithRetryPredicate(isBrokenConnection), remote.WithUserAgent("akv2k8s"))
 	if err != nil {
 		return "", Command{}, failure(err)
@@ -60,7 +61,8 @@ func retryOnce() remote.Backoff {
 	return remote.Backoff{Duration: 200 * time.Millisecond, Factor: 1, Steps: 2}
 }
 
-// isBrokenConnection says whether a second try is worth it: after a connection that broke, not after one that took its whole time.
+// isBrokenConnection says whether a second try is worth it: after a connection that broke, not after one that took its
+// whole time.
 func isBrokenConnection(err error) bool {
 	for _, broken := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.EPIPE, syscall.ECONNRESET, net.ErrClosed} {
 		if errors.Is(err, broken) {
@@ -105,7 +107,8 @@ func configured(read config) (Command, error) {
 		}
 	}
 	if size := command.size(); size > limits.ImageCommandBytes {
-		return Command{}, fault.New(fault.Invalid, "the image's entrypoint, command and references have %s; at most %s are read",
+		return Command{}, fault.New(fault.Invalid,
+			"the image's entrypoint, command and references have %s; at most %s are read",
 			limits.Bytes(int64(size)), limits.Bytes(limits.ImageCommandBytes))
 	}
 	return command, nil

@@ -46,7 +46,8 @@ func NewAzure(a Azure) *Azure {
 	return &a
 }
 
-// Hosts says whether the whole name is one label and the cloud's suffix; a name that merely contains the suffix is a stranger's.
+// Hosts says whether the whole name is one label and the cloud's suffix; a name that merely contains the suffix is a
+// stranger's.
 func (a *Azure) Hosts(registry string) bool {
 	first, found := strings.CutSuffix(strings.ToLower(registry), "."+a.Suffix)
 	return found && a.Suffix != "" && label.MatchString(first)
@@ -67,17 +68,24 @@ func (a *Azure) Token(ctx context.Context, registry string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	client, err := azcontainerregistry.NewAuthenticationClient("https://"+registry, &azcontainerregistry.AuthenticationClientOptions{
-		ClientOptions: azcore.ClientOptions{Transport: &http.Client{Transport: a.Transport, CheckRedirect: followNothing}, Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond}}})
+	client, err := azcontainerregistry.NewAuthenticationClient("https://"+registry,
+		&azcontainerregistry.AuthenticationClientOptions{
+			ClientOptions: azcore.ClientOptions{Transport: &http.Client{Transport: a.Transport,
+				CheckRedirect: followNothing}, Retry: policy.RetryOptions{MaxRetries: 1,
+				RetryDelay: 200 * time.Millisecond}}})
 	if err != nil {
 		return "", fault.Wrap(fault.Bug, err, "preparing the exchange of tokens")
 	}
-	answer, err := client.ExchangeAADAccessTokenForACRRefreshToken(ctx, azcontainerregistry.PostContentSchemaGrantTypeAccessToken, registry,
-		&azcontainerregistry.AuthenticationClientExchangeAADAccessTokenForACRRefreshTokenOptions{AccessToken: &access.Token})
+	answer, err := client.ExchangeAADAccessTokenForACRRefreshToken(ctx,
+		azcontainerregistry.PostContentSchemaGrantTypeAccessToken, registry,
+		&azcontainerregistry.AuthenticationClientExchangeAADAccessTokenForACRRefreshTokenOptions{
+			AccessToken: &access.Token,
+		})
 	var response *azcore.ResponseError
 	switch {
 	case errors.As(err, &response):
-		refused := &fault.Error{Kind: kindOf(response.StatusCode), Doing: "exchanging the identity's token at " + registry,
+		refused := &fault.Error{Kind: kindOf(response.StatusCode),
+			Doing: "exchanging the identity's token at " + registry,
 			Cause: fmt.Errorf("the registry answered %d %s", response.StatusCode, http.StatusText(response.StatusCode))}
 		if refused.Kind == fault.Denied {
 			refused.Next = "grant the role AcrPull on the registry to the identity of the env-injector"

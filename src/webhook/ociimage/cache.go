@@ -8,8 +8,8 @@ import (
 // entryBytes is what an entry of a cache takes besides its key and value: a list element, a map slot and their headers.
 const entryBytes = 200
 
-// cache remembers values until their bytes exceed its bound; then it forgets the least recently used. Libraries' caches count entries,
-// and entries of a stranger's choice have any size.
+// cache remembers values until their bytes exceed its bound; then it forgets the least recently used. Libraries' caches
+// count entries, and entries of a stranger's choice have any size.
 type cache[V any] struct {
 	mu          sync.Mutex
 	bound, size int

@@ -20,7 +20,8 @@ type credentials struct {
 	authenticator func(ctx context.Context) (authn.Authenticator, error)
 }
 
-// candidates are the ways to ask a registry, in their order: the pod's pull secrets, the installation's identity, and nobody's.
+// candidates are the ways to ask a registry, in their order: the pod's pull secrets, the installation's identity, and
+// nobody's.
 func (i *Images) candidates(q Question, at name.Reference) []credentials {
 	var all []credentials
 	ready := func(whose string, auth authn.Authenticator) {
@@ -33,14 +34,16 @@ func (i *Images) candidates(q Question, at name.Reference) []credentials {
 	}
 	registry := at.Context().RegistryStr()
 	if i.Azure != nil && i.Azure.Hosts(registry) {
-		all = append(all, credentials{"the identity of the env-injector", func(ctx context.Context) (authn.Authenticator, error) {
-			token, err := i.Azure.Token(ctx, registry)
-			if err != nil {
-				return nil, err
-			}
-			// The registry's tokens are for this user, by its documentation.
-			return authn.FromConfig(authn.AuthConfig{Username: "00000000-0000-0000-0000-000000000000", IdentityToken: token}), nil
-		}})
+		all = append(all, credentials{"the identity of the env-injector",
+			func(ctx context.Context) (authn.Authenticator, error) {
+				token, err := i.Azure.Token(ctx, registry)
+				if err != nil {
+					return nil, err
+				}
+				// The registry's tokens are for this user, by its documentation.
+				return authn.FromConfig(authn.AuthConfig{Username: "00000000-0000-0000-0000-000000000000",
+					IdentityToken: token}), nil
+			}})
 	}
 	ready("anonymous", authn.Anonymous)
 	return all

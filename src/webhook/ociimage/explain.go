@@ -38,9 +38,9 @@ type failed struct {
 	*trace
 }
 
-// explain turns a failure into what the pod's author may know. That is the registry's own status and code. How a connection failed, or that
-// something else answered, is only logged: together such answers would be a map of the network for anybody who creates pods. The text
-// of an answer is passed on nowhere.
+// explain turns a failure into what the pod's author may know. That is the registry's own status and code. How a
+// connection failed, or that something else answered, is only logged: together such answers would be a map of the
+// network for anybody who creates pods. The text of an answer is passed on nowhere.
 func (i *Images) explain(ctx context.Context, err error, f failed) error {
 	e := &fault.Error{Kind: fault.Unavailable, Doing: "looking into image " + f.at.String()}
 	registry := f.at.Context().RegistryStr()
@@ -49,7 +49,8 @@ func (i *Images) explain(ctx context.Context, err error, f failed) error {
 	isAnswer := errors.As(err, &answer)
 	switch {
 	case errors.Is(context.Cause(ctx), errEvicted):
-		e.Kind, e.Cause, e.Next = fault.Throttled, fmt.Errorf("the registry %s is slow, and other look-ups waited", registry), "try again"
+		e.Kind, e.Cause, e.Next = fault.Throttled,
+			fmt.Errorf("the registry %s is slow, and other look-ups waited", registry), "try again"
 		return e
 	case errors.As(err, &classified):
 		e.Kind, e.Cause = classified.Kind, classified
@@ -61,7 +62,9 @@ func (i *Images) explain(ctx context.Context, err error, f failed) error {
 	case isAnswer && (f.isRegistry() || errorCode(answer) != ""):
 		row := diagnosis.Explain(diagnosis.Registry, answer.StatusCode, "", diagnosis.Facts{"registry": registry})
 		e.Kind, e.Next = row.Kind, row.Next
-		e.Cause = fmt.Errorf("%s to %s: %w", strings.TrimSpace(fmt.Sprintf("the registry %s answered %d %s", registry, answer.StatusCode, errorCode(answer))), f.with.whose, row.Cause)
+		e.Cause = fmt.Errorf("%s to %s: %w",
+			strings.TrimSpace(fmt.Sprintf("the registry %s answered %d %s", registry, answer.StatusCode,
+				errorCode(answer))), f.with.whose, row.Cause)
 		return e
 	case isAnswer:
 		e.Kind = kindOf(answer.StatusCode)
@@ -81,7 +84,8 @@ func (i *Images) explain(ctx context.Context, err error, f failed) error {
 // unreachable is the one sentence for every way in which a registry fails.
 func (i *Images) unreachable(f failed, cause string) *fault.Error {
 	return &fault.Error{Kind: fault.Unavailable, Doing: "looking into image " + f.at.String(),
-		Cause: fmt.Errorf("the registry %s could not be reached or did not answer as a registry", f.at.Context().RegistryStr()), Next: i.report(f, cause)}
+		Cause: fmt.Errorf("the registry %s could not be reached or did not answer as a registry",
+			f.at.Context().RegistryStr()), Next: i.report(f, cause)}
 }
 
 // report logs the cause, and says where to find it.
@@ -92,7 +96,8 @@ func (i *Images) report(f failed, cause string) string {
 	random := make([]byte, 4)
 	_, _ = rand.Read(random)
 	id := hex.EncodeToString(random)
-	i.Log.Info("a registry could not be read", "id", id, "namespace", f.q.Namespace, "image", f.at.String(), "credentials", f.with.whose, "cause", cause)
+	i.Log.Info("a registry could not be read", "id", id, "namespace", f.q.Namespace, "image", f.at.String(),
+		"credentials", f.with.whose, "cause", cause)
 	return "the env-injector's log has the cause, id " + id
 }
 
@@ -126,7 +131,8 @@ func kindOf(status int) fault.Kind {
 	return fault.Unavailable
 }
 
-// network says for the log what kind of trouble a call had. Texts of other errors may quote an answer, so they are not used.
+// network says for the log what kind of trouble a call had. Texts of other errors may quote an answer, so they are not
+// used.
 func network(err error) string {
 	var dns *net.DNSError
 	var authority x509.UnknownAuthorityError
@@ -154,7 +160,8 @@ func explainConnection(err error) string {
 	var errno syscall.Errno
 	var timeout net.Error
 	switch {
-	case errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+	case errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, context.Canceled):
 		return "it did not answer in time"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "it, or a proxy before it, closed the connection before its answer was complete; try again"

@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// flights lets callers who ask the same at the same time share one look-up, which ends when the last of them stops waiting.
+// flights lets callers who ask the same at the same time share one look-up, which ends when the last of them stops
+// waiting.
 type flights struct {
 	mu     sync.Mutex
 	flying map[string]*flight
@@ -19,7 +20,8 @@ type flight struct {
 	err     error
 }
 
-// do gives the result of the look-up for the key. The look-up runs apart from the caller's context, which ends only the caller's wait.
+// do gives the result of the look-up for the key. The look-up runs apart from the caller's context, which ends only the
+// caller's wait.
 func (f *flights) do(ctx context.Context, key string, lookup func(context.Context) (Command, error)) (Command, error) {
 	mine := f.join(ctx, key, lookup)
 	defer f.leave(key, mine)

@@ -13,7 +13,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
-// Budgets of one input. Time is generous, because fuzzing shares the machine; bytes are exact enough to find what grows.
+// Budgets of one input. Time is generous, because fuzzing shares the machine; bytes are exact enough to find what
+// grows.
 const (
 	fuzzTime  = 5 * time.Second
 	fuzzBytes = 64 << 20
@@ -100,7 +101,8 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// FuzzChallenge has any WWW-Authenticate header; the password goes nowhere but to the registry and to an HTTPS address that it names.
+// FuzzChallenge has any WWW-Authenticate header; the password goes nowhere but to the registry and to an HTTPS address
+// that it names.
 func FuzzChallenge(f *testing.F) {
 	for _, seed := range []string{`Bearer realm="https://t.test/token",service="r.test",scope="repository:app:pull"`, `Basic realm="x"`, `Bearer realm="http://t.test/"`,
 		`Bearer realm="https://169.254.169.254/x"`, `Bearer realm="file:///etc/passwd"`, "Bearer", `Bearer realm="`, strings.Repeat(`a="\a",`, 500), "Negotiate", `Bearer realm=":"`} {

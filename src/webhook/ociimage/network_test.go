@@ -120,7 +120,8 @@ func TestTokenRequestsFollowNoRedirect(t *testing.T) {
 			require.Error(t, err)
 			assert.Greater(t, len(network.requests), 1, name)
 			assert.NotContains(t, strings.Join(network.to("thief.test"), " "), "refresh_token", "%s, %v", name, c)
-			if !strings.Contains(c.realm, "/manifests/") { // what has the address of a manifest is redirected without a credential
+			// what has the address of a manifest is redirected without a credential
+			if !strings.Contains(c.realm, "/manifests/") {
 				assert.Empty(t, network.to("thief.test"), "%s, %v", name, c)
 			}
 			for _, request := range network.to("thief.test") {
@@ -256,7 +257,8 @@ func TestTheFirstFailureOfARegistryNamedByAnAddressIsKept(t *testing.T) {
 	}
 }
 
-// TestOnlyTheRegistryItselfSpeaksForIt has a host that leads elsewhere: what answers there does not tell what the first host is.
+// TestOnlyTheRegistryItselfSpeaksForIt has a host that leads elsewhere: what answers there does not tell what the first
+// host is.
 func TestOnlyTheRegistryItselfSpeaksForIt(t *testing.T) {
 	s := newStore()
 	images, log := memoryImages(t, hosts{"x.test": func(w http.ResponseWriter, r *http.Request) {

@@ -35,13 +35,15 @@ type Question struct {
 // Command is what an image runs; each may be empty.
 type Command struct {
 	Entrypoint, Cmd []string
-	// References are variables of the image's own environment whose values are meant as references. Others are not kept.
+	// References are variables of the image's own environment whose values are meant as references. Others are not
+	// kept.
 	References map[string]string
 }
 
 // equal says whether two images run the same.
 func (c Command) equal(other Command) bool {
-	return slices.Equal(c.Entrypoint, other.Entrypoint) && slices.Equal(c.Cmd, other.Cmd) && maps.Equal(c.References, other.References)
+	return slices.Equal(c.Entrypoint, other.Entrypoint) && slices.Equal(c.Cmd, other.Cmd) &&
+		maps.Equal(c.References, other.References)
 }
 
 // size is the number of bytes that the command takes, with what Go adds to each string.
@@ -120,7 +122,8 @@ func New(c Config) (*Images, error) {
 	}, nil
 }
 
-// Command is what the image runs. Callers who ask the same at the same time share one look-up, which ends when nobody waits for it.
+// Command is what the image runs. Callers who ask the same at the same time share one look-up, which ends when nobody
+// waits for it.
 func (i *Images) Command(ctx context.Context, q Question) (Command, error) {
 	reference, err := i.Registries.parse(q.Image)
 	if err != nil {
@@ -138,7 +141,8 @@ func (i *Images) Command(ctx context.Context, q Question) (Command, error) {
 	})
 	if err != nil && fault.KindOf(err) == fault.Bug { // the caller's own context ended
 		waited := failed{q: q, at: reference, with: credentials{whose: "not known yet"}, trace: &trace{}}
-		return Command{}, i.unreachable(waited, "it did not answer in the time that the API server waits for the admission of the pod")
+		return Command{}, i.unreachable(waited,
+			"it did not answer in the time that the API server waits for the admission of the pod")
 	}
 	return command, err
 }
@@ -174,21 +178,25 @@ func (i *Images) lookup(ctx context.Context, q Question, reference name.Referenc
 		// What the registry itself says comes last, and counts.
 		last = err
 	}
-	if slices.Contains([]fault.Kind{fault.Denied, fault.NotFound, fault.Throttled}, fault.KindOf(last)) && ctx.Err() == nil {
+	if slices.Contains([]fault.Kind{fault.Denied, fault.NotFound, fault.Throttled}, fault.KindOf(last)) &&
+		ctx.Err() == nil {
 		i.refusals.add(q.Namespace+" "+key, refusal{last, i.Clock()})
 	}
 	return Command{}, last
 }
 
-// remembered is what was seen before: an image by digest is the same for ever, a tag only for a while, and a refusal for a moment.
+// remembered is what was seen before: an image by digest is the same for ever, a tag only for a while, and a refusal
+// for a moment.
 func (i *Images) remembered(reference name.Reference, q Question, key string) (Command, error, bool) {
 	if tag, ok := i.tags.get(key); ok {
 		_, pinned := reference.(name.Digest)
-		if command, ok := i.digests.get(imageKey(reference, tag.digest, q)); ok && (pinned || i.Clock().Sub(tag.at) <= i.TagAge) {
+		if command, ok := i.digests.get(imageKey(reference, tag.digest, q)); ok &&
+			(pinned || i.Clock().Sub(tag.at) <= i.TagAge) {
 			return command, nil, true
 		}
 	}
-	if refused, ok := i.refusals.get(q.Namespace + " " + key); ok && i.Clock().Sub(refused.at) < limits.ImageRefusalAge {
+	if refused, ok := i.refusals.get(q.Namespace + " " + key); ok &&
+		i.Clock().Sub(refused.at) < limits.ImageRefusalAge {
 		return Command{}, refused.err, true
 	}
 	return Command{}, nil, false

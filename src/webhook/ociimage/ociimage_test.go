@@ -345,7 +345,8 @@ func TestWhatWasSeenIsRemembered(t *testing.T) {
 	delete(b.names, "registry.test")
 	b.mu.Unlock()
 	at.Stop()
-	b.ask(ociimage.Question{Image: at.Host + "/other:1"}) //nolint:errcheck // ends the connection that was kept, whatever it says
+	// ends the connection that was kept, whatever it says
+	b.ask(ociimage.Question{Image: at.Host + "/other:1"}) //nolint:errcheck
 	is(tag, "two")
 	b.now = b.now.Add(24 * time.Hour)
 	is(pinned, "one")

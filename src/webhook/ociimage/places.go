@@ -16,8 +16,9 @@ var errEvicted = errors.New("ended because others waited for its place")
 // errQueueFull says that too many look-ups of a namespace wait already.
 var errQueueFull = errors.New("too many look-ups wait")
 
-// places shares the look-ups in flight among namespaces, and within a namespace among registries. A look-up waits for somebody else's
-// network, so its place is safe only for limits.ImageLookupGrace: after that it goes to a look-up that waits.
+// places shares the look-ups in flight among namespaces, and within a namespace among registries. A look-up waits for
+// somebody else's network, so its place is safe only for limits.ImageLookupGrace: after that it goes to a look-up that
+// waits.
 type places struct {
 	mu sync.Mutex
 	// held are look-ups in flight, the oldest first; waiting are in the order of their arrival.
@@ -34,7 +35,8 @@ type place struct {
 	grace *time.Timer
 }
 
-// acquire waits for a place. The returned context ends with the cause errEvicted when the place goes to another look-up.
+// acquire waits for a place. The returned context ends with the cause errEvicted when the place goes to another
+// look-up.
 func (p *places) acquire(ctx context.Context, namespace, registry string) (context.Context, func(), error) {
 	own, evict := context.WithCancelCause(ctx)
 	mine := &place{namespace: namespace, registry: registry, granted: make(chan struct{}), evict: evict}
@@ -111,7 +113,8 @@ func (p *places) start(waiter *place) {
 	close(waiter.granted)
 }
 
-// next is the look-up to start: of the namespace with the fewest in flight, there the registry with the fewest, there the oldest.
+// next is the look-up to start: of the namespace with the fewest in flight, there the registry with the fewest, there
+// the oldest.
 func (p *places) next() *place {
 	if len(p.held) >= limits.ImageLookups {
 		return nil
@@ -130,8 +133,8 @@ func (p *places) next() *place {
 	return best
 }
 
-// victim is the oldest look-up past its grace whose end lets the waiter start. What a registry's own look-ups hold stays with them: a
-// registry that is slow delays nothing but itself.
+// victim is the oldest look-up past its grace whose end lets the waiter start. What a registry's own look-ups hold
+// stays with them: a registry that is slow delays nothing but itself.
 func (p *places) victim(waiter *place) *place {
 	own := count(p.held, waiter.inNamespace)
 	if count(p.held, waiter.inRegistry) >= limits.ImageLookupsPerRegistry {
@@ -142,7 +145,8 @@ func (p *places) victim(waiter *place) *place {
 			return nil // the others are younger
 		}
 		same := waiter.inNamespace(one)
-		if own >= limits.ImageLookupsPerNamespace && same || own < limits.ImageLookupsPerNamespace && (same || count(p.held, one.inNamespace) > own) {
+		if own >= limits.ImageLookupsPerNamespace && same || own < limits.ImageLookupsPerNamespace &&
+			(same || count(p.held, one.inNamespace) > own) {
 			return one
 		}
 	}

@@ -45,8 +45,9 @@ func (s *search) command() (Command, error) {
 		if s.architecture == "" {
 			platform = s.os
 		}
-		return Command{}, &fault.Error{Kind: fault.NotFound, Doing: "the image has no manifest for the pod's platform (" + platform + ")",
-			Next: "correct the pod's nodeSelector or the image"}
+		return Command{}, &fault.Error{Kind: fault.NotFound,
+			Doing: "the image has no manifest for the pod's platform (" + platform + ")",
+			Next:  "correct the pod's nodeSelector or the image"}
 	}
 	var command Command
 	first := true
@@ -56,8 +57,9 @@ func (s *search) command() (Command, error) {
 			return Command{}, err
 		}
 		if !first && !next.equal(command) {
-			return Command{}, fault.New(fault.Invalid, "the image runs different commands, or refers to Key Vault differently, on different "+
-				"platforms; select one by kubernetes.io/arch in the pod's nodeSelector")
+			return Command{}, fault.New(fault.Invalid,
+				"the image runs different commands, or refers to Key Vault differently, on different "+
+					"platforms; select one by kubernetes.io/arch in the pod's nodeSelector")
 		}
 		command, first = next, false
 	}
@@ -86,8 +88,9 @@ func (s *search) entry(index v1.ImageIndex, entry v1.Descriptor, depth int) erro
 		return nil
 	}
 	if s.reads++; s.reads > limits.ImageManifests {
-		return fault.New(fault.Invalid, "the image has more than %d manifests that fit the pod; select an architecture by kubernetes.io/arch in "+
-			"the pod's nodeSelector", limits.ImageManifests)
+		return fault.New(fault.Invalid,
+			"the image has more than %d manifests that fit the pod; select an architecture by kubernetes.io/arch in "+
+				"the pod's nodeSelector", limits.ImageManifests)
 	}
 	if entry.MediaType.IsIndex() {
 		nested, err := index.ImageIndex(entry.Digest)
@@ -111,8 +114,8 @@ func (s *search) entry(index v1.ImageIndex, entry v1.Descriptor, depth int) erro
 	return nil
 }
 
-// candidates are the entries that containerd may choose. It takes the best match of a node's platform, and an entry without platform
-// only if nothing matches: then the image's own configuration decides.
+// candidates are the entries that containerd may choose. It takes the best match of a node's platform, and an entry
+// without platform only if nothing matches: then the image's own configuration decides.
 func (s *search) candidates(entries []v1.Descriptor) []v1.Descriptor {
 	var known, unknown []v1.Descriptor
 	for _, entry := range entries {
@@ -136,7 +139,8 @@ func (s *search) candidates(entries []v1.Descriptor) []v1.Descriptor {
 	return chosen
 }
 
-// nodes are the platforms of the nodes that the pod may run on. Without an architecture these are all that the index names.
+// nodes are the platforms of the nodes that the pod may run on. Without an architecture these are all that the index
+// names.
 func (s *search) nodes(entries []v1.Descriptor) []specs.Platform {
 	if s.architecture != "" {
 		node := platforms.Normalize(specs.Platform{OS: s.os, Architecture: s.architecture})
@@ -170,7 +174,8 @@ func bestFor(node specs.Platform, entries []v1.Descriptor) *v1.Descriptor {
 }
 
 func platformOf(entry v1.Descriptor) specs.Platform {
-	return platforms.Normalize(specs.Platform{OS: entry.Platform.OS, Architecture: entry.Platform.Architecture, Variant: entry.Platform.Variant})
+	return platforms.Normalize(specs.Platform{OS: entry.Platform.OS, Architecture: entry.Platform.Architecture,
+		Variant: entry.Platform.Variant})
 }
 
 func (s *search) isOS(platform specs.Platform) bool { return platforms.Normalize(platform).OS == s.os }
@@ -180,7 +185,8 @@ func (s *search) fits(platform specs.Platform) bool {
 	if platform.OS == "" || platform.Architecture == "" || !s.isOS(platform) {
 		return false
 	}
-	return s.architecture == "" || slices.ContainsFunc(s.nodes(nil), func(node specs.Platform) bool { return platforms.Only(node).Match(platform) })
+	return s.architecture == "" || slices.ContainsFunc(s.nodes(nil),
+		func(node specs.Platform) bool { return platforms.Only(node).Match(platform) })
 }
 
 // readConfig reads an image's configuration. Its size is checked before it is asked for.

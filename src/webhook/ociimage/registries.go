@@ -14,7 +14,8 @@ import (
 
 // Registries says which registries may be asked, and how.
 type Registries struct {
-	// Allow are hosts of registries (with port, if it is not 443) that may be asked, with * for a part of a name; none means all.
+	// Allow are hosts of registries (with port, if it is not 443) that may be asked, with * for a part of a name; none
+	// means all.
 	Allow []string
 	// PlainHTTP are hosts that have no TLS.
 	PlainHTTP []string
@@ -24,14 +25,17 @@ type Registries struct {
 
 func (r Registries) parse(image string) (name.Reference, error) {
 	if len(image) > limits.ImageNameBytes {
-		return nil, fault.New(fault.Invalid, "the image name %q… is longer than %s", image[:100], limits.Bytes(limits.ImageNameBytes))
+		return nil, fault.New(fault.Invalid, "the image name %q… is longer than %s", image[:100],
+			limits.Bytes(limits.ImageNameBytes))
 	}
 	reference, err := r.reference(image)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%q is not a valid image name", image)
 	}
 	if registry := reference.Context().RegistryStr(); len(r.Allow) > 0 && !matches(r.Allow, registry) {
-		return nil, fault.New(fault.Denied, "looking into image %q: the registry %s is not allowed by the value env_injector.registries.allow", image, registry)
+		return nil, fault.New(fault.Denied,
+			"looking into image %q: the registry %s is not allowed by the value env_injector.registries.allow", image,
+			registry)
 	}
 	return reference, nil
 }
@@ -58,7 +62,8 @@ func (r Registries) mirrors(reference name.Reference) []name.Reference {
 		if _, pinned := reference.(name.Digest); pinned {
 			separator = "@"
 		}
-		if at, err := r.reference(host + "/" + reference.Context().RepositoryStr() + separator + reference.Identifier()); err == nil {
+		if at, err := r.reference(host + "/" + reference.Context().RepositoryStr() + separator +
+			reference.Identifier()); err == nil {
 			all = append(all, at)
 		}
 	}

@@ -19,20 +19,22 @@ import (
 
 // Errors about requests. Their texts are for the log.
 var (
-	errPlainHTTP = errors.New("it answers without TLS; if that is intended, add it to the value env_injector.registries.plainHTTP")
-	errRedirect  = errors.New("it redirects too often, or where a credential would go along")
+	errPlainHTTP = errors.New("it answers without TLS; if that is intended, add it to the value " +
+		"env_injector.registries.plainHTTP")
+	errRedirect = errors.New("it redirects too often, or where a credential would go along")
 )
 
 // TransportConfig is what the transport works with.
 type TransportConfig struct {
 	// Roots are the certificate authorities to believe.
 	Roots *x509.CertPool
-	// Refused says where must not be connected to, besides addresses that no registry has; nil refuses nothing more. It is asked each time.
+	// Refused says where must not be connected to, besides addresses that no registry has; nil refuses nothing more. It
+	// is asked each time.
 	Refused func(netip.AddrPort) bool
 	// Cluster are networks and addresses of the cluster itself, which no registry may have unless Allowed says so.
 	Cluster []netip.Prefix
-	// Allowed are networks that may be connected to although registries usually do not have them. A single address is allowed even where
-	// Refused says otherwise.
+	// Allowed are networks that may be connected to although registries usually do not have them. A single address is
+	// allowed even where Refused says otherwise.
 	Allowed []netip.Prefix
 	// Resolver finds addresses; nil means the machine's.
 	Resolver *net.Resolver
@@ -40,12 +42,16 @@ type TransportConfig struct {
 	PlainHTTP []string
 }
 
-// NewTransport gives a transport for addresses that strangers choose. It checks the address that is connected to, so names that
-// resolve to something else the second time, redirects and token services are covered.
+// NewTransport gives a transport for addresses that strangers choose. It checks the address that is connected to, so
+// names that resolve to something else the second time, redirects and token services are covered.
 func NewTransport(c TransportConfig) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: limits.ImageDialTime, Resolver: c.Resolver,
-		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error { return c.checkDial(address) }}
-	return &guarded{c, newBreaker(), &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+		ControlContext: func(_ context.Context, _, address string,
+			_ syscall.RawConn) error {
+			return c.checkDial(address)
+		}}
+	return &guarded{c, newBreaker(), &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
+		ForceAttemptHTTP2:   true,
 		TLSHandshakeTimeout: limits.ImageDialTime, MaxResponseHeaderBytes: limits.ImageHeaderBytes,
 		MaxIdleConns: 50, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
 		TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}}}
@@ -96,7 +102,8 @@ func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // checkRequest refuses requests that must not be sent, whatever the connection would be.
 func (g *guarded) checkRequest(r, first *http.Request, hops int) error {
-	if hops > limits.ImageRedirects || hops > 0 && (first.Method != http.MethodGet || traceOf(r.Context()).contentOf(first) == token) {
+	if hops > limits.ImageRedirects || hops > 0 &&
+		(first.Method != http.MethodGet || traceOf(r.Context()).contentOf(first) == token) {
 		return errRedirect
 	}
 	if isMetadataName(r.URL.Hostname()) {

@@ -72,7 +72,8 @@ func Check(body []byte) (Size, error) {
 	for _, c := range s.counts {
 		elements += c.elements
 	}
-	return Size{UID: s.uid, Memory: int64(len(body))*limits.ReviewWeight + int64(elements)*limits.ReviewElementWeight}, s.err
+	return Size{UID: s.uid, Memory: int64(len(body))*limits.ReviewWeight + int64(elements)*limits.ReviewElementWeight},
+		s.err
 }
 
 func startsObject(body []byte) bool {
@@ -123,10 +124,12 @@ func (s *scanner) open(array bool) {
 	}
 }
 
-// enter begins to count a document of its own. Only one of each is taken: decoders would merge the second into the first.
+// enter begins to count a document of its own. Only one of each is taken: decoders would merge the second into the
+// first.
 func (s *scanner) enter() {
 	parent := s.top()
-	if len(s.stack) != 2 || parent.array || s.stack[0].key != "request" || (parent.key != "object" && parent.key != "oldObject") {
+	if len(s.stack) != 2 || parent.array || s.stack[0].key != "request" ||
+		(parent.key != "object" && parent.key != "oldObject") {
 		return
 	}
 	if s.counts[parent.key] != nil {
@@ -164,7 +167,8 @@ func (s *scanner) str() {
 		top.key, top.named = keyOf(raw), true
 		return
 	}
-	if top := s.top(); len(s.stack) == 2 && !top.array && top.key == "uid" && s.stack[0].key == "request" && len(raw) <= maxUID {
+	if top := s.top(); len(s.stack) == 2 && !top.array && top.key == "uid" && s.stack[0].key == "request" &&
+		len(raw) <= maxUID {
 		s.uid = string(raw)
 	}
 	s.element(false)
@@ -220,7 +224,8 @@ func (s *scanner) exceeded(format string, arg any) {
 	if s.inside != "" {
 		of = s.inside
 	}
-	s.err = &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("the %s of the request "+format, of, arg), Next: "make the pod smaller"}
+	s.err = &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("the %s of the request "+format, of, arg),
+		Next: "make the pod smaller"}
 }
 
 func (s *scanner) top() *frame {
@@ -230,7 +235,8 @@ func (s *scanner) top() *frame {
 	return &s.stack[len(s.stack)-1]
 }
 
-// keyOf is the known key that a decoder may take the text for, in whatever letter case and with whatever escapes it is written.
+// keyOf is the known key that a decoder may take the text for, in whatever letter case and with whatever escapes it is
+// written.
 func keyOf(raw []byte) string {
 	if len(raw) > longestKey {
 		return ""
@@ -242,8 +248,10 @@ func keyOf(raw []byte) string {
 		}
 		raw = []byte(text)
 	}
-	for _, known := range [...]string{"env", "envFrom", "containers", "initContainers", "ephemeralContainers", "request", "object", "oldObject", "uid"} {
-		if len(raw) >= len(known) && len(raw) <= 3*len(known) && strings.EqualFold(string(raw), known) { // folded letters have up to three bytes
+	for _, known := range [...]string{"env", "envFrom", "containers", "initContainers", "ephemeralContainers",
+		"request", "object", "oldObject", "uid"} {
+		// folded letters have up to three bytes
+		if len(raw) >= len(known) && len(raw) <= 3*len(known) && strings.EqualFold(string(raw), known) {
 			return known
 		}
 	}

@@ -1,5 +1,5 @@
-// Package azurenames makes a cluster's DNS answer the names of Azure services with the address of the emulator, so that a
-// product that knows nothing of emulators talks to it.
+// Package azurenames makes a cluster's DNS answer the names of Azure services with the address of the emulator, so that
+// a product that knows nothing of emulators talks to it.
 package azurenames
 
 import (
@@ -14,7 +14,8 @@ const emulator = "azure-emulator.azure-emulator.svc.cluster.local"
 // Names are the patterns of the names: hosts, and suffixes with a leading dot.
 func Names() []string {
 	return []string{
-		"login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn", "login.partner.microsoftonline.cn",
+		"login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn",
+		"login.partner.microsoftonline.cn",
 		".vault.azure.net", ".vault.usgovcloudapi.net", ".vault.azure.cn",
 		".azurecr.io", ".azurecr.us", ".azurecr.cn",
 		// A private cloud, which only the emulator has.
@@ -30,7 +31,8 @@ func Rewrites() string {
 		if strings.HasPrefix(name, ".") {
 			pattern = `^[^.]+` + regexp.QuoteMeta(name) + `\.?$`
 		}
-		fmt.Fprintf(&out, "    rewrite stop {\n        name regex %s %s\n        answer auto\n    }\n", pattern, emulator)
+		fmt.Fprintf(&out, "    rewrite stop {\n        name regex %s %s\n        answer auto\n    }\n", pattern,
+			emulator)
 	}
 	return out.String()
 }
@@ -38,5 +40,6 @@ func Rewrites() string {
 // Corefile is the whole configuration of a local cluster's DNS. Nothing is forwarded: the cluster knows no other names.
 func Corefile() string {
 	return ".:53 {\n    errors\n    health\n    ready\n" + Rewrites() +
-		"    kubernetes cluster.local in-addr.arpa ip6.arpa {\n        pods insecure\n        ttl 5\n    }\n    reload\n}\n"
+		"    kubernetes cluster.local in-addr.arpa ip6.arpa {\n        pods insecure\n        ttl 5\n    }\n    " +
+		"reload\n}\n"
 }

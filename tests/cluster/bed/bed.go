@@ -38,8 +38,8 @@ type Config struct {
 	Root string
 	// Name of the cluster; clusters of different names or repositories don't meet.
 	Name string
-	// Getenv reads CLUSTER, KUBECONFIG, IMAGE_REGISTRY, XDG_CACHE_HOME, KUBERNETES, which is the minor version of a local cluster, and FIPS, which chooses the
-	// images with the FIPS 140-3 module.
+	// Getenv reads CLUSTER, KUBECONFIG, IMAGE_REGISTRY, XDG_CACHE_HOME, KUBERNETES, which is the minor version of a
+	// local cluster, and FIPS, which chooses the images with the FIPS 140-3 module.
 	Getenv func(string) string
 	// Progress gets a line for each step.
 	Progress io.Writer
@@ -47,7 +47,8 @@ type Config struct {
 	Run func(ctx context.Context, program string, args ...string) error
 }
 
-// Open chooses the kind of cluster: CLUSTER, else kind if a docker engine and kind are there, else local. The choice is printed.
+// Open chooses the kind of cluster: CLUSTER, else kind if a docker engine and kind are there, else local. The choice is
+// printed.
 func Open(ctx context.Context, c Config) (Cluster, error) {
 	if c.Run == nil {
 		c.Run = c.execute
@@ -80,7 +81,8 @@ func Open(ctx context.Context, c Config) (Cluster, error) {
 
 func (c Config) choose(ctx context.Context) string {
 	// Asked of the engine, not of the client: a docker client without an engine is present on some machines.
-	if exec.CommandContext(ctx, "docker", "info").Run() == nil && exec.CommandContext(ctx, "kind", "version").Run() == nil {
+	if exec.CommandContext(ctx, "docker", "info").Run() == nil &&
+		exec.CommandContext(ctx, "kind", "version").Run() == nil {
 		return "kind"
 	}
 	return "local"
@@ -98,7 +100,8 @@ func (c Config) Cache() (string, error) {
 	return filepath.Join(base, "akv2k8s"), nil
 }
 
-// LoadProduct builds every image of the product and of the test bed, loads them, and returns the archives by image name.
+// LoadProduct builds every image of the product and of the test bed, loads them, and returns the archives by image
+// name.
 func LoadProduct(ctx context.Context, c Config, cluster Cluster) (map[string]string, error) {
 	maker, err := c.maker()
 	if err != nil {

@@ -35,19 +35,21 @@ func (k *kind) Up(ctx context.Context) error {
 	if err := os.WriteFile(azure, []byte(local.AzureJSON()), 0o600); err != nil {
 		return err
 	}
-	content := fmt.Sprintf("kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n  extraMounts:\n"+
-		"  - {hostPath: %q, containerPath: /etc/kubernetes/azure.json}\n", azure)
+	content := fmt.Sprintf("kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n  "+
+		"extraMounts:\n  - {hostPath: %q, containerPath: /etc/kubernetes/azure.json}\n", azure)
 	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
 		return err
 	}
-	args := []string{"create", "cluster", "--name", k.name(), "--kubeconfig", k.Kubeconfig(), "--config", config, "--wait", "120s"}
+	args := []string{"create", "cluster", "--name", k.name(), "--kubeconfig", k.Kubeconfig(), "--config", config,
+		"--wait", "120s"}
 	if image := k.Getenv("KIND_IMAGE"); image != "" { // another version of Kubernetes than kind's own
 		args = append(args, "--image", image)
 	}
 	if err := k.Run(ctx, "kind", args...); err != nil {
 		return err
 	}
-	if err := k.Run(ctx, "docker", "exec", k.name()+"-control-plane", "ip", "addr", "add", "169.254.169.254/32", "dev", "lo"); err != nil {
+	if err := k.Run(ctx, "docker", "exec", k.name()+"-control-plane", "ip", "addr", "add", "169.254.169.254/32", "dev",
+		"lo"); err != nil {
 		return err
 	}
 	return rewriteNames(ctx, k.Config, k.Kubeconfig(), true)
@@ -113,11 +115,13 @@ func (c *current) Status(ctx context.Context) string {
 func (c *current) Load(ctx context.Context, archives map[string]string) error {
 	registry := c.Getenv("IMAGE_REGISTRY")
 	if registry == "" {
-		return fmt.Errorf("CLUSTER=current needs IMAGE_REGISTRY, a registry path that you may push to and the cluster may pull from")
+		return fmt.Errorf("CLUSTER=current needs IMAGE_REGISTRY, a registry path that you may push to and the " +
+			"cluster may pull from")
 	}
 	for _, name := range slices.Sorted(maps.Keys(archives)) {
 		to := strings.TrimSuffix(registry, "/") + "/" + filepath.Base(name)
-		if err := c.Run(ctx, "go", "run", "github.com/google/go-containerregistry/cmd/crane@v0.22.1", "push", archives[name], to); err != nil {
+		if err := c.Run(ctx, "go", "run", "github.com/google/go-containerregistry/cmd/crane@v0.22.1", "push",
+			archives[name], to); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,8 @@ func rewriteNames(ctx context.Context, c Config, kubeconfig string, in bool) err
 	if _, err := maps.Update(ctx, dns, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("writing CoreDNS's configuration: %w", err)
 	}
-	return c.Run(ctx, "kubectl", "--kubeconfig", kubeconfig, "-n", "kube-system", "rollout", "restart", "deployment/coredns")
+	return c.Run(ctx, "kubectl", "--kubeconfig", kubeconfig, "-n", "kube-system", "rollout", "restart",
+		"deployment/coredns")
 }
 
 // withNames puts our block first into the first server block.

@@ -49,18 +49,21 @@ type Module struct {
 func Modules(k Kubernetes) []Module {
 	version, minor := "-s -w", strings.Split(k.Version, ".")[1]
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
-		version += fmt.Sprintf(" -X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=%s", pkg, k.Version, pkg, pkg, minor)
+		version += fmt.Sprintf(" -X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=%s", pkg, k.Version, pkg, pkg,
+			minor)
 	}
 	const folder = "tests/cluster/modules/"
 	kubernetes := Module{Name: "kubernetes", Folder: folder + k.Folder, Flags: version}
-	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"} {
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet",
+		"kube-proxy", "kubectl"} {
 		kubernetes.Packages = append(kubernetes.Packages, "k8s.io/kubernetes/cmd/"+name)
 	}
 	const containerd = "github.com/containerd/containerd/v2/cmd/"
 	return []Module{
 		kubernetes,
 		{Name: "containerd", Folder: folder + "containerd", Tags: "no_btrfs", Flags: "-s -w", Packages: []string{
-			containerd + "containerd", containerd + "containerd-shim-runc-v2", containerd + "ctr", "go.etcd.io/etcd/server/v3"}},
+			containerd + "containerd", containerd + "containerd-shim-runc-v2", containerd + "ctr",
+			"go.etcd.io/etcd/server/v3"}},
 		{Name: "coredns", Folder: folder + "coredns", Flags: "-s -w", Packages: []string{"."}},
 	}
 }
@@ -71,16 +74,23 @@ func Tools() map[string]Module {
 	return map[string]Module{
 		// Without these flags helm believes that the cluster is of version 1.20 and refuses charts.
 		"helm": {Name: "helm", Folder: "tests/tools/helm", Packages: []string{"helm.sh/helm/v3/cmd/helm"},
-			Flags: "-s -w -X " + lib + ".k8sVersionMajor=1 -X " + lib + ".k8sVersionMinor=36 -X helm.sh/helm/v3/internal/version.version=v3.22.0"},
+			Flags: "-s -w -X " + lib + ".k8sVersionMajor=1 -X " + lib +
+				".k8sVersionMinor=36 -X helm.sh/helm/v3/internal/version.version=v3.22.0"},
 		// Helm 4 asks the modules that it was built with for the cluster's version.
-		"helm4": {Name: "helm4", Folder: "tests/tools/helm4", Packages: []string{"helm.sh/helm/v4/cmd/helm"}, Flags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"},
-		"nmi":   {Name: "nmi", Folder: "tests/tools/nmi", Flags: "-s -w", Packages: []string{"github.com/Azure/aad-pod-identity/cmd/nmi"}},
+		"helm4": {Name: "helm4", Folder: "tests/tools/helm4", Packages: []string{"helm.sh/helm/v4/cmd/helm"},
+			Flags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"},
+		"nmi": {Name: "nmi", Folder: "tests/tools/nmi", Flags: "-s -w",
+			Packages: []string{"github.com/Azure/aad-pod-identity/cmd/nmi"}},
 		"golangci-lint": {Name: "golangci-lint", Folder: "tests/tools/golangci-lint", Flags: "-s -w",
 			Packages: []string{"github.com/golangci/golangci-lint/v2/cmd/golangci-lint"}},
-		"govulncheck": {Name: "govulncheck", Folder: "tests/tools/govulncheck", Flags: "-s -w", Packages: []string{"golang.org/x/vuln/cmd/govulncheck"}},
-		"kube-score":  {Name: "kube-score", Folder: "tests/tools/kube-score", Flags: "-s -w", Packages: []string{"github.com/zegl/kube-score/cmd/kube-score"}},
-		"actionlint":  {Name: "actionlint", Folder: "tests/tools/actionlint", Flags: "-s -w", Packages: []string{"github.com/rhysd/actionlint/cmd/actionlint"}},
-		"ct":          {Name: "ct", Folder: "tests/tools/ct", Packages: []string{"github.com/helm/chart-testing/v3/ct"}, Flags: "-s -w -X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
+		"govulncheck": {Name: "govulncheck", Folder: "tests/tools/govulncheck", Flags: "-s -w",
+			Packages: []string{"golang.org/x/vuln/cmd/govulncheck"}},
+		"kube-score": {Name: "kube-score", Folder: "tests/tools/kube-score", Flags: "-s -w",
+			Packages: []string{"github.com/zegl/kube-score/cmd/kube-score"}},
+		"actionlint": {Name: "actionlint", Folder: "tests/tools/actionlint", Flags: "-s -w",
+			Packages: []string{"github.com/rhysd/actionlint/cmd/actionlint"}},
+		"ct": {Name: "ct", Folder: "tests/tools/ct", Packages: []string{"github.com/helm/chart-testing/v3/ct"},
+			Flags: "-s -w -X github.com/helm/chart-testing/v3/ct/cmd.Version=v3.14.0"},
 		"controller-gen": {Name: "controller-gen", Folder: "tests/tools/controller-gen", Flags: "-s -w",
 			Packages: []string{"sigs.k8s.io/controller-tools/cmd/controller-gen"}},
 	}
@@ -106,7 +116,8 @@ type Builder struct {
 	Progress io.Writer
 }
 
-// All builds every module of a cluster that is not in the cache, and returns the folder of programs of each by module name.
+// All builds every module of a cluster that is not in the cache, and returns the folder of programs of each by module
+// name.
 func (b Builder) All(ctx context.Context, k Kubernetes) (map[string]string, error) {
 	folders := map[string]string{}
 	for _, m := range Modules(k) {
@@ -152,7 +163,8 @@ func (b Builder) module(ctx context.Context, m Module) (string, error) {
 }
 
 func (b Builder) compile(ctx context.Context, m Module, source, into string) error {
-	args := append([]string{"build", "-trimpath", "-o", into + "/", "-tags", m.Tags, "-ldflags", m.Flags}, m.Packages...)
+	args := append([]string{"build", "-trimpath", "-o", into + "/", "-tags", m.Tags, "-ldflags", m.Flags},
+		m.Packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = source, b.Progress, b.Progress
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off")

@@ -7,7 +7,8 @@ import (
 	"net"
 )
 
-// ID names everything that a cluster has on the machine. It is a hash of the work folder, so two clusters never share one.
+// ID names everything that a cluster has on the machine. It is a hash of the work folder, so two clusters never share
+// one.
 type ID string
 
 // IDOf is the id of the cluster in a work folder.

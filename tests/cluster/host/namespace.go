@@ -36,8 +36,8 @@ func (n Namespaces) NodeIP() string { return fmt.Sprintf("172.30.%d.2", n.Subnet
 
 func (n Namespaces) hostIP() string { return fmt.Sprintf("172.30.%d.1", n.Subnet) }
 
-// Open starts the holder and connects its network to the host. azureJSON is the file that becomes /etc/kubernetes/azure.json,
-// inside only.
+// Open starts the holder and connects its network to the host. azureJSON is the file that becomes
+// /etc/kubernetes/azure.json, inside only.
 func (n Namespaces) Open(ctx context.Context, azureJSON string) error {
 	if err := n.makeFolders(); err != nil {
 		return err
@@ -48,7 +48,8 @@ func (n Namespaces) Open(ctx context.Context, azureJSON string) error {
 	return n.connect(ctx)
 }
 
-// makeFolders makes what is missing of the private folders on the machine and remembers it, so that Close can take it back.
+// makeFolders makes what is missing of the private folders on the machine and remembers it, so that Close can take it
+// back.
 func (n Namespaces) makeFolders() error {
 	var created []string
 	for _, folder := range private() {
@@ -105,7 +106,8 @@ func (n Namespaces) connect(ctx context.Context) error {
 	inside := []string{"nsenter", "-t", strconv.Itoa(holder), "-n", "ip"}
 	outside := []string{"ip"}
 	steps := [][]string{
-		append(outside, "link", "add", n.ID.Link(), "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(holder)),
+		append(outside, "link", "add", n.ID.Link(), "type", "veth", "peer", "name", "eth0", "netns",
+			strconv.Itoa(holder)),
 		append(outside, "addr", "add", n.hostIP()+"/24", "dev", n.ID.Link()),
 		append(outside, "link", "set", n.ID.Link(), "up"),
 		append(inside, "link", "set", "lo", "up"),
@@ -122,7 +124,8 @@ func (n Namespaces) connect(ctx context.Context) error {
 	return nil
 }
 
-// Start runs a program inside the namespaces; it outlives this process. Its output goes to log/NAME.log in the work folder.
+// Start runs a program inside the namespaces; it outlives this process. Its output goes to log/NAME.log in the work
+// folder.
 func (n Namespaces) Start(name string, path []string, program string, args ...string) error {
 	holder, ok := Holder(n.ID, n.Work)
 	if !ok {

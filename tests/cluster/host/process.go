@@ -17,9 +17,9 @@ type Process struct {
 	Command string
 }
 
-// Processes finds the cluster's processes by what they are, never by a remembered number: those whose command line names the
-// work folder or the holder's marker, or whose cgroup is the cluster's, and which live in another mount namespace than
-// this program (an editor or a kubectl of the user's that names the folder is none of ours).
+// Processes finds the cluster's processes by what they are, never by a remembered number: those whose command line
+// names the work folder or the holder's marker, or whose cgroup is the cluster's, and which live in another mount
+// namespace than this program (an editor or a kubectl of the user's that names the folder is none of ours).
 func Processes(id ID, work string) []Process {
 	own, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
@@ -39,7 +39,8 @@ func Processes(id ID, work string) []Process {
 		command, _ := os.ReadFile(folder + "/cmdline")
 		cgroups, _ := os.ReadFile(folder + "/cgroup")
 		text := string(bytes.ReplaceAll(command, []byte{0}, []byte(" ")))
-		if strings.Contains(text, work+"/") || strings.Contains(text, id.Marker()) || strings.Contains(string(cgroups), "/"+id.Cgroup()) {
+		if strings.Contains(text, work+"/") || strings.Contains(text, id.Marker()) ||
+			strings.Contains(string(cgroups), "/"+id.Cgroup()) {
 			found = append(found, Process{PID: pid, Command: text})
 		}
 	}
@@ -93,5 +94,6 @@ func KillAll(id ID, work string) error {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	return fmt.Errorf("killing the cluster's processes: %d are left, the first is %d (%.80s)", len(left), left[0].PID, left[0].Command)
+	return fmt.Errorf("killing the cluster's processes: %d are left, the first is %d (%.80s)", len(left), left[0].PID,
+		left[0].Command)
 }

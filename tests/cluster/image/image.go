@@ -62,7 +62,8 @@ func Build(spec Spec) (v1.Image, error) {
 		return nil, err
 	}
 	file = file.DeepCopy()
-	file.Architecture, file.OS, file.Created = cmp.Or(spec.Architecture, runtime.GOARCH), "linux", v1.Time{Time: epoch()}
+	file.Architecture, file.OS, file.Created = cmp.Or(spec.Architecture, runtime.GOARCH), "linux",
+		v1.Time{Time: epoch()}
 	file.Config = v1.Config{Entrypoint: spec.Entrypoint, User: spec.User, WorkingDir: "/",
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
 	return mutate.ConfigFile(img, file)
@@ -106,7 +107,8 @@ func archive(files map[string]File) ([]byte, error) {
 }
 
 func add(w *tar.Writer, file string, f File) error {
-	header := &tar.Header{Name: file, Typeflag: tar.TypeReg, Mode: f.Mode, Size: int64(len(f.Content)), ModTime: epoch()}
+	header := &tar.Header{Name: file, Typeflag: tar.TypeReg, Mode: f.Mode, Size: int64(len(f.Content)),
+		ModTime: epoch()}
 	if f.Link != "" {
 		header.Typeflag, header.Linkname, header.Size = tar.TypeSymlink, f.Link, 0
 	}

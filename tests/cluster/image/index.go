@@ -16,8 +16,9 @@ import (
 // Architectures are what a release has images for.
 func Architectures() []string { return []string{"amd64", "arm64"} }
 
-// Indexes makes the images that users install for every architecture. Each is an index in a folder of OCI's image layout, whose path is
-// returned by the image's short name. The folder of one with the FIPS 140-3 module ends in FIPSSuffix. Equal sources give equal digests.
+// Indexes makes the images that users install for every architecture. Each is an index in a folder of OCI's image
+// layout, whose path is returned by the image's short name. The folder of one with the FIPS 140-3 module ends in
+// FIPSSuffix. Equal sources give equal digests.
 func (m Maker) Indexes(ctx context.Context) (map[string]string, error) {
 	indexes := map[string]v1.ImageIndex{}
 	for _, arch := range Architectures() {

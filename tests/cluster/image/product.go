@@ -132,7 +132,8 @@ func (m Maker) predecessor(ctx context.Context, testbox Spec, version string) (S
 	}
 	files := maps.Clone(testbox.Files)
 	files["/usr/local/bin/azure-keyvault-env"] = File{Content: binary, Mode: 0o755}
-	return Spec{Name: Repository + "predecessor:" + version, Entrypoint: testbox.Entrypoint, User: testbox.User, Files: files}, nil
+	return Spec{Name: Repository + "predecessor:" + version, Entrypoint: testbox.Entrypoint, User: testbox.User,
+		Files: files}, nil
 }
 
 // One makes the image of a name of Shipped, and returns its archive by the image's full name.
@@ -170,7 +171,8 @@ func (m Maker) specs(ctx context.Context, programs []Program, arch string) ([]Sp
 			}
 			files[binary(pkg)] = File{Content: content, Mode: 0o755}
 		}
-		specs = append(specs, Spec{Name: Repository + p.Image + ":" + m.suffixed(version), Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files,
+		specs = append(specs, Spec{Name: Repository + p.Image + ":" + m.suffixed(version),
+			Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files,
 			Architecture: arch})
 	}
 	return specs, nil
@@ -232,8 +234,8 @@ func (m Maker) Of(imageName string, binary []byte) (string, error) {
 	return archives[imageName], err
 }
 
-// PublicRoots are the public certificate authorities as PEM. Roots that are trusted under a constraint are left out: a file of
-// certificates can't express it, and the programs carry them anyway.
+// PublicRoots are the public certificate authorities as PEM. Roots that are trusted under a constraint are left out: a
+// file of certificates can't express it, and the programs carry them anyway.
 func PublicRoots() []byte {
 	var out bytes.Buffer
 	for root := range bundle.Roots() {
@@ -257,9 +259,12 @@ func Testbox(version string) (Spec, error) {
 		return Spec{}, fmt.Errorf("reading busybox (Debian package busybox-static): %w", err)
 	}
 	files := map[string]File{busybox: {Content: binary, Mode: 0o755}}
-	for _, applet := range []string{"sh", "env", "cat", "sleep", "echo", "ls", "id", "nc", "wget", "nslookup", "printenv", "true", "false",
-		"test", "grep", "kill", "ps", "mount", "date", "head", "tr", "sort", "find", "stat", "sed", "pwd", "touch", "base64", "cp"} {
+	for _, applet := range []string{"sh", "env", "cat", "sleep", "echo", "ls", "id", "nc", "wget", "nslookup",
+		"printenv", "true", "false",
+		"test", "grep", "kill", "ps", "mount", "date", "head", "tr", "sort", "find", "stat", "sed", "pwd", "touch",
+		"base64", "cp"} {
 		files["/bin/"+applet] = File{Link: busybox, Mode: 0o777}
 	}
-	return Spec{Name: Repository + "testbox:" + version, Entrypoint: []string{"/bin/sh"}, User: nobody, Files: files}, nil
+	return Spec{Name: Repository + "testbox:" + version, Entrypoint: []string{"/bin/sh"}, User: nobody, Files: files},
+		nil
 }

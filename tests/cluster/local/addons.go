@@ -16,8 +16,10 @@ import (
 
 // addons installs CoreDNS and waits until it answers.
 func (c *Cluster) addons(ctx context.Context) error {
-	manifest := strings.NewReplacer("COREDNS_IMAGE", corednsImage, "COREFILE", indent(azurenames.Corefile())).Replace(corednsManifest)
-	cmd := exec.CommandContext(ctx, filepath.Join(c.bin["kubernetes"], "kubectl"), "--kubeconfig", c.Kubeconfig(), "apply", "-f", "-")
+	manifest := strings.NewReplacer("COREDNS_IMAGE", corednsImage, "COREFILE",
+		indent(azurenames.Corefile())).Replace(corednsManifest)
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin["kubernetes"], "kubectl"), "--kubeconfig", c.Kubeconfig(),
+		"apply", "-f", "-")
 	cmd.Stdin = strings.NewReader(manifest)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("installing CoreDNS: %w: %s", err, out)

@@ -60,13 +60,16 @@ func (c *Cluster) Programs(ctx context.Context) string {
 	return folders["kubernetes"]
 }
 
-// OnNode starts a program in the node's network with the administrator's kubeconfig; what it prints goes to log/NAME.log in the work folder. It
-// ends with the cluster, as everything whose command line names the work folder; so one of the arguments has to.
+// OnNode starts a program in the node's network with the administrator's kubeconfig; what it prints goes to
+// log/NAME.log in the work folder. It ends with the cluster, as everything whose command line names the work folder; so
+// one of the arguments has to.
 func (c *Cluster) OnNode(program string, args ...string) error {
 	if !slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, c.Work+"/") }) {
-		return fmt.Errorf("starting %s: no argument names the work folder, so it would stay when the cluster goes", program)
+		return fmt.Errorf("starting %s: no argument names the work folder, so it would stay when the cluster goes",
+			program)
 	}
-	return c.spaces.Start(filepath.Base(program), nil, "/usr/bin/env", append([]string{"KUBECONFIG=" + c.Kubeconfig(), program}, args...)...)
+	return c.spaces.Start(filepath.Base(program), nil, "/usr/bin/env",
+		append([]string{"KUBECONFIG=" + c.Kubeconfig(), program}, args...)...)
 }
 
 // NodeIP is the address of the one node.
@@ -77,7 +80,8 @@ func (c *Cluster) Log(name string) string { return c.path("log", name+".log") }
 
 func (c *Cluster) id() host.ID { return host.IDOf(c.Work) }
 
-// Up makes the cluster run and returns when the node and the cluster's DNS are ready. If it runs already nothing is changed.
+// Up makes the cluster run and returns when the node and the cluster's DNS are ready. If it runs already nothing is
+// changed.
 func (c *Cluster) Up(ctx context.Context) error {
 	c.started = time.Now()
 	if c.healthy(ctx) {
@@ -85,7 +89,8 @@ func (c *Cluster) Up(ctx context.Context) error {
 		return nil
 	}
 	if os.Getuid() != 0 {
-		return errors.New("a local cluster needs root (namespaces, mounts); run as root, or use CLUSTER=kind or CLUSTER=current")
+		return errors.New("a local cluster needs root (namespaces, mounts); run as root, or use CLUSTER=kind or " +
+			"CLUSTER=current")
 	}
 	builder := build.Builder{Root: c.Root, Cache: c.Cache, Progress: c.Progress}
 	if err := builder.ClusterPackages(ctx); err != nil {

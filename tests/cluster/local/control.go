@@ -71,9 +71,11 @@ func (c *Cluster) apiserverArgs() []string {
 	return []string{
 		"--etcd-servers=http://127.0.0.1:2379", "--bind-address=0.0.0.0", "--secure-port=6443",
 		"--advertise-address=" + c.spaces.NodeIP(), "--service-cluster-ip-range=10.96.0.0/16",
-		"--tls-cert-file=" + p("apiserver.crt"), "--tls-private-key-file=" + p("apiserver.key"), "--client-ca-file=" + p("ca.crt"),
+		"--tls-cert-file=" + p("apiserver.crt"), "--tls-private-key-file=" + p("apiserver.key"),
+		"--client-ca-file=" + p("ca.crt"),
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + p("sa.pub"),
-		"--service-account-signing-key-file=" + p("sa.key"), "--authorization-mode=Node,RBAC", "--allow-privileged=true",
+		"--service-account-signing-key-file=" + p("sa.key"), "--authorization-mode=Node,RBAC",
+		"--allow-privileged=true",
 		"--kubelet-preferred-address-types=InternalIP", "--kubelet-client-certificate=" + p("admin.crt"),
 		"--kubelet-client-key=" + p("admin.key"), "--enable-admission-plugins=NodeRestriction",
 		"--audit-policy-file=" + c.path("audit.yaml"), "--audit-log-path=" + c.AuditLog(), "--audit-log-mode=blocking",
@@ -91,18 +93,21 @@ func (c *Cluster) startControllers() error {
 		return err
 	}
 	kubeconfig = c.path("scheduler.kubeconfig")
-	return c.start("kubernetes", "kube-scheduler", "--kubeconfig="+kubeconfig, "--authentication-kubeconfig="+kubeconfig,
+	return c.start("kubernetes", "kube-scheduler", "--kubeconfig="+kubeconfig,
+		"--authentication-kubeconfig="+kubeconfig,
 		"--authorization-kubeconfig="+kubeconfig, "--leader-elect=false")
 }
 
 // node starts kubelet and kube-proxy and waits until the node takes pods.
 func (c *Cluster) node(ctx context.Context) error {
-	if err := c.start("kubernetes", "kubelet", "--config="+c.path("kubelet.yaml"), "--kubeconfig="+c.path("kubelet.kubeconfig"),
+	if err := c.start("kubernetes", "kubelet", "--config="+c.path("kubelet.yaml"),
+		"--kubeconfig="+c.path("kubelet.kubeconfig"),
 		"--hostname-override="+node, "--node-ip="+c.spaces.NodeIP(), "--root-dir="+c.path("kubelet")); err != nil {
 		return err
 	}
 	proxy := []string{"--kubeconfig=" + c.path("proxy.kubeconfig"), "--cluster-cidr=10.244.0.0/16",
-		"--hostname-override=" + node, "--proxy-mode=nftables", "--conntrack-max-per-core=0", // sysctls may not be writable
+		// sysctls may not be writable
+		"--hostname-override=" + node, "--proxy-mode=nftables", "--conntrack-max-per-core=0",
 		"--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"}
 	if gates := c.Kubernetes.ProxyGates; gates != "" {
 		proxy = append(proxy, "--feature-gates="+gates)
@@ -135,7 +140,8 @@ func (c *Cluster) client() (kubernetes.Interface, error) {
 }
 
 // await asks until there is no error any more, and says how long it took.
-func (c *Cluster) await(ctx context.Context, patience time.Duration, what string, ask func(kubernetes.Interface) error) error {
+func (c *Cluster) await(ctx context.Context, patience time.Duration, what string,
+	ask func(kubernetes.Interface) error) error {
 	client, err := c.client()
 	if err != nil {
 		return err

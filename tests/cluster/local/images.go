@@ -70,7 +70,8 @@ func (c *Cluster) ctr(ctx context.Context, args ...string) error {
 		c.bin = map[string]string{"containerd": filepath.Dir(program)}
 	}
 	program := filepath.Join(c.bin["containerd"], "ctr")
-	cmd := exec.CommandContext(ctx, program, append([]string{"-a", c.path("run", "containerd.sock"), "-n", "k8s.io"}, args...)...)
+	cmd := exec.CommandContext(ctx, program,
+		append([]string{"-a", c.path("run", "containerd.sock"), "-n", "k8s.io"}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, out)

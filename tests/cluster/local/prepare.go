@@ -46,8 +46,9 @@ func (c *Cluster) certificates() error {
 	}
 	ip := c.spaces.NodeIP()
 	identities := []pki.Identity{
-		{File: "apiserver", Name: "kube-apiserver", Hosts: []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc",
-			"kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1", "10.96.0.1", ip}},
+		{File: "apiserver", Name: "kube-apiserver",
+			Hosts: []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc",
+				"kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1", "10.96.0.1", ip}},
 		{File: "admin", Name: "admin", Groups: []string{"system:masters"}},
 		{File: "controllers", Name: "system:kube-controller-manager"},
 		{File: "scheduler", Name: "system:kube-scheduler"},
@@ -86,8 +87,10 @@ func (c *Cluster) files() map[string]string {
 func AzureJSON() string {
 	content, _ := json.MarshalIndent(map[string]any{
 		"cloud": "AzurePublicCloud", "tenantId": TenantID, "aadClientId": "msi", "aadClientSecret": "msi",
-		"subscriptionId": "33333333-3333-4333-8333-333333333333", "resourceGroup": "MC_group_cluster_westeurope", "location": "westeurope",
-		"useManagedIdentityExtension": true, "userAssignedIdentityID": KubeletIdentityClientID, "useInstanceMetadata": true,
+		"subscriptionId": "33333333-3333-4333-8333-333333333333", "resourceGroup": "MC_group_cluster_westeurope",
+		"location":                    "westeurope",
+		"useManagedIdentityExtension": true, "userAssignedIdentityID": KubeletIdentityClientID,
+		"useInstanceMetadata": true,
 	}, "", "  ")
 	return string(content)
 }

@@ -15,7 +15,8 @@ import (
 
 // programs are the parts of a running cluster.
 func programs() []string {
-	return []string{"kubelet", "kube-proxy", "containerd", "kube-controller-manager", "kube-scheduler", "kube-apiserver", "server"}
+	return []string{"kubelet", "kube-proxy", "containerd", "kube-controller-manager", "kube-scheduler",
+		"kube-apiserver", "server"}
 }
 
 func (c *Cluster) missing() []string {
@@ -28,7 +29,8 @@ func (c *Cluster) missing() []string {
 	return missing
 }
 
-// stopInOrder ends the parts so that none waits for one that is gone: an API server without etcd would ignore the signal.
+// stopInOrder ends the parts so that none waits for one that is gone: an API server without etcd would ignore the
+// signal.
 func (c *Cluster) stopInOrder(ctx context.Context) {
 	id := c.id()
 	host.Stop(id, c.Work, "kubelet", 5*time.Second)
@@ -39,7 +41,8 @@ func (c *Cluster) stopInOrder(ctx context.Context) {
 	}
 }
 
-// killContainers ends what runs in pods: everything in the cluster's cgroup, which leaves the shims to clean up after them.
+// killContainers ends what runs in pods: everything in the cluster's cgroup, which leaves the shims to clean up after
+// them.
 func (c *Cluster) killContainers(ctx context.Context) {
 	for range 20 {
 		found := false
@@ -57,8 +60,8 @@ func (c *Cluster) killContainers(ctx context.Context) {
 	}
 }
 
-// unmount takes away what is still mounted below the work folder on the machine itself; nothing should be, since all mounts are
-// made in the cluster's own namespace.
+// unmount takes away what is still mounted below the work folder on the machine itself; nothing should be, since all
+// mounts are made in the cluster's own namespace.
 func unmount(work string) error {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// WriteKubeconfig writes a kubeconfig for the identity whose certificate is File.crt in folder, with everything embedded.
+// WriteKubeconfig writes a kubeconfig for the identity whose certificate is File.crt in folder, with everything
+// embedded.
 func WriteKubeconfig(path, server, folder, file string) error {
 	read := map[string][]byte{}
 	for _, name := range []string{"ca.crt", file + ".crt", file + ".key"} {

@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// ownCredentials makes the pod read for itself, with the method's credentials in its own namespace. The cloud is not among them: the pod
-// gets that from the installation.
+// ownCredentials makes the pod read for itself, with the method's credentials in its own namespace. The cloud is not
+// among them: the pod gets that from the installation.
 func ownCredentials(t *testing.T, s *stage.Stage, m method, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: "azure-credentials"}, Data: map[string][]byte{}}
@@ -63,7 +63,8 @@ func ownCredentials(t *testing.T, s *stage.Stage, m method, pod *corev1.Pod) *co
 	return pod
 }
 
-// withoutAuthService installs the multi-tenant set-up: two tenants whose pods bring their own credentials, and none that may read for others.
+// withoutAuthService installs the multi-tenant set-up: two tenants whose pods bring their own credentials, and none
+// that may read for others.
 func withoutAuthService(t *testing.T, s *stage.Stage) {
 	tenants := []entra.Principal{
 		{Name: "tenant-a", ClientID: id(21, "1"), ObjectID: id(21, "2"), Secret: "of-tenant-a"},

@@ -40,7 +40,8 @@ func issuerKey(t *testing.T, s *stage.Stage) string {
 	return string(key)
 }
 
-// ownIdentities has two tenants read their vaults as ServiceAccounts of their own. The installation's identity may read neither vault.
+// ownIdentities has two tenants read their vaults as ServiceAccounts of their own. The installation's identity may read
+// neither vault.
 func ownIdentities(t *testing.T, s *stage.Stage) {
 	key := issuerKey(t, s)
 	require.NotEmpty(t, key, "needs the key that signs the cluster's tokens, which only the local cluster gives; use CLUSTER=local")

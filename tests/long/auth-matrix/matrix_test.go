@@ -84,7 +84,8 @@ func certificate(t *testing.T) (pfx, registered string) {
 	return string(content), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// methods is the matrix. Workload identity needs the key that signs the cluster's tokens, so it is tried where that is known.
+// methods is the matrix. Workload identity needs the key that signs the cluster's tokens, so it is tried where that is
+// known.
 func methods(t *testing.T, s *stage.Stage) []method {
 	t.Helper()
 	app := func(n int) map[string]string {

@@ -24,8 +24,8 @@ import (
 // restricted is a namespace whose policy forbids host paths and root.
 const restricted = "restricted"
 
-// hostFileForbidden follows docs/authentication.md: with default values the policy stops our pods, the event of the ReplicaSet says so, and
-// credentials of one's own are a way out.
+// hostFileForbidden follows docs/authentication.md: with default values the policy stops our pods, the event of the
+// ReplicaSet says so, and credentials of one's own are a way out.
 func hostFileForbidden(t *testing.T, s *stage.Stage) {
 	_, err := s.Helm(t.Context(), "uninstall", "akv2k8s", "--namespace", "akv2k8s", "--wait")
 	require.NoError(t, err)
@@ -51,7 +51,8 @@ func hostFileForbidden(t *testing.T, s *stage.Stage) {
 		if err := s.Client.List(ctx, &pods, client.InNamespace(restricted)); err != nil {
 			return err
 		}
-		pods.Items = slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.Labels["batch.kubernetes.io/job-name"] != "" }) // those of hooks
+		// those of hooks
+		pods.Items = slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.Labels["batch.kubernetes.io/job-name"] != "" })
 		if len(pods.Items) != 3 {
 			return fmt.Errorf("there are %d", len(pods.Items))
 		}

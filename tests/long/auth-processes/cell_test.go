@@ -82,8 +82,8 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// component starts the controller or the env-injector as it is installed, but on this machine. It is told to end when the test does, and its log
-// must hold nothing secret.
+// component starts the controller or the env-injector as it is installed, but on this machine. It is told to end when
+// the test does, and its log must hold nothing secret.
 func (b *bench) component(t *testing.T, program, namespace string, env map[string]string, args ...string) {
 	t.Helper()
 	out := &log{}
@@ -166,8 +166,8 @@ func (b *bench) condition(ctx context.Context, namespace string) string {
 	return "no condition"
 }
 
-// lastPort is the last one that was given away. The system takes the ports of outgoing connections from 32768 on; one of these could be taken
-// between the look and the program's start.
+// lastPort is the last one that was given away. The system takes the ports of outgoing connections from 32768 on; one
+// of these could be taken between the look and the program's start.
 var lastPort atomic.Int32
 
 func freePort(t *testing.T) string {
@@ -251,8 +251,9 @@ func (b *bench) pod(t *testing.T, namespace string, m method, c place) {
 	within(t, started)
 }
 
-// inject runs the program as in a pod of the namespace, whose own command prints the value; out is what it printed, and then its log. The files that the kubelet would mount lie in a mount
-// namespace of the process's own; file becomes azure.json there.
+// inject runs the program as in a pod of the namespace, whose own command prints the value; out is what it printed, and
+// then its log. The files that the kubelet would mount lie in a mount namespace of the process's own; file becomes
+// azure.json there.
 func (b *bench) inject(t *testing.T, namespace string, env map[string]string, file string) (code int, out string) {
 	t.Helper()
 	seconds := int64(600)

@@ -33,7 +33,8 @@ func other(n int, change func(*entra.Principal)) entra.Principal {
 	return p
 }
 
-// refusals runs each failing method: one sentence with the method, what is wrong, Azure's answer and the next step; no value of a credential.
+// refusals runs each failing method: one sentence with the method, what is wrong, Azure's answer and the next step; no
+// value of a credential.
 func (b *bench) refusals(t *testing.T) {
 	noConsent, secondFactor, expired := other(1, func(p *entra.Principal) { p.RefusedWith = 65001 }), other(2, func(p *entra.Principal) { p.RefusedWith = 50076 }),
 		other(3, func(p *entra.Principal) { p.RefusedWith = 7000222 })

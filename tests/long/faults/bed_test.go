@@ -146,7 +146,8 @@ func run(t *testing.T, c *local.Cluster, name string) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{Containers: []corev1.Container{
 		{Name: "sleep", Image: spec.Name, ImagePullPolicy: corev1.PullNever, Command: []string{"sleep", "100000"}}}}}
 	require.NoError(t, stage.Await(t.Context(), time.Minute, "the pod to be created", func(ctx context.Context) error {
-		_, err := client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}) // the service account takes a moment
+		// the service account takes a moment
+		_, err := client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{})
 		return err
 	}))
 	require.NoError(t, stage.Await(t.Context(), time.Minute, "the pod to run", func(ctx context.Context) error {
@@ -158,7 +159,8 @@ func run(t *testing.T, c *local.Cluster, name string) {
 	}))
 }
 
-// TestClustersDoNotMeetAndLeaveNothing runs two clusters side by side, kills one as rudely as can be, and looks for what is left in the end.
+// TestClustersDoNotMeetAndLeaveNothing runs two clusters side by side, kills one as rudely as can be, and looks for
+// what is left in the end.
 func TestClustersDoNotMeetAndLeaveNothing(t *testing.T) {
 	before := traces(t)
 	one, two := cluster(t, "faults-1"), cluster(t, "faults-2")

@@ -28,7 +28,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
-// refusedFor is how long creates may be refused after a replica was killed without a word: until its Service has forgotten it.
+// refusedFor is how long creates may be refused after a replica was killed without a word: until its Service has
+// forgotten it.
 const refusedFor = 10 * time.Second
 
 // crew are the pods that start while the env-injector suffers.
@@ -38,7 +39,8 @@ type crew struct {
 	cluster *local.Cluster
 }
 
-// TestPodsStartWhateverHappensToTheEnvInjector takes its replicas away, with and without a word, and changes its CA, while pods start.
+// TestPodsStartWhateverHappensToTheEnvInjector takes its replicas away, with and without a word, and changes its CA,
+// while pods start.
 func TestPodsStartWhateverHappensToTheEnvInjector(t *testing.T) {
 	s := stagetest.Open(t, config(t, "faults"))
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: map[string]any{"controller": map[string]any{"enabled": false}}}))
@@ -102,7 +104,8 @@ func (c crew) twoReplicas() {
 	}))
 }
 
-// while creates pods one by one, does something after some of them, and wants every create to work and every pod to have its value.
+// while creates pods one by one, does something after some of them, and wants every create to work and every pod to
+// have its value.
 func (c crew) while(count, after int, do func()) {
 	c.Helper()
 	created := names(strings.ToLower(fmt.Sprintf("crew-%x", time.Now().UnixNano())), count)
@@ -213,8 +216,8 @@ func (c crew) kill(environment string) int {
 	return found
 }
 
-// killed kills a replica without a word: for a moment creates may be refused, but no pod starts with a raw reference, and a Deployment's
-// pods all come.
+// killed kills a replica without a word: for a moment creates may be refused, but no pod starts with a raw reference,
+// and a Deployment's pods all come.
 func (c crew) killed() {
 	c.Helper()
 	victim := c.replicas(c.Context())[0].Name

@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
 
-// TestReplicasComeAndGo creates pods and changes values while replicas of the product are deleted: every pod starts with its value, and
-// every Secret follows.
+// TestReplicasComeAndGo creates pods and changes values while replicas of the product are deleted: every pod starts
+// with its value, and every Secret follows.
 func TestReplicasComeAndGo(t *testing.T) {
 	s := stagetest.Open(t, config(t, "faults"))
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s",

@@ -158,8 +158,8 @@ func (m many) killLeader() {
 	assert.Less(m, time.Since(killed), takeover)
 }
 
-// patchedOnce wants each output to have been applied once per version, as the API server's audit log has it. Of an apply that was under way when the
-// API server was killed there is no line.
+// patchedOnce wants each output to have been applied once per version, as the API server's audit log has it. Of an
+// apply that was under way when the API server was killed there is no line.
 func (m many) patchedOnce(versions int) {
 	m.Helper()
 	log, err := os.Open(m.cluster.AuditLog())

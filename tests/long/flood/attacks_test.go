@@ -150,15 +150,16 @@ func (f suite) attacker(namespace, name, attack string) *corev1.Pod {
 		Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: "akv2k8s", ExpirationSeconds: &seconds, Path: "token"}}}}}}}
 	c.VolumeMounts = []corev1.VolumeMount{{Name: "token", MountPath: "/var/run/secrets/attacker"}}
 	if namespace == hostile && strings.HasPrefix(attack, "auth-") {
-		// The owner of a pod may write into it what the webhook writes into pods whose ConfigMaps are missing: that it may ask for any reference.
+		// The owner of a pod may write into it what the webhook writes into pods whose ConfigMaps are missing: that it
+		// may ask for any reference.
 		p.Labels["akv2k8s.io/inject"] = "false"
 		c.Env = append(c.Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "true"})
 	}
 	return p
 }
 
-// slowImages creates pods of a tenant without a command, whose images are in a registry that never answers. They are refused; each try
-// costs the webhook a look-up.
+// slowImages creates pods of a tenant without a command, whose images are in a registry that never answers. They are
+// refused; each try costs the webhook a look-up.
 func (f suite) slowImages() {
 	f.Helper()
 	ctx, cancel := context.WithTimeout(f.Context(), lasting)

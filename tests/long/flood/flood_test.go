@@ -73,7 +73,8 @@ func TestFlood(t *testing.T) {
 	f.followsAfterwards()
 }
 
-// reached is what an attack counts when something came of it: an answer, an answer that it left unread, or a connection.
+// reached is what an attack counts when something came of it: an answer, an answer that it left unread, or a
+// connection.
 var reached = regexp.MustCompile(`(^| )([1-5][0-9]{2}|unread_200|opened|accepted) [1-9]`)
 
 // checkLimits makes sure that the suite tests the chart's own limits.
@@ -110,7 +111,8 @@ func (f suite) restarts() map[string]int32 {
 	return all
 }
 
-// watchMemory samples the working sets of the replicas until the function that it returns is called, which gives the highest of each.
+// watchMemory samples the working sets of the replicas until the function that it returns is called, which gives the
+// highest of each.
 func (f suite) watchMemory() (stop func() map[string]float64) {
 	f.Helper()
 	ctx, cancel := context.WithCancel(f.Context())
@@ -170,7 +172,8 @@ func (f suite) tenant(name string) {
 // times are how long the ordinary work took.
 type times struct{ pods, resources time.Duration }
 
-// ordinaryWork starts pods and syncs resources of a tenant that attacks nobody, and returns how long it took until all were done.
+// ordinaryWork starts pods and syncs resources of a tenant that attacks nobody, and returns how long it took until all
+// were done.
 func (f suite) ordinaryWork(phase string) (took times) {
 	f.Helper()
 	ctx, started := f.Context(), time.Now()

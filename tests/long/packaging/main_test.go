@@ -41,8 +41,8 @@ func TestPackagingAtLength(t *testing.T) {
 	t.Run("helm test names a component that is not ready", failingTest)
 }
 
-// chartTesting runs chart-testing as the workflow does. It installs the chart with each file, and runs helm test. With --upgrade it also
-// upgrades to the same chart from the one that the last commit has.
+// chartTesting runs chart-testing as the workflow does. It installs the chart with each file, and runs helm test. With
+// --upgrade it also upgrades to the same chart from the one that the last commit has.
 func chartTesting(t *testing.T, rounds int, flags ...string) {
 	out := run(t, repository(t), "ct", append([]string{"install", "--all", "--config", "ct.yaml"}, flags...)...)
 	files, err := filepath.Glob(filepath.Join(s.Chart(), "ci", "*-values.yaml"))
@@ -56,8 +56,8 @@ func chartTesting(t *testing.T, rounds int, flags ...string) {
 	assert.GreaterOrEqual(t, strings.Count(out, "ready: http://"), 2*rounds*len(files), "each helm test asked")
 }
 
-// repository is a copy of the repository with a remote, as ct wants it: the chart as it is here, and its previous revision as the last
-// commit has it.
+// repository is a copy of the repository with a remote, as ct wants it: the chart as it is here, and its previous
+// revision as the last commit has it.
 func repository(t *testing.T) string {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "repository")

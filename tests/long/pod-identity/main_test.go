@@ -40,7 +40,8 @@ func TestBesideAadPodIdentity(t *testing.T) {
 	examples(t, s)
 }
 
-// startNMI installs aad-pod-identity's own definitions from its module, and runs its NMI as its managed-mode deployment does.
+// startNMI installs aad-pod-identity's own definitions from its module, and runs its NMI as its managed-mode deployment
+// does.
 func startNMI(t *testing.T, s *stage.Stage, cluster *local.Cluster, config bed.Config) {
 	t.Helper()
 	// Of a module that was not downloaded yet, go list knows no folder.

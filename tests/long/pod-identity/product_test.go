@@ -45,8 +45,8 @@ func install(t *testing.T, s *stage.Stage, set ...string) {
 	require.NoError(t, s.Settled(t.Context(), "akv2k8s"))
 }
 
-// identity makes a managed identity that alone may read vault kv-NAME, as AzureIdentity NAME of a namespace, bound to pods with the label
-// aadpodidbinding=NAME.
+// identity makes a managed identity that alone may read vault kv-NAME, as AzureIdentity NAME of a namespace, bound to
+// pods with the label aadpodidbinding=NAME.
 func identity(t *testing.T, s *stage.Stage, n int, namespace, name string) entra.Principal {
 	t.Helper()
 	p := entra.Principal{Name: name, ClientID: fmt.Sprintf("f%07d-0000-4000-8000-000000000001", n), ObjectID: fmt.Sprintf("f%07d-0000-4000-8000-000000000002", n),
@@ -95,7 +95,8 @@ func await(t *testing.T, s *stage.Stage, name types.NamespacedName, reason, word
 	}))
 }
 
-// run starts a pod with a reference, and gives its exit code and what it printed: the value of the reference, if there is one.
+// run starts a pod with a reference, and gives its exit code and what it printed: the value of the reference, if there
+// is one.
 func run(t *testing.T, s *stage.Stage, pod corev1.Pod, reference string, env ...corev1.EnvVar) (int32, string) {
 	t.Helper()
 	grace := int64(1)

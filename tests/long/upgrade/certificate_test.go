@@ -83,8 +83,8 @@ func admitted(t *testing.T) {
 	}))
 }
 
-// doubleOfCertManager does for the Certificates of the release what cert-manager would: it issues, it issues again, and it injects the CA. Its definitions are
-// cert-manager's own.
+// doubleOfCertManager does for the Certificates of the release what cert-manager would: it issues, it issues again, and
+// it injects the CA. Its definitions are cert-manager's own.
 type doubleOfCertManager struct{ *testing.T }
 
 func (d doubleOfCertManager) install() {

@@ -121,8 +121,8 @@ func injected(name string) *corev1.Pod {
 			Env: []corev1.EnvVar{{Name: "PASSWORD", Value: "app@azurekeyvault"}}}}}}
 }
 
-// awaitPassword makes a pod that is injected by us, and waits for what it prints. As a ReplicaSet does, it tries again when the predecessor's last replica is on
-// its way out: that one does not drain.
+// awaitPassword makes a pod that is injected by us, and waits for what it prints. As a ReplicaSet does, it tries again
+// when the predecessor's last replica is on its way out: that one does not drain.
 func awaitPassword(t *testing.T, name string) {
 	t.Helper()
 	require.NoError(t, stage.Await(t.Context(), patience, "the creation of a pod", func(ctx context.Context) error {
@@ -130,7 +130,8 @@ func awaitPassword(t *testing.T, name string) {
 	}))
 	require.NoError(t, stage.Await(t.Context(), patience, "the value in a new pod", func(ctx context.Context) error {
 		content, err := s.Kube.CoreV1().Pods(users).GetLogs(name, &corev1.PodLogOptions{Container: "app"}).DoRaw(ctx)
-		if err == nil && !strings.HasSuffix(string(content), "got "+value+"\n") { // logs of the injector may be before it
+		// logs of the injector may be before it
+		if err == nil && !strings.HasSuffix(string(content), "got "+value+"\n") {
 			err = fmt.Errorf("it printed %q", content)
 		}
 		return err

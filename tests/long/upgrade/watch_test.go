@@ -22,7 +22,8 @@ type look struct {
 	err error
 }
 
-// watch looks at outputs, at the predecessor's Secrets and at the webhook until stop is called, which tells what was seen.
+// watch looks at outputs, at the predecessor's Secrets and at the webhook until stop is called, which tells what was
+// seen.
 func watch(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -32,7 +32,10 @@ func (a *Azure) clusterWithNodes() map[string]any {
 
 func clusterCommands() map[string]command {
 	return map[string]command{
-		"aks list": {do: func(a *Azure, _ context.Context, _ options) (any, error) { return []any{a.clusterWithNodes()}, nil }},
+		"aks list": {do: func(a *Azure, _ context.Context, _ options) (any, error) {
+			return []any{a.clusterWithNodes()},
+				nil
+		}},
 		"aks show": {
 			needs: []string{"name", "resource-group"},
 			do: func(a *Azure, _ context.Context, o options) (any, error) {

@@ -110,7 +110,8 @@ func (a *Azure) createServicePrincipal(ctx context.Context, o options) (any, err
 		return nil, errors.New("the service principal cannot be created because it is there already")
 	}
 	app.principal.ObjectID = uuid.NewString()
-	return map[string]any{"id": app.principal.ObjectID, "appId": app.principal.ClientID}, a.registerPrincipal(ctx, app.principal)
+	return map[string]any{"id": app.principal.ObjectID, "appId": app.principal.ClientID},
+		a.registerPrincipal(ctx, app.principal)
 }
 
 func (a *Azure) resetCredential(ctx context.Context, o options) (any, error) {

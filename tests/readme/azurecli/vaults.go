@@ -97,11 +97,13 @@ func vaultCommands() map[string]command {
 		}},
 		"role assignment create": {needs: []string{"role", "scope", "assignee-object-id", "assignee-principal-type"},
 			do: (*Azure).assignRole},
-		"keyvault secret set": {needs: object, takes: []string{"value", "file", "content-type"}, lists: []string{"tags"},
-			do: (*Azure).setSecret},
+		"keyvault secret set": {needs: object, takes: []string{"value", "file", "content-type"},
+			lists: []string{"tags"},
+			do:    (*Azure).setSecret},
 		"keyvault certificate get-default-policy": {do: func(*Azure, context.Context, options) (any, error) {
 			return map[string]any{
-				"keyProperties": map[string]any{"exportable": true, "keySize": 2048, "keyType": "RSA", "reuseKey": true},
+				"keyProperties": map[string]any{"exportable": true, "keySize": 2048, "keyType": "RSA",
+					"reuseKey": true},
 				"issuerParameters": map[string]any{
 					"name": "Self",
 				},
@@ -214,7 +216,8 @@ func (a *Azure) assignRole(ctx context.Context, o options) (any, error) {
 		for _, name := range v.roles[objectID] {
 			reads = append(reads, roles()[name].reads...)
 		}
-		return map[string]any{"scope": scope, "principalId": objectID}, a.Emulator.Permit(ctx, v.name, objectID, reads...)
+		return map[string]any{"scope": scope, "principalId": objectID},
+			a.Emulator.Permit(ctx, v.name, objectID, reads...)
 	}
 	return nil, fmt.Errorf("(MissingSubscription) nothing has the id %q", scope)
 }

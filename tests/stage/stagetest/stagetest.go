@@ -49,7 +49,8 @@ func ShowOnFailure(t testing.TB, s *stage.Stage, namespace string) {
 		t.Log("listing pods: ", err)
 	}
 	for _, pod := range pods.Items {
-		t.Logf("pod %s: created %s, deleted %v, %s, conditions %+v, containers %+v", pod.Name, pod.CreationTimestamp, pod.DeletionTimestamp,
+		t.Logf("pod %s: created %s, deleted %v, %s, conditions %+v, containers %+v", pod.Name, pod.CreationTimestamp,
+			pod.DeletionTimestamp,
 			pod.Status.Phase, pod.Status.Conditions, pod.Status.ContainerStatuses)
 	}
 	logs, err := s.Logs(ctx, namespace)

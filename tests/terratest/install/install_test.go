@@ -55,7 +55,8 @@ func helmFour(t *testing.T) bool {
 	return strings.Contains(version, "v4.")
 }
 
-// TestFromThePredecessor goes through the life of an installation: 1.8, the upgrade, a rollback, the upgrade again, and its end.
+// TestFromThePredecessor goes through the life of an installation: 1.8, the upgrade, a rollback, the upgrade again, and
+// its end.
 func TestFromThePredecessor(t *testing.T) {
 	values := []string{predecessor + "/values.yaml", setting(t, "VALUES")}
 	vault, wanted := setting(t, "VAULT"), setting(t, "WANTED")

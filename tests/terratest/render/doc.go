@@ -1,2 +1,3 @@
-// Package render renders the chart with each example, each command of the documentation, and values that have to be refused.
+// Package render renders the chart with each example, each command of the documentation, and values that have to be
+// refused.
 package render

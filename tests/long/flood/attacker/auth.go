@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// requestFor is the body of a request for references by name. It is made once: the attacker's processor is for sending it.
+// requestFor is the body of a request for references by name. It is made once: the attacker's processor is for sending
+// it.
 func requestFor(references map[string]string) func() []byte {
 	return sync.OnceValue(func() []byte {
 		body, err := json.Marshal(map[string]any{"references": references})
@@ -34,7 +35,8 @@ func repeated(count int, name, reference string) map[string]string {
 
 // askAuthService sends a request to the auth service with the pod's own token.
 func (a *attacker) askAuthService(ctx context.Context, body []byte) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.address("auth-service")+"/v1/resolve", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.address("auth-service")+"/v1/resolve",
+		bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +47,10 @@ func (a *attacker) askAuthService(ctx context.Context, body []byte) (*http.Respo
 
 // withoutToken sends a token that nobody signed, so that each request costs the API server a review.
 func withoutToken(ctx context.Context, a *attacker) string {
-	forged := &attacker{host: a.host, controller: a.controller, client: a.client, token: "a." + strings.Repeat("b", 8000) + ".c"}
-	return outcome(forged.askAuthService(ctx, []byte(`{"references":{"A":"db@azurekeyvault"}}`))) //nolint:bodyclose // outcome closes it
+	forged := &attacker{host: a.host, controller: a.controller, client: a.client,
+		token: "a." + strings.Repeat("b", 8000) + ".c"}
+	// outcome closes it
+	return outcome(forged.askAuthService(ctx, []byte(`{"references":{"A":"db@azurekeyvault"}}`))) //nolint:bodyclose
 }
 
 // asking sends one request again and again.

@@ -26,7 +26,8 @@ func manyContainers() string {
 
 // manyVariables has 40,000 variables that use the first, which is a reference.
 func manyVariables() string {
-	return reviewBegin + `"containers":[{"name":"a","image":"x","command":["x"],"env":[{"name":"A","value":"db@azurekeyvault"}` +
+	return reviewBegin +
+		`"containers":[{"name":"a","image":"x","command":["x"],"env":[{"name":"A","value":"db@azurekeyvault"}` +
 		strings.Repeat(`,{"name":"B","value":"$(A)"}`, 40_000) + `]}]` + reviewEnd
 }
 
@@ -34,7 +35,8 @@ func manyVariables() string {
 func manyReferences() string {
 	var containers strings.Builder
 	for i := range 8000 {
-		fmt.Fprintf(&containers, `,{"name":"c%d","image":"x","command":["x"],"env":[{"name":"A","value":"db@azurekeyvault"}]}`, i)
+		fmt.Fprintf(&containers,
+			`,{"name":"c%d","image":"x","command":["x"],"env":[{"name":"A","value":"db@azurekeyvault"}]}`, i)
 	}
 	return reviewBegin + `"containers":[` + containers.String()[1:] + `]` + reviewEnd
 }
@@ -45,7 +47,8 @@ func manySources() string {
 	for i := range 20_000 {
 		fmt.Fprintf(&sources, `,{"secretRef":{"name":"s%d"}}`, i)
 	}
-	return reviewBegin + `"containers":[{"name":"a","image":"x","command":["x"],"envFrom":[` + sources.String()[1:] + `]}]` + reviewEnd
+	return reviewBegin + `"containers":[{"name":"a","image":"x","command":["x"],"envFrom":[` + sources.String()[1:] +
+		`]}]` + reviewEnd
 }
 
 // deepNesting is an array in an array, a million times.
@@ -57,7 +60,8 @@ func deepNesting() string {
 func reviewOf(body func() string) attack {
 	once := sync.OnceValue(body)
 	return func(ctx context.Context, a *attacker) string {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.address("webhook")+"/pods?timeout=10s", strings.NewReader(once()))
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost,
+			"https://"+a.address("webhook")+"/pods?timeout=10s", strings.NewReader(once()))
 		if err != nil {
 			return "failed"
 		}

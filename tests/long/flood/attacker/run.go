@@ -16,19 +16,23 @@ import (
 	"time"
 )
 
-// attack is one way to cost the installation much. It is called again and again, by several at once, until the time is over, and returns
-// what came of one try, in one word or status.
+// attack is one way to cost the installation much. It is called again and again, by several at once, until the time is
+// over, and returns what came of one try, in one word or status.
 type attack func(ctx context.Context, a *attacker) string
 
 func attacks() map[string]attack {
 	return map[string]attack{
-		"review-containers": reviewOf(manyContainers), "review-variables": reviewOf(manyVariables), "review-references": reviewOf(manyReferences),
-		"review-sources": reviewOf(manySources), "review-depth": reviewOf(deepNesting), "review-drip": drip("webhook", "/pods"),
-		"auth-drip": drip("auth-service", "/v1/resolve"), "auth-no-token": withoutToken,
-		// One reference under 20,000 names, a thousand AzureKeyVaultSecrets at once, and as many as one request may have.
+		"review-containers": reviewOf(manyContainers), "review-variables": reviewOf(manyVariables),
+		"review-references": reviewOf(manyReferences),
+		"review-sources":    reviewOf(manySources), "review-depth": reviewOf(deepNesting),
+		"review-drip": drip("webhook", "/pods"),
+		"auth-drip":   drip("auth-service", "/v1/resolve"), "auth-no-token": withoutToken,
+		// One reference under 20,000 names, a thousand AzureKeyVaultSecrets at once, and as many as one request may
+		// have.
 		"auth-names":      asking(repeated(20_000, "NAME_%d", "pfx@azurekeyvault?tls.key")),
-		"auth-references": asking(repeated(1000, "R%d", "rN@azurekeyvault")), "auth-resources": asking(repeated(500, "R%d", "rN@azurekeyvault")),
-		"auth-unread": unread(), "probes": probes, "connections": connections, "registry": tarpit,
+		"auth-references": asking(repeated(1000, "R%d", "rN@azurekeyvault")),
+		"auth-resources":  asking(repeated(500, "R%d", "rN@azurekeyvault")),
+		"auth-unread":     unread(), "probes": probes, "connections": connections, "registry": tarpit,
 	}
 }
 
@@ -74,13 +78,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	do, known := attacks()[flags.Arg(0)]
 	if !known {
-		fmt.Fprintln(stderr, "usage: attacker [flags] ATTACK, one of", strings.Join(slices.Sorted(maps.Keys(attacks())), ", "))
+		fmt.Fprintln(stderr, "usage: attacker [flags] ATTACK, one of",
+			strings.Join(slices.Sorted(maps.Keys(attacks())), ", "))
 		return 2
 	}
 	token, _ := os.ReadFile("/var/run/secrets/attacker/token") // only some attacks have one
-	a := &attacker{host: *host, controller: *controller, token: strings.TrimSpace(string(token)), outcomes: map[string]int{},
-		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{ForceAttemptHTTP2: true, MaxConnsPerHost: 0,
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}} //nolint:gosec // it does not matter which replica answers
+	a := &attacker{host: *host, controller: *controller, token: strings.TrimSpace(string(token)),
+		outcomes: map[string]int{},
+		client: &http.Client{Timeout: 30 * time.Second,
+			Transport: &http.Transport{ForceAttemptHTTP2: true, MaxConnsPerHost: 0,
+				// it does not matter which replica answers
+				TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}} //nolint:gosec
 	ctx, cancel := context.WithTimeout(ctx, *lasting)
 	defer cancel()
 	var group sync.WaitGroup

@@ -1,4 +1,5 @@
-// Command predecessor stands in for the programs of akv2k8s 1.8 in a release that is upgraded: it is healthy, and marks pods that are created.
+// Command predecessor stands in for the programs of akv2k8s 1.8 in a release that is upgraded: it is healthy, and marks
+// pods that are created.
 package main
 
 import (
@@ -34,11 +35,13 @@ func main() {
 
 func review(w http.ResponseWriter, r *http.Request) {
 	var review admissionv1.AdmissionReview
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&review); err != nil || review.Request == nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&review); err != nil ||
+		review.Request == nil {
 		http.Error(w, "no AdmissionReview", http.StatusBadRequest)
 		return
 	}
 	kind := admissionv1.PatchTypeJSONPatch
-	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true, Patch: []byte(marks), PatchType: &kind}
+	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true, Patch: []byte(marks),
+		PatchType: &kind}
 	_ = json.NewEncoder(w).Encode(review)
 }
