@@ -78,6 +78,7 @@ func effects() map[string]effect {
 		"global.customCloud.vaultDNSSuffix":                                 {`"other"`, `\"keyVaultDNSSuffix\":\"other\"`, ownCloud()},
 		"global.customCloud.registryDNSSuffix":                              {`"other"`, `\"containerRegistryDNSSuffix\":\"other\"`, ownCloud()},
 		"global.customCloud.vaultAudience":                                  {`"https://other"`, `\"keyVault\":\"https://other\"`, ownCloud()},
+		"global.fips":                                                       {"true", "image: ghcr.io/akv2k8s/controller:2.0.0-fips", nil},
 		"global.imageRegistry":                                              {`"r.example"`, "image: r.example/akv2k8s/controller:2.0.0", nil},
 		"global.imagePullSecrets":                                           {`[{"name": "s"}, "t"]`, "- name: t", nil},
 		"global.rbac.aggregate":                                             {`true`, "rbac.authorization.k8s.io/aggregate-to-view", nil},

@@ -241,3 +241,13 @@ func TestNotesCanBeFollowedWithoutACheckout(t *testing.T) {
 	assert.Contains(t, alone, "my-secret@azurekeyvault")
 	assert.Contains(t, notes(t, "watchAllNamespaces=false"), "only in namespace akv2k8s")
 }
+
+func TestATagOrDigestOfOnesOwnIsTakenAsItIs(t *testing.T) {
+	out, err := draw(set(t, []string{"global.fips=true", `controller.image.tag="mine"`, `env_injector.envImage.digest="sha256:` + strings.Repeat("a", 64) + `"`}))
+	require.NoError(t, err)
+	assert.Contains(t, out, "image: ghcr.io/akv2k8s/controller:mine\n")
+	assert.Contains(t, out, "--env-image=ghcr.io/akv2k8s/env@sha256:aaa")
+	assert.Contains(t, out, "image: ghcr.io/akv2k8s/env-injector:2.0.0-fips\n")
+	assert.NotContains(t, out, "controller:2.0.0")
+	assert.NotContains(t, out, "/env:2.0.0")
+}
