@@ -146,7 +146,7 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	} else if wait > 0 {
 		return later(wait), nil
 	}
-	c.memory.begin(req.NamespacedName)
+	c.memory.beginSync(req.NamespacedName)
 	outcome := c.sync(ctx, resource)
 	if wait, quiet := c.putOff(resource, outcome); quiet {
 		return ctrl.Result{RequeueAfter: wait}, nil

@@ -53,8 +53,8 @@ type memory struct {
 	putOff timing.Since
 	// uses are of resources that are in sync.
 	uses usage.Index
-	// expired is when a look was asked for since the last one began. A look that was under way then may have read the
-	// old value, so what it plans must not take the place of the one that was asked for.
+	// expired is when a sync was asked for since the last one began. A sync that was running then may have read the old
+	// value, so its plan must not delay the one that was asked for.
 	expired map[types.NamespacedName]time.Time
 	// claims are on resources that this process synced.
 	claims map[types.NamespacedName]claim
@@ -81,8 +81,8 @@ func (m *memory) keep(name types.NamespacedName, e entry) entry {
 	return e
 }
 
-// begin notes that a look begins: it serves whatever asked for one before.
-func (m *memory) begin(name types.NamespacedName) {
+// beginSync notes that a sync begins: it serves whatever asked for one before.
+func (m *memory) beginSync(name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.expired, name)

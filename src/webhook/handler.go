@@ -124,8 +124,9 @@ func (f *refusal) write(out http.ResponseWriter, uid string) {
 	content, err := json.Marshal(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
 		Response: &admissionv1.AdmissionResponse{
-			UID:    types.UID(uid),
-			Result: &metav1.Status{Code: int32(f.code), Message: "akv2k8s: " + f.message}, //nolint:gosec // HTTP
+			UID: types.UID(uid),
+			// Codes are HTTP's, from 400 to 503.
+			Result: &metav1.Status{Code: int32(f.code), Message: "akv2k8s: " + f.message}, //nolint:gosec // fits
 		},
 	})
 	if err != nil {

@@ -214,7 +214,7 @@ func outputsLive(t *testing.T) {
 	}
 	tm.want("elder", spec("db", "{name: shared, dataKey: password}"))
 	tm.holds("shared", "password")
-	// Kubernetes counts age in seconds; within one the uid would decide who is elder
+	// Kubernetes counts age in whole seconds. Of two resources of one second the uid would decide which is older.
 	time.Sleep(1100 * time.Millisecond)
 	tm.want("younger", spec("user", "{name: shared, dataKey: user}"))
 	assert.Len(t, tm.holds("shared", "password", "user").OwnerReferences, 2)

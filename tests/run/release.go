@@ -235,14 +235,14 @@ func (p packer) checkReproducible(ctx context.Context) error {
 			return err
 		}
 		for _, other := range again {
-			differ = append(differ, p.compare(other))
+			differ = append(differ, p.compareDigest(other))
 		}
 	}
 	return errors.Join(differ...)
 }
 
-// compare compares an image that was built elsewhere with that of the release.
-func (p packer) compare(other string) error {
+// compareDigest compares an image that was built elsewhere with that of the release.
+func (p packer) compareDigest(other string) error {
 	name := filepath.Base(other)
 	first, err := digestOf(filepath.Join(p.dist, "images", name))
 	if err != nil {

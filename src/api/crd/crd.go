@@ -19,7 +19,7 @@ var definition []byte
 func YAML() []byte { return definition }
 
 // Schema reads the number of a definition's schema from its annotations. Definitions of 1.8 have none and are 0, as is
-// what is no number.
+// texts that are not numbers.
 func Schema(annotations map[string]string) int {
 	n, err := strconv.Atoi(annotations[AnnotationSchema])
 	if err != nil || n < 0 {

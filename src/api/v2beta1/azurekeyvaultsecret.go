@@ -60,7 +60,7 @@ type AzureKeyVaultSecretSpec struct {
 	// +optional
 	Data []AzureKeyVaultData `json:"data,omitempty"`
 	// DataFrom finds secrets of the vault by name or tags, and brings each as a data key. It excludes vault.object;
-	// what data names has the say over a key.
+	// if data has the same key, data takes precedence.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
 	// +optional

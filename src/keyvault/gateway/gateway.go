@@ -198,8 +198,8 @@ func (c Config) file() (cloud.Config, error) {
 	}
 	content, err := readFile(c.CloudConfigFile)
 	if err != nil {
-		// the credential reads the same file and tells it, with the next step
-		return cloud.Config{}, nil //nolint:nilerr
+		// The credential reads the same file, and reports the error with the next step.
+		return cloud.Config{}, nil //nolint:nilerr // reported by the credential
 	}
 	return cloud.ParseConfig(content)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Expand makes items of what the recipe's searches find in the list of the vault's secrets, in the order of their
-// names. What the recipe names itself has the say over a data key. A search that finds nothing is fault.NotFound, so
+// names. If the recipe names the same data key, it takes precedence. A search that finds nothing is fault.NotFound, so
 // that an output does not lose all its data by a typing error. It stops between two names when ctx ends.
 func Expand(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
 	finders, err := compileSearches(r, entries)

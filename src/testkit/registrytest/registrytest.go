@@ -139,7 +139,7 @@ func requireToken(o Options, key any, next http.Handler) http.Handler {
 		var claims accessClaims
 		_, err := jwt.ParseWithClaims(given, &claims, func(*jwt.Token) (any, error) { return key, nil },
 			jwt.WithAudience(tokenService), jwt.WithExpirationRequired())
-		if err != nil || !claims.allow(repository, actions) {
+		if err != nil || !claims.allows(repository, actions) {
 			challenge := fmt.Sprintf("Bearer realm=%q,service=%q", o.TokenRealm, tokenService)
 			if repository != "" {
 				challenge += fmt.Sprintf(",scope=\"repository:%s:%s\"", repository, strings.Join(actions, ","))
@@ -178,7 +178,7 @@ type accessClaims struct {
 	} `json:"access"`
 }
 
-func (c accessClaims) allow(repository string, actions []string) bool {
+func (c accessClaims) allows(repository string, actions []string) bool {
 	if repository == "" {
 		return true
 	}

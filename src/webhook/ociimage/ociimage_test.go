@@ -345,8 +345,7 @@ func TestWhatWasSeenIsRemembered(t *testing.T) {
 	delete(b.names, "registry.test")
 	b.mu.Unlock()
 	at.Stop()
-	// ends the connection that was kept, whatever it says
-	b.ask(ociimage.Question{Image: at.Host + "/other:1"}) //nolint:errcheck
+	b.ask(ociimage.Question{Image: at.Host + "/other:1"}) //nolint:errcheck // ends the connection that was kept
 	is(tag, "two")
 	b.now = b.now.Add(24 * time.Hour)
 	is(pinned, "one")

@@ -103,7 +103,7 @@ func (c Config) Cache() (string, error) {
 // LoadProduct builds every image of the product and of the test bed, loads them, and returns the archives by image
 // name.
 func LoadProduct(ctx context.Context, c Config, cluster Cluster) (map[string]string, error) {
-	maker, err := c.maker()
+	maker, err := c.imageMaker()
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func LoadProduct(ctx context.Context, c Config, cluster Cluster) (map[string]str
 
 // LoadOne builds one image of the product, such as controller, and loads it.
 func LoadOne(ctx context.Context, c Config, cluster Cluster, name string) error {
-	maker, err := c.maker()
+	maker, err := c.imageMaker()
 	if err != nil {
 		return err
 	}
@@ -131,8 +131,8 @@ func LoadOne(ctx context.Context, c Config, cluster Cluster, name string) error 
 // FIPS says whether the images with the FIPS 140-3 module are wanted.
 func (c Config) FIPS() bool { return c.Getenv("FIPS") == "1" }
 
-// maker makes images into the cache.
-func (c Config) maker() (image.Maker, error) {
+// imageMaker makes images into the cache.
+func (c Config) imageMaker() (image.Maker, error) {
 	cache, err := c.Cache()
 	if err != nil {
 		return image.Maker{}, err

@@ -42,7 +42,7 @@ func (m Maker) Indexes(ctx context.Context) (map[string]string, error) {
 	}
 	folders := map[string]string{}
 	for name, index := range indexes {
-		folders[name] = filepath.Join(m.Into, m.suffixed(name))
+		folders[name] = filepath.Join(m.Into, m.withFlavor(name))
 		if err := writeLayout(folders[name], index); err != nil {
 			return nil, fmt.Errorf("writing the image %s: %w", name, err)
 		}

@@ -171,7 +171,7 @@ func (m Maker) specs(ctx context.Context, programs []Program, arch string) ([]Sp
 			}
 			files[binary(pkg)] = File{Content: content, Mode: 0o755}
 		}
-		specs = append(specs, Spec{Name: Repository + p.Image + ":" + m.suffixed(version),
+		specs = append(specs, Spec{Name: Repository + p.Image + ":" + m.withFlavor(version),
 			Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files,
 			Architecture: arch})
 	}
@@ -190,7 +190,7 @@ func (m Maker) write(specs []Spec) (map[string]string, error) {
 	return archives, nil
 }
 
-func (m Maker) suffixed(name string) string {
+func (m Maker) withFlavor(name string) string {
 	if m.FIPS {
 		return name + FIPSSuffix
 	}
@@ -199,7 +199,7 @@ func (m Maker) suffixed(name string) string {
 
 // ProgramFile is the name of a compiled program in the folder of programs.
 func (m Maker) ProgramFile(pkg, arch string) string {
-	return m.suffixed(filepath.Base(pkg)) + "-" + arch
+	return m.withFlavor(filepath.Base(pkg)) + "-" + arch
 }
 
 // compile builds a static program for an architecture and returns it.
