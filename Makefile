@@ -33,7 +33,7 @@ logs: ## follow the logs of both components in the running demo
 	@go run ./tests/demo logs
 
 ##@ Long
-test: ## every test: check, e2e, terratest and chart-testing, and one long suite (SUITE=all: all of them)
+test: ## every test: check, e2e, terratest and chart-testing, and one long suite (SUITE=all: all of them; HELM=3|4)
 	@echo "compiling the tests' runner (the first time this downloads modules)"
 	@go run ./tests/run test
 e2e: ## the product on a real cluster

@@ -42,7 +42,7 @@ type suite struct {
 	// run chooses tests of the folder; empty means all.
 	run    string
 	budget time.Duration
-	// env are variables of the environment, as NAME=VALUE.
+	// env are variables of the environment, as NAME=VALUE. HELM=3 installs by Helm 3; Helm 4 is the default.
 	env []string
 	// named says that only its name, or SUITE=all, chooses it, and the number of commits does not.
 	named bool
@@ -51,8 +51,8 @@ type suite struct {
 // suites are the long ones: those that commits choose, in their order, and those that are named.
 func suites() []suite {
 	return []suite{
-		{name: "faults", folder: "./tests/long/faults", budget: 10 * time.Minute},
-		{name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 10 * time.Minute},
+		{name: "faults", folder: "./tests/long/faults", budget: 10 * time.Minute, env: []string{"HELM=3"}},
+		{name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 10 * time.Minute, env: []string{"HELM=3"}},
 		{name: "auth-processes", folder: "./tests/long/auth-processes", budget: 8 * time.Minute},
 		{name: "pod-identity", folder: "./tests/long/pod-identity", budget: 8 * time.Minute},
 		// Installation after installation.
@@ -65,8 +65,8 @@ func suites() []suite {
 		// The product's own suite again, with images that use the FIPS 140-3 module.
 		{name: "fips", folder: "./tests/e2e", budget: 24 * time.Minute, env: []string{"FIPS=1"}, named: true},
 		// And on the oldest version of Kubernetes that the chart accepts.
-		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute, env: []string{"KUBERNETES=1.30"},
-			named: true},
+		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute,
+			env: []string{"KUBERNETES=1.30", "HELM=3"}, named: true},
 		// Minutes of it are for compiling terratest, the first time on a machine.
 		{name: "packaging", folder: "./tests/long/packaging", run: "^TestPackagingAtLength$", budget: 24 * time.Minute,
 			named: true},

@@ -72,7 +72,7 @@ func Open(ctx context.Context, config bed.Config) (*Stage, error) {
 		return nil, err
 	}
 	s.tools = build.Builder{Root: config.Root, Cache: cache, Progress: config.Progress}
-	if s.helm, err = s.tools.Tool(ctx, "helm"); err != nil {
+	if s, err = s.ByHelm(ctx, config.Getenv("HELM")); err != nil {
 		return nil, err
 	}
 	if s.Version, err = (image.Maker{Root: config.Root}).Version(); err != nil {
@@ -185,12 +185,16 @@ func (s *Stage) Tool(ctx context.Context, name string) (string, error) {
 // HelmProgram is the path of the program that Helm runs.
 func (s *Stage) HelmProgram() string { return s.helm }
 
-// ByHelm4 is the same stage, on which helm 4 does what helm does.
-func (s *Stage) ByHelm4(ctx context.Context) (*Stage, error) {
-	four := *s
+// ByHelm returns the same stage, on which Helm of another generation runs: 3 or 4. The default is 4, as in the README.
+func (s *Stage) ByHelm(ctx context.Context, generation string) (*Stage, error) {
+	program, known := map[string]string{"": "helm4", "4": "helm4", "3": "helm"}[generation]
+	if !known {
+		return nil, fmt.Errorf("HELM is %q; use 3 or 4", generation)
+	}
+	other := *s
 	var err error
-	four.helm, err = s.tools.Tool(ctx, "helm4")
-	return &four, err
+	other.helm, err = s.tools.Tool(ctx, program)
+	return &other, err
 }
 
 // Chart is the product's chart.

@@ -24,7 +24,7 @@ func helm4(t *testing.T) {
 	for _, name := range []string{"akv2k8s-envinjector-ca", "akv2k8s-envinjector-tls"} { // kept by the upgrade before
 		require.NoError(t, client.IgnoreNotFound(s.Client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: name}})))
 	}
-	four, err := s.ByHelm4(t.Context())
+	four, err := s.ByHelm(t.Context(), "4")
 	require.NoError(t, err)
 	older(t)
 	_, err = four.Helm(t.Context(), "install", home, "testdata/akv2k8s", "--namespace", home, "--values", "testdata/values.yaml", "--wait", "--timeout", "2m")

@@ -38,7 +38,9 @@ var s *stage.Stage
 
 // TestUpgrade goes from what users have to what we ship, in the order in which it can happen on one cluster.
 func TestUpgrade(t *testing.T) {
-	s = stagetest.Open(t, stagetest.Config(t, "upgrade"))
+	var err error
+	s, err = stagetest.Open(t, stagetest.Config(t, "upgrade")).ByHelm(t.Context(), "3")
+	require.NoError(t, err)
 	require.NoError(t, s.Azure.Vault(t.Context(), vault, map[string]string{"db": value}))
 	require.NoError(t, s.LoadPredecessor(t.Context()))
 	for _, scenario := range []struct {
