@@ -64,7 +64,7 @@ func (o *opener) parseSealedKey(sealed []byte) (crypto.Signer, error) {
 		return nil, err
 	}
 	key, err := parseKeyDER(der)
-	if err == ErrKey { //nolint:errorlint // ErrKey itself, not an error that wraps it
+	if err == ErrKey { //nolint:errorlint // this error itself, not one that wraps it
 		err = o.wrong()
 	}
 	return key, err

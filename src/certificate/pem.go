@@ -41,8 +41,8 @@ const (
 )
 
 // Blocks decodes every block of a PEM file, in order. It accepts byte-order marks, any line ends, indentation, several
-// blocks on one line and text between blocks. Any other deviation is an error that names the block: Blocks never skips
-// a damaged block.
+// blocks on one line and text between blocks. Any other deviation is an error that names the block: it never skips a
+// damaged block.
 func Blocks(content []byte) ([]*pem.Block, error) {
 	if isUTF16(content) {
 		return nil, ErrUTF16

@@ -222,7 +222,7 @@ func (r *pfxReader) bag(bag safeBag, levels int) error {
 	return nil
 }
 
-// key sets the private key of the bundle. It returns ErrKeys for a second key, without decrypting that key.
+// key sets the private key of the bundle. A second key is an error, and is not decrypted.
 func (r *pfxReader) key(parse func() (crypto.Signer, error)) (err error) {
 	if r.bundle.Key != nil {
 		return ErrKeys
@@ -231,7 +231,7 @@ func (r *pfxReader) key(parse func() (crypto.Signer, error)) (err error) {
 	return err
 }
 
-// add parses a certificate and appends it. More than limits.Certificates give ErrTooMany.
+// add parses a certificate and appends it. It returns an error beyond limits.Certificates.
 func (b *Bundle) add(der []byte) error {
 	if len(b.Certificates) == limits.Certificates {
 		return ErrTooMany

@@ -149,7 +149,7 @@ func (k *secp256k1Key) marshal() ([]byte, error) {
 
 func secp256k1Curve() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 132, 0, 10} }
 
-// EncodeSecp256k1 encodes the point (x, y) as a SubjectPublicKeyInfo in DER. It returns ErrKey if the point is not on
+// EncodeSecp256k1 encodes the point (x, y) as a SubjectPublicKeyInfo in DER. It returns an error if the point is not on
 // the curve.
 func EncodeSecp256k1(x, y *big.Int) ([]byte, error) {
 	if !secp256k1Parameters().contains(x, y) {

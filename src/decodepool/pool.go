@@ -64,13 +64,13 @@ func New(c Config) *Pool {
 		cache: newCache(c.CacheBytes)}
 }
 
-// Share is a pool as one namespace uses it. The zero Share decodes in the caller's goroutine and caches nothing.
+// Share is a pool as one namespace uses it. The zero value decodes in the caller's goroutine and caches nothing.
 type Share struct {
 	pool      *Pool
 	namespace string
 }
 
-// For returns the pool for a namespace. A nil pool gives the zero Share.
+// For returns the pool for a namespace. A nil pool gives the zero value.
 func (p *Pool) For(namespace string) Share { return Share{p, namespace} }
 
 // share is the maximum of workers that one namespace uses at the same time.

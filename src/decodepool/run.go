@@ -11,7 +11,7 @@ import (
 // Decode decodes an object. It should return when ctx ends, and its errors must not quote values.
 type Decode func(ctx context.Context) (Output, error)
 
-// result is the result of a Decode.
+// result is the result of a decode.
 type result struct {
 	output Output
 	err    error
@@ -38,7 +38,7 @@ func (s Share) Do(ctx context.Context, key Key, decode Decode) (Output, error) {
 	return s.pool.run(ctx, s.namespace, key, decode)
 }
 
-// run decodes in a goroutine and waits for at most p.time.
+// run decodes in a goroutine and waits for at most the pool's time limit.
 func (p *Pool) run(ctx context.Context, namespace string, key Key, decode Decode) (Output, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, p.time)

@@ -99,7 +99,7 @@ type VaultSeed struct {
 	Firewall bool `json:"firewall,omitempty"`
 }
 
-// Plant adds a seed to the current state. A secret whose latest version has the same value gets no new version. Plant
+// Plant adds a seed to the current state. A secret whose latest version has the same value gets no new version. It
 // returns the errors of certificates and keys that can't be parsed.
 func (e *Emulator) Plant(seed Seed) error {
 	var all error

@@ -127,7 +127,8 @@ func (r Recipe) Interval(otherwise time.Duration) time.Duration {
 	return *r.Refresh
 }
 
-// List returns the reference to the vault's list of secrets, without As, as Ref does.
+// List returns the reference to the vault's list of secrets. The caller sets As, because a Recipe does not know its
+// namespace.
 func (r Recipe) List() keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: keyvault.KindSecretList}
 }

@@ -206,8 +206,8 @@ func decodeBase64(run string) ([]byte, error) {
 	return base64.RawStdEncoding.DecodeString(run)
 }
 
-// joinWrapped joins base64 that is wrapped into several lines, indented or not. The first line must have at least
-// shortestCode characters; a shorter line ends the text.
+// joinWrapped joins base64 that is wrapped into several lines, indented or not. The first line must have at least 40
+// characters; a shorter line ends the text.
 func joinWrapped(text string) string {
 	var out strings.Builder
 	width := 0 // the width of the lines being joined, 0 if none are

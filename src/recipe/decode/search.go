@@ -14,7 +14,7 @@ import (
 
 // Expand adds an item to the recipe for each secret that its searches find in the list of the vault's secrets, in the
 // order of their names. An item of the recipe takes precedence over a secret with the same data key. A search without
-// matches gives fault.NotFound, so a typing error does not empty an output. Expand stops between two names when ctx
+// matches gives fault.NotFound, so a typing error does not empty an output. It stops between two names when ctx
 // ends.
 func Expand(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
 	finders, err := compileSearches(r, entries)

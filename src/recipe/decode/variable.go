@@ -72,7 +72,7 @@ func (q Query) check() error {
 func (q Query) Private() bool { return q.Item.Type == recipe.Certificate && q.Part == keyPrivate }
 
 // Kind returns the kind of vault object to read for the query. The argument private is true if any query of the same
-// item is Private.
+// item selects its private key.
 func (q Query) Kind(private bool) keyvault.Kind {
 	switch {
 	case q.Item.Type == recipe.Key:
