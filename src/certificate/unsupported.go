@@ -6,7 +6,9 @@ type unsupportedError string
 func unsupported(what string) error { return unsupportedError(what) }
 
 // Error implements error.
-func (e unsupportedError) Error() string { return "it contains " + string(e) + ", which is not supported" }
+func (e unsupportedError) Error() string {
+	return "it contains " + string(e) + ", which is not supported"
+}
 
 // Is makes an unsupportedError match ErrUnsupported.
 func (unsupportedError) Is(target error) bool { return target == ErrUnsupported }

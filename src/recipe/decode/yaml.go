@@ -30,7 +30,7 @@ var (
 	errYAMLKey = fault.New(fault.Malformed, "the object has a key that is not plain text; use plain text for keys")
 	errGrows   = fault.New(fault.Malformed,
 		"the object's aliases or merge keys repeat too much data; write the values out")
-	errDeep    = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text",
+	errDeep = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text",
 		limits.NestedLevels)
 )
 
