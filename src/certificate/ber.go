@@ -6,9 +6,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// toDER rewrites BER, which Java and hardware write, as DER, which asn1 reads: lengths are definite and shortest, octet
-// strings are in one piece. What is inside octet strings stays as it is. There must be one element and nothing after
-// it.
+// toDER converts BER, which Java and hardware security modules write, to DER, which encoding/asn1 reads: lengths become
+// definite and minimal, and octet strings become primitive. The content of octet strings stays unchanged. The input
+// must be exactly one element.
 func toDER(in []byte) ([]byte, error) {
 	b := berReader{elementsLeft: limits.DERElements}
 	out, rest, err := b.element(in, limits.DERLevels)
@@ -18,14 +18,14 @@ func toDER(in []byte) ([]byte, error) {
 	return out, nil
 }
 
-// berReader counts elements, so that the work is in proportion to a bound and not to what a header promises.
+// berReader counts elements, so that a limit bounds the work, and not the lengths in headers.
 type berReader struct{ elementsLeft int }
 
-// header is the beginning of an element.
+// header is the tag and length of an element.
 type header struct {
 	// tag is the identifier octets.
 	tag []byte
-	// length of the content, or -1 if an end-of-contents marks the end.
+	// length of the content in bytes, or -1 for the indefinite form, which ends with an end-of-contents element.
 	length int
 }
 
@@ -36,7 +36,7 @@ const (
 	indefinite     = 0x80
 )
 
-// element rewrites the first element, and gives what follows it.
+// element rewrites the first element as DER and returns the bytes after it.
 func (b *berReader) element(in []byte, levels int) (out, rest []byte, err error) {
 	if b.elementsLeft--; b.elementsLeft < 0 || levels == 0 {
 		return nil, nil, ErrMalformed
@@ -66,7 +66,7 @@ func (b *berReader) element(in []byte, levels int) (out, rest []byte, err error)
 	return appendElement(h.tag, body), rest, nil
 }
 
-// children rewrites the elements of a constructed one.
+// children rewrites the elements inside a constructed element.
 func (b *berReader) children(h header, content []byte, levels int) (children [][]byte, rest []byte, err error) {
 	inside := content
 	if h.length >= 0 {
@@ -85,7 +85,7 @@ func (b *berReader) children(h header, content []byte, levels int) (children [][
 	return children, rest, nil
 }
 
-// readHeader reads tag and length; content is what follows, at least as long as the length says.
+// readHeader reads tag and length. The content is all that follows; it has at least h.length bytes.
 func readHeader(in []byte) (h header, content []byte, ok bool) {
 	const maxTag, maxLength = 4, 4
 	end := 1
@@ -121,7 +121,7 @@ func readHeader(in []byte) (h header, content []byte, ok bool) {
 	return h, in, h.length <= len(in)
 }
 
-// join gives the content of pieces of an octet string, which are octet strings themselves.
+// join concatenates the contents of the octet strings that a constructed octet string consists of.
 func join(pieces [][]byte) ([]byte, error) {
 	var joined []byte
 	for _, piece := range pieces {

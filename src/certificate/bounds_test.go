@@ -26,10 +26,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// patience is generous: without a bound these inputs take hours.
+// patience is generous: without a limit these inputs take hours.
 const patience = 20 * time.Second
 
-// parse fails the test if parsing does not end.
+// parse parses the content and fails the test if that takes longer than patience.
 func parse(t *testing.T, content []byte, password string) (certificate.Bundle, error) {
 	t.Helper()
 	type result struct {
@@ -296,7 +296,7 @@ func TestAnEncryptedOrUnusualKeyInDERIsKnown(t *testing.T) {
 	}
 }
 
-// pfxWithPBMAC1 has a MAC of RFC 9579 that is right, whose key has so many bytes.
+// pfxWithPBMAC1 is a PFX with a valid MAC of RFC 9579 whose key has keyLength bytes.
 func (b builder) pfxWithPBMAC1(keyLength int, safes ...typed) []byte {
 	b.Helper()
 	content := b.marshal(safes)
@@ -342,7 +342,7 @@ func TestAMACWithAShortOrLongKeyProvesNothing(t *testing.T) {
 	}
 }
 
-// deep are sequences in sequences.
+// deep nests sequences.
 func deep(levels int) []byte {
 	if levels == 1 {
 		return []byte{0x30, 0x80, 0, 0}
@@ -353,7 +353,7 @@ func deep(levels int) []byte {
 func TestElementsAreNestedToABoundAlone(t *testing.T) {
 	b := builder{t}
 	key, cert := b.leaf()
-	// A bag of a type that is not known is passed over, whatever is in it.
+	// A bag of an unknown type is skipped, whatever it contains.
 	with := func(levels int) []byte {
 		return b.pfx(b.safe(b.cert(cert), b.plainKey(key), typed{oid(1, 2, 3), explicit(deep(levels))}))
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/certificate"
 )
 
-// builder makes a PFX without a MAC, for the empty password.
+// builder builds PFX files without a MAC, for the empty password.
 type builder struct{ testing.TB }
 
 func (b builder) marshal(v any) []byte {
@@ -38,7 +38,7 @@ type typed struct {
 	Value asn1.RawValue
 }
 
-// pbkdf2Of are the parameters of a derivation that asks for so many rounds.
+// pbkdf2Of are the parameters of a PBKDF2 derivation with the rounds.
 func (b builder) pbkdf2Of(rounds *big.Int, salt []byte) []byte {
 	return b.marshal(struct {
 		KDF, Encryption pkix.AlgorithmIdentifier
@@ -52,7 +52,7 @@ func (b builder) pbkdf2Of(rounds *big.Int, salt []byte) []byte {
 	})
 }
 
-// pbes2 is the algorithm, for a number of rounds that need not be true.
+// pbes2 is the algorithm identifier. The rounds can differ from those that the content was encrypted with.
 func (b builder) pbes2(rounds *big.Int) pkix.AlgorithmIdentifier {
 	return pkix.AlgorithmIdentifier{Algorithm: oid(1, 2, 840, 113549, 1, 5, 13), Parameters: asn1.RawValue{FullBytes: b.pbkdf2Of(rounds, []byte("salt"))}}
 }
@@ -98,7 +98,7 @@ func (b builder) safe(bags ...typed) typed {
 	return typed{oid(1, 2, 840, 113549, 1, 7, 1), explicit(b.marshal(b.marshal(bags)))}
 }
 
-// sealedSafe says that its content was encrypted by the algorithm.
+// sealedSafe is an encrypted safe with the algorithm identifier and the given content.
 func (b builder) sealedSafe(algorithm pkix.AlgorithmIdentifier, sealed []byte) typed {
 	return typed{oid(1, 2, 840, 113549, 1, 7, 6), explicit(b.marshal(struct {
 		Version int
@@ -127,7 +127,7 @@ func (b builder) leaf() (key, cert []byte) {
 	return key, bundle.Leaf().Raw
 }
 
-// ber rewrites DER with lengths that are not known beforehand, and octet strings in pieces.
+// ber rewrites DER with indefinite lengths and constructed octet strings.
 func ber(der []byte) []byte {
 	var out []byte
 	for len(der) > 0 {

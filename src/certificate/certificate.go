@@ -11,36 +11,36 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Why something can't be read. The errors are complete: nothing of what was read is in them. Those of damaged PEM
-// blocks are ErrMalformed too and name the block; those of what no code here reads are ErrUnsupported and name it.
+// The errors of Parse. They never quote the input. An error about a damaged PEM block is an ErrMalformed and names the
+// block. An error about an unsupported element is an ErrUnsupported and names the element.
 var (
 	ErrMalformed   = errors.New("it is neither PFX nor PEM, or damaged")
 	ErrPassword    = errors.New("it is encrypted with another password")
 	ErrNoKey       = errors.New("it has no private key")
 	ErrKeys        = errors.New("it has more than one private key")
-	ErrKey         = errors.New("its private key is of a kind that can't be read")
+	ErrKey         = errors.New("its private key can't be parsed")
 	ErrKeySize     = errors.New("its private key is larger than 16 KiB")
 	ErrEmpty       = errors.New("it has no certificate")
 	ErrTooLarge    = errors.New("it is larger than 1 MiB")
 	ErrTooMany     = errors.New("it has too many certificates or PEM blocks")
-	ErrRounds      = errors.New("it asks for more than 200,000 rounds of key derivation in all")
+	ErrRounds      = errors.New("it requires more than 200,000 rounds of key derivation in total")
 	ErrUTF16       = errors.New("it is UTF-16, not UTF-8")
-	ErrUnsupported = errors.New("it has something that can't be read")
+	ErrUnsupported = errors.New("it contains an unsupported element")
 )
 
-// Bundle is what a PFX or PEM holds, never without a certificate.
+// Bundle is the content of a PFX or PEM file. It has at least one certificate.
 type Bundle struct {
-	// Certificates in the order in which they were found.
+	// Certificates in the order of the file.
 	Certificates []*x509.Certificate
-	// Key is nil if there is none.
+	// Key is the private key, nil if the file has none.
 	Key crypto.Signer
 }
 
-// IsPEM says whether the content is text with PEM blocks in it.
+// IsPEM reports whether the content contains a PEM block.
 func IsPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BEGIN ")) }
 
-// Parse reads a PFX or a PEM; password may be empty. A PEM may lack the key; of a PFX that lacks it the error is
-// ErrNoKey.
+// Parse reads a PFX or PEM file of at most limits.CertificateBytes. The password can be empty. A PEM file without a
+// private key gives a Bundle whose Key is nil; a PFX file without a private key gives ErrNoKey.
 func Parse(content []byte, password string) (Bundle, error) {
 	switch {
 	case len(content) > limits.CertificateBytes:
@@ -53,7 +53,8 @@ func Parse(content []byte, password string) (Bundle, error) {
 	return parsePFX(content, password)
 }
 
-// Leaf is the certificate of the key, nil if none is; without a key it is the first one that did not sign another.
+// Leaf returns the certificate of the private key, or nil if no certificate matches the key. In a bundle without a key,
+// it returns the first certificate that issued no other one.
 func (b Bundle) Leaf() *x509.Certificate {
 	if b.Key != nil {
 		if i := slices.IndexFunc(b.Certificates, func(c *x509.Certificate) bool { return owns(b.Key, c) }); i >= 0 {
@@ -70,8 +71,8 @@ func (b Bundle) Leaf() *x509.Certificate {
 	return b.Certificates[0]
 }
 
-// Chain is the leaf, then issuer by issuer, then what belongs to neither, in the order of the file. Each certificate is
-// there once.
+// Chain returns the leaf, then its issuers up to the root, then all other certificates in the order of the file. It
+// contains each certificate once.
 func (b Bundle) Chain() []*x509.Certificate {
 	var chain []*x509.Certificate
 	has := func(c *x509.Certificate) bool { return slices.ContainsFunc(chain, c.Equal) }
@@ -94,7 +95,7 @@ func (b Bundle) Chain() []*x509.Certificate {
 	return chain
 }
 
-// issued says whether parent is the issuer of child by name and, where both have one, by key identifier.
+// issued reports whether parent is the issuer of child, by name and, where both have one, by key identifier.
 func issued(parent, child *x509.Certificate) bool {
 	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || parent.Equal(child) {
 		return false
@@ -108,7 +109,7 @@ func owns(key crypto.Signer, cert *x509.Certificate) bool {
 	return ok && public.Equal(cert.PublicKey)
 }
 
-// EncodeCertificates writes PEM, in the order given.
+// EncodeCertificates encodes the certificates as PEM, in the given order.
 func EncodeCertificates(certificates ...*x509.Certificate) []byte {
 	var out []byte
 	for _, c := range certificates {

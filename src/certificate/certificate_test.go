@@ -127,7 +127,7 @@ func FuzzParse(f *testing.F) {
 			f.Add(vector(f, filepath.Base(file)))
 		}
 	}
-	// A derivation by scrypt may take 32 MiB, and a PFX may have one for each layer.
+	// One scrypt derivation can take 32 MiB, and a PFX can have one for each layer.
 	budget := fuzzbudget.Budget{Time: 3 * time.Second, Bytes: 160 << 20, PerByte: 1000}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		var bundle certificate.Bundle

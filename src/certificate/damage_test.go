@@ -46,7 +46,7 @@ func TestAKeyOnSecp256k1IsPassedOnAndNotUsed(t *testing.T) {
 	require.NoError(t, err)
 	key := bundle.Key
 	_, err = key.Sign(rand.Reader, make([]byte, 32), crypto.SHA256)
-	assert.ErrorContains(t, err, "passed on, not used")
+	assert.ErrorContains(t, err, "secp256k1 is not supported")
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	require.True(t, ok)
 	assert.True(t, public.Equal(key.Public()))

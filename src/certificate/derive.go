@@ -10,7 +10,7 @@ import (
 	"math/bits"
 )
 
-// digestHash is the hash function of an object identifier.
+// digestHash returns the hash function with the object identifier.
 func digestHash(oid string) (func() hash.Hash, error) {
 	return hashOf(oid, map[string]string{
 		"1.3.14.3.2.26": "SHA-1", "2.16.840.1.101.3.4.2.4": "SHA-224", "2.16.840.1.101.3.4.2.1": "SHA-256",
@@ -22,7 +22,7 @@ func digestHash(oid string) (func() hash.Hash, error) {
 	})
 }
 
-// hmacHash is the hash function of the object identifier of an HMAC.
+// hmacHash returns the hash function of the HMAC with the object identifier.
 func hmacHash(oid string) (func() hash.Hash, error) {
 	return hashOf(oid, map[string]string{
 		"1.2.840.113549.2.7": "SHA-1", "1.2.840.113549.2.8": "SHA-224", "1.2.840.113549.2.9": "SHA-256",
@@ -47,14 +47,14 @@ func hashOf(oid string, names map[string]string) (func() hash.Hash, error) {
 	return nil, unsupportedAlgorithm(oid)
 }
 
-// derivation is the input of PKCS #12's key derivation.
+// derivation holds the parameters of the PKCS #12 key derivation (RFC 7292, appendix B).
 type derivation struct {
 	hash           func() hash.Hash
 	password, salt []byte
 	rounds         int
 }
 
-// key is what RFC 7292, appendix B.2 derives for a purpose.
+// key derives size bytes for a purpose, as in RFC 7292, appendix B.2.
 func (d derivation) key(purpose byte, size int) []byte {
 	h := d.hash()
 	width := h.BlockSize()
@@ -84,7 +84,7 @@ func (d derivation) key(purpose byte, size int) []byte {
 	}
 }
 
-// fill repeats a text until it fills whole blocks; nothing stays nothing.
+// fill repeats the text until it fills whole blocks of width bytes. An empty text stays empty.
 func fill(text []byte, width int) []byte {
 	size := (len(text) + width - 1) / width * width
 	out := make([]byte, 0, size+len(text))
@@ -94,7 +94,7 @@ func fill(text []byte, width int) []byte {
 	return out[:size]
 }
 
-// addOne adds a number and one to a block, both big-endian, modulo the block's size.
+// addOne adds number + 1 to the block. Both are big-endian; overflow is dropped.
 func addOne(block, number []byte) {
 	carry := uint(1)
 	for i := len(block) - 1; i >= 0; i-- {
@@ -103,11 +103,11 @@ func addOne(block, number []byte) {
 	}
 }
 
-// rc2 decrypts RC2 (RFC 2268), with which older Windows and OpenSSL encrypt certificates. No library that is kept
-// offers it.
+// rc2 decrypts RC2 (RFC 2268). Old versions of Windows and OpenSSL encrypt certificates with it, and no maintained Go
+// library implements it.
 type rc2 [64]uint16
 
-// newRC2 expands a key whose effective length is its length.
+// newRC2 expands a key. The effective key length equals the length of the key.
 func newRC2(key []byte) *rc2 {
 	var l [128]byte
 	const table = rc2Table
@@ -129,7 +129,7 @@ func newRC2(key []byte) *rc2 {
 // BlockSize implements cipher.Block.
 func (*rc2) BlockSize() int { return 8 }
 
-// Encrypt implements cipher.Block; nothing is encrypted here.
+// Encrypt implements cipher.Block. It panics, because this package only decrypts.
 func (*rc2) Encrypt([]byte, []byte) { panic("certificate: RC2 only decrypts") }
 
 // Decrypt implements cipher.Block: the rounds of RFC 2268, section 4, from the last to the first.
@@ -163,7 +163,7 @@ func (k *rc2) Decrypt(dst, src []byte) {
 	}
 }
 
-// rc2Table is the permutation of RFC 2268, section 2, which is made of the digits of pi.
+// rc2Table is the permutation PITABLE of RFC 2268, section 2.
 const rc2Table = "" +
 	"\xd9\x78\xf9\xc4\x19\xdd\xb5\xed\x28\xe9\xfd\x79\x4a\xa0\xd8\x9d\xc6\x7e\x37\x83\x2b\x76\x53\x8e\x62\x4c\x64\x88\x44\x8b\xfb\xa2" +
 	"\x17\x9a\x59\xf5\x87\xb3\x4f\x13\x61\x45\x6d\x8d\x09\x81\x7d\x32\xbd\x8f\x40\xeb\x86\xb7\x7b\x0b\xf0\x95\x21\x22\x5c\x6b\x4e\x82" +

@@ -19,7 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// link is a certificate of which only the names and key identifiers matter.
+// link is a certificate with only names and key identifiers.
 func link(subject, issuer, subjectKey, authorityKey string) *x509.Certificate {
 	return &x509.Certificate{Raw: []byte(subject + issuer + subjectKey + authorityKey), RawSubject: []byte(subject), RawIssuer: []byte(issuer),
 		SubjectKeyId: []byte(subjectKey), AuthorityKeyId: []byte(authorityKey)}

@@ -12,7 +12,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Algorithms of keys.
+// Object identifiers of key algorithms and curves.
 const (
 	oidEC        = "1.2.840.10045.2.1"
 	oidSecp256k1 = "1.3.132.0.10"
@@ -35,16 +35,16 @@ type sec1Key struct {
 	Public  asn1.BitString        `asn1:"optional,explicit,tag:1"`
 }
 
-// parseKey reads the key of a PEM block, an encrypted one with the password.
+// parseKey parses the private key of a PEM block. It decrypts the key with the password if needed.
 func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 	if block.Type == "OPENSSH PRIVATE KEY" {
-		return nil, unsupported("a private key in the form of OpenSSH")
+		return nil, unsupported("a private key in the OpenSSH format")
 	}
 	der := block.Bytes
-	//nolint:staticcheck // The old encryption of PEM is weak, but what users have.
+	//nolint:staticcheck // The old PEM encryption is weak, but users have such files.
 	if x509.IsEncryptedPEMBlock(block) {
 		var err error
-		//nolint:staticcheck // The old encryption of PEM is weak, but what users have.
+		//nolint:staticcheck // The old PEM encryption is weak, but users have such files.
 		if der, err = x509.DecryptPEMBlock(block, []byte(password)); err != nil {
 			return nil, ErrPassword
 		}
@@ -56,21 +56,22 @@ func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 	return parseKeyDER(der)
 }
 
-// parseSealedKey decrypts a key and reads it. By chance a wrong password may give padding that fits, but no key.
+// parseSealedKey decrypts and parses a private key. A wrong password can produce valid padding by chance, but no key:
+// the error then is about the password.
 func (o *opener) parseSealedKey(sealed []byte) (crypto.Signer, error) {
 	der, err := o.openKey(sealed)
 	if err != nil {
 		return nil, err
 	}
 	key, err := parseKeyDER(der)
-	if err == ErrKey { //nolint:errorlint // the very error, not one that names what can't be read
+	if err == ErrKey { //nolint:errorlint // this error itself, not one that wraps it
 		err = o.wrong()
 	}
 	return key, err
 }
 
-// parseKeyDER reads the three forms of a key that is not encrypted: PKCS #8, PKCS #1 and SEC 1. Its size is checked
-// first, since a key is checked by arithmetic that grows with the third power of it.
+// parseKeyDER parses an unencrypted private key in PKCS #8, PKCS #1 or SEC 1. It checks the size first, because the
+// cost of validating a key grows with the third power of its size.
 func parseKeyDER(der []byte) (crypto.Signer, error) {
 	if len(der) > limits.PrivateKeyBytes {
 		return nil, ErrKeySize
@@ -87,7 +88,7 @@ func parseKeyDER(der []byte) (crypto.Signer, error) {
 	return parseOtherKey(der)
 }
 
-// parseOtherKey reads keys on the curve secp256k1, and names what else it finds.
+// parseOtherKey parses keys on the curve secp256k1. For other keys, its error names the algorithm or curve.
 func parseOtherKey(der []byte) (crypto.Signer, error) {
 	var wrapped pkcs8Key
 	if decode(der, &wrapped) != nil {
@@ -98,7 +99,7 @@ func parseOtherKey(der []byte) (crypto.Signer, error) {
 	}
 	var curve asn1.ObjectIdentifier
 	if decode(wrapped.Algorithm.Parameters.FullBytes, &curve) != nil {
-		return nil, unsupported("an elliptic curve with parameters of its own")
+		return nil, unsupported("an elliptic curve with explicit parameters")
 	}
 	return parseSEC1(wrapped.Key, curve)
 }
@@ -120,8 +121,8 @@ func parseSEC1(der []byte, curve asn1.ObjectIdentifier) (crypto.Signer, error) {
 	return nil, unsupportedKey(curve.String())
 }
 
-// IsKey says whether the content is a private key in DER by its structure: PKCS #8, also encrypted, PKCS #1, SEC 1 or
-// DSA, on any curve. It does no arithmetic.
+// IsKey reports whether the content has the DER structure of a private key: PKCS #8 (encrypted or not), PKCS #1, SEC 1
+// or DSA, on any curve. It does not validate the key.
 func IsKey(content []byte) bool {
 	if len(content) > limits.PrivateKeyBytes || len(content) == 0 || content[0] != asn1.TagSequence|tagConstructed {
 		return false
@@ -140,8 +141,8 @@ func IsKey(content []byte) bool {
 	return isNumbers(content)
 }
 
-// isNumbers says whether the content is a list of numbers as in PKCS #1 and DSA: RSA has a version and eight numbers or
-// more, DSA a version and five.
+// isNumbers reports whether the content is a sequence of integers as in PKCS #1 and DSA. An RSA key has a version and
+// at least eight integers, a DSA key a version and five.
 func isNumbers(content []byte) bool {
 	const fewest = 6
 	var numbers []asn1.RawValue
@@ -165,7 +166,7 @@ func signer(key any) (crypto.Signer, error) {
 	return s, nil
 }
 
-// EncodeKey writes PEM: PKCS#1 for RSA, SEC 1 for EC, PKCS#8 for what has no form of its own.
+// EncodeKey encodes a private key as PEM: PKCS #1 for RSA, SEC 1 for EC, PKCS #8 for other keys.
 func EncodeKey(key crypto.Signer) ([]byte, error) {
 	block := &pem.Block{}
 	var err error

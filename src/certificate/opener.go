@@ -19,7 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Ways to encrypt with a password (RFC 7292, RFC 8018, RFC 7914).
+// Object identifiers of password-based encryption (RFC 7292, RFC 8018, RFC 7914).
 const (
 	oidSHA1And3DES   = "1.2.840.113549.1.12.1.3"
 	oidSHA1And2DES   = "1.2.840.113549.1.12.1.4"
@@ -35,21 +35,21 @@ const (
 	oid3DES          = "1.2.840.113549.3.7"
 )
 
-// What a derived key of PKCS #12 is for.
+// Purposes of a key that PKCS #12 derives (RFC 7292, appendix B.3).
 const (
 	forKey byte = 1
 	forIV  byte = 2
 	forMAC byte = 3
 )
 
-// opener decrypts with a password. All key derivations of a file are charged to one number of rounds.
+// opener decrypts with a password. All key derivations of a file share one limit of rounds.
 type opener struct {
-	// password is UTF-8, as PBES2 takes it.
+	// password is UTF-8, as PBES2 requires.
 	password string
-	// bmp are the forms in which PKCS #12 may have taken the password: an empty one is two zeros or nothing, depending
-	// on the program.
+	// bmp are the possible UTF-16 forms of the password for PKCS #12. Depending on the program that wrote the file, an
+	// empty password is two zero bytes or no bytes.
 	bmp [][]byte
-	// verified says that the MAC showed the password to be right.
+	// verified is true once a MAC has confirmed the password.
 	verified bool
 	rounds   int
 }
@@ -67,7 +67,7 @@ func newOpener(password string) opener {
 	return o
 }
 
-// charge takes the rounds of a derivation before it is made. Nothing means one.
+// charge subtracts the rounds of a key derivation from the limit, before the derivation runs. A nil count means 1.
 func (o *opener) charge(count *big.Int) (int, error) {
 	if count == nil {
 		count = big.NewInt(1)
@@ -82,7 +82,7 @@ func (o *opener) charge(count *big.Int) (int, error) {
 	return int(count.Int64()), nil
 }
 
-// wrong is what can't be decrypted.
+// wrong returns the error for content that can't be decrypted.
 func (o *opener) wrong() error {
 	if o.verified {
 		return ErrMalformed
@@ -99,7 +99,7 @@ func (o *opener) openKey(content []byte) ([]byte, error) {
 	return o.open(sealed.Algorithm, sealed.Data)
 }
 
-// open decrypts.
+// open decrypts content with the algorithm.
 func (o *opener) open(algorithm pkix.AlgorithmIdentifier, sealed []byte) ([]byte, error) {
 	name := algorithm.Algorithm.String()
 	switch name {
@@ -111,7 +111,7 @@ func (o *opener) open(algorithm pkix.AlgorithmIdentifier, sealed []byte) ([]byte
 	return nil, unsupportedAlgorithm(name)
 }
 
-// openPKCS12 tries the forms of the password in turn; the one that fits is kept.
+// openPKCS12 tries each form of the password and keeps the one that works.
 func (o *opener) openPKCS12(algorithm string, parameters, sealed []byte) ([]byte, error) {
 	var p struct {
 		Salt       []byte
@@ -183,7 +183,7 @@ func (o *opener) openPBES2(parameters, sealed []byte) ([]byte, error) {
 	return nil, o.wrong()
 }
 
-// derive makes a key by PBKDF2 or scrypt.
+// derive derives a key of size bytes by PBKDF2 or scrypt.
 func (o *opener) derive(algorithm pkix.AlgorithmIdentifier, size int) ([]byte, error) {
 	switch name := algorithm.Algorithm.String(); name {
 	case oidPBKDF2:
@@ -226,10 +226,10 @@ func (o *opener) derivePBKDF2(parameters []byte, size int) ([]byte, error) {
 	return key, nil
 }
 
-// scryptPerRound is how many of scrypt's block operations cost as much as a round of PBKDF2.
+// scryptPerRound is the number of scrypt block operations that cost as much as one round of PBKDF2.
 const scryptPerRound = 4
 
-// checkScrypt bounds the parameters of scrypt by the memory that it would take.
+// checkScrypt rejects parameters with which scrypt would need more than limits.ScryptBytes of memory.
 func checkScrypt(n, r, p int) error {
 	const most = limits.ScryptBytes / 128
 	switch {
@@ -268,7 +268,7 @@ func (o *opener) deriveScrypt(parameters []byte, size int) ([]byte, error) {
 	return key, nil
 }
 
-// verify checks the MAC of a PFX.
+// verify verifies the MAC of a PFX.
 func (o *opener) verify(mac macData, content []byte) error {
 	name := mac.Mac.Algorithm.Algorithm.String()
 	if name == oidPBMAC1 {
@@ -292,7 +292,7 @@ func (o *opener) verify(mac macData, content []byte) error {
 	return ErrPassword
 }
 
-// verifyPBMAC1 checks the MAC of RFC 9579. A short key would let anybody guess it.
+// verifyPBMAC1 verifies a MAC of RFC 9579. It rejects short keys, because a MAC with a short key can be guessed.
 func (o *opener) verifyPBMAC1(mac macData, content []byte) error {
 	var p struct{ Derivation, MAC pkix.AlgorithmIdentifier }
 	var kdf struct {
@@ -329,14 +329,14 @@ func (o *opener) verifyPBMAC1(mac macData, content []byte) error {
 	return nil
 }
 
-// sum says whether the HMAC of content is the wanted one.
+// sum reports whether want is the HMAC of content.
 func sum(newHash func() hash.Hash, key, content, want []byte) bool {
 	mac := hmac.New(newHash, key)
 	mac.Write(content)
 	return hmac.Equal(mac.Sum(nil), want)
 }
 
-// decryptCBC decrypts and takes the padding off.
+// decryptCBC decrypts and removes the padding. It returns false if length or padding are invalid.
 func decryptCBC(block cipher.Block, iv, sealed []byte) ([]byte, bool) {
 	size := block.BlockSize()
 	if len(sealed) == 0 || len(sealed)%size != 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// blockError says which block of a PEM can't be read, and why.
+// blockError names the block of a PEM file that can't be read, counted from 1, and the reason.
 type blockError struct {
 	number int
 	reason string
@@ -23,11 +23,11 @@ type blockError struct {
 // Error implements error.
 func (e blockError) Error() string { return fmt.Sprintf("block %d of the PEM %s", e.number, e.reason) }
 
-// Is makes it an ErrMalformed.
+// Is makes a blockError match ErrMalformed.
 func (blockError) Is(target error) bool { return target == ErrMalformed }
 
 var (
-	// remains is what is left of a damaged first or last line, or of a block without them.
+	// remains matches the rest of a damaged first or last line, or of a block that lacks them.
 	remains = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(BEGIN|END) [A-Z0-9 ]*(CERTIFICATE|KEY)|--(BEGIN|END)|(^|\n)[ \t]*MII[A-Za-z0-9+/=]{40}`)
 	})
@@ -40,8 +40,9 @@ const (
 	dashes    = "-----"
 )
 
-// Blocks gives every block of a PEM, in order. What is harmless is taken: byte-order marks, any line ends, indentation,
-// several blocks in one line, text between them. Everything else is an error that names the block: none is left out.
+// Blocks decodes every block of a PEM file, in order. It accepts byte-order marks, any line ends, indentation, several
+// blocks on one line and text between blocks. Any other deviation is an error that names the block: it never skips a
+// damaged block.
 func Blocks(content []byte) ([]*pem.Block, error) {
 	if isUTF16(content) {
 		return nil, ErrUTF16
@@ -67,13 +68,13 @@ func Blocks(content []byte) ([]*pem.Block, error) {
 	}
 }
 
-// isUTF16 knows it by its byte-order mark, or by the zeros that each letter of ASCII has there.
+// isUTF16 detects UTF-16 by its byte-order mark, or by the zero byte that each ASCII character has in UTF-16.
 func isUTF16(content []byte) bool {
 	return bytes.HasPrefix(content, []byte{0xFE, 0xFF}) || bytes.HasPrefix(content, []byte{0xFF, 0xFE}) ||
 		bytes.Contains(content, []byte("\x00-\x00-\x00-"))
 }
 
-// cutBlock reads a block from behind its beginning mark.
+// cutBlock decodes the block whose text follows beginMark. The reason is empty on success.
 func cutBlock(rest string) (block *pem.Block, after, reason string) {
 	name, rest, found := strings.Cut(rest, dashes)
 	if !found || !label().MatchString(name) {
@@ -81,7 +82,7 @@ func cutBlock(rest string) (block *pem.Block, after, reason string) {
 	}
 	body, after, found := strings.Cut(rest, endMark+name+dashes)
 	if !found || strings.Contains(body, beginMark) {
-		return nil, "", "is damaged: its last line is missing, or names something else"
+		return nil, "", "is damaged: its last line is missing or names another type"
 	}
 	headers, body := cutHeaders(body)
 	compact := strings.Map(func(r rune) rune {
@@ -102,7 +103,7 @@ func cutBlock(rest string) (block *pem.Block, after, reason string) {
 	return &pem.Block{Type: name, Headers: headers, Bytes: der}, after, ""
 }
 
-// cutHeaders takes off the lines with a colon, which say how a key is encrypted.
+// cutHeaders splits the header lines from the body. They have a colon and describe the encryption of a key.
 func cutHeaders(body string) (map[string]string, string) {
 	headers := map[string]string{}
 	lines := strings.Split(strings.ReplaceAll(body, "\r", "\n"), "\n")
@@ -118,8 +119,8 @@ func cutHeaders(body string) (map[string]string, string) {
 	return headers, ""
 }
 
-// parsePEM takes blocks in any order. What has neither certificate nor private key is left out if it is known to have
-// none.
+// parsePEM accepts blocks in any order. It skips a block only if its type is known to hold neither a certificate nor a
+// private key.
 func parsePEM(content []byte, password string) (Bundle, error) {
 	blocks, err := Blocks(content)
 	if err != nil {
@@ -144,7 +145,7 @@ func parsePEM(content []byte, password string) (Bundle, error) {
 	return b, nil
 }
 
-// countKeys is asked before a key is read, which may be work.
+// countKeys counts the private keys without parsing them, because decrypting a key is expensive.
 func countKeys(blocks []*pem.Block) (keys int) {
 	for _, block := range blocks {
 		if kindOf(block.Type) == kindKey {
@@ -154,10 +155,10 @@ func countKeys(blocks []*pem.Block) (keys int) {
 	return keys
 }
 
-// Kinds of block.
+// The kinds of PEM block.
 const (
 	kindCertificate = "a certificate"
-	kindTrusted     = "a certificate of OpenSSL with trust"
+	kindTrusted     = "an OpenSSL trusted certificate"
 	kindKey         = "a private key"
 	kindNothing     = "nothing"
 	kindUnknown     = ""

@@ -9,7 +9,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Types of content and of bags (RFC 7292).
+// Object identifiers of content types and bag types (RFC 7292).
 const (
 	oidData          = "1.2.840.113549.1.7.1"
 	oidSignedData    = "1.2.840.113549.1.7.2"
@@ -66,14 +66,14 @@ type (
 	}
 )
 
-// pfxReader reads a PFX layer by layer: each layer's key derivation is charged before it is made, also where an
-// encrypted layer hides the next.
+// pfxReader reads a PFX layer by layer. It charges each key derivation before running it, also in a layer that is
+// itself encrypted.
 type pfxReader struct {
 	opener
 	bundle Bundle
 }
 
-// parsePFX gives the certificates in the order of the file.
+// parsePFX returns the certificates in the order of the file, and the one private key.
 func parsePFX(content []byte, password string) (Bundle, error) {
 	var file pfxPDU
 	if err := decode(content, &file); err != nil || file.Version != 3 {
@@ -98,14 +98,14 @@ func parsePFX(content []byte, password string) (Bundle, error) {
 	return r.bundle, nil
 }
 
-// IsPFX says whether the content is a PFX by its structure.
+// IsPFX reports whether the content has the structure of a PFX file.
 func IsPFX(content []byte) bool {
 	var file pfxPDU
 	return len(content) > 0 && content[0] == asn1.TagSequence|tagConstructed && decode(content, &file) == nil &&
 		file.Version == 3
 }
 
-// decode reads BER into a structure, and leaves nothing over.
+// decode unmarshals BER. Trailing data is an error.
 func decode(content []byte, into any) error {
 	der, err := toDER(content)
 	if err != nil {
@@ -117,12 +117,12 @@ func decode(content []byte, into any) error {
 	return nil
 }
 
-// authenticated checks the MAC, if there is one, and gives the safes.
+// authenticated verifies the MAC, if the file has one, and returns the safes.
 func (r *pfxReader) authenticated(file pfxPDU) ([]contentInfo, error) {
 	switch file.AuthSafe.Type.String() {
 	case oidData:
 	case oidSignedData:
-		return nil, unsupported("a PFX that is protected by a public key")
+		return nil, unsupported("a PFX with a digital signature in place of a MAC")
 	default:
 		return nil, ErrMalformed
 	}
@@ -166,7 +166,7 @@ func (r *pfxReader) safe(safe contentInfo) error {
 	return r.bags(content, limits.NestedSafes)
 }
 
-// implicitOctets is the content of an octet string that has another tag: in one piece, or in pieces.
+// implicitOctets returns the content of an implicitly tagged octet string, primitive or constructed.
 func implicitOctets(value asn1.RawValue) ([]byte, error) {
 	if !value.IsCompound {
 		return value.Bytes, nil
@@ -197,7 +197,7 @@ func (r *pfxReader) bags(content []byte, levels int) error {
 	return nil
 }
 
-// bag takes certificates and keys; certificate revocation lists and secrets are left out.
+// bag adds a certificate or a private key to the bundle. It skips revocation lists, secrets and unknown bags.
 func (r *pfxReader) bag(bag safeBag, levels int) error {
 	switch bag.Type.String() {
 	case oidCertBag:
@@ -222,7 +222,7 @@ func (r *pfxReader) bag(bag safeBag, levels int) error {
 	return nil
 }
 
-// key reads the one key; a second one is not even decrypted.
+// key sets the private key of the bundle. A second key is an error, and is not decrypted.
 func (r *pfxReader) key(parse func() (crypto.Signer, error)) (err error) {
 	if r.bundle.Key != nil {
 		return ErrKeys
@@ -231,7 +231,7 @@ func (r *pfxReader) key(parse func() (crypto.Signer, error)) (err error) {
 	return err
 }
 
-// add parses a certificate, unless there are too many.
+// add parses a certificate and appends it. It returns an error beyond limits.Certificates.
 func (b *Bundle) add(der []byte) error {
 	if len(b.Certificates) == limits.Certificates {
 		return ErrTooMany

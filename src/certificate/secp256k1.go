@@ -9,9 +9,9 @@ import (
 	"math/big"
 )
 
-// secp256k1 is the curve that Key Vault calls P-256K and the standard library does not have. Keys on it are only passed
-// on: the one thing to compute is which certificate belongs to a key. The libraries that have the curve carry tables
-// for signing, which would make the injector that is copied into pods 0.8 MB larger.
+// secp256k1 is the curve that Key Vault calls P-256K. The standard library does not support it. This package only
+// copies keys on the curve, and computes the public key to find the certificate of a private key. Libraries with the
+// curve include tables for signing, which would enlarge the injector binary in pods by 0.8 MB.
 
 // secp256k1Key is a private key on the curve.
 type secp256k1Key struct {
@@ -22,13 +22,13 @@ type secp256k1Key struct {
 // secp256k1Public is the point of a public key, uncompressed.
 type secp256k1Public string
 
-// Equal makes it comparable as keys of the standard library are.
+// Equal implements the comparison of the standard library's public keys.
 func (p secp256k1Public) Equal(other crypto.PublicKey) bool { return other == crypto.PublicKey(p) }
 
-// coordinateBytes is the size of a number modulo the curve's prime.
+// coordinateBytes is the size of a coordinate.
 const coordinateBytes = 32
 
-// curve are the parameters of SEC 2, section 2.4.1: y² = x³ + 7 modulo p, with a base point of order n.
+// curve holds the parameters of SEC 2, section 2.4.1: y² = x³ + 7 modulo p, with a base point of order n.
 type curve struct{ p, n, gx, gy *big.Int }
 
 func secp256k1Parameters() curve {
@@ -44,16 +44,16 @@ func secp256k1Parameters() curve {
 	}
 }
 
-// mod is a number modulo the prime.
+// mod reduces a number modulo p, in place.
 func (c curve) mod(n *big.Int) *big.Int { return n.Mod(n, c.p) }
 
-// square is y² at x.
+// square computes y² = x³ + 7 modulo p.
 func (c curve) square(x *big.Int) *big.Int {
 	cube := new(big.Int).Exp(x, big.NewInt(3), c.p)
 	return c.mod(cube.Add(cube, big.NewInt(7)))
 }
 
-// contains says whether a point is on the curve.
+// contains reports whether the point (x, y) is on the curve.
 func (c curve) contains(x, y *big.Int) bool {
 	return x.Cmp(c.p) < 0 && y.Cmp(c.p) < 0 && c.mod(new(big.Int).Mul(y, y)).Cmp(c.square(x)) == 0
 }
@@ -81,8 +81,8 @@ func (c curve) add(x1, y1, x2, y2 *big.Int) (x, y *big.Int) {
 	return x, c.mod(y.Sub(y, y1))
 }
 
-// multiply gives the point of a private key, bit by bit from the highest. Its time depends on the key; it is made once
-// for each version.
+// multiply multiplies the base point by the scalar of a private key. It does not run in constant time; it runs once for
+// each version of a vault object.
 func (c curve) multiply(scalar *big.Int) (x, y *big.Int) {
 	for i := scalar.BitLen() - 1; i >= 0; i-- {
 		x, y = c.add(x, y, x, y)
@@ -101,7 +101,7 @@ func uncompressed(x, y *big.Int) []byte {
 	return point
 }
 
-// parsePoint reads a point in either form.
+// parsePoint decodes a compressed or uncompressed point.
 func parsePoint(encoded []byte) (secp256k1Public, error) {
 	c := secp256k1Parameters()
 	if len(encoded) < 1+coordinateBytes {
@@ -135,12 +135,12 @@ func newSecp256k1(scalar []byte) (crypto.Signer, error) {
 // Public implements crypto.Signer.
 func (k *secp256k1Key) Public() crypto.PublicKey { return k.public }
 
-// Sign implements crypto.Signer; nothing here signs.
+// Sign implements crypto.Signer. It always fails, because this package only copies keys on secp256k1.
 func (*secp256k1Key) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
-	return nil, errors.New("keys on secp256k1 are passed on, not used")
+	return nil, errors.New("signing with a key on secp256k1 is not supported")
 }
 
-// marshal writes SEC 1.
+// marshal encodes the private key as SEC 1.
 func (k *secp256k1Key) marshal() ([]byte, error) {
 	point := []byte(k.public)
 	return asn1.Marshal(sec1Key{Version: 1, Key: k.scalar, Curve: secp256k1Curve(),
@@ -149,8 +149,8 @@ func (k *secp256k1Key) marshal() ([]byte, error) {
 
 func secp256k1Curve() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 132, 0, 10} }
 
-// EncodeSecp256k1 writes the DER of a public key (SubjectPublicKeyInfo) with these coordinates, which must be a point
-// of the curve.
+// EncodeSecp256k1 encodes the point (x, y) as a SubjectPublicKeyInfo in DER. It returns an error if the point is not on
+// the curve.
 func EncodeSecp256k1(x, y *big.Int) ([]byte, error) {
 	if !secp256k1Parameters().contains(x, y) {
 		return nil, ErrKey

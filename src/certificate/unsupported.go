@@ -1,18 +1,20 @@
 package certificate
 
-// unsupportedError names what can't be read.
+// unsupportedError names an element that this package does not support.
 type unsupportedError string
 
 func unsupported(what string) error { return unsupportedError(what) }
 
 // Error implements error.
-func (e unsupportedError) Error() string { return "it has " + string(e) + ", which can't be read" }
+func (e unsupportedError) Error() string {
+	return "it contains " + string(e) + ", which is not supported"
+}
 
-// Is makes it an ErrUnsupported.
+// Is makes an unsupportedError match ErrUnsupported.
 func (unsupportedError) Is(target error) bool { return target == ErrUnsupported }
 
-// unsupportedAlgorithm names an algorithm by its object identifier. The number is not a secret, and somebody else may
-// know it.
+// unsupportedAlgorithm names an algorithm by its object identifier. It quotes an unknown identifier, which is not
+// secret and can be looked up.
 func unsupportedAlgorithm(oid string) error {
 	names := map[string]string{
 		"1.2.392.200011.61.1.1.1.2": "Camellia-128", "1.2.392.200011.61.1.1.1.3": "Camellia-192",
@@ -36,7 +38,7 @@ func unsupportedAlgorithm(oid string) error {
 	return unsupported("the algorithm with the object identifier " + oid)
 }
 
-// unsupportedKey names a kind of key or a curve by its object identifier.
+// unsupportedKey names a key algorithm or a curve by its object identifier.
 func unsupportedKey(oid string) error {
 	names := map[string]string{
 		"1.2.840.113549.1.1.10": "RSASSA-PSS", "1.2.840.10040.4.1": "DSA", "1.3.101.113": "Ed448",
@@ -54,7 +56,7 @@ func unsupportedKey(oid string) error {
 	return unsupported("a private key with the object identifier " + oid)
 }
 
-// isEncryption says whether an object identifier is a way to encrypt with a password.
+// isEncryption reports whether an object identifier is one of password-based encryption (PKCS #5 or PKCS #12).
 func isEncryption(oid string) bool {
 	for _, prefix := range []string{"1.2.840.113549.1.5.", "1.2.840.113549.1.12.1."} {
 		if len(oid) > len(prefix) && oid[:len(prefix)] == prefix {

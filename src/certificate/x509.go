@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// x509Structure is a certificate (RFC 5280) without the rules that the standard library adds.
+// x509Structure is a certificate (RFC 5280) without the restrictions of the standard library.
 type x509Structure struct {
 	TBS struct {
 		Raw       asn1.RawContent
@@ -32,14 +32,14 @@ type x509Structure struct {
 	Signature asn1.BitString
 }
 
-// otherPublic is a public key that can only be compared.
+// otherPublic is the DER of a public key that can only be compared.
 type otherPublic string
 
-// Equal makes it comparable as keys of the standard library are.
+// Equal implements the comparison of the standard library's public keys.
 func (p otherPublic) Equal(other crypto.PublicKey) bool { return other == crypto.PublicKey(p) }
 
-// parseX509 reads a certificate. One that the standard library refuses, for a curve or a negative serial number that it
-// does not have, is passed on as it is: nothing here believes it.
+// parseX509 parses a certificate. If the standard library rejects it, for example for its curve or a negative serial
+// number, parseX509 reads the fields that chains need and keeps the DER unchanged. No code here verifies signatures.
 func parseX509(der []byte) (*x509.Certificate, error) {
 	if cert, err := x509.ParseCertificate(der); err == nil {
 		return cert, nil
@@ -77,7 +77,7 @@ func publicKey(der []byte, algorithm pkix.AlgorithmIdentifier, key asn1.BitStrin
 	return otherPublic(der)
 }
 
-// addKeyID takes the identifiers that tell which certificate signed which.
+// addKeyID sets the key identifiers, which link a certificate to its issuer.
 func addKeyID(cert *x509.Certificate, extension pkix.Extension) {
 	switch extension.Id.String() {
 	case "2.5.29.14":

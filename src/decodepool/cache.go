@@ -16,13 +16,13 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// Output is what decoding makes: values by data key, or the items that searches found.
+// Output is the result of decoding: values by data key, or the items that searches found.
 type Output struct {
 	Values map[string]keyvault.Value
 	Items  []recipe.Item
 }
 
-// entryBytes is what an entry takes besides its content.
+// entryBytes is the size of a cache entry without its content.
 const entryBytes = 512
 
 func (o Output) size() int {
@@ -50,11 +50,11 @@ func (o Output) wipe() {
 	}
 }
 
-// Key identifies an input: a keyed hash, so that nothing can be learned of a value from it.
+// Key identifies an input. It is a keyed hash (HMAC-SHA-256), so it reveals nothing about a value.
 type Key [sha256.Size]byte
 
-// Key is the key of an input: what is made (a word and a spec without values) of which objects. Everything of the
-// objects that decoding reads is a part of it, so nothing that is remembered can be out of date.
+// Key computes the cache key of an input: the kind of output (what), its spec without values, and the objects. The key
+// covers everything that decoding reads, so a cache entry is never stale.
 func (s Share) Key(what string, spec any, objects ...keyvault.Object) Key {
 	var key Key
 	if s.pool == nil {
@@ -81,7 +81,7 @@ func (s Share) Key(what string, spec any, objects ...keyvault.Object) Key {
 	return key
 }
 
-// add writes texts so that no others give the same bytes.
+// add writes texts with their lengths, so different texts never give the same bytes.
 func add(to hash.Hash, texts ...string) {
 	for _, text := range texts {
 		_ = binary.Write(to, binary.BigEndian, uint64(len(text)))
@@ -89,7 +89,7 @@ func add(to hash.Hash, texts ...string) {
 	}
 }
 
-// cache holds results up to a number of bytes; the one that was used the longest time ago goes first. The pool's lock
+// cache holds results up to a maximum size in bytes, and evicts the least recently used one first. The pool's lock
 // guards it.
 type cache struct {
 	most, size int
@@ -107,7 +107,7 @@ func newCache(most int) cache {
 	return cache{most: most, entries: map[Key]*list.Element{}, recent: list.New()}
 }
 
-// recall gives a copy of what is remembered.
+// recall returns a copy of the cached result.
 func (p *Pool) recall(key Key) (result, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,7 +120,7 @@ func (p *Pool) recall(key Key) (result, bool) {
 	return result{found.output.clone(), found.err}, true
 }
 
-// remember keeps a copy of what the same input would give again.
+// remember caches a copy of a result, if the same input would give it again.
 func (p *Pool) remember(key Key, r result) {
 	switch fault.KindOf(r.err) {
 	case "", fault.Malformed, fault.Invalid, fault.NotFound:

@@ -1,9 +1,9 @@
-// Package decodepool runs the decoding of what vaults hold: a few at once, namespaces in turn, each with a share of the
-// workers and an end. It remembers what was made while nothing changed, so that a refresh of an unchanged object costs
-// a hash.
+// Package decodepool is a worker pool that decodes vault objects. It limits the number of concurrent decodes, serves
+// namespaces in turn, limits each namespace to half of the workers, and limits the time of each decode. It caches
+// results, so a refresh of an unchanged object costs one hash.
 //
-// A goroutine can't be killed. Decoding that does not end after limits.DecodeTime loses its worker to others, and a
-// namespace with too many of them is refused until they end.
+// A goroutine can't be killed. A decode that runs longer than limits.DecodeTime loses its worker, and a namespace with
+// limits.StuckDecodes such decodes is rejected until one of them ends.
 //
-// Floor 2. What decoding does belongs in recipe/decode, which bounds its own work; this is the net below it.
+// Floor 2. Decoding itself belongs in recipe/decode, which limits its own work; this package is the second defense.
 package decodepool

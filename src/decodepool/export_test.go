@@ -2,7 +2,7 @@ package decodepool
 
 import "github.com/akv2k8s/akv2k8s/src/keyvault"
 
-// Remembered are the values themselves that are remembered, and the bytes that are counted for everything.
+// Remembered returns the cached values themselves, not copies, and the size of the cache in bytes.
 func (p *Pool) Remembered() (values []keyvault.Value, size int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -14,5 +14,5 @@ func (p *Pool) Remembered() (values []keyvault.Value, size int) {
 	return values, p.cache.size
 }
 
-// Remember keeps an output under a key, as one of two who decoded the same at once.
+// Remember caches an output, as a concurrent decode of the same input would.
 func (p *Pool) Remember(key Key, output Output, err error) { p.remember(key, result{output, err}) }

@@ -12,20 +12,20 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// minWorkers leaves a worker for others while one namespace has its share.
+// minWorkers leaves a worker for other namespaces while one namespace uses its share.
 const minWorkers = 2
 
-// Config says how a pool works; zero fields mean the defaults.
+// Config configures a Pool. Zero fields mean the defaults.
 type Config struct {
-	// Workers run at once; the default is GOMAXPROCS, at least two.
+	// Workers is the maximum of concurrent decodes; the default is GOMAXPROCS, at least two.
 	Workers int
-	// Time that decoding may take before its worker serves others; the default is limits.DecodeTime.
+	// Time is the limit of one decode, after which its worker serves others; the default is limits.DecodeTime.
 	Time time.Duration
-	// CacheBytes bounds what is remembered; the default is limits.DecodedBytes.
+	// CacheBytes is the maximum size of the cache in bytes; the default is limits.DecodedBytes.
 	CacheBytes int
 }
 
-// Pool runs decoding. Its methods may be called at once.
+// Pool runs decodes in a limited number of workers. It is safe for concurrent use.
 type Pool struct {
 	time    time.Duration
 	workers int
@@ -35,19 +35,19 @@ type Pool struct {
 	busy    int
 	stuck   int
 	tenants map[string]*tenant
-	// turns are the namespaces that wait, the next one first.
+	// turns is the queue of namespaces with waiters, the next one first.
 	turns []string
 	cache cache
 }
 
-// tenant is what the pool knows of a namespace while it has work.
+// tenant is the state of a namespace that has decodes running or waiting.
 type tenant struct {
 	running, stuck int
-	// waiting get nil when it is their turn, or why it never will be.
+	// waiting are the waiters, in order. A waiter receives nil with its worker, or the error that rejects it.
 	waiting []chan error
 }
 
-// New makes a pool.
+// New creates a pool.
 func New(c Config) *Pool {
 	if c.Workers == 0 {
 		c.Workers = max(minWorkers, runtime.GOMAXPROCS(0))
@@ -64,19 +64,19 @@ func New(c Config) *Pool {
 		cache: newCache(c.CacheBytes)}
 }
 
-// Share is the part of a pool that a namespace has. The zero Share decodes at once and remembers nothing.
+// Share is a pool as one namespace uses it. The zero value decodes in the caller's goroutine and caches nothing.
 type Share struct {
 	pool      *Pool
 	namespace string
 }
 
-// For is the namespace's share; a nil pool gives the zero Share.
+// For returns the pool for a namespace. A nil pool gives the zero value.
 func (p *Pool) For(namespace string) Share { return Share{p, namespace} }
 
-// share is how many workers a namespace may have at once.
+// share is the maximum of workers that one namespace uses at the same time.
 func (p *Pool) share() int { return max(1, p.workers/2) }
 
-// acquire waits for a worker.
+// acquire waits for a worker. Errors are fault.Throttled.
 func (p *Pool) acquire(ctx context.Context, namespace string) error {
 	p.mu.Lock()
 	t := p.tenants[namespace]
@@ -105,24 +105,24 @@ func (p *Pool) acquire(ctx context.Context, namespace string) error {
 	}
 }
 
-// retryAfterStuck is when a namespace may ask again that has decoding which does not end.
+// retryAfterStuck is the time after which a namespace with stuck decodes can retry.
 const retryAfterStuck = 30 * time.Second
 
 func (t *tenant) refused(namespace string) error {
 	if t.stuck >= limits.StuckDecodes {
 		return &fault.Error{Kind: fault.Throttled, RetryAfter: retryAfterStuck,
-			Doing: "decoding of earlier objects of namespace " + namespace + " has not ended",
-			Next:  "correct or remove the resources of this namespace whose condition says that decoding takes too long"}
+			Doing: "earlier objects of namespace " + namespace + " are still being decoded",
+			Next:  "correct or remove the resources of the namespace whose condition says that decoding takes too long"}
 	}
 	if len(t.waiting) >= limits.WaitingDecodes {
 		return fault.New(fault.Throttled,
-			"more than %d objects of namespace %s wait to be decoded; use fewer resources at once",
+			"more than %d objects of namespace %s wait to be decoded; create fewer resources at a time",
 			limits.WaitingDecodes, namespace)
 	}
 	return nil
 }
 
-// leave gives up the wait, or the worker if it came at the same moment.
+// leave removes a waiter. If the waiter received a worker in the meantime, leave releases the worker.
 func (p *Pool) leave(namespace string, turn chan error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,12 +142,12 @@ func (p *Pool) leave(namespace string, turn chan error) {
 	p.forget(namespace)
 }
 
-// skip takes a namespace out of the turns. The caller holds the lock.
+// skip removes a namespace from the queue. The caller holds the lock.
 func (p *Pool) skip(namespace string) {
 	p.turns = slices.DeleteFunc(p.turns, func(name string) bool { return name == namespace })
 }
 
-// dispatch gives free workers to the namespaces in turn. The caller holds the lock.
+// dispatch assigns free workers to the waiting namespaces, round robin. The caller holds the lock.
 func (p *Pool) dispatch() {
 	for i := 0; i < len(p.turns) && p.busy < p.workers; {
 		namespace := p.turns[i]
@@ -167,7 +167,7 @@ func (p *Pool) dispatch() {
 	}
 }
 
-// release gives a worker back. The caller holds the lock.
+// release returns a worker to the pool. The caller holds the lock.
 func (p *Pool) release(namespace string) {
 	p.busy--
 	p.tenants[namespace].running--
@@ -175,7 +175,7 @@ func (p *Pool) release(namespace string) {
 	p.dispatch()
 }
 
-// forget drops what is known of a namespace without work. The caller holds the lock.
+// forget deletes the state of a namespace without running or waiting decodes. The caller holds the lock.
 func (p *Pool) forget(namespace string) {
 	if t := p.tenants[namespace]; t.running == 0 && t.stuck == 0 && len(t.waiting) == 0 {
 		delete(p.tenants, namespace)

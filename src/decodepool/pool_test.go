@@ -34,7 +34,7 @@ func give(text string) decodepool.Decode {
 	return func(context.Context) (decodepool.Output, error) { return values(text), nil }
 }
 
-// hang decodes until release is closed, whatever its context says.
+// hang decodes until release is closed and ignores its context.
 func hang(started chan<- struct{}, release <-chan struct{}) decodepool.Decode {
 	return func(context.Context) (decodepool.Output, error) {
 		started <- struct{}{}

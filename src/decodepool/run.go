@@ -8,17 +8,17 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Decode makes an output. It should end when ctx does, and its errors must not quote values.
+// Decode decodes an object. It should return when ctx ends, and its errors must not quote values.
 type Decode func(ctx context.Context) (Output, error)
 
-// result is what a Decode gave.
+// result is the result of a decode.
 type result struct {
 	output Output
 	err    error
 }
 
-// Do gives the output that is remembered for the key, or runs decode in one of the namespace's workers. What decode
-// gives is remembered, also an error that the same input would have again. The output is the caller's own.
+// Do returns the cached output of the key, or runs decode in one of the namespace's workers. It caches the result, also
+// an error that the same input would cause again. The caller owns the output, which is a copy.
 func (s Share) Do(ctx context.Context, key Key, decode Decode) (Output, error) {
 	if s.pool == nil {
 		return safely(ctx, decode)
@@ -29,7 +29,7 @@ func (s Share) Do(ctx context.Context, key Key, decode Decode) (Output, error) {
 	if err := s.pool.acquire(ctx, s.namespace); err != nil {
 		return Output{}, err
 	}
-	if r, ok := s.pool.recall(key); ok { // another one made it meanwhile
+	if r, ok := s.pool.recall(key); ok { // another caller decoded it in the meantime
 		s.pool.mu.Lock()
 		s.pool.release(s.namespace)
 		s.pool.mu.Unlock()
@@ -38,7 +38,7 @@ func (s Share) Do(ctx context.Context, key Key, decode Decode) (Output, error) {
 	return s.pool.run(ctx, s.namespace, key, decode)
 }
 
-// run decodes in a goroutine, and waits for it no longer than decoding may take.
+// run decodes in a goroutine and waits for at most the pool's time limit.
 func (p *Pool) run(ctx context.Context, namespace string, key Key, decode Decode) (Output, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, p.time)
@@ -68,10 +68,10 @@ func (p *Pool) run(ctx context.Context, namespace string, key Key, decode Decode
 	j.abandon()
 	return Output{}, &fault.Error{Kind: fault.Throttled, RetryAfter: retryAfterStuck, Cause: ctx.Err(),
 		Doing: "decoding takes longer than " + limits.Duration(p.time),
-		Next:  "if this stays so, store a simpler object: fewer or smaller keys, certificates and expressions"}
+		Next:  "if this persists, store a simpler object: fewer or smaller keys, certificates and expressions"}
 }
 
-// job is a goroutine that decodes, with the worker that it holds.
+// job is one decode in a goroutine, with its worker.
 type job struct {
 	pool      *Pool
 	namespace string
@@ -80,8 +80,8 @@ type job struct {
 	abandoned, ended bool
 }
 
-// abandon gives the worker to others although the goroutine has not ended. When too many have not, workers are kept:
-// the processor has no more.
+// abandon releases the worker although the goroutine still runs. With limits.AllStuckDecodes such goroutines, workers
+// stay occupied, because more goroutines would only compete for the CPU.
 func (j *job) abandon() {
 	p := j.pool
 	p.mu.Lock()
@@ -103,7 +103,7 @@ func (j *job) abandon() {
 	p.release(j.namespace)
 }
 
-// end gives the worker back, or what was abandoned.
+// end releases the worker, or removes the job from the stuck ones.
 func (j *job) end() {
 	p := j.pool
 	j.timer.Stop()
@@ -119,11 +119,11 @@ func (j *job) end() {
 	p.forget(j.namespace)
 }
 
-// safely keeps the program alive: decoding reads what strangers wrote, and a panic would end every other tenant's work
-// too.
+// safely turns a panic of decode into an error. Decoding reads untrusted input, and a panic would stop the program for
+// all namespaces.
 func safely(ctx context.Context, decode Decode) (output Output, err error) {
 	defer func() {
-		if recover() != nil { // what it says may quote a value
+		if recover() != nil { // the text of the panic can quote a value
 			output, err = Output{}, fault.New(fault.Bug, "decoding the object failed unexpectedly")
 		}
 	}()

@@ -8,18 +8,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 )
 
-// Admin controls the emulator over HTTP with JSON bodies:
+// Admin returns the handler that controls the emulator over HTTP with JSON bodies:
 //
 //	GET    /healthz
 //	POST   /seed                                   add principals, vaults, permissions and secrets (Seed)
-//	PUT    /vaults/VAULT/secrets/NAME              add a version (keyvault.Secret); rotating is the same
+//	PUT    /vaults/VAULT/secrets/NAME              add a version (keyvault.Secret)
 //	PUT    /vaults/VAULT/certificates/NAME         add a version (keyvault.Certificate), with its key and secret
 //	PUT    /vaults/VAULT/keys/NAME                 add a version (keyvault.Key)
 //	POST   /vaults/VAULT/secrets/NAME/disable      and /enable, /delete
-//	PUT    /vaults/VAULT/permissions/OBJECTID      a list of operations, and no others from now on
+//	PUT    /vaults/VAULT/permissions/OBJECTID      the allowed operations, a list that replaces the former one
 //	PUT    /vaults/VAULT/firewall                  true or false
-//	PUT    /vaults/VAULT/private                   true or false: connections by the private endpoint alone
-//	PUT    /registries/REGISTRY/pull               the object ids that may pull; the registry exists from then on
+//	PUT    /vaults/VAULT/private                   true or false: accept connections through a private endpoint only
+//	PUT    /registries/REGISTRY/pull               the object ids that can pull; creates the registry
 //	PUT    /images/TAG/REPOSITORY                  add an image to all registries (acr.Image)
 //	POST   /faults                                 add a keyvault.Fault; DELETE removes all, or those of ?vault=
 //	GET    /counters                               counters by name; DELETE sets them to zero
@@ -77,12 +77,12 @@ func (e *Emulator) Admin() http.Handler {
 	return mux
 }
 
-// with decodes the body for an action that says whether its target exists.
+// with decodes the JSON body for an action. The action returns false if its target does not exist.
 func with[T any](act func(*http.Request, T) bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var body T
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<20)).Decode(&body); err != nil {
-			reply(w, http.StatusBadRequest, "the body is not the JSON of a "+r.URL.Path)
+			reply(w, http.StatusBadRequest, "the body is not valid JSON for "+r.URL.Path)
 			return
 		}
 		found(w, act(r, body))

@@ -1,5 +1,6 @@
-// Package emulator stands in for Azure where there is none: one server for vaults and Entra ID, one for the metadata
-// service, one to control them. The product can't tell it from Azure but by its certificate authority.
+// Package emulator emulates the parts of Azure that the product uses: one handler for Key Vault, Entra ID and Container
+// Registry, one for the instance metadata service, and one to control them. The product can tell it from Azure only by
+// the certificate authority.
 //
-// The garden: never imported by a shipping program. What each part lacks is said in its own package.
+// Test support: never imported by a shipping program. The package of each service lists what its emulation lacks.
 package emulator

@@ -13,11 +13,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 )
 
-// Emulator is all of Azure that the product talks to.
+// Emulator emulates the Azure services that the product uses.
 type Emulator struct {
 	Directory *entra.Directory
 	Vaults    *keyvault.Store
-	// Registries are all of Azure's, with the same images.
+	// Registries serves all registries, with the same images.
 	Registries *acr.Server
 
 	mu       sync.Mutex
@@ -25,7 +25,7 @@ type Emulator struct {
 	server   *keyvault.Server
 }
 
-// New makes an emulator with one empty tenant.
+// New creates an emulator with one empty tenant. The argument tenant is its id, a UUID.
 func New(tenant string, now func() time.Time) (*Emulator, error) {
 	e := &Emulator{Vaults: keyvault.NewStore(now), counters: map[string]int{}}
 	directory, err := entra.New(tenant, now, e.count)
@@ -38,7 +38,7 @@ func New(tenant string, now func() time.Time) (*Emulator, error) {
 	return e, nil
 }
 
-// Azure answers for vaults, registries and the login hosts, by the Host header.
+// Azure returns the handler for vaults, registries and login hosts. The Host header selects the service.
 func (e *Emulator) Azure() http.Handler {
 	login := e.Directory.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +54,7 @@ func (e *Emulator) Azure() http.Handler {
 	})
 }
 
-// Metadata answers for 169.254.169.254.
+// Metadata returns the handler for 169.254.169.254.
 func (e *Emulator) Metadata() http.Handler { return imds.Handler(e.Directory) }
 
 func (e *Emulator) count(name string) {
@@ -63,7 +63,7 @@ func (e *Emulator) count(name string) {
 	e.counters[name]++
 }
 
-// Counters are how often each kind of answer was given: "VAULT OPERATION STATUS" and "token FLOW PRINCIPAL STATUS".
+// Counters returns the number of responses by name, such as "VAULT OPERATION STATUS" and "token FLOW PRINCIPAL STATUS".
 func (e *Emulator) Counters() map[string]int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -74,33 +74,33 @@ func (e *Emulator) Counters() map[string]int {
 	return copied
 }
 
-// ResetCounters sets all to zero.
+// ResetCounters sets all counters to zero.
 func (e *Emulator) ResetCounters() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.counters)
 }
 
-// Seed is a state to start from.
+// Seed is an initial state of the emulator.
 type Seed struct {
 	Principals []entra.Principal    `json:"principals"`
 	Vaults     map[string]VaultSeed `json:"vaults"`
 }
 
-// VaultSeed is the state of one vault.
+// VaultSeed is the initial state of one vault.
 type VaultSeed struct {
-	// Permissions are operations by the object id of a principal.
+	// Permissions are the allowed operations by the object id of a principal.
 	Permissions map[string][]string        `json:"permissions"`
 	Secrets     map[string]keyvault.Secret `json:"secrets"`
-	// Certificates and Keys get a new version each time they are planted.
+	// Certificates and Keys get a new version each time the seed is applied.
 	Certificates map[string]keyvault.Certificate `json:"certificates,omitempty"`
 	Keys         map[string]keyvault.Key         `json:"keys,omitempty"`
-	// Firewall closes the vault to everybody.
+	// Firewall denies all requests to the vault.
 	Firewall bool `json:"firewall,omitempty"`
 }
 
-// Plant adds a seed to what is there. A secret whose newest version has that value already gets no other. Errors are of
-// certificates and keys that can't be read.
+// Plant adds a seed to the current state. A secret whose latest version has the same value gets no new version. It
+// returns the errors of certificates and keys that can't be parsed.
 func (e *Emulator) Plant(seed Seed) error {
 	var all error
 	for _, principal := range seed.Principals {

@@ -25,7 +25,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// open gives the real SDK's client of vault kv1, for an application that may do everything there.
+// open returns the SDK's client of vault kv1, for an application with all permissions.
 func open(t *testing.T) (*azuretest.Azure, *azsecrets.Client) {
 	t.Helper()
 	a := azuretest.Start(t)
@@ -39,7 +39,7 @@ func open(t *testing.T) (*azuretest.Azure, *azsecrets.Client) {
 	return a, client
 }
 
-// refused asserts the status and the code of an answer.
+// refused asserts the status and the error code of a response.
 func refused(t *testing.T, err error, status int, code string) {
 	t.Helper()
 	var response *azcore.ResponseError
@@ -171,7 +171,7 @@ func TestFaultsStrikeWhatTheyMatchAndAsOftenAsTold(t *testing.T) {
 	assert.Empty(t, a.Counters())
 }
 
-// admin asks the admin API.
+// admin sends a request to the admin API.
 func admin(t *testing.T, e *emulator.Emulator, method, path, body string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()

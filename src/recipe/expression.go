@@ -8,15 +8,16 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Expression is a regular expression (RE2) whose cost is known.
+// Expression is a compiled regular expression (RE2) with its cost.
 type Expression struct {
 	*regexp.Regexp
-	// Instructions is the length of the compiled program. Matching takes steps in proportion to it and to the text.
+	// Instructions is the length of the compiled program. The cost of a match is proportional to it and to the text.
 	Instructions int
 }
 
-// CompileExpression compiles a regular expression. One that is too expensive is refused before it is compiled: counts
-// such as x{100} multiply, so a short text can be a program of millions of instructions. Errors are fault.Invalid.
+// CompileExpression compiles a regular expression. It rejects an expression of more than limits.ExpressionProgram
+// instructions before compiling it: nested counts such as (x{100}){100} multiply, so a short text can become a program
+// of millions of instructions. Errors are fault.Invalid.
 func CompileExpression(text string) (Expression, error) {
 	if len(text) > limits.ExpressionBytes {
 		return Expression{}, fault.New(fault.Invalid,
@@ -24,7 +25,7 @@ func CompileExpression(text string) (Expression, error) {
 	}
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		return Expression{}, fault.New(fault.Invalid, "it is not a regular expression (RE2): %s", err)
+		return Expression{}, fault.New(fault.Invalid, "the text is not a regular expression (RE2): %s", err)
 	}
 	tooExpensive := fault.New(fault.Invalid,
 		"the regular expression compiles to more than %d instructions; use fewer or smaller counts, such as + in "+
@@ -39,12 +40,12 @@ func CompileExpression(text string) (Expression, error) {
 	}
 	compiled, err := regexp.Compile(text)
 	if err != nil {
-		return Expression{}, fault.New(fault.Invalid, "it is not a regular expression (RE2): %s", err)
+		return Expression{}, fault.New(fault.Invalid, "the text is not a regular expression (RE2): %s", err)
 	}
 	return Expression{compiled, len(program.Inst)}, nil
 }
 
-// estimate is a lower bound of the instructions, never more than a little over the limit.
+// estimate returns a lower bound of the number of instructions, capped at limits.ExpressionProgram + 1.
 func estimate(tree *syntax.Regexp) int {
 	sum := 1
 	if tree.Op == syntax.OpLiteral {

@@ -40,7 +40,7 @@ func TestAnExpressionThatIsTooExpensiveIsRefusedBeforeItIsCompiled(t *testing.T)
 	}
 }
 
-// FuzzCompileExpression holds that what is accepted is small, and that refusing costs little.
+// FuzzCompileExpression checks that accepted programs are small, and that rejecting an expression is cheap.
 func FuzzCompileExpression(f *testing.F) {
 	for _, seed := range []string{"^a(.*)$", "(a{10}){10}", `\pL{100}`, "(?i)[^a-z]|x*?", "((((((((x{2}){2}){2}){2}){2}){2}){2}){2}){2}", "a|b|c|d", ""} {
 		f.Add(seed)

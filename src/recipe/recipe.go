@@ -6,7 +6,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// ObjectType is the type of object as users write it.
+// ObjectType is the type of a vault object, as users write it in spec.vault.object.type.
 type ObjectType string
 
 // The object types.
@@ -20,29 +20,30 @@ const (
 // ObjectTypes lists every object type.
 func ObjectTypes() []ObjectType { return []ObjectType{Secret, Certificate, Key, MultiKey} }
 
-// Recipe is one AzureKeyVaultSecret, checked.
+// Recipe is the validated spec of one AzureKeyVaultSecret.
 type Recipe struct {
 	// Vault is the vault's name.
 	Vault string
-	// Identity names the ServiceAccount of the resource's own namespace to read as; empty means the installation.
+	// Identity names the ServiceAccount of the resource's namespace whose identity reads the vault; empty means the
+	// identity of the installation.
 	Identity string
-	// Items are the objects to read: the one of spec.vault.object, or those of spec.data.
+	// Items are the vault objects to read: the one of spec.vault.object, or those of spec.data.
 	Items []Item
-	// Refresh is the time between two looks at the vault: nil means the installation's, 0 that there is one look.
+	// Refresh is the time between two refreshes: nil means the installation's interval, 0 means to read the vault
+	// only once.
 	Refresh *time.Duration
-	// Searches find further items in the vault's list of secrets: those of spec.dataFrom. Package recipe/decode makes
-	// items of them.
+	// Searches are those of spec.dataFrom. They find further items in the vault's list of secrets; recipe/decode adds
+	// these items.
 	Searches []Search
-	// Several says that the items are those of spec.data and spec.dataFrom: each has a data key of its own.
+	// Several is true if the items come from spec.data and spec.dataFrom, where each item has its own data key.
 	Several bool
-	// AllowEmpty lets an empty value of the vault become an empty value of the outputs; otherwise the outputs keep what
-	// they have.
+	// AllowEmpty writes an empty value of the vault to the outputs; otherwise the outputs keep their data.
 	AllowEmpty bool
 	// Secret is nil if no Secret is wanted.
 	Secret *SecretOutput
 	// ConfigMap is nil if no ConfigMap is wanted.
 	ConfigMap *ConfigMapOutput
-	// Restart says which workloads are restarted when the data of the outputs change; nil means none.
+	// Restart selects the workloads to restart when the data of an output changes; nil means none.
 	Restart *Restart
 }
 
@@ -53,17 +54,17 @@ const (
 	DaemonSet   = "DaemonSet"
 )
 
-// Restart are workloads of the resource's own namespace.
+// Restart selects workloads of the resource's namespace.
 type Restart struct {
-	// Auto means those whose pods use the outputs; otherwise Workloads lists them.
+	// Auto selects the workloads whose pods use the outputs; otherwise Workloads lists them.
 	Auto      bool
 	Workloads []Workload
 }
 
-// Workload names one.
+// Workload names a workload.
 type Workload struct{ Kind, Name string }
 
-// Item is one object of the vault, and what is done to its value.
+// Item is one vault object, and how its value becomes output data.
 type Item struct {
 	// Name of the object in the vault.
 	Name string
@@ -71,43 +72,43 @@ type Item struct {
 	Version string
 	// Type of the object.
 	Type ObjectType
-	// ContentType of a MultiKey: application/x-json or application/x-yaml.
+	// ContentType of a MultiKey object: application/x-json or application/x-yaml.
 	ContentType string
-	// Transforms are names known to recipe/transform, in order.
+	// Transforms are names of package recipe/transform, in order.
 	Transforms []string
-	// DataKey of an item of spec.data; otherwise the output has it.
+	// DataKey of an item of spec.data; for spec.vault.object, the output has the data key.
 	DataKey string
 }
 
-// Search finds secrets of the vault by their names and tags.
+// Search selects secrets of the vault by name and tags.
 type Search struct {
-	// Prefix of the names, and Regexp (RE2) that a part of them matches; at most one is set.
+	// Prefix of the name, or Regexp (RE2) that matches a part of the name; at most one is set.
 	Prefix, Regexp string
-	// Tags that the secrets have, with these values.
+	// Tags that the secret must have, with these values.
 	Tags map[string]string
-	// Source (RE2) in a name becomes Target in the data key; an empty Source leaves the name.
+	// Source (RE2) is replaced by Target to get the data key; with an empty Source, the name is the data key.
 	Source, Target string
-	// Transforms are names known to recipe/transform, in order.
+	// Transforms are names of package recipe/transform, in order.
 	Transforms []string
 }
 
-// SecretOutput describes the Secret that a recipe makes.
+// SecretOutput describes the output Secret.
 type SecretOutput struct {
 	Name string
-	// Type of the Secret; empty means Opaque, but see recipe/decode for where the two differ.
+	// Type of the Secret. Empty means Opaque, but recipe/decode decodes certificates differently for the two.
 	Type    string
 	DataKey string
 	// ChainOrder of certificates: empty or ensureserverfirst.
 	ChainOrder string
 	// KeyFormat of keys: raw (also if empty), pem or jwk.
 	KeyFormat string
-	// Labels and Annotations that the Secret gets besides the resource's own.
+	// Labels and Annotations of the Secret, in addition to those of the resource.
 	Labels, Annotations map[string]string
-	// Immutable Secrets can't be edited; a change makes a new one.
+	// Immutable creates an immutable Secret; a change replaces it by a new one.
 	Immutable bool
 }
 
-// ConfigMapOutput describes the ConfigMap that a recipe makes.
+// ConfigMapOutput describes the output ConfigMap.
 type ConfigMapOutput struct {
 	Name    string
 	DataKey string
@@ -115,10 +116,10 @@ type ConfigMapOutput struct {
 	KeyFormat string
 }
 
-// Once says whether one look at the vault is all that is wanted.
+// Once reports whether the vault is read only once, without refreshes.
 func (r Recipe) Once() bool { return r.Refresh != nil && *r.Refresh == 0 }
 
-// Interval is the time between two looks at the vault; otherwise is the installation's.
+// Interval returns the time between two refreshes. The argument otherwise is the installation's interval.
 func (r Recipe) Interval(otherwise time.Duration) time.Duration {
 	if r.Refresh == nil || r.Once() {
 		return otherwise
@@ -126,13 +127,14 @@ func (r Recipe) Interval(otherwise time.Duration) time.Duration {
 	return *r.Refresh
 }
 
-// List names the list of the vault's secrets, as Ref does an item.
+// List returns the reference to the vault's list of secrets. The caller sets As, because a Recipe does not know its
+// namespace.
 func (r Recipe) List() keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: keyvault.KindSecretList}
 }
 
-// Ref names the item, as an object of the kind, read as the installation; As is for the caller to set, who knows the
-// namespace.
+// Ref returns the reference to an item as an object of the kind, read with the installation's identity. The caller sets
+// As, because a Recipe does not know its namespace.
 func (r Recipe) Ref(item Item, kind keyvault.Kind) keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: kind, Name: item.Name, Version: item.Version}
 }

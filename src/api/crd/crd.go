@@ -5,21 +5,21 @@ import (
 	"strconv"
 )
 
-// Name is the definition's own name.
+// Name is the name of the CustomResourceDefinition.
 const Name = "azurekeyvaultsecrets.spv.no"
 
-// AnnotationSchema on the definition, written by the generator: the number of its schema, which grows when a program
-// needs what is new in it.
+// AnnotationSchema is an annotation of the definition with the number of its schema. The number increases when a
+// program needs a new field of the schema.
 const AnnotationSchema = "akv2k8s.io/schema"
 
 //go:embed spv.no_azurekeyvaultsecrets.yaml
 var definition []byte
 
-// YAML is the definition.
+// YAML returns the CustomResourceDefinition as YAML.
 func YAML() []byte { return definition }
 
-// Schema reads the number of a definition's schema from its annotations. Definitions of 1.8 have none and are 0, as is
-// texts that are not numbers.
+// Schema returns the number of a definition's schema from its annotations. It returns 0 if the annotation is missing,
+// as in 1.8, or is not a number.
 func Schema(annotations map[string]string) int {
 	n, err := strconv.Atoi(annotations[AnnotationSchema])
 	if err != nil || n < 0 {

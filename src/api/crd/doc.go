@@ -1,5 +1,5 @@
-// Package crd carries the CustomResourceDefinition of AzureKeyVaultSecret, generated from the types, so that the
-// programs have it with them.
+// Package crd embeds the CustomResourceDefinition of AzureKeyVaultSecret, which is generated from the Go types, in the
+// programs.
 //
-// Floor 0. Who applies it belongs in controller/definition.
+// Floor 0. Applying the definition belongs in controller/definition.
 package crd

@@ -21,7 +21,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/crd"
 )
 
-// definition is our CustomResourceDefinition in the API server's own form.
+// definition is the CustomResourceDefinition in the API server's internal type.
 func definition(t *testing.T) apiextensions.CustomResourceDefinition {
 	t.Helper()
 	var external apiextensionsv1.CustomResourceDefinition
@@ -36,11 +36,11 @@ func definition(t *testing.T) apiextensions.CustomResourceDefinition {
 func TestTheAPIServerTakesTheDefinition(t *testing.T) {
 	d := definition(t)
 	d.Status.StoredVersions = []string{"v2beta1"}
-	// The costs of rules are estimated here too.
+	// The validation also estimates the cost of the CEL rules.
 	assert.Empty(t, crdvalidation.ValidateCustomResourceDefinition(t.Context(), &d))
 }
 
-// version is what the API server makes of the schema of one version, once.
+// version holds the validators that the API server creates from the schema of one version.
 type version struct {
 	structural *schema.Structural
 	schema     validation.SchemaValidator
@@ -64,8 +64,8 @@ func versions(t *testing.T) map[string]version {
 	return all
 }
 
-// refuse is what the API server answers when the object is written in place of an older one, or created where that is
-// nil; empty if it takes it.
+// refuse returns the API server's error for an update of older to object, or for a create if older is nil; empty if the
+// API server accepts it.
 func (v version) refuse(t *testing.T, object, older map[string]any) string {
 	t.Helper()
 	var problems field.ErrorList

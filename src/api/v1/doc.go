@@ -1,7 +1,7 @@
-// Package v1 is an older version of the AzureKeyVaultSecret API, served for those who have it in their manifests. Its
-// spec and status are those of v2beta1, so that reading and writing through it loses nothing.
+// Package v1 is an old version of the AzureKeyVaultSecret API, served for existing manifests. Its spec and status are
+// those of v2beta1, so reading and writing through it loses no fields.
 //
-// Floor 0. Nothing in the product reads through this version.
+// Floor 0. No program of the product uses this version.
 //
 // +kubebuilder:object:generate=true
 // +groupName=spv.no

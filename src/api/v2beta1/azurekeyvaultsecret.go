@@ -5,8 +5,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// AzureKeyVaultSecret says which object of which Azure Key Vault is brought to its namespace: as a Secret or ConfigMap
-// that is kept in sync if spec.output is set, and for pods of the namespace to refer to by name@azurekeyvault.
+// AzureKeyVaultSecret selects objects of an Azure Key Vault for its namespace. If spec.output is set, a Secret or
+// ConfigMap is kept in sync with them. Pods of the namespace refer to them as name@azurekeyvault.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -19,7 +19,7 @@ import (
 // +kubebuilder:printcolumn:name="ConfigMap Name",type=string,JSONPath=`.status.configMapName`,description="The ConfigMap that is kept in sync, if any"
 // +kubebuilder:printcolumn:name="Changed",type=date,JSONPath=`.status.lastAzureUpdate`,description="When the output's data last changed"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the output is in sync"
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is, or is not"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the output is in sync, or is not"
 // +kubebuilder:printcolumn:name="Expires",type=string,priority=1,JSONPath=`.status.expires`,description="When the object in the vault expires, if it does"
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What the output holds, or what to do"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -42,7 +42,7 @@ type AzureKeyVaultSecretList struct {
 	Items []AzureKeyVaultSecret `json:"items"`
 }
 
-// AzureKeyVaultSecretSpec is what the user wants.
+// AzureKeyVaultSecretSpec is the desired state of a resource.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.vault.object) != (has(self.data) || has(self.dataFrom))",message="set either vault.object, for one object, or data and dataFrom, for several",fieldPath=".data"
 // +kubebuilder:validation:XValidation:rule="!(has(self.data) || has(self.dataFrom)) || !has(self.output) || !(has(self.output.transform) || has(self.output.transforms))",message="with data and dataFrom, set the transform of each of their items",fieldPath=".output"
@@ -50,7 +50,7 @@ type AzureKeyVaultSecretList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.output) || !has(self.output.configMap) || !has(self.vault.object) || (has(self.output.configMap.dataKey) && size(self.output.configMap.dataKey) > 0) || self.vault.object.type == 'multi-key-value-secret'",message="dataKey is required for this type of object; set it to the key in the ConfigMap",fieldPath=".output.configMap.dataKey"
 // +kubebuilder:validation:XValidation:rule="!has(self.output) || !has(self.output.secret) || !has(self.output.secret.type) || !has(self.vault.object) || self.vault.object.type != 'key' || self.output.secret.type != 'kubernetes.io/tls'",message="a key has no certificate, so it can't become a kubernetes.io/tls Secret; use an object of type certificate, or another type of Secret",fieldPath=".output.secret.type"
 type AzureKeyVaultSecretSpec struct {
-	// Vault says where the object is.
+	// Vault names the vault, and the object in it unless data or dataFrom is set.
 	Vault AzureKeyVault `json:"vault"`
 	// Data lists several objects of the vault that become one output, each with a data key of its own. It excludes
 	// vault.object.
@@ -59,37 +59,38 @@ type AzureKeyVaultSecretSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(a, !has(a.dataKey) || self.exists_one(b, has(b.dataKey) && b.dataKey == a.dataKey))",message="each dataKey must be different"
 	// +optional
 	Data []AzureKeyVaultData `json:"data,omitempty"`
-	// DataFrom finds secrets of the vault by name or tags, and brings each as a data key. It excludes vault.object;
-	// if data has the same key, data takes precedence.
+	// DataFrom finds secrets of the vault by name or tags. Each of them becomes a data key of the output. It excludes
+	// vault.object. If data has the same key, data takes precedence.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
 	// +optional
 	DataFrom []AzureKeyVaultDataFrom `json:"dataFrom,omitempty"`
-	// RefreshInterval is how long after a look at the vault the next one comes, from 1s to 8760h; 0 means never after
-	// the first. Without it the installation's interval counts.
+	// RefreshInterval is the time between two refreshes from the vault, from 1s to 8760h; 0 means to read the vault
+	// only once. The default is the interval of the installation.
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self == 0 : (string(self) == '0' || (string(self).matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && (duration(string(self)) == duration('0s') || (duration(string(self)) >= duration('1s') && duration(string(self)) <= duration('8760h')))))",message="must be 0 (one look only) or a time from 1s to 8760h, such as 90s or 1h30m"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self == 0 : (string(self) == '0' || (string(self).matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && (duration(string(self)) == duration('0s') || (duration(string(self)) >= duration('1s') && duration(string(self)) <= duration('8760h')))))",message="must be 0 (read once) or a duration from 1s to 8760h, such as 90s or 1h30m"
 	// +optional
 	RefreshInterval *intstr.IntOrString `json:"refreshInterval,omitempty"`
-	// RolloutRestart says which workloads are restarted when the data of the output change, where the installation
-	// allows that.
+	// RolloutRestart selects the workloads to restart when the data of the output changes, if the installation allows
+	// restarts.
 	// +optional
 	RolloutRestart *AzureKeyVaultRolloutRestart `json:"rolloutRestart,omitempty"`
-	// Output says what the object becomes. Without it the resource is for pods alone (name@azurekeyvault).
+	// Output defines the Secret or ConfigMap to keep in sync. Without it, only pods use the resource
+	// (name@azurekeyvault).
 	// +optional
 	Output *AzureKeyVaultOutput `json:"output,omitempty"`
 }
 
-// AzureKeyVaultRolloutRestart are workloads of this namespace. Each takes part only if it has the annotation
-// akv2k8s.io/restart: "true".
+// AzureKeyVaultRolloutRestart selects workloads of this namespace. A workload is restarted only if it has the
+// annotation akv2k8s.io/restart: "true".
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.auto) && self.auto) != has(self.workloads)",message="set auto to true, or list workloads"
 type AzureKeyVaultRolloutRestart struct {
-	// Auto means the workloads whose pod template uses the output, or refers to this resource.
+	// Auto selects the workloads whose pod template uses the output, or refers to this resource.
 	// +optional
 	Auto bool `json:"auto,omitempty"`
-	// Workloads that are restarted, whatever they use.
+	// Workloads to restart, whether they use the output or not.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
 	// +optional
@@ -108,40 +109,40 @@ type AzureKeyVaultWorkload struct {
 	Name string `json:"name"`
 }
 
-// AzureKeyVaultData is one object of several.
+// AzureKeyVaultData is one of several objects.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.dataKey) != (self.object.type == 'multi-key-value-secret')",message="dataKey is required, but for a multi-key-value-secret, whose entries have keys of their own",fieldPath=".dataKey"
+// +kubebuilder:validation:XValidation:rule="has(self.dataKey) != (self.object.type == 'multi-key-value-secret')",message="dataKey is required, except for a multi-key-value-secret, whose entries have their own keys",fieldPath=".dataKey"
 type AzureKeyVaultData struct {
 	// Object in the vault.
 	Object AzureKeyVaultObject `json:"object"`
-	// DataKey is the key in the output's data; pods name the object by it (name@azurekeyvault?dataKey).
+	// DataKey is the key in the output's data. Pods select the object by it (name@azurekeyvault?dataKey).
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
-	// Transform lists what is done to the value, in this order.
+	// Transform lists the transforms of the value, in the order in which they are applied.
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Transform []Transform `json:"transform,omitempty"`
 }
 
-// AzureKeyVaultDataFrom finds secrets of the vault. Secrets that are disabled or belong to a certificate are left out.
+// AzureKeyVaultDataFrom finds secrets of the vault. It ignores secrets that are disabled or belong to a certificate.
 type AzureKeyVaultDataFrom struct {
-	// Match says which secrets.
+	// Match selects the secrets.
 	Match AzureKeyVaultMatch `json:"match"`
-	// Rewrite makes the data key of the name; without it the name is the key.
+	// Rewrite derives the data key from the name. Without it, the name is the data key.
 	// +optional
 	Rewrite *AzureKeyVaultRewrite `json:"rewrite,omitempty"`
-	// Transform lists what is done to each value, in this order.
+	// Transform lists the transforms of each value, in the order in which they are applied.
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Transform []Transform `json:"transform,omitempty"`
 }
 
-// AzureKeyVaultMatch is true of a secret if everything in it is.
+// AzureKeyVaultMatch selects the secrets that meet all of its conditions.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.prefix) || has(self.regexp) || has(self.tags)",message="set prefix, regexp or tags: nothing would be the whole vault"
+// +kubebuilder:validation:XValidation:rule="has(self.prefix) || has(self.regexp) || has(self.tags)",message="set prefix, regexp or tags: an empty match would select every secret of the vault"
 // +kubebuilder:validation:XValidation:rule="!(has(self.prefix) && has(self.regexp))",message="set prefix or regexp, not both",fieldPath=".regexp"
 type AzureKeyVaultMatch struct {
 	// Prefix of the name.
@@ -149,13 +150,13 @@ type AzureKeyVaultMatch struct {
 	// +kubebuilder:validation:MaxLength=127
 	// +optional
 	Prefix string `json:"prefix,omitempty"`
-	// Regexp (RE2) that a part of the name matches; ^ and $ stand for its beginning and end.
+	// Regexp (RE2) that matches a part of the name; ^ and $ match the beginning and end of the name.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="type(''.matches(self)) == bool",message="must be a regular expression (RE2)"
 	// +optional
 	Regexp string `json:"regexp,omitempty"`
-	// Tags that the secret has, with these values.
+	// Tags that the secret must have, with these values.
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=15
 	// +optional
@@ -169,7 +170,7 @@ type AzureKeyVaultRewrite struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="type(''.matches(self)) == bool",message="must be a regular expression (RE2)"
 	Source string `json:"source"`
-	// Target replaces what Source matches; ${1} is its first group.
+	// Target replaces each match of Source; ${1} is its first group.
 	// +kubebuilder:validation:MaxLength=253
 	Target string `json:"target"`
 }
@@ -183,8 +184,8 @@ type AzureKeyVault struct {
 	// Object in the vault; required unless spec.data or spec.dataFrom is set.
 	// +optional
 	Object AzureKeyVaultObject `json:"object,omitzero"`
-	// AzureIdentity names the ServiceAccount of this namespace whose workload identity reads the vault, where the
-	// installation allows that.
+	// AzureIdentity names the ServiceAccount of this namespace whose workload identity reads the vault, if the
+	// installation allows it.
 	// +optional
 	AzureIdentity *AzureIdentity `json:"azureIdentity,omitempty"`
 }
@@ -196,7 +197,7 @@ type AzureIdentity struct {
 	Name string `json:"name"`
 }
 
-// AzureKeyVaultObjectType is a kind of object as users see it.
+// AzureKeyVaultObjectType is the type of an object.
 //
 // +kubebuilder:validation:Enum=secret;certificate;key;multi-key-value-secret
 type AzureKeyVaultObjectType string
@@ -230,7 +231,7 @@ type AzureKeyVaultObject struct {
 	ContentType string `json:"contentType,omitempty"`
 }
 
-// AzureKeyVaultOutput says what the object becomes.
+// AzureKeyVaultOutput defines the Secret and the ConfigMap to keep in sync.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.secret) || has(self.configMap)",message="set secret or configMap, or remove output if only pods use the resource"
 // +kubebuilder:validation:XValidation:rule="!(has(self.transform) && has(self.transforms))",message="use either transform or its old spelling transforms, not both",fieldPath=".transforms"
@@ -241,11 +242,11 @@ type AzureKeyVaultOutput struct {
 	// ConfigMap that is kept in sync with the object.
 	// +optional
 	ConfigMap *AzureKeyVaultOutputConfigMap `json:"configMap,omitempty"`
-	// Transform lists what is done to the value, in this order.
+	// Transform lists the transforms of the value, in the order in which they are applied.
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Transform []Transform `json:"transform,omitempty"`
-	// AllowEmpty lets an empty value of the vault empty the output. Otherwise the output keeps what it has.
+	// AllowEmpty writes an empty value of the vault to the output. Otherwise the output keeps its data.
 	// +optional
 	AllowEmpty bool `json:"allowEmpty,omitempty"`
 	// Transforms is the spelling of v1alpha1 for transform.
@@ -266,7 +267,7 @@ type AzureKeyVaultOutputSecret struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	Name string `json:"name"`
-	// Type of the Secret; Opaque if empty. Types that the API server gives a meaning of its own are refused.
+	// Type of the Secret; Opaque if empty. Types for credentials of the cluster are rejected.
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",message="this type is reserved: its Secrets are credentials of the cluster itself"
 	// +optional
@@ -276,22 +277,22 @@ type AzureKeyVaultOutputSecret struct {
 	// +kubebuilder:validation:Pattern=`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
-	// ChainOrder of certificates: as in the object if empty, ensureserverfirst puts the leaf first.
+	// ChainOrder of certificates: the order of the object if empty; ensureserverfirst puts the leaf first.
 	// +kubebuilder:validation:Enum=ensureserverfirst
 	// +optional
 	ChainOrder string `json:"chainOrder,omitempty"`
-	// KeyFormat of an object of type key: raw, also if empty, is the modulus of an RSA key; pem and jwk take every key.
+	// KeyFormat of an object of type key: raw, the default, is the modulus of an RSA key; pem and jwk support all keys.
 	// +optional
 	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
-	// Metadata that the Secret gets besides the labels and annotations of this resource.
+	// Metadata of the Secret, in addition to the labels and annotations of this resource.
 	// +optional
 	Metadata *AzureKeyVaultOutputMetadata `json:"metadata,omitempty"`
-	// Immutable Secrets can't be edited by anybody; when the object changes, a new Secret takes its place.
+	// Immutable makes the Secret immutable. When the object changes, a new Secret replaces it.
 	// +optional
 	Immutable bool `json:"immutable,omitempty"`
 }
 
-// KeyFormat is how a key is written.
+// KeyFormat is the encoding of a key.
 //
 // +kubebuilder:validation:Enum=raw;pem;jwk
 type KeyFormat string
@@ -320,13 +321,13 @@ type AzureKeyVaultOutputConfigMap struct {
 	// +kubebuilder:validation:Pattern=`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
-	// KeyFormat of an object of type key: raw, also if empty, is the modulus of an RSA key; pem and jwk take every key.
+	// KeyFormat of an object of type key: raw, the default, is the modulus of an RSA key; pem and jwk support all keys.
 	// +optional
 	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
 }
 
-// AzureKeyVaultSecretStatus is what the controller last saw. It is written when something changed, not at each poll,
-// and it is never read as an instruction.
+// AzureKeyVaultSecretStatus is the state that the controller last observed. The controller writes it only when it
+// changes, not at each refresh, and never reads it as an instruction.
 type AzureKeyVaultSecretStatus struct {
 	// SecretHash is a keyed hash (HMAC-SHA-256) of the Secret's data.
 	// +optional
@@ -343,22 +344,21 @@ type AzureKeyVaultSecretStatus struct {
 	// LastAzureUpdate is when the output's data last changed. The time of the last sync is a metric.
 	// +optional
 	LastAzureUpdate *metav1.Time `json:"lastAzureUpdate,omitempty"`
-	// VaultVersion is the version of the object in the vault that the output was made of.
+	// VaultVersion is the version of the vault's object that the output holds.
 	// +optional
 	VaultVersion string `json:"vaultVersion,omitempty"`
 	// Expires is the expiry date of that version, if it has one.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
-	// ObservedGeneration is the generation of the spec that the conditions are about.
+	// ObservedGeneration is the generation of the spec that the conditions describe.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// SyncedBy is the installation that keeps the output in sync, as NAMESPACE/NAME.
 	// +kubebuilder:validation:MaxLength=127
 	// +optional
 	SyncedBy string `json:"syncedBy,omitempty"`
-	// Conditions: Ready says whether the output is in sync, Stale whether it holds what the vault had at an earlier
-	// look, ExpiringSoon whether the object expires before long, and Contested whether another installation syncs it
-	// too.
+	// Conditions: Ready says whether the output is in sync, Stale whether the output can be out of date, ExpiringSoon
+	// whether the object expires soon, and Contested whether another installation syncs the resource too.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -369,11 +369,10 @@ type AzureKeyVaultSecretStatus struct {
 const (
 	// ConditionReady says whether the output is in sync.
 	ConditionReady = "Ready"
-	// ConditionStale says whether the output is there but may not hold what the vault has.
+	// ConditionStale says whether the output exists but can be out of date.
 	ConditionStale = "Stale"
-	// ConditionExpiringSoon says whether the object expires before long; it is there only if the object has an expiry
-	// date.
+	// ConditionExpiringSoon says whether the object expires soon. It is set only if the object has an expiry date.
 	ConditionExpiringSoon = "ExpiringSoon"
-	// ConditionContested says that two installations sync the resource; it is there only then.
+	// ConditionContested says that two installations sync the resource. It is set only then.
 	ConditionContested = "Contested"
 )

@@ -1,7 +1,7 @@
-// Package v2beta1 is the storage version of the AzureKeyVaultSecret API. The older versions serve the same spec and
-// status under their own names, so that no client loses a field by reading through one of them.
+// Package v2beta1 is the storage version of the AzureKeyVaultSecret API. The old versions have the same spec and
+// status, so a client that uses one of them loses no fields.
 //
-// Floor 0. What a resource means belongs in recipe/fromapi.
+// Floor 0. Parsing and validating a resource belongs in recipe/fromapi.
 //
 // +kubebuilder:object:generate=true
 // +groupName=spv.no

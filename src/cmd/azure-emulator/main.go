@@ -1,4 +1,5 @@
-// Command azure-emulator stands in for Azure on test clusters. Never run it where real secrets are.
+// Command azure-emulator emulates Azure on test clusters. Never run it in a cluster with real secrets: its admin API
+// has no authentication.
 package main
 
 import (

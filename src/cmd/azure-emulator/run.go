@@ -26,15 +26,15 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	var s settings
 	flags := flag.NewFlagSet("azure-emulator", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.azure, "tls-listen", ":8443", "where vaults and login hosts are served")
+	flags.StringVar(&s.azure, "tls-listen", ":8443", "listen address of vaults, registries and login hosts (TLS)")
 	flags.StringVar(&s.metadata, "imds-listen", "",
-		"where the metadata service is served, for example 169.254.169.254:80; empty is off")
-	flags.StringVar(&s.admin, "admin-listen", ":8090", "where the emulator is controlled, without authentication")
-	flags.StringVar(&s.seed, "seed", "", "JSON file to start from")
-	flags.StringVar(&s.cert, "tls-cert", "", "certificate for all names that are served, PEM")
-	flags.StringVar(&s.key, "tls-key", "", "its key, PEM")
-	flags.StringVar(&s.signing, "signing-key", "", "RSA key that signs tokens, PEM; a new one at each start if empty")
-	flags.StringVar(&s.tenant, "tenant", "11111111-1111-4111-8111-111111111111", "id of the one tenant")
+		"listen address of the metadata service, for example 169.254.169.254:80; empty disables it")
+	flags.StringVar(&s.admin, "admin-listen", ":8090", "listen address of the admin API, without authentication")
+	flags.StringVar(&s.seed, "seed", "", "JSON file with the initial state")
+	flags.StringVar(&s.cert, "tls-cert", "", "certificate for all served names, PEM")
+	flags.StringVar(&s.key, "tls-key", "", "private key of the certificate, PEM")
+	flags.StringVar(&s.signing, "signing-key", "", "RSA key that signs tokens, PEM; if empty, a new key at each start")
+	flags.StringVar(&s.tenant, "tenant", "11111111-1111-4111-8111-111111111111", "id of the tenant")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -66,7 +66,7 @@ func serve(ctx context.Context, s settings) error {
 	}
 	certificate, err := tls.LoadX509KeyPair(s.cert, s.key)
 	if err != nil {
-		return fmt.Errorf("loading the certificate: %w; give -tls-cert and -tls-key", err)
+		return fmt.Errorf("loading the certificate: %w; set -tls-cert and -tls-key", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -92,7 +92,7 @@ func plant(e *emulator.Emulator, file string) error {
 	return e.Plant(seed)
 }
 
-// listen serves until the context ends.
+// listen serves the handler on the address until ctx ends, with TLS if secure is set.
 func listen(ctx context.Context, address string, handler http.Handler, secure *tls.Config) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {

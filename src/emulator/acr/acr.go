@@ -10,29 +10,30 @@ import (
 	"sync"
 )
 
-// audience is what tokens have to be for.
+// audience is the required audience of Entra ID tokens.
 const audience = "https://containerregistry.azure.net"
 
-// Tokens checks tokens of the identity service.
+// Tokens verifies Entra ID tokens and returns the object id of the principal.
 type Tokens interface {
 	Verify(token, audience string) (objectID string, err error)
 }
 
-// Server is every registry of a cloud, by the Host header.
+// Server serves all registries of a cloud. The Host header selects the registry.
 type Server struct {
 	Tokens Tokens
-	// Images is the registry behind, without authentication.
+	// Images is the upstream registry, without authentication.
 	Images http.Handler
-	// Count is told of each answer.
+	// Count is called for each response.
 	Count func(name string)
 
 	mu sync.Mutex
-	// pulling are object ids that may pull, by registry; refresh and access are tokens that were given, and to whom.
+	// pulling are the object ids that can pull, by registry. refresh and access map "REGISTRY TOKEN" of each issued
+	// token to the object id of its principal.
 	pulling         map[string][]string
 	refresh, access map[string]string
 }
 
-// Permit lets principals pull from a registry; it is there from then on.
+// Permit allows principals to pull from a registry, and creates the registry.
 func (s *Server) Permit(registry string, objectIDs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +61,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// exchange gives a refresh token to whoever the identity service knows.
+// exchange issues a refresh token for a valid Entra ID token.
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request, name string) {
 	objectID, err := s.Tokens.Verify(r.FormValue("access_token"), audience)
 	if err != nil || r.FormValue("grant_type") != "access_token" || r.FormValue("service") != r.Host {
@@ -76,7 +77,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, name string) {
 	s.answer(w, name+" exchange", http.StatusOK, map[string]string{"refresh_token": token})
 }
 
-// token gives an access token for a refresh token whose principal may pull.
+// token issues an access token for a refresh token whose principal can pull.
 func (s *Server) token(w http.ResponseWriter, r *http.Request, name string) {
 	s.mu.Lock()
 	objectID, known := s.refresh[name+" "+r.FormValue("refresh_token")]
@@ -95,7 +96,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, name string) {
 	s.answer(w, name+" token", http.StatusOK, map[string]string{"access_token": token})
 }
 
-// pull hands on what a token allows.
+// pull forwards a request with a valid access token to the upstream registry.
 func (s *Server) pull(w http.ResponseWriter, r *http.Request, name string) {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	s.mu.Lock()

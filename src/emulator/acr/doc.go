@@ -1,5 +1,6 @@
-// Package acr emulates Azure Container Registry: it exchanges tokens of the identity service for its own, as Azure
-// documents it, and hands on to a real registry what these allow.
+// Package acr emulates Azure Container Registry: it exchanges Entra ID tokens for registry tokens, as Azure documents
+// it, and forwards authorized requests to a registry in memory.
 //
-// The garden: never imported by a shipping program.
+// Test support: never imported by a shipping program. Every registry has the same images, and a token allows all of
+// them.
 package acr

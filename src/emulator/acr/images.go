@@ -14,17 +14,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Image is one without layers: what looking into it finds.
+// Image is an image without layers.
 type Image struct {
-	// Entrypoint and Cmd are what it runs.
+	// Entrypoint and Cmd of the image's configuration.
 	Entrypoint []string `json:"entrypoint,omitempty"`
 	Cmd        []string `json:"cmd,omitempty"`
 }
 
-// NewImages is a registry in memory.
+// NewImages returns an empty registry in memory.
 func NewImages() http.Handler { return registry.New(registry.Logger(log.New(io.Discard, "", 0))) }
 
-// Put adds an image; every registry of the cloud has it.
+// Put adds an image to all registries.
 func (s *Server) Put(repository, tag string, image Image) error {
 	reference, err := name.ParseReference("images.local/"+repository+":"+tag, name.Insecure)
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Server) Put(repository, tag string, image Image) error {
 	return remote.Write(reference, made, remote.WithTransport(within{s.Images}))
 }
 
-// within calls a handler without a network.
+// within is a transport that calls a handler without a network.
 type within struct{ http.Handler }
 
 // RoundTrip implements http.RoundTripper.

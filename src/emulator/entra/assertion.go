@@ -16,18 +16,18 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// What a federated token has to be for: Entra itself, or the proxy of an AKS cluster with identity bindings.
+// The audiences of federated tokens: Entra ID, or the proxy of an AKS cluster with identity bindings.
 const (
 	exchangeAudience = "api://AzureADTokenExchange"
 	bindingAudience  = "api://AKSIdentityBinding"
 )
 
-// ProxyHost is the TLS name under which the emulator is the proxy of a cluster; the requests in it are those for the
-// login host.
+// ProxyHost is the TLS server name of the AKS cluster's token proxy. Requests through the proxy have the same format as
+// those to the login host.
 const ProxyHost = "token-proxy.aks.example"
 
-// assertion accepts a token that the application signed with the key of a certificate, or one of a trusted foreign
-// issuer.
+// assertion authenticates a request by a client assertion: a token that the application signed with the key of its
+// certificate, or a federated token of a trusted issuer.
 func (d *Directory) assertion(r *http.Request) (Principal, *refusal) {
 	principal, refused := d.application(r)
 	if refused != nil {
@@ -46,7 +46,7 @@ func (d *Directory) assertion(r *http.Request) (Principal, *refusal) {
 	return principal, d.federated(principal, text, content, r.TLS != nil && r.TLS.ServerName == ProxyHost)
 }
 
-// certificate checks an assertion of the application's own.
+// certificate checks an assertion that the application signed with the key of its certificate.
 func (d *Directory) certificate(r *http.Request, principal Principal, token *jwt.Token) *refusal {
 	thumbprint, _ := token.Header["x5t#S256"].(string)
 	for block, rest := pem.Decode([]byte(principal.Certificates)); block != nil; block, rest = pem.Decode(rest) {
@@ -62,7 +62,7 @@ func (d *Directory) certificate(r *http.Request, principal Principal, token *jwt
 			return &refusal{"invalid_client", 700027,
 				"The certificate with identifier used to sign the client assertion is expired on application."}
 		}
-		// Both spellings of the token endpoint are audiences that the real service accepts.
+		// Entra ID accepts both spellings of the token endpoint as audience.
 		audiences := []string{"https://" + r.Host + "/" + d.Tenant + "/oauth2/v2.0/token",
 			"https://" + r.Host + "/" + d.Tenant + "/v2.0"}
 		return d.signed(token.Raw, cert.PublicKey, []string{"PS256", "RS256"}, func(c jwt.RegisteredClaims) bool {
@@ -74,13 +74,13 @@ func (d *Directory) certificate(r *http.Request, principal Principal, token *jwt
 		"The certificate with identifier used to sign the client assertion is not registered on application."}
 }
 
-// sameThumbprint compares what the SDK sends, in whichever base64, with a hash.
+// sameThumbprint compares the thumbprint that the SDK sends, in any base64 alphabet, with a hash.
 func sameThumbprint(sent string, sum []byte) bool {
 	return slices.Contains([]string{base64.StdEncoding.EncodeToString(sum), base64.RawURLEncoding.EncodeToString(sum),
 		base64.URLEncoding.EncodeToString(sum)}, sent)
 }
 
-// federated checks a token of a foreign issuer, say a Kubernetes cluster.
+// federated checks a token of a trusted issuer, such as a Kubernetes cluster.
 func (d *Directory) federated(principal Principal, text string, content jwt.RegisteredClaims, byProxy bool) *refusal {
 	for _, trusted := range principal.Federated {
 		if trusted.Issuer != content.Issuer || trusted.Subject != content.Subject || trusted.Bound != byProxy {
@@ -103,7 +103,7 @@ func (d *Directory) federated(principal Principal, text string, content jwt.Regi
 			content.Subject)}
 }
 
-// signed checks signature and times, and what else the caller wants of the claims.
+// signed checks the signature and the validity period of a token, and its claims with the function right.
 func (d *Directory) signed(text string, key crypto.PublicKey, methods []string,
 	right func(jwt.RegisteredClaims) bool) *refusal {
 	var content jwt.RegisteredClaims
@@ -125,12 +125,12 @@ func (d *Directory) signed(text string, key crypto.PublicKey, methods []string,
 func parsePublicKey(text string) (crypto.PublicKey, error) {
 	block, _ := pem.Decode([]byte(strings.TrimSpace(text)))
 	if block == nil {
-		return nil, errors.New("the federation's key is no PEM")
+		return nil, errors.New("the key of the federation is not PEM")
 	}
 	return x509.ParsePKIXPublicKey(block.Bytes)
 }
 
-// idToken says who signed in.
+// idToken returns a signed id token for the principal, empty if signing fails.
 func (d *Directory) idToken(p Principal) string {
 	now := d.Now()
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256,

@@ -13,68 +13,68 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// keyID names the one signing key.
+// keyID is the id of the signing key.
 const keyID = "emulator-1"
 
-// Principal is somebody who can get a token.
+// Principal is an application, a managed identity or a user that can get tokens.
 type Principal struct {
-	// Name is for messages.
+	// Name is used in the names of counters.
 	Name string `json:"name"`
 	// ClientID of the application or managed identity.
 	ClientID string `json:"clientId"`
-	// ObjectID is what vaults give permissions to.
+	// ObjectID is the id that vaults grant permissions to.
 	ObjectID string `json:"objectId"`
 	// Secret of an application; empty for a managed identity.
 	Secret string `json:"secret,omitempty"`
-	// ManagedIdentity is "system" or "user" for an identity that IMDS serves.
+	// ManagedIdentity is "system" or "user" for a managed identity, whose tokens IMDS serves; otherwise empty.
 	ManagedIdentity string `json:"managedIdentity,omitempty"`
 	// ResourceID of a user-assigned managed identity.
 	ResourceID string `json:"resourceId,omitempty"`
-	// AssignedAfterSeconds is how long the metadata service does not know a managed identity after it was registered:
-	// assigning takes Azure 10 to 20 seconds on a virtual machine, and 40 to 60 on a scale set.
+	// AssignedAfterSeconds is the time from Register until the metadata service knows a managed identity. In Azure, it
+	// is 10 to 20 seconds on a virtual machine, and 40 to 60 seconds on a scale set.
 	AssignedAfterSeconds int `json:"assignedAfterSeconds,omitempty"`
-	// Certificates of an application, PEM; assertions that their keys signed are accepted.
+	// Certificates of an application, PEM. Their keys can sign its assertions.
 	Certificates string `json:"certificates,omitempty"`
-	// Username and Password of a user who may sign in to the application.
+	// Username and Password of a user that can sign in to the application.
 	Username string `json:"username,omitempty"`
 	Password string `json:"password,omitempty"`
-	// TokenSeconds is how long its tokens live; an hour if it is 0.
+	// TokenSeconds is the lifetime of tokens; 0 means an hour.
 	TokenSeconds int `json:"tokenSeconds,omitempty"`
-	// RefusedWith is the AADSTS code with which every request is refused, whatever it proves: a missing consent
-	// (65001), a second factor (50076).
+	// RefusedWith is the AADSTS code of the error for every request with valid credentials, such as 65001 (missing
+	// consent) or 50076 (second factor required); 0 means no error.
 	RefusedWith int `json:"refusedWith,omitempty"`
-	// MetadataStatus is what the metadata service answers for a managed identity, instead of a token.
+	// MetadataStatus is the HTTP status that the metadata service returns in place of a token; 0 means no error.
 	MetadataStatus int `json:"metadataStatus,omitempty"`
-	// Federated are the foreign tokens that stand for the principal.
+	// Federated are the federated credentials of the principal.
 	Federated []Federation `json:"federated,omitempty"`
 
 	registered time.Time
 }
 
-// Assigned says whether the metadata service knows a managed identity at that time.
+// Assigned reports whether the metadata service knows a managed identity at the time now.
 func (p Principal) Assigned(now time.Time) bool {
 	return p.ManagedIdentity != "" && !now.Before(p.registered.Add(time.Duration(p.AssignedAfterSeconds)*time.Second))
 }
 
-// Federation trusts tokens of an issuer for one subject.
+// Federation is a federated credential: it trusts the tokens of an issuer for one subject.
 type Federation struct {
-	// Issuer and Subject of the token; its audience has to be api://AzureADTokenExchange, or api://AKSIdentityBinding
-	// if Bound is set.
+	// Issuer and Subject of the token. Its audience must be api://AzureADTokenExchange, or api://AKSIdentityBinding if
+	// Bound is set.
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
-	// Bound is an identity binding of AKS: the token is exchanged by the cluster's proxy alone.
+	// Bound marks an AKS identity binding: only the cluster's proxy can exchange the token.
 	Bound bool `json:"bound,omitempty"`
 	// Key is the issuer's public key, PEM.
 	Key string `json:"key"`
 }
 
-// Directory is one tenant.
+// Directory is a tenant with its principals.
 type Directory struct {
 	// Tenant is its id, a UUID.
 	Tenant string
-	// Now tells the time.
+	// Now returns the current time.
 	Now func() time.Time
-	// Count is told of each answer of the token endpoint.
+	// Count is called for each response of the token endpoint.
 	Count func(name string)
 
 	key        *rsa.PrivateKey
@@ -82,10 +82,10 @@ type Directory struct {
 	principals []Principal
 }
 
-// New makes a directory with a fresh signing key.
+// New creates a directory with a new signing key.
 func New(tenant string, now func() time.Time, count func(string)) (*Directory, error) {
 	if tenant == "" || now == nil || count == nil {
-		return nil, errors.New("making a directory: tenant, clock and counter are required")
+		return nil, errors.New("entra.New: tenant, now and count are required")
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -94,7 +94,7 @@ func New(tenant string, now func() time.Time, count func(string)) (*Directory, e
 	return &Directory{Tenant: tenant, Now: now, Count: count, key: key}, nil
 }
 
-// SignWith takes a key of the caller's, PEM, so that tokens outlive a restart. It is called before the first token.
+// SignWith sets the signing key (RSA, PEM), so tokens stay valid after a restart. Call it before issuing tokens.
 func (d *Directory) SignWith(content []byte) error {
 	key, err := jwt.ParseRSAPrivateKeyFromPEM(content)
 	if err != nil {
@@ -113,7 +113,7 @@ func (d *Directory) Register(p Principal) {
 	d.principals = append(d.principals, p)
 }
 
-// Find gives the first principal that matches.
+// Find returns the first principal that matches.
 func (d *Directory) Find(match func(Principal) bool) (Principal, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -123,7 +123,7 @@ func (d *Directory) Find(match func(Principal) bool) (Principal, bool) {
 	return Principal{}, false
 }
 
-// claims of a token, as far as vaults look at them.
+// claims are the claims of a token that vaults check.
 type claims struct {
 	jwt.RegisteredClaims
 	ObjectID string `json:"oid"`
@@ -131,7 +131,7 @@ type claims struct {
 	Tenant   string `json:"tid"`
 }
 
-// Issue makes a token for the principal. The audience is a resource, without /.default.
+// Issue issues a token for the principal. The audience is a resource, without /.default.
 func (d *Directory) Issue(p Principal, audience string, lifetime time.Duration) (string, error) {
 	now := d.Now()
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims{
@@ -147,7 +147,7 @@ func (d *Directory) Issue(p Principal, audience string, lifetime time.Duration) 
 	return token.SignedString(d.key)
 }
 
-// Verify checks signature, expiry, tenant and audience, and gives the object id of whom the token was issued to.
+// Verify checks signature, expiry, tenant and audience of a token, and returns the object id of its principal.
 func (d *Directory) Verify(token, audience string) (string, error) {
 	var c claims
 	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return d.key.Public(), nil },
@@ -156,9 +156,9 @@ func (d *Directory) Verify(token, audience string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("verifying a token: %w", err)
 	case c.Tenant != d.Tenant:
-		return "", errors.New("verifying a token: it is of another tenant")
+		return "", errors.New("verifying a token: the token is from another tenant")
 	case !slices.ContainsFunc(c.Audience, func(a string) bool { return strings.TrimSuffix(a, "/") == audience }):
-		return "", errors.New("verifying a token: it is for another audience")
+		return "", errors.New("verifying a token: the token is for another audience")
 	}
 	return c.ObjectID, nil
 }

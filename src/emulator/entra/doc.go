@@ -1,7 +1,7 @@
-// Package entra emulates the part of Microsoft Entra ID that gives tokens: discovery, signing keys, and the token
+// Package entra emulates the part of Microsoft Entra ID that issues tokens: discovery, signing keys, and the token
 // endpoint.
 //
-// The garden: never imported by a shipping program. Thinner than the real one: of the flows there is client credentials
-// with a secret; other grants are answered as Entra answers what it does not support. Tokens of managed identities are
-// issued through package imds. There is no conditional access, no consent, no refresh.
+// Test support: never imported by a shipping program. The grants are client credentials (with a secret, a certificate
+// or a federated token) and password; other grants get Entra's error for an unsupported grant. Package imds issues the
+// tokens of managed identities. There is no conditional access, no consent and no refresh token.
 package entra

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Domain is another name of the tenant.
+// Domain is the domain name of the tenant.
 const Domain = "emulator.onmicrosoft.com"
 
-// tokenLifetime is Entra's usual one.
+// tokenLifetime is the default lifetime of tokens, as in Entra ID.
 const tokenLifetime = time.Hour
 
-// Handler answers for login.microsoftonline.com and its sovereign siblings.
+// Handler returns the handler for login.microsoftonline.com and the login hosts of the sovereign clouds.
 func (d *Directory) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /common/discovery/instance", d.instances)
@@ -101,7 +101,7 @@ func (d *Directory) token(w http.ResponseWriter, r *http.Request) {
 	d.grant(w, r, principal, flow)
 }
 
-// refusal is an error of the token endpoint.
+// refusal is an error response of the token endpoint.
 type refusal struct {
 	kind string
 	code int
@@ -113,7 +113,7 @@ func (d *Directory) unsupported(r *http.Request) (Principal, *refusal) {
 		fmt.Sprintf("The app requested an unsupported grant type '%s'.", r.PostForm.Get("grant_type"))}
 }
 
-// application finds the principal that a request names.
+// application returns the principal with the client_id of the request.
 func (d *Directory) application(r *http.Request) (Principal, *refusal) {
 	id := r.PostForm.Get("client_id")
 	principal, ok := d.Find(func(p Principal) bool { return p.ClientID == id && p.ManagedIdentity == "" })
@@ -150,7 +150,7 @@ func (d *Directory) password(r *http.Request) (Principal, *refusal) {
 	return principal, nil
 }
 
-// grant answers with a token for the resource of the scope.
+// grant responds with a token for the resource in the scope.
 func (d *Directory) grant(w http.ResponseWriter, r *http.Request, principal Principal, flow string) {
 	resource, ok := "", false
 	for scope := range strings.FieldsSeq(r.PostForm.Get("scope")) {
@@ -178,14 +178,14 @@ func (d *Directory) grant(w http.ResponseWriter, r *http.Request, principal Prin
 	answer(w, http.StatusOK, body)
 }
 
-// realm says that every user is one of this directory itself.
+// realm responds that every user is managed by this directory.
 func (d *Directory) realm(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"ver": "1.0", "account_type": "Managed", "domain_name": "example.org",
 		"cloud_instance_name": "microsoftonline.com", "cloud_audience_urn": "urn:federation:MicrosoftOnline",
 		"login": r.PathValue("user")})
 }
 
-// refuse answers as Entra does; the wrong secret and client are 401, the rest 400.
+// refuse responds with an error in Entra's format and returns the status: 401 for invalid_client, else 400.
 func refuse(w http.ResponseWriter, kind string, code int, text string) int {
 	status := http.StatusBadRequest
 	if kind == "invalid_client" {

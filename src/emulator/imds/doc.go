@@ -1,5 +1,5 @@
 // Package imds emulates the identity endpoint of Azure's instance metadata service.
 //
-// The garden: never imported by a shipping program. Thinner than the real one: of the instance itself only what a probe
-// asks for, and no throttling.
+// Test support: never imported by a shipping program. Compared with Azure, the metadata of the instance is limited to
+// the cloud and the location, and there is no throttling.
 package imds

@@ -10,10 +10,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
 )
 
-// lifetime of a managed identity's token, a day as in Azure.
+// lifetime is the lifetime of a managed identity's token, a day as in Azure.
 const lifetime = 24 * time.Hour
 
-// Handler answers for 169.254.169.254.
+// Handler returns the handler for 169.254.169.254.
 func Handler(d *entra.Directory) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metadata/instance", guard(func(w http.ResponseWriter, _ *http.Request) {
@@ -25,8 +25,8 @@ func Handler(d *entra.Directory) http.Handler {
 	return mux
 }
 
-// guard refuses what the real service refuses: requests without the header, which a server-side request forgery can't
-// set, and forwarded ones.
+// guard rejects forwarded requests and requests without the Metadata header, as Azure does. A server-side request
+// forgery can't set the header.
 func guard(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !strings.EqualFold(r.Header.Get("Metadata"), "true") || r.Header.Get("X-Forwarded-For") != "" {
@@ -68,7 +68,7 @@ func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 	if principal.MetadataStatus != 0 {
 		d.Count("token managed-identity " + principal.Name + " " + strconv.Itoa(principal.MetadataStatus))
 		answer(w, principal.MetadataStatus,
-			map[string]any{"error": "unknown", "error_description": "The service can't do it now"})
+			map[string]any{"error": "unknown", "error_description": "The service is unavailable"})
 		return
 	}
 	signed, err := d.Issue(principal, resource, lifetime)
@@ -85,8 +85,8 @@ func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 		"expires_on":     strconv.FormatInt(expires, 10), "not_before": strconv.FormatInt(d.Now().Unix(), 10)})
 }
 
-// matches finds a user-assigned identity by any of the three names it may be asked for, and else the system-assigned
-// one.
+// matches reports whether a principal is the requested identity: the user-assigned one with the client id, object id or
+// resource id of the query, or else the system-assigned one.
 func matches(p entra.Principal, ask func(string) string) bool {
 	resourceID := ask("msi_res_id") + ask("mi_res_id")
 	switch {

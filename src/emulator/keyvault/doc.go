@@ -1,7 +1,7 @@
 // Package keyvault emulates the data plane of Azure Key Vault.
 //
-// The garden: never imported by a shipping program. Thinner than the real one: secrets only; no backup and restore, no
-// private endpoints, no real throttling (429 comes by a fault), retention of deleted objects is endless, permissions
-// are per vault and operation and not per object. A vault that does not exist has no DNS name in Azure; here its
-// connection is dropped.
+// Test support: never imported by a shipping program. Compared with Azure: certificates and keys can only be read;
+// there is no backup, no restore and no throttling (a Fault returns 429); deleted objects are kept forever; permissions
+// are per vault and operation, not per object. In Azure, a vault that does not exist has no DNS name; the emulator
+// drops the connection.
 package keyvault

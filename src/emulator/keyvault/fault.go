@@ -9,39 +9,39 @@ import (
 	"time"
 )
 
-// Fault makes calls go wrong. An empty field matches everything.
+// Fault makes matching calls fail. An empty Vault, Operation or Name matches all calls.
 type Fault struct {
-	// Vault, Operation (get, list, versions, set, …) and Name say which calls.
+	// Vault, Operation (get, list, versions, set, …) and Name select the calls.
 	Vault     string `json:"vault,omitempty"`
 	Operation string `json:"operation,omitempty"`
 	Name      string `json:"name,omitempty"`
-	// Status is answered, with Code as the error's code; 0 leaves the answer alone.
+	// Status is the HTTP status of the response, with the error code Code; 0 does not replace the response.
 	Status int    `json:"status,omitempty"`
 	Code   string `json:"code,omitempty"`
-	// Inner is the code inside of the error, which says why; for a 403 for example ForbiddenByConnection.
+	// Inner is the inner error code, for example ForbiddenByConnection for a 403.
 	Inner string `json:"inner,omitempty"`
-	// Header is added to the answer, such as Location, or a Retry-After that makes no sense.
+	// Header is added to the response, such as Location, or an invalid Retry-After.
 	Header map[string]string `json:"header,omitempty"`
-	// Body is answered as it is, with Status (200 if that is 0), for answers that make no sense.
+	// Body is the response body, sent unchanged with Status (200 if that is 0), for malformed responses.
 	Body string `json:"body,omitempty"`
-	// RetryAfter is a header of the answer, in seconds; 0 sends none.
+	// RetryAfter is the Retry-After header in seconds; 0 sends none.
 	RetryAfter int `json:"retryAfter,omitempty"`
-	// LatencyMillis delays the answer.
+	// LatencyMillis delays the response.
 	LatencyMillis int `json:"latencyMillis,omitempty"`
-	// Drop closes the connection without an answer; with Body, in the middle of one that begins so.
+	// Drop closes the connection without a response; with Body, after a partial response that begins with Body.
 	Drop bool `json:"drop,omitempty"`
-	// RefuseTokens treats every token as expired.
+	// RefuseTokens rejects every token as expired.
 	RefuseTokens bool `json:"refuseTokens,omitempty"`
 	// Challenge replaces the WWW-Authenticate header of a 401.
 	Challenge string `json:"challenge,omitempty"`
-	// Times is how often the fault strikes; 0 is for ever.
+	// Times is how often the fault applies; 0 means without limit.
 	Times int `json:"times,omitempty"`
-	// Over spares so many calls in any ten seconds, as Azure's limits do; 0 spares none. Calls that the fault strikes
-	// count too.
+	// Over is the number of calls in any ten seconds to which the fault does not apply, as Azure's limits work; 0 means
+	// that it applies to all. Calls that fail count too.
 	Over int `json:"over,omitempty"`
 
 	struck int
-	// seen are the last calls, Over of them.
+	// seen are the times of the last Over calls.
 	seen []time.Time
 }
 
@@ -51,10 +51,10 @@ func (f *Fault) matches(c call) bool {
 		(f.Times == 0 || f.struck < f.Times)
 }
 
-// counted is how long Azure counts calls.
+// counted is the window in which Azure counts calls.
 const counted = 10 * time.Second
 
-// spares says whether the call is one of those that are let through.
+// spares counts a call and reports whether it is within the limit Over, so the fault does not apply.
 func (f *Fault) spares(now time.Time) bool {
 	if f.Over == 0 {
 		return false
@@ -71,7 +71,7 @@ func (s *Store) Inject(f Fault) {
 	s.faults = append(s.faults, &f)
 }
 
-// Heal removes the faults that were made for one vault, or all with an empty name.
+// Heal removes the faults of one vault, or all faults if the name is empty.
 func (s *Store) Heal(vault string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +79,7 @@ func (s *Store) Heal(vault string) {
 		func(f *Fault) bool { return vault == "" || strings.EqualFold(f.Vault, vault) })
 }
 
-// strike gives the fault for a call, if there is one.
+// strike returns the first fault that applies to a call.
 func (s *Store) strike(c call) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +92,8 @@ func (s *Store) strike(c call) (Fault, bool) {
 	return Fault{}, false
 }
 
-// pause is how long a caller has to leave the vault alone after the answer: what the header says, or a second as Azure
-// advises.
+// pause returns how long a caller must wait after the response: the Retry-After header, or a second after a 429, as
+// Azure recommends.
 func (f Fault) pause() time.Duration {
 	switch {
 	case f.RetryAfter > 0:
@@ -104,12 +104,12 @@ func (f Fault) pause() time.Duration {
 	return 0
 }
 
-// onTheirWay is how long after such an answer calls may still come that were made before it came: on a busy machine a
-// new connection takes some time.
+// onTheirWay is the time after such a response in which calls can still arrive that were sent before it. On a busy
+// machine, a new connection takes some time.
 const onTheirWay = 500 * time.Millisecond
 
-// pauses are the times in which a caller, known by address, has to leave a vault alone. It is a witness: nothing is
-// refused because of it.
+// pauses records the periods in which a caller, identified by its address, must not call a vault. It only observes: no
+// call is rejected because of it.
 type pauses struct {
 	mu    sync.Mutex
 	known map[string]pausing
@@ -132,8 +132,8 @@ func (p *pauses) begin(who string, now time.Time, long time.Duration) {
 	}
 }
 
-// broken says how long after its beginning a call comes in a pause; zero if there is none, or the call may have been on
-// its way.
+// broken returns the time since the beginning of the caller's pause; zero if there is no pause, or if the call can have
+// been sent before it.
 func (p *pauses) broken(who string, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,7 +144,7 @@ func (p *pauses) broken(who string, now time.Time) time.Duration {
 	return 0
 }
 
-// suffer carries out what a fault does to an answer; it says whether the answer is complete.
+// suffer applies the fault to a response, and reports whether the response is complete.
 func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 	if f.LatencyMillis > 0 {
 		select {
@@ -174,11 +174,11 @@ func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 	if code == "" {
 		code = http.StatusText(f.Status)
 	}
-	refuse(w, failure{f.Status, code, "The emulator was told to fail.", f.Inner})
+	refuse(w, failure{f.Status, code, "A fault of the emulator applies.", f.Inner})
 	return true
 }
 
-// say answers the body, or promises more than it if the connection is to be closed.
+// say writes the body. For a Drop, it announces a Content-Length that is larger than the body.
 func (f Fault) say(w http.ResponseWriter) {
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")

@@ -11,47 +11,47 @@ import (
 	"time"
 )
 
-// Verifier checks a token and gives the object id of its principal.
+// Verifier verifies a token and returns the object id of its principal.
 type Verifier interface {
 	Verify(token, audience string) (objectID string, err error)
 }
 
-// Server answers for all vaults of all clouds, by the Host header.
+// Server serves all vaults of all clouds. The Host header selects the vault.
 type Server struct {
 	Store *Store
-	// Tokens verifies what callers send.
+	// Tokens verifies the tokens of callers.
 	Tokens Verifier
 	// Tenant is named in the challenge.
 	Tenant string
-	// Count is told of each answer: vault, operation and status. "VAULT in-pause" is told besides of each call that its
-	// caller should not have made, because the vault had answered 429 to it, or a Retry-After, and "VAULT in-pause
-	// after TIME" of how long that was before.
+	// Count is called for each response with "VAULT OPERATION STATUS". For each call that a caller made although the
+	// vault had told it to wait, by a 429 or a Retry-After, it is also called with "VAULT in-pause" and with "VAULT
+	// in-pause after TIME", where TIME is the time since that response.
 	Count func(name string)
 
 	pauses pauses
 }
 
-// clouds are the suffixes of vaults and the authority that each names in its challenge.
+// clouds maps the DNS suffix of vaults to the authority in their challenge.
 func clouds() map[string]string {
 	return map[string]string{
 		"vault.azure.net": "login.microsoftonline.com", "vault.usgovcloudapi.net": "login.microsoftonline.us",
 		"vault.azure.cn": "login.chinacloudapi.cn",
-		// A private cloud, as Azure Stack is one: names that Microsoft's own discovery does not know.
+		// A private cloud such as Azure Stack, with names that Microsoft's instance discovery does not know.
 		"vault.private.example": "login.private.example",
 	}
 }
 
-// apiVersions are the ones that clients may ask for.
+// apiVersions returns the supported API versions.
 func apiVersions() []string { return []string{"7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"} }
 
-// call is one request, understood.
+// call is one parsed request.
 type call struct {
 	vault, suffix, operation, name, version string
 	// kind is secrets, certificates or keys.
 	kind string
 }
 
-// failure is an error answer as Key Vault gives it.
+// failure is an error response in the format of Key Vault.
 type failure struct {
 	status            int
 	code, text, inner string
@@ -100,7 +100,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if struck && fault.suffer(recorder, r) {
-		if r.Context().Err() == nil { // else nobody heard it
+		if r.Context().Err() == nil { // else the caller did not receive the response
 			s.pauses.begin(caller, s.Store.Now(), fault.pause())
 		}
 		return
@@ -123,7 +123,7 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets http.ResponseController find what can be flushed.
+// Unwrap gives http.ResponseController access to the wrapped writer, which it flushes.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (s *Server) exists(name string) bool {
@@ -133,7 +133,7 @@ func (s *Server) exists(name string) bool {
 	return ok
 }
 
-// parse understands method and path; operations are named as permissions are.
+// parse parses method and path. The names of operations are those of permissions.
 func parse(r *http.Request) (call, bool) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	c := call{operation: "unknown", kind: strings.TrimPrefix(parts[0], "deleted")}
@@ -162,8 +162,8 @@ func parse(r *http.Request) (call, bool) {
 	return c, ok
 }
 
-// authenticate answers 401 with a challenge unless the request carries a good token. A fault may refuse every token or
-// spoil the challenge.
+// authenticate responds with 401 and a challenge unless the request has a valid token. A fault can reject every token
+// or replace the challenge.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, c call, f Fault) (string, bool) {
 	challenge := fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, clouds()[c.suffix],
 		s.Tenant, c.suffix)

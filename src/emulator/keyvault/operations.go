@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// pageSize is the most that a page holds, whatever is asked for.
+// pageSize is the maximum number of items in a page.
 const pageSize = 25
 
-// maxValue is the most that a secret holds, in bytes.
+// maxValue is the maximum size of a secret in bytes.
 const maxValue = 25 << 10
 
 func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
@@ -54,7 +54,7 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
 	s.single(w, r, c, o)
 }
 
-// single carries out the operations on one existing object.
+// single performs the operations on one existing secret.
 func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, o *object) {
 	secret := o.find(c.version)
 	if secret == nil {
@@ -88,7 +88,7 @@ func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, o *objec
 	}
 }
 
-// bundle is the JSON of a secret.
+// bundle returns the JSON of a secret.
 func bundle(c call, o *object, s *Secret, withValue bool) map[string]any {
 	attributes := map[string]any{"enabled": !s.Disabled, "created": s.created.Unix(), "updated": s.updated.Unix(),
 		"recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90}
@@ -147,8 +147,8 @@ func (s *Server) versions(w http.ResponseWriter, r *http.Request, c call, o *obj
 	page(w, r, items)
 }
 
-// page answers a part of a list as Key Vault does: 25 items at most, a nextLink that carries the port, and a last page
-// that is empty when the items end exactly at a page's end.
+// page responds with one page of a list as Key Vault does: at most 25 items, a nextLink with a port, and an empty last
+// page if the number of items is a multiple of the page size.
 func page(w http.ResponseWriter, r *http.Request, items []any) {
 	size := pageSize
 	if asked, err := strconv.Atoi(r.URL.Query().Get("maxresults")); err == nil && asked >= 1 && asked <= pageSize {

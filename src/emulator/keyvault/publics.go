@@ -19,32 +19,32 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/certificate"
 )
 
-// The content types of a certificate's secret.
+// The content types of the secret of a certificate.
 const (
 	typePFX = "application/x-pkcs12"
 	typePEM = "application/x-pem-file"
 )
 
-// Certificate is one version of a certificate, as it is imported: with its key.
+// Certificate is one version of a certificate, as imported with its private key.
 type Certificate struct {
-	// Value is a PFX in base64, without a password, or a PEM.
+	// Value is a base64-encoded PFX without a password, or a PEM.
 	Value string `json:"value"`
-	// NotExportable keeps the key in the vault: the secret of the same name then holds the certificates alone.
+	// NotExportable keeps the key in the vault: the secret of the same name then holds only the certificates.
 	NotExportable bool `json:"notExportable,omitempty"`
-	// Disabled versions are refused by the secret; the certificate itself is served.
+	// Disabled disables the secret; the certificate itself can still be read.
 	Disabled bool `json:"disabled,omitempty"`
 }
 
-// Key is one version of a key; the vault gives its public part alone.
+// Key is one version of a key. The vault serves only its public part.
 type Key struct {
-	// PEM of the public or the private key.
+	// PEM of the public key, in PKIX form.
 	PEM string `json:"pem"`
-	// HSM says that hardware guards it, which shows in its type.
+	// HSM marks a key that is protected by hardware, which adds -HSM to its type.
 	HSM bool `json:"hsm,omitempty"`
 }
 
-// PutCertificate adds a version of a certificate, and with it of the key and the secret of the same name. Thinner than
-// Azure: the secret of one that can't be exported is a PEM also where a PFX came in.
+// PutCertificate adds a version of a certificate, and of the key and the secret of the same name. Unlike in Azure, the
+// secret of a certificate that is not exportable is always a PEM, even if a PFX was imported.
 func (s *Store) PutCertificate(vaultName, name string, c Certificate) error {
 	content := []byte(c.Value)
 	contentType := typePEM
@@ -91,11 +91,11 @@ func (s *Store) PutCertificate(vaultName, name string, c Certificate) error {
 func (s *Store) PutKey(vaultName, name string, k Key) error {
 	block, _ := pem.Decode([]byte(k.PEM))
 	if block == nil {
-		return errors.New("the key is no PEM")
+		return errors.New("the key is not PEM")
 	}
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
-		return errors.New("the key is no public key in PKIX form")
+		return errors.New("the key is not a public key in PKIX form")
 	}
 	key, err := jsonWebKey(public)
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *Store) PutKey(vaultName, name string, k Key) error {
 	return nil
 }
 
-// publish adds a version; the caller holds the store's mu.
+// publish adds a version of a certificate or a key. The caller holds the store's lock.
 func (v *vault) publish(path string, version Secret, public map[string]any) {
 	o, ok := v.publics[path]
 	if !ok {
@@ -140,10 +140,10 @@ func jsonWebKey(public crypto.PublicKey) (map[string]any, error) {
 			"y":       number(point[1+size:]),
 			"key_ops": []string{"sign", "verify"}}, nil
 	}
-	return nil, errors.New("vaults hold RSA and EC keys")
+	return nil, errors.New("the key is neither RSA nor EC")
 }
 
-// public answers a certificate or a key.
+// public responds with a certificate or a key.
 func (s *Server) public(w http.ResponseWriter, c call, v *vault) {
 	code := map[string]string{"certificates": "CertificateNotFound", "keys": "KeyNotFound"}[c.kind]
 	missing := failure{http.StatusNotFound, code,
@@ -168,7 +168,7 @@ func (s *Server) public(w http.ResponseWriter, c call, v *vault) {
 	answer(w, http.StatusOK, body)
 }
 
-// listPublics lists certificates or keys, each kind in a list of its own, without versions as the list of secrets.
+// listPublics lists the certificates or the keys, without versions, as the list of secrets does.
 func (s *Server) listPublics(w http.ResponseWriter, r *http.Request, c call, v *vault) {
 	var items []any
 	for _, path := range slices.Sorted(maps.Keys(v.publics)) {
@@ -192,7 +192,7 @@ func (s *Server) listPublics(w http.ResponseWriter, r *http.Request, c call, v *
 	page(w, r, items)
 }
 
-// publicVersions lists the versions of a certificate or a key; of one that is not there it is empty, as Azure has it.
+// publicVersions lists the versions of a certificate or a key. The list is empty if it does not exist, as in Azure.
 func (s *Server) publicVersions(w http.ResponseWriter, r *http.Request, c call, v *vault) {
 	items := []any{}
 	if o, ok := v.publics[c.kind+"/"+c.name]; ok {

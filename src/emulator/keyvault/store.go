@@ -21,11 +21,11 @@ type Secret struct {
 	created, updated time.Time
 	// managed secrets belong to a certificate.
 	managed bool
-	// public is what a certificate or key of that version answers, without its attributes.
+	// public is the response body of a certificate or key of that version, without attributes.
 	public map[string]any
 }
 
-// object is a secret with all its versions, the newest last.
+// object is a secret, certificate or key with all its versions, the latest last.
 type object struct {
 	name     string
 	versions []*Secret
@@ -48,16 +48,16 @@ type vault struct {
 	objects map[string]*object
 	// publics are certificates and keys, by "certificates/NAME" and "keys/NAME".
 	publics map[string]*object
-	// permissions are operations by the object id of a principal.
+	// permissions are the allowed operations by the object id of a principal.
 	permissions map[string][]string
 	firewall    bool
-	// private vaults take connections from their private endpoint alone.
+	// private vaults accept connections only through a private endpoint.
 	private bool
 }
 
 // Store holds vaults. It is safe for concurrent use.
 type Store struct {
-	// Now tells the time.
+	// Now returns the current time.
 	Now func() time.Time
 
 	mu     sync.Mutex
@@ -65,10 +65,10 @@ type Store struct {
 	faults []*Fault
 }
 
-// NewStore makes an empty store.
+// NewStore creates an empty store.
 func NewStore(now func() time.Time) *Store { return &Store{Now: now, vaults: map[string]*vault{}} }
 
-// vault gives or makes a vault; the caller holds mu.
+// vault returns the vault with the name, and creates it if needed. The caller holds the lock.
 func (s *Store) vault(name string) *vault {
 	v, ok := s.vaults[name]
 	if !ok {
@@ -79,36 +79,37 @@ func (s *Store) vault(name string) *vault {
 	return v
 }
 
-// Permit gives a principal these operations on a vault (get, list, set, delete, recover, purge; certificates/get and
-// /list, keys/get and /list) and no others.
+// Permit sets the operations that a principal can perform on a vault: get, list, set, delete, recover, purge,
+// certificates/get, certificates/list, keys/get and keys/list. It replaces the former ones.
 func (s *Store) Permit(vaultName, objectID string, operations []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.vault(vaultName).permissions[objectID] = operations
 }
 
-// Firewall closes a vault to everybody, or opens it.
+// Firewall makes a vault deny all requests as by its firewall, or stops that.
 func (s *Store) Firewall(vaultName string, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.vault(vaultName).firewall = closed
 }
 
-// Private closes a vault to everybody who does not come by its private endpoint, which is everybody here, or opens it.
+// Private makes a vault deny all requests, as if it accepted only connections through a private endpoint, or stops
+// that.
 func (s *Store) Private(vaultName string, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.vault(vaultName).private = closed
 }
 
-// Put adds a version of a secret and gives its id.
+// Put adds a version of a secret and returns the id of the version.
 func (s *Store) Put(vaultName, name string, secret Secret) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.put(s.vault(vaultName), name, secret).version
 }
 
-// Ensure adds a version of a secret unless the newest one has that value already.
+// Ensure adds a version of a secret, unless the latest version has the same value.
 func (s *Store) Ensure(vaultName, name string, secret Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,14 +132,14 @@ func (s *Store) put(v *vault, name string, secret Secret) *Secret {
 	return &secret
 }
 
-// stamp makes a version of its own.
+// stamp sets a new version id and the creation time.
 func (s *Store) stamp(secret *Secret) {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id)
 	secret.version, secret.created, secret.updated = hex.EncodeToString(id), s.Now().UTC(), s.Now().UTC()
 }
 
-// Change edits the newest version of a secret; false if there is none.
+// Change edits the latest version of a secret. It returns false if the secret does not exist.
 func (s *Store) Change(vaultName, name string, edit func(*Secret)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +152,7 @@ func (s *Store) Change(vaultName, name string, edit func(*Secret)) bool {
 	return true
 }
 
-// Delete soft-deletes a secret; false if there is none.
+// Delete soft-deletes a secret. It returns false if the secret does not exist.
 func (s *Store) Delete(vaultName, name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

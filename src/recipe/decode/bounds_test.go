@@ -91,7 +91,7 @@ func TestKeysAndCertificatesCountForTheOutput(t *testing.T) {
 		}
 		_, err := decode.Secret(t.Context(), r, contents)
 		assert.Equal(t, fault.Malformed, fault.KindOf(err), typ)
-		assert.ErrorContains(t, err, "larger than 1 MiB together", typ)
+		assert.ErrorContains(t, err, "larger than 1 MiB in total", typ)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestAnEntryOfManyCountsForTheOutput(t *testing.T) {
 		fmt.Fprintf(&entries, `"k%d": "%s",`, n, strings.Repeat("x", 600))
 	}
 	_, err = secretOf(r, object("{"+entries.String()+`"z": 1}`))
-	assert.ErrorContains(t, err, "1 MiB together")
+	assert.ErrorContains(t, err, "1 MiB in total")
 }
 
 func TestAVariableIsBoundedWhileItGrows(t *testing.T) {

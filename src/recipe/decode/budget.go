@@ -8,7 +8,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
 )
 
-// budget is how many bytes of values may still be made. Every value is charged when it is made, before the next one is
+// budget limits the total size of values in bytes. Every value is charged as soon as it exists, before the next one is
 // decoded.
 type budget struct {
 	most, left int
@@ -18,7 +18,7 @@ func outputBudget() *budget { return &budget{limits.OutputBytes, limits.OutputBy
 
 func variableBudget() *budget { return &budget{limits.PodValueBytes, limits.PodValueBytes} }
 
-// charge takes the bytes of a value.
+// charge subtracts the n bytes of a value.
 func (b *budget) charge(n int) error {
 	if n > b.left {
 		return b.exceeded()
@@ -28,11 +28,11 @@ func (b *budget) charge(n int) error {
 }
 
 func (b *budget) exceeded() error {
-	return fault.New(fault.Malformed, "the values are larger than %s together; store less, or remove transforms",
+	return fault.New(fault.Malformed, "the values are larger than %s in total; store less, or remove transforms",
 		limits.Bytes(int64(b.most)))
 }
 
-// transformed applies the item's transforms and charges the result.
+// transformed applies the item's transforms to a value and charges the result.
 func (b *budget) transformed(item recipe.Item, v keyvault.Value) (keyvault.Value, error) {
 	if v.Len() > b.most {
 		return keyvault.Value{}, b.exceeded()

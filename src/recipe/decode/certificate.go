@@ -11,7 +11,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// serverFirst is the chain order that begins with the certificate of the key.
+// serverFirst is the chain order that begins with the certificate of the private key.
 const serverFirst = "ensureserverfirst"
 
 func (s shape) ofCertificate(o keyvault.Object) (map[string]keyvault.Value, error) {
@@ -27,7 +27,7 @@ func (s shape) ofCertificate(o keyvault.Object) (map[string]keyvault.Value, erro
 	return s.one(publicPEM(o))
 }
 
-// pair is the chain and the key of a PFX in base64, or of a PEM.
+// pair returns the certificate chain and the private key of a base64-encoded PFX, or of a PEM.
 func pair(v keyvault.Value, order string) (map[string]keyvault.Value, error) {
 	bundle, err := withKey(v)
 	if err != nil {
@@ -45,7 +45,7 @@ func pair(v keyvault.Value, order string) (map[string]keyvault.Value, error) {
 		keyPrivate: keyvault.NewValue(key)}, nil
 }
 
-// withKey reads a PFX in base64, or a PEM, that has a private key of one of its certificates.
+// withKey parses a base64-encoded PFX, or a PEM, that has a private key and its certificate.
 func withKey(v keyvault.Value) (certificate.Bundle, error) {
 	bundle, err := certificate.Parse(unwrapped(v.Reveal()), "")
 	switch {
@@ -55,13 +55,13 @@ func withKey(v keyvault.Value) (certificate.Bundle, error) {
 		return bundle, refused(certificate.ErrNoKey)
 	case bundle.Leaf() == nil:
 		return bundle, fault.New(fault.Malformed,
-			"none of the %d certificates is of the private key; put the key's own certificate in",
+			"none of the %d certificates belongs to the private key; add the certificate of the key",
 			len(bundle.Certificates))
 	}
 	return bundle, nil
 }
 
-// unwrapped takes the base64 of a PFX off; a PEM stays.
+// unwrapped decodes the base64 of a PFX. It returns a PEM, or content that is not base64, unchanged.
 func unwrapped(content []byte) []byte {
 	if certificate.IsPEM(content) {
 		return content
@@ -73,15 +73,15 @@ func unwrapped(content []byte) []byte {
 	return plain
 }
 
-// refused says what to do about a certificate that can't be read.
+// refused returns the error for a certificate that can't be read, with the next step.
 func refused(err error) error {
-	next := "put a PFX in base64 or a PEM into the vault"
+	next := "store a base64-encoded PFX or a PEM in the vault"
 	switch {
 	case errors.Is(err, certificate.ErrPassword):
 		next = "store it without a password; the vault protects it"
 	case errors.Is(err, certificate.ErrNoKey):
-		next = "make the key exportable in the certificate's policy and issue a new version, or take the public part " +
-			"alone: remove spec.output.secret.type and set dataKey"
+		next = "make the key exportable in the certificate's policy and issue a new version, or use only the public " +
+			"certificate: remove spec.output.secret.type and set dataKey"
 	case errors.Is(err, certificate.ErrKeys):
 		next = "keep one key and its certificates"
 	case errors.Is(err, certificate.ErrRounds):
@@ -91,12 +91,12 @@ func refused(err error) error {
 			"Ed25519 or on a NIST curve"
 	case errors.Is(err, certificate.ErrTooMany), errors.Is(err, certificate.ErrKeySize),
 		errors.Is(err, certificate.ErrTooLarge):
-		next = "store the certificate, its issuers and one ordinary key"
+		next = "store only the certificate, its issuers and one private key"
 	}
 	return &fault.Error{Kind: fault.Malformed, Doing: "reading the certificate", Cause: err, Next: next}
 }
 
-// leaf is the DER of the public certificate, of either kind of object.
+// leaf returns the DER of the public certificate, for an object of either kind.
 func leaf(o keyvault.Object) ([]byte, error) {
 	if o.Ref.Kind == keyvault.KindCertificate {
 		return o.Value.Reveal(), nil
@@ -119,13 +119,13 @@ func publicPEM(o keyvault.Object) (keyvault.Value, error) {
 	return keyvault.NewValue(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
 }
 
-// privatePEM is the private key of a certificate that was read as a secret.
+// privatePEM returns the private key of a certificate that was read as a secret.
 func privatePEM(o keyvault.Object) (keyvault.Value, error) {
 	both, err := pair(o.Value, "")
 	return both[keyPrivate], err
 }
 
-// rawCertificate is the base64 of the DER: the bytes themselves hold NUL, which no variable can.
+// rawCertificate returns the base64 of the DER, because the DER contains NUL bytes, which a variable can't hold.
 func rawCertificate(o keyvault.Object) (keyvault.Value, error) {
 	der, err := leaf(o)
 	if err != nil {

@@ -8,14 +8,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// Content is an item of a recipe, and what the vault answered for it.
+// Content is an item of a recipe with the vault object that was read for it.
 type Content struct {
 	Item   recipe.Item
 	Object keyvault.Object
 }
 
-// Kind says as which kind of object the outputs want the item. A certificate is a secret where its private key is
-// wanted, and nowhere else: whoever wants the public part needs no permission for the key.
+// Kind returns the kind of vault object that the outputs need for the item. A certificate is read as a secret only if
+// an output needs its private key, so the public certificate needs no permission for the key.
 func Kind(r recipe.Recipe, item recipe.Item) keyvault.Kind {
 	switch item.Type {
 	case recipe.Certificate:
@@ -30,8 +30,8 @@ func Kind(r recipe.Recipe, item recipe.Item) keyvault.Kind {
 	}
 }
 
-// Check says whether the recipe's outputs can be made at all; if not, fault.Invalid names the field. It needs no vault,
-// so a recipe that can't work costs no call.
+// Check checks that the recipe's outputs are possible. If not, it returns fault.Invalid with the name of the field. It
+// needs no vault object, so an invalid recipe causes no request to the vault.
 func Check(r recipe.Recipe) error {
 	if r.Secret == nil && r.ConfigMap == nil {
 		return fault.New(fault.Invalid,
@@ -53,13 +53,13 @@ func Check(r recipe.Recipe) error {
 	return nil
 }
 
-// Secret makes the data of the recipe's Secret, by data key. It stops between two objects when ctx ends.
+// Secret decodes the contents to the data of the recipe's Secret, by data key. It stops after an object when ctx ends.
 func Secret(ctx context.Context, r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
 	return assemble(ctx, r, contents, shapeOfSecret(r))
 }
 
-// ConfigMap makes the data of the recipe's ConfigMap, by data key. What holds a private key is refused. It stops as
-// Secret does.
+// ConfigMap decodes the contents to the data of the recipe's ConfigMap, by data key. It rejects private keys. It stops
+// after an object when ctx ends.
 func ConfigMap(ctx context.Context, r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
 	return assemble(ctx, r, contents, shapeOfConfigMap(r))
 }
@@ -80,7 +80,7 @@ func assemble(ctx context.Context, r recipe.Recipe, contents []Content, s shape)
 		for key, value := range values {
 			if _, taken := all[key]; taken {
 				return nil, fault.New(fault.Malformed,
-					"two objects give the data key %q; choose different ones in spec.data", key)
+					"two objects have the data key %q; choose different data keys in spec.data", key)
 			}
 			all[key] = value
 		}
@@ -88,7 +88,7 @@ func assemble(ctx context.Context, r recipe.Recipe, contents []Content, s shape)
 	return all, nil
 }
 
-// nameObject says which of several objects an error is about.
+// nameObject adds the object's name to an error if the recipe has several objects.
 func nameObject(r recipe.Recipe, item recipe.Item, err error) error {
 	if !r.Several {
 		return err

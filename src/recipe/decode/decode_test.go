@@ -20,7 +20,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
-// recipeOf is a recipe of one object with a Secret that has a data key, changed.
+// recipeOf is a recipe with one object and a Secret of the type, with data key k.
 func recipeOf(t recipe.ObjectType, secretType string) recipe.Recipe {
 	return recipe.Recipe{Vault: "kv1", Items: []recipe.Item{{Name: "o", Type: t, ContentType: "application/x-json"}},
 		Secret: &recipe.SecretOutput{Name: "s", DataKey: "k", Type: secretType}}
@@ -46,7 +46,7 @@ func variableOf(r recipe.Recipe, o keyvault.Object, part string) (keyvault.Value
 	return decode.Variable(q, o)
 }
 
-// vector is a file of the room that reads certificates; a PFX is in base64, as vaults have it.
+// vector reads a test file of package certificate. A PFX is base64-encoded, as in a vault.
 func vector(t testing.TB, name string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join("..", "..", "certificate", "testdata", name))
@@ -64,13 +64,13 @@ func leafOf(t testing.TB, name string) []byte {
 	return bundle.Leaf().Raw
 }
 
-// The two public keys of RFC 7517, appendix A.1, but for members that no key needs.
+// The two public keys of RFC 7517, appendix A.1, without optional members.
 const (
 	rsaJWK = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB"}`
 	ecJWK  = `{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}`
 )
 
-// TestEveryCell is the table of data keys: what a type of Secret makes of a type of object.
+// TestEveryCell checks the data keys for each type of Secret and type of object.
 func TestEveryCell(t *testing.T) {
 	public := keyvault.Object{Ref: keyvault.Ref{Kind: keyvault.KindCertificate}, Value: keyvault.NewValue(leafOf(t, "ordered.pem"))}
 	pfx, key := object(vector(t, "openssl3.pfx")), object(rsaJWK)
@@ -337,7 +337,7 @@ func TestWhatCannotBeMadeIsRefusedWithTheFieldAndWithoutTheValue(t *testing.T) {
 		"a ConfigMap without a data key":   {recipe.Recipe{Items: recipeOf(recipe.Key, "").Items, ConfigMap: &recipe.ConfigMapOutput{Name: "c"}}, "canary", "spec.output.configMap.dataKey", fault.Invalid},
 		"a key as TLS":                     {recipeOf(recipe.Key, "kubernetes.io/tls"), "canary", "spec.output.secret.type", fault.Invalid},
 		"a value that is no base64":        {transforming("base64decode"), "canary !", "base64decode", fault.Malformed},
-		"no docker config":                 {recipeOf(recipe.Secret, "kubernetes.io/dockerconfigjson"), "canary", "no JSON", fault.Malformed},
+		"no docker config":                 {recipeOf(recipe.Secret, "kubernetes.io/dockerconfigjson"), "canary", "not JSON", fault.Malformed},
 		"no credentials":                   {recipeOf(recipe.Secret, "kubernetes.io/basic-auth"), "canary", "NAME:PASSWORD", fault.Malformed},
 		"TLS of garbage":                   {recipeOf(recipe.Secret, "kubernetes.io/tls"), "canary", "neither PFX nor PEM", fault.Malformed},
 		"TLS of a PFX with a password":     {recipeOf(recipe.Secret, "kubernetes.io/tls"), vector(t, "password.pfx"), "without a password", fault.Malformed},
@@ -435,7 +435,7 @@ func TestWhichVaultWasReadInPlaceOfAnother(t *testing.T) {
 	assert.Empty(t, decode.Fallback([]decode.Content{own}))
 }
 
-// FuzzJWK reads keys as vaults answer them, in every format.
+// FuzzJWK decodes keys in every format.
 func FuzzJWK(f *testing.F) {
 	for _, seed := range []string{rsaJWK, ecJWK, `{"kty":"EC","crv":"P-256K","x":"AA","y":"AA"}`, `{"kty":"RSA","n":"AQAB","e":"AA"}`, "{", "null"} {
 		f.Add(seed, "pem")

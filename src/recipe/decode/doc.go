@@ -1,5 +1,6 @@
-// Package decode makes data keys and variables of what a vault holds, as a Recipe asks. One decode serves the
-// controller, the broker and the injector, so a Secret and a variable of the same resource can't differ.
+// Package decode converts vault objects to the data of Secrets and ConfigMaps and to the values of environment
+// variables, as a Recipe specifies. The controller, the broker and the injector share it, so a Secret and a variable of
+// the same resource can't differ.
 //
-// Floor 2, pure. Errors never quote a value.
+// Floor 2, pure. Errors never quote a value. Parsing certificates belongs in certificate.
 package decode

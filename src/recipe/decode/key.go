@@ -23,7 +23,7 @@ const (
 	formatJWK = "jwk"
 )
 
-// jwk is a public key (RFC 7517, 7518): the numbers are big-endian, in base64url without padding.
+// jwk is a public JSON web key (RFC 7517, 7518). Its numbers are big-endian, in base64url without padding.
 type jwk struct {
 	Type  string `json:"kty"`
 	Curve string `json:"crv"`
@@ -33,7 +33,7 @@ type jwk struct {
 	Y     string `json:"y"`
 }
 
-// keyAs gives the public key, which the object has as a JWK, in a format: raw is the modulus of an RSA key.
+// keyAs encodes the public key of the object, which is a JWK, in a format. The format raw is the modulus of an RSA key.
 func keyAs(o keyvault.Object, format string) (keyvault.Value, error) {
 	if format == formatJWK {
 		return o.Value, nil
@@ -62,7 +62,7 @@ func keyPEM(key jwk) (keyvault.Value, error) {
 	return keyvault.NewValue(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
 }
 
-// der is the public key as SubjectPublicKeyInfo.
+// der encodes the public key as SubjectPublicKeyInfo.
 func (k jwk) der() ([]byte, error) {
 	if k.Curve == "P-256K" || k.Curve == "SECP256K1" || k.Curve == "secp256k1" {
 		x, y := number(k.X), number(k.Y)
@@ -79,7 +79,8 @@ func (k jwk) der() ([]byte, error) {
 }
 
 func unreadable(key jwk) error {
-	return fault.New(fault.Malformed, "a key of type %s %s has no PEM here; use the format jwk", key.Type, key.Curve)
+	return fault.New(fault.Malformed, "a key of type %s %s can't be encoded as PEM; use the format jwk", key.Type,
+		key.Curve)
 }
 
 func (k jwk) public() (crypto.PublicKey, error) {
@@ -108,7 +109,7 @@ func (k jwk) public() (crypto.PublicKey, error) {
 	return public, nil
 }
 
-// number is nil if the text is none.
+// number decodes a number in base64url. It returns nil if the text is invalid.
 func number(text string) *big.Int {
 	content, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(content) == 0 {

@@ -13,21 +13,21 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// contentJSON is the content type of an object that holds its entries as JSON; the other one is YAML.
+// contentJSON is the content type of a multi-key object in JSON. The other content type is YAML.
 const contentJSON = "application/x-json"
 
-// maxKey is the longest key of a Secret that Kubernetes allows.
+// maxKey is the maximum length of a key of a Secret in Kubernetes.
 const maxKey = 253
 
 var keyShape = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 
-// isKey says whether Kubernetes allows a text as a key of a Secret: keys become file names, so none leads to another
-// folder.
+// isKey reports whether Kubernetes allows a text as a key of a Secret. Keys become file names, so they can't point to
+// another directory.
 func isKey(text string) bool {
 	return len(text) <= maxKey && keyShape.MatchString(text) && text != "." && !strings.HasPrefix(text, "..")
 }
 
-// entries are the values of a multi-key object by key, each transformed and charged. Errors are fault.Malformed and
+// entries decodes a multi-key object to values by key, and transforms and charges each. Errors are fault.Malformed and
 // quote no values.
 func entries(item recipe.Item, v keyvault.Value, left *budget) (map[string]keyvault.Value, error) {
 	texts, err := readEntries(item, v, left)
@@ -46,20 +46,21 @@ func entries(item recipe.Item, v keyvault.Value, left *budget) (map[string]keyva
 	return values, nil
 }
 
-// notAKey names the key, shortened: it is the name of a setting.
+// notAKey returns the error for an invalid data key. It quotes the key, shortened, because the key is not a value.
 func notAKey(key string) error {
 	const most = 80
 	if len(key) > most {
 		key = strings.ToValidUTF8(key[:most], "") + "…"
 	}
 	return fault.New(fault.Malformed,
-		"the entry %q can't be a key of a Secret or ConfigMap, which has letters, digits, hyphens, underscores "+
-			"and dots; rename it in the vault (.NET reads __ as :), or let a pod read it alone: NAME@azurekeyvault?KEY",
+		"the entry %q can't be a key of a Secret or ConfigMap, whose keys have letters, digits, hyphens, "+
+			"underscores and dots; rename it in the vault (.NET reads __ as :), or use it only in pods, with "+
+			"NAME@azurekeyvault?KEY",
 		key)
 }
 
-// readEntries gives the texts of all entries. Strings are as they are; numbers, booleans and other scalars keep their
-// source text, null is empty; what is nested becomes compact JSON.
+// readEntries parses a multi-key object and returns the texts of its entries. Strings are unchanged; numbers, booleans
+// and other scalars keep their source text; null becomes empty; nested values become compact JSON.
 func readEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string][]byte, error) {
 	if v.Len() > limits.StructuredBytes {
 		return nil, fault.New(fault.Malformed, "the object is larger than %s; store fewer entries in it",
@@ -81,26 +82,27 @@ func readEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string][
 	case err != nil:
 		return nil, err
 	case len(texts) == 0:
-		return nil, fault.New(fault.Malformed, "the object has no entries; write at least one")
+		return nil, fault.New(fault.Malformed, "the object has no entries; add at least one")
 	case len(texts) > limits.Entries:
-		return nil, fault.New(fault.Malformed, "the object has %d entries, more than the %d that are allowed",
+		return nil, fault.New(fault.Malformed,
+			"the object has %d entries, more than the limit of %d; store fewer entries in it",
 			len(texts), limits.Entries)
 	}
 	return texts, nil
 }
 
-// isUTF16 knows it by its byte-order mark, or by the zero in one of the first two bytes, which no text has.
+// isUTF16 detects UTF-16 by its byte-order mark, or by a zero byte in the first two bytes, which UTF-8 text never has.
 func isUTF16(content []byte) bool {
 	return bytes.HasPrefix(content, []byte{0xFE, 0xFF}) || bytes.HasPrefix(content, []byte{0xFF, 0xFE}) ||
 		len(content) > 1 && (content[0] == 0) != (content[1] == 0)
 }
 
-// fromJSON takes the last one of entries with the same key.
+// fromJSON parses a JSON object. Of entries with the same key, the last one wins.
 func fromJSON(content []byte) (map[string][]byte, error) {
 	malformed := fault.New(fault.Malformed,
 		"the object is not a JSON object; correct it in the vault, or spec.vault.object.contentType")
 	var raw map[string]json.RawMessage
-	// The parser would put U+FFFD in the place of bytes that are no text.
+	// The JSON parser would replace invalid UTF-8 by U+FFFD.
 	if !utf8.Valid(content) || json.Unmarshal(content, &raw) != nil || raw == nil {
 		return nil, malformed
 	}

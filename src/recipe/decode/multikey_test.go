@@ -64,7 +64,7 @@ func TestWhatIsUnusualIsKeptAll(t *testing.T) {
 	}{
 		{"json", `{"deep": ` + deep + `}`, "deep", deep, 1},
 		{"yaml", `deep: ` + deep, "deep", deep, 1},
-		{"json", `{"a": 1, "a": 2}`, "a", "2", 1}, // as it ever was: the last one counts
+		{"json", `{"a": 1, "a": 2}`, "a", "2", 1}, // as in 1.8, the last one wins
 		{"json", "{" + keys.String() + `"last": 1}`, "key-0899-xxxxxxxxxxxx", "899", 901},
 		{"yaml", "base: &b shared\nother: *b\n", "other", "shared", 2},
 	} {
@@ -127,7 +127,7 @@ func TestAVariableNamesItsEntry(t *testing.T) {
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
 }
 
-// decoding is what it may cost to decode an input: outputs and their checks are copies of at most 6 MiB.
+// decoding is the budget of decoding one input. Outputs and their checks are copies of at most 6 MiB.
 var decoding = fuzzbudget.Budget{Time: 3 * time.Second, Bytes: 64 << 20, PerByte: 3000}
 
 func FuzzEntries(f *testing.F) {

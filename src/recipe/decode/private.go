@@ -20,9 +20,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// nothingPrivate refuses private keys where many may read, in the forms that people and tools write, also in a few
-// layers of encoding. It is a guard against accidents: somebody who wants to can write a key in a form that is not
-// known here.
+// nothingPrivate rejects values that contain a private key, in the formats that common tools write, also inside up to
+// limits.PeelLevels layers of encoding. It prevents accidents, not attacks: a user can write a key in an unknown format
+// on purpose.
 func nothingPrivate(values map[string]keyvault.Value) error {
 	for _, value := range values {
 		if value.Len() == 0 {
@@ -35,21 +35,21 @@ func nothingPrivate(values map[string]keyvault.Value) error {
 		}
 		if s.bytesLeft < 0 {
 			return fault.New(fault.Malformed,
-				"the value is encoded so often that it can't be checked for private keys; use spec.output.secret")
+				"the value has too much nested encoding to be checked for private keys; use spec.output.secret")
 		}
 	}
 	return nil
 }
 
-// maxBundles is how many PFX are opened to see whether there is a key in them; further ones count as private.
+// maxBundles is the maximum of PFX files to parse in one value; further ones count as private keys.
 const maxBundles = 3
 
-// keySearch looks for private keys in a value, within a budget.
+// keySearch searches a value for private keys, with limited work.
 type keySearch struct {
 	bytesLeft, bundlesLeft int
 }
 
-// Texts by which private keys are known, in capitals.
+// keyMarks returns texts that identify private keys, in upper case.
 func keyMarks() []string {
 	return []string{
 		"PRIVATE KEY-----", "PRIVATE KEY ----", "PGP PRIVATE KEY", "PGP SECRET KEY", "PUTTY-USER-KEY-FILE-",
@@ -59,13 +59,13 @@ func keyMarks() []string {
 	}
 }
 
-// wireGuardKey is a line of WireGuard's configuration.
+// wireGuardKey matches the private key in a WireGuard configuration.
 var wireGuardKey = regexp.MustCompile(`(?i)privatekey\s*=\s*[a-z0-9+/]{42}[a-z0-9+/=]`)
 
-// shortestCode is the shortest run of base64 or hexadecimal digits that is decoded; shorter ones hold no key.
+// shortestCode is the minimum length of base64 or hexadecimal text to decode; a shorter text can't hold a key.
 const shortestCode = 40
 
-// isCode says whether a letter is one of base64, of any alphabet; hexadecimal digits are among them.
+// isCode reports whether a character belongs to a base64 alphabet, which includes the hexadecimal digits.
 func isCode(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '+' || r == '/' || r == '-' ||
 		r == '_'
@@ -78,7 +78,7 @@ var (
 	standard = strings.NewReplacer("-", "+", "_", "/")
 )
 
-// finds says whether there is a private key in the content, or in what it encodes.
+// finds reports whether the content, or data that it encodes, contains a private key.
 func (s *keySearch) finds(content []byte, levels int) bool {
 	if s.bytesLeft -= len(content); s.bytesLeft < 0 {
 		return false
@@ -93,7 +93,7 @@ func (s *keySearch) finds(content []byte, levels int) bool {
 	return slices.ContainsFunc(peel(content), func(inner []byte) bool { return s.finds(inner, levels-1) })
 }
 
-// isPrivate knows private keys that are not encoded further.
+// isPrivate detects private keys without a further layer of encoding.
 func isPrivate(content []byte) bool {
 	capitals := bytes.ToUpper(content)
 	for _, mark := range keyMarks() {
@@ -106,9 +106,9 @@ func isPrivate(content []byte) bool {
 	return isWireGuard || certificate.IsKey(content) || isBinaryKey(content) || isPrivateJWK(content)
 }
 
-// isBinaryKey knows the binary forms of OpenPGP, Java and Windows.
+// isBinaryKey detects the binary formats of OpenPGP, Java and Windows.
 func isBinaryKey(content []byte) bool {
-	// Java's key stores protect keys by an algorithm of their own.
+	// The object identifier of the algorithm that protects keys in Java key stores.
 	javaKey := []byte{0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x2a, 0x02, 0x11, 0x01}
 	if bytes.Contains(content, javaKey) {
 		return true
@@ -128,8 +128,8 @@ func isBinaryKey(content []byte) bool {
 	return binary.LittleEndian.Uint32(content) == 0xb0b5f11e || isPGPKey(content)
 }
 
-// isPGPKey knows a packet of a secret key (RFC 9580, section 4.2): its tag is 5, or 7 for a subkey, and a version and a
-// date follow its length.
+// isPGPKey detects a secret-key packet (RFC 9580, section 4.2). Its tag is 5, or 7 for a subkey; a version and a date
+// follow the length.
 func isPGPKey(content []byte) bool {
 	tag, length := content[0]>>2&0xf, 1<<(content[0]&3)
 	switch {
@@ -149,7 +149,8 @@ func isPGPKey(content []byte) bool {
 		(algorithm <= 3 || algorithm >= 16 && algorithm <= 28)
 }
 
-// isPrivateBundle says whether it is a PFX with a key; one that is encrypted, or can't be read, counts as one that has.
+// isPrivateBundle reports whether the content is a PFX with a private key. An encrypted or unreadable PFX counts as
+// one.
 func (s *keySearch) isPrivateBundle(content []byte) bool {
 	if !certificate.IsPFX(content) {
 		return false
@@ -161,8 +162,8 @@ func (s *keySearch) isPrivateBundle(content []byte) bool {
 	return !errors.Is(err, certificate.ErrNoKey) && !errors.Is(err, certificate.ErrEmpty)
 }
 
-// peel gives what the content encodes: the strings of JSON, what is compressed, UTF-16, percent signs, base64 and
-// hexadecimal digits.
+// peel decodes one layer of encoding: gzip, the strings of JSON, UTF-16, percent encoding, base64 and hexadecimal
+// digits.
 func peel(content []byte) (inner [][]byte) {
 	if unzipped := gunzip(content); unzipped != nil {
 		return [][]byte{unzipped}
@@ -194,7 +195,7 @@ func peel(content []byte) (inner [][]byte) {
 	return inner
 }
 
-// decodeBase64 reads both alphabets, without padding; a last letter that stands for no whole byte is left out.
+// decodeBase64 decodes both alphabets, without padding. It drops a last character that does not complete a byte.
 func decodeBase64(run string) ([]byte, error) {
 	if len(run)%4 == 1 {
 		run = run[:len(run)-1]
@@ -205,11 +206,11 @@ func decodeBase64(run string) ([]byte, error) {
 	return base64.RawStdEncoding.DecodeString(run)
 }
 
-// joinWrapped puts base64 that is wrapped into several lines, indented or not, on one line. The first of them is long,
-// and the last may be short.
+// joinWrapped joins base64 that is wrapped into several lines, indented or not. The first line must have at least 40
+// characters; a shorter line ends the text.
 func joinWrapped(text string) string {
 	var out strings.Builder
-	width := 0 // of the lines that are being joined
+	width := 0 // the width of the lines being joined, 0 if none are
 	for line := range strings.Lines(text) {
 		trimmed := strings.TrimSpace(line)
 		allCode := trimmed != "" && strings.IndexFunc(strings.TrimRight(trimmed, "="), isNotCode) < 0
@@ -227,17 +228,17 @@ func joinWrapped(text string) string {
 	return out.String()
 }
 
-// gunzip is nil for what is not compressed; of what is, it gives no more than an output may have.
+// gunzip returns nil for content that is not gzip. It decompresses at most limits.OutputBytes.
 func gunzip(content []byte) []byte {
 	reader, err := gzip.NewReader(bytes.NewReader(content))
 	if err != nil {
 		return nil
 	}
-	plain, _ := io.ReadAll(io.LimitReader(reader, limits.OutputBytes)) // what could be read of a damaged one
+	plain, _ := io.ReadAll(io.LimitReader(reader, limits.OutputBytes)) // damaged data: the part before the damage
 	return plain
 }
 
-// jsonTexts are all strings of a JSON list or object.
+// jsonTexts returns all strings of a JSON value, including keys, that are longer than four bytes.
 func jsonTexts(content []byte) (texts [][]byte, ok bool) {
 	trimmed := bytes.TrimSpace(content)
 	if len(trimmed) == 0 || !bytes.ContainsAny(trimmed[:1], `{["`) || !json.Valid(trimmed) {
@@ -255,8 +256,8 @@ func jsonTexts(content []byte) (texts [][]byte, ok bool) {
 	}
 }
 
-// isPrivateJWK says whether JSON holds a JSON web key with a private part (RFC 7518), at any depth: d and its like, or
-// k where it is symmetric.
+// isPrivateJWK reports whether JSON contains a JSON web key (RFC 7518) with a private member at any depth: d and the
+// like, or k of a symmetric key.
 func isPrivateJWK(content []byte) bool {
 	trimmed := bytes.TrimSpace(content)
 	if len(trimmed) == 0 || !bytes.ContainsAny(trimmed[:1], "{[") || !bytes.Contains(trimmed, []byte("kty")) &&
@@ -267,7 +268,7 @@ func isPrivateJWK(content []byte) bool {
 	return found
 }
 
-// privateJWK reads one value.
+// privateJWK reads one JSON value and reports whether it contains a private JSON web key.
 func privateJWK(decoder *json.Decoder) (bool, error) {
 	token, err := decoder.Token()
 	delimiter, ok := token.(json.Delim)

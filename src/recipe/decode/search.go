@@ -12,9 +12,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// Expand makes items of what the recipe's searches find in the list of the vault's secrets, in the order of their
-// names. If the recipe names the same data key, it takes precedence. A search that finds nothing is fault.NotFound, so
-// that an output does not lose all its data by a typing error. It stops between two names when ctx ends.
+// Expand adds an item to the recipe for each secret that its searches find in the list of the vault's secrets, in the
+// order of their names. An item of the recipe takes precedence over a secret with the same data key. A search without
+// matches gives fault.NotFound, so a typing error does not empty an output. It stops between two names when ctx
+// ends.
 func Expand(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
 	finders, err := compileSearches(r, entries)
 	if err != nil {
@@ -35,12 +36,12 @@ func Expand(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (rec
 	return e.recipe, nil
 }
 
-// expansion is a recipe that gets items.
+// expansion is a recipe while searches add items to it.
 type expansion struct {
 	recipe recipe.Recipe
-	// taken are the data keys of items that the recipe names itself.
+	// taken are the data keys of the recipe's own items.
 	taken map[string]bool
-	// found are the names of secrets by data key.
+	// found maps the data keys of added items to the names of their secrets.
 	found map[string]string
 }
 
@@ -82,7 +83,8 @@ func (e *expansion) add(i int, find finder, entry keyvault.Entry) error {
 	case found || e.taken[key]:
 		return nil
 	case len(e.found) == limits.FoundSecrets:
-		return fault.New(fault.Malformed, "spec.dataFrom finds more than the %d secrets that are allowed; narrow it",
+		return fault.New(fault.Malformed,
+			"spec.dataFrom finds more than the %d secrets that are allowed; narrow its match",
 			limits.FoundSecrets)
 	}
 	e.found[key] = entry.Name
@@ -91,14 +93,14 @@ func (e *expansion) add(i int, find finder, entry keyvault.Entry) error {
 	return nil
 }
 
-// finder is a search, compiled.
+// finder is a search with its compiled expressions.
 type finder struct {
 	recipe.Search
 	match, rewrite recipe.Expression
 }
 
-// compileSearches compiles the expressions of all searches, and refuses what would take too many steps over these
-// names.
+// compileSearches compiles the expressions of all searches. It rejects expressions that would need more than
+// limits.SearchSteps steps for the names of the entries.
 func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]finder, error) {
 	bytesOfNames, steps := 0, 0
 	for _, entry := range entries {
@@ -130,8 +132,8 @@ func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]finder, error
 	return finders, nil
 }
 
-// matches says whether an entry is found. What belongs to a certificate never is, as in the portal: it holds a private
-// key, and is meant to be asked for as a certificate.
+// matches reports whether the search finds an entry. It excludes the secret of a certificate, as the Azure portal does,
+// because it contains a private key and is read as an object of type certificate.
 func (f finder) matches(e keyvault.Entry) bool {
 	if e.Disabled || e.Managed || !strings.HasPrefix(e.Name, f.Prefix) {
 		return false
@@ -144,8 +146,8 @@ func (f finder) matches(e keyvault.Entry) bool {
 	return f.Regexp == "" || f.match.MatchString(e.Name)
 }
 
-// key is the data key of a name, if it becomes one. It stops where the key is too long: each match may add a long
-// target.
+// key returns the data key for the name of a secret, and whether Kubernetes allows it. It stops as soon as the key is
+// too long, because each match can add a long target.
 func (f finder) key(name string) (string, bool) {
 	if f.Source == "" {
 		return name, isKey(name)

@@ -11,7 +11,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// The types of Secret that have data keys of their own.
+// The types of Secret with fixed data keys, and Opaque.
 const (
 	typeOpaque           = "Opaque"
 	typeTLS              = "kubernetes.io/tls"
@@ -21,7 +21,7 @@ const (
 	typeSSHAuth          = "kubernetes.io/ssh-auth"
 )
 
-// The data keys of these types, and names by which pods ask for a part.
+// The data keys of these types. Pods select a part of an object by the same names.
 const (
 	keyCertificate = "tls.crt"
 	keyPrivate     = "tls.key"
@@ -29,17 +29,17 @@ const (
 	keyPassword    = "password"
 )
 
-// shape is what an output wants of an item.
+// shape is the part of an output's spec that decides how an item becomes data.
 type shape struct {
-	// field is the output's path in the spec, for messages.
+	// field is the path of the output in the resource, for error messages.
 	field string
-	// secretType is empty where no type was said, and for ConfigMaps.
+	// secretType is empty if the spec has no type, and for ConfigMaps.
 	secretType            string
 	dataKey               string
 	chainOrder, keyFormat string
-	// public outputs can be read by many.
+	// public outputs are ConfigMaps, which many can read.
 	public bool
-	// allowEmpty lets a secret's empty value become one of the output.
+	// allowEmpty accepts the empty value of a secret.
 	allowEmpty bool
 }
 
@@ -56,8 +56,8 @@ func shapeOfConfigMap(r recipe.Recipe) shape {
 		allowEmpty: r.AllowEmpty}
 }
 
-// of is the shape for one of the recipe's items. Of several, each has a data key of its own, whatever the Secret's
-// type.
+// of returns the shape for one of the recipe's items. With several items, each has its own data key, and the type of
+// the Secret sets none.
 func (s shape) of(r recipe.Recipe, item recipe.Item) shape {
 	if !r.Several {
 		return s
@@ -69,16 +69,16 @@ func (s shape) of(r recipe.Recipe, item recipe.Item) shape {
 	return s
 }
 
-// private says whether a certificate's private key is wanted.
+// private reports whether the output needs the private key of a certificate.
 func (s shape) private() bool { return s.secretType == typeTLS || s.secretType == typeOpaque }
 
-// fixed is the data key that the type gives a secret's value, empty if the user says it.
+// fixed returns the data key that the Secret's type sets for the value of a secret, empty if it sets none.
 func (s shape) fixed() string {
 	return map[string]string{typeDockerConfigJSON: ".dockerconfigjson", typeDockerConfig: ".dockercfg",
 		typeSSHAuth: "ssh-privatekey"}[s.secretType]
 }
 
-// named says whether the data keys are known without the user.
+// named reports whether the data keys are known without spec.output.secret.dataKey.
 func (s shape) named(item recipe.Item) bool {
 	switch item.Type {
 	case recipe.MultiKey:
@@ -96,8 +96,8 @@ func (s shape) check(item recipe.Item) error {
 	switch {
 	case item.Type == recipe.Key && s.secretType == typeTLS:
 		return fault.New(fault.Invalid,
-			"%s.type %q can't be made of a key, which has no certificate; use type certificate, or another type of "+
-				"Secret", s.field, typeTLS)
+			"%s.type %q needs a certificate, but the object is a key; set the object's type to certificate, or use "+
+				"another type of Secret", s.field, typeTLS)
 	case s.dataKey == "" && !s.named(item):
 		return fault.New(fault.Invalid,
 			"%s.dataKey is required for an object of type %s; set it to the key in the output", s.field, item.Type)
@@ -105,7 +105,7 @@ func (s shape) check(item recipe.Item) error {
 	return nil
 }
 
-// values makes the data of one object, and charges the budget.
+// values decodes one object to data and charges the budget.
 func (s shape) values(c Content, left *budget) (map[string]keyvault.Value, error) {
 	var values map[string]keyvault.Value
 	var err error
@@ -132,7 +132,7 @@ func (s shape) one(v keyvault.Value, err error) (map[string]keyvault.Value, erro
 	return map[string]keyvault.Value{s.dataKey: v}, nil
 }
 
-// charged charges values that were made of one object at once; what they are made of bounds them.
+// charged charges values that one step decoded from one object. The size of the object limits them.
 func charged(left *budget) func(map[string]keyvault.Value, error) (map[string]keyvault.Value, error) {
 	return func(values map[string]keyvault.Value, err error) (map[string]keyvault.Value, error) {
 		for _, value := range values {
@@ -160,7 +160,7 @@ func (s shape) ofSecret(c Content, left *budget) (map[string]keyvault.Value, err
 	case typeDockerConfigJSON, typeDockerConfig:
 		if !json.Valid(value.Reveal()) {
 			return nil, fault.New(fault.Malformed,
-				"the value is no JSON, which a Secret of type %s holds; correct it in the vault", s.secretType)
+				"the value is not JSON, which a Secret of type %s requires; correct it in the vault", s.secretType)
 		}
 	}
 	if key := s.fixed(); key != "" {
@@ -169,17 +169,17 @@ func (s shape) ofSecret(c Content, left *budget) (map[string]keyvault.Value, err
 	return s.one(value, nil)
 }
 
-// ErrEmpty is the cause of an error about a secret without content.
+// ErrEmpty is the cause of the error about a secret with an empty value.
 var ErrEmpty = errors.New("the value is empty")
 
-// emptyValue refuses a secret without content: the vault may hold it by mistake, and it would replace a good value.
+// emptyValue returns the error that rejects an empty value, which would replace a good value of the output.
 func emptyValue(item recipe.Item) error {
 	return &fault.Error{Kind: fault.Malformed, Doing: fmt.Sprintf("reading the value of secret %q", item.Name),
 		Cause: ErrEmpty,
-		Next:  "the output keeps what it has; store a value in the vault, or set spec.output.allowEmpty to true"}
+		Next:  "the output keeps its data; store a value in the vault, or set spec.output.allowEmpty to true"}
 }
 
-// credentials splits at the first colon: a password may hold more of them, a user name none.
+// credentials splits the value at the first colon, because a password can contain colons and a user name can't.
 func credentials(value keyvault.Value) (map[string]keyvault.Value, error) {
 	username, password, ok := bytes.Cut(value.Reveal(), []byte(":"))
 	if !ok {
@@ -189,7 +189,7 @@ func credentials(value keyvault.Value) (map[string]keyvault.Value, error) {
 		keyPassword: keyvault.NewValue(password)}, nil
 }
 
-// Fallback is the vault that was read in place of the one that is meant, empty if none was.
+// Fallback returns the name of the fallback vault that an object was read from, empty if there is none.
 func Fallback(contents []Content) string {
 	for _, content := range contents {
 		if other := content.Object.Fallback; other != "" {

@@ -9,15 +9,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// Query is what a reference asks of an item.
+// Query selects an item, or a part of it, for an environment variable.
 type Query struct {
 	Item recipe.Item
-	// Part is what stands behind the question mark, empty if the item says it all.
+	// Part is the text after the question mark of a reference, empty if the item is selected by its data key.
 	Part string
 }
 
-// Pick finds the item that a reference is about: of several, the part names it by its data key. What the type does not
-// know is fault.Invalid.
+// Pick returns the Query for the part of a reference. In a recipe with several items, the part is the data key of an
+// item. An unknown part gives fault.Invalid.
 func Pick(r recipe.Recipe, part string) (Query, error) {
 	if !r.Several {
 		q := Query{Item: r.Items[0], Part: part}
@@ -31,11 +31,11 @@ func Pick(r recipe.Recipe, part string) (Query, error) {
 		keys = append(keys, item.DataKey)
 	}
 	return Query{}, fault.New(fault.Invalid,
-		"the resource brings several objects; name one by its data key, NAME@azurekeyvault?KEY, of %s",
+		"the resource has several objects; select one by its data key with NAME@azurekeyvault?KEY, KEY being one of %s",
 		strings.Join(keys, ", "))
 }
 
-// parts are what may be asked of an object of the type; nil means anything.
+// parts returns the valid parts for an object type; nil means that any part is valid.
 func parts(t recipe.ObjectType) []string {
 	switch t {
 	case recipe.Certificate:
@@ -52,7 +52,7 @@ func parts(t recipe.ObjectType) []string {
 func (q Query) check() error {
 	if q.Item.Type == recipe.MultiKey && q.Part == "" {
 		return fault.New(fault.Invalid,
-			"an object of type %s has several values; name the one that you want: NAME@azurekeyvault?KEY", q.Item.Type)
+			"an object of type %s has several values; select one with NAME@azurekeyvault?KEY", q.Item.Type)
 	}
 	known := parts(q.Item.Type)
 	if known == nil {
@@ -68,10 +68,11 @@ func (q Query) check() error {
 		q.Part, q.Item.Type, strings.Join(known[1:], ", "))
 }
 
-// Private says whether a certificate's private key is asked for, which is in the secret of the same name.
+// Private reports whether the query selects the private key of a certificate, which is in the secret of the same name.
 func (q Query) Private() bool { return q.Item.Type == recipe.Certificate && q.Part == keyPrivate }
 
-// Kind says as which kind of object the query wants the item; private is whether a query of the same item is.
+// Kind returns the kind of vault object to read for the query. The argument private is true if any query of the same
+// item selects its private key.
 func (q Query) Kind(private bool) keyvault.Kind {
 	switch {
 	case q.Item.Type == recipe.Key:
@@ -83,7 +84,7 @@ func (q Query) Kind(private bool) keyvault.Kind {
 	}
 }
 
-// Variable makes the value of an environment variable.
+// Variable decodes an object to the value of an environment variable.
 func Variable(q Query, o keyvault.Object) (keyvault.Value, error) {
 	if err := q.check(); err != nil {
 		return keyvault.Value{}, err
@@ -118,12 +119,12 @@ func keyPart(part string, o keyvault.Object) (keyvault.Value, error) {
 	value, err := keyAs(o, part)
 	if err == nil && part == "" && bytes.IndexByte(value.Reveal(), 0) >= 0 {
 		return keyvault.Value{}, fault.New(fault.Malformed,
-			"the bytes of the key hold a NUL, which no environment variable can; ask for ?pem or ?jwk")
+			"the modulus of the key has a NUL byte, which an environment variable can't hold; use ?pem or ?jwk")
 	}
 	return value, err
 }
 
-// entry is the one that the query names; no other has to be a key that Kubernetes allows.
+// entry returns the entry that the query selects. The names of entries need not be valid data keys here.
 func entry(q Query, v keyvault.Value) (keyvault.Value, error) {
 	all, err := readEntries(q.Item, v, variableBudget())
 	if err != nil {
@@ -132,7 +133,7 @@ func entry(q Query, v keyvault.Value) (keyvault.Value, error) {
 	text, ok := all[q.Part]
 	if !ok {
 		return keyvault.Value{}, fault.New(fault.NotFound,
-			"the object has no entry %q; add it in the vault, or correct what follows the question mark", q.Part)
+			"the object has no entry %q; add it in the vault, or correct the name after the question mark", q.Part)
 	}
 	return variableBudget().transformed(q.Item, keyvault.NewValue(text))
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Tags of YAML that matter here.
+// The YAML tags with special treatment.
 const (
 	tagNull   = "!!null"
 	tagBool   = "!!bool"
@@ -28,12 +28,14 @@ var (
 	errNotYAML = fault.New(fault.Malformed,
 		"the object is not a YAML mapping; correct it in the vault, or spec.vault.object.contentType")
 	errYAMLKey = fault.New(fault.Malformed, "the object has a key that is not plain text; use plain text for keys")
-	errGrows   = fault.New(fault.Malformed, "the object's aliases or merge keys repeat too much; write the values out")
-	errDeep    = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text",
+	errGrows   = fault.New(fault.Malformed,
+		"the object's aliases or merge keys repeat too much data; write the values out")
+	errDeep = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text",
 		limits.NestedLevels)
 )
 
-// fromYAML takes the last one of entries with the same key, as fromJSON does; maxBytes bounds what all entries become.
+// fromYAML parses a YAML mapping. Of entries with the same key, the last one wins. The texts of all entries have at
+// most maxBytes in total.
 func fromYAML(content []byte, maxBytes int) (map[string][]byte, error) {
 	root, err := onlyDocument(content)
 	if err != nil {
@@ -53,7 +55,7 @@ func fromYAML(content []byte, maxBytes int) (map[string][]byte, error) {
 	return texts, nil
 }
 
-// onlyDocument is the mapping of the first document. What follows may be a document marker, but no second document.
+// onlyDocument returns the mapping of the only document. A document marker can follow it, but not a second document.
 func onlyDocument(content []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var first yaml.Node
@@ -74,8 +76,8 @@ func onlyDocument(content []byte) (*yaml.Node, error) {
 	}
 }
 
-// yamlWriter makes texts of nodes. It counts nodes and bytes as it goes, so that aliases and merge keys can't make it
-// do more than a document without them.
+// yamlWriter converts YAML nodes to texts. It limits the number of visited nodes and written bytes, because aliases and
+// merge keys can expand a small document exponentially.
 type yamlWriter struct {
 	out       bytes.Buffer
 	bytesLeft int
@@ -88,12 +90,12 @@ type field struct {
 	value *yaml.Node
 }
 
-// enter counts a visit, and gives what an alias stands for.
+// enter counts a visit of a node and resolves an alias.
 func (w *yamlWriter) enter(node *yaml.Node, level int) (*yaml.Node, error) {
 	if w.nodesLeft--; w.nodesLeft < 0 {
 		return nil, errGrows
 	}
-	if level > limits.NestedLevels+1 { // also the end of an alias that contains itself
+	if level > limits.NestedLevels+1 { // also stops an alias that contains itself
 		return nil, errDeep
 	}
 	if node.Kind == yaml.AliasNode {
@@ -102,7 +104,8 @@ func (w *yamlWriter) enter(node *yaml.Node, level int) (*yaml.Node, error) {
 	return node, nil
 }
 
-// fields are the entries of a mapping, each key once. Its own come before merged ones, and of its own the last.
+// fields returns the entries of a mapping, with unique keys. Own entries override merged ones, and later own entries
+// override earlier ones.
 func (w *yamlWriter) fields(mapping *yaml.Node, level int) ([]field, error) {
 	var own, merged []field
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
@@ -124,7 +127,8 @@ func (w *yamlWriter) fields(mapping *yaml.Node, level int) ([]field, error) {
 	return distinct(own, merged), nil
 }
 
-// distinct keeps each key's last own value, or else its first merged one, where the key is first.
+// distinct returns one field per key, in the order of the keys' first use: the last own value, or else the first merged
+// value.
 func distinct(own, merged []field) []field {
 	at := make(map[string]int, len(own))
 	var all []field
@@ -145,7 +149,7 @@ func distinct(own, merged []field) []field {
 	return all
 }
 
-// merge adds the fields of what a merge key names: a mapping, or a list of them.
+// merge appends the fields of the value of a merge key, which is a mapping or a list of mappings.
 func (w *yamlWriter) merge(fields []field, value *yaml.Node, level int) ([]field, error) {
 	value, err := w.enter(value, level)
 	if err != nil {
@@ -169,7 +173,8 @@ func (w *yamlWriter) merge(fields []field, value *yaml.Node, level int) ([]field
 	return nil, errYAMLKey
 }
 
-// entry is the text of one entry: a scalar as it is written, without quotes, or the compact JSON of what is nested.
+// entry returns the text of one entry: the source text of a scalar, without quotes, or the compact JSON of a nested
+// value.
 func (w *yamlWriter) entry(node *yaml.Node) ([]byte, error) {
 	w.out.Reset()
 	target, err := w.enter(node, 0)
@@ -195,7 +200,7 @@ func (w *yamlWriter) entry(node *yaml.Node) ([]byte, error) {
 	return text, nil
 }
 
-// write appends a node as JSON.
+// write appends a node to the output as JSON.
 func (w *yamlWriter) write(node *yaml.Node, level int) error {
 	node, err := w.enter(node, level)
 	if err != nil {
@@ -229,7 +234,7 @@ func (w *yamlWriter) list(node *yaml.Node, level int) error {
 	return w.text("]")
 }
 
-// text appends what fits.
+// text appends a text to the output and charges its bytes.
 func (w *yamlWriter) text(s string) error {
 	if w.bytesLeft -= len(s); w.bytesLeft < 0 {
 		return errGrows
@@ -259,8 +264,8 @@ func (w *yamlWriter) mapping(node *yaml.Node, level int) error {
 	return w.text("}")
 }
 
-// scalarJSON keeps a scalar's text: as a JSON number if it is one, else as a string. Only null and booleans have one
-// spelling in JSON.
+// scalarJSON keeps the source text of a scalar, as a number if JSON allows it, else as a string. Only null and booleans
+// are normalized to their JSON spelling.
 func scalarJSON(node *yaml.Node) string {
 	switch node.ShortTag() {
 	case tagNull:
@@ -277,7 +282,7 @@ func quoteJSON(text string) string {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
-	if encoder.Encode(text) != nil { // can't happen: a string has a JSON form
+	if encoder.Encode(text) != nil { // can't happen: every string has a JSON form
 		return `""`
 	}
 	return strings.TrimSuffix(out.String(), "\n")

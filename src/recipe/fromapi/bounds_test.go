@@ -12,7 +12,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 )
 
-// listed is n elements of JSON; a %d in the text is the index.
+// listed returns n elements of JSON; a %d in the text becomes the index.
 func listed(n int, text string) string {
 	var all []string
 	for i := range n {

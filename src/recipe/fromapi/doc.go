@@ -1,6 +1,7 @@
-// Package fromapi turns the JSON of an AzureKeyVaultSecret into a Recipe. It is the only place that knows the shape of
-// the resource: the controller and the broker marshal their typed object, the injector hands over the server's bytes.
+// Package fromapi parses and validates the JSON of an AzureKeyVaultSecret and returns it as a Recipe. Only this package
+// knows the fields of the resource: the controller and the broker marshal their typed object, and the injector passes
+// the API server's response.
 //
-// Floor 2, standard library only. It checks again what the CRD's schema checks, because a resource may be older than
-// the schema.
+// Floor 2, standard library only. The package repeats the checks of the CRD's schema, because a resource can be older
+// than the schema. Decoding vault objects belongs in recipe/decode.
 package fromapi

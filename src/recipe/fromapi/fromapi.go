@@ -14,7 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
 )
 
-// resource is the part of an AzureKeyVaultSecret that a recipe is made of.
+// resource holds the fields of an AzureKeyVaultSecret that a Recipe needs.
 type resource struct {
 	Spec struct {
 		Vault struct {
@@ -80,11 +80,12 @@ type output struct {
 	} `json:"configMap"`
 }
 
-// Parse reads the JSON of an AzureKeyVaultSecret of any version. What can't work is fault.Invalid and names the field.
+// Parse parses the JSON of an AzureKeyVaultSecret of any API version. An invalid resource gives fault.Invalid with the
+// name of the field.
 func Parse(content []byte) (recipe.Recipe, error) {
 	var res resource
 	if err := json.Unmarshal(content, &res); err != nil {
-		return recipe.Recipe{}, fault.New(fault.Invalid, "reading the AzureKeyVaultSecret: it is not the JSON of one")
+		return recipe.Recipe{}, fault.New(fault.Invalid, "parsing the AzureKeyVaultSecret: its JSON is not valid")
 	}
 	r := recipe.Recipe{Vault: res.Spec.Vault.Name}
 	if id := res.Spec.Vault.AzureIdentity; id != nil {
@@ -110,13 +111,13 @@ func Parse(content []byte) (recipe.Recipe, error) {
 	return r, nil
 }
 
-// Bounds of spec.refreshInterval.
+// The limits of spec.refreshInterval.
 const (
 	minRefresh = time.Second
 	maxRefresh = 365 * 24 * time.Hour
 )
 
-// refresh takes a text, and the number 0, which YAML makes of 0.
+// refresh parses a duration, or the number 0, which an unquoted 0 in YAML becomes.
 func refresh(written json.RawMessage) (*time.Duration, error) {
 	text := strings.Trim(string(written), `"`)
 	if text == "" || text == "null" {
@@ -125,8 +126,8 @@ func refresh(written json.RawMessage) (*time.Duration, error) {
 	interval, err := time.ParseDuration(text)
 	if err != nil || (interval != 0 && interval < minRefresh) || interval > maxRefresh {
 		return nil, fault.New(fault.Invalid,
-			"spec.refreshInterval %q is not valid; use 0 (one look only) or a time from 1s to 8760h, such as 90s or "+
-				"1h30m", text)
+			"spec.refreshInterval %q is not valid; use 0 (read once) or a duration from 1s to 8760h, such as 90s "+
+				"or 1h30m", text)
 	}
 	return &interval, nil
 }
@@ -153,7 +154,7 @@ func restart(res resource) (*recipe.Restart, error) {
 	return &recipe.Restart{Auto: asked.Auto, Workloads: asked.Workloads}, nil
 }
 
-// addItems adds the one object of spec.vault.object, or those of spec.data.
+// addItems adds the object of spec.vault.object, or those of spec.data and the searches of spec.dataFrom.
 func addItems(r *recipe.Recipe, res resource) error {
 	data, one := res.Spec.Data, res.Spec.Vault.Object
 	if (one != nil) == (len(data)+len(res.Spec.DataFrom) > 0) {
@@ -186,12 +187,12 @@ func addItems(r *recipe.Recipe, res resource) error {
 	return addSearches(r, res)
 }
 
-// checkSearch checks the fields of a search against each other.
+// checkSearch checks the combination of a search's fields.
 func checkSearch(s recipe.Search, field string) error {
 	switch {
 	case s.Prefix == "" && s.Regexp == "" && len(s.Tags) == 0:
-		return fault.New(fault.Invalid, "%s.match is empty, which would be the whole vault; set prefix, regexp or tags",
-			field)
+		return fault.New(fault.Invalid,
+			"%s.match is empty and would match every secret of the vault; set prefix, regexp or tags", field)
 	case s.Prefix != "" && s.Regexp != "":
 		return fault.New(fault.Invalid, "%s.match has both prefix and regexp; keep one", field)
 	case len(s.Target) > limits.ExpressionBytes:
@@ -199,7 +200,7 @@ func checkSearch(s recipe.Search, field string) error {
 			limits.ExpressionBytes)
 	case s.Source == "" && s.Target != "":
 		return fault.New(fault.Invalid,
-			"%s.rewrite.source is empty; set the regular expression whose match becomes the target", field)
+			"%s.rewrite.source is empty; set the regular expression whose matches the target replaces", field)
 	}
 	return nil
 }
@@ -237,11 +238,11 @@ func checkExpression(text, field string) error {
 	return nil
 }
 
-// checkCount refuses lists that the schema of the resource refuses: pods may read a resource that was stored before the
-// schema had the bound.
+// checkCount rejects lists that are longer than the CRD's schema allows: a resource can be older than the limit in the
+// schema.
 func checkCount(count, most int, field string) error {
 	if count > most {
-		return fault.New(fault.Invalid, "%s has %d elements, more than the %d that are allowed; use several resources",
+		return fault.New(fault.Invalid, "%s has %d elements, more than the limit of %d; use several resources",
 			field, count, most)
 	}
 	return nil
@@ -251,44 +252,44 @@ func (o object) item() recipe.Item {
 	return recipe.Item{Name: o.Name, Version: o.Version, Type: recipe.ObjectType(o.Type), ContentType: o.ContentType}
 }
 
-// checkDataKey wants one of each item but of those that bring their own.
+// checkDataKey checks that each item has a unique data key, except multi-key objects, whose entries have keys.
 func checkDataKey(item recipe.Item, field string, taken map[string]bool) error {
 	switch {
 	case item.Type == recipe.MultiKey && item.DataKey != "":
-		return fault.New(fault.Invalid, "%s.dataKey can't be set for a %s, whose entries have keys; remove it", field,
-			item.Type)
+		return fault.New(fault.Invalid,
+			"%s.dataKey can't be set for a %s, whose entries have their own keys; remove it", field, item.Type)
 	case item.Type == recipe.MultiKey:
 		return nil
 	case item.DataKey == "":
 		return fault.New(fault.Invalid, "%s.dataKey is required; set it to the key in the output", field)
 	case taken[item.DataKey]:
-		return fault.New(fault.Invalid, "%s.dataKey %q is there already; choose different ones", field, item.DataKey)
+		return fault.New(fault.Invalid, "%s.dataKey %q is used twice; choose a different one", field, item.DataKey)
 	}
 	taken[item.DataKey] = true
 	return check(rule{field + ".dataKey", item.DataKey, dataKeyPattern, keyHint})
 }
 
-// pattern is what becomes a part of a URL or a name in Kubernetes, checked where it is used.
+// pattern describes a text that becomes part of a URL or a name in Kubernetes.
 type pattern struct {
 	shape *regexp.Regexp
 	most  int
 }
 
-// Compiled once, since every sync checks them, and without counts in them: to compile one for up to 253 of something
-// takes milliseconds, and the injector does that at the start of each container.
+// The patterns are compiled once, because every sync uses them. Their length limits are separate, because compiling a
+// count such as {1,253} takes milliseconds, and the injector compiles the patterns when a container starts.
 var (
 	vaultPattern   = pattern{regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]+[a-zA-Z0-9]$`), 24}
 	objectPattern  = pattern{regexp.MustCompile(`^[a-zA-Z0-9-]+$`), 127}
 	versionPattern = pattern{regexp.MustCompile(`^[a-zA-Z0-9]*$`), 64}
 	namePattern    = pattern{regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`),
 		253}
-	// A data key becomes a file name: none is . or begins with two dots.
+	// A data key becomes a file name, so it can't be . and can't begin with two dots.
 	dataKeyPattern = pattern{regexp.MustCompile(`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`), 253}
 	formatPattern  = pattern{regexp.MustCompile(`^(raw|pem|jwk)?$`), 3}
 	orderPattern   = pattern{regexp.MustCompile(`^(ensureserverfirst)?$`), 17}
 )
 
-// rule is one field that has to match a pattern.
+// rule is a field with the pattern that it must match.
 type rule struct {
 	field, value string
 	pattern      pattern
@@ -348,8 +349,8 @@ func addOutput(r *recipe.Recipe, out *output) error {
 		return fault.New(fault.Invalid, "spec.output has both transform and transforms; keep transform")
 	case len(transforms) > 0 && r.Several:
 		return fault.New(fault.Invalid,
-			"spec.output.transform is for spec.vault.object; with several objects set spec.data[].transform or "+
-				"spec.dataFrom[].transform")
+			"spec.output.transform applies to spec.vault.object only; with several objects, set "+
+				"spec.data[].transform or spec.dataFrom[].transform")
 	case !r.Several:
 		r.Items[0].Transforms = transforms
 	}
@@ -367,7 +368,7 @@ func addOutput(r *recipe.Recipe, out *output) error {
 	return checkOutput(*r)
 }
 
-// Hints of what is right.
+// The hints in error messages.
 const (
 	nameHint   = "use a DNS subdomain name: lower-case letters, digits, hyphens and dots"
 	keyHint    = "use letters, digits, hyphens, underscores and dots, but neither . alone nor two dots at the start"
@@ -379,7 +380,7 @@ func checkOutput(r recipe.Recipe) error {
 	if s := r.Secret; s != nil {
 		if s.Type == "kubernetes.io/service-account-token" || s.Type == "bootstrap.kubernetes.io/token" {
 			return fault.New(fault.Invalid,
-				"spec.output.secret.type %q is reserved for credentials of the cluster itself; use another type",
+				"spec.output.secret.type %q is reserved for credentials of the cluster; use another type",
 				s.Type)
 		}
 		err := check(rule{"spec.output.secret.name", s.Name, namePattern, nameHint},

@@ -1,4 +1,4 @@
-// Package transform changes a value by name: trim, base64encode, base64decode.
+// Package transform implements the named transforms of a value: trim, base64encode and base64decode.
 //
-// Floor 1, pure. Which values are transformed belongs in recipe/decode.
+// Floor 1, pure. The choice of the values to transform belongs in recipe/decode.
 package transform

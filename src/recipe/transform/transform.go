@@ -9,7 +9,7 @@ import (
 
 // step is one transform.
 type step struct {
-	// size is the most bytes that come out of n bytes.
+	// size is the maximum size of the result for a value of n bytes.
 	size  func(n int) int
 	apply func([]byte) ([]byte, error)
 }
@@ -24,15 +24,15 @@ func steps() map[string]step {
 	}
 }
 
-// Known says whether a transform of that name exists.
+// Known reports whether a transform with the name exists.
 func Known(name string) bool {
 	_, ok := steps()[name]
 	return ok
 }
 
-// Apply runs the named transforms in order. An unknown name is fault.Invalid; a value that a transform can't take, or
-// would make larger than maxBytes, is fault.Malformed. The error does not quote the value. The size is checked before
-// each step.
+// Apply applies the named transforms in order. An unknown name gives fault.Invalid. A value that a transform can't
+// process, or that can become larger than maxBytes, gives fault.Malformed. Errors never quote the value. Apply checks
+// the size before each transform.
 func Apply(names []string, value []byte, maxBytes int) ([]byte, error) {
 	known := steps()
 	for _, name := range names {

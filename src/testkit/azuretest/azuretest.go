@@ -25,7 +25,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
-// Tenant and the principals that every emulator of this package starts with.
+// The tenant and the principals of every emulator of this package.
 const (
 	Tenant         = "11111111-1111-4111-8111-111111111111"
 	AppClientID    = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -40,17 +40,17 @@ const (
 // Azure is a running emulator.
 type Azure struct {
 	*emulator.Emulator
-	// Client trusts the emulator and reaches nothing else.
+	// Client trusts the emulator's CA and connects only to the emulator.
 	Client *http.Client
 	// AppSecret is the secret of the application AppClientID.
 	AppSecret string
-	// CA is the authority of its certificates, PEM.
+	// CA is the certificate of the emulator's certificate authority, PEM.
 	CA []byte
 
 	azure, metadata net.Addr
 }
 
-// Start runs an emulator until the test ends. Vault kv1 is open to every principal for get and list.
+// Start runs an emulator until the test ends. It has an empty vault kv1, on which every principal can get and list.
 func Start(t *testing.T) *Azure {
 	t.Helper()
 	e, err := emulator.New(Tenant, time.Now)
@@ -102,7 +102,7 @@ func Start(t *testing.T) *Azure {
 	return a
 }
 
-// certificates makes an authority and a certificate for every name that the emulator serves.
+// certificates creates a certificate authority and a certificate for every name that the emulator serves.
 func certificates(t *testing.T) (*x509.Certificate, tls.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

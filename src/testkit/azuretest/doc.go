@@ -1,3 +1,5 @@
-// Package azuretest runs the emulator of Azure for tests of one process: real TLS, real names, and a client whose
-// connections all end here, so that no test can reach Azure or the machine's own metadata service.
+// Package azuretest runs the Azure emulator inside a test, with TLS and Azure's host names. All connections of its
+// client go to the emulator, so no test can reach Azure or the metadata service of the machine.
+//
+// Test support: never imported by a shipping program.
 package azuretest

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Proxy serves, until the test ends, a forward proxy that leads every name here, and gives its URL. A program that is
-// started with it as HTTPS_PROXY and HTTP_PROXY, and trusts CA, takes the emulator for Azure.
+// Proxy runs a forward proxy until the test ends and returns its URL. The proxy connects every name to the emulator. A
+// program with this URL as HTTPS_PROXY and HTTP_PROXY that trusts CA uses the emulator in place of Azure.
 func (a *Azure) Proxy(t *testing.T) string {
 	t.Helper()
 	metadata := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -25,14 +25,14 @@ func (a *Azure) Proxy(t *testing.T) string {
 		case r.URL.Host == "169.254.169.254":
 			metadata.ServeHTTP(w, r)
 		default:
-			http.Error(w, "the emulator serves Azure alone", http.StatusBadGateway)
+			http.Error(w, "the proxy connects only to the emulator of Azure", http.StatusBadGateway)
 		}
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
-// tunnel connects a client with the emulator, whatever name it asked for: the name comes again in its TLS handshake.
+// tunnel connects a client with the emulator. It ignores the requested name, because the TLS handshake repeats it.
 func (a *Azure) tunnel(w http.ResponseWriter, r *http.Request) {
 	upstream, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", a.azure.String())
 	if err != nil {

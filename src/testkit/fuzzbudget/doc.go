@@ -1,4 +1,6 @@
-// Package fuzzbudget gives fuzz targets a bound on what one input may cost, in time and in allocated bytes. A parser of
-// foreign input that answers correctly but takes a gigabyte for a kilobyte is broken, and a fuzz target without a
-// budget does not notice.
+// Package fuzzbudget limits the time and the allocated bytes that one input of a fuzz target can cost. A parser of
+// untrusted input that allocates a gigabyte for a kilobyte is broken, even if its result is correct, and a fuzz target
+// without a budget does not detect that.
+//
+// Test support: never imported by a shipping program.
 package fuzzbudget

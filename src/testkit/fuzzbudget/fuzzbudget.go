@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Budget is what one input may cost.
+// Budget is the maximum cost of one input.
 type Budget struct {
-	// Time is the longest that one input may take. The machine may be busy, so the shortest of several runs counts.
+	// Time is the maximum time of one input. The shortest of several runs counts, because the machine can be busy.
 	Time time.Duration
-	// Bytes is the most that may be allocated for an empty input, and PerByte what each byte of the input adds.
+	// Bytes is the maximum of allocated bytes for an empty input. Each byte of the input adds PerByte.
 	Bytes, PerByte int64
 }
 
-// attempts is how often an input that took too long is tried before it fails the test.
+// attempts is the number of runs of a slow input before it fails the test.
 const attempts = 3
 
-// Check runs the code under test for an input of the given size in bytes, and fails the test beyond the budget. run
-// must be safe to repeat.
+// Check calls run, which tests an input of size bytes, and fails the test if it exceeds the budget. It can call run
+// several times.
 func Check(t *testing.T, b Budget, size int, run func()) {
 	t.Helper()
 	var took time.Duration
@@ -36,7 +36,7 @@ func Check(t *testing.T, b Budget, size int, run func()) {
 	t.Fatalf("an input of %d bytes took %s in each of %d runs; its budget is %s", size, took, attempts, b.Time)
 }
 
-// allocated is how many bytes the process has allocated so far.
+// allocated returns the number of bytes that the process has allocated so far.
 func allocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Resolver asks a name server of the test, which answers what the function says; no address means that there is no such
-// name.
+// Resolver returns a resolver that queries a DNS server of the test. The function answer returns the address of a name,
+// or false if the name does not exist.
 func Resolver(t *testing.T, answer func(name string) (netip.Addr, bool)) *net.Resolver {
 	t.Helper()
 	conn, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -24,7 +24,7 @@ func Resolver(t *testing.T, answer func(name string) (netip.Addr, bool)) *net.Re
 	}}
 }
 
-// serve answers questions for addresses until the connection is closed.
+// serve answers DNS queries for addresses until the connection is closed.
 func serve(conn net.PacketConn, answer func(name string) (netip.Addr, bool)) {
 	buffer := make([]byte, 1500)
 	for {

@@ -1,4 +1,4 @@
-// Package registrytest runs image registries for tests, under names that only the test knows.
+// Package registrytest runs image registries for tests, with host names that only the test resolves.
 //
-// The garden: never imported by a shipping program.
+// Test support: never imported by a shipping program.
 package registrytest

@@ -27,15 +27,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Authority signs certificates for any name.
+// Authority is a certificate authority that issues certificates for any name.
 type Authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
-	// Pool has it and nothing else.
+	// Pool contains only the authority's certificate.
 	Pool *x509.CertPool
 }
 
-// NewAuthority makes one.
+// NewAuthority creates a certificate authority.
 func NewAuthority(t *testing.T) *Authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -53,7 +53,7 @@ func NewAuthority(t *testing.T) *Authority {
 	return a
 }
 
-// For makes a certificate for a name.
+// For issues a certificate for a name.
 func (a *Authority) For(t *testing.T, name string) tls.Certificate {
 	t.Helper()
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: a.certificate.NotBefore,
@@ -63,27 +63,27 @@ func (a *Authority) For(t *testing.T, name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.key}
 }
 
-// Options of a registry.
+// Options configures a registry.
 type Options struct {
-	// Name is its host name; the port is its own.
+	// Name is the host name of the registry, without the port.
 	Name string
-	// Authority signs its certificate; without one it has no TLS.
+	// Authority issues the certificate of the registry; nil means a registry without TLS.
 	Authority *Authority
-	// User and Password are who may do anything; empty means everybody.
+	// User and Password are required for all requests; empty means anonymous access.
 	User, Password string
-	// TokenRealm is the address of a service whose tokens it believes instead; TokenCertificate is what these are
-	// signed with.
+	// TokenRealm is the URL of a token service. If set, requests need a token of the service in place of a password.
+	// TokenCertificate is the certificate of the key that signs the tokens, PEM.
 	TokenRealm       string
 	TokenCertificate []byte
 }
 
-// Registry is a running one.
+// Registry is a running registry.
 type Registry struct {
 	// Host is name:port.
 	Host string
-	// Address is where it listens.
+	// Address is the listen address, IP:port.
 	Address string
-	// Stop ends it and closes its connections. The end of the test does so too.
+	// Stop stops the registry and closes its connections. The end of the test calls it too.
 	Stop func()
 }
 
@@ -118,7 +118,7 @@ func Start(t *testing.T, o Options) Registry {
 	return Registry{Host: o.Name + ":" + port, Address: address, Stop: stop}
 }
 
-// requirePassword lets one user in.
+// requirePassword allows only the user with the password.
 func requirePassword(o Options, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, ok := r.BasicAuth()
@@ -130,8 +130,8 @@ func requirePassword(o Options, next http.Handler) http.Handler {
 	})
 }
 
-// requireToken lets in whoever has a token for the repository and what is done with it, as the specification of the
-// token service says.
+// requireToken allows only requests with a token for the repository and the action, as the specification of the token
+// service requires.
 func requireToken(o Options, key any, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		repository, actions := neededAccess(r)
@@ -151,10 +151,10 @@ func requireToken(o Options, key any, next http.Handler) http.Handler {
 	})
 }
 
-// tokenService is the registry's name in tokens.
+// tokenService is the name of the registry in tokens.
 const tokenService = "registry"
 
-// neededAccess is the repository of a request, empty for the API itself, and what is done with it.
+// neededAccess returns the repository of a request, empty for the API itself, and the actions that the request needs.
 func neededAccess(r *http.Request) (repository string, actions []string) {
 	path := strings.TrimPrefix(r.URL.Path, "/v2/")
 	for _, part := range []string{"/manifests/", "/blobs/", "/tags/"} {
@@ -169,7 +169,7 @@ func neededAccess(r *http.Request) (repository string, actions []string) {
 	return repository, actions
 }
 
-// accessClaims are what a token allows.
+// accessClaims are the claims of a token, with the access that it allows.
 type accessClaims struct {
 	jwt.RegisteredClaims
 	Access []struct {
@@ -192,7 +192,7 @@ func (c accessClaims) allows(repository string, actions []string) bool {
 	return false
 }
 
-// tokenKey is the public key of a certificate.
+// tokenKey returns the public key of a certificate in PEM.
 func tokenKey(t *testing.T, certificate []byte) any {
 	t.Helper()
 	block, _ := pem.Decode(certificate)
@@ -202,7 +202,7 @@ func tokenKey(t *testing.T, certificate []byte) any {
 	return parsed.PublicKey
 }
 
-// refuse answers as registries do that want to know who asks.
+// refuse responds with 401 and a challenge.
 func refuse(w http.ResponseWriter, challenge string) {
 	w.Header().Set("WWW-Authenticate", challenge)
 	w.Header().Set("Content-Type", "application/json")
@@ -210,7 +210,7 @@ func refuse(w http.ResponseWriter, challenge string) {
 	_, _ = io.WriteString(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
 }
 
-// Transport reaches every name at one place, and believes an authority; for putting images there.
+// Transport returns a transport that trusts the authority and connects to address(host); use it to push images.
 func (a *Authority) Transport(address func(host string) string) http.RoundTripper {
 	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.Pool, MinVersion: tls.VersionTLS12},
 		DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
