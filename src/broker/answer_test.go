@@ -21,7 +21,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// stuck is a client that takes nothing of its answer until it is let go. It notes the deadlines that the broker sets.
+// stuck is a client that reads nothing of its response until it is released. It records the deadlines that the broker sets.
 type stuck struct {
 	*httptest.ResponseRecorder
 	reading chan struct{}
@@ -93,7 +93,7 @@ func TestAnswersThatNobodyTakesHoldABoundedNumberOfBytes(t *testing.T) {
 	}
 	code, refusal := c.ask("greedy", "next", usual())
 	assert.Equal(t, http.StatusTooManyRequests, code)
-	assert.Contains(t, refusal.Message, `pods of namespace "greedy" have not read yet hold too much memory`)
+	assert.Contains(t, refusal.Message, `unread responses to pods in namespace "greedy" hold too much memory`)
 	assert.Equal(t, 1, refusal.RetryAfterSeconds)
 	code, refusal = c.ask("modest", "p", usual())
 	assert.Equal(t, http.StatusOK, code, refusal.Message)
@@ -155,7 +155,7 @@ func TestThereAreNeverMoreVariablesThanThePodHas(t *testing.T) {
 	}
 	code, refusal := c.ask("team", "p", asked)
 	assert.Equal(t, http.StatusForbidden, code)
-	assert.Contains(t, refusal.Message, "more variables than the 1 that the pod's spec has")
+	assert.Contains(t, refusal.Message, "more variables than the pod's spec, which has 1")
 	c.env = append(c.env, corev1.EnvVar{Name: wire.EnvOpen, Value: "true"})
 	code, refusal = c.ask("team", "p", asked)
 	assert.Equal(t, http.StatusForbidden, code, "and where a source was missing, never more than a pod can have")
@@ -172,7 +172,7 @@ func TestThereAreNeverMoreVariablesThanThePodHas(t *testing.T) {
 	assert.Zero(t, c.calls)
 }
 
-// many makes a pod's variables that name that many resources.
+// many returns variables that name n resources.
 func (c *crowd) many(prefix string, n int) map[string]string {
 	asked := map[string]string{}
 	c.env = nil
@@ -294,7 +294,7 @@ func TestNamesOfAnyLengthStayOutOfMessagesAndLogs(t *testing.T) {
 	c := newCrowd(t)
 	code, refusal := c.ask("team", "p", map[string]string{long + "N": "one@azurekeyvault"})
 	assert.Equal(t, http.StatusBadRequest, code)
-	assert.Contains(t, refusal.Message, "a name of 1,025 bytes")
+	assert.Contains(t, refusal.Message, "a variable name of 1,025 bytes")
 	c.env = append(c.env, corev1.EnvVar{Name: wire.EnvOpen, Value: "true"})
 	code, _ = c.ask("team", "p", map[string]string{long: "one@azurekeyvault"})
 	assert.Equal(t, http.StatusOK, code)
@@ -335,7 +335,7 @@ func TestRequestsAndVariablesOfPodsHoldABoundedNumberOfBytes(t *testing.T) {
 	}
 	share := limits.AuthRequestsBytes / 2 >> 20
 	for range 20 - share {
-		assert.Contains(t, (<-refused).Message, `requests of pods of namespace "slow" hold too much memory`)
+		assert.Contains(t, (<-refused).Message, `requests of pods in namespace "slow" hold too much memory`)
 	}
 	c.eventually("the others wait for the vault", func() bool { return c.calls <= share && c.calls >= share-2 })
 	code, refusal := c.ask("modest", "p", usual())

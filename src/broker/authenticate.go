@@ -16,26 +16,26 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// What the API server says of a service-account token that is bound to a pod.
+// Keys and values in the user info of a service-account token that is bound to a pod.
 const (
 	extraPodName = "authentication.kubernetes.io/pod-name"
 	extraPodUID  = "authentication.kubernetes.io/pod-uid"
 	userPrefix   = "system:serviceaccount:"
 )
 
-// caller is the pod that asks, on the API server's word.
+// caller is the pod that sent the request, as the TokenReview reports it.
 type caller struct {
 	Namespace, ServiceAccount, Pod string
 	UID                            types.UID
 }
 
-// identify asks the API server which pod asks, whether it is alive, and whether its namespace is enabled. Strangers can
-// make us do that, so addresses share it.
+// identify authenticates the pod by its token, and checks that the pod is alive and that its namespace is enabled.
+// Unauthenticated clients can trigger these calls of the API server, so they are limited by client address.
 func (c *call) identify(ctx context.Context) (*corev1.Pod, error) {
 	token := bearer(c.r)
 	if token == "" {
 		return nil, fault.New(fault.Unauthenticated,
-			"the request has no service-account token; only the injector in a pod can ask here")
+			"the request has no service-account token; only the injector in a pod can call the auth service")
 	}
 	if !c.shares.identificationRate.Allow(c.address) {
 		return nil, tooMany("too many requests from address %s (its share of %s)", c.address,
@@ -58,20 +58,21 @@ func (c *call) identify(ctx context.Context) (*corev1.Pod, error) {
 	return c.readPod(ctx)
 }
 
-// authenticate asks the API server whose token it is. It must be made for us and bound to a pod; that the pod still
-// exists is a part of what the API server checks.
+// authenticate reviews the token. It must have our audience and be bound to a pod. The API server rejects a token whose
+// pod no longer exists.
 func (b *Broker) authenticate(ctx context.Context, token string) (caller, error) {
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token,
 		Audiences: []string{wire.TokenAudience}}}
 	if err := b.Reviewer.Create(ctx, review); err != nil {
-		// Whatever answered may have quoted what it was sent.
+		// A proxy or the API server can quote the token in its error.
 		cause := errors.New(strings.ReplaceAll(err.Error(), token, keyvault.Redacted))
-		return caller{}, fault.Wrap(fault.Unavailable, cause, "asking the API server to review the pod's token")
+		return caller{}, fault.Wrap(fault.Unavailable, cause, "reviewing the pod's token")
 	}
 	if !review.Status.Authenticated || !slices.Contains(review.Status.Audiences, wire.TokenAudience) {
 		return caller{}, fault.New(fault.Unauthenticated,
-			"the pod's token is not valid: expired or not valid yet by the clock of the API server, not made for %s, "+
-				"or its pod is gone; recreate the pod, and compare the clocks if that does not help",
+			"the pod's token is not valid: it is expired or not yet valid by the clock of the API server, it is not "+
+				"issued for audience %s, or its pod no longer exists; recreate the pod; if that does not help, "+
+				"compare the clocks",
 			wire.TokenAudience)
 	}
 	return callerOf(review.Status.User)
@@ -83,7 +84,7 @@ func callerOf(user authenticationv1.UserInfo) (caller, error) {
 	pod, uid := user.Extra[extraPodName], user.Extra[extraPodUID]
 	if !ok || namespace == "" || name == "" || len(pod) != 1 || len(uid) != 1 || pod[0] == "" || uid[0] == "" {
 		return caller{}, fault.New(fault.Unauthenticated,
-			"the token is bound to no pod; only a token that the kubelet mounted into a pod is accepted")
+			"the token is not bound to a pod; use a token that the kubelet mounted into a pod")
 	}
 	return caller{Namespace: namespace, ServiceAccount: name, Pod: pod[0], UID: types.UID(uid[0])}, nil
 }

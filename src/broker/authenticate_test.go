@@ -45,7 +45,7 @@ func TestARequestOfAnotherFormIsRefused(t *testing.T) {
 		`{"references":{"A":"a@azurekeyvault"}} {}`, `{"references":{"A":"a@azurekeyvault"}}x`, `{"references":{"A":"a@azurekeyvault"}`, `{"check":1,"references":{"A":"a@azurekeyvault"}}`} {
 		_, err := parse([]byte(body), 10)
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), body)
-		assert.ErrorContains(t, err, "not one of the injector's", body)
+		assert.ErrorContains(t, err, "not a request of the injector", body)
 	}
 	request, err := parse([]byte(` {"later":[{"references":{}}],"references":{"A":"a@azurekeyvault","A":"b@azurekeyvault"}} `), 2)
 	require.NoError(t, err, "a newer injector may send more")

@@ -20,19 +20,19 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// readPod gives the caller's pod as the API server has it now, unless its namespace is not enabled.
+// readPod reads the caller's pod from the API server. It returns an error if injection is not enabled in its namespace.
 func (c *call) readPod(ctx context.Context) (*corev1.Pod, error) {
 	var pod *corev1.Pod
 	var disabled, missing error
-	var group sync.WaitGroup // a pod waits for both
+	var group sync.WaitGroup // concurrently, because the pod's start waits for both reads
 	group.Go(func() { disabled = c.enabled(ctx, c.who.Namespace) })
 	group.Go(func() { pod, missing = c.alive(ctx, c.who) })
 	group.Wait()
 	return pod, cmp.Or(disabled, missing)
 }
 
-// authorise allows what the live pod's own spec refers to. The spec can't be changed after creation, so a running
-// program can't widen what it gets.
+// authorise allows the references that the live pod's own spec holds. The environment in a spec cannot change after
+// creation, so a running program cannot extend its access.
 func (c *call) authorise(allowed references, asked map[string]string) error {
 	for _, variable := range slices.Sorted(maps.Keys(asked)) {
 		switch {
@@ -44,15 +44,15 @@ func (c *call) authorise(allowed references, asked map[string]string) error {
 			return &fault.Error{Kind: fault.Denied,
 				Doing: fmt.Sprintf("variable %s: pod %q was not created with this reference",
 					shorten(variable, limits.NameBytesInMessages), c.who.Pod),
-				Next: "if it is in a ConfigMap or Secret that was changed since, recreate the pod; if the " +
-					"env-injector may not read it (env_injector.sourceNamespaces), or it is the image's own and the " +
-					"container has a command, write the reference into env"}
+				Next: "if the reference is in a ConfigMap or Secret that changed after the pod was created, recreate " +
+					"the pod; if the env-injector cannot read that source (env_injector.sourceNamespaces), or if the " +
+					"reference is in the image's environment and the container has a command, write it into env"}
 		}
 	}
 	return nil
 }
 
-// enabled refuses namespaces without the label.
+// enabled returns fault.Denied if the namespace does not have the label that enables injection.
 func (b *Broker) enabled(ctx context.Context, name string) error {
 	namespace := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
 	if err := b.Live.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
@@ -65,50 +65,50 @@ func (b *Broker) enabled(ctx context.Context, name string) error {
 	return nil
 }
 
-// alive is the caller's pod as the API server has it now; it must be the one that the token is bound to, and must not
-// have ended.
+// alive reads the caller's pod from the API server. It must be the pod that the token is bound to, and it must not have
+// ended.
 func (b *Broker) alive(ctx context.Context, who caller) (*corev1.Pod, error) {
 	var pod corev1.Pod
 	if err := b.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.Pod}, &pod); err != nil {
 		return nil, unread(err, "pod", who.Pod)
 	}
 	if pod.UID != who.UID || pod.Spec.ServiceAccountName != who.ServiceAccount {
-		return nil, fault.New(fault.Unauthenticated, "the token is of another pod of the name %q", who.Pod)
+		return nil, fault.New(fault.Unauthenticated, "the token belongs to another pod named %q", who.Pod)
 	}
 	if hasEnded(&pod, b.Clock()) {
-		return nil, fault.New(fault.Unauthenticated, "pod %q has ended, and no program starts in it any more", who.Pod)
+		return nil, fault.New(fault.Unauthenticated, "pod %q has ended; its containers cannot start again", who.Pod)
 	}
 	return &pod, nil
 }
 
-// clockSkew is how far our clock may be ahead of the API server's.
+// clockSkew is the tolerated lead of our clock over the API server's.
 const clockSkew = 10 * time.Second
 
-// hasEnded says whether no program of the pod can start any more, although the API server still has the pod. A deletion
-// timestamp is the time at which the pod's grace period is over, not the time of the request to delete it.
+// hasEnded reports whether no container of the pod can start again, although the API server still has the pod. A
+// deletion timestamp is the end of the pod's grace period, not the time of the delete request.
 func hasEnded(pod *corev1.Pod, now time.Time) bool {
 	deleted := pod.DeletionTimestamp
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed ||
 		(deleted != nil && now.After(deleted.Add(clockSkew)))
 }
 
-// references are what a pod may ask for.
+// references are the references that a pod can request.
 type references struct {
-	// values are all literal values of the pod's env, and what admission recorded of its ConfigMaps and Secrets. That
-	// they are references is checked when they are resolved.
+	// values are all literal values of the pod's env, and the references that admission recorded from its ConfigMaps
+	// and Secrets. The resolver checks that they are references.
 	values map[string]bool
-	// open says that a source was missing when the pod was created, so that any reference is allowed.
+	// open reports that a ConfigMap or Secret did not exist when the pod was created, so any reference is allowed.
 	open bool
-	// variables is the most that one request can need.
+	// variables is the maximum number of variables that one request needs.
 	variables int
-	// bytes is about what these values take.
+	// bytes is the approximate memory use of values.
 	bytes int
 }
 
-// valueOverhead is about what a value takes besides its text.
+// valueOverhead is the approximate memory use of a value besides its text, in bytes.
 const valueOverhead = 64
 
-// referencesOf reads the spec of a pod.
+// referencesOf collects the references from the spec of a pod.
 func referencesOf(pod *corev1.Pod) references {
 	r := references{values: map[string]bool{}}
 	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
@@ -140,7 +140,7 @@ func (r *references) add(env []corev1.EnvVar) {
 	}
 }
 
-// allow counts a variable, and allows its value.
+// allow counts a variable and allows its value.
 func (r *references) allow(value string) {
 	r.variables++
 	if !r.values[value] {
@@ -149,17 +149,18 @@ func (r *references) allow(value string) {
 	}
 }
 
-// isRecord says whether a variable is a record of admission.
+// isRecord reports whether a variable holds the references that admission recorded.
 func isRecord(name string) bool { return name == wire.EnvReferences || name == wire.EnvImageReferences }
 
+// unread classifies an error of reading a namespace or a pod.
 func unread(err error, kind, name string) error {
 	if apierrors.IsNotFound(err) {
-		return fault.New(fault.Unauthenticated, "%s %q is gone", kind, name)
+		return fault.New(fault.Unauthenticated, "%s %q no longer exists", kind, name)
 	}
 	if apierrors.IsForbidden(err) {
 		return fault.New(fault.Denied,
-			"the env-injector may not read %s %q; set watchAllNamespaces, or repair its roles by helm upgrade", kind,
-			name)
+			"the env-injector is not allowed to read %s %q; set watchAllNamespaces, or restore its roles with "+
+				"helm upgrade", kind, name)
 	}
-	return fault.Wrap(fault.Unavailable, err, fmt.Sprintf("asking the API server for %s %q", kind, name))
+	return fault.Wrap(fault.Unavailable, err, fmt.Sprintf("reading %s %q from the API server", kind, name))
 }

@@ -20,42 +20,42 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Vault reads objects. Read's answer is not older than maxAge; Last is the last good answer, if one is known that is
-// not older than age. Errors are classified by package fault, and their text holds no value.
+// Vault reads vault objects. Read returns an object that is at most maxAge old. Last returns the last successfully read
+// object if it is at most age old. Errors are classified by package fault, and their texts hold no values.
 type Vault interface {
 	Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error)
 	Last(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool)
 }
 
-// Config is what a Broker works with; every field but Events and Clock is required.
+// Config configures a Broker. Fields are required unless their comment says that they are optional.
 type Config struct {
-	// Live reads pods and namespaces from the API server: authorisation is never older than the request.
+	// Live reads pods and namespaces directly from the API server, so authorization always uses their current state.
 	Live client.Reader
-	// Cached reads AzureKeyVaultSecrets; what it does not have is looked for in Live.
+	// Cached reads AzureKeyVaultSecrets from the watch cache. The broker reads those that the cache lacks with Live.
 	Cached client.Reader
-	// Reviewer makes TokenReviews.
+	// Reviewer creates TokenReviews.
 	Reviewer client.Writer
-	// Vault is the one way to the vault.
+	// Vault reads the vault objects.
 	Vault Vault
-	// Rules say which namespace may read which vault.
+	// Rules define which namespaces may read which vaults.
 	Rules rule.Rules
-	// Identities say as whom a namespace reads.
+	// Identities define the identity that each namespace reads vaults with.
 	Identities rule.Identities
-	// MaxAge is how old a value may be that a pod gets; StaleAge the same while the vault can't be asked.
+	// The maximum age of a value that a pod gets, normally and while the vault is unavailable.
 	MaxAge, StaleAge time.Duration
-	// Label and LabelValue mark the namespaces whose pods are injected.
+	// Key and value of the label that enables injection in a namespace.
 	Label, LabelValue string
-	// Decoding is where values are decoded, namespaces in turn; nil decodes at once.
+	// Decoding decodes values and shares its workers fairly among namespaces. Optional.
 	Decoding *decodepool.Pool
-	// Events tells pods that they got a value from memory; may be nil.
+	// Events records an event on a pod that got a stale value. Optional.
 	Events  events.EventRecorder
 	Metrics *Metrics
 	Log     logr.Logger
-	// Clock is time.Now if it is nil.
+	// Clock is optional and defaults to time.Now.
 	Clock func() time.Time
 }
 
-// Broker answers pods. It is an http.Handler.
+// Broker serves the values of references to pods. It is an http.Handler.
 type Broker struct {
 	Config
 	shares   shares
@@ -64,13 +64,13 @@ type Broker struct {
 	reports  *reports
 }
 
-// New checks the configuration.
+// New checks the configuration and returns a Broker.
 func New(c Config) (*Broker, error) {
 	if c.Live == nil || c.Cached == nil || c.Reviewer == nil || c.Vault == nil || c.Metrics == nil || c.Label == "" {
-		return nil, errors.New("creating the broker: a part of its configuration is missing")
+		return nil, errors.New("broker.New: Config lacks Live, Cached, Reviewer, Vault, Metrics or the namespace label")
 	}
 	if c.MaxAge < 0 || c.StaleAge < c.MaxAge {
-		return nil, errors.New("creating the broker: cache.maxAge must be 0 or more, and not longer than an hour")
+		return nil, errors.New("broker.New: cache.maxAge must be between 0 and 1h")
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -80,22 +80,22 @@ func New(c Config) (*Broker, error) {
 	return b, nil
 }
 
-// checkAgeFactor is how much older than MaxAge an object may be that serves a check alone. The containers ask for their
-// values soon after the check, and are given none older than MaxAge, so a second read of the vault for the check would
-// tell nobody more.
+// checkAgeFactor multiplies MaxAge for requests that only check references. The containers request their values soon
+// after the check and get values of at most MaxAge, so another read of the vault for the check would add nothing.
 const checkAgeFactor = 3
 
-// Patience bounds the work for one request; the injector asks again.
+// Patience is the timeout of one request. The injector retries requests that time out.
 const Patience = limits.AuthRequestTime
 
-// TooMuch tells the injector to ask again later, because of its address. The gate logs it from time to time.
+// TooMuch rejects a request because its client address exceeds a limit, and makes the injector retry later. Package
+// gate writes the rate-limited log lines for it.
 func (b *Broker) TooMuch(w http.ResponseWriter, r *http.Request) {
 	c := b.newCall(w, r)
 	b.Metrics.failed.WithLabelValues(fault.Throttled.Reason()).Inc()
-	c.writeRefusal(tooMany("this pod's address sends too many requests"))
+	c.writeRefusal(tooMany("too many requests from this pod's address"))
 }
 
-// ServeHTTP answers a wire.ResolveRequest with a wire.ResolveResponse, or with a wire.ErrorResponse.
+// ServeHTTP reads a wire.ResolveRequest and writes a wire.ResolveResponse or a wire.ErrorResponse.
 func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != wire.ResolvePath || r.Method != http.MethodPost {
 		http.NotFound(w, r)
@@ -112,17 +112,17 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// call is one request. What it holds is given back after its answer is written.
+// call is one request of a pod. It releases the slots and the memory that it holds after the response is written.
 type call struct {
 	*Broker
 	w       http.ResponseWriter
 	r       *http.Request
 	control *http.ResponseController
-	// address is the client's, and key of its shares.
+	// address is the client's address, which is also the key of its rate limits.
 	address string
 	who     caller
 	held    []func()
-	// unrecorded are variables that were allowed although admission did not see them.
+	// unrecorded are the variables that are allowed although admission did not record their references.
 	unrecorded []string
 }
 
@@ -131,7 +131,7 @@ func (b *Broker) newCall(w http.ResponseWriter, r *http.Request) *call {
 		address: fairshare.Address(r.RemoteAddr)}
 }
 
-// release gives everything back.
+// release releases all slots and memory that the request holds.
 func (c *call) release() {
 	for _, giveBack := range c.held {
 		giveBack()
@@ -139,8 +139,8 @@ func (c *call) release() {
 	c.held = nil
 }
 
-// answer tells the story: who asks, what for, may he, what is it. The API server is asked first, so that of strangers,
-// and of namespaces without the label, nothing is read but the headers.
+// answer identifies the pod, reads and authorizes its references, and writes their values. The pod is identified first,
+// so that nothing but the headers is read from unauthenticated clients and from namespaces without the label.
 func (c *call) answer(ctx context.Context) error {
 	pod, err := c.identify(ctx)
 	if err != nil {

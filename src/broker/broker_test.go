@@ -47,7 +47,7 @@ const (
 
 type vault struct {
 	mu sync.Mutex
-	// block keeps readers waiting until it is closed.
+	// block makes readers wait until it is closed.
 	block chan struct{}
 	next  error
 	value string
@@ -70,7 +70,7 @@ func (v *vault) Last(ref keyvault.Ref, _ time.Duration) (keyvault.Object, bool) 
 	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte("last known"))}, v.last
 }
 
-// bench is a broker, one pod that may ask, and what the API server says of its token.
+// bench is a broker, a pod that can send requests, and the result of reviewing its token.
 type bench struct {
 	*testing.T
 	mu       sync.Mutex // of what several requests write
@@ -82,7 +82,7 @@ type bench struct {
 	log      bytes.Buffer
 	registry *prometheus.Registry
 	reviewed []authenticationv1.TokenReviewSpec
-	// live changes a pod as the API server gives it; may be nil.
+	// live changes the pod that the API server returns. It can be nil.
 	live func(*corev1.Pod)
 }
 
@@ -157,7 +157,7 @@ func (b *bench) send(body, authorization string) *httptest.ResponseRecorder {
 	return w
 }
 
-// refused asserts the kind of a refusal and what its message says.
+// refused asserts the kind of an error response and a part of its message.
 func (b *bench) refused(w *httptest.ResponseRecorder, kind fault.Kind, says string) {
 	b.Helper()
 	var answer wire.ErrorResponse
@@ -167,7 +167,7 @@ func (b *bench) refused(w *httptest.ResponseRecorder, kind fault.Kind, says stri
 	assert.NotContains(b, w.Body.String(), "canary")
 	assert.NotEqual(b, http.StatusOK, w.Code)
 	assert.NoError(b, testutil.GatherAndCompare(b.registry, strings.NewReader(
-		"# HELP akv2k8s_auth_requests_failed_total Of these, the ones that were refused, by reason.\n"+
+		"# HELP akv2k8s_auth_requests_failed_total Failed requests of pods to the auth service, by reason.\n"+
 			"# TYPE akv2k8s_auth_requests_failed_total counter\n"+
 			`akv2k8s_auth_requests_failed_total{reason="`+kind.Reason()+"\"} 1\n"), "akv2k8s_auth_requests_failed_total"), "refusals are counted")
 	assert.Contains(b, b.log.String(), "refused", "and logged")
@@ -342,7 +342,7 @@ func TestWhatCannotBeAnsweredSaysWhy(t *testing.T) {
 	}
 }
 
-// recreate makes the pod anew, as admission would have left it.
+// recreate replaces the pod by a new one, as admission would have left it.
 func (b *bench) recreate(change func(*corev1.Pod)) {
 	b.Helper()
 	var pod corev1.Pod
@@ -385,7 +385,7 @@ func TestAnAddressThatSendsTooMuchIsAskedToComeBack(t *testing.T) {
 	w := httptest.NewRecorder()
 	b.broker.TooMuch(w, httptest.NewRequest(http.MethodPost, wire.ResolvePath, http.NoBody))
 	assert.Equal(t, http.StatusTooManyRequests, w.Code)
-	assert.Contains(t, w.Body.String(), "this pod's address sends too many requests")
+	assert.Contains(t, w.Body.String(), "too many requests from this pod's address")
 	assert.Contains(t, w.Body.String(), `"kind":"Throttled"`)
 	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_requests_failed_total")), 0)
 }
@@ -502,7 +502,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		c := config
 		without(&c)
 		_, err := broker.New(c)
-		assert.ErrorContains(t, err, "configuration is missing", name)
+		assert.ErrorContains(t, err, "broker.New: Config lacks", name)
 	}
 	negative := config
 	negative.MaxAge = -1

@@ -1,5 +1,6 @@
-// Package broker is the auth service: it finds out which pod asks, allows the references that the pod's own spec holds,
-// and answers their values. No Azure token leaves it, nothing is written, and nothing is left behind.
+// Package broker implements the auth service. It authenticates the pod that sends a request, allows the references that
+// the pod's own spec holds, and returns their values. It never returns an Azure token, and it writes nothing to the
+// cluster except events.
 //
-// Floor 4. How a vault is read belongs in keyvault/reader, what a value becomes in recipe/decode.
+// Floor 4. Reading a vault belongs in keyvault/reader, decoding a value in recipe/decode.
 package broker

@@ -45,11 +45,11 @@ type crowd struct {
 	env    []corev1.EnvVar
 	value  string
 	stale  bool
-	// reviewed is what the API server says of every token, if it is set.
+	// reviewed is the result of every token review, if it is set.
 	reviewed *authenticationv1.UserInfo
 	// now is the broker's clock; zero is the machine's.
 	now time.Time
-	// hold keeps slow vaults, and the reviews of namespaces that begin with "hanging", waiting until it is closed.
+	// hold makes slow vaults, and reviews of namespaces that begin with "hanging", wait until it is closed.
 	hold chan struct{}
 
 	mu           sync.Mutex
@@ -187,10 +187,10 @@ func (c *crowd) ask(namespace, pod string, references map[string]string) (int, w
 	return w.Code, refusal
 }
 
-// usual is what an ordinary pod asks.
+// usual is the request of an ordinary pod.
 func usual() map[string]string { return map[string]string{"A": "one@azurekeyvault"} }
 
-// eventually waits for what goroutines of the test are about to do.
+// eventually waits until a condition holds that goroutines of the test bring about.
 func (c *crowd) eventually(what string, is func() bool) {
 	c.Helper()
 	require.Eventually(c, func() bool {

@@ -14,11 +14,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// journal is the log of requests, with at most one line for each. Namespaces share it; strangers are the namespace "".
+// journal logs requests, at most one line each. Its rate is limited by namespace; requests of unauthenticated clients
+// count for namespace "".
 type journal struct {
 	log  logr.Logger
 	rate *fairshare.Rate
-	// dropped lines are told of by the next one.
+	// dropped is the number of lines that the rate limit suppressed since the last line. The next line reports it.
 	dropped atomic.Int64
 }
 
@@ -37,7 +38,7 @@ func (j *journal) write(namespace, message string, fields ...any) {
 	j.log.Info(message, fields...)
 }
 
-// recordAnswer logs an answer; one with something unusual in it always.
+// recordAnswer logs a successful response: at Info if it has unrecorded variables or stale values, else at V(4).
 func (c *call) recordAnswer(variables int, from *source) {
 	fields := []any{"namespace", c.who.Namespace, "pod", c.who.Pod, "variables", variables}
 	if len(c.unrecorded) == 0 && from.stale.Load() == nil {
@@ -45,7 +46,7 @@ func (c *call) recordAnswer(variables int, from *source) {
 		return
 	}
 	if len(c.unrecorded) > 0 {
-		// Admission could not see these, because a source was missing then.
+		// Admission did not see these references, because a ConfigMap or Secret did not exist at that time.
 		fields = append(fields, "unrecordedVariables", len(c.unrecorded), "firstUnrecorded",
 			shorten(c.unrecorded[0], limits.NameBytesInMessages))
 	}
@@ -56,11 +57,11 @@ func (c *call) recordAnswer(variables int, from *source) {
 	c.journal.write(c.who.Namespace, "answered", fields...)
 }
 
-// reports are events about pods.
+// reports limits the rate of events about pods, by pod and by namespace.
 type reports struct {
 	clock func() time.Time
 	rate  *fairshare.Rate
-	// last is when an event was written about a pod, by uid.
+	// last maps the uid of a pod to the time of its last event.
 	last *lru.Cache
 }
 
@@ -69,7 +70,7 @@ func newReports(clock func() time.Time) *reports {
 		last: lru.New(limits.AuthEventPods)}
 }
 
-// reportStale lets the pod's owner know that a value may be old.
+// reportStale records an event on the pod if it got a stale value.
 func (c *call) reportStale(from *source) {
 	stale := from.stale.Load()
 	if stale == nil || c.Events == nil || !c.reports.isDue(c.who) {
@@ -77,10 +78,10 @@ func (c *call) reportStale(from *source) {
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: c.who.Namespace, Name: c.who.Pod, UID: c.who.UID}}
 	c.Events.Eventf(pod, nil, corev1.EventTypeWarning, "StaleValue", "Resolve",
-		"%s could not be read, and the last value known was given, which is at most %s old", stale.object, c.StaleAge)
+		"%s could not be read; the pod got the last known value, which is at most %s old", stale.object, c.StaleAge)
 }
 
-// isDue says whether an event about the pod may be written, and remembers it.
+// isDue reports whether an event about the pod can be recorded now. If so, it counts the event.
 func (r *reports) isDue(who caller) bool {
 	now := r.clock()
 	if last, known := r.last.Get(who.UID); known && now.Sub(last.(time.Time)) < limits.AuthEventInterval {
@@ -93,7 +94,7 @@ func (r *reports) isDue(who caller) bool {
 	return true
 }
 
-// absences remembers for a moment which AzureKeyVaultSecrets do not exist.
+// absences caches the names of AzureKeyVaultSecrets that do not exist, for limits.AuthAbsentTime.
 type absences struct {
 	clock func() time.Time
 	names *lru.Cache

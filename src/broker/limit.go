@@ -12,7 +12,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// shares are what all requests have together. Before it is known who asks, addresses share; then namespaces do.
+// shares are the limits that all requests share. Limits before authentication are divided among client addresses,
+// limits after it among namespaces.
 type shares struct {
 	identifications    *fairshare.Pool
 	identificationRate *fairshare.Rate
@@ -35,7 +36,7 @@ func newShares(clock func() time.Time) shares {
 	}
 }
 
-// podPlaces counts the places of each pod.
+// podPlaces counts the concurrent requests of each pod, by uid.
 type podPlaces struct {
 	mu    sync.Mutex
 	taken map[types.UID]int
@@ -51,7 +52,7 @@ func (p *podPlaces) take(pod types.UID) bool {
 	return true
 }
 
-// leave forgets pods of which nothing is worked on.
+// leave releases a slot. It forgets a pod without requests, so that the map does not grow.
 func (p *podPlaces) leave(pod types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +61,7 @@ func (p *podPlaces) leave(pod types.UID) {
 	}
 }
 
-// hold takes n units from a pool until the answer is written.
+// hold acquires n units of a pool until the response is written. It returns false if they are not available.
 func (c *call) hold(pool *fairshare.Pool, key string, n int64) bool {
 	if !pool.TryAcquire(key, n) {
 		return false
@@ -69,8 +70,8 @@ func (c *call) hold(pool *fairshare.Pool, key string, n int64) bool {
 	return true
 }
 
-// takePodPlace counts the request of its pod, as soon as that is known: what a pod's requests cost until they are let
-// in, its own requests wait for.
+// takePodPlace acquires a slot of the pod as soon as the pod is authenticated, so that the cost of reading its requests
+// limits only the pod itself.
 func (c *call) takePodPlace() error {
 	if !c.shares.pods.take(c.who.UID) {
 		return tooMany("too many concurrent requests from pod %q (limit %d)", c.who.Pod, limits.AuthPlacesPerPod)
@@ -79,8 +80,8 @@ func (c *call) takePodPlace() error {
 	return nil
 }
 
-// takePlace counts the request of its namespace, so that a slow vault, or any number of pods, of one don't take the
-// places of all others.
+// takePlace acquires a slot of the namespace, so that a slow vault or many pods of one namespace cannot use up the
+// slots of the others.
 func (c *call) takePlace() error {
 	if !c.hold(c.shares.places, c.who.Namespace, 1) {
 		return tooMany("too many concurrent requests from namespace %q (its share of %d)", c.who.Namespace,
@@ -89,25 +90,25 @@ func (c *call) takePlace() error {
 	return nil
 }
 
-// holdRequest takes memory for what is known of a request until the answer is written.
+// holdRequest reserves memory for the request, in bytes, until the response is written.
 func (c *call) holdRequest(bytes int) error {
 	if !c.hold(c.shares.requests, c.who.Namespace, int64(bytes)) {
-		return tooMany("the requests of pods of namespace %q hold too much memory (its share of %s)", c.who.Namespace,
+		return tooMany("requests of pods in namespace %q hold too much memory (its share of %s)", c.who.Namespace,
 			limits.Bytes(limits.AuthRequestsBytes))
 	}
 	return nil
 }
 
-// holdAnswer takes memory for a value until the answer is written.
+// holdAnswer reserves memory for a value, in bytes, until the response is written.
 func (c *call) holdAnswer(bytes int) error {
 	if !c.hold(c.shares.answers, c.who.Namespace, int64(bytes)) {
-		return tooMany("the answers that pods of namespace %q have not read yet hold too much memory (its share of %s)",
+		return tooMany("unread responses to pods in namespace %q hold too much memory (its share of %s)",
 			c.who.Namespace, limits.Bytes(limits.AuthAnswersBytes))
 	}
 	return nil
 }
 
-// tooMany asks the injector to come back in a second.
+// tooMany returns a fault.Throttled that makes the injector retry after one second.
 func tooMany(format string, args ...any) error {
 	return &fault.Error{Kind: fault.Throttled, Doing: fmt.Sprintf(format, args...), RetryAfter: time.Second}
 }

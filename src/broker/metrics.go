@@ -2,26 +2,26 @@ package broker
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics count requests; the names are the predecessor's where it had them. No label holds text of an object or of an
+// Metrics counts requests. The metrics that akv2k8s 1.8 had keep their names. No label holds text of an object or an
 // error.
 type Metrics struct {
 	requests, stale, open prometheus.Counter
 	failed                *prometheus.CounterVec
 }
 
-// NewMetrics makes the counters and registers them.
+// NewMetrics creates the counters and registers them.
 func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_requests_total",
-			Help: "Requests of pods to the auth service."}),
+			Help: "Requests of pods to the auth service, failed ones included."}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "akv2k8s_auth_requests_failed_total", Help: "Of these, the ones that were refused, by reason.",
+			Name: "akv2k8s_auth_requests_failed_total", Help: "Failed requests of pods to the auth service, by reason.",
 		}, []string{"reason"}),
 		stale: prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_stale_answers_total",
-			Help: "Values that were answered from memory because the vault could not be asked."}),
+			Help: "Stale values served because the vault was unavailable."}),
 	}
 	m.open = prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_open_answers_total",
-		Help: "References that were allowed because a ConfigMap or Secret of the pod was missing when it was created."})
+		Help: "Unrecorded references allowed because a ConfigMap or Secret did not exist when the pod was created."})
 	for _, c := range []prometheus.Collector{m.requests, m.failed, m.stale, m.open} {
 		if err := registry.Register(c); err != nil {
 			return nil, err

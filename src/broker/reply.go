@@ -14,7 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// refuse counts a refusal, logs it and answers it.
+// refuse counts and logs an error, and writes it as the response.
 func (c *call) refuse(err error) {
 	kind := fault.KindOf(err)
 	c.Metrics.failed.WithLabelValues(kind.Reason()).Inc()
@@ -24,7 +24,8 @@ func (c *call) refuse(err error) {
 	c.writeRefusal(err)
 }
 
-// writeRefusal answers with a reason. What nobody classified may hold anything, and stays here.
+// writeRefusal writes an error as the response. It withholds the text of an unclassified error, which can hold
+// anything.
 func (c *call) writeRefusal(err error) {
 	kind, message := fault.KindOf(err), err.Error()
 	if kind == fault.Bug {
@@ -36,7 +37,7 @@ func (c *call) writeRefusal(err error) {
 		MayComeLater:      fault.MayComeLater(err)})
 }
 
-// status is for people who inspect the traffic; the injector goes by the kind.
+// status is the HTTP status of a fault. It helps people who inspect the traffic; the injector uses the kind.
 func status(kind fault.Kind) int {
 	codes := map[fault.Kind]int{
 		fault.Invalid: http.StatusBadRequest, fault.Malformed: http.StatusUnprocessableEntity,
@@ -51,7 +52,7 @@ func status(kind fault.Kind) int {
 	return http.StatusInternalServerError
 }
 
-// writeJSON writes a short answer.
+// writeJSON writes a small JSON response.
 func (c *call) writeJSON(code int, body any) {
 	content, err := json.Marshal(body)
 	if err != nil {
@@ -62,7 +63,7 @@ func (c *call) writeJSON(code int, body any) {
 	_ = c.control.Flush()
 }
 
-// start writes the head of an answer, and gives what writes the rest of it.
+// start writes the status and the headers, and returns a writer for the body.
 func (c *call) start(code int) *pacedWriter {
 	c.w.Header().Set("Content-Type", "application/json")
 	c.w.Header().Set("Cache-Control", "no-store")
@@ -72,11 +73,11 @@ func (c *call) start(code int) *pacedWriter {
 	return out
 }
 
-// answerPart is how much of an answer is made and written at once; of base64 a multiple of 4.
+// answerPart is the number of bytes that are encoded and written at once. Base64 needs a multiple of 4.
 const answerPart = 32 << 10
 
-// writeValues writes a wire.ResolveResponse part by part: an answer in one piece would hold each value again for every
-// variable that has it. It comes back when the client has taken the answer, or has not in time.
+// writeValues writes a wire.ResolveResponse in parts, because a response in one piece would copy a value for every
+// variable that has it. It returns when the client has read the response or a deadline has passed.
 func (c *call) writeValues(values map[string][]byte) {
 	out := bufio.NewWriterSize(c.start(http.StatusOK), answerPart)
 	_, _ = out.WriteString(`{"values":{`)
@@ -85,12 +86,12 @@ func (c *call) writeValues(values map[string][]byte) {
 		if i > 0 {
 			_ = out.WriteByte(',')
 		}
-		name, _ := json.Marshal(variable) // of a string it can't fail
+		name, _ := json.Marshal(variable) // a string cannot fail
 		_, _ = out.Write(name)
 		_, _ = out.WriteString(`:"`)
 		for chunk := range slices.Chunk(values[variable], answerPart/4*3) {
 			if _, err := out.Write(base64.StdEncoding.AppendEncode(part[:0], chunk)); err != nil {
-				return // nobody takes the rest
+				return // the client does not read the rest
 			}
 		}
 		_ = out.WriteByte('"')
@@ -101,7 +102,7 @@ func (c *call) writeValues(values map[string][]byte) {
 	}
 }
 
-// pacedWriter gives each part of an answer some time, and the whole answer a bit more.
+// pacedWriter sets a write deadline for each part of a response, and one for the whole response.
 type pacedWriter struct {
 	*call
 	until time.Time
@@ -113,7 +114,7 @@ func (p *pacedWriter) Write(content []byte) (int, error) {
 	return p.w.Write(content)
 }
 
-// extend sets the time for the next part. Not every writer of a test has deadlines; those of a server have.
+// extend sets the deadline of the next part. It ignores errors, because response writers of tests have no deadlines.
 func (p *pacedWriter) extend() {
 	next := time.Now().Add(limits.AuthAnswerPartTime)
 	if next.After(p.until) {
@@ -122,7 +123,7 @@ func (p *pacedWriter) extend() {
 	_ = p.control.SetWriteDeadline(next)
 }
 
-// shorten cuts a text that somebody else made.
+// shorten truncates a text that comes from outside this program.
 func shorten(text string, most int) string {
 	if len(text) <= most {
 		return text

@@ -14,7 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// bearer is the token of the request, empty if there is none that could be one.
+// bearer returns the bearer token of the request. It returns "" if the header holds nothing of the form of a JWT.
 func bearer(r *http.Request) string {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok || len(token) > limits.TokenBytes || strings.Count(token, ".") != 2 {
@@ -23,7 +23,7 @@ func bearer(r *http.Request) string {
 	return token
 }
 
-// readRequest reads and decodes the body, which has at most that many variables. Errors don't quote it.
+// readRequest reads and decodes the body. variables is the maximum number of variables. Errors do not quote the body.
 func (c *call) readRequest(variables int) (wire.ResolveRequest, error) {
 	body, err := c.readBody()
 	if err != nil {
@@ -32,17 +32,17 @@ func (c *call) readRequest(variables int) (wire.ResolveRequest, error) {
 	return parse(body, variables)
 }
 
-// firstRead is the room for a body of usual length.
+// firstRead is the initial buffer size in bytes, enough for a body of typical length.
 const firstRead = 4 << 10
 
-// readBody reads in parts, and counts each part before it makes room for it, so that a body that does not come holds
-// nothing.
+// readBody reads the body in parts and reserves memory for each part before it allocates it, so that a client that
+// announces a long body but does not send it holds little memory.
 func (c *call) readBody() ([]byte, error) {
 	tooLong := fault.New(fault.Invalid, "the request is longer than %s", limits.Bytes(limits.AuthRequestBytes))
 	if c.r.ContentLength > limits.AuthRequestBytes {
 		return nil, tooLong
 	}
-	// Not every writer of a test has deadlines; those of a server have.
+	// The error is ignored, because response writers of tests have no deadlines.
 	_ = c.control.SetReadDeadline(time.Now().Add(limits.AuthRequestBodyTime))
 	var body []byte
 	for {
@@ -61,13 +61,13 @@ func (c *call) readBody() ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			return body, nil
 		case err != nil:
-			return nil, fault.New(fault.Invalid, "the request was cut off, or took longer than %s",
+			return nil, fault.New(fault.Invalid, "the request was cut off or took longer than %s",
 				limits.Duration(limits.AuthRequestBodyTime))
 		}
 	}
 }
 
-// parse decodes a request token by token, so that a body with too many variables is refused before they are made.
+// parse decodes a request token by token, so that it rejects a body with too many variables before it allocates them.
 func parse(body []byte, variables int) (wire.ResolveRequest, error) {
 	p := parser{Decoder: json.NewDecoder(bytes.NewReader(body)), most: min(variables, limits.VariablesPerRequest)}
 	p.request.References = map[string]string{}
@@ -79,24 +79,25 @@ func parse(body []byte, variables int) (wire.ResolveRequest, error) {
 	case fault.KindOf(err) == fault.Invalid || fault.KindOf(err) == fault.Denied:
 		return wire.ResolveRequest{}, err
 	case err != nil:
-		return wire.ResolveRequest{}, fault.New(fault.Invalid, "the request is not one of the injector's")
+		return wire.ResolveRequest{}, fault.New(fault.Invalid, "the request body is not a request of the injector")
 	case len(p.request.References) == 0:
-		return wire.ResolveRequest{}, fault.New(fault.Invalid, "the request names no references")
+		return wire.ResolveRequest{}, fault.New(fault.Invalid, "the request has no references")
 	}
 	return p.request, nil
 }
 
-// errNoRequest is for JSON of another form. The parser's own errors may quote what they read.
+// errNoRequest is returned for JSON of another form, in place of the decoder's errors, which can quote the body.
 var errNoRequest = errors.New("not a request")
 
+// parser decodes a wire.ResolveRequest.
 type parser struct {
 	*json.Decoder
 	request wire.ResolveRequest
-	// most variables are taken, and seen were read.
+	// most is the maximum number of variables, seen the number read so far.
 	most, seen int
 }
 
-// object reads an object, and calls field with each name, which reads the value.
+// object reads a JSON object and calls field with each name. field reads the value.
 func (p *parser) object(field func(name string) error) error {
 	if start, err := p.Token(); err != nil || start != json.Delim('{') {
 		return errNoRequest
@@ -115,7 +116,7 @@ func (p *parser) object(field func(name string) error) error {
 	return err
 }
 
-// field reads a field of the request. Those of a newer injector are skipped.
+// field reads a field of the request. It skips unknown fields, which a newer injector can send.
 func (p *parser) field(name string) error {
 	switch name {
 	case "references":
@@ -127,14 +128,15 @@ func (p *parser) field(name string) error {
 	return p.Decode(&unknown)
 }
 
+// reference reads the reference of a variable.
 func (p *parser) reference(variable string) error {
 	if p.seen++; p.seen > p.most {
 		return fault.New(fault.Denied,
-			"the request has more variables than the %s that the pod's spec has; recreate the pod",
+			"the request has more variables than the pod's spec, which has %s; recreate the pod",
 			limits.Count(int64(p.most)))
 	}
 	if len(variable) > limits.VariableNameBytes {
-		return fault.New(fault.Invalid, "the request has a variable with a name of %s bytes; use at most %s",
+		return fault.New(fault.Invalid, "the request has a variable name of %s bytes; use at most %s",
 			limits.Count(int64(len(variable))),
 			limits.Count(limits.VariableNameBytes))
 	}

@@ -21,18 +21,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/resolver"
 )
 
-// source reads what the references of one namespace name.
+// source reads the AzureKeyVaultSecrets and vault objects that the references of one namespace name.
 type source struct {
 	*Broker
 	namespace string
-	// maxAge is how old an object may be.
+	// maxAge is the maximum age of an object while the vault is available.
 	maxAge time.Duration
-	// stale is the first object, if any, that was answered from memory, and staleCount how many there are.
+	// stale is the first object that was served stale, nil if none was. staleCount is their number.
 	stale      atomic.Pointer[staleAnswer]
 	staleCount atomic.Int32
 }
 
-// staleAnswer is an object that was answered from memory, and the error of reading it.
+// staleAnswer is an object that was served stale, and the error of reading it from the vault.
 type staleAnswer struct{ object, cause string }
 
 var (
@@ -40,11 +40,11 @@ var (
 	_ resolver.Decoder = (*source)(nil)
 )
 
-// Decoding implements resolver.Decoder: no namespace keeps another from its values.
+// Decoding implements resolver.Decoder. Each namespace has its own share of the decoding workers.
 func (s *source) Decoding() decodepool.Share { return s.Config.Decoding.For(s.namespace) }
 
-// Object implements resolver.Source. While the vault can't be asked, the last good answer serves, so that pods still
-// start.
+// Object implements resolver.Source. While the vault is unavailable, it returns the last successfully read object, so
+// that pods can still start.
 func (s *source) Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	if err := s.Rules.Check(s.namespace, r.Vault); err != nil {
 		return keyvault.Object{}, err
@@ -86,8 +86,8 @@ func (s *source) Recipe(ctx context.Context, resource string) (recipe.Recipe, er
 	return fromapi.Parse(content)
 }
 
-// readResource reads an AzureKeyVaultSecret. One that the cache does not have may have been created a moment ago, so
-// the API server is asked, once in a while.
+// readResource reads an AzureKeyVaultSecret. The cache can lack a resource that was created a moment ago, so it then
+// reads from the API server, at a limited rate.
 func (s *source) readResource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
 	var object v2beta1.AzureKeyVaultSecret
 	err := s.Cached.Get(ctx, name, &object)
@@ -96,7 +96,7 @@ func (s *source) readResource(ctx context.Context, name types.NamespacedName) (*
 			return nil, err
 		}
 		if !s.shares.resourceReads.Allow(s.namespace) {
-			return nil, tooMany("the pods of namespace %q ask for too many AzureKeyVaultSecrets that do not exist "+
+			return nil, tooMany("pods in namespace %q request too many AzureKeyVaultSecrets that do not exist "+
 				"(its share of %s)", s.namespace,
 				limits.Rate(limits.AuthResourceReadsPerSecond))
 		}
@@ -107,7 +107,7 @@ func (s *source) readResource(ctx context.Context, name types.NamespacedName) (*
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err,
-			fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name.Name))
+			fmt.Sprintf("reading AzureKeyVaultSecret %q from the API server", name.Name))
 	}
 	return &object, nil
 }

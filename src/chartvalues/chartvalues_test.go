@@ -25,7 +25,7 @@ func comments(t *testing.T) Comments {
 	return c
 }
 
-// at follows keys through a schema.
+// at returns the schema at a path of keys.
 func at(t *testing.T, s Schema, path string) Schema {
 	t.Helper()
 	for step := range strings.SplitSeq(path, ".") {

@@ -8,10 +8,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Comments are what values.yaml says about its keys, by path.
+// Comments maps the path of a key to its comment in values.yaml.
 type Comments map[string]string
 
-// ParseComments reads the comments right above keys, in one line each.
+// ParseComments reads the comments directly above keys, and joins the lines of each.
 func ParseComments(valuesYAML []byte) (Comments, error) {
 	root, err := parse(valuesYAML)
 	if err != nil {
@@ -27,6 +27,7 @@ func ParseComments(valuesYAML []byte) (Comments, error) {
 	return comments, nil
 }
 
+// parse returns the top-level mapping of values.yaml.
 func parse(valuesYAML []byte) (*yaml.Node, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(valuesYAML, &document); err != nil {
@@ -38,7 +39,7 @@ func parse(valuesYAML []byte) (*yaml.Node, error) {
 	return document.Content[0], nil
 }
 
-// walk visits every key of a tree.
+// walk visits every key of a YAML mapping and of the mappings below it.
 func walk(node *yaml.Node, path string, visit func(path string, key, value *yaml.Node)) {
 	for i := 0; node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
@@ -51,7 +52,7 @@ func walk(node *yaml.Node, path string, visit func(path string, key, value *yaml
 	}
 }
 
-// above is the comment that ends right above a line.
+// above returns the comment that ends directly above a line.
 func above(lines []string, line int) string {
 	var found []string
 	for i := line - 1; i >= 0; i-- {

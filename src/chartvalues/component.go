@@ -1,6 +1,6 @@
 package chartvalues
 
-// Component is what controller and env-injector have in common.
+// Component has the values that the controller and the env-injector have in common.
 type Component struct {
 	Name                         *string        `json:"name"`
 	Enabled                      bool           `json:"enabled"`
@@ -43,7 +43,7 @@ type Component struct {
 	ExtraVolumeMounts            Objects        `json:"extraVolumeMounts" chart:"kubernetes=VolumeMount"`
 }
 
-// Controller keeps Secrets in sync.
+// Controller has the values of the controller.
 type Controller struct {
 	Component
 	Concurrency         Int                 `json:"concurrency" chart:"min=1"`
@@ -53,13 +53,13 @@ type Controller struct {
 	PodDisruptionBudget PodDisruptionBudget `json:"podDisruptionBudget"`
 }
 
-// RolloutRestart restarts workloads when what they use changes.
+// RolloutRestart configures restarts of workloads when an output that they use changes.
 type RolloutRestart struct {
 	Enabled bool     `json:"enabled"`
 	Window  Duration `json:"window"`
 }
 
-// HTTPService is the Service of a component.
+// HTTPService configures the Service of a component.
 type HTTPService struct {
 	Type             string   `json:"type" chart:"enum=ClusterIP|NodePort|LoadBalancer"`
 	ExternalHTTPPort Int      `json:"externalHttpPort" chart:"min=1;max=65535"`
@@ -70,7 +70,7 @@ type HTTPService struct {
 	Labels           Texts    `json:"labels"`
 }
 
-// EnvInjector injects values into pods.
+// EnvInjector has the values of the env-injector.
 type EnvInjector struct {
 	Component
 	EnvImage               Image                 `json:"envImage"`
@@ -97,26 +97,27 @@ type EnvInjector struct {
 	FailurePolicy          string                `json:"failurePolicy" chart:"enum=Fail|Ignore"`
 }
 
-// Inherit is what is done before an upgrade from the predecessor.
+// Inherit configures the hook Job that runs before an upgrade from akv2k8s 1.8.
 type Inherit struct {
 	Enabled   bool   `json:"enabled"`
 	Resources Object `json:"resources" chart:"kubernetes=ResourceRequirements"`
 }
 
-// InitContainer is what brings the injector into pods.
+// InitContainer configures the init container that copies the injector into pods.
 type InitContainer struct {
 	Resources       Object       `json:"resources" chart:"kubernetes=ResourceRequirements"`
 	SecurityContext InitSecurity `json:"securityContext"`
 }
 
-// InitSecurity is what may be said of its security context. Nothing in it leads out of the restricted standard.
+// InitSecurity has the configurable fields of its security context. All of them keep the pod within the restricted Pod
+// Security Standard.
 type InitSecurity struct {
 	RunAsUser              *Int  `json:"runAsUser" chart:"min=1"`
 	RunAsGroup             *Int  `json:"runAsGroup" chart:"min=0"`
 	ReadOnlyRootFilesystem *bool `json:"readOnlyRootFilesystem"`
 }
 
-// Subject is bound to a role.
+// Subject is a subject of a role binding.
 type Subject struct {
 	Kind      string  `json:"kind" chart:"enum=User|Group|ServiceAccount"`
 	Name      string  `json:"name"`
@@ -124,55 +125,55 @@ type Subject struct {
 	APIGroup  *string `json:"apiGroup"`
 }
 
-// Certificate is what the webhook shows to the API server.
+// Certificate configures the serving certificate of the webhook.
 type Certificate struct {
 	UseCertManager bool              `json:"useCertManager"`
 	Keep           bool              `json:"keep"`
 	Custom         CustomCertificate `json:"custom"`
 }
 
-// CustomCertificate is one of the user's own, in base64.
+// CustomCertificate is a user's own serving certificate, in base64.
 type CustomCertificate struct {
 	Enabled bool   `json:"enabled"`
 	Server  Server `json:"server"`
 	CA      CA     `json:"ca"`
 }
 
-// Server is the certificate with its key.
+// Server wraps the key pair of a custom serving certificate.
 type Server struct {
 	TLS KeyPair `json:"tls"`
 }
 
-// KeyPair is a certificate and its key.
+// KeyPair is a certificate and its private key.
 type KeyPair struct {
 	Crt *string `json:"crt" chart:"is=base64"`
 	Key *string `json:"key" chart:"is=base64"`
 }
 
-// CA is what the certificate is signed by.
+// CA is the CA that signed a custom serving certificate.
 type CA struct {
 	Crt *string `json:"crt" chart:"is=base64"`
 }
 
-// Cache is of values for pods that start.
+// Cache configures the cache of values for starting pods.
 type Cache struct {
 	MaxAge Duration `json:"maxAge"`
 }
 
-// LegacyAuthService serves pods of the predecessor for a transition.
+// LegacyAuthService configures the auth protocol of akv2k8s 1.8.
 type LegacyAuthService struct {
 	Enabled     bool     `json:"enabled"`
 	Namespaces  []string `json:"namespaces"`
 	UpgradeTime Duration `json:"upgradeTime"`
 }
 
-// DockerImageInspection bounds looking into images.
+// DockerImageInspection configures reading the configuration of images.
 type DockerImageInspection struct {
 	Timeout                  Int      `json:"timeout" chart:"min=1"`
 	UseAKSCredentialsWithACS Anything `json:"useAksCredentialsWithACS" chart:"legacy"`
 }
 
-// Registries say which registries are asked, and how.
+// Registries configures access to image registries.
 type Registries struct {
 	Allow           []string `json:"allow"`
 	PlainHTTP       []string `json:"plainHTTP"`
@@ -182,29 +183,29 @@ type Registries struct {
 	TagMaxAge       Duration `json:"tagMaxAge"`
 }
 
-// NamespaceLabel is the label of namespaces whose pods are injected.
+// NamespaceLabel is the label that enables injection in a namespace.
 type NamespaceLabel struct {
 	Label NameValue `json:"label"`
 }
 
-// NameValue is a label.
+// NameValue is the name and value of a label.
 type NameValue struct {
 	Name  string `json:"name" chart:"minLength=1"`
 	Value string `json:"value" chart:"minLength=1"`
 }
 
-// MatchCondition lets the API server decide whether it asks the webhook.
+// MatchCondition is a CEL expression by which the API server decides whether to call the webhook.
 type MatchCondition struct {
 	Name       string `json:"name"`
 	Expression string `json:"expression"`
 }
 
-// Selector narrows what the webhook is asked about.
+// Selector is a label selector of the webhook configuration.
 type Selector struct {
 	MatchExpressions Objects `json:"matchExpressions" chart:"kubernetes=LabelSelectorRequirement"`
 }
 
-// InjectorService is the env-injector's Service.
+// InjectorService configures the env-injector's Service.
 type InjectorService struct {
 	HTTPService
 	ExternalTLSPort  Int `json:"externalTlsPort" chart:"min=1;max=65535"`
@@ -213,7 +214,7 @@ type InjectorService struct {
 	InternalMTLSPort Int `json:"internalMtlsPort" chart:"min=1;max=65535"`
 }
 
-// PodDisruptionBudget keeps replicas through drains.
+// PodDisruptionBudget configures the PodDisruptionBudget of a component.
 type PodDisruptionBudget struct {
 	Enabled        bool          `json:"enabled"`
 	MinAvailable   *IntOrPercent `json:"minAvailable"`

@@ -1,4 +1,5 @@
-// Package chartvalues is the tree of values that the chart takes: its types are the source of the JSON schemas, and the
-// comments of values.yaml, which it reads, that of every description. Floor 1. What a value does belongs into the
-// chart's templates, rules across values into its _validate.tpl.
+// Package chartvalues declares the values of the chart as Go types. It generates the JSON schemas from these types, and
+// the descriptions from the comments of values.yaml. Floor 1.
+//
+// The effect of a value belongs in the chart's templates, checks across values in its _validate.tpl.
 package chartvalues

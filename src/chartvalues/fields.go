@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// field is one key of the tree.
+// field is a key of the values tree.
 type field struct {
-	// name of the key, and the path to it with dots.
+	// name is the key, path the keys from the root to it, joined with dots.
 	name, path string
 	typ        reflect.Type
-	// rules are of the tag chart, by name.
+	// rules are the rules in the struct tag "chart", by name.
 	rules map[string]string
 }
 
-// fields are the keys of a struct; those of an embedded struct are its own.
+// fields returns the keys of a struct. Keys of embedded structs are promoted.
 func fields(t reflect.Type, path string) iter.Seq[field] {
 	return func(yield func(field) bool) {
 		for _, f := range reflect.VisibleFields(t) {
@@ -34,6 +34,7 @@ func fields(t reflect.Type, path string) iter.Seq[field] {
 	}
 }
 
+// rules parses a struct tag "chart" of the form "rule=value;rule".
 func rules(tag string) map[string]string {
 	found := map[string]string{}
 	for rule := range strings.SplitSeq(tag, ";") {
@@ -44,27 +45,28 @@ func rules(tag string) map[string]string {
 	return found
 }
 
+// description returns the description of the key in the schema.
 func (f field) description(comments Comments) string {
 	if _, ok := f.rules["legacy"]; ok {
-		return "Of an older chart; ignored."
+		return "Accepted from older charts and ignored."
 	}
 	if _, ok := f.rules["parent"]; ok {
-		return "For the condition of a parent chart; ignored."
+		return "Accepted for conditions of parent charts and ignored."
 	}
 	return comments[f.path]
 }
 
-// hidden says that values.yaml does not show the key.
+// hidden reports whether the key is not in values.yaml.
 func (f field) hidden() bool {
 	_, legacy := f.rules["legacy"]
 	_, parent := f.rules["parent"]
 	return legacy || parent
 }
 
-// leaf says that the key has no keys of ours below it.
+// leaf reports whether the key has no keys of this tree below it.
 func (f field) leaf() bool { return f.typ.Kind() != reflect.Struct }
 
-// leaves are the keys of the tree that have no keys below them, those of older charts left out.
+// leaves returns the keys of a struct that have no keys below them, without hidden keys.
 func leaves(t reflect.Type, path string) iter.Seq[field] {
 	return func(yield func(field) bool) {
 		for f := range fields(t, path) {
@@ -85,7 +87,7 @@ func leaves(t reflect.Type, path string) iter.Seq[field] {
 	}
 }
 
-// Leaves are the paths of all keys without keys below them.
+// Leaves returns the paths of all keys that have no keys below them.
 func Leaves() []string {
 	var all []string
 	for f := range leaves(reflect.TypeFor[Values](), "") {
@@ -94,8 +96,8 @@ func Leaves() []string {
 	return all
 }
 
-// Needed are the paths of keys that must have a value, and of sections that must be there: the defaults give them,
-// unless a user takes them away.
+// Needed returns the paths of keys that must have a value, and of sections that must exist. The defaults set them, but
+// a user can remove them with null.
 func Needed() []string { return needed(reflect.TypeFor[Values](), "") }
 
 func needed(t reflect.Type, path string) []string {
@@ -116,7 +118,7 @@ func needed(t reflect.Type, path string) []string {
 	return all
 }
 
-// nullable says that null is taken, and means what an absent key means.
+// nullable reports whether the key accepts null, which means the same as an absent key.
 func (f field) nullable() bool {
 	switch f.typ.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -125,7 +127,7 @@ func (f field) nullable() bool {
 	return false
 }
 
-// PathsOf are the paths of all fields of a type, in the order of the tree.
+// PathsOf returns the paths of all fields of type T, in the order of the tree.
 func PathsOf[T any]() []string { return pathsOf(reflect.TypeFor[Values](), "", reflect.TypeFor[T]()) }
 
 func pathsOf(t reflect.Type, path string, wanted reflect.Type) []string {
@@ -141,8 +143,8 @@ func pathsOf(t reflect.Type, path string, wanted reflect.Type) []string {
 	return all
 }
 
-// SharedKeys are the objects of the tree that Helm shares among charts and that therefore accept other keys, each with
-// the keys that this chart knows: "global: logLevel logFormat …".
+// SharedKeys returns the keys that this chart knows in each object that Helm shares among charts, by path, for example
+// "global": logLevel, logFormat, …. These objects accept other keys too.
 func SharedKeys() map[string][]string {
 	known := map[string][]string{}
 	var visit func(t reflect.Type, path string)
@@ -158,7 +160,7 @@ func SharedKeys() map[string][]string {
 	return known
 }
 
-// isShared says whether other charts of one parent use the object too.
+// isShared reports whether other charts under the same parent chart use the object too.
 func isShared(path string) bool {
 	for _, shared := range sharedObjects() {
 		if path == "global."+shared || strings.HasPrefix(path, "global."+shared+".") {
@@ -168,17 +170,17 @@ func isShared(path string) bool {
 	return false
 }
 
-// sharedObjects are names of objects in global that other charts use too.
+// sharedObjects returns the names of objects in global that other charts use too.
 func sharedObjects() []string { return []string{"metrics", "rbac"} }
 
-// Choice is a value of global that takes one of several words. The chart checks it, not the schema: below a parent
-// chart the same key may be another chart's, with other words.
+// Choice is a value of global that accepts one of several words. The chart checks it instead of the schema, because
+// under a parent chart another chart can use the same key with other words.
 type Choice struct {
 	Path   string
 	Values []string
 }
 
-// Choices are those of global.
+// Choices returns all enumerated values of global.
 func Choices() []Choice {
 	var all []Choice
 	for f := range fields(reflect.TypeFor[Global](), "global") {

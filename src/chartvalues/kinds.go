@@ -1,33 +1,33 @@
 package chartvalues
 
-// The types below are what values are made of. A pointer takes null too, and so does every map and list: null is what a
-// key without a value is, and means what an absent key means.
+// Types of values. Pointers, maps and lists accept null, which is also the value of an empty key and means the same as
+// an absent key.
 type (
-	// Int is a number; in quotes it was taken by charts without a schema, so it is taken.
+	// Int is an integer, optionally quoted, because charts without a schema accepted quotes.
 	Int int
-	// IntOrPercent is a number or a percentage, as Kubernetes has it for budgets and updates.
+	// IntOrPercent is an integer or a percentage, like intstr.IntOrString of Kubernetes.
 	IntOrPercent string
-	// Duration is a time as Go writes it, for example 30s or 12h, or with days, for example 30d.
+	// Duration is a duration in Go's format, for example 30s or 12h, or in days, for example 30d.
 	Duration string
-	// Object is a part of a Kubernetes object that is passed on as it is.
+	// Object is a part of a Kubernetes object that the chart renders unchanged.
 	Object map[string]any
-	// Objects are several of them.
+	// Objects is a list of parts of Kubernetes objects.
 	Objects []map[string]any
-	// Scalars are values of any scalar type by name, for example of environment variables.
+	// Scalars maps names to values of any scalar type, for example environment variables.
 	Scalars map[string]any
-	// Texts are strings by name, for example labels; the chart makes strings of numbers and booleans.
+	// Texts maps names to strings, for example labels. The chart converts numbers and booleans to strings.
 	Texts map[string]string
-	// Lists are lists of strings by name.
+	// Lists maps names to lists of strings.
 	Lists map[string][]string
-	// Names are names, each alone or as an object with the key name.
+	// Names is a list of names, each a string or an object with the key name.
 	Names []any
-	// Manifests are whole Kubernetes objects, or texts of them.
+	// Manifests is a list of Kubernetes objects, each an object or YAML text.
 	Manifests []any
-	// Anything is what the chart ignores, and accepts because a chart had it once, or because a parent chart does.
+	// Anything is a value that the chart accepts and ignores, because an older chart or a parent chart has it.
 	Anything any
 )
 
-// Image says where an image comes from.
+// Image is an image reference and its pull policy.
 type Image struct {
 	Registry   *string `json:"registry" chart:"is=registry"`
 	Repository string  `json:"repository" chart:"minLength=1;is=repository"`
@@ -36,13 +36,13 @@ type Image struct {
 	PullPolicy string  `json:"pullPolicy" chart:"enum=Always|IfNotPresent|Never"`
 }
 
-// OwnImage is the image of a component, which may need a secret.
+// OwnImage is the image of a component, with an optional pull secret.
 type OwnImage struct {
 	Image
 	PullSecret *string `json:"pullSecret" chart:"is=name"`
 }
 
-// ServiceAccount is what a component runs as.
+// ServiceAccount configures the ServiceAccount of a component.
 type ServiceAccount struct {
 	Create      bool    `json:"create"`
 	Name        *string `json:"name" chart:"is=name"`
@@ -50,21 +50,21 @@ type ServiceAccount struct {
 	Labels      Texts   `json:"labels"`
 }
 
-// Metrics says whether metrics are served and scraped; what is null is as in global.
+// Metrics configures serving and scraping of metrics. null means the value of global.
 type Metrics struct {
 	Enabled        *bool   `json:"enabled"`
 	ServiceMonitor Monitor `json:"serviceMonitor"`
 	PodMonitor     Monitor `json:"podMonitor"`
 }
 
-// GlobalMetrics are those of both components, and what is made of them.
+// GlobalMetrics configures the metrics of both components, the alerts and the dashboard.
 type GlobalMetrics struct {
 	Metrics
 	PrometheusRule   PrometheusRule   `json:"prometheusRule"`
 	GrafanaDashboard GrafanaDashboard `json:"grafanaDashboard"`
 }
 
-// Monitor tells a Prometheus operator about metrics.
+// Monitor configures a ServiceMonitor or PodMonitor of a Prometheus operator.
 type Monitor struct {
 	Enabled          *bool     `json:"enabled"`
 	Interval         *Duration `json:"interval"`
@@ -72,33 +72,33 @@ type Monitor struct {
 	Endpoint         Object    `json:"endpoint"`
 }
 
-// PrometheusRule are alerts for a Prometheus operator.
+// PrometheusRule configures alerts for a Prometheus operator.
 type PrometheusRule struct {
 	Enabled          bool    `json:"enabled"`
 	AdditionalLabels Texts   `json:"additionalLabels"`
 	ExtraRules       Objects `json:"extraRules"`
 }
 
-// GrafanaDashboard is a dashboard for Grafana's sidecar.
+// GrafanaDashboard configures a ConfigMap with a dashboard for Grafana's sidecar.
 type GrafanaDashboard struct {
 	Enabled     bool  `json:"enabled"`
 	Labels      Texts `json:"labels"`
 	Annotations Texts `json:"annotations"`
 }
 
-// NetworkPolicy bounds who talks to a component, and whom it talks to.
+// NetworkPolicy configures the NetworkPolicy of a component.
 type NetworkPolicy struct {
 	Enabled bool   `json:"enabled"`
 	Egress  Egress `json:"egress"`
 }
 
-// Egress is whom a component talks to.
+// Egress configures the egress rules of a NetworkPolicy.
 type Egress struct {
 	Enabled bool    `json:"enabled"`
 	Extra   Objects `json:"extra" chart:"kubernetes=NetworkPolicyEgressRule"`
 }
 
-// ComponentRBAC are the rights of a component; null is as in global.
+// ComponentRBAC configures the roles of a component. null means the value of global.
 type ComponentRBAC struct {
 	Create *bool `json:"create"`
 }

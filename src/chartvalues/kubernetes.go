@@ -12,9 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// kubernetesTypes are the parts of Kubernetes objects that values pass on, by the name that the rule "kubernetes" has
-// in a field's tag. Their schemas come from the Go types, so that a misspelt field is refused by Helm and not lost in
-// the cluster.
+// kubernetesTypes returns the Kubernetes types that values can contain, by the name in the rule "kubernetes" of a
+// field's tag. Their schemas are generated from the Go types, so that Helm rejects a misspelt field, which the API
+// server would drop.
 func kubernetesTypes() map[string]reflect.Type {
 	return map[string]reflect.Type{
 		"Affinity":                 reflect.TypeFor[corev1.Affinity](),
@@ -34,14 +34,14 @@ func kubernetesTypes() map[string]reflect.Type {
 	}
 }
 
-// definitionPrefix begins the names of Kubernetes types among the definitions of a schema.
+// definitionPrefix is the prefix of Kubernetes types in the definitions of a schema.
 const definitionPrefix = "kubernetes."
 
-// template is a string that holds a Helm template; it may stand for a number or a boolean in values that the chart
+// template matches a string with a Helm template, which can stand for a number or a boolean in values that the chart
 // renders.
 const template = `\{\{`
 
-// kubernetesSchema refers to the definition of a type, and adds that definition and those of the types it is made of.
+// kubernetesSchema returns the schema of a Kubernetes type. It adds the definitions of all structs in it.
 func kubernetesSchema(t reflect.Type, definitions Schema) Schema {
 	switch t {
 	case reflect.TypeFor[resource.Quantity]():
@@ -69,7 +69,7 @@ func kubernetesSchema(t reflect.Type, definitions Schema) Schema {
 	return Schema{"type": []string{"integer", "string", "null"}, "pattern": template}
 }
 
-// definition adds a struct to the definitions if it is not there yet, and refers to it.
+// definition adds a struct to the definitions if they lack it, and returns a reference to it.
 func definition(t reflect.Type, definitions Schema) Schema {
 	name := definitionPrefix + t.Name()
 	reference := Schema{"$ref": "#/definitions/" + name}
@@ -88,7 +88,7 @@ func definition(t reflect.Type, definitions Schema) Schema {
 	return reference
 }
 
-// passedOn is the schema of a field that passes on a Kubernetes object, or a list of them.
+// passedOn returns the schema of a field that contains a part of a Kubernetes object, or a list of such parts.
 func passedOn(f field, definitions Schema) Schema {
 	t, known := kubernetesTypes()[f.rules["kubernetes"]]
 	if !known {
@@ -98,5 +98,5 @@ func passedOn(f field, definitions Schema) Schema {
 	if f.typ == reflect.TypeFor[Objects]() {
 		return Schema{"type": []string{"array", "null"}, "items": reference}
 	}
-	return Schema{"allOf": []Schema{reference}} // a reference alone would hide the description beside it
+	return Schema{"allOf": []Schema{reference}} // draft 7 ignores a description beside a bare $ref
 }

@@ -8,13 +8,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Row is one value as a page shows it.
+// Row is a value in the table of a page.
 type Row struct {
-	// Path with dots, the default as JSON, and what it does.
+	// Path is the path with dots, Default the default as JSON, Description the comment in values.yaml.
 	Path, Default, Description string
 }
 
-// Rows are all values in the order of values.yaml.
+// Rows returns all values in the order of values.yaml.
 func Rows(valuesYAML []byte) ([]Row, error) {
 	comments, err := ParseComments(valuesYAML)
 	if err != nil {
@@ -40,7 +40,7 @@ func Rows(valuesYAML []byte) ([]Row, error) {
 	return rows, err
 }
 
-// compact is a value as JSON in one line.
+// compact encodes a YAML value as JSON in one line.
 func compact(node *yaml.Node) (string, error) {
 	var value any
 	if err := node.Decode(&value); err != nil {
@@ -50,7 +50,7 @@ func compact(node *yaml.Node) (string, error) {
 	return string(text), err
 }
 
-// Table is Markdown of rows, in sections by the first key.
+// Table renders rows as Markdown tables, in sections by the first key.
 func Table(rows []Row) string {
 	var page strings.Builder
 	section := "-"

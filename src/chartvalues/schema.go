@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// Schema is a JSON schema, of draft 7: every Helm 3 knows that one.
+// Schema is a JSON schema of draft 7, which every Helm 3 supports.
 type Schema map[string]any
 
 const dialect = "http://json-schema.org/draft-07/schema#"
 
-// durationPattern is what Go reads as a time, numbers with units, and days in front of it, which the chart turns into
-// hours.
+// durationPattern matches a Go duration with an optional leading number of days, which the chart converts to hours.
 const durationPattern = `^(0|([0-9]+d)?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*)$`
 
-// Patterns of names and places. Each takes the empty string, which means what an absent key means.
+// Patterns of names and addresses. Most accept the empty string, which means the same as an absent key.
 const (
 	namePattern       = `^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`
 	servicePattern    = `^([a-z]([-a-z0-9]*[a-z0-9])?)?$`
@@ -27,20 +26,19 @@ const (
 	base64Pattern     = `^[A-Za-z0-9+/\s]*={0,2}\s*$`
 )
 
-// patterns are those that a field's tag names by "is".
+// patterns returns the patterns that the rule "is" of a field's tag can name.
 func patterns() map[string]string {
 	return map[string]string{"name": namePattern, "service": servicePattern, "label": labelPattern,
 		"registry":   registryPattern,
 		"repository": repositoryPattern, "tag": tagPattern, "pem": pemPattern, "base64": base64Pattern}
 }
 
-// Parts are the parts of the tree that have a schema of their own, by their key, with the name of its file.
+// Parts maps each top-level key that has its own schema to the name of the schema's file.
 func Parts() map[string]string {
 	return map[string]string{"global": "global", "controller": "controller", "env_injector": "env-injector"}
 }
 
-// Schemas are the schemas by the names of their files: one for each part, and akv2k8s for the whole, which refers to
-// them.
+// Schemas returns the schemas by file name: one for each part, and akv2k8s for the whole tree, which refers to them.
 func Schemas(comments Comments) map[string]Schema {
 	whole := whole(comments)
 	all := map[string]Schema{"akv2k8s": whole}
@@ -56,7 +54,7 @@ func Schemas(comments Comments) map[string]Schema {
 	return all
 }
 
-// used are the definitions that a schema refers to, and those that these refer to.
+// used returns the definitions that a schema refers to, directly or indirectly.
 func used(of any, definitions Schema) Schema {
 	found := Schema{}
 	collect(of, definitions, found)
@@ -81,7 +79,7 @@ func collect(of any, definitions, found Schema) {
 	}
 }
 
-// Bundle is the schema of the whole in one piece, as Helm wants it.
+// Bundle returns the schema of the whole tree in one file, as Helm requires.
 func Bundle(comments Comments) Schema {
 	whole := whole(comments)
 	properties, definitions := whole["properties"].(Schema), whole["definitions"].(Schema)
@@ -92,8 +90,7 @@ func Bundle(comments Comments) Schema {
 	return whole
 }
 
-// source is what schemas are made from: the comments of values.yaml, and the definitions of Kubernetes types made so
-// far.
+// source holds the inputs of schemas: the comments of values.yaml and the definitions of Kubernetes types so far.
 type source struct {
 	comments    Comments
 	definitions Schema
@@ -111,7 +108,7 @@ func whole(comments Comments) Schema {
 	return s
 }
 
-// open lets an object, and those below it, have other keys.
+// open allows unknown keys in an object and in the objects below it.
 func open(s Schema) {
 	properties, ok := s["properties"].(Schema)
 	if !ok {
@@ -123,7 +120,7 @@ func open(s Schema) {
 	}
 }
 
-// object is the schema of a struct, whose fields are all that there is.
+// object returns the schema of a struct. It rejects keys other than the fields.
 func object(t reflect.Type, path string, from source) Schema {
 	properties := Schema{}
 	for f := range fields(t, path) {
@@ -137,7 +134,7 @@ func object(t reflect.Type, path string, from source) Schema {
 }
 
 func property(f field, from source) Schema {
-	if _, checked := f.rules["checked"]; checked { // by the chart, which knows whether it is a part of another
+	if _, checked := f.rules["checked"]; checked { // by the chart, which knows whether it has a parent chart
 		return Schema{}
 	}
 	if f.rules["kubernetes"] != "" {
@@ -155,7 +152,7 @@ func property(f field, from source) Schema {
 	return s
 }
 
-// kinds are the schemas of types that stand for more than their Go kind says.
+// kinds returns the schemas of types that need another schema than their Go kind.
 func kinds() map[reflect.Type]Schema {
 	scalar := Schema{"type": []string{"string", "number", "boolean", "null"}}
 	named := Schema{"type": "object", "properties": Schema{"name": Schema{"type": "string", "pattern": namePattern}},
@@ -195,7 +192,7 @@ func kind(t reflect.Type, path string, from source) Schema {
 	panic("chartvalues: " + path + " has a type without a schema: " + t.String())
 }
 
-// constrain adds what the tag chart says.
+// constrain applies the rules of a struct tag "chart" to a schema.
 func constrain(s Schema, rules map[string]string) {
 	for rule, text := range rules {
 		switch rule {
@@ -216,7 +213,7 @@ func constrain(s Schema, rules map[string]string) {
 		case "min", "max", "minLength":
 			number, err := strconv.Atoi(text)
 			if err != nil {
-				panic("chartvalues: " + rule + "=" + text + " is no number")
+				panic("chartvalues: " + rule + "=" + text + " is not a number")
 			}
 			s[map[string]string{"min": "minimum", "max": "maximum", "minLength": "minLength"}[rule]] = number
 		case "checked", "legacy", "parent", "kubernetes":
@@ -226,7 +223,7 @@ func constrain(s Schema, rules map[string]string) {
 	}
 }
 
-// takeNull lets a schema take null besides.
+// takeNull makes a schema accept null too.
 func takeNull(s Schema) {
 	switch types := s["type"].(type) {
 	case string:

@@ -1,6 +1,6 @@
 package chartvalues
 
-// Values is the whole tree.
+// Values is the tree of all values of the chart.
 type Values struct {
 	Name             *string `json:"name" chart:"is=label"`
 	NameOverride     *string `json:"nameOverride" chart:"is=label"`
@@ -24,14 +24,14 @@ type Values struct {
 	Controller  Controller  `json:"controller"`
 	EnvInjector EnvInjector `json:"env_injector"`
 
-	// What charts 2.x had once, and what a parent chart decides by whether to install this one.
+	// Keys of older 2.x charts, and the key by which a parent chart decides whether to install this chart.
 	RBAC                  Anything `json:"rbac" chart:"legacy"`
 	RunningInsideAzureAKS Anything `json:"runningInsideAzureAks" chart:"legacy"`
 	Enabled               Anything `json:"enabled" chart:"parent"`
 }
 
-// Global is what holds for every component. Helm merges a parent chart's whole global into it, so other keys are
-// accepted.
+// Global has the values that apply to every component. Helm merges the global of a parent chart into it, so it accepts
+// other keys.
 type Global struct {
 	LogLevel            string         `json:"logLevel" chart:"checked=info|debug|trace"`
 	LogFormat           string         `json:"logFormat" chart:"checked=text|json"`
@@ -51,7 +51,7 @@ type Global struct {
 	RBAC                GlobalRBAC     `json:"rbac"`
 }
 
-// UserDefinedMSI is one user-assigned identity of the node, named here instead of in the node's azure.json.
+// UserDefinedMSI is a user-assigned identity of the node, set here instead of in the node's azure.json.
 type UserDefinedMSI struct {
 	Enabled        bool    `json:"enabled"`
 	MSI            *string `json:"msi"`
@@ -68,32 +68,32 @@ type CustomCloud struct {
 	VaultAudience     *string `json:"vaultAudience" chart:"pattern=^(https://.+)?$"`
 }
 
-// GlobalRBAC are the rights of both components.
+// GlobalRBAC configures the roles of both components.
 type GlobalRBAC struct {
 	Create              bool     `json:"create"`
 	Aggregate           bool     `json:"aggregate"`
 	PodSecurityPolicies Anything `json:"podSecurityPolicies" chart:"legacy"`
 }
 
-// VaultRule lets namespaces read vaults.
+// VaultRule allows namespaces to read vaults.
 type VaultRule struct {
 	Namespaces []string `json:"namespaces"`
 	Vaults     []string `json:"vaults"`
 }
 
-// CRDs says how the CustomResourceDefinition is kept.
+// CRDs configures the hook Job that updates the CustomResourceDefinition.
 type CRDs struct {
 	Upgrade   bool   `json:"upgrade"`
 	Resources Object `json:"resources" chart:"kubernetes=ResourceRequirements"`
 }
 
-// VaultLimits are the most calls in ten seconds.
+// VaultLimits are the maximum numbers of vault calls in ten seconds.
 type VaultLimits struct {
 	PerVault        Int `json:"perVault" chart:"min=2"`
 	PerSubscription Int `json:"perSubscription" chart:"min=2"`
 }
 
-// Identity says which ServiceAccounts vaults may be read as.
+// Identity configures the ServiceAccounts whose identity resources can use to read vaults.
 type Identity struct {
 	ServiceAccounts []TenantAccounts `json:"serviceAccounts"`
 	AllNamespaces   bool             `json:"allNamespaces"`

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Table is Markdown of roles, with a row for each rule. Code leads to src, from the folder that links says.
+// Table renders roles as a Markdown table with a row for each rule. links is the relative path from the page to src.
 func Table(roles []Role, links string) string {
 	var page strings.Builder
 	page.WriteString("| Role | Where | Resource | Verbs | Why | Code |\n|---|---|---|---|---|---|\n")
@@ -20,7 +20,7 @@ func Table(roles []Role, links string) string {
 	return page.String()
 }
 
-// where says where a rule holds, and what has to be switched on.
+// where describes the scope of a rule and the values that it depends on.
 func where(role Role, rule Rule) string {
 	text := string(role.Scope)
 	if role.Narrow != "" {

@@ -5,36 +5,35 @@ import (
 	"strings"
 )
 
-// Rule is what a role allows for one reason.
+// Rule is a set of permissions that a role grants for one reason.
 type Rule struct {
-	// By is the room below src whose calls need it.
+	// By is the package below src whose calls need the permissions.
 	By string
-	// Groups of the API, apart by spaces; core is the one without a name.
+	// Groups are API groups, separated by spaces. "core" stands for the group without a name.
 	Groups string
-	// Resources, and the Verbs that each of them allows, apart by spaces.
+	// Resources and Verbs are separated by spaces. Each verb is allowed on each resource.
 	Resources, Verbs string
-	// Names are the only objects that it holds for, apart by spaces, with stand-ins for what depends on the release;
-	// empty means every object.
+	// Names are the resourceNames, separated by spaces. They can contain placeholders. Empty means every object.
 	Names string
-	// Alone are the Names where the release's namespace alone is watched, if these differ.
+	// Alone replaces Names if watchAllNamespaces is false. Empty means no difference.
 	Alone string
-	// When are the paths of values that must be true, apart by spaces; one that begins with ! must be false. Empty
-	// means always.
+	// When are the paths of chart values that must be true, separated by spaces. A path that begins with ! must be
+	// false. Empty means always.
 	When string
-	// Why says to a reader what the verbs are for.
+	// Why explains the purpose of the verbs, for the comment in the chart and for the page.
 	Why string
 }
 
-// Scope is where a role holds.
+// Scope is the set of namespaces that a role applies to.
 type Scope string
 
-// The scopes.
+// Scopes of roles.
 const (
 	// Own is the release's namespace.
 	Own Scope = "own namespace"
-	// Watched is the cluster, or the release's namespace where that alone is watched.
+	// Watched is the cluster, or the release's namespace if watchAllNamespaces is false.
 	Watched Scope = "watched"
-	// Cluster is the cluster, whatever is watched.
+	// Cluster is the cluster, regardless of watchAllNamespaces.
 	Cluster Scope = "cluster"
 	// Tenants are the namespaces of identity.serviceAccounts.
 	Tenants Scope = "the namespaces of `identity.serviceAccounts`"
@@ -42,26 +41,26 @@ const (
 
 // Role is a Role or ClusterRole of the chart.
 type Role struct {
-	// ID names its template, akv2k8s.rights.ID.
+	// ID is the suffix of the name of its template, akv2k8s.rights.ID.
 	ID string
-	// Name of the object, with stand-ins.
+	// Name is the name of the object, with placeholders.
 	Name string
-	// Scope is where its rules hold.
+	// Scope is the set of namespaces that its rules apply to.
 	Scope Scope
-	// Narrow is the path of the value that lists namespaces to bind it in; empty if there is none.
+	// Narrow is the path of the value that lists the namespaces to bind the role in, or "" if there is none.
 	Narrow string
-	// When are the paths of values without which it is not there, as in Rule.
+	// When are the paths of values that the role depends on, as in Rule.
 	When string
-	// Rules in the order in which they are rendered.
+	// Rules are in rendering order.
 	Rules []Rule
 }
 
-// Roles are all that the chart has.
+// Roles returns all roles of the chart.
 func Roles() []Role {
 	return slices.Concat(Controller(), Injector(), Hooks(), Both(), Pods())
 }
 
-// Stand-ins for what depends on the release.
+// Placeholders for names that depend on the release.
 const (
 	chart      = "{chart}"
 	controller = "{controller}"
@@ -71,17 +70,17 @@ const (
 	accounts   = "{accounts}"
 )
 
-// example reads stand-ins as those of a release akv2k8s in a namespace akv2k8s, and a ServiceAccount reader.
+// example replaces placeholders with the names of a release akv2k8s in namespace akv2k8s, and of ServiceAccount reader.
 func example() *strings.Replacer {
 	return strings.NewReplacer(chart, "akv2k8s", controller, "akv2k8s-controller", injector, "akv2k8s-envinjector",
 		crds, "akv2k8s-crds", namespace, "akv2k8s", accounts, "reader")
 }
 
-// Example is the name of the role's object in a release akv2k8s in a namespace akv2k8s.
+// Example returns the name of the role's object in a release akv2k8s in namespace akv2k8s.
 func (r Role) Example() string { return example().Replace(r.Name) }
 
-// Allowed are the single rights of a rule in such a release, each as "group/resource[name] verb"; alone says that its
-// namespace alone is watched.
+// Allowed returns the single permissions of a rule in such a release, each as "group/resource[name] verb". alone is
+// true if watchAllNamespaces is false.
 func (r Rule) Allowed(alone bool) []string {
 	var all []string
 	for _, group := range strings.Fields(r.Groups) {
@@ -94,7 +93,8 @@ func (r Rule) Allowed(alone bool) []string {
 	return all
 }
 
-// Holds says whether a When is fulfilled; isTrue says whether the value of a path is set and true.
+// Holds reports whether the condition of a rule or role is met. isTrue reports whether the value at a path is set and
+// true.
 func Holds(when string, isTrue func(path string) bool) bool {
 	for _, word := range strings.Fields(when) {
 		path, negated := strings.CutPrefix(word, "!")
@@ -105,7 +105,7 @@ func Holds(when string, isTrue func(path string) bool) bool {
 	return true
 }
 
-// objects are the resources of a rule, each as resource[name] or, if every object is meant, as resource.
+// objects returns the resources of a rule, each as resource[name], or as resource if Names is empty.
 func (r Rule) objects(alone bool) []string {
 	names := r.Names
 	if alone && r.Alone != "" {

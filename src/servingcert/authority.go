@@ -14,28 +14,28 @@ import (
 	"time"
 )
 
-// Lives of certificates. A pod carries the CA for the pod's whole life.
+// Lifetimes of certificates. The CA's is long, because a pod keeps the CA that it was created with.
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
 	leafLife      = 90 * 24 * time.Hour
-	// skew is how far behind another machine's clock may be.
+	// skew is the tolerated lag of another machine's clock.
 	skew = time.Hour
 )
 
-// authority is a CA that can sign.
+// authority is a CA with its private key.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	// pem is the certificate as the Secret holds it.
+	// pem is the certificate in PEM, as in the Secret.
 	pem []byte
 }
 
-// newAuthority makes a CA and the PEM of its key.
+// newAuthority creates a self-signed CA. keyPEM is its private key.
 func newAuthority(name string, now time.Time, random io.Reader) (a authority, keyPEM []byte, err error) {
 	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), random); err != nil {
-		return a, nil, fmt.Errorf("making the key of the CA: %w", err)
+		return a, nil, fmt.Errorf("generating the key of the CA: %w", err)
 	}
-	// Each has a name of its own, so that nobody takes one for another.
+	// The subject is unique, because verifiers find the issuer of a certificate by its subject.
 	template, err := newTemplate(fmt.Sprintf("%.40s CA %d", name, now.Unix()), now, authorityLife, random)
 	if err != nil {
 		return a, nil, err
@@ -55,32 +55,32 @@ func newAuthority(name string, now time.Time, random io.Reader) (a authority, ke
 	return a, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), err
 }
 
-// parseAuthority reads a CA from PEM, which newAuthority made: one block each, so none can be passed over. Errors quote
-// nothing of it.
+// parseAuthority decodes the PEM that newAuthority created: one block each, so no block can be skipped. Errors do not
+// quote the PEM.
 func parseAuthority(certPEM, keyPEM []byte) (authority, error) {
 	certBlock, _ := pem.Decode(certPEM)
 	keyBlock, _ := pem.Decode(keyPEM)
 	if certBlock == nil || keyBlock == nil {
-		return authority{}, errors.New("it holds no PEM")
+		return authority{}, errors.New("ca.crt or ca.key is not PEM")
 	}
 	cert, err := x509.ParseCertificate(certBlock.Bytes)
 	if err != nil || !cert.IsCA {
-		return authority{}, errors.New("its certificate is none of a CA")
+		return authority{}, errors.New("its certificate is not a CA certificate")
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(keyBlock.Bytes)
 	key, ok := parsed.(*ecdsa.PrivateKey)
 	if err != nil || !ok || !key.PublicKey.Equal(cert.PublicKey) {
-		return authority{}, errors.New("its key is none of its certificate")
+		return authority{}, errors.New("its key does not belong to its certificate")
 	}
 	return authority{cert: cert, key: key, pem: certPEM}, nil
 }
 
-// leaf signs a certificate for serving under the names; with it go the certificates by which those who believe an older
-// CA believe this one.
+// leaf creates a serving certificate for the DNS names. The chain includes the cross-certificates, so that clients that
+// trust a previous CA can verify it.
 func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
-		return nil, fmt.Errorf("making a key to serve with: %w", err)
+		return nil, fmt.Errorf("generating the key of the serving certificate: %w", err)
 	}
 	template, err := newTemplate(names[0], now, leafLife, random)
 	if err != nil {
@@ -91,7 +91,7 @@ func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.
 		[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	der, err := x509.CreateCertificate(random, template, a.cert, key.Public(), a.key)
 	if err != nil {
-		return nil, fmt.Errorf("signing a certificate to serve with: %w", err)
+		return nil, fmt.Errorf("signing the serving certificate: %w", err)
 	}
 	parsed, err := x509.ParseCertificate(der)
 	chain := [][]byte{der}
@@ -101,21 +101,21 @@ func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.
 	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: parsed}, err
 }
 
-// signed says whether the leaf is of this CA and young enough to serve on.
+// signed reports whether this CA signed the leaf and the leaf is not due for renewal.
 func (a authority) signed(leaf *tls.Certificate, now time.Time) bool {
 	return leaf != nil && leaf.Leaf.CheckSignatureFrom(a.cert) == nil && now.Before(renewal(leaf))
 }
 
-// renewal is when a leaf should be replaced: at two thirds of its life.
+// renewal returns the time at which a leaf is replaced: after two thirds of its lifetime.
 func renewal(leaf *tls.Certificate) time.Time { return leaf.Leaf.NotAfter.Add(-leafLife / 3) }
 
-// newTemplate is what all our certificates have in common.
+// newTemplate returns the fields that all our certificates have in common.
 func newTemplate(name string, now time.Time, life time.Duration, random io.Reader) (*x509.Certificate, error) {
 	serial := make([]byte, 16)
 	if _, err := io.ReadFull(random, serial); err != nil {
-		return nil, fmt.Errorf("making a serial number: %w", err)
+		return nil, fmt.Errorf("creating a serial number: %w", err)
 	}
-	if len(name) > 64 { // X.509's bound for a common name; the names that count are the alternative ones
+	if len(name) > 64 { // X.509's limit of a common name; verifiers use the alternative names
 		name = name[:64]
 	}
 	serial[0] &= 0x7f

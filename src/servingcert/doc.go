@@ -1,5 +1,6 @@
-// Package servingcert makes and keeps the installation's own certificates: a CA in a Secret that all replicas share, a
-// leaf of it in the memory of each, and the CA in the webhook configuration, so that the API server believes the leaf.
+// Package servingcert creates and rotates the installation's own certificates: a CA in a Secret that all replicas
+// share, a leaf in the memory of each replica, and the CA in the webhook configuration, so that the API server trusts
+// the leaf. Each new CA is cross-signed by the CA before it, so that pods with the old CA trust the new one.
 //
-// Floor 3. Who serves with it belongs in webhook and broker. A CA is followed by one that it has cross-signed.
+// Floor 3. Serving with the certificates belongs in webhook and broker.
 package servingcert

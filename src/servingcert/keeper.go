@@ -26,79 +26,80 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// The data keys of the Secret.
+// Data keys of the current CA in the Secret.
 const (
 	dataCert = "ca.crt"
 	dataKey  = "ca.key"
 )
 
-// fieldManager owns caBundle in the webhook configuration, and nothing else.
+// fieldManager owns only caBundle in the webhook configuration.
 const fieldManager = "akv2k8s-serving-certificate"
 
-// Config is what a Keeper works with; every field is required but Alone.
+// Config configures the rotation of the certificates. Fields are required unless their comment says that they are
+// optional.
 type Config struct {
-	// Live reads from the API server, Writer writes.
+	// Live reads directly from the API server. Writer writes the Secret and the webhook configuration.
 	Live   client.Reader
 	Writer client.Writer
-	// Secret holds the CA. The chart renders it empty, and the first replica fills it.
+	// Secret holds the CA. The chart renders it empty, and the first replica writes the CA.
 	Secret types.NamespacedName
 	// Webhook is the name of the MutatingWebhookConfiguration.
 	Webhook string
-	// DNSNames are what the leaf is for.
+	// DNSNames are the DNS names of the leaf.
 	DNSNames []string
 	Clock    func() time.Time
 	Random   io.Reader
-	// Alone says whether no replica of an older version is left; nil means that there never was one.
+	// Alone reports whether all replicas run this version, so that none of akv2k8s 1.8 is left. Optional.
 	Alone func(context.Context) (bool, error)
 }
 
-// Keeper keeps the certificates. It is safe for concurrent use.
+// Keeper creates and rotates the certificates. It is safe for concurrent use.
 type Keeper struct {
 	Config
 	mu   sync.RWMutex
 	root []byte
 	leaf *tls.Certificate
-	// alone is since when no replica of the predecessor was seen.
+	// alone is the time since which all replicas run this version. It is zero while replicas of 1.8 are left.
 	alone time.Time
 }
 
-// New checks the configuration.
+// New checks the configuration. It does not read or write certificates.
 func New(c Config) (*Keeper, error) {
 	if c.Live == nil || c.Writer == nil || c.Secret.Name == "" || c.Webhook == "" || len(c.DNSNames) == 0 ||
 		c.Clock == nil || c.Random == nil {
-		return nil, errors.New("creating the keeper of certificates: a part of its configuration is missing")
+		return nil, errors.New("servingcert.New: a required field of Config is missing")
 	}
 	return &Keeper{Config: c}, nil
 }
 
-// GetCertificate gives the leaf to a TLS server.
+// GetCertificate implements tls.Config.GetCertificate. It returns the leaf.
 func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if k.leaf == nil {
-		return nil, errors.New("there is no certificate yet")
+		return nil, errors.New("the serving certificate does not exist yet")
 	}
 	return k.leaf, nil
 }
 
-// Root is what to believe, PEM: the CA and those before it that replicas may serve with; empty until there is one.
+// Root returns the CAs that clients must trust, in PEM: the current CA and previous ones that replicas can still serve
+// with. It returns "" before the first CA exists.
 func (k *Keeper) Root() string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return string(k.root)
 }
 
-// Ready says why nothing can be served yet, or nil. It is nil only after the webhook configuration was seen to hold the
-// CA.
+// Ready returns an error until the certificates exist and the webhook configuration has the CA.
 func (k *Keeper) Ready() error {
 	if k.Root() == "" {
-		return errors.New("the certificates are not made yet")
+		return errors.New("the CA is not created and published yet")
 	}
 	return nil
 }
 
-// Register watches the Secret and the webhook configuration, so that both are repaired within moments. Every replica
-// does.
+// Register adds a controller to mgr that watches the Secret and the webhook configuration, and repairs both within
+// seconds. It runs in every replica.
 func (k *Keeper) Register(mgr ctrl.Manager) error {
 	everybody := false
 	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
@@ -112,11 +113,11 @@ func (k *Keeper) Register(mgr ctrl.Manager) error {
 		Complete(k)
 }
 
-// Reconcile brings the CA, the leaf and the webhook configuration in order.
+// Reconcile creates or rotates the CA, renews the leaf, and writes the CA into the webhook configuration.
 func (k *Keeper) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
 	ca, err := k.authority(ctx)
 	if apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil // another replica was faster; its CA is ours
+		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil // another replica wrote a CA first; use it
 	}
 	if err != nil {
 		return ctrl.Result{}, err
@@ -129,7 +130,7 @@ func (k *Keeper) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, er
 		return ctrl.Result{}, err
 	}
 	if err := k.publish(ctx, ca); apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil // it was just changed
+		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil // the configuration has changed meanwhile
 	} else if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -143,12 +144,12 @@ func (k *Keeper) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, er
 	if ca.due().Before(next) {
 		next = ca.due()
 	}
-	// if its time came meanwhile: zero and less would be never
+	// At least one second: controller-runtime does not requeue after zero or less.
 	return ctrl.Result{RequeueAfter: max(next.Sub(k.Clock()), time.Second)}, nil
 }
 
-// authority reads the CA, or makes it, or the next one when it is time. Of several replicas that make one, the API
-// server lets one win.
+// authority reads the CA. It creates the first CA, and the next one when rotation is due. If several replicas write a
+// CA at once, the resourceVersion lets one of them succeed.
 func (k *Keeper) authority(ctx context.Context) (succession, error) {
 	secret, ca, err := k.read(ctx)
 	if err != nil {
@@ -169,12 +170,12 @@ func (k *Keeper) authority(ctx context.Context) (succession, error) {
 	return k.write(ctx, secret, data)
 }
 
-// read gives the Secret and the CA in it, which is empty if there is none yet.
+// read returns the Secret and its CA. The CA is empty if there is none yet.
 func (k *Keeper) read(ctx context.Context) (*corev1.Secret, succession, error) {
 	var secret corev1.Secret
 	if err := k.Live.Get(ctx, k.Secret, &secret); err != nil {
 		return nil, succession{},
-			fmt.Errorf("reading Secret %s, which the chart renders for the CA: %w; run helm upgrade if it was deleted",
+			fmt.Errorf("reading Secret %s, which the chart renders for the CA: %w; if it was deleted, run helm upgrade",
 				k.Secret, err)
 	}
 	if len(secret.Data[dataCert]) == 0 && len(secret.Data[dataKey]) == 0 {
@@ -183,35 +184,36 @@ func (k *Keeper) read(ctx context.Context) (*corev1.Secret, succession, error) {
 	ca, err := parseSuccession(secret.Data, k.Clock())
 	if err != nil {
 		return nil, ca,
-			fmt.Errorf("reading the CA in Secret %s: %w; restore it, or remove its data to get a new CA and recreate "+
-				"injected pods",
+			fmt.Errorf("reading the CA in Secret %s: %w; restore the Secret, or remove its data to create a new CA "+
+				"and recreate the injected pods",
 				k.Secret, err)
 	}
 	return &secret, ca, nil
 }
 
-// fresh is a CA that nobody vouches for.
+// fresh returns the data of the Secret with a new CA that is not cross-signed.
 func (k *Keeper) fresh() (map[string][]byte, error) {
 	ca, key, err := newAuthority(k.Secret.Name, k.Clock(), k.Random)
 	return map[string][]byte{dataCert: ca.pem, dataKey: key}, err
 }
 
+// write updates the Secret and returns the CA in data.
 func (k *Keeper) write(ctx context.Context, secret *corev1.Secret, data map[string][]byte) (succession, error) {
 	secret.Data = data
-	if err := k.Writer.Update(ctx, secret); err != nil { // with resourceVersion, so nobody's CA is overwritten
+	if err := k.Writer.Update(ctx, secret); err != nil { // resourceVersion prevents overwriting another replica's CA
 		return succession{}, fmt.Errorf("writing the CA into Secret %s: %w", k.Secret, err)
 	}
 	return parseSuccession(data, k.Clock())
 }
 
-// Rotate makes the next CA now. Pods go on to work: the CA that they believe vouches for it.
+// Rotate creates the next CA now, cross-signed by the current one, so that existing pods trust it.
 func (k *Keeper) Rotate(ctx context.Context) error {
 	secret, ca, err := k.read(ctx)
 	if err != nil {
 		return err
 	}
 	if ca.cert == nil {
-		return errors.New("there is no CA yet; it is made when the env-injector starts")
+		return errors.New("there is no CA yet; the env-injector creates it when it starts")
 	}
 	data, err := ca.next(k.Secret.Name, k.Clock(), k.Random)
 	if err != nil {
@@ -221,8 +223,8 @@ func (k *Keeper) Rotate(ctx context.Context) error {
 	return err
 }
 
-// Replace makes a CA that has nothing to do with those before, which nobody is to believe any more. Pods that exist
-// can't ask any more.
+// Replace creates a CA that is not cross-signed, for use after a compromise. It withdraws all previous CAs. Existing
+// pods do not trust the new CA and must be recreated.
 func (k *Keeper) Replace(ctx context.Context) error {
 	secret, _, err := k.read(ctx)
 	if err != nil {
@@ -232,8 +234,7 @@ func (k *Keeper) Replace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// First, since nothing would do it later if it failed after the CA is new: the command says that all is done only
-	// when the older CA is gone.
+	// The CA of 1.8 is deleted first: if deletion failed after the new CA was written, nothing would retry it.
 	if err := k.forget(ctx); err != nil {
 		return err
 	}
@@ -241,7 +242,7 @@ func (k *Keeper) Replace(ctx context.Context) error {
 	return err
 }
 
-// current gives the leaf, a new one if need be.
+// current returns the leaf. It creates a new one if the CA has changed or renewal is due.
 func (k *Keeper) current(ca succession) (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -256,13 +257,12 @@ func (k *Keeper) current(ca succession) (*tls.Certificate, error) {
 	return leaf, nil
 }
 
-// publish writes the CA into the webhook configuration, that field alone, if it is not there. The configuration itself
-// says whether the CA in it is ours to write, so that replicas of two settings, or two versions, never write against
-// each other.
+// publish writes the CA into caBundle of the webhook configuration if it differs. An annotation of the configuration
+// says whether we write the CA, so that replicas with different settings or versions do not overwrite each other.
 func (k *Keeper) publish(ctx context.Context, ca succession) error {
 	var live admissionv1.MutatingWebhookConfiguration
 	if err := k.Live.Get(ctx, types.NamespacedName{Name: k.Webhook}, &live); err != nil {
-		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w; run helm upgrade if it was deleted", k.Webhook,
+		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w; if it was deleted, run helm upgrade", k.Webhook,
 			err)
 	}
 	if live.Annotations[wire.AnnotationCA] != wire.CAOwn {

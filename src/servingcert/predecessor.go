@@ -19,29 +19,30 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/certificate"
 )
 
-// blockCertificate is the type of a PEM block that is a certificate.
+// blockCertificate is the PEM block type of certificates.
 const blockCertificate = "CERTIFICATE"
 
-// upgradeManager owns what the upgrade from the predecessor writes.
+// upgradeManager is the field manager of what the upgrade from 1.8 writes.
 const upgradeManager = "akv2k8s-upgrade"
 
-// How often it is looked whether replicas of the predecessor are left, and how long after the last one its CA stays:
-// requests are on their way.
 const (
+	// lookAround is the interval at which replicas of 1.8 are counted.
 	lookAround = 10 * time.Second
-	farewell   = time.Minute
+	// farewell is how long the CA of 1.8 stays after its last replica, because requests can still be in flight.
+	farewell = time.Minute
 )
 
-// PredecessorSecret holds the CA of akv2k8s 1.8 while its replicas may serve yet: the API server is to believe it, pods
-// are not. It is not the Secret of our own CA, because Helm renders that one, and clears what a hook wrote into it (or
-// stops, in its older versions).
+// PredecessorSecret returns the name of the Secret with the CA certificate of akv2k8s 1.8. It exists while replicas of
+// 1.8 can still serve. The API server trusts that CA, pods do not. It is separate from the Secret of our own CA,
+// because Helm renders that one and clears data that a hook wrote into it. Older versions of Helm fail instead.
 func PredecessorSecret(ours types.NamespacedName) types.NamespacedName {
 	return types.NamespacedName{Namespace: ours.Namespace, Name: ours.Name + "-predecessor"}
 }
 
-// Inherit runs before Helm changes the release. Replicas of the predecessor serve until they are replaced, so its CA is
-// put where the Keeper finds it; and Helm is told to keep its Secrets, which are named by from: of its CA, and of the
-// certificate that it serves with. Without such Secrets, or when ours is there already, nothing is done. It says what
+// Inherit prepares an upgrade from 1.8. It runs before Helm changes the release. Replicas of 1.8 serve until they are
+// replaced, so it copies the CA certificate of 1.8 into a Secret that the new replicas read. It also annotates the
+// Secrets of 1.8 so that Helm keeps them. from names these Secrets: that of the CA and that of the serving certificate.
+// It copies nothing if there are no such Secrets or if Secret ours exists already. It returns a sentence that says what
 // it did.
 func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, from []string) (string, error) {
 	var roots []*x509.Certificate
@@ -53,7 +54,7 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, fr
 			continue
 		}
 		if err != nil {
-			return "", fmt.Errorf("reading Secret %s of the older version: %w", name, err)
+			return "", fmt.Errorf("reading Secret %s of akv2k8s 1.8: %w", name, err)
 		}
 		if err := keep(ctx, c, &secret); err != nil {
 			return "", err
@@ -61,17 +62,17 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, fr
 		found, err := authorities(secret.Data)
 		if err != nil {
 			damaged = errors.Join(damaged,
-				fmt.Errorf("reading Secret %s of the older version: %w; correct it, or delete it if no pod of that "+
-					"version runs", name, err))
+				fmt.Errorf("reading Secret %s of akv2k8s 1.8: %w; correct it, or delete it if no pod of 1.8 is left",
+					name, err))
 		}
 		roots = append(roots, found...)
 	}
 	if len(roots) == 0 && damaged == nil {
-		return "there is no CA of an older version", nil
+		return "there is no CA of akv2k8s 1.8", nil
 	}
 	err := c.Get(ctx, ours, &corev1.Secret{})
 	if err == nil {
-		return fmt.Sprintf("Secret %s is there already; its CA is believed alone", ours.Name), nil
+		return fmt.Sprintf("Secret %s exists already; only its CA is trusted", ours.Name), nil
 	}
 	if !apierrors.IsNotFound(err) {
 		return "", fmt.Errorf("reading Secret %s: %w", ours.Name, err)
@@ -83,24 +84,23 @@ func Inherit(ctx context.Context, c client.Client, ours types.NamespacedName, fr
 	secret := corev1ac.Secret(into.Name,
 		into.Namespace).WithType(corev1.SecretTypeOpaque).WithData(map[string][]byte{dataCert: encode(roots)})
 	if err := c.Apply(ctx, secret, client.FieldOwner(upgradeManager), client.ForceOwnership); err != nil {
-		return "", fmt.Errorf("writing the CA of the older version into Secret %s: %w", into.Name, err)
+		return "", fmt.Errorf("writing the CA of akv2k8s 1.8 into Secret %s: %w", into.Name, err)
 	}
-	return fmt.Sprintf("the CA of the older version is in Secret %s", into.Name), nil
+	return fmt.Sprintf("the CA of akv2k8s 1.8 is in Secret %s", into.Name), nil
 }
 
-// keep tells Helm to leave a Secret when its chart no longer has it.
+// keep annotates a Secret so that Helm does not delete it when the chart no longer has it.
 func keep(ctx context.Context, c client.Client, secret *corev1.Secret) error {
 	patch := client.RawPatch(types.MergePatchType,
 		[]byte(`{"metadata":{"annotations":{"helm.sh/resource-policy":"keep"}}}`))
 	if err := c.Patch(ctx, secret, patch, client.FieldOwner(upgradeManager)); err != nil {
-		return fmt.Errorf("telling Helm to keep Secret %s: %w", secret.Name, err)
+		return fmt.Errorf("annotating Secret %s so that Helm keeps it: %w", secret.Name, err)
 	}
 	return nil
 }
 
-// authorities are the CAs among the certificates of a Secret. The Secret may be of the user's own certificate, so a
-// block that can't be read is an error: it may be the CA, without which the API server does not believe the replicas of
-// the older version.
+// authorities returns the CA certificates in the data of a Secret. The Secret can hold a user's own certificate, so an
+// unreadable block is an error: it can be the CA, and without the CA the API server does not trust replicas of 1.8.
 func authorities(data map[string][]byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for _, key := range []string{"ca.crt", "tls.crt"} {
@@ -110,11 +110,11 @@ func authorities(data map[string][]byte) ([]*x509.Certificate, error) {
 		}
 		for i, block := range blocks {
 			if block.Type != blockCertificate {
-				continue // a certificate may stand beside its key
+				continue // a private key can be beside the certificate
 			}
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
-				return nil, fmt.Errorf("%s: block %d is a certificate that can't be read", key, i+1)
+				return nil, fmt.Errorf("%s: the certificate in block %d cannot be parsed", key, i+1)
 			}
 			if cert.IsCA || bytes.Equal(cert.RawSubject, cert.RawIssuer) {
 				all = append(all, cert)
@@ -124,7 +124,7 @@ func authorities(data map[string][]byte) ([]*x509.Certificate, error) {
 	return all[:min(len(all), maxPredecessors)], nil
 }
 
-// predecessor is the CA of akv2k8s 1.8, if its replicas may serve yet.
+// predecessor reads the CA of akv2k8s 1.8. It returns nil if no replica of 1.8 is left.
 func (k *Keeper) predecessor(ctx context.Context) ([]*x509.Certificate, error) {
 	name := PredecessorSecret(k.Secret)
 	var secret corev1.Secret
@@ -137,7 +137,7 @@ func (k *Keeper) predecessor(ctx context.Context) ([]*x509.Certificate, error) {
 	return unexpired(secret.Data[dataCert], k.Clock()), nil
 }
 
-// retire takes the predecessor's CA away when no replica of it is left.
+// retire deletes the CA of 1.8 one minute after the last replica of 1.8 has ended.
 func (k *Keeper) retire(ctx context.Context) (ctrl.Result, error) {
 	alone := true
 	if k.Alone != nil {
@@ -160,12 +160,12 @@ func (k *Keeper) retire(ctx context.Context) (ctrl.Result, error) {
 	return ctrl.Result{RequeueAfter: time.Second}, k.forget(ctx)
 }
 
-// forget ends that the predecessor's CA is believed.
+// forget deletes the Secret with the CA of 1.8, so that the CA is no longer published.
 func (k *Keeper) forget(ctx context.Context) error {
 	name := PredecessorSecret(k.Secret)
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 	if err := k.Writer.Delete(ctx, secret); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting Secret %s, the CA of the older version: %w", name, err)
+		return fmt.Errorf("deleting Secret %s, the CA of akv2k8s 1.8: %w", name, err)
 	}
 	return nil
 }

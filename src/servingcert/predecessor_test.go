@@ -25,7 +25,7 @@ import (
 
 var serving = types.NamespacedName{Namespace: "akv2k8s", Name: "serving"}
 
-// heritage is what the predecessor left: a CA that another bench made.
+// heritage is the state that 1.8 left: a CA that another bench created.
 func heritage(t *testing.T) (client.Client, string) {
 	t.Helper()
 	other := newBench(t)
@@ -52,12 +52,12 @@ func TestTheCAOfThePredecessorIsInherited(t *testing.T) {
 		assert.Equal(t, "keep", kept.Annotations["helm.sh/resource-policy"], name)
 	}
 
-	// Later upgrades find ours, and nothing older is believed again.
+	// Later upgrades find our Secret, and the CA of 1.8 is not trusted again.
 	require.NoError(t, c.Delete(t.Context(), &made))
 	require.NoError(t, c.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "serving"}}))
 	said, err = servingcert.Inherit(t.Context(), c, serving, from)
 	require.NoError(t, err)
-	assert.Contains(t, said, "believed alone")
+	assert.Contains(t, said, "only its CA is trusted")
 	assert.True(t, apierrors.IsNotFound(c.Get(t.Context(), servingcert.PredecessorSecret(serving), &made)))
 }
 
@@ -90,7 +90,7 @@ func TestADamagedCAOfThePredecessorIsNamedBeforeAnythingIsUpgraded(t *testing.T)
 		"no last line":         {map[string][]byte{"tls.crt": []byte(root + strings.TrimSuffix(root, lines[len(lines)-2]))}, []string{"old-ca", "tls.crt", "block 2"}},
 		"a line that is lost":  {map[string][]byte{"tls.crt": []byte(root), "ca.crt": []byte(cut)}, []string{"old-ca", "ca.crt", "block 1"}},
 		"no base64":            {map[string][]byte{"ca.crt": []byte(root + strings.Replace(root, lines[1], "!"+lines[1], 1))}, []string{"old-ca", "ca.crt", "block 2"}},
-		"a key, and no X.509":  {map[string][]byte{"tls.crt": []byte(key + unreadable)}, []string{"old-ca", "tls.crt", "block 2", "can't be read"}},
+		"a key, and no X.509":  {map[string][]byte{"tls.crt": []byte(key + unreadable)}, []string{"old-ca", "tls.crt", "block 2", "cannot be parsed"}},
 		"a key beside the CA":  {map[string][]byte{"tls.crt": []byte(key + root)}, nil},
 		"text between the CAs": {map[string][]byte{"tls.crt": []byte("# ours\n" + root + "# ours\n" + root)}, nil},
 	} {
@@ -115,7 +115,7 @@ func TestWithoutAPredecessorNothingIsWritten(t *testing.T) {
 	c := fake.NewClientBuilder().Build()
 	said, err := servingcert.Inherit(t.Context(), c, serving, []string{"old-ca", "old-tls"})
 	require.NoError(t, err)
-	assert.Contains(t, said, "no CA of an older version")
+	assert.Contains(t, said, "no CA of akv2k8s 1.8")
 	var secrets corev1.SecretList
 	require.NoError(t, c.List(t.Context(), &secrets))
 	assert.Empty(t, secrets.Items)

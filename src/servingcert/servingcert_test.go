@@ -43,7 +43,7 @@ func newBench(t *testing.T) *bench {
 	).Build()}
 }
 
-// clock goes on by a step, if there is one, each time it is asked.
+// clock advances by step, if there is one, on each call.
 func (b *bench) clock() time.Time {
 	if b.step > 0 { // else keepers may ask at once
 		b.now = b.now.Add(b.step)
@@ -91,7 +91,7 @@ func (b *bench) settle(k *servingcert.Keeper) ctrl.Result {
 	return ctrl.Result{}
 }
 
-// verify says whether a client that believes root alone accepts what the keeper serves.
+// verify reports whether a client that trusts only root accepts the leaf of the keeper.
 func (b *bench) verify(root string, k *servingcert.Keeper) error {
 	b.Helper()
 	pool := x509.NewCertPool()
@@ -206,12 +206,12 @@ func TestABrokenSecretIsNotOverwritten(t *testing.T) {
 		spoil func(map[string][]byte)
 		says  string
 	}{
-		"no PEM":               {func(d map[string][]byte) { d["ca.crt"] = []byte("x") }, "it holds no PEM"},
-		"half of it":           {func(d map[string][]byte) { delete(d, "ca.key") }, "it holds no PEM"},
-		"another CA's key":     {func(d map[string][]byte) { d["ca.key"] = foreign }, "its key is none of its certificate"},
-		"a key that is none":   {func(d map[string][]byte) { d["ca.key"] = certificate([]byte("x")) }, "its key is none of its certificate"},
-		"a leaf":               {func(d map[string][]byte) { d["ca.crt"] = certificate(served.Certificate[0]) }, "its certificate is none of a CA"},
-		"no certificate in it": {func(d map[string][]byte) { d["ca.crt"] = certificate([]byte("x")) }, "its certificate is none of a CA"},
+		"no PEM":               {func(d map[string][]byte) { d["ca.crt"] = []byte("x") }, "ca.crt or ca.key is not PEM"},
+		"half of it":           {func(d map[string][]byte) { delete(d, "ca.key") }, "ca.crt or ca.key is not PEM"},
+		"another CA's key":     {func(d map[string][]byte) { d["ca.key"] = foreign }, "its key does not belong to its certificate"},
+		"a key that is none":   {func(d map[string][]byte) { d["ca.key"] = certificate([]byte("x")) }, "its key does not belong to its certificate"},
+		"a leaf":               {func(d map[string][]byte) { d["ca.crt"] = certificate(served.Certificate[0]) }, "its certificate is not a CA certificate"},
+		"no certificate in it": {func(d map[string][]byte) { d["ca.crt"] = certificate([]byte("x")) }, "its certificate is not a CA certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -242,7 +242,7 @@ func TestEachPartOfAKeeperIsRequired(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err := servingcert.New(c)
-		assert.ErrorContains(t, err, "configuration is missing", name)
+		assert.ErrorContains(t, err, "a required field of Config is missing", name)
 	}
 }
 
@@ -287,7 +287,7 @@ func TestWhoBelievesAnOldCABelievesTheNextOnes(t *testing.T) {
 		assert.NotEqual(t, roots[age], root, "each is a new one")
 	}
 	assert.NotContains(t, one.Root(), "PRIVATE")
-	// After a compromise nothing of the past is believed.
+	// After a compromise no previous CA is trusted.
 	require.NoError(t, one.Replace(t.Context()))
 	b.settle(one)
 	for age, root := range roots {

@@ -168,7 +168,7 @@ func predecessorsPodsAreServed(t *testing.T) {
 		assert.EqualValues(t, 1, code, name)
 		assert.Contains(t, log, says, name)
 	}
-	o.told("app", "served for the transition alone")
+	o.told("app", "until it is recreated")
 	o.told("younger", "recreate the pod")
 	o.brought("drifted", o.authority.Cert)
 	_, log = o.ended("drifted")

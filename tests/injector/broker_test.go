@@ -91,14 +91,14 @@ func TestAnAuthServiceThatIsNotWell(t *testing.T) {
 	}{
 		"well":     {m.serve(doubt{name: brokerName, from: now, answer: values}), result{0, "value\n", ""}},
 		"slow":     {m.serve(doubt{name: brokerName, from: now, answer: func(w http.ResponseWriter, r *http.Request) { time.Sleep(2 * time.Second); values(w, r) }}), result{0, "value\n", ""}},
-		"away":     {m.to("127.0.0.1:1", ca), result{75, "", "see whether the pods of the env-injector run"}},
-		"silent":   {m.to(silent.Addr().String(), ca), result{75, "", "see whether the pods of the env-injector run"}},
-		"hangs up": {m.serve(doubt{name: brokerName, from: now, answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }}), result{75, "", "asking the auth service"}},
+		"away":     {m.to("127.0.0.1:1", ca), result{75, "", "check that the pods of the env-injector are running"}},
+		"silent":   {m.to(silent.Addr().String(), ca), result{75, "", "check that the pods of the env-injector are running"}},
+		"hangs up": {m.serve(doubt{name: brokerName, from: now, answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }}), result{75, "", "calling the auth service"}},
 		"ends in the middle": {m.serve(doubt{name: brokerName, from: now, answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = w.Write([]byte(`{"values":{"V":"dg=="}}`))
 		}}), result{75, "", "was cut off"}},
-		"answers nonsense":       {m.serve(doubt{name: brokerName, from: now, answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }}), result{70, "", "something else than values"}},
+		"answers nonsense":       {m.serve(doubt{name: brokerName, from: now, answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }}), result{70, "", "not JSON with values"}},
 		"of another CA":          {m.serve(doubt{name: brokerName, from: now, stranger: true, answer: untold}), result{77, "", "recreate the pod"}},
 		"of another name":        {m.serve(doubt{name: "other.test", from: now, answer: untold}), result{77, "", "the certificate of another service; recreate the pod"}},
 		"valid in an hour":       {m.serve(doubt{name: brokerName, from: now.Add(2 * time.Hour), answer: untold}), result{75, "", "correct the clock of this node"}},

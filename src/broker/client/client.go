@@ -19,24 +19,25 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Config is what a Client works with.
+// Config configures a Client. Fields are required unless their comment says that they are optional.
 type Config struct {
-	// CA is the broker's root certificate, PEM.
+	// CA is the root certificates of the broker, in PEM.
 	CA string
-	// Broker is host:port by DNS name; the host is also the name that its certificate must have.
+	// Broker is the broker's DNS name and port, as host:port. Its certificate must be valid for that host.
 	Broker string
-	// Address is host:port of the same by address, which is dialled first: a pod in the host's network often can't
-	// resolve the name. May be empty.
+	// Address is the IP address and port of the same Service, as host:port. It is dialed before Broker, because a pod
+	// in the host's network often cannot resolve the DNS name. Optional.
 	Address string
-	// Replica is host:port of the replica that answered a moment ago, which is tried before that. May be empty.
+	// Replica is the IP address and port of the replica that checked the references, as host:port. It is dialed first.
+	// Optional.
 	Replica string
-	// Token gives the pod's token; the kubelet renews it, so it is asked for each time.
+	// Token returns the pod's token. It is called for each request, because the kubelet renews the token.
 	Token func() (string, error)
-	// Patience bounds one question; zero is a little longer than the broker takes at most.
+	// Patience is the timeout of one request. Optional. The default is longer than the timeout of the broker.
 	Patience time.Duration
 }
 
-// Client asks the broker.
+// Client sends requests to the broker.
 type Client struct {
 	config Config
 	tls    *tls.Config
@@ -44,33 +45,32 @@ type Client struct {
 }
 
 const (
-	// dialTimeout is short: a Service without endpoints should be found out fast, and a retry is cheap.
+	// dialTimeout is short, so that a Service without endpoints fails fast. A retry is cheap.
 	dialTimeout = 3 * time.Second
-	// replicaTimeout is shorter, since the Service comes next.
+	// replicaTimeout is shorter, because the client falls back to the Service.
 	replicaTimeout = 500 * time.Millisecond
-	// handshakeTimeout is for a server that takes connections, and does nothing with them.
+	// handshakeTimeout limits a server that accepts connections but does not answer.
 	handshakeTimeout = 5 * time.Second
 )
 
-// New checks the configuration. A CA that is none is fault.Invalid.
+// New checks the configuration and returns a Client. Invalid configuration is fault.Invalid.
 func New(c Config) (*Client, error) {
 	pool := x509.NewCertPool()
-	// Our own env-injector wrote the CA, as PEM that it encoded itself; nobody else's certificates are in it that could
-	// be damaged.
+	// The env-injector encoded this PEM itself, so AppendCertsFromPEM cannot skip a damaged block of a user.
 	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
 		return nil, fault.New(fault.Invalid,
-			"%s holds no certificate; recreate the pod, so that the env-injector writes it", wire.EnvCA)
+			"%s holds no certificate; recreate the pod so that the env-injector sets it", wire.EnvCA)
 	}
 	host, _, err := net.SplitHostPort(c.Broker)
 	if err != nil || c.Token == nil {
-		return nil, fault.New(fault.Invalid, "%s is no host:port; recreate the pod, so that the env-injector writes it",
+		return nil, fault.New(fault.Invalid, "%s is not host:port; recreate the pod so that the env-injector sets it",
 			wire.EnvBroker)
 	}
 	client := &Client{config: c, tls: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}}
 	client.http = &http.Client{
 		Timeout: cmp.Or(c.Patience, limits.AuthServiceTime),
-		// No proxy: the broker is in the cluster, whatever the program's own proxy variables say. A redirect would
-		// carry the token.
+		// No proxy: the broker is in the cluster, so the program's own proxy variables do not apply. Redirects are not
+		// followed, because they would carry the token to another server.
 		Transport: &http.Transport{DialTLSContext: client.dial,
 			MaxResponseHeaderBytes: limits.AuthServiceHeaderBytes},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -78,8 +78,8 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
-// dial tries one address after the other. One that takes connections has to prove who it is, and if it can't, no other
-// is tried: only the replica may be another pod by now.
+// dial tries the addresses in order. If a TLS handshake fails at the Service, it does not try the next address. If it
+// fails at the replica, it does, because another pod can have the replica's address by now.
 func (c *Client) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	if c.config.Replica != "" {
 		ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
@@ -103,7 +103,7 @@ func (c *Client) dial(ctx context.Context, network, _ string) (net.Conn, error) 
 	return nil, errs
 }
 
-// secure makes the connection one of TLS with the auth service.
+// secure performs the TLS handshake with the auth service.
 func (c *Client) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
@@ -115,7 +115,8 @@ func (c *Client) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	return secured, nil
 }
 
-// Resolve gives the values of all references, by variable, or an error of package fault.
+// Resolve returns the values of all references, by variable. references maps variables to references. Errors are of
+// package fault.
 func (c *Client) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
 	var values map[string][]byte
 	err := c.ask(ctx, wire.ResolveRequest{References: references}, func(answer *http.Response) error {
@@ -129,8 +130,8 @@ func (c *Client) Resolve(ctx context.Context, references map[string]string) (map
 	return values, err
 }
 
-// Check says whether every reference can be resolved, or why not, by an error of package fault; no value is kept. It
-// gives the replica that knows the values now, or nothing.
+// Check returns an error of package fault if a reference cannot be resolved. It transfers no values. It returns the
+// host:port of the replica that has the values in its cache now, or "".
 func (c *Client) Check(ctx context.Context, references map[string]string) (replica string, err error) {
 	err = c.ask(ctx, wire.ResolveRequest{References: references, Check: true}, func(answer *http.Response) error {
 		if _, _, err := net.SplitHostPort(answer.Header.Get(wire.HeaderReplica)); err == nil {
@@ -141,7 +142,7 @@ func (c *Client) Check(ctx context.Context, references map[string]string) (repli
 	return replica, err
 }
 
-// ask sends one request. What is answered with success is given to read.
+// ask sends one request and passes a successful response to read.
 func (c *Client) ask(ctx context.Context, question wire.ResolveRequest, read func(*http.Response) error) error {
 	request, err := c.request(ctx, question)
 	if err != nil {
@@ -162,7 +163,7 @@ func (c *Client) ask(ctx context.Context, question wire.ResolveRequest, read fun
 	return refusal(response.StatusCode, content)
 }
 
-// request is the question as HTTP, with the pod's token.
+// request creates the HTTP request with the pod's token.
 func (c *Client) request(ctx context.Context, question wire.ResolveRequest) (*http.Request, error) {
 	token, err := c.config.Token()
 	if err != nil {
@@ -170,77 +171,79 @@ func (c *Client) request(ctx context.Context, question wire.ResolveRequest) (*ht
 	}
 	body, err := json.Marshal(question)
 	if err != nil {
-		return nil, fault.Wrap(fault.Bug, err, "writing the request")
+		return nil, fault.Wrap(fault.Bug, err, "encoding the request")
 	}
 	if len(body) > limits.AuthRequestBytes {
 		return nil, fault.New(fault.Invalid,
-			"the container's references are %d bytes together, and the auth service takes at most %d; give it fewer, "+
+			"the container's references have %d bytes, and the auth service accepts at most %d; use fewer references "+
 				"or shorter names",
 			len(body), limits.AuthRequestBytes)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.config.Broker+wire.ResolvePath,
 		bytes.NewReader(body))
 	if err != nil {
-		return nil, fault.Wrap(fault.Bug, err, "making the request")
+		return nil, fault.Wrap(fault.Bug, err, "creating the request")
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
 	return request, nil
 }
 
-// readAtMost reads an answer that has a bound.
+// readAtMost reads a body of at most most bytes. A longer one is fault.Unavailable.
 func readAtMost(answer io.Reader, most int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(answer, most+1))
 	if err != nil || int64(len(content)) > most {
-		return nil, fault.New(fault.Unavailable, "the answer of the auth service was cut off or is too long")
+		return nil, fault.New(fault.Unavailable, "the response of the auth service was cut off or is too long")
 	}
 	return content, nil
 }
 
-// complete reads the values; each variable that was asked for must be there, and no other is taken.
+// complete decodes the values. The response must have a value for each requested variable; others are ignored.
 func complete(references map[string]string, content []byte) (map[string][]byte, error) {
 	var answer wire.ResolveResponse
 	if json.Unmarshal(content, &answer) != nil {
-		return nil, fault.New(fault.Bug, "the auth service answered something else than values")
+		return nil, fault.New(fault.Bug, "the response of the auth service is not JSON with values")
 	}
 	values := make(map[string][]byte, len(references))
 	for name := range references {
 		value, ok := answer.Values[name]
 		if !ok {
-			return nil, fault.New(fault.Bug, "the auth service did not answer variable %s", name)
+			return nil, fault.New(fault.Bug, "the response of the auth service has no value for variable %s", name)
 		}
 		values[name] = value
 	}
 	return values, nil
 }
 
-// unreachable explains an error of the connection.
+// unreachable classifies and explains an error of the connection.
 func unreachable(err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return fault.New(fault.Unauthenticated,
-			"the auth service does not have the certificate that this pod was made with; recreate the pod")
+			"the certificate of the auth service is not signed by the CA that this pod was created with; "+
+				"recreate the pod")
 	}
 	var name x509.HostnameError
 	if errors.As(err, &name) {
 		return fault.New(fault.Unauthenticated,
-			"what answers for the auth service has the certificate of another service; recreate the pod")
+			"the server at the auth service's address has the certificate of another service; recreate the pod")
 	}
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
-		return &fault.Error{Kind: fault.Unavailable, Doing: "asking the auth service", Cause: invalid,
-			Next: "correct the clock of this node, or of the one where the env-injector runs"}
+		return &fault.Error{Kind: fault.Unavailable, Doing: "calling the auth service", Cause: invalid,
+			Next: "correct the clock of this node or of the node where the env-injector runs"}
 	}
-	return &fault.Error{Kind: fault.Unavailable, Doing: "asking the auth service", Cause: err,
-		Next: "see whether the pods of the env-injector run, and whether a NetworkPolicy or a service mesh is in the " +
-			"way; if the auth service was switched off, recreate the pod"}
+	return &fault.Error{Kind: fault.Unavailable, Doing: "calling the auth service", Cause: err,
+		Next: "check that the pods of the env-injector are running and that no NetworkPolicy or service mesh blocks " +
+			"the connection; if the auth service was disabled, recreate the pod"}
 }
 
-// refusal reads the reason; an answer that is none of ours, say of a proxy, is an outage.
+// refusal decodes the error in a response. A response without a known kind, for example from a proxy, is
+// fault.Unavailable.
 func refusal(status int, content []byte) error {
 	var reason wire.ErrorResponse
 	if json.Unmarshal(content, &reason) != nil || !slices.Contains(fault.Kinds(), fault.Kind(reason.Kind)) {
-		return fault.New(fault.Unavailable, "the auth service answered %d without a reason", status)
+		return fault.New(fault.Unavailable, "the auth service returned status %d without a reason", status)
 	}
 	asked := min(max(reason.RetryAfterSeconds, 0), int(limits.RetryAfterTime/time.Second))
 	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message,

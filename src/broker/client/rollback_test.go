@@ -15,8 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/predecessor"
 )
 
-// TestAfterARollbackThePodHasToBeRecreated asks the auth service of the predecessor, as a pod does that was made by us
-// before a rollback.
+// TestAfterARollbackThePodHasToBeRecreated calls the auth service of 1.8 from a pod that this version injected before a
+// rollback.
 func TestAfterARollbackThePodHasToBeRecreated(t *testing.T) {
 	authority, err := predecessor.NewAuthority(time.Now())
 	require.NoError(t, err)

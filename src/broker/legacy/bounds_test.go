@@ -25,13 +25,13 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
-// reader finds a pod of the predecessor under every name, and counts.
+// reader returns a pod of 1.8 for every name, and counts reads.
 type reader struct {
 	client.Reader
 	mu    sync.Mutex
 	reads int
 	names []string
-	// slow holds every read until it is closed; nil holds none.
+	// slow blocks every read until it is closed. nil blocks none.
 	slow chan struct{}
 }
 
@@ -50,7 +50,7 @@ func (r *reader) Get(_ context.Context, key client.ObjectKey, object client.Obje
 	return nil
 }
 
-// told is a handler without a transition, and what it reads, writes and logs.
+// told is a handler with the protocol disabled. It records what the handler reads, writes and logs.
 type told struct {
 	reader
 	events recorder
@@ -128,7 +128,7 @@ func TestStepsAreBoundedAtOnceAndInASecond(t *testing.T) {
 			leaves = append(leaves, leave)
 		} else {
 			assert.Equal(t, fault.Throttled, fault.KindOf(err))
-			assert.ErrorContains(t, err, "too many requests of pods of an older version")
+			assert.ErrorContains(t, err, "too many requests of akv2k8s 1.8 pods")
 		}
 	}
 	assert.Len(t, leaves, limits.LegacyRequestsAtOnce)
@@ -181,7 +181,7 @@ func TestAFloodOfFirstStepsIsAnsweredInTurns(t *testing.T) {
 	cancel()
 	group.Wait()
 	s.mu.Lock()
-	lines := strings.Count(s.log.String(), "refused a pod")
+	lines := strings.Count(s.log.String(), "rejected a pod")
 	s.mu.Unlock()
 	assert.LessOrEqual(t, lines, 3*limits.LegacyReportsPerSecond, "and is no flood of lines")
 }

@@ -1,6 +1,6 @@
-// Package legacy answers pods that the predecessor injected, when one of their containers starts again and asks as it
-// did then. Unless a Transition is configured, the answer is that the pod has to be made anew, and nothing secret is
-// known here. With one, the predecessor's protocol is served as it was, to pods that it injected itself.
+// Package legacy serves the auth protocol of akv2k8s 1.8 to pods that 1.8 injected, when one of their containers
+// restarts. By default it only answers that the pod must be recreated, and it holds no secrets. If the protocol is
+// enabled, it is served unchanged, but only to pods that 1.8 injected before the upgrade.
 //
-// Floor 3. How pods of our own are answered belongs in package broker.
+// Floor 3. The current protocol belongs in package broker.
 package legacy

@@ -2,13 +2,13 @@ package legacy
 
 import "context"
 
-// Shares are what strangers share.
+// Shares are the limits of a handler.
 type Shares struct{ of shares }
 
-// NewShares are those of a new handler.
+// NewShares returns the limits of a new handler.
 func NewShares() *Shares { return &Shares{newShares()} }
 
-// Enter lets a first step of an address in.
+// Enter waits until a first step of the address is allowed.
 func (s *Shares) Enter(ctx context.Context, from string) (leave func(), err error) {
 	return s.of.enter(ctx, s.of.validations, from)
 }

@@ -19,22 +19,23 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/certificate"
 )
 
-// heritage is what the predecessor left.
+// heritage is the state that 1.8 left in the release's namespace.
 type heritage struct {
-	// before is when the pods that are served were created.
+	// before is the time before which a pod must have been created.
 	before time.Time
-	// ca is the predecessor's CA, with its key; nil if it is gone.
+	// ca and key are the CA of 1.8. They are nil if its Secret does not exist.
 	ca  *x509.Certificate
 	key crypto.Signer
 }
 
-// lookEvery is how often the heritage is looked at.
+// lookEvery is the interval at which the state of 1.8 is read.
 const lookEvery = 30 * time.Second
 
-// NeedLeaderElection implements controller-runtime's interface: every replica serves.
+// NeedLeaderElection implements manager.LeaderElectionRunnable. Every replica serves.
 func (*Handler) NeedLeaderElection() bool { return false }
 
-// Start looks at what the predecessor left until the context ends. Without a transition there is nothing to do.
+// Start implements manager.Runnable. It refreshes the state of 1.8 until the context ends. If the protocol is disabled,
+// it returns at once.
 func (h *Handler) Start(ctx context.Context) error {
 	if h.transition == nil {
 		return nil
@@ -49,17 +50,16 @@ func (h *Handler) Start(ctx context.Context) error {
 	}
 }
 
-// look takes in the heritage. What can't be read stays as it was seen last, and before that nobody is served.
+// look refreshes the state of 1.8. If reading fails, the last state stays. No pod is served before the first success.
 func (t *transition) look(ctx context.Context) {
 	found, err := t.read(ctx)
 	if err != nil {
 		t.Log.Error(err,
-			"looking at what the older version left; pods of that version can't be served as long as this was never "+
-				"possible")
+			"reading the CA of akv2k8s 1.8; its pods cannot be served until this succeeds once")
 		return
 	}
 	if last := t.heritage.Swap(&found); last == nil || (last.ca == nil) != (found.ca == nil) {
-		t.Log.Info("serving pods of an older version", "createdBefore", found.before.Format(time.RFC3339),
+		t.Log.Info("serving pods of akv2k8s 1.8", "createdBefore", found.before.Format(time.RFC3339),
 			"theirCAIsThere", found.ca != nil)
 	}
 }
@@ -67,7 +67,7 @@ func (t *transition) look(ctx context.Context) {
 func (t *transition) read(ctx context.Context) (heritage, error) {
 	var secret corev1.Secret
 	if err := t.Live.Get(ctx, t.Serving, &secret); err != nil {
-		return heritage{}, fmt.Errorf("reading Secret %s, whose age is the upgrade's: %w", t.Serving, err)
+		return heritage{}, fmt.Errorf("reading Secret %s for the time of the upgrade: %w", t.Serving, err)
 	}
 	found := heritage{before: secret.CreationTimestamp.Add(t.Allowance)}
 	err := t.Live.Get(ctx, t.CA, &secret)
@@ -75,17 +75,17 @@ func (t *transition) read(ctx context.Context) (heritage, error) {
 		return found, nil
 	}
 	if err != nil {
-		return heritage{}, fmt.Errorf("reading Secret %s, the CA of the older version: %w", t.CA, err)
+		return heritage{}, fmt.Errorf("reading Secret %s, the CA of akv2k8s 1.8: %w", t.CA, err)
 	}
 	if found.ca, found.key, err = parse(secret.Data, t.Clock()); err != nil {
 		return heritage{},
-			fmt.Errorf("reading Secret %s, the CA of the older version: %w; delete it if it is of no use any more",
+			fmt.Errorf("reading Secret %s, the CA of akv2k8s 1.8: %w; delete the Secret if it is no longer needed",
 				t.CA, err)
 	}
 	return found, nil
 }
 
-// parse reads a CA that can sign. Errors quote nothing of it.
+// parse decodes a CA with its private key. Errors do not quote the data.
 func parse(data map[string][]byte, now time.Time) (*x509.Certificate, crypto.Signer, error) {
 	bundle, err := certificate.Parse(bytes.Join([][]byte{data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey]},
 		[]byte("\n")), "")
@@ -95,23 +95,23 @@ func parse(data map[string][]byte, now time.Time) (*x509.Certificate, crypto.Sig
 	ca := bundle.Leaf()
 	switch {
 	case bundle.Key == nil || ca == nil:
-		return nil, nil, errors.New("it has no key of its certificate")
+		return nil, nil, errors.New("it has no private key for its certificate")
 	case !ca.IsCA:
-		return nil, nil, errors.New("its certificate is none of a CA")
+		return nil, nil, errors.New("its certificate is not a CA certificate")
 	case now.After(ca.NotAfter):
 		return nil, nil, errors.New("its certificate has expired")
 	}
 	return ca, bundle.Key, nil
 }
 
-// vouching is a certificate of our CA that the predecessor's CA signed.
+// vouching is a cross-certificate: our root, signed by the CA of 1.8.
 type vouching struct {
 	by, root *x509.Certificate
-	cross    []byte
+	cross    []byte // DER
 }
 
-// Certificate gives what to serve pods with: the leaf of our own CA, as ever, and with it a certificate by which pods
-// of the predecessor, who believe its CA, believe ours. So one leaf is good for all of them.
+// Certificate implements tls.Config.GetCertificate. It returns the leaf of our own CA together with a cross-certificate
+// of that CA signed by the CA of 1.8, so that pods of 1.8 and our own pods verify the same leaf.
 func (h *Handler) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	leaf, err := h.transition.Leaf(hello)
 	left := h.transition.heritage.Load()
@@ -120,29 +120,29 @@ func (h *Handler) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	}
 	cross, err := h.transition.vouch(leaf.Leaf, left)
 	if err != nil {
-		h.Log.Error(err, "signing for pods of an older version; they can't verify the auth service")
-		return leaf, nil // pods of our own have to be served
+		h.Log.Error(err, "cross-signing the CA for pods of akv2k8s 1.8; they cannot verify the auth service")
+		return leaf, nil // our own pods can still verify it
 	}
 	with := *leaf
 	with.Certificate = append(append([][]byte{}, leaf.Certificate...), cross)
 	return &with, nil
 }
 
-// vouch signs our CA with the predecessor's, once for each pair.
+// vouch signs our CA with the CA of 1.8. It keeps the certificate until one of the two changes.
 func (t *transition) vouch(leaf *x509.Certificate, left *heritage) ([]byte, error) {
 	root := t.rootOf(leaf)
 	if root == nil {
-		return nil, errors.New("the CA of the certificate that is served is not known")
+		return nil, errors.New("the CA of the serving certificate is unknown")
 	}
 	if known := t.vouched.Load(); known != nil && known.by.Equal(left.ca) && known.root.Equal(root) {
 		return known.cross, nil
 	}
 	serial, err := rand.Int(t.Random, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
-		return nil, fmt.Errorf("making a serial number: %w", err)
+		return nil, fmt.Errorf("creating a serial number: %w", err)
 	}
 	template := *root
-	// that of the other CA's key
+	// The algorithm is chosen by the key that signs.
 	template.SerialNumber, template.SignatureAlgorithm = serial, x509.UnknownSignatureAlgorithm
 	if left.ca.NotAfter.Before(template.NotAfter) {
 		template.NotAfter = left.ca.NotAfter
@@ -155,7 +155,7 @@ func (t *transition) vouch(leaf *x509.Certificate, left *heritage) ([]byte, erro
 	return cross, nil
 }
 
-// rootOf is the one of our CAs that signed the leaf.
+// rootOf returns that of our CAs that signed the leaf, or nil.
 func (t *transition) rootOf(leaf *x509.Certificate) *x509.Certificate {
 	for _, root := range certificates([]byte(t.Root())) {
 		if leaf.CheckSignatureFrom(root) == nil {
@@ -165,9 +165,8 @@ func (t *transition) rootOf(leaf *x509.Certificate) *x509.Certificate {
 	return nil
 }
 
-// certificates are those of a PEM, but for what is none: of our own CA, which was encoded by us, and of what a pod of
-// the predecessor believes, which that pod reads in the same way. So a damaged block counts for us exactly as much as
-// for the pod.
+// certificates decodes PEM and skips blocks that it cannot parse. The input is our own CA, or the ca.crt of a 1.8 pod.
+// The wrapper in that pod skips damaged blocks too, so both see the same certificates.
 func certificates(content []byte) []*x509.Certificate {
 	var all []*x509.Certificate
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
@@ -178,7 +177,7 @@ func certificates(content []byte) []*x509.Certificate {
 	return all
 }
 
-// trusted is what a pod of the predecessor has to believe to verify us, as PEM.
+// trusted returns the CA that a 1.8 pod needs to verify our serving certificate, in PEM.
 func (t *transition) trusted(left *heritage) []byte {
 	if left.ca != nil {
 		return certificate.EncodeCertificates(left.ca)
@@ -186,7 +185,7 @@ func (t *transition) trusted(left *heritage) []byte {
 	return []byte(t.Root())
 }
 
-// believes says whether the PEM, which a pod verifies us by, is enough for that.
+// believes reports whether the ca.crt of a pod, in PEM, verifies our serving certificate.
 func (t *transition) believes(content []byte, left *heritage) bool {
 	ours := certificates([]byte(t.Root()))
 	if left.ca != nil {

@@ -17,54 +17,53 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Pattern is where the predecessor's wrapper asks: first over plain HTTP, then over TLS.
+// Pattern is the route of the 1.8 protocol. The wrapper of 1.8 calls it first over plain HTTP, then over TLS.
 const Pattern = "GET /auth/{namespace}/{pod}"
 
-// volume is what the predecessor gave every pod that it injected.
+// volume is the name of the volume that 1.8 added to every pod that it injected.
 const volume = "akv2k8s-client-cert"
 
-// What is told about such pods.
+// Messages in responses and events of pods that 1.8 injected.
 const (
-	advice = "this pod was injected by an older version of akv2k8s, whose way to ask is no longer served; recreate " +
-		"the pod: kubectl rollout restart its workload"
-	served = "this pod was injected by an older version of akv2k8s and is served for the transition alone, with a " +
-		"token for every vault of the installation; recreate the pod: kubectl rollout restart its workload"
+	advice = "this pod was injected by akv2k8s 1.8, whose auth protocol is no longer served; recreate the pod: " +
+		"kubectl rollout restart its workload"
+	served = "this pod was injected by akv2k8s 1.8 and gets a token for every vault of the installation until it is " +
+		"recreated; recreate the pod: kubectl rollout restart its workload"
 )
 
-// Config is what a Handler works with; every field but Transition is required.
+// Config configures a Handler. Fields are required unless their comment says that they are optional.
 type Config struct {
-	// Live reads pods, and for a transition Secrets and namespaces.
+	// Live reads pods directly from the API server, and also Secrets and namespaces if the protocol is enabled.
 	Live client.Reader
-	// Events takes what is told about them.
+	// Events records events on the pods.
 	Events events.EventRecorder
-	// Registry takes the metrics.
+	// Registry is where New registers the metrics.
 	Registry prometheus.Registerer
 	Log      logr.Logger
-	// Transition serves the predecessor's protocol; nil means that it is not served.
+	// Transition enables the protocol of 1.8. Optional. If nil, every request is answered with 410 Gone.
 	Transition *Transition
 }
 
-// Handler is an http.Handler for Pattern over plain HTTP.
+// Handler serves the route of the 1.8 protocol over plain HTTP. It is an http.Handler.
 type Handler struct {
 	Config
 	shares shares
-	// told are the pods, by uid, that were found to be the predecessor's.
+	// told holds the uids of the pods that got an event.
 	told *lru.Cache
 	pods prometheus.Gauge
-	// transition is nil if there is none.
+	// transition is nil if the protocol is disabled.
 	transition *transition
 }
 
-// New checks the configuration and registers the metrics.
+// New checks the configuration, registers the metrics and returns a Handler.
 func New(c Config) (*Handler, error) {
 	if c.Live == nil || c.Events == nil || c.Registry == nil {
-		return nil, errors.New("creating the answer to older pods: a part of its configuration is missing")
+		return nil, errors.New("creating the v1 auth service: its configuration lacks Live, Events or Registry")
 	}
 	h := &Handler{Config: c, shares: newShares(), told: lru.New(limits.LegacyPods),
 		pods: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "akv2k8s_legacy_pods",
-			Help: "Pods that an older version injected and that asked since this replica started; they have to be " +
-				"recreated."})}
+			Help: "Pods of akv2k8s 1.8 that called the auth service since this replica started. Recreate them."})}
 	if err := c.Registry.Register(h.pods); err != nil {
 		return nil, err
 	}
@@ -75,8 +74,8 @@ func New(c Config) (*Handler, error) {
 	return h, err
 }
 
-// ServeHTTP implements http.Handler. Without a transition the answer is the same for every pod, so it tells nobody what
-// exists.
+// ServeHTTP implements http.Handler. If the protocol is disabled, the response is the same for every path, so it does
+// not reveal which pods exist.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.transition != nil {
 		h.transition.validate(w, r)
@@ -93,7 +92,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, advice, http.StatusGone)
 }
 
-// look finds out whether it is such a pod that asks.
+// look reads the pod and reports it if 1.8 injected it.
 func (h *Handler) look(ctx context.Context, name client.ObjectKey) {
 	var pod corev1.Pod
 	if err := h.Live.Get(ctx, name, &pod); err != nil {
@@ -102,7 +101,7 @@ func (h *Handler) look(ctx context.Context, name client.ObjectKey) {
 	h.tell(&pod, advice)
 }
 
-// tell lets the owner of such a pod know, once.
+// tell records one event and one log line on a pod that 1.8 injected.
 func (h *Handler) tell(pod *corev1.Pod, what string) {
 	if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume }) {
 		return
@@ -113,5 +112,5 @@ func (h *Handler) tell(pod *corev1.Pod, what string) {
 	h.told.Add(pod.UID, true)
 	h.pods.Set(float64(h.told.Len()))
 	h.Events.Eventf(pod, nil, corev1.EventTypeWarning, "RecreatePod", "Inject", what)
-	h.Log.Info("a pod of an older version asked", "namespace", pod.Namespace, "pod", pod.Name)
+	h.Log.Info("a pod of akv2k8s 1.8 called the auth service", "namespace", pod.Namespace, "pod", pod.Name)
 }

@@ -64,9 +64,9 @@ func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
 		assert.Equal(t, same, ask(path), "the answer does not tell what exists")
 	}
 	require.Len(t, events.events, 1, "once, however often it asks")
-	assert.True(t, strings.HasPrefix(events.events[0], "old Warning RecreatePod this pod was injected by an older version"), events.events[0])
-	assert.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader("# HELP akv2k8s_legacy_pods Pods that an older version injected and that asked since this replica started; "+
-		"they have to be recreated.\n# TYPE akv2k8s_legacy_pods gauge\nakv2k8s_legacy_pods 1\n")))
+	assert.True(t, strings.HasPrefix(events.events[0], "old Warning RecreatePod this pod was injected by akv2k8s 1.8"), events.events[0])
+	assert.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader("# HELP akv2k8s_legacy_pods Pods of akv2k8s 1.8 that called the auth service since this replica started. "+
+		"Recreate them.\n# TYPE akv2k8s_legacy_pods gauge\nakv2k8s_legacy_pods 1\n")))
 	whole := legacy.Config{Live: fake.NewClientBuilder().Build(), Events: events, Registry: prometheus.NewRegistry()}
 	for name, without := range map[string]func(*legacy.Config){
 		"live": func(c *legacy.Config) { c.Live = nil }, "events": func(c *legacy.Config) { c.Events = nil }, "registry": func(c *legacy.Config) { c.Registry = nil },
@@ -74,6 +74,6 @@ func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err = legacy.New(c)
-		assert.ErrorContains(t, err, "configuration is missing", name)
+		assert.ErrorContains(t, err, "its configuration lacks", name)
 	}
 }

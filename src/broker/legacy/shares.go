@@ -13,13 +13,13 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// shares are what strangers can make us do, since a client proves nothing here. Addresses share it, so that some is
-// left for others; each of the two steps has its own, so that a client that can't do the second takes nothing of it by
-// the first.
+// shares are limits of the work for unauthenticated clients, divided among client addresses. The two steps of the
+// protocol have separate limits, so that a client that can do only the first cannot use up the limit of the second.
 type shares struct {
 	atOnce                       *fairshare.Pool
 	lookups, validations, tokens *fairshare.Rate
-	// reports are lines and events about pods, shared by namespaces; refusals are lines about refusals.
+	// reports limits log lines and events about pods, by namespace. refusals limits log lines about rejected requests,
+	// by address.
 	reports, refusals *fairshare.Rate
 }
 
@@ -31,26 +31,26 @@ func newShares() shares {
 		refusals: rate(limits.LegacyReportsPerSecond)}
 }
 
-// enter lets a request in when its address may have another one; leave ends it.
+// enter waits until the limits allow a request of the address. leave releases its slot.
 func (s *shares) enter(ctx context.Context, rate *fairshare.Rate, from string) (leave func(), err error) {
-	tooMany := fault.New(fault.Throttled, "too many requests of pods of an older version from address %s", from)
+	tooMany := fault.New(fault.Throttled, "too many requests of akv2k8s 1.8 pods from address %s", from)
 	if rate.Wait(ctx, from) != nil || s.atOnce.Acquire(ctx, from, 1) != nil {
 		return nil, tooMany
 	}
 	return func() { s.atOnce.Release(from, 1) }, nil
 }
 
-// nameOf is the pod that the path names. What can't be a name is not looked for, and not repeated.
+// nameOf returns the pod that the path names. Errors do not quote an invalid name.
 func nameOf(r *http.Request) (types.NamespacedName, error) {
 	namespace, pod := r.PathValue("namespace"), r.PathValue("pod")
 	if len(namespace) > validation.DNS1123LabelMaxLength || len(pod) > validation.DNS1123SubdomainMaxLength ||
 		validation.IsDNS1123Label(namespace) != nil || validation.IsDNS1123Subdomain(pod) != nil {
-		return types.NamespacedName{}, fault.New(fault.Denied, "there can be no pod of that name")
+		return types.NamespacedName{}, fault.New(fault.Denied, "the path has no valid namespace and pod name")
 	}
 	return types.NamespacedName{Namespace: namespace, Name: pod}, nil
 }
 
-// secretOf is the Secret that the query names; empty if none can be.
+// secretOf returns the name of the Secret in the query, or "" if there is no valid one.
 func secretOf(r *http.Request) string {
 	if len(r.URL.RawQuery) > limits.LegacyQueryBytes {
 		return ""

@@ -19,31 +19,32 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Transition is what it takes to serve the predecessor's protocol; every field but Allowance and Reserved is required.
+// Transition configures the protocol of 1.8. Fields are required unless their comment says that they are optional.
 type Transition struct {
-	// Writer writes the CA into Secrets of pods, and nothing else.
+	// Writer writes the CA into the Secrets of pods. It writes nothing else.
 	Writer client.Writer
-	// Serving is a Secret of ours that the upgrade made, so that its age, which the API server keeps, is the upgrade's;
-	// pods that were created later than that and the Allowance are not served.
+	// Serving is the Secret with our own CA. The upgrade creates it, so its creation time is the time of the upgrade.
+	// Pods that were created later are not served, except within the allowance.
 	Serving   types.NamespacedName
 	Allowance time.Duration
-	// CA is the predecessor's Secret with its CA. If it is gone, pods are given our own.
+	// CA is the Secret with the CA of 1.8. If it does not exist, pods get our own CA.
 	CA types.NamespacedName
-	// Label and LabelValue mark the namespaces whose pods are injected.
+	// Key and value of the label that enables injection in a namespace.
 	Label, LabelValue string
-	// Reserved says whether a namespace reads vaults as somebody else, so that the installation's token is not for it;
-	// nil means never.
+	// Reserved reports whether a namespace has its own identity for vaults, so that its pods do not get the
+	// installation's token. Optional. If nil, no namespace has one.
 	Reserved func(namespace string) bool
-	// Root are our own CAs, PEM; empty until there is one. Leaf is what is served with.
+	// Root returns our own CAs in PEM, or "" if there is none yet.
 	Root func() string
+	// Leaf returns our serving certificate.
 	Leaf func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// Token is the installation's for vaults. Errors are of package fault and hold no token.
+	// Token returns the installation's token for vaults. Errors are of package fault and hold no token.
 	Token  func(context.Context) (string, error)
 	Clock  func() time.Time
 	Random io.Reader
 }
 
-// transition serves the predecessor's protocol.
+// transition serves the protocol of 1.8.
 type transition struct {
 	*Handler
 	*Transition
@@ -56,23 +57,24 @@ func newTransition(h *Handler) (*transition, error) {
 	t := h.Transition
 	if t.Writer == nil || t.Serving.Name == "" || t.CA.Name == "" || t.Label == "" || t.Root == nil || t.Leaf == nil ||
 		t.Token == nil || t.Clock == nil || t.Random == nil {
-		return nil, errors.New("creating the transition of older pods: a part of its configuration is missing")
+		return nil, errors.New("creating the v1 auth service: the configuration of the protocol lacks a required field")
 	}
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_legacy_answers_total",
-		Help: "Answers to pods of an older version while legacyAuthService is on: token, known, written, refused or " +
-			"unavailable."}, []string{"answer"})
+		Help: "Responses to pods of akv2k8s 1.8 while legacyAuthService is enabled: token, known, written, refused " +
+			"or unavailable."}, []string{"answer"})
 	return &transition{Handler: h, Transition: t, answers: answers}, h.Registry.Register(answers)
 }
 
-// validate is the first step, over plain HTTP: does the pod have the CA to verify us by? Nobody proves who he is here,
-// so all that can come of it is that a pod's own Secret gets a certificate that is public.
+// validate serves the first step, over plain HTTP: it makes sure that the pod has a CA that verifies our serving
+// certificate. The client is not authenticated, so the only effect is that a public certificate is written into the
+// pod's own Secret.
 func (t *transition) validate(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), limits.LegacyTime)
 	defer cancel()
 	secret := secretOf(r)
 	if secret == "" {
 		t.count("refused")
-		http.Error(w, "the name of the pod's Secret is missing, or can't be one", http.StatusBadRequest)
+		http.Error(w, "the query parameter secret is not a valid Secret name", http.StatusBadRequest)
 		return
 	}
 	name, err := nameOf(r)
@@ -102,8 +104,8 @@ func (t *transition) validateOnce(ctx context.Context, r *http.Request, name typ
 	return t.entrust(ctx, name, secret)
 }
 
-// Tokens is the second step, over TLS: a pod that shows the certificate of its own Secret gets the installation's
-// token. It is nil without a transition.
+// Tokens returns the handler of the second step, over TLS: a pod that presents the client certificate of its own Secret
+// gets the installation's token. It returns nil if the protocol is disabled.
 func (h *Handler) Tokens() http.Handler {
 	if h.transition == nil {
 		return nil
@@ -125,7 +127,7 @@ func (t *transition) give(w http.ResponseWriter, r *http.Request) {
 	}
 	t.count("token")
 	if t.shares.reports.Allow(name.Namespace) {
-		t.Log.Info("gave the installation's token to a pod of an older version", "namespace", name.Namespace, "pod",
+		t.Log.Info("gave the installation's token to a pod of akv2k8s 1.8", "namespace", name.Namespace, "pod",
 			name.Name)
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -135,16 +137,16 @@ func (t *transition) give(w http.ResponseWriter, r *http.Request) {
 
 func (t *transition) token(ctx context.Context, r *http.Request, name types.NamespacedName) (string, error) {
 	connection := r.TLS
-	// TLS has proven that the client has the certificate's key, and nothing else yet.
+	// TLS has verified only that the client has the private key of the certificate.
 	if connection == nil || len(connection.PeerCertificates) == 0 {
-		return "", fault.New(fault.Denied, "no client certificate was shown")
+		return "", fault.New(fault.Denied, "the client presented no certificate")
 	}
 	shown := connection.PeerCertificates[0]
 	left := t.heritage.Load()
 	if left == nil {
 		return "", unknown()
 	}
-	if err := left.issued(shown, t.Clock()); err != nil { // before anything is asked for a stranger
+	if err := left.issued(shown, t.Clock()); err != nil { // before calling the API server for an unauthenticated client
 		return "", err
 	}
 	leave, err := t.shares.enter(ctx, t.shares.tokens, fairshare.Address(r.RemoteAddr))
@@ -157,7 +159,7 @@ func (t *transition) token(ctx context.Context, r *http.Request, name types.Name
 		return "", err
 	}
 	if !who.certificate.Equal(shown) {
-		return "", fault.New(fault.Denied, "the client certificate is not that of Secret %q, which the pod mounts",
+		return "", fault.New(fault.Denied, "the client certificate is not the one in Secret %q, which the pod mounts",
 			who.secret.Name)
 	}
 	t.tell(who.pod, served)
@@ -165,13 +167,14 @@ func (t *transition) token(ctx context.Context, r *http.Request, name types.Name
 }
 
 func unknown() error {
-	return fault.New(fault.Unavailable, "what the older version left is not known yet")
+	return fault.New(fault.Unavailable, "the CA of akv2k8s 1.8 has not been read yet")
 }
 
-// refuse answers the same whatever is wrong with the pod; the log says what, as long as one address does not fill it.
+// refuse writes the same response for every error of a kind, so that it reveals nothing to the client. It logs the
+// cause, at a limited rate by address.
 func (t *transition) refuse(w http.ResponseWriter, r *http.Request, name types.NamespacedName, err error) {
 	if from := fairshare.Address(r.RemoteAddr); t.shares.refusals.Allow(from) {
-		t.Log.Info("refused a pod of an older version", "remoteAddr", from, "namespace", name.Namespace, "pod",
+		t.Log.Info("rejected a pod of akv2k8s 1.8", "remoteAddr", from, "namespace", name.Namespace, "pod",
 			name.Name, "error", err.Error())
 	}
 	if fault.KindOf(err) == fault.Denied {
@@ -181,7 +184,7 @@ func (t *transition) refuse(w http.ResponseWriter, r *http.Request, name types.N
 	}
 	t.count("unavailable")
 	w.Header().Set("Retry-After", "3")
-	http.Error(w, "the auth service can't answer at the moment; its log says why", http.StatusServiceUnavailable)
+	http.Error(w, "the auth service is unavailable; see the log of the env-injector", http.StatusServiceUnavailable)
 }
 
 func (t *transition) count(answer string) { t.answers.WithLabelValues(answer).Inc() }

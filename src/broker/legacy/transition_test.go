@@ -55,7 +55,7 @@ const (
 // authority is made once, which takes a while.
 var authority = sync.OnceValues(func() (predecessor.Authority, error) { return predecessor.NewAuthority(time.Now()) })
 
-// stage is an installation in transition, with one pod that the predecessor injected.
+// stage is an installation that serves the protocol of 1.8, with one pod that 1.8 injected.
 type stage struct {
 	*testing.T
 	mu        sync.Mutex
@@ -71,7 +71,7 @@ type stage struct {
 	log       bytes.Buffer
 	tokenErr  error
 	reserved  string
-	// alter changes the configuration; may be nil.
+	// alter changes the configuration. It can be nil.
 	alter   func(*legacy.Transition)
 	handler *legacy.Handler
 	wrapper predecessor.Wrapper
@@ -87,7 +87,7 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-// newStage sets it up; change may change what is there before it is looked at.
+// newStage creates a stage. change can change its objects before the handler reads them.
 func newStage(t *testing.T, change func(*stage)) *stage {
 	t.Helper()
 	now := time.Now().Truncate(time.Second)
@@ -161,7 +161,7 @@ func (s *stage) logger() logr.Logger {
 	}, funcr.Options{Verbosity: 9})
 }
 
-// settle lets the keeper make what is to be made.
+// settle lets the keeper create the certificates.
 func (s *stage) settle() {
 	s.Helper()
 	for range 3 {
@@ -171,7 +171,7 @@ func (s *stage) settle() {
 	require.NoError(s, s.keeper.Ready())
 }
 
-// keep writes a Secret's data where the kubelet would.
+// keep writes the data of a Secret to the path where the kubelet would.
 func (s *stage) keep(data map[string][]byte) {
 	s.Helper()
 	if s.wrapper.Folder == "" {
@@ -183,7 +183,7 @@ func (s *stage) keep(data map[string][]byte) {
 	}
 }
 
-// serve starts both steps, as the program does, and waits until the heritage was looked at.
+// serve starts both steps, as the program does, and waits until the state of 1.8 was read.
 func (s *stage) serve() {
 	s.Helper()
 	first, second := http.NewServeMux(), http.NewServeMux()
@@ -214,7 +214,7 @@ func (s *stage) serve() {
 	require.Eventually(s, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return strings.Contains(s.log.String(), "serving pods of an older version") || strings.Contains(s.log.String(), "looking at what")
+		return strings.Contains(s.log.String(), "serving pods of akv2k8s 1.8") || strings.Contains(s.log.String(), "reading the CA of")
 	}, 5*time.Second, 5*time.Millisecond)
 }
 
@@ -233,7 +233,7 @@ func (s *stage) secretOf(name string) *corev1.Secret {
 	return &secret
 }
 
-// refused asserts that neither step is done, and that nothing is written.
+// refused asserts that both steps are rejected and that nothing is written.
 func (s *stage) refused(says string) {
 	s.Helper()
 	status, err := s.wrapper.Validate(s.Context())
@@ -254,7 +254,7 @@ func (s *stage) logged(says string) {
 	assert.NotContains(s, s.log.String(), "canary")
 }
 
-// answered asserts how often each answer was given.
+// answered asserts the count of each response.
 func (s *stage) answered(want map[string]float64) {
 	s.Helper()
 	families, err := s.registry.Gather()
@@ -279,9 +279,9 @@ func TestAPodOfThePredecessorGetsTheTokenAsItDid(t *testing.T) {
 	assert.Equal(t, before, s.secretOf("akv2k8s-app"), "nothing has to be written")
 	require.Len(t, s.events.events, 1)
 	assert.Contains(t, s.events.events[0], "app-1 Warning RecreatePod")
-	assert.Contains(t, s.events.events[0], "served for the transition alone")
-	assert.NoError(t, testutil.GatherAndCompare(s.registry, strings.NewReader("# HELP akv2k8s_legacy_pods Pods that an older version injected and that asked since this replica started; "+
-		"they have to be recreated.\n# TYPE akv2k8s_legacy_pods gauge\nakv2k8s_legacy_pods 1\n"), "akv2k8s_legacy_pods"))
+	assert.Contains(t, s.events.events[0], "until it is recreated")
+	assert.NoError(t, testutil.GatherAndCompare(s.registry, strings.NewReader("# HELP akv2k8s_legacy_pods Pods of akv2k8s 1.8 that called the auth service since this replica started. "+
+		"Recreate them.\n# TYPE akv2k8s_legacy_pods gauge\nakv2k8s_legacy_pods 1\n"), "akv2k8s_legacy_pods"))
 	s.answered(map[string]float64{"known": 1, "token": 1})
 	s.logged("gave the installation's token")
 }
@@ -345,9 +345,9 @@ func TestWhoIsNotServed(t *testing.T) {
 		"a volume that is no Secret": {pod(func(p *corev1.Pod) {
 			p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
 		}), "has no volume"},
-		"a volume of another Secret":       {pod(func(p *corev1.Pod) { p.Spec.Volumes[0].Secret.SecretName = "database" }), "none that an older version made"},
-		"a pod without the init container": {pod(func(p *corev1.Pod) { p.Spec.InitContainers = nil }), "no container that an older version wrapped"},
-		"a pod without the wrapper":        {pod(func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/app"} }), "no container that an older version wrapped"},
+		"a volume of another Secret":       {pod(func(p *corev1.Pod) { p.Spec.Volumes[0].Secret.SecretName = "database" }), "not one that akv2k8s 1.8 created"},
+		"a pod without the init container": {pod(func(p *corev1.Pod) { p.Spec.InitContainers = nil }), "no container that akv2k8s 1.8 wrapped"},
+		"a pod without the wrapper":        {pod(func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/app"} }), "no container that akv2k8s 1.8 wrapped"},
 		"a younger pod": {pod(func(p *corev1.Pod) {
 			p.CreationTimestamp = metav1.NewTime(p.CreationTimestamp.Add(time.Hour + 10*time.Minute))
 		}), "younger than the upgrade"},
@@ -357,15 +357,15 @@ func TestWhoIsNotServed(t *testing.T) {
 			update(s, &corev1.Pod{}, "team", "app-1", func(p *corev1.Pod) { p.Finalizers = []string{"example.com/stays"} })
 			require.NoError(s, s.client.Delete(s.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app-1"}}))
 		}, "has ended"},
-		"a pod with another init container": {pod(func(p *corev1.Pod) { p.Spec.InitContainers[0].Name = "migrate" }), "no container that an older version wrapped"},
+		"a pod with another init container": {pod(func(p *corev1.Pod) { p.Spec.InitContainers[0].Name = "migrate" }), "no container that akv2k8s 1.8 wrapped"},
 		"a pod that is not there": {func(s *stage) {
 			require.NoError(s, s.client.Delete(s.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app-1"}}))
 		}, "reading the pod"},
-		"a name that is none": {func(s *stage) { s.wrapper.Pod = "app-1%2Flog" }, "no pod of that name"},
+		"a name that is none": {func(s *stage) { s.wrapper.Pod = "app-1%2Flog" }, "no valid namespace and pod name"},
 		"a namespace without the label": {func(s *stage) {
 			update(s, &corev1.Namespace{}, "", "team", func(n *corev1.Namespace) { n.Labels = nil })
 		}, "injection is not enabled"},
-		"a namespace with an identity of its own": {func(s *stage) { s.reserved = "team" }, "identity of its own"},
+		"a namespace with an identity of its own": {func(s *stage) { s.reserved = "team" }, "its own identity"},
 		"a namespace that may not be read": {func(s *stage) {
 			s.refuse["team"] = apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "team", nil)
 		}, "reading the namespace"},
@@ -382,14 +382,14 @@ func TestWhoIsNotServed(t *testing.T) {
 			s.Data["other"] = s.Data["ca.crt"]
 			delete(s.Data, "ca.crt")
 		}), "does not look like"},
-		"a certificate that is a CA":  {certificate(func(s *stage) (map[string][]byte, error) { return issueCA(s.authority, s.now) }), "none that an older version gave"},
+		"a certificate that is a CA":  {certificate(func(s *stage) (map[string][]byte, error) { return issueCA(s.authority, s.now) }), "not one that akv2k8s 1.8 issued"},
 		"a Secret with a whole chain": {secret(func(s *corev1.Secret) { s.Data["tls.crt"] = append(s.Data["tls.crt"], s.Data["ca.crt"]...) }), "does not look like"},
 		"a certificate of another CA": {certificate(func(s *stage) (map[string][]byte, error) {
 			other, err := predecessor.NewAuthority(s.now)
 			require.NoError(s, err)
 			return other.Client(s.now)
-		}), "not of the CA that the older version had last"},
-		"a certificate of a server":         {certificate(func(s *stage) (map[string][]byte, error) { return s.authority.Issue(s.now, x509.ExtKeyUsageServerAuth) }), "none that an older version gave"},
+		}), "not signed by the last CA of akv2k8s 1.8"},
+		"a certificate of a server":         {certificate(func(s *stage) (map[string][]byte, error) { return s.authority.Issue(s.now, x509.ExtKeyUsageServerAuth) }), "not one that akv2k8s 1.8 issued"},
 		"a certificate that has expired":    {certificate(func(s *stage) (map[string][]byte, error) { return s.authority.Client(s.now.AddDate(-3, 0, 0)) }), "has expired"},
 		"a certificate that is not yet one": {certificate(func(s *stage) (map[string][]byte, error) { return s.authority.Client(s.now.Add(time.Hour)) }), "has expired"},
 	} {
@@ -424,14 +424,14 @@ func TestTheOwnerOfAPodIsToldOnceAtEitherStepAlsoIfItIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, status)
 	require.Len(t, s.events.events, 1)
-	assert.Contains(t, s.events.events[0], "served for the transition alone")
+	assert.Contains(t, s.events.events[0], "until it is recreated")
 
 	s = newStage(t, func(s *stage) {
 		update(s, &corev1.Pod{}, "team", "app-1", func(p *corev1.Pod) { p.Spec.InitContainers = nil })
 	})
-	s.refused("no container that an older version wrapped")
+	s.refused("no container that akv2k8s 1.8 wrapped")
 	require.Len(t, s.events.events, 1)
-	assert.Contains(t, s.events.events[0], "whose way to ask is no longer served")
+	assert.Contains(t, s.events.events[0], "whose auth protocol is no longer served")
 }
 
 func TestTheSecretIsThatOfThePredecessorsVolumeWhateverElseIsMounted(t *testing.T) {
@@ -462,7 +462,7 @@ func TestANewCAOfOursIsVouchedForAsTheOneBeforeWas(t *testing.T) {
 func TestWithoutACertificateOrAHeritageTheServerAnswersAsEver(t *testing.T) {
 	s := newStage(t, nil)
 	fresh := must[*legacy.Handler](t)(legacy.New(legacy.Config{Live: s.client, Events: &s.events, Registry: prometheus.NewRegistry(), Transition: s.transition()}))
-	leaf, err := fresh.Certificate(&tls.ClientHelloInfo{}) // nobody has looked yet
+	leaf, err := fresh.Certificate(&tls.ClientHelloInfo{}) // the state of 1.8 has not been read yet
 	require.NoError(t, err)
 	assert.Len(t, leaf.Certificate, 1)
 	s.alter = func(tr *legacy.Transition) {
@@ -476,7 +476,7 @@ func TestWithoutACertificateOrAHeritageTheServerAnswersAsEver(t *testing.T) {
 		_, err := fresh.Certificate(&tls.ClientHelloInfo{})
 		return err != nil && err.Error() == "no certificate yet"
 	}, 5*time.Second, 5*time.Millisecond)
-	// The handler looks at the predecessor's CA in the background. A wrong certificate may appear after that, and
+	// The handler reads the CA of 1.8 in the background. A wrong certificate can appear after that, and
 	// nothing announces it.
 	time.Sleep(50 * time.Millisecond)
 	_, err = fresh.Certificate(&tls.ClientHelloInfo{})
@@ -508,7 +508,7 @@ func TestAnotherPodsCertificateIsNotThisOnes(t *testing.T) {
 	s.keep(s.secretOf("akv2k8s-other").Data)
 	_, err := s.wrapper.Ask(t.Context())
 	assert.EqualError(t, err, "token: 403")
-	s.logged("not that of Secret")
+	s.logged("not the one in Secret")
 	s.wrapper.Secret = "akv2k8s-other"
 	status, err := s.wrapper.Validate(t.Context())
 	require.NoError(t, err)

@@ -62,7 +62,7 @@ func f() {
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "p.go"), []byte(`package p
 var x = made("akv2k8s_x")`), 0o600))
 	_, err = declaredMetrics(folder)
-	assert.ErrorContains(t, err, "akv2k8s_x can't be found")
+	assert.ErrorContains(t, err, "akv2k8s_x cannot be found")
 	_, err = declaredMetrics(filepath.Join(folder, "none"))
 	assert.Error(t, err)
 }

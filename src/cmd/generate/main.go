@@ -1,8 +1,8 @@
-// Command generate writes what is generated of the chart's values and rights into a copy of the repository: schemas,
-// templates and pages.
+// Command generate writes the files that are generated from code and from values.yaml into a copy of the repository:
+// JSON schemas, chart templates and pages.
 package main
 
 import "os"
 
-// It ends by itself within a second, so no signal is waited for.
+// main handles no signals, because the program ends within a second.
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }

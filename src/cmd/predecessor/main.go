@@ -1,5 +1,5 @@
-// Command predecessor plays the wrapper of akv2k8s 1.8 in a pod, as far as it asked the auth service and the vault. It
-// is for tests.
+// Command predecessor simulates the wrapper of akv2k8s 1.8 in a pod of a test: it calls the auth service and the vault,
+// and starts the program.
 package main
 
 import (

@@ -16,10 +16,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/predecessor"
 )
 
-// reference is the end of values that are replaced.
+// reference is the suffix of values that are references.
 const reference = "@azurekeyvault"
 
-// run gets the token and the secret, puts it into the environment and becomes the program.
+// run gets the token, reads the secret, and executes the program with the secret in its environment.
 func run(ctx context.Context, args, environ []string, stderr io.Writer) int {
 	if err := start(ctx, args, environ); err != nil {
 		fmt.Fprintln(stderr, "failed to get credentials:", err)
@@ -59,8 +59,7 @@ func start(ctx context.Context, args, environ []string) error {
 	return syscall.Exec(program, args, environ)
 }
 
-// secret reads the vault with the token. Which secret it is the predecessor read from the API server, and the test says
-// it.
+// secret reads a secret from the vault with the token. 1.8 got the URL from the API server; here the test sets it.
 func secret(ctx context.Context, token, url, ca string) (string, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(ca))

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// Names of the keys of its Secrets.
+// Data keys of the Secrets of 1.8.
 const (
 	FileCA   = "ca.crt"
 	FileCert = "tls.crt"
 	FileKey  = "tls.key"
 )
 
-// clientBits is how long its clients' keys were.
+// clientBits is the size of client keys in 1.8.
 const clientBits = 1024
 
-// Authority is the CA that the chart of the predecessor made, anew at each upgrade.
+// Authority is a CA as the chart of 1.8 created it at each upgrade.
 type Authority struct {
 	// Cert and Key are PEM.
 	Cert, Key []byte
@@ -29,7 +29,7 @@ type Authority struct {
 	key    *rsa.PrivateKey
 }
 
-// NewAuthority makes one that is valid around now.
+// NewAuthority creates an Authority that is valid from one hour before now, for ten years.
 func NewAuthority(now time.Time) (Authority, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -50,17 +50,17 @@ func NewAuthority(now time.Time) (Authority, error) {
 	return a, err
 }
 
-// Secret is the data of the Secret with the CA.
+// Secret returns the data of the Secret with the CA.
 func (a Authority) Secret() map[string][]byte {
 	return map[string][]byte{FileCert: a.Cert, FileKey: a.Key}
 }
 
-// Client is the data of the Secret of a workload, with a new client certificate.
+// Client returns the data of the Secret of a workload, with a new client certificate.
 func (a Authority) Client(now time.Time) (map[string][]byte, error) {
 	return a.Issue(now, x509.ExtKeyUsageClientAuth)
 }
 
-// Issue is the same with a certificate for something else.
+// Issue returns the data of a Secret with a new certificate for any key usage and DNS names.
 func (a Authority) Issue(now time.Time, usage x509.ExtKeyUsage, hosts ...string) (map[string][]byte, error) {
 	key, err := rsa.GenerateKey(rand.Reader, clientBits)
 	if err != nil {

@@ -1,3 +1,3 @@
-// Package predecessor plays akv2k8s 1.8: the CA and the client certificates that it made, and the part of its wrapper
-// that asked the auth service, by the facts of its protocol. Standard library only, so that it can run in a pod.
+// Package predecessor simulates akv2k8s 1.8 in tests: its CA and client certificates, and the part of its wrapper that
+// calls the auth service. Standard library only, so that it can run in a pod.
 package predecessor

@@ -14,22 +14,21 @@ import (
 	"time"
 )
 
-// Wrapper is the part of the predecessor's wrapper that asks the auth service.
+// Wrapper is the part of the 1.8 wrapper that calls the auth service.
 type Wrapper struct {
-	// Folder has the files of the pod's Secret.
+	// Folder is the path of the mounted Secret.
 	Folder string
-	// Service and Validation are URLs of the two steps.
+	// URLs of the token step and of the validation step.
 	Service, Validation string
-	// Namespace and Pod are who asks, Secret is the pod's.
+	// Namespace, Pod and Secret name the pod and its Secret.
 	Namespace, Pod, Secret string
-	// Wait is how long it waits first for a CA that was written, and then twice as long each time.
+	// Wait is the first interval at which it polls for a CA that the auth service wrote. It doubles each time.
 	Wait time.Duration
-	// Dialer leads the name of the auth service to it where there is no DNS for it; nil outside of tests without a
-	// cluster.
+	// Dialer connects to the auth service in tests without DNS. It is nil in a cluster.
 	Dialer *http.Transport
 }
 
-// FromEnv reads the variables that the webhook of the predecessor set.
+// FromEnv reads the variables that the webhook of 1.8 set.
 func FromEnv(getenv func(string) string) Wrapper {
 	return Wrapper{Folder: getenv("ENV_INJECTOR_CLIENT_CERT_DIR"), Service: getenv("ENV_INJECTOR_AUTH_SERVICE"),
 		Validation: getenv("ENV_INJECTOR_AUTH_SERVICE_VALIDATION"),
@@ -37,10 +36,10 @@ func FromEnv(getenv func(string) string) Wrapper {
 		Secret: getenv("ENV_INJECTOR_AUTH_SERVICE_SECRET"), Wait: 5 * time.Second}
 }
 
-// polls is how often the CA is looked for after it was written.
+// polls is the maximum number of polls for the CA.
 const polls = 20
 
-// Token does both steps. Errors begin with the step, and with the status that was answered.
+// Token performs both steps. Errors begin with the name of the step, followed by the status of the response.
 func (w Wrapper) Token(ctx context.Context) (string, error) {
 	before, err := os.ReadFile(filepath.Join(w.Folder, FileCA))
 	if err != nil {
@@ -62,7 +61,7 @@ func (w Wrapper) Token(ctx context.Context) (string, error) {
 	return w.Ask(ctx)
 }
 
-// Validate does the first step, and gives its status.
+// Validate performs the first step and returns the status of the response.
 func (w Wrapper) Validate(ctx context.Context) (int, error) {
 	response, err := w.get(ctx, w.Validation, "?secret="+w.Secret, nil)
 	if err != nil {
@@ -72,7 +71,7 @@ func (w Wrapper) Validate(ctx context.Context) (int, error) {
 	return response.StatusCode, nil
 }
 
-// Ask does the second step.
+// Ask performs the second step and returns the token.
 func (w Wrapper) Ask(ctx context.Context) (string, error) {
 	ca, err := os.ReadFile(filepath.Join(w.Folder, FileCA))
 	if err != nil {
@@ -96,7 +95,7 @@ func (w Wrapper) Ask(ctx context.Context) (string, error) {
 		Token string `json:"oauth_token"`
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Token == "" {
-		return "", errors.New("token: the answer holds none")
+		return "", errors.New("token: the response has no token")
 	}
 	return answer.Token, nil
 }
@@ -115,7 +114,7 @@ func (w Wrapper) get(ctx context.Context, service, query string, secure *tls.Con
 	return (&http.Client{Timeout: 10 * time.Second, Transport: transport}).Do(request)
 }
 
-// await waits until the kubelet brought another CA into the pod.
+// await waits until the kubelet has updated the CA in the pod.
 func (w Wrapper) await(ctx context.Context, before []byte) error {
 	wait := w.Wait
 	for range polls {
@@ -129,5 +128,5 @@ func (w Wrapper) await(ctx context.Context, before []byte) error {
 		}
 		wait *= 2
 	}
-	return errors.New("the CA did not come")
+	return errors.New("the CA was not updated")
 }
