@@ -7,26 +7,26 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// marker is what makes a value look like a reference.
+// marker is the text that every reference contains.
 const marker = "@azurekeyvault"
 
-// maxLength bounds a reference before it is matched: a DNS subdomain, the marker, and a data key.
+// maxLength is the maximum length of a reference in bytes: a DNS subdomain, the marker, and a data key.
 const maxLength = 253 + len(marker) + 1 + 253
 
-// grammar is a DNS-1123 subdomain (any letter case in labels, as the predecessor had it), the marker, and an optional
-// query that may be any data key of a Secret.
+// grammar is a DNS-1123 subdomain (in any letter case, as in v1), the marker, and an optional query. The query
+// can be any data key of a Secret.
 var grammar = regexp.MustCompile(
 	`^([a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)@azurekeyvault(?:\?([-._a-zA-Z0-9]*))?$`)
 
 // Ref is a parsed reference.
 type Ref struct {
-	// Name of the AzureKeyVaultSecret, in the pod's own namespace.
+	// Name of the AzureKeyVaultSecret, in the namespace of the pod.
 	Name string
-	// Query selects a part of the object; empty is its default.
+	// Query selects a part of the vault object. Empty selects the default part.
 	Query string
 }
 
-// String prints the reference as users write it.
+// String is the reference as users write it.
 func (r Ref) String() string {
 	if r.Query == "" {
 		return r.Name + marker
@@ -34,9 +34,8 @@ func (r Ref) String() string {
 	return r.Name + marker + "?" + r.Query
 }
 
-// Parse reads a value that Meant says is a reference; blanks, newlines and invisible characters around it don't count.
-// Anything else that does not match the grammar is fault.Invalid; the error does not quote the value, which may be a
-// secret that merely resembles a reference.
+// Parse parses a reference. It ignores blanks, newlines and invisible characters around the reference. The error for
+// any other value is fault.Invalid. It does not quote the value, which can be a secret that only resembles a reference.
 func Parse(value string) (Ref, error) {
 	value = strings.TrimFunc(value, isBlank)
 	if len(value) <= maxLength {

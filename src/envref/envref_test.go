@@ -34,8 +34,8 @@ func TestParseValidReferences(t *testing.T) {
 	}
 }
 
-// TestBlanksAndInvisibleCharactersAroundAReferenceDontCount has what echo, editors of Windows and web pages leave in a
-// ConfigMap.
+// TestBlanksAndInvisibleCharactersAroundAReferenceDontCount has the characters that echo, Windows editors and web pages
+// leave in a ConfigMap.
 func TestBlanksAndInvisibleCharactersAroundAReferenceDontCount(t *testing.T) {
 	for _, text := range []string{"db@azurekeyvault?x\n", "db@azurekeyvault?x\r\n", " \tdb@azurekeyvault?x  ", "\ufeffdb@azurekeyvault?x", "\u200bdb@azurekeyvault?x\u2060", "\u00a0db@azurekeyvault?x\u00a0",
 		strings.Repeat("\n", 1000) + "db@azurekeyvault?x" + strings.Repeat(" ", 1000)} {

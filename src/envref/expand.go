@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Piece is a part of a text in which the kubelet expands $(NAME): plain text, an escaped dollar, or a name.
+// Piece is a part of a text in which the kubelet expands $(NAME): plain text, an escaped dollar sign, or a name.
 type Piece struct {
-	// Text as written.
+	// Text is the piece as written.
 	Text string
 	// Name is set if the piece is $(NAME).
 	Name string
-	// Escape says that the piece is $$, which stands for one dollar.
+	// Escape is set if the piece is $$, which becomes one dollar sign.
 	Escape bool
 }
 
-// Pieces cuts a text by the kubelet's rules: $$ is an escaped dollar, $(NAME) a name, and any other dollar is text. It
-// makes no list of them: a text can have as many pieces as bytes. The time grows with the length of the text alone,
-// however many $( have no end.
+// Pieces splits a text by the kubelet's rules: $$ is an escaped dollar sign, $(NAME) a name, and any other dollar sign
+// is text. It is an iterator, because a text can have as many pieces as bytes. The time is linear in the length of the
+// text, even if many $( are not closed.
 func Pieces(text string) iter.Seq[Piece] {
 	return func(yield func(Piece) bool) {
 		plain, lastEnd := 0, strings.LastIndexByte(text, ')')
@@ -29,7 +29,7 @@ func Pieces(text string) iter.Seq[Piece] {
 			piece, ok := pieceAt(text, i, lastEnd)
 			if !ok {
 				if text[i+1] == '(' {
-					i++ // as the kubelet, which takes an open $( for text
+					i++ // for the kubelet, an unclosed $( is text
 				}
 				continue
 			}
@@ -45,8 +45,8 @@ func Pieces(text string) iter.Seq[Piece] {
 	}
 }
 
-// pieceAt is the piece that begins with the dollar at a place, if one does. Behind lastEnd there is no closing
-// parenthesis.
+// pieceAt is the piece that begins with the dollar sign at this index, if it is an escape or a name. lastEnd is the
+// index of the last closing parenthesis.
 func pieceAt(text string, at, lastEnd int) (Piece, bool) {
 	switch {
 	case text[at+1] == '$':
@@ -58,14 +58,14 @@ func pieceAt(text string, at, lastEnd int) (Piece, bool) {
 	return Piece{}, false
 }
 
-// Expand does to a text what the kubelet does: names that lookup knows become their values, others stay as written.
+// Expand expands a text as the kubelet does: names that lookup knows become their values, others stay as written.
 func Expand(text string, lookup func(name string) (string, bool)) string {
 	expanded, _ := ExpandWithin(text, math.MaxInt, lookup)
 	return expanded
 }
 
-// ExpandWithin is Expand as long as the result has at most so many bytes; otherwise it gives up before it is longer,
-// and says false.
+// ExpandWithin is Expand with a limit of most bytes for the result. If the result would be longer, it stops and returns
+// false.
 func ExpandWithin(text string, most int, lookup func(name string) (string, bool)) (string, bool) {
 	var out strings.Builder
 	for piece := range Pieces(text) {
@@ -85,5 +85,5 @@ func ExpandWithin(text string, most int, lookup func(name string) (string, bool)
 	return out.String(), true
 }
 
-// Escape doubles every dollar, so that the kubelet's expansion gives the text as it is.
+// Escape doubles every dollar sign. The kubelet's expansion of the result is the original text.
 func Escape(text string) string { return strings.ReplaceAll(text, "$", "$$") }

@@ -26,8 +26,8 @@ func TestExpandDoesWhatTheKubeletDoes(t *testing.T) {
 	}
 }
 
-// TestATextIsCutInTheTimeThatItsLengthTakes has a text that took minutes: each of its $( was searched to the end for a
-// parenthesis.
+// TestATextIsCutInTheTimeThatItsLengthTakes has a text that once took minutes: for each $( the whole text was searched
+// for a parenthesis.
 func TestATextIsCutInTheTimeThatItsLengthTakes(t *testing.T) {
 	took := func(length int) time.Duration {
 		text, least := strings.Repeat("$(", length/2), time.Hour

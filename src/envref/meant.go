@@ -5,17 +5,17 @@ import (
 	"unicode"
 )
 
-// The rule for every text that may be a reference, at admission, in the injector, and in policies:
+// The rules for a text that can be a reference, at admission, in the injector, and in policies:
 //
-//   - Letter case and invisible characters (zero-width, byte-order mark) are ignored when the marker @azurekeyvault is
-//     looked for.
-//   - A text is meant as a reference if it ends in the marker, not counting blanks, newlines and quotes behind it, or
-//     if it has the marker followed by a question mark. It is resolved if it is a reference but for blanks, newlines
-//     and invisible characters around it, and refused otherwise.
-//   - A text that has the marker elsewhere, or that ends like name@marker with a misspelt marker, is left as it is,
-//     with a warning.
+//   - The search for the marker @azurekeyvault ignores letter case and invisible characters (zero-width characters,
+//     byte-order mark).
+//   - A text is meant as a reference if it ends with the marker, ignoring blanks, newlines and quotes after it, or if
+//     it contains the marker followed by a question mark. The text is resolved if it is a valid reference, ignoring
+//     blanks, newlines and invisible characters around it. Otherwise it is rejected.
+//   - A text that contains the marker elsewhere, or that looks like name@marker with a misspelt marker, stays
+//     unchanged, with a warning.
 
-// Meant says whether the author of the value must have meant a reference. Such a value is either a valid reference or a
+// Meant reports whether a value is meant as a reference. Such a value is either a valid reference or a
 // mistake, never a text for the program.
 func Meant(value string) bool {
 	if !strings.Contains(value, "@") {
@@ -25,8 +25,8 @@ func Meant(value string) bool {
 	return strings.HasSuffix(strings.TrimRightFunc(value, isAround), marker) || strings.Contains(value, marker+"?")
 }
 
-// Mentioned says whether a value that is not Meant as a reference deserves a warning: it has the marker somewhere, or
-// ends in one that is misspelt.
+// Mentioned reports whether a value that is not meant as a reference needs a warning: it contains the marker, or
+// looks like a reference with a misspelt marker.
 func Mentioned(value string) bool {
 	if !strings.Contains(value, "@") {
 		return false
@@ -35,7 +35,7 @@ func Mentioned(value string) bool {
 	return strings.Contains(value, marker) || misspelt(value)
 }
 
-// isInvisible says whether a character is shown as nothing at all.
+// isInvisible reports whether a character is displayed as nothing.
 func isInvisible(r rune) bool {
 	switch r {
 	case '\u00ad', '\u200b', '\u200c', '\u200d', '\u2060', '\ufeff':
@@ -44,16 +44,16 @@ func isInvisible(r rune) bool {
 	return false
 }
 
-// isBlank says whether a character around a reference does not count.
+// isBlank reports whether a character around a reference is ignored.
 func isBlank(r rune) bool { return unicode.IsSpace(r) || isInvisible(r) || r == 0 }
 
-// isAround says whether a character behind the marker does not make the value a text of another kind.
+// isAround reports whether a value is still meant as a reference with this character after the marker.
 func isAround(r rune) bool {
 	return isBlank(r) || strings.ContainsRune("\"'`", r) || unicode.IsControl(r)
 }
 
-// folded is a text without invisible characters and in lower case, as far as letters of the marker are concerned.
-// Folding the parts of a text gives the parts of the folded text.
+// folded is a text without invisible characters and with ASCII letters in lower case. The folded parts of a text
+// are the parts of the folded text.
 func folded(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -67,14 +67,15 @@ func folded(text string) string {
 }
 
 const (
-	// longestTypo is the longest text that is compared with the marker.
+	// longestTypo is the maximum length of a text that is compared with the marker.
 	longestTypo = 24
-	// mostTypos is how many letters may differ: @azure-keyvaults, @azkeyvault and @azurekeyvalut are misspelt,
-	// @keycloak is not.
+	// mostTypos is the maximum number of different letters: @azure-keyvaults, @azkeyvault and @azurekeyvalut are
+	// misspelt markers, @keycloak is not.
 	mostTypos = 3
 )
 
-// misspelt says whether a folded text is name@marker, with or without a query, where the marker is almost ours.
+// misspelt reports whether a folded text is name@marker, with or without a query, with a marker that is nearly
+// correct.
 func misspelt(text string) bool {
 	text = strings.TrimFunc(text, isAround)
 	at := strings.LastIndexByte(text, '@')
@@ -101,7 +102,7 @@ func isNoName(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-._/", r)
 }
 
-// distance is how many letters have to be changed, added or removed to make one text of another.
+// distance is the Levenshtein distance: the number of bytes to change, add or remove to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

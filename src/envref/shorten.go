@@ -5,18 +5,18 @@ import (
 	"unicode/utf8"
 )
 
-// cut stands where a text was shortened. No reference can hold it.
+// cut marks where a text was shortened. A reference can't contain it.
 const cut = "\n"
 
-// Shorten gives a text that is too long for a reference in a few bytes that are as much a reference as it is: whatever
-// is put before and behind it, that is Meant as one or not as before, and is none. It bounds what texts come to that
-// are made of each other. Texts are UTF-8, as Kubernetes has them.
+// Shorten replaces a text that is too long for a reference by a short text that the functions of this package classify
+// in the same way, with any text before and after it. A text that can be a part of a reference stays unchanged. Shorten
+// limits the size of texts that are expanded into each other. Texts are UTF-8, as in Kubernetes.
 func Shorten(text string) string {
 	if len(text) <= maxLength {
 		return text
 	}
 	text = compact(text)
-	if len(strings.TrimFunc(text, isBlank)) <= maxLength { // it may still be a part of a reference
+	if len(strings.TrimFunc(text, isBlank)) <= maxLength { // it can be a part of a reference
 		return text
 	}
 	text = folded(text)
@@ -25,15 +25,15 @@ func Shorten(text string) string {
 	if strings.Contains(text, marker+"?") {
 		middle = cut + marker + "?" + cut
 	}
-	// The rest of a marker may stand before or behind the text.
+	// The other part of a marker can come before or after the text.
 	return head(text) + middle + tail(text[:end]) + text[end:]
 }
 
-// compact keeps one character of each run of blanks, and one of what doesn't count at the end: between two texts it
-// parts them as well as many.
+// compact replaces each run of blanks by one blank. If a text ends with quotes or control characters, they become
+// one quote. One character separates two texts as well as many.
 func compact(text string) string {
 	var out strings.Builder
-	run, seen := 0, false // how many blanks, and whether any of them can be seen
+	run, seen := 0, false // the number of blanks, and whether one of them is visible
 	flush := func() {
 		switch {
 		case run > 0 && seen:
@@ -60,7 +60,7 @@ func compact(text string) string {
 	return text
 }
 
-// head are the first characters of a text, as many as a marker has.
+// head is the start of a text, at most as long as a marker, of whole characters.
 func head(text string) string {
 	end := min(len(marker), len(text))
 	for end > 0 && end < len(text) && !utf8.RuneStart(text[end]) {
@@ -69,7 +69,7 @@ func head(text string) string {
 	return text[:end]
 }
 
-// tail are the last ones.
+// tail is the end of a text, at most as long as a marker, of whole characters.
 func tail(text string) string {
 	from := max(len(text)-len(marker), 0)
 	for from < len(text) && !utf8.RuneStart(text[from]) {

@@ -8,15 +8,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Checker says whether references can be resolved, without their values, and which replica of the auth service knows
-// them then.
+// Checker checks whether references can be resolved, without returning their values. It returns the host:port of the
+// auth-service replica that has them in its cache afterwards.
 type Checker interface {
 	Check(ctx context.Context, references map[string]string) (replica string, err error)
 }
 
-// check waits until all containers of the pod can have their values, or says why they can't. The init container does
-// it, because a pod whose init container has not ended is not ready, whatever probes it has: a rolling update waits,
-// and what serves goes on to serve.
+// check waits until the references of all containers of the pod can be resolved, or returns the reason why
+// they can't. The init container runs it: a pod whose init container has not ended is not ready, whatever its probes,
+// so a rolling update waits and the old pods keep serving.
 func (c Config) check(ctx context.Context, checker func() (Checker, error)) (replica string, err error) {
 	text := valueOf(c.Environ, wire.EnvCheck)
 	if text == "" {
@@ -25,7 +25,7 @@ func (c Config) check(ctx context.Context, checker func() (Checker, error)) (rep
 	var references map[string]string
 	if json.Unmarshal([]byte(text), &references) != nil {
 		return "", fault.New(fault.Invalid,
-			"%s is not a JSON object; recreate the pod, so that the env-injector writes it", wire.EnvCheck)
+			"%s is not a JSON object; recreate the pod so that the env-injector writes it", wire.EnvCheck)
 	}
 	p, err := patienceOf(c.Environ)
 	if err != nil {

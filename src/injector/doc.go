@@ -1,7 +1,7 @@
-// Package injector runs in the pod: it reads the environment, has the references resolved in one request, and becomes
-// the program.
+// Package injector is the program that starts in the containers of an injected pod. It reads the container's
+// environment, resolves the references in one request, and replaces itself with the container's program.
 //
-// Floor 4. Linked into every pod: no k8s.io, no controller-runtime. What it asks belongs in broker/client, and what
-// needs Azure's SDK in the main package of the program that links it: pods whose containers all ask the auth service
-// get one without.
+// Floor 4. It runs in every injected pod, so k8s.io and controller-runtime do not belong here. Requests to the auth
+// service belong in broker/client. Code that needs Azure's SDK belongs in the main package of the program that links
+// it: pods whose containers all use the auth service get a program without the SDK.
 package injector

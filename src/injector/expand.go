@@ -12,16 +12,19 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// expansion is what the webhook left to expand; what can't be read is none.
+// expansion reads the variables and arguments that the webhook left for the injector to expand. If they can't be
+// parsed, nothing is expanded.
 func expansion(environ []string) (e wire.Expansion) {
 	_ = json.Unmarshal([]byte(valueOf(environ, wire.EnvExpand)), &e)
 	return e
 }
 
-// variables are an environment in which each can be found at once: a pod may have thousands, and each may use others.
+// variables is an environment with an index by name: a pod can have thousands of variables, and each can use
+// others.
 type variables struct {
 	environ []string
-	// at is the place of each; of several of one name the first counts, as for a program.
+	// at maps a name to its position in environ. Of several variables with one name the first counts, as in
+	// getenv.
 	at map[string]int
 }
 
@@ -36,7 +39,7 @@ func variablesOf(environ []string) variables {
 	return v
 }
 
-// value is that of a variable, as it is by now.
+// value is the current value of a variable.
 func (v variables) value(name string) (string, bool) {
 	i, ok := v.at[name]
 	if !ok {
@@ -46,11 +49,11 @@ func (v variables) value(name string) (string, bool) {
 	return value, found
 }
 
-// room is how many bytes texts may still grow, all of them together. Texts that are made of each other double with each
-// step.
+// room is the number of bytes by which all texts together can still grow. Texts that use each other can double
+// with each expansion.
 type room int
 
-// roomOf is what a program's texts leave of the most that Linux passes on.
+// roomOf is limits.EnvironmentBytes without the bytes that these texts already use.
 func roomOf(texts ...[]string) room {
 	left := limits.EnvironmentBytes
 	for _, list := range texts {
@@ -61,23 +64,22 @@ func roomOf(texts ...[]string) room {
 	return room(left)
 }
 
-// expand is a text with the values of variables; what it grows by is taken from the room. It is given up before it is
-// made.
+// expand returns a text with the values of its variables, and subtracts its growth. It stops before the growth is more
+// than the remaining bytes.
 func (r *room) expand(what, text string, v variables) (string, error) {
 	most := len(text) + max(int(*r), 0)
 	out, fits := envref.ExpandWithin(text, most, v.value)
 	if !fits {
 		return "", fault.New(fault.Invalid,
-			"expanding %s: the program's arguments and variables would be more than %d MiB together, "+
-				"which Linux passes on to no program; use $(NAME) less often, %s", what, limits.EnvironmentBytes>>20,
-			another)
+			"expanding %s: the program's arguments and variables would exceed %d MiB together, "+
+				"the maximum that Linux passes to a program; use $(NAME) less often, %s", what,
+			limits.EnvironmentBytes>>20, another)
 	}
 	*r -= room(len(out) - len(text))
 	return out, nil
 }
 
-// expandVariables expands these variables one after the other, each with what is there by then, as the kubelet would
-// have.
+// expandVariables expands these variables in order, each with the values of the ones before, as the kubelet does.
 func expandVariables(environ, names []string) ([]string, error) {
 	if len(names) == 0 {
 		return environ, nil
@@ -98,7 +100,7 @@ func expandVariables(environ, names []string) ([]string, error) {
 	return environ, nil
 }
 
-// expandArgs expands those args that the webhook named.
+// expandArgs expands the arguments that the webhook listed.
 func expandArgs(args, environ, final []string) ([]string, error) {
 	args = slices.Clone(args)
 	places := expansion(environ).Args

@@ -11,7 +11,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// doubling are variables of which each is twice the one before, and what has the injector expand them.
+// doubling are variables that each expand to twice the one before, with the list for the injector.
 func doubling(count int) []string {
 	environ, names := []string{"A=db@azurekeyvault", "V0=$(A)"}, []string{`"V0"`}
 	for i := range count {
@@ -21,7 +21,7 @@ func doubling(count int) []string {
 	return append(environ, `ENV_INJECTOR_EXPAND={"args":[1],"env":[`+strings.Join(names, ",")+`]}`)
 }
 
-// sharing are variables that each hold one of 100 KiB.
+// sharing are variables that each expand to a value of 100 KiB, with the list for the injector.
 func sharing(count int) []string {
 	environ, names := []string{"BIG=" + strings.Repeat("x", 100<<10)}, []string{}
 	for i := range count {

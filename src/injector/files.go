@@ -13,7 +13,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// copyTo puts the program where every container of the pod can run it. It appears at once and whole.
+// copyTo copies this program into the folder from which every container of the pod runs it. The copy gets its
+// name only when it is complete.
 func copyTo(folder string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -33,17 +34,18 @@ func copyTo(folder string) error {
 	return link(to, filepath.Join(folder, filepath.Base(wire.StartedPath)))
 }
 
-// link gives the program a second name, also where an init container that is restarted has done so before.
+// link creates the second name of the program. An existing link is not an error: a restarted init container finds
+// the link of its first run.
 func link(program, name string) error {
 	err := os.Symlink(filepath.Base(program), name)
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	return fmt.Errorf("naming the program %s: %w", filepath.Base(name), err)
+	return fmt.Errorf("linking the program as %s: %w", filepath.Base(name), err)
 }
 
-// copyFile goes piece by piece: a program that is read as a whole is twice in the pod's memory, and costs the time of
-// thousands of page faults.
+// copyFile copies in pieces. Reading the whole program would hold it twice in the pod's memory and cost thousands of
+// page faults.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -58,12 +60,12 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// executable asks the kernel whether this user may execute a file (X_OK).
+// executable is X_OK: the kernel checks whether this user can execute a file.
 const executable = 1
 
-// lookPath finds a program as the container's runtime would: by path as it is, else in the folders of PATH. What is no
-// file, or may not be executed by this user, is passed over; a folder that is no absolute path is meant from the
-// working directory.
+// lookPath finds a program as the container runtime does. A name with a slash is returned unchanged; any other name is
+// searched in the folders of path. Folders, and files that this user can't execute, are skipped. A relative folder is
+// relative to the working directory.
 func lookPath(program, path string) (string, error) {
 	if strings.Contains(program, "/") {
 		return program, nil

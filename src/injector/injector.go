@@ -17,40 +17,42 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Resolver gives the values of all references by variable, or an error of package fault.
+// Resolver resolves references, keyed by variable. It returns the value of every variable, or an error of package
+// fault.
 type Resolver interface {
 	Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error)
 }
 
-// Config is what an Injector works with; every field is required.
+// Config is the configuration of Run. Every field is required.
 type Config struct {
-	// Args is the program and its arguments.
+	// Args are the program and its arguments.
 	Args []string
 	// Environ is the environment, as NAME=value.
 	Environ []string
-	// Resolver of the references; it is made only if there are any.
+	// Resolver creates the resolver. It is called only if there are references.
 	Resolver func() (Resolver, error)
-	// LookPath finds a program in the directories of a PATH.
+	// LookPath finds a program in the folders of path.
 	LookPath func(program, path string) (string, error)
-	// Exec replaces the process; it returns only if that failed.
+	// Exec replaces the process. It returns only on failure.
 	Exec func(path string, args, environ []string) error
-	// Sleep waits, or returns the context's error.
+	// Sleep waits for d. If the context ends first, it returns the context's error.
 	Sleep func(ctx context.Context, d time.Duration) error
-	// Jitter gives a random time from zero up to that one.
+	// Jitter returns a random duration from zero to most.
 	Jitter func(most time.Duration) time.Duration
 	Clock  func() time.Time
 	Log    *slog.Logger
-	// Terminated takes the last line of a failure, for the termination message.
+	// Terminated writes the text of a failure into the termination message.
 	Terminated func(message string)
 }
 
-// Exit codes of what a shell would say as well.
+// Exit codes that a shell uses, too.
 const (
 	exitNotFound      = 127
 	exitNotExecutable = 126
 )
 
-// Run becomes the program. It returns an exit code only if that failed; the log has said why, in one line.
+// Run replaces the process with the program. It returns, with an exit code, only on failure; one line of the log has
+// the reason.
 func Run(ctx context.Context, c Config) int {
 	if len(c.Args) == 0 {
 		return c.fail(fault.New(fault.Invalid, "there is no program to start; set the container's command"))
@@ -84,7 +86,7 @@ func Run(ctx context.Context, c Config) int {
 	return c.unstarted(c.Exec(path, args, environ), args, environ)
 }
 
-// fail says why, in the log and in the termination message, and gives the exit code.
+// fail writes an error to the log and to the termination message, and returns the exit code.
 func (c Config) fail(err error) int {
 	kind := fault.KindOf(err)
 	c.Log.Error(err.Error(), "reason", kind.Reason())
@@ -92,8 +94,8 @@ func (c Config) fail(err error) int {
 	return kind.ExitCode()
 }
 
-// unstarted explains why the program could not be started. It is named as the container's command has it: the name that
-// comes of $(NAME) is a value.
+// unstarted writes why the program could not be started, and returns the exit code. The message has the name
+// from the container's command before expansion: an expanded name can be a secret value.
 func (c Config) unstarted(err error, args, environ []string) int {
 	reason, code := err.Error(), exitNotExecutable
 	switch {
@@ -102,9 +104,9 @@ func (c Config) unstarted(err error, args, environ []string) int {
 	case errors.Is(err, syscall.E2BIG):
 		reason = tooLarge(args, environ, os.Getpagesize())
 	case errors.Is(err, fs.ErrPermission):
-		reason += "; it has to be a file that the container's user may execute, on a file system that allows it"
+		reason += "; it must be a file that the container's user may execute, on a file system mounted without noexec"
 	case errors.Is(err, syscall.ENOEXEC):
-		reason += "; it is for another processor, or a script without #! in its first line"
+		reason += "; it is for another processor architecture, or a script without #! in its first line"
 	}
 	message := "starting the program " + c.Args[0] + ": " + reason
 	c.Log.Error(message)
@@ -112,7 +114,8 @@ func (c Config) unstarted(err error, args, environ []string) int {
 	return code
 }
 
-// References are the variables that hold one. A value that is meant as a reference but is none is fault.Invalid.
+// References are the variables whose value is a reference. A value that is meant as a reference but is not valid is
+// fault.Invalid.
 func References(environ []string) (map[string]string, error) {
 	references := map[string]string{}
 	for _, entry := range environ {
@@ -128,7 +131,8 @@ func References(environ []string) (map[string]string, error) {
 	return references, nil
 }
 
-// Environment is the program's: values instead of references, and without what the webhook added.
+// Environment is the environment of the program: values replace references, and the variables that the webhook
+// added are removed.
 func Environment(environ []string, values map[string][]byte) ([]string, error) {
 	removed := strings.Split(valueOf(environ, wire.EnvAdded), ",")
 	var out []string
@@ -140,7 +144,7 @@ func Environment(environ []string, values map[string][]byte) ([]string, error) {
 		if value, ok := values[name]; ok {
 			if bytes.IndexByte(value, 0) >= 0 {
 				return nil, fault.New(fault.Malformed,
-					"variable %s: the value holds a NUL byte, which no environment variable can", name)
+					"variable %s: the value holds a NUL byte, which an environment variable can't contain", name)
 			}
 			entry = name + "=" + string(value)
 		}

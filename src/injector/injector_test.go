@@ -19,11 +19,11 @@ import (
 
 const canary = "canary-value-9"
 
-// bench is an injector whose process is recorded instead of replaced.
+// bench is an injector that records the program instead of replacing the process.
 type bench struct {
 	*testing.T
 	config  injector.Config
-	answers []error // one for each request; then values
+	answers []error // the errors of the first requests; later ones get values
 	asked   []map[string]string
 	values  map[string][]byte
 	slept   []time.Duration

@@ -5,23 +5,23 @@ import (
 	"strings"
 )
 
-// pagesPerText is how many pages of memory Linux passes on in one argument or variable, its end included
-// (MAX_ARG_STRLEN).
+// pagesPerText is MAX_ARG_STRLEN of Linux, in pages of memory: the maximum size of one argument or variable, including
+// its terminating NUL.
 const pagesPerText = 32
 
-// pointer is what Linux counts for each argument and variable besides its bytes.
+// pointer is the number of bytes that Linux counts for each argument and variable in addition to its text.
 const pointer = 8
 
-// another is the way that has no such bounds.
-const another = "or let the controller sync a Kubernetes Secret (spec.output.secret) and mount that as a file"
+// another is the advice that avoids these limits.
+const another = "or let the controller sync a Kubernetes Secret (spec.output.secret) and mount it as a file"
 
-// tooLarge says which argument or variable is longer than Linux passes on to a program, or that all of them are
-// together; page is the size of a page of memory.
+// tooLarge explains E2BIG: it names the argument or variable that is too long for Linux, or says that all of
+// them together are. page is the size of a memory page in bytes.
 func tooLarge(args, environ []string, page int) string {
 	longest, total := pagesPerText*page, 0
 	long := func(what, text string) string {
-		return fmt.Sprintf("%s is %d bytes long, and Linux passes at most %d on in one; shorten it, %s", what,
-			len(text)+1, longest, another)
+		return fmt.Sprintf("%s is %d bytes long, and Linux allows at most %d in one argument or variable; "+
+			"shorten it, %s", what, len(text)+1, longest, another)
 	}
 	for i, text := range args {
 		if len(text) >= longest {
@@ -36,6 +36,6 @@ func tooLarge(args, environ []string, page int) string {
 		}
 		total += len(text) + 1 + pointer
 	}
-	return fmt.Sprintf("its arguments and variables are %d bytes together, and Linux passes at most a quarter of the "+
-		"stack's limit on, which is mostly 2 MiB; use fewer or shorter ones, %s", total, another)
+	return fmt.Sprintf("its arguments and variables are %d bytes together, and Linux allows at most a quarter of the "+
+		"stack limit, usually 2 MiB; use fewer or shorter ones, %s", total, another)
 }

@@ -41,7 +41,7 @@ func TestWhatIsTooLargeForLinuxIsNamed(t *testing.T) {
 	}
 }
 
-// TestAProgramThatIsNamedByAValueIsNotNamedInTheLog has a secret for its name; the log is searched for that by run.
+// TestAProgramThatIsNamedByAValueIsNotNamedInTheLog has a secret as the program's name; run searches the log for it.
 func TestAProgramThatIsNamedByAValueIsNotNamedInTheLog(t *testing.T) {
 	for _, failure := range []error{fs.ErrNotExist, syscall.EACCES, syscall.ENOEXEC, syscall.E2BIG, syscall.EIO} {
 		b := newBench(t, "A=db@azurekeyvault", `ENV_INJECTOR_EXPAND={"args":[0]}`)

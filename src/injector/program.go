@@ -27,37 +27,36 @@ var (
 	_ Checker  = (*client.Client)(nil)
 )
 
-// Program is the injector as a process. Each asks the auth service; what else it is able to is linked into it by its
-// main package.
+// Program is the injector as a process. It can use the auth service; its main package links in what else it can do.
 type Program struct {
 	Args, Environ  []string
 	Stdout, Stderr io.Writer
-	// Direct makes what reads resources and vaults with what the pod itself has; get reads the environment. Nil in a
-	// program that can't.
+	// Direct creates the resolver that reads resources and vaults with the pod's own credentials. get reads
+	// the environment. Nil in a program without that resolver.
 	Direct func(get func(string) string) (Resolver, error)
-	// Trust prints the public certificate authorities that it believes. Nil in a program that believes the auth service
-	// alone.
+	// Trust prints the public certificate authorities that the program trusts. Nil in a program that trusts
+	// only the auth service.
 	Trust func(io.Writer) error
 }
 
 const usage = `usage: azure-keyvault-env COMMAND
 
-  copy DIR   copy this program into a folder, and wait until the pod can have its values
+  copy DIR   copy this program into a folder, and wait until the pod's references can be resolved
   version    print the version
 `
 
-const usageTrust = "  trust      print the public certificate authorities that it believes\n"
+const usageTrust = "  trust      print the public certificate authorities that the program trusts\n"
 
 const usageInPod = `
-As ` + wire.InjectorPath + ` it takes a program and its arguments, and becomes it.
-As ` + wire.StartedPath + ` it says whether it has become that program.
+Run as ` + wire.InjectorPath + `, it takes a program and its arguments, and replaces itself with it.
+Run as ` + wire.StartedPath + `, it checks whether the container's program has started.
 `
 
-// exitUsage is of a command that is none, or that failed.
+// exitUsage is the exit code of an unknown or failed command.
 const exitUsage = 64
 
-// Run does a command if the program lies in its own image, and returns the exit code. Where the webhook put it, every
-// argument is the user's, whatever its name.
+// Run runs the program and returns its exit code. Commands exist only in the program's own image: under the path in
+// injected pods, every argument is the user's, whatever its name.
 func (p Program) Run(ctx context.Context) int {
 	args := p.Args
 	if len(args) > 0 && (args[0] == wire.InjectorPath || args[0] == wire.StartedPath) {
@@ -90,8 +89,8 @@ func (p Program) showUsage() int {
 	return exitUsage
 }
 
-// OwnEnvironment is the environment without reserved variables that the webhook did not write: the image, or a
-// ConfigMap that came after the pod, may have them, and they would be taken for its own.
+// OwnEnvironment is the environment without the reserved variables that the webhook did not write. An image, or
+// a ConfigMap that is newer than the pod, can set them, and the injector must not obey them.
 func OwnEnvironment(environ []string) []string {
 	added := strings.Split(valueOf(environ, wire.EnvAdded), ",")
 	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
@@ -100,7 +99,7 @@ func OwnEnvironment(environ []string) []string {
 	})
 }
 
-// failed says what went wrong with a command, if anything did, and gives the exit code.
+// failed prints the error of a command, if there is one, and returns the exit code.
 func (p Program) failed(err error) int {
 	if err == nil {
 		return 0
@@ -109,8 +108,8 @@ func (p Program) failed(err error) int {
 	return exitUsage
 }
 
-// prepare is what the init container does: it brings the program into the pod, and meanwhile asks whether the
-// containers can have their values.
+// prepare is the work of the init container: it copies the program into the pod, and at the same time checks
+// whether the references of the containers can be resolved.
 func (p Program) prepare(ctx context.Context, folder string) int {
 	copied := make(chan error, 1)
 	go func() { copied <- copyTo(folder) }()
@@ -127,11 +126,12 @@ func (p Program) prepare(ctx context.Context, folder string) int {
 	return 0
 }
 
-// config is that of an injector on this process.
+// config is the Config of an injector that replaces this process.
 func (p Program) config() Config {
 	get := func(name string) string { return valueOf(p.Environ, name) }
 	c := Config{
-		Environ: p.Environ, Clock: time.Now, Exec: syscall.Exec, LookPath: lookPath, Jitter: jitter, Sleep: sleep,
+		Environ: p.Environ, Clock: time.Now, Exec: syscall.Exec, LookPath: lookPath,
+		Jitter: jitter, Sleep: sleep,
 		Log:        logger(p.Stderr, get(wire.EnvLogLevel), get(wire.EnvLogFormat)),
 		Resolver:   func() (Resolver, error) { return p.resolver(get) },
 		Terminated: func(message string) { writeTerminationMessage(p.Environ, message) },
@@ -158,14 +158,15 @@ func jitter(most time.Duration) time.Duration {
 	return rand.N(most)
 }
 
-// client asks the auth service that the webhook named.
+// client creates a client of the auth service that the webhook named. The client tries replica first; it can be
+// empty.
 func (p Program) client(replica string) (*client.Client, error) {
 	get := func(name string) string { return valueOf(p.Environ, name) }
 	return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker),
 		Address: get(wire.EnvBrokerAddress), Replica: replica, Token: Token})
 }
 
-// resolver is what the webhook chose for this container.
+// resolver creates the resolver that the webhook chose for this container.
 func (p Program) resolver(get func(string) string) (Resolver, error) {
 	if get(wire.EnvUseAuthService) != "false" {
 		if err := checkDisable(get(wire.EnvDisable)); err != nil {
@@ -175,31 +176,32 @@ func (p Program) resolver(get func(string) string) (Resolver, error) {
 	}
 	if p.Direct == nil {
 		return nil, fault.New(fault.Invalid,
-			"%s is false, but the program in this pod is the one that only asks the auth service; recreate the pod, "+
-				"so that the env-injector brings the other",
+			"%s is false, but the injector in this pod can only use the auth service; recreate the pod so that the "+
+				"env-injector adds the other one",
 			wire.EnvUseAuthService)
 	}
 	return p.Direct(get)
 }
 
-// checkDisable refuses a setting that the webhook did not see: the container would read with another identity than its
-// owner asked for.
+// checkDisable rejects a setting that the webhook did not see: the container would read with another identity
+// than its owner chose.
 func checkDisable(text string) error {
 	if disabled, err := strconv.ParseBool(text); text == "" || (err == nil && !disabled) {
 		return nil
 	}
 	return fault.New(fault.Invalid,
 		"%s comes from the image, or from a ConfigMap or Secret that was missing when the pod was created, where the "+
-			"env-injector does not read it; write it into env of the container and recreate the pod", wire.EnvDisable)
+			"env-injector does not read it; set it in the container's env and recreate the pod", wire.EnvDisable)
 }
 
-// Token is what the pod proves itself by; the kubelet renews it, so it is read each time.
+// Token reads the pod's token for the auth service or the API server. The kubelet renews it, so callers read it
+// before each request.
 func Token() (string, error) {
 	content, err := os.ReadFile(wire.TokenPath)
 	return strings.TrimSpace(string(content)), err
 }
 
-// logger never fails: a wrong setting of the log must not keep a program from starting.
+// logger never fails: an invalid log setting must not keep a program from starting.
 func logger(out io.Writer, level, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: slog.LevelInfo}
 	if level == "debug" || level == "trace" {
@@ -212,14 +214,14 @@ func logger(out io.Writer, level, format string) *slog.Logger {
 }
 
 const (
-	// collectAt is the growth of the heap, in percent, after which it is cleaned up.
+	// collectAt is the growth of the heap, in percent, that starts a garbage collection.
 	collectAt = 30
-	// cores bounds what each of them would keep for itself.
+	// cores is the maximum of GOMAXPROCS; the runtime keeps memory for each processor.
 	cores = 2
 )
 
-// thrifty keeps the process small: it lives for moments, beside a program whose limit of memory may be small, on
-// machines of any size. It is set here and not in the environment, which is the program's.
+// thrifty keeps the process small. It is short-lived and runs within the memory limit of the container,
+// which can be small even on a large machine. The settings are not in the environment, because that is the program's.
 func thrifty() {
 	debug.SetGCPercent(collectAt)
 	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), cores))

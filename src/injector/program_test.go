@@ -20,7 +20,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// answer is a Checker that fails as often as it has errors.
+// answer is a Checker that returns its failures first, and then a replica.
 type answer struct {
 	failures   []error
 	references []map[string]string
@@ -36,7 +36,7 @@ func (a *answer) Check(_ context.Context, references map[string]string) (string,
 	return "10.1.2.3:9443", nil
 }
 
-// checking is an injector in an init container with that environment; its clock goes on when it sleeps.
+// checking is the Config of an init container with that environment. Its clock advances when it sleeps.
 func checking(t *testing.T, environ ...string) (c Config, slept *time.Duration) {
 	t.Helper()
 	slept = new(time.Duration)
@@ -142,7 +142,7 @@ func TestEachContainerAsksWhomTheWebhookChose(t *testing.T) {
 	}
 }
 
-// nobody is a Resolver that has no values.
+// nobody is a Resolver without values.
 type nobody struct{ Resolver }
 
 func TestCommandsAreThoseOfTheImageAlone(t *testing.T) {

@@ -6,14 +6,15 @@ import (
 )
 
 const (
-	// replicaKnown is how long a replica of the auth service is asked again: about as long as it remembers, and shorter
-	// than it takes until another pod has its address.
+	// replicaKnown is how long the injector prefers the replica of the auth service that checked its references: about
+	// as long as that replica caches them, and shorter than the time until another pod can get its address.
 	replicaKnown = 15 * time.Second
-	// replicaBytes is longer than any address.
+	// replicaBytes is more than the length of any address.
 	replicaBytes = 128
 )
 
-// writeReplica notes which replica of the auth service has checked the pod's references. Nothing depends on it.
+// writeReplica stores the host:port of the auth-service replica that checked the pod's references. Errors are ignored:
+// without the file, the injector asks any replica.
 func writeReplica(file, replica string) {
 	if replica == "" || os.WriteFile(file, []byte(replica), 0o600) != nil {
 		return
@@ -21,7 +22,7 @@ func writeReplica(file, replica string) {
 	_ = os.Chmod(file, 0o644) // the containers may run as any user; not subject to the umask
 }
 
-// readReplica is what was noted a moment ago, or nothing.
+// readReplica returns the stored replica, or an empty text if the file is missing, too old, or not one of ours.
 func readReplica(file string, now time.Time) string {
 	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() || info.Size() > replicaBytes ||

@@ -10,38 +10,44 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// patience says how long and how often to retry.
+// patience limits how long and how often requests are retried.
 type patience struct {
-	// wait bounds the time of retries of what can get better by itself: the vault or the auth service is away, or the
-	// AzureKeyVaultSecret does not exist yet.
+	// wait limits the time of retries of errors that can end without a change by the user: the vault or the
+	// auth service is unavailable, or the AzureKeyVaultSecret does not exist yet.
 	wait time.Duration
-	// strict says that attempts end with that time too, because the container may count as ready meanwhile.
+	// strict limits running attempts to that time, too, because the container can count as ready while it
+	// waits.
 	strict bool
-	// retries bounds the retries of everything else, which only helps where somebody changes something; the first comes
-	// after pause, which doubles. configured says that the user asked for them.
-	retries    int
-	pause      time.Duration
+	// retries limits the retries of all other errors, which only a user can repair.
+	retries int
+	// pause is the wait before the next of those retries. It doubles each time.
+	pause time.Duration
+	// configured is set if the user configured retries.
 	configured bool
-	// ceiling is the most that the next wait may be; it doubles up to highest.
-	ceiling, highest time.Duration
+	// ceiling is the maximum of the next wait for an error that can end without a change. It doubles each time.
+	ceiling time.Duration
+	// highest is the maximum of all those waits.
+	highest time.Duration
 }
 
 const (
-	// firstCeiling is the bound of the first wait.
+	// firstCeiling is the maximum of the first wait.
 	firstCeiling = 250 * time.Millisecond
-	// highestCeiling is that of late ones in a container, which somebody waits for.
+	// highestCeiling is the maximum of later waits in a container, whose start users notice.
 	highestCeiling = 5 * time.Second
-	// highestInitCeiling is the same in the init container, where hundreds of pods may wait for minutes.
+	// highestInitCeiling is the same for init containers, of which hundreds can wait for minutes.
 	highestInitCeiling = 15 * time.Second
-	// defaultRetries and defaultPause are what 1.8 did, for users who set one of the two variables.
+	// defaultRetries and defaultPause are the defaults of v1, for users who set one of its two variables.
 	defaultRetries = 3
 	defaultPause   = 3 * time.Second
 )
 
-// patienceOf reads the settings. One that can't be read is fault.Invalid and names the variable.
+// patienceOf reads the retry settings from the environment. The error for an invalid one is fault.Invalid and
+// names the variable.
 func patienceOf(environ []string) (patience, error) {
-	p := patience{wait: limits.WaitWithoutRestart, pause: defaultPause, ceiling: firstCeiling, highest: highestCeiling}
-	for _, name := range []string{wire.EnvDefaultTimeout, wire.EnvTimeout} { // the user's comes last
+	p := patience{wait: limits.WaitWithoutRestart, pause: defaultPause,
+		ceiling: firstCeiling, highest: highestCeiling}
+	for _, name := range []string{wire.EnvDefaultTimeout, wire.EnvTimeout} { // the user's setting overrides
 		text := valueOf(environ, name)
 		if text == "" {
 			continue
@@ -55,7 +61,7 @@ func patienceOf(environ []string) (patience, error) {
 	return p, p.readRetries(environ)
 }
 
-// readRetries reads the two variables of 1.8.
+// readRetries reads the two retry variables of v1.
 func (p *patience) readRetries(environ []string) error {
 	pause := valueOf(environ, wire.EnvWait)
 	if pause != "" {
@@ -76,9 +82,10 @@ func (p *patience) readRetries(environ []string) error {
 	return nil
 }
 
-// next is the wait before the next attempt, after one that failed with err when so much time was left; false ends the
-// attempts.
-func (p *patience) next(err error, left time.Duration, jitter func(time.Duration) time.Duration) (time.Duration, bool) {
+// next returns the wait before the next attempt, after an attempt that failed with err. left is the time until the
+// deadline. False ends the attempts.
+func (p *patience) next(err error, left time.Duration,
+	jitter func(time.Duration) time.Duration) (time.Duration, bool) {
 	switch kind := fault.KindOf(err); {
 	case kind == fault.Invalid, kind == fault.Malformed, kind == fault.Bug:
 		return 0, false
@@ -87,16 +94,16 @@ func (p *patience) next(err error, left time.Duration, jitter func(time.Duration
 	case p.retries == 0:
 		return 0, false
 	}
-	// Never less than the user asked for.
+	// Jitter only adds: the wait is never shorter than the user configured.
 	wait := p.pause + jitter(p.pause/2)
 	p.retries, p.pause = p.retries-1, min(2*p.pause, limits.RetryWait)
 	return wait, true
 }
 
-// nextOfOutage waits with full jitter, so that pods that failed together don't come back together, and not less than
-// the server asked for. The last wait ends with the time that is left.
-func (p *patience) nextOfOutage(asked, left time.Duration, jitter func(time.Duration) time.Duration) (time.Duration,
-	bool) {
+// nextOfOutage returns a wait with full jitter, so that pods that failed together don't retry together. The wait is
+// not shorter than the server asked for, and ends at the deadline at the latest.
+func (p *patience) nextOfOutage(asked, left time.Duration,
+	jitter func(time.Duration) time.Duration) (time.Duration, bool) {
 	asked = min(max(asked, 0), limits.RetryAfterTime)
 	if left <= 0 || asked > left {
 		return 0, false
@@ -106,7 +113,7 @@ func (p *patience) nextOfOutage(asked, left time.Duration, jitter func(time.Dura
 	return wait, true
 }
 
-// retry attempts until there is no error, or patience ends.
+// retry repeats an attempt until it succeeds or p ends the attempts.
 func (c Config) retry(ctx context.Context, p patience, attempt func(context.Context) error) error {
 	deadline := c.Clock().Add(p.wait)
 	for {
@@ -126,10 +133,10 @@ func (c Config) retry(ctx context.Context, p patience, attempt func(context.Cont
 	}
 }
 
-// shortest is what the last attempt gets, however little time is left.
+// shortest is the minimum time for an attempt, even if less is left.
 const shortest = time.Second
 
-// bound ends an attempt with the time that is left, if patience is strict.
+// bound runs an attempt. If p is strict, the attempt ends at the deadline.
 func (p *patience) bound(ctx context.Context, left time.Duration, attempt func(context.Context) error) error {
 	if p.strict {
 		var cancel context.CancelFunc
@@ -139,7 +146,7 @@ func (p *patience) bound(ctx context.Context, left time.Duration, attempt func(c
 	return attempt(ctx)
 }
 
-// resolve asks for the values.
+// resolve resolves the references, with retries.
 func (c Config) resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
 	p, err := patienceOf(c.Environ)
 	if err != nil {

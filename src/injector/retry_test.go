@@ -16,13 +16,13 @@ import (
 
 const reference = "A=a@azurekeyvault"
 
-// later is the refusal of a resource that does not exist yet.
+// later is the error for a resource that does not exist yet.
 func later() error { return &fault.Error{Kind: fault.NotFound, Doing: "absent", MayComeLater: true} }
 
-// failing has the first attempts fail.
+// failing makes the first attempts fail.
 func (b *bench) failing(times int, err error) { b.answers = slices.Repeat([]error{err}, times) }
 
-// waited is the time of all waits.
+// waited is the sum of all waits.
 func (b *bench) waited() (sum time.Duration) {
 	for _, d := range b.slept {
 		sum += d
@@ -52,7 +52,7 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	assert.Equal(t, 20*time.Second, b.waited(), "the user's setting comes first")
 }
 
-// TestWhatOnlySomebodyCanMendEndsAtOnce is the fault that let a rolling update end with nothing running: a container
+// TestWhatOnlySomebodyCanMendEndsAtOnce covers a fault that let a rolling update end with no running pod: a container
 // that retries counts as ready.
 func TestWhatOnlySomebodyCanMendEndsAtOnce(t *testing.T) {
 	for _, kind := range fault.Kinds() {
@@ -129,7 +129,7 @@ func TestAServerCannotStopAPodForADay(t *testing.T) {
 	assert.Empty(t, b.slept)
 }
 
-// hanging answers when its context ends.
+// hanging records the time until its context's deadline, and fails.
 type hanging struct{ left time.Duration }
 
 func (h *hanging) Resolve(ctx context.Context, _ map[string]string) (map[string][]byte, error) {

@@ -13,23 +13,23 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// procfs is a mounted proc file system.
+// procfs is the path of a mounted proc file system.
 type procfs string
 
 const (
-	// mounted is where every container has it.
+	// mounted is the path in every container.
 	mounted procfs = "/proc"
-	// settling is longer than the moment between the start of a container and that of its injector, when its process is
-	// still the runtime's.
+	// settling is longer than the time between the start of a container and the start of its injector. In
+	// that time the main process is still the container runtime's.
 	settling = 20 * time.Millisecond
 )
 
-// errWaiting says that the injector still waits for values.
+// errWaiting is returned while the injector waits for values.
 var errWaiting = errors.New("the injector waits for the values of the container's variables; see the container's log")
 
-// checkStarted is nil if the container's program has replaced the injector. It asks the kernel which command the
-// container's main process runs, so there is no mark that could be forgotten, left over, or put where the container may
-// not write.
+// checkStarted returns nil if the container's program has replaced the injector. It reads the command of the
+// container's main process from the kernel. A marker file could be stale after a restart, and some containers can't
+// write one.
 func (p procfs) checkStarted(sleep func(time.Duration)) error {
 	if p.waits() {
 		return errWaiting
@@ -41,7 +41,7 @@ func (p procfs) checkStarted(sleep func(time.Duration)) error {
 	return nil
 }
 
-// waits says whether the main process of this container is the injector.
+// waits reports whether the main process of this container is the injector.
 func (p procfs) waits() bool {
 	content, err := os.ReadFile(p.path(p.mainProcess(), "cmdline"))
 	command, _, _ := bytes.Cut(content, []byte{0})
@@ -50,8 +50,8 @@ func (p procfs) waits() bool {
 
 func (p procfs) path(process, file string) string { return filepath.Join(string(p), process, file) }
 
-// mainProcess is the first process of this container. That is process 1, unless the pod's containers share their
-// processes or the node's.
+// mainProcess is the ID of the first process of this container. It is 1, unless the containers of the pod share a
+// process namespace, or use the node's.
 func (p procfs) mainProcess() string {
 	const first, self = "1", "self"
 	if p.together(first, self) {
@@ -71,9 +71,9 @@ func (p procfs) mainProcess() string {
 	return oldest
 }
 
-// together says whether two processes are of one container: of one mount namespace. The kernel tells that of processes
-// of the same user, and the injector is one; of others the control group has to do, which some runtimes divide within a
-// container.
+// together reports whether two processes have the same mount namespace, which means the same container. The
+// kernel shows the mount namespace of processes of the same user only. For other processes the control groups are
+// compared, although some runtimes split a container into several.
 func (p procfs) together(a, b string) bool {
 	one, errOne := os.Readlink(p.path(a, "ns/mnt"))
 	other, errOther := os.Readlink(p.path(b, "ns/mnt"))
@@ -83,8 +83,8 @@ func (p procfs) together(a, b string) bool {
 	return one == other
 }
 
-// group is the control group of a process: of one controller that every container has, or of version 2, whose line
-// begins with 0.
+// group is the path of a process's control group: that of a version 1 controller that every container has,
+// else that of version 2, whose line begins with 0.
 func (p procfs) group(process string) string {
 	content, err := os.ReadFile(p.path(process, "cgroup"))
 	if err != nil {
@@ -102,13 +102,13 @@ func (p procfs) group(process string) string {
 	return cmp.Or(groups["memory"], groups["pids"], groups[""])
 }
 
-// fieldStart is the place of the start time in the fields of stat behind the command's name.
+// fieldStart is the index of the start time in the fields of stat that follow the command's name.
 const fieldStart = 19
 
-// started is when a process started, in ticks since the machine did; 0 if it is gone.
+// started is the start time of a process in clock ticks since boot; 0 if the process is gone.
 func (p procfs) started(process string) uint64 {
 	content, _ := os.ReadFile(p.path(process, "stat"))
-	// The name stands in brackets and may hold anything, brackets too.
+	// The name is in parentheses and can contain any character, including parentheses.
 	fields := bytes.Fields(content[bytes.LastIndexByte(content, ')')+1:])
 	if len(fields) <= fieldStart {
 		return 0

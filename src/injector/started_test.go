@@ -13,7 +13,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// process is one of a proc file system that is made for a test.
+// process is a process in the proc file system of a test.
 type process struct {
 	pid              int
 	command          string
@@ -22,14 +22,14 @@ type process struct {
 }
 
 const (
-	// app is the control group of the container that is probed; two is that of another one.
+	// app is the control group of the probed container, two that of another container.
 	app = "12:pids:/kubepods/pod1/app\n11:cpu,memory:/kubepods/pod1/app\n0::/\n"
 	two = "12:pids:/kubepods/pod1/two\n11:cpu,memory:/kubepods/pod1/two\n0::/\n"
-	// unified are the same where the kernel has version 2 alone, as a process of the first container sees them.
+	// unified and unifiedTwo are the same with control groups of version 2 only, as seen from the probed container.
 	unified, unifiedTwo = "0::/\n", "0::/../two\n"
 )
 
-// proc writes these processes; the last one is the probe itself.
+// proc writes a proc file system with these processes. The last one is the probe.
 func proc(t *testing.T, processes ...process) procfs {
 	t.Helper()
 	root := t.TempDir()

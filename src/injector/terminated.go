@@ -10,12 +10,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// defaultTerminationLog is where the kubelet reads the termination message unless the container says otherwise.
+// defaultTerminationLog is the kubelet's default of terminationMessagePath.
 const defaultTerminationLog = "/dev/termination-log"
 
-// writeTerminationMessage leaves the message where the kubelet reads it. It is for kubectl describe, and nothing
-// depends on it: the file is missing in some containers, and is never created, because the kubelet would not read it
-// then.
+// writeTerminationMessage writes the message that kubectl describe shows. Errors are ignored: in some containers the
+// file is missing. It is never created, because the kubelet reads only the file that it mounted.
 func writeTerminationMessage(environ []string, message string) {
 	file, err := os.OpenFile(cmp.Or(valueOf(environ, wire.EnvTerminationLog), defaultTerminationLog),
 		os.O_WRONLY|os.O_TRUNC, 0)
@@ -26,7 +25,7 @@ func writeTerminationMessage(environ []string, message string) {
 	_ = file.Close()
 }
 
-// shorten is a text of at most so many bytes, without half a character at its end.
+// shorten cuts a text to at most so many bytes, between two characters.
 func shorten(text string, most int) string {
 	text = strings.ToValidUTF8(text, string(utf8.RuneError))
 	if len(text) <= most {

@@ -83,7 +83,7 @@ func TestAValueThatCannotBeMadeIsAnErrorForValuesAndChecks(t *testing.T) {
 	assert.ErrorContains(t, resolver.Check(t.Context(), s, asked), "variable B")
 }
 
-// listless is a source whose vault does not list.
+// listless is a source whose vault denies lists.
 type listless struct{ found }
 
 func (listless) Object(context.Context, recipe.Recipe, keyvault.Ref) (keyvault.Object, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/resolver"
 )
 
-// pooled is a source whose namespace decodes in a pool; its resource finds secrets by their names.
+// pooled is a source with a share of a decode pool. Its resource searches secrets by name.
 type pooled struct {
 	*source
 	share decodepool.Share

@@ -1,5 +1,6 @@
-// Package resolver makes values of references: it reads what each names, fetches the object, and takes the part that
-// the query selects. The broker does it for a pod, and the injector for itself where the auth service is off.
+// Package resolver resolves references to values. It reads the AzureKeyVaultSecret that a reference names, reads the
+// vault object, and takes the part that the query selects. The broker resolves the references of pods. If the auth
+// service is off, the injector resolves its own.
 //
-// Floor 3, standard library only. Who may have the values is decided before.
+// Floor 3, standard library only. Authorization does not belong here; the broker decides before it resolves.
 package resolver

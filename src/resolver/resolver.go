@@ -17,41 +17,44 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// Source is where the parts come from. Errors are of package fault, say what to do, and hold no value. Its methods are
-// called at once.
+// Source reads resources and vault objects. Its methods are called concurrently. Its errors are of package fault, give
+// the next step, and contain no value.
 type Source interface {
 	// Recipe reads the AzureKeyVaultSecret of that name.
 	Recipe(ctx context.Context, name string) (recipe.Recipe, error)
-	// Object reads one of the recipe's objects; ref is of the recipe, without an identity.
+	// Object reads one vault object of the recipe. ref comes from the recipe and has no identity.
 	Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error)
 }
 
-// Decoder is a Source that says where decoding runs; without it, decoding runs at once and is not remembered.
+// Decoder is a Source with a share of a decode pool. The values of other sources are decoded by the caller
+// and not cached.
 type Decoder interface {
-	// Decoding is the share of the namespace that the source reads for.
+	// Decoding is the pool's share for the namespace of the references.
 	Decoding() decodepool.Share
 }
 
-// Resolver makes values of references.
+// Resolver resolves references to values.
 type Resolver struct {
 	Source Source
-	// Keep is asked before Resolve keeps that many bytes of a value; its error ends the work. Nil keeps everything.
+	// Keep is called before Resolve holds that many more bytes of values in memory. Its error ends the work.
+	// Nil sets no limit.
 	Keep func(bytes int) error
 }
 
-// Resolve gives a value for every variable. See Resolver.Resolve.
+// Resolve returns the value of every variable. See Resolver.Resolve.
 func Resolve(ctx context.Context, source Source, references map[string]string) (map[string][]byte, error) {
 	return Resolver{Source: source}.Resolve(ctx, references)
 }
 
-// Check says whether Resolve could. See Resolver.Check.
+// Check returns an error if a variable has no value. See Resolver.Check.
 func Check(ctx context.Context, source Source, references map[string]string) error {
 	return Resolver{Source: source}.Check(ctx, references)
 }
 
-// Resolve gives a value for every variable, or the error of the first one by name. Each resource and each object is
-// read once, and each reference is decoded once, however many variables name it: parts of one certificate are of one
-// version, and variables share the bytes of a value, so callers must not change them.
+// Resolve returns the value of every variable, or the error of the first one by name. references has references by
+// variable. Each resource and each vault object is read once and each reference is decoded once, however many variables
+// use it. So the parts of a certificate have the same version, and variables share the bytes of a value: callers must
+// not change them.
 func (r Resolver) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
 	w, err := r.gather(ctx, references)
 	if err != nil {
@@ -65,11 +68,11 @@ func (r Resolver) Resolve(ctx context.Context, references map[string]string) (ma
 		}
 		if total += len(name) + len(q.value); total > limits.EnvironmentBytes {
 			return nil, q.explain(name, &fault.Error{Kind: fault.Invalid,
-				Doing: fmt.Sprintf("with its value the container's variables are more than %s together, and Linux "+
-					"passes no more to a program",
+				Doing: fmt.Sprintf("with its value, the container's variables are more than %s together, the "+
+					"maximum that Linux passes to a program",
 					limits.Bytes(limits.EnvironmentBytes)),
-				Next: "use fewer, or let the controller sync a Kubernetes Secret (spec.output.secret) and mount that " +
-					"as a file"})
+				Next: "use fewer variables, or let the controller sync a Kubernetes Secret (spec.output.secret) and " +
+					"mount it as a file"})
 		}
 	}
 	values := make(map[string][]byte, len(references))
@@ -79,8 +82,8 @@ func (r Resolver) Resolve(ctx context.Context, references map[string]string) (ma
 	return values, nil
 }
 
-// Check says whether Resolve could give a value for every variable; no value is kept. How large they are together is
-// not checked, since the references may be of several containers.
+// Check returns the error of the first variable by name that can't be resolved. It keeps no values. It does not check
+// their total size, because the references can come from several containers.
 func (r Resolver) Check(ctx context.Context, references map[string]string) error {
 	w, err := r.gather(ctx, references)
 	if err != nil {
@@ -96,7 +99,7 @@ func (r Resolver) Check(ctx context.Context, references map[string]string) error
 	return nil
 }
 
-// decoding is where the source wants values to be decoded.
+// decoding is the source's share of its decode pool; the zero Share if the source has none.
 func (r Resolver) decoding() (share decodepool.Share) {
 	if d, ok := r.Source.(Decoder); ok {
 		share = d.Decoding()
@@ -104,7 +107,7 @@ func (r Resolver) decoding() (share decodepool.Share) {
 	return share
 }
 
-// answer decodes the value of a question, unless that was done before.
+// answer decodes the value of a reference, unless it is already decoded.
 func (r Resolver) answer(ctx context.Context, q *question, keep func(int) error) error {
 	if q.answered {
 		return nil
@@ -133,22 +136,22 @@ func (r Resolver) answer(ctx context.Context, q *question, keep func(int) error)
 	q.value, q.answered = value.Reveal(), true
 	if bytes.IndexByte(q.value, 0) >= 0 {
 		return fault.New(fault.Malformed,
-			"the value holds a NUL byte, which no environment variable can; store it as base64")
+			"the value holds a NUL byte, which an environment variable can't contain; store it as base64")
 	}
 	return nil
 }
 
-// work is what the references of one request come to.
+// work is the state of one request.
 type work struct {
 	// names of the variables, sorted.
 	names []string
-	// questions by reference, as it is written.
+	// questions has the references by their text.
 	questions map[string]*question
 	resources map[string]*resource
 	objects   map[wanted]*object
 }
 
-// question is one reference, which any number of variables may have.
+// question is one reference, which any number of variables can have.
 type question struct {
 	text     string
 	ref      envref.Ref
@@ -158,21 +161,21 @@ type question struct {
 	answered bool
 }
 
-// resource is what one AzureKeyVaultSecret came to.
+// resource is the result of reading one AzureKeyVaultSecret.
 type resource struct {
 	recipe recipe.Recipe
-	// items of a resource with several objects, by data key.
+	// items has the items of a resource with several objects, by data key.
 	items map[string]recipe.Item
 	err   error
 }
 
-// wanted is one object, as one resource names it.
+// wanted identifies a vault object by the resource and the resource's item.
 type wanted struct {
 	resource, name, version string
 	kind                    recipe.ObjectType
 }
 
-// object is what the vault said of it.
+// object is the result of reading one vault object.
 type object struct {
 	ref     keyvault.Ref
 	of      *resource
@@ -181,7 +184,7 @@ type object struct {
 	err     error
 }
 
-// gather reads every resource and every object that the references name.
+// gather reads every resource and every vault object that the references name.
 func (r Resolver) gather(ctx context.Context, references map[string]string) (*work, error) {
 	w := &work{names: slices.Sorted(maps.Keys(references)), questions: map[string]*question{},
 		resources: map[string]*resource{},
@@ -189,7 +192,9 @@ func (r Resolver) gather(ctx context.Context, references map[string]string) (*wo
 	if err := w.parse(references); err != nil {
 		return nil, err
 	}
-	each(w.resources, func(name string, found *resource) { r.read(ctx, name, found) })
+	each(w.resources, func(name string, found *resource) {
+		r.read(ctx, name, found)
+	})
 	if err := w.plan(references); err != nil {
 		return nil, err
 	}
@@ -201,7 +206,8 @@ func (r Resolver) gather(ctx context.Context, references map[string]string) (*wo
 	return w, nil
 }
 
-// parse finds the different references and resources, and refuses too many of them before anything is read.
+// parse collects the distinct references and resources. It rejects a request with too many before anything is
+// read.
 func (w *work) parse(references map[string]string) error {
 	for _, name := range w.names {
 		text := references[name]
@@ -210,7 +216,7 @@ func (w *work) parse(references map[string]string) error {
 		}
 		ref, err := envref.Parse(text)
 		if err != nil {
-			// The text is not quoted: it may be a secret that merely looks like a reference.
+			// The text is not quoted: it can be a secret that only resembles a reference.
 			return fault.Wrap(fault.KindOf(err), err, "variable "+shorten(name))
 		}
 		w.questions[text] = &question{text: text, ref: ref}
@@ -231,15 +237,15 @@ func (w *work) checkCounts() error {
 		{"AzureKeyVaultSecrets", len(w.resources), limits.ResourcesPerRequest}} {
 		if int64(count.n) > count.most {
 			return &fault.Error{Kind: fault.Invalid,
-				Doing: fmt.Sprintf("the variables name more than %s %s, which is the limit", limits.Count(count.most),
+				Doing: fmt.Sprintf("the variables use more than %s %s, which is the limit", limits.Count(count.most),
 					count.of),
-				Next: "spread them over several pods, or bring several objects by one AzureKeyVaultSecret (spec.data)"}
+				Next: "spread them over several pods, or use one AzureKeyVaultSecret for several objects (spec.data)"}
 		}
 	}
 	return nil
 }
 
-// read gives the resource's recipe, with an item for everything that its searches find.
+// read reads one resource, and adds an item for each vault object that its searches find.
 func (r Resolver) read(ctx context.Context, name string, found *resource) {
 	if found.err = ended(ctx); found.err != nil {
 		return
@@ -256,7 +262,7 @@ func (r Resolver) read(ctx context.Context, name string, found *resource) {
 	}
 }
 
-// search adds an item for everything that the recipe's searches find.
+// search lists the vault and adds an item for each object that the recipe's searches find.
 func (r Resolver) search(ctx context.Context, into *recipe.Recipe) error {
 	list, err := r.Source.Object(ctx, *into, into.List())
 	if err != nil {
@@ -274,7 +280,7 @@ func (r Resolver) search(ctx context.Context, into *recipe.Recipe) error {
 	return err
 }
 
-// each calls do for every entry, some at once.
+// each calls do for every entry, with a limited number of concurrent calls.
 func each[K comparable, V any](entries map[K]V, do func(K, V)) {
 	var group sync.WaitGroup
 	slots := make(chan struct{}, limits.ReadsAtOncePerRequest)
@@ -288,8 +294,9 @@ func each[K comparable, V any](entries map[K]V, do func(K, V)) {
 	group.Wait()
 }
 
-// plan says which objects are needed, and as which kind, or gives the error of the first variable that names none. A
-// certificate whose key is wanted too is read once, as the secret that holds both.
+// plan collects the vault objects to read, with their kinds. It returns the error of the first variable whose
+// resource or item is missing. A certificate whose private key is needed, too, is read once, as the secret that has
+// both.
 func (w *work) plan(references map[string]string) error {
 	for _, name := range w.names {
 		q := w.questions[references[name]]
@@ -314,7 +321,7 @@ func (w *work) plan(references map[string]string) error {
 	return nil
 }
 
-// pick finds the item that the question is about.
+// pick finds the item of the resource that the reference's query selects.
 func (q *question) pick(found *resource) (err error) {
 	if item, ok := found.items[q.ref.Query]; ok {
 		q.query = decode.Query{Item: item}
@@ -324,14 +331,14 @@ func (q *question) pick(found *resource) (err error) {
 	return err
 }
 
-// explain says which variable an error is about, and keeps what the error says of when to ask again.
+// explain adds the variable and its reference to an error, and keeps the error's RetryAfter.
 func (q *question) explain(variable string, err error) error {
 	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("variable %s (%s)", shorten(variable), q.text),
 		Cause:      err,
 		RetryAfter: fault.RetryAfter(err)}
 }
 
-// ended says that the time for the request is over.
+// ended returns an error if the request was cancelled or its time is over.
 func ended(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "resolving the references")
@@ -339,7 +346,7 @@ func ended(ctx context.Context) error {
 	return nil
 }
 
-// shorten cuts the name of a variable, which Kubernetes does not bound.
+// shorten cuts the name of a variable for messages, because Kubernetes does not limit its length.
 func shorten(name string) string {
 	if len(name) <= limits.NameBytesInMessages {
 		return name

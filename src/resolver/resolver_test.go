@@ -17,7 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/resolver"
 )
 
-// source answers every name with its own name, and counts.
+// source returns a value with the name for every name, and counts the reads.
 type source struct {
 	mu               sync.Mutex
 	recipes, objects map[string]int
@@ -64,7 +64,7 @@ func TestEachResourceIsReadOnce(t *testing.T) {
 	}
 }
 
-// whole answers recipes of every type, and says as which kind an object was read.
+// whole has certificates and one resource with several objects, and records the reads.
 type whole struct{ reads chan keyvault.Ref }
 
 func (w whole) Recipe(_ context.Context, name string) (recipe.Recipe, error) {
@@ -164,7 +164,7 @@ func TestMoreThanAProgramCanHaveIsNotGathered(t *testing.T) {
 	assert.ErrorContains(t, err, "more than 6 MiB together")
 }
 
-// found answers a recipe that searches, and the list that it searches in.
+// found has a resource with a search, and the list for it.
 type found struct{ reads chan keyvault.Ref }
 
 func (f found) Recipe(context.Context, string) (recipe.Recipe, error) {

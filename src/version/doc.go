@@ -1,4 +1,4 @@
-// Package version says which version of the product this program is.
+// Package version holds the version of the program, which the build sets.
 //
 // Floor 0, standard library only.
 package version

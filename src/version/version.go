@@ -1,7 +1,7 @@
 package version
 
-// version is set at link time (-X), so it cannot be a constant.
+// version is set at link time (-X), so it can't be a constant.
 var version = "0.0.0-dev"
 
-// String is the version of the program, as in the tag of its image.
+// String is the version of the program, which is also the tag of its image.
 func String() string { return version }

@@ -60,7 +60,7 @@ func manyVariables(t *testing.T) {
 	tm.create(with("too-much", variables(100, "L", "large@azurekeyvault")))
 	code, log = tm.ended("too-much")
 	assert.EqualValues(t, 126, code, log)
-	assert.Contains(t, log, "and Linux passes at most a quarter of the stack's limit on")
+	assert.Contains(t, log, "and Linux allows at most a quarter of the stack limit")
 
 	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "settings"}, Data: map[string]string{}}
 	for _, v := range variables(5000, "FROM_SETTINGS_", "large@azurekeyvault") {

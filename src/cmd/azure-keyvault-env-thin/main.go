@@ -1,5 +1,5 @@
-// Command azure-keyvault-env-thin is azure-keyvault-env for pods whose containers all ask the auth service: without
-// Azure's SDK it is smaller to copy and faster to start. The webhook chooses.
+// Command azure-keyvault-env-thin is azure-keyvault-env for pods whose containers all use the auth service. Without
+// Azure's SDK it is smaller to copy and faster to start. The webhook chooses between the two.
 package main
 
 import (
@@ -12,10 +12,10 @@ import (
 )
 
 func main() {
-	// A container that is stopped while it waits for its values ends at once. The program that follows has signals as
-	// they were: exec resets them.
+	// A container that is stopped while it waits for its values ends immediately. exec resets the signal handlers, so
+	// the program gets its signals unchanged.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := injector.Program{Args: os.Args, Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}.Run(ctx)
 	stop()
-	os.Exit(code) // what the kubelet shows; deferred calls would not run
+	os.Exit(code) // the kubelet shows this code; deferred calls would not run
 }

@@ -23,20 +23,20 @@ var (
 	_ resolver.Source   = direct{}
 )
 
-// cloudConfigFile is where a pod has to mount the node's file if it wants to authenticate as the node.
+// cloudConfigFile is where a pod mounts the node's file to authenticate as the node.
 const cloudConfigFile = "/etc/kubernetes/azure.json"
 
-// shared is how old an answer may be that several references name: longer than a start takes, and shorter than the
-// injector waits before it asks again, so that a second try is not answered with the first one's refusal.
+// shared is the maximum age of a vault object that several references share. It is longer than a start takes, and
+// shorter than the injector's wait before a retry, so that a retry does not get the error of the first attempt.
 const shared = 2 * time.Second
 
-// direct reads resources and vaults with what the pod itself has.
+// direct reads resources and vaults with the pod's own credentials.
 type direct struct {
 	resources *akvsclient.Client
 	vault     *gateway.Gateway
 }
 
-// newDirect checks everything that the pod has; it calls nobody.
+// newDirect reads and checks the pod's settings and credentials. It makes no network calls.
 func newDirect(get func(string) string) (injector.Resolver, error) {
 	if err := circular(get); err != nil {
 		return nil, err
@@ -63,11 +63,11 @@ func newDirect(get func(string) string) (injector.Resolver, error) {
 	return direct{resources, vault}, nil
 }
 
-// circular refuses credentials that would have to be read with themselves.
+// circular rejects credentials that are references: Key Vault can't be read without them.
 func circular(get func(string) string) error {
 	for _, name := range credential.Variables() {
 		if envref.Meant(get(name)) {
-			return fault.Advise(fault.Invalid, "give its value by a Kubernetes Secret",
+			return fault.Advise(fault.Invalid, "set its value from a Kubernetes Secret",
 				"%s refers to Key Vault, but Key Vault is read with it", name)
 		}
 	}

@@ -1,5 +1,5 @@
-// Command azure-keyvault-env resolves the references in its environment, with the auth service or by itself, and
-// becomes the program that it is given.
+// Command azure-keyvault-env resolves the references in its environment and replaces itself with the container's
+// program. It uses the auth service, or reads vaults with the pod's own credentials.
 package main
 
 import (
@@ -15,12 +15,12 @@ import (
 )
 
 func main() {
-	// A container that is stopped while it waits for its values ends at once. The program that follows has signals as
-	// they were: exec resets them.
+	// A container that is stopped while it waits for its values ends immediately. exec resets the signal handlers, so
+	// the program gets its signals unchanged.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := injector.Program{Args: os.Args, Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
 		Direct: newDirect,
 		Trust:  func(out io.Writer) error { return trust.Print(out, nil, time.Now()) }}.Run(ctx)
 	stop()
-	os.Exit(code) // what the kubelet shows; deferred calls would not run
+	os.Exit(code) // the kubelet shows this code; deferred calls would not run
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/definition"
 )
 
-// applyCRDs brings the CustomResourceDefinition up to date; the chart's hook runs it before install and upgrade.
+// applyCRDs updates the CustomResourceDefinition. The chart's hook runs it before install and upgrade.
 func applyCRDs(ctx context.Context, s settings, stdout io.Writer) error {
 	config, err := s.restConfig()
 	if err != nil {
@@ -31,12 +31,12 @@ func applyCRDs(ctx context.Context, s settings, stdout io.Writer) error {
 	return err
 }
 
-// checkCRDs refuses to work by an older definition. Where nobody may look, which is an installation for one namespace
-// without crds.upgrade, it is not checked.
+// checkCRDs returns an error if the CustomResourceDefinition is older than the program. It skips the check if the
+// program has no right to read it: in an installation for one namespace without crds.upgrade.
 func checkCRDs(ctx context.Context, live client.Reader, logger logr.Logger) error {
 	err := definition.Check(ctx, live)
 	if apierrors.IsForbidden(err) {
-		logger.Info("the CustomResourceDefinition is not checked: it may not be read", "error", err.Error())
+		logger.Info("skipping the check of the CustomResourceDefinition: reading it is forbidden", "error", err.Error())
 		return nil
 	}
 	return err

@@ -1,4 +1,4 @@
-// Command controller keeps Secrets in sync with Azure Key Vault.
+// Command controller syncs Secrets and ConfigMaps with Azure Key Vault.
 package main
 
 import (

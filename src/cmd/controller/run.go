@@ -16,7 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
 
-// settings are the flags and variables of the program. The names are the predecessor's where it had them.
+// settings are the flags and environment variables of the program. Those that v1 had keep their names.
 type settings struct {
 	cloudConfig, kubeconfig, master  string
 	watchAll                         bool
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	return 0
 }
 
-// checkReady is what helm test runs.
+// checkReady runs the command that helm test uses.
 func checkReady(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := telemetry.CheckReady(ctx, args, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "controller:", err)
@@ -91,28 +91,29 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig to use outside a cluster")
 	flags.StringVar(&s.master, "master", "", "address of the API server; overrides the kubeconfig's")
 	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true,
-		"watch every namespace; false means RUNTIME_NAMESPACE alone")
-	flags.IntVar(&s.resyncSeconds, "azure-resync-period", 30, "seconds between two looks at a vault object")
-	flags.IntVar(&s.kubeResyncSeconds, "kube-resync-period", 30, "accepted for compatibility; changes are watched")
+		"watch all namespaces; if false, only RUNTIME_NAMESPACE")
+	flags.IntVar(&s.resyncSeconds, "azure-resync-period", 30, "seconds between two refreshes of a vault object")
+	flags.IntVar(&s.kubeResyncSeconds, "kube-resync-period", 30,
+		"has no effect, accepted for compatibility with 1.8; changes are watched")
 	flags.StringVar(&s.logFormat, "logging-format", "text", "text or json")
 	flags.StringVar(&s.logLevel, "v", "info", "info, debug, trace or a number")
 	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
-	flags.StringVar(&s.fullname, "fullname", "akv2k8s", "name of the installation; its own objects begin with it")
+	flags.StringVar(&s.fullname, "fullname", "akv2k8s", "name of the installation, and prefix of its objects")
 	flags.StringVar(&s.extraCAFile, "extra-ca-file", "",
-		"PEM file of certificate authorities to believe besides the public ones")
+		"PEM file of certificate authorities to trust in addition to the public ones")
 	flags.BoolVar(&s.identities.Allowed, "identities", false,
-		"read as the ServiceAccount that a resource names; false ignores the name")
-	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated",
+		"read vaults as the ServiceAccount that a resource names; if false, the name is ignored")
+	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT for resources that name none; can be repeated",
 		s.identities.AddDefault)
 	s.limits.Flags(flags)
 	s.fallbacks.Flags(flags)
-	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
-	flags.IntVar(&s.workers, "workers", 8, "resources that are worked on at once")
+	flags.Func("vault-rules", "JSON list of the vaults that namespaces may read; without it, all", s.rules.Set)
+	flags.IntVar(&s.workers, "workers", 8, "number of resources that are reconciled at the same time")
 	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour,
-		"how long before a vault object expires its resources say so")
-	flags.BoolVar(&s.restarts, "rollout-restart", false, "restart workloads as resources ask for it")
+		"how long before a vault object expires its resources get the condition ExpiringSoon")
+	flags.BoolVar(&s.restarts, "rollout-restart", false, "restart workloads if resources request it")
 	flags.DurationVar(&s.restartWindow, "rollout-restart-window", 30*time.Second,
-		"how long further changes are waited for before workloads are restarted")
+		"time to wait for further changes before workloads are restarted")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -135,7 +136,7 @@ func (s *settings) environment() error {
 		return errors.New("METRICS_ENABLED must be true or false")
 	}
 	if port, err := strconv.Atoi(s.httpPort); err != nil || port < 1 || port > 65535 {
-		return fmt.Errorf("HTTP_PORT %q is no port; use a number from 1 to 65535", s.httpPort)
+		return fmt.Errorf("HTTP_PORT %q is not a port; use a number from 1 to 65535", s.httpPort)
 	}
 	if s.workers < 1 {
 		return errors.New("--workers must be at least 1; see the value controller.concurrency")

@@ -28,7 +28,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// try runs the program with variables of the environment, as far as it comes without a cluster.
+// try runs the program with these environment variables, without a cluster.
 func try(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer

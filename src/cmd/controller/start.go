@@ -44,7 +44,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// The interfaces that the parts declare and that are filled in here.
+// The interfaces of other packages that this program fills.
 var (
 	_ controller.Vault     = (*gateway.Gateway)(nil)
 	_ gateway.Observer     = (*telemetry.Vaults)(nil)
@@ -54,11 +54,11 @@ var (
 	_ controller.Restarter = (*rollout.Restarter)(nil)
 )
 
-// keep is how long answers of vaults stay in memory: a little longer than they are shared.
+// keep is how long vault objects stay in the cache: a little longer than resources share them.
 const keep = 15 * time.Second
 
-// After a crash another replica leads when the Lease has run out and it has looked again, which it does each 2 s:
-// within 20 s, also on a busy machine. A leader that can't renew gives up before that.
+// After a crash, another replica leads within 20 s, even on a busy machine: it reads the Lease every 2 s and takes it
+// when it has expired. A leader that can't renew its Lease stops before that.
 const (
 	leaseDuration = 12 * time.Second
 	renewDeadline = 8 * time.Second
@@ -70,7 +70,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	ctrl.SetLogger(logger)
-	klog.SetLogger(logger) // what the Kubernetes libraries say
+	klog.SetLogger(logger) // for the Kubernetes libraries
 	telemetry.LimitMemory(s.lookup)
 	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
 	if err != nil {
@@ -105,7 +105,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	return mgr.Start(ctx)
 }
 
-// manager watches AzureKeyVaultSecrets, and the metadata of our own outputs.
+// manager creates the manager. It watches AzureKeyVaultSecrets and the metadata of the outputs.
 func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
 	config, err := s.restConfig()
 	if err != nil {
@@ -118,7 +118,7 @@ func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
 	return ctrl.NewManager(config, options)
 }
 
-// options say what is watched, and how one replica becomes the leader.
+// options are the manager's options: the watched types and the leader election.
 func (s settings) options(logger logr.Logger) (ctrl.Options, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
@@ -148,8 +148,8 @@ func (s settings) options(logger logr.Logger) (ctrl.Options, error) {
 	return options, nil
 }
 
-// bare leaves of an output's metadata what the controller asks the cache for: identity, version, owners, and who shares
-// it.
+// bare removes everything from an output's metadata that the controller does not read from the cache. It keeps
+// the identity, the version, the owners, and the annotations of the resources that share the output.
 func bare(object any) (any, error) {
 	if o, err := meta.Accessor(object); err == nil { // a tombstone has none
 		o.SetManagedFields(nil)
@@ -170,7 +170,7 @@ func (s settings) restConfig() (*rest.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
 		}
-		config.QPS = -1 // the API server's priority and fairness decides
+		config.QPS = -1 // the API server's priority and fairness limits the requests
 		return config, nil
 	}
 	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
@@ -216,7 +216,7 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway
 	return c.Register(ctx, mgr, s.workers)
 }
 
-// addHealth serves health checks and metrics.
+// addHealth adds the server of health checks and metrics.
 func (s settings) addHealth(mgr ctrl.Manager) error {
 	health := &telemetry.Health{}
 	if s.metrics {

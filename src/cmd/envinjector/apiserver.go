@@ -15,40 +15,40 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// apiServer knows where the API server is: the addresses of its Service, which no registry may have, and those behind
-// it, which change when its replicas do.
+// apiServer has the addresses of the API server: its Service and its replicas. A registry can't have them, and
+// requests from a replica have no limits. It refreshes them, because replicas change.
 type apiServer struct {
 	live client.Reader
 	log  logr.Logger
-	// told is what every container is told of it.
+	// told is the IP address in KUBERNETES_SERVICE_HOST, if it has one.
 	told  []netip.Addr
 	known atomic.Pointer[places]
 }
 
-// places are where it was found last.
+// places are the addresses from the last refresh.
 type places struct {
 	service []netip.Addr
-	// behind are the replicas, with the port that they serve.
+	// behind are the replicas with their serving port.
 	behind []netip.AddrPort
-	// failed says why nothing newer is known.
+	// failed is the error of the last refresh; empty if it succeeded.
 	failed string
 }
 
 const (
-	// lookEvery is how often the API server's own addresses are read.
+	// lookEvery is the time between two refreshes.
 	lookEvery = 10 * time.Second
-	// lookPatience bounds one such reading.
+	// lookPatience limits the time of one refresh.
 	lookPatience = 5 * time.Second
 )
 
-// kubernetes is the Service, and the EndpointSlice, that each API server keeps of itself.
+// kubernetes is the name of the Service and of the EndpointSlice that the API server maintains for itself.
 func kubernetes() types.NamespacedName {
 	return types.NamespacedName{Namespace: corev1.NamespaceDefault, Name: "kubernetes"}
 }
 
 func newAPIServer(live client.Reader, log logr.Logger, host string) *apiServer {
 	a := &apiServer{live: live, log: log}
-	if address, err := netip.ParseAddr(host); err == nil { // else we are outside of a cluster, or are told a name
+	if address, err := netip.ParseAddr(host); err == nil { // else the program runs outside a cluster, or host is a name
 		a.told = append(a.told, address.Unmap())
 	}
 	a.known.Store(&places{})
@@ -58,7 +58,7 @@ func newAPIServer(live client.Reader, log logr.Logger, host string) *apiServer {
 // NeedLeaderElection implements controller-runtime's interface.
 func (*apiServer) NeedLeaderElection() bool { return false }
 
-// Start looks again and again until the context ends.
+// Start refreshes the addresses until the context ends.
 func (a *apiServer) Start(ctx context.Context) error {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -72,7 +72,8 @@ func (a *apiServer) Start(ctx context.Context) error {
 	}
 }
 
-// look reads both objects. What can't be read stays as it was, and is said once.
+// look reads the Service and the EndpointSlice. If one can't be read, its addresses stay unchanged, and the
+// first error is logged.
 func (a *apiServer) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
@@ -93,8 +94,8 @@ func (a *apiServer) look(ctx context.Context) {
 		now.failed = err.Error()
 	}
 	if now.failed != "" && before.failed == "" && ctx.Err() == nil {
-		a.log.Info("cannot read where the API server is, so images may be looked for there; repair the "+
-			"env-injector's ClusterRole by helm upgrade", "error", now.failed)
+		a.log.Info("cannot read the addresses of the API server, so images may be requested from them; repair "+
+			"the env-injector's ClusterRole with helm upgrade", "error", now.failed)
 	}
 	a.known.Store(&now)
 }
@@ -121,15 +122,15 @@ func replicas(slice discoveryv1.EndpointSlice) (all []netip.AddrPort) {
 	return all
 }
 
-// is says whether somewhere is the API server: its Service, or a replica. Of a replica's machine only that port is
-// meant, since small clusters have registries there.
+// is reports whether an address is the API server's Service or a replica. For a replica the port must match,
+// too: in small clusters a registry can run on the same machine.
 func (a *apiServer) is(to netip.AddrPort) bool {
 	known := a.known.Load()
 	return slices.Contains(a.told, to.Addr()) || slices.Contains(known.service, to.Addr()) ||
 		slices.Contains(known.behind, to)
 }
 
-// calls says whether requests from there are a replica's.
+// calls reports whether an address is that of a replica, from which the API server sends requests.
 func (a *apiServer) calls(from netip.Addr) bool {
 	return slices.ContainsFunc(a.known.Load().behind,
 		func(replica netip.AddrPort) bool { return replica.Addr() == from })

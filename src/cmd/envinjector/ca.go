@@ -18,10 +18,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 )
 
-const caUsage = "write ca rotate (the next CA, which the one before vouches for) or ca replace (a new one; injected " +
-	"pods have to be recreated)"
+const caUsage = "use ca rotate (the next CA, cross-signed by the current one) or ca replace (a new CA; injected pods " +
+	"must be recreated)"
 
-// renewCA changes the CA; the replicas that run take it over by themselves.
+// renewCA rotates or replaces the CA. Running replicas load the new one without a restart.
 func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) error {
 	act := map[string]func(*servingcert.Keeper) error{
 		"rotate":  func(k *servingcert.Keeper) error { return k.Rotate(ctx) },
@@ -43,11 +43,11 @@ func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) erro
 	if err := act(keeper); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "the CA in Secret %s is a new one\n", secret)
+	_, err = fmt.Fprintf(stdout, "Secret %s has a new CA\n", secret)
 	return err
 }
 
-// inherit takes over what a release of akv2k8s 1.8 has; the chart's hook runs it before an upgrade.
+// inherit copies the CA of a v1 release. The chart's hook runs it before an upgrade.
 func inherit(ctx context.Context, s settings, stdout io.Writer) error {
 	live, err := s.client()
 	if err != nil {
@@ -61,12 +61,12 @@ func inherit(ctx context.Context, s settings, stdout io.Writer) error {
 	return err
 }
 
-// servingSecret holds the CA.
+// servingSecret is the name of the Secret with the CA.
 func (s settings) servingSecret() types.NamespacedName {
 	return types.NamespacedName{Namespace: s.namespace, Name: s.service + "-serving"}
 }
 
-// client reads and writes Secrets.
+// client creates a client for Secrets.
 func (s settings) client() (client.Client, error) {
 	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
 	if err != nil {
@@ -79,13 +79,13 @@ func (s settings) client() (client.Client, error) {
 	return client.New(config, client.Options{Scheme: scheme})
 }
 
-// rollout looks at the Deployment of the env-injector for replicas of an older version.
+// rollout is the Deployment of the env-injector, which shows whether replicas of an older version are left.
 type rollout struct {
 	live client.Reader
 	name types.NamespacedName
 }
 
-// alone says whether every replica that is not on its way out is of the newest template.
+// alone reports whether every replica, except terminating ones, has the newest pod template.
 func (r rollout) alone(ctx context.Context) (bool, error) {
 	var d appsv1.Deployment
 	if err := r.live.Get(ctx, r.name, &d); err != nil {

@@ -13,14 +13,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
-// registries is the flag of that name.
+// registries is the value of the flag -registries.
 type registries struct {
 	Allow     []string            `json:"allow"`
 	PlainHTTP []string            `json:"plainHTTP"`
 	Mirrors   map[string][]string `json:"mirrors"`
-	// Local are addresses and networks that may be asked although registries usually do not have them.
+	// Local are IP addresses and networks that are allowed although they are blocked by default.
 	Local []string `json:"local"`
-	// ClusterNetworks are networks of pods and Services.
+	// ClusterNetworks are the networks of pods and Services. They are blocked unless Local allows them.
 	ClusterNetworks []string `json:"clusterNetworks"`
 	// TagMaxAge is a Go duration.
 	TagMaxAge string `json:"tagMaxAge"`
@@ -29,14 +29,14 @@ type registries struct {
 	local, cluster []netip.Prefix
 }
 
-// Set reads the flag.
+// Set parses the flag.
 func (r *registries) Set(text string) error {
 	if err := json.Unmarshal([]byte(text), r); err != nil {
 		return errors.New("it is not a JSON object of allow, plainHTTP, mirrors, local, clusterNetworks and tagMaxAge")
 	}
 	var err error
 	if r.tagAge, err = time.ParseDuration(r.TagMaxAge); r.TagMaxAge != "" && err != nil {
-		return errors.New("tagMaxAge is no duration; write for example 5m")
+		return errors.New("tagMaxAge is not a duration; write for example 5m")
 	}
 	var local, cluster error
 	r.local, local = networks("local", r.Local)
@@ -44,7 +44,7 @@ func (r *registries) Set(text string) error {
 	return errors.Join(ociimage.CheckPatterns(r.Allow), ociimage.CheckPatterns(r.PlainHTTP), local, cluster)
 }
 
-// networks reads addresses and networks.
+// networks parses IP addresses and networks of a field.
 func networks(field string, texts []string) (all []netip.Prefix, err error) {
 	for _, text := range texts {
 		network, err := netip.ParsePrefix(text)
@@ -60,7 +60,7 @@ func networks(field string, texts []string) (all []netip.Prefix, err error) {
 	return all, nil
 }
 
-// ownAddresses are those of the env-injector's pod, which no registry has.
+// ownAddresses are the IP addresses of the env-injector's pod. A registry can't have them.
 func ownAddresses() (all []netip.Prefix) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
@@ -75,8 +75,9 @@ func ownAddresses() (all []netip.Prefix) {
 	return all
 }
 
-// images looks into images for pods without a command.
-func (s settings) images(extraCAs []byte, vault *gateway.Gateway, api *apiServer) (*ociimage.Images, error) {
+// images creates the reader of images, for containers without a command.
+func (s settings) images(extraCAs []byte, vault *gateway.Gateway,
+	api *apiServer) (*ociimage.Images, error) {
 	roots, err := trust.Pool(extraCAs)
 	if err != nil {
 		return nil, err

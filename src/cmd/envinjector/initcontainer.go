@@ -23,13 +23,13 @@ type initContainer struct {
 	} `json:"securityContext"`
 }
 
-// Set reads it from the flag. What leads out of the restricted standard is not known, so it is refused.
+// Set parses the flag. Fields that could violate the restricted Pod Security Standard are unknown, and so rejected.
 func (i *initContainer) Set(text string) error {
 	decoder := json.NewDecoder(bytes.NewBufferString(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(i); err != nil {
-		return fmt.Errorf("reading the value env_injector.initContainer: %w; it has resources, and of "+
-			"securityContext runAsUser, runAsGroup and readOnlyRootFilesystem", err)
+		return fmt.Errorf("reading the value env_injector.initContainer: %w; it can have resources, and "+
+			"runAsUser, runAsGroup and readOnlyRootFilesystem of securityContext", err)
 	}
 	if user := i.SecurityContext.RunAsUser; user != nil && *user < 1 {
 		return errors.New("env_injector.initContainer.securityContext.runAsUser must be above 0: the init container " +
@@ -38,14 +38,14 @@ func (i *initContainer) Set(text string) error {
 	return nil
 }
 
-// The predecessor's variables for the init container. They hold as long as the value of the same meaning is not set.
+// The names of v1's variables for the init container. A chart value for the same setting overrides the variable.
 const (
 	securityPrefix  = "WEBHOOK_CONTAINER_SECURITY_CONTEXT_"
 	resourcesPrefix = "WEBHOOK_INIT_CONTAINER_"
 	pullPolicyName  = "WEBHOOK_CONTAINER_IMAGE_PULL_POLICY"
 )
 
-// variables reads the predecessor's variables.
+// variables reads the environment variables of v1.
 type variables struct {
 	lookup   func(string) (string, bool)
 	warnings []string
@@ -57,7 +57,7 @@ func (o *variables) text(name string) string {
 	return value
 }
 
-// flag is nil if the variable is not set.
+// flag returns a boolean variable; nil if it is not set.
 func (o *variables) flag(name string) *bool {
 	text := o.text(securityPrefix + name)
 	if text == "" {
@@ -70,7 +70,7 @@ func (o *variables) flag(name string) *bool {
 	return &value
 }
 
-// number is nil if the variable is not set.
+// number returns a number that is not negative; nil if the variable is not set.
 func (o *variables) number(name string) *int64 {
 	text := o.text(securityPrefix + name)
 	if text == "" {
@@ -100,7 +100,7 @@ func (o *variables) quantity(name string, kind corev1.ResourceName, into *corev1
 	}
 }
 
-// refuse warns if a variable asks for what the restricted standard forbids.
+// refuse adds a warning if a variable requests what the restricted Pod Security Standard forbids.
 func (o *variables) refuse(name string, forbidden bool) {
 	if value := o.flag(name); value != nil && *value == forbidden {
 		o.warnings = append(o.warnings,
@@ -109,7 +109,8 @@ func (o *variables) refuse(name string, forbidden bool) {
 	}
 }
 
-// settings puts the value, and the variables where it is silent, together.
+// settings merges the chart value with the v1 variables, which fill the fields that the value does not set. It
+// returns the warnings about ignored variables.
 func (i initContainer) settings(lookup func(string) (string, bool)) (inject.Init, []string, error) {
 	o := &variables{lookup: lookup}
 	security, out := i.SecurityContext, inject.Init{Resources: *i.Resources.DeepCopy()}
@@ -133,7 +134,7 @@ func (i initContainer) settings(lookup func(string) (string, bool)) (inject.Init
 	return out, o.warnings, o.err
 }
 
-// first is the first that is set.
+// first returns a if it is set, else b.
 func first[T any](a, b *T) *T {
 	if a != nil {
 		return a
@@ -141,7 +142,8 @@ func first[T any](a, b *T) *T {
 	return b
 }
 
-// pullPolicy is the predecessor's variable if it is set, since the value always is.
+// pullPolicyOf returns the pull policy of the init container. The v1 variable overrides the flag, which
+// always has a value.
 func (s settings) pullPolicyOf() (corev1.PullPolicy, error) {
 	text, _ := s.lookup(pullPolicyName)
 	if text == "" {

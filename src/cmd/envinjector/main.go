@@ -1,4 +1,5 @@
-// Command envinjector is the env-injector: the admission webhook and the auth service.
+// Command envinjector is the env-injector: the admission webhook that injects pods, and the auth service that reads
+// vaults for them.
 package main
 
 import (

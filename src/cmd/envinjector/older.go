@@ -18,8 +18,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 )
 
-// older answers pods that the predecessor injected: that they have to be recreated or, for a transition, as it did.
-func (s settings) older(mgr ctrl.Manager, keeper *servingcert.Keeper, vault *gateway.Gateway) (*legacy.Handler, error) {
+// older creates the handler for pods that v1 injected. It responds that they must be recreated or, with
+// -legacy-auth-service, serves the v1 protocol.
+func (s settings) older(mgr ctrl.Manager, keeper *servingcert.Keeper,
+	vault *gateway.Gateway) (*legacy.Handler, error) {
 	config := legacy.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"),
 		Registry: metrics.Registry,
 		Log:      mgr.GetLogger().WithName("auth-service")}
@@ -37,7 +39,7 @@ func (s settings) older(mgr ctrl.Manager, keeper *servingcert.Keeper, vault *gat
 	return legacy.New(config)
 }
 
-// token is the installation's for its vaults, as the predecessor gave it away.
+// token returns a function that gets the installation's vault token, which the v1 protocol hands to pods.
 func token(vault *gateway.Gateway) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		got, err := vault.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{vault.Cloud.VaultScope}})
@@ -45,7 +47,7 @@ func token(vault *gateway.Gateway) func(context.Context) (string, error) {
 	}
 }
 
-// withOlder puts the second step of the predecessor's protocol beside our own, on the same port.
+// withOlder serves the second step of the v1 protocol on the port of the auth service.
 func withOlder(own http.Handler, older *legacy.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", own)

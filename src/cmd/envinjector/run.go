@@ -16,7 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
 
-// settings are the flags and variables of the program. The names are the predecessor's where it had them.
+// settings are the flags and environment variables of the program. Those that v1 had keep their names.
 type settings struct {
 	cloudConfig, extraCAFile       string
 	kubeconfig, master             string
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	return 0
 }
 
-// do does what the command says; without one the program serves.
+// do runs the command. Without a command, the program serves.
 func (s settings) do(ctx context.Context, command []string, stdout, stderr io.Writer) error {
 	switch command[0] {
 	case "trust":
@@ -86,7 +86,7 @@ func (s settings) do(ctx context.Context, command []string, stdout, stderr io.Wr
 	return start(ctx, s, stderr)
 }
 
-// checkReady is what helm test runs.
+// checkReady runs the command that helm test uses.
 func checkReady(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := telemetry.CheckReady(ctx, args, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "envinjector:", err)
@@ -115,63 +115,64 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	return s, s.check()
 }
 
-// addVaultFlags adds what says which vaults are read, and as whom.
+// addVaultFlags adds the flags for reading vaults and for identities.
 func (s *settings) addVaultFlags(flags *flag.FlagSet) {
 	flags.StringVar(&s.cloudConfig, "cloudconfig", "/etc/kubernetes/azure.json",
 		"file that describes the cluster's own identity, for AUTH_TYPE=azureCloudConfig")
 	flags.StringVar(&s.extraCAFile, "extra-ca-file", "",
-		"PEM file of certificate authorities to believe besides the public ones")
+		"PEM file of certificate authorities to trust in addition to the public ones")
 	flags.BoolVar(&s.authService, "auth-service", true,
-		"read vaults for pods; false means that pods read for themselves, with credentials of their own")
+		"read vaults for pods; if false, pods read vaults with their own credentials")
 	flags.BoolVar(&s.identities.Allowed, "identities", false,
-		"read as the ServiceAccount that a resource names; false ignores the name")
-	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT of resources that name none; may be repeated",
+		"read vaults as the ServiceAccount that a resource names; if false, the name is ignored")
+	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT for resources that name none; can be repeated",
 		s.identities.AddDefault)
 	s.limits.Flags(flags)
 	s.fallbacks.Flags(flags)
-	flags.Func("vault-rules", "which namespaces may read which vaults, JSON; none means all", s.rules.Set)
-	flags.DurationVar(&s.maxAge, "cache-max-age", 10*time.Second, "how old a value may be that a starting pod gets")
+	flags.Func("vault-rules", "JSON list of the vaults that namespaces may read; without it, all", s.rules.Set)
+	flags.DurationVar(&s.maxAge, "cache-max-age", 10*time.Second,
+		"maximum age of a cached value for a starting pod")
 }
 
-// addServingFlags adds what says where the program serves, and whom.
+// addServingFlags adds the flags for ports, certificates, logs and clients.
 func (s *settings) addServingFlags(flags *flag.FlagSet) {
 	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "kubeconfig to use outside a cluster")
 	flags.StringVar(&s.master, "master", "", "address of the API server; overrides the kubeconfig's")
-	flags.StringVar(&s.logFormat, "logging-format", "text", "text or json; also what injected pods log in")
-	flags.StringVar(&s.logLevel, "v", "info", "info, debug, trace or a number; also what injected pods log")
+	flags.StringVar(&s.logFormat, "logging-format", "text", "text or json; also for injected pods")
+	flags.StringVar(&s.logLevel, "v", "info", "info, debug, trace or a number; also for injected pods")
 	flags.BoolVar(&s.showVersion, "version", false, "print the version and exit")
 	flags.BoolVar(&s.metrics, "metrics", false, "serve metrics on the HTTP port")
 	flags.BoolVar(&s.watchAll, "watch-all-namespaces", true,
-		"serve every namespace; false means RUNTIME_NAMESPACE alone")
+		"serve all namespaces; if false, only RUNTIME_NAMESPACE")
 	flags.BoolVar(&s.legacyAuthService, "legacy-auth-service", false,
-		"serve pods that version 1.8 injected, in its own way, until they are recreated")
+		"serve pods that akv2k8s 1.8 injected, with its protocol, until they are recreated")
 	flags.DurationVar(&s.upgradeTime, "legacy-upgrade-time", 10*time.Minute,
-		"how long the upgrade from that version may have taken; pods that are younger are not served")
-	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service that leads here")
-	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service that leads to -auth-port")
-	flags.IntVar(&s.tlsPort, "tls-port", 8443, "where the API server asks")
-	flags.IntVar(&s.authPort, "auth-port", 9443, "where pods ask")
-	flags.IntVar(&s.httpPort, "http-port", 8080, "where health and metrics are served")
+		"maximum duration of the upgrade from 1.8; pods that were created later are not served")
+	flags.StringVar(&s.service, "service", "akv2k8s-envinjector", "name of the Service of this program")
+	flags.IntVar(&s.servicePort, "service-auth-port", 9443, "port of the Service for -auth-port")
+	flags.IntVar(&s.tlsPort, "tls-port", 8443, "port for admission requests")
+	flags.IntVar(&s.authPort, "auth-port", 9443, "port for requests from pods")
+	flags.IntVar(&s.httpPort, "http-port", 8080, "port for health checks and metrics")
 	flags.StringVar(&s.certificates, "webhook-certificates", "",
-		"folder of tls.crt and tls.key to show to the API server; empty means one of our own CA")
-	flags.Func("from", "Secret of akv2k8s 1.8 with its CA or certificate, for inherit; may be repeated",
+		"folder of tls.crt and tls.key of the webhook; if empty, the program's own CA issues the certificate")
+	flags.Func("from", "Secret of akv2k8s 1.8 with its CA or certificate, for inherit; can be repeated",
 		func(name string) error {
 			s.inheritFrom = append(s.inheritFrom, name)
 			return nil
 		})
 }
 
-// addInjectionFlags adds what says how pods are changed.
+// addInjectionFlags adds the flags for the injection of pods.
 func (s *settings) addInjectionFlags(flags *flag.FlagSet) {
 	flags.StringVar(&s.image, "env-image", "", "image of the injector")
-	flags.StringVar(&s.pullPolicy, "env-image-pull-policy", "IfNotPresent", "its pull policy")
+	flags.StringVar(&s.pullPolicy, "env-image-pull-policy", "IfNotPresent", "pull policy of -env-image")
 	flags.StringVar(&s.namespaceLabel, "namespace-label", "azure-key-vault-env-injection=enabled",
-		"label of namespaces whose pods are injected")
+		"NAME=VALUE of the label of namespaces whose pods are injected")
 	flags.DurationVar(&s.imageTimeout, "image-timeout", 20*time.Second,
-		"how long looking into an image may take, for a container without a command")
+		"maximum time to read the command of an image from its registry, for a container without a command")
 	s.registries.tagAge = 5 * time.Minute
-	flags.Func("registries", "which registries may be asked for images, and how, JSON", s.registries.Set)
-	flags.Func("init-container", "resources and security context of the init container, JSON", s.initContainer.Set)
+	flags.Func("registries", "JSON settings for reading images from registries", s.registries.Set)
+	flags.Func("init-container", "JSON resources and security context of the init container", s.initContainer.Set)
 }
 
 func (s *settings) check() error {
@@ -180,15 +181,15 @@ func (s *settings) check() error {
 	}
 	for _, port := range []int{s.tlsPort, s.authPort, s.httpPort, s.servicePort} {
 		if port < 1 || port > 65535 {
-			return fmt.Errorf("%d is no port; use a number from 1 to 65535", port)
+			return fmt.Errorf("port %d is invalid; use a number from 1 to 65535", port)
 		}
 	}
 	switch {
 	case s.legacyAuthService && !s.authService:
-		return errors.New("-legacy-auth-service is a part of -auth-service, which is off")
+		return errors.New("-legacy-auth-service needs -auth-service, which is off")
 	case s.legacyAuthService && len(s.rules) > 0:
-		return errors.New("-legacy-auth-service gives pods a token for every vault, which -vault-rules can't bound; " +
-			"leave one of them out")
+		return errors.New("-legacy-auth-service gives pods a token for every vault, which -vault-rules can't limit; " +
+			"remove one of them")
 	case s.upgradeTime < 0:
 		return errors.New("-legacy-upgrade-time can't be negative")
 	}

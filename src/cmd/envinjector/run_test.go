@@ -15,7 +15,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 )
 
-// try runs the program with variables of the environment, as far as it comes without a cluster.
+// try runs the program with these environment variables, without a cluster.
 func try(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -49,10 +49,10 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"an unknown flag":                     {nil, []string{"--nonsense"}, 2, "nonsense"},
 		"rules that are none":                 {nil, []string{"--vault-rules=x"}, 2, "vaultRules"},
 		"half of a default":                   {nil, []string{"--default-identity=team"}, 2, "NAMESPACE=SERVICEACCOUNT"},
-		"no port":                             {nil, []string{"--auth-port=70000"}, 2, "70000 is no port"},
+		"no port":                             {nil, []string{"--auth-port=70000"}, 2, "port 70000 is invalid"},
 		"no label":                            {nil, []string{"--namespace-label=enabled"}, 2, "NAME=VALUE"},
-		"older pods without the auth service": {nil, []string{"--legacy-auth-service", "--auth-service=false"}, 2, "a part of -auth-service"},
-		"older pods beside rules":             {nil, []string{"--legacy-auth-service", `--vault-rules=[{"namespaces":["a"],"vaults":["b"]}]`}, 2, "leave one of them out"},
+		"older pods without the auth service": {nil, []string{"--legacy-auth-service", "--auth-service=false"}, 2, "needs -auth-service"},
+		"older pods beside rules":             {nil, []string{"--legacy-auth-service", `--vault-rules=[{"namespaces":["a"],"vaults":["b"]}]`}, 2, "remove one of them"},
 		"an upgrade that ended before":        {nil, []string{"--legacy-auth-service", "--legacy-upgrade-time=-1s"}, 2, "can't be negative"},
 		"an unknown log level":                {nil, []string{"--v=loud"}, 1, "use info"},
 		"no azure.json":                       {nil, []string{"--cloudconfig=/no/such/file"}, 1, "keyVaultAuth"},

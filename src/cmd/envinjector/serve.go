@@ -28,25 +28,25 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
-// parts are what the servers of the program share.
+// parts are the objects that the servers of the program share.
 type parts struct {
 	settings
 	mgr    ctrl.Manager
 	keeper *servingcert.Keeper
-	// watcher has the certificate that is shown to the API server; nil if it is of our own CA.
+	// watcher has the certificate of the webhook; nil if the program's own CA issues it.
 	watcher *certwatcher.CertWatcher
 	api     *apiServer
-	// refused counts what is too much, on every port.
+	// refused counts the rejected requests of all ports.
 	refused *gate.Metrics
 	webhook *gate.Server
-	// older answers pods of the predecessor.
+	// older responds to pods that v1 injected.
 	older *legacy.Handler
 }
 
-// longestReview is how long the API server waits for a webhook at most.
+// longestReview is the maximum timeoutSeconds of a webhook.
 const longestReview = 30 * time.Second
 
-// admissionLimits are far above what an API server asks.
+// admissionLimits are the limits of an address on the webhook's port. They are far above the rate of an API server.
 func admissionLimits() gate.Limits {
 	return gate.Limits{Connections: limits.WebhookConnections, ConnectionsPerSecond: limits.WebhookConnectionsPerSecond,
 		Requests:          limits.WebhookRequests,
@@ -55,7 +55,8 @@ func admissionLimits() gate.Limits {
 		Memory:         limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}
 }
 
-// podLimits are for a node whose pods have its address, all of them starting at once.
+// podLimits are the limits of an address on the auth service's port. They fit a node whose pods share its address and
+// all start at the same time.
 func podLimits() gate.Limits {
 	return gate.Limits{Connections: limits.AuthConnections, ConnectionsPerSecond: limits.AuthConnectionsPerSecond,
 		Requests:          limits.AuthRequests,
@@ -64,11 +65,12 @@ func podLimits() gate.Limits {
 }
 
 func (p *parts) door(port string, bounds gate.Limits) (*gate.Gate, error) {
-	return gate.New(gate.Config{Port: port, Limits: bounds, Known: p.api.calls, Metrics: p.refused, Clock: time.Now,
-		Log: p.mgr.GetLogger().WithName("gate")})
+	return gate.New(gate.Config{Port: port, Limits: bounds, Known: p.api.calls, Metrics: p.refused,
+		Clock: time.Now, Log: p.mgr.GetLogger().WithName("gate")})
 }
 
-// addWebhook adds to what is common to all pods what can change while we run.
+// addWebhook adds the webhook's server. Its settings are the common ones and those that can change at run time: the CA
+// and the address of the auth service.
 func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error {
 	counters, err := webhook.NewMetrics(metrics.Registry)
 	if err != nil {
@@ -108,7 +110,7 @@ func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error 
 	if err != nil {
 		return err
 	}
-	// Of the library's server, what counts and measures; serving is ours, so that it is bounded.
+	// The library's server only adds its metrics. The requests are served with limits per address.
 	counted := rtwebhook.NewServer(rtwebhook.Options{})
 	counted.Register(webhook.Path, hook.Handler(door))
 	p.webhook = &gate.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Gate: door, Handler: counted.WebhookMux(),
@@ -129,8 +131,8 @@ func (p *parts) addBroker(vault broker.Vault) error {
 		Reviewer: p.mgr.GetClient(), Vault: vault,
 		Decoding:   decodepool.New(decodepool.Config{}),
 		Events:     p.mgr.GetEventRecorder("akv2k8s-env-injector"),
-		Identities: p.identities, Rules: p.rules, MaxAge: p.maxAge, StaleAge: staleAge, Label: label, LabelValue: value,
-		Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
+		Identities: p.identities, Rules: p.rules, MaxAge: p.maxAge, StaleAge: staleAge,
+		Label: label, LabelValue: value, Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
 		return err
 	}
@@ -142,8 +144,8 @@ func (p *parts) addBroker(vault broker.Vault) error {
 		TooMuch: b.TooMuch,
 		TLS:     &tls.Config{GetCertificate: p.keeper.GetCertificate, MinVersion: tls.VersionTLS13}}
 	if p.legacyAuthService {
-		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withOlder(b, p.older), p.older.Certificate,
-			tls.RequestClientCert
+		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withOlder(b, p.older),
+			p.older.Certificate, tls.RequestClientCert
 	}
 	return p.mgr.Add(server)
 }
@@ -152,10 +154,10 @@ func (p *parts) addTelemetry(ctx context.Context) error {
 	health := &telemetry.Health{Ready: func() error {
 		return errors.Join(p.keeper.Ready(), p.webhook.Listening())
 	}}
-	// Without the auth service there are no rights to read pods and resources, and nobody asks.
+	// Without the auth service, the program has no rights to read pods and resources, and pods send no requests.
 	if p.authService {
 		health.More = map[string]http.Handler{legacy.Pattern: p.older}
-		// Asked for here, so that it is filled before the first pod asks.
+		// Creates the informer now, so that the cache is filled before the first request of a pod.
 		if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{},
 			cache.BlockUntilSynced(false)); err != nil {
 			return err

@@ -40,7 +40,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
-// The interfaces that the parts declare and that are filled in here.
+// The interfaces of other packages that this program fills.
 var (
 	_ broker.Vault      = (*gateway.Gateway)(nil)
 	_ admission.Handler = (*webhook.Webhook)(nil)
@@ -48,7 +48,7 @@ var (
 	_ ociimage.Exchange = (*ociimage.Azure)(nil)
 )
 
-// staleAge is how long values are remembered for the time in which a vault can't be asked.
+// staleAge is the maximum age of a cached value that is used while a vault is unavailable.
 const staleAge = time.Hour
 
 func start(ctx context.Context, s settings, stderr io.Writer) error {
@@ -57,7 +57,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	ctrl.SetLogger(logger)
-	klog.SetLogger(logger) // what the Kubernetes libraries say
+	klog.SetLogger(logger) // for the Kubernetes libraries
 	telemetry.LimitMemory(s.lookup)
 	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
 	if err != nil {
@@ -85,7 +85,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p.api.look(ctx) // before the first image is looked into
+	p.api.look(ctx) // before the first image is read
 	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.api),
 		metrics.Registry.Register(calls),
 		metrics.Registry.Register(telemetry.NewBuildInfo("env-injector"))); err != nil {
@@ -96,7 +96,7 @@ func start(ctx context.Context, s settings, stderr io.Writer) error {
 	return p.mgr.Start(ctx)
 }
 
-// complete makes what the servers share besides the manager.
+// complete creates the parts that the servers share, other than the manager.
 func (p *parts) complete(vault *gateway.Gateway, logger logr.Logger) (err error) {
 	live := p.mgr.GetAPIReader()
 	if p.identities.Allowed {
@@ -116,14 +116,16 @@ func (p *parts) complete(vault *gateway.Gateway, logger logr.Logger) (err error)
 	return err
 }
 
-// common is what injection does to every pod alike.
+// common are the injection settings that are the same for every pod.
 func (s settings) common(vault *gateway.Gateway, extraCAs []byte, logger logr.Logger) (inject.Settings, error) {
 	init, policy, err := s.init(logger)
 	return inject.Settings{Image: s.image, PullPolicy: policy, Init: init, LogLevel: s.logLevel, LogFormat: s.logFormat,
-		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs), AuthType: s.podAuth()}, err
+		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs),
+		AuthType: s.podAuth()}, err
 }
 
-// init is what the installation wants of the init container; what it can't have is logged.
+// init returns the installation's settings of the init container. It logs a warning for each setting
+// that is ignored.
 func (s settings) init(logger logr.Logger) (inject.Init, corev1.PullPolicy, error) {
 	init, warnings, err := s.initContainer.settings(s.lookup)
 	for _, warning := range warnings {
@@ -133,7 +135,7 @@ func (s settings) init(logger logr.Logger) (inject.Init, corev1.PullPolicy, erro
 	return init, policy, errors.Join(err, wrong)
 }
 
-// cached says what is watched, and where.
+// cached returns the types that the manager watches, with their namespaces and selectors.
 func (s settings) cached() map[client.Object]cache.ByObject {
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	resources := cache.ByObject{}
@@ -148,13 +150,14 @@ func (s settings) cached() map[client.Object]cache.ByObject {
 	}
 }
 
-// manager watches AzureKeyVaultSecrets, and of Secrets and webhook configurations the one that is ours.
+// manager creates the manager. It watches AzureKeyVaultSecrets, and the program's own Secret and webhook
+// configuration.
 func (s settings) manager(logger logr.Logger) (*parts, error) {
 	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
 	}
-	config.QPS = -1 // the API server's priority and fairness decides
+	config.QPS = -1 // the API server's priority and fairness limits the requests
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -184,7 +187,8 @@ func (s settings) manager(logger logr.Logger) (*parts, error) {
 	return &parts{settings: s, mgr: mgr, keeper: keeper, watcher: watcher}, keeper.Register(mgr)
 }
 
-// podAuth is how pods authenticate that read for themselves: by their own environment. The node's file is not theirs.
+// podAuth is the authentication method of pods that read vaults themselves; empty is the method environment. The
+// node's file is not for pods.
 func (s settings) podAuth() string {
 	if mode := credential.Mode(s.auth); mode == credential.DefaultChain {
 		return s.auth
@@ -192,8 +196,8 @@ func (s settings) podAuth() string {
 	return ""
 }
 
-// serviceAddress is the ClusterIP of our own Service, which stays the same as long as the Service lives. Pods are given
-// it so that they need no DNS; without it they use the name.
+// serviceAddress is the host:port of the program's own Service by ClusterIP, which does not change while the Service
+// exists. Pods get it so that they need no DNS. Without it they use the DNS name.
 type serviceAddress struct {
 	live  client.Reader
 	name  types.NamespacedName

@@ -15,8 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
-// watcher reads the certificate that is shown to the API server again whenever its files change; nil if it is of our
-// own CA.
+// watcher watches the files of the webhook's certificate and loads changes. It is nil if the program's own CA
+// issues the certificate.
 func (s settings) watcher() (*certwatcher.CertWatcher, error) {
 	if s.certificates == "" {
 		return nil, nil
@@ -29,8 +29,8 @@ func (s settings) watcher() (*certwatcher.CertWatcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the webhook's certificate: %w; see the values env_injector.certificate", err)
 	}
-	// A certificate that is renewed while the webhook runs is served even if its chain is damaged: the leaf can be
-	// read, and without it the webhook would have no valid certificate. The log says what to correct.
+	// A certificate that is renewed while the webhook runs is served even if its chain is damaged: the leaf is valid,
+	// and without it the webhook would have no valid certificate.
 	w.RegisterCallback(func(tls.Certificate) {
 		if err := checkChain(chain); err != nil {
 			ctrl.Log.WithName("webhook").Error(err,
@@ -40,8 +40,8 @@ func (s settings) watcher() (*certwatcher.CertWatcher, error) {
 	return w, nil
 }
 
-// checkChain says which block of a certificate with its chain can't be read. The library passes such a block over, and
-// then the API server does not believe the webhook.
+// checkChain returns an error that names the first block of a certificate chain that can't be parsed. The
+// library skips such a block, and then the API server does not trust the webhook.
 func checkChain(file string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -53,10 +53,10 @@ func checkChain(file string) error {
 	return nil
 }
 
-// webhookTLS is how the API server is answered: with the keeper's certificate and, if its authority is known, only if
-// it shows one of its own.
-func webhookTLS(getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), clientCA string) (*tls.Config,
-	error) {
+// webhookTLS is the TLS configuration of the webhook. If clientCA (PEM) is set, clients must have a certificate
+// of that authority.
+func webhookTLS(getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error),
+	clientCA string) (*tls.Config, error) {
 	var clients *x509.CertPool
 	if clientCA != "" {
 		authorities, err := trust.Certificates([]byte(clientCA),
@@ -69,8 +69,8 @@ func webhookTLS(getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, err
 			clients.AddCert(authority)
 		}
 		if len(authorities) == 0 {
-			return nil, errors.New("WEBHOOK_CLIENT_CA holds no certificate; write the PEM of the API server's " +
-				"authority into the value env_injector.clientCA")
+			return nil, errors.New("WEBHOOK_CLIENT_CA has no certificate; set the value env_injector.clientCA " +
+				"to the PEM of the API server's client CA")
 		}
 	}
 	c := &tls.Config{GetCertificate: getCertificate, MinVersion: tls.VersionTLS12}

@@ -26,7 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
 
-// selfSigned is a certificate for everything, and its PEM.
+// selfSigned is a self-signed certificate for servers and clients, and its PEM.
 func selfSigned(t *testing.T) (tls.Certificate, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -61,7 +61,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 			server.TLS = secure
 			server.StartTLS()
 			defer server.Close()
-			// Not by the certificates of the test server, but by those that were asked for.
+			// httptest adds its own certificate, which would be used instead of GetCertificate.
 			server.TLS.Certificates = nil
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "webhook", Certificates: c.show, MinVersion: tls.VersionTLS12}}}
 			response, err := client.Get(server.URL)

@@ -20,28 +20,29 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Config is what a Client works with; every field is required.
+// Config is the configuration of a Client. Every field is required.
 type Config struct {
-	// Host and Port are the API server's, as Kubernetes tells every container.
+	// Host and Port of the API server, from the variables that Kubernetes sets in every container.
 	Host, Port string
-	// CA is its root certificate, PEM.
+	// CA is the root certificate of the API server, PEM.
 	CA []byte
-	// Namespace is the pod's.
+	// Namespace is the pod's namespace.
 	Namespace string
-	// Token gives the pod's token for the API server; the kubelet renews it, so it is asked for each time.
+	// Token returns the pod's token for the API server. It is called for each request, because the kubelet renews the
+	// token.
 	Token func() (string, error)
 }
 
-// Client asks the API server.
+// Client reads AzureKeyVaultSecrets from the API server.
 type Client struct {
 	config Config
 	http   *http.Client
 }
 
-// recreate is the next step where what the webhook put into the pod is not there.
-const recreate = "recreate the pod, so that the env-injector adds it"
+// recreate is the advice if something is missing that the webhook adds to the pod.
+const recreate = "recreate the pod so that the env-injector adds it"
 
-// New checks the configuration. What can't work is fault.Invalid.
+// New creates a Client. The error for an incomplete configuration is fault.Invalid.
 func New(c Config) (*Client, error) {
 	if c.Host == "" || c.Port == "" {
 		return nil, fault.New(fault.Invalid,
@@ -50,15 +51,16 @@ func New(c Config) (*Client, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(c.CA) {
-		return nil, fault.New(fault.Invalid, "the certificate of the API server is not in the pod; %s", recreate)
+		return nil, fault.New(fault.Invalid, "the CA of the API server is missing in the pod; %s", recreate)
 	}
 	if c.Namespace == "" || c.Token == nil {
-		return nil, fault.New(fault.Invalid, "the pod's namespace or token is not in the pod; %s", recreate)
+		return nil, fault.New(fault.Invalid, "the namespace or the token is missing in the pod; %s", recreate)
 	}
 	return &Client{config: c, http: &http.Client{
 		Timeout: limits.APIServerTime,
-		// No proxy: the program's own proxy variables are not meant for the API server. A redirect would carry the
-		// token. One connection is enough, by HTTP/2; without the bound each of the first requests would open its own.
+		// No proxy: the proxy variables are those of the program, not for the API server. No redirects: they would
+		// carry the token. With HTTP/2 one connection is enough; without the limit each of the first requests opens
+		// its own.
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 			ForceAttemptHTTP2: true, MaxConnsPerHost: 1,
 			MaxResponseHeaderBytes: limits.APIServerHeaderBytes},
@@ -66,7 +68,7 @@ func New(c Config) (*Client, error) {
 	}}, nil
 }
 
-// Fetch gives the JSON of the AzureKeyVaultSecret of that name. Errors are of package fault.
+// Fetch returns the JSON of the AzureKeyVaultSecret with that name. Errors are of package fault.
 func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 	token, err := c.config.Token()
 	if err != nil {
@@ -78,7 +80,8 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return nil, fault.New(fault.Invalid,
-			"the address of the API server is none; don't change KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT")
+			"the address of the API server is invalid; don't change KUBERNETES_SERVICE_HOST and "+
+				"KUBERNETES_SERVICE_PORT")
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Accept", "application/json")
@@ -93,32 +96,32 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 		return nil, c.refusal(name, response)
 	case err != nil || len(content) > limits.ResourceBytes:
 		return nil, fault.New(fault.Unavailable,
-			"reading AzureKeyVaultSecret %q: the answer of the API server was cut off or is too long", name)
+			"reading AzureKeyVaultSecret %q: the response of the API server was cut off or is too long", name)
 	}
 	return content, nil
 }
 
-// connectionError explains an error of the connection, without the request's URL and what else the library adds.
+// connectionError explains why a request got no response, without the URL that net/http adds.
 func (c *Client) connectionError(name string, err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return &fault.Error{Kind: fault.Unavailable,
-			Doing: fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name),
+			Doing: fmt.Sprintf("reading AzureKeyVaultSecret %q from the API server", name),
 			Cause: cmp.Or(c.checkCA(), error(unknown)),
-			Next:  "correct the ConfigMap kube-root-ca.crt of the namespace, which the pod knows the API server by"}
+			Next:  "correct the ConfigMap kube-root-ca.crt of the namespace, from which the pod has the CA"}
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
 	return &fault.Error{Kind: fault.Unavailable,
-		Doing: fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q", name), Cause: err,
-		Next: "see whether a NetworkPolicy or a service mesh is in the way"}
+		Doing: fmt.Sprintf("reading AzureKeyVaultSecret %q from the API server", name), Cause: err,
+		Next: "check whether a NetworkPolicy or a service mesh blocks the connection"}
 }
 
-// checkCA says which block of the API server's CA can't be read; nil if all can. The cluster writes the CA, which may
-// be a bundle, and a block that is of no use to us must not stop a pod. So it is looked for only when the API server is
-// not believed.
+// checkCA returns an error that names the first block of the API server's CA that can't be parsed; nil if all can. The
+// CA can be a bundle with blocks that this client does not need. A damaged one must not stop a pod, so the check runs
+// only if the API server's certificate is not trusted.
 func (c *Client) checkCA() error {
 	if _, err := certificate.Blocks(c.config.CA); err != nil {
 		return fmt.Errorf("the CA of the API server: %w", err)
@@ -126,7 +129,7 @@ func (c *Client) checkCA() error {
 	return nil
 }
 
-// refusal goes by the status alone; the text of the answer is not needed.
+// refusal explains a response that is not 200. It uses the status and Retry-After, never the body.
 func (c *Client) refusal(name string, response *http.Response) error {
 	switch response.StatusCode {
 	case http.StatusNotFound:
@@ -134,8 +137,8 @@ func (c *Client) refusal(name string, response *http.Response) error {
 			Doing: fmt.Sprintf("there is no AzureKeyVaultSecret %q in namespace %q", name, c.config.Namespace)}
 	case http.StatusForbidden:
 		return fault.New(fault.Denied,
-			"the pod's ServiceAccount may not read AzureKeyVaultSecret %q of namespace %q; add it to the value "+
-				"env_injector.rbacSubjects",
+			"the pod's ServiceAccount is not allowed to read AzureKeyVaultSecret %q in namespace %q; add the "+
+				"ServiceAccount to the value env_injector.rbacSubjects",
 			name, c.config.Namespace)
 	case http.StatusUnauthorized:
 		return fault.New(fault.Unauthenticated, "the API server does not accept the pod's token; recreate the pod")
@@ -146,6 +149,6 @@ func (c *Client) refusal(name string, response *http.Response) error {
 	}
 	seconds = min(seconds, int(limits.RetryAfterTime/time.Second))
 	return &fault.Error{Kind: fault.Unavailable, RetryAfter: time.Duration(seconds) * time.Second,
-		Doing: fmt.Sprintf("asking the API server for AzureKeyVaultSecret %q: it answered %d", name,
+		Doing: fmt.Sprintf("reading AzureKeyVaultSecret %q: the API server returned status %d", name,
 			response.StatusCode)}
 }

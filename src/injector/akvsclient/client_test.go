@@ -28,7 +28,7 @@ import (
 
 const canary = "canary-token-3"
 
-// server is an API server that does what it is told.
+// server is an API server with responses that a test sets.
 type server struct {
 	*httptest.Server
 	path, authorization string
@@ -80,20 +80,20 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"absent":          {status(404), fault.NotFound, `no AzureKeyVaultSecret "db" in namespace "team"; create it`, 0},
 		"forbidden":       {status(403), fault.Denied, "env_injector.rbacSubjects", 0},
 		"unauthenticated": {status(401), fault.Unauthenticated, "recreate the pod", 0},
-		"busy":            {status(429), fault.Unavailable, "it answered 429", 7 * time.Second},
-		"down":            {status(503), fault.Unavailable, "it answered 503", 7 * time.Second},
+		"busy":            {status(429), fault.Unavailable, "the API server returned status 429", 7 * time.Second},
+		"down":            {status(503), fault.Unavailable, "the API server returned status 503", 7 * time.Second},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) { // one that would be answered if it were followed
 			if r.URL.Path != "/elsewhere" {
 				http.Redirect(w, r, "/elsewhere", http.StatusFound)
 			}
-		}, fault.Unavailable, "it answered 302", 0},
+		}, fault.Unavailable, "the API server returned status 302", 0},
 		"busy for a day": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "86400")
 			w.WriteHeader(http.StatusTooManyRequests)
-		}, fault.Unavailable, "it answered 429", limits.RetryAfterTime},
+		}, fault.Unavailable, "the API server returned status 429", limits.RetryAfterTime},
 		"an endless header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Filler", strings.Repeat("x", 2*limits.APIServerHeaderBytes))
-		}, fault.Unavailable, "asking the API server", 0},
+		}, fault.Unavailable, "from the API server", 0},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte("{"))
@@ -143,7 +143,7 @@ func TestADamagedCAOfTheAPIServerIsNamedWhenTheAPIServerIsNotBelieved(t *testing
 	}
 }
 
-// otherCA is a certificate of somebody else.
+// otherCA is the DER of a certificate that the API server does not use.
 func otherCA(t *testing.T) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -158,7 +158,7 @@ func TestWhatIsNotInThePodIsNamed(t *testing.T) {
 	_, good := start(t)
 	for says, change := range map[string]func(*akvsclient.Config){
 		"KUBERNETES_SERVICE_HOST": func(c *akvsclient.Config) { c.Host = "" },
-		"certificate":             func(c *akvsclient.Config) { c.CA = []byte("none") },
+		"the CA":                  func(c *akvsclient.Config) { c.CA = []byte("none") },
 		"namespace":               func(c *akvsclient.Config) { c.Namespace = "" },
 		"token":                   func(c *akvsclient.Config) { c.Token = nil },
 		"KUBERNETES_SERVICE_PORT": func(c *akvsclient.Config) { c.Port = "" },

@@ -1,4 +1,5 @@
-// Package akvsclient reads one AzureKeyVaultSecret with the pod's own token, for pods that don't use the auth service.
+// Package akvsclient reads AzureKeyVaultSecrets from the API server with the pod's own token, for pods that don't use
+// the auth service.
 //
-// Floor 3, standard library only: it is linked into every pod.
+// Floor 3, standard library only: it runs in injected pods, so k8s.io does not belong here.
 package akvsclient
