@@ -67,14 +67,14 @@ func (a *admitted) sources(ctx context.Context) (inject.Sources, error) {
 	needed := inject.Needed(a.pod)
 	if len(needed) > limits.AdmissionSources {
 		return nil, fault.New(fault.Invalid,
-			"the environment of the pod comes from %d ConfigMaps and Secrets, and the limit is %d; take more "+
-				"variables from fewer of them",
+			"the environment of the pod uses %d ConfigMaps and Secrets, and the limit is %d; merge some of them",
 			len(needed), limits.AdmissionSources)
 	}
 	for _, name := range needed {
 		if len(validation.IsDNS1123Subdomain(name.Name)) > 0 {
-			return nil, fault.New(fault.Invalid, "%q is not a name of a %s; correct it in the environment of the pod",
-				inject.Shown(name.Name), name.Kind)
+			return nil, fault.New(fault.Invalid,
+				"%q is not a valid name of a %s; correct it in env or envFrom of the pod", inject.Shown(name.Name),
+				name.Kind)
 		}
 	}
 	sources := inject.Sources{}
@@ -112,11 +112,11 @@ func (a *admitted) source(ctx context.Context, name inject.SourceName) (inject.S
 	case apierrors.IsNotFound(err):
 		a.missing.put(memory, true, limits.MissingSourceAge)
 		return inject.Source{Missing: true}, nil
-	case apierrors.IsForbidden(err): // the installation is not meant to
+	case apierrors.IsForbidden(err): // the installation is configured without access to this source
 		return inject.Source{Hidden: true}, nil
 	}
-	return inject.Source{}, fault.Wrap(fault.Unavailable, err,
-		fmt.Sprintf("asking the API server for %s %q; try again", name.Kind, name.Name))
+	return inject.Source{}, &fault.Error{Kind: fault.Unavailable, Cause: err,
+		Doing: fmt.Sprintf("reading %s %q from the API server", name.Kind, name.Name), Next: "try again"}
 }
 
 // commands looks into the images whose commands the plan needs. What is only wrapped as a precaution may stay as it is.
@@ -149,8 +149,9 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	})
 	for container, failure := range failed {
 		plan = plan.Without(container,
-			fmt.Sprintf("container %q: a ConfigMap or Secret of its environment is missing, and what its image runs "+
-				"could not be found out (%v), so references that come later stay text", container, failure))
+			fmt.Sprintf("container %q is not injected: a ConfigMap or Secret of its environment is missing, and the "+
+				"command of its image could not be read (%v); references that are added later stay text", container,
+				failure))
 	}
 	return plan, err
 }
@@ -169,9 +170,9 @@ func boundRegistries(wanted []*inject.Target) (within []*inject.Target, failed m
 			if !registries[registry] && len(registries) == limits.ImageRegistriesPerPod {
 				refused := &fault.Error{Kind: fault.Invalid,
 					Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
-					Cause: fmt.Errorf("the registry %s is one more than the %d that are asked for the commands of "+
-						"one pod", registry, limits.ImageRegistriesPerPod),
-					Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands"}
+					Cause: fmt.Errorf("the pod needs the commands of images from more than %d registries, and "+
+						"registry %s is beyond this limit", limits.ImageRegistriesPerPod, registry),
+					Next: "set the container's command, or write it into the pod's annotation akv2k8s.io/commands"}
 				if !precaution {
 					return nil, nil, refused
 				}
@@ -212,8 +213,8 @@ func (a *admitted) unknown(t *inject.Target, err error) error {
 	a.Metrics.unknown.Inc()
 	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
 		Cause: err,
-		Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands, or let the " +
-			"env-injector read the image by imagePullSecrets (or the role AcrPull for its identity)"}
+		Next: "set the container's command, write it into the pod's annotation akv2k8s.io/commands, or give the " +
+			"env-injector access to the image by imagePullSecrets or by the role AcrPull for its identity"}
 }
 
 // pullSecrets are the pod's; those of its ServiceAccount are among them already, the API server put them there. One

@@ -54,7 +54,7 @@ func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Ho
 	case refused != nil:
 		return nil, size.UID, refused
 	case err != nil:
-		w.logs(held.Trusted()).Info("refused a review", "error", err.Error(), "remoteAddr", r.RemoteAddr)
+		w.logs(held.Trusted()).Info("rejected a review", "error", err.Error(), "remoteAddr", r.RemoteAddr)
 		return nil, size.UID, &refusal{http.StatusRequestEntityTooLarge, err.Error()}
 	case !held.Set(int64(cap(body)) + size.Memory):
 		return nil, size.UID, tooBusy()
@@ -68,7 +68,7 @@ func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Ho
 	response := hook.Handle(withTrust(ctx, held.Trusted()), admission.Request{AdmissionRequest: *in.Request})
 	in.Request, in.Response = nil, &response.AdmissionResponse
 	if answer, err = json.Marshal(in); err != nil {
-		return nil, size.UID, &refusal{http.StatusInternalServerError, "the answer could not be written"}
+		return nil, size.UID, &refusal{http.StatusInternalServerError, "the answer could not be encoded"}
 	}
 	return answer, size.UID, nil
 }
@@ -79,7 +79,7 @@ func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
 		fmt.Sprintf("the request is larger than %s; make the pod smaller", limits.Bytes(limits.ReviewBytes))}
 	switch encoding := r.Header.Get("Content-Encoding"); {
 	case r.Method != http.MethodPost:
-		return nil, &refusal{http.StatusMethodNotAllowed, "send a review by POST"}
+		return nil, &refusal{http.StatusMethodNotAllowed, "the method must be POST"}
 	case encoding != "" && encoding != "identity":
 		return nil, &refusal{http.StatusUnsupportedMediaType, "the body must not be compressed"}
 	case r.Header.Get("Content-Type") != "application/json":
@@ -89,7 +89,7 @@ func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
 	body := make([]byte, 0, first)
 	for {
 		if len(body) == cap(body) {
-			if !held.Set(int64(3 * cap(body))) { // the old one, and the new one, which is twice as large
+			if !held.Set(int64(3 * cap(body))) { // the old buffer, and the new one of twice its size
 				return body, tooBusy()
 			}
 			body = append(make([]byte, 0, min(2*cap(body), limits.ReviewBytes+1)), body...)

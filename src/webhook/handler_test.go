@@ -128,8 +128,8 @@ func TestNoReviewCostsMoreThanItsBudget(t *testing.T) {
 		"lists of lists":                {reviewOf(`{"x":[` + strings.TrimSuffix(strings.Repeat("[],", 900_000), ",") + `]}`), "5000 objects in lists"},
 		"labels":                        {reviewOf(`{"metadata":{"labels":{"a":""` + many(150_000, `,"%d":""`) + `}}}`), "200000 keys and values"},
 		"numbers":                       {reviewOf(`{"x":[1` + strings.Repeat(",1", 1_000_000) + `]}`), "200000 keys and values"},
-		"deep objects":                  {reviewOf(strings.Repeat(`{"a":`, 5_000) + "1" + strings.Repeat("}", 5_000)), "64 deep"},
-		// json gives up at 10,000
+		"deep objects":                  {reviewOf(strings.Repeat(`{"a":`, 5_000) + "1" + strings.Repeat("}", 5_000)), "64 levels deep"},
+		// encoding/json stops at 10,000 levels
 		"deep lists":                               {reviewOf(strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)), "not a JSON object"},
 		"a flood beside the request":               {`{"x":[` + empty[:900_000-1] + `],` + reviewOf("{}")[1:], "5000 objects in lists"},
 		"YAML with aliases":                        {"{a: &a [1,1], b: &b [*a,*a], request: {uid: uid-1}}", "not a JSON object"},
@@ -231,7 +231,7 @@ func TestReviewsOfStrangersLeaveMemoryForTheAPIServer(t *testing.T) {
 		go func() { _, _ = writer.Write(bytes.Repeat([]byte(" "), 2<<20)) }()
 	}
 	refused := 0
-	for refused < 150 { // the memory is enough for few of them
+	for refused < 150 { // the memory suffices for a few of them
 		select {
 		case code := <-codes:
 			require.Equal(t, http.StatusTooManyRequests, code)
@@ -305,7 +305,7 @@ func TestSourcesOfOnePodAreBounded(t *testing.T) {
 	assert.LessOrEqual(t, b.reads.Load(), int64(302), "that there is none is remembered for a second")
 	response = answered(t, post(h, strings.NewReader(reviewOf(podText(`{"name":"app","envFrom":[{"configMapRef":{"name":"../../secrets/x"}}]}`)))))
 	assert.False(t, response.Allowed)
-	assert.Contains(t, response.Result.Message, `"../../secrets/x" is not a name of a ConfigMap`)
+	assert.Contains(t, response.Result.Message, `"../../secrets/x" is not a valid name of a ConfigMap`)
 }
 
 func TestTheTimeThatTheAPIServerWaitsIsKept(t *testing.T) {

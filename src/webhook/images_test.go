@@ -48,7 +48,7 @@ func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 
 	response := b.admit(containers(200, corev1.Container{Env: env})...)
 	require.False(t, response.Allowed)
-	assert.Contains(t, response.Result.Message, `container "c8": the registry r8.test is one more than the 8 that are asked for the commands of one pod; set the container's command`)
+	assert.Contains(t, response.Result.Message, `container "c8": the pod needs the commands of images from more than 8 registries, and registry r8.test is beyond this limit; set the container's command`)
 	assert.Empty(t, images.asked, "nothing is asked for a pod that is refused anyway")
 
 	response = b.admit(containers(200, corev1.Container{EnvFrom: later})...)
@@ -65,7 +65,7 @@ func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 	again := containers(limits.ImageRegistriesPerPod+1, corev1.Container{Env: env})
 	again[limits.ImageRegistriesPerPod].Image = "r0.test/other:1"
 	response = b.admit(again...)
-	assert.NotContains(t, response.Result.Message, "one more than", "another image of a registry that is asked anyway")
+	assert.NotContains(t, response.Result.Message, "beyond this limit", "another image of a registry that is asked anyway")
 
 	images.asked = nil
 	same := containers(20, corev1.Container{Env: env})

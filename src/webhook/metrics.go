@@ -16,12 +16,13 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &Metrics{
-		pods:       counter("akv2k8s_pod_inspections_total", "Pods that the webhook was asked about."),
-		containers: counter("akv2k8s_container_inspections_total", "Their containers and init containers."),
-		mutated:    counter("akv2k8s_pod_mutations_total", "Pods that were injected."),
+		pods: counter("akv2k8s_pod_inspections_total", "Pods that the webhook inspected."),
+		containers: counter("akv2k8s_container_inspections_total",
+			"Containers, init containers and ephemeral containers of the inspected pods."),
+		mutated: counter("akv2k8s_pod_mutations_total", "Pods that the webhook injected."),
 		unknown: counter("akv2k8s_container_inspections_failed_total",
-			"Containers whose image's command could not be found out."),
-		failed: counter("akv2k8s_pod_mutations_failed_total", "Pods that were refused."),
+			"Containers for which the webhook could not read the command of the image."),
+		failed: counter("akv2k8s_pod_mutations_failed_total", "Pods that the webhook rejected."),
 	}
 	for _, c := range []prometheus.Collector{m.pods, m.containers, m.mutated, m.failed, m.unknown} {
 		if err := registry.Register(c); err != nil {

@@ -37,9 +37,12 @@ type Config struct {
 	Settings func(ctx context.Context) (inject.Settings, error)
 	// Live reads namespaces, ConfigMaps and Secrets by name.
 	Live client.Reader
-	// Label and LabelValue mark the namespaces whose pods are injected. Nothing is read in any other.
-	Label, LabelValue string
-	// Images finds out what an image runs.
+	// Label is the key of the label of the namespaces whose pods are injected. The webhook reads nothing in other
+	// namespaces.
+	Label string
+	// LabelValue is the value of that label.
+	LabelValue string
+	// Images reads the commands of images from their registries.
 	Images Images
 	// Patience is how long one review may take, image look-ups included.
 	Patience time.Duration
@@ -61,7 +64,7 @@ type Webhook struct {
 func New(c Config) (*Webhook, error) {
 	if c.Settings == nil || c.Metrics == nil || c.Live == nil || c.Images == nil || c.Clock == nil || c.Patience <= 0 ||
 		c.Label == "" {
-		return nil, errors.New("creating the webhook: a part of its configuration is missing")
+		return nil, errors.New("webhook.New: a required field of webhook.Config is not set")
 	}
 	return &Webhook{Config: c, trustedLines: newLines(c.Log), otherLines: newLines(c.Log),
 		namespaces: newRecent[string, bool](c.Clock), missing: newRecent[sourceKey, bool](c.Clock),
@@ -72,9 +75,11 @@ func New(c Config) (*Webhook, error) {
 type admitted struct {
 	*Webhook
 	request admission.Request
-	// pod is the new one, old the same before; the latter only if ephemeral containers are added.
-	pod, old *corev1.Pod
-	// trusted says that the review comes from a known API server.
+	// pod is the pod in the request.
+	pod *corev1.Pod
+	// old is the pod before the request; it is nil unless the request adds ephemeral containers.
+	old *corev1.Pod
+	// trusted says that a known API server sent the review.
 	trusted bool
 }
 
@@ -166,9 +171,9 @@ func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.R
 	}
 	response, err := specPatch(a.request.Object.Raw, &out.Spec)
 	if err != nil {
-		return admission.Errored(http.StatusInternalServerError, errors.New("akv2k8s: the pod could not be written"))
+		return admission.Errored(http.StatusInternalServerError, errors.New("akv2k8s: the pod could not be encoded"))
 	}
-	if len(response.Patches) > 0 { // the API server asks again about a pod that another webhook has changed after us
+	if len(response.Patches) > 0 { // the API server calls us again if another webhook changed the pod after us
 		a.injected(plan)
 	}
 	return response.WithWarnings(bounded(append(warnings, plan.Warnings...))...)
@@ -213,7 +218,7 @@ func (a *admitted) refuse(err error) admission.Response {
 	if len(message) > limits.AdmissionMessageBytes {
 		message = strings.ToValidUTF8(message[:limits.AdmissionMessageBytes], "") + "…"
 	}
-	a.logs(a.trusted).Info("refused", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason",
+	a.logs(a.trusted).Info("rejected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason",
 		fault.KindOf(err).Reason(), "error", message)
 	return admission.Denied("akv2k8s: " + message)
 }

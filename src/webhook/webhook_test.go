@@ -208,7 +208,7 @@ func TestReferencesOfConfigMapsAndSecretsAreRecorded(t *testing.T) {
 	b.refusing = apierrors.NewTimeoutError("slow", 1)
 	response = b.admit(corev1.Container{Name: "app", Command: []string{"/app"}, EnvFrom: from})
 	assert.False(t, response.Allowed, "a pod must not start with a raw reference because the API server was slow")
-	assert.Regexp(t, `ConfigMap "settings"; try again|Secret "secret"; try again`, response.Result.Message)
+	assert.Regexp(t, `reading (ConfigMap "settings"|Secret "secret") from the API server: .*; try again`, response.Result.Message)
 }
 
 func TestReferencesOfAnImagesOwnEnvironmentAreRecorded(t *testing.T) {

@@ -85,7 +85,7 @@ func (k *check) variables(pod *corev1.Pod, s Settings) []corev1.EnvVar {
 	if pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
 		wait = limits.WaitWithoutRestart
 	}
-	references, _ := json.Marshal(k.references) // a map of texts
+	references, _ := json.Marshal(k.references) // cannot fail for a map of strings
 	var set []corev1.EnvVar
 	for _, variable := range []corev1.EnvVar{
 		{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker},
@@ -109,7 +109,7 @@ func withoutDollars(text string) string { return strings.ReplaceAll(text, "$", `
 
 // escapeJSON is a text as it stands in JSON, without its quotes.
 func escapeJSON(text string) string {
-	content, _ := json.Marshal(text) // a text
+	content, _ := json.Marshal(text) // cannot fail for a string
 	return withoutDollars(string(content[1 : len(content)-1]))
 }
 

@@ -125,8 +125,8 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 		if !slices.ContainsFunc(old.Spec.Volumes,
 			func(v corev1.Volume) bool { return v.Name == volume && !foreign(v) }) {
 			return Plan{}, refuse(corev1.Container{Name: plan.Targets[0].Container},
-				"it refers to Key Vault, but this pod was not injected when it was created; "+
-					"use kubectl debug --copy-to, which creates a pod")
+				"it has references to Key Vault, but this pod was not injected when it was created; "+
+					"use kubectl debug --copy-to, which creates a new pod")
 		}
 	}
 	return plan, nil
@@ -220,7 +220,7 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 	var commands map[string][]string
 	if json.Unmarshal([]byte(text), &commands) != nil {
 		return nil, fault.New(fault.Invalid,
-			`the annotation %s is no JSON object of container names and commands; write for example {"app": ["/app", "--serve"]}`,
+			`the annotation %s is not a JSON object of container names and commands; write for example {"app": ["/app", "--serve"]}`,
 			wire.AnnotationCommands)
 	}
 	exists := map[string]bool{}
@@ -235,8 +235,8 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 		}
 		if len(commands[name]) == 0 {
 			return nil, fault.New(fault.Invalid,
-				"the annotation %s gives container %q no command; write what its image runs", wire.AnnotationCommands,
-				Shown(name))
+				"the annotation %s has no command for container %q; write the command that its image runs",
+				wire.AnnotationCommands, Shown(name))
 		}
 	}
 	return commands, nil
@@ -247,7 +247,7 @@ func inCommand(c corev1.Container) []string {
 	for _, text := range slices.Concat(c.Command, c.Args) {
 		if envref.Meant(text) || envref.Mentioned(text) {
 			return []string{fmt.Sprintf("container %q: a reference to Key Vault in its command or args is not "+
-				"resolved; write it into a variable of env, and $(NAME) into args", Shown(c.Name))}
+				"resolved; move it into a variable of env, and write $(NAME) into args", Shown(c.Name))}
 		}
 	}
 	return nil
@@ -259,7 +259,7 @@ func unresolved(c corev1.Container, e *environment) []string {
 	for _, where := range beside(c) {
 		if e.refers() {
 			texts = append(texts,
-				fmt.Sprintf("container %q: the %s runs beside the program and sees references instead of values",
+				fmt.Sprintf("container %q: the %s runs a command, which gets references instead of values",
 					Shown(c.Name), where))
 		}
 	}

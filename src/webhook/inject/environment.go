@@ -52,10 +52,11 @@ type environment struct {
 	// taken are the variables that come from a whole source, by the source. Reserved names are among them, and among no
 	// others.
 	taken map[string]SourceName
-	// open says that a source was missing, so that references may come that nobody knows yet; hidden that one may not
-	// be read.
-	open, hidden bool
-	warnings     []string
+	// open says that a source or a key was missing, so that the container can get unknown references when it starts.
+	open bool
+	// hidden says that the installation is not allowed to read a source.
+	hidden   bool
+	warnings []string
 }
 
 // evaluate works a container's environment out. What is meant as a reference but can't be one is refused.
@@ -115,7 +116,7 @@ func (e *environment) takeAll(c corev1.Container, from corev1.EnvFromSource, sou
 
 // taken is a variable whose value comes from a source.
 func taken(c corev1.Container, variableName string, name SourceName, value string) (variable, error) {
-	if value == "" { // no reference, and nobody's business
+	if value == "" { // not a reference, so its value was not kept
 		return variable{}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
@@ -156,13 +157,13 @@ func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources 
 // text is the variable at a place of env that is written out there.
 func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	entry := c.Env[i]
-	if e.before[entry.Name] && wrapped(c) { // written so by an earlier mutation
+	if e.before[entry.Name] && wrapped(c) { // rewritten by an earlier mutation
 		return variable{deferred: true}, nil
 	}
 	if value, uses := e.rewrite(entry.Value, i); uses {
 		if envref.Meant(entry.Value) {
-			return variable{}, refuse(c, "variable %s: a reference can't be made of another one's value; write it out",
-				Shown(entry.Name))
+			return variable{}, refuse(c, "variable %s: a reference cannot contain the value of another reference; "+
+				"write it without $(NAME)", Shown(entry.Name))
 		}
 		e.texts[i] = value
 		e.expand = append(e.expand, entry.Name)
@@ -172,8 +173,8 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	switch {
 	case !known && envref.Meant(entry.Value):
 		return variable{},
-			refuse(c, "variable %s: the reference is made of variables whose values are not known when the pod is "+
-				"created; write it out", Shown(entry.Name))
+			refuse(c, "variable %s: the reference uses variables whose values are not known when the pod is "+
+				"created; write it without $(NAME)", Shown(entry.Name))
 	case !known || !envref.Meant(value):
 		if envref.Mentioned(entry.Value) {
 			e.mention(c, entry.Name, "")
@@ -190,9 +191,9 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 // mention warns of a value that resembles a reference but is none.
 func (e *environment) mention(c corev1.Container, variable, from string) {
 	e.warnings = append(e.warnings,
-		fmt.Sprintf("container %q, variable %s%s: the value contains @azurekeyvault or almost that, but it is not a "+
-			"reference, so the program gets it as it is; a reference is the whole value, as name@azurekeyvault or "+
-			"name@azurekeyvault?key", Shown(c.Name), Shown(variable), from))
+		fmt.Sprintf("container %q, variable %s%s: the value contains @azurekeyvault or a similar text but is not a "+
+			"reference, so the program gets it unchanged; a reference is the whole value, for example "+
+			"name@azurekeyvault or name@azurekeyvault?key", Shown(c.Name), Shown(variable), from))
 }
 
 // value is a text as the kubelet will expand it, if that is known already. Texts that are made of each other can come
@@ -224,7 +225,7 @@ func (e *environment) value(text string) (string, bool) {
 // leaves it alone and the injector, by the same rules, makes of it what the kubelet would have made. Variables that
 // come later are text to the kubelet, so they are escaped.
 func (e *environment) rewrite(text string, at int) (string, bool) {
-	if len(text) > longest { // Linux starts no program with it, so nobody reads what it would become
+	if len(text) > longest { // Linux cannot start a program with this text, so its expansion does not matter
 		return text, false
 	}
 	uses := false
@@ -299,7 +300,7 @@ func imageOf(c corev1.Container) map[string]string {
 func expansionOf(c corev1.Container) (before wire.Expansion) {
 	for _, entry := range c.Env {
 		if entry.Name == wire.EnvExpand && wrapped(c) {
-			_ = json.Unmarshal([]byte(entry.Value), &before) // what is no expansion of ours is none
+			_ = json.Unmarshal([]byte(entry.Value), &before) // a malformed value counts as no expansion
 		}
 	}
 	return before

@@ -43,7 +43,7 @@ func fitRange(r corev1.ResourceRequirements, item corev1.LimitRangeItem) {
 		if ok && limited && ratio.Sign() > 0 {
 			least := int64(float64(limit.MilliValue())/ratio.AsApproximateFloat64()) + 1
 			if name == corev1.ResourceMemory {
-				least = (least + 999) / 1000 * 1000 // whole bytes
+				least = (least + 999) / 1000 * 1000 // rounded up to whole bytes
 			}
 			request := *resource.NewMilliQuantity(min(least, limit.MilliValue()), limit.Format)
 			raise(r.Requests, name, corev1.ResourceList{name: request})
@@ -74,7 +74,7 @@ func tooLittle(init corev1.Container) []string {
 	if !limited || limit.Cmp(resource.MustParse(leastMemory)) >= 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("the init container %s of the env-injector may have no more than %s of memory, by "+
-		"the resources of the pod or a LimitRange of its namespace, and needs %s; raise spec.resources.limits.memory "+
+	return []string{fmt.Sprintf("the init container %s of the env-injector has a memory limit of %s, because of the "+
+		"resources of the pod or a LimitRange of its namespace, and needs %s; raise spec.resources.limits.memory "+
 		"of the pod, or max.memory of the LimitRange", init.Name, limit.String(), leastMemory)}
 }

@@ -13,7 +13,8 @@ import (
 // program is the injector's path in its own image, and thin that of the one that can only ask the auth service.
 const (
 	program = "/usr/local/bin/azure-keyvault-env"
-	thin    = program + "-thin"
+	// thin is the path of the smaller injector, which supports the auth service alone.
+	thin = program + "-thin"
 )
 
 // nobody is the user of the init container unless the pod has one of its own.
@@ -23,8 +24,9 @@ const nobody int64 = 65532
 type Init struct {
 	// Resources replace, one by one, what is asked for by default. A limit below its request is raised to it.
 	Resources corev1.ResourceRequirements
-	// User, unless 0, runs it instead of the pod's own user or 65532; Group is nil for none.
-	User  int64
+	// User is the user ID; 0 means the user that the pod's containers share, or 65532.
+	User int64
+	// Group is the group ID; nil leaves it unset.
 	Group *int64
 	// Writable gives it a root that it may write to.
 	Writable bool

@@ -54,7 +54,7 @@ func result(t *testing.T, pod *corev1.Pod, s inject.Settings) (string, *corev1.P
 		return "refused: " + err.Error() + "\n", nil
 	}
 	for i := range plan.Targets {
-		if target := &plan.Targets[i]; target.Lookup != "" { // as if the image had been looked into
+		if target := &plan.Targets[i]; target.Lookup != "" { // as if the image had been read
 			assert.Equal(t, "app:1", target.Lookup)
 			target.Entrypoint, target.Cmd = []string{"/entrypoint", "$(DB)"}, []string{"--of-image", "$HOME"}
 		}

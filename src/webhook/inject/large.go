@@ -25,7 +25,7 @@ func Fits(pod *corev1.Pod) (warnings []string, err error) {
 		for _, v := range c.Env {
 			if wrapped(c) && isOurs(v.Name) && len(v.Name)+len("=")+len(v.Value)+1 > longest {
 				return nil, refuse(c,
-					"%s, which the env-injector adds, would be longer than the %d KiB that Linux passes on in a "+
+					"%s, which the env-injector adds, would be longer than %d KiB, the limit of Linux for one "+
 						"variable; %s", v.Name, longest>>10, smaller(v.Name))
 			}
 		}
@@ -36,17 +36,17 @@ func Fits(pod *corev1.Pod) (warnings []string, err error) {
 		}
 	}
 	stored := *pod
-	stored.ManagedFields = nil // the API server goes without them before it gives up
+	stored.ManagedFields = nil // the API server drops them if the pod is too large
 	size := stored.Size()
 	if size > limits.InjectedPodBytes {
 		return nil, fault.New(fault.Invalid,
-			"the pod would have %d bytes with what the env-injector adds, and the API server takes %d; use fewer "+
-				"containers, or take variables from a ConfigMap (envFrom)", size, limits.InjectedPodBytes)
+			"the injected pod would have %d bytes, and the limit of the API server is %d; use fewer containers, or "+
+				"move variables into a ConfigMap (envFrom)", size, limits.InjectedPodBytes)
 	}
 	if size > storable {
 		warnings = append(warnings,
-			fmt.Sprintf("the pod has %d bytes with what the env-injector adds, and etcd stores 1.5 MiB by default; "+
-				"if it is refused as too large, take variables from a ConfigMap (envFrom)", size))
+			fmt.Sprintf("the injected pod has %d bytes, and etcd stores 1.5 MiB by default; if the API server "+
+				"rejects the pod as too large, move variables into a ConfigMap (envFrom)", size))
 	}
 	return warnings, nil
 }
@@ -61,6 +61,6 @@ func smaller(name string) string {
 	case wire.EnvExpand:
 		return "use $(NAME) of injected variables in fewer variables and arguments"
 	default:
-		return "put no public certificate authorities into global.extraCACertificates; they are known without"
+		return "remove public certificate authorities from global.extraCACertificates; they are trusted without it"
 	}
 }

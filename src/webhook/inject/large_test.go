@@ -62,7 +62,7 @@ func TestWhatTheRuntimeWouldNotStartIsRefused(t *testing.T) {
 		says    string
 	}{
 		"a record of references that fits": {from(), source(3900), settings(), ""},
-		"one that does not":                {from(), source(4000), settings(), `container "app": ENV_INJECTOR_REFERENCES, which the env-injector adds, would be longer than the 128 KiB that Linux passes on in a variable; write some`},
+		"one that does not":                {from(), source(4000), settings(), `container "app": ENV_INJECTOR_REFERENCES, which the env-injector adds, would be longer than 128 KiB, the limit of Linux for one variable; write some`},
 		"composed variables that fit":      {composed(7000), nil, settings(), ""},
 		"too many":                         {composed(8000), nil, settings(), "ENV_INJECTOR_EXPAND"},
 		"a bundle of authorities":          {with(reference), nil, authorities, "global.extraCACertificates"},
@@ -138,7 +138,7 @@ func worked(t *testing.T, pod *corev1.Pod) time.Duration {
 	var total time.Duration
 	runs := 0
 	for ; runs < 4 || total < 400*time.Millisecond; runs++ {
-		fresh := pod.DeepCopy() // a pod that was mutated is another one
+		fresh := pod.DeepCopy() // Mutate must get a pod that was not mutated
 		started := used()
 		plan, err := inject.Decide(fresh, nil)
 		require.NoError(t, err)
@@ -185,7 +185,7 @@ func TestAnAnswerThatNobodyCouldStoreIsNotMade(t *testing.T) {
 	s := withoutAuthService()
 	s.ExtraCAs = strings.Repeat("x", 100<<10)
 	_, err := fits(t, pod, nil, s)
-	require.ErrorContains(t, err, "and the API server takes 3145728")
+	require.ErrorContains(t, err, "and the limit of the API server is 3145728")
 	_, err = fits(t, pod, nil, settings())
 	require.NoError(t, err)
 }

@@ -11,8 +11,9 @@ import (
 
 // Settings are what the installation puts into every pod.
 type Settings struct {
-	// Image of the injector, and its pull policy.
-	Image      string
+	// Image is the image with the injectors.
+	Image string
+	// PullPolicy is the pull policy of that image.
 	PullPolicy corev1.PullPolicy
 	// CA is the broker's root certificate, PEM.
 	CA string

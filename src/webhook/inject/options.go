@@ -74,11 +74,11 @@ func checkOptions(c corev1.Container, e *environment) (warnings []string, err er
 		switch o, ok := known[canonical(name)]; {
 		case isOurs(name):
 			return nil, refuse(c,
-				"variable %s, from %s %q, is reserved; remove the key, or take the others by configMapKeyRef or "+
+				"variable %s, from %s %q, is reserved; remove the key, or use the other keys by configMapKeyRef or "+
 					"secretKeyRef", name, from.Kind, Shown(from.Name))
 		case ok && (o.atAdmission || name != canonical(name)):
 			return nil, refuse(c,
-				"variable %s comes from %s %q, where the env-injector does not read it; write %s into env, with %s",
+				"variable %s comes from %s %q, where the env-injector does not read it; write %s into env (value: %s)",
 				Shown(name), from.Kind, Shown(from.Name), canonical(name), o.accepts)
 		}
 	}
@@ -124,12 +124,12 @@ func checkOption(c corev1.Container, variable corev1.EnvVar, known map[string]op
 		return "", refuse(c, "variable %s is not a setting of the env-injector; write %s", Shown(variable.Name), name)
 	case variable.ValueFrom != nil && o.atAdmission:
 		return "", refuse(c,
-			"variable %s must be written out in env (value: %s), because it has to be known when the pod is created",
+			"variable %s must have a literal value in env (%s), because the webhook needs it when the pod is created",
 			name, o.accepts)
 	case isDecidedLater(variable, o), o.valid(variable.Value):
 		return "", nil
 	case o.harmless:
-		return fmt.Sprintf("container %q: the value of %s is not known, so the default is used; write %s",
+		return fmt.Sprintf("container %q: the value of %s is not valid, so the default is used; write %s",
 			Shown(c.Name), name, o.accepts), nil
 	}
 	return "", refuse(c, "the value of %s is not valid; write %s", name, o.accepts)
@@ -151,12 +151,12 @@ func checkMarks(pod *corev1.Pod) error {
 	if label, ok := pod.Labels[wire.LabelInject]; ok && label != "" {
 		if _, err := strconv.ParseBool(label); err != nil {
 			return fault.New(fault.Invalid,
-				`the label %s of the pod is neither "true" nor "false"; write "false" to have the pod left alone, or remove it`, wire.LabelInject)
+				`the label %s of the pod is neither "true" nor "false"; write "false" to exclude the pod from injection, or remove the label`, wire.LabelInject)
 		}
 	}
 	if text, ok := pod.Annotations[wire.AnnotationInject]; ok && text != "" && !isAlways(pod) {
 		return fault.New(fault.Invalid,
-			`the annotation %s of the pod is not "always"; to have the pod left alone, write the label %s: "false", otherwise remove it`,
+			`the annotation %s of the pod is not "always"; to exclude the pod from injection, write the label %s: "false", otherwise remove the annotation`,
 			wire.AnnotationInject, wire.LabelInject)
 	}
 	return nil

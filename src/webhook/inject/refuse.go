@@ -17,12 +17,12 @@ import (
 func possible(c corev1.Container, onWindows string) error {
 	if onWindows != "" {
 		return refuse(c,
-			"it refers to Key Vault, but the pod is for Windows (%s), which the env-injector does not support; "+
-				"let the controller sync a Kubernetes Secret (spec.output.secret) and use that", onWindows)
+			"the pod is for Windows (%s), which the env-injector does not support; let the controller write a "+
+				"Kubernetes Secret (spec.output.secret) and use that", onWindows)
 	}
-	if len(validation.IsDNS1123Label(c.Name)) > 0 { // the API server checks names after us
+	if len(validation.IsDNS1123Label(c.Name)) > 0 { // the API server checks names after the webhook
 		return refuse(c,
-			"this is not a valid name of a container; use lower-case letters, digits and dashes, 63 at most")
+			"this is not a valid name of a container; use at most 63 lower-case letters, digits and dashes")
 	}
 	for _, variable := range c.Env {
 		if isOurs(variable.Name) && !wrapped(c) {

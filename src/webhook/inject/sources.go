@@ -24,8 +24,10 @@ type Source struct {
 	Values map[string]string
 	// Mentions are the keys whose values resemble a reference, but are none.
 	Mentions map[string]bool
-	// Missing says that it is not there, Hidden that the installation may not read it.
-	Missing, Hidden bool
+	// Missing says that the object does not exist.
+	Missing bool
+	// Hidden says that the installation is not allowed to read the object.
+	Hidden bool
 }
 
 // Sources are those of a pod.

@@ -37,9 +37,9 @@ func (p place) countsAsReady(c corev1.Container) bool {
 }
 
 const (
-	// probePeriod and probeTimeout are in seconds. A program that has started is found at once, and the container is
-	// not kept waiting.
-	probePeriod  = 1
+	// probePeriod is short, so that a started program counts as ready within a second. In seconds.
+	probePeriod = 1
+	// probeTimeout is the timeout of one probe, in seconds.
 	probeTimeout = 5
 	// probeReserve is the time for attempts besides the waits between them.
 	probeReserve = 2 * time.Minute
@@ -90,7 +90,7 @@ func patienceOf(e *environment) time.Duration {
 // waiting gives the container a startup probe if it needs one, and says what the injector has to know: how long it
 // waits where the user does not say it, and where the kubelet reads the termination message.
 func waiting(c *corev1.Container, target *Target, p place, checked bool) []corev1.EnvVar {
-	if isStartedProbe(c.StartupProbe) { // of an earlier mutation
+	if isStartedProbe(c.StartupProbe) { // added by an earlier mutation
 		c.StartupProbe = nil
 	}
 	var set []corev1.EnvVar

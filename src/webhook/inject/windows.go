@@ -21,7 +21,7 @@ func windows(pod *corev1.Pod) string {
 		}
 	}
 	if required := requiredNodes(spec); required != nil && len(required.NodeSelectorTerms) > 0 {
-		for _, term := range required.NodeSelectorTerms { // they are alternatives
+		for _, term := range required.NodeSelectorTerms { // terms are alternatives
 			if !onlyWindows(term) {
 				return windowsOptions(spec)
 			}

@@ -63,8 +63,8 @@ type Size struct {
 func Check(body []byte) (Size, error) {
 	s := &scanner{text: body, counts: map[string]*counts{"": {}}}
 	if !startsObject(body) || !json.Valid(body) {
-		// Decoders of Kubernetes would take YAML, whose aliases grow, and protobuf too.
-		s.run() // a review that was cut off has its UID at the beginning
+		// Kubernetes decoders also accept protobuf, and YAML, whose aliases can expand to any size.
+		s.run() // a truncated review usually still has its UID
 		return Size{UID: s.uid}, fault.New(fault.Invalid, "the request is not a JSON object")
 	}
 	s.run()
@@ -120,7 +120,7 @@ func (s *scanner) open(array bool) {
 	s.enter()
 	s.stack = append(s.stack, frame{array: array, list: of})
 	if len(s.stack) > limits.ReviewDepth {
-		s.exceeded("is nested more than %d deep", limits.ReviewDepth)
+		s.exceeded("is nested more than %d levels deep", limits.ReviewDepth)
 	}
 }
 
