@@ -16,7 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
-// unreachable are registries that do not answer; it keeps the questions.
+// unreachable reads images from registries that do not answer. It records the questions.
 type unreachable struct {
 	mu    sync.Mutex
 	asked []ociimage.Question
@@ -29,7 +29,7 @@ func (u *unreachable) Command(_ context.Context, q ociimage.Question) (ociimage.
 	return ociimage.Command{}, fault.New(fault.Unavailable, "the registry could not be reached")
 }
 
-// TestRegistriesOfOnePodAreBounded is the attack with 200 registries that do not answer: it took the webhook 20
+// TestRegistriesOfOnePodAreBounded is an attack with 200 registries that do not answer. It once took the webhook 20
 // seconds.
 func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 	env := []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}

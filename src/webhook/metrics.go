@@ -5,12 +5,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Metrics are the predecessor's counters. They have no labels.
+// Metrics has the counters of the webhook. Their names are those of v1, and they have no labels.
 type Metrics struct {
 	pods, containers, mutated, failed, unknown prometheus.Counter
 }
 
-// NewMetrics makes the counters and registers them.
+// NewMetrics creates the counters and registers them. The error is that of the registry.
 func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
@@ -32,6 +32,7 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
+// inspected counts a pod and its containers.
 func (m *Metrics) inspected(pod *corev1.Pod) {
 	m.pods.Inc()
 	m.containers.Add(float64(len(pod.Spec.InitContainers) + len(pod.Spec.Containers) +

@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// longest is the most bytes that Linux passes on in one variable, with its name and its end.
+	// longest is the limit of Linux for one environment variable in bytes, with its name and the NUL at its end.
 	longest = 128 << 10
-	// storable is the most that etcd stores of one object unless it is told otherwise, and a little less: the API
-	// server adds to it.
+	// storable is the default limit of etcd for one object in bytes, less a reserve for what the API server adds.
 	storable = 1536<<10 - 16<<10
 )
 
-// Fits refuses a pod whose containers would not start because of what Mutate added: their runtime would say no more
-// than that the list of arguments is too long. It warns of a pod that may be too large to be stored.
+// Fits checks the size of a mutated pod. The error is of kind fault.Invalid, for a pod whose containers could not start
+// because of an added variable (the container runtime would only report that the argument list is too long), and for a
+// pod that the API server would reject. The warnings are about a pod that can be too large for etcd, and about an init
+// container with too little memory.
 func Fits(pod *corev1.Pod) (warnings []string, err error) {
 	for _, c := range containers(pod) {
 		for _, v := range c.Env {
@@ -51,7 +52,7 @@ func Fits(pod *corev1.Pod) (warnings []string, err error) {
 	return warnings, nil
 }
 
-// smaller is what to do about a variable of ours that is too long.
+// smaller is the next step for an added variable that is too long.
 func smaller(name string) string {
 	switch name {
 	case wire.EnvReferences:
