@@ -1,4 +1,5 @@
-// Package webhook answers the API server's question about a new pod: decode, decide, mutate, answer. It writes nothing.
+// Package webhook is the mutating admission webhook for pods: it decodes an AdmissionReview, reads what the decision
+// needs from the API server and from registries, and answers with a JSON patch. It writes nothing to the API server.
 //
-// Floor 4. What is decided belongs in webhook/inject.
+// Floor 4. The decision and the mutation belong in webhook/inject.
 package webhook

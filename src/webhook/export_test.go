@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// Deadline gives a review the time that the API server waits.
+// Deadline gives tests access to the deadline of a review.
 func Deadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc) {
 	return deadline(ctx, r)
 }

@@ -22,18 +22,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
-// parallel is how many things are asked for at once for one pod.
+// parallel is the maximum of concurrent API server and registry requests for one pod.
 const parallel = 8
 
-// precaution is how long a pod waits for an image that is looked into without a known reference; most such pods have
-// nothing to do with us.
+// precaution is the timeout for the image of a container without a known reference. Most of these containers do not
+// use Key Vault.
 const precaution = 2 * time.Second
 
-// margin is how long before the API server gives up an answer has to be there.
+// margin is the time between our deadline and the timeout of the API server.
 const margin = 2 * time.Second
 
-// deadline gives the context of a review the time that the API server waits for the answer, which it says in the
-// address.
+// deadline limits the context of a review to the time that the API server waits for the answer. The API server passes
+// this time in the URL, as the query parameter timeout. A context without a valid timeout gets no deadline.
 func deadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc) {
 	wait, err := time.ParseDuration(r.URL.Query().Get("timeout"))
 	if seconds, number := strconv.Atoi(r.URL.Query().Get("timeout")); number == nil {
@@ -45,7 +45,8 @@ func deadline(ctx context.Context, r *http.Request) (context.Context, context.Ca
 	return context.WithTimeout(ctx, max(wait-margin, wait/2))
 }
 
-// each does something with every element, several at a time, until one fails, and returns that error.
+// each calls do for every element, several at a time. It returns the first error, which cancels the context of the
+// other calls.
 func each[E any](ctx context.Context, elements []E, do func(context.Context, E) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
@@ -55,26 +56,26 @@ func each[E any](ctx context.Context, elements []E, do func(context.Context, E) 
 	return group.Wait()
 }
 
-// sourceKey names a ConfigMap or Secret in its namespace.
+// sourceKey identifies a ConfigMap or Secret by namespace, kind and name.
 type sourceKey struct {
 	namespace string
 	inject.SourceName
 }
 
-// sources reads the ConfigMaps and Secrets that the pod's environment comes from. Of their values only references are
-// kept.
+// sources reads the ConfigMaps and Secrets that the pod's environment uses. It keeps their references and drops all
+// other values.
 func (a *admitted) sources(ctx context.Context) (inject.Sources, error) {
 	needed := inject.Needed(a.pod)
 	if len(needed) > limits.AdmissionSources {
 		return nil, fault.New(fault.Invalid,
-			"the environment of the pod comes from %d ConfigMaps and Secrets, and the limit is %d; take more "+
-				"variables from fewer of them",
+			"the environment of the pod uses %d ConfigMaps and Secrets, and the limit is %d; merge some of them",
 			len(needed), limits.AdmissionSources)
 	}
 	for _, name := range needed {
 		if len(validation.IsDNS1123Subdomain(name.Name)) > 0 {
-			return nil, fault.New(fault.Invalid, "%q is not a name of a %s; correct it in the environment of the pod",
-				inject.Shown(name.Name), name.Kind)
+			return nil, fault.New(fault.Invalid,
+				"%q is not a valid name of a %s; correct it in env or envFrom of the pod", inject.Shown(name.Name),
+				name.Kind)
 		}
 	}
 	sources := inject.Sources{}
@@ -89,6 +90,7 @@ func (a *admitted) sources(ctx context.Context) (inject.Sources, error) {
 	return sources, err
 }
 
+// source reads one ConfigMap or Secret. It remembers for a short time that a source is missing.
 func (a *admitted) source(ctx context.Context, name inject.SourceName) (inject.Source, error) {
 	key := types.NamespacedName{Namespace: a.request.Namespace, Name: name.Name}
 	memory := sourceKey{a.request.Namespace, name}
@@ -112,14 +114,15 @@ func (a *admitted) source(ctx context.Context, name inject.SourceName) (inject.S
 	case apierrors.IsNotFound(err):
 		a.missing.put(memory, true, limits.MissingSourceAge)
 		return inject.Source{Missing: true}, nil
-	case apierrors.IsForbidden(err): // the installation is not meant to
+	case apierrors.IsForbidden(err): // the installation is configured without access to this source
 		return inject.Source{Hidden: true}, nil
 	}
-	return inject.Source{}, fault.Wrap(fault.Unavailable, err,
-		fmt.Sprintf("asking the API server for %s %q; try again", name.Kind, name.Name))
+	return inject.Source{}, &fault.Error{Kind: fault.Unavailable, Cause: err,
+		Doing: fmt.Sprintf("reading %s %q from the API server", name.Kind, name.Name), Next: "try again"}
 }
 
-// commands looks into the images whose commands the plan needs. What is only wrapped as a precaution may stay as it is.
+// commands reads the commands of the images that the plan needs from their registries. If this fails for a container
+// without a known reference, the container stays unchanged and the pod gets a warning.
 func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan, error) {
 	var wanted []*inject.Target
 	for i := range plan.Targets {
@@ -149,14 +152,15 @@ func (a *admitted) commands(ctx context.Context, plan inject.Plan) (inject.Plan,
 	})
 	for container, failure := range failed {
 		plan = plan.Without(container,
-			fmt.Sprintf("container %q: a ConfigMap or Secret of its environment is missing, and what its image runs "+
-				"could not be found out (%v), so references that come later stay text", container, failure))
+			fmt.Sprintf("container %q is not injected: a ConfigMap or Secret of its environment is missing, and the "+
+				"command of its image could not be read (%v); references that are added later stay text", container,
+				failure))
 	}
 	return plan, err
 }
 
-// boundRegistries bounds the registries that one pod has us ask, before the first of them is asked. What is only
-// wrapped as a precaution comes last: beyond the bound it fails, and the pod does not.
+// boundRegistries applies the limit of registries for one pod before the first registry is contacted. Targets without a
+// known reference come last. Beyond the limit they fail, with an error by container, and the pod is not rejected.
 func boundRegistries(wanted []*inject.Target) (within []*inject.Target, failed map[string]error, err error) {
 	registries := map[string]bool{}
 	failed = map[string]error{}
@@ -169,9 +173,9 @@ func boundRegistries(wanted []*inject.Target) (within []*inject.Target, failed m
 			if !registries[registry] && len(registries) == limits.ImageRegistriesPerPod {
 				refused := &fault.Error{Kind: fault.Invalid,
 					Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
-					Cause: fmt.Errorf("the registry %s is one more than the %d that are asked for the commands of "+
-						"one pod", registry, limits.ImageRegistriesPerPod),
-					Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands"}
+					Cause: fmt.Errorf("the pod needs the commands of images from more than %d registries, and "+
+						"registry %s is beyond this limit", limits.ImageRegistriesPerPod, registry),
+					Next: "set the container's command, or write it into the pod's annotation akv2k8s.io/commands"}
 				if !precaution {
 					return nil, nil, refused
 				}
@@ -185,7 +189,7 @@ func boundRegistries(wanted []*inject.Target) (within []*inject.Target, failed m
 	return within, failed, nil
 }
 
-// look finds out what the target's image runs and refers to.
+// look reads the command and the references of the target's image.
 func (a *admitted) look(ctx context.Context, t *inject.Target, q ociimage.Question) error {
 	if t.Precaution {
 		var cancel context.CancelFunc
@@ -207,17 +211,18 @@ func (a *admitted) look(ctx context.Context, t *inject.Target, q ociimage.Questi
 	return t.Learn(command.References)
 }
 
-// unknown is the refusal of a container whose command could not be found out, with the ways out.
+// unknown is the error for a container whose command could not be read, with the possible next steps. It counts the
+// failure.
 func (a *admitted) unknown(t *inject.Target, err error) error {
 	a.Metrics.unknown.Inc()
 	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("container %q", inject.Shown(t.Container)),
 		Cause: err,
-		Next: "set the container's command, or name it in the pod's annotation akv2k8s.io/commands, or let the " +
-			"env-injector read the image by imagePullSecrets (or the role AcrPull for its identity)"}
+		Next: "set the container's command, write it into the pod's annotation akv2k8s.io/commands, or give the " +
+			"env-injector access to the image by imagePullSecrets or by the role AcrPull for its identity"}
 }
 
-// pullSecrets are the pod's; those of its ServiceAccount are among them already, the API server put them there. One
-// that can't be read is skipped, as the kubelet does it.
+// pullSecrets reads the pull secrets of the pod. The API server has already added those of the ServiceAccount to the
+// pod. A pull secret that cannot be read is skipped, as by the kubelet.
 func (a *admitted) pullSecrets(ctx context.Context) []ociimage.PullSecret {
 	var secrets []ociimage.PullSecret
 	var skipped []string
@@ -244,14 +249,14 @@ func (a *admitted) pullSecrets(ctx context.Context) []ociimage.PullSecret {
 	return secrets
 }
 
-// platform is the architecture that the pod has to run on, if it says so.
+// platform is the architecture that the pod's node selector or node affinity requires, or empty.
 func platform(spec *corev1.PodSpec) string {
 	architecture := spec.NodeSelector[corev1.LabelArchStable]
 	if architecture != "" || spec.Affinity == nil || spec.Affinity.NodeAffinity == nil ||
 		spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
 		return architecture
 	}
-	// Terms are alternatives, so all have to say the same.
+	// Terms are alternatives: an architecture is required only if all terms agree.
 	for i, term := range spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
 		wanted := architectureOf(term)
 		if i > 0 && wanted != architecture {

@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
-// Handler answers reviews over HTTP. The memory that a review may take is reserved at the gate, and the review is
-// measured, before it is decoded. The library's own handler decodes first, takes YAML, and logs what it can't decode.
+// Handler answers AdmissionReviews over HTTP. It reserves the memory of a review at the gate and measures the review
+// before it decodes it. The handler of controller-runtime decodes first, accepts YAML, and logs what it cannot decode.
 func (w *Webhook) Handler(g *gate.Gate) http.Handler {
 	hook := &admission.Webhook{Handler: w}
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -31,21 +31,21 @@ func (w *Webhook) Handler(g *gate.Gate) http.Handler {
 			refusal.write(out, uid)
 			return
 		}
-		// What the review took is garbage now; only the answer waits for the client to take it.
+		// The decoded review is garbage now; only the answer is held until the client has read it.
 		if held.Set(int64(len(answer))) {
 			writeAnswer(out, http.StatusOK, answer)
 		}
 	})
 }
 
-// refusal is why a review is not decoded.
+// refusal is an HTTP status code and a message for a review that is not decoded or not answered.
 type refusal struct {
 	code    int
 	message string
 }
 
-// answer reads the review, measures it, and decides. It returns the UID of the request also with a refusal, if it was
-// found.
+// answer reads, measures and decodes the review, and returns the encoded answer. With a refusal it also returns the UID
+// of the request, if the body had one.
 func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Holding) (answer []byte, uid string,
 	refused *refusal) {
 	body, refused := readReview(r, held)
@@ -54,7 +54,7 @@ func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Ho
 	case refused != nil:
 		return nil, size.UID, refused
 	case err != nil:
-		w.logs(held.Trusted()).Info("refused a review", "error", err.Error(), "remoteAddr", r.RemoteAddr)
+		w.logs(held.Trusted()).Info("rejected a review", "error", err.Error(), "remoteAddr", r.RemoteAddr)
 		return nil, size.UID, &refusal{http.StatusRequestEntityTooLarge, err.Error()}
 	case !held.Set(int64(cap(body)) + size.Memory):
 		return nil, size.UID, tooBusy()
@@ -68,18 +68,19 @@ func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Ho
 	response := hook.Handle(withTrust(ctx, held.Trusted()), admission.Request{AdmissionRequest: *in.Request})
 	in.Request, in.Response = nil, &response.AdmissionResponse
 	if answer, err = json.Marshal(in); err != nil {
-		return nil, size.UID, &refusal{http.StatusInternalServerError, "the answer could not be written"}
+		return nil, size.UID, &refusal{http.StatusInternalServerError, "the answer could not be encoded"}
 	}
 	return answer, size.UID, nil
 }
 
-// readReview reads the body, and reserves its memory as it arrives: what a client says of its length reserves nothing.
+// readReview reads the body and reserves its memory as the bytes arrive. It ignores Content-Length, so that a client
+// cannot reserve memory that it does not send.
 func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
 	tooLarge := &refusal{http.StatusRequestEntityTooLarge,
 		fmt.Sprintf("the request is larger than %s; make the pod smaller", limits.Bytes(limits.ReviewBytes))}
 	switch encoding := r.Header.Get("Content-Encoding"); {
 	case r.Method != http.MethodPost:
-		return nil, &refusal{http.StatusMethodNotAllowed, "send a review by POST"}
+		return nil, &refusal{http.StatusMethodNotAllowed, "the method must be POST"}
 	case encoding != "" && encoding != "identity":
 		return nil, &refusal{http.StatusUnsupportedMediaType, "the body must not be compressed"}
 	case r.Header.Get("Content-Type") != "application/json":
@@ -89,7 +90,7 @@ func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
 	body := make([]byte, 0, first)
 	for {
 		if len(body) == cap(body) {
-			if !held.Set(int64(3 * cap(body))) { // the old one, and the new one, which is twice as large
+			if !held.Set(int64(3 * cap(body))) { // the old buffer, and the new one of twice its size
 				return body, tooBusy()
 			}
 			body = append(make([]byte, 0, min(2*cap(body), limits.ReviewBytes+1)), body...)
@@ -107,12 +108,13 @@ func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
 	}
 }
 
+// tooBusy is the refusal of a review for which there is no memory at the moment.
 func tooBusy() *refusal {
 	return &refusal{http.StatusTooManyRequests, "too many requests; retry in a second"}
 }
 
-// write sends the refusal as an answer to the request, which the API server shows to the user, or as a status if there
-// is no request to answer or the API server has to try again.
+// write sends the refusal. With a UID it is an AdmissionReview, whose message the API server shows to the user. Without
+// a UID, and if the API server must try again, it is an HTTP error.
 func (f *refusal) write(out http.ResponseWriter, uid string) {
 	if f.code == http.StatusTooManyRequests {
 		out.Header().Set("Retry-After", "1")
@@ -125,7 +127,7 @@ func (f *refusal) write(out http.ResponseWriter, uid string) {
 		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
 		Response: &admissionv1.AdmissionResponse{
 			UID: types.UID(uid),
-			// Codes are HTTP's, from 400 to 503.
+			// The code is an HTTP status from 400 to 503.
 			Result: &metav1.Status{Code: int32(f.code), Message: "akv2k8s: " + f.message}, //nolint:gosec // fits
 		},
 	})
@@ -136,9 +138,9 @@ func (f *refusal) write(out http.ResponseWriter, uid string) {
 	writeAnswer(out, http.StatusOK, content)
 }
 
-// writeAnswer gives the client a bounded time to take the answer.
+// writeAnswer writes the answer and limits the time that the client has to read it.
 func writeAnswer(out http.ResponseWriter, code int, answer []byte) {
-	// Recorders of tests have no deadlines.
+	// httptest.ResponseRecorder does not support deadlines, so the error is ignored.
 	_ = http.NewResponseController(out).SetWriteDeadline(time.Now().Add(limits.AnswerWriteTime))
 	out.Header().Set("Content-Type", "application/json")
 	out.WriteHeader(code)

@@ -27,7 +27,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 )
 
-// door is a gate with the memory of the installation.
+// door is a gate with the memory limits of the installation.
 func door(t testing.TB, known func(netip.Addr) bool) *gate.Gate {
 	t.Helper()
 	metrics, err := gate.NewMetrics(prometheus.NewRegistry())
@@ -38,7 +38,7 @@ func door(t testing.TB, known func(netip.Addr) bool) *gate.Gate {
 	return g
 }
 
-// reviewOf is the text of a review about an object in the namespace of the tests.
+// reviewOf is the JSON of a review of an object in the test namespace.
 func reviewOf(object string) string {
 	return `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"uid-1","kind":{"group":"","version":"v1","kind":"Pod"},"namespace":"team","operation":"CREATE","object":` +
 		object + `}}`
@@ -48,7 +48,7 @@ func podText(containers string) string {
 	return `{"metadata":{"name":"app"},"spec":{"containers":[` + containers + `]}}`
 }
 
-// env are the entries of an environment after one with a reference.
+// env is the JSON of a container whose environment has a reference, followed by more entries.
 func env(more string) string {
 	return `{"name":"app","command":["app"],"env":[{"name":"A","value":"a@azurekeyvault"}` + more + `]}`
 }
@@ -61,7 +61,7 @@ func many(count int, format string) string {
 	return out.String()
 }
 
-// post sends a body to the real handler.
+// post sends a body to the handler.
 func post(h http.Handler, body io.Reader, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/pods?timeout=10s", body)
 	r.Header.Set("Content-Type", "application/json")
@@ -73,7 +73,7 @@ func post(h http.Handler, body io.Reader, change ...func(*http.Request)) *httpte
 	return w
 }
 
-// answered is the answer to a review.
+// answered decodes the answer to a review.
 func answered(t testing.TB, w *httptest.ResponseRecorder) *admissionv1.AdmissionResponse {
 	t.Helper()
 	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
@@ -85,7 +85,7 @@ func answered(t testing.TB, w *httptest.ResponseRecorder) *admissionv1.Admission
 	return out.Response
 }
 
-// allocated are the bytes that a call allocates in all, which is more than it ever holds at once.
+// allocated is the number of bytes that a call allocates in total, which is more than it holds at any time.
 func allocated(f func()) int64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -102,13 +102,14 @@ func TestAReviewOverHTTPIsAnswered(t *testing.T) {
 	assert.NotContains(t, string(response.Patch), "/metadata")
 }
 
-// TestNoReviewCostsMoreThanItsBudget has the requests of somebody who wants to use up memory. The first took 3.8 GB.
+// TestNoReviewCostsMoreThanItsBudget has the requests of an attacker who wants to exhaust memory. The first once took
+// 3.8 GB.
 func TestNoReviewCostsMoreThanItsBudget(t *testing.T) {
 	const refusedBudget, acceptedBudget = 16 << 20, 56 << 20 // the race detector makes code allocate a little more
 	empty := strings.TrimSuffix(strings.Repeat("{},", 2_400_000), ",")
 	for name, c := range map[string]struct {
 		body string
-		// says is a part of the refusal; empty if the review is within all limits.
+		// says is a part of the rejection; empty if the review is within all limits.
 		says string
 	}{
 		"2.4 million empty containers":  {reviewOf(podText(empty)), "larger than 3 MiB"},
@@ -128,8 +129,8 @@ func TestNoReviewCostsMoreThanItsBudget(t *testing.T) {
 		"lists of lists":                {reviewOf(`{"x":[` + strings.TrimSuffix(strings.Repeat("[],", 900_000), ",") + `]}`), "5000 objects in lists"},
 		"labels":                        {reviewOf(`{"metadata":{"labels":{"a":""` + many(150_000, `,"%d":""`) + `}}}`), "200000 keys and values"},
 		"numbers":                       {reviewOf(`{"x":[1` + strings.Repeat(",1", 1_000_000) + `]}`), "200000 keys and values"},
-		"deep objects":                  {reviewOf(strings.Repeat(`{"a":`, 5_000) + "1" + strings.Repeat("}", 5_000)), "64 deep"},
-		// json gives up at 10,000
+		"deep objects":                  {reviewOf(strings.Repeat(`{"a":`, 5_000) + "1" + strings.Repeat("}", 5_000)), "64 levels deep"},
+		// encoding/json stops at 10,000 levels
 		"deep lists":                               {reviewOf(strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)), "not a JSON object"},
 		"a flood beside the request":               {`{"x":[` + empty[:900_000-1] + `],` + reviewOf("{}")[1:], "5000 objects in lists"},
 		"YAML with aliases":                        {"{a: &a [1,1], b: &b [*a,*a], request: {uid: uid-1}}", "not a JSON object"},
@@ -150,7 +151,7 @@ func TestNoReviewCostsMoreThanItsBudget(t *testing.T) {
 			var w *httptest.ResponseRecorder
 			took := allocated(func() { w = post(h, body) })
 			budget := int64(acceptedBudget)
-			// before it is decoded
+			// rejected before it is decoded
 			if c.says != "" && !strings.Contains("reserved, not a valid name, ENV_INJECTOR_EXPAND", c.says) {
 				budget = refusedBudget
 			}
@@ -214,7 +215,7 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestReviewsOfStrangersLeaveMemoryForTheAPIServer has as many bodies that never end as clients like.
+// TestReviewsOfStrangersLeaveMemoryForTheAPIServer sends 200 bodies that never end.
 func TestReviewsOfStrangersLeaveMemoryForTheAPIServer(t *testing.T) {
 	api := netip.MustParseAddr("10.0.0.9")
 	b := newBench(t)
@@ -231,7 +232,7 @@ func TestReviewsOfStrangersLeaveMemoryForTheAPIServer(t *testing.T) {
 		go func() { _, _ = writer.Write(bytes.Repeat([]byte(" "), 2<<20)) }()
 	}
 	refused := 0
-	for refused < 150 { // the memory is enough for few of them
+	for refused < 150 { // the memory suffices for a few of them
 		select {
 		case code := <-codes:
 			require.Equal(t, http.StatusTooManyRequests, code)
@@ -305,7 +306,7 @@ func TestSourcesOfOnePodAreBounded(t *testing.T) {
 	assert.LessOrEqual(t, b.reads.Load(), int64(302), "that there is none is remembered for a second")
 	response = answered(t, post(h, strings.NewReader(reviewOf(podText(`{"name":"app","envFrom":[{"configMapRef":{"name":"../../secrets/x"}}]}`)))))
 	assert.False(t, response.Allowed)
-	assert.Contains(t, response.Result.Message, `"../../secrets/x" is not a name of a ConfigMap`)
+	assert.Contains(t, response.Result.Message, `"../../secrets/x" is not a valid name of a ConfigMap`)
 }
 
 func TestTheTimeThatTheAPIServerWaitsIsKept(t *testing.T) {
@@ -325,7 +326,7 @@ func TestTheTimeThatTheAPIServerWaitsIsKept(t *testing.T) {
 	}
 }
 
-// FuzzHandler sends bodies to the real handler, with a budget of time, memory and answer for each.
+// FuzzHandler sends bodies to the handler, each with a budget for time, memory and the size of the answer.
 func FuzzHandler(f *testing.F) {
 	for _, seed := range []string{reviewOf(podText(env(""))), reviewOf(podText(env(`,{"name":"B","value":"$(A)$$(A)"}`))), reviewOf("{}"), reviewOf(`[]`), reviewOf(`null,"oldObject":null`), "{}", "[",
 		reviewOf(`{"metadata":{"annotations":{"akv2k8s.io/commands":"{\"app\":[\"a\"]}"}},"spec":{"containers":[{"name":"app","env":[{"name":"A","value":"a@azurekeyvault"}]}]}}`),

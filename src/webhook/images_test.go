@@ -16,7 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
-// unreachable are registries that do not answer; it keeps the questions.
+// unreachable reads images from registries that do not answer. It records the questions.
 type unreachable struct {
 	mu    sync.Mutex
 	asked []ociimage.Question
@@ -29,7 +29,7 @@ func (u *unreachable) Command(_ context.Context, q ociimage.Question) (ociimage.
 	return ociimage.Command{}, fault.New(fault.Unavailable, "the registry could not be reached")
 }
 
-// TestRegistriesOfOnePodAreBounded is the attack with 200 registries that do not answer: it took the webhook 20
+// TestRegistriesOfOnePodAreBounded is an attack with 200 registries that do not answer. It once took the webhook 20
 // seconds.
 func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 	env := []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}
@@ -48,7 +48,7 @@ func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 
 	response := b.admit(containers(200, corev1.Container{Env: env})...)
 	require.False(t, response.Allowed)
-	assert.Contains(t, response.Result.Message, `container "c8": the registry r8.test is one more than the 8 that are asked for the commands of one pod; set the container's command`)
+	assert.Contains(t, response.Result.Message, `container "c8": the pod needs the commands of images from more than 8 registries, and registry r8.test is beyond this limit; set the container's command`)
 	assert.Empty(t, images.asked, "nothing is asked for a pod that is refused anyway")
 
 	response = b.admit(containers(200, corev1.Container{EnvFrom: later})...)
@@ -65,7 +65,7 @@ func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 	again := containers(limits.ImageRegistriesPerPod+1, corev1.Container{Env: env})
 	again[limits.ImageRegistriesPerPod].Image = "r0.test/other:1"
 	response = b.admit(again...)
-	assert.NotContains(t, response.Result.Message, "one more than", "another image of a registry that is asked anyway")
+	assert.NotContains(t, response.Result.Message, "beyond this limit", "another image of a registry that is asked anyway")
 
 	images.asked = nil
 	same := containers(20, corev1.Container{Env: env})

@@ -15,8 +15,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// requireEnabled refuses pods of namespaces without the label, before anything is read there. The API server asks about
-// no such pod, but anybody who reaches the port can, and what is answered would tell which Secrets and keys exist.
+// requireEnabled rejects pods of namespaces without the injection label before anything is read in the namespace. The
+// API server sends no review for such a pod, but any client that reaches the port can, and an answer would disclose
+// which Secrets and keys exist.
 func (a *admitted) requireEnabled(ctx context.Context) error {
 	name := a.request.Namespace
 	enabled, known := a.namespaces.get(name)
@@ -41,8 +42,8 @@ func (a *admitted) requireEnabled(ctx context.Context) error {
 	return nil
 }
 
-// limitRanges are those of the pod's namespace for containers. If they can't be read, the API server says what does not
-// fit.
+// limitRanges are the LimitRange items for containers in the pod's namespace. They are empty if they cannot be read;
+// the API server then rejects an init container that does not fit.
 func (a *admitted) limitRanges(ctx context.Context) []corev1.LimitRangeItem {
 	if items, known := a.ranges.get(a.request.Namespace); known {
 		return items
@@ -65,13 +66,15 @@ func (a *admitted) limitRanges(ctx context.Context) []corev1.LimitRangeItem {
 	return items
 }
 
-// recent remembers answers of the API server for seconds. It is safe for concurrent use.
+// recent is a bounded cache of answers of the API server, with a lifetime for each entry. It is safe for concurrent
+// use.
 type recent[K comparable, V any] struct {
 	clock   func() time.Time
 	mu      sync.Mutex
 	entries map[K]remembered[V]
 }
 
+// remembered is an entry of the cache, with the end of its lifetime.
 type remembered[V any] struct {
 	value V
 	until time.Time
@@ -81,6 +84,7 @@ func newRecent[K comparable, V any](clock func() time.Time) *recent[K, V] {
 	return &recent[K, V]{clock: clock, entries: map[K]remembered[V]{}}
 }
 
+// get returns the value of a key; known is false if there is no entry or its lifetime is over.
 func (r *recent[K, V]) get(key K) (value V, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +95,7 @@ func (r *recent[K, V]) get(key K) (value V, known bool) {
 	return entry.value, true
 }
 
-// put remembers an answer. When there is no room, everything is forgotten, which costs no more than reading it again.
+// put stores a value for the given lifetime. A full cache is cleared: the answers can be read again at low cost.
 func (r *recent[K, V]) put(key K, value V, age time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -23,32 +23,37 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
-// Path is where the API server finds the webhook.
+// Path is the URL path of the webhook.
 const Path = "/pods"
 
-// Images finds out what an image runs. Errors are classified by package fault and say what to do.
+// Images reads the configuration of container images.
 type Images interface {
+	// Command returns the entrypoint, the command and the references of an image. Errors have a fault.Kind and the next
+	// step.
 	Command(ctx context.Context, q ociimage.Question) (ociimage.Command, error)
 }
 
-// Config is what a Webhook works with; every field is required.
+// Config has the dependencies and settings of a Webhook. Every field is required.
 type Config struct {
-	// Settings gives what is put into pods at this moment; an error means that nothing can be injected yet.
+	// Settings returns the current settings for injected pods. An error means that the env-injector is not ready.
 	Settings func(ctx context.Context) (inject.Settings, error)
-	// Live reads namespaces, ConfigMaps and Secrets by name.
+	// Live reads namespaces, ConfigMaps, Secrets and LimitRanges from the API server, without a cache.
 	Live client.Reader
-	// Label and LabelValue mark the namespaces whose pods are injected. Nothing is read in any other.
-	Label, LabelValue string
-	// Images finds out what an image runs.
+	// Label is the key of the label of the namespaces whose pods are injected. The webhook reads nothing in other
+	// namespaces.
+	Label string
+	// LabelValue is the value of that label.
+	LabelValue string
+	// Images reads the commands of images from their registries.
 	Images Images
-	// Patience is how long one review may take, image look-ups included.
+	// Patience is the timeout of one review, including the requests to registries.
 	Patience time.Duration
 	Clock    func() time.Time
 	Metrics  *Metrics
 	Log      logr.Logger
 }
 
-// Webhook is an admission.Handler.
+// Webhook implements admission.Handler. It is safe for concurrent use.
 type Webhook struct {
 	Config
 	trustedLines, otherLines *lines
@@ -57,29 +62,31 @@ type Webhook struct {
 	ranges                   *recent[string, []corev1.LimitRangeItem]
 }
 
-// New checks the configuration.
+// New returns a Webhook, or an error if a field of the configuration is not set.
 func New(c Config) (*Webhook, error) {
 	if c.Settings == nil || c.Metrics == nil || c.Live == nil || c.Images == nil || c.Clock == nil || c.Patience <= 0 ||
 		c.Label == "" {
-		return nil, errors.New("creating the webhook: a part of its configuration is missing")
+		return nil, errors.New("webhook.New: a required field of webhook.Config is not set")
 	}
 	return &Webhook{Config: c, trustedLines: newLines(c.Log), otherLines: newLines(c.Log),
 		namespaces: newRecent[string, bool](c.Clock), missing: newRecent[sourceKey, bool](c.Clock),
 		ranges: newRecent[string, []corev1.LimitRangeItem](c.Clock)}, nil
 }
 
-// admitted is a pod under admission.
+// admitted is the admission of one pod.
 type admitted struct {
 	*Webhook
 	request admission.Request
-	// pod is the new one, old the same before; the latter only if ephemeral containers are added.
-	pod, old *corev1.Pod
-	// trusted says that the review comes from a known API server.
+	// pod is the pod in the request.
+	pod *corev1.Pod
+	// old is the pod before the request; it is nil unless the request adds ephemeral containers.
+	old *corev1.Pod
+	// trusted says that a known API server sent the review.
 	trusted bool
 }
 
-// Handle answers one review. Nothing but the pod in the request, and what it names in its namespace, decides, whoever
-// sent it, and nothing secret is in the answer.
+// Handle answers one review. The answer depends on the pod in the request, the objects that it names in its namespace
+// and the settings, and not on the sender. It never holds a secret value.
 func (w *Webhook) Handle(ctx context.Context, request admission.Request) admission.Response {
 	a, err := w.read(request)
 	if err != nil {
@@ -114,7 +121,7 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 	return a.patch(plan, settings)
 }
 
-// read takes the pod out of the request; there is none if the request is about something else.
+// read decodes the pod in the request. It returns nil if the request is about another kind or subresource.
 func (w *Webhook) read(request admission.Request) (*admitted, error) {
 	if request.Kind.Kind != "Pod" || (request.SubResource != "" && request.SubResource != "ephemeralcontainers") {
 		return nil, nil
@@ -136,7 +143,7 @@ func (w *Webhook) read(request admission.Request) (*admitted, error) {
 	return a, nil
 }
 
-// plan gathers what deciding needs, and decides.
+// plan reads the sources, decides, and reads the commands of the images that the decision needs.
 func (a *admitted) plan(ctx context.Context, direct bool) (inject.Plan, error) {
 	sources, err := a.sources(ctx)
 	if err != nil {
@@ -154,6 +161,7 @@ func (a *admitted) plan(ctx context.Context, direct bool) (inject.Plan, error) {
 	return a.commands(ctx, plan)
 }
 
+// patch is the answer with the JSON patch that the plan requires.
 func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.Response {
 	mutate := inject.Mutate
 	if a.old != nil {
@@ -166,16 +174,16 @@ func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.R
 	}
 	response, err := specPatch(a.request.Object.Raw, &out.Spec)
 	if err != nil {
-		return admission.Errored(http.StatusInternalServerError, errors.New("akv2k8s: the pod could not be written"))
+		return admission.Errored(http.StatusInternalServerError, errors.New("akv2k8s: the pod could not be encoded"))
 	}
-	if len(response.Patches) > 0 { // the API server asks again about a pod that another webhook has changed after us
+	if len(response.Patches) > 0 { // the API server calls us again if another webhook changed the pod after us
 		a.injected(plan)
 	}
 	return response.WithWarnings(bounded(append(warnings, plan.Warnings...))...)
 }
 
-// specPatch changes the spec of a pod. The rest is not compared: nothing in it changes, and its maps take more memory
-// than its text.
+// specPatch is the response that changes the spec of a pod. It compares the spec alone: the rest does not change, and
+// decoding it into maps would take more memory than its text.
 func specPatch(pod []byte, spec *corev1.PodSpec) (admission.Response, error) {
 	var before struct {
 		Spec json.RawMessage `json:"spec"`
@@ -194,7 +202,7 @@ func specPatch(pod []byte, spec *corev1.PodSpec) (admission.Response, error) {
 	return response, nil
 }
 
-// injected counts and logs a pod that is injected.
+// injected counts and logs an injected pod.
 func (a *admitted) injected(plan inject.Plan) {
 	var names []string
 	for _, target := range plan.Targets[:min(len(plan.Targets), limits.AdmissionWarnings)] {
@@ -206,19 +214,19 @@ func (a *admitted) injected(plan inject.Plan) {
 		"dryRun", a.request.DryRun != nil && *a.request.DryRun)
 }
 
-// refuse tells the user who creates the pod why it is refused.
+// refuse counts and logs a rejected pod, and returns the answer with the reason. The API server shows it to the user.
 func (a *admitted) refuse(err error) admission.Response {
 	a.Metrics.failed.Inc()
 	message := err.Error()
 	if len(message) > limits.AdmissionMessageBytes {
 		message = strings.ToValidUTF8(message[:limits.AdmissionMessageBytes], "") + "…"
 	}
-	a.logs(a.trusted).Info("refused", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason",
+	a.logs(a.trusted).Info("rejected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason",
 		fault.KindOf(err).Reason(), "error", message)
 	return admission.Denied("akv2k8s: " + message)
 }
 
-// bounded is as many warnings as an answer may have.
+// bounded limits the number of warnings in an answer, and adds one with the number of omitted warnings.
 func bounded(warnings []string) []string {
 	if more := len(warnings) - limits.AdmissionWarnings; more > 0 {
 		return append(slices.Clone(warnings[:limits.AdmissionWarnings]), fmt.Sprintf("and %d more warnings", more))
@@ -226,7 +234,7 @@ func bounded(warnings []string) []string {
 	return warnings
 }
 
-// remaining is the time until the context's end; long if it has none.
+// remaining is the time until the deadline of the context, or an hour if it has no deadline.
 func remaining(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Until(deadline)
@@ -234,7 +242,7 @@ func remaining(ctx context.Context) time.Duration {
 	return time.Hour
 }
 
-// nameOf is the pod's name, or what it will begin with.
+// nameOf is the pod's name for messages, or its generateName if the API server has yet to choose the name.
 func nameOf(pod *corev1.Pod) string {
 	if pod.Name == "" {
 		return inject.Shown(pod.GenerateName) + "…"

@@ -40,7 +40,7 @@ type bench struct {
 	registry *prometheus.Registry
 	log      bytes.Buffer
 	notReady error
-	// live has the namespace's objects, refusing says with what reads fail; images are commands by image.
+	// live has the objects of the cluster; refusing is the error of reads, or nil; images are commands by image.
 	live     client.Client
 	reads    atomic.Int64
 	refusing error
@@ -49,7 +49,7 @@ type bench struct {
 	pod      corev1.Pod
 }
 
-// Command implements webhook.Images.
+// Command returns the command of an image of the bench, and an error for any other image.
 func (b *bench) Command(ctx context.Context, q ociimage.Question) (ociimage.Command, error) {
 	b.asked = append(b.asked, q)
 	if q.Image == "slow:1" {
@@ -97,7 +97,7 @@ func (b *bench) admit(containers ...corev1.Container) admission.Response {
 		Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}, Namespace: "team", Object: runtime.RawExtension{Raw: content}}})
 }
 
-// patched is the pod as the answer makes it.
+// patched is the pod after the patch in the answer.
 func (b *bench) patched(r admission.Response) corev1.Pod {
 	b.Helper()
 	require.True(b, r.Allowed, "%v", r.Result)
@@ -184,7 +184,7 @@ func TestWhatIsNoPod(t *testing.T) {
 
 func object(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "team", Name: name} }
 
-// argsOf are what the injector is given in a container.
+// argsOf are the arguments of the injector in a container.
 func argsOf(pod corev1.Pod, container int) []string { return pod.Spec.Containers[container].Args }
 
 func TestReferencesOfConfigMapsAndSecretsAreRecorded(t *testing.T) {
@@ -208,7 +208,7 @@ func TestReferencesOfConfigMapsAndSecretsAreRecorded(t *testing.T) {
 	b.refusing = apierrors.NewTimeoutError("slow", 1)
 	response = b.admit(corev1.Container{Name: "app", Command: []string{"/app"}, EnvFrom: from})
 	assert.False(t, response.Allowed, "a pod must not start with a raw reference because the API server was slow")
-	assert.Regexp(t, `ConfigMap "settings"; try again|Secret "secret"; try again`, response.Result.Message)
+	assert.Regexp(t, `reading (ConfigMap "settings"|Secret "secret") from the API server: .*; try again`, response.Result.Message)
 }
 
 func TestReferencesOfAnImagesOwnEnvironmentAreRecorded(t *testing.T) {

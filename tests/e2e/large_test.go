@@ -69,5 +69,5 @@ func manyVariables(t *testing.T) {
 	require.NoError(t, s.Client.Create(t.Context(), settings))
 	sourced := with("sourced", variables(1, "R", "db@azurekeyvault"))
 	sourced.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}}
-	assert.ErrorContains(t, s.Client.Create(t.Context(), sourced), "ENV_INJECTOR_REFERENCES, which the env-injector adds, would be longer than the 128 KiB that Linux passes on")
+	assert.ErrorContains(t, s.Client.Create(t.Context(), sourced), "ENV_INJECTOR_REFERENCES, which the env-injector adds, would be longer than 128 KiB, the limit of Linux for one variable")
 }

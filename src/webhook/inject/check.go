@@ -15,15 +15,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// check is what the init container has to find out before any other container starts, and how long it may wait.
+// check has the references that the init container checks before any other container starts.
 type check struct {
-	// references by container and variable; each reference is there once.
+	// references by "container/variable". A reference that several variables share is listed once.
 	references map[string]string
-	// size is what they come to as JSON.
+	// size is the length of the references as JSON, in bytes.
 	size int
-	// seen are the references themselves.
+	// seen is the set of the references.
 	seen map[string]bool
-	// patience are the settings that containers have for waiting, by variable: the most patient of each.
+	// patience has the wait settings of the containers by variable, each with the value that waits longest.
 	patience map[string]string
 }
 
@@ -31,12 +31,12 @@ func newCheck() *check {
 	return &check{references: map[string]string{}, seen: map[string]bool{}, patience: map[string]string{}}
 }
 
-// overhead of an entry in JSON: four quotes, a colon and a comma.
+// overhead is the number of bytes that an entry of a JSON object adds: four quotes, a colon and a comma.
 const overhead = 6
 
-// add takes the references of a container, and says whether these are all that it can have. What would make the
-// variable too long is left to the container itself, and so is what comes from sources that could not be read when the
-// pod was created.
+// add adds the references of a container. It returns false if the check does not cover all references of the container:
+// references beyond the size limit, and those of sources that could not be read when the pod was created, are resolved
+// by the container alone.
 func (k *check) add(container string, e *environment) bool {
 	k.addPatience(e)
 	complete := !e.open && !e.hidden
@@ -56,8 +56,8 @@ func (k *check) add(container string, e *environment) bool {
 	return complete
 }
 
-// addPatience takes how long a container is willing to wait. What can't be read is passed on, so that the init
-// container names it.
+// addPatience adds the wait settings of a container. A value that cannot be parsed is passed on, and the init container
+// reports it.
 func (k *check) addPatience(e *environment) {
 	number := func(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) }
 	duration := func(text string) (int64, error) { d, err := time.ParseDuration(text); return int64(d), err }
@@ -76,7 +76,7 @@ func (k *check) addPatience(e *environment) {
 	}
 }
 
-// variables are those of the init container; there are none if nothing is to be checked.
+// variables is the environment of the init container. It is empty if there are no references to check.
 func (k *check) variables(pod *corev1.Pod, s Settings) []corev1.EnvVar {
 	if len(k.references) == 0 {
 		return nil
@@ -85,7 +85,7 @@ func (k *check) variables(pod *corev1.Pod, s Settings) []corev1.EnvVar {
 	if pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
 		wait = limits.WaitWithoutRestart
 	}
-	references, _ := json.Marshal(k.references) // a map of texts
+	references, _ := json.Marshal(k.references) // cannot fail for a map of strings
 	var set []corev1.EnvVar
 	for _, variable := range []corev1.EnvVar{
 		{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker},
@@ -104,16 +104,16 @@ func (k *check) variables(pod *corev1.Pod, s Settings) []corev1.EnvVar {
 	return set
 }
 
-// withoutDollars writes JSON so that the kubelet expands nothing in it, whatever the names are.
+// withoutDollars escapes each dollar in JSON, so that the kubelet expands nothing in it.
 func withoutDollars(text string) string { return strings.ReplaceAll(text, "$", `\u0024`) }
 
-// escapeJSON is a text as it stands in JSON, without its quotes.
+// escapeJSON is a text as a JSON string without its quotes.
 func escapeJSON(text string) string {
-	content, _ := json.Marshal(text) // a text
+	content, _ := json.Marshal(text) // cannot fail for a string
 	return withoutDollars(string(content[1 : len(content)-1]))
 }
 
-// references are all that are known of a container, by variable.
+// references are the known references of a container, by variable.
 func (e *environment) references() map[string]string {
 	references := map[string]string{}
 	maps.Copy(references, e.image)
@@ -125,15 +125,16 @@ func (e *environment) references() map[string]string {
 	return references
 }
 
-// isCheckable says whether the init container can check the references of this container: not if it reads for itself,
-// with an identity that only it has, and not if its owner says that they come into existence later.
+// isCheckable says whether the init container can check the references of this container. It cannot if the container
+// reads vaults with its own credentials, or if the user has switched the check off because the references are created
+// later.
 func (s Settings) isCheckable(c corev1.Container, e *environment) bool {
 	first, err := strconv.ParseBool(e.variables[wire.EnvCheckFirst].value)
 	return !s.direct(c) && (err != nil || first)
 }
 
-// hasMeshProxy says whether the traffic of the pod may go through a proxy of a service mesh. If the mesh's CNI plugin
-// redirects it, an init container that runs before the proxy reaches nothing.
+// hasMeshProxy says whether the pod has a proxy of a service mesh. If the CNI plugin of the mesh redirects traffic to
+// the proxy, an init container that runs before the proxy has no network.
 func hasMeshProxy(pod *corev1.Pod) bool {
 	proxies := []string{"istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"}
 	return slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers),

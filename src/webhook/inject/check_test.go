@@ -14,7 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
-// checked are the references that the init container of the mutated pod checks, and the variable as it is written.
+// checked are the references that the init container of the mutated pod checks, and the text of their variable.
 func checked(t *testing.T, pod *corev1.Pod) (references map[string]string, written string) {
 	t.Helper()
 	plan, err := inject.Decide(pod, nil)
@@ -56,11 +56,11 @@ func TestMoreReferencesThanFitAreLeftToTheContainer(t *testing.T) {
 	assert.Equal(t, []string{"/azure-keyvault/has-started"}, out.Spec.Containers[0].StartupProbe.Exec.Command)
 }
 
-// TestTheProbeGoesOnForLongerThanTheInjectorWaits has a container that reads for itself, with its own settings.
+// TestTheProbeGoesOnForLongerThanTheInjectorWaits has a container that reads vaults itself, with its own settings.
 func TestTheProbeGoesOnForLongerThanTheInjectorWaits(t *testing.T) {
 	for name, c := range map[string]struct {
 		settings map[string]string
-		// longest is how long the injector may wait between attempts, in seconds.
+		// longest is the maximum time that the injector waits between attempts, in seconds.
 		longest int32
 	}{
 		"defaults":             {nil, 60},

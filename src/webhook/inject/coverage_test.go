@@ -15,8 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
-// handled are the fields of a pod that can carry an environment variable, a command or a volume, and what becomes of
-// each: it is handled, or it is left alone for a reason.
+// handled are the fields of a pod that can hold an environment variable, a command or a volume, each with the way in
+// which it is handled, or the reason why it stays unchanged.
 func handled() map[string]string {
 	fields := map[string]string{
 		"Volumes":                  "ours are added and foreign ones of their names refused; values are environment variables, so what a volume holds stays as it is",
@@ -34,7 +34,7 @@ func handled() map[string]string {
 	return fields
 }
 
-// inContainers are the same of a container.
+// inContainers are the same fields of a container.
 func inContainers() map[string]string {
 	return map[string]string{
 		"Env": "handled", "EnvFrom": "handled", "Command": "becomes args of the injector", "Args": "become args of the injector", "Image": "is looked into without a command",
@@ -69,8 +69,8 @@ func carries(at reflect.Type, seen map[reflect.Type]bool) bool {
 	return false
 }
 
-// TestEveryFieldThatMattersIsKnown fails when the API gets a field that can carry what this package is about and that
-// nobody thought of.
+// TestEveryFieldThatMattersIsKnown fails when the API gets a new field that can hold a variable, a command, an image or
+// a volume, and that is not in the lists above.
 func TestEveryFieldThatMattersIsKnown(t *testing.T) {
 	for of, known := range map[reflect.Type]map[string]string{reflect.TypeFor[corev1.PodSpec](): handled(), reflect.TypeFor[corev1.Container](): inContainers(),
 		reflect.TypeFor[corev1.EphemeralContainerCommon](): inContainers()} {

@@ -13,30 +13,32 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Plan is what Mutate will do.
+// Plan is the decision about a pod, and the input of Mutate.
 type Plan struct {
-	// Targets are the containers to wrap; containers of all sorts share one space of names.
+	// Targets are the containers to wrap. Names are unique among the containers, init containers and ephemeral
+	// containers of a pod.
 	Targets []Target
-	// Warnings are sentences for whoever created the pod.
+	// Warnings are sentences for the user who creates the pod.
 	Warnings []string
 }
 
 // Target is a container to wrap.
 type Target struct {
-	// Container is its name.
+	// Container is the name of the container.
 	Container string
-	// Lookup is the image whose entrypoint and command have to be found out before Mutate; empty if the pod says it.
+	// Lookup is the image whose entrypoint and command Mutate needs, or empty if the pod itself has the command.
 	Lookup string
-	// Entrypoint and Cmd are what the image says, or the annotation instead of it.
+	// Entrypoint and Cmd come from the image. The annotation wire.AnnotationCommands sets Entrypoint in its place.
 	Entrypoint, Cmd []string
-	// Precaution says that no reference is known; if the image can't be looked up, the container may stay as it is.
+	// Precaution says that the container has no known reference, but a source of its environment is missing. If its
+	// image cannot be read, the container can stay unchanged.
 	Precaution bool
 
 	environment *environment
 }
 
-// Learn takes the references of the image's own environment; what the pod sets comes before them. What is meant as one
-// but can't be is refused, since the program could not start.
+// Learn adds the references in the environment of the image. A variable that the pod sets overrides that of the image.
+// The error is of kind fault.Invalid, for a malformed reference, with which the program could not start.
 func (t *Target) Learn(references map[string]string) error {
 	e := t.environment
 	for _, name := range slices.Sorted(maps.Keys(references)) {
@@ -52,10 +54,10 @@ func (t *Target) Learn(references map[string]string) error {
 	return nil
 }
 
-// Empty says whether the pod stays as it is.
+// Empty says whether no container is wrapped, so that the pod stays unchanged.
 func (p Plan) Empty() bool { return len(p.Targets) == 0 }
 
-// Target is the one of that name, or nil.
+// Target is the target of that container, or nil.
 func (p Plan) Target(container string) *Target {
 	for i := range p.Targets {
 		if p.Targets[i].Container == container {
@@ -65,7 +67,7 @@ func (p Plan) Target(container string) *Target {
 	return nil
 }
 
-// byName are the targets by their containers.
+// byName has the targets by the names of their containers.
 func (p Plan) byName() map[string]*Target {
 	targets := make(map[string]*Target, len(p.Targets))
 	for i := range p.Targets {
@@ -74,16 +76,16 @@ func (p Plan) byName() map[string]*Target {
 	return targets
 }
 
-// Without is the plan without that container, and with a warning that says why.
+// Without returns a copy of the plan without that container and with an additional warning.
 func (p Plan) Without(container, warning string) Plan {
 	p.Targets = slices.DeleteFunc(slices.Clone(p.Targets), func(t Target) bool { return t.Container == container })
 	p.Warnings = append(slices.Clone(p.Warnings), warning)
 	return p
 }
 
-// Decide looks at every container and init container of a new pod. A pod that could only start with a raw reference, or
-// whose references can't be resolved, is refused: fault.Invalid with the container, the variable and the next step, but
-// never with a value.
+// Decide makes the plan for a new pod, for its containers and init containers. An error of kind fault.Invalid rejects a
+// pod that would start with a raw reference, or whose references can never be resolved. It names the container, the
+// variable and the next step, and never holds a value.
 func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	var plan Plan
 	if leftAlone(pod) {
@@ -100,8 +102,9 @@ func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	return plan, reserved(pod)
 }
 
-// DecideEphemeral looks at the ephemeral containers that a pod is given while it runs. Volumes can't be added to it any
-// more, so it must have ours. direct says that the installation has no auth service.
+// DecideEphemeral makes the plan for the ephemeral containers that are in pod and not in old. Volumes cannot be added
+// to a running pod, so a pod without the volumes of an injected pod is rejected. direct says that the installation has
+// no auth service.
 func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, error) {
 	if leftAlone(pod) {
 		return Plan{}, nil
@@ -125,20 +128,21 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 		if !slices.ContainsFunc(old.Spec.Volumes,
 			func(v corev1.Volume) bool { return v.Name == volume && !foreign(v) }) {
 			return Plan{}, refuse(corev1.Container{Name: plan.Targets[0].Container},
-				"it refers to Key Vault, but this pod was not injected when it was created; "+
-					"use kubectl debug --copy-to, which creates a pod")
+				"it has references to Key Vault, but this pod was not injected when it was created; "+
+					"use kubectl debug --copy-to, which creates a new pod")
 		}
 	}
 	return plan, nil
 }
 
-// leftAlone says whether nothing of the pod is looked at: it says so itself, or it is the image of a static pod, which
-// can't be changed.
+// leftAlone says whether the webhook ignores the pod: its label switches injection off, or it is the mirror pod of a
+// static pod, which cannot be changed.
 func leftAlone(pod *corev1.Pod) bool {
 	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
 	return mirror || isSwitchedOff(pod)
 }
 
+// decide makes the plan for some containers of a pod, without the checks of the pod as a whole.
 func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Plan, error) {
 	var plan Plan
 	commands, err := commandsOf(pod)
@@ -168,8 +172,8 @@ func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Pl
 	return plan, nil
 }
 
-// targeted is the container as one to wrap, or nil if it stays as it is; onWindows says by what the pod can only run
-// there.
+// targeted decides about one container, and returns nil if it stays unchanged. onWindows is the reason why the pod can
+// only run on Windows, or empty.
 func targeted(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows string) (*Target, []string, error) {
 	e, err := evaluate(pod, c, sources)
 	if err != nil {
@@ -191,7 +195,7 @@ func targeted(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows st
 		slices.Concat(e.warnings, warnings, unresolved(c, e)), nil
 }
 
-// volumes are the names of those that the plan's containers need.
+// volumes are the names of the volumes that the plan's containers need, sorted.
 func (p Plan) volumes(containers []corev1.Container, direct bool) []string {
 	if p.Empty() {
 		return nil
@@ -211,7 +215,7 @@ func (p Plan) volumes(containers []corev1.Container, direct bool) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// commandsOf is what the pod says of the commands of its images.
+// commandsOf are the commands by container in the annotation wire.AnnotationCommands of the pod.
 func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 	text, ok := pod.Annotations[wire.AnnotationCommands]
 	if !ok {
@@ -220,7 +224,7 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 	var commands map[string][]string
 	if json.Unmarshal([]byte(text), &commands) != nil {
 		return nil, fault.New(fault.Invalid,
-			`the annotation %s is no JSON object of container names and commands; write for example {"app": ["/app", "--serve"]}`,
+			`the annotation %s is not a JSON object of container names and commands; write for example {"app": ["/app", "--serve"]}`,
 			wire.AnnotationCommands)
 	}
 	exists := map[string]bool{}
@@ -235,38 +239,39 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 		}
 		if len(commands[name]) == 0 {
 			return nil, fault.New(fault.Invalid,
-				"the annotation %s gives container %q no command; write what its image runs", wire.AnnotationCommands,
-				Shown(name))
+				"the annotation %s has no command for container %q; write the command that its image runs",
+				wire.AnnotationCommands, Shown(name))
 		}
 	}
 	return commands, nil
 }
 
-// inCommand warns of references in the command and its arguments, where nobody resolves them.
+// inCommand warns of references in the command and its arguments, where they are not resolved.
 func inCommand(c corev1.Container) []string {
 	for _, text := range slices.Concat(c.Command, c.Args) {
 		if envref.Meant(text) || envref.Mentioned(text) {
 			return []string{fmt.Sprintf("container %q: a reference to Key Vault in its command or args is not "+
-				"resolved; write it into a variable of env, and $(NAME) into args", Shown(c.Name))}
+				"resolved; move it into a variable of env, and write $(NAME) into args", Shown(c.Name))}
 		}
 	}
 	return nil
 }
 
-// unresolved warns of commands that the kubelet runs beside the program, with the environment as the pod has it.
+// unresolved warns of probes and hooks that run a command: the kubelet starts it with the environment of the pod, and
+// not with that of the program.
 func unresolved(c corev1.Container, e *environment) []string {
 	var texts []string
 	for _, where := range beside(c) {
 		if e.refers() {
 			texts = append(texts,
-				fmt.Sprintf("container %q: the %s runs beside the program and sees references instead of values",
+				fmt.Sprintf("container %q: the %s runs a command, which gets references instead of values",
 					Shown(c.Name), where))
 		}
 	}
 	return texts
 }
 
-// beside are the probes and hooks of a container that run a command.
+// beside are the names of the probes and hooks of a container that run a command.
 func beside(c corev1.Container) []string {
 	var names []string
 	probe := func(name string, p *corev1.Probe) {

@@ -1,6 +1,6 @@
-// Package inject decides what a pod needs so that its references become values, and makes that pod: pod in, pod out,
-// and doing it twice gives what doing it once gives.
+// Package inject decides which containers of a pod need the injector, and mutates the pod so that they start with
+// values in place of references. The mutation is idempotent.
 //
-// Floor 2, pure. Looking things up (images, ConfigMaps, certificates) belongs in webhook, names of what is added in
-// wire.
+// Floor 2, pure. Reads of images, ConfigMaps and certificates belong in webhook. The names of everything that is added
+// to a pod belong in wire.
 package inject

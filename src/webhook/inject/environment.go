@@ -14,51 +14,53 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// variable is what is known of one variable when the pod is created.
+// variable is an environment variable as far as it is known when the pod is created.
 type variable struct {
-	// value as the kubelet will have it, if that is known; what is too long for a reference is shortened.
+	// value is the value after the expansion by the kubelet. A text that is too long for a reference is shortened.
 	value string
+	// known says that the value is known.
 	known bool
-	// deferred says that the program's value is there only after resolving: a reference, or a text that uses one.
+	// deferred says that only the injector can set the value: it is a reference, or a text that uses one.
 	deferred bool
 }
 
-// enough is how long a text may get before it is shortened.
+// enough is the length in bytes above which a text is shortened.
 const enough = 4 << 10
 
-// behind is a place behind all variables.
+// behind is an index after all variables.
 const behind = math.MaxInt
 
-// reference says whether the value is one.
+// reference says whether the value is meant as a reference.
 func (v variable) reference() bool { return v.known && envref.Meant(v.value) }
 
-// environment is a container's, worked out as the kubelet will do it.
+// environment is the environment of a container, evaluated by the rules of the kubelet.
 type environment struct {
+	// variables by name, without the reserved ones.
 	variables map[string]variable
-	// literal are values that stand in the container's own env.
+	// literal is the set of references that the container's own env holds.
 	literal map[string]bool
-	// texts are those that the injector has to expand instead of the kubelet, as they have to be written, by their
-	// place in env.
+	// texts are the values that the injector expands in place of the kubelet, escaped for the pod, by index in env.
 	texts map[int]string
-	// last is the place in env where each variable stands for the last time.
+	// last is the index in env of the last entry of each variable.
 	last map[string]int
-	// expand are the names of these variables, in their order; those of an earlier mutation come first, and are in
-	// before.
+	// expand are the names of the variables that the injector expands, in order. Those of an earlier mutation come
+	// first.
 	expand []string
+	// before is the set of those that an earlier mutation left to the injector.
 	before map[string]bool
-	// image are references of the image's own environment, as far as it was looked into. The kubelet expands none of
-	// them.
+	// image are the references in the environment of the image, by variable, if the image was read. The kubelet does
+	// not expand them.
 	image map[string]string
-	// taken are the variables that come from a whole source, by the source. Reserved names are among them, and among no
-	// others.
+	// taken has the source of each variable that envFrom adds. Unlike variables it includes reserved names.
 	taken map[string]SourceName
-	// open says that a source was missing, so that references may come that nobody knows yet; hidden that one may not
-	// be read.
-	open, hidden bool
-	warnings     []string
+	// open says that a source or a key was missing, so that the container can get unknown references when it starts.
+	open bool
+	// hidden says that the installation is not allowed to read a source.
+	hidden   bool
+	warnings []string
 }
 
-// evaluate works a container's environment out. What is meant as a reference but can't be one is refused.
+// evaluate evaluates the environment of a container. The error is of kind fault.Invalid, for a malformed reference.
 func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
 	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{},
 		last:   map[string]int{},
@@ -87,7 +89,7 @@ func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environmen
 	return e, nil
 }
 
-// takeAll adds every key of a source.
+// takeAll adds the variables of one entry of envFrom.
 func (e *environment) takeAll(c corev1.Container, from corev1.EnvFromSource, sources Sources) error {
 	name, ok := sourceOf(from)
 	if !ok {
@@ -113,9 +115,9 @@ func (e *environment) takeAll(c corev1.Container, from corev1.EnvFromSource, sou
 	return nil
 }
 
-// taken is a variable whose value comes from a source.
+// taken is a variable with a value from a source.
 func taken(c corev1.Container, variableName string, name SourceName, value string) (variable, error) {
-	if value == "" { // no reference, and nobody's business
+	if value == "" { // not a reference, so its value was not kept
 		return variable{}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
@@ -125,7 +127,7 @@ func taken(c corev1.Container, variableName string, name SourceName, value strin
 	return variable{value: value, known: true, deferred: true}, nil
 }
 
-// entry is the variable at a place of env.
+// entry evaluates the entry of env at an index.
 func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources Sources) (variable, error) {
 	entry := c.Env[i]
 	if entry.ValueFrom == nil {
@@ -153,16 +155,16 @@ func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources 
 	return variable{value: value, known: known, deferred: envref.Meant(value)}, nil
 }
 
-// text is the variable at a place of env that is written out there.
+// text evaluates an entry of env with a literal value.
 func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	entry := c.Env[i]
-	if e.before[entry.Name] && wrapped(c) { // written so by an earlier mutation
+	if e.before[entry.Name] && wrapped(c) { // rewritten by an earlier mutation
 		return variable{deferred: true}, nil
 	}
 	if value, uses := e.rewrite(entry.Value, i); uses {
 		if envref.Meant(entry.Value) {
-			return variable{}, refuse(c, "variable %s: a reference can't be made of another one's value; write it out",
-				Shown(entry.Name))
+			return variable{}, refuse(c, "variable %s: a reference cannot contain the value of another reference; "+
+				"write it without $(NAME)", Shown(entry.Name))
 		}
 		e.texts[i] = value
 		e.expand = append(e.expand, entry.Name)
@@ -172,8 +174,8 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	switch {
 	case !known && envref.Meant(entry.Value):
 		return variable{},
-			refuse(c, "variable %s: the reference is made of variables whose values are not known when the pod is "+
-				"created; write it out", Shown(entry.Name))
+			refuse(c, "variable %s: the reference uses variables whose values are not known when the pod is "+
+				"created; write it without $(NAME)", Shown(entry.Name))
 	case !known || !envref.Meant(value):
 		if envref.Mentioned(entry.Value) {
 			e.mention(c, entry.Name, "")
@@ -187,16 +189,16 @@ func (e *environment) text(c corev1.Container, i int) (variable, error) {
 	return variable{value: value, known: true, deferred: true}, nil
 }
 
-// mention warns of a value that resembles a reference but is none.
+// mention warns of a value that resembles a reference but is not one.
 func (e *environment) mention(c corev1.Container, variable, from string) {
 	e.warnings = append(e.warnings,
-		fmt.Sprintf("container %q, variable %s%s: the value contains @azurekeyvault or almost that, but it is not a "+
-			"reference, so the program gets it as it is; a reference is the whole value, as name@azurekeyvault or "+
-			"name@azurekeyvault?key", Shown(c.Name), Shown(variable), from))
+		fmt.Sprintf("container %q, variable %s%s: the value contains @azurekeyvault or a similar text but is not a "+
+			"reference, so the program gets it unchanged; a reference is the whole value, for example "+
+			"name@azurekeyvault or name@azurekeyvault?key", Shown(c.Name), Shown(variable), from))
 }
 
-// value is a text as the kubelet will expand it, if that is known already. Texts that are made of each other can come
-// to any length, so of what is too long for a reference only that is kept.
+// value expands a text by the rules of the kubelet, and says whether the result is known. Variables that use each other
+// can grow to any length, so a text that is too long for a reference is shortened.
 func (e *environment) value(text string) (string, bool) {
 	if len(text) > longest {
 		return envref.Shorten(text), !strings.Contains(text, "$(")
@@ -220,11 +222,11 @@ func (e *environment) value(text string) (string, bool) {
 	return envref.Shorten(string(out)), known
 }
 
-// rewrite gives the text at a place of env that uses deferred variables as it has to be written so that the kubelet
-// leaves it alone and the injector, by the same rules, makes of it what the kubelet would have made. Variables that
-// come later are text to the kubelet, so they are escaped.
+// rewrite escapes a text at an index of env, so that the injector expands it in place of the kubelet with the same
+// result. It also says whether the text uses a variable that only the injector can set. A variable that is defined
+// later in env is plain text to the kubelet, so its use is escaped for the injector too.
 func (e *environment) rewrite(text string, at int) (string, bool) {
-	if len(text) > longest { // Linux starts no program with it, so nobody reads what it would become
+	if len(text) > longest { // Linux cannot start a program with this text, so its expansion does not matter
 		return text, false
 	}
 	uses := false
@@ -240,7 +242,7 @@ func (e *environment) rewrite(text string, at int) (string, bool) {
 	return envref.Escape(out.String()), uses
 }
 
-// record are the references that do not stand in the container's own env, by variable.
+// record has the references that the container's own env does not hold, by variable.
 func (e *environment) record() map[string]string {
 	record := map[string]string{}
 	for name, v := range e.variables {
@@ -251,7 +253,7 @@ func (e *environment) record() map[string]string {
 	return record
 }
 
-// refers says whether any variable holds a reference.
+// refers says whether any variable holds or uses a reference.
 func (e *environment) refers() bool {
 	for _, v := range e.variables {
 		if v.deferred {
@@ -261,7 +263,7 @@ func (e *environment) refers() bool {
 	return false
 }
 
-// downward is the value of a field of the pod, as far as it can hold a reference or a part of one.
+// downward is the value of a field of the pod that can hold a reference or a part of one, and whether it is known.
 func downward(pod *corev1.Pod, field *corev1.ObjectFieldSelector) (string, bool) {
 	if field == nil {
 		return "", false
@@ -283,7 +285,7 @@ func downward(pod *corev1.Pod, field *corev1.ObjectFieldSelector) (string, bool)
 	return "", false
 }
 
-// imageOf is what an earlier mutation learnt of the image.
+// imageOf are the references of the image that an earlier mutation recorded, by variable.
 func imageOf(c corev1.Container) map[string]string {
 	before := map[string]string{}
 	for _, entry := range c.Env {
@@ -295,11 +297,11 @@ func imageOf(c corev1.Container) map[string]string {
 	return before
 }
 
-// expansionOf is what an earlier mutation left to the injector.
+// expansionOf is the expansion that an earlier mutation left to the injector.
 func expansionOf(c corev1.Container) (before wire.Expansion) {
 	for _, entry := range c.Env {
 		if entry.Name == wire.EnvExpand && wrapped(c) {
-			_ = json.Unmarshal([]byte(entry.Value), &before) // what is no expansion of ours is none
+			_ = json.Unmarshal([]byte(entry.Value), &before) // a malformed value counts as no expansion
 		}
 	}
 	return before

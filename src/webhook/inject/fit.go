@@ -7,11 +7,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// leastMemory is what the init container needs at least: its program, and the copy of it, which is in memory.
+// leastMemory is the memory that the init container needs: for its program, and for the copy in the memory volume.
 const leastMemory = "24Mi"
 
-// fit changes what the init container asks for so that the API server takes it: no more than the pod as a whole, which
-// may have resources of its own, and within the LimitRanges of the namespace.
+// fit changes the resources of the init container so that the API server accepts them: within the resources of the pod
+// as a whole, if it has any, and within the LimitRanges of the namespace.
 func fit(r corev1.ResourceRequirements, pod *corev1.ResourceRequirements,
 	ranges []corev1.LimitRangeItem) corev1.ResourceRequirements {
 	for _, item := range ranges {
@@ -27,7 +27,7 @@ func fit(r corev1.ResourceRequirements, pod *corev1.ResourceRequirements,
 	return r
 }
 
-// fitRange keeps to one LimitRange for containers.
+// fitRange applies one LimitRange item, if it is for containers.
 func fitRange(r corev1.ResourceRequirements, item corev1.LimitRangeItem) {
 	if item.Type != corev1.LimitTypeContainer {
 		return
@@ -43,7 +43,7 @@ func fitRange(r corev1.ResourceRequirements, item corev1.LimitRangeItem) {
 		if ok && limited && ratio.Sign() > 0 {
 			least := int64(float64(limit.MilliValue())/ratio.AsApproximateFloat64()) + 1
 			if name == corev1.ResourceMemory {
-				least = (least + 999) / 1000 * 1000 // whole bytes
+				least = (least + 999) / 1000 * 1000 // rounded up to whole bytes
 			}
 			request := *resource.NewMilliQuantity(min(least, limit.MilliValue()), limit.Format)
 			raise(r.Requests, name, corev1.ResourceList{name: request})
@@ -51,7 +51,7 @@ func fitRange(r corev1.ResourceRequirements, item corev1.LimitRangeItem) {
 	}
 }
 
-// lower and raise change a quantity to that of another list, if it is above or below.
+// lower reduces a quantity to the maximum in another list.
 func lower(list corev1.ResourceList, name corev1.ResourceName, most corev1.ResourceList) {
 	if bound, ok := most[name]; ok {
 		if now, set := list[name]; set && now.Cmp(bound) > 0 {
@@ -60,6 +60,7 @@ func lower(list corev1.ResourceList, name corev1.ResourceName, most corev1.Resou
 	}
 }
 
+// raise increases a quantity to the minimum in another list.
 func raise(list corev1.ResourceList, name corev1.ResourceName, least corev1.ResourceList) {
 	if bound, ok := least[name]; ok {
 		if now, set := list[name]; set && now.Cmp(bound) < 0 {
@@ -68,13 +69,13 @@ func raise(list corev1.ResourceList, name corev1.ResourceName, least corev1.Reso
 	}
 }
 
-// tooLittle warns of a limit of memory that the init container can't live with.
+// tooLittle warns of a memory limit that is too low for the init container.
 func tooLittle(init corev1.Container) []string {
 	limit, limited := init.Resources.Limits[corev1.ResourceMemory]
 	if !limited || limit.Cmp(resource.MustParse(leastMemory)) >= 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("the init container %s of the env-injector may have no more than %s of memory, by "+
-		"the resources of the pod or a LimitRange of its namespace, and needs %s; raise spec.resources.limits.memory "+
+	return []string{fmt.Sprintf("the init container %s of the env-injector has a memory limit of %s, because of the "+
+		"resources of the pod or a LimitRange of its namespace, and needs %s; raise spec.resources.limits.memory "+
 		"of the pod, or max.memory of the LimitRange", init.Name, limit.String(), leastMemory)}
 }

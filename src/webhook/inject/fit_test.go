@@ -22,13 +22,13 @@ func list(cpu, memory string) corev1.ResourceList {
 	return l
 }
 
-// TestTheInitContainerFitsThePodAndItsNamespace has pods and LimitRanges of which the API server refused the init
-// container.
+// TestTheInitContainerFitsThePodAndItsNamespace has pods and LimitRanges with which the API server once rejected the
+// init container.
 func TestTheInitContainerFitsThePodAndItsNamespace(t *testing.T) {
 	for name, c := range map[string]struct {
 		pod    *corev1.ResourceRequirements
 		ranges []corev1.LimitRangeItem
-		// cpu and memory, request and limit.
+		// want is the request and limit of CPU, and the request and limit of memory.
 		want  [4]string
 		warns bool
 	}{

@@ -10,28 +10,31 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// program is the injector's path in its own image, and thin that of the one that can only ask the auth service.
+// Paths of the injectors in their image.
 const (
 	program = "/usr/local/bin/azure-keyvault-env"
-	thin    = program + "-thin"
+	// thin is the path of the smaller injector, which supports the auth service alone.
+	thin = program + "-thin"
 )
 
-// nobody is the user of the init container unless the pod has one of its own.
+// nobody is the default user ID of the init container.
 const nobody int64 = 65532
 
-// Init is what an installation may say about the init container. Nothing in it leads out of the restricted standard.
+// Init has the settings of an installation for the init container. With every setting the init container meets the
+// restricted Pod Security Standard.
 type Init struct {
-	// Resources replace, one by one, what is asked for by default. A limit below its request is raised to it.
+	// Resources override the default requests and limits one by one. A limit below its request is raised to it.
 	Resources corev1.ResourceRequirements
-	// User, unless 0, runs it instead of the pod's own user or 65532; Group is nil for none.
-	User  int64
+	// User is the user ID; 0 means the user that the pod's containers share, or 65532.
+	User int64
+	// Group is the group ID; nil leaves it unset.
 	Group *int64
-	// Writable gives it a root that it may write to.
+	// Writable makes the root file system writable.
 	Writable bool
 }
 
-// initContainer brings an injector into the pod, which copies itself, and waits until the pod can have its values. It
-// passes the restricted standard in every pod.
+// initContainer is the init container that copies the injector at the given path of its image into the pod, and waits
+// until the references can be resolved.
 func initContainer(pod *corev1.Pod, injector string, found *check, s Settings) corev1.Container {
 	user := s.Init.User
 	if user == 0 {
@@ -57,13 +60,14 @@ func initContainer(pod *corev1.Pod, injector string, found *check, s Settings) c
 	return c
 }
 
-// resources are little to ask for and enough to copy fast; quotas want limits. A pod whose containers ask for exactly
-// their limits is in the class Guaranteed, and stays there.
+// resources are the requests and limits of the init container before the limits of pod and namespace apply. Requests
+// are low, and the CPU limit allows a fast copy. Both are set because a ResourceQuota can require it. A pod of the QoS
+// class Guaranteed stays in this class.
 func resources(pod *corev1.Pod, wanted corev1.ResourceRequirements) corev1.ResourceRequirements {
 	r := corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
 			corev1.ResourceMemory: resource.MustParse("16Mi")},
-		// The volume is memory, and the copy counts as this container's.
+		// The copy is in a memory volume, and its memory is charged to this container.
 		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"),
 			corev1.ResourceMemory: resource.MustParse("64Mi")},
 	}
@@ -83,7 +87,7 @@ func resources(pod *corev1.Pod, wanted corev1.ResourceRequirements) corev1.Resou
 	for _, c := range pod.Spec.Containers {
 		cpu.Add(*c.Resources.Limits.Cpu())
 	}
-	// Not more than the pod has anyway, or it would need a larger place.
+	// The pod must not need a larger node because of its init container.
 	if cpu.Cmp(*r.Limits.Cpu()) < 0 {
 		r.Limits[corev1.ResourceCPU] = cpu
 	}
@@ -91,7 +95,8 @@ func resources(pod *corev1.Pod, wanted corev1.ResourceRequirements) corev1.Resou
 	return r
 }
 
-// guaranteed says whether a container asks for exactly its limits; what is not asked for is taken from the limit.
+// guaranteed says whether the requests of a container equal its limits. A request that is not set defaults to its
+// limit.
 func guaranteed(c corev1.Container) bool {
 	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
 		limit, limited := c.Resources.Limits[name]
@@ -103,7 +108,8 @@ func guaranteed(c corev1.Container) bool {
 	return true
 }
 
-// sharedUser is the user that all containers share if it is one and not root: the cluster may allow no other.
+// sharedUser is the user ID that all containers share, since the cluster may allow no other. It is 65532 if they have
+// different users, or if one of them is root or not known.
 func sharedUser(pod *corev1.Pod) int64 {
 	var shared int64
 	for i, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
@@ -122,7 +128,7 @@ func sharedUser(pod *corev1.Pod) int64 {
 	return shared
 }
 
-// userOf is 0 if the user is root or not known.
+// userOf is the user ID of a container; 0 means root or not known.
 func userOf(pod *corev1.Pod, c corev1.Container) int64 {
 	if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
 		return *c.SecurityContext.RunAsUser

@@ -24,14 +24,14 @@ func settings() inject.Settings {
 		Broker: "akv2k8s-envinjector.akv2k8s.svc:9443", BrokerAddress: "10.96.7.7:9443", LogLevel: "info", LogFormat: "text"}
 }
 
-// withoutAuthService are the settings of an installation whose pods read for themselves, in a private cloud.
+// withoutAuthService are the settings of an installation in a private cloud whose pods read vaults themselves.
 func withoutAuthService() inject.Settings {
 	s := settings()
 	s.Direct, s.Cloud, s.ExtraCAs, s.AuthType = true, `{"name":"AzureStackCloud"}`, "-----EXTRA-----\n", "environment-azidentity"
 	return s
 }
 
-// sources are the ConfigMaps and Secrets of the namespace in the files.
+// sources are the ConfigMaps and Secrets that the pods in testdata use.
 func sources() inject.Sources {
 	return inject.Sources{
 		{Kind: inject.KindConfigMap, Name: "settings"}: inject.Reduce(map[string]string{"DB": "of-map@azurekeyvault?user", "PLAIN": "x", "OVERRIDDEN": "gone@azurekeyvault",
@@ -44,7 +44,7 @@ func sources() inject.Sources {
 	}
 }
 
-// result is what admission makes of a pod, as text: the refusal, or warnings and the pod.
+// result is the result of the admission as text, and the mutated pod: the error, or the warnings and the pod as YAML.
 func result(t *testing.T, pod *corev1.Pod, s inject.Settings) (string, *corev1.Pod) {
 	t.Helper()
 	before := pod.DeepCopy()
@@ -54,7 +54,7 @@ func result(t *testing.T, pod *corev1.Pod, s inject.Settings) (string, *corev1.P
 		return "refused: " + err.Error() + "\n", nil
 	}
 	for i := range plan.Targets {
-		if target := &plan.Targets[i]; target.Lookup != "" { // as if the image had been looked into
+		if target := &plan.Targets[i]; target.Lookup != "" { // as if the image had been read
 			assert.Equal(t, "app:1", target.Lookup)
 			target.Entrypoint, target.Cmd = []string{"/entrypoint", "$(DB)"}, []string{"--of-image", "$HOME"}
 		}

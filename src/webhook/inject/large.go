@@ -11,21 +11,22 @@ import (
 )
 
 const (
-	// longest is the most bytes that Linux passes on in one variable, with its name and its end.
+	// longest is the limit of Linux for one environment variable in bytes, with its name and the NUL at its end.
 	longest = 128 << 10
-	// storable is the most that etcd stores of one object unless it is told otherwise, and a little less: the API
-	// server adds to it.
+	// storable is the default limit of etcd for one object in bytes, less a reserve for what the API server adds.
 	storable = 1536<<10 - 16<<10
 )
 
-// Fits refuses a pod whose containers would not start because of what Mutate added: their runtime would say no more
-// than that the list of arguments is too long. It warns of a pod that may be too large to be stored.
+// Fits checks the size of a mutated pod. The error is of kind fault.Invalid, for a pod whose containers could not start
+// because of an added variable (the container runtime would only report that the argument list is too long), and for a
+// pod that the API server would reject. The warnings are about a pod that can be too large for etcd, and about an init
+// container with too little memory.
 func Fits(pod *corev1.Pod) (warnings []string, err error) {
 	for _, c := range containers(pod) {
 		for _, v := range c.Env {
 			if wrapped(c) && isOurs(v.Name) && len(v.Name)+len("=")+len(v.Value)+1 > longest {
 				return nil, refuse(c,
-					"%s, which the env-injector adds, would be longer than the %d KiB that Linux passes on in a "+
+					"%s, which the env-injector adds, would be longer than %d KiB, the limit of Linux for one "+
 						"variable; %s", v.Name, longest>>10, smaller(v.Name))
 			}
 		}
@@ -36,22 +37,22 @@ func Fits(pod *corev1.Pod) (warnings []string, err error) {
 		}
 	}
 	stored := *pod
-	stored.ManagedFields = nil // the API server goes without them before it gives up
+	stored.ManagedFields = nil // the API server drops them if the pod is too large
 	size := stored.Size()
 	if size > limits.InjectedPodBytes {
 		return nil, fault.New(fault.Invalid,
-			"the pod would have %d bytes with what the env-injector adds, and the API server takes %d; use fewer "+
-				"containers, or take variables from a ConfigMap (envFrom)", size, limits.InjectedPodBytes)
+			"the injected pod would have %d bytes, and the limit of the API server is %d; use fewer containers, or "+
+				"move variables into a ConfigMap (envFrom)", size, limits.InjectedPodBytes)
 	}
 	if size > storable {
 		warnings = append(warnings,
-			fmt.Sprintf("the pod has %d bytes with what the env-injector adds, and etcd stores 1.5 MiB by default; "+
-				"if it is refused as too large, take variables from a ConfigMap (envFrom)", size))
+			fmt.Sprintf("the injected pod has %d bytes, and etcd stores 1.5 MiB by default; if the API server "+
+				"rejects the pod as too large, move variables into a ConfigMap (envFrom)", size))
 	}
 	return warnings, nil
 }
 
-// smaller is what to do about a variable of ours that is too long.
+// smaller is the next step for an added variable that is too long.
 func smaller(name string) string {
 	switch name {
 	case wire.EnvReferences:
@@ -61,6 +62,6 @@ func smaller(name string) string {
 	case wire.EnvExpand:
 		return "use $(NAME) of injected variables in fewer variables and arguments"
 	default:
-		return "put no public certificate authorities into global.extraCACertificates; they are known without"
+		return "remove public certificate authorities from global.extraCACertificates; they are trusted without it"
 	}
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
-// with is a pod of one container with these variables.
+// with is a pod with one container that has these variables.
 func with(env ...corev1.EnvVar) *corev1.Pod {
 	return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Command: []string{"app"}, Env: env}}}}
 }
 
-// fits mutates the pod, and says what there is to say of its size.
+// fits mutates the pod and checks its size.
 func fits(t *testing.T, pod *corev1.Pod, sources inject.Sources, s inject.Settings) ([]string, error) {
 	t.Helper()
 	plan, err := inject.Decide(pod, sources)
@@ -62,7 +62,7 @@ func TestWhatTheRuntimeWouldNotStartIsRefused(t *testing.T) {
 		says    string
 	}{
 		"a record of references that fits": {from(), source(3900), settings(), ""},
-		"one that does not":                {from(), source(4000), settings(), `container "app": ENV_INJECTOR_REFERENCES, which the env-injector adds, would be longer than the 128 KiB that Linux passes on in a variable; write some`},
+		"one that does not":                {from(), source(4000), settings(), `container "app": ENV_INJECTOR_REFERENCES, which the env-injector adds, would be longer than 128 KiB, the limit of Linux for one variable; write some`},
 		"composed variables that fit":      {composed(7000), nil, settings(), ""},
 		"too many":                         {composed(8000), nil, settings(), "ENV_INJECTOR_EXPAND"},
 		"a bundle of authorities":          {with(reference), nil, authorities, "global.extraCACertificates"},
@@ -97,8 +97,8 @@ func TestAPodThatMayBeTooLargeToBeStoredIsWarnedOf(t *testing.T) {
 	assert.Contains(t, warnings[0], "etcd stores 1.5 MiB")
 }
 
-// TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime has a pod whose variables would come to an exabyte, and others
-// that are long to read. A tenant could stop all replicas with them.
+// TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime has a pod whose variables would expand to an exabyte, and other
+// pods with long texts. A tenant could stop all replicas with them.
 func TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime(t *testing.T) {
 	doubled := []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}, {Name: "D0", Value: strings.Repeat("0123456789", 10)}}
 	for i := range 54 {
@@ -120,14 +120,14 @@ func TestVariablesThatGrowWithEachOtherAreWorkedOutInNoTime(t *testing.T) {
 			assert.Less(t, time.Since(started), 2*time.Second)
 		})
 	}
-	// What is made of them is still seen for what it is meant as.
+	// A text that is shortened is still recognized as a reference or not.
 	for text, refused := range map[string]bool{"$(D54)": false, "$(D54)@azurekeyvault": true, "x@azurekeyvault?$(D54)": true, "$(D54)@azurekeyvaults": false} {
 		_, err := inject.Decide(with(append(doubled, corev1.EnvVar{Name: "OF", Value: text})...), nil)
 		assert.Equal(t, refused, err != nil, text)
 	}
 }
 
-// worked is the processor time that a pod takes the webhook, a mean of as many runs as the clock's ticks need.
+// worked is the mean processor time for one pod, of as many runs as the resolution of the clock requires.
 func worked(t *testing.T, pod *corev1.Pod) time.Duration {
 	t.Helper()
 	used := func() time.Duration {
@@ -138,7 +138,7 @@ func worked(t *testing.T, pod *corev1.Pod) time.Duration {
 	var total time.Duration
 	runs := 0
 	for ; runs < 4 || total < 400*time.Millisecond; runs++ {
-		fresh := pod.DeepCopy() // a pod that was mutated is another one
+		fresh := pod.DeepCopy() // Mutate must get a pod that was not mutated
 		started := used()
 		plan, err := inject.Decide(fresh, nil)
 		require.NoError(t, err)
@@ -148,9 +148,9 @@ func worked(t *testing.T, pod *corev1.Pod) time.Duration {
 	return total / time.Duration(runs)
 }
 
-// TestTheWorkGrowsWithTheNumberOfVariablesAndContainers compares a pod with one of four times as many. When each was
-// compared with each, that took 16 times as long: 7 s for 40,000 variables, and 1.4 s for 8,000 containers. Both take a
-// tenth of a second now.
+// TestTheWorkGrowsWithTheNumberOfVariablesAndContainers compares a pod with one of four times the size. A quadratic
+// algorithm takes 16 times as long: an earlier one took 7 s for 40,000 variables, and 1.4 s for 8,000 containers. Both
+// take a tenth of a second now.
 func TestTheWorkGrowsWithTheNumberOfVariablesAndContainers(t *testing.T) {
 	reference := corev1.EnvVar{Name: "A", Value: "a@azurekeyvault"}
 	variables := func(count int) *corev1.Pod {
@@ -185,7 +185,7 @@ func TestAnAnswerThatNobodyCouldStoreIsNotMade(t *testing.T) {
 	s := withoutAuthService()
 	s.ExtraCAs = strings.Repeat("x", 100<<10)
 	_, err := fits(t, pod, nil, s)
-	require.ErrorContains(t, err, "and the API server takes 3145728")
+	require.ErrorContains(t, err, "and the limit of the API server is 3145728")
 	_, err = fits(t, pod, nil, settings())
 	require.NoError(t, err)
 }

@@ -9,31 +9,33 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Settings are what the installation puts into every pod.
+// Settings are the settings of the installation for injected pods.
 type Settings struct {
-	// Image of the injector, and its pull policy.
-	Image      string
+	// Image is the image with the injectors.
+	Image string
+	// PullPolicy is the pull policy of that image.
 	PullPolicy corev1.PullPolicy
 	// CA is the broker's root certificate, PEM.
 	CA string
-	// Broker is host:port of its Service by DNS name, BrokerAddress by ClusterIP; the latter may be empty.
+	// Broker is host:port of the broker's Service by DNS name, BrokerAddress by ClusterIP; the latter can be empty.
 	Broker, BrokerAddress string
-	// Direct makes every container read vaults for itself; otherwise those do that ask for it.
+	// Direct says that every container reads vaults with its own credentials. Otherwise only the containers do that
+	// switch the auth service off.
 	Direct bool
-	// Cloud, ExtraCAs and AuthType are what such containers need to know of the installation: its cloud
-	// (cloud.Setting), certificate authorities besides the public ones (PEM), and how they authenticate unless they say
-	// it. Each may be empty.
+	// Cloud, ExtraCAs and AuthType are settings for containers that read vaults themselves: the cloud (the text of a
+	// cloud.Setting), additional certificate authorities (PEM), and the default authentication method. Each can be
+	// empty.
 	Cloud, ExtraCAs, AuthType string
-	// LogLevel and LogFormat are what the injector logs with unless the container says otherwise; may be empty.
+	// LogLevel and LogFormat are the defaults for the injector's log; each can be empty.
 	LogLevel, LogFormat string
-	// Init is what the installation wants of the init container.
+	// Init has the settings for the init container.
 	Init Init
 	// Ranges are the LimitRanges of the pod's namespace.
 	Ranges []corev1.LimitRangeItem
 }
 
-// Mutate gives the pod as the plan wants it, and leaves the one it was given alone. Of a pod that was mutated before,
-// what was added then is replaced. Every image that the plan wanted looked up must have been.
+// Mutate returns the injected pod, and leaves its argument unchanged. In a pod that was mutated before it replaces the
+// earlier additions. The entrypoint and command of every image in the plan must be set.
 func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	out := pod.DeepCopy()
 	if plan.Empty() {
@@ -69,7 +71,7 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	return out
 }
 
-// The containers of a pod, in the order in which they start.
+// Indexes of the container lists of a pod, in the order in which the containers start.
 const (
 	ofInit = iota
 	ofProgram
@@ -88,10 +90,10 @@ func MutateEphemeral(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	return out
 }
 
-// direct says whether the container reads for itself.
+// direct says whether the container reads vaults with its own credentials.
 func (s Settings) direct(c corev1.Container) bool { return s.Direct || disabled(c) }
 
-// volume has what the container proves itself by.
+// volume is the volume with the token that the container authenticates with.
 func (s Settings) volume(c corev1.Container) corev1.Volume {
 	if s.direct(c) {
 		return apiVolume()
@@ -99,7 +101,8 @@ func (s Settings) volume(c corev1.Container) corev1.Volume {
 	return tokenVolume()
 }
 
-// wrap puts the injector in front of the container's program; wait are the variables that say how long it waits.
+// wrap makes the injector the command of the container and the original command its arguments. wait are the variables
+// for the time that the injector waits.
 func wrap(c *corev1.Container, target *Target, s Settings, wait []corev1.EnvVar) {
 	expansion := wire.Expansion{Env: target.environment.expand, Args: expansionOf(*c).Args}
 	for i, text := range target.environment.texts {
@@ -118,8 +121,8 @@ func wrap(c *corev1.Container, target *Target, s Settings, wait []corev1.EnvVar)
 		findings(target.environment, expansion)))
 }
 
-// argv is what the container runs, and which of it the injector has to expand. The kubelet expands the pod's command
-// and args, but never what stands in an image, so the dollars of that are doubled: it is in args now.
+// argv is the command line of the container's program, and the indexes of the arguments that the injector expands. The
+// kubelet expands args but not the command of an image. Since the latter moves into args, its dollars are doubled.
 func (t *Target) argv(c corev1.Container) (argv []string, expand []int) {
 	for _, text := range t.Entrypoint {
 		argv = append(argv, envref.Escape(text))

@@ -14,22 +14,22 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// prefix begins the names of all variables that are settings of the env-injector.
+// prefix is the prefix of all variables that are settings of the env-injector.
 const prefix = "ENV_INJECTOR_"
 
-// option is a setting that a container may have by a variable.
+// option is a setting of a container that users write as a variable.
 type option struct {
-	// accepts says what its values are.
+	// accepts describes the valid values for messages.
 	accepts string
 	valid   func(string) bool
-	// atAdmission says that the webhook has to know the value, so it must be written out; others are read when the
-	// container starts.
+	// atAdmission says that the webhook needs the value, so the pod must hold it literally. Other values are read when
+	// the container starts.
 	atAdmission bool
-	// harmless says that a value that is not valid gets a warning, and the default is used.
+	// harmless says that an invalid value gets a warning and the default is used. Otherwise the pod is rejected.
 	harmless bool
 }
 
-// options are all settings that users may write, by variable.
+// options are all settings that users can write, by variable.
 func options() map[string]option {
 	boolean := func(text string) bool { _, err := strconv.ParseBool(text); return err == nil }
 	number := func(text string) bool { n, err := strconv.Atoi(text); return err == nil && n >= 0 }
@@ -52,8 +52,8 @@ func options() map[string]option {
 	}
 }
 
-// isTrue says whether the container's own env sets an option that is true or false; as for the program, the last entry
-// holds.
+// isTrue says whether the container's own env sets a Boolean setting to true. As for the program, the last of several
+// entries counts.
 func isTrue(c corev1.Container, name string) bool {
 	for _, variable := range slices.Backward(c.Env) {
 		if variable.Name == name {
@@ -64,9 +64,9 @@ func isTrue(c corev1.Container, name string) bool {
 	return false
 }
 
-// checkOptions refuses, or warns of, settings of the container that would be ignored in silence: they decide with which
-// identity it reads, and how long it waits. Reserved variables from a source are refused too: they would be taken for
-// ours.
+// checkOptions checks the settings of a container, which would otherwise be ignored without a message: they decide
+// which identity it uses and how long it waits. The error is of kind fault.Invalid, also for a reserved variable from a
+// source, because the injector would use it.
 func checkOptions(c corev1.Container, e *environment) (warnings []string, err error) {
 	known := options()
 	for _, name := range slices.Sorted(maps.Keys(e.taken)) {
@@ -74,11 +74,11 @@ func checkOptions(c corev1.Container, e *environment) (warnings []string, err er
 		switch o, ok := known[canonical(name)]; {
 		case isOurs(name):
 			return nil, refuse(c,
-				"variable %s, from %s %q, is reserved; remove the key, or take the others by configMapKeyRef or "+
+				"variable %s, from %s %q, is reserved; remove the key, or use the other keys by configMapKeyRef or "+
 					"secretKeyRef", name, from.Kind, Shown(from.Name))
 		case ok && (o.atAdmission || name != canonical(name)):
 			return nil, refuse(c,
-				"variable %s comes from %s %q, where the env-injector does not read it; write %s into env, with %s",
+				"variable %s comes from %s %q, where the env-injector does not read it; write %s into env (value: %s)",
 				Shown(name), from.Kind, Shown(from.Name), canonical(name), o.accepts)
 		}
 	}
@@ -94,7 +94,7 @@ func checkOptions(c corev1.Container, e *environment) (warnings []string, err er
 	return warnings, nil
 }
 
-// canonical is the name of a setting as it has to be written.
+// canonical is the name in upper case and without surrounding white space, as settings are written.
 func canonical(name string) string {
 	if len(name) > 2*len(wire.EnvDisable) {
 		return name
@@ -102,11 +102,12 @@ func canonical(name string) string {
 	return strings.ToUpper(strings.TrimSpace(name))
 }
 
-// isDecidedLater says whether the value is not known when the pod is created, and need not be.
+// isDecidedLater says whether the value can be known only when the container starts, or is empty.
 func isDecidedLater(variable corev1.EnvVar, o option) bool {
 	return variable.ValueFrom != nil || variable.Value == "" || strings.Contains(variable.Value, "$(") && !o.atAdmission
 }
 
+// checkOption checks one variable of the container's own env.
 func checkOption(c corev1.Container, variable corev1.EnvVar, known map[string]option) (warning string, err error) {
 	name := canonical(variable.Name)
 	if !strings.HasPrefix(name, prefix) || isOurs(variable.Name) {
@@ -124,12 +125,12 @@ func checkOption(c corev1.Container, variable corev1.EnvVar, known map[string]op
 		return "", refuse(c, "variable %s is not a setting of the env-injector; write %s", Shown(variable.Name), name)
 	case variable.ValueFrom != nil && o.atAdmission:
 		return "", refuse(c,
-			"variable %s must be written out in env (value: %s), because it has to be known when the pod is created",
+			"variable %s must have a literal value in env (%s), because the webhook needs it when the pod is created",
 			name, o.accepts)
 	case isDecidedLater(variable, o), o.valid(variable.Value):
 		return "", nil
 	case o.harmless:
-		return fmt.Sprintf("container %q: the value of %s is not known, so the default is used; write %s",
+		return fmt.Sprintf("container %q: the value of %s is not valid, so the default is used; write %s",
 			Shown(c.Name), name, o.accepts), nil
 	}
 	return "", refuse(c, "the value of %s is not valid; write %s", name, o.accepts)
@@ -141,28 +142,29 @@ func isSwitchedOff(pod *corev1.Pod) bool {
 	return err == nil && !value
 }
 
-// isAlways says whether the pod's annotation has every container wrapped.
+// isAlways says whether the pod's annotation requires that every container is wrapped.
 func isAlways(pod *corev1.Pod) bool {
 	return strings.EqualFold(pod.Annotations[wire.AnnotationInject], "always")
 }
 
-// checkMarks refuses a label or annotation of the pod that would be ignored in silence.
+// checkMarks checks the values of our label and annotation of the pod, which would otherwise be ignored without a
+// message. The error is of kind fault.Invalid.
 func checkMarks(pod *corev1.Pod) error {
 	if label, ok := pod.Labels[wire.LabelInject]; ok && label != "" {
 		if _, err := strconv.ParseBool(label); err != nil {
 			return fault.New(fault.Invalid,
-				`the label %s of the pod is neither "true" nor "false"; write "false" to have the pod left alone, or remove it`, wire.LabelInject)
+				`the label %s of the pod is neither "true" nor "false"; write "false" to exclude the pod from injection, or remove the label`, wire.LabelInject)
 		}
 	}
 	if text, ok := pod.Annotations[wire.AnnotationInject]; ok && text != "" && !isAlways(pod) {
 		return fault.New(fault.Invalid,
-			`the annotation %s of the pod is not "always"; to have the pod left alone, write the label %s: "false", otherwise remove it`,
+			`the annotation %s of the pod is not "always"; to exclude the pod from injection, write the label %s: "false", otherwise remove the annotation`,
 			wire.AnnotationInject, wire.LabelInject)
 	}
 	return nil
 }
 
-// uselessMarks warns of the same in a pod that is not injected anyway.
+// uselessMarks returns such an error as a warning, for a pod that is not injected.
 func uselessMarks(pod *corev1.Pod) []string {
 	if err := checkMarks(pod); err != nil {
 		return []string{err.Error()}

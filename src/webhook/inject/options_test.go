@@ -15,7 +15,7 @@ import (
 
 var referenceA = corev1.EnvVar{Name: "A", Value: "a@azurekeyvault"}
 
-// fromMap takes a whole ConfigMap.
+// fromMap is an envFrom with a whole ConfigMap.
 func fromMap(name string) []corev1.EnvFromSource {
 	return []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}}}
 }
@@ -66,7 +66,7 @@ func TestTheAuthServiceIsSwitchedOffByWhateverParsesAsTrueAndNothingIsIgnored(t 
 func TestEverySettingOfAContainerIsReadOrRefused(t *testing.T) {
 	for setting, c := range map[string]struct {
 		good, bad []string
-		// warned says that a bad value gets a warning.
+		// warned says that a bad value gets a warning; otherwise the pod is rejected.
 		warned bool
 	}{
 		"ENV_INJECTOR_CHECK_BEFORE_START": {[]string{"true", "False", "0"}, []string{"no", "$(A)"}, false},
@@ -153,7 +153,7 @@ func outcome(pod *corev1.Pod) string {
 	return "injected"
 }
 
-// TestNoReferenceReachesTheProgramInSilence has ConfigMaps as editors and shells write them.
+// TestNoReferenceReachesTheProgramInSilence has values as editors and shells write them into ConfigMaps.
 func TestNoReferenceReachesTheProgramInSilence(t *testing.T) {
 	for value, want := range map[string]string{
 		"db@azurekeyvault\n": "injected", " db@azurekeyvault\r\n": "injected", "\ufeffdb@azurekeyvault": "injected", "\u200bdb@azurekeyvault?user\u200b": "injected",

@@ -13,16 +13,17 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// possible says why the container can't be wrapped, or nil.
+// possible checks that the container can be wrapped. onWindows is the reason why the pod can only run on Windows, or
+// empty.
 func possible(c corev1.Container, onWindows string) error {
 	if onWindows != "" {
 		return refuse(c,
-			"it refers to Key Vault, but the pod is for Windows (%s), which the env-injector does not support; "+
-				"let the controller sync a Kubernetes Secret (spec.output.secret) and use that", onWindows)
+			"the pod is for Windows (%s), which the env-injector does not support; let the controller write a "+
+				"Kubernetes Secret (spec.output.secret) and use that", onWindows)
 	}
-	if len(validation.IsDNS1123Label(c.Name)) > 0 { // the API server checks names after us
+	if len(validation.IsDNS1123Label(c.Name)) > 0 { // the API server checks names after the webhook
 		return refuse(c,
-			"this is not a valid name of a container; use lower-case letters, digits and dashes, 63 at most")
+			"this is not a valid name of a container; use at most 63 lower-case letters, digits and dashes")
 	}
 	for _, variable := range c.Env {
 		if isOurs(variable.Name) && !wrapped(c) {
@@ -32,7 +33,8 @@ func possible(c corev1.Container, onWindows string) error {
 	return nil
 }
 
-// reserved refuses what carries our names but is not ours; to replace it silently would lose what the user wrote.
+// reserved rejects a pod with volumes, init containers or mounts of its own under our names and paths. To replace them
+// without a message would lose what the user wrote.
 func reserved(pod *corev1.Pod) error {
 	for _, volume := range pod.Spec.Volumes {
 		if foreign(volume) {
@@ -50,7 +52,7 @@ func reserved(pod *corev1.Pod) error {
 	return checkMounts(pod)
 }
 
-// checkMounts refuses mounts and devices of the pod in folders of ours.
+// checkMounts rejects mounts and devices of the pod that conflict with our mount paths.
 func checkMounts(pod *corev1.Pod) error {
 	readOnly := map[string]bool{}
 	for _, v := range pod.Spec.Volumes {
@@ -73,8 +75,8 @@ func checkMounts(pod *corev1.Pod) error {
 	return nil
 }
 
-// checkMount refuses a mount at one of our paths, below one, where the runtime can't make its folder because ours are
-// read-only, and above one if it is read-only itself.
+// checkMount rejects a mount at or below one of our paths, and a read-only mount above one. Below a read-only mount the
+// container runtime cannot create the directory of another mount.
 func checkMount(c corev1.Container, mount corev1.VolumeMount, readOnly bool) error {
 	where := canonicalPath(mount.MountPath)
 	for ours, owners := range mountPaths() {
@@ -92,7 +94,8 @@ func checkMount(c corev1.Container, mount corev1.VolumeMount, readOnly bool) err
 	return nil
 }
 
-// canonicalPath is where a path leads, with the link that almost every image has.
+// canonicalPath is the absolute path without dots and double slashes. It replaces /run by /var/run, because one is a
+// link to the other in almost every image.
 func canonicalPath(at string) string {
 	at = path.Clean("/" + at)
 	if rest, ok := strings.CutPrefix(at, "/run/"); ok {
@@ -104,30 +107,32 @@ func canonicalPath(at string) string {
 	return at
 }
 
-// foreign says whether a volume has a name of ours and is none of ours.
+// foreign says whether a volume has one of our names, but not the type of our volume.
 func foreign(v corev1.Volume) bool {
 	return (v.Name == wire.VolumeBinary && v.EmptyDir == nil) ||
 		((v.Name == wire.VolumeToken || v.Name == wire.VolumeAPI) && v.Projected == nil)
 }
 
-// mountPaths are ours, with the volumes that belong there.
+// mountPaths are our mount paths, each with the volumes that we mount there.
 func mountPaths() map[string][]string {
 	return map[string][]string{strings.TrimSuffix(wire.MountBinary, "/"): {wire.VolumeBinary},
 		strings.TrimSuffix(wire.MountToken, "/"): {wire.VolumeToken, wire.VolumeAPI}}
 }
 
+// ofBinary says whether the volume with the injector is mounted.
 func ofBinary(mount corev1.VolumeMount) bool { return mount.Name == wire.VolumeBinary }
 
-// wrapped says whether the container went through Mutate already.
+// wrapped says whether an earlier mutation wrapped the container.
 func wrapped(c corev1.Container) bool {
 	return len(c.Command) == 1 && c.Command[0] == wire.InjectorPath
 }
 
-// disabled says whether the container reads for itself.
+// disabled says whether the container switches the auth service off and reads vaults with its own credentials.
 func disabled(c corev1.Container) bool {
 	return isTrue(c, wire.EnvDisable)
 }
 
+// refuse is an error of kind fault.Invalid about a container.
 func refuse(c corev1.Container, format string, args ...any) error {
 	return fault.New(fault.Invalid, "container %q: %s", Shown(c.Name), fmt.Sprintf(format, args...))
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Shown is a name as messages and log lines show it. A pod is admitted before anybody has checked its names, so they
-// may be of any length and hold anything.
+// Shown is a name for messages and log lines: shortened, and without characters that are not printable. Admission comes
+// before validation, so a name can have any length and any content.
 func Shown(name string) string {
 	if len(name) > limits.AdmissionNameBytes {
 		name = name[:limits.AdmissionNameBytes] + "…"

@@ -15,23 +15,25 @@ const (
 	KindSecret    = "Secret"
 )
 
-// SourceName names a ConfigMap or Secret of the pod's namespace.
+// SourceName identifies a ConfigMap or Secret in the pod's namespace.
 type SourceName struct{ Kind, Name string }
 
-// Source is what is known of one.
+// Source is a ConfigMap or Secret that the environment of a container uses.
 type Source struct {
-	// Values by key. A value that is not meant as a reference is empty: of it only the key counts.
+	// Values has every key. A value that is not meant as a reference is replaced by an empty text.
 	Values map[string]string
-	// Mentions are the keys whose values resemble a reference, but are none.
+	// Mentions is the set of keys with a value that resembles a reference but is not one.
 	Mentions map[string]bool
-	// Missing says that it is not there, Hidden that the installation may not read it.
-	Missing, Hidden bool
+	// Missing says that the object does not exist.
+	Missing bool
+	// Hidden says that the installation is not allowed to read the object.
+	Hidden bool
 }
 
-// Sources are those of a pod.
+// Sources are the sources of a pod.
 type Sources map[SourceName]Source
 
-// Reduce keeps of a source's data what Decide needs, which is nothing secret.
+// Reduce returns the source with these data. It keeps the keys and the references, and drops all other values.
 func Reduce[V string | []byte](data map[string]V) Source {
 	s := Source{Values: make(map[string]string, len(data))}
 	for key, value := range data {
@@ -49,8 +51,8 @@ func Reduce[V string | []byte](data map[string]V) Source {
 	return s
 }
 
-// Needed are the sources that the environment of the pod's containers comes from, sorted. A pod that is left alone
-// needs none.
+// Needed are the sources that the environment of the pod's containers uses, sorted and without duplicates. It is empty
+// for a pod that the webhook ignores.
 func Needed(pod *corev1.Pod) []SourceName {
 	if leftAlone(pod) {
 		return nil
@@ -75,7 +77,7 @@ func Needed(pod *corev1.Pod) []SourceName {
 	return slices.Compact(names)
 }
 
-// containers are all of the pod, ephemeral ones too, which have what others have.
+// containers are all containers of the pod: init containers, containers and ephemeral containers.
 func containers(pod *corev1.Pod) []corev1.Container {
 	all := slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers)
 	for _, e := range pod.Spec.EphemeralContainers {
@@ -84,6 +86,7 @@ func containers(pod *corev1.Pod) []corev1.Container {
 	return all
 }
 
+// sourceOf is the source of an entry of envFrom; ok is false if it has none.
 func sourceOf(from corev1.EnvFromSource) (SourceName, bool) {
 	switch {
 	case from.ConfigMapRef != nil:
@@ -94,6 +97,7 @@ func sourceOf(from corev1.EnvFromSource) (SourceName, bool) {
 	return SourceName{}, false
 }
 
+// keyOf is the source and the key of a valueFrom; ok is false for other kinds of valueFrom.
 func keyOf(from *corev1.EnvVarSource) (name SourceName, key string, ok bool) {
 	switch {
 	case from == nil:

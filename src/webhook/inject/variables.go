@@ -10,7 +10,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// variables are what the injector needs to know.
+// variables are the settings of the installation for the injector in a container.
 func variables(c corev1.Container, s Settings) []corev1.EnvVar {
 	if s.direct(c) {
 		return []corev1.EnvVar{{Name: wire.EnvUseAuthService, Value: "false"}, {Name: wire.EnvCloud, Value: s.Cloud},
@@ -23,19 +23,19 @@ func variables(c corev1.Container, s Settings) []corev1.EnvVar {
 		{Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
 }
 
-// ours are the variables that only the webhook may set.
+// ours are the reserved variables, which only the webhook can set.
 func ours() []string { return wire.Reserved() }
 
-// isOurs says whether only the webhook may set a variable.
+// isOurs says whether a variable is reserved.
 func isOurs(name string) bool {
 	return strings.HasPrefix(name, "ENV_INJECTOR_") && slices.Contains(ours(), name)
 }
 
-// chosen are the variables that a container may set too, and then its own stay.
+// chosen are the variables that the webhook adds unless the container sets them.
 func chosen() []string { return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat} }
 
-// unset are the variables that the container does not have from a whole ConfigMap or Secret: what it may choose there
-// stays its choice.
+// unset drops the settings that the container takes from a whole ConfigMap or Secret, so that the container's value
+// stays in effect.
 func (e *environment) unset(variables []corev1.EnvVar) []corev1.EnvVar {
 	return slices.DeleteFunc(variables, func(v corev1.EnvVar) bool {
 		_, taken := e.taken[v.Name]
@@ -43,7 +43,7 @@ func (e *environment) unset(variables []corev1.EnvVar) []corev1.EnvVar {
 	})
 }
 
-// findings are what admission found out about the container, for the broker and the injector.
+// findings are the variables with the results of the admission, for the broker and the injector.
 func findings(e *environment, expansion wire.Expansion) []corev1.EnvVar {
 	var found []corev1.EnvVar
 	add := func(name string, empty bool, content any) {
@@ -59,7 +59,8 @@ func findings(e *environment, expansion wire.Expansion) []corev1.EnvVar {
 	return found
 }
 
-// environ adds what has a value and was not chosen by the container, and the list of what was added.
+// environ replaces the variables of an earlier mutation by new ones, and adds the list of their names. It skips
+// variables that are empty or that the container sets itself.
 func environ(env, add []corev1.EnvVar) []corev1.EnvVar {
 	before := added(env)
 	env = slices.DeleteFunc(env, func(v corev1.EnvVar) bool { return slices.Contains(before, v.Name) })
@@ -79,7 +80,8 @@ func environ(env, add []corev1.EnvVar) []corev1.EnvVar {
 	return append(env, corev1.EnvVar{Name: wire.EnvAdded, Value: strings.Join(names, ",")})
 }
 
-// added are the variables that an earlier mutation added: what its own list says as far as such names are ours to add.
+// added are the variables that an earlier mutation can have added: all reserved ones, and the others in its list that
+// the webhook adds.
 func added(env []corev1.EnvVar) []string {
 	names := ours()
 	for _, variable := range env {

@@ -6,21 +6,22 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// tokenSeconds is how long a token lives; the kubelet renews it long before.
+// tokenSeconds is the lifetime of a token in seconds. The kubelet renews the token before it expires.
 const tokenSeconds int64 = 3600
 
-// readable is the mode of the token: the program may run as any user.
+// readable is the file mode of the token: the program can run as any user.
 const readable int32 = 0o644
 
-// volumeNames are ours.
+// volumeNames are the names of the volumes that the webhook adds.
 func volumeNames() []string { return []string{wire.VolumeBinary, wire.VolumeToken, wire.VolumeAPI} }
 
+// binaryVolume is the memory volume for the injector.
 func binaryVolume() corev1.Volume {
 	return corev1.Volume{Name: wire.VolumeBinary,
 		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}}
 }
 
-// tokenVolume has what proves to the auth service which pod it is.
+// tokenVolume has the token with which the pod authenticates to the auth service.
 func tokenVolume() corev1.Volume {
 	seconds := tokenSeconds
 	return projected(wire.VolumeToken,
@@ -28,8 +29,8 @@ func tokenVolume() corev1.Volume {
 			Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}})
 }
 
-// apiVolume has what the pod needs to ask the API server: the same as in other pods, whether its own is mounted
-// automatically or not.
+// apiVolume has the token, CA and namespace for requests to the API server, for pods with and without automounted
+// tokens.
 func apiVolume() corev1.Volume {
 	seconds := tokenSeconds
 	return projected(wire.VolumeAPI,
@@ -45,6 +46,7 @@ func apiVolume() corev1.Volume {
 		}}}})
 }
 
+// projected is a projected volume whose files every user can read.
 func projected(name string, sources ...corev1.VolumeProjection) corev1.Volume {
 	mode := readable
 	return corev1.Volume{Name: name,

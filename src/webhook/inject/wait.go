@@ -11,42 +11,47 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// place is where a container stands in its pod, as far as it matters while it waits for values.
+// place has the properties of a container in its pod that matter while its injector waits for values.
 type place struct {
+	// restart is the restart policy of the pod.
 	restart corev1.RestartPolicy
-	// init says that it is an init container that has to end before others start, so the pod is not ready as long as it
-	// runs.
+	// init says that the container is an init container that must end before others start, so the pod is not ready
+	// while it runs.
 	init bool
 }
 
+// placeOf returns the properties of a container. A sidecar (an init container that always restarts) does not block the
+// others.
 func placeOf(pod *corev1.Pod, c corev1.Container, ofInit bool) place {
 	sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
 	return place{restart: pod.Spec.RestartPolicy, init: ofInit && !sidecar}
 }
 
-// needsProbe says whether Kubernetes would count the container as ready, and replace older pods, while its injector
-// waits: nothing else keeps it from that. Pods that end by themselves are not rolled out, so they are left as they are.
+// needsProbe says whether the container needs a startup probe. Without one, Kubernetes would count the container as
+// ready while its injector waits, and a rollout would replace older pods. Pods that end by themselves are not part of a
+// rollout and get no probe.
 func (p place) needsProbe(c corev1.Container, checked bool) bool {
 	always := p.restart == corev1.RestartPolicyAlways || p.restart == ""
 	return always && !checked && !p.init && c.StartupProbe == nil && c.ReadinessProbe == nil
 }
 
-// countsAsReady says the same of a container whose references were checked before it started; it may wait for a moment.
+// countsAsReady says whether Kubernetes counts the container as ready while its injector waits. A container whose
+// references were checked before it started can wait for a short time like this.
 func (p place) countsAsReady(c corev1.Container) bool {
 	return p.restart != corev1.RestartPolicyNever && !p.init && c.StartupProbe == nil && c.ReadinessProbe == nil
 }
 
 const (
-	// probePeriod and probeTimeout are in seconds. A program that has started is found at once, and the container is
-	// not kept waiting.
-	probePeriod  = 1
+	// probePeriod is short, so that a started program counts as ready within a second. In seconds.
+	probePeriod = 1
+	// probeTimeout is the timeout of one probe, in seconds.
 	probeTimeout = 5
-	// probeReserve is the time for attempts besides the waits between them.
+	// probeReserve is the time for the attempts themselves, in addition to the waits between them.
 	probeReserve = 2 * time.Minute
 )
 
-// startedProbe succeeds when the program has replaced the injector. It goes on for longer than the injector waits,
-// which ends by itself.
+// startedProbe is a startup probe that succeeds when the program has replaced the injector. It lasts longer than the
+// injector waits, because the injector ends by itself.
 func startedProbe(e *environment) *corev1.Probe {
 	failures := int64((patienceOf(e) + probeReserve) / time.Second / probePeriod)
 	return &corev1.Probe{
@@ -56,13 +61,13 @@ func startedProbe(e *environment) *corev1.Probe {
 	}
 }
 
-// isStartedProbe says whether a probe is ours.
+// isStartedProbe says whether the webhook added the probe.
 func isStartedProbe(p *corev1.Probe) bool {
 	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.StartedPath
 }
 
-// patienceOf is the longest that the injector waits between attempts in a container with these settings, as far as they
-// are known.
+// patienceOf is the maximum of the sum of the injector's waits between attempts, by the settings of the container that
+// are known. It is at most a day.
 func patienceOf(e *environment) time.Duration {
 	day := limits.StartupProbeFailures * time.Second
 	wait := limits.WaitWithoutRestart
@@ -87,10 +92,10 @@ func patienceOf(e *environment) time.Duration {
 	return min(wait, day)
 }
 
-// waiting gives the container a startup probe if it needs one, and says what the injector has to know: how long it
-// waits where the user does not say it, and where the kubelet reads the termination message.
+// waiting adds a startup probe to the container if it needs one, and returns variables for the injector: the default
+// timeout, and the path of the termination message if it is not the default.
 func waiting(c *corev1.Container, target *Target, p place, checked bool) []corev1.EnvVar {
-	if isStartedProbe(c.StartupProbe) { // of an earlier mutation
+	if isStartedProbe(c.StartupProbe) { // added by an earlier mutation
 		c.StartupProbe = nil
 	}
 	var set []corev1.EnvVar

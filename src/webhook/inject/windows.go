@@ -6,10 +6,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// betaOS is the label of nodes before corev1.LabelOSStable; nodes still have it.
+// betaOS is the deprecated label that corev1.LabelOSStable replaced; nodes still have it.
 const betaOS = "beta.kubernetes.io/os"
 
-// windows says by what the pod can only run on Windows, or is empty.
+// windows is the field of the pod by which it can only run on Windows, or empty.
 func windows(pod *corev1.Pod) string {
 	spec := &pod.Spec
 	if spec.OS != nil && isWindows(string(spec.OS.Name)) {
@@ -21,7 +21,7 @@ func windows(pod *corev1.Pod) string {
 		}
 	}
 	if required := requiredNodes(spec); required != nil && len(required.NodeSelectorTerms) > 0 {
-		for _, term := range required.NodeSelectorTerms { // they are alternatives
+		for _, term := range required.NodeSelectorTerms { // terms are alternatives
 			if !onlyWindows(term) {
 				return windowsOptions(spec)
 			}
@@ -33,6 +33,7 @@ func windows(pod *corev1.Pod) string {
 
 func isWindows(name string) bool { return strings.EqualFold(name, string(corev1.Windows)) }
 
+// requiredNodes is the required node affinity, or nil.
 func requiredNodes(spec *corev1.PodSpec) *corev1.NodeSelector {
 	if spec.Affinity == nil || spec.Affinity.NodeAffinity == nil {
 		return nil
@@ -40,7 +41,7 @@ func requiredNodes(spec *corev1.PodSpec) *corev1.NodeSelector {
 	return spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
 }
 
-// onlyWindows says whether a term allows nodes with Windows alone.
+// onlyWindows says whether a term selects only Windows nodes.
 func onlyWindows(term corev1.NodeSelectorTerm) bool {
 	for _, e := range term.MatchExpressions {
 		if e.Key != corev1.LabelOSStable && e.Key != betaOS {
@@ -53,7 +54,7 @@ func onlyWindows(term corev1.NodeSelectorTerm) bool {
 	return false
 }
 
-// isWindowsAlone says whether a requirement about the operating system leaves Windows alone.
+// isWindowsAlone says whether only Windows meets a requirement for the label of the operating system.
 func isWindowsAlone(e corev1.NodeSelectorRequirement) bool {
 	windows, others := false, false
 	for _, value := range e.Values {
@@ -74,8 +75,8 @@ func contains(values []string, wanted string) bool {
 	return false
 }
 
-// windowsOptions names the security context that only Windows has; the API server refuses it for a pod that is for
-// Linux.
+// windowsOptions is the security context field with Windows options, or empty. The API server rejects such options in a
+// pod for Linux.
 func windowsOptions(spec *corev1.PodSpec) string {
 	if spec.OS != nil && spec.OS.Name == corev1.Linux {
 		return ""

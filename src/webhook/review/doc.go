@@ -1,5 +1,5 @@
-// Package review measures the JSON of an AdmissionReview before anything is decoded, so that the memory and the time
-// that a request costs are known, and refused, while it is still a text.
+// Package review checks the size of an AdmissionReview in its JSON text, before the text is decoded. A review that
+// would take too much memory or time is rejected at the cost of one scan.
 //
-// Floor 2, pure. Who may send a review, and how much memory all of them may use together, belongs in gate.
+// Floor 2, pure. The limits for clients, and for the memory of all reviews together, belong in gate.
 package review

@@ -13,12 +13,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
-// listOf is a JSON list of one item n times.
+// listOf is a JSON array with the item n times.
 func listOf(item string, n int) string {
 	return "[" + strings.TrimSuffix(strings.Repeat(item+",", n), ",") + "]"
 }
 
-// of is a review of an object with such a spec.
+// of is a review of an object with this spec.
 func of(spec string) string { return `{"request":{"object":{"spec":` + spec + `}}}` }
 
 func TestEachLimitHoldsAndIsNamed(t *testing.T) {
@@ -26,7 +26,7 @@ func TestEachLimitHoldsAndIsNamed(t *testing.T) {
 		return fmt.Sprintf(`{%q:%s,%q:%s}`, first, listOf(item, n/2), second, listOf(item, n-n/2))
 	}
 	for name, c := range map[string]struct {
-		// body has so many of what is counted.
+		// body returns a review with n of the counted elements.
 		body        func(n int) string
 		limit       int
 		of, tooMany string

@@ -10,7 +10,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// list says what an array holds.
+// list is the kind of the elements of a JSON array.
 type list int
 
 const (
@@ -19,52 +19,55 @@ const (
 	variableList
 )
 
-// longestKey is the longest text of a key that can be one of ours: every letter of ephemeralContainers as \u0000.
+// longestKey is the maximum length of a known key in bytes: ephemeralContainers with every letter escaped as \u0000.
 const longestKey = 6 * len("ephemeralContainers")
 
-// maxUID is the length of a UID, with room for forms that are not those of the API server.
+// maxUID is the maximum length of a UID in bytes. UIDs of the API server have 36.
 const maxUID = 128
 
-// frame is an object or array that is not closed yet.
+// frame is an object or array that the scanner has entered and not left.
 type frame struct {
 	array bool
 	list  list
-	// key is the name of the value that comes next in an object, if it is one that the scanner knows.
+	// key is the key of the next value of an object, if it is a known key, or empty.
 	key string
-	// named says that the next string of an object is a value and not a key.
+	// named says that the scanner has read a key, so the next string of the object is a value.
 	named bool
 }
 
-// counts are those of one of the documents in a review: the review itself, the object, or the old object.
+// counts has the numbers of elements in one document: the review without its objects, the object, or the old object.
+// The last field counts objects and arrays in arrays other than those of containers and variables.
 type counts struct{ elements, containers, variables, listed int }
 
-// scanner walks over valid JSON once, without allocating for what it finds.
+// scanner reads JSON once and counts its elements. It allocates no memory for them.
 type scanner struct {
 	text  []byte
 	at    int
 	stack []frame
-	// counts of the review itself, object and oldObject.
+	// counts by document: "" is the review without its objects, the others are object and oldObject.
 	counts map[string]*counts
-	// inside is the document that is being read.
+	// inside is the document at the current position.
 	inside string
 	uid    string
 	err    error
 }
 
-// Size is what was found out about a review.
+// Size has the UID and the estimated memory of a review.
 type Size struct {
-	// UID of the request, also if a limit was exceeded, so that the refusal can be sent as an answer to that request.
+	// UID of the request, or empty. It is also set if a limit is exceeded after the UID, so that the rejection can be
+	// sent as the answer to that request.
 	UID string
-	// Memory is how many bytes decoding the review and answering it may take, roughly.
+	// Memory is an estimate of the bytes that it takes to decode and answer the review.
 	Memory int64
 }
 
-// Check measures a review. The error says which limit was exceeded, and quotes nothing.
+// Check measures a review and applies the limits. The error is of kind fault.Invalid. It names the exceeded limit and
+// quotes no part of the body.
 func Check(body []byte) (Size, error) {
 	s := &scanner{text: body, counts: map[string]*counts{"": {}}}
 	if !startsObject(body) || !json.Valid(body) {
-		// Decoders of Kubernetes would take YAML, whose aliases grow, and protobuf too.
-		s.run() // a review that was cut off has its UID at the beginning
+		// Kubernetes decoders also accept protobuf, and YAML, whose aliases can expand to any size.
+		s.run() // a truncated review usually still has its UID
 		return Size{UID: s.uid}, fault.New(fault.Invalid, "the request is not a JSON object")
 	}
 	s.run()
@@ -76,12 +79,13 @@ func Check(body []byte) (Size, error) {
 		s.err
 }
 
+// startsObject says whether the first character of the JSON text opens an object.
 func startsObject(body []byte) bool {
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	return len(trimmed) > 0 && trimmed[0] == '{'
 }
 
-// run reads until the end, or until a limit is exceeded.
+// run scans the text to its end, or until a limit is exceeded.
 func (s *scanner) run() {
 	for s.at < len(s.text) && s.err == nil {
 		switch c := s.text[s.at]; c {
@@ -111,6 +115,7 @@ func (s *scanner) scalar() {
 	}
 }
 
+// open enters an object or array and counts it.
 func (s *scanner) open(array bool) {
 	s.element(true)
 	of := otherList
@@ -120,12 +125,12 @@ func (s *scanner) open(array bool) {
 	s.enter()
 	s.stack = append(s.stack, frame{array: array, list: of})
 	if len(s.stack) > limits.ReviewDepth {
-		s.exceeded("is nested more than %d deep", limits.ReviewDepth)
+		s.exceeded("is nested more than %d levels deep", limits.ReviewDepth)
 	}
 }
 
-// enter begins to count a document of its own. Only one of each is taken: decoders would merge the second into the
-// first.
+// enter starts the counts of the object or the old object of the request. A second one is an error, because decoders
+// would merge it into the first.
 func (s *scanner) enter() {
 	parent := s.top()
 	if len(s.stack) != 2 || parent.array || s.stack[0].key != "request" ||
@@ -139,6 +144,7 @@ func (s *scanner) enter() {
 	s.inside, s.counts[parent.key] = parent.key, &counts{}
 }
 
+// closeFrame leaves the current object or array.
 func (s *scanner) closeFrame() {
 	if len(s.stack) > 0 {
 		s.stack = s.stack[:len(s.stack)-1]
@@ -151,7 +157,7 @@ func (s *scanner) closeFrame() {
 	}
 }
 
-// str reads a string: a key or a value.
+// str reads a string, which is a key or a value, and takes the UID of the request.
 func (s *scanner) str() {
 	start, end := s.at+1, s.at+1
 	for end < len(s.text) && s.text[end] != '"' {
@@ -174,10 +180,11 @@ func (s *scanner) str() {
 	s.element(false)
 }
 
-// elementKey counts a key, which costs as much as a value in a map.
+// elementKey counts a key, which takes as much memory as a value in a map.
 func (s *scanner) elementKey() { s.count(func(c *counts) { c.elements++ }) }
 
-// element counts a value where it stands, and ends the key that it belongs to unless it is one that opens.
+// element counts a value by the kind of the array that holds it. The key of a value ends with it, but that of an object
+// or array (opens) stays current until the object or array is closed.
 func (s *scanner) element(opens bool) {
 	top := s.top()
 	s.count(func(c *counts) {
@@ -201,6 +208,7 @@ func (s *scanner) element(opens bool) {
 	}
 }
 
+// count changes the counts of the current document and applies their limits.
 func (s *scanner) count(add func(*counts)) {
 	c := s.counts[s.inside]
 	add(c)
@@ -216,6 +224,7 @@ func (s *scanner) count(add func(*counts)) {
 	}
 }
 
+// exceeded sets the error for a limit, unless an earlier limit was exceeded.
 func (s *scanner) exceeded(format string, arg any) {
 	if s.err != nil {
 		return
@@ -228,6 +237,7 @@ func (s *scanner) exceeded(format string, arg any) {
 		Next: "make the pod smaller"}
 }
 
+// top is the current object or array, or nil outside of all.
 func (s *scanner) top() *frame {
 	if len(s.stack) == 0 {
 		return nil
@@ -235,8 +245,8 @@ func (s *scanner) top() *frame {
 	return &s.stack[len(s.stack)-1]
 }
 
-// keyOf is the known key that a decoder may take the text for, in whatever letter case and with whatever escapes it is
-// written.
+// keyOf is the known key that the JSON text of a key stands for, or empty. Like encoding/json, it ignores letter case
+// and resolves escapes.
 func keyOf(raw []byte) string {
 	if len(raw) > longestKey {
 		return ""
@@ -250,7 +260,7 @@ func keyOf(raw []byte) string {
 	}
 	for _, known := range [...]string{"env", "envFrom", "containers", "initContainers", "ephemeralContainers",
 		"request", "object", "oldObject", "uid"} {
-		// folded letters have up to three bytes
+		// A letter that folds to an ASCII letter has up to three bytes.
 		if len(raw) >= len(known) && len(raw) <= 3*len(known) && strings.EqualFold(string(raw), known) {
 			return known
 		}
@@ -258,6 +268,7 @@ func keyOf(raw []byte) string {
 	return ""
 }
 
+// listOf is the kind of an array by its key.
 func listOf(key string) list {
 	switch key {
 	case "containers", "initContainers", "ephemeralContainers":

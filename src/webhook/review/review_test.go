@@ -17,7 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
-// elements are the keys and values of a document as the standard library counts them.
+// elements is the number of keys and values in a document, as encoding/json reads them.
 func elements(t testing.TB, body []byte) int {
 	t.Helper()
 	decoder, count := json.NewDecoder(bytes.NewReader(body)), 0
@@ -78,7 +78,7 @@ func TestMeasuringAllocatesNothingForWhatItFinds(t *testing.T) {
 	assert.LessOrEqual(t, testing.AllocsPerRun(3, func() { _, _ = review.Check(body) }), 50.0)
 }
 
-// FuzzCheck holds the scanner against the standard library, with a budget of time for each input.
+// FuzzCheck compares the scanner with encoding/json, with a budget for each input.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{`{"request":{"uid":"u","object":{"spec":{"containers":[{"env":[{}]}]}},"oldObject":{}}}`, `{"a\u0062":"\ud800","c":[1e5,{}]}`, `{"a":"\\\""}`,
 		"{a: &a [1], b: *a}", "k8s\x00", `{"request":{"object":{"a":1}},"request":{"object":2}}`, "[[[[", `{"":{"":{"":[]}}}`, "{\"a\":\"\xff\"}"} {
