@@ -105,7 +105,7 @@ func unanswered(err error) string {
 	case errors.As(err, &network):
 		return "connection failed: " + network.Err.Error()
 	}
-	return fmt.Sprintf("the request failed before a response arrived (%T)", err)
+	return fmt.Sprintf("error before a response arrived (%T)", err)
 }
 
 // Error is a failed request with a text that is safe to show. errors.Is and errors.As find the original error.
@@ -124,7 +124,9 @@ func Wrap(err error, format string, args ...any) error {
 }
 
 // Error implements error.
-func (e *Error) Error() string { return e.Doing + ": the request to the API server failed: " + Describe(e.cause) }
+func (e *Error) Error() string {
+	return e.Doing + ": the request to the API server failed: " + Describe(e.cause)
+}
 
 // Unwrap returns the original error. Its text must not be shown.
 func (e *Error) Unwrap() error { return e.cause }

@@ -77,16 +77,16 @@ func TestWhatTheAPIServerSaysItselfIsDescribed(t *testing.T) {
 	terminating := &apierrors.StatusError{ErrStatus: metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden,
 		Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: "NamespaceTerminating"}}}}}
 	for want, err := range map[string]error{
-		"the namespace is being deleted":              terminating,
-		"the object is too large":                     apierrors.NewRequestEntityTooLargeError("x"),
-		"HTTP status 409 Conflict":                    apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "out", errors.New("x")),
-		"HTTP status 429 TooManyRequests":             apierrors.NewTooManyRequests("x", 1),
+		"the namespace is being deleted":        terminating,
+		"the object is too large":               apierrors.NewRequestEntityTooLargeError("x"),
+		"HTTP status 409 Conflict":              apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "out", errors.New("x")),
+		"HTTP status 429 TooManyRequests":       apierrors.NewTooManyRequests("x", 1),
 		"no response in time":                   fmt.Errorf("x: %w", context.DeadlineExceeded),
-		"the request was canceled":                    context.Canceled,
+		"the request was canceled":              context.Canceled,
 		"connection failed: connection refused": &url.Error{Op: "Patch", URL: "https://x", Err: errors.New("connection refused")},
-		`HTTP status 504 Timeout`:                     apierrors.NewTimeoutError("x", 1),
-		`HTTP status 500 InternalError`:               apierrors.NewInternalError(errors.New("x")),
-		`HTTP status 401 Unauthorized`:                apierrors.NewUnauthorized("x"),
+		`HTTP status 504 Timeout`:               apierrors.NewTimeoutError("x", 1),
+		`HTTP status 500 InternalError`:         apierrors.NewInternalError(errors.New("x")),
+		`HTTP status 401 Unauthorized`:          apierrors.NewUnauthorized("x"),
 	} {
 		assert.Equal(t, want, refusal.Describe(err))
 	}

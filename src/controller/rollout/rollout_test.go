@@ -173,7 +173,7 @@ func TestAFailureSaysWhatWasDoneBefore(t *testing.T) {
 		return c.Patch(ctx, o, p, opts...)
 	}})
 	report, err := r.Restart(t.Context(), auto())
-	assert.ErrorContains(t, err, "restarting Deployment shop/b: the API server")
+	assert.ErrorContains(t, err, "restarting Deployment shop/b: the request to the API server failed")
 	assert.Equal(t, []string{`Deployment "a"`}, report.Restarted)
 	r.Live = interceptor.NewClient(c, interceptor.Funcs{
 		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
