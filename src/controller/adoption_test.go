@@ -19,7 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller"
 )
 
-// foreign creates the Secret out as another tool does, with this adopt annotation.
+// foreign creates the Secret out as another tool would, with this adopt annotation.
 func (b *bench) foreign(adopt string, data map[string]string, change ...func(*corev1.Secret)) {
 	b.Helper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "out"}, Type: corev1.SecretTypeOpaque, Data: map[string][]byte{}}
@@ -42,7 +42,7 @@ func (b *bench) remove(r *v2beta1.AzureKeyVaultSecret) {
 	b.reconcile(r.Name)
 }
 
-// collected says whether the garbage collector would delete the object: it has owners.
+// collected reports whether the garbage collector can delete the object, because it has owners.
 func collected(object client.Object) bool { return len(object.GetOwnerReferences()) > 0 }
 
 func values(data map[string][]byte) map[string]string {
@@ -79,7 +79,7 @@ func TestRenamingTheOutputLeavesAnAdoptedSecretAsDeletionDoes(t *testing.T) {
 		"deletion while the controller was down": func(b *bench) {
 			require.NoError(b, b.client.Delete(b.Context(), resource("db")))
 			b.restart()
-			b.reconcile("db") // the output's own event asks for it
+			b.reconcile("db") // the event of the output triggers it
 		},
 		"rename": func(b *bench) {
 			b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Name = "renamed" })
@@ -118,7 +118,7 @@ func TestASecretThatAToolCreatedEmptyIsNotDeletedWithTheResource(t *testing.T) {
 			b.reconcile("db")
 			require.Equal(t, canary, string(b.secret().Data["password"]))
 			assert.Len(t, b.secret().OwnerReferences, references)
-			// Who has handed it over may take the annotation away again.
+			// The annotation can be removed after the adoption.
 			s := b.secret()
 			delete(s.Annotations, "akv2k8s.io/adopt")
 			require.NoError(t, b.client.Update(t.Context(), s, client.FieldOwner("helm")))
@@ -338,13 +338,13 @@ func TestKeyNamesOfASharedSecretAreBounded(t *testing.T) {
 func TestTheFirstApplyDoesNotAdoptWhatTheCacheDoesNotShow(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.foreign("", map[string]string{"theirs": "x"})
-	s := b.secret() // the fake API server counts from 1, and a real one is far beyond
+	s := b.secret() // the fake API server starts at 1; a real one is always higher
 	s.Labels = map[string]string{"later": "x"}
 	require.NoError(t, b.client.Update(t.Context(), s))
 	blind := b.controller.Config
 	blind.Client = interceptor.NewClient(b.client, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
-			// a foreign object has no label of ours
+			// a foreign object does not have our label
 			if _, metadata := object.(*metav1.PartialObjectMetadata); metadata {
 				return apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, key.Name)
 			}

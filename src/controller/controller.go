@@ -27,60 +27,61 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// Vault reads an object. The answer is not older than maxAge. Errors are classified by package fault; their text holds
-// no value and is the same each time for the same cause.
+// Vault reads vault objects. The answer is not older than maxAge. Errors are classified by package fault; their text
+// contains no value and is the same each time for the same cause.
 type Vault interface {
 	Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error)
 }
 
-// Hasher makes the keyed hash of an output's data that the status shows.
+// Hasher computes the keyed hashes of output data in statuses.
 type Hasher interface {
-	// Hash of the data that an owner has in an output. Equal data of two owners have different hashes.
+	// Hash returns the hash of the data that an owner has in an output. Equal data of two owners has different hashes.
 	Hash(ctx context.Context, owner types.UID, data map[string]keyvault.Value) (string, error)
-	// Missing says why hashes are not to be shown, and what to do; empty if they are.
+	// Missing returns why hashes must not be shown, and the next step; empty if hashes can be shown.
 	Missing() string
 }
 
-// Restarter restarts the workloads that a change is for, each once, also if it is called again.
+// Restarter restarts the workloads that a change affects. A repeated call does not restart a workload twice.
 type Restarter interface {
 	Restart(ctx context.Context, c rollout.Change) (rollout.Report, error)
 }
 
-// Config is what a Controller works with; every field is required but Restarts.
+// Config is the configuration of a Controller. Every field is required unless its comment says otherwise.
 type Config struct {
 	// Client reads AzureKeyVaultSecrets and the metadata of outputs from a cache with the index store.OwnerIndex, and
-	// writes.
+	// writes objects.
 	Client client.Client
-	// Live reads outputs with their data from the API server; the cache holds none.
+	// Live reads outputs with their data from the API server; the cache holds no data.
 	Live client.Reader
-	// Vault is the one way to the vault.
+	// Vault reads vault objects.
 	Vault Vault
-	// Events records what users see in kubectl describe.
+	// Events records the events that kubectl describe shows.
 	Events events.EventRecorder
-	// Hasher fills status.secretHash.
+	// Hasher computes status.secretHash and status.configMapHash.
 	Hasher Hasher
-	// Metrics counts syncs.
+	// Metrics counts syncs and vault reads.
 	Metrics *counters.Counters
-	// Interval between two looks at a vault object that did not fail, at least a second.
+	// Interval is the time between two refreshes of a resource without errors, at least one second.
 	Interval time.Duration
-	// Rules say which namespace may read which vault.
+	// Rules determine which namespaces can read which vaults; zero allows all.
 	Rules rule.Rules
-	// Identities say as whom a namespace reads; a ServiceAccount that is named but not allowed is ignored, and that is
-	// told.
+	// Identities determine the identity with which a namespace reads. A resource can name a ServiceAccount; if it is
+	// not allowed, it is ignored with a warning.
 	Identities rule.Identities
-	// ExpiryWarning is how long before an object expires its resource says so.
+	// ExpiryWarning is the time before the expiry of a vault object at which its resource reports it; zero is allowed.
 	ExpiryWarning time.Duration
-	// FetchTimeout bounds one read of the vault.
+	// FetchTimeout is the timeout for reading the vault objects of a resource; it must be positive.
 	FetchTimeout time.Duration
-	// Restarts restarts workloads; nil if the installation does not.
+	// Restarts restarts workloads; nil if the installation does not restart workloads.
 	Restarts Restarter
-	// RestartWindow is how long further changes are waited for before workloads are restarted.
+	// RestartWindow is the delay between a change and the restart of workloads, in which further changes are collected.
 	RestartWindow time.Duration
-	// Decoding is where outputs are decoded, namespaces in turn; nil decodes at once.
+	// Decoding decodes outputs with a limit that namespaces share fairly; nil decodes without a limit.
 	Decoding *decodepool.Pool
-	// Installation is NAMESPACE/NAME of this installation, which the status of each resource shows; empty shows none.
+	// Installation is NAMESPACE/NAME of this installation, for the status of each resource; if empty, it is not
+	// reported.
 	Installation string
-	// Clock tells the time.
+	// Clock returns the current time.
 	Clock func() time.Time
 }
 
@@ -89,22 +90,23 @@ type Controller struct {
 	Config
 	memory memory
 	store  *store.Store
-	// news bounds the events about syncs that went well. When thousands are synced at once, their events would cost the
-	// API server a third of its time, and ten a second still a tenth; status says the same.
+	// news limits the events about successful syncs. When thousands of resources are synced at once, unlimited events
+	// would cost the API server a third of its time, and ten a second still a tenth. The status holds the same
+	// information.
 	news *rate.Limiter
-	// failures bounds the events about syncs that failed.
+	// failures limits the events about failed syncs.
 	failures *rate.Limiter
-	// writers are who writes at this moment; nil means that nobody is counted.
+	// writers holds an entry for each write in progress; nil means no limit.
 	writers chan struct{}
-	// wake puts a resource into the queue; nil while there is none.
+	// wake adds a resource to the queue; nil until the controller starts.
 	wake func(ctrl.Request)
 }
 
-// waiting is how many resources wait for a vault for each that writes, so that one vault that does not answer does not
-// keep all others back.
+// waiting is the number of concurrent reconciles for each write slot. Resources whose vault does not answer then don't
+// block the others.
 const waiting = 4
 
-// turn waits until it is one's turn to write; what it gives ends the turn.
+// turn waits for a write slot and returns the function that releases it.
 func (c *Controller) turn() func() {
 	if c.writers == nil {
 		return func() {}
@@ -113,12 +115,12 @@ func (c *Controller) turn() func() {
 	return func() { <-c.writers }
 }
 
-// New checks the configuration.
+// New returns a Controller, or an error if the configuration is incomplete or invalid.
 func New(c Config) (*Controller, error) {
 	switch {
 	case c.Client == nil, c.Live == nil, c.Vault == nil, c.Events == nil, c.Hasher == nil, c.Metrics == nil,
 		c.Clock == nil:
-		return nil, errors.New("creating the controller: a part of its configuration is missing")
+		return nil, errors.New("creating the controller: a required field of its configuration is nil")
 	case c.Interval < time.Second:
 		return nil, fmt.Errorf("creating the controller: the refresh interval %s is below 1s; raise "+
 			"azureKeyVaultResyncPeriod", c.Interval)
@@ -130,7 +132,7 @@ func New(c Config) (*Controller, error) {
 		failures: rate.NewLimiter(limits.FailureEventRate, limits.FailureEvents)}, nil
 }
 
-// Reconcile brings one resource's output in sync, or finds that it is.
+// Reconcile synchronizes the outputs of one resource, or determines that they are in sync.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	resource, err := c.resource(ctx, req.NamespacedName)
 	if err != nil {
@@ -162,12 +164,11 @@ func (c *Controller) reportInTurn(ctx context.Context, resource *v2beta1.AzureKe
 	return c.report(ctx, resource, o)
 }
 
-// outcome is what a sync came to: an error, or what is now in the outputs. Some outputs may be written although another
-// failed.
+// outcome is the result of a sync: an error, or the outputs. Some outputs can be written even if another one failed.
 type outcome struct {
 	err    error
 	recipe recipe.Recipe
-	// contents are what the vault answered; none if it was not asked.
+	// contents holds the objects that the vault returned; empty if the vault was not read.
 	contents []decode.Content
 	outputs  []store.Made
 }
@@ -200,7 +201,7 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		if c.stands(ctx, resource, &o.outputs[i]) {
 			continue
 		}
-		// One output's trouble does not keep the other back.
+		// An error with one output does not prevent the other from being written.
 		o.err = fault.Both(o.err, c.store.Write(ctx, resource, &o.outputs[i]))
 	}
 	if o.err == nil {
@@ -209,15 +210,15 @@ func (c *Controller) sync(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	return o
 }
 
-// kind of the outcome's error, empty for a success.
+// kind returns the kind of the outcome's error; empty for a success.
 func (o outcome) kind() fault.Kind { return fault.KindOf(o.err) }
 
-// changed says whether the data of any output were changed.
+// changed reports whether the data of any output was changed.
 func (o outcome) changed() bool {
 	return slices.ContainsFunc(o.outputs, func(m store.Made) bool { return m.Written && m.Changed })
 }
 
-// summary says in words what the outputs hold.
+// summary describes what the outputs hold, for events and conditions.
 func (o outcome) summary() string {
 	var names []string
 	for _, m := range o.outputs {
@@ -228,12 +229,12 @@ func (o outcome) summary() string {
 		what = fmt.Sprintf("version %s of %s", o.contents[0].Object.Version, o.contents[0].Object.Ref)
 	}
 	if other := decode.Fallback(o.contents); other != "" {
-		what += fmt.Sprintf("; as that vault is not available, its fallback %q was read", other)
+		what += fmt.Sprintf("; the vault is unavailable, so its fallback %q was read", other)
 	}
 	for _, m := range o.outputs {
 		if m.Shared {
-			what += fmt.Sprintf("; %s %q also holds data of others, so it stays when this resource is deleted, "+
-				"without the keys of this resource",
+			what += fmt.Sprintf("; %s %q also holds data of others, so deleting this resource removes its keys "+
+				"but keeps the %[1]s",
 				m.Desired.Kind, m.Desired.Name)
 		}
 	}

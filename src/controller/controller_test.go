@@ -42,22 +42,22 @@ import (
 
 const canary = "canary-5c1d90"
 
-// vault answers what it is told to and counts how often it is asked.
+// vault is a fake vault that counts its reads.
 type vault struct {
 	mu    sync.Mutex
 	value string
 	next  error
-	// expires is the date of what is answered, unless dates has one for the object.
+	// expires is the expiry date of every object without an entry in dates.
 	expires time.Time
 	dates   map[string]time.Time
-	// entries are the list of secrets.
+	// entries is the list of secrets.
 	entries []keyvault.Entry
-	// refuse are errors by object.
+	// refuse holds errors by object.
 	refuse map[string]error
 	calls  []keyvault.Ref
-	// fallback answers in place of the vault that is asked.
+	// fallback is the vault that answers instead of the one in the request.
 	fallback string
-	// purpose is what was said of the last one.
+	// purpose is the purpose of the last read.
 	purpose keyvault.Purpose
 }
 
@@ -80,14 +80,14 @@ func (v *vault) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (ke
 		Expires: expires, Fallback: v.fallback}, v.next
 }
 
-// recorder keeps events as text.
+// recorder records events as text.
 type recorder struct{ events []string }
 
 func (r *recorder) Eventf(_, _ runtime.Object, eventtype, reason, _, note string, args ...any) {
 	r.events = append(r.events, eventtype+" "+reason+" "+fmt.Sprintf(note, args...))
 }
 
-// bench is a controller on a fake API server that knows server-side apply.
+// bench has a controller and a fake API server that supports server-side apply.
 type bench struct {
 	*testing.T
 	client     client.WithWatch
@@ -98,18 +98,18 @@ type bench struct {
 	now        time.Time
 	writes     []string
 	refuse     error
-	// refuseStatus is the answer to every patch of a status; nil lets them through.
+	// refuseStatus is the error of every patch of a status; nil lets them through.
 	refuseStatus error
 	// onApply is called before each apply that is not a dry run, with the object's name.
 	onApply func(name string)
-	// onRefuse gives the answer to an apply of the object; nil lets it through.
+	// onRefuse returns the error of an apply of the object; nil lets it through.
 	onRefuse func(name string) error
-	// onGet gives the error of a read of the namespace shop, from the cache or the API server; nil lets it through.
+	// onGet returns the error of a read in the namespace shop, from the cache or the API server; nil lets it through.
 	onGet func(name string, object client.Object) error
-	looks int // at objects with their data
+	looks int // number of reads of objects with their data
 }
 
-// Get implements client.Reader, as the API server's own.
+// Get implements client.Reader, for uncached reads.
 func (b *bench) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 	b.looks++
 	return b.client.Get(ctx, key, object, options...)
@@ -146,7 +146,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	return b
 }
 
-// witness notes each write that reaches the API server.
+// witness records each write that reaches the API server.
 func (b *bench) witness() interceptor.Funcs {
 	return interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
@@ -267,7 +267,7 @@ func TestUnchangedCostsNoWriteAndNoVaultCallBeforeItIsDue(t *testing.T) {
 
 func TestALookThatIsMerelyDueWaitsForWhatIsNew(t *testing.T) {
 	b := newBench(t, resource("db"))
-	for range 2 { // after a sync, and when it is found that there is nothing to do
+	for range 2 { // after a sync, and after a reconcile without a sync
 		result := b.reconcile("db")
 		require.NotNil(t, result.Priority)
 		assert.Less(t, *result.Priority, handler.LowPriority, "which first syncs have")
@@ -544,11 +544,11 @@ func TestMetricsKeepTheirNamesAndLabels(t *testing.T) {
 	b.vault.next, b.now = fault.New(fault.Denied, "no"), b.now.Add(time.Minute)
 	b.reconcile("db")
 	want := `
-# HELP akv2k8s_syncs_failed_total Of these, the ones that failed.
+# HELP akv2k8s_syncs_failed_total Failed syncs of AzureKeyVaultSecrets and reads of the vault.
 # TYPE akv2k8s_syncs_failed_total counter
 akv2k8s_syncs_failed_total{object="AzureKeyVault",operation="sync"} 1
 akv2k8s_syncs_failed_total{object="AzureKeyVaultSecret",operation="sync"} 1
-# HELP akv2k8s_syncs_total Syncs of AzureKeyVaultSecrets and looks at the vault.
+# HELP akv2k8s_syncs_total Syncs of AzureKeyVaultSecrets and reads of the vault.
 # TYPE akv2k8s_syncs_total counter
 akv2k8s_syncs_total{object="AzureKeyVault",operation="update"} 2
 akv2k8s_syncs_total{object="AzureKeyVaultSecret",operation="add"} 1
@@ -571,7 +571,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		part := whole
 		remove(&part)
 		_, err := controller.New(part)
-		require.ErrorContains(t, err, "missing", name)
+		require.ErrorContains(t, err, "a required field", name)
 	}
 	whole.Interval = time.Millisecond
 	_, err := controller.New(whole)

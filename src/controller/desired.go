@@ -16,10 +16,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// source gives the data of a resource's output.
+// source returns the data for an output kind.
 type source func(kind output.Kind) (map[string]keyvault.Value, error)
 
-// decoded are data made of what the vault answered, or remembered if nothing changed since they were made.
+// decoded returns a function that decodes what the vault returned. Results are cached, and reused while the objects and
+// the recipe are unchanged.
 func (c *Controller) decoded(ctx context.Context, namespace string, o outcome) source {
 	share := c.Decoding.For(namespace)
 	return func(kind output.Kind) (map[string]keyvault.Value, error) {
@@ -40,7 +41,7 @@ func (c *Controller) decoded(ctx context.Context, namespace string, o outcome) s
 	}
 }
 
-// desired makes the outputs that the recipe wants.
+// desired returns the outputs that the recipe describes, with the data that from returns.
 func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe,
 	from source) ([]store.Made, error) {
 	owner := store.OwnerOf(resource)
@@ -59,7 +60,7 @@ func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaul
 	return outputs, nil
 }
 
-// outputOf is the output of that kind, which the recipe has.
+// outputOf returns the desired output of a kind. The recipe must have an output of that kind.
 func outputOf(owner output.Owner, r recipe.Recipe, kind output.Kind, data map[string]keyvault.Value) output.Desired {
 	if kind == output.ConfigMap {
 		return output.DesiredConfigMap(owner, *r.ConfigMap, data)
@@ -67,8 +68,8 @@ func outputOf(owner output.Owner, r recipe.Recipe, kind output.Kind, data map[st
 	return output.DesiredSecret(owner, *r.Secret, data)
 }
 
-// restore creates outputs whose replacement was interrupted, before the vault is asked: it may be away. A failure does
-// not keep the sync back, which creates them too.
+// restore creates outputs whose replacement was interrupted. It runs before the vault is read, because the vault can be
+// unavailable. If it fails, the sync continues and creates them too.
 func (c *Controller) restore(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) {
 	for _, kind := range wanted(r) {
 		d := outputOf(store.OwnerOf(resource), r, kind, nil)
@@ -83,7 +84,7 @@ func (c *Controller) restore(ctx context.Context, resource *v2beta1.AzureKeyVaul
 	}
 }
 
-// wanted are the kinds of output that a recipe makes.
+// wanted returns the kinds of output that a recipe describes.
 func wanted(r recipe.Recipe) []output.Kind {
 	var kinds []output.Kind
 	if r.Secret != nil {
@@ -95,9 +96,9 @@ func wanted(r recipe.Recipe) []output.Kind {
 	return kinds
 }
 
-// recall makes the outputs of what is in them already, for a resource that wants one look at the vault and had it: also
-// after a restart, and when its labels change. What is there has to be what the keyed hash in the status was made of;
-// if anything differs there is nothing to recall, and the vault is asked.
+// recall returns the outputs with the data that they already hold, for a resource that is read from the vault only
+// once. So the vault is not read again after a restart, or when only labels change. The data must match the keyed hash
+// in the status; otherwise the result is nil, and the vault is read.
 func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) ([]store.Made,
 	error) {
 	if !r.Once() || !settled(resource) || c.Hasher.Missing() != "" {
@@ -126,7 +127,7 @@ func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVault
 	return outputs, nil
 }
 
-// settled says whether this very spec was synced.
+// settled reports whether the current spec was synced.
 func settled(resource *v2beta1.AzureKeyVaultSecret) bool {
 	ready := meta.FindStatusCondition(resource.Status.Conditions, v2beta1.ConditionReady)
 	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == resource.Generation

@@ -1,6 +1,6 @@
-// Package controller keeps the outputs of AzureKeyVaultSecrets in sync with the vault: resolve → fetch → decode → write
-// → report, one file a verb, told by Reconcile.
+// Package controller keeps the outputs of AzureKeyVaultSecrets in sync with the vault. Reconcile runs the steps resolve
+// → fetch → decode → write → report.
 //
-// Floor 4. What a resource means belongs in recipe, what an output looks like in controller/output, how a vault is read
-// in keyvault/reader.
+// Floor 4. The meaning of a resource belongs in recipe, the form of an output in controller/output, reading a vault in
+// keyvault/reader.
 package controller

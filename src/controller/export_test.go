@@ -5,17 +5,17 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// Owners are the resources that are looked at when an output changes.
+// Owners returns the requests for the resources of a changed output.
 var Owners = owners
 
-// BoundWriters bounds the resources that are written at once, as Register does.
+// BoundWriters sets the number of write slots, as in production.
 func (c *Controller) BoundWriters(most int) { c.writers = make(chan struct{}, most) }
 
-// Writing is how many resources are being written.
+// Writing returns the number of write slots in use.
 func (c *Controller) Writing() int { return len(c.writers) }
 
-// Wake sets what puts a resource into the queue, as Register does.
+// Wake sets the function that adds a resource to the queue, as in production.
 func (c *Controller) Wake(wake func(ctrl.Request)) { c.wake = wake }
 
-// AllowFailures bounds the events about failures, for ever.
+// AllowFailures sets the total number of events about failures.
 func (c *Controller) AllowFailures(most int) { c.failures = rate.NewLimiter(0, most) }

@@ -14,11 +14,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// shareable is how old a value may be that another resource or a repair fetched just before. It keeps many resources of
-// one object, and a fight over an output, from becoming as many calls.
+// shareable is the maximum age of a value that another resource or a repair has just read. Without it, many resources
+// with the same object, or two controllers that overwrite each other's output, would cause as many vault calls.
 const shareable = 10 * time.Second
 
-// find makes items of the recipe's searches, with the vault's list of secrets.
+// find replaces the searches of the recipe by items, using the vault's list of secrets.
 func (c *Controller) find(ctx context.Context, namespace string, r recipe.Recipe) (recipe.Recipe, error) {
 	if len(r.Searches) == 0 {
 		return r, nil
@@ -43,7 +43,7 @@ func (c *Controller) find(ctx context.Context, namespace string, r recipe.Recipe
 	return r, err
 }
 
-// purpose is what a resource reads for: what it never brought is more urgent than a look whether that is still right.
+// purpose returns the purpose of a read. The first sync of a resource, or of a new spec, has priority over refreshes.
 func (c *Controller) purpose(resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) keyvault.Purpose {
 	p := keyvault.Purpose{Namespace: resource.Namespace, Priority: keyvault.Refresh}
 	if resource.Status.LastAzureUpdate == nil || resource.Status.ObservedGeneration != resource.Generation {
@@ -55,13 +55,14 @@ func (c *Controller) purpose(resource *v2beta1.AzureKeyVaultSecret, r recipe.Rec
 	return p
 }
 
-// maxAge is how old an answer of the vault may be.
+// maxAge returns the maximum age of an answer of the vault.
 func (c *Controller) maxAge(r recipe.Recipe) time.Duration {
 	return min(shareable, r.Interval(c.Interval)/2)
 }
 
-// fetch reads every object of the recipe, or gives the error of the first one in the order of the spec, so that it is
-// the same each time: half of the objects would make half of an output.
+// fetch reads every object of the recipe. If reads fail, it returns the error of the first failed object in the order
+// of the spec, so that the error is the same each time. It returns no objects then, because the output would be
+// incomplete.
 func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recipe) ([]decode.Content, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
 	defer cancel()
@@ -71,7 +72,7 @@ func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recip
 	for i, item := range r.Items {
 		group.Go(func() error {
 			ref := r.Ref(item, decode.Kind(r, item))
-			// As whom: what the namespace may, never what the resource says alone.
+			// The identity comes from the namespace's permissions, never from the resource alone.
 			ref.As = c.Identities.Of(namespace, r.Identity)
 			object, err := c.Vault.Read(ctx, ref, c.maxAge(r))
 			c.Metrics.Looked(err)
@@ -79,7 +80,7 @@ func (c *Controller) fetch(ctx context.Context, namespace string, r recipe.Recip
 			return nil
 		})
 	}
-	_ = group.Wait() // the failures are told apart below
+	_ = group.Wait() // errors are evaluated below, in order
 	for _, err := range failures {
 		if err != nil {
 			return nil, err
@@ -95,7 +96,7 @@ func objects(contents []decode.Content) (refs []keyvault.Ref) {
 	return refs
 }
 
-// expires is the first expiry date among the objects, zero if none has one.
+// expires returns the first expiry date of the objects; zero if no object expires.
 func expires(contents []decode.Content) (first time.Time) {
 	for _, content := range contents {
 		if at := content.Object.Expires; !at.IsZero() && (first.IsZero() || at.Before(first)) {

@@ -30,7 +30,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// without gives the controller a client that knows no resource, and a live one that fails for resources.
+// without gives the controller a cache without resources, and an API server that fails reads of resources.
 func (b *bench) without(live error) {
 	b.Helper()
 	get := func(err error) interceptor.Funcs {
@@ -105,9 +105,9 @@ func TestWhatCannotBeTakenOutOfASharedSecretIsToldOrLogged(t *testing.T) {
 			}
 			b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Name = "renamed" })
 			assert.Equal(t, "TargetConflict", b.ready("db").Reason)
-			assert.Contains(t, b.ready("db").Message, `removing our data from Secret "out", which also holds data of others`)
-			assert.Contains(t, b.ready("db").Message, "without our data")
-			b.remove(resource("db")) // asserts that it is not tried again
+			assert.Contains(t, b.ready("db").Message, `removing the data of this resource from Secret "out", which also holds data of others`)
+			assert.Contains(t, b.ready("db").Message, "rejects the object without this data")
+			b.remove(resource("db")) // asserts that there is no retry
 			assert.Equal(t, map[string]string{"theirs": "x", "password": canary}, values(b.secret().Data))
 		})
 	}
@@ -222,7 +222,7 @@ func TestASecretOfAnotherTypeThatWasEditedByHandIsNotReplaced(t *testing.T) {
 	require.NoError(t, b.client.Update(t.Context(), edited, client.FieldOwner("kubectl-edit")))
 	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "example.com/of-our-own" })
 	assert.Equal(t, "by hand", string(b.secret().Data["password"]))
-	assert.Contains(t, b.ready("db").Message, "holds data of others; delete it and it is created again")
+	assert.Contains(t, b.ready("db").Message, "holds data of others; delete it, and akv2k8s creates it again")
 }
 
 func TestARestoredOutputIsLoggedAndAnOrdinarySyncIsNot(t *testing.T) {
@@ -245,8 +245,7 @@ func TestARestoredOutputIsLoggedAndAnOrdinarySyncIsNot(t *testing.T) {
 	assert.NotContains(t, strings.TrimPrefix(lines.String(), before), "restor", "once")
 }
 
-// occupied notes how many places of writers are taken while the vault is read and while outputs and statuses are
-// written.
+// occupied records how many write slots are in use while the vault is read and while outputs and statuses are written.
 type occupied struct {
 	controller.Vault
 	controller      *controller.Controller
@@ -377,7 +376,7 @@ func TestReadsOfOneResourceAtATimeAreBounded(t *testing.T) {
 	})
 }
 
-// held is a vault that answers when it is allowed to.
+// held is a vault that does not answer until it is released.
 type held struct {
 	controller.Vault
 	reads  atomic.Int64

@@ -16,22 +16,22 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// eventContested and the condition's reason have one word.
+// eventContested is the reason of the event and of the condition.
 const eventContested = "SeveralInstallations"
 
-// cacheDelay is for how long the cache may still show the status as it was before this process wrote it.
+// cacheDelay is the time for which the cache may still return a status from before this process's last write.
 const cacheDelay = 30 * time.Second
 
-// claim is when this process last put its installation into the status of a resource. A status that names another
-// installation after that was written by one that runs now; before that, it may be of one that was uninstalled.
+// claim records that this process wrote its installation into the status of a resource. A different installation in the
+// status after that belongs to a running process; one from before can be uninstalled.
 type claim struct {
 	uid types.UID
 	at  time.Time
-	// contested says that another installation was seen.
+	// contested is true if another installation was found.
 	contested bool
 }
 
-// claimOf gives the claim on a resource, zero if this process made none.
+// claimOf returns the claim on a resource; zero except for the uid if this process has made none.
 func (m *memory) claimOf(name types.NamespacedName, uid types.UID) claim {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -50,7 +50,7 @@ func (m *memory) setClaim(name types.NamespacedName, made claim) {
 	m.claims[name] = made
 }
 
-// countContested counts the resources for which another installation was seen.
+// countContested returns the number of resources that another installation also syncs.
 func (m *memory) countContested() (count int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,9 +62,10 @@ func (m *memory) countContested() (count int) {
 	return count
 }
 
-// claimResource puts this installation into the status, and says in a condition if another one does the same. Two
-// installations would write in turns, so the name of a running one is overwritten only once per claimWindow; and the
-// condition goes when nobody did so for as long. What it returns is to be kept once the status is written.
+// claimResource writes this installation into the status, and sets the condition Contested if another installation does
+// the same. Two installations would overwrite each other in turn, so the name of a running one is overwritten only once
+// per claimWindow. The condition is removed if no other installation was found for that time. The caller stores the
+// returned claim after it has written the status.
 func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status *v2beta1.AzureKeyVaultSecretStatus,
 	r recipe.Recipe) claim {
 	if c.Installation == "" {
@@ -94,12 +95,12 @@ func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status
 	return made
 }
 
-// claimWindow is longer than any of the syncs that would see another installation's claim are apart.
+// claimWindow is longer than the time between two syncs by another installation, so that its claim is found in time.
 func (c *Controller) claimWindow(r recipe.Recipe) time.Duration {
 	return max(limits.ClaimWindow, 3*r.Interval(c.Interval))
 }
 
-// contestedMessage is the same text from both installations, so that they don't write it in turns.
+// contestedMessage returns the same text for both installations, so that they don't overwrite each other's condition.
 func contestedMessage(installations ...string) string {
 	slices.Sort(installations)
 	return shorten(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity and "+
@@ -108,7 +109,7 @@ func contestedMessage(installations ...string) string {
 		limits.ConditionMessage)
 }
 
-// tellContested records an event when another installation is first seen.
+// tellContested records an event when another installation is first found.
 func (c *Controller) tellContested(before, after *v2beta1.AzureKeyVaultSecret) {
 	if found := turned(before, after, v2beta1.ConditionContested); found != nil && c.failures.AllowN(c.Clock(), 1) {
 		c.tell(before, corev1.EventTypeWarning, eventContested, found.Message)

@@ -18,7 +18,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller"
 )
 
-// installations are two controllers on one API server.
+// installations has two controllers on one API server.
 type installations struct {
 	*bench
 	byName map[string]*controller.Controller
@@ -32,7 +32,7 @@ func newInstallations(t *testing.T) installations {
 	return i
 }
 
-// start makes a process of the installation, which remembers nothing.
+// start starts a process of the installation, without memory.
 func (i installations) start(name string) {
 	config := i.controller.Config
 	config.Installation = name
@@ -41,7 +41,7 @@ func (i installations) start(name string) {
 	i.byName[name] = c
 }
 
-// sync has the installation look at the resource, as it does at each interval.
+// sync lets the installation refresh the resource, as after each interval.
 func (i installations) sync(name string) v2beta1.AzureKeyVaultSecretStatus {
 	i.now = i.now.Add(time.Minute)
 	_, err := i.byName[name].Reconcile(i.Context(), requestForDB())

@@ -127,7 +127,7 @@ func TestARenamedOutputLeavesWhatOthersHaveInTheOldOne(t *testing.T) {
 	require.Len(t, b.secret().OwnerReferences, 1)
 	assert.Equal(t, "second", b.secret().OwnerReferences[0].Name)
 
-	// A key that a user put in by hand is lost as little.
+	// A key that a user added by hand is not lost either.
 	s := b.secret()
 	s.Data["mine"] = []byte("x")
 	require.NoError(t, b.client.Update(t.Context(), s))
@@ -152,10 +152,10 @@ func TestAnotherTypeIsRefusedWhereAnElderOrAUserHasData(t *testing.T) {
 	b.reconcile("elder")
 	b.reconcile("younger")
 	b.change("younger", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
-	assert.Contains(t, b.ready("younger").Message, `AzureKeyVaultSecret "elder" feeds it too`)
+	assert.Contains(t, b.ready("younger").Message, `AzureKeyVaultSecret "elder" also writes to it`)
 	assert.Len(t, b.secret().Data, 2, "nothing is lost")
 	b.change("elder", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "example.org/own" })
-	assert.Contains(t, b.ready("elder").Message, `AzureKeyVaultSecret "younger" feeds it too`)
+	assert.Contains(t, b.ready("elder").Message, `AzureKeyVaultSecret "younger" also writes to it`)
 	assert.Len(t, b.secret().Data, 2, "what the younger has could be its last good value")
 	require.NoError(t, b.client.Delete(t.Context(), younger))
 	b.now = b.now.Add(time.Minute)
@@ -217,7 +217,7 @@ func TestAPolicyThatRefusesTheNewSecretDoesNotCostTheOldOne(t *testing.T) {
 	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.Type = "kubernetes.io/ssh-auth" })
 	assert.Equal(t, before.UID, b.secret().UID)
 	assert.Equal(t, before.Data, b.secret().Data)
-	assert.Equal(t, `writing Secret shop/out: the API server refuses it: it answered 403 Forbidden; the one that is there stays`,
+	assert.Equal(t, `writing Secret shop/out: the API server rejected the request: HTTP status 403 Forbidden; the existing object is kept`,
 		b.ready("db").Message)
 
 	b.refuse, b.now = nil, b.now.Add(time.Minute)

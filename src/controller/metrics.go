@@ -5,16 +5,16 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The gauges of each resource. They come from what the controller remembers, so a resource that is gone has none, and a
-// replica that only waits for its turn has none either.
+// The gauges of each resource. They are computed from the controller's memory, so a deleted resource has no gauges, and
+// a replica that is not the leader has none either.
 var (
 	resourceLabels = []string{"namespace", "name"}
 	readyGauge     = prometheus.NewDesc("akv2k8s_resource_ready",
 		"Whether the AzureKeyVaultSecret's outputs are in sync (1) or not (0).", resourceLabels, nil)
 	successGauge = prometheus.NewDesc("akv2k8s_resource_last_success_timestamp_seconds",
-		"When the AzureKeyVaultSecret was last found or made to be in sync, Unix time.", resourceLabels, nil)
+		"When the AzureKeyVaultSecret was last known to be in sync, as Unix time.", resourceLabels, nil)
 	expiryGauge = prometheus.NewDesc("akv2k8s_resource_expiry_timestamp_seconds",
-		"When the first of the AzureKeyVaultSecret's vault objects expires, Unix time; only if one does.",
+		"When the first of the AzureKeyVaultSecret's vault objects expires, as Unix time; absent if none expires.",
 		resourceLabels, nil)
 	contestedGauge = prometheus.NewDesc("akv2k8s_resources_contested",
 		"AzureKeyVaultSecrets that another installation syncs too; see their condition Contested.", nil, nil)

@@ -23,8 +23,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// entry is what the controller remembers of a resource between two syncs. Nothing of it is needed after a restart:
-// without it the resource is simply looked at once more.
+// entry is what the controller remembers of a resource between two syncs. It can be lost: without it, the resource is
+// refreshed once more.
 type entry struct {
 	uid                 types.UID
 	generation          int64
@@ -33,30 +33,32 @@ type entry struct {
 	due                 time.Time
 	failures            int
 	failure             fault.Kind
-	// pending are restarts of workloads that wait for their time.
+	// pending is the restart of workloads that waits for its time.
 	pending pending
-	// succeeded is when the last sync ended well, and expires the first expiry date of its objects; both may be zero.
-	succeeded, expires time.Time
+	// succeeded is the end of the last successful sync; zero if there was none.
+	succeeded time.Time
+	// expires is the first expiry date of the resource's vault objects; zero if no object expires.
+	expires time.Time
 }
 
-// about says whether the entry is of this very state of the resource.
+// about reports whether the entry belongs to the current uid, spec, labels and annotations of the resource.
 func (e entry) about(r *v2beta1.AzureKeyVaultSecret) bool {
 	return e.uid == r.UID && e.generation == r.Generation && maps.Equal(e.labels, r.Labels) &&
 		maps.Equal(e.annotations, r.Annotations)
 }
 
-// memory is safe for concurrent use; the zero value is empty.
+// memory holds the entries of all resources. It is safe for concurrent use; the zero value is empty.
 type memory struct {
 	mu      sync.Mutex
 	entries map[types.NamespacedName]entry
-	// putOff is since when reads of a resource are put off.
+	// putOff records since when the reads of a resource have been deferred.
 	putOff timing.Since
-	// uses are of resources that are in sync.
+	// uses maps vault objects to the resources that use them, for resources that are in sync.
 	uses usage.Index
-	// expired is when a sync was asked for since the last one began. A sync that was running then may have read the old
-	// value, so its plan must not delay the one that was asked for.
+	// expired is the time of a refresh request that came after the last sync began. That sync may have read the old
+	// value, so its schedule must not delay the requested refresh.
 	expired map[types.NamespacedName]time.Time
-	// claims are on resources that this process synced.
+	// claims holds the claims on resources that this process has synced.
 	claims map[types.NamespacedName]claim
 }
 
@@ -67,7 +69,7 @@ func (m *memory) recall(name types.NamespacedName) (entry, bool) {
 	return e, ok
 }
 
-// keep gives the entry that is kept, which is due at once if a look was asked for meanwhile.
+// keep stores an entry and returns it. The stored entry is due at once if a refresh was requested meanwhile.
 func (m *memory) keep(name types.NamespacedName, e entry) entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,7 +83,7 @@ func (m *memory) keep(name types.NamespacedName, e entry) entry {
 	return e
 }
 
-// beginSync notes that a sync begins: it serves whatever asked for one before.
+// beginSync marks the start of a sync, which serves all earlier refresh requests.
 func (m *memory) beginSync(name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -108,7 +110,7 @@ func (m *memory) forget(name types.NamespacedName) {
 	m.uses.Set(name, nil)
 }
 
-// expire makes a resource's next look due.
+// expire makes the next refresh of a resource due.
 func (m *memory) expire(name types.NamespacedName, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,9 +124,9 @@ func (m *memory) expire(name types.NamespacedName, now time.Time) {
 	}
 }
 
-// putOff says whether nothing is known of the object, because its vault has to be spared, and when to ask again. What
-// was not confirmed for two and a half intervals is told as old, whatever the reason, and so is what is put off for
-// longer than a minute.
+// putOff reports whether the read was deferred to protect the vault, so that nothing is known about the object, and
+// when to retry. Such a sync changes no status (quiet) for up to a minute. After that, or if the resource was not
+// synced for two and a half intervals, the deferral is reported like any other failure.
 func (c *Controller) putOff(resource *v2beta1.AzureKeyVaultSecret, o outcome) (wait time.Duration, quiet bool) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	if !governor.PutOff(o.err) {
@@ -141,27 +143,27 @@ func (c *Controller) putOff(resource *v2beta1.AzureKeyVaultSecret, o outcome) (w
 	if !now.Before(told) {
 		return 0, false
 	}
-	// A pause may be longer than that: it is looked at in time to say so, which costs no call.
+	// The vault's pause can be longer than that. The resource is still reconciled in time to report the deferral, which
+	// needs no vault call.
 	return min(timing.Spread(resource.UID, max(fault.RetryAfter(o.err), time.Second)), max(told.Sub(now), time.Second)),
 		true
 }
 
-// idle says how long nothing needs to be done: the resource is as it was, its next look at the vault is not due, and
-// its outputs were not touched. Zero means that it is time for a sync. Our own writes come back as events; this is
-// where they end.
+// idle returns the time for which nothing needs to be done: the resource is unchanged, its refresh is not due, and its
+// outputs were not modified. Zero means that a sync is needed. Our own writes cause events, which end here.
 func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (time.Duration, error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	e, known := c.memory.recall(name)
 	if !known || !e.about(resource) || !e.due.After(c.Clock()) {
 		return 0, nil
 	}
-	wait := max(e.wake().Sub(c.Clock()), time.Nanosecond) // zero would be a sync
+	wait := max(e.wake().Sub(c.Clock()), time.Nanosecond) // zero means a sync
 	if e.failure != "" && e.failure != fault.Conflict {
 		return wait, nil
 	}
 	for _, m := range e.outputs {
 		if m.Version == "" {
-			continue // it was not ours to write, and is not in the cache
+			continue // not written because of a conflict, so there is no version to compare
 		}
 		if untouched, err := c.store.Untouched(ctx, name.Namespace, m); err != nil || !untouched {
 			return 0, err
@@ -170,9 +172,9 @@ func (c *Controller) idle(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	return wait, nil
 }
 
-// stands says whether an output is known to be the desired one without a look at its data: it was right after the last
-// sync, of which the resource and the data are the same, nobody wrote to it since, and no other resource has a part in
-// it.
+// stands reports whether an output is known to match the desired state without reading its data: it was in sync after
+// the last sync, the resource and the data are the same, nobody has written to it since, and no other resource has
+// fields in it.
 func (c *Controller) stands(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *store.Made) bool {
 	e, known := c.memory.recall(types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name})
 	if !known || !e.about(resource) || e.failure != "" {
@@ -192,7 +194,7 @@ func (c *Controller) stands(ctx context.Context, resource *v2beta1.AzureKeyVault
 	return false
 }
 
-// plan remembers the outcome and says when to look again.
+// plan stores the outcome and schedules the next reconcile.
 func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) (ctrl.Result, error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	before, known := c.memory.recall(name)
@@ -217,13 +219,13 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 			logger.Info("synced", "result", o.summary())
 		}
 	} else {
-		// Failures that take turns count together: each for itself would be tried every second for ever, with an event
-		// and a status each time.
+		// Consecutive failures of different kinds count together. With separate counts, alternating failures would be
+		// retried every second forever, with an event and a status write each time.
 		if before.failure != "" && before.about(resource) {
 			e.failures = before.failures + 1
 		}
 		e.due = c.Clock().Add(c.retryIn(resource.UID, o, e.failures))
-		// Logged here and nowhere else: this is the actor that stops handling the error.
+		// Logged only here, where the handling of the error ends.
 		logger.Info("sync failed", "reason", o.kind().Reason(), "error", o.err.Error(), "retryAt",
 			e.due.UTC().Format(time.RFC3339))
 	}
@@ -231,18 +233,18 @@ func (c *Controller) plan(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	return later(e.wake().Sub(c.Clock())), nil
 }
 
-// routine is the priority of a look that is merely due: below that of a first sync, which has the library's lowest, and
-// of changes.
+// routine is the priority of scheduled refreshes. It is below the priority of first syncs, which have the lowest
+// priority of controller-runtime, and below that of changes.
 const routine = 2 * handler.LowPriority
 
-// later asks for a look after a time, or at once if its time came while it was planned: controller-runtime takes zero
-// and less for never. What happens to the resource meanwhile brings it forward, with the priority of that.
+// later requeues the resource after a time; at once if that time has passed, because controller-runtime takes zero and
+// negative values for never. A change of the resource is reconciled earlier, with its own priority.
 func later(wait time.Duration) ctrl.Result {
 	priority := routine
 	return ctrl.Result{RequeueAfter: max(wait, time.Nanosecond), Priority: &priority}
 }
 
-// wake is when there is something to do: a look at the vault, or a restart.
+// wake returns the time of the next action: a refresh or a restart.
 func (e entry) wake() time.Time {
 	if !e.pending.due.IsZero() && e.pending.due.Before(e.due) {
 		return e.pending.due
@@ -250,7 +252,7 @@ func (e entry) wake() time.Time {
 	return e.due
 }
 
-// remembered drops the data: nothing secret stays in memory longer than a sync.
+// remembered returns the outputs without their data: no secret data stays in memory after a sync.
 func remembered(outputs []store.Made) []store.Made {
 	kept := slices.Clone(outputs)
 	for i, m := range kept {
@@ -259,8 +261,8 @@ func remembered(outputs []store.Made) []store.Made {
 	return kept
 }
 
-// due is when a resource that is in sync is looked at again. One that wants a single look still has to say that its
-// object expires.
+// due returns the time of the next refresh of a resource that is in sync. A resource that is read only once is
+// reconciled again in time to report that its object expires.
 func (c *Controller) due(uid types.UID, r recipe.Recipe, expires time.Time) time.Time {
 	now := c.Clock()
 	if !r.Once() {
@@ -272,10 +274,10 @@ func (c *Controller) due(uid types.UID, r recipe.Recipe, expires time.Time) time
 	return now.Add(never)
 }
 
-// never is how long a resource rests that can't work until somebody changes it; the change itself wakes it.
+// never is the delay for a resource that can only succeed after somebody changes it; the change triggers a sync.
 const never = 10 * 365 * 24 * time.Hour
 
-// retryIn is what each kind of failure waits for.
+// retryIn returns the delay before the retry, by kind of failure.
 func (c *Controller) retryIn(uid types.UID, o outcome, failures int) time.Duration {
 	switch o.kind() {
 	case fault.Invalid:

@@ -27,7 +27,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// restart forgets what the controller remembers.
+// restart replaces the controller by a new one without memory.
 func (b *bench) restart() {
 	b.Helper()
 	var err error
@@ -221,10 +221,10 @@ func TestEachResourceHasItsGauges(t *testing.T) {
 	b.vault.expires = time.Unix(1800000000, 0)
 	b.reconcile("db")
 	want := `
-# HELP akv2k8s_resource_expiry_timestamp_seconds When the first of the AzureKeyVaultSecret's vault objects expires, Unix time; only if one does.
+# HELP akv2k8s_resource_expiry_timestamp_seconds When the first of the AzureKeyVaultSecret's vault objects expires, as Unix time; absent if none expires.
 # TYPE akv2k8s_resource_expiry_timestamp_seconds gauge
 akv2k8s_resource_expiry_timestamp_seconds{name="db",namespace="shop"} 1.8e+09
-# HELP akv2k8s_resource_last_success_timestamp_seconds When the AzureKeyVaultSecret was last found or made to be in sync, Unix time.
+# HELP akv2k8s_resource_last_success_timestamp_seconds When the AzureKeyVaultSecret was last known to be in sync, as Unix time.
 # TYPE akv2k8s_resource_last_success_timestamp_seconds gauge
 akv2k8s_resource_last_success_timestamp_seconds{name="db",namespace="shop"} 1.767323045e+09
 # HELP akv2k8s_resource_ready Whether the AzureKeyVaultSecret's outputs are in sync (1) or not (0).
@@ -337,7 +337,7 @@ func TestAChangeThatAListShowsIsFollowedAtOnce(t *testing.T) {
 	assert.Len(t, b.vault.calls, 2)
 }
 
-// The sync that is under way has read the value before, and plans its next look for later.
+// The running sync has read the old value, and schedules its next refresh for later.
 func TestAChangeThatAListShowsDuringASyncIsFollowedAtOnce(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.reconcile("db")
@@ -370,7 +370,7 @@ func TestALookWhoseTimeComesMeanwhileIsNotForgotten(t *testing.T) {
 	for name, next := range map[string]error{"after a success": nil, "after a failure": fault.New(fault.NotFound, "gone"), "after one that mends itself": fault.New(fault.Unavailable, "503")} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, resource("db"))
-			b.controller.Clock = func() time.Time { // far slower than any program, so that each moment is met
+			b.controller.Clock = func() time.Time { // slower than any real clock, so that each point in time occurs
 				b.now = b.now.Add(7 * time.Second)
 				return b.now
 			}

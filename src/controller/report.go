@@ -22,7 +22,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Event reasons; the first three are the predecessor's, and users alert on them.
+// Event reasons. The first three are those of akv2k8s 1.8, and users alert on them.
 const (
 	eventSynced         = "Synced"
 	eventErrVault       = "ErrAzureVault"
@@ -34,11 +34,11 @@ const (
 	eventShared         = "OutputShared"
 )
 
-// identityIgnored tells what the predecessor never told: the field was documented and had no effect.
+// identityIgnored is the warning for a field that akv2k8s 1.8 documented but silently ignored.
 const identityIgnored = "spec.vault.azureIdentity is ignored: this installation reads every vault with its own " +
-	"identity; see the value identity.serviceAccounts"
+	"identity; see the chart value identity.serviceAccounts"
 
-// report writes the status if it changed, and an event if something happened. An unchanged object costs no write.
+// report writes the status if it changed, and records events. An unchanged status costs no write.
 func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) error {
 	c.Metrics.Synced(resource.Status.LastAzureUpdate == nil, o.err)
 	updated := resource.DeepCopy()
@@ -50,8 +50,8 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	for _, m := range o.outputs {
 		if m.Detached {
 			c.tell(resource, corev1.EventTypeNormal, eventShared, fmt.Sprintf(
-				"%s %q also holds data of others: it stays when this resource is deleted, without the keys of this "+
-					"resource", m.Desired.Kind, m.Desired.Name))
+				"%s %q also holds data of others: deleting this resource removes its keys but keeps the %[1]s",
+				m.Desired.Kind, m.Desired.Name))
 		}
 	}
 	if expiring := turned(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
@@ -71,12 +71,12 @@ func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVault
 	return nil
 }
 
-// tell records an event. The API server refuses a text that is too long.
+// tell records an event. The text is shortened, because the API server rejects one that is too long.
 func (c *Controller) tell(resource *v2beta1.AzureKeyVaultSecret, kind, reason, text string) {
 	c.Events.Eventf(resource, nil, kind, reason, "Sync", "%s", shorten(text, limits.EventNote))
 }
 
-// news says whether there is something to tell: the data changed, or the failure is not the one that was told last.
+// news reports whether an event is needed: the data changed, or the condition Ready has another status or reason.
 func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
 	if o.changed() {
 		return true
@@ -86,7 +86,7 @@ func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
 	return was == nil || was.Status != is.Status || was.Reason != is.Reason
 }
 
-// turned gives a condition that became true just now, or true for another reason.
+// turned returns the condition if it has just become true, or true for another reason; otherwise nil.
 func turned(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav1.Condition {
 	was := meta.FindStatusCondition(before.Status.Conditions, condition)
 	is := meta.FindStatusCondition(after.Status.Conditions, condition)
@@ -126,14 +126,15 @@ func eventReason(kind fault.Kind) string {
 	}
 }
 
-// The reasons of ExpiringSoon; those of Ready and Stale are Synced and what fault.Kind says.
+// The reasons of ExpiringSoon. The reasons of Ready and Stale are Synced and those of fault.Kind.
 const (
 	reasonExpired  = "Expired"
 	reasonExpiring = "Expiring"
 	reasonNotSoon  = "NotSoon"
 )
 
-// fill makes the new status. After a failure everything but the conditions stays: it describes the last good output.
+// fill sets the new status. After a failure only the conditions and the observed generation change; the other fields
+// still describe the last good output.
 func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation int64, o outcome) {
 	status.ObservedGeneration = generation
 	if o.err == nil {
@@ -143,7 +144,7 @@ func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation 
 		condition.ObservedGeneration, condition.LastTransitionTime = generation, metav1.NewTime(c.Clock())
 		meta.SetStatusCondition(&status.Conditions, condition)
 	}
-	if o.err != nil || len(o.contents) > 0 { // what was recalled needs no new words
+	if o.err != nil || len(o.contents) > 0 { // reused outputs need no new message
 		set(c.ready(o))
 	}
 	if o.err == nil || status.SecretName+status.ConfigMapName != "" {
@@ -156,7 +157,7 @@ func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation 
 	}
 }
 
-// fillGood describes the outputs, which are now as they should be.
+// fillGood describes the outputs after a successful sync.
 func (c *Controller) fillGood(status *v2beta1.AzureKeyVaultSecretStatus, o outcome) {
 	if o.changed() || status.LastAzureUpdate == nil {
 		now := metav1.NewTime(c.Clock()).Rfc3339Copy()
@@ -204,12 +205,12 @@ func (c *Controller) ready(o outcome) (condition metav1.Condition) {
 		condition.Message += "; " + restartsIgnored
 	}
 	if missing := c.Hasher.Missing(); missing != "" {
-		condition.Message += "; the status has no hashes: " + missing
+		condition.Message += "; hashes are not shown in the status: " + missing
 	}
 	return condition
 }
 
-// stale is about outputs that are there.
+// stale returns the condition Stale. It describes outputs that exist.
 func stale(status v2beta1.AzureKeyVaultSecretStatus, o outcome) metav1.Condition {
 	condition := metav1.Condition{Type: v2beta1.ConditionStale, Status: metav1.ConditionFalse, Reason: eventSynced}
 	if o.err == nil {
@@ -224,8 +225,8 @@ func stale(status v2beta1.AzureKeyVaultSecretStatus, o outcome) metav1.Condition
 		}
 	}
 	slices.Sort(names)
-	condition.Message = "what was brought last stays in " + strings.Join(names, " and ") +
-		"; Ready says why it can't be brought up to date"
+	condition.Message = "the last synced data stays in " + strings.Join(names, " and ") +
+		"; the condition Ready shows why it can't be updated"
 	return condition
 }
 
@@ -246,7 +247,7 @@ func (c *Controller) expiring(at time.Time) metav1.Condition {
 	return condition
 }
 
-// expires is the first expiry date of what the outputs hold, zero if there is none.
+// expires returns the first expiry date of the objects that the outputs hold; zero if no object expires.
 func (o outcome) expires(resource *v2beta1.AzureKeyVaultSecret) time.Time {
 	if len(o.contents) == 0 && resource.Status.Expires != nil {
 		return resource.Status.Expires.Time
@@ -254,15 +255,15 @@ func (o outcome) expires(resource *v2beta1.AzureKeyVaultSecret) time.Time {
 	return expires(o.contents)
 }
 
-// message keeps what is no fault of the vault's or the user's (and so may hold anything) out of the status.
+// message returns the text for the status. The text of an unclassified error can contain anything, so it is replaced.
 func message(err error) string {
 	if fault.KindOf(err) == fault.Bug {
-		return "something went wrong inside the controller; see its log"
+		return "internal error; see the log of the controller"
 	}
 	return shorten(strings.ToValidUTF8(err.Error(), "?"), limits.ConditionMessage)
 }
 
-// shorten cuts a text at a whole character.
+// shorten truncates a text to most bytes, at the end of a character.
 func shorten(text string, most int) string {
 	if len(text) <= most {
 		return text

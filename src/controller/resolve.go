@@ -15,8 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 )
 
-// resource gives the AzureKeyVaultSecret, or nil if there is nothing to do for it: it is gone or going (its outputs
-// follow by garbage collection), or it has no output and serves pods alone.
+// resource returns the AzureKeyVaultSecret. It returns nil if there is nothing to do: the resource does not exist, is
+// being deleted (the garbage collector deletes its outputs), or has no output because only pods use it.
 func (c *Controller) resource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
 	var resource v2beta1.AzureKeyVaultSecret
 	if err := c.Client.Get(ctx, name, &resource); err != nil {
@@ -40,6 +40,6 @@ func resolve(resource *v2beta1.AzureKeyVaultSecret) (recipe.Recipe, error) {
 	if err != nil {
 		return recipe.Recipe{}, err
 	}
-	// Asked before the vault is: a resource that can't work costs no call.
+	// Checked before the vault is read, so that an invalid resource costs no vault call.
 	return r, decode.Check(r)
 }

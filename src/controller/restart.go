@@ -16,25 +16,27 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 )
 
-// restartsIgnored tells why nothing happens.
-const restartsIgnored = "spec.rolloutRestart is ignored: this installation restarts no workloads; see the value " +
-	"controller.rolloutRestart.enabled"
+// restartsIgnored is the warning if a resource asks for restarts that the installation does not do.
+const restartsIgnored = "spec.rolloutRestart is ignored: this installation does not restart workloads; see the chart " +
+	"value controller.rolloutRestart.enabled"
 
-// catchUp is how far back a controller that has just begun looks for a change after which its predecessor may have had
-// no time to restart workloads.
+// catchUp is the maximum age of a change for which a new leader still restarts workloads, because the previous leader
+// may have stopped before it restarted them.
 const catchUp = 5 * time.Minute
 
-// restartRetry is the wait after a restart that failed.
+// restartRetry is the delay after a failed restart.
 const restartRetry = 30 * time.Second
 
-// pending is a change after which workloads are to be restarted; the zero pending is none.
+// pending is a scheduled restart of workloads; zero means none.
 type pending struct {
-	// changed is when the data changed, due when the workloads are restarted.
-	changed, due time.Time
+	// changed is the time of the last change of the data.
+	changed time.Time
+	// due is the time of the restart.
+	due time.Time
 }
 
-// reportedHashes are the hashes of the outputs before the sync: those of the status, or of memory while the key of the
-// status is missing.
+// reportedHashes returns the hashes of the outputs before the sync: those of the status, or of the last sync while the
+// key for status hashes is unavailable.
 func reportedHashes(before entry, resource *v2beta1.AzureKeyVaultSecret) map[output.Kind]string {
 	reported := map[output.Kind]string{output.Secret: resource.Status.SecretHash,
 		output.ConfigMap: resource.Status.ConfigMapHash}
@@ -46,9 +48,9 @@ func reportedHashes(before entry, resource *v2beta1.AzureKeyVaultSecret) map[out
 	return reported
 }
 
-// pend says what is pending after a sync. The first change of a batch sets the time: a value that changes all the time
-// must not put the restart off for ever. That data came into an output that did not exist is no change, since nobody
-// has old data, and neither is the repair of an edit by hand.
+// pend returns the scheduled restart after a sync. The first of several changes sets its time; otherwise a value that
+// changes constantly would postpone the restart forever. Data in a new output does not cause a restart, because no
+// workload has old data. Reverting a hand-made edit does not cause one either.
 func (c *Controller) pend(before entry, known bool, resource *v2beta1.AzureKeyVaultSecret, o outcome) pending {
 	p, now := before.pending, c.Clock()
 	if c.Restarts == nil || o.recipe.Restart == nil {
@@ -68,7 +70,8 @@ func (c *Controller) pend(before entry, known bool, resource *v2beta1.AzureKeyVa
 	return p
 }
 
-// inherited is what another leader may have left undone: a change a moment ago, of an output that was there before.
+// inherited returns the restart that a previous leader may not have done: for a recent change of an output that existed
+// before the change.
 func (c *Controller) inherited(resource *v2beta1.AzureKeyVaultSecret, o outcome) pending {
 	last, now := resource.Status.LastAzureUpdate, c.Clock()
 	if last == nil || now.Sub(last.Time) > c.RestartWindow+catchUp {
@@ -81,7 +84,7 @@ func (c *Controller) inherited(resource *v2beta1.AzureKeyVaultSecret, o outcome)
 	return pending{changed: last.Time, due: now.Add(c.RestartWindow)}
 }
 
-// restart restarts workloads if it is time. A failure is tried again; it is not the sync's, and does not keep it back.
+// restart restarts workloads if a restart is due. A failed restart is retried; it does not fail or delay the sync.
 func (c *Controller) restart(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	e, known := c.memory.recall(name)
@@ -102,7 +105,7 @@ func (c *Controller) restart(ctx context.Context, resource *v2beta1.AzureKeyVaul
 	c.memory.keep(name, e)
 }
 
-// roll gives what is still pending.
+// roll restarts the workloads and returns the restart that is still to be done; zero if there is none.
 func (c *Controller) roll(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, change rollout.Change) pending {
 	report, err := c.Restarts.Restart(ctx, change)
 	if len(report.Restarted) > 0 {
@@ -111,7 +114,7 @@ func (c *Controller) roll(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 	if err != nil {
 		log.FromContext(ctx).Error(err, "restarting workloads failed", "retryIn", restartRetry.String())
 		c.tell(resource, corev1.EventTypeWarning, eventRestartRefused,
-			"restarting workloads failed; it is tried again, and the controller's log says why")
+			"restarting workloads failed and will be retried; see the log of the controller for the cause")
 		return pending{changed: change.At, due: c.Clock().Add(restartRetry)}
 	}
 	if len(report.Refused) > 0 {

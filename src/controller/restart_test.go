@@ -19,7 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// restarts notes what is to be restarted.
+// restarts records requested restarts.
 type restarts struct {
 	changes []rollout.Change
 	report  rollout.Report
@@ -36,7 +36,7 @@ func (r *restarts) Restart(_ context.Context, c rollout.Change) (rollout.Report,
 	return r.report, r.next
 }
 
-// restarting is a bench whose controller restarts workloads, and a resource that wants it.
+// restarting returns a bench with a resource whose workloads are restarted.
 func restarting(t *testing.T) (*bench, *restarts) {
 	t.Helper()
 	r := resource("db")
@@ -46,7 +46,7 @@ func restarting(t *testing.T) (*bench, *restarts) {
 	return b, done
 }
 
-// rotate puts another value into the vault, and lets the controller find it.
+// rotate stores another value in the vault and reconciles the resource.
 func (b *bench) rotate(value string) time.Duration {
 	b.Helper()
 	b.vault.value, b.now = value, b.now.Add(30*time.Second)

@@ -16,7 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// spareName is the name of the spare of resource("db").
+// spareName is the name of the copy of the output of resource("db").
 const spareName = "akv2k8s-uid-db"
 
 func immutable() *v2beta1.AzureKeyVaultSecret {
@@ -26,7 +26,7 @@ func immutable() *v2beta1.AzureKeyVaultSecret {
 	return r
 }
 
-// exists says whether there is an object of that name.
+// exists reports whether an object of that name exists.
 func (b *bench) exists(object client.Object, name string) bool {
 	b.Helper()
 	err := b.client.Get(b.Context(), types.NamespacedName{Namespace: "shop", Name: name}, object)
@@ -34,8 +34,8 @@ func (b *bench) exists(object client.Object, name string) bool {
 	return err == nil
 }
 
-// crash lets the controller stop before it applies the object, at a value that was just rotated, and starts another one
-// while the vault is away.
+// crash rotates the value and stops the controller before it applies the object. Then it starts another controller
+// while the vault is unavailable.
 func (b *bench) crash(before string) {
 	b.Helper()
 	b.vault.value, b.now = "rotated", b.now.Add(30*time.Second)

@@ -21,7 +21,7 @@ import (
 
 var statusKey = types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}
 
-// withoutKey deletes the Secret of the key; with allowed false nobody may create it again.
+// withoutKey deletes the Secret of the key; with allowed false, creating it again is forbidden.
 func (b *bench) withoutKey(allowed *bool) {
 	b.Helper()
 	require.NoError(b, b.client.Delete(b.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: statusKey.Namespace, Name: statusKey.Name}}))

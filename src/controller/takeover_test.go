@@ -17,8 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// legacy is a Secret as the predecessor left it: written by Update, with the owners' references, without a label of
-// ours.
+// legacy creates a Secret as akv2k8s 1.8 left it: written by Update, with the owners' references and without our label.
 func (b *bench) legacy(data map[string]string, owners ...string) {
 	b.Helper()
 	yes, no := true, false
@@ -123,7 +122,7 @@ func TestACacheThatIsBehindDoesNotEndThePredecessorsShare(t *testing.T) {
 			err := c.List(ctx, list, opts...)
 			if all, ok := list.(*v2beta1.AzureKeyVaultSecretList); ok {
 				for i := range all.Items {
-					all.Items[i].Spec.Output = nil // as it was a moment ago
+					all.Items[i].Spec.Output = nil // as a stale cache has it
 				}
 			}
 			return err

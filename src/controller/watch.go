@@ -22,9 +22,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// Register makes the manager call Reconcile: for each resource whose spec, labels or annotations change, and for the
-// resources whose outputs are changed or deleted. Of outputs only metadata is watched. concurrency is the number of
-// resources that are written at once; more may wait for their vaults meanwhile.
+// Register adds the controller to the manager. Reconcile is called for each resource whose spec, labels or annotations
+// change, and for the resources whose outputs change or are deleted. Only the metadata of outputs is watched.
+// concurrency is the number of resources that are written at once; more resources can read their vaults at the same
+// time.
 func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
 	c.writers = make(chan struct{}, concurrency)
 	changed := predicate.Or[client.Object](
@@ -50,7 +51,8 @@ func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency
 		Complete(c)
 }
 
-// Changed makes the resources look at once that use an object of which the vault's list says that it changed.
+// Changed triggers a refresh of the resources that use a vault object. The reader calls it when the vault's list shows
+// a change of that object.
 func (c *Controller) Changed(object keyvault.Ref) {
 	for _, name := range c.memory.uses.Of(object) {
 		c.memory.expire(name, c.Clock())
@@ -60,9 +62,9 @@ func (c *Controller) Changed(object keyvault.Ref) {
 	}
 }
 
-// owners are the resources that an output belongs to, or that share it, whether they exist or not: one that was deleted
-// while the controller did not run is found here when it starts. The namespace is the output's own: an owner reference
-// can't cross it.
+// owners returns requests for the resources that an output belongs to or that share it, whether they exist or not. This
+// way the controller finds a resource that was deleted while it did not run. The namespace is that of the output,
+// because owner references can't cross namespaces.
 func owners(_ context.Context, object client.Object) []reconcile.Request {
 	var requests []reconcile.Request
 	names := output.OwnerNames(object.GetOwnerReferences())

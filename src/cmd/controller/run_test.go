@@ -144,7 +144,7 @@ func TestADefinitionThatMayNotBeReadIsNotCheckedAndAnotherErrorIsTold(t *testing
 	for reason, answer := range map[string]error{
 		"":         apierrors.NewForbidden(schema.GroupResource{}, "crd", errors.New("no")),
 		"no reply": errors.New("no reply"),
-		"there is": apierrors.NewNotFound(schema.GroupResource{}, "crd"),
+		"does not exist": apierrors.NewNotFound(schema.GroupResource{}, "crd"),
 	} {
 		api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
 			Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {

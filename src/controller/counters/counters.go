@@ -2,12 +2,12 @@ package counters
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Counters are those of syncs, and of the ones that failed. No label holds text of an object or of an error.
+// Counters holds the counters of syncs and of failed syncs. Labels never contain object text or error text.
 type Counters struct {
 	total, failed *prometheus.CounterVec
 }
 
-// The label values: which operation, on which side.
+// The label values: the operation, and the kind of object that it was done on.
 const (
 	operationAdd    = "add"
 	operationUpdate = "update"
@@ -16,15 +16,15 @@ const (
 	objectVault     = "AzureKeyVault"
 )
 
-// New makes the counters and registers them.
+// New creates the counters and registers them.
 func New(registry prometheus.Registerer) (*Counters, error) {
 	labels := []string{"operation", "object"}
 	c := &Counters{
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "akv2k8s_syncs_total", Help: "Syncs of AzureKeyVaultSecrets and looks at the vault.",
+			Name: "akv2k8s_syncs_total", Help: "Syncs of AzureKeyVaultSecrets and reads of the vault.",
 		}, labels),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "akv2k8s_syncs_failed_total", Help: "Of these, the ones that failed.",
+			Name: "akv2k8s_syncs_failed_total", Help: "Failed syncs of AzureKeyVaultSecrets and reads of the vault.",
 		}, labels),
 	}
 	for _, vector := range []prometheus.Collector{c.total, c.failed} {
@@ -35,10 +35,10 @@ func New(registry prometheus.Registerer) (*Counters, error) {
 	return c, nil
 }
 
-// Looked counts a look at the vault.
+// Looked counts a read of the vault; err is its result.
 func (c *Counters) Looked(err error) { c.count(operationUpdate, objectVault, err) }
 
-// Synced counts a sync of a resource; first says that it was never synced before.
+// Synced counts a sync of a resource; err is its result. first is true for a resource that was never synced before.
 func (c *Counters) Synced(first bool, err error) {
 	if first {
 		c.count(operationAdd, objectResource, err)

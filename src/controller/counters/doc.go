@@ -1,4 +1,5 @@
-// Package counters counts syncs and looks at vaults, by the names and label values of akv2k8s 1.8.
+// Package counters counts syncs of AzureKeyVaultSecrets and reads of vaults, with the metric names and label values of
+// akv2k8s 1.8.
 //
-// Floor 3. What is known of each resource, and shown as gauges, is in controller.
+// Floor 3. The gauges of each resource belong in controller.
 package counters

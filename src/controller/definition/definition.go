@@ -17,26 +17,27 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/crd"
 )
 
-// fieldManager owns the definition's fields.
+// fieldManager is the field manager that applies the definition.
 const fieldManager = "akv2k8s-crds"
 
-// How long the API server may take to serve what it accepted, and how often it is asked.
+// The timeout for the API server to serve an applied definition, and the interval between two checks.
 const (
 	patience = time.Minute
 	pause    = 250 * time.Millisecond
 )
 
-// remedy is what brings the definition up to date by hand.
-const remedy = "run helm show crds CHART | kubectl apply --server-side --force-conflicts -f - (CHART is what helm " +
-	"was given), or helm upgrade with crds.upgrade=true"
+// remedy is the advice in errors: how to update the definition by hand.
+const remedy = "run helm show crds CHART | kubectl apply --server-side --force-conflicts -f - (CHART is the chart " +
+	"that was installed), or helm upgrade with crds.upgrade=true"
 
-// Check says that the live definition is as new as ours, or what to run. It is nil also for a newer one. An error that
-// IsForbidden means that it could not be looked at.
+// Check returns an error if the live definition is missing or its schema is older than the one that this program needs.
+// A newer schema is accepted. If the caller has no permission to read the definition, the error is an
+// apierrors.IsForbidden error.
 func Check(ctx context.Context, live client.Reader) error {
 	found, err := read(ctx, live)
 	switch {
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("there is no CustomResourceDefinition %s; %s", crd.Name, remedy)
+		return fmt.Errorf("CustomResourceDefinition %s does not exist; %s", crd.Name, remedy)
 	case err != nil:
 		return fmt.Errorf("reading CustomResourceDefinition %s: %w", crd.Name, err)
 	}
@@ -51,8 +52,9 @@ func Check(ctx context.Context, live client.Reader) error {
 	return nil
 }
 
-// Apply writes our definition over an older one, or where there is none, and waits until it is served. It says what it
-// did. One that is newer belongs to another installation in this cluster, and stays.
+// Apply creates the definition, or updates an older one, and waits until the API server serves it. It returns a
+// sentence that says what was done. Apply leaves a newer definition unchanged, because another installation in the
+// cluster needs it.
 func Apply(ctx context.Context, c client.Client) (string, error) {
 	wanted, err := ours()
 	if err != nil {
@@ -67,7 +69,7 @@ func Apply(ctx context.Context, c client.Client) (string, error) {
 	}
 	is, will := crd.Schema(found.Annotations), crd.Schema(wanted.GetAnnotations())
 	if is > will {
-		return fmt.Sprintf("CustomResourceDefinition %s has schema %d, newer than our %d; left as it is", crd.Name, is,
+		return fmt.Sprintf("CustomResourceDefinition %s has schema %d, newer than our %d; not changed", crd.Name, is,
 			will), nil
 	}
 	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), client.FieldOwner(fieldManager),
@@ -86,11 +88,11 @@ func read(ctx context.Context, live client.Reader) (*metav1.PartialObjectMetadat
 	return found, live.Get(ctx, types.NamespacedName{Name: crd.Name}, found)
 }
 
-// ours is the definition that this program was built with.
+// ours returns the definition that this program was built with.
 func ours() (*unstructured.Unstructured, error) {
 	u := empty()
 	if err := yaml.Unmarshal(crd.YAML(), &u.Object); err != nil {
-		return nil, fmt.Errorf("reading our own CustomResourceDefinition: %w", err)
+		return nil, fmt.Errorf("parsing the embedded CustomResourceDefinition: %w", err)
 	}
 	return u, nil
 }
@@ -102,12 +104,12 @@ func empty() *unstructured.Unstructured {
 	return u
 }
 
-// served waits until the API server serves the kind.
+// served waits until the API server serves the resource.
 func served(ctx context.Context, live client.Reader) error {
 	var why error
 	err := wait.PollUntilContextTimeout(ctx, pause, patience, true, func(ctx context.Context) (bool, error) {
 		why = established(ctx, live)
-		return why == nil, nil //nolint:nilerr // it is asked again
+		return why == nil, nil //nolint:nilerr // the next poll retries
 	})
 	if err != nil && why != nil {
 		err = why
@@ -118,7 +120,7 @@ func served(ctx context.Context, live client.Reader) error {
 	return nil
 }
 
-// established says why the kind is not served, or nil.
+// established returns an error that says why the resource is not served yet, or nil if it is.
 func established(ctx context.Context, live client.Reader) error {
 	u := empty()
 	if err := live.Get(ctx, types.NamespacedName{Name: crd.Name}, u); err != nil {
@@ -128,12 +130,12 @@ func established(ctx context.Context, live client.Reader) error {
 	if err != nil {
 		return err
 	}
-	why := errors.New("the API server has not looked at it yet")
+	why := errors.New("the API server has not processed it yet")
 	for _, c := range conditions {
 		condition, _ := c.(map[string]any)
 		switch {
 		case condition["type"] == "NamesAccepted" && condition["status"] == "False":
-			return fmt.Errorf("its names are taken: %v", condition["message"])
+			return fmt.Errorf("its names conflict with another definition: %v", condition["message"])
 		case condition["type"] == "Established" && condition["status"] == "True":
 			why = nil
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/definition"
 )
 
-// live is a definition with the number of a schema; empty means without one.
+// live returns a definition with a schema number; empty means none.
 func live(number string) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}}
 	u.SetName(crd.Name)
@@ -30,7 +30,7 @@ func live(number string) *unstructured.Unstructured {
 	return u
 }
 
-// server is an API server that serves what was applied if it is told the state of its condition.
+// server returns an API server that sets the given condition on an applied definition.
 func server(objects []client.Object, condition, status string) client.Client {
 	return fake.NewClientBuilder().WithScheme(runtime.NewScheme()).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
@@ -48,7 +48,7 @@ func TestAnOlderDefinitionIsRefusedWithWhatToRun(t *testing.T) {
 		objects []client.Object
 		says    string
 	}{
-		"none":                 {nil, "there is no CustomResourceDefinition"},
+		"none":                 {nil, "does not exist"},
 		"the predecessor's":    {[]client.Object{live("")}, "has schema 0, and this version needs 2"},
 		"one of our own":       {[]client.Object{live("2")}, ""},
 		"one that comes later": {[]client.Object{live("3")}, ""},
@@ -79,7 +79,7 @@ func TestTheDefinitionIsMadeOrReplacedAndOneThatIsNewerStays(t *testing.T) {
 	}{
 		"none":              {nil, "has schema 2", "2"},
 		"the predecessor's": {[]client.Object{live("")}, "has schema 2", "2"},
-		"a newer one":       {[]client.Object{live("7")}, "newer than our 2; left as it is", "7"},
+		"a newer one":       {[]client.Object{live("7")}, "newer than our 2; not changed", "7"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			api := server(c.objects, "Established", "True")
@@ -97,10 +97,10 @@ func TestADefinitionThatIsNotServedIsNoSuccess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, c := range []struct{ condition, status, says string }{
-		{"NamesAccepted", "False", "its names are taken: by another"},
-		{"NamesAccepted", "True", "has not looked at it yet"},
-		{"Established", "False", "has not looked at it yet"},
-		{"", "", "has not looked at it yet"},
+		{"NamesAccepted", "False", "its names conflict with another definition: by another"},
+		{"NamesAccepted", "True", "has not processed it yet"},
+		{"Established", "False", "has not processed it yet"},
+		{"", "", "has not processed it yet"},
 	} {
 		_, err := definition.Apply(ctx, server(nil, c.condition, c.status))
 		assert.ErrorContains(t, err, c.says, "%+v", c)

@@ -1,5 +1,5 @@
-// Package definition keeps the CustomResourceDefinition of AzureKeyVaultSecret as new as the program that reads by it:
-// the hook of the chart applies it, and the controller checks it before it starts.
+// Package definition installs the CustomResourceDefinition of AzureKeyVaultSecret and checks its schema version. The
+// chart's hook applies the definition, and the controller checks it before it starts.
 //
-// Floor 3. The definition itself is in api/crd.
+// Floor 3. The definition itself belongs in api/crd.
 package definition

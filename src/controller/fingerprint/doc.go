@@ -1,4 +1,5 @@
-// Package fingerprint makes the keyed hashes that statuses show of outputs, and keeps the installation's key for them.
+// Package fingerprint computes the keyed hashes of output data in the status of resources, and manages the
+// installation's key for them.
 //
-// Floor 3. What a status says else belongs in controller.
+// Floor 3. The rest of the status belongs in controller.
 package fingerprint

@@ -25,36 +25,39 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// keyField is the data key of the Secret that holds the key; keyBytes its length.
 const (
+	// keyField is the data key of the Secret that holds the HMAC key.
 	keyField = "key"
+	// keyBytes is the length of the HMAC key, in bytes.
 	keyBytes = 32
 )
 
-// Key is the installation's key for the hashes in statuses. Without a key a hash of a short secret could be guessed by
-// anybody who may read statuses. The chart renders its Secret empty; the leader, who alone hashes, fills it. If the
-// Secret is gone and can't be created, hashes are made with a key of this process: they serve to compare, and are not
-// shown.
+// Key is the installation's HMAC key for the hashes in statuses. With an unkeyed hash, everyone who can read statuses
+// could guess a short secret. The chart creates the Secret without data, and the leader writes the key into it; only
+// the leader computes hashes. If the Secret does not exist and cannot be created, hashes use a temporary key of this
+// process. Such hashes serve only for comparison and must not be shown.
 type Key struct {
-	// Live reads and Writer writes the Secret.
+	// Live reads the Secret from the API server; Writer creates and updates it.
 	Live   client.Reader
 	Writer client.Writer
-	// Secret that holds the key.
+	// Secret is the Secret that holds the key.
 	Secret types.NamespacedName
-	// Random is the source of a new key.
+	// Random is the source of randomness for a new key.
 	Random io.Reader
-	// Clock tells the time.
+	// Clock returns the current time.
 	Clock func() time.Time
 
 	mu  sync.Mutex
 	key []byte
-	// temporary is used while there is no key; missing says why, and checked is when that was found.
+	// temporary is the key of this process, used while the installation's key is unavailable.
 	temporary []byte
-	missing   string
-	checked   time.Time
+	// missing is the reason why the installation's key is unavailable; empty if it is available.
+	missing string
+	// checked is the time of the last attempt to load the installation's key.
+	checked time.Time
 }
 
-// load reads the key, or makes one. The caller holds mu.
+// load reads the key from the Secret, or creates a key. The caller holds mu.
 func (k *Key) load(ctx context.Context) error {
 	var secret corev1.Secret
 	err := k.Live.Get(ctx, k.Secret, &secret)
@@ -62,7 +65,7 @@ func (k *Key) load(ctx context.Context) error {
 	case apierrors.IsNotFound(err):
 		return k.create(ctx)
 	case apierrors.IsForbidden(err):
-		return k.doWithout(ctx, fmt.Sprintf("Secret %s with the key for status hashes may not be read", k.Secret))
+		return k.doWithout(ctx, fmt.Sprintf("no permission to read Secret %s with the key for status hashes", k.Secret))
 	case err != nil:
 		return refusal.Wrap(err, "reading Secret %s", k.Secret)
 	}
@@ -71,11 +74,11 @@ func (k *Key) load(ctx context.Context) error {
 		if key, err = k.random(); err != nil {
 			return err
 		}
-		// Update, not patch: it carries the resourceVersion, so two leaders can't overwrite each other's key.
+		// Update instead of Patch: it carries the resourceVersion, so two leaders can't overwrite each other's key.
 		secret.Data = map[string][]byte{keyField: key}
 		err := k.Writer.Update(ctx, &secret)
 		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || refusal.Denied(err) {
-			return k.doWithout(ctx, fmt.Sprintf("Secret %s has no key for status hashes, and can't be filled: %s",
+			return k.doWithout(ctx, fmt.Sprintf("Secret %s has no key for status hashes, and writing one failed: %s",
 				k.Secret, refusal.Describe(err)))
 		}
 		if err != nil {
@@ -86,7 +89,7 @@ func (k *Key) load(ctx context.Context) error {
 	return nil
 }
 
-// create makes the Secret that somebody deleted, where the controller may.
+// create creates the Secret after it was deleted, if the controller has the permission.
 func (k *Key) create(ctx context.Context) error {
 	key, err := k.random()
 	if err != nil {
@@ -96,16 +99,16 @@ func (k *Key) create(ctx context.Context) error {
 		Data: map[string][]byte{keyField: key}}
 	if err := k.Writer.Create(ctx, secret); err != nil {
 		return k.doWithout(ctx,
-			fmt.Sprintf("Secret %s with the key for status hashes is missing and can't be created: %s", k.Secret,
+			fmt.Sprintf("Secret %s with the key for status hashes does not exist and can't be created: %s", k.Secret,
 				refusal.Describe(err)))
 	}
-	log.FromContext(ctx).Info("created the missing Secret with the key for status hashes; hashes change once", "secret",
-		k.Secret.String())
+	log.FromContext(ctx).Info("created the missing Secret with the key for status hashes; all hashes change once",
+		"secret", k.Secret.String())
 	k.key, k.missing = key, ""
 	return nil
 }
 
-// doWithout goes on with a key of this process.
+// doWithout switches to a temporary key of this process; missing is the reason.
 func (k *Key) doWithout(ctx context.Context, missing string) (err error) {
 	if k.temporary == nil {
 		if k.temporary, err = k.random(); err != nil {
@@ -114,7 +117,7 @@ func (k *Key) doWithout(ctx context.Context, missing string) (err error) {
 	}
 	missing += "; run helm upgrade to create it again"
 	if k.missing != missing {
-		log.FromContext(ctx).Info("statuses have no hashes", "cause", missing)
+		log.FromContext(ctx).Info("status hashes are not shown", "cause", missing)
 	}
 	k.missing, k.checked = missing, k.Clock()
 	return nil
@@ -123,22 +126,22 @@ func (k *Key) doWithout(ctx context.Context, missing string) (err error) {
 func (k *Key) random() ([]byte, error) {
 	key := make([]byte, keyBytes)
 	if _, err := io.ReadFull(k.Random, key); err != nil {
-		return nil, fmt.Errorf("making the key for the hashes in statuses: %w", err)
+		return nil, fmt.Errorf("generating the key for status hashes: %w", err)
 	}
 	return key, nil
 }
 
-// Missing says why there is no key of the installation, and how to get it back. While it is not empty, hashes are those
-// of this process and must not be shown.
+// Missing returns why the installation's key is unavailable, and the next step; empty if the key is available. While it
+// is not empty, hashes use the temporary key and must not be shown.
 func (k *Key) Missing() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.missing
 }
 
-// Hash is the HMAC-SHA-256 of the owner and the data in key order, hexadecimal; each part is preceded by its length, so
-// that no two different data have one text. The owner is in it so that equal values of two tenants don't have equal
-// hashes: one could try guesses and compare. The first call loads the key.
+// Hash returns the HMAC-SHA-256 of the owner's uid and the data in key order, in hexadecimal. Each part is prefixed
+// with its length, so different data never produces the same input. The uid gives equal values of two tenants different
+// hashes; otherwise a tenant could test guesses by comparing hashes. The first call loads the key.
 func (k *Key) Hash(ctx context.Context, owner types.UID, data map[string]keyvault.Value) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -27,12 +27,12 @@ import (
 
 var keySecret = types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}
 
-// bench is a key whose Secret holds content, unless there is none, on an API server that may fail.
+// bench has a Key whose Secret holds content, if there is any, on an API server that can fail.
 type bench struct {
 	*testing.T
 	key    *fingerprint.Key
 	client client.WithWatch
-	// onRead and onWrite are answers of the API server; nil lets a request through.
+	// onRead and onWrite return the error of a request to the API server; nil lets the request through.
 	onRead, onWrite error
 	reads           int
 	now             time.Time

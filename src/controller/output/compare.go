@@ -15,7 +15,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// Live is an output as the API server has it.
+// Live is an output as read from the API server.
 type Live struct {
 	metav1.ObjectMeta
 	Kind      Kind
@@ -24,13 +24,13 @@ type Live struct {
 	Data      map[string][]byte
 }
 
-// LiveSecret is a Secret, read.
+// LiveSecret converts a Secret.
 func LiveSecret(s *corev1.Secret) Live {
 	return Live{ObjectMeta: s.ObjectMeta, Kind: Secret, Type: s.Type, Immutable: s.Immutable != nil && *s.Immutable,
 		Data: s.Data}
 }
 
-// LiveConfigMap is a ConfigMap, read.
+// LiveConfigMap converts a ConfigMap.
 func LiveConfigMap(m *corev1.ConfigMap) Live {
 	live := Live{ObjectMeta: m.ObjectMeta, Kind: ConfigMap, Immutable: m.Immutable != nil && *m.Immutable,
 		Data: maps.Clone(m.BinaryData)}
@@ -43,8 +43,8 @@ func LiveConfigMap(m *corev1.ConfigMap) Live {
 	return live
 }
 
-// InSync says whether applying the desired output would change nothing: every field that the owner wants has its value,
-// and the owner's manager owns no field that it no longer wants.
+// InSync reports whether applying the desired output would change nothing: every desired field has its value, and the
+// owner's field manager owns no other fields.
 func InSync(live Live, d Desired) bool {
 	return live.Type == d.Type && live.Immutable == d.Immutable &&
 		hasBytes(live.Data, d.Data) &&
@@ -54,7 +54,8 @@ func InSync(live Live, d Desired) bool {
 		ownsExactly(live.ManagedFields, d)
 }
 
-// hasReference says whether the owner references are right: a shared output has none of ours.
+// hasReference reports whether the owner references are as desired. A shared output has no owner reference to an
+// AzureKeyVaultSecret.
 func hasReference(live Live, d Desired) bool {
 	if d.Shared {
 		return len(OwnerUIDs(live.OwnerReferences)) == 0
@@ -104,11 +105,11 @@ func equalKeys[V any](n names, want map[string]V) bool {
 		func(key string) bool { return !n[key] })
 }
 
-// owned are the keys of an object's maps that one manager owns by apply.
+// owned holds the map keys of an object that one field manager owns by apply.
 type owned struct{ data, labels, annotations names }
 
-// ownedBy reads managedFields: what each of our managers owns. An entry that can't be read owns nothing, which leads to
-// one more apply and no harm.
+// ownedBy returns what each of our field managers owns. An entry that can't be parsed owns nothing; the only
+// consequence is one more apply.
 func ownedBy(entries []metav1.ManagedFieldsEntry) map[string]owned {
 	all := map[string]owned{}
 	for _, entry := range entries {
@@ -121,7 +122,7 @@ func ownedBy(entries []metav1.ManagedFieldsEntry) map[string]owned {
 	return all
 }
 
-// fieldsOf gives nothing for an entry that can't be read.
+// fieldsOf returns the keys that an entry owns; empty if it can't be parsed.
 func fieldsOf(entry metav1.ManagedFieldsEntry) owned {
 	var set fieldpath.Set
 	if entry.FieldsV1 == nil || set.FromJSON(entry.FieldsV1.GetRawReader()) != nil {
@@ -147,8 +148,8 @@ func keysOf(set fieldpath.Set) owned {
 	return o
 }
 
-// Claims are the desired data keys that other owners hold in the live object, by their uids. Who of them is still
-// alive, and who is elder, only the caller can know.
+// Claims returns the desired data keys that other owners hold in the live object, by owner uid. The caller knows which
+// of these owners still exist, and which are older.
 func Claims(live Live, d Desired) map[string][]string {
 	claims := map[string][]string{}
 	for manager, fields := range ownedBy(live.ManagedFields) {
@@ -165,8 +166,8 @@ func Claims(live Live, d Desired) map[string][]string {
 	return claims
 }
 
-// Others are the uids of the owners besides one that have something of the object, sorted: by their fields, and by the
-// references that the predecessor left.
+// Others returns the uids of all other owners of the object, sorted: those with fields of their own, and those in owner
+// references.
 func Others(live Live, owner Owner) []string {
 	uids := map[string]bool{}
 	for manager := range ownedBy(live.ManagedFields) {
@@ -179,13 +180,14 @@ func Others(live Live, owner Owner) []string {
 	return slices.Sorted(maps.Keys(uids))
 }
 
-// Applied says whether the manager of an owner with that uid has something of the object.
+// Applied reports whether the owner with this uid has applied any field of the object.
 func Applied(live Live, uid string) bool {
 	_, ok := ownedBy(live.ManagedFields)[wire.FieldManagerPrefix+uid]
 	return ok
 }
 
-// OnlyOf says whether all data of the object are the owners', or the predecessor's, who wrote for the owners.
+// OnlyOf reports whether all data of the object belongs to the given owners, or was written by akv2k8s 1.8 on their
+// behalf.
 func OnlyOf(live Live, owners ...Owner) bool {
 	theirs := names{}
 	if at := legacyEntry(live.ManagedFields); at >= 0 {
@@ -203,7 +205,7 @@ func OnlyOf(live Live, owners ...Owner) bool {
 	return true
 }
 
-// DataOf are the data of the object that an owner applied.
+// DataOf returns the data that an owner has applied.
 func DataOf(live Live, owner Owner) map[string][]byte {
 	data := map[string][]byte{}
 	for key := range ownedBy(live.ManagedFields)[owner.Manager()].data {
@@ -214,19 +216,20 @@ func DataOf(live Live, owner Owner) map[string][]byte {
 	return data
 }
 
-// Changes says whether the desired data differ from what the owner has in the live object.
+// Changes reports whether the desired data differs from the owner's data in the live object.
 func Changes(live Live, d Desired) bool {
 	mine, applied := ownedBy(live.ManagedFields)[d.Owner.Manager()]
 	return !hasBytes(live.Data, d.Data) || (applied && !mine.data.equal(d.Data))
 }
 
-// Typed says whether the object is a Secret that the API server wants certain keys in.
+// Typed reports whether the object is a Secret of a type for which the API server can require certain data keys.
 func (l Live) Typed() bool { return l.Kind == Secret && l.Type != corev1.SecretTypeOpaque }
 
-// Writable says whether the live object may be written for the owner; if not, fault.Conflict says why and what to do.
+// Writable returns nil if the owner can write the live object. Otherwise it returns a fault.Conflict with the cause and
+// the next step.
 func Writable(live Live, d Desired) error {
-	// If somebody removed our owner reference, our entry in managedFields is still there: such an object is repaired,
-	// not given up.
+	// An object without our owner reference, but with our entry in managedFields, is still ours: somebody removed the
+	// reference, and the next apply restores it.
 	adopted, _ := adoption(live)
 	if adopted || Applied(live, string(d.Owner.UID)) || len(OwnerNames(live.OwnerReferences)) > 0 ||
 		len(Shares(live.Annotations)) > 0 {
@@ -243,14 +246,14 @@ func Writable(live Live, d Desired) error {
 			live.Namespace, kind, live.Name, wire.AnnotationAdopt, value)}
 }
 
-// Fixed says what can't be changed in place and has to be: the object must be made anew. Empty if nothing is in the
-// way.
+// Fixed returns why the object can't be changed in place and must be deleted and created again. It is empty if an
+// update in place is possible. The text completes the sentence 'Secret "out" …'.
 func Fixed(live Live, d Desired) string {
 	switch {
 	case live.Type != d.Type:
-		return fmt.Sprintf("has the type %s and must become %s", live.Type, d.Type)
+		return fmt.Sprintf("has type %s but needs type %s", live.Type, d.Type)
 	case live.Immutable && (!d.Immutable || !hasBytes(live.Data, d.Data) || !ownsExactly(live.ManagedFields, d)):
-		return "is immutable and must change"
+		return "is immutable but needs a change"
 	}
 	return ""
 }

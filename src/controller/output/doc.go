@@ -1,5 +1,5 @@
-// Package output builds the Secret that an AzureKeyVaultSecret wants, and says whether the live one already is that
-// Secret and whether it may be written at all.
+// Package output builds the Secret or ConfigMap for an AzureKeyVaultSecret, compares it with the live object, and
+// decides whether the live object can be written.
 //
-// Floor 2, pure. Reading and writing belong in controller.
+// Floor 2, pure. Reading and writing objects belong in controller/store.
 package output

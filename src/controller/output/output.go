@@ -26,46 +26,47 @@ const (
 	ConfigMap Kind = "ConfigMap"
 )
 
-// Kinds lists every kind of output.
+// Kinds returns every kind of output.
 func Kinds() []Kind { return []Kind{Secret, ConfigMap} }
 
 // Owner is the AzureKeyVaultSecret that an output belongs to.
 type Owner struct {
 	Name, Namespace string
 	UID             types.UID
-	// Labels and Annotations of the resource; they are copied to the output, but for tracking ones.
+	// Labels and Annotations are those of the resource. They are copied to the output, except those that other tools
+	// use for tracking.
 	Labels, Annotations map[string]string
 }
 
-// Manager is the field manager under which the owner applies its outputs: each resource owns its own keys and no
-// others.
+// Manager returns the field manager for the owner's outputs. Each resource owns only its own keys.
 func (o Owner) Manager() string { return wire.FieldManagerPrefix + string(o.UID) }
 
-// reference is the owner reference of an output that is wholly ours.
+// reference returns the owner reference for an output that only holds data of AzureKeyVaultSecrets.
 func (o Owner) reference() *metav1ac.OwnerReferenceApplyConfiguration {
 	return metav1ac.OwnerReference().WithAPIVersion(apiVersion).WithKind(wire.Kind).WithName(o.Name).WithUID(o.UID).
 		WithController(false).WithBlockOwnerDeletion(true)
 }
 
-// apiVersion of owner references; the storage version, so that the garbage collector finds the owner under every
-// version.
+// apiVersion is the API version in owner references. It is the storage version, so the garbage collector finds the
+// owner whichever version users work with.
 const apiVersion = wire.Group + "/" + wire.StorageVersion
 
-// Desired is an output as its owner wants it. Keys, labels and annotations of others are none of its business.
+// Desired is the desired state of an output. It only covers the keys, labels and annotations of its owner.
 type Desired struct {
 	Kind  Kind
 	Name  string
 	Owner Owner
-	// Type of a Secret, never empty; empty for a ConfigMap.
+	// Type is the type of a Secret, never empty; it is empty for a ConfigMap.
 	Type                corev1.SecretType
 	Immutable           bool
 	Data                map[string][]byte
 	Labels, Annotations map[string]string
-	// Shared says that the object also holds data of others, so that it has no owner reference; see AsShared.
+	// Shared is true if the object also holds data of other owners or tools. Such an object gets no owner reference;
+	// see shared.go.
 	Shared bool
 }
 
-// DesiredSecret is the Secret that a recipe makes for the owner.
+// DesiredSecret returns the Secret that a recipe describes.
 func DesiredSecret(owner Owner, out recipe.SecretOutput, data map[string]keyvault.Value) Desired {
 	d := desired(owner, Secret, out.Name, data)
 	d.Type, d.Immutable = corev1.SecretType(out.Type), out.Immutable
@@ -78,7 +79,7 @@ func DesiredSecret(owner Owner, out recipe.SecretOutput, data map[string]keyvaul
 	return d
 }
 
-// DesiredConfigMap is the ConfigMap that a recipe makes for the owner.
+// DesiredConfigMap returns the ConfigMap that a recipe describes.
 func DesiredConfigMap(owner Owner, out recipe.ConfigMapOutput, data map[string]keyvault.Value) Desired {
 	return desired(owner, ConfigMap, out.Name, data)
 }
@@ -93,7 +94,7 @@ func desired(owner Owner, kind Kind, name string, data map[string]keyvault.Value
 	return d
 }
 
-// Without is the output without some of its data keys.
+// Without returns a copy of the output without the given data keys.
 func (d Desired) Without(keys []string) Desired {
 	d.Data = maps.Clone(d.Data)
 	for _, key := range keys {
@@ -102,27 +103,27 @@ func (d Desired) Without(keys []string) Desired {
 	return d
 }
 
-// Spare is a copy of the output under another name, which keeps the data while the output is deleted and created again.
-// It is deleted with the resource. It has none of the output's labels, so that nothing that selects by label takes it
-// for the output.
+// Spare returns a copy of the output under another name, which keeps the data while the output is deleted and created
+// again. The garbage collector deletes the copy with the resource. The copy has none of the output's labels, so label
+// selectors for the output don't match it.
 func (d Desired) Spare() Desired {
 	return Desired{Kind: d.Kind, Name: d.Owner.Manager(), Owner: d.Owner, Type: d.Type, Data: d.Data,
 		Labels:      map[string]string{wire.LabelManaged: "true"},
 		Annotations: map[string]string{wire.AnnotationSpare: d.Name}}
 }
 
-// IsSpare says whether the live object is a spare of that output, written by its owner.
+// IsSpare reports whether the live object is the copy that its owner keeps of this output.
 func IsSpare(live Live, d Desired) bool {
 	return live.Annotations[wire.AnnotationSpare] == d.Name && Applied(live, string(d.Owner.UID))
 }
 
-// Configuration is what is sent to the API server.
+// Configuration is an apply configuration for the API server.
 type Configuration struct {
 	secret    *corev1ac.SecretApplyConfiguration
 	configMap *corev1ac.ConfigMapApplyConfiguration
 }
 
-// Body is what a client applies.
+// Body returns the configuration as a client applies it.
 func (c Configuration) Body() runtime.ApplyConfiguration {
 	if c.secret != nil {
 		return c.secret
@@ -130,7 +131,7 @@ func (c Configuration) Body() runtime.ApplyConfiguration {
 	return c.configMap
 }
 
-// Version is the resource version that the API server answered, empty if it did not.
+// Version returns the resourceVersion in the response of the API server; empty if there was none.
 func (c Configuration) Version() string {
 	meta := c.meta()
 	if meta == nil || meta.ResourceVersion == nil {
@@ -146,18 +147,17 @@ func (c Configuration) meta() *metav1ac.ObjectMetaApplyConfiguration {
 	return c.configMap.ObjectMetaApplyConfiguration
 }
 
-// noVersion is a resource version that no object has: the counter is past it before there is one.
+// noVersion is a resourceVersion that no object has: the revision counter is higher before the first object is created.
 const noVersion = "1"
 
-// Absent makes the configuration one that the API server takes only if there is no such object; otherwise it answers
-// Conflict.
+// Absent makes the configuration create-only: if the object exists, the API server returns Conflict.
 func (c Configuration) Absent() Configuration {
 	version := noVersion
 	c.meta().ResourceVersion = &version
 	return c
 }
 
-// Nothing takes away what a manager has of an object.
+// Nothing returns a configuration without fields. Applying it removes every field of the manager from the object.
 func Nothing(live Live) Configuration { return empty(live.Kind, live.Namespace, live.Name, live.UID) }
 
 func empty(kind Kind, namespace, name string, uid types.UID) Configuration {
@@ -173,7 +173,8 @@ func empty(kind Kind, namespace, name string, uid types.UID) Configuration {
 	return c
 }
 
-// Configuration is what is applied for the output. With a uid it changes that very object and never makes another.
+// Configuration returns the configuration to apply. With a uid it only changes the object with that uid and never
+// creates another one.
 func (d Desired) Configuration(uid types.UID) Configuration {
 	c := empty(d.Kind, d.Owner.Namespace, d.Name, uid)
 	c.meta().Labels, c.meta().Annotations = d.Labels, d.Annotations
@@ -197,8 +198,8 @@ func (d Desired) Configuration(uid types.UID) Configuration {
 	return c
 }
 
-// copied leaves out what other tools track their own objects by: on the output it would make them adopt or prune it.
-// What we read from outputs is left out too: on the resource it says nothing about the output.
+// copied returns a copy without the keys that other tools use to track their own objects: with them, those tools would
+// adopt or delete the output. It also leaves out our own annotations of outputs, which have no meaning on the resource.
 func copied(from map[string]string) map[string]string {
 	to := make(map[string]string, len(from)+1)
 	for key, value := range from {
@@ -224,7 +225,7 @@ func tracking(key string) bool {
 	return false
 }
 
-// OwnerNames are the names of the AzureKeyVaultSecrets that an object says it belongs to.
+// OwnerNames returns the names of the AzureKeyVaultSecrets in owner references.
 func OwnerNames(references []metav1.OwnerReference) []string {
 	var names []string
 	for _, ref := range references {
@@ -235,7 +236,7 @@ func OwnerNames(references []metav1.OwnerReference) []string {
 	return names
 }
 
-// OwnerUIDs are the uids of the AzureKeyVaultSecrets that an object says it belongs to.
+// OwnerUIDs returns the uids of the AzureKeyVaultSecrets in owner references.
 func OwnerUIDs(references []metav1.OwnerReference) []string {
 	var uids []string
 	for _, ref := range references {
@@ -246,7 +247,7 @@ func OwnerUIDs(references []metav1.OwnerReference) []string {
 	return uids
 }
 
-// isOurs matches every version of our API, because references written by the predecessor may name an older one.
+// isOurs matches every version of our API, because references written by akv2k8s 1.8 can contain an older one.
 func isOurs(ref metav1.OwnerReference) bool {
 	return ref.Kind == wire.Kind && strings.HasPrefix(ref.APIVersion, wire.Group+"/")
 }

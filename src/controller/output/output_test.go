@@ -26,7 +26,7 @@ func desired(o output.Owner) output.Desired {
 		map[string]keyvault.Value{"password": keyvault.NewValue([]byte("v"))})
 }
 
-// applied is the live Secret after the API server took the desired one.
+// applied returns the live Secret after the desired one was applied.
 func applied() *corev1.Secret {
 	block, controller := true, false
 	return &corev1.Secret{
@@ -166,7 +166,7 @@ func TestFixedIsWhatCannotBeChangedInPlace(t *testing.T) {
 		says   string
 	}{
 		"nothing":                         {func(*corev1.Secret) {}, false, ""},
-		"the type":                        {func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }, false, "kubernetes.io/tls and must become Opaque"},
+		"the type":                        {func(s *corev1.Secret) { s.Type = corev1.SecretTypeTLS }, false, "kubernetes.io/tls but needs type Opaque"},
 		"immutable, and another value":    {func(s *corev1.Secret) { s.Immutable, s.Data["password"] = &yes, []byte("w") }, true, "immutable"},
 		"immutable, and right":            {func(s *corev1.Secret) { s.Immutable = &yes }, true, ""},
 		"immutable, and no longer wanted": {func(s *corev1.Secret) { s.Immutable = &yes }, false, "immutable"},
@@ -236,7 +236,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// legacy adds the predecessor's entry.
+// legacy adds the managedFields entry of akv2k8s 1.8.
 func legacy(s *corev1.Secret, fields string) *corev1.Secret {
 	s.ManagedFields = append(s.ManagedFields, metav1.ManagedFieldsEntry{Manager: "azure-keyvault-controller", Operation: metav1.ManagedFieldsOperationUpdate,
 		FieldsV1: metav1.NewFieldsV1(fields)})

@@ -10,20 +10,22 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// An output is either wholly ours, with owner references, and goes with its resources; or it is shared: it also holds
-// what others put there, or belongs to another tool as a whole. A shared output has no owner reference, because the
-// garbage collector would delete all of it. A note in its annotations says whose keys are in it instead: the keys are
-// found by it when the resource is deleted, and hand-made edits are told apart from keys that were there before.
+// An output is either exclusive or shared. An exclusive output has owner references and is deleted with its resources.
+// A shared output also holds data of other owners or tools, or another tool manages it as a whole. A shared output has
+// no owner reference, because the garbage collector would delete the whole object. Instead, an annotation for each
+// resource lists the resource's data keys. With it, the keys are found when the resource is deleted, and hand-made
+// edits of these keys are distinguished from keys that existed before.
 
-// Share is what one resource has in a shared output.
+// Share describes the data keys of one resource in a shared output.
 type Share struct {
-	// Name of the resource.
+	// Name is the name of the resource.
 	Name string
-	// Keys are its data keys.
+	// Keys are the data keys of the resource.
 	Keys map[string]bool
 }
 
-// Shares reads the notes of a shared output, by the uid of the resource. An output that is wholly ours has none.
+// Shares parses the annotations of a shared output, by uid of the resource. The result is empty for an exclusive
+// output.
 func Shares(annotations map[string]string) map[string]Share {
 	shares := map[string]Share{}
 	for annotation, text := range annotations {
@@ -37,10 +39,11 @@ func Shares(annotations map[string]string) map[string]Share {
 	return shares
 }
 
-// noteSeparator is between the resource's name and its keys; neither can contain it.
+// noteSeparator separates the name of the resource from its data keys in the annotation. Neither can contain it.
 const noteSeparator = ": "
 
-// AsShared is the output as it is applied to an object that also holds data of others.
+// AsShared returns the output in the form that is applied to a shared object: without an owner reference, and with the
+// annotation that lists the data keys.
 func (d Desired) AsShared() Desired {
 	d.Shared = true
 	d.Annotations = maps.Clone(d.Annotations)
@@ -50,7 +53,7 @@ func (d Desired) AsShared() Desired {
 	return d
 }
 
-// KeyNamesSize is the size of the note that AsShared writes.
+// KeyNamesSize returns the size of the annotation that AsShared adds, in bytes.
 func (d Desired) KeyNamesSize() int {
 	size := len(d.Owner.Name) + len(noteSeparator)
 	for key := range d.Data {
@@ -59,8 +62,8 @@ func (d Desired) KeyNamesSize() int {
 	return size
 }
 
-// adoption reads the annotation that hands an object over: "true" for what is not there yet, or a list of the data keys
-// that may be overwritten.
+// adoption parses the annotation that lets akv2k8s write into an existing object. "true" allows new data keys; a list
+// of data keys, separated by commas, also allows overwriting these keys.
 func adoption(live Live) (adopted bool, keys map[string]bool) {
 	switch text := live.Annotations[wire.AnnotationAdopt]; text {
 	case "", "false":
@@ -82,8 +85,9 @@ func keySet(list string) map[string]bool {
 	return keys
 }
 
-// HoldsOthers says whether the object holds data of others, or is managed by another tool as a whole. Data keys that
-// the owner wants are its own where it had the object before: whoever edited them by hand owns them now.
+// HoldsOthers reports whether the object holds data of others, or another tool manages it as a whole. If the object
+// already belongs to the owner, a desired data key counts as the owner's even if somebody edited it by hand and another
+// manager owns it now.
 func HoldsOthers(live Live, d Desired) bool {
 	if live.Annotations[wire.AnnotationAdopt] != "" || len(Shares(live.Annotations)) > 0 {
 		return true
@@ -97,15 +101,15 @@ func HoldsOthers(live Live, d Desired) bool {
 	return managedByOthers(live)
 }
 
-// OnlyOurs says whether nobody but our own managers has anything in the object.
+// OnlyOurs reports whether the object holds no data and no owner or other tool has fields in it.
 func OnlyOurs(live Live) bool {
 	return foreignFields(live).Empty() && !hasForeignOwner(live) && live.Annotations[wire.AnnotationAdopt] == "" &&
 		len(live.Data) == 0 &&
 		len(ownedBy(live.ManagedFields)) == 0
 }
 
-// managedByOthers says whether another tool manages the object as a whole: it wrote its type, tracks it by metadata, or
-// owns it by reference. Who only adds a label does not.
+// managedByOthers reports whether another tool manages the object as a whole: it wrote the type, uses tracking
+// metadata, or has an owner reference. A tool that only adds a label does not count.
 func managedByOthers(live Live) bool {
 	if hasForeignOwner(live) {
 		return true
@@ -128,8 +132,8 @@ func hasForeignOwner(live Live) bool {
 	return len(live.OwnerReferences) > len(OwnerNames(live.OwnerReferences))
 }
 
-// foreignFields are the fields that managers other than ours and the predecessor's own. An entry that can't be read
-// owns everything that is not ours anyway.
+// foreignFields returns the fields that belong neither to our managers nor to akv2k8s 1.8. An entry that can't be
+// parsed is skipped: its data keys still count as foreign, because they are not ours.
 func foreignFields(live Live) *fieldpath.Set {
 	fields, legacy := fieldpath.NewSet(), legacyEntry(live.ManagedFields)
 	for i, entry := range live.ManagedFields {
@@ -144,7 +148,7 @@ func foreignFields(live Live) *fieldpath.Set {
 	return fields
 }
 
-// ourKeys are the data keys that any of our managers applied, or the predecessor wrote.
+// ourKeys returns the data keys that our managers applied or that akv2k8s 1.8 wrote.
 func ourKeys(live Live) names {
 	keys := names{}
 	if at := legacyEntry(live.ManagedFields); at >= 0 {
@@ -156,17 +160,17 @@ func ourKeys(live Live) names {
 	return keys
 }
 
-// isKnown says whether the object was the owner's before.
+// isKnown reports whether the object already belongs to the owner.
 func isKnown(live Live, owner Owner) bool {
 	return Applied(live, string(owner.UID)) || slices.Contains(OwnerUIDs(live.OwnerReferences), string(owner.UID))
 }
 
-// Contested are the desired data keys that others put into the object before, and that were not handed over. Applying
-// them would overwrite what nobody can bring back.
+// Contested returns the desired data keys that existed before in the object, come from others, and were not adopted by
+// annotation. Applying them would overwrite data that nobody can restore.
 func Contested(live Live, d Desired) (keys []string) {
 	share, shared := Shares(live.Annotations)[string(d.Owner.UID)]
 	if !shared && isKnown(live, d.Owner) {
-		return nil // wholly ours until now: an edit by hand is repaired
+		return nil // exclusive until now: hand-made edits are reverted
 	}
 	ours := ourKeys(live)
 	_, adopted := adoption(live)
@@ -178,8 +182,7 @@ func Contested(live Live, d Desired) (keys []string) {
 	return keys
 }
 
-// AdoptionOf is the value of the adopt annotation that hands over these keys besides those that were handed over
-// already.
+// AdoptionOf returns the value of the adopt annotation that adds these data keys to the ones that were already adopted.
 func AdoptionOf(live Live, keys []string) string {
 	_, all := adoption(live)
 	union := maps.Clone(all)
@@ -192,7 +195,7 @@ func AdoptionOf(live Live, keys []string) string {
 	return strings.Join(slices.Sorted(maps.Keys(union)), ",")
 }
 
-// fieldNames gives a path that consists of field names alone.
+// fieldNames returns a path as text; false if it contains anything but field names.
 func fieldNames(path fieldpath.Path) ([]string, bool) {
 	text := make([]string, len(path))
 	for i, element := range path {

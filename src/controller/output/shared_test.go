@@ -13,7 +13,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 )
 
-// by is what another manager owns.
+// by returns the managedFields entry of another manager.
 func by(manager, fields string) metav1.ManagedFieldsEntry {
 	return metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields)}
 }

@@ -11,11 +11,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// The predecessor wrote its outputs by Update, as one manager for all resources. Once each of them has applied its own
-// part, that manager's entry has to go: what it owns alone would stay for ever. client-go's csaupgrade would give all
-// of it to the first resource, whose next apply would then delete the keys of the others.
+// akv2k8s 1.8 wrote its outputs by Update, with one field manager for all resources. That manager's entry must be
+// removed once every resource has applied its own part; otherwise the keys that only this entry owns would never be
+// deleted. client-go's csaupgrade would transfer the whole entry to the first resource, and the next apply of that
+// resource would delete the keys of the others.
 
-// legacyEntry is where the predecessor's entry is among the managed fields, -1 if there is none.
+// legacyEntry returns the index of the 1.8 entry in managedFields; -1 if there is none.
 func legacyEntry(entries []metav1.ManagedFieldsEntry) int {
 	return slices.IndexFunc(entries, func(e metav1.ManagedFieldsEntry) bool {
 		return e.Manager == wire.LegacyManager && e.Operation == metav1.ManagedFieldsOperationUpdate &&
@@ -23,18 +24,18 @@ func legacyEntry(entries []metav1.ManagedFieldsEntry) int {
 	})
 }
 
-// IsLegacy says whether the predecessor's entry is still there.
+// IsLegacy reports whether the object still has the 1.8 entry.
 func IsLegacy(live Live) bool { return legacyEntry(live.ManagedFields) >= 0 }
 
-// operation is one of a JSON patch (RFC 6902).
+// operation is one operation of a JSON patch (RFC 6902).
 type operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value,omitempty"`
 }
 
-// Succeed is the JSON patch that ends the predecessor's share of the object as it was read: its entry, and the data,
-// labels and annotations that nobody else owns.
+// Succeed returns the JSON patch that removes the 1.8 entry from managedFields, and the data, labels and annotations
+// that no other manager owns. The patch fails if the object has changed since it was read.
 func Succeed(live Live) ([]byte, error) {
 	at := legacyEntry(live.ManagedFields)
 	others := fieldpath.NewSet()
@@ -63,9 +64,9 @@ func Succeed(live Live) ([]byte, error) {
 	return json.Marshal(patch)
 }
 
-// DropReferences is the JSON patch that removes every owner reference of ours from the object as it was read; nil if it
-// has none. All of them go at once: the garbage collector deletes an object as soon as none of its remaining owners
-// exists.
+// DropReferences returns the JSON patch that removes all owner references to AzureKeyVaultSecrets; nil if there are
+// none. All of them are removed at once, because the garbage collector deletes an object as soon as none of its owners
+// exists. The patch fails if the object has changed since it was read.
 func DropReferences(live Live) ([]byte, error) {
 	patch := []operation{{"test", "/metadata/resourceVersion", live.ResourceVersion}}
 	for i, ref := range slices.Backward(live.OwnerReferences) {
@@ -84,7 +85,7 @@ func index(i int) string {
 	return string(content)
 }
 
-// inMap gives the path of an entry of data, binaryData, labels or annotations.
+// inMap returns the path if it is an entry of data, binaryData, labels or annotations.
 func inMap(path fieldpath.Path) ([]string, bool) {
 	text, ok := fieldNames(path)
 	switch {
@@ -98,7 +99,7 @@ func inMap(path fieldpath.Path) ([]string, bool) {
 	return text, true
 }
 
-// pointer is a JSON pointer (RFC 6901).
+// pointer returns a JSON pointer (RFC 6901).
 func pointer(path ...string) string {
 	escape := strings.NewReplacer("~", "~0", "/", "~1")
 	var out strings.Builder

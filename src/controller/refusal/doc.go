@@ -1,6 +1,5 @@
-// Package refusal says why the API server refused a request about an object with secret data, in words that can't hold
-// the data.
+// Package refusal describes errors of the API server without the data of the object in the request.
 //
-// Floor 1. The text of such an answer is never passed on: an admission webhook or policy may quote the object in any
-// encoding. What a refusal means for a resource belongs in the caller.
+// Floor 1. The message of an API error is never passed on: an admission webhook or policy can quote the object in any
+// encoding. The meaning of an error for a resource belongs in the caller.
 package refusal

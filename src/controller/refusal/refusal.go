@@ -11,8 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// The beginnings of messages that the API server itself writes. What follows them may be anybody's text, so only names
-// are taken out, and a name has only letters that names have.
+// Prefixes of messages that the API server itself writes. The rest of such a message can contain arbitrary text, so
+// only names are extracted, and the patterns match only characters that are valid in names.
 var (
 	webhookDenied = regexp.MustCompile(`^admission webhook "([a-z0-9.-]+)" denied the request`)
 	webhookFailed = regexp.MustCompile(`^(?:Internal error occurred: )?failed calling webhook "([a-z0-9.-]+)": `)
@@ -22,11 +22,11 @@ var (
 	notAllowed    = regexp.MustCompile(`^[a-z]+ "[a-z0-9.-]+" is forbidden: User "[a-z0-9:.-]+" cannot ([a-z]+) resource "[a-z]+" in API group`)
 )
 
-// longestName bounds what is taken out of a message; no object has a longer name.
+// longestName is the maximum length of a Kubernetes object name; longer matches are cut.
 const longestName = 253
 
-// Describe says why a request failed. The text is the same each time for the same cause, and holds nothing of the
-// object but the names of what refused it.
+// Describe returns the cause of a failed request. The text is the same each time for the same cause. From the response
+// it contains only the names of webhooks, policies, quotas and fields.
 func Describe(err error) string {
 	var answered apierrors.APIStatus
 	if !errors.As(err, &answered) {
@@ -44,23 +44,23 @@ func Describe(err error) string {
 		pattern *regexp.Regexp
 		text    string
 	}{
-		{webhookDenied,
-			"admission webhook %q denied it; what the webhook says is not repeated here, because it may quote the data"},
-		{webhookFailed, "admission webhook %q did not answer as it should"},
-		{policyDenied, "ValidatingAdmissionPolicy %q (binding %q) denied it; what the policy says is not repeated " +
-			"here, because it may quote the data"},
+		{webhookDenied, "admission webhook %q denied the request; its message is omitted because it can contain " +
+			"secret data"},
+		{webhookFailed, "calling admission webhook %q failed"},
+		{policyDenied, "ValidatingAdmissionPolicy %q (binding %q) denied the request; its message is omitted because " +
+			"it can contain secret data"},
 		{overQuota, "ResourceQuota %q is exceeded"},
-		{invalid, "field %q is not valid"},
-		{notAllowed, "the controller has no permission to %s it; check the chart's roles"},
+		{invalid, "field %q is invalid"},
+		{notAllowed, "the controller has no permission to %s the object; check the roles of the chart"},
 	} {
 		if found := known.pattern.FindStringSubmatch(message); found != nil {
 			return fmt.Sprintf(known.text, names(found[1:])...)
 		}
 	}
-	return fmt.Sprintf("it answered %d %s", status.Code, reason(err))
+	return fmt.Sprintf("HTTP status %d %s", status.Code, reason(err))
 }
 
-// names are what a pattern found, as arguments.
+// names returns the submatches of a pattern as format arguments.
 func names(found []string) []any {
 	arguments := make([]any, len(found))
 	for i, name := range found {
@@ -72,7 +72,7 @@ func names(found []string) []any {
 	return arguments
 }
 
-// reason is one of the words of the API; anything else could be a webhook's.
+// reason returns a well-known reason of the API. A webhook can set any other reason, so others are not shown.
 func reason(err error) string {
 	for _, known := range []struct {
 		is   func(error) bool
@@ -90,32 +90,32 @@ func reason(err error) string {
 			return known.text
 		}
 	}
-	return "with an error that it does not name"
+	return "(unknown reason)"
 }
 
-// unanswered describes a request that the API server did not answer. What the network says is about the connection; any
-// other text may be about the object.
+// unanswered describes a request that got no response. A network error only describes the connection, so its text is
+// shown; the text of any other error can contain the object.
 func unanswered(err error) string {
 	var network *url.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return "it did not answer in time"
+		return "no response in time"
 	case errors.Is(err, context.Canceled):
 		return "the request was canceled"
 	case errors.As(err, &network):
-		return "it could not be reached: " + network.Err.Error()
+		return "connection failed: " + network.Err.Error()
 	}
-	return fmt.Sprintf("the request failed before it was answered (%T)", err)
+	return fmt.Sprintf("error before a response arrived (%T)", err)
 }
 
-// Error is a failed request with a text that is safe to show; errors.Is and errors.As see the original.
+// Error is a failed request with a text that is safe to show. errors.Is and errors.As find the original error.
 type Error struct {
-	// Doing says what failed, as a gerund and its object.
+	// Doing is the failed operation, as a gerund and its object: "writing Secret shop/out".
 	Doing string
 	cause error
 }
 
-// Wrap makes the Error of a failed request; nil for nil.
+// Wrap returns an Error for a failed request, or nil if err is nil. format and args give the operation.
 func Wrap(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
@@ -124,12 +124,14 @@ func Wrap(err error, format string, args ...any) error {
 }
 
 // Error implements error.
-func (e *Error) Error() string { return e.Doing + ": the API server: " + Describe(e.cause) }
+func (e *Error) Error() string {
+	return e.Doing + ": the request to the API server failed: " + Describe(e.cause)
+}
 
-// Unwrap gives the original, whose text must not be shown.
+// Unwrap returns the original error. Its text must not be shown.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Denied says whether an admission webhook denied the request, with whatever code, or could not be asked.
+// Denied reports whether an admission webhook denied the request, with any status code, or calling one failed.
 func Denied(err error) bool {
 	var answered apierrors.APIStatus
 	if !errors.As(err, &answered) {

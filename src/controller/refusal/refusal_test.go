@@ -22,10 +22,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/refusal"
 )
 
-// canary has every character that some encoding changes.
+// canary contains every character that an encoding changes.
 const canary = "Q7<&>\"'\n\\ü%9z"
 
-// forms are ways to quote the canary, whole and in part.
+// forms returns encodings of the canary, whole and in part.
 func forms(t *testing.T) []string {
 	t.Helper()
 	inJSON, err := json.Marshal(canary)
@@ -46,22 +46,22 @@ func TestNoFormOfADataValueIsPassedOn(t *testing.T) {
 			err  error
 			says string
 		}{
-			"a webhook": {status(403, metav1.StatusReason(form), `admission webhook "no.example.org" denied the request: `+form), `admission webhook "no.example.org" denied it`},
+			"a webhook": {status(403, metav1.StatusReason(form), `admission webhook "no.example.org" denied the request: `+form), `admission webhook "no.example.org" denied the request`},
 			"a webhook with a code of its own": {status(418, "", `admission webhook "no.example.org" denied the request: `+form),
-				`admission webhook "no.example.org" denied it`},
+				`admission webhook "no.example.org" denied the request`},
 			"a webhook that plays the quota": {status(403, metav1.StatusReasonForbidden, `admission webhook "no.example.org" denied the request: secrets "out" is forbidden: exceeded quota: `+form+`, requested: `),
-				`admission webhook "no.example.org" denied it`},
+				`admission webhook "no.example.org" denied the request`},
 			"a webhook that answers badly": {status(500, metav1.StatusReasonInternalError, `Internal error occurred: failed calling webhook "no.example.org": `+form),
-				`admission webhook "no.example.org" did not answer as it should`},
+				`calling admission webhook "no.example.org" failed`},
 			"a policy": {status(422, metav1.StatusReasonInvalid, `secrets "out" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: `+form),
-				`ValidatingAdmissionPolicy "p" (binding "b") denied it`},
+				`ValidatingAdmissionPolicy "p" (binding "b") denied the request`},
 			"a quota":            {status(403, metav1.StatusReasonForbidden, `secrets "out" is forbidden: exceeded quota: q, requested: secrets=1`+form), `ResourceQuota "q" is exceeded`},
-			"a validation":       {status(422, metav1.StatusReasonInvalid, `Secret "out" is invalid: data[.dockerconfigjson]: Invalid value: "`+form+`": no JSON`), `field "data[.dockerconfigjson]" is not valid`},
+			"a validation":       {status(422, metav1.StatusReasonInvalid, `Secret "out" is invalid: data[.dockerconfigjson]: Invalid value: "`+form+`": no JSON`), `field "data[.dockerconfigjson]" is invalid`},
 			"an unknown refusal": {status(403, metav1.StatusReasonForbidden, form), "403 Forbidden"},
-			"a reason of theirs": {status(499, metav1.StatusReason(form), form), "it answered 499 with an error that it does not name"},
+			"a reason of theirs": {status(499, metav1.StatusReason(form), form), "HTTP status 499 (unknown reason)"},
 			"RBAC": {status(403, metav1.StatusReasonForbidden, `secrets "out" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "secrets" in API group "" in the namespace "shop"`+form),
-				"no permission to patch it"},
-			"an error that is no answer": {errors.New(form), "before it was answered"},
+				"no permission to patch the object"},
+			"an error that is no answer": {errors.New(form), "before a response arrived"},
 		} {
 			text := refusal.Describe(c.err)
 			assert.Contains(t, text, c.says, name)
@@ -77,16 +77,16 @@ func TestWhatTheAPIServerSaysItselfIsDescribed(t *testing.T) {
 	terminating := &apierrors.StatusError{ErrStatus: metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden,
 		Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: "NamespaceTerminating"}}}}}
 	for want, err := range map[string]error{
-		"the namespace is being deleted":              terminating,
-		"the object is too large":                     apierrors.NewRequestEntityTooLargeError("x"),
-		"it answered 409 Conflict":                    apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "out", errors.New("x")),
-		"it answered 429 TooManyRequests":             apierrors.NewTooManyRequests("x", 1),
-		"it did not answer in time":                   fmt.Errorf("x: %w", context.DeadlineExceeded),
-		"the request was canceled":                    context.Canceled,
-		"it could not be reached: connection refused": &url.Error{Op: "Patch", URL: "https://x", Err: errors.New("connection refused")},
-		`it answered 504 Timeout`:                     apierrors.NewTimeoutError("x", 1),
-		`it answered 500 InternalError`:               apierrors.NewInternalError(errors.New("x")),
-		`it answered 401 Unauthorized`:                apierrors.NewUnauthorized("x"),
+		"the namespace is being deleted":        terminating,
+		"the object is too large":               apierrors.NewRequestEntityTooLargeError("x"),
+		"HTTP status 409 Conflict":              apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "out", errors.New("x")),
+		"HTTP status 429 TooManyRequests":       apierrors.NewTooManyRequests("x", 1),
+		"no response in time":                   fmt.Errorf("x: %w", context.DeadlineExceeded),
+		"the request was canceled":              context.Canceled,
+		"connection failed: connection refused": &url.Error{Op: "Patch", URL: "https://x", Err: errors.New("connection refused")},
+		`HTTP status 504 Timeout`:               apierrors.NewTimeoutError("x", 1),
+		`HTTP status 500 InternalError`:         apierrors.NewInternalError(errors.New("x")),
+		`HTTP status 401 Unauthorized`:          apierrors.NewUnauthorized("x"),
 	} {
 		assert.Equal(t, want, refusal.Describe(err))
 	}

@@ -1,5 +1,5 @@
-// Package rollout restarts workloads whose pods use an output that changed: it writes one annotation into their pod
-// template, as kubectl rollout restart does, and nothing else.
+// Package rollout restarts workloads whose pods use a changed output. Like kubectl rollout restart, it only writes one
+// annotation into the pod template.
 //
-// Floor 3. When it is time, and what changed, is known in controller.
+// Floor 3. The decision when to restart, and for which change, belongs in controller.
 package rollout

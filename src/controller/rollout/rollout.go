@@ -20,43 +20,43 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// kubectlRestarted is what kubectl rollout restart writes into the pod template.
+// kubectlRestarted is the annotation that kubectl rollout restart writes into the pod template.
 const kubectlRestarted = "kubectl.kubernetes.io/restartedAt"
 
-// Restarter restarts workloads; every field is required.
+// Restarter restarts workloads. Every field is required.
 type Restarter struct {
-	// Live reads workloads from the API server; none are cached.
+	// Live reads workloads from the API server; they are not cached.
 	Live client.Reader
-	// Writer patches them.
+	// Writer patches the workloads.
 	Writer client.Writer
-	// Clock tells the time.
+	// Clock returns the current time.
 	Clock func() time.Time
 }
 
-// Change is a change of a resource's outputs.
+// Change describes changed outputs of a resource.
 type Change struct {
-	// Namespace of the resource, its outputs and the workloads.
+	// Namespace is the namespace of the resource, its outputs and the workloads.
 	Namespace string
-	// Resource is its name, by which pods may refer to it.
+	// Resource is the name of the AzureKeyVaultSecret, as in references of pods.
 	Resource string
-	// Outputs that it feeds, by kind.
+	// Outputs holds the names of the resource's outputs by kind.
 	Outputs map[output.Kind]string
-	// At is when their data changed.
+	// At is the time at which their data changed.
 	At time.Time
-	// Wanted says which workloads.
+	// Wanted selects the workloads.
 	Wanted recipe.Restart
 }
 
-// Report says what was done, as KIND "NAME".
+// Report is the result of a restart. Each entry begins with KIND "NAME".
 type Report struct {
 	Restarted []string
-	// Refused are workloads that the resource names, with the reason.
+	// Refused lists workloads that the resource selects but that were not restarted, with the reason.
 	Refused []string
 }
 
-// Restart restarts each workload once that the change is for and that was not started anew since. Workloads that lack
-// the annotation akv2k8s.io/restart take no part. After an error it may be called again: what was restarted is not
-// restarted twice.
+// Restart restarts each workload that the change selects, unless it was already restarted after the change. Only
+// workloads with the annotation akv2k8s.io/restart: "true" are restarted. After an error, Restart can be called again:
+// it skips the workloads that it has already restarted.
 func (r *Restarter) Restart(ctx context.Context, c Change) (Report, error) {
 	var report Report
 	workloads, err := r.find(ctx, c, &report)
@@ -116,7 +116,8 @@ func daemonSet(d *appsv1.DaemonSet) workload {
 	return workload{d, recipe.DaemonSet, &d.Spec.Template}
 }
 
-// startedBefore says whether its pods may be older than a moment: nobody restarted it since, neither we nor kubectl.
+// startedBefore reports whether the workload can have pods from before a point in time: it was created before, and
+// neither akv2k8s nor kubectl has restarted it since.
 func (w workload) startedBefore(at time.Time) bool {
 	if !w.GetCreationTimestamp().Time.Before(at) {
 		return false
@@ -130,7 +131,7 @@ func (w workload) startedBefore(at time.Time) bool {
 	return true
 }
 
-// find gives the workloads that the change is for; one that is named and does not exist is refused.
+// find returns the workloads that the change selects. A selected workload that does not exist is added to the report.
 func (r *Restarter) find(ctx context.Context, c Change, report *Report) ([]workload, error) {
 	if c.Wanted.Auto {
 		all, err := r.list(ctx, c.Namespace)

@@ -23,7 +23,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// changed is when the data changed, and now when workloads are restarted for it.
+// changed is the time at which the data changed; now is the time of the restart.
 var (
 	changed = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	now     = changed.Add(30 * time.Second)
@@ -34,7 +34,7 @@ func meta(name string) metav1.ObjectMeta {
 		Annotations: map[string]string{"akv2k8s.io/restart": "true"}}
 }
 
-// template is a pod that has the Secret "out" as a volume.
+// template returns a pod template that has the Secret "out" as a volume.
 func template() corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"own": "1"}},
 		Spec: corev1.PodSpec{Volumes: []corev1.Volume{{VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "out"}}}}}}
@@ -173,7 +173,7 @@ func TestAFailureSaysWhatWasDoneBefore(t *testing.T) {
 		return c.Patch(ctx, o, p, opts...)
 	}})
 	report, err := r.Restart(t.Context(), auto())
-	assert.ErrorContains(t, err, "restarting Deployment shop/b: the API server")
+	assert.ErrorContains(t, err, "restarting Deployment shop/b: the request to the API server failed")
 	assert.Equal(t, []string{`Deployment "a"`}, report.Restarted)
 	r.Live = interceptor.NewClient(c, interceptor.Funcs{
 		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {

@@ -9,7 +9,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/envref"
 )
 
-// uses says whether pods of the template get the change's outputs, as variables or files, or refer to its resource.
+// uses reports whether pods with this spec use a changed output, as variables or files, or have a reference to the
+// resource.
 func uses(pod corev1.PodSpec, c Change) bool {
 	containers := slices.Concat(pod.InitContainers, pod.Containers)
 	return slices.ContainsFunc(containers, c.inEnvironment) || slices.ContainsFunc(pod.Volumes, c.inVolume)

@@ -1,5 +1,5 @@
-// Package store puts outputs into the cluster and takes them out again: what others have in them is decided here, and
-// never overwritten.
+// Package store writes outputs to the cluster and removes them. It detects conflicts with other owners of an object and
+// never overwrites their data.
 //
-// Floor 3. What an output should be belongs in controller/output, when it is written in controller.
+// Floor 3. The desired state of an output belongs in controller/output, the schedule of writes in controller.
 package store

@@ -14,10 +14,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 )
 
-// OwnerIndex is the cache's index of outputs by the uids of their owners.
+// OwnerIndex is the name of the cache index of outputs by owner.
 const OwnerIndex = "akv2k8s.owner"
 
-// IndexOwners gives the index values of an object: the uids of its owners, and the names of those that share it.
+// IndexOwners returns the index values of an object: the uids of its owners, and the uids and names of the resources
+// that share it.
 func IndexOwners(object client.Object) []string {
 	values := output.OwnerUIDs(object.GetOwnerReferences())
 	for uid, share := range output.Shares(object.GetAnnotations()) {
@@ -26,16 +27,17 @@ func IndexOwners(object client.Object) []string {
 	return values
 }
 
-// shareIndex is the index value of the outputs that a resource of this name shares.
+// shareIndex returns the index value of the shared outputs of a resource with this name.
 func shareIndex(name string) string { return "name/" + name }
 
-// Metadata is an empty object of the kind whose metadata alone is read and cached.
+// Metadata returns an empty object for reading and caching only the metadata of this kind.
 func Metadata(kind output.Kind) *metav1.PartialObjectMetadata {
 	return &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind)}}
 }
 
-// Prune removes the outputs that a resource no longer wants, once the ones that it wants are there: after a rename, or
-// when an output was taken out of the spec. What an earlier resource of the same name left in shared outputs goes too.
+// Prune removes the outputs that a resource no longer wants, after the wanted ones were written: after a rename, or
+// when an output was removed from the spec. It also removes what an earlier resource with the same name left in shared
+// outputs.
 func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, wanted []Made) error {
 	for _, kind := range output.Kinds() {
 		items, err := s.indexed(ctx, kind, resource.Namespace, string(resource.UID))
@@ -67,15 +69,15 @@ func (s *Store) indexed(ctx context.Context, kind output.Kind, namespace, value 
 	return list.Items, nil
 }
 
-// abandon takes out of an object what a resource has in it, and deletes the object if nobody else has a part in it. Of
-// what others have nothing goes. It is the one way out, for a renamed output and for a deleted resource.
+// abandon removes a resource's data from an object, and deletes the object if no other owner or tool has a part in it.
+// Data of others is kept. It serves for renamed outputs and for deleted resources.
 func (s *Store) abandon(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, d output.Desired) error {
 	live, found, err := s.live(ctx, d)
 	if err != nil || !found {
 		return err
 	}
 	if !output.Applied(live, string(d.Owner.UID)) {
-		return nil // the cache is behind: our part is out
+		return nil // the cache is stale: our fields are already removed
 	}
 	others, err := s.others(ctx, resource, live)
 	if err != nil {
@@ -91,7 +93,7 @@ func (s *Store) abandon(ctx context.Context, resource *v2beta1.AzureKeyVaultSecr
 	return nil
 }
 
-// leave takes the resource's part out of an object that stays.
+// leave removes the resource's part from an object that is kept.
 func (s *Store) leave(ctx context.Context, live output.Live, d output.Desired, shared bool) error {
 	if shared {
 		if _, err := s.detach(ctx, live); err != nil {
@@ -104,7 +106,8 @@ func (s *Store) leave(ctx context.Context, live output.Live, d output.Desired, s
 	return s.removeEmpty(ctx, d)
 }
 
-// removeEmpty deletes an object that nobody has a part in any more: we created it, and what others put there is gone.
+// removeEmpty deletes an object that holds no data and in which no owner or other tool has fields: akv2k8s created it,
+// and the data of all others was removed.
 func (s *Store) removeEmpty(ctx context.Context, d output.Desired) error {
 	live, found, err := s.live(ctx, d)
 	if err != nil || !found || !output.OnlyOurs(live) {

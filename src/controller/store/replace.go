@@ -13,22 +13,23 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// replace deletes an object that can't be changed in place and creates it again, and only where all of it is the
-// resource's own: what others put in would be lost, and the last good value of another resource too, whose vault may be
-// away. Should the controller stop between the two, Restore creates the object from the spare.
+// replace deletes an object that can't be changed in place and creates it again. It does so only if all data belongs to
+// this resource: otherwise data of others would be lost, including the last good value of a resource whose vault is
+// unavailable. If the controller stops between the two requests, the next sync creates the object from the stored copy.
 func (s *Store) replace(ctx context.Context, m *Made, live output.Live, others rivals) error {
 	if !output.OnlyOf(live, others.left(m.Desired.Owner)...) {
-		return fault.New(fault.Conflict, "%s %q %s, and holds data of others; delete it and it is created again",
+		return fault.New(fault.Conflict, "%s %q %s, and holds data of others; delete it, and akv2k8s creates it again",
 			live.Kind, live.Name, output.Fixed(live, m.Desired))
 	}
-	// A spare that an interrupted replacement left is of no use while the object exists, and may have another type.
+	// An interrupted replacement can leave a copy. While the object exists, that copy is not needed, and it can have
+	// another type.
 	if err := s.discardSpare(ctx, m.Desired); err != nil {
 		return err
 	}
 	if err := s.rehearse(ctx, m.Desired); err != nil {
 		return err
 	}
-	// From here on a shutdown waits: between the two steps there is no object.
+	// Don't stop between the delete and the create when the controller shuts down: the object does not exist then.
 	ctx = context.WithoutCancel(ctx)
 	if err := s.keepSpare(ctx, m.Desired); err != nil {
 		return err
@@ -42,8 +43,9 @@ func (s *Store) replace(ctx context.Context, m *Made, live output.Live, others r
 	return s.discardSpare(ctx, m.Desired)
 }
 
-// rehearse asks the API server whether it would take the object, under another name as the old one is still there: a
-// policy that refuses the new one must not cost the last good one.
+// rehearse sends the new object as a dry run, to find out whether the API server would accept it. If a policy rejects
+// the new object, the last good one must not be deleted. The dry run uses another name, because the old object still
+// exists.
 func (s *Store) rehearse(ctx context.Context, d output.Desired) error {
 	name := d.Name
 	d.Name = d.Owner.Manager()
@@ -53,18 +55,18 @@ func (s *Store) rehearse(ctx context.Context, d output.Desired) error {
 	d.Name = name
 	err = refused(err, d)
 	if fault.KindOf(err) == fault.Conflict {
-		return fault.New(fault.Conflict, "%s; the one that is there stays",
+		return fault.New(fault.Conflict, "%s; the existing object is kept",
 			strings.ReplaceAll(err.Error(), rehearsed, name))
 	}
 	return err
 }
 
-// remove deletes exactly the object that was looked at.
+// remove deletes the object only if it has not changed since it was read.
 func (s *Store) remove(ctx context.Context, live output.Live) error {
 	uid, version := live.UID, live.ResourceVersion
 	err := s.Client.Delete(ctx, objectOf(live), client.Preconditions{UID: &uid, ResourceVersion: &version})
 	if apierrors.IsConflict(err) {
-		return fault.New(fault.Conflict, "%s %q was changed while it was being removed; it is tried again", live.Kind,
+		return fault.New(fault.Conflict, "%s %q was changed while it was being removed; retrying", live.Kind,
 			live.Name)
 	}
 	if client.IgnoreNotFound(err) != nil {
@@ -73,13 +75,15 @@ func (s *Store) remove(ctx context.Context, live output.Live) error {
 	return nil
 }
 
-// errGone says that there is no such object any more.
-var errGone = errors.New("the object is gone")
+// errGone means that the object no longer exists.
+var errGone = errors.New("the object no longer exists")
 
-// errNeeded says that an object can't be without our data, as a Secret of a type that requires certain keys.
-var errNeeded = errors.New("the API server refuses the rest of it without our data")
+// errNeeded means that the object is invalid without our data, for example a Secret of a type that requires certain
+// keys.
+var errNeeded = errors.New("the API server rejects the object without this data")
 
-// withdraw takes away what an owner has of an object, and gives the version at which that was done, or errGone.
+// withdraw removes an owner's fields from an object and returns the new resourceVersion. The error is distinct if the
+// object no longer exists, or if it is invalid without these fields.
 func (s *Store) withdraw(ctx context.Context, live output.Live, owner output.Owner) (string, error) {
 	nothing := output.Nothing(live)
 	err := s.Client.Apply(ctx, nothing.Body(), client.FieldOwner(owner.Manager()), client.ForceOwnership)
@@ -87,14 +91,16 @@ func (s *Store) withdraw(ctx context.Context, live output.Live, owner output.Own
 	case apierrors.IsNotFound(err):
 		return "", errGone
 	case apierrors.IsConflict(err):
-		return "", fault.New(fault.Conflict, "%s %q was replaced while a part was being taken out; it is tried again",
+		return "", fault.New(fault.Conflict, "%s %q was replaced while its data keys were being removed; retrying",
 			live.Kind, live.Name)
 	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
 		return "", &fault.Error{Kind: fault.Conflict,
-			Doing: fmt.Sprintf("removing our data from %s %q, which also holds data of others", live.Kind, live.Name),
-			Cause: errNeeded, Next: "delete it once nobody needs it"}
+			Doing: fmt.Sprintf("removing the data of this resource from %s %q, which also holds data of others",
+				live.Kind, live.Name),
+			Cause: errNeeded, Next: "delete it when it is no longer needed"}
 	case err != nil:
-		return "", classify(err, fmt.Sprintf("removing our part of %s %s/%s", live.Kind, live.Namespace, live.Name))
+		return "", classify(err, fmt.Sprintf("removing the fields of a resource from %s %s/%s", live.Kind,
+			live.Namespace, live.Name))
 	}
 	return nothing.Version(), nil
 }

@@ -17,19 +17,21 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// rivals are the other resources that have something of an output, in the order of their age; gone are uids of which
-// there is no resource. The resources may be the cache's own and are read only.
+// rivals are the other resources with fields in an output, and the uids of owners that no longer exist. The resources
+// can be objects of the cache and must not be changed.
 type rivals struct {
 	elder, younger []*v2beta1.AzureKeyVaultSecret
-	gone           []string
+	// gone holds the uids of owners that no longer exist.
+	gone []string
 }
 
-// others finds them. Most outputs have one owner, and cost no look.
+// others returns the other owners of the object. Most outputs have a single owner and need no lookup.
 func (s *Store) others(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, live output.Live) (rivals, error) {
 	r := rivals{gone: output.Others(live, OwnerOf(resource))}
-	// With OBJECT_LABELS the cache has a part of the resources, and it may be behind: one that is not in it is gone
-	// only if the API server says so. To end the predecessor's share it does not do at all: whoever has just begun to
-	// feed the output would lose its key.
+	// With OBJECT_LABELS the cache holds only some of the resources, and it can be stale. An owner that the cache does
+	// not have is therefore looked up at the API server. While the object still has the 1.8 entry, only the API server
+	// is read: if the entry were removed too early, a resource that has just begun to use the output would lose its
+	// key.
 	readers := []client.Reader{s.Client, s.Live}
 	if output.IsLegacy(live) {
 		readers = readers[1:]
@@ -48,7 +50,8 @@ func (s *Store) others(ctx context.Context, resource *v2beta1.AzureKeyVaultSecre
 	return r, nil
 }
 
-// find moves those that exist out of gone.
+// find sorts existing owners into older and younger ones, and removes them from the uids of owners that no longer
+// exist.
 func (r *rivals) find(all []v2beta1.AzureKeyVaultSecret, resource *v2beta1.AzureKeyVaultSecret) {
 	for i := range all {
 		other := &all[i]
@@ -65,7 +68,8 @@ func (r *rivals) find(all []v2beta1.AzureKeyVaultSecret, resource *v2beta1.Azure
 	}
 }
 
-// elder decides between two resources that claim one data key, the same way on every replica and after every restart.
+// elder decides which of two resources keeps a data key. The result is the same on every replica and after every
+// restart.
 func elder(a, b *v2beta1.AzureKeyVaultSecret) bool {
 	at, bt := a.CreationTimestamp.Truncate(time.Second), b.CreationTimestamp.Truncate(time.Second)
 	if at.Equal(bt) {
@@ -74,14 +78,14 @@ func elder(a, b *v2beta1.AzureKeyVaultSecret) bool {
 	return at.Before(bt)
 }
 
-// share refuses what can't be done to an object that other resources feed too: to feed it where too many do, to make it
-// anew, and to make it immutable, which would be made anew by each of them in turn.
+// share rejects changes that are not possible while other resources use the object: adding an owner beyond the limit,
+// recreating the object, and making it immutable, because then each resource in turn would recreate it.
 func (r rivals) share(live output.Live, d output.Desired) error {
 	if feeding := len(r.elder) + len(r.younger); feeding >= limits.ResourcesPerOutput &&
 		!output.Applied(live, string(d.Owner.UID)) {
 		return fault.New(fault.Conflict,
-			"%s %q already gets data from %d AzureKeyVaultSecrets (limit %d); bring several objects with spec.data "+
-				"of one, or choose another name in spec.output", live.Kind, live.Name, feeding,
+			"%s %q already gets data from %d AzureKeyVaultSecrets (limit %d); list several vault objects in "+
+				"spec.data of one resource, or choose another name in spec.output", live.Kind, live.Name, feeding,
 			limits.ResourcesPerOutput)
 	}
 	reason := output.Fixed(live, d)
@@ -94,14 +98,14 @@ func (r rivals) share(live output.Live, d output.Desired) error {
 	for _, other := range slices.Concat(r.elder, r.younger) {
 		if feeds(other, live) || output.Applied(live, string(other.UID)) {
 			return fault.New(fault.Conflict,
-				"%s %q %s, but AzureKeyVaultSecret %q feeds it too; choose another name in spec.output",
+				"%s %q %s, but AzureKeyVaultSecret %q also writes to it; choose another name in spec.output",
 				live.Kind, live.Name, reason, other.Name)
 		}
 	}
 	return nil
 }
 
-// left are the owners whose data nobody else misses: the one, and those that are gone.
+// left returns the owners whose data can be deleted: this owner, and owners that no longer exist.
 func (r rivals) left(owner output.Owner) []output.Owner {
 	owners := []output.Owner{owner}
 	for _, uid := range r.gone {
@@ -110,7 +114,7 @@ func (r rivals) left(owner output.Owner) []output.Owner {
 	return owners
 }
 
-// yield leaves out the data keys that an elder holds.
+// yield leaves out the data keys that an older resource holds, and returns a conflict for them.
 func (s *Store) yield(live output.Live, m *Made, others rivals) error {
 	claims := output.Claims(live, m.Desired)
 	var conflict error
@@ -128,8 +132,8 @@ func (s *Store) yield(live output.Live, m *Made, others rivals) error {
 	return conflict
 }
 
-// evict takes what resources left behind that no longer exist: their keys would stay for ever, since the object has an
-// owner that lives. Typed Secrets need their keys, and are left to the garbage collector.
+// evict removes the data keys of owners that no longer exist. The garbage collector does not remove them, because the
+// object still has another owner. Secrets of a type that can require these keys are skipped.
 func (s *Store) evict(ctx context.Context, m *Made, live output.Live, others rivals) error {
 	for _, uid := range others.gone {
 		if live.Typed() || !output.Applied(live, uid) {

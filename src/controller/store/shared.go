@@ -18,7 +18,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// leaveContested leaves out the data keys that others put into the object before the resource came to it.
+// leaveContested leaves out the data keys that others wrote before the resource first wrote to the object, and returns
+// a conflict for them.
 func (s *Store) leaveContested(live output.Live, m *Made) error {
 	keys := output.Contested(live, m.Desired)
 	if len(keys) == 0 {
@@ -34,8 +35,7 @@ func (s *Store) leaveContested(live output.Live, m *Made) error {
 			output.AdoptionOf(live, keys))}
 }
 
-// join prepares a write to an object that also holds data of others: only our keys are written, and nothing that
-// concerns the whole object.
+// join prepares a write to a shared object: it writes only our own keys and no field that concerns the whole object.
 func (s *Store) join(ctx context.Context, m *Made, live output.Live) error {
 	reason := output.Fixed(live, m.Desired)
 	if reason == "" && m.Desired.Immutable && !live.Immutable {
@@ -43,13 +43,13 @@ func (s *Store) join(ctx context.Context, m *Made, live output.Live) error {
 	}
 	if reason != "" {
 		return fault.New(fault.Conflict,
-			"%s %q %s, but holds data of others; choose another name in spec.output, or delete it and it is created "+
-				"again",
+			"%s %q %s, but holds data of others; choose another name in spec.output, or delete it, and akv2k8s "+
+				"creates it again",
 			live.Kind, live.Name, reason)
 	}
 	if size := m.Desired.KeyNamesSize(); size > limits.SharedKeyNames {
 		return fault.New(fault.Conflict,
-			"%s %q holds data of others, and the names of the data keys that would be added take %d bytes (limit %s); "+
+			"%s %q holds data of others, and the names of the data keys to add take %d bytes (limit %s); "+
 				"choose another name in spec.output", live.Kind, live.Name, size, limits.Bytes(limits.SharedKeyNames))
 	}
 	m.Desired, m.Shared = m.Desired.AsShared(), true
@@ -58,8 +58,8 @@ func (s *Store) join(ctx context.Context, m *Made, live output.Live) error {
 	return err
 }
 
-// detach removes our owner references, and says whether there were any. It comes before everything else: while one of
-// them is there, the garbage collector may delete what others have in the object.
+// detach removes our owner references, and reports whether there were any. It runs before any other change: as long as
+// an owner reference exists, the garbage collector can delete the object with the data of others.
 func (s *Store) detach(ctx context.Context, live output.Live) (bool, error) {
 	patch, err := output.DropReferences(live)
 	if err != nil || patch == nil {
@@ -80,9 +80,9 @@ func (s *Store) detach(ctx context.Context, live output.Live) (bool, error) {
 	return true, nil
 }
 
-// Release removes what a deleted resource of this name left in shared outputs. Wholly owned outputs are deleted by the
-// garbage collector; shared ones have no owner reference, so this is their end. A resource that the cache does not have
-// may exist all the same: with OBJECT_LABELS another installation works on it.
+// Release removes the data that a deleted resource with this name left in shared outputs. The garbage collector deletes
+// exclusive outputs, but shared outputs have no owner reference. A resource that is not in the cache can still exist,
+// because with OBJECT_LABELS another installation can manage it; the API server decides.
 func (s *Store) Release(ctx context.Context, name types.NamespacedName) error {
 	for _, kind := range output.Kinds() {
 		items, err := s.indexed(ctx, kind, name.Namespace, shareIndex(name.Name))
@@ -103,7 +103,7 @@ func (s *Store) Release(ctx context.Context, name types.NamespacedName) error {
 	return nil
 }
 
-// releaseShare removes what the resource of this very uid has in an object, if that resource is gone.
+// releaseShare removes the data of the resource with this uid from an object, if that resource no longer exists.
 func (s *Store) releaseShare(ctx context.Context, kind output.Kind, object string, name types.NamespacedName,
 	uid types.UID) error {
 	resource := &v2beta1.AzureKeyVaultSecret{}
@@ -118,9 +118,9 @@ func (s *Store) releaseShare(ctx context.Context, kind output.Kind, object strin
 	gone.Name, gone.Namespace, gone.UID = name.Name, name.Namespace, uid
 	err = s.abandon(ctx, gone, output.Desired{Kind: kind, Name: object, Owner: OwnerOf(gone)})
 	if errors.Is(err, errNeeded) {
-		// A retry can't help, and there is no resource any more whose condition could say so.
-		log.FromContext(ctx).Error(err, "keys of a deleted AzureKeyVaultSecret stay", "name", name.Name, "namespace",
-			name.Namespace)
+		// A retry does not help, and a deleted resource has no conditions to report this in.
+		log.FromContext(ctx).Error(err, "data keys of a deleted AzureKeyVaultSecret can't be removed", "name",
+			name.Name, "namespace", name.Namespace)
 		return nil
 	}
 	return err

@@ -12,15 +12,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// Restore creates an output that was deleted to be replaced, if the controller stopped before it wrote the new one. The
-// data come from the spare that replace left, so the vault is not needed. desired says everything but the data. Nothing
-// is done while an object of that name exists.
+// Restore creates an output again that was deleted for replacement, if the controller stopped before it created the new
+// one. The data comes from the copy that was stored before, so the vault is not needed. desired is the output without
+// data. An existing output is never changed.
 func (s *Store) Restore(ctx context.Context, desired output.Desired) (restored bool, err error) {
 	spare := desired.Spare()
 	name := types.NamespacedName{Namespace: spare.Owner.Namespace, Name: spare.Name}
 	if err := s.Client.Get(ctx, name, Metadata(spare.Kind)); err != nil {
 		if apierrors.IsNotFound(err) {
-			return false, nil // nearly always, and it costs a look into the cache
+			return false, nil // the usual case; it only costs a read of the cache
 		}
 		return false, fmt.Errorf("reading the metadata of %s %s: %w", spare.Kind, name, err)
 	}
@@ -36,16 +36,15 @@ func (s *Store) Restore(ctx context.Context, desired output.Desired) (restored b
 	return err == nil, err
 }
 
-// keepSpare stores the data of an output that is about to be deleted and created again. It never writes into an object
-// that exists.
+// keepSpare stores a copy of an output that will be deleted and created again. It never overwrites an existing object.
 func (s *Store) keepSpare(ctx context.Context, desired output.Desired) error {
 	spare := desired.Spare()
 	return refused(s.Client.Apply(ctx, spare.Configuration("").Absent().Body(),
 		client.FieldOwner(spare.Owner.Manager())), spare)
 }
 
-// discardSpare deletes the spare of an output, if there is one. Somebody else's object of that name stays, and that is
-// the error.
+// discardSpare deletes the copy of an output, if there is one. If akv2k8s did not create the object of that name, the
+// object is left unchanged, and the result is a conflict.
 func (s *Store) discardSpare(ctx context.Context, desired output.Desired) error {
 	kept, found, err := s.live(ctx, desired.Spare())
 	switch {
@@ -53,7 +52,8 @@ func (s *Store) discardSpare(ctx context.Context, desired output.Desired) error 
 		return err
 	case !output.Applied(kept, string(desired.Owner.UID)):
 		return fault.New(fault.Conflict,
-			"%s %q can't be replaced: meanwhile its data are kept in %s %q, which already exists; delete that one",
+			"%s %q can't be replaced: its data would temporarily be kept in %s %q, which already exists; "+
+				"delete that object",
 			desired.Kind, desired.Name, kept.Kind, kept.Name)
 	}
 	return s.remove(ctx, kept)

@@ -13,11 +13,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// takeoverManager is the field manager of the one patch that ends the predecessor's share; it comes to own nothing.
+// takeoverManager is the field manager of patches that remove metadata; it never owns a field.
 const takeoverManager = "akv2k8s-takeover"
 
-// succeed ends the predecessor's share of an output, once every resource that feeds it has applied its own part. Until
-// then the predecessor's entry keeps the keys of those whose vault can't be reached.
+// succeed removes the field ownership of akv2k8s 1.8 from an output, after every resource that writes to it has applied
+// its own part. Until then, the 1.8 entry keeps the keys of resources whose vault is unavailable.
 func (s *Store) succeed(ctx context.Context, m *Made, before output.Live, others rivals) error {
 	if !output.IsLegacy(before) || waiting(before, others.elder) || waiting(before, others.younger) {
 		return nil
@@ -37,17 +37,18 @@ func (s *Store) patch(ctx context.Context, m *Made, live output.Live, patch []by
 	object := objectOf(live)
 	err := s.Client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(takeoverManager))
 	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
-		return fault.New(fault.Conflict, "%s %q was changed while it was being taken over; it is tried again",
-			live.Kind, live.Name)
+		return fault.New(fault.Conflict, "%s %q was changed while the field ownership of akv2k8s 1.8 was being "+
+			"removed; retrying", live.Kind, live.Name)
 	}
 	if err != nil {
-		return classify(err, fmt.Sprintf("taking over %s %s/%s", live.Kind, live.Namespace, live.Name))
+		return classify(err, fmt.Sprintf("removing the field ownership of akv2k8s 1.8 from %s %s/%s", live.Kind,
+			live.Namespace, live.Name))
 	}
 	m.Version = object.GetResourceVersion()
 	return nil
 }
 
-// waiting says whether one of the resources feeds the object and has not applied its part.
+// waiting reports whether one of the resources writes to the object but has not applied its part yet.
 func waiting(live output.Live, resources []*v2beta1.AzureKeyVaultSecret) bool {
 	for _, r := range resources {
 		if feeds(r, live) && !output.Applied(live, string(r.UID)) {

@@ -18,34 +18,38 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// Store writes outputs; both fields are required.
+// Store writes and removes outputs. Both fields are required.
 type Store struct {
-	// Client writes, and reads the metadata of outputs from a cache with the index OwnerIndex.
+	// Client writes objects, and reads the metadata of outputs from a cache with the index OwnerIndex.
 	Client client.Client
-	// Live reads outputs with their data from the API server; the cache holds none.
+	// Live reads outputs with their data from the API server; the cache holds no data.
 	Live client.Reader
 }
 
-// Made is one output of a resource.
+// Made is an output of a resource: its desired state and the result of writing it.
 type Made struct {
 	Desired output.Desired
-	// Hash is the fingerprint of all its data.
+	// Hash is the keyed hash of all its data.
 	Hash string
-	// Written says that something was sent; Changed that the data differed from what was there.
-	Written, Changed bool
-	// Existed says that an object was there before, and Since when that was created.
+	// Written is true if a request was sent.
+	Written bool
+	// Changed is true if the data differed from the live object.
+	Changed bool
+	// Existed is true if the object existed before the write.
 	Existed bool
-	Since   time.Time
-	// Version is the resourceVersion at which the output was seen to be right.
+	// Since is the creation time of an object that existed before the write.
+	Since time.Time
+	// Version is the resourceVersion at which the output was last known to be in sync.
 	Version string
-	// Alone says that no other resource had a part in it then.
+	// Alone is true if no other resource had fields in the object at that resourceVersion.
 	Alone bool
-	// Shared says that the object also holds data of others; Detached that this was found just now, and its owner
-	// references were removed.
-	Shared, Detached bool
+	// Shared is true if the object also holds data of others.
+	Shared bool
+	// Detached is true if this write found that the object is shared, and removed the owner references.
+	Detached bool
 }
 
-// OwnerOf is the resource as the owner of its outputs.
+// OwnerOf returns the resource as the owner of its outputs.
 func OwnerOf(resource *v2beta1.AzureKeyVaultSecret) output.Owner {
 	return output.Owner{
 		Name: resource.Name, Namespace: resource.Namespace, UID: resource.UID,
@@ -53,8 +57,8 @@ func OwnerOf(resource *v2beta1.AzureKeyVaultSecret) output.Owner {
 	}
 }
 
-// Write applies the desired output unless the live one already is it, and fills what was made. Data keys that an elder
-// resource holds are left out, and that is the error; the others are written all the same.
+// Write applies the desired output unless the live object already matches it, and fills in the result. Data keys that
+// an older resource holds are left out, and Write returns a conflict for them; the other keys are still written.
 func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) error {
 	if s.create(ctx, resource, m) {
 		return nil
@@ -72,7 +76,7 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 	return s.update(ctx, resource, m, live)
 }
 
-// update makes of the live object the desired one.
+// update changes the live object to the desired state.
 func (s *Store) update(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made, live output.Live) error {
 	if err := output.Writable(live, m.Desired); err != nil {
 		return err
@@ -95,8 +99,8 @@ func (s *Store) update(ctx context.Context, resource *v2beta1.AzureKeyVaultSecre
 	if output.InSync(live, m.Desired) {
 		m.Version = live.ResourceVersion
 	} else if err := s.apply(ctx, m, m.Desired.Configuration(live.UID)); err != nil {
-		// Between the read and the apply somebody may have put another object in its place; with the uid the apply then
-		// fails instead of adopting it.
+		// Somebody can have replaced the object since it was read. With the uid, the apply then fails instead of
+		// adopting the new object.
 		return err
 	}
 	if err := s.evict(ctx, m, live, others); err != nil {
@@ -108,8 +112,8 @@ func (s *Store) update(ctx context.Context, resource *v2beta1.AzureKeyVaultSecre
 	return conflict
 }
 
-// create makes an output that most likely does not exist, in one request, and says whether it did. If that fails, for
-// whatever reason, nothing was done, and what is there is looked at as ever.
+// create creates an output that probably does not exist with a single request, and reports whether it did. If the
+// request fails for any reason, nothing was changed, and the caller continues with the usual read and update.
 func (s *Store) create(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) bool {
 	d := m.Desired
 	if d.Name == map[output.Kind]string{output.Secret: resource.Status.SecretName,
@@ -128,7 +132,7 @@ func (s *Store) create(ctx context.Context, resource *v2beta1.AzureKeyVaultSecre
 	return true
 }
 
-// Untouched says whether the cache has an output as it was when it was seen to be right.
+// Untouched reports whether the output in the cache still has the resourceVersion at which it was last in sync.
 func (s *Store) Untouched(ctx context.Context, namespace string, m Made) (bool, error) {
 	live := Metadata(m.Desired.Kind)
 	err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: m.Desired.Name}, live)
@@ -138,7 +142,7 @@ func (s *Store) Untouched(ctx context.Context, namespace string, m Made) (bool, 
 	return err == nil && live.ResourceVersion == m.Version, err
 }
 
-// Held are the data that the owner has in an output; none if there is no such output.
+// Held returns the data that the owner has in an output; nil if the output does not exist.
 func (s *Store) Held(ctx context.Context, d output.Desired) (map[string]keyvault.Value, error) {
 	live, found, err := s.live(ctx, d)
 	if err != nil || !found {
@@ -151,7 +155,7 @@ func (s *Store) Held(ctx context.Context, d output.Desired) (map[string]keyvault
 	return values, nil
 }
 
-// live reads the output with its data.
+// live reads the output with its data from the API server.
 func (s *Store) live(ctx context.Context, d output.Desired) (output.Live, bool, error) {
 	var secret corev1.Secret
 	var configMap corev1.ConfigMap
@@ -171,7 +175,8 @@ func (s *Store) live(ctx context.Context, d output.Desired) (output.Live, bool, 
 	return output.LiveSecret(&secret), true, nil
 }
 
-// apply always forces: what may be overwritten was decided before, and a hand-made edit of our own key has to give way.
+// apply always forces ownership: the caller has already decided what can be overwritten, and hand-made edits of our own
+// keys must be reverted.
 func (s *Store) apply(ctx context.Context, m *Made, configuration output.Configuration) error {
 	owner := client.FieldOwner(m.Desired.Owner.Manager())
 	if err := refused(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership), m.Desired); err != nil {
@@ -181,7 +186,7 @@ func (s *Store) apply(ctx context.Context, m *Made, configuration output.Configu
 	return nil
 }
 
-// refused classifies what the API server answered to an apply.
+// refused classifies the error of an apply.
 func refused(err error, d output.Desired) error {
 	switch {
 	case err == nil:
@@ -192,17 +197,17 @@ func refused(err error, d output.Desired) error {
 	return classify(err, fmt.Sprintf("writing %s %s/%s", d.Kind, d.Owner.Namespace, d.Name))
 }
 
-// classify tells refusals, which somebody has to do something about, from failures of the API server.
+// classify separates rejected requests, which need an action by a user, from other failures of the API server.
 func classify(err error, doing string) error {
 	switch {
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err),
 		apierrors.IsRequestEntityTooLargeError(err), refusal.Denied(err):
-		return fault.New(fault.Conflict, "%s: the API server refuses it: %s", doing, refusal.Describe(err))
+		return fault.New(fault.Conflict, "%s: the API server rejected the request: %s", doing, refusal.Describe(err))
 	}
 	return refusal.Wrap(err, "%s", doing)
 }
 
-// objectOf names the live object to a client.
+// objectOf returns the live object as an object for the client, with metadata only.
 func objectOf(live output.Live) client.Object {
 	if live.Kind == output.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: live.ObjectMeta}

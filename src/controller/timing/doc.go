@@ -1,5 +1,5 @@
-// Package timing says when a resource is looked at again: at its own moment of the interval, later after failures, and
-// not all in one moment.
+// Package timing computes when a resource is refreshed or retried. Each resource has its own fixed time within the
+// refresh interval, so refreshes are spread over the interval. The delay grows with repeated failures.
 //
-// Floor 1, pure. What is done then belongs in controller.
+// Floor 1, pure. Refreshing and retrying belong in controller.
 package timing

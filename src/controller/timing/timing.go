@@ -10,8 +10,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// Next is the first moment after now that is the resource's own in the interval. It depends on the uid alone, so the
-// looks of many resources are spread over the interval, also after all were created at once and after a restart.
+// Next returns the first refresh time of a resource after now. Each resource has a fixed offset in the interval that
+// depends only on its uid. Refreshes of many resources are therefore spread over the interval, even if all of them were
+// created at the same time, and after a restart of the controller.
 func Next(uid types.UID, interval time.Duration, now time.Time) time.Time {
 	at := now.Truncate(interval).Add(time.Duration(phase(uid) % uint64(interval)))
 	if !at.After(now) {
@@ -26,18 +27,19 @@ func phase(uid types.UID) uint64 {
 	return h.Sum64() >> 1
 }
 
-// longestSpread bounds how far those who wait for the same thing are spread.
+// longestSpread is the maximum jitter.
 const longestSpread = 10 * time.Second
 
-// Spread makes a wait up to twice as long, by the uid, so that not all come back in one moment.
+// Spread adds a delay that depends on the uid, so that resources that wait for the same event don't all retry at once.
+// It adds at most the delay itself, and at most 10 seconds.
 func Spread(uid types.UID, wait time.Duration) time.Duration {
 	return wait + time.Duration(phase(uid)%uint64(min(max(wait, 1), longestSpread)))
 }
 
-// backoff is the first wait after a failure and the longest; it doubles in between.
+// backoff is an exponential backoff: the delay doubles from the initial to the maximum delay.
 type backoff struct {
 	first, longest time.Duration
-	// settling is for how long no wait is longer than a minute.
+	// settling is the time after the first failure during which no delay exceeds one minute.
 	settling time.Duration
 }
 
@@ -55,14 +57,15 @@ func (b backoff) after(failures int) time.Duration {
 	return wait
 }
 
-// settling is how long Azure may take to put a role or an assignment into force. Whoever granted one a minute ago waits
-// for us.
+// settling is how long Azure can take to apply a new role or federated credential. Retries stay frequent for that time,
+// because a user may be waiting for a role that was just assigned.
 const settling = 10 * time.Minute
 
-// Retry is the wait after a failure that may mend itself, with so many of the same kind before it; never shorter than
-// what the error asks for. What many resources were asked for at once is spread.
+// Retry returns the delay before the next attempt after a transient failure; failures is the number of earlier
+// consecutive failures. The delay is never shorter than the Retry-After of the error. A Retry-After that applies to
+// many resources at once is spread over time.
 func Retry(uid types.UID, err error, failures int) time.Duration {
-	b := backoff{first: 10 * time.Second, longest: 5 * time.Minute} // somebody else has the output
+	b := backoff{first: 10 * time.Second, longest: 5 * time.Minute} // a conflict over the output
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated, fault.Denied:
 		b = backoff{2 * time.Second, 5 * time.Minute, settling}
@@ -77,14 +80,13 @@ func Retry(uid types.UID, err error, failures int) time.Duration {
 	return b.after(failures)
 }
 
-// Since remembers since when something is so, for each resource. It is safe for concurrent use; the zero value is
-// empty.
+// Since records for each resource when a state began. It is safe for concurrent use; the zero value is empty.
 type Since struct {
 	mu    sync.Mutex
 	known map[types.NamespacedName]time.Time
 }
 
-// Is notes that it is so, and says since when it is.
+// Is records that the state holds at now, if it is not recorded already, and returns when it began.
 func (s *Since) Is(name types.NamespacedName, now time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +100,7 @@ func (s *Since) Is(name types.NamespacedName, now time.Time) time.Time {
 	return since
 }
 
-// IsNot notes that it is not, or no longer.
+// IsNot records that the state has ended.
 func (s *Since) IsNot(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package usage remembers which resources use which objects of vaults.
+// Package usage maps vault objects to the resources that read them.
 //
-// Floor 1, pure. What is done when an object changes belongs in controller.
+// Floor 1, pure. The reaction to a changed object belongs in controller.
 package usage

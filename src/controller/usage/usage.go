@@ -8,14 +8,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// Index finds resources by object. It is safe for concurrent use; the zero value is empty.
+// Index finds the resources that read a vault object. It is safe for concurrent use; the zero value is empty.
 type Index struct {
 	mu       sync.Mutex
 	byObject map[keyvault.Ref]map[types.NamespacedName]bool
 	of       map[types.NamespacedName][]keyvault.Ref
 }
 
-// Set says which objects a resource uses, in place of what was said before; none if it is gone.
+// Set replaces the vault objects of a resource. An empty list removes the resource.
 func (x *Index) Set(name types.NamespacedName, objects []keyvault.Ref) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -39,7 +39,7 @@ func (x *Index) Set(name types.NamespacedName, objects []keyvault.Ref) {
 	}
 }
 
-// Of are the resources that use an object, in no order.
+// Of returns the resources that read a vault object, in no particular order.
 func (x *Index) Of(object keyvault.Ref) (names []types.NamespacedName) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
