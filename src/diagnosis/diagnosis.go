@@ -9,10 +9,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// Source is who answered.
+// Source is the system that answered.
 type Source string
 
-// The sources, in the order of the page.
+// The sources, in the order of the page. Between is a proxy, firewall or gateway that answered in place of the
+// requested service. Network means that there was no answer.
 const (
 	Vault    Source = "Key Vault"
 	Entra    Source = "Entra ID"
@@ -22,33 +23,33 @@ const (
 	Registry Source = "Image registry"
 )
 
-// Answer is one row: what a source answers, and what that means.
+// Answer is one row of the table: an answer of a source and its meaning.
 type Answer struct {
 	Source Source
-	// Status is an HTTP status ("403"), a class of them ("5xx"), or empty for any.
+	// Status is an HTTP status ("403"), a class of statuses ("5xx"), or empty for any.
 	Status string
-	// Code is the source's own code for the error, or empty for any.
+	// Code is the error code of the source, or empty for any.
 	Code string
-	// Kind is what the error is to the product.
+	// Kind of the error.
 	Kind fault.Kind
-	// Cause says what went wrong and Next what to do. Words in braces are filled in: {host}, {status}, {code} and the
-	// facts of the caller.
+	// Cause says what went wrong, and Next what to do. Words in braces are placeholders: {host}, {status}, {code} and
+	// the facts of the caller.
 	Cause, Next string
 }
 
-// Facts are words that rows leave open, by name without braces: host, zone (the private DNS zone of vaults), kind,
-// other, role, permission and principal of a vault's answers; tenant and variable of a sign-in; limit and proxy; and,
-// each empty unless given, hint, blank and via.
+// Facts are the values of placeholders, by name without braces: host, zone (the private DNS zone of vaults), kind,
+// other, role, permission and principal for answers of a vault; tenant and variable for a sign-in; limit and proxy;
+// registry; and hint, blank and via, which are empty if they are missing.
 type Facts map[string]string
 
-// Answers are all rows, by source.
+// Answers returns all rows, by source.
 func Answers() []Answer {
 	return slices.Concat(vaultAnswers(), entraAnswers(), metadataAnswers(), betweenAnswers(), networkAnswers(),
 		registryAnswers())
 }
 
-// Explain finds the row that fits an answer best, and makes the error of it: a code is more exact than a status, and
-// that than a class of statuses. The caller sets Doing.
+// Explain returns the error of the row that matches an answer best: a code is more exact than a status, and a status
+// more exact than a class of statuses. The caller sets Doing.
 func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 	var best Answer
 	most := -1
@@ -61,7 +62,7 @@ func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 	for name, word := range facts {
 		words = append(words, "{"+name+"}", word)
 	}
-	for _, optional := range []string{"hint", "blank", "via"} { // the first of two pairs counts
+	for _, optional := range []string{"hint", "blank", "via"} { // the first pair of a name counts
 		words = append(words, "{"+optional+"}", "")
 	}
 	fill := strings.NewReplacer(words...)
@@ -69,7 +70,7 @@ func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 		Next: fill.Replace(best.Next)}
 }
 
-// fits says how exactly a row matches an answer; -1 if it does not.
+// fits returns how exactly a row matches an answer; -1 if it does not.
 func (a Answer) fits(source Source, status int, code string) int {
 	if a.Source != source || (a.Code != "" && a.Code != code) {
 		return -1
@@ -91,7 +92,7 @@ func (a Answer) fits(source Source, status int, code string) int {
 	return points
 }
 
-// proof is what was answered, for whoever looks it up.
+// proof returns the status and code of the answer in parentheses, so that the user can look them up.
 func proof(source Source, status int, code string) string {
 	switch {
 	case source == Network, source == Registry, status == 0:
@@ -106,10 +107,10 @@ func proof(source Source, status int, code string) string {
 	return " (" + strconv.Itoa(status) + " " + code + ")"
 }
 
-// own are the codes that nobody answers.
+// own returns the codes that this package defines. No source sends them.
 func own() []string { return []string{OtherType, NoSuchVault, ManyIdentities, NotJSON, TooLarge} }
 
-// Has says whether the source has a row for exactly that code.
+// Has reports whether the source has a row for exactly that code.
 func Has(source Source, code string) bool {
 	return slices.ContainsFunc(Answers(),
 		func(a Answer) bool { return a.Source == source && a.Code == code && code != "" })

@@ -67,11 +67,11 @@ func TestTheMostExactRowIsTaken(t *testing.T) {
 	}{
 		"a code before the status":        {diagnosis.Vault, 403, "ForbiddenByConnection", fault.Denied, "private endpoint alone", "privatelink.vaultcore.azure.net"},
 		"the status of a code not known":  {diagnosis.Vault, 403, "New", fault.Denied, "access is denied (403 New)", `grant the role "R"`},
-		"a class of statuses":             {diagnosis.Vault, 503, "", fault.Unavailable, "server error (503)", "repeated by itself"},
+		"a class of statuses":             {diagnosis.Vault, 503, "", fault.Unavailable, "server error (503)", "retries the read"},
 		"anything else":                   {diagnosis.Vault, 418, "", fault.Unavailable, "unexpected status (418)", "kv.vault.azure.net"},
 		"a code of Entra ID":              {diagnosis.Entra, 400, "AADSTS700211", fault.Unauthenticated, "has the issuer of the pod's token (AADSTS700211)", "OIDC issuer URL"},
-		"a code of Entra ID not known":    {diagnosis.Entra, 400, "AADSTS1", fault.Unauthenticated, "Entra ID refuses (AADSTS1)", "look the code up"},
-		"a code of Entra ID, unavailable": {diagnosis.Entra, 503, "AADSTS90033", fault.Unavailable, "(AADSTS90033)", "tried again"},
+		"a code of Entra ID not known":    {diagnosis.Entra, 400, "AADSTS1", fault.Unauthenticated, "Entra ID rejected the sign-in (AADSTS1)", "look up the code"},
+		"a code of Entra ID, unavailable": {diagnosis.Entra, 503, "AADSTS90033", fault.Unavailable, "(AADSTS90033)", "retries"},
 		"no answer":                       {diagnosis.Network, 0, diagnosis.Timeout, fault.Unavailable, "kv.vault.azure.net did not answer in time", "network policies"},
 		"another type":                    {diagnosis.Vault, 404, diagnosis.OtherType, fault.NotFound, "no secret of this name, but a key", "type to key"},
 	} {
@@ -103,7 +103,7 @@ func TestThePageHasEveryRowAndNoOpenBraces(t *testing.T) {
 	assert.Contains(t, page, "*HOST*")
 }
 
-// timeout is an error as the network makes it.
+// timeout is a timeout of the network.
 type timeout struct{ error }
 
 func (timeout) Timeout() bool { return true }
@@ -115,7 +115,7 @@ func TestWhyThereIsNoAnswerIsSaid(t *testing.T) {
 		says string
 		next string
 	}{
-		"a proxy refused":        {&url.Error{Err: &diagnosis.ProxyRefusal{Status: 407, Proxy: "proxy:3128"}}, diagnosis.Name{}, "wants a sign-in (by way of the proxy proxy:3128) (407)", "HTTPS_PROXY"},
+		"a proxy refused":        {&url.Error{Err: &diagnosis.ProxyRefusal{Status: 407, Proxy: "proxy:3128"}}, diagnosis.Name{}, "requires a sign-in (through the proxy proxy:3128) (407)", "HTTPS_PROXY"},
 		"a proxy blocked":        {&diagnosis.ProxyRefusal{Status: 470, Proxy: "proxy:3128"}, diagnosis.Name{}, "answered in its place", "HTTPS_PROXY"},
 		"no such name":           {errors.New("x"), diagnosis.Name{Asked: "kv.vault.azure.net.", NotFound: true}, "does not resolve", "private DNS zone privatelink.vaultcore.azure.net"},
 		"DNS out of order":       {errors.New("x"), diagnosis.Name{Asked: "kv.vault.azure.net"}, "the DNS did not answer", "network policies"},
@@ -125,8 +125,8 @@ func TestWhyThereIsNoAnswerIsSaid(t *testing.T) {
 		"an expired certificate": {x509.CertificateInvalidError{}, diagnosis.Name{}, "not for kv.vault.azure.net", "DNS entry"},
 		"the deadline":           {context.DeadlineExceeded, diagnosis.Name{}, "in time", "route"},
 		"a timeout":              {timeout{errors.New("x")}, diagnosis.Name{}, "in time", "route"},
-		"given up":               {context.Canceled, diagnosis.Name{}, "given up", "again"},
-		"too large":              {diagnosis.ErrTooLarge, diagnosis.Name{}, "sent more than 1 MiB", "HTTPS_PROXY"},
+		"given up":               {context.Canceled, diagnosis.Name{}, "was canceled", "again"},
+		"too large":              {diagnosis.ErrTooLarge, diagnosis.Name{}, "exceeds 1 MiB", "HTTPS_PROXY"},
 		"a broken connection":    {io.ErrUnexpectedEOF, diagnosis.Name{}, "the connection to kv.vault.azure.net failed", "network policies"},
 	} {
 		t.Run(name, func(t *testing.T) {

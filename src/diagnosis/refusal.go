@@ -15,7 +15,7 @@ import (
 
 // ProxyRefusal is the error of a connection that a proxy did not open.
 type ProxyRefusal struct {
-	// Status is what it answered to CONNECT, and Proxy its host.
+	// Status is the HTTP status of the answer to CONNECT, and Proxy the host of the proxy.
 	Status int
 	Proxy  string
 }
@@ -25,16 +25,16 @@ func (p *ProxyRefusal) Error() string {
 	return fmt.Sprintf("the proxy %s answered %d", p.Proxy, p.Status)
 }
 
-// ErrTooLarge is the error of a body that is longer than it may be.
+// ErrTooLarge is the error of a body that exceeds its limit.
 var ErrTooLarge = errors.New("the answer is too large")
 
-// bounded gives ErrTooLarge in place of what is beyond its limit.
+// bounded returns ErrTooLarge instead of bytes beyond its limit.
 type bounded struct {
 	io.ReadCloser
 	left int64
 }
 
-// Bounded is a body that can't give more bytes than the limit.
+// Bounded returns a body that reads at most limit bytes of another one, and then returns ErrTooLarge.
 func Bounded(body io.ReadCloser, limit int64) io.ReadCloser { return &bounded{body, limit} }
 
 // Read implements io.Reader.
@@ -43,7 +43,7 @@ func (b *bounded) Read(into []byte) (int, error) {
 		return 0, ErrTooLarge
 	}
 	if int64(len(into)) > b.left+1 {
-		into = into[:b.left+1] // one more byte shows that there is more
+		into = into[:b.left+1] // one more byte detects a larger body
 	}
 	n, err := b.ReadCloser.Read(into)
 	if b.left -= int64(n); b.left < 0 {
@@ -52,15 +52,16 @@ func (b *bounded) Read(into []byte) (int, error) {
 	return n, err
 }
 
-// Name is what the DNS said of a name; the caller finds it in the error, because this package knows no network.
+// Name is the result of a DNS query. The caller takes it out of the error, because this package does not import net.
 type Name struct {
-	// Asked is empty if the error is not about a name.
-	Asked    string
+	// Asked is the name in the query; empty if the error does not come from DNS.
+	Asked string
+	// NotFound is true if the name does not exist.
 	NotFound bool
 }
 
-// Unanswered explains why a request to facts["host"] had no answer. It quotes neither addresses nor ports, which differ
-// each time.
+// Unanswered explains why a request to facts["host"] had no answer. It quotes no addresses and ports, which differ each
+// time.
 func Unanswered(err error, name Name, facts Facts) *fault.Error {
 	var refusal *ProxyRefusal
 	code := connectionCode(err)
@@ -81,7 +82,7 @@ func Unanswered(err error, name Name, facts Facts) *fault.Error {
 	return Explain(Network, 0, code, facts)
 }
 
-// connectionCode is why a connection failed, as far as its error says.
+// connectionCode returns the code of a failed connection.
 func connectionCode(err error) string {
 	var authority x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
@@ -100,7 +101,7 @@ func connectionCode(err error) string {
 	return ConnectionFailed
 }
 
-// Lost says whether an error is of a connection, and not of what came over it.
+// Lost reports whether an error comes from a connection, and not from the content of an answer.
 func Lost(err error) bool {
 	var transport *url.Error
 	var refusal *ProxyRefusal
@@ -109,10 +110,10 @@ func Lost(err error) bool {
 		errors.Is(err, ErrTooLarge) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// Via names a proxy, if there is one, for the fact via.
+// Via returns the fact via for the host of a proxy; empty without one.
 func Via(proxy string) string {
 	if proxy == "" {
 		return ""
 	}
-	return " (by way of the proxy " + proxy + ")"
+	return " (through the proxy " + proxy + ")"
 }

@@ -2,8 +2,8 @@ package diagnosis
 
 import "github.com/akv2k8s/akv2k8s/src/fault"
 
-// wait is for rights that may be on their way.
-const wait = "a role that was granted in the last ten minutes may not be in force yet: the read is repeated by itself"
+// wait is the hint that a new role takes time.
+const wait = "a role that was granted in the last ten minutes may not be in force yet; akv2k8s retries the read"
 
 // grant is the usual next step after a 403.
 const grant = "grant the role \"{role}\" on the vault (or an access policy with {permission}) to {principal}; " + wait
@@ -15,16 +15,16 @@ func vaultAnswers() []Answer {
 	}
 	disabled := func(code, cause, next string) Answer { return Answer{Vault, "", code, fault.Disabled, cause, next} }
 	return []Answer{
-		{Vault, "400", "BadParameter", fault.Invalid, "the vault does not understand the request",
+		{Vault, "400", "BadParameter", fault.Invalid, "the vault rejected the request as malformed",
 			"check name and version of the object"},
 		{Vault, "400", "", fault.Unavailable, "the vault rejected the request",
-			"check name and version of the object, and proxies between the cluster and {host}; the read is repeated " +
-				"by itself"},
+			"check name and version of the object, and proxies between the cluster and {host}; akv2k8s retries the " +
+				"read"},
 		refused("", "the vault does not accept the identity's token",
 			"check that identity and vault belong to the same tenant and cloud"),
 		refused("AKV10022", "the token is for another cloud",
 			"set the vault's cloud: AZURE_ENVIRONMENT, or the value global.cloud"),
-		refused("AKV10032", "the token is of another tenant than the vault",
+		refused("AKV10032", "the token is for another tenant than the vault's",
 			"use an identity of the vault's tenant, or correct the tenant id"),
 		denied("", "access is denied", grant),
 		denied("ForbiddenByRbac", "access is denied: the identity has no role that allows it", grant),
@@ -34,10 +34,10 @@ func vaultAnswers() []Answer {
 		denied("AccessDenied", "access is denied: the vault's access policies do not allow it",
 			"add {permission} to the vault's access policy of {principal}, or give the vault role-based access and "+
 				"grant the role \"{role}\""),
-		denied("ForbiddenByFirewall", "the vault's firewall refuses this address",
-			"let the cluster's outbound address or subnet through the vault's firewall, or use a private endpoint"),
+		denied("ForbiddenByFirewall", "the vault's firewall denies this address",
+			"allow the cluster's outbound address or subnet in the vault's firewall, or use a private endpoint"),
 		denied("ForbiddenByConnection",
-			"the vault takes connections from its private endpoint alone, and this one came another way",
+			"the vault accepts connections through its private endpoint alone, and this one came another way",
 			"link the private DNS zone {zone} to the cluster's network, so that {host} resolves to the private "+
 				"endpoint; or allow public network access to the vault"),
 		disabled("SecretDisabled", "it is disabled",
@@ -53,25 +53,24 @@ func vaultAnswers() []Answer {
 		{Vault, "", NoSuchVault, fault.NotFound, "there is no such vault: the name {host} does not exist",
 			"check the vault's name and the cloud; for a vault with a private endpoint, link the private DNS zone " +
 				"{zone} to the cluster's network"},
-		{Vault, "408", "", fault.Unavailable, "the vault did not get the whole request in time",
-			"check the network between the cluster and {host}; the read is repeated by itself"},
+		{Vault, "408", "", fault.Unavailable, "the vault did not receive the whole request in time",
+			"check the network between the cluster and {host}; akv2k8s retries the read"},
 		{Vault, "429", "", fault.Throttled, "too many requests",
-			"the vault is left alone as long as it asks; if this goes on, find out what else calls it, lengthen " +
-				"refresh intervals, or lower the value vaultLimits.perVault"},
+			"akv2k8s pauses its calls for as long as the vault requests; if this persists, find out what else calls " +
+				"the vault, lengthen refresh intervals, or lower the value vaultLimits.perVault"},
 		{Vault, "5xx", "", fault.Unavailable, "the vault returned a server error",
-			"the read is repeated by itself; if this goes on, look at Azure's status page and the vault's resource " +
-				"health"},
-		{Vault, "200", "", fault.Unavailable, "the vault's answer makes no sense",
-			"check what answers at {host}: a proxy or a wrong DNS entry; the read is repeated by itself"},
+			"akv2k8s retries the read; if this persists, check Azure's status page and the vault's resource health"},
+		{Vault, "200", "", fault.Unavailable, "the vault's answer could not be parsed",
+			"check what answers at {host}: a proxy or a wrong DNS entry; akv2k8s retries the read"},
 		{Vault, "", "", fault.Unavailable, "the vault answered with an unexpected status",
-			"check what answers at {host}: a proxy or a wrong DNS entry; the read is repeated by itself"},
+			"check what answers at {host}: a proxy or a wrong DNS entry; akv2k8s retries the read"},
 	}
 }
 
-// Codes of our own for answers that a vault gives no code of its own.
+// Codes of this package for answers of a vault without a code.
 const (
-	// OtherType is a 404 for an object that is there as another type; the fact other names it.
+	// OtherType is a 404 for an object that exists with another type. The fact other names that type.
 	OtherType = "OtherType"
-	// NoSuchVault is a vault whose name the DNS does not know.
+	// NoSuchVault is a vault whose name does not exist in DNS.
 	NoSuchVault = "NoSuchVault"
 )

@@ -5,32 +5,32 @@ import (
 	"sync"
 )
 
-// Pool is a number of units, such as places or bytes, that keys share. With one greedy key that key gets half of them,
-// with two each gets a third, with n each gets one of n+1 parts, and the last part stays free for keys that hold
-// nothing yet.
+// Pool is a number of units, such as slots or bytes, that keys share. One greedy key gets half of them, two get a third
+// each, and n get one of n+1 parts each; the last part stays free for keys that hold nothing yet. It is safe for
+// concurrent use.
 type Pool struct {
 	mu       sync.Mutex
 	capacity int64
 	used     int64
 	held     map[string]int64
-	// released is closed, and replaced, when units come back.
+	// released is closed, and replaced, when units are released.
 	released chan struct{}
 }
 
-// NewPool makes a pool of that many units, all of them free.
+// NewPool returns a pool of that many free units.
 func NewPool(capacity int64) *Pool {
 	return &Pool{capacity: capacity, held: map[string]int64{}, released: make(chan struct{})}
 }
 
-// TryAcquire takes n units for the key, or says that its share does not allow it. A key that holds nothing gets
-// whatever is free.
+// TryAcquire takes n units for the key, or returns false if the share of the key does not allow it. A key that holds
+// nothing can take all free units.
 func (p *Pool) TryAcquire(key string, n int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.acquire(key, n)
 }
 
-// Acquire waits until it can take n units for the key, or gives the context's error.
+// Acquire waits until it can take n units for the key, or returns the context's error.
 func (p *Pool) Acquire(ctx context.Context, key string, n int64) error {
 	for {
 		p.mu.Lock()
@@ -47,6 +47,7 @@ func (p *Pool) Acquire(ctx context.Context, key string, n int64) error {
 	}
 }
 
+// acquire is TryAcquire for a caller that holds mu.
 func (p *Pool) acquire(key string, n int64) bool {
 	free := p.capacity - p.used - n
 	if n < 0 || free < 0 || (p.held[key] > 0 && p.held[key]+n > free) {
@@ -59,7 +60,7 @@ func (p *Pool) acquire(key string, n int64) bool {
 	return true
 }
 
-// Release gives n units of the key back. Nothing is remembered of a key that holds nothing.
+// Release returns n units of the key. The pool keeps nothing of a key that holds nothing.
 func (p *Pool) Release(key string, n int64) {
 	if n == 0 {
 		return
@@ -74,7 +75,7 @@ func (p *Pool) Release(key string, n int64) {
 	p.released = make(chan struct{})
 }
 
-// Used is how many units are taken.
+// Used returns the number of units that are taken.
 func (p *Pool) Used() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Rate allows a number of events in each window of time. Keys share them as they share a Pool, in which an event holds
-// a unit for one window.
+// Rate limits the number of events in each window of time. Keys share the events as the units of a Pool, in which each
+// event holds one unit for one window. It is safe for concurrent use.
 type Rate struct {
 	mu     sync.Mutex
 	pool   *Pool
 	window time.Duration
 	clock  func() time.Time
-	// recent are the events of the last window, oldest first.
+	// recent are the events of the last window, the oldest first.
 	recent []event
 }
 
@@ -22,12 +22,12 @@ type event struct {
 	key string
 }
 
-// NewRate allows that many events in each window.
+// NewRate returns a Rate of that many events in each window.
 func NewRate(events int64, window time.Duration, clock func() time.Time) *Rate {
 	return &Rate{pool: NewPool(events), window: window, clock: clock}
 }
 
-// Allow counts an event of the key, or says that its share does not allow it.
+// Allow counts an event of the key, or returns false if the share of the key does not allow it.
 func (r *Rate) Allow(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,7 +38,7 @@ func (r *Rate) Allow(key string) bool {
 		expired++
 	}
 	if r.recent = r.recent[expired:]; len(r.recent) == 0 {
-		r.recent = nil // so that nothing is kept of a flood
+		r.recent = nil // releases the memory of a flood
 	}
 	if !r.pool.TryAcquire(key, 1) {
 		return false
@@ -47,10 +47,10 @@ func (r *Rate) Allow(key string) bool {
 	return true
 }
 
-// waitStep is how often Wait tries again.
+// waitStep is the interval between the attempts of Wait.
 const waitStep = 50 * time.Millisecond
 
-// Wait waits until an event of the key is allowed, and counts it, or gives the context's error.
+// Wait waits until an event of the key is allowed and counts it, or returns the context's error.
 func (r *Rate) Wait(ctx context.Context, key string) error {
 	for !r.Allow(key) {
 		select {

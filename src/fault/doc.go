@@ -1,6 +1,6 @@
-// Package fault is the one taxonomy of what can go wrong. The adapter that sees the status code assigns a Kind once;
-// every other part decides by KindOf alone.
+// Package fault classifies errors by kind. The adapter that sees the status code assigns the Kind once; all other code
+// decides by KindOf.
 //
-// Floor 0, standard library only. Which status code means what belongs in the adapters; what to do about a Kind, in the
-// actors.
+// Floor 0, standard library only. The meaning of a status code belongs in the adapters, and the reaction to a Kind in
+// the callers.
 package fault

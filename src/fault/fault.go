@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Kind says what went wrong, as far as anybody needs to know in order to decide what to do.
+// Kind is the class of an error. It determines retries, condition reason and exit code.
 type Kind string
 
-// The kinds. Bug is what an error is that nobody classified.
+// The kinds. An error that is not classified is a Bug.
 const (
 	Bug             Kind = "Bug"             // impossible state
-	Invalid         Kind = "Invalid"         // what the user wrote cannot work
+	Invalid         Kind = "Invalid"         // the user's input cannot work
 	Malformed       Kind = "Malformed"       // the vault's content cannot be decoded
 	NotFound        Kind = "NotFound"        // vault, object or version missing
 	Disabled        Kind = "Disabled"        // disabled, not yet valid or expired
@@ -22,16 +22,16 @@ const (
 	Denied          Kind = "Denied"          // known, but not allowed: role, policy, firewall
 	Throttled       Kind = "Throttled"       // too many requests
 	Unavailable     Kind = "Unavailable"     // server error, DNS, TLS, timeout
-	Conflict        Kind = "Conflict"        // the target belongs to somebody else or is immutable
+	Conflict        Kind = "Conflict"        // the output belongs to another owner or is immutable
 )
 
-// Kinds lists every kind.
+// Kinds returns all kinds.
 func Kinds() []Kind {
 	return []Kind{Bug, Invalid, Malformed, NotFound, Disabled, Unauthenticated, Denied, Throttled, Unavailable,
 		Conflict}
 }
 
-// Reason is the condition reason that users see for the kind, by the API conventions of Kubernetes.
+// Reason returns the condition reason of the kind, in the form of the Kubernetes API conventions.
 func (k Kind) Reason() string {
 	reasons := map[Kind]string{
 		Invalid: "InvalidSpec", Malformed: "MalformedObject", NotFound: "ObjectNotFound", Disabled: "ObjectDisabled",
@@ -44,7 +44,7 @@ func (k Kind) Reason() string {
 	return "InternalError"
 }
 
-// ExitCode is the process exit code of the injector for the kind, from sysexits.h.
+// ExitCode returns the exit code of the injector for the kind, from sysexits.h.
 func (k Kind) ExitCode() int {
 	codes := map[Kind]int{
 		Invalid: 64, Malformed: 65, NotFound: 66, Disabled: 66, Unauthenticated: 77, Denied: 77, Throttled: 75,
@@ -56,28 +56,28 @@ func (k Kind) ExitCode() int {
 	return 70
 }
 
-// Transient says whether the same request may succeed a little later without anybody changing anything.
+// Transient reports whether the same request can succeed a little later without any change.
 func (k Kind) Transient() bool { return k == Throttled || k == Unavailable }
 
-// Error is a classified error. Its text is "Doing: Cause; Next". A caller that shows the next step apart takes CauseOf
-// and NextOf.
+// Error is a classified error. Its text is "Doing: Cause; Next". A caller that shows the next step separately uses
+// CauseOf and NextOf.
 type Error struct {
-	// Kind is never empty in an error made by New or Wrap.
+	// Kind is not empty in an error of New, Advise or Wrap.
 	Kind Kind
-	// Doing is what failed, as a gerund and its object ("reading secret …").
+	// Doing is the operation that failed, as a gerund and its object ("reading secret …").
 	Doing string
-	// Next tells the reader the next step; may be empty. Neither Doing nor Cause hold advice.
+	// Next is the next step for the user; it can be empty. Doing and Cause contain no advice.
 	Next string
-	// RetryAfter is what the server asked for; zero if it did not.
+	// RetryAfter is the wait that the server requested; zero if it requested none.
 	RetryAfter time.Duration
-	// MayComeLater says that what is missing may be created a moment after whatever refers to it: an
-	// AzureKeyVaultSecret.
+	// MayComeLater is true if a missing object can still be created after the object that refers to it: an
+	// AzureKeyVaultSecret can be created after the pod.
 	MayComeLater bool
-	// Cause is wrapped; nil if Doing says it all. It must never quote a secret or a token.
+	// Cause is the wrapped error; nil if Doing is the whole error. It must never quote a secret or a token.
 	Cause error
 }
 
-// Error implements error. Advice of a cause comes last, after the whole of what went wrong.
+// Error implements error. The next steps, also those of causes, follow all causes.
 func (e *Error) Error() string {
 	text := CauseOf(e)
 	if next := NextOf(e); next != "" {
@@ -86,27 +86,26 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// New makes an error of the kind without a cause; its text is made as fmt.Sprintf does.
+// New returns an error of the kind without a cause. format and args are those of fmt.Sprintf.
 func New(kind Kind, format string, args ...any) error {
 	return &Error{Kind: kind, Doing: fmt.Sprintf(format, args...)}
 }
 
-// Advise makes an error of the kind without a cause, with the next step in its own field; the text is made as
-// fmt.Sprintf does.
+// Advise returns an error of the kind with a next step and without a cause. format and args are those of fmt.Sprintf.
 func Advise(kind Kind, next, format string, args ...any) error {
 	return &Error{Kind: kind, Doing: fmt.Sprintf(format, args...), Next: next}
 }
 
-// Wrap classifies a cause; doing says what failed, as a gerund and its object.
+// Wrap classifies a cause. doing is the operation that failed, as a gerund and its object.
 func Wrap(kind Kind, cause error, doing string) error {
 	return &Error{Kind: kind, Doing: doing, Cause: cause}
 }
 
-// KindOf is the kind of the outermost classified error in the chain; Bug for an error that nobody classified, "" for
-// nil.
+// KindOf returns the kind of the outermost classified error in the chain; Bug for an error that is not classified, and
+// "" for nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return ""
@@ -118,12 +117,12 @@ func KindOf(err error) Kind {
 	return Bug
 }
 
-// CauseOf is what went wrong, in words, without any advice.
+// CauseOf returns the text of an error without next steps.
 func CauseOf(err error) string {
 	if err == nil {
 		return ""
 	}
-	if e, ok := err.(*Error); ok { //nolint:errorlint // each link of the chain is taken apart in its turn
+	if e, ok := err.(*Error); ok { //nolint:errorlint // the recursion handles the rest of the chain
 		switch cause := CauseOf(e.Cause); {
 		case cause == "":
 			return e.Doing
@@ -133,7 +132,7 @@ func CauseOf(err error) string {
 			return e.Doing + ": " + cause
 		}
 	}
-	// What wraps an error quotes its whole text; the advice in it is taken out.
+	// An error that wraps another quotes its whole text, from which the next steps are removed.
 	text := err.Error()
 	for _, inner := range unwrap(err) {
 		text = strings.Replace(text, inner.Error(), CauseOf(inner), 1)
@@ -141,9 +140,9 @@ func CauseOf(err error) string {
 	return text
 }
 
-// NextOf is the next step that an error or its cause gives; empty if there is none. Joined errors give theirs in turn.
+// NextOf returns the next step of an error or of its cause; empty if there is none. Joined errors contribute one each.
 func NextOf(err error) string {
-	if e, ok := err.(*Error); ok && e.Next != "" { //nolint:errorlint // the outermost advice wins
+	if e, ok := err.(*Error); ok && e.Next != "" { //nolint:errorlint // the outermost next step wins
 		return e.Next
 	}
 	var steps []string
@@ -155,9 +154,9 @@ func NextOf(err error) string {
 	return strings.Join(steps, "; ")
 }
 
-// unwrap gives what an error wraps: one error, or several that were joined.
+// unwrap returns the wrapped errors: one, or several that were joined.
 func unwrap(err error) []error {
-	switch e := err.(type) { //nolint:errorlint // this is the walk that errors.As makes
+	switch e := err.(type) { //nolint:errorlint // this unwraps as errors.As does
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
 			return []error{inner}
@@ -168,7 +167,7 @@ func unwrap(err error) []error {
 	return nil
 }
 
-// RetryAfter is how long the server asked to wait; zero if it did not say.
+// RetryAfter returns the wait that the server requested; zero if it requested none.
 func RetryAfter(err error) time.Duration {
 	var e *Error
 	if errors.As(err, &e) {
@@ -177,7 +176,7 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// MayComeLater says whether any classified error in the chain is about something that may be created a moment later.
+// MayComeLater reports whether any classified error in the chain is about an object that can still be created.
 func MayComeLater(err error) bool {
 	var e *Error
 	for ; errors.As(err, &e); err = e.Cause {
@@ -188,8 +187,8 @@ func MayComeLater(err error) bool {
 	return false
 }
 
-// Both joins two errors. One that nobody classified stands alone: its text may hold anything, and in the company of a
-// classified one it would be told to users, and not be retried as it has to be.
+// Both joins two errors. It returns an error that is not classified alone: its text can contain anything, and joined
+// with a classified error it would be shown to users and not be retried.
 func Both(a, b error) error {
 	switch {
 	case KindOf(a) == Bug:

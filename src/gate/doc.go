@@ -1,5 +1,5 @@
-// Package gate serves a port that anybody in the cluster can reach, and bounds what one address may take of it, so that
-// a single pod can't keep the API server, or other pods, from being answered.
+// Package gate serves a port that everybody in the cluster can reach, and limits the connections, requests and memory
+// of each client address, so that one pod cannot starve the API server or other pods.
 //
-// Floor 3. Who may ask for what belongs in webhook and broker; bounds of what their answers cost are there too.
+// Floor 3. Authorization, and limits on the cost of an answer, belong in webhook and broker.
 package gate

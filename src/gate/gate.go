@@ -15,69 +15,71 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Limits are what one address may have. Each must be positive unless it says otherwise.
+// Limits of one address. Each must be positive unless its comment says otherwise.
 type Limits struct {
-	// Connections that are open at once, and how many new ones in a second, after a burst of as many as may be open.
-	// Without a rate (0), new connections are never refused: the oldest one of the address is closed instead.
+	// Connections is the limit of open connections. ConnectionsPerSecond is the rate of new connections, after a burst
+	// of Connections. If the rate is 0, no new connection is rejected: the oldest one of the address is closed instead.
 	Connections, ConnectionsPerSecond int
-	// Requests that are worked on at once, and how many new ones in a second, after a burst.
+	// Requests is the limit of concurrent requests. RequestsPerSecond is the rate of new requests, after RequestsBurst.
 	Requests, RequestsPerSecond, RequestsBurst int
-	// AllConnections are those of all addresses together. Beyond it, the oldest one of the address that has most is
-	// closed.
+	// AllConnections is the limit of open connections of all addresses together. Beyond it, the oldest connection of
+	// the address with the most connections is closed.
 	AllConnections int
-	// Memory is what the requests of all addresses together may hold, and ReservedMemory what the API server may hold
-	// on top of it. Both are 0 where nothing is counted by Hold.
+	// Memory is the limit in bytes of what all requests hold together. ReservedMemory is in addition, for the API
+	// server alone. Both are 0 where Hold is not used.
 	Memory, ReservedMemory int64
 }
 
-// Config is what a Gate works with; every field but Known and Free is required.
+// Config configures a Gate. Every field except Known and Free is required.
 type Config struct {
-	// Port names what is served, for metrics and logs.
+	// Port is the name of the port in metrics and logs.
 	Port string
 	Limits
-	// Known says whether an address is the API server's own, which is not bounded; nil knows none.
+	// Known reports whether an address is the API server's, which has no limits; nil means that none is.
 	Known func(netip.Addr) bool
-	// Free says whether a request costs so little that it is always answered; nil means none.
+	// Free reports whether a request is exempt from the limits because it is cheap; nil means that none is.
 	Free    func(*http.Request) bool
 	Metrics *Metrics
 	Clock   func() time.Time
 	Log     logr.Logger
 }
 
-// Gate knows what each address has.
+// Gate tracks the connections, requests and memory of each address. It is safe for concurrent use.
 type Gate struct {
 	Config
 	mu sync.Mutex
-	// active are addresses that have something now; they are never forgotten. idle are others whose rates are
-	// remembered.
+	// active are addresses with an open connection or a request; they are never evicted. idle are other addresses, kept
+	// for their rates.
 	active      map[netip.Addr]*source
 	idle        *lru.Cache
 	connections int
 	memory      memory
-	said        time.Time
+	// said is the time of the last log line about a rejection.
+	said time.Time
 }
 
-// New checks the configuration.
+// New returns a Gate, or an error if a required field or a limit of the configuration is missing.
 func New(c Config) (*Gate, error) {
 	l := c.Limits
 	if c.Port == "" || c.Metrics == nil || c.Clock == nil || l.ConnectionsPerSecond < 0 ||
 		min(l.Connections, l.Requests, l.RequestsPerSecond, l.RequestsBurst, l.AllConnections) <= 0 {
-		return nil, errors.New("creating the gate: the port, the metrics, the clock, or a limit is missing")
+		return nil, errors.New("gate.New: Port, Metrics, Clock or a limit of the Config is missing")
 	}
 	return &Gate{Config: c, active: map[netip.Addr]*source{}, idle: lru.New(limits.RememberedAddresses),
 		memory: memory{shared: l.Memory, reserved: l.ReservedMemory, by: map[netip.Addr]int64{}}}, nil
 }
 
-// source is what one address has. It is guarded by the gate.
+// source is the state of one address. The gate's mutex guards it.
 type source struct {
 	address  netip.Addr
 	requests int
-	// open are its connections, the oldest first. Each is the function that closes it.
+	// open are its connections, the oldest first. Each element is the function that closes the connection.
 	open                        *list.List
 	newConnections, newRequests *rate.Limiter
 }
 
-// key is the address as limits count it: all addresses of an IPv6 network of a node are one.
+// key returns the address that limits apply to: the network prefix of an IPv6 address, because a node has all addresses
+// of such a network.
 func key(address netip.Addr) netip.Addr {
 	address = address.Unmap().WithZone("")
 	if !address.Is6() {
@@ -90,7 +92,7 @@ func key(address netip.Addr) netip.Addr {
 	return prefix.Addr()
 }
 
-// sourceOf finds an address, or begins to remember it. The gate is locked.
+// sourceOf returns the state of an address, and creates it if there is none. The caller holds mu.
 func (g *Gate) sourceOf(from netip.Addr) *source {
 	address := key(from)
 	if s, ok := g.active[address]; ok {
@@ -108,7 +110,7 @@ func (g *Gate) sourceOf(from netip.Addr) *source {
 	return s
 }
 
-// keep moves a source between those that are active and those that are idle. The gate is locked.
+// keep moves an address to active or idle, as its state requires. The caller holds mu.
 func (g *Gate) keep(s *source) {
 	if s.requests+s.open.Len() > 0 {
 		g.active[s.address] = s
@@ -119,11 +121,12 @@ func (g *Gate) keep(s *source) {
 	g.idle.Add(s.address, s)
 }
 
-// isKnown says whether an address is the API server's.
+// isKnown reports whether an address is the API server's.
 func (g *Gate) isKnown(from netip.Addr) bool { return g.Known != nil && g.Known(from) }
 
-// connect counts a connection, or says that the address has too many; leave ends it. End is called, without waiting for
-// it, if the connection has to make room for another.
+// connect admits a connection, or returns false if the address has reached its limit. The caller calls leave when the
+// connection ends. end closes the connection; it is called in its own goroutine when another connection takes its
+// place.
 func (g *Gate) connect(from netip.Addr, end func()) (leave func(), ok bool) {
 	if g.isKnown(from) {
 		return func() {}, true
@@ -157,7 +160,7 @@ func (g *Gate) connect(from netip.Addr, end func()) (leave func(), ok bool) {
 	}, true
 }
 
-// drop forgets a connection unless it is forgotten already. The gate is locked.
+// drop removes a connection from the counts, once. The caller holds mu.
 func (g *Gate) drop(s *source, opened *list.Element) {
 	if opened.Value == nil {
 		return
@@ -168,17 +171,17 @@ func (g *Gate) drop(s *source, opened *list.Element) {
 	g.keep(s)
 }
 
-// close ends the oldest connection of an address. The gate is locked.
+// close closes the oldest connection of an address. The caller holds mu.
 func (g *Gate) close(s *source, bound string) {
 	oldest := s.open.Front()
 	if end, ok := oldest.Value.(func()); ok && end != nil {
-		go end() // it ends in leave, which locks
+		go end() // it calls leave, which locks mu
 	}
 	g.refused(s.address, bound)
 	g.drop(s, oldest)
 }
 
-// largest is the address with the most connections. The gate is locked.
+// largest returns the address with the most connections. The caller holds mu.
 func (g *Gate) largest() *source {
 	var largest *source
 	for _, s := range g.active {
@@ -189,7 +192,8 @@ func (g *Gate) largest() *source {
 	return largest
 }
 
-// request counts a request, or says that the address has too many; leave ends it.
+// request admits a request, or returns false if the address has reached its limit. The caller calls leave when the
+// request ends.
 func (g *Gate) request(from netip.Addr) (leave func(), ok bool) {
 	if g.isKnown(from) {
 		return func() {}, true
@@ -211,10 +215,10 @@ func (g *Gate) request(from netip.Addr) (leave func(), ok bool) {
 	}, true
 }
 
-// silence is how long nothing more is said of refusals, so that a flood of requests is no flood of lines.
+// silence is the least time between two log lines about rejections, so that a flood of requests does not flood the log.
 const silence = 10 * time.Second
 
-// refused counts, and says from time to time who it is. The gate is locked.
+// refused counts a rejection, and logs the address at most once per silence. The caller holds mu.
 func (g *Gate) refused(from netip.Addr, what string) {
 	g.Metrics.rejected.WithLabelValues(g.Port, what).Inc()
 	if now := g.Clock(); now.Sub(g.said) >= silence {

@@ -34,7 +34,7 @@ import (
 // Addresses of this machine, from which clients of the tests connect.
 const hostile, other = "127.0.0.2", "127.0.0.3"
 
-// bench is a gate that is served, with a real clock only where a test waits for it.
+// bench is a served gate. It has a real clock only where a test waits for it.
 type bench struct {
 	*testing.T
 	mu       sync.Mutex
@@ -122,7 +122,7 @@ func (b *bench) client(from string, show ...tls.Certificate) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// ask gives the status, what else was said, and when to come back; a connection that was closed is status 0.
+// ask returns the status, the body and the Retry-After header. The status of a closed connection is 0.
 func (b *bench) ask(c *http.Client, path string) (status int, body, after string) {
 	response, err := c.Get("https://" + b.address + path)
 	if err != nil {
@@ -166,7 +166,7 @@ func TestAnAddressThatFloodsThePortKeepsNobodyElseFromBeingAnswered(t *testing.T
 	assert.Equal(t, http.StatusOK, status, "it may ask again later")
 }
 
-// TestTheAPIServersOwnClientComesBackByItself goes by the client that the API server calls webhooks with.
+// TestTheAPIServersOwnClientComesBackByItself uses the client with which the API server calls webhooks.
 func TestTheAPIServersOwnClientComesBackByItself(t *testing.T) {
 	b := newBench(t, time.Now, nil)
 	config := &rest.Config{Host: "https://" + b.address, QPS: -1, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
@@ -192,7 +192,7 @@ func TestTheAPIServersOwnClientComesBackByItself(t *testing.T) {
 func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
 	b := newBench(t, nil, nil)
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(hostile)}}
-	// open says whether the connection is kept: nothing is said on one that is, until a deadline.
+	// open reports whether the connection is kept: an open one sends nothing until a deadline.
 	open := func() (net.Conn, bool) {
 		conn, err := dialer.Dial("tcp", b.address)
 		require.NoError(t, err)
@@ -242,7 +242,7 @@ func TestRequestsOfOneAddressThatAreWorkedOnAreBounded(t *testing.T) {
 	}
 	status, _, _ := b.ask(b.client(other), "/")
 	assert.Equal(t, http.StatusOK, status)
-	// Whoever ends the program lets these requests end.
+	// The end of the context lets these requests end.
 	b.stop()
 	time.Sleep(100 * time.Millisecond)
 	close(b.hold)

@@ -85,8 +85,8 @@ func TestTheAddressWithMostConnectionsMakesRoomForOthers(t *testing.T) {
 	assert.Equal(t, map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true}, got, "the oldest of the address that has most are closed")
 }
 
-// TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered goes by a port that closes the oldest connection
-// instead of refusing new ones.
+// TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered uses a port that closes the oldest connection
+// instead of rejecting new ones.
 func TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered(t *testing.T) {
 	g := newGate(t, func(c *gate.Config) {
 		c.ConnectionsPerSecond, c.AllConnections = 0, 20
@@ -120,7 +120,7 @@ func TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered(t *testi
 	}
 	assert.Equal(t, map[int]int{http.StatusNoContent: 20, http.StatusTooManyRequests: 40}, codes, "what costs more has a limit")
 	assert.Equal(t, http.StatusNoContent, get(other, "/metrics"), "of one address")
-	for i := range 60 { // of more addresses than there is room for
+	for i := range 60 { // of more addresses than the limit
 		for j := range 5 {
 			dial(net.IPv4(127, 0, 1, byte(i*3+j)).String())
 		}

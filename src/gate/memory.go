@@ -5,16 +5,16 @@ import (
 	"net/netip"
 )
 
-// memory counts what requests hold, in bytes. It is guarded by the gate.
+// memory counts the bytes that requests hold. The gate's mutex guards it.
 type memory struct {
 	shared, reserved int64
-	// used is what all hold, strangers what those hold that are not known as the API server, and by what each of these
-	// addresses holds.
+	// used are the bytes of all requests, strangers those of requests that do not come from the API server, and by
+	// those of each address among the latter.
 	used, strangers int64
 	by              map[netip.Addr]int64
 }
 
-// Holding is the memory that one request holds.
+// Holding is the memory of one request.
 type Holding struct {
 	gate    *Gate
 	from    netip.Addr
@@ -22,17 +22,17 @@ type Holding struct {
 	held    int64
 }
 
-// Hold begins to count the memory of a request; Release must be called at its end.
+// Hold returns the empty Holding of a request. The caller calls Release when the request ends.
 func (g *Gate) Hold(r *http.Request) *Holding {
 	from := addressOf(r)
 	return &Holding{gate: g, from: from, trusted: hasCertificate(r) || g.isKnown(from)}
 }
 
-// Trusted says whether the request is the API server's.
+// Trusted reports whether the request comes from the API server.
 func (h *Holding) Trusted() bool { return h.trusted }
 
-// Set changes what the request holds. It says false, and changes nothing, if there is not so much left: one address
-// gets no more than what it would leave free for the others, and what is reserved is for the API server alone.
+// Set changes the size to that many bytes. It returns false, and changes nothing, if the limit does not allow it: an
+// address must leave as much free as it holds, and the reserved memory is for the API server alone.
 func (h *Holding) Set(bytes int64) bool {
 	g, more := h.gate, bytes-h.held
 	g.mu.Lock()
@@ -59,5 +59,5 @@ func (h *Holding) Set(bytes int64) bool {
 	return true
 }
 
-// Release gives back everything that the request holds.
+// Release releases all memory of the request.
 func (h *Holding) Release() { h.Set(0) }

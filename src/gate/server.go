@@ -19,7 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Server serves a port through a Gate. It is a Runnable that needs no leadership: every replica answers.
+// Server serves a port through a Gate. It is a controller-runtime Runnable that needs no leader election: every replica
+// serves.
 type Server struct {
 	// Address to listen on, for example :9443.
 	Address string
@@ -27,29 +28,29 @@ type Server struct {
 	Handler http.Handler
 	// TLS has the certificate to serve with; nil serves plain HTTP.
 	TLS *tls.Config
-	// Patience bounds the work for one request.
+	// Patience is the time limit of a request, without the time to write the answer.
 	Patience time.Duration
-	// TooMuch answers a request of which there are too many; nil is a sentence.
+	// TooMuch answers a rejected request; nil means status 429 with one sentence.
 	TooMuch http.HandlerFunc
 
 	listens atomic.Bool
 }
 
-// HealthLimits are those of the port of health checks and metrics. New connections are never refused there: pods with
-// hostNetwork have the address that probes come from.
+// HealthLimits returns the limits of the port of health checks and metrics. New connections are never rejected there,
+// because pods with hostNetwork share the address that probes come from.
 func HealthLimits() Limits {
 	return Limits{Connections: limits.HealthConnections, Requests: limits.HealthRequests,
 		RequestsPerSecond: limits.HealthRequestsPerSecond,
 		RequestsBurst:     limits.HealthRequestsBurst, AllConnections: limits.HealthAllConnections}
 }
 
-// drain is how long requests that are on their way may take after the end was asked for.
+// drain is the time that requests in flight have to end after the server is stopped.
 const drain = 20 * time.Second
 
-// NeedLeaderElection implements controller-runtime's interface.
+// NeedLeaderElection implements controller-runtime's manager.LeaderElectionRunnable.
 func (*Server) NeedLeaderElection() bool { return false }
 
-// Listening says why the port is not served, or nil.
+// Listening returns an error until the port is served.
 func (s *Server) Listening() error {
 	if !s.listens.Load() {
 		return fmt.Errorf("%s is not served yet", s.Gate.Port)
@@ -57,7 +58,7 @@ func (s *Server) Listening() error {
 	return nil
 }
 
-// Start serves until the context ends, and lets requests that are on their way end too.
+// Start serves until the context ends, and then waits for the requests in flight.
 func (s *Server) Start(ctx context.Context) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Address)
 	if err != nil {
@@ -66,7 +67,7 @@ func (s *Server) Start(ctx context.Context) error {
 	return s.Serve(ctx, listener)
 }
 
-// Serve does it with a listener that is there already.
+// Serve does the same as Start with an existing listener.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{Handler: s.bounded(), ReadHeaderTimeout: limits.RequestReadTime,
 		ReadTimeout:  limits.RequestReadTime,
@@ -75,7 +76,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: limits.HTTP2Streams,
 			MaxReceiveBufferPerConnection: limits.HTTP2ReceiveBytes,
 			MaxReceiveBufferPerStream:     limits.HTTP2ReceiveBytes},
-		// strangers could fill the log
+		// clients could fill the log
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.Gate.Log.V(4)), slog.LevelInfo)}
 	done := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {
@@ -96,17 +97,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// hasCertificate says whether the client has shown the API server's certificate, which is the only one that is
-// verified.
+// hasCertificate reports whether the client has presented a verified certificate. Only the API server's is verified.
 func hasCertificate(r *http.Request) bool { return r.TLS != nil && len(r.TLS.VerifiedChains) > 0 }
 
-// addressOf is where the request comes from. Requests that do not say so, as those of tests, share one address.
+// addressOf returns the client address. Requests without one, such as those of tests, share the zero address.
 func addressOf(r *http.Request) netip.Addr {
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
 	return from.Addr().Unmap()
 }
 
-// bounded answers those requests that the gate lets in.
+// bounded wraps the handler with the limits of requests.
 func (s *Server) bounded() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if hasCertificate(r) || (s.Gate.Free != nil && s.Gate.Free(r)) {
@@ -123,7 +123,7 @@ func (s *Server) bounded() http.Handler {
 	})
 }
 
-// refuse asks to come back in a second, which the API server does by itself, ten times, before it refuses a pod.
+// refuse answers a rejected request with Retry-After: 1. The API server retries ten times before it rejects a pod.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "1")
 	if s.TooMuch != nil {
@@ -134,7 +134,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "akv2k8s: too many requests from this address; retry in a second\n")
 }
 
-// counted closes connections of which an address has too many, before anything is read or computed for them.
+// counted closes connections beyond the limit before anything is read or computed for them.
 type counted struct {
 	net.Listener
 	gate *Gate
@@ -147,7 +147,7 @@ func (c counted) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		from, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // of a listener for TCP it is always one
+		from, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // a TCP address always parses
 		leave, ok := c.gate.connect(from.Addr().Unmap(), func() { _ = conn.Close() })
 		if ok {
 			return &connection{Conn: conn, leave: sync.OnceFunc(leave)}, nil
@@ -156,7 +156,7 @@ func (c counted) Accept() (net.Conn, error) {
 	}
 }
 
-// connection tells the gate when it ends.
+// connection releases its place in the counts when it is closed.
 type connection struct {
 	net.Conn
 	leave func()

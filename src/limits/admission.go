@@ -2,8 +2,8 @@ package limits
 
 import "time"
 
-// Bounds of one admission review. They are counted in its text, before anything is decoded, in the review, the object
-// and the old object each.
+// Limits of one admission review. They are counted in its text before anything is decoded, in the review, the object
+// and the old object separately.
 const (
 	ReviewBytes      = 3 << 20
 	ReviewDepth      = 64
@@ -11,24 +11,24 @@ const (
 	ReviewContainers = 500
 	ReviewVariables  = 20_000
 	ReviewListed     = 5_000
-	// ReviewWeight and ReviewElementWeight are the bytes of memory that each byte and each element of a review is
-	// counted as.
+	// ReviewWeight and ReviewElementWeight are the bytes of memory that are reserved for each byte and each element of
+	// a review.
 	ReviewWeight        = 8
 	ReviewElementWeight = 128
 )
 
-// Bounds of what is answered.
+// Limits of answers.
 const (
 	InjectedPodBytes   = 3 << 20
 	AdmissionWarnings  = 20
 	AdmissionNameBytes = 253
 	AdmissionLogRate   = 10
 	AdmissionLogBurst  = 50
-	// AdmissionMessageBytes bounds a whole refusal, whatever names are in it.
+	// AdmissionMessageBytes limits the whole message of a rejected pod, including all names.
 	AdmissionMessageBytes = 4 << 10
 )
 
-// Bounds of what is read for one review, and of what is remembered of it.
+// Limits of reads for one review, and of cached reads.
 const (
 	AdmissionSources     = 300
 	MissingSourceAge     = time.Second
@@ -39,80 +39,81 @@ const (
 	LimitRangeAge        = 5 * time.Second
 )
 
-// admissionArea lists the bounds of admission reviews and what is read for them.
+// admissionArea lists the limits of admission reviews and of the reads for them.
 func admissionArea() Area {
-	const denied = "The pod is refused; the message names the limit."
+	const denied = "The pod is rejected; the message names the limit"
 	return Area{Title: "Admission webhook", Limits: append(readForReview(), []Limit{
 		{Name: "ReviewBytes", Value: Bytes(ReviewBytes), Bounds: "Body of an admission review",
-			Exceeded: "The request is refused with code 413 before more is read.",
-			Reason:   "The API server takes no larger request, and etcd stores half of it."},
+			Exceeded: "The request is rejected with 413 before more is read",
+			Reason:   "The API server accepts no larger request, and etcd stores half of it"},
 		{Name: "ReviewDepth", Value: Count(ReviewDepth), Bounds: "Nesting of the JSON of a review", Exceeded: denied,
-			Reason: "A pod with managed fields is nested about 15 deep."},
+			Reason: "A pod with managed fields has about 15 levels"},
 		{Name: "ReviewElements", Value: Count(ReviewElements),
-			Bounds: "Keys and values in a review, in its object and in its old object, each", Exceeded: denied,
-			Reason: "20,000 variables with name and value are 100,000; the rest is for managed fields."},
+			Bounds: "Keys and values in a review, in its object and in its old object, separately", Exceeded: denied,
+			Reason: "20,000 variables with name and value are 100,000; the rest is for managed fields"},
 		{Name: "ReviewContainers", Value: Count(ReviewContainers),
 			Bounds: "Containers, init containers and ephemeral containers of a pod together", Exceeded: denied,
-			Reason: "A decoded container takes more than 1 KiB, however short its text is."},
+			Reason: "A decoded container takes more than 1 KiB, however short its text is"},
 		{Name: "ReviewVariables", Value: Count(ReviewVariables), Bounds: "Entries of env and envFrom of a pod together",
 			Exceeded: denied,
-			Reason:   "Larger environments do not fit into what etcd stores of a pod."},
+			Reason:   "etcd does not store a pod with a larger environment"},
 		{Name: "ReviewListed", Value: Count(ReviewListed),
 			Bounds: "Objects in all other lists of a pod (volumes, mounts, ports, status) together", Exceeded: denied,
-			Reason: "A decoded volume takes some 300 bytes, however short its text is."},
+			Reason: "A decoded volume takes about 300 bytes, however short its text is"},
 		{Name: "ReviewWeight", Value: Count(ReviewWeight),
-			Bounds:   "Bytes of memory that each byte of a review is counted as while it is worked on",
-			Exceeded: "If there is not so much left for reviews, the answer is 429 and the API server tries again.",
+			Bounds:   "Bytes of memory that are reserved for each byte of a review while it is processed",
+			Exceeded: "If the memory for reviews is used up, the answer is 429 and the API server retries",
 			Reason: "The text, its decoded form, the answer and its text, measured with the most expensive reviews " +
-				"that the other limits allow."},
+				"that the other limits allow"},
 		{Name: "ReviewElementWeight", Value: Bytes(ReviewElementWeight),
-			Bounds:   "Memory that each key and value of a review is counted as, besides its text",
-			Exceeded: "As above.", Reason: "Maps and lists of small values take more memory than their text."},
+			Bounds:   "Memory that is reserved for each key and value of a review, besides its text",
+			Exceeded: "As above", Reason: "Maps and lists of small values take more memory than their text"},
 		{Name: "InjectedPodBytes", Value: Bytes(InjectedPodBytes), Bounds: "Size of a pod with what the webhook adds",
 			Exceeded: denied,
-			Reason:   "The API server takes no larger object, and etcd stores half of it."},
+			Reason:   "The API server accepts no larger object, and etcd stores half of it"},
 		{Name: "AdmissionWarnings", Value: Count(AdmissionWarnings), Bounds: "Warnings in one answer",
-			Exceeded: "The last one says how many more there are.",
-			Reason:   "The API server shows 4 KiB of warnings."},
+			Exceeded: "The last warning has the number of omitted ones",
+			Reason:   "The API server displays 4 KiB of warnings"},
 		{Name: "AdmissionNameBytes", Value: Bytes(AdmissionNameBytes), Bounds: "A name in a message or log line",
-			Exceeded: "It is cut off.",
-			Reason:   "No name of Kubernetes is longer, but a review is seen before its names are checked."},
+			Exceeded: "The name is truncated",
+			Reason:   "Kubernetes has no longer names, but the review comes before names are validated"},
 		{Name: "AdmissionLogRate", Value: Rate(AdmissionLogRate),
-			Bounds:   "Log lines about reviews, those of the API server and all others apart",
-			Exceeded: "Lines are left out; the next one says how many.",
-			Reason:   "Text that others word must not fill the log."},
-		{Name: "AdmissionLogBurst", Value: Count(AdmissionLogBurst), Bounds: "Log lines about reviews at once",
-			Exceeded: "As above.", Reason: "A rollout creates many pods at once."},
+			Bounds:   "Log lines about reviews of the API server, and separately about all other reviews",
+			Exceeded: "Lines are omitted; the next line has their number",
+			Reason:   "Clients must not fill the log"},
+		{Name: "AdmissionLogBurst", Value: Count(AdmissionLogBurst), Bounds: "Burst of log lines about reviews",
+			Exceeded: "As above", Reason: "A rollout creates many pods at once"},
 		{Name: "AdmissionMessageBytes", Value: Bytes(AdmissionMessageBytes),
-			Bounds: "Message of a refusal, and its log line", Exceeded: "It is cut off.",
-			Reason: "Names of registries and their answers come on top of names in the pod."},
+			Bounds: "Message of a rejected pod, and its log line", Exceeded: "The message is truncated",
+			Reason: "The message has names of registries and their answers in addition to names in the pod"},
 	}...)}
 }
 
+// readForReview returns the limits of reads of the API server for reviews.
 func readForReview() []Limit {
 	return []Limit{
 		{Name: "AdmissionSources", Value: Count(AdmissionSources),
-			Bounds:   "ConfigMaps and Secrets that the environment of one pod comes from",
-			Exceeded: "The pod is refused; the message names the limit.",
-			Reason:   "Each is a read of the API server."},
+			Bounds:   "ConfigMaps and Secrets that are sources of the environment of one pod",
+			Exceeded: "The pod is rejected; the message names the limit",
+			Reason:   "Each is a read of the API server"},
 		{Name: "MissingSourceAge", Value: Duration(MissingSourceAge),
-			Bounds:   "Time for which a ConfigMap or Secret that does not exist is not looked for again",
-			Exceeded: "It is read again.",
-			Reason:   "Many pods, or requests, name the same one."},
+			Bounds:   "Time for which the absence of a ConfigMap or Secret is cached",
+			Exceeded: "It is read again",
+			Reason:   "Many pods, or requests, name the same one"},
 		{Name: "NamespaceEnabledAge", Value: Duration(NamespaceEnabledAge),
-			Bounds: "Time for which a namespace is known to have the label", Exceeded: "It is read again.",
-			Reason: "Saves a read for each pod of a rollout."},
+			Bounds: "Time for which the label of a namespace is cached", Exceeded: "The namespace is read again",
+			Reason: "Saves a read for each pod of a rollout"},
 		{Name: "NamespaceDisabledAge", Value: Duration(NamespaceDisabledAge),
-			Bounds: "Time for which a namespace is known to lack the label; requests of a known API server have it " +
-				"read again", Exceeded: "It is read again.",
-			Reason: "Forged requests cost one read a second, and a new label holds at once."},
+			Bounds: "Time for which the absence of that label is cached; requests of a known API server bypass " +
+				"the cache", Exceeded: "The namespace is read again",
+			Reason: "Forged requests cost one read per second, and a new label takes effect at once"},
 		{Name: "LimitRanges", Value: Count(LimitRanges),
-			Bounds:   "LimitRanges of a namespace that the init container is fitted into",
-			Exceeded: "Others are not read; the API server says what does not fit.",
-			Reason:   "A namespace has one, or a few."},
-		{Name: "LimitRangeAge", Value: Duration(LimitRangeAge), Bounds: "Time for which they are remembered",
-			Exceeded: "They are read again.", Reason: "Saves a read for each pod of a rollout."},
-		{Name: "RecentAnswers", Value: Count(RecentAnswers), Bounds: "Answers of each kind that are remembered so",
-			Exceeded: "All are forgotten.", Reason: "Some 200 bytes each."},
+			Bounds:   "LimitRanges of a namespace that the resources of the init container respect",
+			Exceeded: "Others are not read; the API server rejects a pod that violates them",
+			Reason:   "A namespace has one or a few"},
+		{Name: "LimitRangeAge", Value: Duration(LimitRangeAge), Bounds: "Time for which LimitRanges are cached",
+			Exceeded: "They are read again", Reason: "Saves a read for each pod of a rollout"},
+		{Name: "RecentAnswers", Value: Count(RecentAnswers), Bounds: "Cached answers of each of these kinds",
+			Exceeded: "The cache is cleared", Reason: "About 200 bytes each"},
 	}
 }

@@ -2,7 +2,7 @@ package limits
 
 import "time"
 
-// Bounds of one request to the auth service.
+// Limits of one request to the auth service.
 const (
 	TokenBytes             = 16 << 10
 	AuthRequestBytes       = 1 << 20
@@ -21,8 +21,8 @@ const (
 	AuthIdentificationTime = 10 * time.Second
 )
 
-// Bounds of all requests to the auth service together. Namespaces, or addresses while it is not known who asks, share
-// each of them.
+// Limits of all requests to the auth service together. Each is shared among namespaces, or among addresses until the
+// pod is identified.
 const (
 	AuthIdentificationsAtOnce    = 32
 	AuthIdentificationsPerSecond = 1000
@@ -39,8 +39,8 @@ const (
 	AuthEventPods                = 4096
 )
 
-// Bounds of requests of pods that akv2k8s 1.8 injected, which prove nothing until they show a certificate. Addresses
-// share them.
+// Limits of requests of pods that v1 injected. They are shared among addresses, because such a request is not
+// authenticated until it has a certificate.
 const (
 	LegacyTime             = 8 * time.Second
 	LegacyRequestsAtOnce   = 32
@@ -52,123 +52,127 @@ const (
 	LegacyPods             = 10_000
 )
 
-// authServiceArea lists the bounds of requests of pods to the auth service.
+// authServiceArea lists the limits of requests of pods to the auth service.
 func authServiceArea() Area {
 	return Area{Title: "Auth service", Limits: append(append(requestLimits(), sharedLimits()...), legacyLimits()...)}
 }
 
 const (
-	again  = "429; the injector asks again after a second"
-	shares = " One namespace gets at most half, two a third each, and so on, so that some stay free for others"
+	again  = "429; the injector retries after a second"
+	shares = ". One namespace gets at most half, two get a third each, and so on; the rest stays free for others"
 )
 
+// requestLimits returns the limits of one request.
 func requestLimits() []Limit {
 	return []Limit{
-		{"TokenBytes", Bytes(TokenBytes), "a pod's token", "401; the API server is not asked",
-			"a projected token has about 1 KiB", ""},
-		{"AuthRequestBytes", Bytes(AuthRequestBytes), "the body of a request", "400, before more is read",
-			"references of a pod, and a pod has at most 1.5 MiB", ""},
-		{"AuthRequestBodyTime", Duration(AuthRequestBodyTime), "the time to send the body of a request",
+		{"TokenBytes", Bytes(TokenBytes), "Token of a pod", "401, without a call of the API server",
+			"A projected token has about 1 KiB", ""},
+		{"AuthRequestBytes", Bytes(AuthRequestBytes), "Body of a request", "400, before more is read",
+			"It holds the references of a pod, and a pod has at most 1.5 MiB", ""},
+		{"AuthRequestBodyTime", Duration(AuthRequestBodyTime), "Time to send the body of a request",
 			"400, and the connection is closed",
-			"injectors send it at once", ""},
-		{"AuthRequestTime", Duration(AuthRequestTime), "the work for one request, without sending the answer",
-			"503; the injector asks again",
-			"injectors wait for 30 seconds", ""},
+			"Injectors send it at once", ""},
+		{"AuthRequestTime", Duration(AuthRequestTime), "Time to process one request, without sending the answer",
+			"503; the injector retries",
+			"Injectors wait for 30 seconds", ""},
 		{"VariablesPerRequest", Count(VariablesPerRequest),
-			"variables of one request; there are never more than the pod's spec has",
-			"400, before any is looked up", "as many as admission lets a pod have", ""},
-		{"VariableNameBytes", Bytes(VariableNameBytes), "the name of one variable", "400",
-			"names of variables have rarely more than 50 bytes", ""},
-		{"ReferencesPerRequest", Count(ReferencesPerRequest), "different references of one request",
+			"Variables of one request; at most as many as the pod's spec has",
+			"400, before any is resolved", "Admission allows as many in a pod", ""},
+		{"VariableNameBytes", Bytes(VariableNameBytes), "Name of one variable", "400",
+			"Names of variables rarely have more than 50 bytes", ""},
+		{"ReferencesPerRequest", Count(ReferencesPerRequest), "Different references of one request",
 			"400; the pod does not start",
-			"each of them is decoded", ""},
+			"Each of them is decoded", ""},
 		{"ResourcesPerRequest", Count(ResourcesPerRequest), "AzureKeyVaultSecrets that one request names",
 			"400; the pod does not start",
-			"each of them is up to one read of the API server and one of the vault", ""},
+			"Each of them takes up to one read of the API server and one of the vault", ""},
 		{"ReadsAtOncePerRequest", Count(ReadsAtOncePerRequest),
-			"reads of the API server, or of vaults, at once for one request", "the others wait",
-			"the vault's own limits are shared fairly behind it", ""},
-		{"AuthAnswerBytes", Bytes(AuthAnswerBytes), "what the injector reads of an answer",
-			"the injector gives up on the answer, and asks again",
-			"the largest environment in base64 has 8 MiB", ""},
+			"Concurrent reads of the API server, or of vaults, for one request", "Further reads wait",
+			"The limits of each vault are shared fairly in addition", ""},
+		{"AuthAnswerBytes", Bytes(AuthAnswerBytes), "Answer that the injector reads",
+			"The injector discards the answer and retries",
+			"The largest environment in base64 has 8 MiB", ""},
 		{"AuthAnswerPartTime", Duration(AuthAnswerPartTime),
-			"the time in which a pod has to take the next 32 KiB of its answer",
-			"the connection is closed", "injectors read at once", ""},
-		{"AuthAnswerTime", Duration(AuthAnswerTime), "the time in which a pod has to take its whole answer",
-			"the connection is closed",
+			"Time for a pod to read the next 32 KiB of its answer",
+			"The connection is closed", "Injectors read at once", ""},
+		{"AuthAnswerTime", Duration(AuthAnswerTime), "Time for a pod to read its whole answer",
+			"The connection is closed",
 			"8 MiB take less than a second in a cluster", ""},
-		{"NameBytesInMessages", Bytes(NameBytesInMessages), "a name in messages and log lines", "the rest is cut",
-			"the longest name of Kubernetes", ""},
-		{"AuthMessageBytes", Bytes(AuthMessageBytes), "the message of a refusal, in the answer and in the log",
-			"the rest is cut",
-			"the longest messages list data keys", ""},
-		{"AuthIdentificationTime", Duration(AuthIdentificationTime), "the API server's time to say which pod asks",
-			"503; the injector asks again",
-			"the API server answers in milliseconds", ""},
+		{"NameBytesInMessages", Bytes(NameBytesInMessages), "Name in a message or log line", "The name is truncated",
+			"The longest name in Kubernetes", ""},
+		{"AuthMessageBytes", Bytes(AuthMessageBytes), "Error message, in the answer and in the log",
+			"The message is truncated",
+			"The longest messages list data keys", ""},
+		{"AuthIdentificationTime", Duration(AuthIdentificationTime), "Time for the API server to identify the pod",
+			"503; the injector retries",
+			"The API server answers in milliseconds", ""},
 	}
 }
 
+// sharedLimits returns the limits of all requests together.
 func sharedLimits() []Limit {
 	return []Limit{
 		{"AuthIdentificationsAtOnce", Count(AuthIdentificationsAtOnce),
-			"requests at once for which the API server is asked which pod it is",
-			"they wait for " + Duration(AuthIdentificationTime) + " at most, then " + again,
-			"each is three reads." + addresses, ""},
-		{"AuthIdentificationsPerSecond", Rate(AuthIdentificationsPerSecond), "the same, in a second", again,
-			"more than the largest clusters start pods." + addresses, ""},
+			"Concurrent requests whose pod the API server identifies",
+			"They wait for at most " + Duration(AuthIdentificationTime) + ", then " + again,
+			"Each takes three reads" + addresses, ""},
+		{"AuthIdentificationsPerSecond", Rate(AuthIdentificationsPerSecond), "The same, per second", again,
+			"The largest clusters start fewer pods" + addresses, ""},
 		{"AuthRequestsBytes", Bytes(AuthRequestsBytes),
-			"bodies of all requests that are worked on, and the variables of their pods", again,
-			"usually less than 20 KiB a request." + shares, ""},
-		{"AuthPlaces", Count(AuthPlaces), "requests that are worked on, until their answers are sent", again,
-			"a request that waits for a vault costs little." + shares + ", whatever their vaults do", ""},
-		{"AuthPlacesPerPod", Count(AuthPlacesPerPod), "the same, of one pod", again,
-			"one for each container that starts", ""},
-		{"AuthAnswersBytes", Bytes(AuthAnswersBytes), "values in answers that are being made or sent", again,
-			"a fifth of the env-injector's memory." + shares, ""},
+			"Bodies of all requests in progress, and the variables of their pods", again,
+			"A request usually has less than 20 KiB" + shares, ""},
+		{"AuthPlaces", Count(AuthPlaces), "Requests in progress, until their answers are sent", again,
+			"A request that waits for a vault costs little" + shares + ", also while their vaults do not answer", ""},
+		{"AuthPlacesPerPod", Count(AuthPlacesPerPod), "Requests in progress of one pod", again,
+			"One for each container that starts", ""},
+		{"AuthAnswersBytes", Bytes(AuthAnswersBytes), "Values in answers that are being prepared or sent", again,
+			"A fifth of the env-injector's memory" + shares, ""},
 		{"AuthResourceReadsPerSecond", Rate(AuthResourceReadsPerSecond),
-			"reads of AzureKeyVaultSecrets that are not in the cache", again,
-			"only those that are missing, or a moment old, are read." + shares, ""},
-		{"AuthAbsentTime", Duration(AuthAbsentTime), "how long it is remembered that an AzureKeyVaultSecret is missing",
-			"it is read again",
-			"short enough for whoever waits for it", ""},
-		{"AuthAbsentNames", Count(AuthAbsentNames), "how many missing AzureKeyVaultSecrets are remembered",
-			"the oldest is forgotten, and read again",
-			"less than 2 MiB", ""},
-		{"AuthLogLinesPerSecond", Rate(AuthLogLinesPerSecond), "log lines about requests, at most one for each",
-			"not written, and the next line says how many; metrics count all",
-			"readable, and no disk fills up." + shares, ""},
-		{"AuthEventsPerSecond", Rate(AuthEventsPerSecond), "events about pods", "not written",
-			"events are kept in etcd." + shares, ""},
-		{"AuthEventInterval", Duration(AuthEventInterval), "the time between two events about one pod", "not written",
-			"an event is shown for an hour", ""},
-		{"AuthEventPods", Count(AuthEventPods), "pods for which the time of the last event is remembered",
-			"the oldest is forgotten", "less than 1 MiB", ""},
+			"Reads of AzureKeyVaultSecrets that are not in the cache", again,
+			"Only missing or new ones are not in the cache" + shares, ""},
+		{"AuthAbsentTime", Duration(AuthAbsentTime), "Time for which the absence of an AzureKeyVaultSecret is cached",
+			"It is read again",
+			"A pod that waits for it starts soon after its creation", ""},
+		{"AuthAbsentNames", Count(AuthAbsentNames), "Missing AzureKeyVaultSecrets in the cache",
+			"The oldest is evicted, and read again",
+			"Less than 2 MiB", ""},
+		{"AuthLogLinesPerSecond", Rate(AuthLogLinesPerSecond), "Log lines about requests, at most one for each",
+			"Lines are omitted, and the next line has their number; metrics count all",
+			"The log stays readable, and no disk fills up" + shares, ""},
+		{"AuthEventsPerSecond", Rate(AuthEventsPerSecond), "Events about pods", "Events are omitted",
+			"Events are stored in etcd" + shares, ""},
+		{"AuthEventInterval", Duration(AuthEventInterval), "Time between two events about one pod",
+			"Events are omitted", "Kubernetes keeps an event for an hour", ""},
+		{"AuthEventPods", Count(AuthEventPods), "Pods with a cached time of the last event",
+			"The oldest is evicted", "Less than 1 MiB", ""},
 	}
 }
 
-const addresses = " One address gets at most half, two a third each, and so on"
+const addresses = ". One address gets at most half, two get a third each, and so on"
 
+// legacyLimits returns the limits of requests of pods that v1 injected.
 func legacyLimits() []Limit {
 	return []Limit{
-		{"LegacyTime", Duration(LegacyTime), "the work for a request of a pod that 1.8 injected", "503; it asks again",
-			"the injector of 1.8 waits for ten seconds", ""},
-		{"LegacyRequestsAtOnce", Count(LegacyRequestsAtOnce), "such requests at once for which the API server is asked",
-			"they wait",
-			"each is three or four reads." + addresses, ""},
+		{"LegacyTime", Duration(LegacyTime), "Time to process a request of a pod that 1.8 injected",
+			"503; the pod retries", "The injector of 1.8 waits for ten seconds", ""},
+		{"LegacyRequestsAtOnce", Count(LegacyRequestsAtOnce), "Concurrent such requests that call the API server",
+			"They wait",
+			"Each takes three or four reads" + addresses, ""},
 		{"LegacyLookupsPerSecond", Rate(LegacyLookupsPerSecond),
-			"such pods that are looked up while `legacyAuthService` is off",
-			"the answer is the same; nobody is told of the pod",
-			"the answer never depends on it." + addresses, ""},
-		{"LegacyStepsPerSecond", Rate(LegacyStepsPerSecond), "each of the two steps while `legacyAuthService` is on",
-			"they wait, then 503; the pod asks again",
-			"the pods of a node that comes back ask at once." + addresses, ""},
-		{"LegacyReportsPerSecond", Rate(LegacyReportsPerSecond), "log lines and events about such pods",
-			"not written; metrics count all", "readable." + shares, ""},
-		{"LegacyQueryBytes", Bytes(LegacyQueryBytes), "the query of such a request", "400",
-			"it has the name of a Secret", ""},
-		{"LegacyCertificateBytes", Bytes(LegacyCertificateBytes), "a certificate in the Secret of such a pod",
+			"Such pods that are read while `legacyAuthService` is off",
+			"The answer is the same, without an event or a log line about the pod",
+			"The answer does not depend on the pod" + addresses, ""},
+		{"LegacyStepsPerSecond", Rate(LegacyStepsPerSecond),
+			"Each of the two steps of such a request while `legacyAuthService` is on",
+			"They wait, then 503; the pod retries",
+			"The pods of a node that restarts send requests at the same time" + addresses, ""},
+		{"LegacyReportsPerSecond", Rate(LegacyReportsPerSecond), "Log lines and events about such pods",
+			"They are omitted; metrics count all", "The log stays readable" + shares, ""},
+		{"LegacyQueryBytes", Bytes(LegacyQueryBytes), "Query of such a request", "400",
+			"It has the name of a Secret", ""},
+		{"LegacyCertificateBytes", Bytes(LegacyCertificateBytes), "Certificate in the Secret of such a pod",
 			"403, before it is parsed", "1.8 wrote less than 4 KiB", ""},
-		{"LegacyPods", Count(LegacyPods), "such pods that are remembered, so that there is one event for each",
-			"the oldest is forgotten, and may get another", "less than 2 MiB", ""},
+		{"LegacyPods", Count(LegacyPods), "Such pods with a record that their event is written",
+			"The oldest is evicted, and can get another event", "Less than 2 MiB", ""},
 	}
 }

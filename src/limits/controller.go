@@ -5,95 +5,99 @@ import (
 	"time"
 )
 
-// SharedKeyNames bounds the note of a resource's data keys on an output that also holds data of others, in bytes.
+// SharedKeyNames limits the annotation with a resource's data keys on an output with several owners, in bytes.
 const SharedKeyNames = 32 << 10
 
 // StatusKeyRetry is the time between two attempts to read the key of status hashes while its Secret is missing.
 const StatusKeyRetry = time.Minute
 
-// Bounds of what is told about resources.
+// Limits of conditions and events of resources.
 const (
-	// ConditionMessage bounds the message of a condition, in bytes.
+	// ConditionMessage limits the message of a condition, in bytes.
 	ConditionMessage = 1024
-	// EventNote bounds the text of an event, in bytes.
+	// EventNote limits the text of an event, in bytes.
 	EventNote = 1000
-	// SuccessEvents are the events about good syncs at once, and SuccessEventRate those per second after that.
+	// SuccessEvents is the burst of events about successful syncs, and SuccessEventRate their rate per second.
 	SuccessEvents    = 100
 	SuccessEventRate = 1
-	// FailureEvents are the events about failures at once, and FailureEventRate those per second after that.
+	// FailureEvents is the burst of events about failures, and FailureEventRate their rate per second.
 	FailureEvents    = 1000
 	FailureEventRate = 10
 )
 
-// Bounds of the work that a resource causes.
+// Limits of the work for one resource.
 const (
-	// ResourcesPerOutput bounds the resources that feed one Secret or ConfigMap.
+	// ResourcesPerOutput limits the resources that write one Secret or ConfigMap.
 	ResourcesPerOutput = 100
-	// ParallelReads bounds the objects of one resource that are read at once.
+	// ParallelReads limits the concurrent reads of vault objects for one resource.
 	ParallelReads = 8
-	// UntriedTime bounds the wait after a failure that may mend itself, whatever the vault asks for.
+	// UntriedTime limits the wait after a transient failure, whatever wait the vault requests.
 	UntriedTime = 6 * time.Minute
-	// QuietTime bounds how long the reads of a resource may be put off before its conditions say so.
+	// QuietTime is how long the reads of a resource can be deferred before its conditions report it.
 	QuietTime = time.Minute
-	// ClaimWindow is how often an installation overwrites the name of another one that syncs the same resource.
+	// ClaimWindow is the least time between two changes of status.syncedBy by installations that sync the same
+	// resource.
 	ClaimWindow = 30 * time.Minute
 )
 
-// controllerArea lists the bounds of what AzureKeyVaultSecrets can cause.
+// controllerArea lists the limits of what AzureKeyVaultSecrets can cause.
 func controllerArea() Area {
 	return Area{Title: "Controller", Limits: slices.Concat(toldLimits(), workLimits())}
 }
 
+// toldLimits returns the limits of conditions and events.
 func toldLimits() []Limit {
 	return []Limit{
-		{Name: "ConditionMessage", Value: Bytes(ConditionMessage), Bounds: "message of a condition",
-			Exceeded: "the message is shortened",
-			Reason:   "statuses are kept in the memory of everybody who watches resources"},
-		{Name: "EventNote", Value: Bytes(EventNote), Bounds: "text of an event", Exceeded: "the text is shortened",
-			Reason: "the API server takes 1 KiB"},
-		{Name: "SuccessEvents", Value: Count(SuccessEvents), Bounds: "events about good syncs at once",
-			Exceeded: "`SuccessEventRate` holds; statuses say the same",
-			Reason:   "when thousands of resources are synced, events would be a third of the API server's work"},
-		{Name: "SuccessEventRate", Value: Rate(SuccessEventRate), Bounds: "events about good syncs after that",
-			Exceeded: "no event; statuses say the same",
-			Reason:   "as above"},
-		{Name: "FailureEvents", Value: Count(FailureEvents), Bounds: "events about failures at once",
-			Exceeded: "`FailureEventRate` holds; statuses say the same",
-			Reason:   "a vault that thousands of resources read may fail for all of them"},
-		{Name: "FailureEventRate", Value: Rate(FailureEventRate), Bounds: "events about failures after that",
-			Exceeded: "no event; statuses say the same",
-			Reason:   "as above"},
+		{Name: "ConditionMessage", Value: Bytes(ConditionMessage), Bounds: "Message of a condition",
+			Exceeded: "The message is truncated",
+			Reason:   "Every watch of resources keeps statuses in memory"},
+		{Name: "EventNote", Value: Bytes(EventNote), Bounds: "Text of an event", Exceeded: "The text is truncated",
+			Reason: "The API server accepts 1 KiB"},
+		{Name: "SuccessEvents", Value: Count(SuccessEvents), Bounds: "Burst of events about successful syncs",
+			Exceeded: "The rate below applies; statuses have the same information",
+			Reason:   "With thousands of resources, events would be a third of the API server's work"},
+		{Name: "SuccessEventRate", Value: Rate(SuccessEventRate), Bounds: "Rate of events about successful syncs",
+			Exceeded: "No event; statuses have the same information",
+			Reason:   "As above"},
+		{Name: "FailureEvents", Value: Count(FailureEvents), Bounds: "Burst of events about failures",
+			Exceeded: "The rate below applies; statuses have the same information",
+			Reason:   "A vault that thousands of resources read can fail for all of them"},
+		{Name: "FailureEventRate", Value: Rate(FailureEventRate), Bounds: "Rate of events about failures",
+			Exceeded: "No event; statuses have the same information",
+			Reason:   "As above"},
 	}
 }
 
+// workLimits returns the limits of the work for one resource.
 func workLimits() []Limit {
 	return []Limit{
 		{Name: "ResourcesPerOutput", Value: Count(ResourcesPerOutput),
-			Bounds:   "resources that feed one Secret or ConfigMap",
-			Exceeded: "TargetConflict for further ones; use `spec.data`, or another name in `spec.output`",
-			Reason:   "each write makes every one of them read the object again"},
-		{Name: "ParallelReads", Value: Count(ParallelReads), Bounds: "objects of one resource that are read at once",
-			Exceeded: "they wait for each other",
-			Reason:   "one resource must not take all calls that the vault allows"},
-		{Name: "UntriedTime", Value: Duration(UntriedTime), Bounds: "wait after a failure that may mend itself",
-			Exceeded: "the resource is tried again",
-			Reason:   "a vault that asks for a day must not keep a resource untried for a day"},
+			Bounds:   "Resources that write one Secret or ConfigMap",
+			Exceeded: "`TargetConflict` for further ones; use `spec.data`, or another name in `spec.output`",
+			Reason:   "After each write, every one of them reads the object again"},
+		{Name: "ParallelReads", Value: Count(ParallelReads),
+			Bounds:   "Concurrent reads of vault objects for one resource",
+			Exceeded: "Further reads wait",
+			Reason:   "One resource must not use all calls that the vault allows"},
+		{Name: "UntriedTime", Value: Duration(UntriedTime), Bounds: "Wait after a transient failure",
+			Exceeded: "The controller retries",
+			Reason:   "A vault that requests a wait of a day must not defer a resource for a day"},
 		{Name: "QuietTime", Value: Duration(QuietTime),
-			Bounds: "time for which reads of a resource are put off without a word; less if its last success is " +
-				"two and a half intervals ago",
+			Bounds: "Time for which deferred reads of a resource are not reported; less if its last success is two " +
+				"and a half intervals ago",
 			Exceeded: "`Ready` is False with reason `Throttled`, and `Stale` is True",
-			Reason:   "a short pause of a vault concerns nobody, and a long one does"},
+			Reason:   "A short pause of a vault has no effect on users"},
 		{Name: "ClaimWindow", Value: Duration(ClaimWindow),
-			Bounds: "how often two installations that sync the same resource write its status because " +
-				"of each other", Exceeded: "the name in `status.syncedBy` stays for so long",
-			Reason: "they would write in turns at each interval"},
+			Bounds:   "Time between two changes of `status.syncedBy` by two installations that sync one resource",
+			Exceeded: "The name in `status.syncedBy` stays",
+			Reason:   "The installations would overwrite each other at each interval"},
 		{Name: "SharedKeyNames", Value: Bytes(SharedKeyNames),
-			Bounds:   "the names of a resource's data keys in an output that also holds data of others",
-			Exceeded: "TargetConflict; choose another name in `spec.output`",
-			Reason:   "they are kept in an annotation, and all annotations of an object may take 256 KiB"},
+			Bounds:   "Names of a resource's data keys in an output with data of several owners",
+			Exceeded: "`TargetConflict`; use another name in `spec.output`",
+			Reason:   "The names are in an annotation, and all annotations of an object have at most 256 KiB"},
 		{Name: "StatusKeyRetry", Value: Duration(StatusKeyRetry),
-			Bounds:   "attempts to read or create the Secret with the key of status hashes while it is missing",
-			Exceeded: "resources are synced, and their statuses have no hashes",
-			Reason:   "every sync hashes, and thousands of them must not become as many requests"},
+			Bounds:   "Interval between attempts to read or create the missing Secret with the key of status hashes",
+			Exceeded: "Resources are synced, and their statuses have no hashes",
+			Reason:   "Every sync needs the key, and thousands of syncs must not cause as many requests"},
 	}
 }

@@ -2,7 +2,7 @@ package limits
 
 import "time"
 
-// Bounds of one question about an image and of the pod that asks it.
+// Limits of the images of one pod.
 const (
 	ImageNameBytes        = 1 << 10
 	ImageRegistriesPerPod = 8
@@ -11,7 +11,7 @@ const (
 	ImageCredentials      = 8
 )
 
-// Bounds of look-ups in flight.
+// Limits of look-ups in flight.
 const (
 	ImageLookups             = 64
 	ImageLookupsPerNamespace = 16
@@ -21,7 +21,7 @@ const (
 	ImageRefusalAge          = 5 * time.Second
 )
 
-// Bounds of one call of a registry and its answer.
+// Limits of one call of a registry and its answer.
 const (
 	ImageDialTime       = 5 * time.Second
 	ImageAnswerTime     = 10 * time.Second
@@ -36,14 +36,14 @@ const (
 	ImageAnswerDepth    = 32
 )
 
-// Bounds of what an image may consist of.
+// Limits of the content of an image.
 const (
 	ImageManifests    = 24
 	ImageIndexDepth   = 3
 	ImageCommandBytes = 128 << 10
 )
 
-// Bounds of what is remembered, and of what is logged.
+// Limits of caches, circuit breakers and log lines.
 const (
 	ImageCacheBytes         = 16 << 20
 	ImageTagCacheBytes      = 1 << 20
@@ -57,7 +57,7 @@ const (
 	ImageFailureLines       = 5
 )
 
-// imagesArea lists the bounds of what is read from registries to find the command of an image.
+// imagesArea lists the limits of reading the command of an image from its registry.
 func imagesArea() Area {
 	limits := imageQuestionLimits()
 	limits = append(limits, imageLookupLimits()...)
@@ -66,18 +66,19 @@ func imagesArea() Area {
 	return Area{Title: "Image look-ups", Limits: append(limits, imageMemoryLimits()...)}
 }
 
+// imageQuestionLimits returns the limits of the images of one pod.
 func imageQuestionLimits() []Limit {
 	return []Limit{
 		{Name: "ImageNameBytes", Value: Bytes(ImageNameBytes), Bounds: "Name of an image",
-			Exceeded: "The pod is refused",
-			Reason:   "A registry's host, a repository (255) and a digest are far shorter"},
+			Exceeded: "The pod is rejected",
+			Reason:   "The host of a registry, a repository (255) and a digest are far shorter"},
 		{Name: "ImageRegistriesPerPod", Value: Count(ImageRegistriesPerPod),
-			Bounds: "Registries that are asked for one pod",
-			Exceeded: "The pod is refused before any registry is asked; the message names the first container beyond " +
-				"the limit. Containers without a known reference are left alone, with a warning",
-			Reason: "Each registry that does not answer costs the review up to 5 seconds"},
+			Bounds: "Registries that are called for one pod",
+			Exceeded: "The pod is rejected before any registry is called; the message names the first container " +
+				"beyond the limit. Containers without a known reference are not injected, with a warning",
+			Reason: "Each registry that does not answer delays the review by up to 5 seconds"},
 		{Name: "ImagePullSecrets", Value: Count(ImagePullSecrets), Bounds: "Pull secrets that are read for one pod",
-			Exceeded: "Later entries of imagePullSecrets are skipped, with a line in the log",
+			Exceeded: "Later entries of imagePullSecrets are skipped, with a log line",
 			Reason:   "Each one is a read of the API server"},
 		{Name: "ImagePullSecretBytes", Value: Bytes(ImagePullSecretBytes), Bounds: "Content of a pull secret",
 			Exceeded: "The pull secret is skipped", Reason: "Usual pull secrets have less than 10 KiB"},
@@ -88,6 +89,7 @@ func imageQuestionLimits() []Limit {
 	}
 }
 
+// imageLookupLimits returns the limits of look-ups in flight.
 func imageLookupLimits() []Limit {
 	return []Limit{
 		{Name: "ImageLookups", Value: Count(ImageLookups), Bounds: "Look-ups in flight",
@@ -99,35 +101,36 @@ func imageLookupLimits() []Limit {
 			Bounds: "Look-ups in flight for one namespace",
 			Exceeded: "A look-up waits; the oldest one of the namespace ends early when it has had no result for " +
 				Duration(ImageLookupGrace),
-			Reason: "A quarter of all, so one namespace cannot take the places of all others"},
+			Reason: "A quarter of all look-ups, so that one namespace cannot take all slots"},
 		{Name: "ImageLookupsPerRegistry", Value: Count(ImageLookupsPerRegistry),
 			Bounds:   "Look-ups in flight for one namespace at one registry",
-			Exceeded: "A look-up waits", Reason: "A slow registry delays only the images that come from it"},
+			Exceeded: "A look-up waits", Reason: "A slow registry delays only its own images"},
 		{Name: "ImageLookupsWaiting", Value: Count(ImageLookupsWaiting),
-			Bounds:   "Look-ups that wait for their start, for one namespace",
-			Exceeded: "The pod is refused; its controller tries again",
+			Bounds:   "Waiting look-ups of one namespace",
+			Exceeded: "The pod is rejected; its controller retries",
 			Reason:   "Pods with the same image share one look-up"},
 		{Name: "ImageLookupGrace", Value: Duration(ImageLookupGrace),
-			Bounds:   "Time that a look-up keeps its place while others wait for one",
-			Exceeded: "The look-up ends and the pod is refused; its controller tries again",
+			Bounds:   "Time for which a look-up keeps its slot while others wait",
+			Exceeded: "The look-up ends and the pod is rejected; its controller retries",
 			Reason:   "Registries usually answer all requests of a look-up in less than a second"},
 		{Name: "ImageRefusalAge", Value: Duration(ImageRefusalAge),
-			Bounds: "Time for which a registry's refusal (401, 403, 404, 429) is remembered for the same " +
+			Bounds: "Time for which an error of a registry (401, 403, 404, 429) is cached for the same " +
 				"namespace, image and credentials",
-			Exceeded: "The registry is asked again",
-			Reason:   "Saves the registry the retries of controllers, and a corrected mistake works soon"},
+			Exceeded: "The registry is called again",
+			Reason:   "Saves the registry the retries of controllers, and a correction takes effect soon"},
 	}
 }
 
+// imageAnswerLimits returns the limits of one call of a registry and its answer.
 func imageAnswerLimits() []Limit {
-	refused := "The pod is refused, and the log has the cause"
+	refused := "The pod is rejected, and the log has the cause"
 	return []Limit{
 		{Name: "ImageDialTime", Value: Duration(ImageDialTime), Bounds: "Name resolution and connection; TLS handshake",
 			Exceeded: refused,
 			Reason:   "Reachable registries take milliseconds"},
 		{Name: "ImageAnswerTime", Value: Duration(ImageAnswerTime),
 			Bounds:   "One call of a registry or token server, with its whole answer",
-			Exceeded: refused, Reason: "Half of what a look-up may take"},
+			Exceeded: refused, Reason: "Half of the time for a look-up"},
 		{Name: "ImageRedirects", Value: Count(ImageRedirects), Bounds: "Redirects of one call; none for token requests",
 			Exceeded: refused,
 			Reason:   "Registries redirect once, to their storage"},
@@ -140,13 +143,13 @@ func imageAnswerLimits() []Limit {
 			Reason: "Usual ones have less than 20 KiB"},
 		{Name: "ImageConfigBytes", Value: Bytes(ImageConfigBytes), Bounds: "Configuration of an image",
 			Exceeded: refused,
-			Reason:   "Usual ones have less than 20 KiB; builders that put bills of materials into labels, some hundred"},
+			Reason:   "Usual ones have less than 20 KiB, and a few hundred KiB with a bill of materials in labels"},
 		{Name: "ImageTokenBytes", Value: Bytes(ImageTokenBytes), Bounds: "Answer of a token server", Exceeded: refused,
 			Reason: "Usual tokens have less than 4 KiB"},
-		{Name: "ImageErrorBytes", Value: Bytes(ImageErrorBytes), Bounds: "Body of an answer that reports an error",
-			Exceeded: "The rest is not read", Reason: "Only the error's code is used"},
+		{Name: "ImageErrorBytes", Value: Bytes(ImageErrorBytes), Bounds: "Body of an error answer",
+			Exceeded: "The rest is not read", Reason: "Only the code of the error is used"},
 		{Name: "ImageAnswerElements", Value: Count(ImageAnswerElements),
-			Bounds:   "JSON elements of an answer or of a pull secret, counted before it is decoded",
+			Bounds:   "JSON elements of an answer or of a pull secret, counted before decoding",
 			Exceeded: refused, Reason: "An image with 127 layers has about 1,000"},
 		{Name: "ImageAnswerDepth", Value: Count(ImageAnswerDepth),
 			Bounds: "JSON nesting of an answer or of a pull secret", Exceeded: refused,
@@ -154,56 +157,59 @@ func imageAnswerLimits() []Limit {
 	}
 }
 
+// imageContentLimits returns the limits of the content of an image.
 func imageContentLimits() []Limit {
 	return []Limit{
 		{Name: "ImageManifests", Value: Count(ImageManifests),
-			Bounds:   "Manifests that are read for one image of several platforms",
-			Exceeded: "The pod is refused; kubernetes.io/arch in its nodeSelector reduces them to one",
-			Reason:   "Images of all Linux platforms have 12"},
+			Bounds:   "Manifests that are read for one image with several platforms",
+			Exceeded: "The pod is rejected; kubernetes.io/arch in its nodeSelector reduces them to one",
+			Reason:   "Images for all Linux platforms have 12"},
 		{Name: "ImageIndexDepth", Value: Count(ImageIndexDepth), Bounds: "Indexes inside indexes",
-			Exceeded: "The pod is refused",
+			Exceeded: "The pod is rejected",
 			Reason:   "Builders nest indexes once"},
 		{Name: "ImageCommandBytes", Value: Bytes(ImageCommandBytes),
 			Bounds:   "Entrypoint, command and references of an image together",
-			Exceeded: "The pod is refused; set command in the container",
+			Exceeded: "The pod is rejected; set command in the container",
 			Reason:   "Linux passes at most 128 KiB in one argument, and the result becomes a part of the pod"},
 	}
 }
 
+// imageMemoryLimits returns the limits of caches, circuit breakers and log lines.
 func imageMemoryLimits() []Limit {
 	return []Limit{
-		{Name: "ImageCacheBytes", Value: Bytes(ImageCacheBytes), Bounds: "Remembered commands of images",
-			Exceeded: "The least recently used are forgotten",
+		{Name: "ImageCacheBytes", Value: Bytes(ImageCacheBytes), Bounds: "Cached commands of images",
+			Exceeded: "The least recently used are evicted",
 			Reason:   "Room for more than 20,000 usual images"},
-		{Name: "ImageTagCacheBytes", Value: Bytes(ImageTagCacheBytes), Bounds: "Remembered digests of tags",
-			Exceeded: "The least recently used are forgotten",
+		{Name: "ImageTagCacheBytes", Value: Bytes(ImageTagCacheBytes), Bounds: "Cached digests of tags",
+			Exceeded: "The least recently used are evicted",
 			Reason:   "Room for about 3,000"},
 		{Name: "ImageRefusalCacheBytes", Value: Bytes(ImageRefusalCacheBytes),
-			Bounds:   "Remembered refusals of registries",
-			Exceeded: "The least recently used are forgotten", Reason: "Room for about 2,000"},
+			Bounds:   "Cached errors of registries",
+			Exceeded: "The least recently used are evicted", Reason: "Room for about 2,000"},
 		{Name: "ImageRegistryTokens", Value: Count(ImageRegistryTokens),
-			Bounds:   "Remembered tokens of Azure's registries",
-			Exceeded: "The least recently used are forgotten; a new one is exchanged",
+			Bounds:   "Cached tokens of Azure container registries",
+			Exceeded: "The least recently used are evicted, and exchanged again",
 			Reason:   "More registries than a cluster uses"},
 		{Name: "ImageRegistryTokenBytes", Value: Bytes(ImageRegistryTokenBytes),
-			Bounds:   "Token of one of Azure's registries",
-			Exceeded: "The pod is refused, and the log has the cause", Reason: "Usual tokens have 2 KiB"},
-		{Name: "ImageBreakerHosts", Value: Count(ImageBreakerHosts), Bounds: "Hosts whose failures are remembered",
-			Exceeded: "The least recently used are forgotten", Reason: "An entry has about 200 bytes"},
+			Bounds:   "Token of an Azure container registry",
+			Exceeded: "The pod is rejected, and the log has the cause", Reason: "Usual tokens have 2 KiB"},
+		{Name: "ImageBreakerHosts", Value: Count(ImageBreakerHosts), Bounds: "Hosts with a circuit breaker",
+			Exceeded: "The least recently used are evicted", Reason: "An entry has about 200 bytes"},
 		{Name: "ImageBreakerFailures", Value: Count(ImageBreakerFailures),
-			Bounds:   "Calls of a host in a row that wait in vain",
+			Bounds:   "Consecutive slow failures of a host",
 			Exceeded: "Calls of the host fail at once for " + Duration(ImageBreakerPause) + "; then one call tries it",
-			Reason:   "One lost connection says nothing about a host"},
+			Reason:   "One lost connection does not mean that a host is down"},
 		{Name: "ImageBreakerWait", Value: Duration(ImageBreakerWait),
-			Bounds:   "Time after which a call without an answer counts as one that waited in vain",
+			Bounds:   "Time after which a call without an answer is a slow failure",
 			Exceeded: "The call counts toward the limit above",
-			Reason:   "Fast failures cost nobody time, and callers who give up early must not stop a host for others"},
+			Reason: "Fast failures delay no pod, and callers that cancel early must not block a host for " +
+				"others"},
 		{Name: "ImageBreakerPause", Value: Duration(ImageBreakerPause),
-			Bounds:   "Time for which a host that does not answer is not called",
-			Exceeded: "One call tries it", Reason: "Short enough that pods start soon after a registry recovers"},
+			Bounds:   "Time for which a host is not called after these failures",
+			Exceeded: "One call tries it", Reason: "Pods start soon after a registry recovers"},
 		{Name: "ImageFailureLines", Value: Rate(ImageFailureLines),
 			Bounds:   "Log lines about registries that could not be read",
-			Exceeded: "The line is left out, and the message to the pod's author says so",
-			Reason:   "Anybody who creates pods causes such lines"},
+			Exceeded: "The line is omitted, and the message to the pod's author says so",
+			Reason:   "Everybody who can create pods can cause such lines"},
 	}
 }

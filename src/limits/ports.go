@@ -2,7 +2,7 @@ package limits
 
 import "time"
 
-// Bounds of the port that the API server calls, for one address each unless they say otherwise.
+// Limits of the port that the API server calls, for one address unless the name or table says otherwise.
 const (
 	WebhookConnections          = 500
 	WebhookConnectionsPerSecond = 250
@@ -14,7 +14,7 @@ const (
 	WebhookReservedMemory       = 64 << 20
 )
 
-// Bounds of the port that pods call, for one address each unless they say otherwise.
+// Limits of the port that pods call, for one address unless the name or table says otherwise.
 const (
 	AuthConnections          = 250
 	AuthConnectionsPerSecond = 100
@@ -24,7 +24,7 @@ const (
 	AuthAllConnections       = 2000
 )
 
-// Bounds of the port of health checks and metrics, for one address each unless they say otherwise.
+// Limits of the port of health checks and metrics, for one address unless the name or table says otherwise.
 const (
 	HealthConnections       = 32
 	HealthRequests          = 4
@@ -34,7 +34,7 @@ const (
 	MetricsAge              = time.Second
 )
 
-// Bounds of every port.
+// Limits of every port.
 const (
 	RequestHeaderBytes  = 32 << 10
 	RequestReadTime     = 10 * time.Second
@@ -45,127 +45,130 @@ const (
 	HTTP2ReceiveBytes   = 256 << 10
 )
 
-// portsArea lists the bounds of connections and requests on every port.
+// portsArea lists the limits of connections and requests on every port.
 func portsArea() Area {
 	return Area{Title: "Ports", Limits: append(append(webhookPort(), authPort()...),
 		append(healthPort(), everyPort()...)...)}
 }
 
-// Texts that several rows share.
+// Texts of several rows.
 const (
-	closed  = "New connections are closed."
-	refused = "The answer is 429; the caller tries again after a second."
+	closed  = "New connections are closed"
+	refused = "The answer is 429; the caller retries after a second"
 )
 
+// webhookPort returns the limits of the port that the API server calls.
 func webhookPort() []Limit {
 	return []Limit{
 		{Name: "WebhookConnections", Value: Count(WebhookConnections),
 			Bounds: "Open connections of one address to the webhook", Exceeded: closed,
-			Reason: "An API server has one connection to each replica; several may come from one address, through a " +
-				"tunnel."},
+			Reason: "An API server has one connection to each replica; several API servers can share one address, " +
+				"through a tunnel"},
 		{Name: "WebhookConnectionsPerSecond", Value: Rate(WebhookConnectionsPerSecond),
 			Bounds: "New connections of one address to the webhook", Exceeded: closed,
-			Reason: "While there is no connection yet, each request that waits for it may try to make another."},
+			Reason: "While there is no connection, each waiting request can open another"},
 		{Name: "WebhookRequests", Value: Count(WebhookRequests),
 			Bounds: "Concurrent requests of one address to the webhook", Exceeded: refused,
-			Reason: "Far above what an API server has on its way."},
+			Reason: "Far more than an API server has in flight"},
 		{Name: "WebhookRequestsPerSecond", Value: Rate(WebhookRequestsPerSecond),
 			Bounds: "Requests of one address to the webhook", Exceeded: refused,
-			Reason: "The largest clusters create some hundred pods a second."},
+			Reason: "The largest clusters create a few hundred pods per second"},
 		{Name: "WebhookRequestsBurst", Value: Count(WebhookRequestsBurst),
-			Bounds: "Requests of one address to the webhook at once, before that rate holds", Exceeded: refused,
-			Reason: "A rollout begins with many pods."},
+			Bounds: "Burst of requests of one address to the webhook", Exceeded: refused,
+			Reason: "A rollout starts many pods at once"},
 		{Name: "WebhookAllConnections", Value: Count(WebhookAllConnections),
-			Bounds:   "Open connections to the webhook of all addresses but the API server's",
-			Exceeded: "The oldest connection of the address that has most is closed.",
-			Reason:   "A TLS connection takes about 50 KiB."},
+			Bounds:   "Open connections to the webhook of all addresses except the API server's",
+			Exceeded: "The oldest connection of the address with the most connections is closed",
+			Reason:   "A TLS connection takes about 50 KiB"},
 		{Name: "WebhookMemory", Value: Bytes(WebhookMemory),
-			Bounds: "Memory of all reviews together that do not come from a known API server; one address gets at " +
-				"most half of what is free",
+			Bounds: "Memory of all reviews that do not come from a known API server; one address gets at most half " +
+				"of what is free",
 			Exceeded: refused,
-			Reason: "A part of the memory limit of the env-injector; it is enough for hundreds of ordinary pods at " +
-				"once."},
+			Reason:   "A part of the memory limit of the env-injector, enough for hundreds of usual pods at once"},
 		{Name: "WebhookReservedMemory", Value: Bytes(WebhookReservedMemory),
-			Bounds: "Memory for reviews of the API server on top of that", Exceeded: refused,
-			Reason: "Whatever others send, the API server is answered: at least one review of the largest size, or " +
-				"hundreds of ordinary ones."},
+			Bounds: "Additional memory for reviews of the API server alone", Exceeded: refused,
+			Reason: "Other clients cannot block the API server: it has memory for one review of the largest size, " +
+				"or for hundreds of usual ones"},
 	}
 }
 
+// authPort returns the limits of the port that pods call.
 func authPort() []Limit {
 	return []Limit{
 		{Name: "AuthConnections", Value: Count(AuthConnections),
 			Bounds: "Open connections of one address to the auth service", Exceeded: closed,
-			Reason: "The pods of a node may all have its address, and start at the same time."},
+			Reason: "All pods of a node can have its address, and start at the same time"},
 		{Name: "AuthConnectionsPerSecond", Value: Rate(AuthConnectionsPerSecond),
 			Bounds: "New connections of one address to the auth service", Exceeded: closed,
-			Reason: "Each costs a TLS handshake."},
+			Reason: "Each costs a TLS handshake"},
 		{Name: "AuthRequests", Value: Count(AuthRequests),
 			Bounds: "Concurrent requests of one address to the auth service", Exceeded: refused,
-			Reason: "One for each container that starts."},
+			Reason: "One for each container that starts"},
 		{Name: "AuthRequestsPerSecond", Value: Rate(AuthRequestsPerSecond),
 			Bounds: "Requests of one address to the auth service", Exceeded: refused,
-			Reason: "A node does not start more containers in a second."},
+			Reason: "A node starts fewer containers per second"},
 		{Name: "AuthRequestsBurst", Value: Count(AuthRequestsBurst),
-			Bounds: "Requests of one address to the auth service at once, before that rate holds", Exceeded: refused,
-			Reason: "The most pods that a node usually has."},
+			Bounds: "Burst of requests of one address to the auth service", Exceeded: refused,
+			Reason: "The usual limit of pods on a node"},
 		{Name: "AuthAllConnections", Value: Count(AuthAllConnections),
 			Bounds:   "Open connections to the auth service of all addresses",
-			Exceeded: "The oldest connection of the address that has most is closed.",
-			Reason:   "A TLS connection takes about 50 KiB."},
+			Exceeded: "The oldest connection of the address with the most connections is closed",
+			Reason:   "A TLS connection takes about 50 KiB"},
 	}
 }
 
+// healthPort returns the limits of the port of health checks and metrics.
 func healthPort() []Limit {
 	return []Limit{
 		{Name: "HealthConnections", Value: Count(HealthConnections),
 			Bounds:   "Open connections of one address to the port of health checks and metrics",
-			Exceeded: "Its oldest connection is closed, and the new one is answered.",
-			Reason: "The kubelet makes a connection for each probe. Pods with hostNetwork have its address, so new " +
-				"connections are never refused."},
+			Exceeded: "The oldest connection of the address is closed, and the new one is served",
+			Reason: "The kubelet opens a connection for each probe. Pods with hostNetwork have its address, so new " +
+				"connections are never rejected"},
 		{Name: "HealthRequests", Value: Count(HealthRequests),
 			Bounds:   "Concurrent requests of one address to that port; /healthz and /readyz do not count",
 			Exceeded: refused,
-			Reason:   "Prometheus has one on its way."},
+			Reason:   "Prometheus has one request in flight"},
 		{Name: "HealthRequestsPerSecond", Value: Rate(HealthRequestsPerSecond),
 			Bounds: "Requests of one address to that port; /healthz and /readyz do not count", Exceeded: refused,
-			Reason: "Prometheus asks once in some seconds."},
+			Reason: "Prometheus sends a request every few seconds"},
 		{Name: "HealthRequestsBurst", Value: Count(HealthRequestsBurst),
-			Bounds: "Such requests at once, before that rate holds", Exceeded: refused,
-			Reason: "Several scrapers may share an address."},
+			Bounds: "Burst of such requests", Exceeded: refused,
+			Reason: "Several scrapers can have one address"},
 		{Name: "HealthAllConnections", Value: Count(HealthAllConnections),
-			Bounds:   "Open connections to that port of all addresses",
-			Exceeded: "The oldest connection of the address that has most is closed, and the new one is answered.",
-			Reason:   "A connection takes about 10 KiB."},
+			Bounds: "Open connections to that port of all addresses",
+			Exceeded: "The oldest connection of the address with the most connections is closed, and the new one is " +
+				"served",
+			Reason: "A connection takes about 10 KiB"},
 		{Name: "MetricsAge", Value: Duration(MetricsAge),
-			Bounds:   "Time for which /metrics answers with the text that it made last",
-			Exceeded: "The text is made again, once for all who ask.",
-			Reason:   "However many ask, the cost is that of one a second."},
+			Bounds:   "Time for which the answer of /metrics is cached",
+			Exceeded: "The metrics are gathered again, once for all clients",
+			Reason:   "The cost is that of one request per second, for any number of clients"},
 	}
 }
 
+// everyPort returns the limits of all ports.
 func everyPort() []Limit {
 	return []Limit{
 		{Name: "RequestHeaderBytes", Value: Bytes(RequestHeaderBytes), Bounds: "Headers of a request",
-			Exceeded: "The answer is 431.", Reason: "The longest token that is read fits in."},
+			Exceeded: "The answer is 431", Reason: "Larger than the longest accepted token"},
 		{Name: "RequestReadTime", Value: Duration(RequestReadTime), Bounds: "TLS handshake, and time to send a request",
-			Exceeded: "The connection is closed.",
-			Reason: "As long as the API server takes for its side of a handshake; a machine that is overloaded " +
-				"needs it."},
-		{Name: "AnswerWriteTime", Value: Duration(AnswerWriteTime), Bounds: "Time to take an answer",
-			Exceeded: "The connection is closed.", Reason: "An answer that nobody reads takes memory."},
+			Exceeded: "The connection is closed",
+			Reason:   "The API server has the same time limit for a handshake; an overloaded machine needs it"},
+		{Name: "AnswerWriteTime", Value: Duration(AnswerWriteTime), Bounds: "Time for the client to read an answer",
+			Exceeded: "The connection is closed", Reason: "An unread answer takes memory"},
 		{Name: "RememberedAddresses", Value: Count(RememberedAddresses),
-			Bounds: "Idle addresses whose rate is remembered", Exceeded: "The one that was idle longest is forgotten.",
-			Reason: "Some 200 bytes each. Addresses with open connections are never forgotten."},
+			Bounds: "Idle addresses with a tracked rate", Exceeded: "The address that was idle longest is evicted",
+			Reason: "About 200 bytes each. Addresses with open connections are never evicted"},
 		{Name: "AddressPrefixBits", Value: Count(AddressPrefixBits),
-			Bounds:   "Bits of an IPv6 address that make one address for all of these limits",
-			Exceeded: "Addresses that have them in common share their limits.",
-			Reason:   "A node, and often a pod, has all addresses below such a prefix."},
+			Bounds:   "Prefix length of IPv6 addresses that count as one address for all of these limits",
+			Exceeded: "Addresses with the same prefix share their limits",
+			Reason:   "A node, and often a pod, has all addresses of such a prefix"},
 		{Name: "HTTP2Streams", Value: Count(HTTP2Streams), Bounds: "Concurrent requests in one HTTP/2 connection",
-			Exceeded: "The client waits.", Reason: "What Go's servers have by default."},
+			Exceeded: "The client waits", Reason: "The default of Go's servers"},
 		{Name: "HTTP2ReceiveBytes", Value: Bytes(HTTP2ReceiveBytes),
-			Bounds:   "Bytes of request bodies that an HTTP/2 connection has sent and nobody has read yet",
-			Exceeded: "The client waits.",
-			Reason:   "The default of 1 MiB would be 1 GiB for all connections."},
+			Bounds:   "Unread bytes of request bodies of an HTTP/2 connection",
+			Exceeded: "The client waits",
+			Reason:   "The default of 1 MiB would be 1 GiB for all connections"},
 	}
 }

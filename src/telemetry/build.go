@@ -10,8 +10,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
 
-// NewBuildInfo is the metric that says which version of a program runs, and whether its cryptography is that of the
-// FIPS 140-3 module. Join it with others on the labels of the pod.
+// NewBuildInfo returns the metric with the version of the program and whether its cryptography is that of the FIPS
+// 140-3 module. Join it with other metrics on the labels of the pod.
 func NewBuildInfo(program string) prometheus.Collector {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "akv2k8s_build_info",
 		Help: "Version of the program; the value is always 1.",

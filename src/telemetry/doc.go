@@ -1,4 +1,4 @@
-// Package telemetry is what a long-running program shows of itself: its log, and over HTTP its health and its metrics.
+// Package telemetry provides the log of a long-running program, and its health checks and metrics over HTTP.
 //
-// Floor 3. What is counted and logged belongs in the parts themselves.
+// Floor 3. What is counted and logged belongs in the packages that do the work.
 package telemetry

@@ -10,14 +10,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// NewLogger writes to out. format is text or json (fmt is an old name for text); level is info, debug, trace or a
-// number of verbosity, 0 being info.
+// NewLogger returns a logger that writes to out. format is text or json; fmt is v1's name for text. level is info,
+// debug, trace or a verbosity from 0 (info) to 10.
 func NewLogger(out io.Writer, level, format string) (logr.Logger, error) {
 	verbosity, err := parseLevel(level)
 	if err != nil {
 		return logr.Logger{}, err
 	}
-	// Lines of several goroutines go to any writer one after the other.
+	// The lock keeps lines of several goroutines apart in any writer.
 	options := []zap.Opts{zap.WriteTo(zapcore.Lock(zapcore.AddSync(out))), zap.Level(zapcore.Level(-verbosity)),
 		zap.StacktraceLevel(zapcore.PanicLevel)}
 	switch strings.ToLower(format) {

@@ -6,20 +6,19 @@ import (
 	"strconv"
 )
 
-// Go's memory limit is a part of the container's: the rest is for what Go does not count, such as the pages of the
-// program itself.
+// Go's memory limit is a share of the container's, in percent. The rest is for memory that Go does not count, such as
+// the pages of the program itself.
 const (
 	memoryShare = 90
 	wholeMemory = 100
 )
 
-// memoryLimitVariable holds the container's memory limit in bytes. The chart sets it from the limit by the Downward
-// API.
+// memoryLimitVariable holds the container's memory limit in bytes. The chart sets it by the downward API.
 const memoryLimitVariable = "MEMORY_LIMIT"
 
-// LimitMemory has Go collect garbage before the container reaches its memory limit, and returns the limit it set. It
-// returns 0 and changes nothing where the variable is missing or no number, and where GOMEMLIMIT is set, which the Go
-// runtime has read by then.
+// LimitMemory sets Go's soft memory limit below that of the container, and returns it in bytes. lookup reads an
+// environment variable. LimitMemory changes nothing and returns 0 if the variable is missing or not a number, or if
+// GOMEMLIMIT is set, which the Go runtime reads itself.
 func LimitMemory(lookup func(string) (string, bool)) int64 {
 	if value, ok := lookup("GOMEMLIMIT"); ok && value != "" {
 		return 0

@@ -13,18 +13,19 @@ import (
 )
 
 const (
-	readyAnswerBytes = 500             // of an answer that says why something is not ready
+	readyAnswerBytes = 500             // of an answer that says why a component is not ready
 	readyAnswerTime  = 5 * time.Second // for one answer
-	readyInterval    = time.Second     // between two questions
+	readyInterval    = time.Second     // between two requests
 )
 
-// CheckReady is the subcommand check-ready of the programs. It asks each --url until all of them answer 200, or until
-// --wait is over, and prints a line for each. helm test runs it.
+// CheckReady is the subcommand check-ready of the programs. It requests each --url until it answers 200 or --wait is
+// over, and prints a line for each component that is ready. helm test runs it. The error joins those of all components
+// that are not ready.
 func CheckReady(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var addresses []string
 	flags := flag.NewFlagSet("check-ready", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	wait := flags.Duration("wait", time.Minute, "how long to wait until everything is ready")
+	wait := flags.Duration("wait", time.Minute, "how long to wait for all components to be ready")
 	flags.Func("url", "address of a component's /readyz; may be repeated", func(address string) error {
 		u, err := url.Parse(address)
 		if err != nil || u.Scheme != "http" || u.Host == "" {
@@ -41,7 +42,7 @@ func CheckReady(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, *wait)
 	defer cancel()
-	// Components are in the cluster, so no proxy is asked.
+	// The components are in the cluster, so the client uses no proxy.
 	client := &http.Client{Timeout: readyAnswerTime, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	var failures []error
@@ -55,7 +56,7 @@ func CheckReady(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	return errors.Join(failures...)
 }
 
-// awaitReady asks until the answer is 200. Its error is that of the last answer.
+// awaitReady requests the address until the answer is 200 or the context ends. Its error is that of the last answer.
 func awaitReady(ctx context.Context, client *http.Client, address string) error {
 	for {
 		err := askReady(ctx, client, address)
@@ -71,15 +72,16 @@ func awaitReady(ctx context.Context, client *http.Client, address string) error 
 	}
 }
 
+// askReady requests the address once, and returns an error unless the answer is 200.
 func askReady(ctx context.Context, client *http.Client, address string) error {
-	// The wait may be over while later addresses were not asked yet. Each is asked once at least.
+	// The wait can be over before later addresses are requested. Each is requested at least once.
 	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return err
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		var failed *url.Error // which repeats the address
+		var failed *url.Error // repeats the address
 		if errors.As(err, &failed) {
 			return failed.Err
 		}

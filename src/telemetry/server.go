@@ -14,26 +14,26 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Check says why something is not well, or nil.
+// Check returns an error if a part of the program is not ready.
 type Check func() error
 
-// Health answers /healthz, /readyz and, if Gatherer is set, /metrics.
+// Health serves /healthz, /readyz and, if Gatherer is set, /metrics.
 type Health struct {
-	// Ready is asked by /readyz; nil means always ready.
+	// Ready is called by /readyz; nil means always ready.
 	Ready Check
-	// Gatherer gives the metrics; nil switches /metrics off.
+	// Gatherer collects the metrics; nil disables /metrics.
 	Gatherer prometheus.Gatherer
-	// More are further handlers, by the pattern of http.ServeMux.
+	// More are additional handlers by pattern of http.ServeMux.
 	More map[string]http.Handler
 	// Clock is time.Now if it is nil.
 	Clock func() time.Time
 }
 
-// IsProbe says whether a request is one of the kubelet's, which cost next to nothing and are always answered: otherwise
-// it restarts the program.
+// IsProbe reports whether a request is a probe of the kubelet. Probes are cheap and exempt from limits, because the
+// kubelet restarts a program that does not answer them.
 func IsProbe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/readyz" }
 
-// Handler answers the requests.
+// Handler returns the handler of all paths.
 func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", answer(nil))
@@ -51,6 +51,7 @@ func (h *Health) Handler() http.Handler {
 	return mux
 }
 
+// answer returns a handler that answers 200, or 503 with the error of check.
 func answer(check Check) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -64,8 +65,8 @@ func answer(check Check) http.HandlerFunc {
 	}
 }
 
-// metricsPage is the text of the metrics, which is made once a second at most, and shared by all who ask for it: the
-// port is open to everybody.
+// metricsPage serves the text of the metrics. It encodes the metrics at most once per limits.MetricsAge for all
+// clients, because the port is open to everybody.
 type metricsPage struct {
 	gatherer prometheus.Gatherer
 	clock    func() time.Time
@@ -93,6 +94,7 @@ func (p *metricsPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(plain)
 }
 
+// text returns the encoded metrics, plain and compressed with gzip.
 func (p *metricsPage) text() (plain, packed []byte, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,6 +105,7 @@ func (p *metricsPage) text() (plain, packed []byte, err error) {
 	return p.plain, p.packed, p.err
 }
 
+// encode gathers the metrics and writes them in the text format, plain and compressed with gzip.
 func encode(gatherer prometheus.Gatherer) (plain, packed []byte, err error) {
 	families, err := gatherer.Gather()
 	if err != nil {

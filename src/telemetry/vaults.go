@@ -14,14 +14,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// others is the name of vaults that have none of their own: those that never answered, since users name also ones that
-// do not exist, and those beyond limits.MetricVaults.
+// others is the label of vaults without a label of their own: vaults that never answered, because users can name vaults
+// that do not exist, and vaults beyond limits.MetricVaults.
 const others = "other"
 
-// forgotten is how long after its last answer a vault's series give way to another one's.
+// forgotten is the time after a vault's last answer when its series can be replaced by those of another vault.
 const forgotten = time.Hour
 
-// Vaults measures calls of vaults and what became of reads. It is a prometheus.Collector, and safe for concurrent use.
+// Vaults collects the metrics of calls and reads of vaults. It is a prometheus.Collector, and safe for concurrent use.
 type Vaults struct {
 	calls, waits *prometheus.HistogramVec
 	reads        *prometheus.CounterVec
@@ -30,48 +30,48 @@ type Vaults struct {
 	clock        func() time.Time
 
 	mu sync.Mutex
-	// known is when each vault answered last.
+	// known is the time of the last answer by vault.
 	known map[string]time.Time
-	// lists are numbers of lists by vault, kind and method.
+	// lists is the number of lists by vault, kind and method.
 	lists map[listMethod]int
 }
 
-// listMethod is how changes of a kind of object of a vault are found.
+// listMethod is the method by which changes of one kind of object in a vault are found: list or get.
 type listMethod struct {
 	vault  string
 	kind   keyvault.Kind
 	method string
 }
 
-// NewVaults makes the metrics; they are registered by whoever serves them.
+// NewVaults creates the metrics. The caller registers them.
 func NewVaults(log logr.Logger) *Vaults {
 	return &Vaults{known: map[string]time.Time{}, lists: map[listMethod]int{}, log: log, clock: time.Now,
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "akv2k8s_vault_request_duration_seconds",
-			Help: "Calls of vaults, by the vault's name, what was asked for, and the HTTP status that it answered " +
-				"(none if it did not).",
+			Help: "Duration of calls of vaults, by vault name, kind of object, and HTTP status of the answer " +
+				"(none without an answer).",
 			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20},
 		}, []string{"vault", "kind", "code"}),
 		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "akv2k8s_vault_wait_duration_seconds",
-			Help: "How long calls of vaults waited for their turn below the limits, by priority (pod-start, " +
-				"first-sync, refresh).",
+			Help: "Time that calls of vaults waited for the rate limiter, by priority (pod-start, first-sync, " +
+				"refresh).",
 			Buckets: []float64{0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 20},
 		}, []string{"vault", "priority"}),
 		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "akv2k8s_vault_reads_total",
-			Help: "Reads of objects, by kind, where the answer came from (vault, shared, memory, list) and what it " +
-				"was (ok, or the reason of the failure).",
+			Help: "Reads of objects, by kind, source of the answer (vault, shared, memory, list) and outcome " +
+				"(ok, or the reason of the failure).",
 		}, []string{"vault", "kind", "source", "outcome"}),
 		detection: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "akv2k8s_vault_change_detection",
-			Help: "How changes in vaults are found: by the vault's list, or by get of each object; the number of " +
-				"identities that do so.",
+			Help: "Number of identities by the method that finds changes in a vault: list of the vault, or get of " +
+				"each object.",
 		}, []string{"vault", "kind", "method"}),
 	}
 }
 
-// UseClock replaces the machine's clock. It is called before anything is measured.
+// UseClock replaces the machine's clock. Call it before anything is measured.
 func (v *Vaults) UseClock(clock func() time.Time) { v.clock = clock }
 
 func (v *Vaults) all() []prometheus.Collector {
@@ -92,7 +92,7 @@ func (v *Vaults) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// Called counts a call; status 0 means that there was no answer. A vault has a name of its own once it answered.
+// Called records a call. Status 0 means that there was no answer. The first answer gives the vault its own label.
 func (v *Vaults) Called(vault string, kind keyvault.Kind, status int, took time.Duration) {
 	code := "none"
 	if status > 0 {
@@ -102,12 +102,12 @@ func (v *Vaults) Called(vault string, kind keyvault.Kind, status int, took time.
 	v.calls.WithLabelValues(v.label(vault), string(kind), code).Observe(took.Seconds())
 }
 
-// Waited counts the wait of a call for its turn.
+// Waited records how long a call waited for the rate limiter.
 func (v *Vaults) Waited(vault string, p keyvault.Priority, waited time.Duration) {
 	v.waits.WithLabelValues(v.label(vault), p.String()).Observe(waited.Seconds())
 }
 
-// Answered counts a read.
+// Answered records a read and its outcome.
 func (v *Vaults) Answered(ref keyvault.Ref, from string, err error) {
 	outcome := "ok"
 	if err != nil {
@@ -116,14 +116,15 @@ func (v *Vaults) Answered(ref keyvault.Ref, from string, err error) {
 	v.reads.WithLabelValues(v.label(ref.Vault), string(ref.Kind), from, outcome).Inc()
 }
 
-// Detects tells how changes are found.
+// Detects records the method by which changes in a list are found: list or get. was is the previous method; empty at
+// first.
 func (v *Vaults) Detects(list keyvault.Ref, was, is string) {
 	vault := v.label(list.Vault)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	count := func(method string, change int) {
 		at := listMethod{vault, list.Kind.Listed(), method}
-		v.lists[at] = max(0, v.lists[at]+change) // what was counted under another name is not counted here
+		v.lists[at] = max(0, v.lists[at]+change) // it was counted before the vault had a label
 		v.detection.WithLabelValues(vault, string(at.kind), method).Set(float64(v.lists[at]))
 	}
 	if was != "" {
@@ -132,15 +133,15 @@ func (v *Vaults) Detects(list keyvault.Ref, was, is string) {
 	count(is, 1)
 }
 
-// Refused tells that a list can't be had.
+// Refused logs that a vault rejects a list, and that it is requested again after wait.
 func (v *Vaults) Refused(list keyvault.Ref, err error, wait time.Duration) {
-	v.log.Info("changes are found by reading each object, because the vault's list can't be had; that is more calls, "+
-		"and works as well", "list", list.String(),
+	v.log.Info("the vault rejects the list, so changes are found by reading each object; that needs more calls, and "+
+		"syncs the same", "list", list.String(),
 		"error", err.Error(), "askedAgainIn", wait.String())
 }
 
-// admit gives a vault that answered its own name. Where there is no room, the one goes that was silent for longest, if
-// that was long enough.
+// admit gives a vault that answered its own label. At the limit, it replaces the vault whose last answer is the oldest,
+// if that is older than forgotten.
 func (v *Vaults) admit(vault string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -171,6 +172,7 @@ func (v *Vaults) forget(vault string) {
 	v.detection.DeletePartialMatch(labels)
 }
 
+// label returns the label of a vault: its name, or others.
 func (v *Vaults) label(vault string) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -23,15 +23,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Pool is the system's pool (in an image without one: empty), the built-in public roots, and the certificates in extra,
-// which is PEM and may be empty. See Certificates for what it may hold.
+// Pool returns the system's pool (empty in an image without one) with the built-in public roots and the certificates in
+// extra, which is PEM and can be empty. See Certificates for its format and errors.
 func Pool(extra []byte) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
 	for root := range bundle.Roots() {
-		// read so, a root is bytes until somebody needs it, which is a fraction of the memory
+		// AppendCertsFromPEM parses a root when it is first used, which saves most of the memory
 		if root.Constraint == nil {
 			if !pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate})) {
 				return nil, fault.New(fault.Bug, "a built-in root certificate can't be read")
@@ -54,29 +54,29 @@ func Pool(extra []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Certificates reads PEM that holds certificates alone; of says what it is, for messages. Nothing is no certificate,
-// but text without a certificate, and every block that can't be read, is fault.Invalid: a CA that is left out would
-// only show as connections that fail.
+// Certificates parses PEM that holds only certificates; of names it in messages. Empty content has no certificates.
+// Text without a PEM block and a block that cannot be parsed are fault.Invalid, because a missing CA would otherwise
+// show only as failed connections.
 func Certificates(content []byte, of string) ([]*x509.Certificate, error) {
 	blocks, err := certificate.Blocks(content)
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.Invalid, Doing: "reading " + of, Cause: err,
-			Next: "write each certificate as PEM, as its authority gave it"}
+			Next: "write each certificate as PEM, unchanged from its authority"}
 	}
 	if len(blocks) == 0 && len(bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff")))) > 0 {
-		return nil, fault.New(fault.Invalid, "%s hold no PEM block; write PEM certificates there", of)
+		return nil, fault.New(fault.Invalid, "%s contain no PEM block; write PEM certificates", of)
 	}
 	var all []*x509.Certificate
 	for i, block := range blocks {
 		if block.Type != "CERTIFICATE" && block.Type != "X509 CERTIFICATE" {
 			return nil, fault.New(fault.Invalid,
-				"block %d of %s is not a certificate; keep certificates alone there, and never a private key", i+1, of)
+				"block %d of %s is not a certificate; write only certificates, and never a private key", i+1, of)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return nil, fault.New(fault.Invalid,
-				"block %d of %s is a certificate that can't be read; ask its authority for one without a negative "+
-					"serial number and with an RSA, Ed25519 or NIST key", i+1, of)
+				"block %d of %s is a certificate that cannot be parsed; request one without a negative serial "+
+					"number and with an RSA, Ed25519 or NIST key from its authority", i+1, of)
 		}
 		all = append(all, cert)
 	}
@@ -91,8 +91,7 @@ type Root struct {
 	SHA256 string
 }
 
-// Trusted are the built-in public roots that a pool really believes at that time, found out by verifying each against
-// it.
+// Trusted returns the built-in public roots that a pool trusts at that time. It verifies each root against the pool.
 func Trusted(pool *x509.CertPool, now time.Time) []Root {
 	var roots []Root
 	for root := range bundle.Roots() {
@@ -110,8 +109,8 @@ func Trusted(pool *x509.CertPool, now time.Time) []Root {
 	return roots
 }
 
-// Print writes a line for each root that a pool with these extra CAs believes: fingerprint and subject. It is what the
-// subcommand trust of each program shows.
+// Print writes the fingerprint and subject of each built-in root that a pool with these extra CAs trusts, one root a
+// line. It is the subcommand trust of each program.
 func Print(out io.Writer, extra []byte, now time.Time) error {
 	pool, err := Pool(extra)
 	if err != nil {
@@ -125,9 +124,10 @@ func Print(out io.Writer, extra []byte, now time.Time) error {
 	return nil
 }
 
-// Client is an HTTP client that believes the pool alone, speaks HTTP/2, obeys the proxy settings of the environment and
-// keeps few connections per host, alive. It follows no redirect, because no service of Azure that it is for sends one,
-// and a request may carry a token. A proxy that does not open a connection is a *diagnosis.ProxyRefusal.
+// Client returns an HTTP client that trusts the pool alone, speaks HTTP/2, uses the proxy settings of the environment
+// and keeps a few connections per host open. It follows no redirect, because the Azure services that it calls send
+// none, and a request can carry a token. The error of a proxy that does not open a connection is a
+// *diagnosis.ProxyRefusal.
 func Client(pool *x509.CertPool) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -147,7 +147,7 @@ func Client(pool *x509.CertPool) *http.Client {
 		}}
 }
 
-// checkProxy keeps what a proxy answered, of which net/http passes on the text alone.
+// checkProxy keeps the status of a proxy's answer in the error. net/http passes on only its text.
 func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, response *http.Response) error {
 	if response.StatusCode == http.StatusOK {
 		return nil

@@ -1,5 +1,5 @@
-// Package wire holds what two processes agree on: names of labels, annotations, environment variables, volumes and
-// paths, and the messages between the injector and the broker. Each comment says who writes and who reads.
+// Package wire defines the contract between processes: names of labels, annotations, environment variables, volumes and
+// paths, and the messages between the injector and the broker. Each comment names the writer and the reader.
 //
 // Floor 0, standard library only. No behaviour belongs here.
 package wire

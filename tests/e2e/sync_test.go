@@ -139,7 +139,7 @@ func failuresKeepTheSecret(t *testing.T) {
 		"another-object": {strikes(keyvault.Fault{Body: `{"value":"` + canary + `","id":"https://` + tm.vault + `.vault.azure.net/secrets/other/0123","attributes":{"enabled":true}}`}),
 			heal, "MalformedObject", "another object"},
 		"bad-challenge": {strikes(keyvault.Fault{RefuseTokens: true, Challenge: `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`}),
-			heal, "VaultUnavailable", "makes no sense"},
+			heal, "VaultUnavailable", "could not be parsed"},
 	} {
 		tm.secret(name, canary+"-"+name)
 		tm.resource(name, name, "secret-"+name)

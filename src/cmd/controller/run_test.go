@@ -76,7 +76,7 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"half a credential":      {map[string]string{"AUTH_TYPE": "environment", "AZURE_TENANT_ID": "11111111-1111-4111-8111-111111111111", "AZURE_CLIENT_ID": "c"}, nil, 1, "AZURE_CLIENT_SECRET"},
 		"an unknown method":      {map[string]string{"AUTH_TYPE": "magic"}, nil, 1, "azureCloudConfig"},
 		"no extra CA":            {environment, []string{"--extra-ca-file=/no/such/file"}, 1, "global.extraCACertificates"},
-		"an extra CA that isn't": {environment, []string{"--extra-ca-file=" + azureJSON}, 1, "hold no PEM"},
+		"an extra CA that isn't": {environment, []string{"--extra-ca-file=" + azureJSON}, 1, "contain no PEM"},
 		"no cluster for CRDs":    {nil, []string{"apply-crds"}, 1, "kubeconfig"},
 		"no cluster":             {nil, []string{"--cloudconfig=" + azureJSON, "--kubeconfig=/no/such/file"}, 1, "kubeconfig"},
 	} {

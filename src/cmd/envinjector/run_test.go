@@ -58,7 +58,7 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"no azure.json":                       {nil, []string{"--cloudconfig=/no/such/file"}, 1, "keyVaultAuth"},
 		"registries of no sort":               {nil, []string{"--registries=x"}, 2, "it is not a JSON object"},
 		"an age that is none":                 {nil, []string{`--registries={"tagMaxAge":"x"}`}, 2, "write for example 5m"},
-		"a pattern that is none":              {nil, []string{`--registries={"allow":["["]}`}, 2, "no pattern of a host"},
+		"a pattern that is none":              {nil, []string{`--registries={"allow":["["]}`}, 2, "not a valid host pattern"},
 		"what to do with the CA":              {nil, []string{"ca", "burn"}, 1, "ca rotate"},
 		"nothing to inherit by":               {nil, []string{"inherit", "--kubeconfig=/no/such/file", "--from=a"}, 1, "finding the API server"},
 		"no certificate":                      {environment, []string{"--webhook-certificates=/no/such/folder", "--kubeconfig=" + kubeconfig}, 1, "env_injector.certificate"},

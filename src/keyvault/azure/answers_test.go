@@ -55,12 +55,12 @@ func TestWhatStandsInBetweenIsNamedAndNeverTakenForTheVault(t *testing.T) {
 		"302 to a sign-in page": {emulated.Fault{Status: 302, Body: html, Header: map[string]string{"Location": "https://kv1.vault.azure.net/login"}}, fault.Unavailable, "redirects to another page (302)"},
 		"307 to the same vault": {emulated.Fault{Status: 307, Body: html, Header: map[string]string{"Location": "/secrets/other"}}, fault.Unavailable, "redirects to another page (307)"},
 		"400 with HTML":         {emulated.Fault{Status: 400, Body: html}, fault.Unavailable, "answered in its place (400)"},
-		"401 with HTML":         {emulated.Fault{Status: 401, Body: html, Header: map[string]string{"WWW-Authenticate": "Basic realm=corp"}}, fault.Unavailable, "wants a sign-in of its own (401)"},
+		"401 with HTML":         {emulated.Fault{Status: 401, Body: html, Header: map[string]string{"WWW-Authenticate": "Basic realm=corp"}}, fault.Unavailable, "requires its own sign-in (401)"},
 		"403 with HTML":         {emulated.Fault{Status: 403, Body: html}, fault.Unavailable, "blocked the request (403)"},
 		"403 with another JSON": {emulated.Fault{Status: 403, Body: `{"message":"blocked"}`}, fault.Unavailable, "blocked the request (403)"},
 		"403 with a JSON text":  {emulated.Fault{Status: 403, Body: `"error"`}, fault.Unavailable, "blocked the request (403)"},
 		"404 with HTML":         {emulated.Fault{Status: 404, Body: html}, fault.Unavailable, "answered in its place (404)"},
-		"407":                   {emulated.Fault{Status: 407, Body: html}, fault.Unavailable, "wants a sign-in (407)"},
+		"407":                   {emulated.Fault{Status: 407, Body: html}, fault.Unavailable, "requires a sign-in (407)"},
 		"429 with HTML":         {emulated.Fault{Status: 429, Body: html, Header: map[string]string{"Retry-After": "31536000"}}, fault.Throttled, "too many requests (429)"},
 		"470":                   {emulated.Fault{Status: 470, Body: html}, fault.Unavailable, "answered in its place (470)"},
 		"503 with HTML":         {emulated.Fault{Status: 503, Body: html}, fault.Unavailable, "returned a server error (503)"},
@@ -76,7 +76,7 @@ func TestWhatStandsInBetweenIsNamedAndNeverTakenForTheVault(t *testing.T) {
 			})
 			_, err := v.Fetch(t.Context(), secret("kv1", ""))
 			assert.Equal(t, c.kind, fault.KindOf(err), "%v", err)
-			assert.Contains(t, strings.Replace(fault.CauseOf(err), " (by way of the proxy proxy.corp:3128)", "", 1), c.says)
+			assert.Contains(t, strings.Replace(fault.CauseOf(err), " (through the proxy proxy.corp:3128)", "", 1), c.says)
 			assert.Contains(t, err.Error(), "kv1.vault.azure.net")
 			assert.Contains(t, err.Error(), "proxy.corp:3128")
 			assert.NotEmpty(t, fault.NextOf(err))
@@ -102,7 +102,7 @@ func TestEachRefusalOfAVaultHasCauseAndNextStepApart(t *testing.T) {
 			a.Vaults.Inject(emulated.Fault{Status: 403, Code: "Forbidden", Inner: "ForbiddenByPolicy"})
 		}, fault.Denied,
 			"access policies do not allow", "add get on secrets"},
-		"a firewall":       {func(a *azuretest.Azure) { a.Vaults.Firewall("kv1", true) }, fault.Denied, "firewall refuses this address", "outbound address"},
+		"a firewall":       {func(a *azuretest.Azure) { a.Vaults.Firewall("kv1", true) }, fault.Denied, "firewall denies this address", "outbound address"},
 		"not yet valid":    {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 403, Inner: "SecretNotYetValid"}) }, fault.Disabled, "not yet valid", "activation date"},
 		"too many":         {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 429}) }, fault.Throttled, "too many requests", "vaultLimits.perVault"},
 		"a server error":   {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 500}) }, fault.Unavailable, "server error (500", "status page"},
@@ -124,7 +124,7 @@ func TestEachRefusalOfAVaultHasCauseAndNextStepApart(t *testing.T) {
 }
 
 func TestAProxyThatRefusesTheConnectionIsNamed(t *testing.T) {
-	for status, says := range map[int]string{403: "blocked the request", 407: "wants a sign-in", 470: "answered in its place", 503: "server error"} {
+	for status, says := range map[int]string{403: "blocked the request", 407: "requires a sign-in", 470: "answered in its place", 503: "server error"} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			a := azuretest.Start(t)
 			v := reader(t, a, func(*azure.Config) {})
@@ -276,7 +276,7 @@ func TestAnAnswerIsNotReadBeyondItsBound(t *testing.T) {
 		_, err := open(t, a).Fetch(t.Context(), secret("kv1", ""))
 		a.Vaults.Heal("")
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), name)
-		assert.ErrorContains(t, err, "sent more than 2 MiB", name)
+		assert.ErrorContains(t, err, "exceeds 2 MiB", name)
 		assert.Less(t, len(err.Error()), 1000)
 	}
 	a.Vaults.Inject(emulated.Fault{Body: `{"value":"` + strings.Repeat("x", limits.VaultValueBytes+1) + `","id":"https://kv1.vault.azure.net/secrets/db/0123"}`})

@@ -140,14 +140,14 @@ func TestEveryFailureHasItsKindAndSaysWhatToDo(t *testing.T) {
 		"an answer that ends in the middle": {func(a *azuretest.Azure) {
 			a.Vaults.Inject(emulated.Fault{Drop: true, Body: `{"value":"` + canary})
 		}, "kv1", fault.Unavailable, "the connection to kv1.vault.azure.net failed", 0},
-		"JSON that makes no sense": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Body: `{"value":["` + canary + `"]}`}) }, "kv1", fault.Unavailable, "makes no sense", 0},
+		"JSON that makes no sense": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Body: `{"value":["` + canary + `"]}`}) }, "kv1", fault.Unavailable, "could not be parsed", 0},
 		"JSON without a value":     {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Body: `{}`}) }, "kv1", fault.Malformed, "incomplete", 0},
 		"another secret's answer": {func(a *azuretest.Azure) {
 			a.Vaults.Inject(emulated.Fault{Body: `{"value":"` + canary + `","id":"https://kv1.vault.azure.net/secrets/other/0123","attributes":{"enabled":true}}`})
 		}, "kv1", fault.Malformed, "another object", 0},
 		"a challenge without a tenant, which makes the SDK panic": {func(a *azuretest.Azure) {
 			a.Vaults.Inject(emulated.Fault{RefuseTokens: true, Challenge: `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`})
-		}, "kv1", fault.Unavailable, "makes no sense", 0},
+		}, "kv1", fault.Unavailable, "could not be parsed", 0},
 		"a vault that is not there":    {func(*azuretest.Azure) {}, "kv9", fault.Unavailable, "kv9.vault.azure.net", 0},
 		"a name that does not resolve": {func(*azuretest.Azure) {}, "nowhere", fault.Unavailable, "does not resolve", 0},
 		"a name that leaves the cloud": {func(*azuretest.Azure) {}, "evil.example/", fault.Invalid, "vault name", 0},

@@ -85,13 +85,13 @@ func TestWhatStandsBetweenUsAndEntraIDIsNamed(t *testing.T) {
 	a := azuretest.Start(t)
 	const html = "<html>Blocked " + marker + "</html>"
 	for status, want := range map[int]string{200: "answered in its place", 302: "redirects to another page", 400: "answered in its place", 403: "blocked the request",
-		407: "wants a sign-in", 470: "answered in its place", 502: "server error"} {
+		407: "requires a sign-in", 470: "answered in its place", 502: "server error"} {
 		t.Run("Entra ID "+strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
 			err := signIn(t, secretOf(t, a, "s"), says{status: status, body: html})
 			assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 			assert.Contains(t, fault.CauseOf(err), want)
-			assert.Contains(t, fault.CauseOf(err), "by way of the proxy proxy.corp:3128")
+			assert.Contains(t, fault.CauseOf(err), "through the proxy proxy.corp:3128")
 			assert.Contains(t, fault.NextOf(err), "HTTPS_PROXY")
 			assert.Contains(t, err.Error(), "microsoft")
 			assert.NotRegexp(t, "role|assigned", err.Error())
@@ -115,8 +115,8 @@ func TestAnAnswerThatIsTooLongOrHasNoTokenIsAnError(t *testing.T) {
 		says  says
 		cause string
 	}{
-		"longer than its bound": {says{status: 200, header: asJSON, body: `{"access_token":"` + strings.Repeat("x", limits.SignInAnswerBytes) + `"}`}, "sent more than 256 KiB"},
-		"JSON without a token":  {says{status: 200, header: asJSON, body: `{}`}, "answers without a token"},
+		"longer than its bound": {says{status: 200, header: asJSON, body: `{"access_token":"` + strings.Repeat("x", limits.SignInAnswerBytes) + `"}`}, "exceeds 256 KiB"},
+		"JSON without a token":  {says{status: 200, header: asJSON, body: `{}`}, "answered without a token"},
 		"JSON of another kind":  {says{status: 200, header: asJSON, body: `[]`}, "answered in its place"},
 		"nothing":               {says{status: 200, header: asJSON}, "answered in its place"},
 		"a name that is unknown": {says{err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "login.microsoftonline.com", IsNotFound: true}}},
@@ -136,11 +136,11 @@ func TestAnAnswerThatIsTooLongOrHasNoTokenIsAnError(t *testing.T) {
 func TestEveryCodeOfEntraIDHasCauseAndNextStep(t *testing.T) {
 	a := azuretest.Start(t)
 	for code, want := range map[int][2]string{
-		700211: {"issuer", "OIDC issuer URL"}, 700212: {"audience", "api://AzureADTokenExchange"}, 7002138: {"upper and lower case", "letter case"},
+		700211: {"issuer", "OIDC issuer URL"}, 700212: {"audience", "api://AzureADTokenExchange"}, 7002138: {"only in letter case", "in the same letter case"},
 		7000112: {"disabled", "enable the application"}, 7000218: {"neither a client secret nor an assertion", "AZURE_CLIENT_SECRET"},
 		7000229: {"no service principal", "az ad sp create"}, 50020: {"another tenant", azuretest.Tenant}, 50053: {"locked", "unlock"}, 50055: {"password has expired", "new password"},
-		50057: {"account is disabled", "enable"}, 53003: {"Conditional Access", "exclude"}, 500011: {"does not know Key Vault", "tenant id"}, 700030: {"certificate is not valid", "upload"},
-		65001: {"consented", "administrator"}, 50076: {"second factor", "client secret"}, 1: {"refuses (AADSTS1)", "https://login.microsoftonline.com/error"},
+		50057: {"account is disabled", "enable"}, 53003: {"Conditional Access", "exclude"}, 500011: {"Key Vault does not exist", "tenant id"}, 700030: {"certificate is not valid", "upload"},
+		65001: {"no consent", "administrator"}, 50076: {"second factor", "client secret"}, 1: {"rejected the sign-in (AADSTS1)", "https://login.microsoftonline.com/error"},
 	} {
 		p := entra.Principal{Name: "p", ClientID: fmt.Sprintf("dddddddd-0000-4000-8000-%012d", code), ObjectID: "x", Secret: marker, RefusedWith: code}
 		a.Directory.Register(p)
@@ -161,7 +161,7 @@ func TestEntraIDThatIsBusyOrOutOfOrderHasANextStep(t *testing.T) {
 		err := signIn(t, secretOf(t, a, "s"), says{status: status, header: asJSON, body: `{"error":"temporarily_unavailable"}`})
 		assert.Equal(t, kind, fault.KindOf(err), "%v", err)
 		assert.LessOrEqual(t, fault.RetryAfter(err), limits.RetryAfter)
-		assert.Contains(t, fault.NextOf(err), "tried again")
+		assert.Contains(t, fault.NextOf(err), "retries")
 		if kind == fault.Throttled {
 			assert.Equal(t, limits.RetryAfter, fault.RetryAfter(err))
 		}

@@ -327,7 +327,7 @@ func TestWhatTheMetadataServiceAnswersIsTold(t *testing.T) {
 		kind fault.Kind
 		says string
 	}{
-		400: {fault.Unauthenticated, "not assigned to this node (400)"}, 404: {fault.Unavailable, "answers 404"}, 410: {fault.Unavailable, "answers 410"},
+		400: {fault.Unauthenticated, "not assigned to this node (400)"}, 404: {fault.Unavailable, "answered 404"}, 410: {fault.Unavailable, "answered 410"},
 		429: {fault.Throttled, "429"}, 500: {fault.Unavailable, "500"}, 503: {fault.Unavailable, "503"},
 	} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {

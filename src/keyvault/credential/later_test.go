@@ -59,8 +59,8 @@ func TestOnlyWhatIsACodeOfEntraIDIsShown(t *testing.T) {
 		"a code in the description": {`{"error":"invalid_client","error_description":"AADSTS7000215: x"}`, "(AADSTS7000215)"},
 		"a code in the list":        {`{"error":"invalid_client","error_description":"x","error_codes":[7000222]}`, "(AADSTS7000222)"},
 		"a code of OAuth":           {`{"error":"invalid_client","error_description":"x"}`, "(invalid_client)"},
-		"text in place of a code":   {`{"error":"` + marker + ` with words","error_description":"x"}`, "Entra ID refuses"},
-		"text before a code":        {`{"error":"` + marker + `","error_description":"` + marker + ` AADSTS7000215"}`, "Entra ID refuses"},
+		"text in place of a code":   {`{"error":"` + marker + ` with words","error_description":"x"}`, "Entra ID rejected the sign-in"},
+		"text before a code":        {`{"error":"` + marker + `","error_description":"` + marker + ` AADSTS7000215"}`, "Entra ID rejected the sign-in"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// asserts that the marker is not shown

@@ -213,6 +213,6 @@ func TestWhyThereIsNoTokenIsToldBeforeTheCallEnds(t *testing.T) {
 	defer cancel()
 	_, err = vaults.Fetch(ctx, kv.Ref{Vault: "kv1", Kind: kv.KindSecret, Name: "db"})
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
-	assert.ErrorContains(t, err, "the metadata service answers 404")
+	assert.ErrorContains(t, err, "the metadata service answered 404")
 	assert.ErrorContains(t, err, "addAzurePodIdentityException")
 }

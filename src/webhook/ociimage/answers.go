@@ -12,23 +12,23 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Errors about answers. Their texts are for the log.
+// Errors about answers. Only the log shows their texts.
 var (
 	errTooLong    = errors.New("the answer is too long")
 	errTooComplex = errors.New("the answer has too many JSON elements or levels")
 	errChallenge  = errors.New("the WWW-Authenticate headers are too long")
 )
 
-// trace records what the calls of one look-up met. It goes with the context, because the registry client in between
-// drops causes.
+// trace records the first failure of the calls of one look-up, and whether a registry answered. It travels in the
+// context, because the registry client drops the causes of errors.
 type trace struct {
-	// registry is the host that the look-up is about.
+	// registry is the host whose image is looked up.
 	registry string
 
 	mu sync.Mutex
 	// cause is the first failure of a call.
 	cause error
-	// spoke says that the registry's host answered as a registry does.
+	// spoke is true if an answer of that host has a mark that only registries give.
 	spoke bool
 }
 
@@ -38,7 +38,7 @@ func withTrace(ctx context.Context, t *trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// traceOf is the look-up's trace; a new one for calls outside of a look-up.
+// traceOf returns the trace of the look-up, or a new one outside of a look-up.
 func traceOf(ctx context.Context) *trace {
 	if t, ok := ctx.Value(traceKey{}).(*trace); ok {
 		return t
@@ -46,7 +46,7 @@ func traceOf(ctx context.Context) *trace {
 	return &trace{}
 }
 
-// fail records the first failure and gives it back.
+// fail records err if it is the first failure, and returns it.
 func (t *trace) fail(err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -62,7 +62,7 @@ func (t *trace) firstFailure() error {
 	return t.cause
 }
 
-// notice records whether an answer of the registry's host has a mark that only registries give.
+// notice records whether an answer of the registry's host has a header that only registries send.
 func (t *trace) notice(r *http.Request, answer *http.Response) {
 	if !strings.EqualFold(r.URL.Host, t.registry) {
 		return
@@ -82,7 +82,7 @@ func (t *trace) isRegistry() bool {
 	return t.spoke
 }
 
-// content is what a call asks for; it decides how long the answer may be.
+// content is the type of content that a call requests. It determines the size limit of the answer.
 type content int
 
 const (
@@ -92,7 +92,7 @@ const (
 	token
 )
 
-// contentOf classifies a call by the request that its redirects began with.
+// contentOf classifies a call by its first request, before redirects.
 func (t *trace) contentOf(r *http.Request) content {
 	switch {
 	case !strings.EqualFold(r.URL.Host, t.registry) || !strings.HasPrefix(r.URL.Path, "/v2/"):
@@ -107,6 +107,7 @@ func (t *trace) contentOf(r *http.Request) content {
 	return token
 }
 
+// bound returns the most bytes that an answer with this content can have.
 func (c content) bound() int64 {
 	switch c {
 	case manifest:
@@ -119,7 +120,7 @@ func (c content) bound() int64 {
 	return limits.ImageErrorBytes
 }
 
-// readAnswer takes the whole answer into memory, within its bounds, and weighs it before anything decodes it.
+// readAnswer reads the whole body into memory, within its limit, and checks its JSON before anything decodes it.
 func readAnswer(answer *http.Response, of content) error {
 	defer func() { _ = answer.Body.Close() }()
 	challenges := 0
@@ -143,7 +144,7 @@ func readAnswer(answer *http.Response, of content) error {
 		if succeeded {
 			return errTooLong
 		}
-		read = read[:bound] // of an error only the status and the code are used
+		read = read[:bound] // only the status and the code of an error are used
 	}
 	if succeeded && !isModest(read) {
 		return errTooComplex
@@ -152,8 +153,7 @@ func readAnswer(answer *http.Response, of content) error {
 	return nil
 }
 
-// isModest counts the elements and levels of JSON before it is decoded: three bytes may become some hundred.
-// weightOf is what a character of JSON outside of strings adds to the depth and to the number of elements.
+// weightOf returns what a character of JSON outside of strings adds to the depth and to the number of elements.
 func weightOf(c byte) (depth, elements int) {
 	switch c {
 	case '{', '[':
@@ -166,6 +166,8 @@ func weightOf(c byte) (depth, elements int) {
 	return 0, 0
 }
 
+// isModest reports whether JSON is within the limits of elements and depth. It counts before anything is decoded,
+// because three bytes of JSON can take hundreds of bytes of memory.
 func isModest(text []byte) bool {
 	elements, depth, quoted := 0, 0, false
 	for n := 0; n < len(text); n++ {

@@ -17,7 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// ask reads the image's configuration with the first credentials that the registry takes.
+// ask reads the command of the image with the first credentials that the registry accepts.
 func (i *Images) ask(ctx context.Context, q Question, at name.Reference) (digest string, command Command, err error) {
 	var first error
 	for _, candidate := range i.candidates(q, at) {
@@ -29,12 +29,13 @@ func (i *Images) ask(ctx context.Context, q Question, at name.Reference) (digest
 			first = err
 		}
 		if kind := fault.KindOf(err); kind != fault.Denied && kind != fault.NotFound {
-			break // no other credentials would help
+			break // other credentials would not help
 		}
 	}
 	return "", Command{}, first
 }
 
+// read reads the command of the image with one set of credentials.
 func (i *Images) read(ctx context.Context, q Question, at name.Reference, with credentials) (string, Command, error) {
 	t := &trace{registry: at.Context().RegistryStr()}
 	ctx = withTrace(ctx, t)
@@ -56,13 +57,12 @@ func (i *Images) read(ctx context.Context, q Question, at name.Reference, with c
 	return descriptor.Digest.String(), command, nil
 }
 
-// retryOnce tries a second time at most; the pod's author waits.
+// retryOnce is a backoff with one retry. More retries would delay the admission of the pod.
 func retryOnce() remote.Backoff {
 	return remote.Backoff{Duration: 200 * time.Millisecond, Factor: 1, Steps: 2}
 }
 
-// isBrokenConnection says whether a second try is worth it: after a connection that broke, not after one that took its
-// whole time.
+// isBrokenConnection reports whether a call is worth a retry: after a broken connection, and not after a timeout.
 func isBrokenConnection(err error) bool {
 	for _, broken := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.EPIPE, syscall.ECONNRESET, net.ErrClosed} {
 		if errors.Is(err, broken) {
@@ -72,7 +72,7 @@ func isBrokenConnection(err error) bool {
 	return false
 }
 
-// commandOf reads the configuration of an image, or of those images of an index that fit the platform.
+// commandOf reads the command of an image, or of the images in an index that match the pod's platform.
 func commandOf(descriptor *remote.Descriptor, q Question) (Command, error) {
 	if !descriptor.MediaType.IsIndex() {
 		image, err := descriptor.Image()
@@ -96,6 +96,8 @@ func commandOf(descriptor *remote.Descriptor, q Question) (Command, error) {
 	return fitting.command()
 }
 
+// configured takes the command and the references out of a configuration. It returns fault.Invalid if they are larger
+// than limits.ImageCommandBytes.
 func configured(read config) (Command, error) {
 	command := Command{Entrypoint: read.Config.Entrypoint, Cmd: read.Config.Cmd}
 	for _, entry := range read.Config.Env {
@@ -108,7 +110,7 @@ func configured(read config) (Command, error) {
 	}
 	if size := command.size(); size > limits.ImageCommandBytes {
 		return Command{}, fault.New(fault.Invalid,
-			"the image's entrypoint, command and references have %s; at most %s are read",
+			"the image's entrypoint, command and references have %s; the limit is %s",
 			limits.Bytes(int64(size)), limits.Bytes(limits.ImageCommandBytes))
 	}
 	return command, nil

@@ -18,18 +18,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// registryScope is what tokens for registries are for, in every cloud.
+// registryScope is the scope of tokens for Azure container registries, in every cloud.
 const registryScope = "https://containerregistry.azure.net/.default"
 
-// tokenAge is how long a registry's refresh token is used; they live for three hours.
+// tokenAge is how long a refresh token of a registry is reused. It is valid for three hours.
 const tokenAge = time.Hour
 
-// label is one label of a registry's name before the cloud's suffix.
+// label matches the label of a registry's host name before the suffix of the cloud.
 var label = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{3,100}$`)
 
-// Azure exchanges tokens of an identity for tokens of Azure's registries.
+// Azure exchanges Entra ID tokens of an identity for refresh tokens of Azure container registries.
 type Azure struct {
-	// Credential is the installation's.
+	// Credential of the installation's identity.
 	Credential azcore.TokenCredential
 	// Suffix of the cloud's registries, for example azurecr.io.
 	Suffix string
@@ -40,26 +40,27 @@ type Azure struct {
 	tokens *lru.Cache
 }
 
-// NewAzure gives the way into the registries of a cloud.
+// NewAzure returns a with an empty token cache.
 func NewAzure(a Azure) *Azure {
 	a.tokens = lru.New(limits.ImageRegistryTokens)
 	return &a
 }
 
-// Hosts says whether the whole name is one label and the cloud's suffix; a name that merely contains the suffix is a
-// stranger's.
+// Hosts reports whether the registry is an Azure container registry. Its whole host name must be one label and the
+// suffix of the cloud, because anybody can own a name that only contains the suffix.
 func (a *Azure) Hosts(registry string) bool {
 	first, found := strings.CutSuffix(strings.ToLower(registry), "."+a.Suffix)
 	return found && a.Suffix != "" && label.MatchString(first)
 }
 
-// refreshToken is one that was given before.
+// refreshToken is a cached refresh token of a registry.
 type refreshToken struct {
 	token string
 	at    time.Time
 }
 
-// Token gives a refresh token for the registry.
+// Token returns a refresh token for the registry, from the cache if it is younger than tokenAge. A status of the
+// registry becomes the kind of the error.
 func (a *Azure) Token(ctx context.Context, registry string) (string, error) {
 	if value, ok := a.tokens.Get(registry); ok && a.Clock().Sub(value.(refreshToken).at) < tokenAge {
 		return value.(refreshToken).token, nil
@@ -74,7 +75,7 @@ func (a *Azure) Token(ctx context.Context, registry string) (string, error) {
 				CheckRedirect: followNothing}, Retry: policy.RetryOptions{MaxRetries: 1,
 				RetryDelay: 200 * time.Millisecond}}})
 	if err != nil {
-		return "", fault.Wrap(fault.Bug, err, "preparing the exchange of tokens")
+		return "", fault.Wrap(fault.Bug, err, "creating the client for the token exchange")
 	}
 	answer, err := client.ExchangeAADAccessTokenForACRRefreshToken(ctx,
 		azcontainerregistry.PostContentSchemaGrantTypeAccessToken, registry,
@@ -100,5 +101,5 @@ func (a *Azure) Token(ctx context.Context, registry string) (string, error) {
 	return *answer.RefreshToken, nil
 }
 
-// followNothing keeps the identity's token from going along with a redirect: it stands in the request's body.
+// followNothing follows no redirect, because the body of the request holds the identity's token.
 func followNothing(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

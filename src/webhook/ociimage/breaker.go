@@ -10,20 +10,20 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// errPaused says that a host is not called because it did not answer before.
-var errPaused = errors.New("the host was not called, because it did not answer the calls before")
+// errPaused rejects a call of a host whose circuit breaker is open.
+var errPaused = errors.New("the host was not called, because it did not answer the previous calls")
 
-// breaker stops calls of hosts that keep callers waiting in vain. Fast failures never stop a host: they cost no time.
+// breaker is a circuit breaker by host. It opens after slow failures alone, because a fast failure delays no pod.
 type breaker struct {
 	mu    sync.Mutex
 	hosts *lru.Cache
 }
 
-// hostState is what is remembered of a host.
+// hostState is the state of the circuit breaker of one host.
 type hostState struct {
 	// failures in a row.
 	failures int
-	// until is when a call may try the host again; trying says that one does.
+	// until is when the next call can try the host again. trying is true while that call is in flight.
 	until  time.Time
 	trying bool
 }
@@ -37,7 +37,7 @@ func (b *breaker) state(host string) hostState {
 	return hostState{}
 }
 
-// allow says whether the host may be called; record has to follow if it may.
+// allow returns errPaused if the host must not be called. Otherwise the caller calls record with the result.
 func (b *breaker) allow(host string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,7 +53,7 @@ func (b *breaker) allow(host string) error {
 	return nil
 }
 
-// record takes the result of a call that allow permitted.
+// record updates the state with the result of a call that allow permitted.
 func (b *breaker) record(host string, waited time.Duration, answered bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

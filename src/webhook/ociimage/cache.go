@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// entryBytes is what an entry of a cache takes besides its key and value: a list element, a map slot and their headers.
+// entryBytes is the memory of a cache entry besides its key and value: list element, map slot and their headers.
 const entryBytes = 200
 
-// cache remembers values until their bytes exceed its bound; then it forgets the least recently used. Libraries' caches
-// count entries, and entries of a stranger's choice have any size.
+// cache is an LRU cache that is limited by bytes. Caches of libraries count entries, and an untrusted registry chooses
+// the size of an entry.
 type cache[V any] struct {
 	mu          sync.Mutex
 	bound, size int

@@ -28,7 +28,7 @@ func on(descriptor map[string]any, os, architecture, variant string) map[string]
 	return with
 }
 
-// command asks for the image 1 of a store.
+// command reads the command of image 1 of a store.
 func command(t testing.TB, s *store, architecture string) (Command, error) {
 	t.Helper()
 	images, _ := memoryImages(t, hosts{"r.test": s.serve}, TransportConfig{})
@@ -89,7 +89,7 @@ func TestIndexesAreBounded(t *testing.T) {
 	}
 	s.index(many, "1")
 	_, err := command(t, s, "")
-	assert.ErrorContains(t, err, "more than 24 manifests that fit the pod; select an architecture by kubernetes.io/arch")
+	assert.ErrorContains(t, err, "more than 24 manifests for the pod; select an architecture by kubernetes.io/arch")
 	got, err := command(t, s, "cpu3")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"3"}, got.Cmd)
@@ -116,7 +116,7 @@ func TestACommandIsBounded(t *testing.T) {
 		s.image(map[string]any{"os": "linux", "architecture": "amd64", "config": config}, "1")
 		_, err := command(t, s, "")
 		assert.ErrorContains(t, err, "the image's entrypoint, command and references have", part)
-		assert.ErrorContains(t, err, "at most 128 KiB are read", part)
+		assert.ErrorContains(t, err, "the limit is 128 KiB", part)
 		assert.Less(t, len(err.Error()), 500, part)
 	}
 	s.image(map[string]any{"os": "linux", "architecture": "amd64", "config": map[string]any{"Cmd": []string{"app"}, "Env": []string{"A=" + strings.Repeat("x", 1<<20)}}}, "1")

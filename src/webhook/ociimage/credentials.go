@@ -12,16 +12,16 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// credentials are one way to ask.
+// credentials are one way to authenticate at a registry.
 type credentials struct {
-	// whose they are, for messages.
+	// whose credentials they are, for messages.
 	whose string
-	// authenticator makes them ready.
+	// authenticator returns the credentials, after a token exchange if they need one.
 	authenticator func(ctx context.Context) (authn.Authenticator, error)
 }
 
-// candidates are the ways to ask a registry, in their order: the pod's pull secrets, the installation's identity, and
-// nobody's.
+// candidates returns the credentials to try at a registry, in this order: the pod's pull secrets, the identity of the
+// env-injector for an Azure container registry, and anonymous.
 func (i *Images) candidates(q Question, at name.Reference) []credentials {
 	var all []credentials
 	ready := func(whose string, auth authn.Authenticator) {
@@ -40,7 +40,7 @@ func (i *Images) candidates(q Question, at name.Reference) []credentials {
 				if err != nil {
 					return nil, err
 				}
-				// The registry's tokens are for this user, by its documentation.
+				// The documentation of Azure container registries prescribes this user name for tokens.
 				return authn.FromConfig(authn.AuthConfig{Username: "00000000-0000-0000-0000-000000000000",
 					IdentityToken: token}), nil
 			}})
@@ -49,14 +49,14 @@ func (i *Images) candidates(q Question, at name.Reference) []credentials {
 	return all
 }
 
-// PullSecret is what a Secret says about registries, read once for all images of a pod.
+// PullSecret holds the registry credentials of a Secret, parsed once for all images of a pod.
 type PullSecret struct {
 	name     string
 	hash     [sha256.Size]byte
 	keychain authn.Keychain
 }
 
-// ReadPullSecret takes the credentials out of a Secret. One that is damaged or too large has none, as for the kubelet.
+// ReadPullSecret parses the credentials of a Secret. A malformed or too large Secret has none, as in the kubelet.
 func ReadPullSecret(ctx context.Context, secret corev1.Secret) PullSecret {
 	read := PullSecret{name: secret.Name}
 	content := secret.Data[corev1.DockerConfigJsonKey]
@@ -73,7 +73,7 @@ func ReadPullSecret(ctx context.Context, secret corev1.Secret) PullSecret {
 	return read
 }
 
-// credentialsFor are the credentials that the pull secret has for the very repository.
+// credentialsFor returns the credentials of the pull secret for the repository of the reference.
 func (s PullSecret) credentialsFor(at name.Reference) (authn.Authenticator, bool) {
 	if s.keychain == nil {
 		return nil, false
@@ -86,7 +86,7 @@ func (s PullSecret) credentialsFor(at name.Reference) (authn.Authenticator, bool
 	return nil, false
 }
 
-// target is a repository by a name that pull secrets use.
+// target is one name of a repository, as pull secrets write it.
 type target struct{ registry, repository string }
 
 // String implements authn.Resource.
@@ -95,7 +95,7 @@ func (t target) String() string { return t.registry + "/" + t.repository }
 // RegistryStr implements authn.Resource.
 func (t target) RegistryStr() string { return t.registry }
 
-// targets are the names of a repository; Docker Hub has several.
+// targets returns the names of a repository. Docker Hub has several host names.
 func targets(at name.Reference) []authn.Resource {
 	if registry := at.Context().RegistryStr(); registry != name.DefaultRegistry {
 		return []authn.Resource{target{registry, at.Context().RepositoryStr()}}

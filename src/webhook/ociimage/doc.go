@@ -1,7 +1,7 @@
-// Package ociimage finds out what a container image runs: its entrypoint and command, from its registry, with the
-// credentials that the pod's node would use.
+// Package ociimage reads the entrypoint and command of a container image from its registry, with the credentials that
+// the pod's node would use.
 //
-// Floor 3. Whoever creates a pod chooses the registry, so everything that a registry says is a stranger's word: where
-// connections go is guarded, answers are bounded, and none of their text reaches a message. What a pod does with the
-// command belongs in webhook/inject.
+// Floor 3. The author of a pod chooses the registry, so every answer of a registry is untrusted: the package checks the
+// address of each connection, limits the size of each answer, and copies no text of an answer into a message. What the
+// webhook does with the command belongs in webhook/inject.
 package ociimage

@@ -24,13 +24,13 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// errNonsense says that an answer is not what a registry answers.
-var errNonsense = errors.New("the answer could not be understood")
+// errNonsense reports an answer that does not follow the protocol of registries.
+var errNonsense = errors.New("the answer could not be parsed")
 
-// code is what a registry calls an error; anything else that stands there is not passed on.
+// code matches an error code of a registry. Other text in its place is not passed on.
 var code = regexp.MustCompile(`^[A-Z_]{1,40}$`)
 
-// failed is what explain needs to know about a failed attempt.
+// failed describes a failed attempt to read an image.
 type failed struct {
 	q    Question
 	at   name.Reference
@@ -38,11 +38,11 @@ type failed struct {
 	*trace
 }
 
-// explain turns a failure into what the pod's author may know. That is the registry's own status and code. How a
-// connection failed, or that something else answered, is only logged: together such answers would be a map of the
-// network for anybody who creates pods. The text of an answer is passed on nowhere.
+// explain converts a failure into the error that the pod's author sees: the status and the code of the registry. How a
+// connection failed, and that something other than a registry answered, is only logged, because such answers would
+// reveal the network to anybody who can create pods. The text of an answer is never passed on.
 func (i *Images) explain(ctx context.Context, err error, f failed) error {
-	e := &fault.Error{Kind: fault.Unavailable, Doing: "looking into image " + f.at.String()}
+	e := &fault.Error{Kind: fault.Unavailable, Doing: "reading the command of image " + f.at.String()}
 	registry := f.at.Context().RegistryStr()
 	var classified *fault.Error
 	var answer *transport.Error
@@ -50,13 +50,13 @@ func (i *Images) explain(ctx context.Context, err error, f failed) error {
 	switch {
 	case errors.Is(context.Cause(ctx), errEvicted):
 		e.Kind, e.Cause, e.Next = fault.Throttled,
-			fmt.Errorf("the registry %s is slow, and other look-ups waited", registry), "try again"
+			fmt.Errorf("the registry %s is slow, and other look-ups are waiting", registry), "try again"
 		return e
 	case errors.As(err, &classified):
 		e.Kind, e.Cause = classified.Kind, classified
 		return e
 	case errors.Is(f.firstFailure(), errAddress) && isAddress(registry):
-		e.Kind, e.Cause = fault.Denied, fmt.Errorf("%s is an address that no registry may have", registry)
+		e.Kind, e.Cause = fault.Denied, fmt.Errorf("%s is an address that a registry must not have", registry)
 		e.Next = "if it is intended, add it to the value env_injector.registries.local"
 		return e
 	case isAnswer && (f.isRegistry() || errorCode(answer) != ""):
@@ -74,24 +74,25 @@ func (i *Images) explain(ctx context.Context, err error, f failed) error {
 		cause = network(first)
 	}
 	if isAnswer {
-		cause = fmt.Sprintf("it answered %d, and nothing in the answer is a registry's", answer.StatusCode)
+		cause = fmt.Sprintf("it answered %d, and not in the form of a registry", answer.StatusCode)
 	}
 	refused := i.unreachable(f, cause)
 	refused.Kind = e.Kind
 	return refused
 }
 
-// unreachable is the one sentence for every way in which a registry fails.
+// unreachable is the error for every failure in which no registry answered. Its text does not depend on the cause,
+// which is only logged.
 func (i *Images) unreachable(f failed, cause string) *fault.Error {
-	return &fault.Error{Kind: fault.Unavailable, Doing: "looking into image " + f.at.String(),
+	return &fault.Error{Kind: fault.Unavailable, Doing: "reading the command of image " + f.at.String(),
 		Cause: fmt.Errorf("the registry %s could not be reached or did not answer as a registry",
 			f.at.Context().RegistryStr()), Next: i.report(f, cause)}
 }
 
-// report logs the cause, and says where to find it.
+// report logs the cause with a random id, and returns the next step for the pod's author, which quotes the id.
 func (i *Images) report(f failed, cause string) string {
 	if !i.lines.Allow() {
-		return "try again, and ask for the cause in the env-injector's log (it has too many such lines at the moment)"
+		return "try again; the cause is not logged, because the env-injector's log has too many such lines now"
 	}
 	random := make([]byte, 4)
 	_, _ = rand.Read(random)
@@ -101,7 +102,7 @@ func (i *Images) report(f failed, cause string) string {
 	return "the env-injector's log has the cause, id " + id
 }
 
-// isAddress says whether a registry is named by its address.
+// isAddress reports whether the host of a registry is an IP address.
 func isAddress(registry string) bool {
 	host := registry
 	if name, _, err := net.SplitHostPort(registry); err == nil {
@@ -111,7 +112,7 @@ func isAddress(registry string) bool {
 	return err == nil
 }
 
-// errorCode is the code of a registry's error, if it has the form of one.
+// errorCode returns the first error code of an answer; empty if the answer has none.
 func errorCode(answer *transport.Error) string {
 	if len(answer.Errors) > 0 && code.MatchString(string(answer.Errors[0].Code)) {
 		return string(answer.Errors[0].Code)
@@ -131,8 +132,8 @@ func kindOf(status int) fault.Kind {
 	return fault.Unavailable
 }
 
-// network says for the log what kind of trouble a call had. Texts of other errors may quote an answer, so they are not
-// used.
+// network describes for the log why a call failed. It does not use the text of an unknown error, which can quote an
+// answer.
 func network(err error) string {
 	var dns *net.DNSError
 	var authority x509.UnknownAuthorityError
@@ -146,16 +147,16 @@ func network(err error) string {
 	case errors.As(err, &dns):
 		return "its name does not resolve"
 	case errors.As(err, &authority):
-		return "its certificate is of an unknown authority; add it to the value global.extraCACertificates"
+		return "its certificate is signed by an unknown authority; add the CA to the value global.extraCACertificates"
 	case errors.As(err, &host):
-		return "its certificate is for another name"
+		return "its certificate is for another host name"
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return errPlainHTTP.Error()
 	}
 	return explainConnection(err)
 }
 
-// explainConnection says how a connection ended. An error that is not about a connection is about the answer.
+// explainConnection describes how a connection failed. Any other error is about the content of the answer.
 func explainConnection(err error) string {
 	var errno syscall.Errno
 	var timeout net.Error
@@ -164,7 +165,7 @@ func explainConnection(err error) string {
 		errors.Is(err, context.Canceled):
 		return "it did not answer in time"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "it, or a proxy before it, closed the connection before its answer was complete; try again"
+		return "it, or a proxy, closed the connection before the answer was complete; try again"
 	case errors.As(err, &errno):
 		return "the connection failed: " + errno.Error()
 	}

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// flights lets callers who ask the same at the same time share one look-up, which ends when the last of them stops
-// waiting.
+// flights holds the look-ups in flight. Concurrent callers with the same key share one look-up, which is canceled when
+// the last of them stops waiting.
 type flights struct {
 	mu     sync.Mutex
 	flying map[string]*flight
@@ -20,8 +20,8 @@ type flight struct {
 	err     error
 }
 
-// do gives the result of the look-up for the key. The look-up runs apart from the caller's context, which ends only the
-// caller's wait.
+// do returns the result of the look-up for the key, and starts it if it is not in flight. The end of the caller's
+// context ends the caller's wait, and not the look-up.
 func (f *flights) do(ctx context.Context, key string, lookup func(context.Context) (Command, error)) (Command, error) {
 	mine := f.join(ctx, key, lookup)
 	defer f.leave(key, mine)
@@ -55,7 +55,7 @@ func (f *flights) join(ctx context.Context, key string, lookup func(context.Cont
 	return mine
 }
 
-// leave ends the look-up if nobody else waits for it. The next caller starts another one.
+// leave cancels the look-up if no caller waits for it. The next caller starts another one.
 func (f *flights) leave(key string, left *flight) {
 	f.mu.Lock()
 	left.waiters--
@@ -67,7 +67,7 @@ func (f *flights) leave(key string, left *flight) {
 	}
 }
 
-// land makes the next caller start a look-up of its own.
+// land removes the look-up, so the next caller starts another one.
 func (f *flights) land(key string, landed *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -37,7 +37,7 @@ func checkCommand(t *testing.T, got Command, err error) {
 	}
 }
 
-// canaryText stands in answers of the seeds; no message may have it.
+// canaryText is in the answers of the seeds. No message must contain it.
 const canaryText = "canary-of-an-answer"
 
 func FuzzImageReference(f *testing.F) {

@@ -244,7 +244,7 @@ func TestTheFirstFailureOfARegistryNamedByAnAddressIsKept(t *testing.T) {
 	}{
 		"10.1.2.3":          {x509.UnknownAuthorityError{}, "global.extraCACertificates"},
 		"10.1.2.3:5000":     {x509.UnknownAuthorityError{}, "global.extraCACertificates"},
-		"192.168.1.2:5000":  {x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, "its certificate is for another name"},
+		"192.168.1.2:5000":  {x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, "its certificate is for another host name"},
 		"172.16.5.6":        {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "connection refused"},
 		"registry.internal": {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "connection refused"},
 		"reg.localhost":     {&net.DNSError{IsNotFound: true}, "does not resolve"},
@@ -322,7 +322,7 @@ func TestLinesAboutFailuresAreBounded(t *testing.T) {
 		require.Error(t, last)
 	}
 	assert.LessOrEqual(t, strings.Count(log.String(), "\n"), 11*limits.ImageFailureLines)
-	assert.ErrorContains(t, last, "it has too many such lines at the moment")
+	assert.ErrorContains(t, last, "has too many such lines now")
 }
 
 func TestPullSecretsAreBounded(t *testing.T) {

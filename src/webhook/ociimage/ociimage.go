@@ -20,33 +20,32 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Question is about one image for one pod.
+// Question identifies an image and the pod that runs it.
 type Question struct {
-	// Namespace of the pod. Look-ups are shared out by it.
+	// Namespace of the pod. Each namespace has its share of the look-up slots.
 	Namespace string
-	// Image as the pod has it.
+	// Image as written in the pod.
 	Image string
-	// OS and Architecture are where the pod runs, for example linux and arm64. An empty architecture is any.
+	// OS and Architecture of the pod's node, for example linux and arm64. An empty architecture means any.
 	OS, Architecture string
-	// PullSecrets are the pod's, in the order in which they are tried.
+	// PullSecrets of the pod, in the order in which they are tried.
 	PullSecrets []PullSecret
 }
 
-// Command is what an image runs; each may be empty.
+// Command is the command of an image. Entrypoint and Cmd can be empty.
 type Command struct {
 	Entrypoint, Cmd []string
-	// References are variables of the image's own environment whose values are meant as references. Others are not
-	// kept.
+	// References are the variables of the image's environment whose values are meant as references, by name.
 	References map[string]string
 }
 
-// equal says whether two images run the same.
+// equal reports whether two images have the same command and references.
 func (c Command) equal(other Command) bool {
 	return slices.Equal(c.Entrypoint, other.Entrypoint) && slices.Equal(c.Cmd, other.Cmd) &&
 		maps.Equal(c.References, other.References)
 }
 
-// size is the number of bytes that the command takes, with what Go adds to each string.
+// size is the memory of the command in bytes, with the string headers of Go.
 func (c Command) size() int {
 	const header = 16
 	size := 0
@@ -59,60 +58,62 @@ func (c Command) size() int {
 	return size
 }
 
-// Exchange gives a refresh token for a registry of Azure, by the identity of the installation.
+// Exchange returns refresh tokens of Azure container registries for the identity of the installation.
 type Exchange interface {
-	// Hosts says whether the registry is one of Azure's, by its whole name.
+	// Hosts reports whether the host name is that of an Azure container registry.
 	Hosts(registry string) bool
+	// Token returns a refresh token for the registry.
 	Token(ctx context.Context, registry string) (string, error)
 }
 
-// Config is what Images works with.
+// Config configures Images.
 type Config struct {
 	// Transport makes the calls; see NewTransport.
 	Transport http.RoundTripper
-	// Azure is the way into registries of Azure; may be nil.
+	// Azure authenticates at Azure container registries; nil disables it.
 	Azure Exchange
-	// Registries says which may be asked, and how.
+	// Registries are the rules for registries.
 	Registries Registries
-	// TagAge is how long a tag is believed to mean the same image.
+	// TagAge is how long the digest of a tag stays in the cache.
 	TagAge time.Duration
-	// Timeout bounds one lookup.
+	// Timeout of one look-up.
 	Timeout time.Duration
 	Clock   func() time.Time
-	// Log gets the causes that pods' authors are not shown.
+	// Log receives the causes that the authors of pods must not see.
 	Log logr.Logger
 }
 
-// Images looks into images, and remembers what it saw.
+// Images reads and caches the commands of images. It is safe for concurrent use.
 type Images struct {
 	Config
-	// tags are digests by image and credentials: who may not read an image learns nothing of what others saw.
+	// tags are digests by image and credentials. The credentials are in the key, so that a pod without access to an
+	// image learns nothing from the look-ups of others.
 	tags *cache[seen]
-	// digests are commands by repository, digest and platform; only the way by tags leads here.
+	// digests are commands by repository, digest and platform. A caller needs the digest from tags to read them.
 	digests *cache[Command]
-	// refusals are what registries answered to a namespace, image and credentials a moment ago.
+	// refusals are recent errors of registries by namespace, image and credentials.
 	refusals *cache[refusal]
 	flights  flights
 	places   places
 	lines    *rate.Limiter
 }
 
-// seen is what a tag meant when it was looked at.
+// seen is the digest of a tag at the time of its look-up.
 type seen struct {
 	digest string
 	at     time.Time
 }
 
-// refusal is an error that a registry gave.
+// refusal is an error of a registry and its time.
 type refusal struct {
 	err error
 	at  time.Time
 }
 
-// New checks the configuration.
+// New returns Images without cached commands, or an error if a required field of the configuration is missing.
 func New(c Config) (*Images, error) {
 	if c.Transport == nil || c.Clock == nil || c.Timeout <= 0 || c.TagAge < 0 {
-		return nil, errors.New("creating the image reader: a part of its configuration is missing")
+		return nil, errors.New("ociimage.New: Transport, Clock, Timeout or TagAge of the Config is missing or negative")
 	}
 	return &Images{Config: c,
 		tags:     newCache(limits.ImageTagCacheBytes, func(s seen) int { return len(s.digest) }),
@@ -122,8 +123,8 @@ func New(c Config) (*Images, error) {
 	}, nil
 }
 
-// Command is what the image runs. Callers who ask the same at the same time share one look-up, which ends when nobody
-// waits for it.
+// Command returns the command of the image, from the cache or from its registry. Concurrent callers with the same
+// question share one look-up, which is canceled when no caller waits for it. The error is a fault.Error.
 func (i *Images) Command(ctx context.Context, q Question) (Command, error) {
 	reference, err := i.Registries.parse(q.Image)
 	if err != nil {
@@ -133,21 +134,21 @@ func (i *Images) Command(ctx context.Context, q Question) (Command, error) {
 	if known, err, ok := i.remembered(reference, q, key); ok {
 		return known, err
 	}
-	// A look-up is in the places of the namespace that asked first, so namespaces do not share them.
+	// A look-up takes a slot of one namespace, so namespaces do not share look-ups.
 	command, err := i.flights.do(ctx, q.Namespace+" "+key, func(ctx context.Context) (Command, error) {
 		ctx, cancel := context.WithTimeout(ctx, i.Timeout)
 		defer cancel()
 		return i.lookup(ctx, q, reference, key)
 	})
-	if err != nil && fault.KindOf(err) == fault.Bug { // the caller's own context ended
+	if err != nil && fault.KindOf(err) == fault.Bug { // the caller's context ended
 		waited := failed{q: q, at: reference, with: credentials{whose: "not known yet"}, trace: &trace{}}
 		return Command{}, i.unreachable(waited,
-			"it did not answer in the time that the API server waits for the admission of the pod")
+			"it did not answer within the time that the API server allows for the admission of the pod")
 	}
 	return command, err
 }
 
-// key tells questions apart whose answers may differ, credentials included.
+// key is the cache key: everything that the answer depends on, credentials included.
 func (q Question) key() string {
 	hash := sha256.New()
 	for _, text := range []string{q.Image, q.OS, q.Architecture} {
@@ -159,12 +160,13 @@ func (q Question) key() string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// lookup asks the image's mirrors and then its registry, each with the credentials that are for it.
+// lookup reads the image from its mirrors and then from its registry, each with its own credentials.
 func (i *Images) lookup(ctx context.Context, q Question, reference name.Reference, key string) (Command, error) {
 	ctx, release, err := i.places.acquire(ctx, q.Namespace, reference.Context().RegistryStr())
 	if err != nil {
-		return Command{}, &fault.Error{Kind: fault.Throttled, Doing: fmt.Sprintf("looking into image %q", q.Image),
-			Cause: fmt.Errorf("too many images of namespace %s are being looked into", q.Namespace), Next: "try again"}
+		return Command{}, &fault.Error{Kind: fault.Throttled,
+			Doing: fmt.Sprintf("reading the command of image %q", q.Image),
+			Cause: fmt.Errorf("namespace %s has too many image look-ups", q.Namespace), Next: "try again"}
 	}
 	defer release()
 	var last error
@@ -175,7 +177,7 @@ func (i *Images) lookup(ctx context.Context, q Question, reference name.Referenc
 			i.digests.add(imageKey(reference, digest, q), command)
 			return command, nil
 		}
-		// What the registry itself says comes last, and counts.
+		// The registry is the last of them, and its error is the one to report.
 		last = err
 	}
 	if slices.Contains([]fault.Kind{fault.Denied, fault.NotFound, fault.Throttled}, fault.KindOf(last)) &&
@@ -185,8 +187,8 @@ func (i *Images) lookup(ctx context.Context, q Question, reference name.Referenc
 	return Command{}, last
 }
 
-// remembered is what was seen before: an image by digest is the same for ever, a tag only for a while, and a refusal
-// for a moment.
+// remembered returns the cached command or error. The command of a digest is valid forever, that of a tag for TagAge,
+// and an error for limits.ImageRefusalAge.
 func (i *Images) remembered(reference name.Reference, q Question, key string) (Command, error, bool) {
 	if tag, ok := i.tags.get(key); ok {
 		_, pinned := reference.(name.Digest)

@@ -52,7 +52,7 @@ const (
 	canary = "canary-password-3"
 )
 
-// bench is a reader of images and the registries that it may reach.
+// bench is an Images and the registries that it can reach.
 type bench struct {
 	*testing.T
 	authority *registrytest.Authority
@@ -60,7 +60,7 @@ type bench struct {
 	transport ociimage.TransportConfig
 	now       time.Time
 	mu        sync.Mutex
-	// names are addresses by host name; looked counts the questions.
+	// names are addresses by host name; looked counts the requests.
 	names  map[string]netip.Addr
 	looked map[string]int
 	images *ociimage.Images
@@ -260,10 +260,10 @@ func TestARegistryWithTokens(t *testing.T) {
 	assert.EqualValues(t, 1, granted.Load())
 	_, err = b.ask(ociimage.Question{Image: at.Host + "/app:1"})
 	assert.Equal(t, fault.Denied, fault.KindOf(err))
-	// The token service is at an address that no registry may have.
+	// The token service has an address that a registry must not have.
 	b.images, b.transport.Allowed = nil, nil
 	_, err = b.ask(ociimage.Question{Image: at.Host + "/app:1"})
-	b.unreachable(err, at.Host, "no registry may have")
+	b.unreachable(err, at.Host, "a registry must not have")
 }
 
 // index is one of several platforms, with an attestation as builders add it.
@@ -403,7 +403,7 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 		"a/b.azurecr.io": false, "evilazurecr.io": false, "mine.azurecr.io:5000": false, "mine.azurecr.us": false} {
 		assert.Equal(t, hosts, exchange.Hosts(host), host)
 	}
-	// Whoever is no registry of Azure gets no token of the identity.
+	// Only an Azure container registry receives a token of the identity.
 	_, err = b.ask(ociimage.Question{Image: "mine.azurecr.io.evil.test/app:1"})
 	require.Error(t, err)
 	assert.Zero(t, counts["registry mine exchange 401"])
@@ -446,30 +446,30 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 		"private-v6.test": "fd12:3456::1", "local-nat64.test": "64:ff9b:1::a9fe:a9fe", "site.test": "fec0::1", "class-e.test": "240.0.0.1", "pod.test": "10.244.3.4"} {
 		b.is(host, netip.MustParseAddr(address))
 		_, err := b.ask(ociimage.Question{Image: host + ":" + port + "/app:1"})
-		b.unreachable(err, host+":"+port, "no registry may have")
-		b.images = nil // the log has a bound
+		b.unreachable(err, host+":"+port, "a registry must not have")
+		b.images = nil // the log has a limit
 		literal := netip.AddrPortFrom(netip.MustParseAddr(address), 5000).String()
 		_, err = b.ask(ociimage.Question{Image: literal + "/app:1"})
 		require.Error(t, err, literal)
 		if fault.KindOf(err) != fault.Invalid { // IPv6 in names of images
-			assert.ErrorContains(t, err, "is an address that no registry may have; if it is intended, add it to the value env_injector.registries.local")
+			assert.ErrorContains(t, err, literal+" is an address that a registry must not have; if it is intended, add it to the value env_injector.registries.local")
 		}
 		b.images = nil
 	}
 	b.is("metadata.google.internal", netip.MustParseAddr("198.18.0.9"))
 	_, err = b.ask(ociimage.Question{Image: "metadata.google.internal/app:1"})
-	b.unreachable(err, "metadata.google.internal", "no registry may have")
+	b.unreachable(err, "metadata.google.internal", "a registry must not have")
 	b.is("replica.test", netip.MustParseAddr("198.18.0.7"))
 	replica = "198.18.0.7:" + port
 	_, err = b.ask(ociimage.Question{Image: "replica.test:" + port + "/app:1"})
-	b.unreachable(err, "replica.test:"+port, "no registry may have")
+	b.unreachable(err, "replica.test:"+port, "a registry must not have")
 	_, err = b.ask(ociimage.Question{Image: replica + "/app:1"})
-	assert.ErrorContains(t, err, "no registry may have")
+	assert.ErrorContains(t, err, "a registry must not have")
 	replica = "198.18.0.7:443"
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://198.18.0.7/v2/", nil)
 	require.NoError(t, err)
 	_, err = ociimage.NewTransport(b.transport).RoundTrip(request)
-	assert.ErrorContains(t, err, "no registry may have")
+	assert.ErrorContains(t, err, "a registry must not have")
 	for _, image := range []string{"127.0.0.1:" + port + "/app:1", "[::1]:" + port + "/app:1", "169.254.169.254/app:1"} {
 		_, err := b.ask(ociimage.Question{Image: image})
 		assert.Error(t, err, image)
@@ -574,8 +574,8 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	require.NoError(t, err)
 	for name, cause := range map[string]string{"huge": "the answer is too long", "intricate": "too many JSON elements", "deep": "too many JSON elements",
-		"challenge": "WWW-Authenticate headers are too long", "headers": "could not be understood", "html": "could not be understood",
-		"cut": "closed the connection before its answer was complete", "slow": "did not answer in time"} {
+		"challenge": "WWW-Authenticate headers are too long", "headers": "could not be parsed", "html": "could not be parsed",
+		"cut": "closed the connection before the answer was complete", "slow": "did not answer in time"} {
 		_, err := b.ask(ociimage.Question{Image: "odd.test:" + port + "/" + name + ":1"})
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%s: %v", name, err)
 		b.unreachable(err, "odd.test:"+port, cause)
@@ -586,12 +586,12 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 		assert.ErrorContains(t, err, "the registry odd.test:"+port+" answered ")
 	}
 	_, err = b.ask(ociimage.Question{Image: "other.test:" + port + "/x:1"})
-	b.unreachable(err, "other.test:"+port, "another name")
+	b.unreachable(err, "other.test:"+port, "another host name")
 	b.images, b.transport.Roots = nil, x509.NewCertPool()
 	_, err = b.ask(ociimage.Question{Image: "odd.test:" + port + "/x:1"})
 	b.unreachable(err, "odd.test:"+port, "global.extraCACertificates")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = b.images.Command(ctx, ociimage.Question{Image: "odd.test:" + port + "/slow:1", OS: "linux"})
-	b.unreachable(err, "odd.test:"+port, "in the time that the API server waits")
+	b.unreachable(err, "odd.test:"+port, "within the time that the API server allows")
 }

@@ -10,33 +10,33 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// errEvicted ends a look-up whose place was given to one that waited.
-var errEvicted = errors.New("ended because others waited for its place")
+// errEvicted is the cause of a canceled look-up whose slot went to a waiter.
+var errEvicted = errors.New("canceled because other look-ups waited for its slot")
 
-// errQueueFull says that too many look-ups of a namespace wait already.
-var errQueueFull = errors.New("too many look-ups wait")
+// errQueueFull rejects a look-up of a namespace with too many waiters.
+var errQueueFull = errors.New("too many look-ups are waiting")
 
-// places shares the look-ups in flight among namespaces, and within a namespace among registries. A look-up waits for
-// somebody else's network, so its place is safe only for limits.ImageLookupGrace: after that it goes to a look-up that
-// waits.
+// places distributes the slots for look-ups among namespaces, and within a namespace among registries. A slow registry
+// must not hold a slot while others wait, so a look-up keeps its slot for limits.ImageLookupGrace; then a waiter can
+// take it.
 type places struct {
 	mu sync.Mutex
-	// held are look-ups in flight, the oldest first; waiting are in the order of their arrival.
+	// held are the look-ups in flight, the oldest first. waiting are the waiters in order of arrival.
 	held, waiting []*place
 }
 
-// place belongs to one look-up.
+// place is the slot of one look-up.
 type place struct {
 	namespace, registry string
 	since               time.Time
 	granted             chan struct{}
 	evict               context.CancelCauseFunc
-	// grace runs when the place may go to others.
+	// grace fires when a waiter can take the slot.
 	grace *time.Timer
 }
 
-// acquire waits for a place. The returned context ends with the cause errEvicted when the place goes to another
-// look-up.
+// acquire waits for a slot. It returns a context that ends with the cause errEvicted when the slot goes to another
+// look-up, and the function that releases the slot.
 func (p *places) acquire(ctx context.Context, namespace, registry string) (context.Context, func(), error) {
 	own, evict := context.WithCancelCause(ctx)
 	mine := &place{namespace: namespace, registry: registry, granted: make(chan struct{}), evict: evict}
@@ -64,7 +64,7 @@ func (p *places) enqueue(mine *place) bool {
 	return true
 }
 
-// release gives back a place, or leaves the queue.
+// release returns a slot, or removes a waiter from the queue.
 func (p *places) release(mine *place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,7 +81,7 @@ func (p *places) remove(one *place) {
 	one.evict(nil)
 }
 
-// dispatch starts every look-up that has room, and makes room by ending look-ups that kept others waiting too long.
+// dispatch starts every waiter for which a slot is free, and cancels look-ups past their grace for the other waiters.
 func (p *places) dispatch() {
 	for next := p.next(); next != nil; next = p.next() {
 		p.start(next)
@@ -113,8 +113,8 @@ func (p *places) start(waiter *place) {
 	close(waiter.granted)
 }
 
-// next is the look-up to start: of the namespace with the fewest in flight, there the registry with the fewest, there
-// the oldest.
+// next returns the waiter to start: in the namespace with the fewest look-ups in flight, the registry with the fewest,
+// and the oldest waiter of that registry. It returns nil if no slot is free.
 func (p *places) next() *place {
 	if len(p.held) >= limits.ImageLookups {
 		return nil
@@ -133,8 +133,9 @@ func (p *places) next() *place {
 	return best
 }
 
-// victim is the oldest look-up past its grace whose end lets the waiter start. What a registry's own look-ups hold
-// stays with them: a registry that is slow delays nothing but itself.
+// victim returns the oldest look-up past its grace whose slot the waiter can take, or nil. A waiter never takes the
+// slot of a look-up at the same registry when that registry has all of its slots: a slow registry delays only its own
+// images.
 func (p *places) victim(waiter *place) *place {
 	own := count(p.held, waiter.inNamespace)
 	if count(p.held, waiter.inRegistry) >= limits.ImageLookupsPerRegistry {

@@ -12,7 +12,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// config is the part of an image's configuration that matters.
+// config is the part of an image's configuration that is read.
 type config struct {
 	OS           string `json:"os"`
 	Architecture string `json:"architecture"`
@@ -26,10 +26,10 @@ func (c config) platform() specs.Platform {
 	return specs.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
 }
 
-// search finds the images of an index that containerd would run, on each node that the pod may get.
+// search finds the images of an index that containerd would run on the nodes where the pod can be scheduled.
 type search struct {
 	os, architecture string
-	// found are configurations by digest; reads counts the manifests that were asked for.
+	// found are configurations by digest. reads counts the requested manifests.
 	found map[v1.Hash]config
 	reads int
 }
@@ -38,7 +38,7 @@ func newSearch(q Question) *search {
 	return &search{os: q.OS, architecture: q.Architecture, found: map[v1.Hash]config{}}
 }
 
-// command is what all images that were found run.
+// command returns the command that all found images share, or an error if their commands differ.
 func (s *search) command() (Command, error) {
 	if len(s.found) == 0 {
 		platform := s.os + "/" + s.architecture
@@ -58,7 +58,7 @@ func (s *search) command() (Command, error) {
 		}
 		if !first && !next.equal(command) {
 			return Command{}, fault.New(fault.Invalid,
-				"the image runs different commands, or refers to Key Vault differently, on different "+
+				"the image has different commands or references to Key Vault on different "+
 					"platforms; select one by kubernetes.io/arch in the pod's nodeSelector")
 		}
 		command, first = next, false
@@ -89,7 +89,7 @@ func (s *search) entry(index v1.ImageIndex, entry v1.Descriptor, depth int) erro
 	}
 	if s.reads++; s.reads > limits.ImageManifests {
 		return fault.New(fault.Invalid,
-			"the image has more than %d manifests that fit the pod; select an architecture by kubernetes.io/arch in "+
+			"the image has more than %d manifests for the pod; select an architecture by kubernetes.io/arch in "+
 				"the pod's nodeSelector", limits.ImageManifests)
 	}
 	if entry.MediaType.IsIndex() {
@@ -114,8 +114,8 @@ func (s *search) entry(index v1.ImageIndex, entry v1.Descriptor, depth int) erro
 	return nil
 }
 
-// candidates are the entries that containerd may choose. It takes the best match of a node's platform, and an entry
-// without platform only if nothing matches: then the image's own configuration decides.
+// candidates returns the entries that containerd can choose. It takes the best match for a node's platform, and an
+// entry without a platform only if no entry matches; then the image's configuration has the platform.
 func (s *search) candidates(entries []v1.Descriptor) []v1.Descriptor {
 	var known, unknown []v1.Descriptor
 	for _, entry := range entries {
@@ -139,15 +139,15 @@ func (s *search) candidates(entries []v1.Descriptor) []v1.Descriptor {
 	return chosen
 }
 
-// nodes are the platforms of the nodes that the pod may run on. Without an architecture these are all that the index
-// names.
+// nodes returns the platforms of the nodes where the pod can be scheduled. Without an architecture, these are all
+// platforms of the index.
 func (s *search) nodes(entries []v1.Descriptor) []specs.Platform {
 	if s.architecture != "" {
 		node := platforms.Normalize(specs.Platform{OS: s.os, Architecture: s.architecture})
 		if node.Architecture != "arm" {
 			return []specs.Platform{node}
 		}
-		var all []specs.Platform // the label does not tell which
+		var all []specs.Platform // the node label does not contain the variant
 		for _, variant := range []string{"v8", "v7", "v6", "v5"} {
 			all = append(all, specs.Platform{OS: s.os, Architecture: "arm", Variant: variant})
 		}
@@ -160,7 +160,7 @@ func (s *search) nodes(entries []v1.Descriptor) []specs.Platform {
 	return all
 }
 
-// bestFor is the entry that containerd takes on a node.
+// bestFor returns the entry that containerd chooses on a node, or nil.
 func bestFor(node specs.Platform, entries []v1.Descriptor) *v1.Descriptor {
 	matcher := platforms.Only(node)
 	var best *v1.Descriptor
@@ -180,7 +180,7 @@ func platformOf(entry v1.Descriptor) specs.Platform {
 
 func (s *search) isOS(platform specs.Platform) bool { return platforms.Normalize(platform).OS == s.os }
 
-// fits says whether an image whose index names no platform runs on a node that the pod may get.
+// fits reports whether an image without a platform in the index runs on a node where the pod can be scheduled.
 func (s *search) fits(platform specs.Platform) bool {
 	if platform.OS == "" || platform.Architecture == "" || !s.isOS(platform) {
 		return false
@@ -189,7 +189,7 @@ func (s *search) fits(platform specs.Platform) bool {
 		func(node specs.Platform) bool { return platforms.Only(node).Match(platform) })
 }
 
-// readConfig reads an image's configuration. Its size is checked before it is asked for.
+// readConfig reads an image's configuration. It checks the size in the manifest before it requests the configuration.
 func readConfig(image v1.Image) (config, error) {
 	manifest, err := image.Manifest()
 	if err != nil {

@@ -12,17 +12,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Registries says which registries may be asked, and how.
+// Registries are the rules for registries.
 type Registries struct {
-	// Allow are hosts of registries (with port, if it is not 443) that may be asked, with * for a part of a name; none
-	// means all.
+	// Allow are patterns of allowed registry hosts (with the port, if it is not 443), with * for any part of a name. An
+	// empty list allows all.
 	Allow []string
-	// PlainHTTP are hosts that have no TLS.
+	// PlainHTTP are patterns of hosts without TLS.
 	PlainHTTP []string
-	// Mirrors are hosts, with or without a path, that are asked first, by the host whose images they have.
+	// Mirrors are the hosts, with or without a path, that are tried first, by the host of the registry they mirror.
 	Mirrors map[string][]string
 }
 
+// parse parses the name of an image, and returns fault.Denied if its registry is not allowed.
 func (r Registries) parse(image string) (name.Reference, error) {
 	if len(image) > limits.ImageNameBytes {
 		return nil, fault.New(fault.Invalid, "the image name %q… is longer than %s", image[:100],
@@ -34,13 +35,14 @@ func (r Registries) parse(image string) (name.Reference, error) {
 	}
 	if registry := reference.Context().RegistryStr(); len(r.Allow) > 0 && !matches(r.Allow, registry) {
 		return nil, fault.New(fault.Denied,
-			"looking into image %q: the registry %s is not allowed by the value env_injector.registries.allow", image,
+			"reading the command of image %q: the registry %s is not allowed by the value "+
+				"env_injector.registries.allow", image,
 			registry)
 	}
 	return reference, nil
 }
 
-// reference reads a name; a registry without TLS has to be known as such.
+// reference parses a name. Only hosts in PlainHTTP are called without TLS.
 func (r Registries) reference(image string) (name.Reference, error) {
 	reference, err := name.ParseReference(image)
 	if err == nil && matches(r.PlainHTTP, reference.Context().RegistryStr()) {
@@ -49,7 +51,7 @@ func (r Registries) reference(image string) (name.Reference, error) {
 	return reference, err
 }
 
-// mirrors are the names of an image at its registry's mirrors.
+// mirrors returns the names of an image at the mirrors of its registry.
 func (r Registries) mirrors(reference name.Reference) []name.Reference {
 	registry := reference.Context().RegistryStr()
 	hosts := r.Mirrors[registry]
@@ -70,7 +72,7 @@ func (r Registries) mirrors(reference name.Reference) []name.Reference {
 	return all
 }
 
-// RegistryOf is the registry that an image comes from; empty if its name is not valid.
+// RegistryOf returns the registry host of an image in lower case; empty if the name is not valid.
 func RegistryOf(image string) string {
 	if len(image) > limits.ImageNameBytes {
 		return ""
@@ -82,7 +84,7 @@ func RegistryOf(image string) string {
 	return strings.ToLower(reference.Context().RegistryStr())
 }
 
-// matches says whether a host is one of the patterns, in which * stands for any part of a name.
+// matches reports whether a host matches one of the patterns, in which * matches any part of a name.
 func matches(patterns []string, host string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(host))
@@ -90,11 +92,11 @@ func matches(patterns []string, host string) bool {
 	})
 }
 
-// CheckPatterns says which pattern is none.
+// CheckPatterns returns an error that names the first invalid pattern.
 func CheckPatterns(patterns []string) error {
 	for _, pattern := range patterns {
 		if _, err := path.Match(pattern, "x"); err != nil {
-			return fmt.Errorf("%q is no pattern of a host; use * for any part of a name", pattern)
+			return fmt.Errorf("%q is not a valid host pattern; use * for any part of a name", pattern)
 		}
 	}
 	return nil

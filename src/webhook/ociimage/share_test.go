@@ -18,7 +18,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// flood asks for many images of silent registries of a stranger's domain, and keeps asking until the context ends.
+// flood requests many images of silent registries of an attacker's domain until the context ends.
 func flood(ctx context.Context, images *Images, namespace string, questions int) *sync.WaitGroup {
 	var group sync.WaitGroup
 	for n := range questions {

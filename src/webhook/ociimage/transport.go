@@ -17,33 +17,33 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Errors about requests. Their texts are for the log.
+// Errors about requests. Only the log shows their texts.
 var (
 	errPlainHTTP = errors.New("it answers without TLS; if that is intended, add it to the value " +
 		"env_injector.registries.plainHTTP")
-	errRedirect = errors.New("it redirects too often, or where a credential would go along")
+	errRedirect = errors.New("it redirects too often, or to a host that would receive a credential")
 )
 
-// TransportConfig is what the transport works with.
+// TransportConfig configures NewTransport.
 type TransportConfig struct {
-	// Roots are the certificate authorities to believe.
+	// Roots are the trusted certificate authorities.
 	Roots *x509.CertPool
-	// Refused says where must not be connected to, besides addresses that no registry has; nil refuses nothing more. It
-	// is asked each time.
+	// Refused reports whether a connection to an address is forbidden, besides the addresses that no registry has; nil
+	// forbids no others. It is called for each connection, because the addresses of the API server change.
 	Refused func(netip.AddrPort) bool
-	// Cluster are networks and addresses of the cluster itself, which no registry may have unless Allowed says so.
+	// Cluster are the networks of the cluster itself. Connections to them are forbidden unless Allowed contains them.
 	Cluster []netip.Prefix
-	// Allowed are networks that may be connected to although registries usually do not have them. A single address is
-	// allowed even where Refused says otherwise.
+	// Allowed are exceptions from the networks that no registry has and from Cluster. A single address is also an
+	// exception from Refused.
 	Allowed []netip.Prefix
-	// Resolver finds addresses; nil means the machine's.
+	// Resolver resolves host names; nil means the resolver of the machine.
 	Resolver *net.Resolver
-	// PlainHTTP are hosts that have no TLS; elsewhere it is refused, also after a redirect.
+	// PlainHTTP are patterns of hosts without TLS. Plain HTTP to other hosts is rejected, also after a redirect.
 	PlainHTTP []string
 }
 
-// NewTransport gives a transport for addresses that strangers choose. It checks the address that is connected to, so
-// names that resolve to something else the second time, redirects and token services are covered.
+// NewTransport returns a transport for untrusted hosts. It checks the resolved address of each connection, so the check
+// also covers redirects, token services, and a name that resolves to another address the second time.
 func NewTransport(c TransportConfig) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: limits.ImageDialTime, Resolver: c.Resolver,
 		ControlContext: func(_ context.Context, _, address string,
@@ -57,7 +57,7 @@ func NewTransport(c TransportConfig) http.RoundTripper {
 		TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}}}
 }
 
-// checkDial refuses the address that is about to be connected to.
+// checkDial returns errAddress if a connection to the address is forbidden.
 func (c TransportConfig) checkDial(address string) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -66,20 +66,20 @@ func (c TransportConfig) checkDial(address string) error {
 	return c.checkAddress(to)
 }
 
-// guarded refuses what can be seen before a connection is made, and bounds answers.
+// guarded checks requests before a connection is made, and limits answers.
 type guarded struct {
 	TransportConfig
 	breaker *breaker
 	next    http.RoundTripper
 }
 
-// RoundTrip implements http.RoundTripper. The answer's body is in memory already.
+// RoundTrip implements http.RoundTripper. The body of the answer is already in memory.
 func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	t := traceOf(r.Context())
 	first, hops := originOf(r)
 	if r.URL.Scheme != "https" && !matches(g.PlainHTTP, r.URL.Host) {
 		if hops == 0 && r.URL.Scheme == "http" {
-			return nil, errPlainHTTP // the client's own attempt after HTTPS failed; that failure is the cause
+			return nil, errPlainHTTP // the client's fallback after HTTPS failed; that failure is the cause
 		}
 		return nil, t.fail(errPlainHTTP)
 	}
@@ -100,7 +100,7 @@ func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// checkRequest refuses requests that must not be sent, whatever the connection would be.
+// checkRequest returns an error for a request that must not be sent, whatever its connection is.
 func (g *guarded) checkRequest(r, first *http.Request, hops int) error {
 	if hops > limits.ImageRedirects || hops > 0 &&
 		(first.Method != http.MethodGet || traceOf(r.Context()).contentOf(first) == token) {
@@ -109,14 +109,14 @@ func (g *guarded) checkRequest(r, first *http.Request, hops int) error {
 	if isMetadataName(r.URL.Hostname()) {
 		return errAddress
 	}
-	// Behind a proxy the address that is connected to is the proxy's.
+	// Behind a proxy, the dialer sees the address of the proxy alone.
 	if to, err := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); err == nil {
 		return g.checkAddress(netip.AddrPortFrom(to, portOf(r.URL)))
 	}
 	return nil
 }
 
-// call sends the request and reads the answer, within the time for both.
+// call sends the request and reads the answer, both within limits.ImageAnswerTime.
 func (g *guarded) call(r *http.Request, of content) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), limits.ImageAnswerTime)
 	defer cancel()
@@ -124,14 +124,14 @@ func (g *guarded) call(r *http.Request, of content) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer.Request = r // redirects are counted by it
+	answer.Request = r // originOf counts redirects by it
 	if err := readAnswer(answer, of); err != nil {
 		return nil, err
 	}
 	return answer, nil
 }
 
-// originOf is the request that redirects led from to this one, and their number.
+// originOf returns the first request of a chain of redirects, and the number of redirects.
 func originOf(r *http.Request) (*http.Request, int) {
 	hops := 0
 	for r.Response != nil && r.Response.Request != nil && hops <= limits.ImageRedirects {
@@ -141,7 +141,7 @@ func originOf(r *http.Request) (*http.Request, int) {
 	return r, hops
 }
 
-// portOf is the port that a URL leads to.
+// portOf returns the port of a URL, or the default port of its scheme.
 func portOf(u *url.URL) uint16 {
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
 	switch {
@@ -153,7 +153,7 @@ func portOf(u *url.URL) uint16 {
 	return 443
 }
 
-// CloseIdleConnections is what http.Client calls.
+// CloseIdleConnections implements the method of the same name that http.Client calls.
 func (g *guarded) CloseIdleConnections() {
 	if next, ok := g.next.(interface{ CloseIdleConnections() }); ok {
 		next.CloseIdleConnections()

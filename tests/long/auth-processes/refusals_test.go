@@ -59,7 +59,7 @@ func (b *bench) refusals(t *testing.T) {
 		"the password of a PFX":    {with(map[string]string{"AZURE_CERTIFICATE_PATH": b.path("app.pfx"), "AZURE_CERTIFICATE_PASSWORD": wrong}), 64, []string{"the password of the private key in the certificate file is wrong", "AZURE_CERTIFICATE_PASSWORD"}},
 		"an expired certificate":   {with(map[string]string{"AZURE_CERTIFICATE_PATH": b.path("expired.pfx"), "AZURE_CERTIFICATE_PASSWORD": password}), 77, []string{"AADSTS700027", "expired", "renew"}},
 		"a wrong secret":           {with(map[string]string{"AZURE_CLIENT_SECRET": wrong}), 77, []string{"AADSTS7000215", "AZURE_CLIENT_SECRET", azuretest.AppClientID, "use the secret's value"}},
-		"an expired secret":        {as(expired, "AZURE_CLIENT_SECRET", expired.Secret), 77, []string{"AADSTS7000222", "make a new one"}},
+		"an expired secret":        {as(expired, "AZURE_CLIENT_SECRET", expired.Secret), 77, []string{"AADSTS7000222", "create a new one"}},
 		"a wrong user's password":  {with(map[string]string{"AZURE_USERNAME": user, "AZURE_PASSWORD": wrong}), 77, []string{"AADSTS50126", "AZURE_PASSWORD"}},
 		"a second factor":          {as(secondFactor, "AZURE_USERNAME", user, "AZURE_PASSWORD", userPassword), 77, []string{"AADSTS50076", "second factor"}},
 		"consent is missing":       {as(noConsent, "AZURE_USERNAME", user, "AZURE_PASSWORD", userPassword), 77, []string{"AADSTS65001", "consent"}},
