@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestErrorsKeepCauseAndAdviceApart looks at every error that this part of the tree makes: a semicolon in a cause is
-// advice that belongs into Next.
+// TestErrorsKeepCauseAndAdviceApart checks the errors of these packages: advice after a semicolon in a cause belongs
+// into Next.
 func TestErrorsKeepCauseAndAdviceApart(t *testing.T) {
 	seen := 0
 	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {

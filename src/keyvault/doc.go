@@ -1,6 +1,5 @@
-// Package keyvault holds the nouns that every part of the product shares: which object of which vault is meant (Ref,
-// Kind) and what was found there (Object, Value).
+// Package keyvault defines the types that describe Key Vault objects: Ref and Kind identify an object or a list, Object
+// and Value hold the content that a vault returned, and Purpose gives a read its priority.
 //
-// Floor 0, standard library only. How an object is fetched belongs in keyvault/azure; what is made of it in
-// recipe/decode.
+// Floor 0, standard library only. Fetching objects belongs in keyvault/azure, decoding their content in recipe/decode.
 package keyvault

@@ -2,45 +2,46 @@ package keyvault
 
 import "time"
 
-// Object is what a vault answered for a Ref.
+// Object is the response of a vault for a Ref.
 type Object struct {
-	// Ref is what was asked for; its Version is empty if the latest was asked for.
+	// Ref is the requested reference; its Version is empty if the latest version was requested.
 	Ref Ref
-	// Fallback is the vault that answered in place of Ref's, which was not available; empty if Ref's did.
+	// Fallback is the name of the vault that served the object because Ref's vault was unavailable; empty otherwise.
 	Fallback string
-	// Version is the version that was answered, never empty.
+	// Version is the version that the vault returned, never empty.
 	Version string
-	// ContentType as set on the object, for example application/x-pkcs12; may be empty.
+	// ContentType is the content type set on the object, for example application/x-pkcs12; can be empty.
 	ContentType string
-	// Value is a secret's value, the DER of a certificate, or the JSON web key (public, RFC 7517) of a key.
+	// Value is the value of a secret, the DER encoding of a certificate, or the public JSON web key (RFC 7517) of a
+	// key.
 	Value Value
-	// Updated is when the version was last changed, by the vault's clock.
+	// Updated is the time of the last change of the version, by the vault's clock, in whole seconds.
 	Updated time.Time
-	// Answered is when the vault gave the answer, by its own clock; zero if it did not say.
+	// Answered is the time of the response by the vault's clock (the Date header); zero if the header is missing.
 	Answered time.Time
-	// NotBefore is zero if the object has no activation date.
+	// NotBefore is the activation date; zero if the object has none.
 	NotBefore time.Time
-	// Expires is zero if the object has no expiry date.
+	// Expires is the expiry date; zero if the object has none.
 	Expires time.Time
-	// Tags as set on the object.
+	// Tags are the tags of the object.
 	Tags map[string]string
-	// Entries of a list, in no order; nil for everything else.
+	// Entries are the objects in a list, in no particular order; nil for everything else.
 	Entries []Entry
 }
 
-// Entry is an object in a list.
+// Entry describes one object in a list.
 type Entry struct {
-	// Name of the object.
+	// Name is the name of the object.
 	Name string
-	// Tags as set on the object's latest version.
+	// Tags are the tags of the object's latest version.
 	Tags map[string]string
-	// Updated is when the latest version was last changed, by the vault's clock.
+	// Updated is the time of the last change of the latest version, by the vault's clock, in whole seconds.
 	Updated time.Time
-	// Disabled says that the latest version is, and Managed that the object belongs to a certificate.
+	// Disabled reports that the latest version is disabled, Managed that the object belongs to a certificate.
 	Disabled, Managed bool
 }
 
-// Size is roughly what the entry takes in memory, in bytes.
+// Size returns the approximate memory use of the entry in bytes.
 func (e Entry) Size() int {
 	size := 128 + len(e.Name)
 	for name, value := range e.Tags {

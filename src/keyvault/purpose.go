@@ -5,39 +5,39 @@ import (
 	"time"
 )
 
-// Priority says who comes first where the calls of a vault are bounded.
+// Priority orders calls that compete for the rate limit of a vault. A higher value is served first.
 type Priority int
 
-// The priorities, the least first.
+// The priorities, lowest first.
 const (
-	// Refresh looks whether what is there is still right.
+	// Refresh reads an object again to detect changes.
 	Refresh Priority = iota
-	// FirstSync brings what is not there yet.
+	// FirstSync reads an object that has no output yet.
 	FirstSync
-	// PodStart is what a container waits for.
+	// PodStart reads a value that a starting container waits for.
 	PodStart
 )
 
-// String is the priority in words, as metrics have it.
+// String returns the priority as used in metric labels: refresh, first-sync or pod-start.
 func (p Priority) String() string { return [...]string{"refresh", "first-sync", "pod-start"}[p] }
 
-// Purpose says what an object is read for. The zero Purpose is a refresh that nobody repeats.
+// Purpose describes why an object is read. The zero Purpose is a single refresh without an interval.
 type Purpose struct {
-	// Namespace whose turn it is; namespaces take turns at a vault.
+	// Namespace is charged for the call. The rate limiter serves namespaces in turn.
 	Namespace string
 	Priority  Priority
-	// Every is how often the object is looked at again; zero if it is not.
+	// Every is the refresh interval of the object; zero if the object is read once.
 	Every time.Duration
 }
 
 type purposeKey struct{}
 
-// For says what reads with this context are for.
+// For returns a context that carries the purpose of reads made with it.
 func For(ctx context.Context, p Purpose) context.Context {
 	return context.WithValue(ctx, purposeKey{}, p)
 }
 
-// PurposeOf is what For said.
+// PurposeOf returns the purpose of the context; the zero Purpose if the context has none.
 func PurposeOf(ctx context.Context) Purpose {
 	p, _ := ctx.Value(purposeKey{}).(Purpose)
 	return p

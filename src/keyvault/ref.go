@@ -2,56 +2,58 @@ package keyvault
 
 import "fmt"
 
-// Kind is the kind of a Key Vault object as the data plane knows it.
+// Kind is the type of a Key Vault object, or of a list of objects, in the data plane.
 type Kind string
 
-// The three kinds of object that a vault holds, each with its own list and its own permissions.
+// The object types. Each has its own list and its own permissions.
 const (
 	KindSecret      Kind = "secret"
 	KindCertificate Kind = "certificate"
 	KindKey         Kind = "key"
 )
 
-// The lists of a vault: names, tags and dates of its objects, without values.
+// The lists of a vault. A list has the names, tags and dates of objects, but no values.
 const (
 	KindSecretList      Kind = "secret list"
 	KindCertificateList Kind = "certificate list"
 	KindKeyList         Kind = "key list"
 )
 
-// List is the list in which the vault has objects of the kind; empty for a list.
+// List returns the kind of the list that contains objects of kind k; empty if k is a list.
 func (k Kind) List() Kind {
 	return map[Kind]Kind{KindSecret: KindSecretList, KindCertificate: KindCertificateList, KindKey: KindKeyList}[k]
 }
 
-// Listed is the kind of the objects in the list; empty for an object.
+// Listed returns the kind of the objects in list k; empty if k is not a list.
 func (k Kind) Listed() Kind {
 	return map[Kind]Kind{KindSecretList: KindSecret, KindCertificateList: KindCertificate, KindKeyList: KindKey}[k]
 }
 
-// Identity is a ServiceAccount as which a vault is read. The zero Identity is the installation itself.
+// Identity is the ServiceAccount whose Azure identity reads a vault. The zero Identity is the identity of the
+// installation.
 type Identity struct{ Namespace, ServiceAccount string }
 
-// String names the account in words, for messages.
+// String describes the ServiceAccount for messages.
 func (i Identity) String() string {
 	return fmt.Sprintf("ServiceAccount %q of namespace %q", i.ServiceAccount, i.Namespace)
 }
 
-// Ref names one object of one vault. It is comparable, so it can be the key of a map.
+// Ref identifies one object, or one list, of one vault. It is comparable and can be a map key.
 type Ref struct {
-	// Vault is the vault's name, not its URL: the host is made from it and the cloud's suffix alone.
+	// Vault is the name of the vault, not its URL. The host is built from the name and the DNS suffix of the cloud.
 	Vault string
-	// Kind says which of the vault's lists the object is in.
+	// Kind is the type of the object, or the kind of the list.
 	Kind Kind
-	// Name of the object; empty for a list.
+	// Name is the name of the object; empty for a list.
 	Name string
-	// Version of the object; empty means the latest.
+	// Version is the version of the object; empty for the latest version.
 	Version string
-	// As whom it is read. It is a part of the name, so that what one identity read is never given to another.
+	// As is the identity that reads the object. It is part of the key, so an object read with one identity is never
+	// served to another.
 	As Identity
 }
 
-// String names the object in words, for messages.
+// String describes the object for messages.
 func (r Ref) String() string {
 	if r.Kind.Listed() != "" {
 		return fmt.Sprintf("%s of vault %q", r.Kind, r.Vault)

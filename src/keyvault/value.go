@@ -6,18 +6,18 @@ import (
 	"log/slog"
 )
 
-// Redacted is what a Value prints as, whatever prints it.
+// Redacted is the text that a Value prints as in every format.
 const Redacted = "[redacted]"
 
-// Value is the content of a vault object. It prints as Redacted through fmt, slog, JSON and every text encoding; only
-// Reveal gives the bytes, so a search for Reveal finds each place where a secret leaves the type.
+// Value is the content of a vault object. It prints as Redacted through fmt, slog, JSON and every text encoding. Only
+// Reveal returns the bytes, so a search for Reveal finds every place where a secret leaves the type.
 type Value struct {
 	// content sits behind a function, because reflection-based printers (a debugger's dump, go-spew, testify's diff)
 	// follow pointers and slices but can't look into a closure.
 	content func() []byte
 }
 
-// NewValue takes a copy of b.
+// NewValue returns a Value that holds a copy of b.
 func NewValue(b []byte) Value {
 	c := bytes.Clone(b)
 	return Value{content: func() []byte { return c }}
@@ -31,7 +31,7 @@ func (v Value) Reveal() []byte {
 	return bytes.Clone(v.content())
 }
 
-// Len is the number of bytes.
+// Len returns the number of bytes.
 func (v Value) Len() int {
 	if v.content == nil {
 		return 0
@@ -39,15 +39,15 @@ func (v Value) Len() int {
 	return len(v.content())
 }
 
-// Wipe overwrites the content with zeros. Copies of a Value share their content, so it is for whoever made the value
-// and gave it to nobody.
+// Wipe overwrites the content with zeros. Copies of a Value share their content: call Wipe only on a value that was not
+// passed on.
 func (v Value) Wipe() {
 	if v.content != nil {
 		clear(v.content())
 	}
 }
 
-// Equal says whether two values hold the same bytes.
+// Equal reports whether two values hold the same bytes.
 func (v Value) Equal(other Value) bool {
 	return bytes.Equal(v.Reveal(), other.Reveal())
 }
@@ -58,7 +58,7 @@ func (Value) String() string { return Redacted }
 // GoString implements fmt.GoStringer, for %#v.
 func (Value) GoString() string { return Redacted }
 
-// Format implements fmt.Formatter, so that no verb (%x, %q, %d, %+v) reaches the content.
+// Format implements fmt.Formatter, so no verb (%x, %q, %d, %+v) prints the content.
 func (Value) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(Redacted)) }
 
 // LogValue implements slog.LogValuer.
@@ -67,5 +67,5 @@ func (Value) LogValue() slog.Value { return slog.StringValue(Redacted) }
 // MarshalJSON implements json.Marshaler.
 func (Value) MarshalJSON() ([]byte, error) { return []byte(`"` + Redacted + `"`), nil }
 
-// MarshalText implements encoding.TextMarshaler, which YAML and XML encoders use.
+// MarshalText implements encoding.TextMarshaler for YAML and XML encoders.
 func (Value) MarshalText() ([]byte, error) { return []byte(Redacted), nil }

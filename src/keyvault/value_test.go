@@ -15,7 +15,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// canary is searched for in everything that is printed; it has no meaning elsewhere.
+// canary is a marker that must not appear in any output.
 const canary = "canary-3f9c1b"
 
 type document struct{ V keyvault.Value }

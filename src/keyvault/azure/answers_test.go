@@ -26,7 +26,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// reader is of a configuration that a test changes.
+// reader returns a client whose configuration a test changes.
 func reader(t *testing.T, a *azuretest.Azure, change func(*azure.Config)) *azure.Vaults {
 	t.Helper()
 	public, err := cloud.Parse("")
@@ -230,7 +230,7 @@ func TestClientsAreBoundedAndKeptForVaultsThatAnswerAlone(t *testing.T) {
 	assert.Equal(t, 1, clients.Len())
 	assert.Equal(t, 1, a.Counters()["kv1 get 401"], "it is kept")
 
-	// All identities share the bound. A transport answers for every vault.
+	// All identities share the limit. The transport responds for every vault.
 	always := answers(`{"error":{"code":"Forbidden","innererror":{"code":"ForbiddenByRbac"}}}`)
 	first, second := reader(t, a, func(c *azure.Config) { c.Clients, c.Transport = clients, always }), reader(t, a, func(c *azure.Config) { c.Clients, c.Transport = clients, always })
 	var group sync.WaitGroup
@@ -251,7 +251,7 @@ func TestClientsAreBoundedAndKeptForVaultsThatAnswerAlone(t *testing.T) {
 	assert.Equal(t, 2, a.Counters()["kv1 get 401"], "what was used least recently had to go")
 }
 
-// answers is a transport that refuses every call with a body.
+// answers is a transport that rejects every call with the given body.
 type answers string
 
 func (a answers) Do(request *http.Request) (*http.Response, error) {

@@ -23,15 +23,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// classify gives an error of the SDK its kind, cause and next step: by status and code, never by text. The last answer
-// is nil if there was none.
+// classify returns the classified form of an SDK error, by status and error code, never by text. last is the last
+// response; nil if there was none.
 func (v *Vaults) classify(ctx context.Context, err error, ref keyvault.Ref, last *http.Response) error {
 	facts := v.facts(ref)
 	var classified *fault.Error
 	var response *azcore.ResponseError
 	var e *fault.Error
 	switch {
-	case errors.As(err, &classified): // the credential's
+	case errors.As(err, &classified): // an error of the credential
 		e = &fault.Error{Kind: classified.Kind, RetryAfter: classified.RetryAfter, Cause: classified}
 	case errors.As(err, &response) && response.RawResponse != nil:
 		e = v.byAnswer(response.RawResponse, response.ErrorCode, facts)
@@ -44,17 +44,17 @@ func (v *Vaults) classify(ctx context.Context, err error, ref keyvault.Ref, last
 	return e
 }
 
-// facts are what rows about a vault leave open.
+// facts returns the values for the placeholders in diagnosis messages.
 func (v *Vaults) facts(ref keyvault.Ref) diagnosis.Facts {
 	suffix := v.config.Cloud.VaultSuffix
 	return diagnosis.Facts{"host": strings.ToLower(ref.Vault) + "." + suffix,
 		"zone": "privatelink.vaultcore." + strings.TrimPrefix(suffix, "vault."),
 		"kind": string(ref.Kind), "role": role(ref.Kind), "permission": permission(ref.Kind),
-		"principal": "the identity that this installation uses",
+		"principal": "the identity of this installation",
 		"limit":     limits.Bytes(limits.VaultAnswerBytes)}
 }
 
-// byAnswer explains an answer that is no success.
+// byAnswer explains an error response.
 func (v *Vaults) byAnswer(response *http.Response, code string, facts diagnosis.Facts) *fault.Error {
 	status := response.StatusCode
 	said, ok := parseError(response)
@@ -80,7 +80,7 @@ func (v *Vaults) byAnswer(response *http.Response, code string, facts diagnosis.
 	return e
 }
 
-// between explains an answer that is not the vault's own.
+// between explains a response that does not come from the vault, but from a proxy or firewall.
 func (v *Vaults) between(response *http.Response, facts diagnosis.Facts) *fault.Error {
 	facts["via"] = diagnosis.Via(v.proxy(response.Request))
 	e := diagnosis.Explain(diagnosis.Between, response.StatusCode, "", facts)
@@ -90,8 +90,8 @@ func (v *Vaults) between(response *http.Response, facts diagnosis.Facts) *fault.
 	return e
 }
 
-// unreadable explains an answer that says it is a success, and that the SDK can't read. What the SDK says of it may
-// quote the answer.
+// unreadable explains a success response that the SDK can't decode. The SDK's error is not used, because it can quote
+// the response.
 func (v *Vaults) unreadable(response *http.Response, facts diagnosis.Facts) *fault.Error {
 	content, err := readBody(response)
 	if err != nil || !bytes.HasPrefix(bytes.TrimSpace(content), []byte("{")) {
@@ -100,9 +100,9 @@ func (v *Vaults) unreadable(response *http.Response, facts diagnosis.Facts) *fau
 	return diagnosis.Explain(diagnosis.Vault, http.StatusOK, "", facts)
 }
 
-// unanswered explains a request without an answer. A name that does not exist is that of no vault only if the DNS knows
-// other names, and if no vault of that name ever answered: DNS that is out of order must not look as if vaults had been
-// deleted.
+// unanswered explains a request without a response. A name that does not resolve is reported as a missing vault only if
+// the DNS resolves other names and no vault of this name ever responded. Otherwise a DNS failure would look as if
+// vaults were deleted.
 func (v *Vaults) unanswered(ctx context.Context, err error, ref keyvault.Ref, facts diagnosis.Facts) *fault.Error {
 	name := nameIn(err)
 	if name.NotFound && strings.EqualFold(strings.TrimSuffix(name.Asked, "."), facts["host"]) &&
@@ -113,7 +113,7 @@ func (v *Vaults) unanswered(ctx context.Context, err error, ref keyvault.Ref, fa
 	return diagnosis.Unanswered(err, name, facts)
 }
 
-// nameIn is what the DNS said, if an error is about that.
+// nameIn returns the DNS failure in err; zero if there is none.
 func nameIn(err error) diagnosis.Name {
 	var dns *net.DNSError
 	if !errors.As(err, &dns) {
@@ -130,7 +130,7 @@ func hostOf(address string) string {
 	return parsed.Hostname()
 }
 
-// proxy is the host of the proxy by which a request goes, empty if there is none.
+// proxy returns the host of the proxy that a request uses; empty if there is none.
 func (v *Vaults) proxy(request *http.Request) string {
 	if v.config.Proxy == nil || request == nil {
 		return ""
@@ -142,7 +142,7 @@ func (v *Vaults) proxy(request *http.Request) string {
 	return address.Host
 }
 
-// permission is what an access policy has to have.
+// permission returns the permission that an access policy needs for the kind.
 func permission(kind keyvault.Kind) string {
 	if listed := kind.Listed(); listed != "" {
 		return "get and list on " + string(listed) + "s"
@@ -150,7 +150,7 @@ func permission(kind keyvault.Kind) string {
 	return "get on " + string(kind) + "s"
 }
 
-// role is the smallest built-in role of Azure that may read the kind.
+// role returns the built-in Azure role with the fewest rights that can read the kind.
 func role(kind keyvault.Kind) string {
 	switch kind {
 	case keyvault.KindCertificate, keyvault.KindCertificateList:
@@ -162,21 +162,21 @@ func role(kind keyvault.Kind) string {
 	}
 }
 
-// said is what an error answer of a vault says.
+// said is the content of a vault's error response.
 type said struct {
-	// code is the innermost one, token is the code of a 401 about the token, and principal is whom the vault took the
-	// caller for.
+	// code is the innermost error code, tokenErrorCode the code of a 401 about the token, and callerObjectID the Entra
+	// ID object id of the caller.
 	code, token, principal string
 }
 
 var (
 	callerID  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`) })
 	tokenCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bAKV1\d{4}\b`) })
-	// errorCode keeps what is no code out of messages.
+	// errorCode matches valid error codes. Other text is not used in messages.
 	errorCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.]{1,64}$`) })
 )
 
-// parseError reads an error answer; ok says whether it is in the form of a vault.
+// parseError reads an error response; ok reports whether it has the format of a vault.
 func parseError(response *http.Response) (found said, ok bool) {
 	content, err := readBody(response)
 	if err != nil {
@@ -206,7 +206,7 @@ func parseError(response *http.Response) (found said, ok bool) {
 	return found, true
 }
 
-// readBody gives an answer's body, which the SDK keeps in memory, and which may be asked for again.
+// readBody returns the body of a response. The SDK buffers the body, so it can be read more than once.
 func readBody(response *http.Response) ([]byte, error) {
 	if response == nil || response.Body == nil {
 		return nil, io.EOF
@@ -218,8 +218,8 @@ func readBody(response *http.Response) ([]byte, error) {
 	return content, err
 }
 
-// RetryAfter is how long an answer asks to wait, in both forms of the header, and never longer than limits.RetryAfter;
-// zero if it does not say.
+// RetryAfter returns the delay of the Retry-After header, in seconds or as a date, up to limits.RetryAfter; zero if the
+// header is missing.
 func RetryAfter(r *http.Response) time.Duration {
 	if r == nil {
 		return 0

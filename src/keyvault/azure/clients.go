@@ -9,47 +9,48 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// endpoint is what the SDK has a client for: a vault and a kind of object, and the identity that reads it.
+// endpoint is the key of an SDK client: an identity, a vault and an object type.
 type endpoint struct {
 	reader *Vaults
 	url    string
 	kind   keyvault.Kind
 }
 
-// fetch reads one object of an endpoint; errors are the SDK's own, or classified without a word of what was read.
+// fetch reads one object of an endpoint. Its errors are those of the SDK, or classified errors without content of the
+// object.
 type fetch func(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error)
 
-// client is of one endpoint.
+// client is the SDK client of one endpoint.
 type client struct {
 	fetch fetch
-	// exists says whether there is an object of that name, by the list of its versions.
+	// exists reports whether an object of the name has versions.
 	exists func(ctx context.Context, name string) (bool, error)
-	// opened is closed when the first call has ended. Until then others wait: each would be answered 401 as well, since
-	// the SDK learns only from an answer which token the vault wants.
+	// opened is closed when the first call has ended. Other calls wait for it, because the SDK learns the required
+	// token from a 401, and concurrent first calls would all receive one.
 	opened chan struct{}
 
 	at endpoint
-	// users are the calls on their way, and answered says whether there ever was an answer.
+	// users is the number of in-flight calls; hasAnswered reports that the vault ever responded.
 	users    int
 	answered bool
 	place    *list.Element
 }
 
-// Clients keeps clients of vaults for all identities together, because each new one starts with a request that is
-// answered 401. Users name vaults, also ones that do not exist: a client that never had an answer is not kept, and of
-// the others no more than limits.VaultClients. It is safe for concurrent use.
+// Clients caches the SDK clients of all identities, because the first request of each client receives a 401. Users can
+// name vaults that do not exist, so a client without any response is not kept. At most limits.VaultClients are kept. It
+// is safe for concurrent use.
 type Clients struct {
 	mu    sync.Mutex
 	known map[endpoint]*client
-	// order has what was used last in front.
+	// order lists the clients, most recently used first.
 	order list.List
 }
 
-// NewClients makes an empty collection, for all who read with one transport.
+// NewClients returns an empty cache for the users of one transport.
 func NewClients() *Clients { return &Clients{known: map[endpoint]*client{}} }
 
-// acquire gives the client of an endpoint, and says whether the caller is the first to use it. The caller gives it back
-// with release.
+// acquire returns the client of an endpoint; first reports that the caller is its first user. The caller returns it
+// with releaseClient.
 func (c *Clients) acquire(at endpoint, open func(endpoint) (*client, error)) (found *client, first bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +68,7 @@ func (c *Clients) acquire(at endpoint, open func(endpoint) (*client, error)) (fo
 	return found, !ok, nil
 }
 
-// evict makes room for one more; clients in use stay. The caller holds mu.
+// evict makes room for one client; clients in use stay. The caller holds mu.
 func (c *Clients) evict() {
 	for e := c.order.Back(); e != nil && len(c.known) >= limits.VaultClients; {
 		old := e.Value.(*client)
@@ -78,13 +79,13 @@ func (c *Clients) evict() {
 	}
 }
 
-// forget drops a client; the caller holds mu.
+// forget removes a client; the caller holds mu.
 func (c *Clients) forget(old *client) {
 	c.order.Remove(old.place)
 	delete(c.known, old.at)
 }
 
-// release gives a client back; answered says whether the vault answered.
+// release returns a client; answered reports whether the vault responded.
 func (c *Clients) release(used *client, answered bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,7 +96,7 @@ func (c *Clients) release(used *client, answered bool) {
 	}
 }
 
-// answered says whether a vault ever answered this reader.
+// answered reports whether a vault ever responded to the reader with that identity.
 func (c *Clients) answered(reader *Vaults, vault string) bool {
 	url, err := reader.config.Cloud.VaultURL(vault)
 	if err != nil {
@@ -111,7 +112,7 @@ func (c *Clients) answered(reader *Vaults, vault string) bool {
 	return false
 }
 
-// Len is the number of clients that are kept.
+// Len returns the number of cached clients.
 func (c *Clients) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package azure reads objects from Azure Key Vault with the Azure SDK, and gives every error its kind, once.
+// Package azure reads objects and lists from Azure Key Vault with the Azure SDK, and classifies every error.
 //
-// Floor 3. When and how often to read belongs in keyvault/reader, as whom in keyvault/credential.
+// Floor 3. When an object is read belongs in keyvault/reader, with which credential in keyvault/credential.
 package azure

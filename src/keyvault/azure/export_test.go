@@ -1,6 +1,6 @@
 package azure
 
-// OtherTypes is of how many missing objects another type is remembered.
+// OtherTypes returns the number of missing objects with a cached type.
 func (v *Vaults) OtherTypes() int {
 	v.others.mu.Lock()
 	defer v.others.mu.Unlock()

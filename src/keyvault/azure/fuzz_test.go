@@ -20,14 +20,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
-// anyToken is a credential that has one for everybody.
+// anyToken is a credential that returns a token for every request.
 type anyToken struct{}
 
 func (anyToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	return azcore.AccessToken{Token: "t", ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
-// scripted is a vault that answers every call in the same way, after the challenge.
+// scripted is a vault that returns the same response to every call after the challenge.
 type scripted struct {
 	status int
 	header http.Header
@@ -53,7 +53,7 @@ func (s scripted) Do(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// ofVault reads from a scripted vault.
+// ofVault returns a reader of a scripted vault.
 func ofVault(t *testing.T, s scripted) *azure.Vaults {
 	t.Helper()
 	public, err := cloud.Parse("")
@@ -63,7 +63,7 @@ func ofVault(t *testing.T, s scripted) *azure.Vaults {
 	return v
 }
 
-// read reads an object within the budget of a fuzz input, and checks what holds for every answer.
+// read reads an object within the time budget of a fuzz input, and checks what holds for every response.
 func read(t *testing.T, s scripted, kind keyvault.Kind) {
 	t.Helper()
 	s.calls = new(int)
@@ -93,7 +93,7 @@ func read(t *testing.T, s scripted, kind keyvault.Kind) {
 	}
 }
 
-// isLong says whether an input is longer than is worth the time; bounds of size have tests of their own.
+// isLong reports whether an input is too long for fuzzing; other tests cover the size limits.
 func isLong(body string) bool { return len(body) > 64<<10 }
 
 func FuzzVaultObjects(f *testing.F) {
@@ -152,8 +152,8 @@ func TestAListThatLacksSomethingOrNeverEndsIsAnError(t *testing.T) {
 		"a value that is null":         {`{"value":null}`, "incomplete", 1},
 		"an item that is null":         {`{"value":[null]}`, "incomplete", 1},
 		"an item without an id":        {`{"value":[{"attributes":{"enabled":true}}]}`, "incomplete", 1},
-		"a next page that is the same": {`{"value":[{` + id + `}],"nextLink":"https://kv1.vault.azure.net/secrets?x=1"}`, "round in a circle", 2},
-		"empty pages for ever":         {`{"value":[],"nextLink":"https://kv1.vault.azure.net/secrets?x=1"}`, "round in a circle", 2},
+		"a next page that is the same": {`{"value":[{` + id + `}],"nextLink":"https://kv1.vault.azure.net/secrets?x=1"}`, "repeats a page", 2},
+		"empty pages for ever":         {`{"value":[],"nextLink":"https://kv1.vault.azure.net/secrets?x=1"}`, "repeats a page", 2},
 		"another host":                 {`{"value":[],"nextLink":"https://evil.example/secrets"}`, "another host", 1},
 		"another scheme":               {`{"value":[],"nextLink":"http://kv1.vault.azure.net/secrets"}`, "another host", 1},
 		"too many items":               {`{"value":[` + strings.Repeat(`{`+id+`},`, limits.ListEntries) + `{` + id + `}]}`, "too long", 1},
@@ -175,7 +175,7 @@ func TestAListThatLacksSomethingOrNeverEndsIsAnError(t *testing.T) {
 	}
 }
 
-// paged writes the number of the call in place of PAGE.
+// paged replaces PAGE with the number of the call.
 type paged struct{ scripted }
 
 func (p paged) Do(request *http.Request) (*http.Response, error) {

@@ -56,8 +56,8 @@ func (s secrets) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, 
 	return object, nil
 }
 
-// A certificate is public: a version that is disabled is served all the same, and refused here, as a secret's is by the
-// vault.
+// The vault serves a disabled version of a certificate, because a certificate is public. It is rejected here, as the
+// vault rejects a disabled secret.
 func (c certificates) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	if ref.Kind == keyvault.KindCertificateList {
 		return c.list(ctx, ref)
@@ -104,8 +104,8 @@ func (k keys) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, err
 	return object, err
 }
 
-// public is the JSON web key in the standard's own names: the vault says RSA-HSM where the key is guarded by hardware,
-// and P-256K where the registry (RFC 8812) says secp256k1.
+// public returns the public JSON web key with the names of the standard: a vault uses the type RSA-HSM for keys in
+// hardware, and the curve name P-256K for secp256k1 (RFC 8812).
 func public(key *azkeys.JSONWebKey) []byte {
 	number := func(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 	out := struct {
@@ -124,11 +124,11 @@ func public(key *azkeys.JSONWebKey) []byte {
 	if out.Curve == string(azkeys.CurveNameP256K) {
 		out.Curve = "secp256k1"
 	}
-	content, _ := json.Marshal(out) // strings alone can't fail
+	content, _ := json.Marshal(out) // marshaling a struct of strings does not fail
 	return content
 }
 
-// identifier is the URL by which the vault names what it answered.
+// identifier is the id of an object: a URL with its name and version.
 type identifier interface {
 	Name() string
 	Version() string
@@ -140,18 +140,18 @@ func built(ref keyvault.Ref, id identifier, value []byte) (keyvault.Object, erro
 		(ref.Version != "" && !strings.EqualFold(version, ref.Version)) {
 		return keyvault.Object{}, fault.Advise(fault.Malformed,
 			"check what is between the cluster and the vault, such as a caching proxy",
-			"the vault answered for another object or version")
+			"the vault returned another object or version")
 	}
 	if len(value) > limits.VaultValueBytes {
-		return keyvault.Object{}, fault.Advise(fault.Malformed, "store less in one object",
-			"the value has %d bytes, more than the %d that are allowed", len(value), limits.VaultValueBytes)
+		return keyvault.Object{}, fault.Advise(fault.Malformed, "store a smaller value",
+			"the value has %d bytes, more than the limit of %d", len(value), limits.VaultValueBytes)
 	}
 	return keyvault.Object{Ref: ref, Version: version, Value: keyvault.NewValue(value), Tags: map[string]string{}}, nil
 }
 
 func incomplete() error {
 	return fault.Advise(fault.Malformed, "check what is between the cluster and the vault, such as a caching proxy",
-		"the vault's answer is incomplete: it has no value or no id")
+		"the vault's response is incomplete: it has no value or no id")
 }
 
 func enabled(is *bool) error {

@@ -15,7 +15,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// item is an object in a list, as all kinds have it.
+// item is an object in a list, in the form that all types share.
 type item struct {
 	id      identifier
 	enabled *bool
@@ -24,7 +24,7 @@ type item struct {
 	tags    map[string]*string
 }
 
-// page is a part of a list, and where the next one is. It has no items, not even none, if the answer lacked them.
+// page is one page of a list with the link to the next one. items is nil if the response has no list.
 type page struct {
 	items []item
 	next  *string
@@ -101,7 +101,7 @@ func (k keys) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, erro
 		})
 }
 
-// readList gives what the vault says of every object of a kind.
+// readList reads all pages of a list within the limits on pages, entries and bytes.
 func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *runtime.Pager[T],
 	read func(T) page) (keyvault.Object, error) {
 	object := keyvault.Object{Ref: ref, Version: "list", Entries: []keyvault.Entry{}}
@@ -121,8 +121,8 @@ func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *
 			size += entry.Size()
 		}
 		if pages > limits.ListPages || len(object.Entries) > limits.ListEntries || size > limits.ListBytes {
-			return keyvault.Object{}, fault.Advise(fault.Malformed, "put the objects into several vaults",
-				"the list is too long: it may have %s pages, %s objects and %s",
+			return keyvault.Object{}, fault.Advise(fault.Malformed, "distribute the objects over several vaults",
+				"the list is too long: the limits are %s pages, %s objects and %s",
 				limits.Count(limits.ListPages), limits.Count(limits.ListEntries), limits.Bytes(limits.ListBytes))
 		}
 		if err := checkNextLink(p.next, host, seen); err != nil {
@@ -132,7 +132,7 @@ func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *
 	return object, nil
 }
 
-// check refuses a page that lacks something. A list that ends early would look as if the rest had been deleted.
+// check rejects an incomplete page. A list that ends early would look as if the other objects were deleted.
 func (p page) check() error {
 	for _, i := range p.items {
 		if i.id == nil || i.id.Name() == "" {
@@ -145,18 +145,19 @@ func (p page) check() error {
 	return nil
 }
 
-// checkNextLink refuses a next page elsewhere, where the SDK would send the token, and one that was read already.
+// checkNextLink rejects a link to another host, to which the SDK would send the token, and a link that was already
+// followed.
 func checkNextLink(next *string, host string, seen map[string]bool) error {
 	if next == nil || *next == "" {
 		return nil
 	}
-	const look = "check what answers at the vault's address"
+	const look = "check what responds at the vault's address"
 	page, err := url.Parse(*next)
 	if err != nil || page.Scheme != "https" || page.Hostname() != host {
-		return fault.Advise(fault.Malformed, look, "the vault's list goes on at another host")
+		return fault.Advise(fault.Malformed, look, "the vault's list continues at another host")
 	}
 	if seen[*next] {
-		return fault.Advise(fault.Malformed, look, "the vault's list goes round in a circle")
+		return fault.Advise(fault.Malformed, look, "the vault's list repeats a page")
 	}
 	seen[*next] = true
 	return nil

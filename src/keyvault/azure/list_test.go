@@ -20,7 +20,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// fill puts secrets into kv1, and among them what a list leaves out.
+// fill adds secrets to kv1, including some that a list omits.
 func fill(t *testing.T, a *azuretest.Azure, secrets int) {
 	t.Helper()
 	for i := range secrets {
@@ -31,7 +31,7 @@ func fill(t *testing.T, a *azuretest.Azure, secrets int) {
 }
 
 func TestAListHasEveryObjectOfItsKind(t *testing.T) {
-	// 23 and 48 fill a page exactly, so that an empty one comes after it
+	// 23 and 48 fill a page exactly, so an empty page follows
 	for _, secrets := range []int{0, 1, 22, 23, 48, 60} {
 		a := azuretest.Start(t)
 		fill(t, a, secrets)
@@ -84,7 +84,7 @@ func TestAListThatIsDeniedNamesThePermission(t *testing.T) {
 	assert.ErrorContains(t, err, "get and list on secrets")
 }
 
-// elsewhere answers with a next page at another host.
+// elsewhere returns a link to a next page at another host.
 type elsewhere struct {
 	policy.Transporter
 	asked []string
@@ -118,7 +118,7 @@ func certificatePEM(t *testing.T) string {
 	return string(content)
 }
 
-// swap answers for one object with another one's answer, as a broken cache does.
+// swap returns the response for another object, as a broken caching proxy does.
 type swap struct {
 	policy.Transporter
 	from, to string

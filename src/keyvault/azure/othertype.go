@@ -15,10 +15,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// lookedFor is how long it is believed that a missing object is, or is not, there as another type.
+// lookedFor is how long the type of a missing object is cached, also if no other type was found.
 const lookedFor = 10 * time.Minute
 
-// otherTypes remembers as what type a missing object was found, so that it is not looked for at each read.
+// otherTypes caches the types under which missing objects were found, so that not every read searches for them.
 type otherTypes struct {
 	mu    sync.Mutex
 	known map[keyvault.Ref]otherType
@@ -45,7 +45,7 @@ func (o *otherTypes) remember(ref keyvault.Ref, found otherType) {
 	o.known[ref] = found
 }
 
-// isMissing says whether the vault itself said that there is no such object.
+// isMissing reports whether err is the vault's own response that the object does not exist.
 func isMissing(err error) bool {
 	var response *azcore.ResponseError
 	if !errors.As(err, &response) || response.StatusCode != http.StatusNotFound || response.RawResponse == nil {
@@ -55,8 +55,8 @@ func isMissing(err error) bool {
 	return ok
 }
 
-// missing explains that an object is not there, and names the type that is there by its name, if the identity may list
-// it.
+// missing returns the error of a missing object. The error names another type that has an object of this name, if the
+// identity is allowed to list it.
 func (v *Vaults) missing(ctx context.Context, ref keyvault.Ref, err error) error {
 	var response *azcore.ResponseError
 	if !errors.As(err, &response) || ref.Kind.List() == "" {
@@ -80,9 +80,9 @@ func (v *Vaults) missing(ctx context.Context, ref keyvault.Ref, err error) error
 	return e
 }
 
-// otherType is the type that has an object of the name; empty if none has, or if it can't be known.
+// otherType returns the type that has an object of the name; empty if there is none or the identity can't list it.
 func (v *Vaults) otherType(ctx context.Context, ref keyvault.Ref) keyvault.Kind {
-	// A certificate has a secret and a key of its own name, so it is the better answer.
+	// A certificate has a secret and a key of the same name, so it is checked first.
 	for _, kind := range []keyvault.Kind{keyvault.KindCertificate, keyvault.KindSecret, keyvault.KindKey} {
 		if kind == ref.Kind {
 			continue
@@ -101,7 +101,7 @@ func (v *Vaults) otherType(ctx context.Context, ref keyvault.Ref) keyvault.Kind 
 	return ""
 }
 
-// firstPage says whether a list of versions has any.
+// firstPage reports whether the first page of a list has an item.
 func firstPage[T any](ctx context.Context, pager *runtime.Pager[T], count func(T) int) (bool, error) {
 	answer, err := pager.NextPage(ctx)
 	return err == nil && count(answer) > 0, err

@@ -21,34 +21,34 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Config says as whom and how vaults are read. Credential, Cloud and Transport are required.
+// Config configures a Fetcher. Credential, Cloud and Transport are required.
 type Config struct {
 	Credential azcore.TokenCredential
 	Cloud      cloud.Cloud
 	Transport  policy.Transporter
-	// Clients are shared by all who read with the transport; nil for some of one's own.
+	// Clients is the client cache that all users of the transport share; nil creates a new one.
 	Clients *Clients
-	// Clock tells the time; nil for the machine's.
+	// Clock returns the current time; nil selects time.Now.
 	Clock func() time.Time
-	// Resolves says whether the DNS knows another name. It tells a vault that does not exist from DNS that is out of
-	// order; without it, every name that does not resolve is taken for the latter.
+	// Resolves reports whether the DNS resolves a host. It distinguishes a vault that does not exist from a DNS
+	// failure; if it is nil, every name that does not resolve counts as a DNS failure.
 	Resolves func(ctx context.Context, host string) bool
-	// Proxy is the proxy by which a request goes, for messages; may be nil.
+	// Proxy returns the proxy of a request, for messages; can be nil.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Hint is added to the advice when the identity is refused; may be empty.
+	// Hint is appended to the advice if the vault rejects the identity; can be empty.
 	Hint string
 }
 
-// Vaults reads from any vault of the cloud.
+// Vaults reads objects and lists from any vault of the cloud.
 type Vaults struct {
 	config Config
 	others otherTypes
 }
 
-// New checks the configuration.
+// New returns a Fetcher. It fails if the configuration is incomplete.
 func New(c Config) (*Vaults, error) {
 	if c.Credential == nil || c.Transport == nil || c.Cloud.VaultSuffix == "" {
-		return nil, errors.New("creating the vault reader: credential, cloud and transport are required")
+		return nil, errors.New("creating the vault client: credential, cloud and transport are required")
 	}
 	if c.Clients == nil {
 		c.Clients = NewClients()
@@ -60,7 +60,7 @@ func New(c Config) (*Vaults, error) {
 	return &Vaults{config: c}, nil
 }
 
-// transport bounds every answer before the SDK reads it into memory.
+// transport limits the size of a response before the SDK reads it into memory.
 type transport struct{ policy.Transporter }
 
 // Do implements policy.Transporter.
@@ -72,11 +72,11 @@ func (t transport) Do(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// Fetch reads one object. Errors are classified (package fault), say what to do, hold no value, and have the same text
-// each time for the same cause.
+// Fetch reads one object or list. Its errors are classified (package fault) and contain no value. Equal causes have
+// equal texts.
 func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.Object, err error) {
 	var answer *http.Response
-	// The SDK panics on some answers (a challenge without a tenant); that must not end the process.
+	// The SDK panics on some responses (such as a challenge without a tenant); this must not end the process.
 	defer func() {
 		if recover() != nil {
 			e := diagnosis.Explain(diagnosis.Vault, http.StatusOK, "", v.facts(ref))
@@ -97,7 +97,7 @@ func (v *Vaults) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.O
 	return object, nil
 }
 
-// with calls a function with the client of an object.
+// with calls do with the SDK client for the vault and type of ref.
 func (v *Vaults) with(ctx context.Context, ref keyvault.Ref, do func(context.Context, *client) error) (err error) {
 	address, err := v.config.Cloud.VaultURL(ref.Vault)
 	if err != nil {
@@ -105,7 +105,7 @@ func (v *Vaults) with(ctx context.Context, ref keyvault.Ref, do func(context.Con
 	}
 	at := endpoint{v, address, ref.Kind}
 	if listed := ref.Kind.Listed(); listed != "" {
-		at.kind = listed // one client for both: each asks once which token is wanted
+		at.kind = listed // objects and lists share a client, and so its challenge
 	}
 	client, first, err := v.config.Clients.acquire(at, v.open)
 	if err != nil {
@@ -126,13 +126,13 @@ func (v *Vaults) with(ctx context.Context, ref keyvault.Ref, do func(context.Con
 	return err
 }
 
-// hasAnswer says whether a call that ended so was answered by the vault, or by what stands in for it.
+// hasAnswer reports whether err means that the vault, or a proxy in its place, responded.
 func hasAnswer(err error) bool {
 	var response *azcore.ResponseError
 	return err == nil || errors.As(err, &response)
 }
 
-// date is when the vault answered, by its own clock; zero if it does not say.
+// date returns the Date header of a response; zero if it is missing.
 func date(answer *http.Response) time.Time {
 	if answer == nil {
 		return time.Time{}
@@ -144,7 +144,7 @@ func date(answer *http.Response) time.Time {
 	return at.UTC()
 }
 
-// wait ends when the first call has, or with the context, which then ends the caller's own call too.
+// wait waits until the first call has ended, or until ctx ends; the caller's own call then fails.
 func (c *client) wait(ctx context.Context) {
 	select {
 	case <-c.opened:
@@ -152,7 +152,7 @@ func (c *client) wait(ctx context.Context) {
 	}
 }
 
-// open makes the SDK's client.
+// open creates the SDK client of an endpoint.
 func (v *Vaults) open(at endpoint) (*client, error) {
 	host := strings.TrimPrefix(at.url, "https://")
 	switch at.kind {
@@ -175,14 +175,14 @@ func (v *Vaults) options() azsecrets.ClientOptions {
 	return azsecrets.ClientOptions{
 		ClientOptions: azcore.ClientOptions{
 			Transport: v.config.Transport,
-			// 429 is not retried here: whoever asks decides when, by what the vault says. The rest gets one quick
-			// second chance.
+			// 429 is not retried here, because the rate limiter decides when the vault is called again. Other errors
+			// are retried once, after a short delay.
 			Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second,
 				StatusCodes: []int{408, 500, 502, 503, 504}},
 			Telemetry: policy.TelemetryOptions{ApplicationID: "akv2k8s"},
 		},
-		// The SDK compares the challenge with the domains that it knows. A private cloud's audience need not be its
-		// vaults' domain; there the host is bounded by VaultURL alone.
+		// The SDK compares the challenge with the known vault domains. The audience of a private cloud can differ from
+		// its vault domain; VaultURL restricts the host there.
 		DisableChallengeResourceVerification: v.config.Cloud.Private,
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// managedIdentityMarker is what AKS writes as client id and secret of a cluster with a managed identity.
+// managedIdentityMarker is the client id and secret that AKS writes for a cluster with a managed identity.
 const managedIdentityMarker = "msi"
 
-// Config is the part of azure.json that says who the cluster is. Secret and password are never printed.
+// Config has the fields of azure.json that describe the identity of the cluster. It never prints secret and password.
 type Config struct {
 	Cloud                  string
 	TenantID               string
@@ -29,7 +29,7 @@ type Config struct {
 	UserAssignedIdentityID string
 }
 
-// String and GoString keep the client secret out of every print of a Config.
+// String describes the identity without its secrets.
 func (c Config) String() string {
 	return fmt.Sprintf("cloud %q, tenant %q, client %q, managed identity %t", c.Cloud, c.TenantID, c.ClientID,
 		c.ManagedIdentity())
@@ -38,14 +38,14 @@ func (c Config) String() string {
 // GoString implements fmt.GoStringer.
 func (c Config) GoString() string { return c.String() }
 
-// ManagedIdentity says whether the cluster has a managed identity: by the flag, or by the marker that AKS writes as
-// secret.
+// ManagedIdentity reports whether the cluster has a managed identity: by its flag, or by the marker that AKS writes as
+// the secret.
 func (c Config) ManagedIdentity() bool {
 	return c.UseManagedIdentity || strings.EqualFold(strings.TrimSpace(c.ClientSecret), managedIdentityMarker)
 }
 
-// configFile has the fields of azure.json as Kubernetes' cloud provider names them. It reads them in any letter case,
-// and of a field that is there twice it takes the last.
+// configFile has the fields of azure.json, named as in the Kubernetes cloud provider. Names match in any letter case.
+// Of a repeated field, the last one counts.
 type configFile struct {
 	Cloud                  text `json:"cloud"`
 	TenantID               text `json:"tenantId"`
@@ -62,10 +62,10 @@ func fieldNames() []string {
 		"useManagedIdentityExtension", "userAssignedIdentityID"}
 }
 
-// errType is of a field that holds something else than it may.
+// errType is the error of a field with a value of the wrong type.
 var errType = errors.New("neither text nor number")
 
-// text is a string; a number stands for its own digits, as ids without quotes do in YAML.
+// text is a string that also accepts a JSON number, because YAML ids can lack quotes.
 type text string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -85,7 +85,7 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// flag is a boolean, also one in quotes.
+// flag is a boolean that also accepts a quoted value.
 type flag bool
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -105,10 +105,10 @@ func (f *flag) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ParseConfig reads azure.json: JSON as JSON, and else YAML. Fields that the product does not use are ignored. An error
-// never quotes the file, because the file holds a secret.
+// ParseConfig reads azure.json in JSON or YAML and ignores unused fields. Errors never quote the file, because it holds
+// a secret.
 func ParseConfig(data []byte) (Config, error) {
-	const next = "check the file on the node, or set keyVaultAuth to environment and give credentials of your own"
+	const next = "check the file on the node, or set keyVaultAuth to environment and configure credentials"
 	if len(data) > limits.CloudConfigBytes {
 		return Config{}, fault.Advise(fault.Invalid, next,
 			"parsing azure.json: it has %d bytes, more than the %d that are allowed", len(data),
@@ -124,7 +124,7 @@ func ParseConfig(data []byte) (Config, error) {
 	switch {
 	case errors.Is(err, errType), err != nil && json.Valid(data):
 		return Config{}, fault.Advise(fault.Invalid, next,
-			"parsing azure.json: one of the fields %s has the wrong type, or the file is no object",
+			"parsing azure.json: one of the fields %s has the wrong type, or the file is not an object",
 			strings.Join(fieldNames(), ", "))
 	case err != nil:
 		return Config{}, fault.Advise(fault.Invalid, next, "parsing azure.json: it is neither JSON nor YAML")
@@ -137,11 +137,11 @@ func ParseConfig(data []byte) (Config, error) {
 		UserAssignedIdentityID: trim(file.UserAssignedIdentityID)}, nil
 }
 
-// fromYAML takes the fields out of a YAML mapping, and nothing below them, so that no alias is ever expanded.
+// fromYAML reads the scalar fields of a YAML mapping. It reads no nested values, so it never expands aliases.
 func fromYAML(data []byte, file *configFile) error {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
-		return errors.New("no YAML")
+		return errors.New("not YAML")
 	}
 	if len(document.Content) == 0 {
 		return nil
@@ -151,7 +151,7 @@ func fromYAML(data []byte, file *configFile) error {
 		if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
 			return nil
 		}
-		return errors.New("no mapping")
+		return errors.New("not a mapping")
 	}
 	fields, err := scalarFields(root)
 	if err != nil {
@@ -164,7 +164,7 @@ func fromYAML(data []byte, file *configFile) error {
 	return json.Unmarshal(content, file)
 }
 
-// scalarFields are the fields of a mapping that azure.json knows, as JSON.
+// scalarFields returns the known fields of a mapping as JSON.
 func scalarFields(root *yaml.Node) (map[string]json.RawMessage, error) {
 	fields := map[string]json.RawMessage{}
 	for i := 0; i+1 < len(root.Content); i += 2 {

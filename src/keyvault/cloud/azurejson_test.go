@@ -86,7 +86,7 @@ func FuzzAzureJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if len(file) > 16<<10 {
-			return // longer than what is read, or not an answer of HTTP
+			return // too long for fuzzing
 		}
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 2000}, len(file), func() {
 			if _, err := cloud.ParseConfig(file); err != nil && (fault.KindOf(err) != fault.Invalid || len(err.Error()) > 500) {
@@ -101,7 +101,7 @@ func FuzzCustomCloud(f *testing.F) {
 	f.Add([]byte(bom + `{"keyVaultDNSSuffix":".","resourceIdentifiers":{"keyVault":"https://x"}}`))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if len(file) > 16<<10 {
-			return // longer than what is read, or not an answer of HTTP
+			return // too long for fuzzing
 		}
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 400}, len(file), func() {
 			c, err := cloud.ParseCustom(file)

@@ -7,27 +7,28 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// Cloud is one Azure cloud: everything about it that the product needs, from one setting.
+// Cloud has the endpoints and names of one Azure cloud.
 type Cloud struct {
-	// Name as Azure spells it, for example AzurePublicCloud.
+	// Name is the cloud's name as Azure spells it, for example AzurePublicCloud.
 	Name string
 	// Authority is the https URL of Microsoft Entra ID, with a trailing slash.
 	Authority string
 	// VaultSuffix is the DNS suffix of vaults, without a leading dot.
 	VaultSuffix string
-	// VaultScope is the token scope for every vault of the cloud.
+	// VaultScope is the token scope of all vaults in the cloud.
 	VaultScope string
-	// RegistrySuffix is the DNS suffix of container registries, without a leading dot; empty if the cloud has none.
+	// RegistrySuffix is the DNS suffix of container registries, without a leading dot; empty if the cloud has no
+	// registries.
 	RegistrySuffix string
-	// Private clouds have an authority that Microsoft's discovery does not know.
+	// Private marks a cloud whose authority is unknown to Microsoft's instance discovery.
 	Private bool
 }
 
-// vaultName is what Azure allows: 3-24 letters, digits and single hyphens, starting with a letter. The pattern is
-// checked where a URL is made, whoever checked it before, so that a name can never become a URL on another host.
+// vaultName matches the names that Azure allows: 3 to 24 letters, digits and single hyphens, starting with a letter.
+// VaultURL checks it regardless of earlier checks, so a name can never produce a URL on another host.
 var vaultName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`)
 
-// known are the clouds by lower-case name; several names mean the same cloud because Azure's own tools disagree.
+// known maps lower-case names to clouds. Azure's tools use different names for the same cloud.
 func known() map[string]Cloud {
 	public := Cloud{"AzurePublicCloud", "https://login.microsoftonline.com/", "vault.azure.net",
 		"https://vault.azure.net/.default", "azurecr.io", false}
@@ -42,8 +43,8 @@ func known() map[string]Cloud {
 	}
 }
 
-// Parse gives the cloud of that name, in any letter case; the empty name is the public cloud. An unknown name is
-// fault.Invalid and lists the known ones.
+// Parse returns the cloud with the given name, in any letter case; the empty name is the public cloud. An unknown name
+// is fault.Invalid, and the error lists the known names.
 func Parse(name string) (Cloud, error) {
 	if c, ok := known()[strings.ToLower(strings.TrimSpace(name))]; ok {
 		return c, nil
@@ -53,11 +54,11 @@ func Parse(name string) (Cloud, error) {
 		"cloud %.80q is not known", name)
 }
 
-// VaultURL is the address of a vault of the cloud. A name that Azure would not allow is fault.Invalid.
+// VaultURL returns the https URL of a vault in the cloud. A name that Azure does not allow is fault.Invalid.
 func (c Cloud) VaultURL(name string) (string, error) {
 	if !vaultName.MatchString(name) || strings.Contains(name, "--") {
-		return "", fault.Advise(fault.Invalid, "use the name alone (3 to 24 letters, digits and hyphens), not its URL",
-			"%.80q is no vault name", name)
+		return "", fault.Advise(fault.Invalid, "use the vault's name (3 to 24 letters, digits, hyphens), not its URL",
+			"%.80q is not a vault name", name)
 	}
 	return "https://" + strings.ToLower(name) + "." + c.VaultSuffix, nil
 }

@@ -113,8 +113,7 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
-// TestFilesAsNodesHaveThem reads files of the kinds that AKS and users write, each with everything else that stands in
-// them.
+// TestFilesAsNodesHaveThem reads files as AKS and users write them, with all their other fields.
 func TestFilesAsNodesHaveThem(t *testing.T) {
 	const tenant, app, identity = "11111111-1111-4111-8111-111111111111", "44444444-4444-4444-8444-444444444444", "22222222-2222-4222-8222-222222222222"
 	want := map[string]struct {

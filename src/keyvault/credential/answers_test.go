@@ -34,7 +34,7 @@ import (
 
 const marker = "canary-8d20"
 
-// says is a transport that answers every request in the same way.
+// says is a transport with a constant response.
 type says struct {
 	status int
 	header http.Header
@@ -53,7 +53,7 @@ func (s says) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: s.status, Header: header, Request: r, Body: io.NopCloser(strings.NewReader(s.body))}, nil
 }
 
-// signIn asks for a token, with a transport that answers so.
+// signIn requests a token through the transport s.
 func signIn(t *testing.T, c credential.Config, s says) error {
 	t.Helper()
 	c.Transport = &http.Client{Transport: s, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -75,7 +75,7 @@ func secretOf(t *testing.T, a *azuretest.Azure, secret string) credential.Config
 	return inEnvironment(t, a, nil, map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": secret})
 }
 
-// nobodys is an identity of a test's own: the SDK shares tokens of managed identities in the whole process.
+// nobodys returns a unique identity, because the SDK shares the tokens of managed identities in the whole process.
 func nobodys(t *testing.T, a *azuretest.Azure, n int) credential.Config {
 	t.Helper()
 	return inEnvironment(t, a, nil, map[string]string{"AZURE_CLIENT_ID": fmt.Sprintf("eeeeeeee-0000-4000-8000-%012d", n)})
@@ -189,7 +189,7 @@ func TestAForgottenLabelIsNamed(t *testing.T) {
 	assert.Contains(t, fault.NextOf(err), `the pod needs the label azure.workload.identity/use: "true"`)
 	annotated := inEnvironment(t, a, nil, map[string]string{"AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID": "x"})
 	err = signIn(t, annotated, notFound)
-	assert.Contains(t, fault.NextOf(err), `has the annotation azure.workload.identity/client-id, but the pod has no token of it: set podLabels to {azure.workload.identity/use: "true"}`)
+	assert.Contains(t, fault.NextOf(err), `has the annotation azure.workload.identity/client-id, but the pod has no token for it: set podLabels to {azure.workload.identity/use: "true"}`)
 	assert.NotEmpty(t, annotated.Hint(), "it is for what vaults answer, too")
 	for name, chosen := range map[string]credential.Config{"a secret": secretOf(t, a, "s"), "the cluster's identity": config(t, a, "{}"),
 		"a token": inEnvironment(t, a, nil, map[string]string{"AZURE_FEDERATED_TOKEN_FILE": "/token"})} {
@@ -202,7 +202,7 @@ func TestBlanksAndNewlinesAreTakenFromIDsAndNamedInSecrets(t *testing.T) {
 	ok := inEnvironment(t, a, nil, map[string]string{"AZURE_TENANT_ID": azuretest.Tenant + "\n", "AZURE_CLIENT_ID": " " + azuretest.AppClientID + "\r\n", "AZURE_CLIENT_SECRET": a.AppSecret})
 	_, err := token(t, ok)
 	require.NoError(t, err)
-	// the SDK shares tokens of managed identities in the whole process
+	// the SDK shares the tokens of managed identities in the whole process
 	const own = "eeeeeeee-0000-4000-9000-000000000001"
 	a.Directory.Register(entra.Principal{Name: "own", ClientID: own, ObjectID: "x", ManagedIdentity: "user"})
 	_, err = token(t, inEnvironment(t, a, nil, map[string]string{"AZURE_CLIENT_ID": own + "\n"}))
@@ -248,7 +248,7 @@ func TestACertificateWithAnotherKeyThanRSAIsRefused(t *testing.T) {
 		_, err = credential.New(inEnvironment(t, a, files, map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CERTIFICATE_PATH": "/app.pem"}))
 		assert.Equal(t, fault.Invalid, fault.KindOf(err))
 		assert.Contains(t, fault.CauseOf(err), name)
-		assert.Contains(t, fault.CauseOf(err), "Entra ID takes RSA keys alone")
+		assert.Contains(t, fault.CauseOf(err), "Entra ID accepts only RSA keys")
 		assert.Contains(t, fault.NextOf(err), "RSA")
 	}
 }
@@ -258,7 +258,7 @@ func TestTenantAndClientAloneSayWhatToSet(t *testing.T) {
 	_, err := credential.New(inEnvironment(t, a, nil, map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c"}))
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
 	assert.Contains(t, fault.CauseOf(err), "half set")
-	assert.Contains(t, fault.NextOf(err), "for a managed identity, which akv2k8s 1.8 took here, remove AZURE_TENANT_ID and leave AZURE_CLIENT_ID")
+	assert.Contains(t, fault.NextOf(err), "for a managed identity, which akv2k8s 1.8 used here, remove AZURE_TENANT_ID and keep AZURE_CLIENT_ID")
 	assert.Contains(t, fault.NextOf(err), `azure.workload.identity/use: "true"`)
 }
 
@@ -283,7 +283,7 @@ func FuzzSignInAnswers(f *testing.F) {
 	f.Add(uint16(429), `<html>`, "99999999999999999999")
 	f.Fuzz(func(t *testing.T, status uint16, body, wait string) {
 		if status < 200 || status > 599 || len(body)+len(wait) > 32<<10 {
-			return // longer than what is read, or not an answer of HTTP
+			return // too long for fuzzing, or not a valid HTTP response
 		}
 		var reply string
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 4 << 20, PerByte: 200}, len(body), func() {

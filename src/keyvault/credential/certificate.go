@@ -13,8 +13,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// parseCertificate reads a PFX or PEM file: the certificates, the one of the key first, and the key. Errors are
-// fault.Invalid and quote nothing of the file.
+// parseCertificate reads a PFX or PEM file. It returns the certificates, with the one of the key first, and the key.
+// Errors are fault.Invalid and quote nothing from the file.
 func parseCertificate(content []byte, password string) ([]*x509.Certificate, crypto.PrivateKey, error) {
 	bundle, err := certificate.Parse(content, password)
 	switch {
@@ -33,19 +33,19 @@ func parseCertificate(content []byte, password string) ([]*x509.Certificate, cry
 	}
 	if _, ok := bundle.Key.(*rsa.PrivateKey); !ok {
 		return nil, nil, fault.Advise(fault.Invalid,
-			"make a certificate with an RSA key, and register it with the application",
-			"the certificate has %s key, and Entra ID takes RSA keys alone", keyType(bundle.Key))
+			"create a certificate with an RSA key and register it with the application",
+			"the certificate has %s key, but Entra ID accepts only RSA keys", keyType(bundle.Key))
 	}
 	leaf := bundle.Leaf()
 	if leaf == nil {
-		return nil, nil, fault.Advise(fault.Invalid, "put the certificate of that key into the file",
-			"none of the %d certificates in the file is of its private key", len(bundle.Certificates))
+		return nil, nil, fault.Advise(fault.Invalid, "add the certificate of that key to the file",
+			"none of the %d certificates in the file matches the private key", len(bundle.Certificates))
 	}
 	others := slices.DeleteFunc(slices.Clone(bundle.Certificates), leaf.Equal)
 	return append([]*x509.Certificate{leaf}, others...), bundle.Key, nil
 }
 
-// keyType names a key that is not RSA, with its article.
+// keyType describes a key that is not RSA, with its article.
 func keyType(key crypto.PrivateKey) string {
 	switch k := key.(type) {
 	case *ecdsa.PrivateKey:

@@ -18,21 +18,21 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// classified gives the errors of a credential a kind and a text of our own: the SDK's holds ids and times that differ
-// each time.
+// classified replaces the errors of a credential by classified errors with a stable text. The SDK's errors contain ids
+// and times that differ each time.
 type classified struct {
 	azcore.TokenCredential
 	who string
-	// tenant is the application's, empty for a managed identity.
+	// tenant is the tenant id of the application; empty for a managed identity.
 	tenant string
-	// turn is held by the one who asks Azure. Whoever waits for it finds the token in the SDK's cache: many vaults at a
-	// start cost one request.
+	// turn admits one request at a time. The next caller finds the token in the SDK's cache, so many reads at startup
+	// cause one request.
 	turn chan struct{}
 	// heard is the transport of the credential.
 	heard *heard
-	// facts are words for the rows of the table of errors.
+	// facts are values for the placeholders in diagnosis messages.
 	facts diagnosis.Facts
-	// before gives the error, if any, of what comes before Azure is asked; nil for most credentials.
+	// before returns the error of a step before the request to Entra ID, if any; nil for most credentials.
 	before func() error
 }
 
@@ -41,12 +41,12 @@ func newClassified(credential azcore.TokenCredential, heard *heard, who string) 
 		facts: diagnosis.Facts{}}
 }
 
-// tenantID is how a vault names its tenant; users may also write a domain.
+// tenantID matches a tenant id as vaults name it. Users can also configure a domain name.
 var tenantID = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 })
 
-// early ends a bit before the caller's deadline: what an error says after it, the SDK throws away.
+// early returns a context that ends before the caller's deadline, because the SDK discards errors returned after it.
 func early(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -64,10 +64,10 @@ func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOp
 			!strings.EqualFold(c.tenant, options.TenantID) {
 			return azcore.AccessToken{}, final{&fault.Error{Kind: fault.Unauthenticated,
 				Doing: "getting a token for " + c.who,
-				Cause: errors.New("the vault is of tenant " + options.TenantID),
+				Cause: errors.New("the vault belongs to tenant " + options.TenantID),
 				Next:  "correct the tenant id, or use an application of that tenant"}}
 		}
-		options.TenantID = "" // the SDK would not ask for it under a domain's name, which means the same
+		options.TenantID = "" // the SDK would reject it for a tenant given as a domain name
 	}
 	select {
 	case c.turn <- struct{}{}:
@@ -88,13 +88,13 @@ func (c *classified) GetToken(ctx context.Context, options policy.TokenRequestOp
 	return token, final{c.classify(err)}
 }
 
-// final tells azcore not to try again: the credential did that already.
+// final marks an error for azcore as not retriable, because the credential has already retried.
 type final struct{ error }
 
-// NonRetriable is the marker that azcore looks for.
+// NonRetriable implements the marker interface of azcore.
 func (final) NonRetriable() {}
 
-// Unwrap gives the classified error.
+// Unwrap returns the classified error.
 func (f final) Unwrap() error { return f.error }
 
 func (c *classified) classify(err error) error {
@@ -103,15 +103,15 @@ func (c *classified) classify(err error) error {
 	return e
 }
 
-// metadataHost is where a node's metadata service is.
+// metadataHost is the address of the instance metadata service.
 const metadataHost = "169.254.169.254"
 
-// explain finds the row of what was answered last.
+// explain builds the error from the last recorded reply.
 func (c *classified) explain(err error) *fault.Error {
 	facts := maps.Clone(c.facts)
 	facts["limit"], facts["zone"] = limits.Bytes(limits.SignInAnswerBytes), "privatelink.vaultcore.azure.net"
 	last := c.heard.latest()
-	if last == nil { // it was given up before anybody was asked
+	if last == nil { // canceled before the first request
 		facts["host"] = "Azure"
 		return diagnosis.Unanswered(err, diagnosis.Name{}, facts)
 	}
@@ -138,8 +138,8 @@ func (c *classified) explain(err error) *fault.Error {
 	return e
 }
 
-// isTrouble says whether a status alone tells what is wrong at the metadata service. aad-pod-identity and nodes that
-// are updated answer without JSON.
+// isTrouble reports whether a status of the metadata service is conclusive without a JSON body. aad-pod-identity, and
+// nodes during an update, respond without JSON.
 func isTrouble(status int) bool {
 	return status == http.StatusNotFound || status == http.StatusGone || status == http.StatusTooManyRequests ||
 		status >= http.StatusInternalServerError

@@ -15,10 +15,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// either is the first credential, or the second if the first is not known to Azure. What worked once is kept.
+// either uses the first credential, or the second if Entra ID does not know the first. It keeps the one that worked.
 type either struct {
 	first, second azcore.TokenCredential
-	// turn is held by the one who finds out; the others wait, so that many at a start cost one refusal.
+	// turn admits one caller at a time, so many callers at startup cause one rejected request.
 	turn  chan struct{}
 	works azcore.TokenCredential
 }
@@ -32,7 +32,7 @@ func (e *either) GetToken(ctx context.Context, options policy.TokenRequestOption
 	select {
 	case e.turn <- struct{}{}:
 		defer func() { <-e.turn }()
-	case <-ctx.Done(): // the first says the same in words
+	case <-ctx.Done(): // the first credential returns a classified error
 		return e.first.GetToken(ctx, options)
 	}
 	if e.works != nil {
@@ -54,16 +54,16 @@ func (e *either) GetToken(ctx context.Context, options policy.TokenRequestOption
 	return token, nil
 }
 
-// lookAgain is how often files are compared with what a credential was made of.
+// lookAgain is the interval at which the files of a credential are checked for changes.
 const lookAgain = 10 * time.Second
 
-// watched are the files that a credential is made of, with a hash of each.
+// watched reads the files of a credential and stores a hash of each.
 type watched struct {
 	readFile func(string) ([]byte, error)
 	sums     map[string][]byte
 }
 
-// read reads a file. Its size is bounded by those who parse it: cloud.ParseConfig and certificate.Parse.
+// read reads a file and stores its hash. The parsers of azure.json and of certificates limit the size.
 func (w *watched) read(path string) ([]byte, error) {
 	content, err := w.readFile(path)
 	sum := sha256.Sum256(content)
@@ -71,7 +71,8 @@ func (w *watched) read(path string) ([]byte, error) {
 	return content, err
 }
 
-// changed says whether a file has another content now. One that can't be read has not: the last good credential stays.
+// changed reports whether the content of a file changed. An unreadable file counts as unchanged, so the last valid
+// credential stays.
 func (w *watched) changed() bool {
 	for path, sum := range w.sums {
 		content, err := w.readFile(path)
@@ -82,7 +83,7 @@ func (w *watched) changed() bool {
 	return false
 }
 
-// reloading makes its credential anew when a file that it is made of changes.
+// reloading recreates its credential when one of its files changes.
 type reloading struct {
 	config Config
 	build  func(*watched) (azcore.TokenCredential, error)
@@ -91,7 +92,7 @@ type reloading struct {
 	current azcore.TokenCredential
 	files   *watched
 	looked  time.Time
-	// failed says why the files as they are now can't be used; nil if they can.
+	// failed is the error of the current files; nil if they are valid.
 	failed error
 }
 
@@ -100,7 +101,7 @@ func (c Config) reload(build func(*watched) (azcore.TokenCredential, error)) (az
 	return r, r.renew()
 }
 
-// renew builds a credential; the caller holds mu or is alone.
+// renew creates the credential from the current files; the caller holds mu or is the constructor.
 func (r *reloading) renew() error {
 	files := &watched{readFile: r.config.ReadFile, sums: map[string][]byte{}}
 	credential, err := r.build(files)
@@ -120,8 +121,8 @@ func (r *reloading) GetToken(ctx context.Context, options policy.TokenRequestOpt
 	return credential.GetToken(ctx, options)
 }
 
-// latest is the credential of the files as they are. New content that can't be used is an error, told as at start: the
-// old credential may be revoked, and a silent fallback would hide the mistake until it expires.
+// latest returns the credential of the current files. Invalid new content is an error, as it is at startup: the old
+// credential may be revoked, and its continued use would hide the mistake until it expires.
 func (r *reloading) latest() (azcore.TokenCredential, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,7 +136,7 @@ func (r *reloading) latest() (azcore.TokenCredential, error) {
 	return r.current, r.failed
 }
 
-// why says why a file can't be read, without its path, which the caller has said.
+// why returns the reason of a file error without the path, which the caller adds.
 func why(err error) string {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

@@ -16,46 +16,46 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
 )
 
-// Mode is how the product authenticates: the chart's keyVaultAuth.
+// Mode is the authentication method: the value keyVaultAuth of the chart.
 type Mode string
 
 // The modes.
 const (
-	// CloudConfig is the identity of the cluster, as azure.json describes it.
+	// CloudConfig selects the identity of the cluster in azure.json.
 	CloudConfig Mode = "azureCloudConfig"
-	// Environment is an identity given by environment variables.
+	// Environment selects the identity that environment variables describe.
 	Environment Mode = "environment"
-	// DefaultChain is the SDK's own chain.
+	// DefaultChain selects the default credential chain of the Azure SDK.
 	DefaultChain Mode = "environment-azidentity"
 )
 
-// Config says which identity.
+// Config selects and configures the credential.
 type Config struct {
 	// Mode is required.
 	Mode Mode
-	// Cloud gives the authority.
+	// Cloud provides the authority.
 	Cloud cloud.Cloud
-	// CloudConfigFile is the path of azure.json; for CloudConfig.
+	// CloudConfigFile is the path of azure.json; used by ModeCloudConfig.
 	CloudConfigFile string
-	// Lookup reads an environment variable; for Environment.
+	// Lookup returns an environment variable; used by ModeEnvironment.
 	Lookup func(name string) (value string, ok bool)
-	// ReadFile reads azure.json, certificates and federated tokens. They are read again, so a rotated one is used
-	// without a restart.
+	// ReadFile reads azure.json, certificates and federated tokens. The files are read again, so a rotated file takes
+	// effect without a restart.
 	ReadFile func(path string) ([]byte, error)
-	// Transport carries the requests.
+	// Transport sends the requests.
 	Transport policy.Transporter
-	// Clock tells the time.
+	// Clock returns the current time.
 	Clock func() time.Time
-	// Proxy is the proxy by which a request goes, for messages; may be nil.
+	// Proxy returns the proxy of a request, for messages; can be nil.
 	Proxy func(*http.Request) (*url.URL, error)
 }
 
-// New makes the credential. It calls nobody. A configuration that can't work is fault.Invalid and names what is
-// missing. Errors of the credential itself are classified: fault.Unauthenticated if Azure refuses, fault.Throttled,
-// fault.Unavailable.
+// New creates the credential without a network call. An invalid configuration is fault.Invalid, and the error names the
+// missing setting. GetToken of the credential returns classified errors: fault.Unauthenticated if Microsoft Entra ID
+// rejects the identity, else fault.Throttled or fault.Unavailable.
 func New(c Config) (azcore.TokenCredential, error) {
 	if c.Lookup == nil || c.ReadFile == nil || c.Clock == nil {
-		return nil, errors.New("creating the credential: a part of its configuration is missing")
+		return nil, errors.New("creating the credential: Config.LookupEnv, ReadFile and Clock are required")
 	}
 	switch c.Mode {
 	case CloudConfig:
@@ -69,23 +69,24 @@ func New(c Config) (azcore.TokenCredential, error) {
 		"keyVaultAuth %q is not known", c.Mode)
 }
 
-// Federation is an application that trusts tokens of somebody else.
+// Federation describes an application that trusts the tokens of another issuer.
 type Federation struct {
-	// Tenant and Client are the application's ids.
+	// TenantID and ClientID identify the application.
 	Tenant, Client string
-	// Origin says in messages whose tokens they are.
+	// Origin describes the subject of the tokens, for messages.
 	Origin string
-	// Assertion gives such a token. Its errors are of package fault.
+	// Assertion returns a token of the subject. Its errors are of package fault.
 	Assertion func(context.Context) (string, error)
 }
 
-// Federated makes the application's credential. Of the configuration it needs the cloud and the transport.
+// Federated creates the credential of an application that exchanges tokens of another issuer. It uses Cloud, Transport
+// and Proxy of the configuration.
 func Federated(c Config, f Federation) (azcore.TokenCredential, error) {
 	return c.federated(application{tenant: f.Tenant, client: f.Client, origin: f.Origin}, f.Assertion)
 }
 
-// options are the same for every credential, each with a transport of its own, which remembers the last answer. The
-// SDK's own retries stay: they are bounded by the caller's deadline.
+// options returns the client options of a credential and its transport. Each credential has its own transport, because
+// the transport records the last response. Retries of the SDK stay enabled; the deadline of the caller limits them.
 func (c Config) options() (azcore.ClientOptions, *heard) {
 	listening := &heard{next: c.Transport, proxy: c.Proxy}
 	return azcore.ClientOptions{

@@ -30,7 +30,7 @@ func environment(values map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) { value, ok := values[name]; return value, ok }
 }
 
-// disk is what ReadFile finds, by path.
+// disk has the files for ReadFile, by path.
 type disk map[string]string
 
 func (d disk) ReadFile(path string) ([]byte, error) {
@@ -42,7 +42,7 @@ func (d disk) ReadFile(path string) ([]byte, error) {
 
 const azureJSON = "/etc/kubernetes/azure.json"
 
-// config is of mode CloudConfig, with an azure.json.
+// config returns a configuration that uses azure.json.
 func config(t *testing.T, a *azuretest.Azure, file string) credential.Config {
 	t.Helper()
 	public, err := cloud.Parse("")
@@ -51,7 +51,7 @@ func config(t *testing.T, a *azuretest.Azure, file string) credential.Config {
 		CloudConfigFile: azureJSON, ReadFile: disk{azureJSON: file}.ReadFile}
 }
 
-// inEnvironment is of mode Environment.
+// inEnvironment returns a configuration that uses environment variables.
 func inEnvironment(t *testing.T, a *azuretest.Azure, files disk, values map[string]string) credential.Config {
 	t.Helper()
 	c := config(t, a, "")
@@ -280,7 +280,7 @@ func TestARotatedFileIsUsedWithoutARestart(t *testing.T) {
 }
 
 func TestManyWhoAskAtOnceCostOneRequest(t *testing.T) {
-	// The SDK shares tokens of managed identities in the whole process, so these identities are this test's own.
+	// The SDK shares the tokens of managed identities in the whole process, so this test uses its own identities.
 	const clientID, objectID = "ffffffff-0000-4000-8000-000000000001", "ffffffff-0000-4000-8000-000000000002"
 	for name, file := range map[string]map[string]any{
 		"client id":     {"useManagedIdentityExtension": true, "userAssignedIdentityID": clientID},
@@ -313,7 +313,7 @@ func TestManyWhoAskAtOnceCostOneRequest(t *testing.T) {
 	}
 }
 
-// metadata is a metadata service that always answers the same.
+// metadata is a metadata service with a constant response.
 type metadata int
 
 func (m metadata) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -332,7 +332,7 @@ func TestWhatTheMetadataServiceAnswersIsTold(t *testing.T) {
 	} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
-			// An identity of its own: the SDK shares tokens of managed identities in the whole process.
+			// A unique identity, because the SDK shares the tokens of managed identities in the whole process.
 			c := config(t, a, asJSON(t, map[string]any{"useManagedIdentityExtension": true, "userAssignedIdentityID": fmt.Sprintf("ffffffff-0000-4000-8000-000000000%d", status)}))
 			c.Transport = &http.Client{Transport: metadata(status)}
 			cred, err := credential.New(c)
@@ -346,7 +346,7 @@ func TestWhatTheMetadataServiceAnswersIsTold(t *testing.T) {
 	}
 }
 
-// silent is a network on which nobody answers.
+// silent is a network without any response.
 type silent struct{}
 
 func (silent) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("no route") }

@@ -1,5 +1,4 @@
-// Package credential makes the token credential that the product uses towards Azure, from configuration. One function
-// serves every component.
+// Package credential creates the Azure token credential from the configuration. All components use the same function.
 //
-// Floor 3. Reading azure.json and the environment belongs in cmd; what a cloud's endpoints are, in keyvault/cloud.
+// Floor 3. Reading flags and environment belongs in cmd, the endpoints of a cloud in keyvault/cloud.
 package credential

@@ -5,13 +5,13 @@ import (
 	"net/http"
 )
 
-// roundTrip is a function as a transport.
+// roundTrip is a function that implements policy.Transporter.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 // Do implements policy.Transporter.
 func (r roundTrip) Do(request *http.Request) (*http.Response, error) { return r(request) }
 
-// Hear gives the code that is heard in an answer, for fuzzing without the SDK.
+// Hear returns the error code that the transport records for a response. Fuzz tests use it without the SDK.
 func Hear(ctx context.Context, answer func(*http.Request) (*http.Response, error)) string {
 	listening := &heard{next: roundTrip(answer)}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://login.microsoftonline.com/t/oauth2/v2.0/token", http.NoBody)
@@ -26,5 +26,5 @@ func Hear(ctx context.Context, answer func(*http.Request) (*http.Response, error
 	return listening.latest().code
 }
 
-// NewEither is the first credential, or the second.
+// NewEither gives tests access to the constructor.
 var NewEither = newEither

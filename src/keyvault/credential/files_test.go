@@ -24,14 +24,13 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// password opens what is encrypted.
+// password decrypts the encrypted files.
 const password = "of-the-file"
 
-// material is certificates and keys in every form that users have, made anew for each test.
+// material holds certificates and keys in every supported format, created for each test.
 type material struct {
 	files disk
-	// registered are the certificates that the application has, PEM; issuerKey is the public key of the cluster's
-	// tokens.
+	// registered has the certificates of the application in PEM; issuerKey is the public key for the cluster's tokens.
 	registered, issuerKey string
 	issuer, stranger      *rsa.PrivateKey
 }
@@ -43,7 +42,7 @@ func newKey(t *testing.T) *rsa.PrivateKey {
 	return key
 }
 
-// issue makes a certificate for a key, self-signed, from an hour ago until then.
+// issue returns a self-signed certificate for a key. It is valid from an hour ago.
 func issue(t *testing.T, key *rsa.PrivateKey, name string, until time.Time) *x509.Certificate {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
@@ -91,13 +90,13 @@ func certificates(t *testing.T) material {
 		}}
 }
 
-// federated is a token of the cluster for a service account, an hour long.
+// federated returns a token of the cluster for a ServiceAccount, valid for an hour.
 func (m material) federated(t *testing.T, from time.Time) string {
 	t.Helper()
 	return m.token(t, "system:serviceaccount:a:b", from)
 }
 
-// foreign is one for another service account.
+// foreign returns a token for another ServiceAccount.
 func (m material) foreign(t *testing.T) string {
 	t.Helper()
 	return m.token(t, "system:serviceaccount:other:b", time.Now())
@@ -123,5 +122,5 @@ func TestTheVaultsTenantHasToBeTheApplications(t *testing.T) {
 	require.NoError(t, ask(entra.Domain, azuretest.Tenant), "a tenant may be named by a domain")
 	err := ask(azuretest.Tenant, "99999999-9999-4999-8999-999999999999")
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
-	assert.ErrorContains(t, err, "the vault is of tenant 99999999-9999-4999-8999-999999999999; correct the tenant id")
+	assert.ErrorContains(t, err, "the vault belongs to tenant 99999999-9999-4999-8999-999999999999; correct the tenant id")
 }

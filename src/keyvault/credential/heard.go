@@ -21,8 +21,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// heard is a transport that bounds every answer and remembers the last one. The SDK's errors say little of it: where it
-// keeps asking until the deadline, or can't read an answer, they say nothing at all.
+// heard is a transport that limits the size of responses and records the last one. The errors of the SDK lack this
+// information: after retries until the deadline, or for an unreadable response, they name no cause.
 type heard struct {
 	next  policy.Transporter
 	proxy func(*http.Request) (*url.URL, error)
@@ -31,15 +31,15 @@ type heard struct {
 	last *reply
 }
 
-// reply is what a service answered, or why it did not.
+// reply is a recorded response, or the error of a request without a response.
 type reply struct {
 	host, via string
 	err       error
 	status    int
-	// own says that it is in the form of the service that was asked, and code is what that calls the error.
+	// own reports that the response has the format of the requested service; errorCode is the error code in it.
 	own  bool
 	code string
-	// many says that the metadata service knows several identities.
+	// many reports that the metadata service has several identities.
 	many bool
 	wait time.Duration
 }
@@ -69,7 +69,7 @@ func (h *heard) Do(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// note keeps a reply, unless it only says that there was no time to ask once more.
+// note records a reply. An error that only reports the end of the context does not replace an earlier reply.
 func (h *heard) note(r *reply) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,7 +79,7 @@ func (h *heard) note(r *reply) {
 	}
 }
 
-// forget begins the next sign-in.
+// forget clears the recorded reply before a new sign-in.
 func (h *heard) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,13 +103,13 @@ func (h *heard) proxyOf(request *http.Request) string {
 	return address.Host
 }
 
-// oauthCode keeps what is no code out of messages.
+// Patterns of error codes. Text that does not match is not used in messages.
 var (
 	oauthCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z_]{1,40}$`) })
 	entraCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^AADSTS\d{1,9}\b`) })
 )
 
-// parse finds out whether an answer is a service's own, and what it calls the error.
+// parse determines whether the response has the format of the service, and its error code.
 func (r *reply) parse(content []byte) {
 	var body struct {
 		Error       *string `json:"error"`
@@ -131,7 +131,7 @@ func (r *reply) parse(content []byte) {
 	r.many = strings.Contains(body.Description, "Multiple user assigned identities")
 }
 
-// nameIn is what the DNS said, if an error is about that.
+// nameIn returns the DNS failure in err; zero if there is none.
 func nameIn(err error) diagnosis.Name {
 	var dns *net.DNSError
 	if !errors.As(err, &dns) {

@@ -20,7 +20,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// answering is a function as a transport.
+// answering is a function that implements http.RoundTripper.
 type answering func(*http.Request) (*http.Response, error)
 
 func (a answering) RoundTrip(r *http.Request) (*http.Response, error) { return a(r) }
@@ -63,14 +63,14 @@ func TestOnlyWhatIsACodeOfEntraIDIsShown(t *testing.T) {
 		"text before a code":        {`{"error":"` + marker + `","error_description":"` + marker + ` AADSTS7000215"}`, "Entra ID rejected the sign-in"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// asserts that the marker is not shown
+			// signIn checks that the marker is not shown
 			err := signIn(t, secretOf(t, a, "s"), says{status: http.StatusUnauthorized, header: asJSON, body: c.body})
 			assert.Contains(t, fault.CauseOf(err), c.shows)
 		})
 	}
 }
 
-// tells is a credential that fails, or has a token.
+// tells is a credential that returns an error or a token.
 type tells struct {
 	err   error
 	asked *int
@@ -86,7 +86,7 @@ func TestTheSecondIdentityIsTriedOnlyWhereTheFirstIsNotKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, second error
 		says          error
-		// asks of each in two calls
+		// the calls of each credential in two requests
 		asks [2]int
 	}{
 		"the first works":             {nil, nil, nil, [2]int{2, 0}},

@@ -22,7 +22,7 @@ func (c Config) clientSecret(app application, secret string) (azcore.TokenCreden
 func (c Config) certificate(app application, path, password string, files *watched) (azcore.TokenCredential, error) {
 	content, err := files.read(path)
 	if err != nil {
-		return nil, fault.Advise(fault.Invalid, "mount it there, and give the path by "+envCertPath,
+		return nil, fault.Advise(fault.Invalid, "mount it there, or correct the path in "+envCertPath,
 			"the certificate %s can't be read (%s)", path, why(err))
 	}
 	certs, key, err := parseCertificate(content, password)
@@ -38,15 +38,15 @@ func (c Config) certificate(app application, path, password string, files *watch
 
 func (c Config) password(app application, username, password string) (azcore.TokenCredential, error) {
 	options, heard := c.options()
-	//nolint:staticcheck // Microsoft discourages it, and it is promised to those who have nothing else.
+	//nolint:staticcheck // deprecated by Microsoft, but part of the v1 contract
 	credential, err := azidentity.NewUsernamePasswordCredential(app.tenant, app.client, username, password,
 		&azidentity.UsernamePasswordCredentialOptions{ClientOptions: options,
 			DisableInstanceDiscovery: c.Cloud.Private})
 	return app.classified(credential, heard, err, blanks(envPassword, password))
 }
 
-// workload exchanges the token that the kubelet keeps in a file. It is read for each exchange; the SDK's own credential
-// would keep an old one for ten minutes.
+// workload exchanges the token that the kubelet keeps in a file. It reads the file for each exchange, because the SDK's
+// own credential caches an old token for ten minutes.
 func (c Config) workload(app application, path string) (azcore.TokenCredential, error) {
 	read := func() (string, error) {
 		content, err := c.ReadFile(path)
@@ -55,8 +55,8 @@ func (c Config) workload(app application, path string) (azcore.TokenCredential, 
 		}
 		if err != nil {
 			return "", fault.Advise(fault.Unauthenticated,
-				"see whether the pod has the label azure.workload.identity/use: \"true\" and was created after the "+
-					"workload-identity webhook",
+				"check that the pod has the label azure.workload.identity/use: \"true\" and was created after the "+
+					"workload-identity webhook was installed",
 				"the federated token %s can't be read (%s)", path, why(err))
 		}
 		return strings.TrimSpace(string(content)), nil
@@ -67,8 +67,8 @@ func (c Config) workload(app application, path string) (azcore.TokenCredential, 
 	return c.federated(app, func(context.Context) (string, error) { return read() })
 }
 
-// bound is an identity binding of AKS: the token is exchanged by the cluster's own proxy, which the SDK finds by the
-// variables that AKS sets.
+// bound creates the credential of an AKS identity binding: a proxy of the cluster exchanges the token. The SDK finds
+// the proxy by variables that AKS sets.
 func (c Config) bound(app application, path string, read func() (string, error)) (azcore.TokenCredential, error) {
 	app.origin = envTokenProxy
 	options, heard := c.options()
@@ -91,12 +91,12 @@ func (c Config) bound(app application, path string, read func() (string, error))
 	return known, nil
 }
 
-// federated exchanges tokens of somebody else, whom the application trusts. Errors of assertion are of package fault,
-// and are given as they are.
+// federated exchanges tokens of an issuer that the application trusts. Errors of assertion are of package fault and are
+// returned unchanged.
 func (c Config) federated(app application, assertion func(context.Context) (string, error)) (azcore.TokenCredential,
 	error) {
-	// What the SDK makes of such an error would say nothing of its kind. Only one asks at a time, so a variable will
-	// do.
+	// The SDK would hide the kind of an error of assertion, so it is kept in a variable. GetToken of the wrapper runs
+	// one request at a time, so one variable is enough.
 	var failed error
 	read := func(ctx context.Context) (text string, err error) {
 		text, failed = assertion(ctx)
@@ -114,12 +114,12 @@ func (c Config) federated(app application, assertion func(context.Context) (stri
 	return known, nil
 }
 
-// classified wraps what the SDK made, or explains why it could not: it checks nothing but ids. The last parameter is
-// advice about a secret that may be misspelt.
+// classified wraps a credential of the SDK, or explains err; the SDK's constructors check only the format of ids. blank
+// is advice about whitespace in a secret.
 func (a application) classified(credential azcore.TokenCredential, heard *heard, err error,
 	blank string) (azcore.TokenCredential, error) {
 	if err != nil {
-		return nil, fault.Advise(fault.Invalid, "use the UUIDs that the portal shows",
+		return nil, fault.Advise(fault.Invalid, "use the UUIDs from the Azure portal",
 			"the tenant id %q or the client id %q is not valid", a.tenant, a.client)
 	}
 	known := newClassified(credential, heard, a.String())
@@ -128,28 +128,30 @@ func (a application) classified(credential azcore.TokenCredential, heard *heard,
 	return known, nil
 }
 
-// blanks is advice if a secret begins or ends with what nobody meant to write, empty otherwise. It is not taken away:
-// it may be meant.
+// blanks returns advice if a secret begins or ends with whitespace, else "". The secret itself is not trimmed, because
+// the whitespace can be part of it.
 func blanks(name, secret string) string {
 	if strings.TrimSpace(secret) == secret {
 		return ""
 	}
 	return "; " + name +
-		" begins or ends with a blank or a newline, which counts: write it without (printf, or kubectl create secret " +
-		"--from-literal)"
+		" begins or ends with a blank or a newline, which is part of the value: remove it (use printf, or kubectl " +
+		"create secret --from-literal)"
 }
 
-// managed is where a managed identity was named, or was not.
+// managed describes a managed identity and the setting that selects it.
 type managed struct {
-	// id is a client id, an object id, or a resource id, which is a path; empty for the system-assigned identity.
+	// id is a client id, an object id, or a resource id (a path); empty for the system-assigned identity.
 	id string
-	// origin says in messages where it was set, and variable what sets it.
+	// origin is the setting that selected the identity, for messages; settingName is the setting that can select
+	// another.
 	origin, variable string
-	// hint is advice for the case that the identity can't be had.
+	// hint is advice for the case that the identity is unavailable.
 	hint string
 }
 
-// managedIdentity is user-assigned if an id is given, else system-assigned.
+// managedIdentity returns the credential of the user-assigned identity with the given id, or of the system-assigned
+// identity.
 func (c Config) managedIdentity(m managed) (azcore.TokenCredential, error) {
 	switch {
 	case m.id == "":
@@ -157,7 +159,7 @@ func (c Config) managedIdentity(m managed) (azcore.TokenCredential, error) {
 	case strings.HasPrefix(m.id, "/"):
 		return c.managed(m, azidentity.ResourceID(m.id), "the managed identity "+m.id+" ("+m.origin+")")
 	}
-	// A client id and an object id look alike, so the second is tried where the first is not known.
+	// Client ids and object ids have the same format, so an id that is unknown as a client id is tried as an object id.
 	who := "the managed identity with client id or object id " + m.id + " (" + m.origin + ")"
 	byClient, err := c.managed(m, azidentity.ClientID(m.id), who)
 	if err != nil {
@@ -184,7 +186,7 @@ func (c Config) managed(m managed, id azidentity.ManagedIDKind, who string) (azc
 	return known, nil
 }
 
-// defaultChain leaves everything to the SDK, which reads the environment of the process itself.
+// defaultChain uses the default credential chain of the SDK, which reads the environment of the process.
 func (c Config) defaultChain() (azcore.TokenCredential, error) {
 	options, heard := c.options()
 	credential, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
@@ -192,7 +194,7 @@ func (c Config) defaultChain() (azcore.TokenCredential, error) {
 	})
 	if err != nil {
 		return nil, fault.Advise(fault.Invalid, "check the AZURE_ variables, or use keyVaultAuth "+string(Environment),
-			"the SDK's default chain finds no credential")
+			"the SDK's default chain found no credential")
 	}
 	known := newClassified(credential, heard, "the first credential of the SDK's default chain that works")
 	known.facts["variable"], known.facts["hint"] = envClient, c.Hint()

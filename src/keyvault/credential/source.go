@@ -10,7 +10,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
 )
 
-// The environment variables of mode Environment. The certificate's have two spellings: the predecessor's and the SDK's.
+// The environment variables of mode Environment. The variables of the certificate have two spellings: v1's and the
+// SDK's.
 const (
 	envTenant       = "AZURE_TENANT_ID"
 	envClient       = "AZURE_CLIENT_ID"
@@ -25,14 +26,15 @@ const (
 	envTokenProxy   = "AZURE_KUBERNETES_TOKEN_PROXY"
 )
 
-// application is who asks for a token, and where it was said.
+// application identifies an Entra ID application; source is the setting that names it.
 type application struct{ tenant, client, origin string }
 
 func (a application) String() string {
 	return fmt.Sprintf("client %s of tenant %s (%s)", a.client, a.tenant, a.origin)
 }
 
-// fromFile follows azure.json: managed identity first if it is enabled, then secret, then certificate.
+// fromFile creates the credential that azure.json describes: the managed identity if it is enabled, else the client
+// secret, else the certificate.
 func (c Config) fromFile(files *watched) (azcore.TokenCredential, error) {
 	content, err := files.read(c.CloudConfigFile)
 	if err != nil {
@@ -56,7 +58,7 @@ func (c Config) fromFile(files *watched) (azcore.TokenCredential, error) {
 	}
 	if len(missing) > 0 {
 		return nil, fault.Advise(fault.Invalid,
-			"set keyVaultAuth to "+string(Environment)+" and give credentials of your own",
+			"set keyVaultAuth to "+string(Environment)+" and configure credentials",
 			"azure.json describes no identity: useManagedIdentityExtension is off and %s missing", list(missing))
 	}
 	if file.ClientSecret != "" {
@@ -66,8 +68,8 @@ func (c Config) fromFile(files *watched) (azcore.TokenCredential, error) {
 		file.ClientCertPassword, files)
 }
 
-// fromEnvironment takes the first method that is set: client secret, certificate, username and password, workload
-// identity, managed identity. A method that is half set is refused, never passed over.
+// fromEnvironment creates the credential of the first method that is set: client secret, certificate, username and
+// password, workload identity, managed identity. An incomplete method is an error; the next method is not tried.
 func (c Config) fromEnvironment(files *watched) (azcore.TokenCredential, error) {
 	env := c.variables()
 	if env[envCertPath] == "" && env[envCertPassword] != "" {
@@ -103,26 +105,27 @@ func (c Config) fromEnvironment(files *watched) (azcore.TokenCredential, error) 
 		variable: envClient, hint: c.Hint()})
 }
 
-// halfSet is the error of a tenant without anything to prove an identity with. akv2k8s 1.8 took the managed identity
-// for that, so the way there is said.
+// halfSet returns the error of a tenant id without credentials. v1 used the managed identity in this case, so the
+// advice includes it.
 func halfSet(env map[string]string) error {
 	missing := append(absent(env, envClient), envSecret)
 	return fault.Advise(fault.Invalid,
 		fmt.Sprintf("for an application set one of them; for workload identity give the pod the label %s; "+
-			"for a managed identity, which akv2k8s 1.8 took here, remove %s and leave %s", useLabel, envTenant,
+			"for a managed identity, which akv2k8s 1.8 used here, remove %s and keep %s", useLabel, envTenant,
 			envClient),
 		"the credentials in the environment are half set: %s missing (or %s, or %s and %s, or %s)",
 		list(missing), envCertPath, envUsername, envPassword, envTokenFile)
 }
 
-// useLabel is what makes the workload-identity webhook give a pod its token.
+// useLabel is the label with which the Azure Workload Identity webhook gives a pod its token.
 const useLabel = `azure.workload.identity/use: "true"`
 
-// envAnnotated is set by the chart to the client id that the ServiceAccount is annotated with.
+// envAnnotated is the variable that the chart sets to the client id in the ServiceAccount's annotation.
 const envAnnotated = "AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID"
 
-// Hint is advice for the case that the node's identity is refused although nobody meant it: workload identity falls
-// back to it where the pod has no token. It begins with a semicolon; it is empty where another identity was chosen.
+// Hint returns advice for a rejected managed identity of the node, which is used by mistake if workload identity is
+// configured but the pod has no token. The advice begins with a semicolon; it is empty if another identity is
+// configured.
 func (c Config) Hint() string {
 	env := c.variables()
 	if c.Mode == CloudConfig || env[envTokenFile] != "" ||
@@ -131,25 +134,25 @@ func (c Config) Hint() string {
 	}
 	if annotated, _ := c.Lookup(envAnnotated); annotated != "" {
 		return "; the ServiceAccount has the annotation azure.workload.identity/client-id, but the pod has no token " +
-			"of it: set podLabels to {" + useLabel + "}"
+			"for it: set podLabels to {" + useLabel + "}"
 	}
-	return "; if workload identity is meant, the pod needs the label " + useLabel
+	return "; to use workload identity, the pod needs the label " + useLabel
 }
 
-// Variables are the environment variables of mode Environment.
+// Variables returns the names of the environment variables of mode Environment.
 func Variables() []string {
 	return []string{envTenant, envClient, envSecret, envCertPath, envCertPassword, envSDKPath, envSDKPassword,
 		envUsername, envPassword, envTokenFile}
 }
 
-// variables are the ones above, the certificate's under their first spelling.
+// variables returns the values of these variables, with the certificate's under the spelling of v1.
 func (c Config) variables() map[string]string {
 	env := map[string]string{}
 	for _, name := range Variables() {
 		env[name], _ = c.Lookup(name)
 	}
 	for _, name := range []string{envTenant, envClient, envCertPath, envUsername, envTokenFile} {
-		env[name] = strings.TrimSpace(env[name]) // no id, path or user name ends with the newline of an editor
+		env[name] = strings.TrimSpace(env[name]) // an editor can add a newline at the end
 	}
 	for first, second := range map[string]string{envCertPath: envSDKPath, envCertPassword: envSDKPassword} {
 		if env[first] == "" {
@@ -162,12 +165,12 @@ func (c Config) variables() map[string]string {
 	return env
 }
 
-// orMissing makes the credential if everything that the method needs is there.
+// orMissing creates the credential, or returns an error if a variable of the method is missing.
 func orMissing(env map[string]string, app application, build func() (azcore.TokenCredential, error),
 	besides ...string) (azcore.TokenCredential, error) {
 	if missing := absent(env, append([]string{envTenant, envClient}, besides...)...); len(missing) > 0 {
 		return nil, fault.Advise(fault.Invalid, "set "+strings.Join(missing, " and ")+" too, or remove "+app.origin,
-			"the credentials in the environment are half set: %s is there, but %s missing", app.origin, list(missing))
+			"the credentials in the environment are half set: %s is set, but %s missing", app.origin, list(missing))
 	}
 	return build()
 }

@@ -19,16 +19,17 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// cycleTime is the interval of looks in these tests.
+// cycleTime is the refresh interval in these tests.
 const cycleTime = time.Minute
 
-// TestAThousandUnchangedObjectsCostTheirListAlone goes the whole way: reader, governor, SDK, TLS, a vault that pages.
+// TestAThousandUnchangedObjectsCostTheirListAlone uses the whole stack: reader, rate limiter, SDK, TLS, and a vault
+// with paged lists.
 func TestAThousandUnchangedObjectsCostTheirListAlone(t *testing.T) {
 	a, vaults := paced(t, Limits{})
 	for i := range 1000 {
 		a.Vaults.Put("kv1", fmt.Sprintf("s-%d", i), keyvault.Secret{Value: fmt.Sprint("value ", i)})
 	}
-	time.Sleep(3 * time.Second) // or it would not be settled
+	time.Sleep(3 * time.Second) // a later change must get a different date
 	var later atomic.Int64
 	r, err := reader.New(reader.Config{Fetcher: vaults, Clock: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }, Parallel: 16, Timeout: FetchTimeout, Keep: time.Minute, Entries: limits.RememberedAnswers, Bytes: limits.RememberedBytes})
 	require.NoError(t, err)

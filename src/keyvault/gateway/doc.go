@@ -1,5 +1,5 @@
-// Package gateway puts the way to the vaults together from what an installation says: cloud, credential, trust,
-// adapter, reader. The controller and the env-injector go through it, so that one setting means the same to both.
+// Package gateway builds the vault client from the configuration of an installation: cloud, credential, trusted CAs,
+// rate limiter and reader. The controller and the env-injector share it, so a setting has the same effect in both.
 //
-// Floor 4. Each part's own behaviour belongs in its own room.
+// Floor 4. The behavior of each part belongs in the package of that part.
 package gateway

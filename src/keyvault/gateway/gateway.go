@@ -21,61 +21,61 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
-// FetchTimeout bounds one read of a vault, retries and token included.
+// FetchTimeout limits one read of a vault, including retries and the request of a token.
 const FetchTimeout = limits.VaultReadTime
 
-// Patience is how long a reader should wait at least: longer than a call takes, so that he hears why it failed and not
-// only that it took too long.
+// Patience is the shortest timeout that a caller should set. It is longer than FetchTimeout, so the caller receives the
+// cause of a failure and not only a deadline error.
 const Patience = FetchTimeout + 5*time.Second
 
-// Config is what an installation says, or a pod that reads for itself.
+// Config is the configuration of an installation, or of a pod that reads vaults itself.
 type Config struct {
-	// Auth is AUTH_TYPE.
+	// Auth is the value of AUTH_TYPE.
 	Auth string
-	// CloudConfigFile is the path of azure.json, read if Auth is azureCloudConfig.
+	// CloudConfigFile is the path of azure.json; required if Auth is azureCloudConfig.
 	CloudConfigFile string
-	// ExtraCAs are certificate authorities to believe besides the public ones, PEM; may be empty.
+	// ExtraCAs are certificate authorities in PEM that are trusted in addition to the public ones; can be empty.
 	ExtraCAs []byte
-	// Cloud is what cloud.Cloud.Setting gave, where AZURE_ENVIRONMENT says nothing; may be empty.
+	// Cloud is the cloud as text, in the format of package cloud, used if AZURE_ENVIRONMENT is not set; can be empty.
 	Cloud string
-	// Lookup reads an environment variable.
+	// Lookup returns an environment variable.
 	Lookup func(string) (string, bool)
-	// Keep is how long an answer stays in memory.
+	// Keep is how long a result stays in the cache.
 	Keep time.Duration
-	// Limits bound the calls.
+	// Limits limits the rate of calls.
 	Limits Limits
-	// Fallbacks are vaults that are read while another one is not available.
+	// Fallbacks maps a vault to the vault that is read while it is unavailable.
 	Fallbacks Fallbacks
-	// Observer is told of calls and answers; may be nil.
+	// Observer observes calls and reads; can be nil.
 	Observer Observer
 }
 
-// Gateway reads the vaults of a cloud.
+// Gateway reads vaults of one cloud.
 type Gateway struct {
 	*reader.Reader
 	Cloud cloud.Cloud
-	// Credential is the installation's, or the pod's.
+	// Credential is the credential of the installation, or of the pod.
 	Credential azcore.TokenCredential
 
 	tenants *tenants
 	changed func(ref keyvault.Ref)
 }
 
-// Admit lets ServiceAccounts of tenants read as themselves; without it only the installation reads. It is called before
-// the first read.
+// Admit enables reads with the ServiceAccounts of tenants. Without it, only the identity of the installation reads
+// vaults. Call it before the first read.
 func (g *Gateway) Admit(accounts Accounts) { g.tenants.accounts = accounts }
 
-// Notify says whom to tell of objects that a list shows to have changed. It is called before the first read.
+// Notify sets the function that is called for each object that a list shows as changed. Call it before the first read.
 func (g *Gateway) Notify(changed func(ref keyvault.Ref)) { g.changed = changed }
 
-// tell passes such a change on.
+// tell passes a changed object to the function that was set, if any.
 func (g *Gateway) tell(ref keyvault.Ref) {
 	if g.changed != nil {
 		g.changed(ref)
 	}
 }
 
-// Load reads the files and checks everything; it calls no vault.
+// Load builds a client: it reads the files and checks the configuration. It does not call a vault.
 func Load(c Config) (*Gateway, error) {
 	identity := credential.Config{Mode: credential.Mode(c.Auth), Lookup: c.Lookup, CloudConfigFile: c.CloudConfigFile,
 		ReadFile: readFile, Clock: time.Now, Proxy: http.ProxyFromEnvironment}
@@ -114,8 +114,7 @@ func Load(c Config) (*Gateway, error) {
 	return g, err
 }
 
-// readFile reads a file of a credential, and no more of it than that one may have, and a byte by which it is seen to
-// have more.
+// readFile reads a credential file up to its size limit plus one byte, so a caller can detect a file that is too large.
 func readFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -125,10 +124,10 @@ func readFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, limits.CredentialFileBytes+1))
 }
 
-// lookUpTime bounds the question whether the DNS knows another name.
+// lookUpTime limits one DNS lookup.
 const lookUpTime = 3 * time.Second
 
-// resolves says whether the DNS knows a name.
+// resolves reports whether the DNS has an address for host.
 func resolves(ctx context.Context, host string) bool {
 	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
 	defer cancel()
@@ -136,19 +135,19 @@ func resolves(ctx context.Context, host string) bool {
 	return err == nil && len(addresses) > 0
 }
 
-// ReadExtraCAs reads a file of certificate authorities; without a path there are none.
+// ReadExtraCAs reads a file of certificate authorities; it returns nil for an empty path.
 func ReadExtraCAs(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the extra CA certificates: %w; see the value global.extraCACertificates", err)
+		return nil, fmt.Errorf("reading the extra CA certificates: %w; check the value global.extraCACertificates", err)
 	}
 	return content, nil
 }
 
-// cloud is what AZURE_ENVIRONMENT says, else the configuration, else azure.json.
+// cloud returns the cloud that AZURE_ENVIRONMENT names, else the one of the configuration, else the one in azure.json.
 func (c Config) cloud() (cloud.Cloud, error) {
 	name, _ := c.Lookup("AZURE_ENVIRONMENT")
 	if name == "" && c.Cloud != "" {
@@ -178,7 +177,7 @@ func (c Config) cloud() (cloud.Cloud, error) {
 	return cloud.ParseCustom(content)
 }
 
-// tenant is what AZURE_TENANT_ID says, else azure.json; empty if neither does.
+// tenant returns AZURE_TENANT_ID, else the tenant id in azure.json; empty if neither is set.
 func (c Config) tenant() string {
 	if name, _ := c.Lookup("AZURE_TENANT_ID"); name != "" {
 		return name
@@ -190,15 +189,14 @@ func (c Config) tenant() string {
 	return file.TenantID
 }
 
-// file is azure.json if it is used and can be read; that it can't be read is told by the credential, which needs it
-// too.
+// file returns the content of azure.json; zero if it is not used or can't be read.
 func (c Config) file() (cloud.Config, error) {
 	if credential.Mode(c.Auth) != credential.CloudConfig {
 		return cloud.Config{}, nil
 	}
 	content, err := readFile(c.CloudConfigFile)
 	if err != nil {
-		// The credential reads the same file, and reports the error with the next step.
+		// The credential reads the same file and reports the error with the next step.
 		return cloud.Config{}, nil //nolint:nilerr // reported by the credential
 	}
 	return cloud.ParseConfig(content)

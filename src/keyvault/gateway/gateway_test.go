@@ -17,7 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// configOf is what an installation says with these variables. Its azure.json names the Chinese cloud, and the tenant
+// configOf returns a configuration with these environment variables. Its azure.json has the China cloud and the tenant
 // of-the-file.
 func configOf(t *testing.T, environ map[string]string) Config {
 	t.Helper()
@@ -122,7 +122,7 @@ func TestExtraCAsAreReadWhereThereAreSome(t *testing.T) {
 func TestWhoAsksForChangesIsTold(t *testing.T) {
 	var told []keyvault.Ref
 	g, ref := &Gateway{}, keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: "db"}
-	g.tell(ref) // nobody asked
+	g.tell(ref) // without a function
 	g.Notify(func(ref keyvault.Ref) { told = append(told, ref) })
 	g.tell(ref)
 	assert.Equal(t, []keyvault.Ref{ref}, told)

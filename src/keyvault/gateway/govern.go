@@ -16,37 +16,38 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Limits are Azure's, or lower ones: the most calls in ten seconds that all who read together may make. What is zero is
-// the default, or one reader.
+// Limits are the maximum calls in ten seconds by all readers of the installation together. A zero field selects the
+// default, for Readers one.
 type Limits struct {
-	// Vault is of one vault, Subscription of all vaults together, as if they were of one subscription and region.
+	// Vault limits the calls to one vault, Subscription the calls to all vaults, as if they shared a subscription and
+	// region.
 	Vault, Subscription int
-	// Readers are the processes that share them.
+	// Readers is the number of processes that share the limits.
 	Readers int
 }
 
-// The defaults are a tenth below what Azure documents: 4,000 for a vault, and five times that for a subscription and
-// region.
+// The defaults are ten percent below the limits that Azure documents: 4,000 calls for a vault, and five times that for
+// a subscription and region.
 const (
 	vaultLimit        = 3600
 	subscriptionLimit = 18000
 )
 
-// Flags make the limits settings of a program.
+// Flags adds the flags of the limits to flags.
 func (l *Limits) Flags(flags *flag.FlagSet) {
 	flags.IntVar(&l.Vault, "vault-limit", vaultLimit,
-		"the most calls of one vault in ten seconds, by all readers together")
+		"maximum calls to one vault in ten seconds, by all readers together")
 	flags.IntVar(&l.Subscription, "subscription-limit", subscriptionLimit,
-		"the most calls of all vaults in ten seconds, by all readers together")
-	flags.IntVar(&l.Readers, "readers", 1, "processes of this installation that read vaults")
+		"maximum calls to all vaults in ten seconds, by all readers together")
+	flags.IntVar(&l.Readers, "readers", 1, "number of processes of this installation that read vaults")
 }
 
-// Fallbacks are the vaults that stand in for others, by the others' names.
+// Fallbacks maps the name of a vault to the name of its fallback vault.
 type Fallbacks map[string]string
 
-// Flags make the fallbacks a setting of a program.
+// Flags adds the flag of the fallbacks to flags.
 func (f *Fallbacks) Flags(flags *flag.FlagSet) {
-	flags.Func("vault-fallback", "VAULT=OTHER: OTHER is read while VAULT is not available; may be repeated", f.add)
+	flags.Func("vault-fallback", "VAULT=FALLBACK: read FALLBACK while VAULT is unavailable; can be repeated", f.add)
 }
 
 var vaultName = regexp.MustCompile(`^[a-z0-9-]{3,24}$`)
@@ -54,8 +55,8 @@ var vaultName = regexp.MustCompile(`^[a-z0-9-]{3,24}$`)
 func (f *Fallbacks) add(text string) error {
 	name, other, _ := strings.Cut(strings.ToLower(text), "=")
 	if !vaultName.MatchString(name) || !vaultName.MatchString(other) || name == other {
-		return fault.Advise(fault.Invalid, "write the names of two vaults as VAULT=OTHER, see the value vaults",
-			"%q is no fallback", text)
+		return fault.Advise(fault.Invalid, "write two vault names as VAULT=FALLBACK; see the value vaults",
+			"%q is not a valid vault fallback", text)
 	}
 	if *f == nil {
 		*f = Fallbacks{}
@@ -64,11 +65,12 @@ func (f *Fallbacks) add(text string) error {
 	return nil
 }
 
-// governor bounds this process's part of the calls.
+// governor returns the rate limiter for this process's share of the limits.
 func (c Config) governor() (*governor.Governor, error) {
 	l := c.Limits
 	if l.Vault < 0 || l.Subscription < 0 || l.Readers < 0 {
-		return nil, fault.Advise(fault.Invalid, "see the values under vaultLimits", "limits of calls must be positive")
+		return nil, fault.Advise(fault.Invalid, "check the values under vaultLimits",
+			"vault limits must not be negative")
 	}
 	part := func(limit, otherwise int) int { return max(cmp.Or(limit, otherwise)/max(l.Readers, 1), 2) }
 	config := governor.Config{Clock: time.Now, PerVault: part(l.Vault, vaultLimit),
@@ -79,9 +81,8 @@ func (c Config) governor() (*governor.Governor, error) {
 	return governor.New(config)
 }
 
-// governed makes each request to a vault wait for its turn: pages of lists, requests that are answered 401, and what
-// the SDK tries again. Requests for tokens go another way, so an identity service that does not answer takes no vault's
-// turns.
+// governed rate-limits each request to a vault, including pages of lists, requests that receive a 401, and retries of
+// the SDK. Token requests use another transport, so a slow identity service does not use up the slots of a vault.
 type governed struct {
 	policy.Transporter
 	pace *governor.Governor
@@ -107,11 +108,11 @@ func vaultOf(request *http.Request) string {
 	return strings.ToLower(vault)
 }
 
-// unsent is the error of a request that was not made. The SDK does not try such a one again.
+// unsent is the error of a request that was not sent. The SDK does not retry it.
 type unsent struct{ error }
 
-// NonRetriable is what the SDK asks for.
+// NonRetriable marks the error for the SDK.
 func (unsent) NonRetriable() {}
 
-// Unwrap gives what the governor said.
+// Unwrap returns the error of the rate limiter.
 func (u unsent) Unwrap() error { return u.error }

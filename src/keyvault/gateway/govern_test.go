@@ -23,7 +23,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// paced is the real SDK on the emulator, with the governor in between. Vault kv1 has a hundred secrets.
+// paced returns the real SDK on the emulator, with the rate limiter in between. Vault kv1 has a hundred secrets.
 func paced(t *testing.T, limits Limits) (*azuretest.Azure, *azure.Vaults) {
 	t.Helper()
 	a := azuretest.Start(t)
@@ -50,7 +50,7 @@ func secret(i int) kv.Ref {
 	return kv.Ref{Vault: "kv1", Kind: kv.KindSecret, Name: fmt.Sprintf("s-%d", i)}
 }
 
-// total is how many requests the vault had.
+// total returns the number of requests that the vault received.
 func total(a *azuretest.Azure) (n int) {
 	for name, count := range a.Counters() {
 		if name != "kv1 in-pause" {
@@ -100,7 +100,7 @@ func TestTheSDKsOwnRetriesBreakNoPause(t *testing.T) {
 }
 
 func TestTheRealSDKStaysBelowTheLimits(t *testing.T) {
-	a, vaults := paced(t, Limits{Vault: 120, Readers: 3}) // 20 at once, and 2 a second
+	a, vaults := paced(t, Limits{Vault: 120, Readers: 3}) // 20 at once, then 2 per second
 	began := time.Now()
 	var group sync.WaitGroup
 	var putOff atomic.Int64

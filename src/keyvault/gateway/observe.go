@@ -11,17 +11,17 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
-// Observer is told what happens at the vaults. Its methods are called often and must be quick.
+// Observer observes calls and reads. Its methods are called often and must return quickly.
 type Observer interface {
 	reader.Observer
-	// Called is told of a call: the vault's name, what was asked for (empty if it is nothing that the product reads),
-	// the status that it answered (0 if it did not), and how long that took.
+	// Called is called after each request: with the name of the vault, the requested kind (empty for other paths), the
+	// HTTP status (0 without a response), and the duration.
 	Called(vault string, kind keyvault.Kind, status int, took time.Duration)
-	// Waited is told how long a call waited for its turn.
+	// Waited is called with the time that a call waited in the queue of the rate limiter.
 	Waited(vault string, p keyvault.Priority, waited time.Duration)
 }
 
-// observer tells of the calls that go through it.
+// observer reports the requests that pass through it.
 type observer struct {
 	policy.Transporter
 	tell Observer
@@ -46,7 +46,7 @@ func (o observer) Do(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// kindOf is what a path of the data plane asks for: /secrets is the list, and what is longer is of one object.
+// kindOf returns the kind that a data-plane path requests: /secrets is the list, and a longer path is one object.
 func kindOf(path string) keyvault.Kind {
 	collection, name, _ := strings.Cut(strings.Trim(path, "/"), "/")
 	kind := map[string]keyvault.Kind{"secrets": keyvault.KindSecret, "certificates": keyvault.KindCertificate,

@@ -13,12 +13,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// wire answers requests.
+// wire is a function that implements policy.Transporter.
 type wire func(*http.Request) (*http.Response, error)
 
 func (w wire) Do(r *http.Request) (*http.Response, error) { return w(r) }
 
-// told is an Observer of calls alone.
+// told is an Observer that records calls.
 type told struct {
 	Observer
 	calls []string

@@ -23,15 +23,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// soak is a reader on the real SDK and an emulator that does everything wrong that it can, in an order that the seed
-// says.
+// soak is a reader on the real SDK and an emulator with random faults; the seed sets their order.
 type soak struct {
 	*testing.T
 	azure  *azuretest.Azure
 	reader *reader.Reader
 	random *rand.Rand
 	mu     sync.Mutex
-	// values are what the vault has; "" is disabled.
+	// values are the values in the vault; "" for a disabled secret.
 	values         map[int]string
 	reads, refused atomic.Int64
 }
@@ -42,8 +41,8 @@ const (
 	looks    = 2 * time.Second
 )
 
-// TestSoak is ten seconds in make check, two minutes in make test, and ten in make soak (SOAK, a duration; SOAK_SEED, a
-// number). The product's own is in tests/e2e.
+// TestSoak runs for ten seconds in make check, two minutes in make test, and ten minutes in make soak (SOAK, a
+// duration; SOAK_SEED, a number). The soak test of the whole product is in tests/e2e.
 func TestSoak(t *testing.T) {
 	lasts, seed := soakTime, uint64(7)
 	if text := os.Getenv("SOAK"); text != "" {
@@ -105,7 +104,7 @@ func (s *soak) read(ctx context.Context, i int, p kv.Purpose) (string, error) {
 	return string(object.Value.Reveal()), err
 }
 
-// controller looks at its part of the secrets, again and again.
+// controller refreshes its part of the secrets repeatedly.
 func (s *soak) controller(ctx context.Context, part int) {
 	for ctx.Err() == nil {
 		for i := part; i < soaked && ctx.Err() == nil; i += 16 {
@@ -132,13 +131,13 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// rotate gives a secret another value; the caller holds mu, or is alone.
+// rotate changes the value of a secret; the caller holds mu, or is the only one.
 func (s *soak) rotate(i int) {
 	s.values[i] = fmt.Sprintf("value %d of %d", s.random.Uint32(), i)
 	s.azure.Vaults.Put("kv1", secret(i).Name, keyvault.Secret{Value: s.values[i]})
 }
 
-// trouble makes faults and changes until time is over.
+// trouble injects faults and changes secrets until ctx ends.
 func (s *soak) trouble(ctx context.Context) {
 	faults := []keyvault.Fault{{Status: 429, RetryAfter: 1}, {Status: 429}, {Status: 503, RetryAfter: 1}, {Status: 500}, {Status: 403, Code: "Forbidden"},
 		{LatencyMillis: 300}, {Drop: true}, {RefuseTokens: true}, {RefuseTokens: true, Challenge: `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`},
@@ -160,7 +159,7 @@ func (s *soak) trouble(ctx context.Context) {
 	}
 }
 
-// settles waits until everything that is read is what the vault has.
+// settles waits until every read returns the value in the vault.
 func (s *soak) settles() {
 	s.Helper()
 	for i := range soaked {

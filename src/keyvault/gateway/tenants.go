@@ -11,32 +11,32 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Accounts are ServiceAccounts of tenants, which read vaults as themselves. Errors are of package fault.
+// Accounts provides the Azure identities of ServiceAccounts. Errors are of package fault.
 type Accounts interface {
-	// Application is the tenant and the client id that stand for the account; the tenant may be empty.
+	// Application returns the tenant id and the client id of the account's application; the tenant id can be empty.
 	Application(ctx context.Context, who keyvault.Identity) (tenant, client string, err error)
-	// Token is a token of the account for Azure.
+	// Token returns a token of the account for the token exchange of Microsoft Entra ID.
 	Token(ctx context.Context, who keyvault.Identity) (string, error)
 }
 
-// tenants reads each object as the identity that its Ref names: never as another, and as the installation only if it
-// names none.
+// tenants reads each object with the identity in its Ref. It uses the identity of the installation only if the Ref has
+// no other identity.
 type tenants struct {
 	installation *azure.Vaults
-	// config is what all identities share; its Credential is not used.
+	// config is the configuration that all identities share; its Credential is not used.
 	config azure.Config
-	// shared is what their credentials share.
+	// shared is the configuration that the credentials of all accounts share.
 	shared credential.Config
-	// tenant is the installation's, for accounts that name none.
+	// tenant is the tenant id of the installation, for accounts without a tenant annotation.
 	tenant string
-	// accounts is nil if nobody but the installation reads.
+	// accounts is nil if only the installation reads.
 	accounts Accounts
 
 	mu    sync.Mutex
 	known map[keyvault.Identity]*tenant
 }
 
-// tenant is one identity, as it was annotated.
+// tenant is the client of one identity and the annotations it was created from.
 type tenant struct {
 	directory, client string
 	vaults            *azure.Vaults
@@ -48,8 +48,8 @@ func (t *tenants) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object,
 		return t.installation.Fetch(ctx, ref)
 	}
 	if t.accounts == nil {
-		return keyvault.Object{}, fault.Advise(fault.Denied, "set the value identity.serviceAccounts",
-			"%s may not be used", ref.As)
+		return keyvault.Object{}, fault.Advise(fault.Denied, "add it to the value identity.serviceAccounts",
+			"the installation is not allowed to use %s", ref.As)
 	}
 	directory, client, err := t.accounts.Application(ctx, ref.As)
 	if err != nil {
@@ -61,7 +61,7 @@ func (t *tenants) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object,
 	if directory == "" {
 		return keyvault.Object{}, fault.Advise(fault.Unauthenticated,
 			"annotate it with the tenant id of the application",
-			"%s has no annotation azure.workload.identity/tenant-id, and the installation knows no tenant either",
+			"%s has no annotation azure.workload.identity/tenant-id, and the installation has no default tenant",
 			ref.As)
 	}
 	vaults, err := t.as(ref.As, directory, client)
@@ -71,7 +71,7 @@ func (t *tenants) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object,
 	return vaults.Fetch(ctx, ref)
 }
 
-// as gives the vaults of an identity. One that was annotated otherwise meanwhile begins anew.
+// as returns the client of an identity. It creates a new client if the annotations changed.
 func (t *tenants) as(who keyvault.Identity, directory, client string) (*azure.Vaults, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

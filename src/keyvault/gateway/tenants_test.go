@@ -28,7 +28,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// cluster is an API server's part: annotated accounts, and tokens signed by the cluster.
+// cluster is a fake API server with annotated ServiceAccounts; it signs their tokens.
 type cluster struct {
 	key    *rsa.PrivateKey
 	mu     sync.Mutex
@@ -58,7 +58,7 @@ func (c *cluster) Token(_ context.Context, who kv.Identity) (string, error) {
 		Audience: jwt.ClaimStrings{"api://AzureADTokenExchange"}, IssuedAt: jwt.NewNumericDate(time.Now()), ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour))}).SignedString(c.key)
 }
 
-// bench is an installation that may read vault kv1, and two tenants that may read a vault of their own each.
+// bench is an installation that can read vault kv1, and two tenants that can each read one other vault.
 type bench struct {
 	*testing.T
 	azure   *azuretest.Azure
@@ -187,7 +187,7 @@ func TestOldIdentitiesAreForgotten(t *testing.T) {
 	assert.Len(t, b.tenants.known, limits.ReadIdentities)
 }
 
-// unwilling is a metadata service that is redirected to somebody who has no token.
+// unwilling is a metadata service behind a redirect that returns no token.
 type unwilling struct{ policy.Transporter }
 
 func (u unwilling) Do(request *http.Request) (*http.Response, error) {

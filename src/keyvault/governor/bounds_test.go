@@ -15,10 +15,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// All tests of this file run in bubbles of testing/synctest, where time.Sleep only advances a fake clock.
+// All tests in this file run in testing/synctest bubbles, where time.Sleep only advances a fake clock.
 
-// crowd names as many other vaults as are remembered, and some more, for which room is made. One call at most is made
-// of each, of which it rests soon.
+// crowd calls more other vaults than the limit on tracked vaults, once each, so idle ones are evicted.
 func (b *bench) crowd() {
 	b.Helper()
 	over, cancel := context.WithCancel(b.Context())
@@ -34,7 +33,7 @@ func (b *bench) crowd() {
 func TestAVaultIsNotForgottenWhileItsPaceMatters(t *testing.T) {
 	for name, c := range map[string]struct {
 		inAll int
-		// use the vault "kv"; end what began.
+		// use the vault "kv", and end the calls that were started.
 		use func(*bench) (end func())
 	}{
 		"a call is on its way": {use: func(b *bench) func() {
@@ -85,7 +84,7 @@ func TestAVaultIsNotForgottenWhileItsPaceMatters(t *testing.T) {
 
 func TestABrakeThatLeavesLessThanACallASecondLeavesSome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32}) // one a second
+		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32}) // one per second
 		refresh := as(t.Context(), "n", keyvault.Refresh)
 		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Answer{Status: 429}))
 		time.Sleep(time.Second)
@@ -95,7 +94,7 @@ func TestABrakeThatLeavesLessThanACallASecondLeavesSome(t *testing.T) {
 
 func TestASecondRefusalNeverLetsMoreLooksThroughThanTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 a second
+		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 per second
 		refresh, urgent := as(t.Context(), "n", keyvault.Refresh), as(t.Context(), "n", keyvault.PodStart)
 		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Answer{Status: 429}))
 		time.Sleep(time.Minute)
@@ -111,7 +110,7 @@ func TestASecondRefusalNeverLetsMoreLooksThroughThanTheFirst(t *testing.T) {
 }
 
 func TestOnlyAnAnswerToALaterCallEndsTheDoublingOfPauses(t *testing.T) {
-	// pause refuses a call of the vault without a time, and gives how long it is closed then.
+	// pause rejects a call without a Retry-After and returns the length of the pause.
 	pause := func(b *bench) time.Duration {
 		b.Helper()
 		require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
@@ -157,12 +156,12 @@ func TestEachPartOfTheConfigurationIsRequired(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err := governor.New(c)
-		assert.ErrorContains(t, err, "configuration is missing", name)
+		assert.ErrorContains(t, err, "creating the rate limiter", name)
 	}
 }
 
-// line makes calls of a vault wait in this order, while another vault has the last call of all vaults, and gives the
-// order in which they are made.
+// line queues calls to a vault in this order, while another vault uses the last call of the total limit, and returns
+// the order of admission.
 func line(t *testing.T, calls ...keyvault.Purpose) (order []string, b *bench) {
 	t.Helper()
 	b = newBench(t, governor.Config{PerVault: 1000, InAll: 2, Parallel: 1})

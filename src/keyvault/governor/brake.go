@@ -6,37 +6,38 @@ import (
 )
 
 const (
-	// patience is how long a brake takes to try twice as much.
+	// patience is the time in which the rate of refreshes doubles.
 	patience = 2 * time.Minute
-	// least is the part of the full rate that a brake always leaves.
+	// least is the fraction of the full rate that always remains for refreshes.
 	least = 1.0 / 16
-	// burst is what may be saved up while a brake is on.
+	// burst is the time for which unused refreshes accumulate.
 	burst = time.Second
 )
 
-// brake holds back what is not urgent at a vault that refuses. Other processes call the same vault, and their pods may
-// be starting: so what only looks whether something changed goes down to half of what this process called in fact,
-// however much more its limit allows, and takes long to try more.
+// brake slows down refreshes of a vault that returned a 429. Other processes call the same vault, and their pods can be
+// starting. Refreshes are therefore reduced to half of the rate that this process had in fact, even if its limit is
+// much higher, and the rate increases slowly.
 type brake struct {
-	full float64 // in calls a second
-	// low is the rate at the moment at which it was lowered; the zero moment is of a brake that is off.
+	full float64 // in calls per second
+	// low is the rate after the last reduction. The brake is inactive if there was no reduction.
 	low     float64
 	lowered time.Time
 	tokens  float64
 	at      time.Time
-	// recent are the calls of the last span, of which older ones count less.
+	// recent is the number of calls in the last ten seconds as of lastCallAt, with an exponentially lower weight for
+	// older calls.
 	recent float64
 	seen   time.Time
 }
 
-// rate is how many calls it leaves in a second.
+// rate returns the current rate of refreshes in calls per second.
 func (b *brake) rate(now time.Time) float64 {
 	return min(b.full, b.low*math.Exp2(now.Sub(b.lowered).Seconds()/patience.Seconds()))
 }
 
 func (b *brake) on(now time.Time) bool { return !b.lowered.IsZero() && b.rate(now) < b.full }
 
-// wait is how long no call that is not urgent may be made.
+// wait returns the time until the next refresh is allowed; zero if one is allowed now.
 func (b *brake) wait(now time.Time) time.Duration {
 	if !b.on(now) {
 		return 0
@@ -58,12 +59,12 @@ func (b *brake) called(now time.Time, urgent bool) {
 	}
 }
 
-// lately are the calls of the last span.
+// lately returns the weighted number of calls in the last ten seconds.
 func (b *brake) lately(now time.Time) float64 {
 	return b.recent * math.Exp(-now.Sub(b.seen).Seconds()/span.Seconds())
 }
 
-// slow is for a refusal.
+// slow reduces the rate after a 429.
 func (b *brake) slow(now time.Time) {
 	rate := b.lately(now) / span.Seconds()
 	if b.on(now) {

@@ -2,22 +2,22 @@ package governor
 
 import "time"
 
-// span is the time in which Azure counts calls.
+// span is the period for which Azure counts calls.
 const span = 10 * time.Second
 
-// recovery is how long a bucket takes from nothing to its full rate after a refusal.
+// recovery is the time in which the rate grows from zero to the full rate after a 429.
 const recovery = time.Minute
 
-// slowest is the part of the full rate that is always left.
+// slowest is the fraction of the full rate that always remains.
 const slowest = 1.0 / 64
 
-// bucket holds the calls that may be made. It is half of the limit in size, and the other half comes in during a span,
-// so that no span ever sees more calls than the limit.
+// bucket is a token bucket. Its capacity is half of the limit, and the other half is refilled within the ten seconds of
+// Azure's limit, so no ten seconds have more calls than the limit.
 type bucket struct {
-	size, full float64 // in calls, and in calls a second
+	size, full float64 // in calls, and in calls per second
 	tokens     float64
 	at         time.Time
-	// low is the rate at the moment at which it was lowered.
+	// low is the rate after the last reduction.
 	low     float64
 	lowered time.Time
 }
@@ -29,7 +29,7 @@ func newBucket(limit int, now time.Time) bucket {
 		lowered: now}
 }
 
-// rate grows by the same amount each second until it is full again.
+// rate returns the current rate in calls per second. It grows linearly until it reaches the full rate.
 func (b *bucket) rate(now time.Time) float64 {
 	return min(b.full, b.low+b.full*now.Sub(b.lowered).Seconds()/recovery.Seconds())
 }
@@ -41,7 +41,7 @@ func (b *bucket) fill(now time.Time) {
 	}
 }
 
-// wait is how long there is no call to be had.
+// wait returns the time until the next token is available; zero if one is available now.
 func (b *bucket) wait(now time.Time) time.Duration {
 	b.fill(now)
 	if b.tokens >= 1 {
@@ -50,14 +50,14 @@ func (b *bucket) wait(now time.Time) time.Duration {
 	return time.Duration((1-b.tokens)/b.rate(now)*float64(time.Second)) + time.Microsecond
 }
 
-// slow halves the rate, and takes what was saved.
+// slow halves the rate and empties the bucket.
 func (b *bucket) slow(now time.Time) {
 	b.fill(now)
 	b.low, b.lowered = max(b.rate(now)/2, b.full*slowest), now
 	b.tokens = 0
 }
 
-// rests says whether nothing was taken lately.
+// rests reports whether the bucket is full and at its full rate.
 func (b *bucket) rests(now time.Time) bool {
 	b.fill(now)
 	return b.tokens >= b.size && b.rate(now) >= b.full

@@ -1,6 +1,6 @@
-// Package governor says when a vault may be called: below Azure's limits, not within a pause that the vault asked for,
-// slower after a refusal, the most urgent first, and namespaces in turns.
+// Package governor limits the rate of calls to vaults. It keeps calls below Azure's limits, honors the pauses that a
+// vault asks for, slows down after a 429, and admits waiting calls by priority, with namespaces in turn.
 //
-// Floor 2. It counts calls and waits; it makes none. What is read, and what is remembered of it, belongs in
+// Floor 2. The package counts and delays calls; the caller makes them. Caching and sharing of results belong in
 // keyvault/reader.
 package governor

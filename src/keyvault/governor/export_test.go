@@ -1,13 +1,13 @@
 package governor
 
-// Vaults is how many vaults are remembered.
+// Vaults returns the number of vaults with state.
 func (g *Governor) Vaults() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.vaults)
 }
 
-// Knows says whether a vault is remembered.
+// Knows reports whether a vault has state.
 func (g *Governor) Knows(vault string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -15,7 +15,7 @@ func (g *Governor) Knows(vault string) bool {
 	return known
 }
 
-// Served is of how many namespaces a vault's queue remembers the last turn.
+// Served returns the number of namespaces whose last admission a vault's queue remembers.
 func (g *Governor) Served(vault string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -12,19 +12,20 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Config is what a Governor works with; every field but Waited is required.
+// Config configures a Limiter; every field but RecordWait is required.
 type Config struct {
-	// Clock tells the time.
+	// Clock returns the current time.
 	Clock func() time.Time
-	// PerVault is the most calls of one vault in ten seconds, InAll of all vaults together, by this process.
+	// PerVault limits the calls of this process to one vault in ten seconds, TotalLimit the calls to all vaults
+	// together.
 	PerVault, InAll int
-	// Parallel is the most calls of one vault that are on their way at once.
+	// Parallel limits the concurrent calls to one vault.
 	Parallel int
-	// Waited is told how long a call waited for its turn; may be nil.
+	// Waited receives the time that a call spent in the queue; can be nil.
 	Waited func(vault string, p keyvault.Priority, waited time.Duration)
 }
 
-// Governor paces the calls of a process. It is safe for concurrent use.
+// Governor limits the rate of calls of a process. It is safe for concurrent use.
 type Governor struct {
 	config Config
 
@@ -33,71 +34,73 @@ type Governor struct {
 	all    bucket
 }
 
-// vault is what is known of one.
+// vault is the state of one vault.
 type vault struct {
 	name   string
 	bucket bucket
 	brake  brake
 	queue  queue
 	busy   int
-	// closed is until when no call may be made.
+	// closed is the end of the current pause; no call is admitted before it.
 	closed time.Time
-	// refusals are those in a row that did not say for how long.
+	// refusals counts consecutive 429 responses; it sets the length of a pause without a Retry-After.
 	refusals int
-	// timer wakes the queue at a moment.
+	// timer fires when the next waiter can be admitted.
 	timer *time.Timer
 	wakes time.Time
 }
 
-// Bounds of pauses that a vault does not name.
+// The limits of pauses for which the vault names no time.
 const (
 	firstUnnamed   = time.Second
 	longestUnnamed = 30 * time.Second
 )
 
-// Answer is what a vault said to a call. Status is 0 if it said nothing.
+// Answer is the response of a vault to one call. Status is the HTTP status code; 0 if there was no response.
 type Answer struct {
 	Status     int
 	RetryAfter time.Duration
 }
 
-// tooManyRequests is the status that asks for a pause, also if it does not say for how long.
+// tooManyRequests starts a pause even without a Retry-After header.
 const tooManyRequests = 429
 
 var (
-	errPaused = errors.New("the vault said that it is called too often, and is left alone for a while")
-	errBusy   = errors.New("more calls wait than the limits of the vault allow; others come first")
+	errPaused = errors.New("the vault asked for a pause (429 or Retry-After)")
+	errBusy   = errors.New("too many calls to the vault are waiting")
 )
 
-// PutOff says whether an error is of a call that was not made: nothing is known of the object, and it is as it was.
+// PutOff reports whether err means that a call was deferred. The vault was not called, so the state of the object is
+// unknown.
 func PutOff(err error) bool { return errors.Is(err, errPaused) || errors.Is(err, errBusy) }
 
-// Paused says whether that is because the vault asked to be left alone.
+// Paused reports whether a call was deferred because the vault asked for a pause.
 func Paused(err error) bool { return errors.Is(err, errPaused) }
 
-// Pause is the error of a call that is put off because the vault asked for that.
+// Pause returns the error of a call that is deferred because the vault asked for a pause.
 func Pause(vault string, retryAfter time.Duration) error { return putOff(errPaused, vault, retryAfter) }
 
-// Busy is the error of a call that is put off because too many others wait.
+// Busy returns the error of a call that is deferred because too many other calls wait.
 func Busy(vault string, retryAfter time.Duration) error { return putOff(errBusy, vault, retryAfter) }
 
 func putOff(why error, vault string, retryAfter time.Duration) error {
 	return &fault.Error{Kind: fault.Throttled, Doing: fmt.Sprintf("waiting for vault %q", vault), Cause: why,
 		RetryAfter: retryAfter,
-		Next: "it is tried again by itself; if it goes on, find out what else calls the vault, lengthen " +
-			"refresh intervals, or look at the values vaultLimits"}
+		Next: "the read is repeated automatically; if this continues, find other callers of the vault, lengthen " +
+			"refresh intervals, or check the values under vaultLimits"}
 }
 
-// New checks the configuration.
+// New returns a Limiter. It fails if the configuration is incomplete.
 func New(c Config) (*Governor, error) {
 	if c.Clock == nil || c.PerVault < 1 || c.InAll < 1 || c.Parallel < 1 {
-		return nil, errors.New("creating the governor: a part of its configuration is missing")
+		return nil, errors.New("creating the rate limiter: a clock and limits of at least 1 are required")
 	}
 	return &Governor{config: c, vaults: map[string]*vault{}, all: newBucket(c.InAll, c.Clock())}, nil
 }
 
-// Enter waits until a call of the vault may be made, as the context's Call or Purpose says. Whoever got in tells by
-// leave what the vault said. In a pause, and when the context ends before, the error is one of PutOff.
+// Enter waits until a call to the vault is admitted, by the priority of the context's Call or Purpose. The caller
+// passes the response of the vault to leave. During a pause, and when the context ends first, the call is deferred
+// (IsDeferred).
 func (g *Governor) Enter(ctx context.Context, name string) (leave func(Answer), err error) {
 	g.mu.Lock()
 	v, w := g.vault(name), newWaiter(ctx, g.config.Clock())
@@ -121,8 +124,8 @@ func (g *Governor) Enter(ctx context.Context, name string) (leave func(Answer), 
 	return func(a Answer) { g.leave(v, began, a) }, nil
 }
 
-// early ends a little before the context does, so that it is still time to say why. Afterwards the SDK says only that
-// time is over.
+// early returns a context that ends shortly before ctx, so there is time to return the reason. After the deadline of
+// ctx the SDK only reports that the deadline was exceeded.
 func (g *Governor) early(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -132,10 +135,10 @@ func (g *Governor) early(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithDeadline(ctx, deadline.Add(-min(left/10, enoughToSay)))
 }
 
-// enoughToSay is the time in which an error comes through the SDK.
+// enoughToSay is the time that an error needs to pass through the SDK.
 const enoughToSay = 200 * time.Millisecond
 
-// giveUp takes a waiter from the queue; if its turn came meanwhile, the next one has it.
+// giveUp removes a waiter from the queue. If the waiter was admitted meanwhile, its slot goes to the next one.
 func (g *Governor) giveUp(v *vault, w *waiter) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -167,11 +170,11 @@ func (g *Governor) vault(name string) *vault {
 	return v
 }
 
-// glance is how soon a queue of calls that are held back is looked at again: one may have become urgent, because
-// somebody else waits for it too.
+// glance is the longest time after which a queue of throttled calls is checked again. A queued call becomes urgent when
+// a pod joins it.
 const glance = 100 * time.Millisecond
 
-// dispatch gives turns, as many as there are; the caller holds mu.
+// dispatch admits waiters while there are slots and tokens; the caller holds mu.
 func (g *Governor) dispatch(v *vault) {
 	now := g.config.Clock()
 	if rest := v.closed.Sub(now); rest > 0 {
@@ -209,7 +212,7 @@ func (g *Governor) wake(v *vault, wait time.Duration) {
 	timer = time.AfterFunc(wait, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if v.timer == timer { // else another one came before it
+		if v.timer == timer { // otherwise an earlier timer replaced this one
 			v.timer = nil
 			g.dispatch(v)
 		}
@@ -222,7 +225,7 @@ func (g *Governor) leave(v *vault, began time.Time, a Answer) {
 	defer g.mu.Unlock()
 	v.busy--
 	now := g.config.Clock()
-	// Calls that were on their way when the vault refused another one say nothing new.
+	// Responses to calls that began before the last 429 carry no new information.
 	news := !began.Before(v.bucket.lowered)
 	switch {
 	case a.Status == tooManyRequests:
@@ -232,7 +235,7 @@ func (g *Governor) leave(v *vault, began time.Time, a Answer) {
 			v.brake.slow(now)
 		}
 		v.close(now, a.RetryAfter)
-	case a.RetryAfter > 0: // whatever else it says
+	case a.RetryAfter > 0: // with any status
 		v.close(now, a.RetryAfter)
 	case a.Status > 0 && news:
 		v.refusals = 0
@@ -240,7 +243,7 @@ func (g *Governor) leave(v *vault, began time.Time, a Answer) {
 	g.dispatch(v)
 }
 
-// close begins a pause, or makes it longer.
+// close starts a pause, or extends the current one.
 func (v *vault) close(now time.Time, named time.Duration) {
 	pause := min(named, limits.RetryAfter)
 	if pause <= 0 {

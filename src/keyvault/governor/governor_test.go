@@ -20,7 +20,7 @@ import (
 
 var ok = governor.Answer{Status: 200}
 
-// bench notes when which call was made.
+// bench records the time of each call.
 type bench struct {
 	*testing.T
 	*governor.Governor
@@ -46,7 +46,7 @@ func newBench(t *testing.T, c governor.Config) *bench {
 	return &bench{T: t, Governor: g, started: time.Now()}
 }
 
-// call makes one that takes a time, and gives what Enter said.
+// call makes one call with the given duration and returns the error of Acquire.
 func (b *bench) call(ctx context.Context, who, vault string, takes time.Duration, a governor.Answer) error {
 	leave, err := b.Enter(ctx, vault)
 	if err != nil {
@@ -67,7 +67,7 @@ func (b *bench) order() (names []string) {
 	return names
 }
 
-// most is the largest number of calls in any ten seconds.
+// most returns the largest number of calls in any ten seconds.
 func (b *bench) most() (most int) {
 	for _, first := range b.calls {
 		n := 0
@@ -240,7 +240,7 @@ func TestARefusalHalvesTheRateWhichThenGrowsAgain(t *testing.T) {
 	})
 }
 
-// within makes calls one after the other, and counts those of a time.
+// within makes calls one after the other and counts those made in the given time.
 func (b *bench) within(ctx context.Context, d time.Duration) (n int) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -250,12 +250,12 @@ func (b *bench) within(ctx context.Context, d time.Duration) (n int) {
 	return n
 }
 
-// The clock of these tests is synctest's, so their sleeps take no time.
+// These tests run with the fake clock of synctest, so sleeps take no time.
 func TestLooksAreSlowedDownToHalfOfWhatWasCalledAndComeBackSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 a second
 		refresh, urgent := as(t.Context(), "n", keyvault.Refresh), as(t.Context(), "n", keyvault.PodStart)
-		for range 2000 { // twenty a second, far below the limit
+		for range 2000 { // 20 per second, far below the limit
 			require.NoError(t, b.call(refresh, "a", "kv", 0, ok))
 			time.Sleep(50 * time.Millisecond)
 		}
@@ -273,11 +273,11 @@ func TestLooksAreSlowedDownToHalfOfWhatWasCalledAndComeBackSlowly(t *testing.T) 
 
 func TestAPodIsServedWhileLooksAreHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, governor.Config{PerVault: 320, Parallel: 32}) // 16 a second, one of them always left
+		b := newBench(t, governor.Config{PerVault: 320, Parallel: 32}) // 16 per second, of which at least one remains
 		require.NoError(t, b.call(t.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
 		time.Sleep(time.Second)
 		var group sync.WaitGroup
-		for range 10 { // the bucket has no tokens either, but sixteen come in each second, halved
+		for range 10 { // the bucket is empty too, but refills at half of 16 per second
 			group.Go(func() { assert.NoError(t, b.call(as(t.Context(), "n", keyvault.Refresh), "a", "kv", 0, ok)) })
 		}
 		synctest.Wait()
@@ -300,7 +300,7 @@ func TestAPodIsServedWhileLooksAreHeldBack(t *testing.T) {
 
 func TestTheMostUrgentComeFirstAndNobodyWaitsForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32}) // ten at once, then one a second
+		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32}) // ten at once, then one per second
 		for range 10 {
 			require.NoError(t, b.call(t.Context(), "before", "kv", 0, ok))
 		}

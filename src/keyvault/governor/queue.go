@@ -9,7 +9,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// Call is a call that several may wait for; it is as urgent as the most urgent of them.
+// Call is an in-flight call that several readers share. It has the highest priority of these readers.
 type Call struct {
 	namespace string
 	urgency   atomic.Int32
@@ -17,7 +17,7 @@ type Call struct {
 
 type callKey struct{}
 
-// NewCall makes a call for the purpose of a context, and gives a context that belongs to the call.
+// NewCall returns a call with the purpose of ctx, and a context that carries the call.
 func NewCall(ctx context.Context) (*Call, context.Context) {
 	p := keyvault.PurposeOf(ctx)
 	c := &Call{namespace: p.Namespace}
@@ -25,7 +25,7 @@ func NewCall(ctx context.Context) (*Call, context.Context) {
 	return c, context.WithValue(ctx, callKey{}, c)
 }
 
-// Raise says that somebody else waits too, for whom it may be more urgent.
+// Raise raises the priority of the call to p if p is higher. It is called for each reader that joins the call.
 func (c *Call) Raise(p keyvault.Priority) {
 	for now := c.urgency.Load(); int32(p) > now && !c.urgency.CompareAndSwap(now, int32(p)); now = c.urgency.Load() {
 	}
@@ -33,10 +33,10 @@ func (c *Call) Raise(p keyvault.Priority) {
 
 func (c *Call) priority() keyvault.Priority { return keyvault.Priority(c.urgency.Load()) }
 
-// urgent says whether somebody waits for it: a pod, or who made a resource.
+// urgent reports whether a pod or a first sync waits for the call.
 func (c *Call) urgent() bool { return c.priority() > keyvault.Refresh }
 
-// waiter waits for its turn, or for the error that says that there is none.
+// waiter waits for admission. Its channel receives nil on admission, or the error that rejects the call.
 type waiter struct {
 	call  *Call
 	since time.Time
@@ -51,15 +51,16 @@ func newWaiter(ctx context.Context, now time.Time) *waiter {
 	return &waiter{call: c, since: now, turn: make(chan error, 1)}
 }
 
-// queue are waiters, the oldest first.
+// queue holds waiters, oldest first, and admits them by priority and with namespaces in turn.
 type queue struct {
 	waiters []*waiter
 	turns   int
-	// served is at which turn a namespace had its last one.
+	// served maps a namespace to the sequence number of its last admission.
 	served map[string]int
 }
 
-// share is at which turns the one comes who waits longest, whoever it is, so that nobody waits for ever.
+// share is the interval of admissions at which the oldest waiter is admitted regardless of priority, so every waiter is
+// admitted eventually.
 const share = 8
 
 func (q *queue) empty() bool { return len(q.waiters) == 0 }
@@ -75,7 +76,7 @@ func (q *queue) remove(w *waiter) bool {
 	return true
 }
 
-// refuse sends everybody away.
+// refuse rejects all waiters with err.
 func (q *queue) refuse(err error) {
 	for _, w := range q.waiters {
 		w.turn <- err
@@ -83,8 +84,8 @@ func (q *queue) refuse(err error) {
 	q.waiters = nil
 }
 
-// next takes out whose turn it is: of the most urgent the one whose namespace has waited longest for a turn. While only
-// urgent ones are let through, there may be none.
+// next removes and returns the waiter to admit: among those with the highest priority, one of the namespace that was
+// admitted least recently. With urgentOnly it can be nil.
 func (q *queue) next(urgentOnly bool) *waiter {
 	best, longest := -1, (q.turns+1)%share == 0
 	for i, w := range q.waiters {

@@ -6,20 +6,20 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// census is what is known of a list: which of its objects are looked at again and again, and whether it is cheaper than
-// they are. It is not safe for concurrent use.
+// census tracks the refreshed objects of one list, and decides whether to detect their changes by the list or by
+// reading each object. It is not safe for concurrent use.
 type census struct {
 	watched map[keyvault.Ref]watch
-	// intervals counts them by how often they are looked at.
+	// intervals counts the objects by refresh interval.
 	intervals map[time.Duration]int
 	swept     time.Time
-	// entries is the size of the list when it was last seen.
+	// entries is the number of entries in the last list.
 	entries int
-	// avoid is until when the list is not asked for, because it was refused or broken.
+	// avoid is the time before which the list is not requested, because it was rejected or invalid.
 	avoid time.Time
-	// late are the lists in a row that did not come in time because their calls had to wait for others.
+	// late counts consecutive lists that the rate limit delayed beyond their deadline.
 	late int
-	// method is how changes are found.
+	// method is the current method of change detection.
 	method string
 }
 
@@ -28,20 +28,20 @@ type watch struct {
 	at    time.Time
 }
 
-// How changes are found: by the list, or by reading each object.
+// The methods of change detection: read the list, or read each object.
 const (
 	byList = "list"
 	byGet  = "get"
 )
 
-// The cost of a list.
+// The cost of a list. A page of a list is one call.
 const (
 	pageSize = 25
-	// fewest objects for which a list is worth the while.
+	// fewest is the minimum number of objects for which a list is used.
 	fewest = 10
-	// gain is how many times cheaper it has to be.
+	// gain is the minimum ratio of saved reads to pages of the list.
 	gain = 2
-	// longestWatch is how long an object counts after it was last looked at, beyond twice its interval.
+	// longestWatch is how long an object stays tracked after its last refresh, in addition to twice its interval.
 	longestWatch = time.Minute
 )
 
@@ -49,7 +49,7 @@ func newCensus(now time.Time) *census {
 	return &census{watched: map[keyvault.Ref]watch{}, intervals: map[time.Duration]int{}, swept: now}
 }
 
-// note says that an object is looked at now, and will be again.
+// note records a refresh of an object and its interval.
 func (c *census) note(ref keyvault.Ref, every time.Duration, now time.Time) {
 	c.forget(ref)
 	c.watched[ref] = watch{every, now}
@@ -59,7 +59,7 @@ func (c *census) note(ref keyvault.Ref, every time.Duration, now time.Time) {
 	}
 }
 
-// sweep forgets objects that nobody looks at any more, and says whether there are no others.
+// sweep removes objects that are no longer refreshed, and reports whether none is left.
 func (c *census) sweep(now time.Time) (empty bool) {
 	c.swept = now
 	for other, w := range c.watched {
@@ -81,8 +81,8 @@ func (c *census) forget(ref keyvault.Ref) {
 	}
 }
 
-// choose says how changes are found by somebody who looks that often: a list for each interval, or the reads that it
-// saves in that time.
+// choose returns the method for an object with the given interval. It compares the calls for one list with the reads
+// that the list saves in one interval.
 func (c *census) choose(every time.Duration, now time.Time) string {
 	saved := 0.0
 	for other, n := range c.intervals {

@@ -12,14 +12,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// listOf is the list that an object is in.
+// listOf returns the list that contains an object.
 func listOf(ref keyvault.Ref) keyvault.Ref {
 	return keyvault.Ref{Vault: ref.Vault, Kind: ref.Kind.List(), As: ref.As}
 }
 
-// look gives an object from memory if a list says that it is still so. Everything else is asked of the vault itself:
-// what memory does not have, a pinned version, what a list does not have or has otherwise, what changed so shortly
-// before it was read that the list's seconds can't tell, and each object once a day.
+// look reads an object, from the cache if a list confirms the cached result. It calls the vault for an object that is
+// not cached, for a pinned version, for an object whose list entry is missing or differs, for a result that was read so
+// soon after a change that a list can't detect the next one, and once a day for every object.
 func (r *Reader) look(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (answer, string) {
 	purpose := keyvault.PurposeOf(ctx)
 	if purpose.Every <= 0 || ref.Version != "" || ref.Kind.List() == "" {
@@ -32,10 +32,9 @@ func (r *Reader) look(ctx context.Context, ref keyvault.Ref, maxAge time.Duratio
 	switch {
 	case list.err == nil:
 	case r.worthWaiting(listOf(ref), list.err):
-		// To read each object is the last thing that the vault needs, and the list would have to wait for all of them
-		// next time.
+		// Reading each object would add load to a throttled vault, and these reads would delay the next list.
 		err := list.err
-		if !governor.PutOff(err) { // nothing is known of the object itself
+		if !governor.PutOff(err) { // the error is about the list, not about the object
 			err = governor.Pause(ref.Vault, max(fault.RetryAfter(err), time.Second))
 		}
 		return answer{ref: ref, err: err}, fromList
@@ -52,11 +51,11 @@ func (r *Reader) look(ctx context.Context, ref keyvault.Ref, maxAge time.Duratio
 		return given, fromList
 	}
 	r.mu.Unlock()
-	// What was read before the list was is not good enough any more.
+	// A result that is older than the list does not count any more.
 	return r.ask(ctx, ref, min(maxAge, r.config.Clock().Sub(list.asked)))
 }
 
-// listable says whether a list may answer for an object that is looked at again.
+// listable reports whether a list can confirm the cached result of an object. It also records the refresh.
 func (r *Reader) listable(ref keyvault.Ref, maxAge time.Duration, p keyvault.Purpose) bool {
 	now := r.config.Clock()
 	r.mu.Lock()
@@ -65,7 +64,7 @@ func (r *Reader) listable(ref keyvault.Ref, maxAge time.Duration, p keyvault.Pur
 		known.wanted = now
 	}
 	c, counted := r.censuses[listOf(ref)]
-	if !counted { // its vault has not answered yet
+	if !counted { // the vault has not returned an object yet
 		r.mu.Unlock()
 		return false
 	}
@@ -80,8 +79,8 @@ func (r *Reader) listable(ref keyvault.Ref, maxAge time.Duration, p keyvault.Pur
 	return ok && is == byList && p.Priority == keyvault.Refresh
 }
 
-// watch counts an object that its vault has answered for. Users name vaults, also ones that do not exist, so nothing is
-// kept of a name before that; the caller holds mu.
+// watch tracks an object whose vault returned it. Users can name vaults that do not exist, so nothing is stored for a
+// name before that; the caller holds mu.
 func (r *Reader) watch(ref keyvault.Ref, every time.Duration) {
 	now := r.config.Clock()
 	c, ok := r.censuses[listOf(ref)]
@@ -95,18 +94,17 @@ func (r *Reader) watch(ref keyvault.Ref, every time.Duration) {
 	c.note(ref, every, now)
 }
 
-// The waits after which a list that failed is asked for again.
+// The times after which a failed list is requested again.
 const (
 	afterRefusal  = time.Hour
 	afterLateness = 5 * time.Minute
 	afterTrouble  = time.Minute
 )
 
-// tooSlow is after how many lists in a row that did not come in time, at the pace that the vault allows, objects are
-// read one by one.
+// tooSlow is the number of consecutive lists delayed by the rate limit after which objects are read one by one.
 const tooSlow = 3
 
-// worthWaiting says whether a list did not come only because its vault has to be spared.
+// worthWaiting reports whether a list failed only because of throttling, so the refresh can wait for the next list.
 func (r *Reader) worthWaiting(list keyvault.Ref, err error) bool {
 	if governor.Paused(err) || !governor.PutOff(err) {
 		return fault.KindOf(err) == fault.Throttled
@@ -117,7 +115,7 @@ func (r *Reader) worthWaiting(list keyvault.Ref, err error) bool {
 	return ok && c.late < tooSlow
 }
 
-// shun keeps away from a list that was refused, is broken or takes too long; each object is read meanwhile.
+// shun suspends requests of a list that was rejected, is invalid or takes too long. Meanwhile each object is read.
 func (r *Reader) shun(list keyvault.Ref, err error) {
 	wait := afterRefusal
 	switch {
@@ -138,8 +136,7 @@ func (r *Reader) shun(list keyvault.Ref, err error) {
 	}
 }
 
-// listed takes in a list that has come or has failed, and gives the objects in memory that it has otherwise; the caller
-// holds mu.
+// listed processes a list, or its error, and returns the cached objects whose entries differ; the caller holds mu.
 func (r *Reader) listed(list *answer) (changed []keyvault.Ref) {
 	c, ok := r.censuses[list.ref]
 	if list.err != nil {
@@ -165,15 +162,17 @@ func (r *Reader) listed(list *answer) (changed []keyvault.Ref) {
 	return changed
 }
 
-// margin is how long before it was read a change has to be so that another one at the same second would be seen.
+// margin is the minimum time between a change and a read for the next change to get a different date.
 const margin = 2 * time.Second
 
-// settled says whether a later change would show in the date: the vault's dates have seconds alone.
+// settled reports whether the next change of the object will change its date. Dates of a vault have a resolution of one
+// second.
 func (a *answer) settled() bool {
 	return !a.object.Updated.IsZero() && a.object.Updated.Before(a.object.Answered.Add(-margin))
 }
 
-// daily is when the object is read again whatever lists say: at its own moment of the day.
+// daily returns the time of the object's daily read, which no list replaces. The hash of the name spreads objects over
+// the day.
 func (a *answer) daily() time.Time {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(a.ref.Vault + "/" + string(a.ref.Kind) + "/" + a.ref.Name))
@@ -185,8 +184,8 @@ func (a *answer) daily() time.Time {
 	return at
 }
 
-// same says whether a list has the object as it was read. Version and date are those of the read: a list names no
-// version, and what came between the two would be missed.
+// same reports whether the list entry of the object matches the cached result. Only the date is compared, because a
+// list has no version ids.
 func (a *answer) same(list answer) bool {
 	entry, ok := list.index[strings.ToLower(a.ref.Name)]
 	return ok && !entry.Disabled && entry.Updated.Equal(a.object.Updated)

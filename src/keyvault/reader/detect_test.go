@@ -19,7 +19,7 @@ import (
 
 const interval = 30 * time.Second
 
-// shelf is a vault whose dates have seconds alone, as Azure's. It is used by one at a time.
+// shelf is a vault whose dates have a resolution of one second, as in Azure. It is not safe for concurrent use.
 type shelf struct {
 	updated       map[string]time.Time
 	versions      map[string]int
@@ -72,7 +72,7 @@ func (s *shelf) Refused(list keyvault.Ref, err error, wait time.Duration) {
 	s.refused = append(s.refused, fmt.Sprint(list.Kind, ": ", err, " ", wait))
 }
 
-// watcher looks at objects of a shelf at each interval.
+// watcher refreshes the objects of a shelf at each interval.
 type watcher struct {
 	*testing.T
 	*shelf
@@ -81,7 +81,7 @@ type watcher struct {
 	ref   func(name string) keyvault.Ref
 }
 
-// watching is a watcher of n objects that were put an hour ago.
+// watching returns a watcher of n objects that were changed an hour ago.
 func watching(t *testing.T, n int) *watcher {
 	t.Helper()
 	s := &shelf{updated: map[string]time.Time{}, versions: map[string]int{}, disabled: map[string]bool{}, hidden: map[string]bool{}}
@@ -99,7 +99,7 @@ func watching(t *testing.T, n int) *watcher {
 	return w
 }
 
-// cycle looks at each object once, spread over the interval, and gives the calls that it took.
+// cycle refreshes each object once, spread over the interval, and returns the number of calls.
 func (w *watcher) cycle(p keyvault.Priority) (gets, lists int) {
 	w.Helper()
 	w.gets, w.lists, w.asked, w.changed = 0, 0, nil, nil
@@ -115,7 +115,7 @@ func (w *watcher) cycle(p keyvault.Priority) (gets, lists int) {
 func (w *watcher) get(name string, p keyvault.Priority) (keyvault.Object, error) {
 	ctx := keyvault.For(w.Context(), keyvault.Purpose{Namespace: "n", Priority: p, Every: interval})
 	o, err := w.Read(ctx, w.ref(name), 10*time.Second)
-	synctest.Wait() // what changed is told afterwards
+	synctest.Wait() // changes are reported after the read
 	return o, err
 }
 
@@ -166,7 +166,7 @@ func TestAChangeInTheSecondOfTheReadIsNotMissed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "2", o.Version)
 		time.Sleep(500 * time.Millisecond)
-		w.put("s-0007") // of the same second: the date is the same
+		w.put("s-0007") // in the same second, so the date is equal
 		time.Sleep(10 * time.Second)
 		w.cycle(keyvault.Refresh)
 		assert.Contains(t, w.asked, "s-0007", "it was read too soon after its change")
@@ -271,7 +271,7 @@ func TestAListThatIsThrottledIsAskedForAgainNextTime(t *testing.T) {
 	})
 }
 
-// Its clock is synctest's, as in all tests of this file, so sleeps take no time.
+// As all tests in this file, it runs with the fake clock of synctest, so sleeps take no time.
 func TestAListThatIsTooSlowForItsVaultIsDoneWithout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watching(t, 100)
@@ -290,7 +290,7 @@ func TestAListThatIsTooSlowForItsVaultIsDoneWithout(t *testing.T) {
 		assert.Equal(t, []int{99, 0}, []int{gets, lists}, "all but the one that was just read")
 		w.refuse = nil
 		time.Sleep(5 * time.Minute)
-		w.cycle(keyvault.Refresh) // what could not be looked at for so long is read
+		w.cycle(keyvault.Refresh) // results without a confirmation for so long are read again
 		_, lists = w.cycle(keyvault.Refresh)
 		assert.Equal(t, 1, lists, "after five minutes it is asked for again")
 	})
@@ -316,7 +316,7 @@ func TestTheCheaperWayIsTaken(t *testing.T) {
 					w.put(fmt.Sprint("other-", i))
 				}
 				w.cycle(keyvault.FirstSync)
-				w.cycle(keyvault.Refresh) // here the size becomes known
+				w.cycle(keyvault.Refresh) // returns the size of the list
 				gets, lists := w.cycle(keyvault.Refresh)
 				if c.list {
 					assert.Equal(t, 1, lists)
@@ -342,7 +342,7 @@ func TestPinnedVersionsAndPodsAreNotForLists(t *testing.T) {
 		w = watching(t, 50)
 		w.cycle(keyvault.FirstSync)
 		assert.Equal(t, 50, w.Watched())
-		for i := range 20 { // pods, which look once, at what nobody watches
+		for i := range 20 { // pods read objects that are not refreshed, once each
 			_, err := w.Read(keyvault.For(t.Context(), keyvault.Purpose{Namespace: "n", Priority: keyvault.PodStart}), ref(fmt.Sprint("other-", i)), 10*time.Second)
 			require.Error(t, err)
 		}

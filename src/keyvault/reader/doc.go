@@ -1,6 +1,7 @@
-// Package reader is the one way to the vault for controller and broker: concurrent equal reads become one call, young
-// answers are shared, and who is not answered keeps nobody else back.
+// Package reader reads vaults for the controller and the auth service. Concurrent reads of one object share a call,
+// recent results are cached, lists detect changes, and a circuit breaker isolates a vault or identity that does not
+// respond.
 //
-// Floor 3. Whether somebody may have an object is decided in front of the reader, for each of those who ask; how a
-// vault is called, in keyvault/azure; when it may be called, in keyvault/governor.
+// Floor 3. Authorization happens before a read, for each caller. How a vault is called belongs in keyvault/azure; when
+// it can be called, in keyvault/governor.
 package reader

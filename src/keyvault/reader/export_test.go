@@ -1,6 +1,6 @@
 package reader
 
-// Remembered is how many lists, pairs of vault and identity, and bytes a reader remembers.
+// Remembered returns the number of tracked lists, the number of circuit breakers, and the bytes in the cache.
 func (r *Reader) Remembered() (lists, parties, bytes int) {
 	r.mu.Lock()
 	lists, bytes = len(r.censuses), r.memory.size
@@ -10,7 +10,7 @@ func (r *Reader) Remembered() (lists, parties, bytes int) {
 	return lists, len(r.doors.parties), bytes
 }
 
-// Watched is how many objects are looked at again and again.
+// Watched returns the number of tracked objects.
 func (r *Reader) Watched() (objects int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

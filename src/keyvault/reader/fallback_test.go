@@ -15,7 +15,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
-// pair is vault kv1, which answers as it is told to, and kv2, which stands in for it.
+// pair is vault kv1 with a configured response, and its fallback kv2.
 type pair struct {
 	first, second error
 	silent        bool

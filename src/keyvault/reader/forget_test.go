@@ -18,7 +18,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// everywhere answers for every vault but those that do not exist, and never for those that are silent.
+// everywhere responds for all vaults, except made-up ones, which do not resolve, and silent ones, which never respond.
 type everywhere struct{}
 
 func (everywhere) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
@@ -80,7 +80,7 @@ func TestSilenceIsRememberedOfABoundedNumberOfVaults(t *testing.T) {
 	})
 }
 
-// tagged is a list with a large tag.
+// tagged returns a list with a large tag.
 type tagged struct{}
 
 func (tagged) Fetch(_ context.Context, ref keyvault.Ref) (keyvault.Object, error) {

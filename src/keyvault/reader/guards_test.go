@@ -22,7 +22,7 @@ func one(name string) keyvault.Ref {
 func TestACensusForgetsObjectsAndTheirIntervals(t *testing.T) {
 	now := time.Now()
 	c := newCensus(now)
-	for i := range 1000 { // an object whose interval is changed again and again
+	for i := range 1000 { // the interval of one object changes repeatedly
 		c.note(one("same"), time.Duration(i+1)*time.Second, now)
 	}
 	assert.Len(t, c.watched, 1)

@@ -9,24 +9,24 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// answer is what a vault said, and when it was asked.
+// answer is the result of a call, with the time at which the call began.
 type answer struct {
 	ref    keyvault.Ref
 	object keyvault.Object
 	err    error
 	asked  time.Time
-	// confirmed is when a list last said that it is still so; zero if none did.
+	// confirmed is the start of the last list call that confirmed the result; zero if no list did.
 	confirmed time.Time
-	// every is how often it is looked at again, and wanted is when that was tried last.
+	// every is the refresh interval, and lastWantedAt is the time of the last refresh.
 	every  time.Duration
 	wanted time.Time
-	// index finds the entries of a list by name, in lower case.
+	// index maps lower-case names to the entries of a list.
 	index map[string]keyvault.Entry
-	// bytes is its size, as it was when it was put into memory.
+	// bytes is the size that the cache counts for the result.
 	bytes int
 }
 
-// asOf is when the vault last said so.
+// asOf returns the latest time for which the vault confirmed the result.
 func (a *answer) asOf() time.Time {
 	if a.confirmed.After(a.asked) {
 		return a.confirmed
@@ -34,13 +34,13 @@ func (a *answer) asOf() time.Time {
 	return a.asked
 }
 
-// overhead is what an answer takes besides what it holds, in bytes and roughly.
+// overhead is the approximate memory of a cached result besides its content, in bytes.
 const overhead = 512
 
 func (a *answer) size() int {
 	size := overhead + a.object.Value.Len() + len(a.object.ContentType)
 	for _, e := range a.object.Entries {
-		size += 2 * e.Size() // once more in the index
+		size += 2 * e.Size() // in the list and in its index
 	}
 	for name, value := range a.object.Tags {
 		size += len(name) + len(value)
@@ -48,7 +48,7 @@ func (a *answer) size() int {
 	return size
 }
 
-// copied is the object with a value of its own: the one in memory is overwritten when it leaves.
+// copied returns the object with its own copy of the value. The cache wipes its value when the result is removed.
 func (a *answer) copied() keyvault.Object {
 	object := a.object
 	if object.Value.Len() > 0 {
@@ -59,13 +59,13 @@ func (a *answer) copied() keyvault.Object {
 	return object
 }
 
-// memory holds answers, bounded in number, bytes and age. It is not safe for concurrent use.
+// memory is a cache of results with limits on number, bytes and age. It is not safe for concurrent use.
 type memory struct {
 	entries, bytes int
 	keep           time.Duration
 
 	known map[keyvault.Ref]*list.Element
-	// order has what was used last in front.
+	// order lists the results, most recently used first.
 	order list.List
 	size  int
 }
@@ -79,8 +79,8 @@ func (m *memory) get(ref keyvault.Ref) (*answer, bool) {
 	return e.Value.(*answer), true
 }
 
-// put keeps what may be shared. A refusal takes the place of a good answer: whoever lost access must not be served from
-// memory.
+// put caches a result that can be shared. A Denied, Disabled or NotFound result replaces a successful one: a caller
+// that lost access must not be served from the cache.
 func (m *memory) put(a answer) {
 	switch fault.KindOf(a.err) {
 	case "", fault.NotFound, fault.Denied, fault.Disabled:
@@ -97,7 +97,7 @@ func (m *memory) put(a answer) {
 	}
 }
 
-// drop forgets an answer, and overwrites its value.
+// drop removes a result and wipes its value.
 func (m *memory) drop(ref keyvault.Ref) {
 	e, ok := m.known[ref]
 	if !ok {
@@ -109,9 +109,8 @@ func (m *memory) drop(ref keyvault.Ref) {
 	a.object.Value.Wipe()
 }
 
-// sweep drops what is too old to be of use: what is looked at again is kept until that failed to happen twice. A vault
-// that can't be asked for a while does not make it useless: afterwards a list says what changed meanwhile, and a
-// thousand objects need not be read again.
+// sweep removes expired results. The result of a refreshed object stays until two refreshes failed to happen. It also
+// stays while a vault is unavailable: afterwards a list tells which objects changed, so the others need no new read.
 func (m *memory) sweep(now time.Time) {
 	for e := m.order.Front(); e != nil; {
 		a := e.Value.(*answer)

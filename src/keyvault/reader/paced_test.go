@@ -17,10 +17,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
-// The clock of these tests is synctest's, so their sleeps take no time.
+// These tests run with the fake clock of synctest, so sleeps take no time.
 
-// pacedVault has as many objects as are looked at, and a governor in front of each of its calls, pages of its list
-// among them.
+// pacedVault has only refreshed objects. Its calls, including pages of its list, pass a rate limiter.
 type pacedVault struct {
 	governor *governor.Governor
 
@@ -61,7 +60,7 @@ func (p *pacedVault) call(ctx context.Context, vault string) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Millisecond) // until it answers
+	time.Sleep(5 * time.Millisecond) // the time of a response
 	p.mu.Lock()
 	throttled := p.throttles
 	p.mu.Unlock()
@@ -73,15 +72,15 @@ func (p *pacedVault) call(ctx context.Context, vault string) error {
 	return nil
 }
 
-// set does something to the vault.
+// set runs do with the lock held.
 func (p *pacedVault) set(do func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	do()
 }
 
-// lookers look at each object as the controller does: at its moment of each interval, so many at once, and again after
-// a while if that was put off.
+// lookers refreshes objects as the controller does: each at its time in the interval, with limited concurrency, and
+// again after a delay if the read was deferred.
 type lookers struct {
 	reader *reader.Reader
 	places chan struct{}
@@ -119,8 +118,8 @@ func (l *lookers) look(ctx context.Context, i, n int) {
 	}
 }
 
-// watchPaced starts to look at n objects of a vault that takes so many calls in ten seconds, and waits until all of
-// them were seen.
+// watchPaced starts to refresh n objects of a vault with the given limit in ten seconds, and waits until all of them
+// were read.
 func watchPaced(t *testing.T, n, limit int) (*pacedVault, *lookers) {
 	t.Helper()
 	g, err := governor.New(governor.Config{Clock: time.Now, PerVault: limit, InAll: 10 * limit, Parallel: 32})
@@ -140,18 +139,18 @@ func watchPaced(t *testing.T, n, limit int) (*pacedVault, *lookers) {
 	for len(l.where(v)) < n {
 		time.Sleep(time.Second)
 	}
-	time.Sleep(2 * interval) // what was read just after its change is read once more
+	time.Sleep(2 * interval) // results read just after a change are read again
 	v.set(func() { v.gets, v.pages = 0, 0 })
 	return v, l
 }
 
-// end waits until nobody looks any more.
+// end stops all refreshes and waits until they have ended.
 func (l *lookers) end() {
 	l.stop()
-	time.Sleep(time.Minute) // longer than a call may take: no goroutine may outlive its synctest
+	time.Sleep(time.Minute) // longer than any call: no goroutine can outlive its synctest bubble
 }
 
-// where are the objects that were seen as the vault has them.
+// where returns the objects whose last read value is the current one.
 func (l *lookers) where(v *pacedVault) (right []int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

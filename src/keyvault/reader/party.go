@@ -13,18 +13,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// party is one identity at one vault. What does not answer, be it the vault or the identity's own service, is waited
-// for by its own calls alone.
+// party is the key of a circuit breaker: one identity at one vault. A vault or identity that does not respond delays
+// only its own calls.
 type party struct {
 	vault string
 	as    keyvault.Identity
 }
 
-// doors let calls in, as many of each party and priority as are allowed.
+// doors holds the circuit breakers, and limits the concurrent calls by identity, vault and priority.
 type doors struct {
 	clock    func() time.Time
 	parallel int
-	// share is the most of these that one namespace has.
+	// share limits the calls of one namespace among them.
 	share   int
 	timeout time.Duration
 
@@ -32,33 +32,33 @@ type doors struct {
 	parties map[party]*door
 }
 
-// door is one party's.
+// door is the circuit breaker of one identity at one vault.
 type door struct {
 	slots [keyvault.PodStart + 1]*slots
 	users int
-	// silences are the calls in a row that took all of their time; after some of them, nobody is let in until again,
-	// and then one call to see.
+	// silences counts consecutive timeouts. After timeoutsToTrip of them, calls are rejected until retryAt, and then
+	// one probe is let through.
 	silences int
 	again    time.Time
 	trying   bool
-	// closings are how often it was closed since it was open, and closed is when it was last.
+	// closings counts the trips since the last success; trippedAt is the time of the last trip.
 	closings int
 	closed   time.Time
-	// said is what the last of them said.
+	// said is the error of the last timeout.
 	said error
 }
 
 const (
-	// patience is how long a call waits for a place; then it comes back later, so that whoever makes it can do
-	// something else.
+	// patience is how long a call waits for a slot. A call that gets none is deferred, so its caller can do other work.
 	patience = 2 * time.Second
-	// silent is how many silences close a door.
+	// silent is the number of consecutive timeouts that trip the breaker.
 	silent = 3
-	// firstSilence is how long it is closed at first; that doubles up to longestSilence.
+	// firstSilence is how long calls are rejected after the first trip. Each further trip doubles the time, up to
+	// maxOpenTime.
 	firstSilence, longestSilence = 2 * time.Second, 30 * time.Second
 )
 
-// enter lets a call in. leave is told how it ended.
+// enter admits a call when the breaker allows it and a slot is free. The caller passes the result of the call to leave.
 func (d *doors) enter(ctx context.Context, ref keyvault.Ref) (leave func(error), err error) {
 	key, purpose := party{ref.Vault, ref.As}, keyvault.PurposeOf(ctx)
 	at, trying, err := d.open(key)
@@ -78,14 +78,15 @@ func (d *doors) enter(ctx context.Context, ref keyvault.Ref) (leave func(error),
 	}, nil
 }
 
-// outcome is how a call ended.
+// outcome describes how a call ended.
 type outcome struct {
 	err    error
 	took   time.Duration
 	trying bool
 }
 
-// open finds a party's door, or says that it is closed.
+// open returns the breaker for key, or the error with which it rejects the call. trying reports that the call is a
+// probe.
 func (d *doors) open(key party) (at *door, trying bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -115,9 +116,9 @@ func (d *doors) build(key party) *door {
 	return at
 }
 
-// closed says why, as the last call did.
+// closed returns the error of a rejected call. It has the cause and the advice of the last timeout.
 func closed(said error, rest time.Duration) error {
-	e := &fault.Error{Kind: fault.Unavailable, Doing: "waiting for an answer to earlier calls", RetryAfter: rest,
+	e := &fault.Error{Kind: fault.Unavailable, Doing: "pausing calls after repeated timeouts", RetryAfter: rest,
 		Cause: said}
 	var last *fault.Error
 	if errors.As(said, &last) && last.Cause != nil {
@@ -126,8 +127,7 @@ func closed(said error, rest time.Duration) error {
 	return e
 }
 
-// close closes a door for a time. Calls that were on their way then do not close it once more: many at once may have
-// waited for one connection.
+// close trips the breaker. Calls that began before a trip do not trip it again: many calls can wait for one connection.
 func (at *door) close(now time.Time) {
 	at.again = now.Add(min(firstSilence<<min(at.closings, 4), longestSilence))
 	at.closings, at.closed = at.closings+1, now
@@ -141,7 +141,7 @@ func (d *doors) leave(key party, at *door, o outcome) {
 		at.trying = false
 	}
 	switch {
-	case governor.PutOff(o.err): // it says nothing of the vault
+	case governor.PutOff(o.err): // the vault was not called
 	case fault.KindOf(o.err) == fault.Unavailable && o.took >= d.timeout/2:
 		at.silences, at.said = at.silences+1, o.err
 		if now := d.clock(); at.silences >= silent && !now.Add(-o.took).Before(at.closed) {

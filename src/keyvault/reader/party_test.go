@@ -19,7 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
-// deaf never answers one tenant, until it is healed.
+// deaf does not respond to one tenant until it is healthy.
 type deaf struct {
 	tenant  keyvault.Identity
 	healthy atomic.Bool
@@ -45,8 +45,8 @@ func openOn(t *testing.T, f reader.Fetcher) *reader.Reader {
 	return r
 }
 
-// readBad asks as the tenant whom nobody answers. Here and in the other tests of this package the clock is synctest's,
-// so sleeps take no time.
+// readBad reads as the tenant without responses. All tests in this package run with the fake clock of synctest, so
+// sleeps take no time.
 func readBad(t *testing.T, r *reader.Reader, name string) error {
 	t.Helper()
 	bad := ref(name)
@@ -96,7 +96,7 @@ func TestAVaultThatIsSilentIsAskedByOneCallAtATime(t *testing.T) {
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 		assert.False(t, governor.PutOff(err), "it is told, and the last value known may serve")
 		assert.Equal(t, 2*time.Second, fault.RetryAfter(err))
-		assert.EqualError(t, err, `reading secret "other" of vault "kv1": waiting for an answer to earlier calls: no token in time; check the tenant`)
+		assert.EqualError(t, err, `reading secret "other" of vault "kv1": pausing calls after repeated timeouts: no token in time; check the tenant`)
 		for range 1000 { // half an hour
 			_ = read("x")
 			time.Sleep(2 * time.Second)
@@ -124,7 +124,7 @@ func TestManySilencesOfOneMomentCloseADoorAsOneDoes(t *testing.T) {
 		d := &deaf{tenant: tenant}
 		r := openOn(t, d)
 		read := func(name string) error { return readBad(t, r, name) }
-		for round := range 3 { // a pod that starts asks for many values at once
+		for round := range 3 { // a starting pod requests many values at once
 			var group sync.WaitGroup
 			for i := range 4 {
 				group.Go(func() { assert.Error(t, read(fmt.Sprintf("%d-%d", round, i))) })

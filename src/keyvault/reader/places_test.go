@@ -93,7 +93,7 @@ func TestOfEqualNamespacesTheOldestWaiterIsServed(t *testing.T) {
 	assert.Empty(t, s.waiting)
 }
 
-// fails has no answer from one vault.
+// fails returns an error for one vault.
 type fails struct{ vault string }
 
 func (f fails) Fetch(_ context.Context, ref keyvault.Ref) (keyvault.Object, error) {
@@ -103,7 +103,7 @@ func (f fails) Fetch(_ context.Context, ref keyvault.Ref) (keyvault.Object, erro
 	return keyvault.Object{Ref: ref, Version: "1"}, nil
 }
 
-// heardOf notes where answers came from.
+// heardOf records the sources of results.
 type heardOf struct{ from []string }
 
 func (h *heardOf) Answered(_ keyvault.Ref, from string, _ error) { h.from = append(h.from, from) }
@@ -138,8 +138,8 @@ func TestTheLastAnswerServesUpToAnAgeAndEachSourceIsTold(t *testing.T) {
 			c := whole
 			without(&c)
 			_, err := New(c)
-			assert.ErrorContains(t, err, "configuration is missing", name)
+			assert.ErrorContains(t, err, "creating the reader", name)
 		}
-		time.Sleep(3 * time.Hour) // until nothing is in memory, so that no timer is left
+		time.Sleep(3 * time.Hour) // until the cache is empty and its timer has stopped
 	})
 }

@@ -15,65 +15,67 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
 )
 
-// negativeLife is how long a refusal is shared, so that a crash-looping pod can't hammer a vault and a repair is seen
-// soon.
+// negativeLife is how long a NotFound, Denied or Disabled result is shared. It protects a vault from a crash-looping
+// pod, and is short enough that a repair takes effect soon.
 const negativeLife = 10 * time.Second
 
-// pinnedLife is how old a pinned version may be that a pod gets: its value never changes, but it may be disabled, or
-// access be taken away.
+// pinnedLife is the minimum cache age that a pod accepts for a pinned version. The value of a version never changes,
+// but the version can be disabled and access can be revoked.
 const pinnedLife = 30 * time.Second
 
-// Fetcher calls the vault. Its errors are classified by package fault.
+// Fetcher fetches an object or a list from a vault. Its errors are classified by package fault.
 type Fetcher interface {
 	Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error)
 }
 
-// Where an answer comes from: a call of one's own, a call that somebody else had made already, memory, and memory that
-// a list of the vault confirmed.
+// The sources of a result, as used in metric labels: a new call, an in-flight call of another reader, the cache, and a
+// cached result that a list confirmed.
 const (
 	fromVault  = "vault"
 	fromFlight = "shared"
 	fromMemory = "memory"
 	fromList   = "list"
-	// fromFallback is a call of another vault, because the one that was meant is not available.
+	// fromFallback is a call to the fallback vault because the vault itself is unavailable.
 	fromFallback = "fallback"
 )
 
-// Observer is told what becomes of reads.
+// Observer observes reads.
 type Observer interface {
-	// Answered is told of each read: where the answer came from (vault, fallback, shared, memory, list), and the error
-	// if it is one.
+	// Answered is called after each read with the source of the result (vault, fallback, shared, memory or list), and
+	// its error or nil.
 	Answered(ref keyvault.Ref, from string, err error)
-	// Detects is told that changes of a list's objects are found otherwise now: by list or get; was is empty at first.
+	// Detects is called when the method that detects changes of a list's objects changes. was and is are list or get;
+	// was is empty the first time.
 	Detects(list keyvault.Ref, was, is string)
-	// Refused is told, once, that a list can't be had, and how long it is not asked for.
+	// Refused is called when a list starts to fail, with the time after which it is requested again. It is not called
+	// again before that time.
 	Refused(list keyvault.Ref, err error, wait time.Duration)
 }
 
-// Config is what a Reader works with; every field but Fallbacks, Observer and Changed is required.
+// Config configures a Reader; every field but MaxPerNamespace, Fallbacks, Observer and OnChange is required.
 type Config struct {
 	Fetcher Fetcher
-	// Clock tells the time.
+	// Clock returns the current time.
 	Clock func() time.Time
-	// Parallel is the most calls at once of one identity at one vault, for each priority.
+	// Parallel limits the concurrent calls of one identity to one vault, for each priority.
 	Parallel int
-	// PerNamespace is the most of these that one namespace has; zero for all of them.
+	// PerNamespace limits how many of these calls one namespace has; zero for no separate limit.
 	PerNamespace int
-	// Timeout bounds one call, also when those who wait for it are more patient.
+	// Timeout limits one call, even if its waiters have later deadlines.
 	Timeout time.Duration
-	// Keep is how long an answer stays in memory; at least as long as the largest maxAge. What is looked at again stays
+	// Keep is how long a result stays in the cache; at least the largest maxAge. Results of refreshed objects stay
 	// longer.
 	Keep time.Duration
-	// Entries is the most answers in memory, and Bytes the most that they take.
+	// Entries limits the number of cached results, CacheBytes their total size.
 	Entries, Bytes int
-	// Fallbacks are vaults that are read while another one is not available, by the other's name; may be nil.
+	// Fallbacks maps a vault to the vault that is read while it is unavailable; can be nil.
 	Fallbacks map[string]string
 	Observer  Observer
-	// Changed is told of objects that a list has otherwise than memory; may be nil.
+	// Changed is called for each object whose entry in a list differs from the cached result; can be nil.
 	Changed func(ref keyvault.Ref)
 }
 
-// Reader reads objects. It is safe for concurrent use.
+// Reader reads vault objects. It is safe for concurrent use.
 type Reader struct {
 	config Config
 	doors  doors
@@ -81,13 +83,13 @@ type Reader struct {
 	mu      sync.Mutex
 	flights map[keyvault.Ref]*flight
 	memory  memory
-	// censuses are by list.
+	// censuses has the refresh state of each list.
 	censuses map[keyvault.Ref]*census
-	// sweeper runs while there is something in memory.
+	// sweeper is set while there is state to expire.
 	sweeper *time.Timer
 }
 
-// flight is a call on its way.
+// flight is an in-flight call.
 type flight struct {
 	answer
 	done    chan struct{}
@@ -96,11 +98,11 @@ type flight struct {
 	call    *governor.Call
 }
 
-// New checks the configuration.
+// New returns a Reader. It fails if the configuration is incomplete.
 func New(c Config) (*Reader, error) {
 	if c.Fetcher == nil || c.Clock == nil || c.Parallel < 1 || c.Timeout <= 0 || c.Keep <= 0 || c.Entries < 1 ||
 		c.Bytes < 1 {
-		return nil, errors.New("creating the reader: a part of its configuration is missing")
+		return nil, errors.New("creating the reader: a fetcher, a clock and positive limits are required")
 	}
 	return &Reader{config: c, flights: map[keyvault.Ref]*flight{}, censuses: map[keyvault.Ref]*census{},
 		doors: doors{clock: c.Clock, parallel: c.Parallel, share: cmp.Or(c.PerNamespace, c.Parallel),
@@ -108,9 +110,9 @@ func New(c Config) (*Reader, error) {
 		memory: memory{entries: c.Entries, bytes: c.Bytes, keep: c.Keep, known: map[keyvault.Ref]*list.Element{}}}, nil
 }
 
-// Read gives the object as the vault had it at most maxAge ago. Readers of one object share a call that is on its way
-// if it began within maxAge; with 0 everybody asks for himself. A shared call ends when nobody waits for it any more.
-// What the read is for is the context's Purpose.
+// Read returns the object as the vault had it at most maxAge ago. It joins an in-flight call for the same object that
+// began within maxAge; with maxAge 0 it always starts a call. A shared call is canceled when its last waiter leaves.
+// The context's Purpose sets namespace, priority and refresh interval.
 func (r *Reader) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
 	a, from := r.look(ctx, ref, maxAge)
 	if from == fromVault && a.object.Fallback != "" {
@@ -144,13 +146,14 @@ func (r *Reader) ask(ctx context.Context, ref keyvault.Ref, maxAge time.Duration
 	case <-ctx.Done():
 		r.leave(ref, f)
 		return answer{err: &fault.Error{Kind: fault.Unavailable, Doing: "reading " + ref.String(),
-				Cause: errors.New("no answer in time"),
-				Next:  "it is tried again; if it goes on, check network policies, proxies and the route to the vault"}},
+				Cause: errors.New("the vault did not respond in time"),
+				Next: "the read is retried; if this continues, check network policies, proxies and the route to " +
+					"the vault"}},
 			from
 	}
 }
 
-// usable says whether a remembered answer may be given; the caller holds mu.
+// usable reports whether a cached result is recent enough; the caller holds mu.
 func (r *Reader) usable(a *answer, maxAge time.Duration, p keyvault.Purpose) bool {
 	age := r.config.Clock().Sub(a.asOf())
 	switch {
@@ -162,7 +165,8 @@ func (r *Reader) usable(a *answer, maxAge time.Duration, p keyvault.Purpose) boo
 	return age < maxAge
 }
 
-// launch starts a call; the caller holds mu. The call has the values of the first reader's context but not its end.
+// launch starts a call; the caller holds mu. The call keeps the values of the first reader's context, but not its
+// deadline.
 func (r *Reader) launch(ctx context.Context, ref keyvault.Ref) *flight {
 	call, ctx := governor.NewCall(context.WithoutCancel(ctx))
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
@@ -177,8 +181,8 @@ func (r *Reader) launch(ctx context.Context, ref keyvault.Ref) *flight {
 	return f
 }
 
-// fetch reads the vault that is meant, and if that is not available the one that stands in for it. What a list says is
-// of one vault alone.
+// fetch reads the vault of ref, and its fallback if the vault is unavailable. A list has no fallback, because it
+// describes one vault.
 func (r *Reader) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	if ref.Kind.Listed() != "" {
 		return r.fetchList(ctx, ref)
@@ -188,7 +192,7 @@ func (r *Reader) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, 
 	if second.Vault == "" {
 		return r.call(ctx, ref)
 	}
-	first, cancel := context.WithTimeout(ctx, r.config.Timeout*3/5) // so that there is time for the second
+	first, cancel := context.WithTimeout(ctx, r.config.Timeout*3/5) // leaves time for the fallback
 	object, err := r.call(first, ref)
 	cancel()
 	if fault.KindOf(err) != fault.Unavailable {
@@ -196,14 +200,14 @@ func (r *Reader) fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, 
 	}
 	object, other := r.call(ctx, second)
 	if other != nil {
-		return keyvault.Object{}, err // what is wrong with the one that is meant
+		return keyvault.Object{}, err // the error of the vault itself, not of its fallback
 	}
 	object.Ref, object.Fallback = ref, second.Vault
 	return object, nil
 }
 
-// fetchList reads a list, and once more if it lacks what the last one had: only what two lists in a row lack is gone. A
-// list that something in between cut short must not take keys out of Secrets.
+// fetchList reads a list, and reads it again if an entry of the cached list is missing. An entry is dropped only if
+// both lists lack it, so a truncated response does not remove keys from Secrets.
 func (r *Reader) fetchList(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	list, err := r.call(ctx, ref)
 	if err != nil || !r.lacks(list) {
@@ -225,7 +229,7 @@ func (r *Reader) fetchList(ctx context.Context, ref keyvault.Ref) (keyvault.Obje
 	return again, nil
 }
 
-// lacks says whether a list is without an entry of the one that is remembered.
+// lacks reports whether list lacks an entry of the cached list.
 func (r *Reader) lacks(list keyvault.Object) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -256,7 +260,7 @@ func (r *Reader) call(ctx context.Context, ref keyvault.Ref) (keyvault.Object, e
 	return object, err
 }
 
-// land remembers an answer and wakes those who wait for it.
+// land caches the result of a call and wakes its waiters.
 func (r *Reader) land(f *flight, object keyvault.Object, err error) {
 	var changed []keyvault.Ref
 	r.mu.Lock()
@@ -270,7 +274,7 @@ func (r *Reader) land(f *flight, object keyvault.Object, err error) {
 	if r.flights[f.ref] == f {
 		delete(r.flights, f.ref)
 	}
-	// An older call that lands late must not hide what a younger one brought.
+	// A call that began earlier must not replace the result of a later one.
 	if known, ok := r.memory.get(f.ref); !ok || !known.asked.After(f.asked) {
 		r.memory.put(f.answer)
 		r.sweepLater()
@@ -284,7 +288,8 @@ func (r *Reader) land(f *flight, object keyvault.Object, err error) {
 	}
 }
 
-// sweepLater keeps what is in memory from staying there when nobody reads any more; the caller holds mu.
+// sweepLater schedules the removal of expired state, which must go even if there are no more reads; the caller holds
+// mu.
 func (r *Reader) sweepLater() {
 	if r.sweeper != nil || r.memory.order.Len()+len(r.censuses) == 0 {
 		return
@@ -300,7 +305,7 @@ func (r *Reader) sweepLater() {
 	})
 }
 
-// Last gives the last good answer if it is not older than age; for the time in which a vault can't be asked.
+// Last returns the last successful result if it is not older than age. It serves while a vault is unavailable.
 func (r *Reader) Last(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -317,7 +322,7 @@ func (r *Reader) leave(ref keyvault.Ref, f *flight) {
 	if f.waiters--; f.waiters == 0 {
 		f.cancel()
 		if r.flights[ref] == f {
-			delete(r.flights, ref) // whoever comes now needs a call of his own
+			delete(r.flights, ref) // later readers must not join a canceled call
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
-// vault takes a second for each answer and counts.
+// vault responds after a second and counts its calls.
 type vault struct {
 	calls, atOnce, most, given atomic.Int64
 	err                        atomic.Pointer[error]

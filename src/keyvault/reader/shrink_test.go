@@ -13,7 +13,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// lists are what a vault answers for its list, one after the other; an empty one is an error.
+// lists returns the given lists in turn; a nil list is an error.
 type lists struct {
 	next  [][]string
 	calls int

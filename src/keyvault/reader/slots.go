@@ -6,26 +6,25 @@ import (
 	"time"
 )
 
-// slots are places for calls that are on their way. Namespaces share them: one that has its share waits, and a place
-// that becomes free goes to the namespace that holds the fewest, and of equal ones to whoever waits longest. It is safe
-// for concurrent use.
+// slots limits concurrent calls. Namespaces share the slots: a namespace that holds its share waits, and a free slot
+// goes to the namespace that holds the fewest, among equals to the oldest waiter. It is safe for concurrent use.
 type slots struct {
 	mu   sync.Mutex
 	free int
-	// share is the most that one namespace holds.
+	// share limits the slots of one namespace.
 	share int
 	held  map[string]int
-	// waiting has the oldest first.
+	// waiting lists the waiters, oldest first.
 	waiting []*seeker
 }
 
-// seeker waits for a place.
+// seeker is a waiter for a slot.
 type seeker struct {
 	namespace string
 	granted   chan struct{}
 }
 
-// acquire takes a place, and waits for it no longer than patience.
+// acquire waits for a slot up to the timeout, and reports whether it got one.
 func (s *slots) acquire(ctx context.Context, namespace string) bool {
 	s.mu.Lock()
 	one := &seeker{namespace: namespace, granted: make(chan struct{})}
@@ -43,7 +42,7 @@ func (s *slots) acquire(ctx context.Context, namespace string) bool {
 	return s.withdraw(one)
 }
 
-// withdraw gives up waiting, unless the place came meanwhile.
+// withdraw removes a waiter. It reports true if the slot was granted meanwhile.
 func (s *slots) withdraw(one *seeker) (granted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +55,7 @@ func (s *slots) withdraw(one *seeker) (granted bool) {
 	return true
 }
 
-// release gives a place back.
+// release returns a slot.
 func (s *slots) release(namespace string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +66,7 @@ func (s *slots) release(namespace string) {
 	s.grant()
 }
 
-// grant gives out the places that are free; the caller holds mu.
+// grant assigns the free slots to waiters; the caller holds mu.
 func (s *slots) grant() {
 	for s.free > 0 {
 		best := -1

@@ -17,7 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
-// slow answers after a second, and counts who is served at once.
+// slow responds after a second and records the concurrent calls of each namespace.
 type slow struct {
 	mu   sync.Mutex
 	most map[string]int
@@ -74,7 +74,7 @@ func TestAFreePlaceGoesToTheNamespaceThatHoldsTheFewest(t *testing.T) {
 		s := &slow{most: map[string]int{}, now: map[string]int{}}
 		r := shared(t, s)
 		var group sync.WaitGroup
-		for _, greedy := range []string{"a", "b"} { // together they take every place
+		for _, greedy := range []string{"a", "b"} { // together they hold all slots
 			for i := range 20 {
 				group.Go(func() { _, _ = r.Read(of(t, greedy), ref(fmt.Sprint(greedy, i)), 0) })
 			}

@@ -1,4 +1,5 @@
-// Package rule says which namespace may read which vault through the installation, and as whom.
+// Package rule decides which namespaces can read which vaults, and with which identity.
 //
-// Floor 1, pure. Whoever reads a vault for a namespace asks it first.
+// Floor 1, pure. Every component checks the rules before it reads a vault for a namespace. Obtaining tokens for an
+// identity belongs in keyvault/serviceaccount and keyvault/credential.
 package rule

@@ -7,19 +7,20 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// Identities say as whom the objects of a namespace are read. The zero Identities are the installation's alone.
+// Identities selects the identity that reads the objects of a namespace. Its zero value always selects the identity of
+// the installation.
 type Identities struct {
-	// Allowed lets ServiceAccounts of the namespace be used; otherwise what a resource names is ignored.
+	// Allowed enables the use of ServiceAccounts. If it is false, the ServiceAccount that a resource names is ignored.
 	Allowed bool
-	// Defaults are the ServiceAccounts of resources that name none, by namespace.
+	// Defaults maps a namespace to the ServiceAccount of resources that name none.
 	Defaults map[string]string
 }
 
-// AddDefault adds NAMESPACE=SERVICEACCOUNT, as a flag does.
+// AddDefault parses NAMESPACE=SERVICEACCOUNT, the value of a flag, and makes it the default of the namespace.
 func (i *Identities) AddDefault(text string) error {
 	namespace, account, ok := strings.Cut(text, "=")
 	if !ok || namespace == "" || account == "" {
-		return fault.Advise(fault.Invalid, "write NAMESPACE=SERVICEACCOUNT", "%q is no default identity", text)
+		return fault.Advise(fault.Invalid, "write NAMESPACE=SERVICEACCOUNT", "%q is not a default identity", text)
 	}
 	if i.Defaults == nil {
 		i.Defaults = map[string]string{}
@@ -28,8 +29,8 @@ func (i *Identities) AddDefault(text string) error {
 	return nil
 }
 
-// Of is as whom a resource of the namespace is read that names this ServiceAccount, or none: always one of the same
-// namespace, or the installation.
+// Of returns the identity for a resource of the namespace. named is the ServiceAccount that the resource names, or
+// empty. The result is a ServiceAccount of the same namespace, or the identity of the installation.
 func (i Identities) Of(namespace, named string) keyvault.Identity {
 	if !i.Allowed {
 		return keyvault.Identity{}

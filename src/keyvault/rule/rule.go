@@ -11,19 +11,19 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// Rule lets namespaces read vaults. Each is a name, or a pattern in which * stands for any letters.
+// Rule allows namespaces to read vaults. Each item is a name, or a pattern in which * matches any characters.
 type Rule struct {
 	Namespaces []string `json:"namespaces"`
 	Vaults     []string `json:"vaults"`
 }
 
-// Rules are alternatives. Without any, every namespace may read every vault.
+// Rules are alternatives: one matching rule allows a read. An empty list allows every namespace to read every vault.
 type Rules []Rule
 
-// pattern is what a name or a pattern is made of.
+// pattern matches valid names and name patterns.
 var pattern = regexp.MustCompile(`^[a-zA-Z0-9*-]{1,63}$`)
 
-// Parse reads the JSON of Rules; an empty text is none. What can't work is fault.Invalid.
+// Parse reads rules from JSON; an empty text gives no rules. Invalid input is fault.Invalid.
 func Parse(text string) (Rules, error) {
 	if text == "" {
 		return nil, nil
@@ -32,39 +32,39 @@ func Parse(text string) (Rules, error) {
 	decoder := json.NewDecoder(bytes.NewBufferString(text))
 	decoder.DisallowUnknownFields()
 	if decoder.Decode(&rules) != nil {
-		return nil, fault.Advise(fault.Invalid, "write a list of {namespaces: [...], vaults: [...]}",
-			"vaultRules can't be read")
+		return nil, fault.Advise(fault.Invalid, "write it as [{\"namespaces\": [...], \"vaults\": [...]}]",
+			"vaultRules is not a valid JSON list of rules")
 	}
 	for n, r := range rules {
 		if len(r.Namespaces) == 0 || len(r.Vaults) == 0 {
-			return nil, fault.Advise(fault.Invalid, "give it namespaces and vaults",
-				"item %d of vaultRules is half set", n+1)
+			return nil, fault.Advise(fault.Invalid, "set both namespaces and vaults",
+				"item %d of vaultRules lacks namespaces or vaults", n+1)
 		}
 		for _, text := range slices.Concat(r.Namespaces, r.Vaults) {
 			if !pattern.MatchString(text) {
-				return nil, fault.Advise(fault.Invalid, "write letters, digits, hyphens and *",
-					"%q in vaultRules is neither a name nor a pattern with *", text)
+				return nil, fault.Advise(fault.Invalid, "use letters, digits, hyphens and *",
+					"%q in vaultRules is neither a name nor a valid pattern", text)
 			}
 		}
 	}
 	return rules, nil
 }
 
-// Set replaces the rules by those of the JSON, as a flag does.
+// Set replaces the rules with those in the JSON text, which is the value of a flag.
 func (r *Rules) Set(text string) (err error) {
 	*r, err = Parse(text)
 	return err
 }
 
-// Check is nil if the namespace may read the vault, else fault.Denied.
+// Check returns fault.Denied if no rule allows the namespace to read the vault.
 func (r Rules) Check(namespace, vault string) error {
 	if len(r) == 0 || slices.ContainsFunc(r, func(one Rule) bool {
 		return matches(one.Namespaces, namespace) && matches(one.Vaults, strings.ToLower(vault))
 	}) {
 		return nil
 	}
-	return fault.Advise(fault.Denied, "ask its administrator to add it to the value vaultRules",
-		"namespace %q may not read vault %q in this installation", namespace, vault)
+	return fault.Advise(fault.Denied, "ask the administrator to allow it with the value vaultRules",
+		"namespace %q is not allowed to read vault %q", namespace, vault)
 }
 
 func matches(patterns []string, name string) bool {

@@ -41,7 +41,7 @@ func TestWithoutRulesEverybodyMayReadEverything(t *testing.T) {
 
 func TestRulesThatCannotWorkAreRefused(t *testing.T) {
 	for text, says := range map[string]string{
-		`{`: "list", `[{"namespace":["a"]}]`: "list", `[{"namespaces":["a"]}]`: "half set", `[{"vaults":["a"]}]`: "half set",
+		`{`: "list", `[{"namespace":["a"]}]`: "list", `[{"namespaces":["a"]}]`: "lacks", `[{"vaults":["a"]}]`: "lacks",
 		`[{"namespaces":["a"],"vaults":["https://kv"]}]`: "neither", `[{"namespaces":["a["],"vaults":["kv"]}]`: "neither", `[{"namespaces":[""],"vaults":["kv"]}]`: "neither",
 	} {
 		_, err := rule.Parse(text)

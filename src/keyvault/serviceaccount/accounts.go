@@ -20,54 +20,55 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Annotations of a ServiceAccount, those of Azure's own workload identity.
+// Annotations of a ServiceAccount, as defined by Azure Workload Identity.
 const (
 	annotationClient = "azure.workload.identity/client-id"
 	annotationTenant = "azure.workload.identity/tenant-id"
 )
 
-// audience is whom a token is for: Azure's exchange, and nobody else.
+// audience restricts the token to the token exchange of Microsoft Entra ID.
 const audience = "api://AzureADTokenExchange"
 
-// tokenSeconds is how long a token lives; it is used at once, and the API server gives none for less than ten minutes.
+// tokenSeconds is the lifetime of a token. The token is used at once; ten minutes is the minimum that the API server
+// accepts.
 const tokenSeconds int64 = 600
 
-// lookAgain is how long the annotations of an account are believed.
+// lookAgain is how long the annotations of a ServiceAccount are cached.
 const lookAgain = 10 * time.Second
 
-// Config is what Accounts work with; every field is required.
+// Config configures Accounts; every field is required.
 type Config struct {
-	// Live reads ServiceAccounts from the API server, by name; they are not watched.
+	// Live reads ServiceAccounts by name from the API server, without a cache.
 	Live client.Reader
-	// Tokens makes TokenRequests.
+	// Tokens creates TokenRequests.
 	Tokens client.SubResourceClientConstructor
-	// Clock tells the time.
+	// Clock returns the current time.
 	Clock func() time.Time
 }
 
-// Accounts are the ServiceAccounts that may be used. It is safe for concurrent use.
+// Accounts reads ServiceAccounts and requests their tokens. It is safe for concurrent use.
 type Accounts struct {
 	config Config
 	mu     sync.Mutex
 	seen   map[keyvault.Identity]sighting
 }
 
-// sighting is what an account was annotated with.
+// sighting holds the cached annotations of a ServiceAccount.
 type sighting struct {
 	tenant, client string
 	at             time.Time
 }
 
-// New checks the configuration.
+// New returns Accounts. It fails if a field of the configuration is missing.
 func New(c Config) (*Accounts, error) {
 	if c.Live == nil || c.Tokens == nil || c.Clock == nil {
-		return nil, errors.New("creating the service accounts: a part of the configuration is missing")
+		return nil, errors.New("serviceaccount.New: Config.APIReader, TokenClient and Clock are required")
 	}
 	return &Accounts{config: c, seen: map[keyvault.Identity]sighting{}}, nil
 }
 
-// Application is the tenant and the client id that the account is annotated with; the tenant may be empty. Errors are
-// of package fault.
+// Application returns the tenant id and the client id that the ServiceAccount is annotated with. The tenant id can be
+// empty. Errors are of package fault.
 func (a *Accounts) Application(ctx context.Context, who keyvault.Identity) (tenant, client string, err error) {
 	a.mu.Lock()
 	last, ok := a.seen[who]
@@ -77,7 +78,7 @@ func (a *Accounts) Application(ctx context.Context, who keyvault.Identity) (tena
 	}
 	if problems := validation.IsDNS1123Subdomain(who.ServiceAccount); len(problems) > 0 {
 		return "", "", fault.Advise(fault.Invalid, "correct spec.vault.azureIdentity.name",
-			"spec.vault.azureIdentity.name %.80q is no name of a ServiceAccount", who.ServiceAccount)
+			"spec.vault.azureIdentity.name %.80q is not a valid ServiceAccount name", who.ServiceAccount)
 	}
 	var account corev1.ServiceAccount
 	if err := a.config.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.ServiceAccount},
@@ -88,14 +89,14 @@ func (a *Accounts) Application(ctx context.Context, who keyvault.Identity) (tena
 		client: strings.TrimSpace(account.Annotations[annotationClient]), at: a.config.Clock()}
 	if now.client == "" {
 		return "", "", fault.Advise(fault.Unauthenticated,
-			"set it to the client id of the application that the account reads with", "%s has no annotation %s", who,
+			"set it to the client id of the application that reads the vault", "%s has no annotation %s", who,
 			annotationClient)
 	}
 	a.remember(who, now)
 	return now.tenant, now.client, nil
 }
 
-// remember keeps what is fresh and drops the rest.
+// remember caches the annotations. It removes expired entries, and other entries while the cache is full.
 func (a *Accounts) remember(who keyvault.Identity, now sighting) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -107,7 +108,7 @@ func (a *Accounts) remember(who keyvault.Identity, now sighting) {
 	a.seen[who] = now
 }
 
-// Token is a token of the account that nobody but Azure accepts. Errors are of package fault.
+// Token requests a token of the ServiceAccount that only Microsoft Entra ID accepts. Errors are of package fault.
 func (a *Accounts) Token(ctx context.Context, who keyvault.Identity) (string, error) {
 	seconds := tokenSeconds
 	account := &corev1.ServiceAccount{}
@@ -124,11 +125,11 @@ func (a *Accounts) refusal(err error, who keyvault.Identity) error {
 	switch {
 	case apierrors.IsNotFound(err):
 		return fault.Advise(fault.Unauthenticated, "create it, or correct spec.vault.azureIdentity.name",
-			"there is no %s", who)
+			"%s does not exist", who)
 	case apierrors.IsForbidden(err):
 		return fault.Advise(fault.Denied, "add it to the value identity.serviceAccounts, or set identity.allNamespaces",
-			"%s may not be used", who)
+			"the installation is not allowed to use %s", who)
 	}
-	return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("asking the API server for %s", who), Cause: err,
-		Next: "it is tried again; look at the API server"}
+	return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("requesting %s from the API server", who),
+		Cause: err, Next: "the request is retried; check the API server"}
 }

@@ -74,7 +74,7 @@ func TestTheAnnotationsSayWhichApplication(t *testing.T) {
 	b.now = b.now.Add(11 * time.Second)
 	_, _, err := b.Application(t.Context(), who)
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err), "an account that is gone is not believed for long")
-	assert.ErrorContains(t, err, `there is no ServiceAccount "reader" of namespace "team"`)
+	assert.ErrorContains(t, err, `ServiceAccount "reader" of namespace "team" does not exist`)
 }
 
 func TestATokenIsForAzureAlone(t *testing.T) {
@@ -114,7 +114,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err = serviceaccount.New(c)
-		assert.ErrorContains(t, err, "configuration is missing", name)
+		assert.ErrorContains(t, err, "are required", name)
 	}
 }
 

@@ -1,5 +1,6 @@
-// Package serviceaccount lets a tenant's own ServiceAccount read vaults: it finds the application that the account is
-// annotated with, and asks the API server for the account's token, which Azure exchanges.
+// Package serviceaccount reads the application ids that a ServiceAccount is annotated with, and requests tokens of the
+// ServiceAccount, which Microsoft Entra ID exchanges for tokens of the application.
 //
-// Floor 3. Whose account it is, the caller decides: always one of the namespace that the resource is in.
+// Floor 3. The caller selects the ServiceAccount; it is always one of the resource's own namespace. The token exchange
+// belongs in keyvault/credential.
 package serviceaccount

@@ -1,6 +1,6 @@
 package serviceaccount
 
-// Seen is how many accounts are remembered.
+// Seen returns the number of cached ServiceAccounts.
 func (a *Accounts) Seen() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -63,7 +63,7 @@ func (b *bench) refusals(t *testing.T) {
 		"a wrong user's password":  {with(map[string]string{"AZURE_USERNAME": user, "AZURE_PASSWORD": wrong}), 77, []string{"AADSTS50126", "AZURE_PASSWORD"}},
 		"a second factor":          {as(secondFactor, "AZURE_USERNAME", user, "AZURE_PASSWORD", userPassword), 77, []string{"AADSTS50076", "second factor"}},
 		"consent is missing":       {as(noConsent, "AZURE_USERNAME", user, "AZURE_PASSWORD", userPassword), 77, []string{"AADSTS65001", "consent"}},
-		"an unknown tenant":        {map[string]string{"AZURE_TENANT_ID": "99999999-9999-4999-8999-999999999999", "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": wrong}, 77, []string{"the vault is of tenant " + azuretest.Tenant, "correct the tenant id"}},
+		"an unknown tenant":        {map[string]string{"AZURE_TENANT_ID": "99999999-9999-4999-8999-999999999999", "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": wrong}, 77, []string{"the vault belongs to tenant " + azuretest.Tenant, "correct the tenant id"}},
 		"an unknown application":   {map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": "99999999-9999-4999-8999-999999999999", "AZURE_CLIENT_SECRET": wrong}, 77, []string{"AADSTS700016", "client id"}},
 		"a clock that is behind":   {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("early-token")}), 77, []string{"AADSTS700024", "clock"}},
 		"a token that is late":     {with(map[string]string{"AZURE_FEDERATED_TOKEN_FILE": b.path("late-token")}), 77, []string{"AADSTS700024"}},
