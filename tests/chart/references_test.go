@@ -142,7 +142,7 @@ func TestAMisspeltReferenceInATemplateIsWarnedAbout(t *testing.T) {
 		"postgres://user:pass@db@azurekeyvault": true, strings.Repeat("a", 700) + "@azurekeyvault": true,
 	} {
 		says := chain.warned(t, podsOf(t, "Deployment", "on", spec(container("web", "DB="+value)), nil))
-		assert.Equal(t, wrong, strings.Contains(says, "is meant as a reference to Azure Key Vault but is none"), "%q: %s", value, says)
+		assert.Equal(t, wrong, strings.Contains(says, "is not a valid reference to Azure Key Vault"), "%q: %s", value, says)
 		if wrong {
 			_, err := envref.Parse(value)
 			assert.Error(t, err, "%q is none for the webhook either", value)
@@ -154,7 +154,7 @@ func TestAMisspeltReferenceInATemplateIsWarnedAbout(t *testing.T) {
 func TestWarningsSayWhichValueOfTheChartLeavesAPodOut(t *testing.T) {
 	refers := spec(container("web", "DB=db@azurekeyvault"))
 	alone := newAdmissionChain(t, drawn(t, "watchAllNamespaces=false"), someNamespaces()...)
-	assert.Contains(t, alone.warned(t, podsOf(t, "Deployment", "on", refers, nil)), "injects in namespace akv2k8s alone (value watchAllNamespaces)")
+	assert.Contains(t, alone.warned(t, podsOf(t, "Deployment", "on", refers, nil)), "injects only in namespace akv2k8s (value watchAllNamespaces)")
 	assert.Empty(t, alone.warned(t, podsOf(t, "Deployment", "akv2k8s", refers, nil)))
 	const ns, pods = "env_injector.namespaceSelector.matchExpressions[0].", "env_injector.objectSelector.matchExpressions[0]."
 	for _, c := range []struct {
