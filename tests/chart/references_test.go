@@ -97,7 +97,7 @@ func TestAReferenceWhereNothingIsInjectedIsWarnedAbout(t *testing.T) {
 		assert.Contains(t, says, "kubectl label namespace plain azure-key-vault-env-injection=enabled", kind)
 		assert.NotContains(t, says, "@azurekeyvault", "%s: a value may be a secret", kind)
 		assert.Contains(t, chain.warned(t, podsOf(t, kind, "plain", initial, nil)), "container first (DB)", kind)
-		assert.Contains(t, chain.warned(t, podsOf(t, kind, "kube-system", refers, nil)), "namespaces of the system", kind)
+		assert.Contains(t, chain.warned(t, podsOf(t, kind, "kube-system", refers, nil)), "system namespaces", kind)
 		assert.Empty(t, chain.warned(t, podsOf(t, kind, "plain", spec(container("web")), nil)), kind)
 		assert.Empty(t, chain.warned(t, podsOf(t, kind, "plain", refers, map[string]any{"akv2k8s.io/inject": "false"})), "%s: it is left alone on purpose", kind)
 		assert.Empty(t, chain.warned(t, podsOf(t, kind, "plain", map[string]any{}, nil)), "%s without containers", kind)
@@ -121,7 +121,7 @@ func TestAReferenceWhereNothingIsInjectedIsWarnedAbout(t *testing.T) {
 func TestAPodThatTheWebhookDidNotInjectIsWarnedAbout(t *testing.T) {
 	chain := newAdmissionChain(t, drawn(t, "env_injector.failurePolicy=Ignore"), someNamespaces()...)
 	raw := container("web", "DB=db@azurekeyvault")
-	assert.Contains(t, chain.warned(t, podsOf(t, "Pod", "on", spec(raw), nil)), "the env-injector was not asked or did not answer")
+	assert.Contains(t, chain.warned(t, podsOf(t, "Pod", "on", spec(raw), nil)), "the API server did not call the env-injector, or got no answer")
 	byJob := podsOf(t, "Pod", "on", spec(raw), nil)
 	byJob.account = "system:serviceaccount:kube-system:job-controller"
 	assert.NotEmpty(t, chain.warned(t, byJob), "nobody was warned before")
