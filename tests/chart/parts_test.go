@@ -158,7 +158,7 @@ func TestANullAnywhereMeansTheDefaultOrIsAnsweredWithASentence(t *testing.T) {
 			out, err := draw(values)
 			if err != nil {
 				assert.NotRegexp(t, failures, err.Error(), strings.Join(path, "."))
-				assert.Regexp(t, `is missing: |values don't meet the specifications|half set|set `, err.Error(), strings.Join(path, "."))
+				assert.Regexp(t, `is missing: |values don't meet the specifications|incomplete|set `, err.Error(), strings.Join(path, "."))
 				continue
 			}
 			assert.NotContains(t, out, "<no value>", path)

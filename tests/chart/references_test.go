@@ -97,7 +97,7 @@ func TestAReferenceWhereNothingIsInjectedIsWarnedAbout(t *testing.T) {
 		assert.Contains(t, says, "kubectl label namespace plain azure-key-vault-env-injection=enabled", kind)
 		assert.NotContains(t, says, "@azurekeyvault", "%s: a value may be a secret", kind)
 		assert.Contains(t, chain.warned(t, podsOf(t, kind, "plain", initial, nil)), "container first (DB)", kind)
-		assert.Contains(t, chain.warned(t, podsOf(t, kind, "kube-system", refers, nil)), "namespaces of the system", kind)
+		assert.Contains(t, chain.warned(t, podsOf(t, kind, "kube-system", refers, nil)), "system namespaces", kind)
 		assert.Empty(t, chain.warned(t, podsOf(t, kind, "plain", spec(container("web")), nil)), kind)
 		assert.Empty(t, chain.warned(t, podsOf(t, kind, "plain", refers, map[string]any{"akv2k8s.io/inject": "false"})), "%s: it is left alone on purpose", kind)
 		assert.Empty(t, chain.warned(t, podsOf(t, kind, "plain", map[string]any{}, nil)), "%s without containers", kind)
@@ -121,7 +121,7 @@ func TestAReferenceWhereNothingIsInjectedIsWarnedAbout(t *testing.T) {
 func TestAPodThatTheWebhookDidNotInjectIsWarnedAbout(t *testing.T) {
 	chain := newAdmissionChain(t, drawn(t, "env_injector.failurePolicy=Ignore"), someNamespaces()...)
 	raw := container("web", "DB=db@azurekeyvault")
-	assert.Contains(t, chain.warned(t, podsOf(t, "Pod", "on", spec(raw), nil)), "the env-injector was not asked or did not answer")
+	assert.Contains(t, chain.warned(t, podsOf(t, "Pod", "on", spec(raw), nil)), "the API server did not call the env-injector, or got no answer")
 	byJob := podsOf(t, "Pod", "on", spec(raw), nil)
 	byJob.account = "system:serviceaccount:kube-system:job-controller"
 	assert.NotEmpty(t, chain.warned(t, byJob), "nobody was warned before")
@@ -142,7 +142,7 @@ func TestAMisspeltReferenceInATemplateIsWarnedAbout(t *testing.T) {
 		"postgres://user:pass@db@azurekeyvault": true, strings.Repeat("a", 700) + "@azurekeyvault": true,
 	} {
 		says := chain.warned(t, podsOf(t, "Deployment", "on", spec(container("web", "DB="+value)), nil))
-		assert.Equal(t, wrong, strings.Contains(says, "is meant as a reference to Azure Key Vault but is none"), "%q: %s", value, says)
+		assert.Equal(t, wrong, strings.Contains(says, "is not a valid reference to Azure Key Vault"), "%q: %s", value, says)
 		if wrong {
 			_, err := envref.Parse(value)
 			assert.Error(t, err, "%q is none for the webhook either", value)
@@ -154,7 +154,7 @@ func TestAMisspeltReferenceInATemplateIsWarnedAbout(t *testing.T) {
 func TestWarningsSayWhichValueOfTheChartLeavesAPodOut(t *testing.T) {
 	refers := spec(container("web", "DB=db@azurekeyvault"))
 	alone := newAdmissionChain(t, drawn(t, "watchAllNamespaces=false"), someNamespaces()...)
-	assert.Contains(t, alone.warned(t, podsOf(t, "Deployment", "on", refers, nil)), "injects in namespace akv2k8s alone (value watchAllNamespaces)")
+	assert.Contains(t, alone.warned(t, podsOf(t, "Deployment", "on", refers, nil)), "injects only in namespace akv2k8s (value watchAllNamespaces)")
 	assert.Empty(t, alone.warned(t, podsOf(t, "Deployment", "akv2k8s", refers, nil)))
 	const ns, pods = "env_injector.namespaceSelector.matchExpressions[0].", "env_injector.objectSelector.matchExpressions[0]."
 	for _, c := range []struct {

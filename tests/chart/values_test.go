@@ -273,12 +273,12 @@ func TestNotesSayWhatWasInstalledAndWhatToDoNext(t *testing.T) {
 	}
 	assert.NotContains(t, byDefault, "older charts")
 	for set, says := range map[string]string{
-		"rbac.create=true":                    "of older charts, and do nothing: rbac.",
-		"global.rbac.podSecurityPolicies.a=b": "do nothing: global.rbac.podSecurityPolicies.",
-		"env_injector.dockerImageInspection.useAksCredentialsWithACS=true": "do nothing: env_injector.dockerImageInspection.useAksCredentialsWithACS.",
+		"rbac.create=true":                    "belong to older charts and have no effect: rbac.",
+		"global.rbac.podSecurityPolicies.a=b": "have no effect: global.rbac.podSecurityPolicies.",
+		"env_injector.dockerImageInspection.useAksCredentialsWithACS=true": "have no effect: env_injector.dockerImageInspection.useAksCredentialsWithACS.",
 		"watchAllNamespaces=false":                                 "kubectl -n akv2k8s get akvs my-secret",
-		"global.keyVaultAuth=environment":                          "by its variables AZURE_*",
-		"env_injector.authService=false":                           "The auth service is off",
+		"global.keyVaultAuth=environment":                          "from its variables AZURE_*",
+		"env_injector.authService=false":                           "The auth service is disabled",
 		"controller.securityContext.allowPrivilegeEscalation=true": "controller.securityContext.allowPrivilegeEscalation is true",
 		"controller.serviceAccount.create=false":                   "set controller.serviceAccount.name",
 		"global.userDefinedMSI.enabled=true,global.userDefinedMSI.msi=me,global.userDefinedMSI.tenantId=t": "the managed identity me",
@@ -304,7 +304,7 @@ func TestAsAPartOfAnotherChart(t *testing.T) {
 	write("charts/akv2k8s/templates/notes.yaml", notesTemplate)
 	out, err = exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s", "--show-only", "charts/akv2k8s/templates/notes.yaml").CombinedOutput()
 	require.NoError(t, err, string(out))
-	assert.Contains(t, parse(t, string(out)).at(t, "Notes/notes", "text"), "These values of global mean nothing to akv2k8s, and are ignored: global.logLevel=2.")
+	assert.Contains(t, parse(t, string(out)).at(t, "Notes/notes", "text"), "These values of global are not valid for akv2k8s and are ignored: global.logLevel=2.")
 	out, err = exec.Command(program, "template", "akv2k8s", parent, "--namespace", "akv2k8s", "--set", "akv2k8s.enabled=false").CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.NotContains(t, string(out), "Deployment")

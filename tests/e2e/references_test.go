@@ -81,7 +81,7 @@ func referencesAreWarnedAbout(t *testing.T) {
 		assert.Contains(t, text, "kubectl label namespace "+plain+" azure-key-vault-env-injection=enabled", kind)
 	}
 	assert.Contains(t, says(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: plain, Name: "settings"}, Data: map[string]string{"DB": "db@azurekeyvault"}}), "keys DB")
-	assert.Contains(t, says(deployment(labelled, "a b@azurekeyvault")), "is meant as a reference to Azure Key Vault but is none")
+	assert.Contains(t, says(deployment(labelled, "a b@azurekeyvault")), "is not a valid reference to Azure Key Vault")
 	assert.Empty(t, says(deployment(labelled, "db@azurekeyvault")))
 	assert.Empty(t, says(deployment(plain, "text")))
 }

@@ -1,15 +1,15 @@
-{{/* Names, labels, images, and settings that a component may have for itself. */}}
+{{/* Names, labels, images, and settings that a component can override. */}}
 
 {{- define "akv2k8s.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- /* Services begin with a letter and have no dots. A release with such a name could not be installed before, so nothing is renamed. */ -}}
+{{- /* Names of Services begin with a letter and contain no dots. Releases with other names could not be installed with 1.8, so no existing object is renamed. */ -}}
 {{- $full = default $full .Values.fullnameOverride | toString | replace "." "-" -}}
 {{- if regexMatch "^[0-9]" $full -}}{{- $full = printf "akv-%s" $full -}}{{- end -}}
 {{- regexReplaceAll "-+$" (trunc 51 $full) "" -}}
 {{- end -}}
 
-{{/* fit NAME LENGTH: a name that is too long is cut, and a hash of it keeps names apart that begin alike */}}
+{{/* fit NAME LENGTH: the name, truncated to the length; a hash keeps names with the same prefix distinct */}}
 {{- define "akv2k8s.fit" -}}
 {{- $name := index . 0 -}}{{- $length := index . 1 -}}
 {{- if gt (len $name) $length -}}
@@ -19,12 +19,12 @@
 {{- end -}}
 {{- end -}}
 
-{{/* labelValue TEXT: as much of it as a label may hold */}}
+{{/* labelValue TEXT: the text, truncated to a valid label value */}}
 {{- define "akv2k8s.labelValue" -}}
 {{- regexReplaceAll "[-._]+$" (. | toString | replace "+" "_" | trunc 63) "" -}}
 {{- end -}}
 
-{{/* versioned ROOT NAME: of a Job that runs once for each version of the chart. Its pods have the name as a label, so it is as short as one. */}}
+{{/* versioned ROOT NAME: the name of a Job that runs once for each version of the chart. Its pods have the name as a label, so it has at most 63 characters. */}}
 {{- define "akv2k8s.versioned" -}}
 {{- $version := (index . 0).Chart.Version | replace "+" "-" | replace "." "-" | lower -}}
 {{- include "akv2k8s.fit" (list (printf "%s-%s" (index . 1) $version) 63) -}}
@@ -33,7 +33,7 @@
 {{- define "akv2k8s.controller.name" -}}{{ include "akv2k8s.fullname" . }}-controller{{- end -}}
 {{- define "akv2k8s.injector.name" -}}{{ include "akv2k8s.fullname" . }}-envinjector{{- end -}}
 
-{{/* serviceAccount ACCOUNT OTHERWISE: its name; like the predecessor, the namespace's default if none is created or named */}}
+{{/* serviceAccount ACCOUNT DEFAULT: the name of the ServiceAccount. As in 1.8, it is "default" if none is created or named. */}}
 {{- define "akv2k8s.serviceAccount" -}}
 {{- $account := index . 0 -}}
 {{- default (ternary (index . 1) "default" $account.create) $account.name -}}
@@ -45,7 +45,7 @@
 {{- include "akv2k8s.serviceAccount" (list .Values.env_injector.serviceAccount (include "akv2k8s.injector.name" .)) -}}
 {{- end -}}
 
-{{/* The selectors are immutable and the predecessor's, so that helm upgrade finds its Deployments. */}}
+{{/* Selectors of Deployments are immutable, so they are the same as in 1.8; helm upgrade then updates the Deployments of 1.8. */}}
 {{- define "akv2k8s.selector" -}}
 app.kubernetes.io/name: {{ include "akv2k8s.labelValue" (default (default .Chart.Name .Values.name) .Values.nameOverride) | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -59,7 +59,7 @@ app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-controller
 app.kubernetes.io/component: {{ include "akv2k8s.fullname" . }}-webhook
 {{- end -}}
 
-{{/* labels of every object, selectors left out; those of users override no selector */}}
+{{/* commonLabels: the labels of every object without those of selectors, which users' labels cannot override */}}
 {{- define "akv2k8s.commonLabels" -}}
 helm.sh/chart: {{ include "akv2k8s.labelValue" (printf "%s-%s" .Chart.Name .Chart.Version) | quote }}
 app.kubernetes.io/version: {{ include "akv2k8s.labelValue" .Chart.AppVersion | quote }}
@@ -82,7 +82,7 @@ app.kubernetes.io/part-of: akv2k8s
 {{ include "akv2k8s.commonLabels" . }}
 {{- end -}}
 
-{{/* image ROOT IMAGE: a registry that is set takes the place of the host in the repository. A tag or digest that is set is taken as it is. */}}
+{{/* image ROOT IMAGE: the image's name. A registry that is set replaces the host in the repository. A tag or digest that is set is used unchanged. */}}
 {{- define "akv2k8s.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
 {{- $repository := $image.repository -}}
@@ -97,12 +97,12 @@ app.kubernetes.io/part-of: akv2k8s
 {{- end -}}
 {{- end -}}
 
-{{/* nameOf ITEM: of a list whose items are names, or objects with a name */}}
+{{/* nameOf ITEM: the name of an item of a list whose items are names, or objects with a name */}}
 {{- define "akv2k8s.nameOf" -}}
 {{- if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end -}}
 {{- end -}}
 
-{{/* setting ROOT COMPONENT NAME: the component's value if it is set, else the global one */}}
+{{/* setting ROOT COMPONENT NAME: the component's value if it is set, otherwise the global one */}}
 {{- define "akv2k8s.setting" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}{{- $name := index . 2 -}}
 {{- default (index $root.Values.global $name) (index $component $name) -}}
@@ -122,10 +122,10 @@ app.kubernetes.io/part-of: akv2k8s
 {{- and (index . 1).enabled (eq (include "akv2k8s.flag" (list $own.enabled $global.enabled)) "true") -}}
 {{- end -}}
 
-{{/* endpoint ROOT COMPONENT KIND: what a monitor reads, and how often */}}
+{{/* endpoint ROOT COMPONENT KIND: the endpoint of a monitor, with its scrape interval */}}
 {{- define "akv2k8s.endpoint" -}}
 {{- $own := index (index . 1).metrics (index . 2) -}}{{- $global := index (index . 0).Values.global.metrics (index . 2) -}}
-{{- /* The namespace of a resource is the label of its metrics, not that of the pod. */ -}}
+{{- /* honorLabels keeps the label namespace of the metrics, which is the resource's and not the pod's. */ -}}
 {{- $base := dict "port" "http" "path" "/metrics" "honorLabels" true -}}
 {{- with default $global.interval $own.interval }}{{ $_ := set $base "interval" . }}{{ end -}}
 {{- include "akv2k8s.over" (list (toYaml $base) (default $global.endpoint $own.endpoint)) -}}
@@ -137,7 +137,7 @@ app.kubernetes.io/part-of: akv2k8s
 {{- default $global.additionalLabels $own.additionalLabels | default dict | toYaml -}}
 {{- end -}}
 
-{{/* rbac ROOT COMPONENT: "true" if the component is installed with roles */}}
+{{/* rbac ROOT COMPONENT: "true" if the component is installed and gets roles */}}
 {{- define "akv2k8s.rbac" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
 {{- and $component.enabled (eq (include "akv2k8s.flag" (list $component.rbac.create $root.Values.global.rbac.create)) "true") -}}
@@ -148,7 +148,7 @@ app.kubernetes.io/part-of: akv2k8s
 {{- or .Values.identity.allNamespaces (not (empty .Values.identity.serviceAccounts)) -}}
 {{- end -}}
 
-{{/* accounts: the ServiceAccounts of our own components that get rights here, as subjects of a binding */}}
+{{/* accounts: the ServiceAccounts of the components that read vaults and get roles, as subjects of a binding */}}
 {{- define "akv2k8s.accounts" -}}
 {{- if eq (include "akv2k8s.rbac" (list . .Values.controller)) "true" }}
 - kind: ServiceAccount
@@ -163,7 +163,7 @@ app.kubernetes.io/part-of: akv2k8s
 {{- end }}
 {{- end -}}
 
-{{/* The Job that keeps the CustomResourceDefinition, and what it needs, which goes with it. */}}
+{{/* The Job that updates the CustomResourceDefinition, and its ServiceAccount and roles. */}}
 {{- define "akv2k8s.crds.name" -}}{{ include "akv2k8s.fullname" . }}-crds{{- end -}}
 {{- define "akv2k8s.crds.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
@@ -171,7 +171,7 @@ helm.sh/hook-weight: "-5"
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end -}}
 
-{{/* The Job that takes over what a release of akv2k8s 1.8 has: "true" if it is rendered. */}}
+{{/* The Job that takes over the CA and Secrets of a release of akv2k8s 1.8: "true" if it is rendered. */}}
 {{- define "akv2k8s.inherit" -}}
 {{- and .Values.env_injector.enabled .Values.env_injector.inherit.enabled .Values.global.rbac.create -}}
 {{- end -}}
@@ -182,14 +182,14 @@ helm.sh/hook-weight: "-5"
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end -}}
 
-{{/* The Secret of the certificate that the webhook shows, empty if it is of our own CA. */}}
+{{/* The Secret with the webhook's certificate, empty if the env-injector's own CA signs it. */}}
 {{- define "akv2k8s.injector.certificate" -}}
 {{- if .Values.env_injector.certificate.custom.enabled -}}{{ include "akv2k8s.injector.name" . }}-tls
 {{- else if .Values.env_injector.certificate.useCertManager -}}{{ include "akv2k8s.injector.name" . }}-tls-cm
 {{- end -}}
 {{- end -}}
 
-{{/* limits: how many calls of vaults a process may make, with how many others it shares them */}}
+{{/* limits: the flags for limits on vault calls, the number of processes that share them, and fallbacks */}}
 {{- define "akv2k8s.limits" -}}
 {{- $readers := ternary 1 0 .Values.controller.enabled -}}
 {{- if and .Values.env_injector.enabled .Values.env_injector.authService -}}
@@ -205,7 +205,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end }}
 {{- end -}}
 
-{{/* docs ROOT PAGE: where a page of the documentation is, in the version that is installed */}}
+{{/* docs ROOT PAGE: the URL of a page of the documentation for the installed version */}}
 {{- define "akv2k8s.docs" -}}
 {{ first (index . 0).Chart.Sources }}/blob/v{{ (index . 0).Chart.AppVersion | replace "+" "%2B" }}/docs/{{ index . 1 }}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* Values as the templates use them. It changes .Values in place, and runs before every other template. */}}
+{{/* normalize: changes .Values in place to the form that the templates use. It runs before every other template. */}}
 {{- define "akv2k8s.normalize" -}}
 {{- include "akv2k8s.normalize.shared" . -}}
 {{- include "akv2k8s.normalize.choices" . -}}
@@ -40,7 +40,7 @@
 {{- $_ := set $map (last $steps) (index . 2) -}}
 {{- end -}}
 
-{{/* similar WORD WORDS: ", did you mean X?" for one that has the same letters or the same beginning */}}
+{{/* similar WORD WORDS: ", did you mean X?" for the first X of WORDS with the same letters or the same prefix, otherwise empty */}}
 {{- define "akv2k8s.similar" -}}
 {{- $word := index . 0 -}}{{- $letters := splitList "" (lower $word) | sortAlpha | join "" -}}
 {{- $found := "" -}}
@@ -53,7 +53,7 @@
 {{- with $found -}}, did you mean {{ . }}?{{- end -}}
 {{- end -}}
 
-{{/* Helm shares global among the charts of one parent, so other keys are another chart's there; at the root they are misspelt. */}}
+{{/* Helm shares global among the charts of one parent chart, so unknown keys can belong to another chart there. Without a parent they are misspelt. */}}
 {{- define "akv2k8s.normalize.shared" -}}
 {{- range $line := splitList "\n" (include "akv2k8s.sharedKeys" . | trim) -}}
 {{- $known := splitList " " $line -}}
@@ -67,7 +67,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Words in global that this chart does not know: refused at the root; below a parent another chart's, and named in NOTES. */}}
+{{/* Unknown choices in global: an error without a parent chart. Below a parent they can be meant for another chart; they get the default, and NOTES lists them. */}}
 {{- define "akv2k8s.normalize.choices" -}}
 {{- $ignored := list -}}
 {{- range $line := splitList "\n" (include "akv2k8s.choices" . | trim) -}}
@@ -82,7 +82,7 @@
 {{- include "akv2k8s.put" (list $ $path $word) -}}
 {{- else if not (has (toString $value) (list "" "<nil>")) -}}
 {{- if $.Chart.IsRoot -}}
-{{- fail (printf "%s is %v, which this chart does not know%s Use one of: %s" $path $value (include "akv2k8s.similar" (list (toString $value) (rest $words)) | default ".") (rest $words | join ", ")) -}}
+{{- fail (printf "%s is %v, which is not a valid choice%s Use one of: %s" $path $value (include "akv2k8s.similar" (list (toString $value) (rest $words)) | default ".") (rest $words | join ", ")) -}}
 {{- end -}}
 {{- $ignored = append $ignored (printf "%s=%v" $path $value) -}}
 {{- include "akv2k8s.put" (list $ $path (get (dict "global.logLevel" "info" "global.logFormat" "text" "global.keyVaultAuth" "azureCloudConfig") $path)) -}}

@@ -1,18 +1,18 @@
-{{/* What the pods of both components have in common. */}}
+{{/* Parts that the pods of both components share. */}}
 
-{{/* credential NAME VALUE: "true" if a variable is not for everybody who may read a Deployment */}}
+{{/* credential NAME VALUE: "true" if a variable holds a credential, which readers of the Deployment must not see */}}
 {{- define "akv2k8s.credential" -}}
 {{- $name := upper (index . 0) -}}{{- $value := toString (index . 1) -}}
 {{- $path := regexMatch "_(PATH|FILE|FILEPATH|DIR)$" $name -}}
 {{- or (and (regexMatch "SECRET|PASSWORD|TOKEN|CREDENTIAL|_KEY$" $name) (not $path)) (regexMatch "://[^/@]*:[^/@]*@" $value) -}}
 {{- end -}}
 
-{{/* text VALUE: a scalar as it was written; what YAML reads as a number is printed without an exponent */}}
+{{/* text VALUE: a scalar as it was written; numbers are printed without an exponent */}}
 {{- define "akv2k8s.text" -}}
 {{- if kindIs "string" . }}{{ . }}{{ else if not (kindIs "invalid" .) }}{{ toJson . }}{{ end -}}
 {{- end -}}
 
-{{/* credentials ENV: the keys of a Secret for what is not for everybody */}}
+{{/* credentials ENV: the data of the Secret for the variables that hold credentials */}}
 {{- define "akv2k8s.credentials" -}}
 {{- range $name, $value := . }}
 {{- if eq (include "akv2k8s.credential" (list $name $value)) "true" }}
@@ -30,12 +30,12 @@
       name: {{ index . 2 }}
       key: {{ index . 0 }}
 {{- else }}
-  {{- /* The kubelet makes one dollar of two, so that a value arrives as it was written. */}}
+  {{- /* The kubelet replaces two dollars by one, so doubled dollars arrive as they were written. */}}
   value: {{ include "akv2k8s.text" (index . 1) | replace "$" "$$" | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* env ROOT COMPONENT SECRET: variables that users give; the component's override the global ones, and are in the Secret if they are credentials */}}
+{{/* env ROOT COMPONENT SECRET: variables from the values. The component's override the global ones. Credentials are references to the Secret. */}}
 {{- define "akv2k8s.env" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}{{- $secret := index . 2 -}}
 {{- with get (default dict $component.serviceAccount.annotations) "azure.workload.identity/client-id" }}
@@ -82,7 +82,7 @@
 {{- end }}
 {{- end -}}
 
-{{/* podAnnotations ROOT COMPONENT CONTAINER: what makes new pods when it changes */}}
+{{/* podAnnotations ROOT COMPONENT CONTAINER: checksums of configuration, so that a change replaces the pods, and the users' annotations */}}
 {{- define "akv2k8s.podAnnotations" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}
 kubectl.kubernetes.io/default-container: {{ default (index . 2) $component.name }}
@@ -96,7 +96,7 @@ akv2k8s.io/extra-ca: {{ $root.Values.global.extraCACertificates | sha256sum | tr
 akv2k8s.io/azureconfig: {{ $root.Values.global.userDefinedMSI | toJson | sha256sum | trunc 16 | quote }}
 {{- end }}
 {{- if or (include "akv2k8s.credentials" $root.Values.global.env) (include "akv2k8s.credentials" $component.env) }}
-# Variables are read at start, and a hash of credentials would tell about them: each revision makes new pods.
+# The programs read variables at start only. A hash would leak information about credentials, so each revision of the release replaces the pods.
 akv2k8s.io/revision: {{ $root.Release.Revision | quote }}
 {{- end }}
 {{- with $component.podAnnotations }}
@@ -104,17 +104,17 @@ akv2k8s.io/revision: {{ $root.Release.Revision | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* hostFile ROOT AUTH: "true" if the node's azure.json is read */}}
+{{/* hostFile ROOT AUTH: "true" if the pod reads the node's azure.json */}}
 {{- define "akv2k8s.hostFile" -}}
 {{- and (eq (index . 1) "azureCloudConfig") (not (index . 0).Values.global.userDefinedMSI.enabled) -}}
 {{- end -}}
 
-{{/* cloudConfig ROOT AUTH: where the container finds azure.json */}}
+{{/* cloudConfig ROOT AUTH: the path of azure.json in the container */}}
 {{- define "akv2k8s.cloudConfig" -}}
 {{- ternary "/etc/akv2k8s/azure.json" "/etc/akv2k8s/azureconfig/azure.json" (eq (include "akv2k8s.hostFile" .) "true") -}}
 {{- end -}}
 
-{{/* over BASE FIELDS: each field that is given replaces the one of the base; null takes it away */}}
+{{/* over BASE FIELDS: the base with each field of FIELDS replaced; null removes a field */}}
 {{- define "akv2k8s.over" -}}
 {{- $base := fromYaml (index . 0) -}}
 {{- range $field, $value := index . 1 }}
@@ -123,7 +123,7 @@ akv2k8s.io/revision: {{ $root.Release.Revision | quote }}
 {{- toYaml $base -}}
 {{- end -}}
 
-{{/* podSecurity ROOT COMPONENT AUTH: restricted, but for the one credential that only root may read, the node's azure.json */}}
+{{/* podSecurity ROOT COMPONENT AUTH: a restricted security context, or root if the pod reads the node's azure.json, which only root can read */}}
 {{- define "akv2k8s.podSecurity" -}}
 {{- include "akv2k8s.over" (list (include "akv2k8s.podSecurityBase" .) (index . 1).podSecurityContext) -}}
 {{- end -}}
@@ -150,13 +150,13 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* resources RESOURCES MEMORY: what is given, wholly, or a small request and a limit of memory. A pod without a request is the first to go on a
-busy node. There is no limit of processor time, which would slow down the start of every pod that waits for a value. */}}
+{{/* resources RESOURCES MEMORY: the resources if they are set, otherwise small requests and the memory limit. A pod without requests is the first that a busy node
+evicts. There is no CPU limit, because it would slow down the start of every pod that waits for a value. */}}
 {{- define "akv2k8s.resources" -}}
 {{- toYaml (default (dict "requests" (dict "cpu" "50m" "memory" "32Mi") "limits" (dict "memory" (index . 1))) (index . 0)) }}
 {{- end -}}
 
-{{/* memoryLimit: the limit of the container, of which the program leaves a tenth to what Go does not count (src/telemetry). Without a limit it is the node's memory. */}}
+{{/* memoryLimit: the memory limit of the container. The program leaves a tenth of it to memory that Go does not count (src/telemetry). Without a limit it is the node's memory. */}}
 {{- define "akv2k8s.memoryLimit" -}}
 - name: MEMORY_LIMIT
   valueFrom:
@@ -164,7 +164,7 @@ busy node. There is no limit of processor time, which would slow down the start 
       resource: limits.memory
 {{- end -}}
 
-{{/* strategy COMPONENT: rollingUpdate has no place beside another type */}}
+{{/* strategy COMPONENT: the Deployment's strategy; rollingUpdate is invalid with another type */}}
 {{- define "akv2k8s.strategy" -}}
 {{- if and .strategy.type (ne (toString .strategy.type) "RollingUpdate") }}
 type: {{ .strategy.type }}
@@ -173,7 +173,7 @@ type: {{ .strategy.type }}
 {{- end }}
 {{- end -}}
 
-{{/* scheduling ROOT COMPONENT SELECTOR: fields of a pod that are passed on, the nodes that it may run on, and how its replicas are spread */}}
+{{/* scheduling ROOT COMPONENT SELECTOR: fields of the pod that values set, node selection, and the spread of replicas */}}
 {{- define "akv2k8s.scheduling" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}{{- $selector := index . 2 -}}
 {{- range $field := list "priorityClassName" "terminationGracePeriodSeconds" "dnsPolicy" "dnsConfig" "affinity" }}
@@ -181,7 +181,7 @@ type: {{ .strategy.type }}
 {{ dict $field . | toYaml }}
 {{- end }}
 {{- end }}
-{{- /* The images are of Linux, and a cluster may have nodes of Windows. A label without a value takes one away. */ -}}
+{{- /* The images are for Linux, and clusters can have Windows nodes. An empty value removes a label. */ -}}
 {{- $nodes := dict "kubernetes.io/os" "linux" }}
 {{- range list $root.Values.global.nodeSelector $component.nodeSelector }}
 {{- range $label, $value := . }}
@@ -207,7 +207,7 @@ hostUsers: {{ $component.hostUsers }}
 {{- end }}
 {{- end -}}
 
-{{/* disruptions COMPONENT: what a PodDisruptionBudget allows. By default one pod may go at a time, so that a drain never waits for the only replica. */}}
+{{/* disruptions COMPONENT: the fields of a PodDisruptionBudget. By default one pod may be unavailable, so that a drain never waits for a single replica. */}}
 {{- define "akv2k8s.disruptions" -}}
 {{- $budget := .podDisruptionBudget -}}
 {{- if not (has (toString $budget.minAvailable) (list "" "<nil>")) -}}
@@ -288,7 +288,7 @@ unhealthyPodEvictionPolicy: AlwaysAllow
 {{- end }}
 {{- end -}}
 
-{{/* egress VALUES: whom a component talks to */}}
+{{/* egress VALUES: the egress rules of a component */}}
 {{- define "akv2k8s.egress" -}}
 - ports:
     - {port: 53, protocol: UDP}

@@ -12,7 +12,7 @@
 {{- include "akv2k8s.validate.ports" . -}}
 {{- end -}}
 
-{{/* A map that a null took away is empty, so that no template trips over it. Templates share the values, and this one is rendered first. */}}
+{{/* Replaces a map that a null removed by an empty one, so that no template fails on it. All templates share the values, and this one is rendered first. */}}
 {{- define "akv2k8s.validate.maps" -}}
 {{- range $path := splitList "\n" (include "akv2k8s.maps" . | trim) -}}
 {{- $steps := splitList "." $path -}}
@@ -26,7 +26,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The binaries of akv2k8s 1.x know neither the flags nor the protocols of this chart. */}}
+{{/* The programs of akv2k8s 1.x do not support the flags and protocols of this chart. */}}
 {{- define "akv2k8s.validate.images" -}}
 {{- range $path := list "controller.image" "env_injector.image" "env_injector.envImage" -}}
 {{- $component := index $.Values (first (splitList "." $path)) -}}
@@ -41,7 +41,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A null in a user's values takes a default away, and helm upgrade --reuse-values leaves out those of a newer chart. */}}
+{{/* A null in a user's values removes a default, and helm upgrade --reuse-values omits the defaults of a newer chart. */}}
 {{- define "akv2k8s.validate.needed" -}}
 {{- range $path := splitList "\n" (include "akv2k8s.needed" . | trim) -}}
 {{- $value := $.Values -}}
@@ -49,43 +49,43 @@
 {{- $value = get (ternary $value dict (kindIs "map" $value)) $step -}}
 {{- end -}}
 {{- if has (toString $value) (list "" "<nil>") -}}
-{{- fail (printf "%s is missing: give it a value, or remove its line for the default. After helm upgrade --reuse-values, which leaves out the defaults of a newer chart, use --reset-then-reuse-values" $path) -}}
+{{- fail (printf "%s is missing: give it a value, or remove its line for the default. If you used helm upgrade --reuse-values, which omits the defaults of a newer chart, use --reset-then-reuse-values" $path) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* One way to sign in, and all of it. */}}
+{{/* Exactly one method to sign in, with all its fields. */}}
 {{- define "akv2k8s.validate.credentials" -}}
 {{- $cloud := .Values.global.customCloud | default dict -}}
 {{- if ne (empty $cloud.authority) (empty $cloud.vaultDNSSuffix) -}}
-{{- fail "global.customCloud is half set: set both authority and vaultDNSSuffix, or neither" -}}
+{{- fail "global.customCloud is incomplete: set both authority and vaultDNSSuffix, or neither" -}}
 {{- end -}}
 {{- if and $cloud.authority .Values.global.cloud -}}
-{{- fail (printf "global.cloud is %s, and global.customCloud another: set one of the two" .Values.global.cloud) -}}
+{{- fail (printf "global.cloud is %s, and global.customCloud is set too: set only one of them" .Values.global.cloud) -}}
 {{- end -}}
 {{- $msi := .Values.global.userDefinedMSI -}}
 {{- if and $msi.enabled (or (empty $msi.msi) (empty $msi.tenantId)) -}}
-{{- fail "global.userDefinedMSI is half set: set msi (client id or resource id of the identity) and tenantId, or enabled to false" -}}
+{{- fail "global.userDefinedMSI is incomplete: set msi (client id or resource id of the identity) and tenantId, or enabled to false" -}}
 {{- end -}}
 {{- $used := false -}}
 {{- range $component := list .Values.controller .Values.env_injector -}}
 {{- $used = or $used (and $component.enabled (eq (include "akv2k8s.setting" (list $ $component "keyVaultAuth")) "azureCloudConfig")) -}}
 {{- end -}}
 {{- if and $msi.enabled (not $used) -}}
-{{- fail (printf "global.userDefinedMSI is one way to sign in, and global.keyVaultAuth %s another: set keyVaultAuth to azureCloudConfig, or userDefinedMSI.enabled to false" .Values.global.keyVaultAuth) -}}
+{{- fail (printf "global.userDefinedMSI.enabled is true, but global.keyVaultAuth is %s, which does not use it: set keyVaultAuth to azureCloudConfig, or userDefinedMSI.enabled to false" .Values.global.keyVaultAuth) -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "akv2k8s.validate.identities" -}}
 {{- range $name, $vault := .Values.vaults -}}
 {{- if not (regexMatch "^[a-zA-Z0-9-]{3,24}$" (toString $vault.fallback)) -}}
-{{- fail (printf "vaults.%s has no fallback that is a vault's name; write vaults: {%s: {fallback: other-vault}}" $name $name) -}}
+{{- fail (printf "vaults.%s.fallback is not the name of a vault; write vaults: {%s: {fallback: other-vault}}" $name $name) -}}
 {{- end -}}
 {{- end -}}
 {{- $seen := dict -}}
 {{- range .Values.identity.serviceAccounts -}}
 {{- if or (empty .namespace) (and (empty .names) (empty .default)) -}}
-{{- fail "identity.serviceAccounts is half set: each item needs namespace and names (or default), for example {namespace: team, names: [reader]}" -}}
+{{- fail "identity.serviceAccounts is incomplete: each item needs namespace and names (or default), for example {namespace: team, names: [reader]}" -}}
 {{- end -}}
 {{- if hasKey $seen .namespace -}}
 {{- fail (printf "identity.serviceAccounts names namespace %s twice; put its ServiceAccounts into one list" .namespace) -}}
@@ -99,19 +99,19 @@
 {{- $component := index $.Values $name -}}
 {{- range $kind := list "serviceMonitor" "podMonitor" -}}
 {{- if and (eq (include "akv2k8s.monitored" (list $ $component $kind)) "true") (ne (include "akv2k8s.metrics" (list $ $component)) "true") -}}
-{{- fail (printf "%s has a %s and no metrics: set %s.metrics.enabled or global.metrics.enabled to true, or metrics.%s.enabled to false" $name (title $kind) $name $kind) -}}
+{{- fail (printf "%s has a %s but no metrics: set %s.metrics.enabled or global.metrics.enabled to true, or metrics.%s.enabled to false" $name (title $kind) $name $kind) -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq (include "akv2k8s.monitored" (list $ $component "serviceMonitor")) "true") (eq (include "akv2k8s.monitored" (list $ $component "podMonitor")) "true") -}}
-{{- fail (printf "%s has a ServiceMonitor and a PodMonitor, so that everything would be counted twice: set metrics.serviceMonitor.enabled or metrics.podMonitor.enabled to false" $name) -}}
+{{- fail (printf "%s has a ServiceMonitor and a PodMonitor, so its metrics would be scraped twice: set metrics.serviceMonitor.enabled or metrics.podMonitor.enabled to false" $name) -}}
 {{- end -}}
 {{- $auth := include "akv2k8s.setting" (list $ $component "keyVaultAuth") -}}
 {{- if and $component.enabled (kindIs "bool" $component.hostUsers) (not $component.hostUsers) (eq (include "akv2k8s.hostFile" (list $ $auth)) "true") -}}
-{{- fail (printf "%s.hostUsers is false, and the node's azure.json can be read by the node's root alone: use another keyVaultAuth or global.userDefinedMSI, or remove hostUsers" $name) -}}
+{{- fail (printf "%s.hostUsers is false, but only root of the node can read the node's azure.json: use another keyVaultAuth or global.userDefinedMSI, or remove hostUsers" $name) -}}
 {{- end -}}
 {{- $budget := $component.podDisruptionBudget -}}
 {{- if and $component.enabled $budget.enabled (not (has (toString $budget.minAvailable) (list "" "<nil>"))) (not (has (toString $budget.maxUnavailable) (list "" "<nil>"))) -}}
-{{- fail (printf "%s.podDisruptionBudget has both minAvailable and maxUnavailable, and Kubernetes takes one: remove one of them" $name) -}}
+{{- fail (printf "%s.podDisruptionBudget has both minAvailable and maxUnavailable, but Kubernetes accepts only one: remove one of them" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "helm.sh/chart" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" -}}
@@ -139,7 +139,7 @@
 {{- if hasSuffix ".crt" $path -}}
 {{- range $i, $block := rest (splitList "-----BEGIN " (b64dec $value)) -}}
 {{- if not (regexMatch `^([A-Z0-9 ]+)-----[A-Za-z0-9+/=\s]+-----END [A-Z0-9 ]+-----` $block) -}}
-{{- fail (printf "block %d of env_injector.certificate.custom.%s is damaged: its last line is missing, or its text is not base64; write each certificate as its authority gave it" (add1 $i) $path) -}}
+{{- fail (printf "block %d of env_injector.certificate.custom.%s is damaged: its END line is missing, or its content is not base64; copy each certificate unchanged" (add1 $i) $path) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -147,35 +147,35 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The transition from 1.8. */}}
+{{/* The upgrade from 1.8. */}}
 {{- define "akv2k8s.validate.transition" -}}
 {{- $injector := .Values.env_injector -}}
 {{- if and $injector.enabled $injector.legacyAuthService.enabled -}}
 {{- if not $injector.authService -}}
-{{- fail "env_injector.legacyAuthService is a part of the auth service: set env_injector.authService=true, or legacyAuthService.enabled=false" -}}
+{{- fail "env_injector.legacyAuthService needs the auth service: set env_injector.authService=true, or legacyAuthService.enabled=false" -}}
 {{- end -}}
 {{- if and .Values.controller.enabled (eq (include "akv2k8s.controller.serviceAccount" .) (include "akv2k8s.injector.serviceAccount" .)) -}}
-{{- fail (printf "controller and env_injector share the ServiceAccount %s, and a policy of legacyAuthService bounds what it may do with Secrets: give one of them a ServiceAccount of its own (serviceAccount.create or serviceAccount.name)" (include "akv2k8s.injector.serviceAccount" .)) -}}
+{{- fail (printf "controller and env_injector share the ServiceAccount %s, and the policy of legacyAuthService restricts its writes of Secrets: give one of them its own ServiceAccount (serviceAccount.create or serviceAccount.name)" (include "akv2k8s.injector.serviceAccount" .)) -}}
 {{- end -}}
 {{- if .Values.vaultRules -}}
-{{- fail "env_injector.legacyAuthService gives pods of akv2k8s 1.8 a token for every vault, which vaultRules can't bound: leave out one of them, or recreate these pods" -}}
+{{- fail "env_injector.legacyAuthService gives pods of akv2k8s 1.8 a token for every vault, which vaultRules can't restrict: remove one of them, or recreate these pods" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Settings that would do nothing, because what they work on is off. */}}
+{{/* Settings without effect, because the feature that they belong to is disabled. */}}
 {{- define "akv2k8s.validate.idle" -}}
 {{- $measured := false -}}
 {{- range $name := list "controller" "env_injector" -}}
 {{- $component := index $.Values $name -}}
 {{- $measured = or $measured (and $component.enabled (eq (include "akv2k8s.metrics" (list $ $component)) "true")) -}}
 {{- if and $component.enabled $component.networkPolicy.egress.enabled (not $component.networkPolicy.enabled) -}}
-{{- fail (printf "%s.networkPolicy.egress is enabled, and %s.networkPolicy is not, so it would do nothing: set %s.networkPolicy.enabled=true, or egress.enabled=false" $name $name $name) -}}
+{{- fail (printf "%s.networkPolicy.egress is enabled, but %s.networkPolicy is not, so egress has no effect: set %s.networkPolicy.enabled=true, or egress.enabled=false" $name $name $name) -}}
 {{- end -}}
 {{- end -}}
 {{- range $object := list "prometheusRule" "grafanaDashboard" -}}
 {{- if and (index $.Values.global.metrics $object).enabled (not $measured) -}}
-{{- fail (printf "global.metrics.%s is enabled, and no component has metrics for it: set global.metrics.enabled=true, or %s.enabled=false" $object $object) -}}
+{{- fail (printf "global.metrics.%s is enabled, but no component has metrics: set global.metrics.enabled=true, or %s.enabled=false" $object $object) -}}
 {{- end -}}
 {{- end -}}
 {{- $injector := .Values.env_injector -}}
