@@ -18,9 +18,9 @@ import (
 
 // Keys and values in the user info of a service-account token that is bound to a pod.
 const (
-	extraPodName = "authentication.kubernetes.io/pod-name"
-	extraPodUID  = "authentication.kubernetes.io/pod-uid"
-	userPrefix   = "system:serviceaccount:"
+	extraPodName         = "authentication.kubernetes.io/pod-name"
+	extraPodUID          = "authentication.kubernetes.io/pod-uid"
+	serviceAccountPrefix = "system:serviceaccount:"
 )
 
 // caller is the pod that sent the request, as the TokenReview reports it.
@@ -29,38 +29,38 @@ type caller struct {
 	UID                            types.UID
 }
 
-// identify authenticates the pod by its token, and checks that the pod is alive and that its namespace is enabled.
+// identifyPod authenticates the pod by its token, and checks that the pod is alive and that its namespace is enabled.
 // Unauthenticated clients can trigger these calls of the API server, so they are limited by client address.
-func (c *call) identify(ctx context.Context) (*corev1.Pod, error) {
-	token := bearer(c.r)
+func (c *podRequest) identifyPod(ctx context.Context) (*corev1.Pod, error) {
+	token := bearerToken(c.r)
 	if token == "" {
 		return nil, fault.New(fault.Unauthenticated,
 			"the request has no service-account token; only the injector in a pod can call the auth service")
 	}
-	if !c.shares.identificationRate.Allow(c.address) {
-		return nil, tooMany("too many requests from address %s (its share of %s)", c.address,
+	if !c.limiters.identificationRate.Allow(c.clientAddress) {
+		return nil, throttledError("too many requests from address %s (its share of %s)", c.clientAddress,
 			limits.Rate(limits.AuthIdentificationsPerSecond))
 	}
 	ctx, cancel := context.WithTimeout(ctx, limits.AuthIdentificationTime)
 	defer cancel()
-	err := c.shares.identifications.Acquire(ctx, c.address, 1)
+	err := c.limiters.identificationSlots.Acquire(ctx, c.clientAddress, 1)
 	if err != nil {
-		return nil, tooMany("too many concurrent requests from address %s (its share of %d)", c.address,
+		return nil, throttledError("too many concurrent requests from address %s (its share of %d)", c.clientAddress,
 			limits.AuthIdentificationsAtOnce)
 	}
-	defer c.shares.identifications.Release(c.address, 1)
-	if c.who, err = c.authenticate(ctx, token); err != nil {
+	defer c.limiters.identificationSlots.Release(c.clientAddress, 1)
+	if c.caller, err = c.reviewToken(ctx, token); err != nil {
 		return nil, err
 	}
-	if err := c.takePodPlace(); err != nil {
+	if err := c.acquirePodSlot(); err != nil {
 		return nil, err
 	}
-	return c.readPod(ctx)
+	return c.readCallerPod(ctx)
 }
 
-// authenticate reviews the token. It must have our audience and be bound to a pod. The API server rejects a token whose
+// reviewToken reviews the token. It must have our audience and be bound to a pod. The API server rejects a token whose
 // pod no longer exists.
-func (b *Broker) authenticate(ctx context.Context, token string) (caller, error) {
+func (b *Broker) reviewToken(ctx context.Context, token string) (caller, error) {
 	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token,
 		Audiences: []string{wire.TokenAudience}}}
 	if err := b.Reviewer.Create(ctx, review); err != nil {
@@ -79,7 +79,7 @@ func (b *Broker) authenticate(ctx context.Context, token string) (caller, error)
 }
 
 func callerOf(user authenticationv1.UserInfo) (caller, error) {
-	account, ok := strings.CutPrefix(user.Username, userPrefix)
+	account, ok := strings.CutPrefix(user.Username, serviceAccountPrefix)
 	namespace, name, _ := strings.Cut(account, ":")
 	pod, uid := user.Extra[extraPodName], user.Extra[extraPodUID]
 	if !ok || namespace == "" || name == "" || len(pod) != 1 || len(uid) != 1 || pod[0] == "" || uid[0] == "" {

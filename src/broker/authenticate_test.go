@@ -43,25 +43,25 @@ func TestATokenNamesOnePod(t *testing.T) {
 func TestARequestOfAnotherFormIsRefused(t *testing.T) {
 	for _, body := range []string{`[]`, `"x"`, `{"references":[]}`, `{"references":"x"}`, `{"references":{"A":1}}`, `{"references":{"A":null}}`, `{"references":{"A":{}}}`,
 		`{"references":{"A":"a@azurekeyvault"}} {}`, `{"references":{"A":"a@azurekeyvault"}}x`, `{"references":{"A":"a@azurekeyvault"}`, `{"check":1,"references":{"A":"a@azurekeyvault"}}`} {
-		_, err := parse([]byte(body), 10)
+		_, err := parseRequest([]byte(body), 10)
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), body)
 		assert.ErrorContains(t, err, "not a request of the injector", body)
 	}
-	request, err := parse([]byte(` {"later":[{"references":{}}],"references":{"A":"a@azurekeyvault","A":"b@azurekeyvault"}} `), 2)
+	request, err := parseRequest([]byte(` {"later":[{"references":{}}],"references":{"A":"a@azurekeyvault","A":"b@azurekeyvault"}} `), 2)
 	require.NoError(t, err, "a newer injector may send more")
 	assert.Equal(t, map[string]string{"A": "b@azurekeyvault"}, request.References)
-	_, err = parse([]byte(`{"references":{"A":"a@azurekeyvault","A":"b@azurekeyvault"}}`), 1)
+	_, err = parseRequest([]byte(`{"references":{"A":"a@azurekeyvault","A":"b@azurekeyvault"}}`), 1)
 	assert.Equal(t, fault.Denied, fault.KindOf(err), "what is there twice counts twice")
 }
 
 func TestWhoWaitsInVainToBeIdentifiedIsAskedToComeBack(t *testing.T) {
-	b := &Broker{shares: newShares(time.Now)}
+	b := &Broker{limiters: newRequestLimiters(time.Now)}
 	r := httptest.NewRequest("POST", "/", nil)
-	require.True(t, b.shares.identifications.TryAcquire("another", limits.AuthIdentificationsAtOnce))
+	require.True(t, b.limiters.identificationSlots.TryAcquire("another", limits.AuthIdentificationsAtOnce))
 	r.Header.Set("Authorization", "Bearer a.b.c")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := b.newCall(httptest.NewRecorder(), r).identify(ctx)
+	_, err := b.newPodRequest(httptest.NewRecorder(), r).identifyPod(ctx)
 	assert.Equal(t, fault.Throttled, fault.KindOf(err))
 	assert.ErrorContains(t, err, "from address 192.0.2.1")
 }

@@ -24,7 +24,7 @@ import (
 // object if it is at most age old. Errors are classified by package fault, and their texts hold no values.
 type Vault interface {
 	Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error)
-	Last(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool)
+	LastGood(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool)
 }
 
 // Config configures a Broker. Fields are required unless their comment says that they are optional.
@@ -38,15 +38,15 @@ type Config struct {
 	// Vault reads the vault objects.
 	Vault Vault
 	// Rules define which namespaces may read which vaults.
-	Rules rule.Rules
+	Rules rule.AccessRules
 	// Identities define the identity that each namespace reads vaults with.
-	Identities rule.Identities
+	Identities rule.IdentityPolicy
 	// The maximum age of a value that a pod gets, normally and while the vault is unavailable.
-	MaxAge, StaleAge time.Duration
+	MaxAge, MaxStaleAge time.Duration
 	// Key and value of the label that enables injection in a namespace.
-	Label, LabelValue string
-	// Decoding decodes values and shares its workers fairly among namespaces. Optional.
-	Decoding *decodepool.Pool
+	NamespaceLabel, NamespaceLabelValue string
+	// DecodePool decodes values and shares its workers fairly among namespaces. Optional.
+	DecodePool *decodepool.Pool
 	// Events records an event on a pod that got a stale value. Optional.
 	Events  events.EventRecorder
 	Metrics *Metrics
@@ -58,25 +58,25 @@ type Config struct {
 // Broker serves the values of references to pods. It is an http.Handler.
 type Broker struct {
 	Config
-	shares   shares
-	absences *absences
-	journal  *journal
-	reports  *reports
+	limiters         requestLimiters
+	missingResources *missingResourceCache
+	requestLog       *requestLog
+	podEvents        *podEventLimiter
 }
 
 // New checks the configuration and returns a Broker.
 func New(c Config) (*Broker, error) {
-	if c.Live == nil || c.Cached == nil || c.Reviewer == nil || c.Vault == nil || c.Metrics == nil || c.Label == "" {
+	if c.Live == nil || c.Cached == nil || c.Reviewer == nil || c.Vault == nil || c.Metrics == nil || c.NamespaceLabel == "" {
 		return nil, errors.New("broker.New: Config lacks Live, Cached, Reviewer, Vault, Metrics or the namespace label")
 	}
-	if c.MaxAge < 0 || c.StaleAge < c.MaxAge {
+	if c.MaxAge < 0 || c.MaxStaleAge < c.MaxAge {
 		return nil, errors.New("broker.New: cache.maxAge must be between 0 and 1h")
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	b := &Broker{Config: c, shares: newShares(c.Clock), absences: newAbsences(c.Clock), reports: newReports(c.Clock)}
-	b.journal = newJournal(c.Log, c.Clock)
+	b := &Broker{Config: c, limiters: newRequestLimiters(c.Clock), missingResources: newMissingResourceCache(c.Clock), podEvents: newPodEventLimiter(c.Clock)}
+	b.requestLog = newRequestLog(c.Log, c.Clock)
 	return b, nil
 }
 
@@ -84,15 +84,15 @@ func New(c Config) (*Broker, error) {
 // after the check and get values of at most MaxAge, so another read of the vault for the check would add nothing.
 const checkAgeFactor = 3
 
-// Patience is the timeout of one request. The injector retries requests that time out.
-const Patience = limits.AuthRequestTime
+// RequestTimeout is the timeout of one request. The injector retries requests that time out.
+const RequestTimeout = limits.AuthRequestTime
 
-// TooMuch rejects a request because its client address exceeds a limit, and makes the injector retry later. Package
+// RejectRequest rejects a request because its client address exceeds a limit, and makes the injector retry later. Package
 // gate writes the rate-limited log lines for it.
-func (b *Broker) TooMuch(w http.ResponseWriter, r *http.Request) {
-	c := b.newCall(w, r)
-	b.Metrics.failed.WithLabelValues(fault.Throttled.Reason()).Inc()
-	c.writeRefusal(tooMany("too many requests from this pod's address"))
+func (b *Broker) RejectRequest(w http.ResponseWriter, r *http.Request) {
+	c := b.newPodRequest(w, r)
+	b.Metrics.failedRequests.WithLabelValues(fault.Throttled.Reason()).Inc()
+	c.writeError(throttledError("too many requests from this pod's address"))
 }
 
 // ServeHTTP reads a wire.ResolveRequest and writes a wire.ResolveResponse or a wire.ErrorResponse.
@@ -101,84 +101,84 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), Patience)
+	ctx, cancel := context.WithTimeout(r.Context(), RequestTimeout)
 	defer cancel()
 	b.Metrics.requests.Inc()
-	nameReplica(w, r)
-	c := b.newCall(w, r)
-	defer c.release()
-	if err := c.answer(ctx); err != nil {
-		c.refuse(err)
+	setReplicaHeader(w, r)
+	c := b.newPodRequest(w, r)
+	defer c.releaseAll()
+	if err := c.handleRequest(ctx); err != nil {
+		c.handleError(err)
 	}
 }
 
-// call is one request of a pod. It releases the slots and the memory that it holds after the response is written.
-type call struct {
+// podRequest is one request of a pod. It releases the slots and the memory that it holds after the response is written.
+type podRequest struct {
 	*Broker
-	w       http.ResponseWriter
-	r       *http.Request
-	control *http.ResponseController
-	// address is the client's address, which is also the key of its rate limits.
-	address string
-	who     caller
-	held    []func()
-	// unrecorded are the variables that are allowed although admission did not record their references.
-	unrecorded []string
+	w               http.ResponseWriter
+	r               *http.Request
+	responseControl *http.ResponseController
+	// clientAddress is the client's address, which is also the key of its rate limits.
+	clientAddress string
+	caller        caller
+	releaseFuncs  []func()
+	// unrecordedVariables are the variables that are allowed although admission did not record their references.
+	unrecordedVariables []string
 }
 
-func (b *Broker) newCall(w http.ResponseWriter, r *http.Request) *call {
-	return &call{Broker: b, w: w, r: r, control: http.NewResponseController(w),
-		address: fairshare.Address(r.RemoteAddr)}
+func (b *Broker) newPodRequest(w http.ResponseWriter, r *http.Request) *podRequest {
+	return &podRequest{Broker: b, w: w, r: r, responseControl: http.NewResponseController(w),
+		clientAddress: fairshare.AddressKey(r.RemoteAddr)}
 }
 
-// release releases all slots and memory that the request holds.
-func (c *call) release() {
-	for _, giveBack := range c.held {
+// releaseAll releases all slots and memory that the request holds.
+func (c *podRequest) releaseAll() {
+	for _, giveBack := range c.releaseFuncs {
 		giveBack()
 	}
-	c.held = nil
+	c.releaseFuncs = nil
 }
 
-// answer identifies the pod, reads and authorizes its references, and writes their values. The pod is identified first,
+// handleRequest identifies the pod, reads and authorizes its references, and writes their values. The pod is identified first,
 // so that nothing but the headers is read from unauthenticated clients and from namespaces without the label.
-func (c *call) answer(ctx context.Context) error {
-	pod, err := c.identify(ctx)
+func (c *podRequest) handleRequest(ctx context.Context) error {
+	pod, err := c.identifyPod(ctx)
 	if err != nil {
 		return err
 	}
-	allowed := referencesOf(pod)
-	if err := c.holdRequest(allowed.bytes); err != nil {
+	allowed := allowedReferencesOf(pod)
+	if err := c.reserveRequestMemory(allowed.byteSize); err != nil {
 		return err
 	}
-	request, err := c.readRequest(allowed.variables)
+	request, err := c.readRequest(allowed.variableCount)
 	if err != nil {
 		return err
 	}
-	if err := c.authorise(allowed, request.References); err != nil {
+	if err := c.authorizeReferences(allowed, request.References); err != nil {
 		return err
 	}
-	if err := c.takePlace(); err != nil {
+	if err := c.acquireNamespaceSlot(); err != nil {
 		return err
 	}
-	from := &source{Broker: c.Broker, namespace: c.who.Namespace, maxAge: c.MaxAge}
-	if request.Check {
+	from := &resourceSource{Broker: c.Broker, namespace: c.caller.Namespace, maxAge: c.MaxAge}
+	if request.CheckOnly {
 		from.maxAge = checkAgeFactor * c.MaxAge
 	}
-	resolve := resolver.Resolver{Source: from, Keep: c.holdAnswer}
-	if request.Check {
+	resolve := resolver.Resolver{Source: from, ReserveBytes: c.reserveResponseMemory}
+	if request.CheckOnly {
 		if err := resolve.Check(ctx, request.References); err != nil {
 			return err
 		}
 		c.writeJSON(http.StatusOK, wire.ResolveResponse{})
-		c.recordAnswer(len(request.References), from)
+		c.logResponse(len(request.References), from)
 		return nil
 	}
 	values, err := resolve.Resolve(ctx, request.References)
 	if err != nil {
 		return err
 	}
-	c.reportStale(from)
+	c.emitStaleValueEvent(from)
 	c.writeValues(values)
-	c.recordAnswer(len(values), from)
+	c.logResponse(len(values), from)
 	return nil
 }

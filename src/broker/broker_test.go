@@ -45,7 +45,7 @@ const (
 	canary = "canary-value-31"
 )
 
-type vault struct {
+type fakeVault struct {
 	mu sync.Mutex
 	// block makes readers wait until it is closed.
 	block chan struct{}
@@ -56,7 +56,7 @@ type vault struct {
 	ages  []time.Duration
 }
 
-func (v *vault) Read(_ context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+func (v *fakeVault) Read(_ context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
 	if v.block != nil {
 		<-v.block
 	}
@@ -66,15 +66,15 @@ func (v *vault) Read(_ context.Context, ref keyvault.Ref, maxAge time.Duration) 
 	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte(v.value))}, v.next
 }
 
-func (v *vault) Last(ref keyvault.Ref, _ time.Duration) (keyvault.Object, bool) {
+func (v *fakeVault) LastGood(ref keyvault.Ref, _ time.Duration) (keyvault.Object, bool) {
 	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte("last known"))}, v.last
 }
 
-// bench is a broker, a pod that can send requests, and the result of reviewing its token.
-type bench struct {
+// brokerTest is a broker, a pod that can send requests, and the result of reviewing its token.
+type brokerTest struct {
 	*testing.T
 	mu       sync.Mutex // of what several requests write
-	vault    *vault
+	vault    *fakeVault
 	review   authenticationv1.TokenReviewStatus
 	refuse   map[string]error
 	client   client.Client
@@ -86,18 +86,18 @@ type bench struct {
 	live func(*corev1.Pod)
 }
 
-func resource(name string) *v2beta1.AzureKeyVaultSecret {
+func newResource(name string) *v2beta1.AzureKeyVaultSecret {
 	r := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}}
 	r.Spec.Vault.Name, r.Spec.Vault.Object.Name, r.Spec.Vault.Object.Type = "kv1", "object-of-"+name, "secret"
 	return r
 }
 
-func newBench(t *testing.T) *bench {
+func newBrokerTest(t *testing.T) *brokerTest {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	require.NoError(t, clientgoscheme.AddToScheme(scheme))
 	require.NoError(t, v2beta1.AddToScheme(scheme))
-	b := &bench{T: t, vault: &vault{value: canary}, registry: prometheus.NewRegistry(), refuse: map[string]error{}}
+	b := &brokerTest{T: t, vault: &fakeVault{value: canary}, registry: prometheus.NewRegistry(), refuse: map[string]error{}}
 	b.review = authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{wire.TokenAudience}, User: authenticationv1.UserInfo{
 		Username: "system:serviceaccount:team:default", Extra: map[string]authenticationv1.ExtraValue{
 			"authentication.kubernetes.io/pod-name": {"app"}, "authentication.kubernetes.io/pod-uid": {"uid-1"}}}}
@@ -105,7 +105,7 @@ func newBench(t *testing.T) *bench {
 		InitContainers: []corev1.Container{{Name: "init", Env: []corev1.EnvVar{{Name: "I", Value: "one@azurekeyvault"}}}},
 		Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "A", Value: "two@azurekeyvault"}, {Name: "B", Value: "absent@azurekeyvault"},
 			{Name: "Q", Value: "one@azurekeyvault?what"}, {Name: "P", Value: "plain"}}}}}}
-	b.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(pod, resource("one"), resource("two"), resource("three"),
+	b.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(pod, newResource("one"), newResource("two"), newResource("three"),
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"inject": "yes"}}},
 	).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(_ context.Context, _ client.WithWatch, obj client.Object, _ ...client.CreateOption) error {
@@ -129,8 +129,8 @@ func newBench(t *testing.T) *bench {
 	}).Build()
 	metrics, err := broker.NewMetrics(b.registry)
 	require.NoError(t, err)
-	b.broker, err = broker.New(broker.Config{Live: b.client, Cached: b.client, Reviewer: b.client, Vault: b.vault, MaxAge: 10 * time.Second, StaleAge: time.Hour,
-		Label: "inject", LabelValue: "yes", Metrics: metrics, Decoding: decodepool.New(decodepool.Config{}),
+	b.broker, err = broker.New(broker.Config{Live: b.client, Cached: b.client, Reviewer: b.client, Vault: b.vault, MaxAge: 10 * time.Second, MaxStaleAge: time.Hour,
+		NamespaceLabel: "inject", NamespaceLabelValue: "yes", Metrics: metrics, DecodePool: decodepool.New(decodepool.Config{}),
 		Log: funcr.New(func(_, args string) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -140,13 +140,13 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) ask(references map[string]string) *httptest.ResponseRecorder {
+func (b *brokerTest) sendReferences(references map[string]string) *httptest.ResponseRecorder {
 	body, err := json.Marshal(wire.ResolveRequest{References: references})
 	require.NoError(b, err)
-	return b.send(string(body), "Bearer "+token)
+	return b.sendRequest(string(body), "Bearer "+token)
 }
 
-func (b *bench) send(body, authorization string) *httptest.ResponseRecorder {
+func (b *brokerTest) sendRequest(body, authorization string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, strings.NewReader(body))
 	r.Header.Set("Authorization", authorization)
 	w := httptest.NewRecorder()
@@ -157,8 +157,8 @@ func (b *bench) send(body, authorization string) *httptest.ResponseRecorder {
 	return w
 }
 
-// refused asserts the kind of an error response and a part of its message.
-func (b *bench) refused(w *httptest.ResponseRecorder, kind fault.Kind, says string) {
+// assertError asserts the kind of an error response and a part of its message.
+func (b *brokerTest) assertError(w *httptest.ResponseRecorder, kind fault.Kind, says string) {
 	b.Helper()
 	var answer wire.ErrorResponse
 	require.NoError(b, json.Unmarshal(w.Body.Bytes(), &answer))
@@ -174,8 +174,8 @@ func (b *bench) refused(w *httptest.ResponseRecorder, kind fault.Kind, says stri
 }
 
 func TestAPodGetsTheValuesOfItsOwnReferences(t *testing.T) {
-	b := newBench(t)
-	w := b.ask(map[string]string{"I": "one@azurekeyvault", "A": "two@azurekeyvault", "AGAIN": "two@azurekeyvault"})
+	b := newBrokerTest(t)
+	w := b.sendReferences(map[string]string{"I": "one@azurekeyvault", "A": "two@azurekeyvault", "AGAIN": "two@azurekeyvault"})
 	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
 	var answer wire.ResolveResponse
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
@@ -186,43 +186,43 @@ func TestAPodGetsTheValuesOfItsOwnReferences(t *testing.T) {
 	assert.Equal(t, []authenticationv1.TokenReviewSpec{{Token: token, Audiences: []string{"akv2k8s"}}}, b.reviewed)
 }
 
-func (b *bench) check(references map[string]string) *httptest.ResponseRecorder {
-	body, err := json.Marshal(wire.ResolveRequest{References: references, Check: true})
+func (b *brokerTest) sendCheck(references map[string]string) *httptest.ResponseRecorder {
+	body, err := json.Marshal(wire.ResolveRequest{References: references, CheckOnly: true})
 	require.NoError(b, err)
-	return b.send(string(body), "Bearer "+token)
+	return b.sendRequest(string(body), "Bearer "+token)
 }
 
 func TestACheckAnswersForAllContainersAndGivesNoValue(t *testing.T) {
-	b := newBench(t)
-	b.recreate(func(pod *corev1.Pod) {
+	b := newBrokerTest(t)
+	b.recreatePod(func(pod *corev1.Pod) {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "side", Env: []corev1.EnvVar{{Name: "ENV_INJECTOR_REFERENCES",
 			Value: `{"C":"three@azurekeyvault"}`}}})
 	})
-	w := b.check(map[string]string{"init/I": "one@azurekeyvault", "app/A": "two@azurekeyvault", "side/C": "three@azurekeyvault"})
+	w := b.sendCheck(map[string]string{"init/I": "one@azurekeyvault", "app/A": "two@azurekeyvault", "side/C": "three@azurekeyvault"})
 	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
 	assert.JSONEq(t, "{}", w.Body.String())
 	assert.Len(t, b.vault.calls, 3, "each object is really read")
 	b.vault.value = "a\x00b"
-	b.refused(b.check(map[string]string{"app/A": "two@azurekeyvault"}), fault.Malformed, "variable app/A")
+	b.assertError(b.sendCheck(map[string]string{"app/A": "two@azurekeyvault"}), fault.Malformed, "variable app/A")
 }
 
 func TestACheckIsContentWithAnOlderAnswerThanAContainer(t *testing.T) {
-	b := newBench(t)
-	assert.Equal(t, http.StatusOK, b.check(map[string]string{"app/A": "two@azurekeyvault"}).Code)
-	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault"}).Code)
+	b := newBrokerTest(t)
+	assert.Equal(t, http.StatusOK, b.sendCheck(map[string]string{"app/A": "two@azurekeyvault"}).Code)
+	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"A": "two@azurekeyvault"}).Code)
 	assert.Equal(t, []time.Duration{30 * time.Second, 10 * time.Second}, b.vault.ages)
 	b.vault.ages, b.broker.MaxAge = nil, 0
-	assert.Equal(t, http.StatusOK, b.check(map[string]string{"app/A": "two@azurekeyvault"}).Code)
+	assert.Equal(t, http.StatusOK, b.sendCheck(map[string]string{"app/A": "two@azurekeyvault"}).Code)
 	assert.Equal(t, []time.Duration{0}, b.vault.ages, "without a cache a check reads the vault")
 }
 
 func TestACheckIsAuthenticatedAndAuthorisedAsAnyRequest(t *testing.T) {
-	b := newBench(t)
-	b.refused(b.check(map[string]string{"app/A": "two@azurekeyvault", "X": "three@azurekeyvault"}), fault.Denied, "variable X")
+	b := newBrokerTest(t)
+	b.assertError(b.sendCheck(map[string]string{"app/A": "two@azurekeyvault", "X": "three@azurekeyvault"}), fault.Denied, "variable X")
 	assert.Empty(t, b.vault.calls)
-	b = newBench(t)
+	b = newBrokerTest(t)
 	b.review.Authenticated = false
-	b.refused(b.check(map[string]string{"app/A": "two@azurekeyvault"}), fault.Unauthenticated, "")
+	b.assertError(b.sendCheck(map[string]string{"app/A": "two@azurekeyvault"}), fault.Unauthenticated, "")
 }
 
 func TestARefusalSaysWhetherWhatIsMissingMayComeLater(t *testing.T) {
@@ -235,14 +235,14 @@ func TestARefusalSaysWhetherWhatIsMissingMayComeLater(t *testing.T) {
 		"the vault's object":      {"two@azurekeyvault", fault.New(fault.NotFound, "the vault has no secret of this name"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, ask := range []func(*bench, map[string]string) *httptest.ResponseRecorder{(*bench).ask, (*bench).check} {
-				b := newBench(t)
+			for _, ask := range []func(*brokerTest, map[string]string) *httptest.ResponseRecorder{(*brokerTest).sendReferences, (*brokerTest).sendCheck} {
+				b := newBrokerTest(t)
 				b.vault.next = c.vault
 				w := ask(b, map[string]string{"A": c.reference})
-				b.refused(w, fault.NotFound, "")
+				b.assertError(w, fault.NotFound, "")
 				var answer wire.ErrorResponse
 				require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
-				assert.Equal(t, c.later, answer.MayComeLater)
+				assert.Equal(t, c.later, answer.CanAppearLater)
 			}
 		})
 	}
@@ -267,15 +267,15 @@ func TestWhoIsNotAPodOfOursIsRefused(t *testing.T) {
 		"a namespace of none": func(s *authenticationv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:nowhere:default" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newBrokerTest(t)
 			change(&b.review)
-			b.refused(b.ask(map[string]string{"A": "two@azurekeyvault"}), fault.Unauthenticated, "")
+			b.assertError(b.sendReferences(map[string]string{"A": "two@azurekeyvault"}), fault.Unauthenticated, "")
 			assert.Empty(t, b.vault.calls)
 		})
 	}
 	for _, authorization := range []string{"", "Bearer ", "Basic " + token, "Bearer nodots", "Bearer " + strings.Repeat("a", 20000) + ".b.c"} {
-		b := newBench(t)
-		b.refused(b.send(`{"references":{"A":"two@azurekeyvault"}}`, authorization), fault.Unauthenticated, "no service-account token")
+		b := newBrokerTest(t)
+		b.assertError(b.sendRequest(`{"references":{"A":"two@azurekeyvault"}}`, authorization), fault.Unauthenticated, "no service-account token")
 		assert.Empty(t, b.reviewed, "the API server is not bothered")
 	}
 }
@@ -285,12 +285,12 @@ func TestWhatIsNotInThePodsOwnSpecIsDenied(t *testing.T) {
 		"an object of the namespace": "three@azurekeyvault", "another query": "two@azurekeyvault?x", "nothing": "", "plain text of the pod's": "plain",
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newBrokerTest(t)
 			kind, says := fault.Denied, "variable X: pod \"app\" was not created with this reference"
 			if reference == "plain" {
 				kind, says = fault.Invalid, "meant as a reference"
 			}
-			b.refused(b.ask(map[string]string{"A": "two@azurekeyvault", "X": reference}), kind, says)
+			b.assertError(b.sendReferences(map[string]string{"A": "two@azurekeyvault", "X": reference}), kind, says)
 			if kind == fault.Denied {
 				assert.Empty(t, b.vault.calls, "all or nothing, before the vault is asked")
 			}
@@ -301,12 +301,12 @@ func TestWhatIsNotInThePodsOwnSpecIsDenied(t *testing.T) {
 func TestANamespaceThatIsNotEnabledIsDenied(t *testing.T) {
 	for name, labels := range map[string]map[string]string{"no label": nil, "another value": {"inject": "no"}, "no value": {"inject": ""}, "another label": {"other": "yes"}} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newBrokerTest(t)
 			var namespace corev1.Namespace
 			require.NoError(t, b.client.Get(t.Context(), client.ObjectKey{Name: "team"}, &namespace))
 			namespace.Labels = labels
 			require.NoError(t, b.client.Update(t.Context(), &namespace))
-			b.refused(b.ask(map[string]string{"A": "two@azurekeyvault"}), fault.Denied, "label it inject=yes")
+			b.assertError(b.sendReferences(map[string]string{"A": "two@azurekeyvault"}), fault.Denied, "label it inject=yes")
 		})
 	}
 }
@@ -314,36 +314,36 @@ func TestANamespaceThatIsNotEnabledIsDenied(t *testing.T) {
 func TestWhatCannotBeAnsweredSaysWhy(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "app", errors.New("no"))
 	for name, c := range map[string]struct {
-		prepare func(*bench)
+		prepare func(*brokerTest)
 		ask     string
 		kind    fault.Kind
 		says    string
 	}{
 		"an absent AzureKeyVaultSecret": {nil, "absent@azurekeyvault", fault.NotFound, `no AzureKeyVaultSecret "absent" in namespace "team"; create it`},
 		"an unknown query":              {nil, "one@azurekeyvault?what", fault.Invalid, "query"},
-		"the vault denies": {func(b *bench) { b.vault.next = fault.New(fault.Denied, "grant the role") }, "two@azurekeyvault", fault.Denied,
+		"the vault denies": {func(b *brokerTest) { b.vault.next = fault.New(fault.Denied, "grant the role") }, "two@azurekeyvault", fault.Denied,
 			"variable A (two@azurekeyvault): grant the role"},
-		"the vault is away": {func(b *bench) { b.vault.next = fault.New(fault.Unavailable, "away") }, "two@azurekeyvault", fault.Unavailable, "away"},
-		"a denial is not hidden by what is remembered": {func(b *bench) { b.vault.next, b.vault.last = fault.New(fault.Denied, "no"), true },
+		"the vault is away": {func(b *brokerTest) { b.vault.next = fault.New(fault.Unavailable, "away") }, "two@azurekeyvault", fault.Unavailable, "away"},
+		"a denial is not hidden by what is remembered": {func(b *brokerTest) { b.vault.next, b.vault.last = fault.New(fault.Denied, "no"), true },
 			"two@azurekeyvault", fault.Denied, "no"},
-		"a value with a NUL byte": {func(b *bench) { b.vault.value = "a\x00b" }, "two@azurekeyvault", fault.Malformed, "base64"},
-		"no review":               {func(b *bench) { b.refuse["review"] = errors.New("down after " + token) }, "two@azurekeyvault", fault.Unavailable, "review"},
-		"no pod":                  {func(b *bench) { b.refuse["app"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, "pod"},
-		"pods forbidden":          {func(b *bench) { b.refuse["app"] = forbidden }, "two@azurekeyvault", fault.Denied, "helm upgrade"},
-		"resources unread":        {func(b *bench) { b.refuse["two"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, `"two"`},
+		"a value with a NUL byte": {func(b *brokerTest) { b.vault.value = "a\x00b" }, "two@azurekeyvault", fault.Malformed, "base64"},
+		"no review":               {func(b *brokerTest) { b.refuse["review"] = errors.New("down after " + token) }, "two@azurekeyvault", fault.Unavailable, "review"},
+		"no pod":                  {func(b *brokerTest) { b.refuse["app"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, "pod"},
+		"pods forbidden":          {func(b *brokerTest) { b.refuse["app"] = forbidden }, "two@azurekeyvault", fault.Denied, "helm upgrade"},
+		"resources unread":        {func(b *brokerTest) { b.refuse["two"] = errors.New("down") }, "two@azurekeyvault", fault.Unavailable, `"two"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newBrokerTest(t)
 			if c.prepare != nil {
 				c.prepare(b)
 			}
-			b.refused(b.ask(map[string]string{"A": c.ask}), c.kind, c.says)
+			b.assertError(b.sendReferences(map[string]string{"A": c.ask}), c.kind, c.says)
 		})
 	}
 }
 
-// recreate replaces the pod by a new one, as admission would have left it.
-func (b *bench) recreate(change func(*corev1.Pod)) {
+// recreatePod replaces the pod by a new one, as admission would have left it.
+func (b *brokerTest) recreatePod(change func(*corev1.Pod)) {
 	b.Helper()
 	var pod corev1.Pod
 	require.NoError(b, b.client.Get(b.Context(), types.NamespacedName{Namespace: "team", Name: "app"}, &pod))
@@ -352,67 +352,67 @@ func (b *bench) recreate(change func(*corev1.Pod)) {
 }
 
 func TestWhatAdmissionRecordedIsAllowedAndNothingElse(t *testing.T) {
-	b := newBench(t)
-	b.recreate(func(pod *corev1.Pod) {
+	b := newBrokerTest(t)
+	b.recreatePod(func(pod *corev1.Pod) {
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_REFERENCES", Value: `{"odd \u0024(X)":"three@azurekeyvault"}`})
 	})
-	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
-	image := newBench(t)
-	image.refused(image.ask(map[string]string{"I": "three@azurekeyvault"}), fault.Denied, "recreate the pod")
-	image.recreate(func(pod *corev1.Pod) {
+	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"X": "three@azurekeyvault"}).Code)
+	image := newBrokerTest(t)
+	image.assertError(image.sendReferences(map[string]string{"I": "three@azurekeyvault"}), fault.Denied, "recreate the pod")
+	image.recreatePod(func(pod *corev1.Pod) {
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_IMAGE_REFERENCES", Value: `{"I":"three@azurekeyvault"}`})
 	})
-	assert.Equal(t, http.StatusOK, image.ask(map[string]string{"I": "three@azurekeyvault"}).Code, "of the image too")
-	another := newBench(t)
-	another.recreate(func(pod *corev1.Pod) {
+	assert.Equal(t, http.StatusOK, image.sendReferences(map[string]string{"I": "three@azurekeyvault"}).Code, "of the image too")
+	another := newBrokerTest(t)
+	another.recreatePod(func(pod *corev1.Pod) {
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "SETTINGS", Value: `{"I":"three@azurekeyvault"}`})
 	})
-	another.refused(another.ask(map[string]string{"I": "three@azurekeyvault"}), fault.Denied, "recreate the pod")
-	b.refused(b.ask(map[string]string{"X": "three@azurekeyvault?other"}), fault.Denied, "recreate the pod")
+	another.assertError(another.sendReferences(map[string]string{"I": "three@azurekeyvault"}), fault.Denied, "recreate the pod")
+	b.assertError(b.sendReferences(map[string]string{"X": "three@azurekeyvault?other"}), fault.Denied, "recreate the pod")
 }
 
 func TestAnOpenPodStaysOpenWhateverAnotherContainerSays(t *testing.T) {
-	b := newBench(t)
-	b.recreate(func(pod *corev1.Pod) {
+	b := newBrokerTest(t)
+	b.recreatePod(func(pod *corev1.Pod) {
 		pod.Spec.InitContainers[0].Env = append(pod.Spec.InitContainers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "true"})
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "false"})
 	})
-	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
+	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"X": "three@azurekeyvault"}).Code)
 }
 
 func TestAnAddressThatSendsTooMuchIsAskedToComeBack(t *testing.T) {
-	b := newBench(t)
+	b := newBrokerTest(t)
 	w := httptest.NewRecorder()
-	b.broker.TooMuch(w, httptest.NewRequest(http.MethodPost, wire.ResolvePath, http.NoBody))
+	b.broker.RejectRequest(w, httptest.NewRequest(http.MethodPost, wire.ResolvePath, http.NoBody))
 	assert.Equal(t, http.StatusTooManyRequests, w.Code)
 	assert.Contains(t, w.Body.String(), "too many requests from this pod's address")
 	assert.Contains(t, w.Body.String(), `"kind":"Throttled"`)
-	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_requests_failed_total")), 0)
+	assert.InDelta(t, 1, testutil.ToFloat64(findCollector(t, b.registry, "akv2k8s_auth_requests_failed_total")), 0)
 }
 
 func TestABodyThatIsCutOffIsRefused(t *testing.T) {
-	b := newBench(t)
+	b := newBrokerTest(t)
 	r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(`{"references":{}}`))))
 	r.Header.Set("Authorization", "Bearer "+token)
 	w := httptest.NewRecorder()
 	b.broker.ServeHTTP(w, r)
-	b.refused(w, fault.Invalid, "cut off")
+	b.assertError(w, fault.Invalid, "cut off")
 }
 
 func TestAPodWhoseSourceWasMissingMayAskForWhatItsNamespaceHas(t *testing.T) {
-	b := newBench(t)
-	b.recreate(func(pod *corev1.Pod) {
+	b := newBrokerTest(t)
+	b.recreatePod(func(pod *corev1.Pod) {
 		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "d",
 			Env: []corev1.EnvVar{{Name: "ENV_INJECTOR_OPEN", Value: "true"}}}}}
 	})
-	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"X": "three@azurekeyvault"}).Code)
-	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_open_answers_total")), 0, "and it is counted")
-	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_requests_total")), 0, "as a request too")
-	b.refused(b.ask(map[string]string{"X": "elsewhere/three@azurekeyvault"}), fault.Invalid, "variable X")
+	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"X": "three@azurekeyvault"}).Code)
+	assert.InDelta(t, 1, testutil.ToFloat64(findCollector(t, b.registry, "akv2k8s_auth_open_answers_total")), 0, "and it is counted")
+	assert.InDelta(t, 1, testutil.ToFloat64(findCollector(t, b.registry, "akv2k8s_auth_requests_total")), 0, "as a request too")
+	b.assertError(b.sendReferences(map[string]string{"X": "elsewhere/three@azurekeyvault"}), fault.Invalid, "variable X")
 }
 
 func TestOnePodCannotTakeThePlaceOfAllOthers(t *testing.T) {
-	b := newBench(t)
+	b := newBrokerTest(t)
 	b.vault.block = make(chan struct{})
 	var group sync.WaitGroup
 	codes := make(chan int, 20)
@@ -433,16 +433,16 @@ func TestOnePodCannotTakeThePlaceOfAllOthers(t *testing.T) {
 	for range 8 {
 		assert.Equal(t, http.StatusOK, <-codes)
 	}
-	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault"}).Code, "and after that it is as before")
+	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"A": "two@azurekeyvault"}).Code, "and after that it is as before")
 }
 
 func TestThePodIsToldThatAValueIsOld(t *testing.T) {
-	b := newBench(t)
+	b := newBrokerTest(t)
 	told := events.NewFakeRecorder(10)
 	b.broker.Events = told
-	require.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault"}).Code)
+	require.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"A": "two@azurekeyvault"}).Code)
 	b.vault.next, b.vault.last = fault.New(fault.Unavailable, "away"), true
-	require.Equal(t, http.StatusOK, b.ask(map[string]string{"A": "two@azurekeyvault", "I": "one@azurekeyvault"}).Code)
+	require.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"A": "two@azurekeyvault", "I": "one@azurekeyvault"}).Code)
 	require.Len(t, told.Events, 1, "one event for a request, and none if nothing is old")
 	text := <-told.Events
 	assert.Contains(t, text, "Warning StaleValue")
@@ -450,19 +450,19 @@ func TestThePodIsToldThatAValueIsOld(t *testing.T) {
 }
 
 func TestWhileTheVaultIsAwayTheLastValueServes(t *testing.T) {
-	b := newBench(t)
-	b.vault.next, b.vault.last = &fault.Error{Kind: fault.Throttled, Doing: "reading", RetryAfter: 1500 * time.Millisecond}, true
-	w := b.ask(map[string]string{"A": "two@azurekeyvault"})
+	b := newBrokerTest(t)
+	b.vault.next, b.vault.last = &fault.Error{Kind: fault.Throttled, Operation: "reading", RetryAfter: 1500 * time.Millisecond}, true
+	w := b.sendReferences(map[string]string{"A": "two@azurekeyvault"})
 	require.Equal(t, http.StatusOK, w.Code)
-	assert.InDelta(t, 1, testutil.ToFloat64(collector(t, b.registry, "akv2k8s_auth_stale_answers_total")), 0)
+	assert.InDelta(t, 1, testutil.ToFloat64(findCollector(t, b.registry, "akv2k8s_auth_stale_answers_total")), 0)
 	b.vault.last = false
-	w = b.ask(map[string]string{"A": "two@azurekeyvault"})
+	w = b.sendReferences(map[string]string{"A": "two@azurekeyvault"})
 	assert.Contains(t, w.Body.String(), `"retryAfterSeconds":2`, "what the vault asked for reaches the pod, rounded up")
 	assert.Equal(t, http.StatusTooManyRequests, w.Code)
 }
 
-// collector finds a counter of the registry by name.
-func collector(t *testing.T, registry *prometheus.Registry, name string) prometheus.Collector {
+// findCollector finds a counter of the registry by name.
+func findCollector(t *testing.T, registry *prometheus.Registry, name string) prometheus.Collector {
 	t.Helper()
 	families, err := registry.Gather()
 	require.NoError(t, err)
@@ -481,11 +481,11 @@ func TestBadRequestsAreRefusedWithoutQuotingThem(t *testing.T) {
 	for name, body := range map[string]string{"empty": "", "not JSON": canary, "no references": "{}",
 		"too long": `{"references":{"A":"` + strings.Repeat("a", limits.AuthRequestBytes) + `"}}`} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.refused(b.send(body, "Bearer "+token), fault.Invalid, "the request")
+			b := newBrokerTest(t)
+			b.assertError(b.sendRequest(body, "Bearer "+token), fault.Invalid, "the request")
 		})
 	}
-	b := newBench(t)
+	b := newBrokerTest(t)
 	for method, path := range map[string]string{http.MethodGet: wire.ResolvePath, http.MethodPost: "/auth/team/app"} {
 		w := httptest.NewRecorder()
 		b.broker.ServeHTTP(w, httptest.NewRequest(method, path, nil))
@@ -494,10 +494,10 @@ func TestBadRequestsAreRefusedWithoutQuotingThem(t *testing.T) {
 }
 
 func TestConfigurationIsChecked(t *testing.T) {
-	config := newBench(t).broker.Config
+	config := newBrokerTest(t).broker.Config
 	for name, without := range map[string]func(*broker.Config){
 		"live": func(c *broker.Config) { c.Live = nil }, "cached": func(c *broker.Config) { c.Cached = nil }, "reviewer": func(c *broker.Config) { c.Reviewer = nil },
-		"vault": func(c *broker.Config) { c.Vault = nil }, "metrics": func(c *broker.Config) { c.Metrics = nil }, "label": func(c *broker.Config) { c.Label = "" },
+		"vault": func(c *broker.Config) { c.Vault = nil }, "metrics": func(c *broker.Config) { c.Metrics = nil }, "label": func(c *broker.Config) { c.NamespaceLabel = "" },
 	} {
 		c := config
 		without(&c)

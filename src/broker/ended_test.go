@@ -33,11 +33,11 @@ func TestThePodThatHasEndedGetsNothing(t *testing.T) {
 		"it runs":                          {phase(corev1.PodRunning), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
+			b := newBrokerTest(t)
 			b.live = c.change
-			w := b.ask(map[string]string{"A": "two@azurekeyvault"})
+			w := b.sendReferences(map[string]string{"A": "two@azurekeyvault"})
 			if c.ended {
-				b.refused(w, fault.Unauthenticated, `pod "app" has ended`)
+				b.assertError(w, fault.Unauthenticated, `pod "app" has ended`)
 				assert.Empty(t, b.vault.calls)
 				return
 			}

@@ -34,10 +34,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// crowd is a cluster with any number of namespaces and pods: a token "NAMESPACE.POD.x" is that pod's. Namespaces that
+// fakeCluster is a cluster with any number of namespaces and pods: a token "NAMESPACE.POD.x" is that pod's. Namespaces that
 // begin with "unlabelled" are not enabled, resources that begin with "absent" do not exist, and vaults of namespaces
 // that begin with "slow" do not answer.
-type crowd struct {
+type fakeCluster struct {
 	client.Writer
 	*testing.T
 	broker *broker.Broker
@@ -59,9 +59,9 @@ type crowd struct {
 	reviews      int
 }
 
-func newCrowd(t *testing.T) *crowd {
+func newFakeCluster(t *testing.T) *fakeCluster {
 	t.Helper()
-	c := &crowd{T: t, hold: make(chan struct{}), value: canary, events: events.NewFakeRecorder(1000),
+	c := &fakeCluster{T: t, hold: make(chan struct{}), value: canary, events: events.NewFakeRecorder(1000),
 		env: []corev1.EnvVar{{Name: "A", Value: "one@azurekeyvault"}}}
 	metrics, err := broker.NewMetrics(prometheus.NewRegistry())
 	require.NoError(t, err)
@@ -70,7 +70,7 @@ func newCrowd(t *testing.T) *crowd {
 		defer c.mu.Unlock()
 		c.lines = append(c.lines, line)
 	}, funcr.Options{})
-	c.broker, err = broker.New(broker.Config{Live: c, Cached: missing{}, Reviewer: c, Vault: c, MaxAge: time.Second, StaleAge: time.Hour, Label: "inject", LabelValue: "yes",
+	c.broker, err = broker.New(broker.Config{Live: c, Cached: emptyCache{}, Reviewer: c, Vault: c, MaxAge: time.Second, MaxStaleAge: time.Hour, NamespaceLabel: "inject", NamespaceLabelValue: "yes",
 		Metrics: metrics, Log: log, Events: c.events, Clock: func() time.Time {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -83,14 +83,14 @@ func newCrowd(t *testing.T) *crowd {
 	return c
 }
 
-// missing is an empty cache.
-type missing struct{ client.Reader }
+// emptyCache is an empty cache.
+type emptyCache struct{ client.Reader }
 
-func (missing) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
+func (emptyCache) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
 	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 }
 
-func (c *crowd) Create(ctx context.Context, object client.Object, _ ...client.CreateOption) error {
+func (c *fakeCluster) Create(ctx context.Context, object client.Object, _ ...client.CreateOption) error {
 	review := object.(*authenticationv1.TokenReview)
 	parts := strings.Split(review.Spec.Token, ".")
 	if c.reviewed != nil {
@@ -113,11 +113,11 @@ func (c *crowd) Create(ctx context.Context, object client.Object, _ ...client.Cr
 	return nil
 }
 
-func (c *crowd) List(context.Context, client.ObjectList, ...client.ListOption) error {
+func (c *fakeCluster) List(context.Context, client.ObjectList, ...client.ListOption) error {
 	return errors.New("nothing is listed")
 }
 
-func (c *crowd) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+func (c *fakeCluster) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
 	switch o := object.(type) {
 	case *metav1.PartialObjectMetadata:
 		if !strings.HasPrefix(key.Name, "unlabelled") {
@@ -139,7 +139,7 @@ func (c *crowd) Get(_ context.Context, key client.ObjectKey, object client.Objec
 	return nil
 }
 
-func (c *crowd) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
+func (c *fakeCluster) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
 	c.mu.Lock()
 	c.calls++
 	c.worst = max(c.worst, c.calls)
@@ -161,12 +161,12 @@ func (c *crowd) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (ke
 	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte(c.value))}, nil
 }
 
-func (c *crowd) Last(ref keyvault.Ref, _ time.Duration) (keyvault.Object, bool) {
+func (c *fakeCluster) LastGood(ref keyvault.Ref, _ time.Duration) (keyvault.Object, bool) {
 	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte(c.value))}, c.stale
 }
 
-// pod sends a request of a pod, which has an address of its own.
-func (c *crowd) pod(namespace, pod string, body io.Reader, w http.ResponseWriter) {
+// sendAsPod sends a request of a pod, which has an address of its own.
+func (c *fakeCluster) sendAsPod(namespace, pod string, body io.Reader, w http.ResponseWriter) {
 	r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, body)
 	var hash uint32
 	for _, b := range []byte(namespace + "/" + pod) {
@@ -177,21 +177,21 @@ func (c *crowd) pod(namespace, pod string, body io.Reader, w http.ResponseWriter
 	c.broker.ServeHTTP(w, r)
 }
 
-func (c *crowd) ask(namespace, pod string, references map[string]string) (int, wire.ErrorResponse) {
+func (c *fakeCluster) sendReferences(namespace, pod string, references map[string]string) (int, wire.ErrorResponse) {
 	body, err := json.Marshal(wire.ResolveRequest{References: references})
 	require.NoError(c, err)
 	w := httptest.NewRecorder()
-	c.pod(namespace, pod, strings.NewReader(string(body)), w)
+	c.sendAsPod(namespace, pod, strings.NewReader(string(body)), w)
 	var refusal wire.ErrorResponse
 	require.NoError(c, json.Unmarshal(w.Body.Bytes(), &refusal))
 	return w.Code, refusal
 }
 
-// usual is the request of an ordinary pod.
-func usual() map[string]string { return map[string]string{"A": "one@azurekeyvault"} }
+// usualReferences is the request of an ordinary pod.
+func usualReferences() map[string]string { return map[string]string{"A": "one@azurekeyvault"} }
 
-// eventually waits until a condition holds that goroutines of the test bring about.
-func (c *crowd) eventually(what string, is func() bool) {
+// waitUntil waits until a condition holds that goroutines of the test bring about.
+func (c *fakeCluster) waitUntil(what string, is func() bool) {
 	c.Helper()
 	require.Eventually(c, func() bool {
 		c.mu.Lock()
@@ -209,23 +209,23 @@ func (u unread) Read([]byte) (int, error) {
 }
 
 func TestOfANamespaceThatIsNotEnabledNoBodyIsRead(t *testing.T) {
-	c := newCrowd(t)
+	c := newFakeCluster(t)
 	w := httptest.NewRecorder()
-	c.pod("unlabelled", "p", unread{t}, w)
+	c.sendAsPod("unlabelled", "p", unread{t}, w)
 	assert.Equal(t, http.StatusForbidden, w.Code)
 	assert.Contains(t, w.Body.String(), "label it inject=yes")
 }
 
 func TestBodiesThatDoNotComeKeepNobodyElseOut(t *testing.T) {
-	c := newCrowd(t)
+	c := newFakeCluster(t)
 	body, never := io.Pipe()
 	var group sync.WaitGroup
 	for n := range 450 {
-		group.Go(func() { c.pod(fmt.Sprintf("drip-%d", n%3), fmt.Sprint(n/3), body, httptest.NewRecorder()) })
+		group.Go(func() { c.sendAsPod(fmt.Sprintf("drip-%d", n%3), fmt.Sprint(n/3), body, httptest.NewRecorder()) })
 	}
-	c.eventually("all drip", func() bool { return c.reviews == 450 })
+	c.waitUntil("all drip", func() bool { return c.reviews == 450 })
 	for n := range 20 {
-		code, refusal := c.ask("modest", fmt.Sprint(n), usual())
+		code, refusal := c.sendReferences("modest", fmt.Sprint(n), usualReferences())
 		assert.Equal(t, http.StatusOK, code, refusal.Message)
 	}
 	require.NoError(t, never.Close())
@@ -233,16 +233,16 @@ func TestBodiesThatDoNotComeKeepNobodyElseOut(t *testing.T) {
 }
 
 func TestSlowVaultsOfSomeNamespacesKeepNobodyElseOut(t *testing.T) {
-	c := newCrowd(t)
+	c := newFakeCluster(t)
 	codes := make(chan int, 500)
 	for n := range 500 {
 		go func() {
-			code, _ := c.ask(fmt.Sprintf("slow-%d", n%5), fmt.Sprint(n/5), usual())
+			code, _ := c.sendReferences(fmt.Sprintf("slow-%d", n%5), fmt.Sprint(n/5), usualReferences())
 			codes <- code
 		}()
 	}
 	refused := 0
-	c.eventually("what is not let in is refused", func() bool {
+	c.waitUntil("what is not let in is refused", func() bool {
 		for len(codes) > 0 {
 			assert.Equal(t, http.StatusTooManyRequests, <-codes)
 			refused++
@@ -250,16 +250,16 @@ func TestSlowVaultsOfSomeNamespacesKeepNobodyElseOut(t *testing.T) {
 		return c.calls+refused == 500
 	})
 	for n := range 20 {
-		code, refusal := c.ask("modest", fmt.Sprint(n), usual())
+		code, refusal := c.sendReferences("modest", fmt.Sprint(n), usualReferences())
 		assert.Equal(t, http.StatusOK, code, refusal.Message)
 	}
-	assert.Less(t, c.worst, limits.AuthPlaces)
-	assert.Greater(t, c.worst, limits.AuthPlaces/2, "places are used")
+	assert.Less(t, c.worst, limits.AuthSlots)
+	assert.Greater(t, c.worst, limits.AuthSlots/2, "places are used")
 	close(c.hold)
 	for range 500 - refused {
 		assert.Equal(t, http.StatusOK, <-codes)
 	}
-	code, _ := c.ask("slow-0", "later", usual())
+	code, _ := c.sendReferences("slow-0", "later", usualReferences())
 	assert.Equal(t, http.StatusOK, code, "and they are given back")
 }
 
@@ -267,13 +267,13 @@ func TestANamespaceAloneGetsHalfOfThePlacesAndAPodEight(t *testing.T) {
 	for name, share := range map[string]struct {
 		pods, places int
 		says         string
-	}{"namespace": {400, limits.AuthPlaces / 2, `from namespace "slow" (its share of 256)`}, "pod": {1, limits.AuthPlacesPerPod, `from pod "0" (limit 8)`}} {
+	}{"namespace": {400, limits.AuthSlots / 2, `from namespace "slow" (its share of 256)`}, "pod": {1, limits.AuthSlotsPerPod, `from pod "0" (limit 8)`}} {
 		t.Run(name, func(t *testing.T) {
-			c := newCrowd(t)
+			c := newFakeCluster(t)
 			refusals := make(chan wire.ErrorResponse, 400)
 			for n := range 400 {
 				go func() {
-					if code, refusal := c.ask("slow", fmt.Sprint(n%share.pods), usual()); code == http.StatusTooManyRequests {
+					if code, refusal := c.sendReferences("slow", fmt.Sprint(n%share.pods), usualReferences()); code == http.StatusTooManyRequests {
 						refusals <- refusal
 					}
 				}()
@@ -283,41 +283,41 @@ func TestANamespaceAloneGetsHalfOfThePlacesAndAPodEight(t *testing.T) {
 				assert.Contains(t, refusal.Message, share.says)
 				assert.Equal(t, 1, refusal.RetryAfterSeconds)
 			}
-			c.eventually("the others wait for the vault", func() bool { return c.calls == share.places })
+			c.waitUntil("the others wait for the vault", func() bool { return c.calls == share.places })
 			close(c.hold)
 		})
 	}
 }
 
 func TestTheBoundOfAllPlacesHoldsForAnyNumberOfNamespaces(t *testing.T) {
-	c := newCrowd(t)
+	c := newFakeCluster(t)
 	refused := make(chan string, 1000)
 	for n := range 400 {
 		go func() {
-			if code, refusal := c.ask(fmt.Sprintf("slow-%d", n), "p", usual()); code == http.StatusTooManyRequests {
+			if code, refusal := c.sendReferences(fmt.Sprintf("slow-%d", n), "p", usualReferences()); code == http.StatusTooManyRequests {
 				refused <- refusal.Message
 			}
 		}()
 	}
-	for range 400 - limits.AuthPlaces {
+	for range 400 - limits.AuthSlots {
 		<-refused
 	}
-	c.eventually("the others wait for the vault", func() bool { return c.calls == limits.AuthPlaces })
+	c.waitUntil("the others wait for the vault", func() bool { return c.calls == limits.AuthSlots })
 	close(c.hold)
 }
 
 func TestAnAPIServerThatHangsForStrangersAnswersOthers(t *testing.T) {
-	c := newCrowd(t)
+	c := newFakeCluster(t)
 	done := make(chan int, 200)
 	for n := range 200 {
 		go func() { // all of two addresses
-			code, _ := c.ask("hanging", fmt.Sprint(n%2), usual())
+			code, _ := c.sendReferences("hanging", fmt.Sprint(n%2), usualReferences())
 			done <- code
 		}()
 	}
 	// Alone, the first address has a half, the second one half of the rest; in turns each has a third.
-	c.eventually("both have their shares", func() bool { return c.reviews >= limits.AuthIdentificationsAtOnce*5/8 })
-	code, _ := c.ask("modest", "p", usual())
+	c.waitUntil("both have their shares", func() bool { return c.reviews >= limits.AuthIdentificationsAtOnce*5/8 })
+	code, _ := c.sendReferences("modest", "p", usualReferences())
 	assert.Equal(t, http.StatusOK, code)
 	assert.Less(t, c.reviews, limits.AuthIdentificationsAtOnce)
 	close(c.hold)
@@ -327,17 +327,17 @@ func TestAnAPIServerThatHangsForStrangersAnswersOthers(t *testing.T) {
 }
 
 func TestReviewsPerSecondAreSharedByAddresses(t *testing.T) {
-	c := newCrowd(t)
+	c := newFakeCluster(t)
 	c.now = time.Unix(1_000_000, 0)
 	for range 2000 {
-		c.pod("flood", "p", strings.NewReader("{}"), httptest.NewRecorder())
+		c.sendAsPod("flood", "p", strings.NewReader("{}"), httptest.NewRecorder())
 	}
 	assert.Equal(t, limits.AuthIdentificationsPerSecond/2, c.reviews)
-	code, _ := c.ask("modest", "p", usual())
+	code, _ := c.sendReferences("modest", "p", usualReferences())
 	assert.Equal(t, http.StatusOK, code)
 	c.mu.Lock()
 	c.now = c.now.Add(time.Second)
 	c.mu.Unlock()
-	code, _ = c.ask("flood", "p", usual())
+	code, _ = c.sendReferences("flood", "p", usualReferences())
 	assert.Equal(t, http.StatusOK, code, "a second later it may ask again")
 }

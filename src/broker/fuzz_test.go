@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// sound asserts what holds for every answer.
-func (c *crowd) sound(w *httptest.ResponseRecorder) {
+// assertSoundResponse asserts what holds for every answer.
+func (c *fakeCluster) assertSoundResponse(w *httptest.ResponseRecorder) {
 	c.Helper()
 	if w.Code == http.StatusOK {
 		var answer wire.ResolveResponse
@@ -54,12 +54,12 @@ func FuzzRequest(f *testing.F) {
 		// The body is held up to four times: as it is read, by the decoder, as text and as answer.
 		budget := fuzzbudget.Budget{Time: 2 * time.Second, Bytes: 4 << 20, PerByte: 200}
 		fuzzbudget.Check(t, budget, len(body)+len(authorization), func() {
-			c := newCrowd(t)
+			c := newFakeCluster(t)
 			r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, bytes.NewReader(body))
 			r.Header.Set("Authorization", authorization)
 			w := httptest.NewRecorder()
 			c.broker.ServeHTTP(w, r)
-			c.sound(w)
+			c.assertSoundResponse(w)
 		})
 	})
 }
@@ -72,14 +72,14 @@ func FuzzToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, authorization, user, pod, uid string) {
 		budget := fuzzbudget.Budget{Time: 2 * time.Second, Bytes: 4 << 20, PerByte: 200}
 		fuzzbudget.Check(t, budget, len(authorization)+len(user)+len(pod)+len(uid), func() {
-			c := newCrowd(t)
+			c := newFakeCluster(t)
 			c.reviewed = &authenticationv1.UserInfo{Username: user, Extra: map[string]authenticationv1.ExtraValue{
 				"authentication.kubernetes.io/pod-name": {pod}, "authentication.kubernetes.io/pod-uid": {uid}}}
 			r := httptest.NewRequest(http.MethodPost, wire.ResolvePath, bytes.NewReader([]byte(`{"references":{"A":"one@azurekeyvault"}}`)))
 			r.Header.Set("Authorization", authorization)
 			w := httptest.NewRecorder()
 			c.broker.ServeHTTP(w, r)
-			c.sound(w)
+			c.assertSoundResponse(w)
 			if w.Code == http.StatusOK {
 				assert.Regexp(t, `^system:serviceaccount:[^:]+:default$`, user, "only a pod's own account")
 				assert.NotEmpty(t, uid)

@@ -16,39 +16,39 @@ import (
 
 func TestAResourceIsReadAsTheServiceAccountOfThePodsNamespace(t *testing.T) {
 	for allowed, as := range map[bool]keyvault.Identity{false: {}, true: {Namespace: "team", ServiceAccount: "reader"}} {
-		b := newBench(t)
-		b.broker.Identities.Allowed = allowed
+		b := newBrokerTest(t)
+		b.broker.Identities.AllowServiceAccounts = allowed
 		var r v2beta1.AzureKeyVaultSecret
 		require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Namespace: "team", Name: "one"}, &r))
 		r.Spec.Vault.AzureIdentity = &v2beta1.AzureIdentity{Name: "reader"}
 		require.NoError(t, b.client.Update(t.Context(), &r))
-		assert.Equal(t, http.StatusOK, b.ask(map[string]string{"I": "one@azurekeyvault"}).Code)
+		assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"I": "one@azurekeyvault"}).Code)
 		require.Len(t, b.vault.calls, 1)
-		assert.Equal(t, as, b.vault.calls[0].As, "if that is allowed at all")
+		assert.Equal(t, as, b.vault.calls[0].Identity, "if that is allowed at all")
 	}
 }
 
 func TestASearchReadsAsTheServiceAccountOfThePodsNamespaceToo(t *testing.T) {
-	b := newBench(t)
-	b.broker.Identities.Allowed = true
+	b := newBrokerTest(t)
+	b.broker.Identities.AllowServiceAccounts = true
 	var r v2beta1.AzureKeyVaultSecret
 	require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Namespace: "team", Name: "one"}, &r))
 	r.Spec.Vault.AzureIdentity = &v2beta1.AzureIdentity{Name: "reader"}
 	r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
 	r.Spec.DataFrom = []v2beta1.AzureKeyVaultDataFrom{{Match: v2beta1.AzureKeyVaultMatch{Prefix: "shop-"}}}
 	require.NoError(t, b.client.Update(t.Context(), &r))
-	b.refused(b.ask(map[string]string{"I": "one@azurekeyvault"}), fault.NotFound, "")
+	b.assertError(b.sendReferences(map[string]string{"I": "one@azurekeyvault"}), fault.NotFound, "")
 	require.NotEmpty(t, b.vault.calls)
 	for _, call := range b.vault.calls {
-		assert.Equal(t, keyvault.Identity{Namespace: "team", ServiceAccount: "reader"}, call.As, "what the list has is the tenant's to know")
+		assert.Equal(t, keyvault.Identity{Namespace: "team", ServiceAccount: "reader"}, call.Identity, "what the list has is the tenant's to know")
 	}
 }
 
 func TestANamespaceReadsItsOwnVaultsAlone(t *testing.T) {
-	b := newBench(t)
-	b.broker.Rules = rule.Rules{{Namespaces: []string{"other"}, Vaults: []string{"kv1"}}}
-	b.refused(b.ask(map[string]string{"I": "one@azurekeyvault"}), fault.Denied, "vaultRules")
+	b := newBrokerTest(t)
+	b.broker.Rules = rule.AccessRules{{Namespaces: []string{"other"}, Vaults: []string{"kv1"}}}
+	b.assertError(b.sendReferences(map[string]string{"I": "one@azurekeyvault"}), fault.Denied, "vaultRules")
 	assert.Empty(t, b.vault.calls, "the vault is not asked")
-	b.broker.Rules = rule.Rules{{Namespaces: []string{"team"}, Vaults: []string{"kv1"}}}
-	assert.Equal(t, http.StatusOK, b.ask(map[string]string{"I": "one@azurekeyvault"}).Code)
+	b.broker.Rules = rule.AccessRules{{Namespaces: []string{"team"}, Vaults: []string{"kv1"}}}
+	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"I": "one@azurekeyvault"}).Code)
 }

@@ -5,8 +5,8 @@ import "github.com/prometheus/client_golang/prometheus"
 // Metrics counts requests. The metrics that akv2k8s 1.8 had keep their names. No label holds text of an object or an
 // error.
 type Metrics struct {
-	requests, stale, open prometheus.Counter
-	failed                *prometheus.CounterVec
+	requests, staleValues, unrecordedReferences prometheus.Counter
+	failedRequests                              *prometheus.CounterVec
 }
 
 // NewMetrics creates the counters and registers them.
@@ -14,15 +14,15 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_requests_total",
 			Help: "Requests of pods to the auth service, failed ones included."}),
-		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+		failedRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "akv2k8s_auth_requests_failed_total", Help: "Failed requests of pods to the auth service, by reason.",
 		}, []string{"reason"}),
-		stale: prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_stale_answers_total",
+		staleValues: prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_stale_answers_total",
 			Help: "Stale values served because the vault was unavailable."}),
 	}
-	m.open = prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_open_answers_total",
+	m.unrecordedReferences = prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_open_answers_total",
 		Help: "Unrecorded references allowed because a ConfigMap or Secret did not exist when the pod was created."})
-	for _, c := range []prometheus.Collector{m.requests, m.failed, m.stale, m.open} {
+	for _, c := range []prometheus.Collector{m.requests, m.failedRequests, m.staleValues, m.unrecordedReferences} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}

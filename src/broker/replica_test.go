@@ -12,7 +12,7 @@ import (
 )
 
 func TestAnAnswerNamesTheReplica(t *testing.T) {
-	server := httptest.NewServer(newBench(t).broker)
+	server := httptest.NewServer(newBrokerTest(t).broker)
 	defer server.Close()
 	response, err := http.Post(server.URL+wire.ResolvePath, "application/json", nil)
 	require.NoError(t, err)

@@ -14,8 +14,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// bearer returns the bearer token of the request. It returns "" if the header holds nothing of the form of a JWT.
-func bearer(r *http.Request) string {
+// bearerToken returns the bearer token of the request. It returns "" if the header holds nothing of the form of a JWT.
+func bearerToken(r *http.Request) string {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok || len(token) > limits.TokenBytes || strings.Count(token, ".") != 2 {
 		return ""
@@ -24,31 +24,31 @@ func bearer(r *http.Request) string {
 }
 
 // readRequest reads and decodes the body. variables is the maximum number of variables. Errors do not quote the body.
-func (c *call) readRequest(variables int) (wire.ResolveRequest, error) {
+func (c *podRequest) readRequest(variables int) (wire.ResolveRequest, error) {
 	body, err := c.readBody()
 	if err != nil {
 		return wire.ResolveRequest{}, err
 	}
-	return parse(body, variables)
+	return parseRequest(body, variables)
 }
 
-// firstRead is the initial buffer size in bytes, enough for a body of typical length.
-const firstRead = 4 << 10
+// initialBodyBytes is the initial buffer size in bytes, enough for a body of typical length.
+const initialBodyBytes = 4 << 10
 
 // readBody reads the body in parts and reserves memory for each part before it allocates it, so that a client that
 // announces a long body but does not send it holds little memory.
-func (c *call) readBody() ([]byte, error) {
+func (c *podRequest) readBody() ([]byte, error) {
 	tooLong := fault.New(fault.Invalid, "the request is longer than %s", limits.Bytes(limits.AuthRequestBytes))
 	if c.r.ContentLength > limits.AuthRequestBytes {
 		return nil, tooLong
 	}
 	// The error is ignored, because response writers of tests have no deadlines.
-	_ = c.control.SetReadDeadline(time.Now().Add(limits.AuthRequestBodyTime))
+	_ = c.responseControl.SetReadDeadline(time.Now().Add(limits.AuthRequestBodyTime))
 	var body []byte
 	for {
 		if len(body) == cap(body) {
-			room := min(max(firstRead, 2*cap(body)), limits.AuthRequestBytes+1)
-			if err := c.holdRequest(room - cap(body)); err != nil {
+			room := min(max(initialBodyBytes, 2*cap(body)), limits.AuthRequestBytes+1)
+			if err := c.reserveRequestMemory(room - cap(body)); err != nil {
 				return nil, err
 			}
 			body = append(make([]byte, 0, room), body...)
@@ -67,13 +67,13 @@ func (c *call) readBody() ([]byte, error) {
 	}
 }
 
-// parse decodes a request token by token, so that it rejects a body with too many variables before it allocates them.
-func parse(body []byte, variables int) (wire.ResolveRequest, error) {
-	p := parser{Decoder: json.NewDecoder(bytes.NewReader(body)), most: min(variables, limits.VariablesPerRequest)}
+// parseRequest decodes a request token by token, so that it rejects a body with too many variables before it allocates them.
+func parseRequest(body []byte, variables int) (wire.ResolveRequest, error) {
+	p := requestParser{Decoder: json.NewDecoder(bytes.NewReader(body)), maxVariables: min(variables, limits.VariablesPerRequest)}
 	p.request.References = map[string]string{}
-	err := p.object(p.field)
+	err := p.parseObject(p.parseField)
 	if _, more := p.Token(); err == nil && !errors.Is(more, io.EOF) {
-		err = errNoRequest
+		err = errMalformedRequest
 	}
 	switch {
 	case fault.KindOf(err) == fault.Invalid || fault.KindOf(err) == fault.Denied:
@@ -86,27 +86,27 @@ func parse(body []byte, variables int) (wire.ResolveRequest, error) {
 	return p.request, nil
 }
 
-// errNoRequest is returned for JSON of another form, in place of the decoder's errors, which can quote the body.
-var errNoRequest = errors.New("not a request")
+// errMalformedRequest is returned for JSON of another form, in place of the decoder's errors, which can quote the body.
+var errMalformedRequest = errors.New("not a request")
 
-// parser decodes a wire.ResolveRequest.
-type parser struct {
+// requestParser decodes a wire.ResolveRequest.
+type requestParser struct {
 	*json.Decoder
 	request wire.ResolveRequest
-	// most is the maximum number of variables, seen the number read so far.
-	most, seen int
+	// maxVariables is the maximum number of variables, seen the number read so far.
+	maxVariables, seenVariables int
 }
 
-// object reads a JSON object and calls field with each name. field reads the value.
-func (p *parser) object(field func(name string) error) error {
+// parseObject reads a JSON object and calls field with each name. field reads the value.
+func (p *requestParser) parseObject(field func(name string) error) error {
 	if start, err := p.Token(); err != nil || start != json.Delim('{') {
-		return errNoRequest
+		return errMalformedRequest
 	}
 	for p.More() {
 		token, err := p.Token()
 		name, ok := token.(string)
 		if err != nil || !ok {
-			return errNoRequest
+			return errMalformedRequest
 		}
 		if err := field(name); err != nil {
 			return err
@@ -116,24 +116,24 @@ func (p *parser) object(field func(name string) error) error {
 	return err
 }
 
-// field reads a field of the request. It skips unknown fields, which a newer injector can send.
-func (p *parser) field(name string) error {
+// parseField reads a field of the request. It skips unknown fields, which a newer injector can send.
+func (p *requestParser) parseField(name string) error {
 	switch name {
 	case "references":
-		return p.object(p.reference)
+		return p.parseObject(p.parseReference)
 	case "check":
-		return p.Decode(&p.request.Check)
+		return p.Decode(&p.request.CheckOnly)
 	}
 	var unknown json.RawMessage
 	return p.Decode(&unknown)
 }
 
-// reference reads the reference of a variable.
-func (p *parser) reference(variable string) error {
-	if p.seen++; p.seen > p.most {
+// parseReference reads the reference of a variable.
+func (p *requestParser) parseReference(variable string) error {
+	if p.seenVariables++; p.seenVariables > p.maxVariables {
 		return fault.New(fault.Denied,
 			"the request has more variables than the pod's spec, which has %s; recreate the pod",
-			limits.Count(int64(p.most)))
+			limits.Count(int64(p.maxVariables)))
 	}
 	if len(variable) > limits.VariableNameBytes {
 		return fault.New(fault.Invalid, "the request has a variable name of %s bytes; use at most %s",
@@ -143,7 +143,7 @@ func (p *parser) reference(variable string) error {
 	token, err := p.Token()
 	text, ok := token.(string)
 	if err != nil || !ok {
-		return errNoRequest
+		return errMalformedRequest
 	}
 	p.request.References[variable] = text
 	return nil

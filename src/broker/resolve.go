@@ -21,60 +21,62 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/resolver"
 )
 
-// source reads the AzureKeyVaultSecrets and vault objects that the references of one namespace name.
-type source struct {
+// resourceSource reads the AzureKeyVaultSecrets and vault objects that the references of one namespace name.
+type resourceSource struct {
 	*Broker
 	namespace string
 	// maxAge is the maximum age of an object while the vault is available.
 	maxAge time.Duration
-	// stale is the first object that was served stale, nil if none was. staleCount is their number.
-	stale      atomic.Pointer[staleAnswer]
+	// firstStale is the first object that was served stale, nil if none was. staleCount is their number.
+	firstStale atomic.Pointer[staleObject]
 	staleCount atomic.Int32
 }
 
-// staleAnswer is an object that was served stale, and the error of reading it from the vault.
-type staleAnswer struct{ object, cause string }
+// staleObject is an object that was served stale, and the error of reading it from the vault.
+type staleObject struct{ name, cause string }
 
 var (
-	_ resolver.Source  = (*source)(nil)
-	_ resolver.Decoder = (*source)(nil)
+	_ resolver.Source            = (*resourceSource)(nil)
+	_ resolver.DecodeShareSource = (*resourceSource)(nil)
 )
 
-// Decoding implements resolver.Decoder. Each namespace has its own share of the decoding workers.
-func (s *source) Decoding() decodepool.Share { return s.Config.Decoding.For(s.namespace) }
+// DecodeShare implements resolver.Decoder. Each namespace has its own share of the decoding workers.
+func (s *resourceSource) DecodeShare() decodepool.NamespacePool {
+	return s.Config.DecodePool.ForNamespace(s.namespace)
+}
 
-// Object implements resolver.Source. While the vault is unavailable, it returns the last successfully read object, so
+// ReadObject implements resolver.Source. While the vault is unavailable, it returns the last successfully read object, so
 // that pods can still start.
-func (s *source) Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
-	if err := s.Rules.Check(s.namespace, r.Vault); err != nil {
+func (s *resourceSource) ReadObject(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+	if err := s.Rules.CheckAccess(s.namespace, r.Vault); err != nil {
 		return keyvault.Object{}, err
 	}
-	ref.As = s.Identities.Of(s.namespace, r.Identity)
-	object, err := s.Vault.Read(keyvault.For(ctx,
-		keyvault.Purpose{Namespace: s.namespace, Priority: keyvault.PodStart}), ref, s.maxAge)
-	if err == nil || !fault.KindOf(err).Transient() {
+	ref.Identity = s.Identities.IdentityFor(s.namespace, r.Identity)
+	object, err := s.Vault.Read(keyvault.WithPurpose(ctx,
+		keyvault.Purpose{Namespace: s.namespace, Priority: keyvault.PriorityPodStart}), ref, s.maxAge)
+	if err == nil || !fault.KindOf(err).IsTransient() {
 		return object, err
 	}
-	if last, ok := s.Vault.Last(ref, s.StaleAge); ok {
-		s.Metrics.stale.Inc()
+	if last, ok := s.Vault.LastGood(ref, s.MaxStaleAge); ok {
+		s.Metrics.staleValues.Inc()
 		s.staleCount.Add(1)
-		s.stale.CompareAndSwap(nil, &staleAnswer{ref.String(), err.Error()})
+		s.firstStale.CompareAndSwap(nil, &staleObject{ref.String(), err.Error()})
 		return last, nil
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return object, fault.New(fault.Unavailable, "reading %s took longer than %s", ref, Patience)
+		return object, fault.New(fault.Unavailable, "reading %s took longer than %s", ref, RequestTimeout)
 	}
 	return object, err
 }
 
-// Recipe implements resolver.Source.
-func (s *source) Recipe(ctx context.Context, resource string) (recipe.Recipe, error) {
+// ReadResource implements resolver.Source.
+func (s *resourceSource) ReadResource(ctx context.Context, resource string) (recipe.Recipe, error) {
 	name := types.NamespacedName{Namespace: s.namespace, Name: resource}
-	object, err := s.readResource(ctx, name)
+	object, err := s.readAzureKeyVaultSecret(ctx, name)
 	if apierrors.IsNotFound(err) {
-		return recipe.Recipe{}, &fault.Error{Kind: fault.NotFound, MayComeLater: true,
-			Next:  "create it, or correct the name",
-			Doing: fmt.Sprintf("there is no AzureKeyVaultSecret %q in namespace %q", name.Name, name.Namespace)}
+		return recipe.Recipe{}, &fault.Error{Kind: fault.NotFound, CanAppearLater: true,
+			Next:      "create it, or correct the name",
+			Operation: fmt.Sprintf("there is no AzureKeyVaultSecret %q in namespace %q", name.Name, name.Namespace)}
 	}
 	if err != nil {
 		return recipe.Recipe{}, err
@@ -86,22 +88,22 @@ func (s *source) Recipe(ctx context.Context, resource string) (recipe.Recipe, er
 	return fromapi.Parse(content)
 }
 
-// readResource reads an AzureKeyVaultSecret. The cache can lack a resource that was created a moment ago, so it then
+// readAzureKeyVaultSecret reads an AzureKeyVaultSecret. The cache can lack a resource that was created a moment ago, so it then
 // reads from the API server, at a limited rate.
-func (s *source) readResource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
+func (s *resourceSource) readAzureKeyVaultSecret(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
 	var object v2beta1.AzureKeyVaultSecret
 	err := s.Cached.Get(ctx, name, &object)
 	if apierrors.IsNotFound(err) {
-		if s.absences.has(name) {
+		if s.missingResources.has(name) {
 			return nil, err
 		}
-		if !s.shares.resourceReads.Allow(s.namespace) {
-			return nil, tooMany("pods in namespace %q request too many AzureKeyVaultSecrets that do not exist "+
+		if !s.limiters.resourceReadRate.Allow(s.namespace) {
+			return nil, throttledError("pods in namespace %q request too many AzureKeyVaultSecrets that do not exist "+
 				"(its share of %s)", s.namespace,
 				limits.Rate(limits.AuthResourceReadsPerSecond))
 		}
 		if err = s.Live.Get(ctx, name, &object); apierrors.IsNotFound(err) {
-			s.absences.add(name)
+			s.missingResources.add(name)
 			return nil, err
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // must be exactly one element.
 func toDER(in []byte) ([]byte, error) {
 	b := berReader{elementsLeft: limits.DERElements}
-	out, rest, err := b.element(in, limits.DERLevels)
+	out, rest, err := b.rewriteElement(in, limits.DERLevels)
 	if err != nil || len(rest) > 0 {
 		return nil, ErrMalformed
 	}
@@ -21,8 +21,8 @@ func toDER(in []byte) ([]byte, error) {
 // berReader counts elements, so that a limit bounds the work, and not the lengths in headers.
 type berReader struct{ elementsLeft int }
 
-// header is the tag and length of an element.
-type header struct {
+// berHeader is the tag and length of an element.
+type berHeader struct {
 	// tag is the identifier octets.
 	tag []byte
 	// length of the content in bytes, or -1 for the indefinite form, which ends with an end-of-contents element.
@@ -30,18 +30,18 @@ type header struct {
 }
 
 const (
-	tagConstructed = 0x20
-	tagLong        = 0x1f
-	octetString    = asn1.TagOctetString
-	indefinite     = 0x80
+	tagConstructed   = 0x20
+	tagLongForm      = 0x1f
+	octetString      = asn1.TagOctetString
+	indefiniteLength = 0x80
 )
 
-// element rewrites the first element as DER and returns the bytes after it.
-func (b *berReader) element(in []byte, levels int) (out, rest []byte, err error) {
+// rewriteElement rewrites the first element as DER and returns the bytes after it.
+func (b *berReader) rewriteElement(in []byte, levels int) (out, rest []byte, err error) {
 	if b.elementsLeft--; b.elementsLeft < 0 || levels == 0 {
 		return nil, nil, ErrMalformed
 	}
-	h, content, ok := readHeader(in)
+	h, content, ok := readBERHeader(in)
 	if !ok {
 		return nil, nil, ErrMalformed
 	}
@@ -51,12 +51,12 @@ func (b *berReader) element(in []byte, levels int) (out, rest []byte, err error)
 		}
 		return appendElement(h.tag, content[:h.length]), content[h.length:], nil
 	}
-	children, rest, err := b.children(h, content, levels-1)
+	children, rest, err := b.rewriteChildren(h, content, levels-1)
 	if err != nil {
 		return nil, nil, err
 	}
 	if h.tag[0] == octetString|tagConstructed {
-		joined, err := join(children)
+		joined, err := joinOctetStrings(children)
 		return appendElement([]byte{octetString}, joined), rest, err
 	}
 	var body []byte
@@ -66,8 +66,8 @@ func (b *berReader) element(in []byte, levels int) (out, rest []byte, err error)
 	return appendElement(h.tag, body), rest, nil
 }
 
-// children rewrites the elements inside a constructed element.
-func (b *berReader) children(h header, content []byte, levels int) (children [][]byte, rest []byte, err error) {
+// rewriteChildren rewrites the elements inside a constructed element.
+func (b *berReader) rewriteChildren(h berHeader, content []byte, levels int) (children [][]byte, rest []byte, err error) {
 	inside := content
 	if h.length >= 0 {
 		inside, rest = content[:h.length], content[h.length:]
@@ -77,7 +77,7 @@ func (b *berReader) children(h header, content []byte, levels int) (children [][
 			return children, inside[2:], nil
 		}
 		var child []byte
-		if child, inside, err = b.element(inside, levels); err != nil {
+		if child, inside, err = b.rewriteElement(inside, levels); err != nil {
 			return nil, nil, err
 		}
 		children = append(children, child)
@@ -85,14 +85,14 @@ func (b *berReader) children(h header, content []byte, levels int) (children [][
 	return children, rest, nil
 }
 
-// readHeader reads tag and length. The content is all that follows; it has at least h.length bytes.
-func readHeader(in []byte) (h header, content []byte, ok bool) {
+// readBERHeader reads tag and length. The content is all that follows; it has at least h.length bytes.
+func readBERHeader(in []byte) (h berHeader, content []byte, ok bool) {
 	const maxTag, maxLength = 4, 4
 	end := 1
 	if len(in) < 2 {
 		return h, nil, false
 	}
-	if in[0]&tagLong == tagLong {
+	if in[0]&tagLongForm == tagLongForm {
 		for end < len(in) && in[end]&0x80 != 0 {
 			end++
 		}
@@ -106,7 +106,7 @@ func readHeader(in []byte) (h header, content []byte, ok bool) {
 	switch {
 	case first < 0x80:
 		h.length = int(first)
-	case first == indefinite:
+	case first == indefiniteLength:
 		h.length = -1
 	default:
 		n := int(first & 0x7f)
@@ -121,11 +121,11 @@ func readHeader(in []byte) (h header, content []byte, ok bool) {
 	return h, in, h.length <= len(in)
 }
 
-// join concatenates the contents of the octet strings that a constructed octet string consists of.
-func join(pieces [][]byte) ([]byte, error) {
+// joinOctetStrings concatenates the contents of the octet strings that a constructed octet string consists of.
+func joinOctetStrings(pieces [][]byte) ([]byte, error) {
 	var joined []byte
 	for _, piece := range pieces {
-		h, content, ok := readHeader(piece)
+		h, content, ok := readBERHeader(piece)
 		if !ok || h.tag[0] != octetString {
 			return nil, ErrMalformed
 		}

@@ -78,28 +78,28 @@ func TestRoundsAreCountedInEveryLayerBeforeTheyAreMade(t *testing.T) {
 		content []byte
 		want    error
 	}{
-		"in an encrypted safe":              {inner(b.pbes2(endless)), certificate.ErrRounds},
-		"in an encrypted safe, by 3DES":     {inner(legacy(3, endless)), certificate.ErrRounds},
-		"in an encrypted safe, by RC2":      {inner(legacy(6, endless)), certificate.ErrRounds},
-		"a number of 200 bits":              {inner(b.pbes2(large)), certificate.ErrRounds},
-		"one more than is allowed":          {inner(b.pbes2(big.NewInt(limits.KeyDerivationRounds + 1))), certificate.ErrRounds},
+		"in an encrypted safe":              {inner(b.pbes2(endless)), certificate.ErrTooManyRounds},
+		"in an encrypted safe, by 3DES":     {inner(legacy(3, endless)), certificate.ErrTooManyRounds},
+		"in an encrypted safe, by RC2":      {inner(legacy(6, endless)), certificate.ErrTooManyRounds},
+		"a number of 200 bits":              {inner(b.pbes2(large)), certificate.ErrTooManyRounds},
+		"one more than is allowed":          {inner(b.pbes2(big.NewInt(limits.KeyDerivationRounds + 1))), certificate.ErrTooManyRounds},
 		"no rounds":                         {inner(b.pbes2(big.NewInt(0))), certificate.ErrMalformed},
 		"less than none":                    {inner(b.pbes2(big.NewInt(-5))), certificate.ErrMalformed},
-		"of a safe":                         {b.pfx(b.sealedSafe(b.pbes2(endless), make([]byte, 16))), certificate.ErrRounds},
-		"of a key that is open to see":      {b.pfx(b.safe(b.cert(cert), b.sealedKey(b.pbes2(endless), make([]byte, 16)))), certificate.ErrRounds},
-		"in a nested safe":                  {b.pfx(b.safe(b.nested(b.nested(b.sealedKey(b.pbes2(endless), make([]byte, 16)))))), certificate.ErrRounds},
-		"two halves and a little":           {b.pfx(b.sealedSafe(b.pbes2(half), sealedTwice)), certificate.ErrRounds},
-		"scrypt with much memory":           {inner(scrypt(1<<24, 8, 1)), certificate.ErrRounds},
-		"scrypt with numbers that overflow": {inner(scrypt(1<<40, 1<<40, 1<<40)), certificate.ErrRounds},
-		"scrypt with many passes":           {inner(scrypt(1<<14, 8, 1<<17)), certificate.ErrRounds},
+		"of a safe":                         {b.pfx(b.sealedSafe(b.pbes2(endless), make([]byte, 16))), certificate.ErrTooManyRounds},
+		"of a key that is open to see":      {b.pfx(b.safe(b.cert(cert), b.sealedKey(b.pbes2(endless), make([]byte, 16)))), certificate.ErrTooManyRounds},
+		"in a nested safe":                  {b.pfx(b.safe(b.nested(b.nested(b.sealedKey(b.pbes2(endless), make([]byte, 16)))))), certificate.ErrTooManyRounds},
+		"two halves and a little":           {b.pfx(b.sealedSafe(b.pbes2(half), sealedTwice)), certificate.ErrTooManyRounds},
+		"scrypt with much memory":           {inner(scrypt(1<<24, 8, 1)), certificate.ErrTooManyRounds},
+		"scrypt with numbers that overflow": {inner(scrypt(1<<40, 1<<40, 1<<40)), certificate.ErrTooManyRounds},
+		"scrypt with many passes":           {inner(scrypt(1<<14, 8, 1<<17)), certificate.ErrTooManyRounds},
 		"an encrypted PEM key": {pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: b.marshal(struct {
 			A pkix.AlgorithmIdentifier
 			D []byte
-		}{b.pbes2(endless), make([]byte, 16)})}), certificate.ErrRounds},
+		}{b.pbes2(endless), make([]byte, 16)})}), certificate.ErrTooManyRounds},
 		"a nested safe too deep":              {b.pfx(b.safe(b.nested(b.nested(b.nested(b.nested(b.nested(b.nested(b.plainKey(key))))))))), certificate.ErrMalformed},
-		"a second key that is not decrypted":  {b.pfx(b.safe(b.cert(cert), b.plainKey(key), b.sealedKey(b.pbes2(endless), make([]byte, 16)))), certificate.ErrKeys},
-		"the MAC (of a file of openssl)":      {vector(t, "iterations.pfx"), certificate.ErrRounds},
-		"many encrypted safes, each a little": {b.pfx(slicesOf(b.sealedSafe(b.pbes2(big.NewInt(3000)), b.seal(b.marshal([]typed{}), 3000)), 100)...), certificate.ErrRounds},
+		"a second key that is not decrypted":  {b.pfx(b.safe(b.cert(cert), b.plainKey(key), b.sealedKey(b.pbes2(endless), make([]byte, 16)))), certificate.ErrMultipleKeys},
+		"the MAC (of a file of openssl)":      {vector(t, "iterations.pfx"), certificate.ErrTooManyRounds},
+		"many encrypted safes, each a little": {b.pfx(slicesOf(b.sealedSafe(b.pbes2(big.NewInt(3000)), b.seal(b.marshal([]typed{}), 3000)), 100)...), certificate.ErrTooManyRounds},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parse(t, c.content, "")
@@ -143,7 +143,7 @@ func TestPFXOfUnusualShapeIsRead(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.NotNil(t, bundle.Leaf(), name)
 		_, err = parse(t, vector(t, name), "other")
-		assert.ErrorIs(t, err, certificate.ErrPassword, name)
+		assert.ErrorIs(t, err, certificate.ErrWrongPassword, name)
 	}
 }
 
@@ -164,7 +164,7 @@ func TestEveryEncoderOfTheLibraryIsRead(t *testing.T) {
 			assert.Equal(t, "leaf middle root", namesOf(got.Certificates))
 			_, err = parse(t, pfx, password+"x")
 			if name != "Passwordless" {
-				assert.ErrorIs(t, err, certificate.ErrPassword, "%s %q", name, password)
+				assert.ErrorIs(t, err, certificate.ErrWrongPassword, "%s %q", name, password)
 			}
 		}
 	}
@@ -191,10 +191,10 @@ func TestSecp256k1AndNegativeSerialsAreRead(t *testing.T) {
 	both, err := parse(t, append(vector(t, "secp256k1.pem"), certificate.EncodeCertificates(mustLeaf(t, "P-256.pem"))...), "")
 	require.NoError(t, err)
 	assert.Equal(t, "secp256k1", namesOf([]*x509.Certificate{both.Leaf()}))
-	_, err = certificate.EncodeSecp256k1(big.NewInt(1), big.NewInt(1))
-	assert.ErrorIs(t, err, certificate.ErrKey, "not a point of the curve")
-	_, err = certificate.EncodeSecp256k1(new(big.Int).Lsh(big.NewInt(1), 300), big.NewInt(1))
-	assert.ErrorIs(t, err, certificate.ErrKey)
+	_, err = certificate.MarshalSecp256k1PublicKey(big.NewInt(1), big.NewInt(1))
+	assert.ErrorIs(t, err, certificate.ErrInvalidKey, "not a point of the curve")
+	_, err = certificate.MarshalSecp256k1PublicKey(new(big.Int).Lsh(big.NewInt(1), 300), big.NewInt(1))
+	assert.ErrorIs(t, err, certificate.ErrInvalidKey)
 }
 
 func mustLeaf(t *testing.T, name string) *x509.Certificate {
@@ -235,12 +235,12 @@ func TestCertificatesAndKeysAreCountedAndMeasured(t *testing.T) {
 	b := builder{t}
 	key, cert := b.leaf()
 	_, err := parse(t, b.pfx(b.safe(append(slicesOf(b.cert(cert), limits.Certificates+1), b.plainKey(key))...)), "")
-	assert.ErrorIs(t, err, certificate.ErrTooMany)
+	assert.ErrorIs(t, err, certificate.ErrTooManyCertificates)
 	small := mustLeaf(t, "P-256.pem")
 	_, err = parse(t, bytes.Repeat(certificate.EncodeCertificates(small), limits.Certificates+1), "")
-	assert.ErrorIs(t, err, certificate.ErrTooMany)
+	assert.ErrorIs(t, err, certificate.ErrTooManyCertificates)
 	_, err = parse(t, bytes.Repeat(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: []byte("x")}), limits.PEMBlocks+1), "")
-	assert.ErrorIs(t, err, certificate.ErrTooMany)
+	assert.ErrorIs(t, err, certificate.ErrTooManyCertificates)
 
 	// An RSA key of 500,000 bits, whose check would take days.
 	n := new(big.Int).Lsh(big.NewInt(1), 500_000)
@@ -253,9 +253,9 @@ func TestCertificatesAndKeysAreCountedAndMeasured(t *testing.T) {
 		pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: large}), b.pfx(b.safe(b.cert(cert), b.plainKey(large))),
 	} {
 		_, err = parse(t, content, "")
-		assert.ErrorIs(t, err, certificate.ErrKeySize)
+		assert.ErrorIs(t, err, certificate.ErrKeyTooLarge)
 	}
-	assert.False(t, certificate.IsKey(large))
+	assert.False(t, certificate.IsPrivateKey(large))
 }
 
 func TestDeepAndLongStructuresEnd(t *testing.T) {
@@ -281,10 +281,10 @@ func TestDeepAndLongStructuresEnd(t *testing.T) {
 func TestAnEncryptedOrUnusualKeyInDERIsKnown(t *testing.T) {
 	b := builder{t}
 	for name, file := range map[string]string{"encrypted": "encrypted.pem", "with scrypt": "scrypt.pem", "of PKCS #12": "pbes1.pem", "on secp256k1": "secp256k1.pem", "on a brainpool curve": "brainpool.pem", "RSASSA-PSS": "pss.pem"} {
-		blocks, err := certificate.Blocks(vector(t, file))
+		blocks, err := certificate.DecodePEMBlocks(vector(t, file))
 		require.NoError(t, err)
 		for _, block := range blocks {
-			assert.Equal(t, strings.HasSuffix(block.Type, "PRIVATE KEY"), certificate.IsKey(block.Bytes), "%s: %s", name, block.Type)
+			assert.Equal(t, strings.HasSuffix(block.Type, "PRIVATE KEY"), certificate.IsPrivateKey(block.Bytes), "%s: %s", name, block.Type)
 		}
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -292,7 +292,7 @@ func TestAnEncryptedOrUnusualKeyInDERIsKnown(t *testing.T) {
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
 	require.NoError(t, err)
 	for _, content := range [][]byte{public, nil, {0x30}, {0x30, 0}, b.marshal([]int{1, 2, 3}), b.marshal([]string{"text"})} {
-		assert.False(t, certificate.IsKey(content), "%x", content)
+		assert.False(t, certificate.IsPrivateKey(content), "%x", content)
 	}
 }
 

@@ -14,18 +14,18 @@ import (
 // The errors of Parse. They never quote the input. An error about a damaged PEM block is an ErrMalformed and names the
 // block. An error about an unsupported element is an ErrUnsupported and names the element.
 var (
-	ErrMalformed   = errors.New("it is neither PFX nor PEM, or damaged")
-	ErrPassword    = errors.New("it is encrypted with another password")
-	ErrNoKey       = errors.New("it has no private key")
-	ErrKeys        = errors.New("it has more than one private key")
-	ErrKey         = errors.New("its private key can't be parsed")
-	ErrKeySize     = errors.New("its private key is larger than 16 KiB")
-	ErrEmpty       = errors.New("it has no certificate")
-	ErrTooLarge    = errors.New("it is larger than 1 MiB")
-	ErrTooMany     = errors.New("it has too many certificates or PEM blocks")
-	ErrRounds      = errors.New("it requires more than 200,000 rounds of key derivation in total")
-	ErrUTF16       = errors.New("it is UTF-16, not UTF-8")
-	ErrUnsupported = errors.New("it contains an unsupported element")
+	ErrMalformed           = errors.New("it is neither PFX nor PEM, or damaged")
+	ErrWrongPassword       = errors.New("it is encrypted with another password")
+	ErrNoKey               = errors.New("it has no private key")
+	ErrMultipleKeys        = errors.New("it has more than one private key")
+	ErrInvalidKey          = errors.New("its private key can't be parsed")
+	ErrKeyTooLarge         = errors.New("its private key is larger than 16 KiB")
+	ErrNoCertificate       = errors.New("it has no certificate")
+	ErrTooLarge            = errors.New("it is larger than 1 MiB")
+	ErrTooManyCertificates = errors.New("it has too many certificates or PEM blocks")
+	ErrTooManyRounds       = errors.New("it requires more than 200,000 rounds of key derivation in total")
+	ErrUTF16               = errors.New("it is UTF-16, not UTF-8")
+	ErrUnsupported         = errors.New("it contains an unsupported element")
 )
 
 // Bundle is the content of a PFX or PEM file. It has at least one certificate.
@@ -57,14 +57,14 @@ func Parse(content []byte, password string) (Bundle, error) {
 // it returns the first certificate that issued no other one.
 func (b Bundle) Leaf() *x509.Certificate {
 	if b.Key != nil {
-		if i := slices.IndexFunc(b.Certificates, func(c *x509.Certificate) bool { return owns(b.Key, c) }); i >= 0 {
+		if i := slices.IndexFunc(b.Certificates, func(c *x509.Certificate) bool { return isKeyOfCertificate(b.Key, c) }); i >= 0 {
 			return b.Certificates[i]
 		}
 		return nil
 	}
 	for _, c := range b.Certificates {
 		if !slices.ContainsFunc(b.Certificates,
-			func(other *x509.Certificate) bool { return other != c && issued(c, other) }) {
+			func(other *x509.Certificate) bool { return other != c && isIssuer(c, other) }) {
 			return c
 		}
 	}
@@ -81,7 +81,7 @@ func (b Bundle) Chain() []*x509.Certificate {
 		child := next
 		next = nil
 		for _, c := range b.Certificates {
-			if !has(c) && issued(c, child) {
+			if !has(c) && isIssuer(c, child) {
 				next = c
 				break
 			}
@@ -95,8 +95,8 @@ func (b Bundle) Chain() []*x509.Certificate {
 	return chain
 }
 
-// issued reports whether parent is the issuer of child, by name and, where both have one, by key identifier.
-func issued(parent, child *x509.Certificate) bool {
+// isIssuer reports whether parent is the issuer of child, by name and, where both have one, by key identifier.
+func isIssuer(parent, child *x509.Certificate) bool {
 	if !bytes.Equal(parent.RawSubject, child.RawIssuer) || parent.Equal(child) {
 		return false
 	}
@@ -104,7 +104,7 @@ func issued(parent, child *x509.Certificate) bool {
 		bytes.Equal(parent.SubjectKeyId, child.AuthorityKeyId)
 }
 
-func owns(key crypto.Signer, cert *x509.Certificate) bool {
+func isKeyOfCertificate(key crypto.Signer, cert *x509.Certificate) bool {
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(cert.PublicKey)
 }

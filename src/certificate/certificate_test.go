@@ -79,16 +79,16 @@ func TestWhatCannotBeReadSaysWhy(t *testing.T) {
 		"a truncated PFX":                   {pfx[:len(pfx)/2], "", certificate.ErrMalformed},
 		"a PFX with padding":                {append(bytes.Clone(pfx), make([]byte, 4096)...), "", certificate.ErrMalformed},
 		"a PFX with 1 MiB of padding":       {append(bytes.Clone(pfx), make([]byte, 1<<20)...), "", certificate.ErrTooLarge},
-		"a PFX with a password":             {vector(t, "password.pfx"), "", certificate.ErrPassword},
-		"a PFX with another password":       {vector(t, "password.pfx"), "other", certificate.ErrPassword},
+		"a PFX with a password":             {vector(t, "password.pfx"), "", certificate.ErrWrongPassword},
+		"a PFX with another password":       {vector(t, "password.pfx"), "other", certificate.ErrWrongPassword},
 		"a PFX without a key":               {vector(t, "nokey.pfx"), "", certificate.ErrNoKey},
-		"a PFX that asks for too much work": {vector(t, "iterations.pfx"), "", certificate.ErrRounds},
-		"a PEM with two keys":               {vector(t, "twokeys.pem"), "", certificate.ErrKeys},
-		"a PEM with an encrypted key":       {vector(t, "encrypted.pem"), "", certificate.ErrPassword},
-		"a PEM without a certificate":       {vector(t, "noleaf.pem"), "", certificate.ErrEmpty},
+		"a PFX that asks for too much work": {vector(t, "iterations.pfx"), "", certificate.ErrTooManyRounds},
+		"a PEM with two keys":               {vector(t, "twokeys.pem"), "", certificate.ErrMultipleKeys},
+		"a PEM with an encrypted key":       {vector(t, "encrypted.pem"), "", certificate.ErrWrongPassword},
+		"a PEM without a certificate":       {vector(t, "noleaf.pem"), "", certificate.ErrNoCertificate},
 		"a PEM block that is no certificate": {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), "",
 			certificate.ErrMalformed},
-		"a PEM block that is no key": {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")}), "", certificate.ErrKey},
+		"a PEM block that is no key": {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")}), "", certificate.ErrInvalidKey},
 	} {
 		t.Run(name, func(t *testing.T) {
 			started := time.Now()
@@ -137,7 +137,7 @@ func FuzzParse(f *testing.F) {
 			if bundle, err = certificate.Parse(content, ""); err == nil {
 				chain = bundle.Chain()
 			}
-			certificate.IsKey(content)
+			certificate.IsPrivateKey(content)
 			certificate.IsPFX(content)
 		})
 		if err != nil {
@@ -163,10 +163,10 @@ func containsOnce(chain []*x509.Certificate, c *x509.Certificate) bool {
 func TestIsKeyKnowsEveryFormInDER(t *testing.T) {
 	for _, name := range []string{"sec1.pem", "P-384.pem", "ed25519.pem"} {
 		for block, rest := pem.Decode(vector(t, name)); block != nil; block, rest = pem.Decode(rest) {
-			assert.Equal(t, strings.HasSuffix(block.Type, "PRIVATE KEY"), certificate.IsKey(block.Bytes), "%s: %s", name, block.Type)
+			assert.Equal(t, strings.HasSuffix(block.Type, "PRIVATE KEY"), certificate.IsPrivateKey(block.Bytes), "%s: %s", name, block.Type)
 		}
 	}
-	assert.False(t, certificate.IsKey([]byte("text")))
+	assert.False(t, certificate.IsPrivateKey([]byte("text")))
 }
 
 // FuzzChain shuffles a chain of three, with some left out and some twice: the leaf is first, each is followed by its

@@ -21,7 +21,7 @@ func TestDamageIsAnErrorAndNeverAPanic(t *testing.T) {
 			damaged := 0
 			try := func(changed []byte) {
 				bundle, err := certificate.Parse(changed, "")
-				certificate.IsKey(changed)
+				certificate.IsPrivateKey(changed)
 				if err != nil {
 					damaged++
 					return
@@ -51,11 +51,11 @@ func TestAKeyOnSecp256k1IsPassedOnAndNotUsed(t *testing.T) {
 	require.True(t, ok)
 	assert.True(t, public.Equal(key.Public()))
 	assert.False(t, public.Equal("another"))
-	_, err = certificate.EncodeSecp256k1(big.NewInt(1), big.NewInt(1))
-	assert.ErrorIs(t, err, certificate.ErrKey, "no point of the curve")
+	_, err = certificate.MarshalSecp256k1PublicKey(big.NewInt(1), big.NewInt(1))
+	assert.ErrorIs(t, err, certificate.ErrInvalidKey, "no point of the curve")
 	x, _ := new(big.Int).SetString("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798", 16)
 	y, _ := new(big.Int).SetString("483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8", 16)
-	der, err := certificate.EncodeSecp256k1(x, y)
+	der, err := certificate.MarshalSecp256k1PublicKey(x, y)
 	require.NoError(t, err, "the generator is one")
 	_, err = x509.ParsePKIXPublicKey(der)
 	assert.ErrorContains(t, err, "curve", "the standard library knows the form, and not the curve")

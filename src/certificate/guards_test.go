@@ -96,7 +96,7 @@ func TestAKeyIsKnownByItsStructure(t *testing.T) {
 		"nothing":                      {nil, false},
 		"a text":                       {[]byte("0"), false},
 	} {
-		assert.Equal(t, c.isKey, certificate.IsKey(c.der), name)
+		assert.Equal(t, c.isKey, certificate.IsPrivateKey(c.der), name)
 	}
 }
 
@@ -116,12 +116,12 @@ func TestScryptIsBoundedBeforeItIsMade(t *testing.T) {
 		n, r, p int
 		want    error
 	}{
-		"too much memory":             {most / 4, 8, 1, certificate.ErrRounds},
-		"too many blocks":             {2 * most, 1, 1, certificate.ErrRounds},
-		"blocks that are too large":   {2, most, 1, certificate.ErrRounds},
-		"too many in parallel":        {2, 1, math.MaxInt64, certificate.ErrRounds},
-		"a product that overflows":    {1 << 62, 4, 1, certificate.ErrRounds},
-		"the same with large blocks":  {4, 1 << 62, 1, certificate.ErrRounds},
+		"too much memory":             {most / 4, 8, 1, certificate.ErrTooManyRounds},
+		"too many blocks":             {2 * most, 1, 1, certificate.ErrTooManyRounds},
+		"blocks that are too large":   {2, most, 1, certificate.ErrTooManyRounds},
+		"too many in parallel":        {2, 1, math.MaxInt64, certificate.ErrTooManyRounds},
+		"a product that overflows":    {1 << 62, 4, 1, certificate.ErrTooManyRounds},
+		"the same with large blocks":  {4, 1 << 62, 1, certificate.ErrTooManyRounds},
 		"no blocks":                   {0, 8, 1, certificate.ErrMalformed},
 		"one block":                   {1, 8, 1, certificate.ErrMalformed},
 		"fewer than none":             {-2, -8, 1, certificate.ErrMalformed},

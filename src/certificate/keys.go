@@ -38,7 +38,7 @@ type sec1Key struct {
 // parseKey parses the private key of a PEM block. It decrypts the key with the password if needed.
 func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 	if block.Type == "OPENSSH PRIVATE KEY" {
-		return nil, unsupported("a private key in the OpenSSH format")
+		return nil, newUnsupportedError("a private key in the OpenSSH format")
 	}
 	der := block.Bytes
 	//nolint:staticcheck // The old PEM encryption is weak, but users have such files.
@@ -46,26 +46,26 @@ func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 		var err error
 		//nolint:staticcheck // The old PEM encryption is weak, but users have such files.
 		if der, err = x509.DecryptPEMBlock(block, []byte(password)); err != nil {
-			return nil, ErrPassword
+			return nil, ErrWrongPassword
 		}
 	}
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
-		opener := newOpener(password)
-		return opener.parseSealedKey(der)
+		opener := newDecrypter(password)
+		return opener.parseEncryptedKey(der)
 	}
 	return parseKeyDER(der)
 }
 
-// parseSealedKey decrypts and parses a private key. A wrong password can produce valid padding by chance, but no key:
+// parseEncryptedKey decrypts and parses a private key. A wrong password can produce valid padding by chance, but no key:
 // the error then is about the password.
-func (o *opener) parseSealedKey(sealed []byte) (crypto.Signer, error) {
-	der, err := o.openKey(sealed)
+func (o *decrypter) parseEncryptedKey(sealed []byte) (crypto.Signer, error) {
+	der, err := o.decryptKey(sealed)
 	if err != nil {
 		return nil, err
 	}
 	key, err := parseKeyDER(der)
-	if err == ErrKey { //nolint:errorlint // this error itself, not one that wraps it
-		err = o.wrong()
+	if err == ErrInvalidKey { //nolint:errorlint // this error itself, not one that wraps it
+		err = o.decryptionError()
 	}
 	return key, err
 }
@@ -74,10 +74,10 @@ func (o *opener) parseSealedKey(sealed []byte) (crypto.Signer, error) {
 // cost of validating a key grows with the third power of its size.
 func parseKeyDER(der []byte) (crypto.Signer, error) {
 	if len(der) > limits.PrivateKeyBytes {
-		return nil, ErrKeySize
+		return nil, ErrKeyTooLarge
 	}
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		return signer(key)
+		return asSigner(key)
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
 		return key, nil
@@ -91,39 +91,39 @@ func parseKeyDER(der []byte) (crypto.Signer, error) {
 // parseOtherKey parses keys on the curve secp256k1. For other keys, its error names the algorithm or curve.
 func parseOtherKey(der []byte) (crypto.Signer, error) {
 	var wrapped pkcs8Key
-	if decode(der, &wrapped) != nil {
+	if unmarshalBER(der, &wrapped) != nil {
 		return parseSEC1(der, nil)
 	}
 	if wrapped.Algorithm.Algorithm.String() != oidEC {
-		return nil, unsupportedKey(wrapped.Algorithm.Algorithm.String())
+		return nil, unsupportedKeyError(wrapped.Algorithm.Algorithm.String())
 	}
 	var curve asn1.ObjectIdentifier
-	if decode(wrapped.Algorithm.Parameters.FullBytes, &curve) != nil {
-		return nil, unsupported("an elliptic curve with explicit parameters")
+	if unmarshalBER(wrapped.Algorithm.Parameters.FullBytes, &curve) != nil {
+		return nil, newUnsupportedError("an elliptic curve with explicit parameters")
 	}
 	return parseSEC1(wrapped.Key, curve)
 }
 
 func parseSEC1(der []byte, curve asn1.ObjectIdentifier) (crypto.Signer, error) {
 	var key sec1Key
-	if decode(der, &key) != nil {
-		return nil, ErrKey
+	if unmarshalBER(der, &key) != nil {
+		return nil, ErrInvalidKey
 	}
 	if len(curve) == 0 {
 		curve = key.Curve
 	}
 	switch curve.String() {
 	case oidSecp256k1:
-		return newSecp256k1(key.Key)
+		return newSecp256k1Key(key.Key)
 	case "":
-		return nil, ErrKey
+		return nil, ErrInvalidKey
 	}
-	return nil, unsupportedKey(curve.String())
+	return nil, unsupportedKeyError(curve.String())
 }
 
-// IsKey reports whether the content has the DER structure of a private key: PKCS #8 (encrypted or not), PKCS #1, SEC 1
+// IsPrivateKey reports whether the content has the DER structure of a private key: PKCS #8 (encrypted or not), PKCS #1, SEC 1
 // or DSA, on any curve. It does not validate the key.
-func IsKey(content []byte) bool {
+func IsPrivateKey(content []byte) bool {
 	if len(content) > limits.PrivateKeyBytes || len(content) == 0 || content[0] != asn1.TagSequence|tagConstructed {
 		return false
 	}
@@ -131,22 +131,22 @@ func IsKey(content []byte) bool {
 	var sealed encryptedKey
 	var sec1 sec1Key
 	switch {
-	case decode(content, &wrapped) == nil:
+	case unmarshalBER(content, &wrapped) == nil:
 		return true
-	case decode(content, &sec1) == nil:
+	case unmarshalBER(content, &sec1) == nil:
 		return sec1.Version == 1
-	case decode(content, &sealed) == nil:
-		return isEncryption(sealed.Algorithm.Algorithm.String())
+	case unmarshalBER(content, &sealed) == nil:
+		return isPasswordEncryption(sealed.Algorithm.Algorithm.String())
 	}
-	return isNumbers(content)
+	return isNumberSequence(content)
 }
 
-// isNumbers reports whether the content is a sequence of integers as in PKCS #1 and DSA. An RSA key has a version and
+// isNumberSequence reports whether the content is a sequence of integers as in PKCS #1 and DSA. An RSA key has a version and
 // at least eight integers, a DSA key a version and five.
-func isNumbers(content []byte) bool {
+func isNumberSequence(content []byte) bool {
 	const fewest = 6
 	var numbers []asn1.RawValue
-	if decode(content, &numbers) != nil || len(numbers) < fewest || len(numbers[0].Bytes) != 1 ||
+	if unmarshalBER(content, &numbers) != nil || len(numbers) < fewest || len(numbers[0].Bytes) != 1 ||
 		numbers[0].Bytes[0] > 1 {
 		return false
 	}
@@ -158,10 +158,10 @@ func isNumbers(content []byte) bool {
 	return true
 }
 
-func signer(key any) (crypto.Signer, error) {
+func asSigner(key any) (crypto.Signer, error) {
 	s, ok := key.(crypto.Signer)
 	if !ok {
-		return nil, unsupported("X25519 or X448, which have no certificates")
+		return nil, newUnsupportedError("X25519 or X448, which have no certificates")
 	}
 	return s, nil
 }
@@ -178,13 +178,13 @@ func EncodeKey(key crypto.Signer) ([]byte, error) {
 		block.Bytes, err = x509.MarshalECPrivateKey(k)
 	case *secp256k1Key:
 		block.Type = "EC PRIVATE KEY"
-		block.Bytes, err = k.marshal()
+		block.Bytes, err = k.marshalSEC1()
 	default:
 		block.Type = "PRIVATE KEY"
 		block.Bytes, err = x509.MarshalPKCS8PrivateKey(k)
 	}
 	if err != nil {
-		return nil, ErrKey
+		return nil, ErrInvalidKey
 	}
 	return pem.EncodeToMemory(block), nil
 }

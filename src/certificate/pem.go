@@ -27,11 +27,11 @@ func (e blockError) Error() string { return fmt.Sprintf("block %d of the PEM %s"
 func (blockError) Is(target error) bool { return target == ErrMalformed }
 
 var (
-	// remains matches the rest of a damaged first or last line, or of a block that lacks them.
-	remains = sync.OnceValue(func() *regexp.Regexp {
+	// damagedBlockPattern matches the rest of a damaged first or last line, or of a block that lacks them.
+	damagedBlockPattern = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(BEGIN|END) [A-Z0-9 ]*(CERTIFICATE|KEY)|--(BEGIN|END)|(^|\n)[ \t]*MII[A-Za-z0-9+/=]{40}`)
 	})
-	label = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z0-9][A-Z0-9 .#-]*$`) })
+	labelPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z0-9][A-Z0-9 .#-]*$`) })
 )
 
 const (
@@ -40,10 +40,10 @@ const (
 	dashes    = "-----"
 )
 
-// Blocks decodes every block of a PEM file, in order. It accepts byte-order marks, any line ends, indentation, several
+// DecodePEMBlocks decodes every block of a PEM file, in order. It accepts byte-order marks, any line ends, indentation, several
 // blocks on one line and text between blocks. Any other deviation is an error that names the block: it never skips a
 // damaged block.
-func Blocks(content []byte) ([]*pem.Block, error) {
+func DecodePEMBlocks(content []byte) ([]*pem.Block, error) {
 	if isUTF16(content) {
 		return nil, ErrUTF16
 	}
@@ -53,14 +53,14 @@ func Blocks(content []byte) ([]*pem.Block, error) {
 		before, rest, found := strings.Cut(text, beginMark)
 		number := len(blocks) + 1
 		switch {
-		case remains().MatchString(before):
+		case damagedBlockPattern().MatchString(before):
 			return nil, blockError{number, "is damaged: its first or last line is missing or misspelt"}
 		case !found:
 			return blocks, nil
 		case number > limits.PEMBlocks:
-			return nil, ErrTooMany
+			return nil, ErrTooManyCertificates
 		}
-		block, after, reason := cutBlock(rest)
+		block, after, reason := parseBlock(rest)
 		if reason != "" {
 			return nil, blockError{number, reason}
 		}
@@ -74,17 +74,17 @@ func isUTF16(content []byte) bool {
 		bytes.Contains(content, []byte("\x00-\x00-\x00-"))
 }
 
-// cutBlock decodes the block whose text follows beginMark. The reason is empty on success.
-func cutBlock(rest string) (block *pem.Block, after, reason string) {
+// parseBlock decodes the block whose text follows beginMark. The reason is empty on success.
+func parseBlock(rest string) (block *pem.Block, after, reason string) {
 	name, rest, found := strings.Cut(rest, dashes)
-	if !found || !label().MatchString(name) {
+	if !found || !labelPattern().MatchString(name) {
 		return nil, "", "is damaged: its first line is misspelt"
 	}
 	body, after, found := strings.Cut(rest, endMark+name+dashes)
 	if !found || strings.Contains(body, beginMark) {
 		return nil, "", "is damaged: its last line is missing or names another type"
 	}
-	headers, body := cutHeaders(body)
+	headers, body := parseHeaders(body)
 	compact := strings.Map(func(r rune) rune {
 		if strings.ContainsRune(" \t\r\n\v\f\u00a0", r) {
 			return -1
@@ -103,8 +103,8 @@ func cutBlock(rest string) (block *pem.Block, after, reason string) {
 	return &pem.Block{Type: name, Headers: headers, Bytes: der}, after, ""
 }
 
-// cutHeaders splits the header lines from the body. They have a colon and describe the encryption of a key.
-func cutHeaders(body string) (map[string]string, string) {
+// parseHeaders splits the header lines from the body. They have a colon and describe the encryption of a key.
+func parseHeaders(body string) (map[string]string, string) {
 	headers := map[string]string{}
 	lines := strings.Split(strings.ReplaceAll(body, "\r", "\n"), "\n")
 	for i, line := range lines {
@@ -122,25 +122,25 @@ func cutHeaders(body string) (map[string]string, string) {
 // parsePEM accepts blocks in any order. It skips a block only if its type is known to hold neither a certificate nor a
 // private key.
 func parsePEM(content []byte, password string) (Bundle, error) {
-	blocks, err := Blocks(content)
+	blocks, err := DecodePEMBlocks(content)
 	if err != nil {
 		return Bundle{}, err
 	}
 	if countKeys(blocks) > 1 {
-		return Bundle{}, ErrKeys
+		return Bundle{}, ErrMultipleKeys
 	}
 	var b Bundle
 	for i, block := range blocks {
 		err := b.addBlock(block, password)
-		if errors.Is(err, ErrMalformed) && !errors.Is(err, ErrRounds) {
-			err = blockError{i + 1, "is damaged: it can't be read as " + kindOf(block.Type)}
+		if errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooManyRounds) {
+			err = blockError{i + 1, "is damaged: it can't be read as " + blockKind(block.Type)}
 		}
 		if err != nil {
 			return Bundle{}, err
 		}
 	}
 	if len(b.Certificates) == 0 {
-		return Bundle{}, ErrEmpty
+		return Bundle{}, ErrNoCertificate
 	}
 	return b, nil
 }
@@ -148,7 +148,7 @@ func parsePEM(content []byte, password string) (Bundle, error) {
 // countKeys counts the private keys without parsing them, because decrypting a key is expensive.
 func countKeys(blocks []*pem.Block) (keys int) {
 	for _, block := range blocks {
-		if kindOf(block.Type) == kindKey {
+		if blockKind(block.Type) == kindKey {
 			keys++
 		}
 	}
@@ -157,22 +157,22 @@ func countKeys(blocks []*pem.Block) (keys int) {
 
 // The kinds of PEM block.
 const (
-	kindCertificate = "a certificate"
-	kindTrusted     = "an OpenSSL trusted certificate"
-	kindKey         = "a private key"
-	kindNothing     = "nothing"
-	kindUnknown     = ""
+	kindCertificate        = "a certificate"
+	kindTrustedCertificate = "an OpenSSL trusted certificate"
+	kindKey                = "a private key"
+	kindIgnored            = "nothing"
+	kindUnknown            = ""
 )
 
-func kindOf(name string) string {
+func blockKind(name string) string {
 	switch name {
 	case "CERTIFICATE", "X509 CERTIFICATE":
 		return kindCertificate
 	case "TRUSTED CERTIFICATE":
-		return kindTrusted
+		return kindTrustedCertificate
 	case "EC PARAMETERS", "DH PARAMETERS", "X9.42 DH PARAMETERS", "DSA PARAMETERS", "PUBLIC KEY", "RSA PUBLIC KEY",
 		"CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST", "X509 CRL":
-		return kindNothing
+		return kindIgnored
 	}
 	if strings.HasSuffix(name, "PRIVATE KEY") {
 		return kindKey
@@ -181,24 +181,24 @@ func kindOf(name string) string {
 }
 
 func (b *Bundle) addBlock(block *pem.Block, password string) error {
-	switch kindOf(block.Type) {
+	switch blockKind(block.Type) {
 	case kindCertificate:
-		return b.add(block.Bytes)
-	case kindTrusted:
-		h, content, ok := readHeader(block.Bytes)
+		return b.addCertificate(block.Bytes)
+	case kindTrustedCertificate:
+		h, content, ok := readBERHeader(block.Bytes)
 		if !ok || h.length < 0 {
 			return ErrMalformed
 		}
-		return b.add(block.Bytes[:len(block.Bytes)-len(content)+h.length])
+		return b.addCertificate(block.Bytes[:len(block.Bytes)-len(content)+h.length])
 	case kindKey:
 		var err error
 		b.Key, err = parseKey(block, password)
 		return err
-	case kindNothing:
+	case kindIgnored:
 		return nil
 	}
 	if block.Type == "PKCS7" || block.Type == "CMS" {
-		return unsupported("a PKCS #7 block")
+		return newUnsupportedError("a PKCS #7 block")
 	}
-	return unsupported("a PEM block of an unknown type")
+	return newUnsupportedError("a PEM block of an unknown type")
 }

@@ -119,7 +119,7 @@ func FuzzBlocks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		var blocks []*pem.Block
 		var err error
-		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 500}, len(content), func() { blocks, err = certificate.Blocks(content) })
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 500}, len(content), func() { blocks, err = certificate.DecodePEMBlocks(content) })
 		if err == nil && len(blocks) < bytes.Count(content, []byte("-----BEGIN ")) {
 			t.Fatalf("%d blocks of %q", len(blocks), content)
 		}

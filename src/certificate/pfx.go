@@ -69,29 +69,29 @@ type (
 // pfxReader reads a PFX layer by layer. It charges each key derivation before running it, also in a layer that is
 // itself encrypted.
 type pfxReader struct {
-	opener
+	decrypter
 	bundle Bundle
 }
 
 // parsePFX returns the certificates in the order of the file, and the one private key.
 func parsePFX(content []byte, password string) (Bundle, error) {
 	var file pfxPDU
-	if err := decode(content, &file); err != nil || file.Version != 3 {
+	if err := unmarshalBER(content, &file); err != nil || file.Version != 3 {
 		return Bundle{}, ErrMalformed
 	}
-	r := &pfxReader{opener: newOpener(password)}
-	safes, err := r.authenticated(file)
+	r := &pfxReader{decrypter: newDecrypter(password)}
+	safes, err := r.authenticatedSafes(file)
 	if err != nil {
 		return Bundle{}, err
 	}
 	for _, safe := range safes {
-		if err := r.safe(safe); err != nil {
+		if err := r.addSafe(safe); err != nil {
 			return Bundle{}, err
 		}
 	}
 	switch {
 	case len(r.bundle.Certificates) == 0:
-		return Bundle{}, ErrEmpty
+		return Bundle{}, ErrNoCertificate
 	case r.bundle.Key == nil:
 		return Bundle{}, ErrNoKey
 	}
@@ -101,12 +101,12 @@ func parsePFX(content []byte, password string) (Bundle, error) {
 // IsPFX reports whether the content has the structure of a PFX file.
 func IsPFX(content []byte) bool {
 	var file pfxPDU
-	return len(content) > 0 && content[0] == asn1.TagSequence|tagConstructed && decode(content, &file) == nil &&
+	return len(content) > 0 && content[0] == asn1.TagSequence|tagConstructed && unmarshalBER(content, &file) == nil &&
 		file.Version == 3
 }
 
-// decode unmarshals BER. Trailing data is an error.
-func decode(content []byte, into any) error {
+// unmarshalBER unmarshals BER. Trailing data is an error.
+func unmarshalBER(content []byte, into any) error {
 	der, err := toDER(content)
 	if err != nil {
 		return err
@@ -117,63 +117,63 @@ func decode(content []byte, into any) error {
 	return nil
 }
 
-// authenticated verifies the MAC, if the file has one, and returns the safes.
-func (r *pfxReader) authenticated(file pfxPDU) ([]contentInfo, error) {
+// authenticatedSafes verifies the MAC, if the file has one, and returns the safes.
+func (r *pfxReader) authenticatedSafes(file pfxPDU) ([]contentInfo, error) {
 	switch file.AuthSafe.Type.String() {
 	case oidData:
 	case oidSignedData:
-		return nil, unsupported("a PFX with a digital signature in place of a MAC")
+		return nil, newUnsupportedError("a PFX with a digital signature in place of a MAC")
 	default:
 		return nil, ErrMalformed
 	}
 	var content []byte
-	if err := decode(file.AuthSafe.Content.Bytes, &content); err != nil {
+	if err := unmarshalBER(file.AuthSafe.Content.Bytes, &content); err != nil {
 		return nil, err
 	}
 	if len(file.MacData.Mac.Algorithm.Algorithm) > 0 {
-		if err := r.verify(file.MacData, content); err != nil {
+		if err := r.verifyMAC(file.MacData, content); err != nil {
 			return nil, err
 		}
 	}
 	var safes []contentInfo
-	return safes, decode(content, &safes)
+	return safes, unmarshalBER(content, &safes)
 }
 
-func (r *pfxReader) safe(safe contentInfo) error {
+func (r *pfxReader) addSafe(safe contentInfo) error {
 	var content []byte
 	switch safe.Type.String() {
 	case oidData:
-		if err := decode(safe.Content.Bytes, &content); err != nil {
+		if err := unmarshalBER(safe.Content.Bytes, &content); err != nil {
 			return err
 		}
 	case oidEncryptedData:
 		var data encryptedData
-		if err := decode(safe.Content.Bytes, &data); err != nil {
+		if err := unmarshalBER(safe.Content.Bytes, &data); err != nil {
 			return err
 		}
-		sealed, err := implicitOctets(data.Info.Content)
+		sealed, err := implicitOctetString(data.Info.Content)
 		if err != nil {
 			return err
 		}
-		if content, err = r.open(data.Info.Algorithm, sealed); err != nil {
+		if content, err = r.decryptContent(data.Info.Algorithm, sealed); err != nil {
 			return err
 		}
 	case oidEnvelopedData:
-		return unsupported("a PFX that is encrypted for a public key")
+		return newUnsupportedError("a PFX that is encrypted for a public key")
 	default:
 		return ErrMalformed
 	}
-	return r.bags(content, limits.NestedSafes)
+	return r.addBags(content, limits.NestedSafes)
 }
 
-// implicitOctets returns the content of an implicitly tagged octet string, primitive or constructed.
-func implicitOctets(value asn1.RawValue) ([]byte, error) {
+// implicitOctetString returns the content of an implicitly tagged octet string, primitive or constructed.
+func implicitOctetString(value asn1.RawValue) ([]byte, error) {
 	if !value.IsCompound {
 		return value.Bytes, nil
 	}
 	var pieces [][]byte
 	for rest := value.Bytes; len(rest) > 0; {
-		h, content, ok := readHeader(rest)
+		h, content, ok := readBERHeader(rest)
 		if !ok || h.length < 0 {
 			return nil, ErrMalformed
 		}
@@ -181,60 +181,60 @@ func implicitOctets(value asn1.RawValue) ([]byte, error) {
 		pieces = append(pieces, rest[:end])
 		rest = rest[end:]
 	}
-	return join(pieces)
+	return joinOctetStrings(pieces)
 }
 
-func (r *pfxReader) bags(content []byte, levels int) error {
+func (r *pfxReader) addBags(content []byte, levels int) error {
 	var bags []safeBag
-	if err := decode(content, &bags); err != nil {
+	if err := unmarshalBER(content, &bags); err != nil {
 		return err
 	}
 	for _, bag := range bags {
-		if err := r.bag(bag, levels); err != nil {
+		if err := r.addBag(bag, levels); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// bag adds a certificate or a private key to the bundle. It skips revocation lists, secrets and unknown bags.
-func (r *pfxReader) bag(bag safeBag, levels int) error {
+// addBag adds a certificate or a private key to the bundle. It skips revocation lists, secrets and unknown bags.
+func (r *pfxReader) addBag(bag safeBag, levels int) error {
 	switch bag.Type.String() {
 	case oidCertBag:
 		var holder certBag
-		if err := decode(bag.Value.Bytes, &holder); err != nil {
+		if err := unmarshalBER(bag.Value.Bytes, &holder); err != nil {
 			return err
 		}
 		if holder.Type.String() != oidX509Certificate {
-			return unsupported("a certificate that is not X.509")
+			return newUnsupportedError("a certificate that is not X.509")
 		}
-		return r.bundle.add(holder.Data)
+		return r.bundle.addCertificate(holder.Data)
 	case oidKeyBag:
-		return r.key(func() (crypto.Signer, error) { return parseKeyDER(bag.Value.Bytes) })
+		return r.setKey(func() (crypto.Signer, error) { return parseKeyDER(bag.Value.Bytes) })
 	case oidShroudedKeyBag:
-		return r.key(func() (crypto.Signer, error) { return r.parseSealedKey(bag.Value.Bytes) })
+		return r.setKey(func() (crypto.Signer, error) { return r.parseEncryptedKey(bag.Value.Bytes) })
 	case oidSafeContentsBag:
 		if levels == 0 {
 			return ErrMalformed
 		}
-		return r.bags(bag.Value.Bytes, levels-1)
+		return r.addBags(bag.Value.Bytes, levels-1)
 	}
 	return nil
 }
 
-// key sets the private key of the bundle. A second key is an error, and is not decrypted.
-func (r *pfxReader) key(parse func() (crypto.Signer, error)) (err error) {
+// setKey sets the private key of the bundle. A second key is an error, and is not decrypted.
+func (r *pfxReader) setKey(parse func() (crypto.Signer, error)) (err error) {
 	if r.bundle.Key != nil {
-		return ErrKeys
+		return ErrMultipleKeys
 	}
 	r.bundle.Key, err = parse()
 	return err
 }
 
-// add parses a certificate and appends it. It returns an error beyond limits.Certificates.
-func (b *Bundle) add(der []byte) error {
+// addCertificate parses a certificate and appends it. It returns an error beyond limits.Certificates.
+func (b *Bundle) addCertificate(der []byte) error {
 	if len(b.Certificates) == limits.Certificates {
-		return ErrTooMany
+		return ErrTooManyCertificates
 	}
 	cert, err := parseX509(der)
 	if err != nil {

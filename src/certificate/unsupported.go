@@ -3,7 +3,7 @@ package certificate
 // unsupportedError names an element that this package does not support.
 type unsupportedError string
 
-func unsupported(what string) error { return unsupportedError(what) }
+func newUnsupportedError(what string) error { return unsupportedError(what) }
 
 // Error implements error.
 func (e unsupportedError) Error() string {
@@ -13,9 +13,9 @@ func (e unsupportedError) Error() string {
 // Is makes an unsupportedError match ErrUnsupported.
 func (unsupportedError) Is(target error) bool { return target == ErrUnsupported }
 
-// unsupportedAlgorithm names an algorithm by its object identifier. It quotes an unknown identifier, which is not
+// unsupportedAlgorithmError names an algorithm by its object identifier. It quotes an unknown identifier, which is not
 // secret and can be looked up.
-func unsupportedAlgorithm(oid string) error {
+func unsupportedAlgorithmError(oid string) error {
 	names := map[string]string{
 		"1.2.392.200011.61.1.1.1.2": "Camellia-128", "1.2.392.200011.61.1.1.1.3": "Camellia-192",
 		"1.2.392.200011.61.1.1.1.4": "Camellia-256",
@@ -33,13 +33,13 @@ func unsupportedAlgorithm(oid string) error {
 		"2.16.840.1.101.3.4.1.26": "AES-192-GCM", "2.16.840.1.101.3.4.1.46": "AES-256-GCM",
 	}
 	if name, ok := names[oid]; ok {
-		return unsupported("the algorithm " + name)
+		return newUnsupportedError("the algorithm " + name)
 	}
-	return unsupported("the algorithm with the object identifier " + oid)
+	return newUnsupportedError("the algorithm with the object identifier " + oid)
 }
 
-// unsupportedKey names a key algorithm or a curve by its object identifier.
-func unsupportedKey(oid string) error {
+// unsupportedKeyError names a key algorithm or a curve by its object identifier.
+func unsupportedKeyError(oid string) error {
 	names := map[string]string{
 		"1.2.840.113549.1.1.10": "RSASSA-PSS", "1.2.840.10040.4.1": "DSA", "1.3.101.113": "Ed448",
 		"1.3.101.110": "X25519", "1.3.101.111": "X448",
@@ -51,13 +51,13 @@ func unsupportedKey(oid string) error {
 		"2.16.840.1.101.3.4.3.18": "ML-DSA-65", "2.16.840.1.101.3.4.3.19": "ML-DSA-87",
 	}
 	if name, ok := names[oid]; ok {
-		return unsupported("a private key of " + name)
+		return newUnsupportedError("a private key of " + name)
 	}
-	return unsupported("a private key with the object identifier " + oid)
+	return newUnsupportedError("a private key with the object identifier " + oid)
 }
 
-// isEncryption reports whether an object identifier is one of password-based encryption (PKCS #5 or PKCS #12).
-func isEncryption(oid string) bool {
+// isPasswordEncryption reports whether an object identifier is one of password-based encryption (PKCS #5 or PKCS #12).
+func isPasswordEncryption(oid string) bool {
 	for _, prefix := range []string{"1.2.840.113549.1.5.", "1.2.840.113549.1.12.1."} {
 		if len(oid) > len(prefix) && oid[:len(prefix)] == prefix {
 			return true

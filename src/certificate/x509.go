@@ -32,11 +32,11 @@ type x509Structure struct {
 	Signature asn1.BitString
 }
 
-// otherPublic is the DER of a public key that can only be compared.
-type otherPublic string
+// opaquePublicKey is the DER of a public key that can only be compared.
+type opaquePublicKey string
 
 // Equal implements the comparison of the standard library's public keys.
-func (p otherPublic) Equal(other crypto.PublicKey) bool { return other == crypto.PublicKey(p) }
+func (p opaquePublicKey) Equal(other crypto.PublicKey) bool { return other == crypto.PublicKey(p) }
 
 // parseX509 parses a certificate. If the standard library rejects it, for example for its curve or a negative serial
 // number, parseX509 reads the fields that chains need and keeps the DER unchanged. No code here verifies signatures.
@@ -57,24 +57,24 @@ func parseX509(der []byte) (*x509.Certificate, error) {
 		return nil, ErrMalformed
 	}
 	cert.Subject.FillFromRDNSequence(&names)
-	cert.PublicKey = publicKey(cert.RawSubjectPublicKeyInfo, s.TBS.PublicKey.Algorithm, s.TBS.PublicKey.Key)
+	cert.PublicKey = parsePublicKey(cert.RawSubjectPublicKeyInfo, s.TBS.PublicKey.Algorithm, s.TBS.PublicKey.Key)
 	for _, extension := range s.TBS.Extensions {
 		addKeyID(cert, extension)
 	}
 	return cert, nil
 }
 
-func publicKey(der []byte, algorithm pkix.AlgorithmIdentifier, key asn1.BitString) crypto.PublicKey {
+func parsePublicKey(der []byte, algorithm pkix.AlgorithmIdentifier, key asn1.BitString) crypto.PublicKey {
 	if public, err := x509.ParsePKIXPublicKey(der); err == nil {
 		return public
 	}
 	var curve asn1.ObjectIdentifier
-	if _, err := asn1.Unmarshal(algorithm.Parameters.FullBytes, &curve); err == nil && curve.Equal(secp256k1Curve()) {
+	if _, err := asn1.Unmarshal(algorithm.Parameters.FullBytes, &curve); err == nil && curve.Equal(secp256k1OID()) {
 		if point, err := parsePoint(key.RightAlign()); err == nil {
 			return point
 		}
 	}
-	return otherPublic(der)
+	return opaquePublicKey(der)
 }
 
 // addKeyID sets the key identifiers, which link a certificate to its issuer.

@@ -18,15 +18,15 @@ func valuesYAML(t *testing.T) []byte {
 	return content
 }
 
-func comments(t *testing.T) Comments {
+func parsedComments(t *testing.T) Comments {
 	t.Helper()
 	c, err := ParseComments(valuesYAML(t))
 	require.NoError(t, err)
 	return c
 }
 
-// at returns the schema at a path of keys.
-func at(t *testing.T, s Schema, path string) Schema {
+// schemaAt returns the schema at a path of keys.
+func schemaAt(t *testing.T, s Schema, path string) Schema {
 	t.Helper()
 	for step := range strings.SplitSeq(path, ".") {
 		below, ok := s["properties"].(Schema)[step].(Schema)
@@ -37,37 +37,37 @@ func at(t *testing.T, s Schema, path string) Schema {
 }
 
 func TestEveryKeyOfTheTreeIsInValuesYAMLWithADescriptionAndNoOther(t *testing.T) {
-	rows, err := Rows(valuesYAML(t))
+	rows, err := ValueRows(valuesYAML(t))
 	require.NoError(t, err)
 	var paths []string
 	for _, row := range rows {
 		paths = append(paths, row.Path)
 		assert.NotEmpty(t, row.Description, "%s has no comment", row.Path)
 	}
-	assert.ElementsMatch(t, Leaves(), paths)
-	known := slices.Concat(Leaves(), sections(reflect.TypeFor[Values](), ""))
-	for path := range comments(t) {
-		within := slices.ContainsFunc(Leaves(), func(leaf string) bool { return strings.HasPrefix(path, leaf+".") })
+	assert.ElementsMatch(t, LeafPaths(), paths)
+	known := slices.Concat(LeafPaths(), sectionPaths(reflect.TypeFor[Values](), ""))
+	for path := range parsedComments(t) {
+		within := slices.ContainsFunc(LeafPaths(), func(leaf string) bool { return strings.HasPrefix(path, leaf+".") })
 		assert.True(t, within || slices.Contains(known, path), "values.yaml has %s, and the tree has not", path)
 	}
 }
 
-func sections(t reflect.Type, path string) []string {
+func sectionPaths(t reflect.Type, path string) []string {
 	var all []string
-	for f := range fields(t, path) {
-		if !f.leaf() {
-			all = append(append(all, f.path), sections(f.typ, f.path)...)
+	for f := range structFields(t, path) {
+		if !f.isLeaf() {
+			all = append(append(all, f.path), sectionPaths(f.goType, f.path)...)
 		}
 	}
 	return all
 }
 
 func TestTheSchemaSaysWhatAKeyTakes(t *testing.T) {
-	whole := whole(comments(t))
+	whole := fullSchema(parsedComments(t))
 	assert.Equal(t, false, whole["additionalProperties"])
-	assert.Equal(t, true, at(t, whole, "global")["additionalProperties"], "Helm shares it among charts")
-	assert.Equal(t, true, at(t, whole, "global.metrics.serviceMonitor")["additionalProperties"])
-	assert.Equal(t, false, at(t, whole, "global.customCloud")["additionalProperties"], "that name is ours alone")
+	assert.Equal(t, true, schemaAt(t, whole, "global")["additionalProperties"], "Helm shares it among charts")
+	assert.Equal(t, true, schemaAt(t, whole, "global.metrics.serviceMonitor")["additionalProperties"])
+	assert.Equal(t, false, schemaAt(t, whole, "global.customCloud")["additionalProperties"], "that name is ours alone")
 	for path, want := range map[string]Schema{
 		"watchAllNamespaces":          {"type": "boolean"},
 		"azureKeyVaultResyncPeriod":   {"type": []string{"integer", "string"}, "pattern": "^[0-9]+$", "minimum": 1},
@@ -83,19 +83,19 @@ func TestTheSchemaSaysWhatAKeyTakes(t *testing.T) {
 		"env_injector.podDisruptionBudget.minAvailable": {"type": []string{"integer", "string", "null"}, "pattern": "^([0-9]+%?)?$", "minimum": 0},
 		"rbac": {},
 	} {
-		got := at(t, whole, path)
+		got := schemaAt(t, whole, path)
 		assert.NotEmpty(t, got["description"], path)
 		delete(got, "description")
 		assert.Equal(t, want, got, path)
 	}
-	item := at(t, whole, "vaultRules")["items"].(Schema)
-	assert.Equal(t, Schema{"type": []string{"array", "null"}, "items": Schema{"type": "string"}}, at(t, item, "vaults"))
+	item := schemaAt(t, whole, "vaultRules")["items"].(Schema)
+	assert.Equal(t, Schema{"type": []string{"array", "null"}, "items": Schema{"type": "string"}}, schemaAt(t, item, "vaults"))
 }
 
 func TestThePartsMakeTheWhole(t *testing.T) {
-	parts, bundle := Schemas(comments(t)), Bundle(comments(t))
+	parts, bundle := Schemas(parsedComments(t)), BundledSchema(parsedComments(t))
 	assert.Len(t, parts, 4)
-	for key, file := range Parts() {
+	for key, file := range SchemaParts() {
 		assert.Equal(t, Schema{"$ref": file + ".schema.json"}, parts["akv2k8s"]["properties"].(Schema)[key])
 		assert.Equal(t, Schema{"$ref": "#/definitions/" + key}, bundle["properties"].(Schema)[key])
 		assert.Equal(t, parts[file]["properties"], bundle["definitions"].(Schema)[key].(Schema)["properties"])
@@ -103,7 +103,7 @@ func TestThePartsMakeTheWhole(t *testing.T) {
 }
 
 func TestWhatIsNeededIsWhatTakesNoNull(t *testing.T) {
-	needed := Needed()
+	needed := RequiredPaths()
 	for _, path := range []string{"cloudConfig", "controller.enabled", "env_injector.failurePolicy", "global.customCloud", "controller.metrics.serviceMonitor"} {
 		assert.Contains(t, needed, path)
 	}
@@ -119,13 +119,13 @@ func TestCommentsAreThoseRightAbove(t *testing.T) {
 	for _, bad := range []string{"", "[a]", "a: [", "a"} {
 		_, err := ParseComments([]byte(bad))
 		assert.Error(t, err, bad)
-		_, err = Rows([]byte(bad))
+		_, err = ValueRows([]byte(bad))
 		assert.Error(t, err, bad)
 	}
 }
 
 func TestTheTableHasSectionsAndNoBrokenCells(t *testing.T) {
-	table := Table([]Row{{"name", `"a|b"`, "one | two"}, {"global.env", "{}", "three"}, {"controller.name", "null", "four"}})
+	table := MarkdownTable([]ValueRow{{"name", `"a|b"`, "one | two"}, {"global.env", "{}", "three"}, {"controller.name", "null", "four"}})
 	assert.Equal(t, `### The installation
 
 | Value | Default | What it does |
@@ -147,15 +147,17 @@ func TestTheTableHasSectionsAndNoBrokenCells(t *testing.T) {
 }
 
 func TestMistakesInTheTreeAreFoundAtOnce(t *testing.T) {
-	assert.Panics(t, func() { constrain(Schema{}, map[string]string{"mininum": "1"}) }, "a rule that does not exist")
-	assert.Panics(t, func() { constrain(Schema{}, map[string]string{"min": "one"}) }, "a bound that is no number")
-	assert.Panics(t, func() { constrain(Schema{}, map[string]string{"is": "odd"}) }, "a pattern that does not exist")
-	assert.Panics(t, func() { passedOn(field{path: "a", rules: map[string]string{"kubernetes": "Pot"}}, Schema{}) }, "a type that does not exist")
-	assert.Panics(t, func() { kind(reflect.TypeFor[func()](), "a", source{}) }, "a type that values can't have")
+	assert.Panics(t, func() { applyRules(Schema{}, map[string]string{"mininum": "1"}) }, "a rule that does not exist")
+	assert.Panics(t, func() { applyRules(Schema{}, map[string]string{"min": "one"}) }, "a bound that is no number")
+	assert.Panics(t, func() { applyRules(Schema{}, map[string]string{"is": "odd"}) }, "a pattern that does not exist")
+	assert.Panics(t, func() {
+		kubernetesFieldSchema(valueField{path: "a", rules: map[string]string{"kubernetes": "Pot"}}, Schema{})
+	}, "a type that does not exist")
+	assert.Panics(t, func() { typeSchema(reflect.TypeFor[func()](), "a", schemaInputs{}) }, "a type that values can't have")
 }
 
 func TestKubernetesObjectsHaveTheirOwnSchema(t *testing.T) {
-	definitions := Bundle(comments(t))["definitions"].(Schema)
+	definitions := BundledSchema(parsedComments(t))["definitions"].(Schema)
 	resources := definitions["kubernetes.ResourceRequirements"].(Schema)
 	assert.Equal(t, false, resources["additionalProperties"])
 	assert.Equal(t, Schema{"type": []string{"object", "null"}, "additionalProperties": Schema{"type": []string{"string", "number", "null"}}},
@@ -163,18 +165,18 @@ func TestKubernetesObjectsHaveTheirOwnSchema(t *testing.T) {
 	probe := definitions["kubernetes.Probe"].(Schema)["properties"].(Schema)
 	assert.Contains(t, probe, "httpGet", "fields of an embedded struct are the object's own")
 	assert.NotContains(t, probe, "ProbeHandler")
-	parts := Schemas(comments(t))
+	parts := Schemas(parsedComments(t))
 	assert.Contains(t, parts["controller"]["definitions"], "kubernetes.Probe")
 	assert.NotContains(t, parts["global"]["definitions"], "kubernetes.Probe", "each file has the definitions that it uses")
 }
 
 func TestListsForTheRulesOfTheChart(t *testing.T) {
-	assert.Contains(t, PathsOf[Texts](), "controller.podLabels")
+	assert.Contains(t, PathsOf[StringMap](), "controller.podLabels")
 	assert.Contains(t, PathsOf[Duration](), "env_injector.cache.maxAge")
 	assert.Contains(t, PathsOf[Duration](), "global.metrics.serviceMonitor.interval", "also what takes null")
-	keys := SharedKeys()
+	keys := SharedGlobalKeys()
 	assert.Contains(t, keys["global"], "keyVaultAuth")
 	assert.Contains(t, keys["global.metrics.serviceMonitor"], "interval")
 	assert.NotContains(t, keys, "global.customCloud")
-	assert.Contains(t, Choices(), Choice{"global.logLevel", []string{"info", "debug", "trace"}})
+	assert.Contains(t, GlobalEnums(), GlobalEnum{"global.logLevel", []string{"info", "debug", "trace"}})
 }

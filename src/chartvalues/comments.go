@@ -13,22 +13,22 @@ type Comments map[string]string
 
 // ParseComments reads the comments directly above keys, and joins the lines of each.
 func ParseComments(valuesYAML []byte) (Comments, error) {
-	root, err := parse(valuesYAML)
+	root, err := parseMapping(valuesYAML)
 	if err != nil {
 		return nil, err
 	}
 	comments := Comments{}
 	lines := strings.Split(string(valuesYAML), "\n")
-	walk(root, "", func(path string, key, _ *yaml.Node) {
-		if text := above(lines, key.Line-1); text != "" {
+	walkKeys(root, "", func(path string, key, _ *yaml.Node) {
+		if text := commentAbove(lines, key.Line-1); text != "" {
 			comments[path] = text
 		}
 	})
 	return comments, nil
 }
 
-// parse returns the top-level mapping of values.yaml.
-func parse(valuesYAML []byte) (*yaml.Node, error) {
+// parseMapping returns the top-level mapping of values.yaml.
+func parseMapping(valuesYAML []byte) (*yaml.Node, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(valuesYAML, &document); err != nil {
 		return nil, err
@@ -39,8 +39,8 @@ func parse(valuesYAML []byte) (*yaml.Node, error) {
 	return document.Content[0], nil
 }
 
-// walk visits every key of a YAML mapping and of the mappings below it.
-func walk(node *yaml.Node, path string, visit func(path string, key, value *yaml.Node)) {
+// walkKeys visits every key of a YAML mapping and of the mappings below it.
+func walkKeys(node *yaml.Node, path string, visit func(path string, key, value *yaml.Node)) {
 	for i := 0; node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		whole := key.Value
@@ -48,12 +48,12 @@ func walk(node *yaml.Node, path string, visit func(path string, key, value *yaml
 			whole = path + "." + key.Value
 		}
 		visit(whole, key, value)
-		walk(value, whole, visit)
+		walkKeys(value, whole, visit)
 	}
 }
 
-// above returns the comment that ends directly above a line.
-func above(lines []string, line int) string {
+// commentAbove returns the comment that ends directly above a line.
+func commentAbove(lines []string, line int) string {
 	var found []string
 	for i := line - 1; i >= 0; i-- {
 		text, ok := strings.CutPrefix(strings.TrimSpace(lines[i]), "#")

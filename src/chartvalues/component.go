@@ -4,49 +4,49 @@ package chartvalues
 type Component struct {
 	Name                         *string        `json:"name"`
 	Enabled                      bool           `json:"enabled"`
-	Image                        OwnImage       `json:"image"`
-	ImagePullSecrets             Names          `json:"imagePullSecrets"`
+	Image                        ComponentImage `json:"image"`
+	ImagePullSecrets             NameList       `json:"imagePullSecrets"`
 	LogLevel                     *string        `json:"logLevel" chart:"enum=info|debug|trace|"`
 	LogFormat                    *string        `json:"logFormat" chart:"enum=text|json|"`
 	KeyVaultAuth                 *string        `json:"keyVaultAuth" chart:"enum=azureCloudConfig|environment|environment-azidentity|"`
-	ReplicaCount                 Int            `json:"replicaCount" chart:"min=0"`
-	RevisionHistoryLimit         *Int           `json:"revisionHistoryLimit"`
+	ReplicaCount                 QuotableInt    `json:"replicaCount" chart:"min=0"`
+	RevisionHistoryLimit         *QuotableInt   `json:"revisionHistoryLimit"`
 	ServiceAccount               ServiceAccount `json:"serviceAccount"`
 	RBAC                         ComponentRBAC  `json:"rbac"`
 	AutomountServiceAccountToken *bool          `json:"automountServiceAccountToken"`
-	PodSecurityContext           Object         `json:"podSecurityContext" chart:"kubernetes=PodSecurityContext"`
-	SecurityContext              Object         `json:"securityContext" chart:"kubernetes=SecurityContext"`
+	PodSecurityContext           RawObject      `json:"podSecurityContext" chart:"kubernetes=PodSecurityContext"`
+	SecurityContext              RawObject      `json:"securityContext" chart:"kubernetes=SecurityContext"`
 	HostUsers                    *bool          `json:"hostUsers"`
 	PriorityClassName            *string        `json:"priorityClassName"`
-	TerminationGracePeriod       *Int           `json:"terminationGracePeriodSeconds"`
-	LivenessProbe                Object         `json:"livenessProbe" chart:"kubernetes=Probe"`
-	ReadinessProbe               Object         `json:"readinessProbe" chart:"kubernetes=Probe"`
+	TerminationGracePeriod       *QuotableInt   `json:"terminationGracePeriodSeconds"`
+	LivenessProbe                RawObject      `json:"livenessProbe" chart:"kubernetes=Probe"`
+	ReadinessProbe               RawObject      `json:"readinessProbe" chart:"kubernetes=Probe"`
 	DNSPolicy                    *string        `json:"dnsPolicy" chart:"enum=ClusterFirst|ClusterFirstWithHostNet|Default|None|"`
-	DNSConfig                    Object         `json:"dnsConfig" chart:"kubernetes=PodDNSConfig"`
+	DNSConfig                    RawObject      `json:"dnsConfig" chart:"kubernetes=PodDNSConfig"`
 	Metrics                      Metrics        `json:"metrics"`
-	Env                          Scalars        `json:"env"`
-	EnvFromSecret                Names          `json:"envFromSecret"`
-	ExtraEnv                     Objects        `json:"extraEnv" chart:"kubernetes=EnvVar"`
+	Env                          ScalarMap      `json:"env"`
+	EnvFromSecret                NameList       `json:"envFromSecret"`
+	ExtraEnv                     RawObjectList  `json:"extraEnv" chart:"kubernetes=EnvVar"`
 	ExtraArgs                    []string       `json:"extraArgs"`
-	Labels                       Texts          `json:"labels"`
-	Annotations                  Texts          `json:"annotations"`
-	PodLabels                    Texts          `json:"podLabels"`
-	PodAnnotations               Texts          `json:"podAnnotations"`
-	Strategy                     Object         `json:"strategy" chart:"kubernetes=DeploymentStrategy"`
-	Resources                    Object         `json:"resources" chart:"kubernetes=ResourceRequirements"`
-	NodeSelector                 Texts          `json:"nodeSelector"`
-	Tolerations                  Objects        `json:"tolerations" chart:"kubernetes=Toleration"`
-	Affinity                     Object         `json:"affinity" chart:"kubernetes=Affinity"`
-	TopologySpreadConstraints    Objects        `json:"topologySpreadConstraints" chart:"kubernetes=TopologySpreadConstraint"`
+	Labels                       StringMap      `json:"labels"`
+	Annotations                  StringMap      `json:"annotations"`
+	PodLabels                    StringMap      `json:"podLabels"`
+	PodAnnotations               StringMap      `json:"podAnnotations"`
+	Strategy                     RawObject      `json:"strategy" chart:"kubernetes=DeploymentStrategy"`
+	Resources                    RawObject      `json:"resources" chart:"kubernetes=ResourceRequirements"`
+	NodeSelector                 StringMap      `json:"nodeSelector"`
+	Tolerations                  RawObjectList  `json:"tolerations" chart:"kubernetes=Toleration"`
+	Affinity                     RawObject      `json:"affinity" chart:"kubernetes=Affinity"`
+	TopologySpreadConstraints    RawObjectList  `json:"topologySpreadConstraints" chart:"kubernetes=TopologySpreadConstraint"`
 	NetworkPolicy                NetworkPolicy  `json:"networkPolicy"`
-	ExtraVolumes                 Objects        `json:"extraVolumes" chart:"kubernetes=Volume"`
-	ExtraVolumeMounts            Objects        `json:"extraVolumeMounts" chart:"kubernetes=VolumeMount"`
+	ExtraVolumes                 RawObjectList  `json:"extraVolumes" chart:"kubernetes=Volume"`
+	ExtraVolumeMounts            RawObjectList  `json:"extraVolumeMounts" chart:"kubernetes=VolumeMount"`
 }
 
 // Controller has the values of the controller.
 type Controller struct {
 	Component
-	Concurrency         Int                 `json:"concurrency" chart:"min=1"`
+	Concurrency         QuotableInt         `json:"concurrency" chart:"min=1"`
 	ExpiryWarning       Duration            `json:"expiryWarning"`
 	RolloutRestart      RolloutRestart      `json:"rolloutRestart"`
 	Service             HTTPService         `json:"service"`
@@ -61,13 +61,13 @@ type RolloutRestart struct {
 
 // HTTPService configures the Service of a component.
 type HTTPService struct {
-	Type             string   `json:"type" chart:"enum=ClusterIP|NodePort|LoadBalancer"`
-	ExternalHTTPPort Int      `json:"externalHttpPort" chart:"min=1;max=65535"`
-	InternalHTTPPort Int      `json:"internalHttpPort" chart:"min=1;max=65535"`
-	IPFamilyPolicy   *string  `json:"ipFamilyPolicy" chart:"enum=SingleStack|PreferDualStack|RequireDualStack|"`
-	IPFamilies       []string `json:"ipFamilies"`
-	Annotations      Texts    `json:"annotations"`
-	Labels           Texts    `json:"labels"`
+	Type             string      `json:"type" chart:"enum=ClusterIP|NodePort|LoadBalancer"`
+	ExternalHTTPPort QuotableInt `json:"externalHttpPort" chart:"min=1;max=65535"`
+	InternalHTTPPort QuotableInt `json:"internalHttpPort" chart:"min=1;max=65535"`
+	IPFamilyPolicy   *string     `json:"ipFamilyPolicy" chart:"enum=SingleStack|PreferDualStack|RequireDualStack|"`
+	IPFamilies       []string    `json:"ipFamilies"`
+	Annotations      StringMap   `json:"annotations"`
+	Labels           StringMap   `json:"labels"`
 }
 
 // EnvInjector has the values of the env-injector.
@@ -75,13 +75,13 @@ type EnvInjector struct {
 	Component
 	EnvImage               Image                 `json:"envImage"`
 	AuthService            bool                  `json:"authService"`
-	LegacyAuthService      LegacyAuthService     `json:"legacyAuthService"`
-	RBACSubjects           []Subject             `json:"rbacSubjects"`
+	LegacyAuthService      V1AuthService         `json:"legacyAuthService"`
+	RBACSubjects           []RBACSubject         `json:"rbacSubjects"`
 	Certificate            Certificate           `json:"certificate"`
-	Inherit                Inherit               `json:"inherit"`
+	Inherit                V1CAMigration         `json:"inherit"`
 	InitContainer          InitContainer         `json:"initContainer"`
-	Cache                  Cache                 `json:"cache"`
-	TimeoutSeconds         Int                   `json:"timeoutSeconds" chart:"min=1;max=30"`
+	Cache                  ValueCache            `json:"cache"`
+	TimeoutSeconds         QuotableInt           `json:"timeoutSeconds" chart:"min=1;max=30"`
 	ClientCA               *string               `json:"clientCA" chart:"is=pem"`
 	DockerImageInspection  DockerImageInspection `json:"dockerImageInspection"`
 	Registries             Registries            `json:"registries"`
@@ -90,35 +90,35 @@ type EnvInjector struct {
 	NamespaceSelector      Selector              `json:"namespaceSelector"`
 	ObjectSelector         Selector              `json:"objectSelector"`
 	MatchConditions        []MatchCondition      `json:"matchConditions"`
-	WebhookAnnotations     Texts                 `json:"webhookAnnotations"`
+	WebhookAnnotations     StringMap             `json:"webhookAnnotations"`
 	Service                InjectorService       `json:"service"`
 	PodDisruptionBudget    PodDisruptionBudget   `json:"podDisruptionBudget"`
 	ReferenceWarnings      bool                  `json:"referenceWarnings"`
 	FailurePolicy          string                `json:"failurePolicy" chart:"enum=Fail|Ignore"`
 }
 
-// Inherit configures the hook Job that runs before an upgrade from akv2k8s 1.8.
-type Inherit struct {
-	Enabled   bool   `json:"enabled"`
-	Resources Object `json:"resources" chart:"kubernetes=ResourceRequirements"`
+// V1CAMigration configures the hook Job that runs before an upgrade from akv2k8s 1.8.
+type V1CAMigration struct {
+	Enabled   bool      `json:"enabled"`
+	Resources RawObject `json:"resources" chart:"kubernetes=ResourceRequirements"`
 }
 
 // InitContainer configures the init container that copies the injector into pods.
 type InitContainer struct {
-	Resources       Object       `json:"resources" chart:"kubernetes=ResourceRequirements"`
-	SecurityContext InitSecurity `json:"securityContext"`
+	Resources       RawObject           `json:"resources" chart:"kubernetes=ResourceRequirements"`
+	SecurityContext InitSecurityContext `json:"securityContext"`
 }
 
-// InitSecurity has the configurable fields of its security context. All of them keep the pod within the restricted Pod
+// InitSecurityContext has the configurable fields of its security context. All of them keep the pod within the restricted Pod
 // Security Standard.
-type InitSecurity struct {
-	RunAsUser              *Int  `json:"runAsUser" chart:"min=1"`
-	RunAsGroup             *Int  `json:"runAsGroup" chart:"min=0"`
-	ReadOnlyRootFilesystem *bool `json:"readOnlyRootFilesystem"`
+type InitSecurityContext struct {
+	RunAsUser              *QuotableInt `json:"runAsUser" chart:"min=1"`
+	RunAsGroup             *QuotableInt `json:"runAsGroup" chart:"min=0"`
+	ReadOnlyRootFilesystem *bool        `json:"readOnlyRootFilesystem"`
 }
 
-// Subject is a subject of a role binding.
-type Subject struct {
+// RBACSubject is a subject of a role binding.
+type RBACSubject struct {
 	Kind      string  `json:"kind" chart:"enum=User|Group|ServiceAccount"`
 	Name      string  `json:"name"`
 	Namespace *string `json:"namespace"`
@@ -134,13 +134,13 @@ type Certificate struct {
 
 // CustomCertificate is a user's own serving certificate, in base64.
 type CustomCertificate struct {
-	Enabled bool   `json:"enabled"`
-	Server  Server `json:"server"`
-	CA      CA     `json:"ca"`
+	Enabled bool              `json:"enabled"`
+	Server  ServerCertificate `json:"server"`
+	CA      CACertificate     `json:"ca"`
 }
 
-// Server wraps the key pair of a custom serving certificate.
-type Server struct {
+// ServerCertificate wraps the key pair of a custom serving certificate.
+type ServerCertificate struct {
 	TLS KeyPair `json:"tls"`
 }
 
@@ -150,18 +150,18 @@ type KeyPair struct {
 	Key *string `json:"key" chart:"is=base64"`
 }
 
-// CA is the CA that signed a custom serving certificate.
-type CA struct {
+// CACertificate is the CA that signed a custom serving certificate.
+type CACertificate struct {
 	Crt *string `json:"crt" chart:"is=base64"`
 }
 
-// Cache configures the cache of values for starting pods.
-type Cache struct {
+// ValueCache configures the cache of values for starting pods.
+type ValueCache struct {
 	MaxAge Duration `json:"maxAge"`
 }
 
-// LegacyAuthService configures the auth protocol of akv2k8s 1.8.
-type LegacyAuthService struct {
+// V1AuthService configures the auth protocol of akv2k8s 1.8.
+type V1AuthService struct {
 	Enabled     bool     `json:"enabled"`
 	Namespaces  []string `json:"namespaces"`
 	UpgradeTime Duration `json:"upgradeTime"`
@@ -169,18 +169,18 @@ type LegacyAuthService struct {
 
 // DockerImageInspection configures reading the configuration of images.
 type DockerImageInspection struct {
-	Timeout                  Int      `json:"timeout" chart:"min=1"`
-	UseAKSCredentialsWithACS Anything `json:"useAksCredentialsWithACS" chart:"legacy"`
+	Timeout                  QuotableInt  `json:"timeout" chart:"min=1"`
+	UseAKSCredentialsWithACS IgnoredValue `json:"useAksCredentialsWithACS" chart:"legacy"`
 }
 
 // Registries configures access to image registries.
 type Registries struct {
-	Allow           []string `json:"allow"`
-	PlainHTTP       []string `json:"plainHTTP"`
-	Mirrors         Lists    `json:"mirrors"`
-	Local           []string `json:"local"`
-	ClusterNetworks []string `json:"clusterNetworks"`
-	TagMaxAge       Duration `json:"tagMaxAge"`
+	Allow           []string      `json:"allow"`
+	PlainHTTP       []string      `json:"plainHTTP"`
+	Mirrors         StringListMap `json:"mirrors"`
+	Local           []string      `json:"local"`
+	ClusterNetworks []string      `json:"clusterNetworks"`
+	TagMaxAge       Duration      `json:"tagMaxAge"`
 }
 
 // NamespaceLabel is the label that enables injection in a namespace.
@@ -202,16 +202,16 @@ type MatchCondition struct {
 
 // Selector is a label selector of the webhook configuration.
 type Selector struct {
-	MatchExpressions Objects `json:"matchExpressions" chart:"kubernetes=LabelSelectorRequirement"`
+	MatchExpressions RawObjectList `json:"matchExpressions" chart:"kubernetes=LabelSelectorRequirement"`
 }
 
 // InjectorService configures the env-injector's Service.
 type InjectorService struct {
 	HTTPService
-	ExternalTLSPort  Int `json:"externalTlsPort" chart:"min=1;max=65535"`
-	InternalTLSPort  Int `json:"internalTlsPort" chart:"min=1;max=65535"`
-	ExternalMTLSPort Int `json:"externalMtlsPort" chart:"min=1;max=65535"`
-	InternalMTLSPort Int `json:"internalMtlsPort" chart:"min=1;max=65535"`
+	ExternalTLSPort  QuotableInt `json:"externalTlsPort" chart:"min=1;max=65535"`
+	InternalTLSPort  QuotableInt `json:"internalTlsPort" chart:"min=1;max=65535"`
+	ExternalMTLSPort QuotableInt `json:"externalMtlsPort" chart:"min=1;max=65535"`
+	InternalMTLSPort QuotableInt `json:"internalMtlsPort" chart:"min=1;max=65535"`
 }
 
 // PodDisruptionBudget configures the PodDisruptionBudget of a component.

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// field is a key of the values tree.
-type field struct {
+// valueField is a key of the values tree.
+type valueField struct {
 	// name is the key, path the keys from the root to it, joined with dots.
 	name, path string
-	typ        reflect.Type
+	goType     reflect.Type
 	// rules are the rules in the struct tag "chart", by name.
 	rules map[string]string
 }
 
-// fields returns the keys of a struct. Keys of embedded structs are promoted.
-func fields(t reflect.Type, path string) iter.Seq[field] {
-	return func(yield func(field) bool) {
+// structFields returns the keys of a struct. Keys of embedded structs are promoted.
+func structFields(t reflect.Type, path string) iter.Seq[valueField] {
+	return func(yield func(valueField) bool) {
 		for _, f := range reflect.VisibleFields(t) {
 			name := f.Tag.Get("json")
 			if f.Anonymous || name == "" {
@@ -27,15 +27,15 @@ func fields(t reflect.Type, path string) iter.Seq[field] {
 			if path != "" {
 				whole = path + "." + name
 			}
-			if !yield(field{name: name, path: whole, typ: f.Type, rules: rules(f.Tag.Get("chart"))}) {
+			if !yield(valueField{name: name, path: whole, goType: f.Type, rules: parseRules(f.Tag.Get("chart"))}) {
 				return
 			}
 		}
 	}
 }
 
-// rules parses a struct tag "chart" of the form "rule=value;rule".
-func rules(tag string) map[string]string {
+// parseRules parses a struct tag "chart" of the form "rule=value;rule".
+func parseRules(tag string) map[string]string {
 	found := map[string]string{}
 	for rule := range strings.SplitSeq(tag, ";") {
 		if name, value, _ := strings.Cut(rule, "="); name != "" {
@@ -45,8 +45,8 @@ func rules(tag string) map[string]string {
 	return found
 }
 
-// description returns the description of the key in the schema.
-func (f field) description(comments Comments) string {
+// descriptionFrom returns the description of the key in the schema.
+func (f valueField) descriptionFrom(comments Comments) string {
 	if _, ok := f.rules["legacy"]; ok {
 		return "Accepted from older charts and ignored."
 	}
@@ -56,28 +56,28 @@ func (f field) description(comments Comments) string {
 	return comments[f.path]
 }
 
-// hidden reports whether the key is not in values.yaml.
-func (f field) hidden() bool {
+// isHidden reports whether the key is not in values.yaml.
+func (f valueField) isHidden() bool {
 	_, legacy := f.rules["legacy"]
 	_, parent := f.rules["parent"]
 	return legacy || parent
 }
 
-// leaf reports whether the key has no keys of this tree below it.
-func (f field) leaf() bool { return f.typ.Kind() != reflect.Struct }
+// isLeaf reports whether the key has no keys of this tree below it.
+func (f valueField) isLeaf() bool { return f.goType.Kind() != reflect.Struct }
 
-// leaves returns the keys of a struct that have no keys below them, without hidden keys.
-func leaves(t reflect.Type, path string) iter.Seq[field] {
-	return func(yield func(field) bool) {
-		for f := range fields(t, path) {
+// leafFields returns the keys of a struct that have no keys below them, without hidden keys.
+func leafFields(t reflect.Type, path string) iter.Seq[valueField] {
+	return func(yield func(valueField) bool) {
+		for f := range structFields(t, path) {
 			switch {
-			case f.hidden():
-			case f.leaf():
+			case f.isHidden():
+			case f.isLeaf():
 				if !yield(f) {
 					return
 				}
 			default:
-				for below := range leaves(f.typ, f.path) {
+				for below := range leafFields(f.goType, f.path) {
 					if !yield(below) {
 						return
 					}
@@ -87,40 +87,40 @@ func leaves(t reflect.Type, path string) iter.Seq[field] {
 	}
 }
 
-// Leaves returns the paths of all keys that have no keys below them.
-func Leaves() []string {
+// LeafPaths returns the paths of all keys that have no keys below them.
+func LeafPaths() []string {
 	var all []string
-	for f := range leaves(reflect.TypeFor[Values](), "") {
+	for f := range leafFields(reflect.TypeFor[Values](), "") {
 		all = append(all, f.path)
 	}
 	return all
 }
 
-// Needed returns the paths of keys that must have a value, and of sections that must exist. The defaults set them, but
+// RequiredPaths returns the paths of keys that must have a value, and of sections that must exist. The defaults set them, but
 // a user can remove them with null.
-func Needed() []string { return needed(reflect.TypeFor[Values](), "") }
+func RequiredPaths() []string { return requiredPaths(reflect.TypeFor[Values](), "") }
 
-func needed(t reflect.Type, path string) []string {
+func requiredPaths(t reflect.Type, path string) []string {
 	var all []string
-	for f := range fields(t, path) {
+	for f := range structFields(t, path) {
 		switch {
-		case f.hidden():
-		case !f.leaf():
-			below := needed(f.typ, f.path)
+		case f.isHidden():
+		case !f.isLeaf():
+			below := requiredPaths(f.goType, f.path)
 			if len(below) == 0 {
 				below = []string{f.path}
 			}
 			all = append(all, below...)
-		case !f.nullable():
+		case !f.isNullable():
 			all = append(all, f.path)
 		}
 	}
 	return all
 }
 
-// nullable reports whether the key accepts null, which means the same as an absent key.
-func (f field) nullable() bool {
-	switch f.typ.Kind() {
+// isNullable reports whether the key accepts null, which means the same as an absent key.
+func (f valueField) isNullable() bool {
+	switch f.goType.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
 		return true
 	}
@@ -132,27 +132,27 @@ func PathsOf[T any]() []string { return pathsOf(reflect.TypeFor[Values](), "", r
 
 func pathsOf(t reflect.Type, path string, wanted reflect.Type) []string {
 	var all []string
-	for f := range fields(t, path) {
-		switch typ := f.typ; {
+	for f := range structFields(t, path) {
+		switch typ := f.goType; {
 		case typ == wanted || typ.Kind() == reflect.Pointer && typ.Elem() == wanted:
 			all = append(all, f.path)
-		case !f.leaf():
+		case !f.isLeaf():
 			all = append(all, pathsOf(typ, f.path, wanted)...)
 		}
 	}
 	return all
 }
 
-// SharedKeys returns the keys that this chart knows in each object that Helm shares among charts, by path, for example
+// SharedGlobalKeys returns the keys that this chart knows in each object that Helm shares among charts, by path, for example
 // "global": logLevel, logFormat, …. These objects accept other keys too.
-func SharedKeys() map[string][]string {
+func SharedGlobalKeys() map[string][]string {
 	known := map[string][]string{}
 	var visit func(t reflect.Type, path string)
 	visit = func(t reflect.Type, path string) {
-		for f := range fields(t, path) {
+		for f := range structFields(t, path) {
 			known[path] = append(known[path], f.name)
-			if !f.leaf() && isShared(f.path) {
-				visit(f.typ, f.path)
+			if !f.isLeaf() && isShared(f.path) {
+				visit(f.goType, f.path)
 			}
 		}
 	}
@@ -173,19 +173,19 @@ func isShared(path string) bool {
 // sharedObjects returns the names of objects in global that other charts use too.
 func sharedObjects() []string { return []string{"metrics", "rbac"} }
 
-// Choice is a value of global that accepts one of several words. The chart checks it instead of the schema, because
+// GlobalEnum is a value of global that accepts one of several words. The chart checks it instead of the schema, because
 // under a parent chart another chart can use the same key with other words.
-type Choice struct {
+type GlobalEnum struct {
 	Path   string
 	Values []string
 }
 
-// Choices returns all enumerated values of global.
-func Choices() []Choice {
-	var all []Choice
-	for f := range fields(reflect.TypeFor[Global](), "global") {
+// GlobalEnums returns all enumerated values of global.
+func GlobalEnums() []GlobalEnum {
+	var all []GlobalEnum
+	for f := range structFields(reflect.TypeFor[Global](), "global") {
 		if words, ok := f.rules["checked"]; ok {
-			all = append(all, Choice{f.path, strings.Split(words, "|")})
+			all = append(all, GlobalEnum{f.path, strings.Split(words, "|")})
 		}
 	}
 	return all

@@ -37,9 +37,9 @@ func kubernetesTypes() map[string]reflect.Type {
 // definitionPrefix is the prefix of Kubernetes types in the definitions of a schema.
 const definitionPrefix = "kubernetes."
 
-// template matches a string with a Helm template, which can stand for a number or a boolean in values that the chart
+// templatePattern matches a string with a Helm template, which can stand for a number or a boolean in values that the chart
 // renders.
-const template = `\{\{`
+const templatePattern = `\{\{`
 
 // kubernetesSchema returns the schema of a Kubernetes type. It adds the definitions of all structs in it.
 func kubernetesSchema(t reflect.Type, definitions Schema) Schema {
@@ -55,22 +55,22 @@ func kubernetesSchema(t reflect.Type, definitions Schema) Schema {
 	case reflect.Pointer:
 		return kubernetesSchema(t.Elem(), definitions)
 	case reflect.Struct:
-		return definition(t, definitions)
+		return structDefinition(t, definitions)
 	case reflect.Slice:
 		return Schema{"type": []string{"array", "null"}, "items": kubernetesSchema(t.Elem(), definitions)}
 	case reflect.Map:
 		return Schema{"type": []string{"object", "null"},
 			"additionalProperties": kubernetesSchema(t.Elem(), definitions)}
 	case reflect.Bool:
-		return Schema{"type": []string{"boolean", "string", "null"}, "pattern": template}
+		return Schema{"type": []string{"boolean", "string", "null"}, "pattern": templatePattern}
 	case reflect.String:
 		return Schema{"type": []string{"string", "null"}}
 	}
-	return Schema{"type": []string{"integer", "string", "null"}, "pattern": template}
+	return Schema{"type": []string{"integer", "string", "null"}, "pattern": templatePattern}
 }
 
-// definition adds a struct to the definitions if they lack it, and returns a reference to it.
-func definition(t reflect.Type, definitions Schema) Schema {
+// structDefinition adds a struct to the definitions if they lack it, and returns a reference to it.
+func structDefinition(t reflect.Type, definitions Schema) Schema {
 	name := definitionPrefix + t.Name()
 	reference := Schema{"$ref": "#/definitions/" + name}
 	if _, known := definitions[name]; known {
@@ -88,14 +88,14 @@ func definition(t reflect.Type, definitions Schema) Schema {
 	return reference
 }
 
-// passedOn returns the schema of a field that contains a part of a Kubernetes object, or a list of such parts.
-func passedOn(f field, definitions Schema) Schema {
+// kubernetesFieldSchema returns the schema of a field that contains a part of a Kubernetes object, or a list of such parts.
+func kubernetesFieldSchema(f valueField, definitions Schema) Schema {
 	t, known := kubernetesTypes()[f.rules["kubernetes"]]
 	if !known {
 		panic("chartvalues: " + f.path + " names a Kubernetes type that is not listed: " + f.rules["kubernetes"])
 	}
 	reference := kubernetesSchema(t, definitions)
-	if f.typ == reflect.TypeFor[Objects]() {
+	if f.goType == reflect.TypeFor[RawObjectList]() {
 		return Schema{"type": []string{"array", "null"}, "items": reference}
 	}
 	return Schema{"allOf": []Schema{reference}} // draft 7 ignores a description beside a bare $ref

@@ -2,32 +2,32 @@ package chartvalues
 
 // Values is the tree of all values of the chart.
 type Values struct {
-	Name             *string `json:"name" chart:"is=label"`
-	NameOverride     *string `json:"nameOverride" chart:"is=label"`
-	FullnameOverride *string `json:"fullnameOverride" chart:"is=service"`
-	CommonLabels     Texts   `json:"commonLabels"`
-	Global           Global  `json:"global"`
+	Name             *string   `json:"name" chart:"is=label"`
+	NameOverride     *string   `json:"nameOverride" chart:"is=label"`
+	FullnameOverride *string   `json:"fullnameOverride" chart:"is=service"`
+	CommonLabels     StringMap `json:"commonLabels"`
+	Global           Global    `json:"global"`
 
-	ExtraObjects Manifests `json:"extraObjects"`
+	ExtraObjects ManifestList `json:"extraObjects"`
 
 	VaultRules                   []VaultRule `json:"vaultRules"`
 	VaultLimits                  VaultLimits `json:"vaultLimits"`
-	Vaults                       Object      `json:"vaults"`
+	Vaults                       RawObject   `json:"vaults"`
 	Identity                     Identity    `json:"identity"`
 	AddAzurePodIdentityException bool        `json:"addAzurePodIdentityException"`
 	CloudConfig                  string      `json:"cloudConfig" chart:"minLength=1"`
 	WatchAllNamespaces           bool        `json:"watchAllNamespaces"`
-	AzureKeyVaultResyncPeriod    Int         `json:"azureKeyVaultResyncPeriod" chart:"min=1"`
-	KubeResyncPeriod             Int         `json:"kubeResyncPeriod" chart:"min=0"`
+	AzureKeyVaultResyncPeriod    QuotableInt `json:"azureKeyVaultResyncPeriod" chart:"min=1"`
+	KubeResyncPeriod             QuotableInt `json:"kubeResyncPeriod" chart:"min=0"`
 
 	CRDs        CRDs        `json:"crds"`
 	Controller  Controller  `json:"controller"`
 	EnvInjector EnvInjector `json:"env_injector"`
 
 	// Keys of older 2.x charts, and the key by which a parent chart decides whether to install this chart.
-	RBAC                  Anything `json:"rbac" chart:"legacy"`
-	RunningInsideAzureAKS Anything `json:"runningInsideAzureAks" chart:"legacy"`
-	Enabled               Anything `json:"enabled" chart:"parent"`
+	RBAC                  IgnoredValue `json:"rbac" chart:"legacy"`
+	RunningInsideAzureAKS IgnoredValue `json:"runningInsideAzureAks" chart:"legacy"`
+	Enabled               IgnoredValue `json:"enabled" chart:"parent"`
 }
 
 // Global has the values that apply to every component. Helm merges the global of a parent chart into it, so it accepts
@@ -37,14 +37,14 @@ type Global struct {
 	LogFormat           string         `json:"logFormat" chart:"checked=text|json"`
 	KeyVaultAuth        string         `json:"keyVaultAuth" chart:"checked=azureCloudConfig|environment|environment-azidentity"`
 	UserDefinedMSI      UserDefinedMSI `json:"userDefinedMSI"`
-	Env                 Scalars        `json:"env"`
-	EnvFromSecret       Names          `json:"envFromSecret"`
+	Env                 ScalarMap      `json:"env"`
+	EnvFromSecret       NameList       `json:"envFromSecret"`
 	ExtraCACertificates *string        `json:"extraCACertificates" chart:"is=pem"`
 	ImageRegistry       *string        `json:"imageRegistry" chart:"is=registry"`
 	FIPS                bool           `json:"fips"`
-	ImagePullSecrets    Names          `json:"imagePullSecrets"`
-	NodeSelector        Texts          `json:"nodeSelector"`
-	Tolerations         Objects        `json:"tolerations" chart:"kubernetes=Toleration"`
+	ImagePullSecrets    NameList       `json:"imagePullSecrets"`
+	NodeSelector        StringMap      `json:"nodeSelector"`
+	Tolerations         RawObjectList  `json:"tolerations" chart:"kubernetes=Toleration"`
 	Cloud               *string        `json:"cloud" chart:"checked=AzurePublicCloud|AzureUSGovernmentCloud|AzureChinaCloud|AzureCloud|AzureUSGovernment"`
 	CustomCloud         CustomCloud    `json:"customCloud"`
 	Metrics             GlobalMetrics  `json:"metrics"`
@@ -70,9 +70,9 @@ type CustomCloud struct {
 
 // GlobalRBAC configures the roles of both components.
 type GlobalRBAC struct {
-	Create              bool     `json:"create"`
-	Aggregate           bool     `json:"aggregate"`
-	PodSecurityPolicies Anything `json:"podSecurityPolicies" chart:"legacy"`
+	Create              bool         `json:"create"`
+	Aggregate           bool         `json:"aggregate"`
+	PodSecurityPolicies IgnoredValue `json:"podSecurityPolicies" chart:"legacy"`
 }
 
 // VaultRule allows namespaces to read vaults.
@@ -83,24 +83,24 @@ type VaultRule struct {
 
 // CRDs configures the hook Job that updates the CustomResourceDefinition.
 type CRDs struct {
-	Upgrade   bool   `json:"upgrade"`
-	Resources Object `json:"resources" chart:"kubernetes=ResourceRequirements"`
+	Upgrade   bool      `json:"upgrade"`
+	Resources RawObject `json:"resources" chart:"kubernetes=ResourceRequirements"`
 }
 
 // VaultLimits are the maximum numbers of vault calls in ten seconds.
 type VaultLimits struct {
-	PerVault        Int `json:"perVault" chart:"min=2"`
-	PerSubscription Int `json:"perSubscription" chart:"min=2"`
+	PerVault        QuotableInt `json:"perVault" chart:"min=2"`
+	PerSubscription QuotableInt `json:"perSubscription" chart:"min=2"`
 }
 
 // Identity configures the ServiceAccounts whose identity resources can use to read vaults.
 type Identity struct {
-	ServiceAccounts []TenantAccounts `json:"serviceAccounts"`
-	AllNamespaces   bool             `json:"allNamespaces"`
+	ServiceAccounts []NamespaceServiceAccounts `json:"serviceAccounts"`
+	AllNamespaces   bool                       `json:"allNamespaces"`
 }
 
-// TenantAccounts are the ServiceAccounts of one namespace.
-type TenantAccounts struct {
+// NamespaceServiceAccounts are the ServiceAccounts of one namespace.
+type NamespaceServiceAccounts struct {
 	Namespace string   `json:"namespace"`
 	Names     []string `json:"names"`
 	Default   *string  `json:"default"`

@@ -77,7 +77,7 @@ func (v *vault) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (ke
 		expires = v.expires
 	}
 	return keyvault.Object{Ref: ref, Version: "v-of-" + v.value[:min(1, len(v.value))], Value: keyvault.NewValue([]byte(v.value)),
-		Expires: expires, Fallback: v.fallback}, v.next
+		Expires: expires, FallbackVault: v.fallback}, v.next
 }
 
 // recorder records events as text.
@@ -130,17 +130,17 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}}
 	b.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, key)...).
 		WithStatusSubresource(&v2beta1.AzureKeyVaultSecret{}).WithReturnManagedFields().
-		WithIndex(store.Metadata("Secret"), store.OwnerIndex, store.IndexOwners).
-		WithIndex(store.Metadata("ConfigMap"), store.OwnerIndex, store.IndexOwners).
+		WithIndex(store.NewPartialMetadata("Secret"), store.OwnerIndex, store.OwnerIndexValues).
+		WithIndex(store.NewPartialMetadata("ConfigMap"), store.OwnerIndex, store.OwnerIndexValues).
 		WithInterceptorFuncs(b.witness()).Build()
 	metrics, err := counters.New(b.registry)
 	require.NoError(t, err)
 	b.controller, err = controller.New(controller.Config{
-		Client: b.client, Live: b, Vault: b.vault, Events: b.events, Metrics: metrics,
-		Hasher: &fingerprint.Key{Live: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 320)),
-			Clock: func() time.Time { return b.now }, Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
-		Interval: 30 * time.Second, ExpiryWarning: 30 * 24 * time.Hour, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
-		Decoding: decodepool.New(decodepool.Config{}),
+		Client: b.client, APIReader: b, Vault: b.vault, Events: b.events, Metrics: metrics,
+		Hasher: &fingerprint.Key{APIReader: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 320)),
+			Clock: func() time.Time { return b.now }, SecretName: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
+		RefreshInterval: 30 * time.Second, ExpiryWarning: 30 * 24 * time.Hour, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
+		DecodePool: decodepool.New(decodepool.Config{}),
 	})
 	require.NoError(t, err)
 	return b
@@ -363,7 +363,7 @@ func TestAFailureKeepsTheLastGoodSecret(t *testing.T) {
 
 func TestRetryAfterIsHonoured(t *testing.T) {
 	b := newBench(t, resource("db"))
-	b.vault.next = &fault.Error{Kind: fault.Throttled, Doing: "reading", RetryAfter: 42 * time.Second}
+	b.vault.next = &fault.Error{Kind: fault.Throttled, Operation: "reading", RetryAfter: 42 * time.Second}
 	wait := b.reconcile("db").RequeueAfter
 	assert.True(t, wait >= 42*time.Second && wait < 52*time.Second, "%s: spread, so that not all come back in one moment", wait)
 	b.now = b.now.Add(41 * time.Second)
@@ -561,7 +561,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	whole := newBench(t).controller.Config
 	for name, remove := range map[string]func(*controller.Config){
 		"Client":  func(c *controller.Config) { c.Client = nil },
-		"Live":    func(c *controller.Config) { c.Live = nil },
+		"Live":    func(c *controller.Config) { c.APIReader = nil },
 		"Vault":   func(c *controller.Config) { c.Vault = nil },
 		"Events":  func(c *controller.Config) { c.Events = nil },
 		"Hasher":  func(c *controller.Config) { c.Hasher = nil },
@@ -573,10 +573,10 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		_, err := controller.New(part)
 		require.ErrorContains(t, err, "a required field", name)
 	}
-	whole.Interval = time.Millisecond
+	whole.RefreshInterval = time.Millisecond
 	_, err := controller.New(whole)
 	require.ErrorContains(t, err, "azureKeyVaultResyncPeriod")
-	whole.Interval, whole.FetchTimeout = time.Minute, 0
+	whole.RefreshInterval, whole.FetchTimeout = time.Minute, 0
 	_, err = controller.New(whole)
 	require.ErrorContains(t, err, "timeout")
 }

@@ -16,11 +16,11 @@ import (
 
 func TestANamespaceWhoseDecodingHangsIsRefusedByName(t *testing.T) {
 	b := newBench(t, resource("r"))
-	b.controller.Decoding = decodepool.New(decodepool.Config{Workers: 2, Time: 500 * time.Millisecond})
+	b.controller.DecodePool = decodepool.New(decodepool.Config{Workers: 2, Timeout: 500 * time.Millisecond})
 	release := make(chan struct{})
 	for n := range limits.StuckDecodes {
-		share := b.controller.Decoding.For("shop")
-		_, err := share.Do(t.Context(), share.Key("hang", n), func(context.Context) (decodepool.Output, error) {
+		share := b.controller.DecodePool.ForNamespace("shop")
+		_, err := share.Do(t.Context(), share.CacheKey("hang", n), func(context.Context) (decodepool.Output, error) {
 			<-release
 			return decodepool.Output{}, nil
 		})

@@ -16,23 +16,23 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// source returns the data for an output kind.
-type source func(kind output.Kind) (map[string]keyvault.Value, error)
+// dataFunc returns the data for an output kind.
+type dataFunc func(kind output.Kind) (map[string]keyvault.Value, error)
 
-// decoded returns a function that decodes what the vault returned. Results are cached, and reused while the objects and
+// contentDecoder returns a function that decodes what the vault returned. Results are cached, and reused while the objects and
 // the recipe are unchanged.
-func (c *Controller) decoded(ctx context.Context, namespace string, o outcome) source {
-	share := c.Decoding.For(namespace)
+func (c *Controller) contentDecoder(ctx context.Context, namespace string, o syncResult) dataFunc {
+	share := c.DecodePool.ForNamespace(namespace)
 	return func(kind output.Kind) (map[string]keyvault.Value, error) {
-		decodeKind := decode.Secret
+		decodeKind := decode.SecretData
 		if kind == output.ConfigMap {
-			decodeKind = decode.ConfigMap
+			decodeKind = decode.ConfigMapData
 		}
 		objects := make([]keyvault.Object, 0, len(o.contents))
 		for _, content := range o.contents {
 			objects = append(objects, content.Object)
 		}
-		made, err := share.Do(ctx, share.Key(string(kind), o.recipe, objects...),
+		made, err := share.Do(ctx, share.CacheKey(string(kind), o.recipe, objects...),
 			func(ctx context.Context) (decodepool.Output, error) {
 				values, err := decodeKind(ctx, o.recipe, o.contents)
 				return decodepool.Output{Values: values}, err
@@ -41,12 +41,12 @@ func (c *Controller) decoded(ctx context.Context, namespace string, o outcome) s
 	}
 }
 
-// desired returns the outputs that the recipe describes, with the data that from returns.
-func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe,
-	from source) ([]store.Made, error) {
+// desiredOutputs returns the outputs that the recipe describes, with the data that from returns.
+func (c *Controller) desiredOutputs(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe,
+	from dataFunc) ([]store.Result, error) {
 	owner := store.OwnerOf(resource)
-	var outputs []store.Made
-	for _, kind := range wanted(r) {
+	var outputs []store.Result
+	for _, kind := range outputKinds(r) {
 		data, err := from(kind)
 		if err != nil {
 			return nil, err
@@ -55,25 +55,25 @@ func (c *Controller) desired(ctx context.Context, resource *v2beta1.AzureKeyVaul
 		if err != nil {
 			return nil, err
 		}
-		outputs = append(outputs, store.Made{Desired: outputOf(owner, r, kind, data), Hash: hash})
+		outputs = append(outputs, store.Result{Desired: desiredOutput(owner, r, kind, data), Hash: hash})
 	}
 	return outputs, nil
 }
 
-// outputOf returns the desired output of a kind. The recipe must have an output of that kind.
-func outputOf(owner output.Owner, r recipe.Recipe, kind output.Kind, data map[string]keyvault.Value) output.Desired {
+// desiredOutput returns the desired output of a kind. The recipe must have an output of that kind.
+func desiredOutput(owner output.Owner, r recipe.Recipe, kind output.Kind, data map[string]keyvault.Value) output.Desired {
 	if kind == output.ConfigMap {
 		return output.DesiredConfigMap(owner, *r.ConfigMap, data)
 	}
 	return output.DesiredSecret(owner, *r.Secret, data)
 }
 
-// restore creates outputs whose replacement was interrupted. It runs before the vault is read, because the vault can be
+// restoreOutputs creates outputs whose replacement was interrupted. It runs before the vault is read, because the vault can be
 // unavailable. If it fails, the sync continues and creates them too.
-func (c *Controller) restore(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) {
-	for _, kind := range wanted(r) {
-		d := outputOf(store.OwnerOf(resource), r, kind, nil)
-		switch restored, err := c.store.Restore(ctx, d); {
+func (c *Controller) restoreOutputs(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) {
+	for _, kind := range outputKinds(r) {
+		d := desiredOutput(store.OwnerOf(resource), r, kind, nil)
+		switch restored, err := c.store.RestoreFromBackup(ctx, d); {
 		case err != nil:
 			log.FromContext(ctx).Error(err, "restoring an output whose replacement was interrupted failed", "kind",
 				kind, "name", d.Name)
@@ -84,8 +84,8 @@ func (c *Controller) restore(ctx context.Context, resource *v2beta1.AzureKeyVaul
 	}
 }
 
-// wanted returns the kinds of output that a recipe describes.
-func wanted(r recipe.Recipe) []output.Kind {
+// outputKinds returns the kinds of output that a recipe describes.
+func outputKinds(r recipe.Recipe) []output.Kind {
 	var kinds []output.Kind
 	if r.Secret != nil {
 		kinds = append(kinds, output.Secret)
@@ -96,12 +96,12 @@ func wanted(r recipe.Recipe) []output.Kind {
 	return kinds
 }
 
-// recall returns the outputs with the data that they already hold, for a resource that is read from the vault only
+// reuseOutputs returns the outputs with the data that they already hold, for a resource that is read from the vault only
 // once. So the vault is not read again after a restart, or when only labels change. The data must match the keyed hash
 // in the status; otherwise the result is nil, and the vault is read.
-func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) ([]store.Made,
+func (c *Controller) reuseOutputs(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) ([]store.Result,
 	error) {
-	if !r.Once() || !settled(resource) || c.Hasher.Missing() != "" {
+	if !r.IsReadOnce() || !isSpecSynced(resource) || c.Hasher.UnavailableReason() != "" {
 		return nil, nil
 	}
 	held := func(kind output.Kind) (map[string]keyvault.Value, error) {
@@ -109,9 +109,9 @@ func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVault
 		if kind == output.ConfigMap {
 			name = resource.Status.ConfigMapName
 		}
-		return c.store.Held(ctx, output.Desired{Kind: kind, Name: name, Owner: store.OwnerOf(resource)})
+		return c.store.OwnedData(ctx, output.Desired{Kind: kind, Name: name, Owner: store.OwnerOf(resource)})
 	}
-	outputs, err := c.desired(ctx, resource, r, held)
+	outputs, err := c.desiredOutputs(ctx, resource, r, held)
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +127,8 @@ func (c *Controller) recall(ctx context.Context, resource *v2beta1.AzureKeyVault
 	return outputs, nil
 }
 
-// settled reports whether the current spec was synced.
-func settled(resource *v2beta1.AzureKeyVaultSecret) bool {
+// isSpecSynced reports whether the current spec was synced.
+func isSpecSynced(resource *v2beta1.AzureKeyVaultSecret) bool {
 	ready := meta.FindStatusCondition(resource.Status.Conditions, v2beta1.ConditionReady)
 	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == resource.Generation
 }

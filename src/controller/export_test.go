@@ -5,17 +5,17 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// Owners returns the requests for the resources of a changed output.
-var Owners = owners
+// RequestsForOwners returns the requests for the resources of a changed output.
+var RequestsForOwners = requestsForOwners
 
-// BoundWriters sets the number of write slots, as in production.
-func (c *Controller) BoundWriters(most int) { c.writers = make(chan struct{}, most) }
+// SetWriteSlots sets the number of write slots, as in production.
+func (c *Controller) SetWriteSlots(most int) { c.writeSlots = make(chan struct{}, most) }
 
-// Writing returns the number of write slots in use.
-func (c *Controller) Writing() int { return len(c.writers) }
+// UsedWriteSlots returns the number of write slots in use.
+func (c *Controller) UsedWriteSlots() int { return len(c.writeSlots) }
 
-// Wake sets the function that adds a resource to the queue, as in production.
-func (c *Controller) Wake(wake func(ctrl.Request)) { c.wake = wake }
+// SetEnqueue sets the function that adds a resource to the queue, as in production.
+func (c *Controller) SetEnqueue(wake func(ctrl.Request)) { c.enqueue = wake }
 
-// AllowFailures sets the total number of events about failures.
-func (c *Controller) AllowFailures(most int) { c.failures = rate.NewLimiter(0, most) }
+// SetFailureEventLimit sets the total number of events about failures.
+func (c *Controller) SetFailureEventLimit(most int) { c.failureEventLimiter = rate.NewLimiter(0, most) }

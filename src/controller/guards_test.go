@@ -43,7 +43,7 @@ func (b *bench) without(live error) {
 	}
 	config := b.controller.Config
 	config.Client = interceptor.NewClient(b.client, get(apierrors.NewNotFound(schema.GroupResource{}, "db")))
-	config.Live = interceptor.NewClient(b.client, get(live))
+	config.APIReader = interceptor.NewClient(b.client, get(live))
 	var err error
 	b.controller, err = controller.New(config)
 	require.NoError(b, err)
@@ -253,14 +253,14 @@ type occupied struct {
 }
 
 func (o *occupied) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
-	o.reading = append(o.reading, o.controller.Writing())
+	o.reading = append(o.reading, o.controller.UsedWriteSlots())
 	return o.Vault.Read(ctx, ref, maxAge)
 }
 
 func TestWhoWritesTakesAPlaceAndWhoWaitsForItsVaultDoesNot(t *testing.T) {
 	b := newBench(t, resource("db"))
 	seen, config := &occupied{Vault: b.vault}, b.controller.Config
-	note := func() { seen.writes = append(seen.writes, seen.controller.Writing()) }
+	note := func() { seen.writes = append(seen.writes, seen.controller.UsedWriteSlots()) }
 	config.Vault = seen
 	config.Client = interceptor.NewClient(b.client, interceptor.Funcs{
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
@@ -276,11 +276,11 @@ func TestWhoWritesTakesAPlaceAndWhoWaitsForItsVaultDoesNot(t *testing.T) {
 	b.controller, err = controller.New(config)
 	require.NoError(t, err)
 	seen.controller = b.controller
-	b.controller.BoundWriters(2)
+	b.controller.SetWriteSlots(2)
 	b.reconcile("db")
 	assert.Equal(t, []int{0}, seen.reading, "a vault that does not answer keeps nobody from writing")
 	assert.Equal(t, []int{1, 1}, seen.writes, "the Secret and the status")
-	assert.Zero(t, b.controller.Writing(), "the place is given back")
+	assert.Zero(t, b.controller.UsedWriteSlots(), "the place is given back")
 }
 
 func TestAnOutputThatChangesWakesItsOwnersAndThoseThatShareIt(t *testing.T) {
@@ -297,7 +297,7 @@ func TestAnOutputThatChangesWakesItsOwnersAndThoseThatShareIt(t *testing.T) {
 	assert.ElementsMatch(t, []ctrl.Request{
 		{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "owner"}},
 		{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "sharing"}},
-	}, controller.Owners(t.Context(), output))
+	}, controller.RequestsForOwners(t.Context(), output))
 }
 
 // unreadable makes reads of one object fail, in the cache and at the API server.

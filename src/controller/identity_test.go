@@ -28,10 +28,10 @@ func TestAResourceIsReadAsTheServiceAccountOfItsOwnNamespace(t *testing.T) {
 	r := resource("db")
 	r.Spec.Vault.AzureIdentity = &v2beta1.AzureIdentity{Name: "reader"}
 	b := newBench(t, r)
-	b.controller.Identities.Allowed = true
+	b.controller.Identities.AllowServiceAccounts = true
 	b.reconcile("db")
 	as := keyvault.Identity{Namespace: "shop", ServiceAccount: "reader"}
-	assert.Equal(t, as, b.vault.calls[0].As)
+	assert.Equal(t, as, b.vault.calls[0].Identity)
 	assert.Contains(t, b.ready("db").Message, `read as ServiceAccount "reader" of namespace "shop"`)
 	assert.Len(t, b.events.events, 1, "nothing was ignored")
 }
@@ -42,19 +42,19 @@ func TestASearchReadsAsTheServiceAccountOfItsOwnNamespaceToo(t *testing.T) {
 	r.Spec.Vault.Object = v2beta1.AzureKeyVaultObject{}
 	r.Spec.DataFrom = []v2beta1.AzureKeyVaultDataFrom{{Match: v2beta1.AzureKeyVaultMatch{Prefix: "shop-"}}}
 	b := newBench(t, r)
-	b.controller.Identities.Allowed = true
+	b.controller.Identities.AllowServiceAccounts = true
 	b.vault.entries = []keyvault.Entry{{Name: "shop-a"}}
 	b.reconcile("db")
 	require.Len(t, b.vault.calls, 2, "the list, and what it found")
 	assert.Equal(t, keyvault.KindSecretList, b.vault.calls[0].Kind)
 	for _, call := range b.vault.calls {
-		assert.Equal(t, keyvault.Identity{Namespace: "shop", ServiceAccount: "reader"}, call.As, "what a vault has is the tenant's to know")
+		assert.Equal(t, keyvault.Identity{Namespace: "shop", ServiceAccount: "reader"}, call.Identity, "what a vault has is the tenant's to know")
 	}
 }
 
 func TestANamespaceReadsItsOwnVaultsAlone(t *testing.T) {
 	b := newBench(t, resource("db"))
-	b.controller.Rules = rule.Rules{{Namespaces: []string{"other"}, Vaults: []string{"kv1"}}}
+	b.controller.VaultRules = rule.AccessRules{{Namespaces: []string{"other"}, Vaults: []string{"kv1"}}}
 	b.reconcile("db")
 	assert.Equal(t, "AccessDenied", b.ready("db").Reason)
 	assert.Contains(t, b.ready("db").Message, "vaultRules")

@@ -25,14 +25,14 @@ const cacheDelay = 30 * time.Second
 // claim records that this process wrote its installation into the status of a resource. A different installation in the
 // status after that belongs to a running process; one from before can be uninstalled.
 type claim struct {
-	uid types.UID
-	at  time.Time
+	uid       types.UID
+	claimedAt time.Time
 	// contested is true if another installation was found.
 	contested bool
 }
 
 // claimOf returns the claim on a resource; zero except for the uid if this process has made none.
-func (m *memory) claimOf(name types.NamespacedName, uid types.UID) claim {
+func (m *stateStore) claimOf(name types.NamespacedName, uid types.UID) claim {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if known := m.claims[name]; known.uid == uid {
@@ -41,7 +41,7 @@ func (m *memory) claimOf(name types.NamespacedName, uid types.UID) claim {
 	return claim{uid: uid}
 }
 
-func (m *memory) setClaim(name types.NamespacedName, made claim) {
+func (m *stateStore) setClaim(name types.NamespacedName, made claim) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.claims == nil {
@@ -51,7 +51,7 @@ func (m *memory) setClaim(name types.NamespacedName, made claim) {
 }
 
 // countContested returns the number of resources that another installation also syncs.
-func (m *memory) countContested() (count int) {
+func (m *stateStore) countContested() (count int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, made := range m.claims {
@@ -71,8 +71,8 @@ func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status
 	if c.Installation == "" {
 		return claim{}
 	}
-	made, now := c.memory.claimOf(client.ObjectKeyFromObject(resource), resource.UID), c.Clock()
-	first, age := made.at.IsZero(), now.Sub(made.at)
+	made, now := c.state.claimOf(client.ObjectKeyFromObject(resource), resource.UID), c.Clock()
+	first, age := made.claimedAt.IsZero(), now.Sub(made.claimedAt)
 	held := !first && age >= c.claimWindow(r)
 	if other := status.SyncedBy; other != "" && other != c.Installation && !first && age >= cacheDelay {
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
@@ -83,13 +83,13 @@ func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status
 		if !held {
 			return made
 		}
-		made.at = now
+		made.claimedAt = now
 	} else if first || held {
 		meta.RemoveStatusCondition(&status.Conditions, v2beta1.ConditionContested)
 		made.contested = false
 	}
 	if first {
-		made.at = now
+		made.claimedAt = now
 	}
 	status.SyncedBy = c.Installation
 	return made
@@ -97,21 +97,21 @@ func (c *Controller) claimResource(resource *v2beta1.AzureKeyVaultSecret, status
 
 // claimWindow is longer than the time between two syncs by another installation, so that its claim is found in time.
 func (c *Controller) claimWindow(r recipe.Recipe) time.Duration {
-	return max(limits.ClaimWindow, 3*r.Interval(c.Interval))
+	return max(limits.SyncedByInterval, 3*r.RefreshIntervalOr(c.RefreshInterval))
 }
 
 // contestedMessage returns the same text for both installations, so that they don't overwrite each other's condition.
 func contestedMessage(installations ...string) string {
 	slices.Sort(installations)
-	return shorten(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity and "+
+	return truncateText(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity and "+
 		"settings; uninstall one of them, or give each its own resources with controller.env.OBJECT_LABELS or "+
 		"watchAllNamespaces=false", installations[0], installations[1]),
-		limits.ConditionMessage)
+		limits.ConditionMessageBytes)
 }
 
-// tellContested records an event when another installation is first found.
-func (c *Controller) tellContested(before, after *v2beta1.AzureKeyVaultSecret) {
-	if found := turned(before, after, v2beta1.ConditionContested); found != nil && c.failures.AllowN(c.Clock(), 1) {
-		c.tell(before, corev1.EventTypeWarning, eventContested, found.Message)
+// recordContestedEvent records an event when another installation is first found.
+func (c *Controller) recordContestedEvent(before, after *v2beta1.AzureKeyVaultSecret) {
+	if found := becameTrue(before, after, v2beta1.ConditionContested); found != nil && c.failureEventLimiter.AllowN(c.Clock(), 1) {
+		c.recordEvent(before, corev1.EventTypeWarning, eventContested, found.Message)
 	}
 }

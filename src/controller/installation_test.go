@@ -149,7 +149,7 @@ func TestAnotherInstallationIsNotSeenInAnOldCache(t *testing.T) {
 	old := i.live()
 	old.Status.SyncedBy = "one/akv2k8s"
 	require.NoError(t, i.client.Status().Update(t.Context(), old))
-	i.byName["two/akv2k8s"].Changed(i.vault.calls[0])
+	i.byName["two/akv2k8s"].OnObjectChanged(i.vault.calls[0])
 	i.now = i.now.Add(time.Second)
 	_, err := i.byName["two/akv2k8s"].Reconcile(t.Context(), requestForDB())
 	require.NoError(t, err)
@@ -181,7 +181,7 @@ func TestAStatusThatNamesNobodyIsNotContested(t *testing.T) {
 
 func TestAContestedResourceThatGoesIsNotCounted(t *testing.T) {
 	i := newInstallations(t)
-	i.byName["one/akv2k8s"].AllowFailures(0)
+	i.byName["one/akv2k8s"].SetFailureEventLimit(0)
 	i.sync("one/akv2k8s")
 	i.sync("two/akv2k8s")
 	require.NotNil(t, contested(i.sync("one/akv2k8s")))

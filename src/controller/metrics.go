@@ -32,18 +32,18 @@ func (c *Controller) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, name types.NamespacedName) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, name.Namespace, name.Name)
 	}
-	metrics <- prometheus.MustNewConstMetric(contestedGauge, prometheus.GaugeValue, float64(c.memory.countContested()))
-	c.memory.each(func(name types.NamespacedName, e entry) {
+	metrics <- prometheus.MustNewConstMetric(contestedGauge, prometheus.GaugeValue, float64(c.state.countContested()))
+	c.state.forEach(func(name types.NamespacedName, e resourceState) {
 		ready := 0.0
-		if e.failure == "" {
+		if e.failureKind == "" {
 			ready = 1
 		}
 		gauge(readyGauge, ready, name)
-		if !e.succeeded.IsZero() {
-			gauge(successGauge, float64(e.succeeded.Unix()), name)
+		if !e.succeededAt.IsZero() {
+			gauge(successGauge, float64(e.succeededAt.Unix()), name)
 		}
-		if !e.expires.IsZero() {
-			gauge(expiryGauge, float64(e.expires.Unix()), name)
+		if !e.expiresAt.IsZero() {
+			gauge(expiryGauge, float64(e.expiresAt.Unix()), name)
 		}
 	})
 }

@@ -255,7 +255,7 @@ func TestAReadThatIsPutOffIsToldOnlyIfThatGoesOn(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.reconcile("db")
 	before, writes, events := b.status("db"), len(b.writes), len(b.events.events)
-	b.vault.next, b.now = governor.Busy("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	b.vault.next, b.now = governor.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
 	for range 6 {
 		wait := b.reconcile("db").RequeueAfter
 		assert.GreaterOrEqual(t, wait, 4*time.Second)
@@ -271,7 +271,7 @@ func TestAReadThatIsPutOffIsToldOnlyIfThatGoesOn(t *testing.T) {
 	b.vault.next, b.now = nil, b.now.Add(time.Minute)
 	b.reconcile("db")
 	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status)
-	b.vault.next, b.now = governor.Busy("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	b.vault.next, b.now = governor.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
 	b.reconcile("db")
 	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "another time counts anew")
 }
@@ -280,7 +280,7 @@ func TestWhatIsOldIsToldAsStaleHoweverLongThePauseIs(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.reconcile("db")
 	succeeded := b.now
-	b.vault.next, b.now = governor.Pause("kv1", 5*time.Minute), b.now.Add(30*time.Second)
+	b.vault.next, b.now = governor.PausedError("kv1", 5*time.Minute), b.now.Add(30*time.Second)
 	for b.now.Sub(succeeded) < 75*time.Second {
 		assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status)
 		b.now = b.now.Add(b.reconcile("db").RequeueAfter)
@@ -298,16 +298,16 @@ func TestWhatWasNeverBroughtIsMoreUrgentThanALook(t *testing.T) {
 	r.Spec.RefreshInterval = new(intstr.FromString("10m"))
 	b := newBench(t, r)
 	b.reconcile("db")
-	assert.Equal(t, keyvault.Purpose{Namespace: "shop", Priority: keyvault.FirstSync, Every: 10 * time.Minute}, b.vault.purpose)
+	assert.Equal(t, keyvault.Purpose{Namespace: "shop", Priority: keyvault.PriorityFirstSync, RefreshInterval: 10 * time.Minute}, b.vault.purpose)
 	b.now = b.now.Add(10 * time.Minute)
 	b.reconcile("db")
-	assert.Equal(t, keyvault.Refresh, b.vault.purpose.Priority)
+	assert.Equal(t, keyvault.PriorityRefresh, b.vault.purpose.Priority)
 	b.restart()
 	b.reconcile("db")
-	assert.Equal(t, keyvault.Refresh, b.vault.purpose.Priority, "also after a restart")
+	assert.Equal(t, keyvault.PriorityRefresh, b.vault.purpose.Priority, "also after a restart")
 	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.Output.Secret.DataKey = "other" })
 	b.reconcile("db")
-	assert.Equal(t, keyvault.FirstSync, b.vault.purpose.Priority)
+	assert.Equal(t, keyvault.PriorityFirstSync, b.vault.purpose.Priority)
 
 	b = newBench(t, resource("db"))
 	b.vault.next = fault.New(fault.Unavailable, "no answer")
@@ -315,7 +315,7 @@ func TestWhatWasNeverBroughtIsMoreUrgentThanALook(t *testing.T) {
 		b.now = b.now.Add(b.reconcile("db").RequeueAfter)
 	}
 	assert.Len(t, b.vault.calls, 2)
-	assert.Equal(t, keyvault.FirstSync, b.vault.purpose.Priority, "it was tried, but nothing was brought")
+	assert.Equal(t, keyvault.PriorityFirstSync, b.vault.purpose.Priority, "it was tried, but nothing was brought")
 }
 
 func TestAChangeThatAListShowsIsFollowedAtOnce(t *testing.T) {
@@ -326,11 +326,11 @@ func TestAChangeThatAListShowsIsFollowedAtOnce(t *testing.T) {
 	b.reconcile("db")
 	require.Len(t, b.vault.calls, 1, "its time has not come")
 	other := object
-	other.As = keyvault.Identity{Namespace: "other", ServiceAccount: "reader"}
-	b.controller.Changed(other)
+	other.Identity = keyvault.Identity{Namespace: "other", ServiceAccount: "reader"}
+	b.controller.OnObjectChanged(other)
 	b.reconcile("db")
 	require.Len(t, b.vault.calls, 1, "somebody else's is another one")
-	b.controller.Changed(object)
+	b.controller.OnObjectChanged(object)
 	b.reconcile("db")
 	assert.Equal(t, "rotated", string(b.secret().Data["password"]))
 	b.reconcile("db")
@@ -345,7 +345,7 @@ func TestAChangeThatAListShowsDuringASyncIsFollowedAtOnce(t *testing.T) {
 	b.vault.value, b.now = "second", b.now.Add(time.Minute)
 	b.onApply = func(string) {
 		b.onApply, b.vault.value = nil, "third"
-		b.controller.Changed(object)
+		b.controller.OnObjectChanged(object)
 	}
 	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, time.Second, "the look that was asked for is due")
 	require.Equal(t, "second", string(b.secret().Data["password"]))
@@ -410,7 +410,7 @@ func TestAVaultThatAsksForADayIsToldAndTriedAgain(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.reconcile("db")
 	start := b.now.Add(30 * time.Second)
-	b.vault.next, b.now = governor.Pause("kv1", 24*time.Hour), start
+	b.vault.next, b.now = governor.PausedError("kv1", 24*time.Hour), start
 	for b.now.Sub(start) < 45*time.Second {
 		wait := b.reconcile("db").RequeueAfter
 		require.LessOrEqual(t, wait, 45*time.Second, "then it has to be told")
@@ -419,7 +419,7 @@ func TestAVaultThatAsksForADayIsToldAndTriedAgain(t *testing.T) {
 	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 6*time.Minute, "no resource is untried for a day")
 	assert.Equal(t, "Throttled", b.ready("db").Reason)
 	assert.Equal(t, metav1.ConditionTrue, meta.FindStatusCondition(b.status("db").Conditions, "Stale").Status, "also of resources that were only put off")
-	b.vault.next = &fault.Error{Kind: fault.Unavailable, Doing: "reading", RetryAfter: 24 * time.Hour}
+	b.vault.next = &fault.Error{Kind: fault.Unavailable, Operation: "reading", RetryAfter: 24 * time.Hour}
 	b.now = b.now.Add(10 * time.Minute)
 	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 6*time.Minute)
 }
@@ -437,7 +437,7 @@ func TestFailuresThatTakeTurnsAreTriedMoreAndMoreSeldom(t *testing.T) {
 
 func TestEventsAboutFailuresAndTheirTextsAreBounded(t *testing.T) {
 	var objects []client.Object
-	for i := range limits.FailureEvents + 50 {
+	for i := range limits.FailureEventBurst + 50 {
 		objects = append(objects, resource(fmt.Sprintf("r-%d", i)))
 	}
 	b := newBench(t, objects...)
@@ -445,11 +445,11 @@ func TestEventsAboutFailuresAndTheirTextsAreBounded(t *testing.T) {
 	for _, o := range objects {
 		b.reconcile(o.GetName())
 	}
-	assert.Len(t, b.events.events, limits.FailureEvents)
+	assert.Len(t, b.events.events, limits.FailureEventBurst)
 	for _, event := range b.events.events {
-		require.LessOrEqual(t, len(event), limits.EventNote+len("Warning ErrAzureVault "))
+		require.LessOrEqual(t, len(event), limits.EventNoteBytes+len("Warning ErrAzureVault "))
 	}
-	assert.LessOrEqual(t, len(b.ready("r-0").Message), limits.ConditionMessage)
+	assert.LessOrEqual(t, len(b.ready("r-0").Message), limits.ConditionMessageBytes)
 	assert.True(t, utf8.ValidString(b.ready("r-0").Message))
 }
 
@@ -476,20 +476,20 @@ func TestOneOutputIsFedByABoundedNumberOfResources(t *testing.T) {
 func TestNothingIsRememberedOfAResourceThatIsGone(t *testing.T) {
 	b := newBench(t, resource("db"))
 	var woken []ctrl.Request
-	b.controller.Wake(func(r ctrl.Request) { woken = append(woken, r) })
+	b.controller.SetEnqueue(func(r ctrl.Request) { woken = append(woken, r) })
 	b.reconcile("db")
 	object := b.vault.calls[0]
-	b.controller.Changed(object)
+	b.controller.OnObjectChanged(object)
 	assert.Equal(t, []ctrl.Request{requestForDB()}, woken)
-	b.vault.next, b.now = governor.Busy("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	b.vault.next, b.now = governor.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
 	b.reconcile("db")
 	b.remove(resource("db"))
-	b.controller.Changed(object)
+	b.controller.OnObjectChanged(object)
 	assert.Len(t, woken, 1, "nobody uses the object any more")
 	again := resource("db")
 	again.UID = "uid-again"
 	require.NoError(t, b.client.Create(t.Context(), again))
-	b.now = b.now.Add(limits.QuietTime)
+	b.now = b.now.Add(limits.DeferralGrace)
 	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 8*time.Second)
 	assert.Empty(t, b.status("db").Conditions, "its reads were put off for the first time")
 }

@@ -38,47 +38,47 @@ const (
 const identityIgnored = "spec.vault.azureIdentity is ignored: this installation reads every vault with its own " +
 	"identity; see the chart value identity.serviceAccounts"
 
-// report writes the status if it changed, and records events. An unchanged status costs no write.
-func (c *Controller) report(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o outcome) error {
-	c.Metrics.Synced(resource.Status.LastAzureUpdate == nil, o.err)
+// reportResult writes the status if it changed, and records events. An unchanged status costs no write.
+func (c *Controller) reportResult(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o syncResult) error {
+	c.Metrics.CountSync(resource.Status.LastAzureUpdate == nil, o.err)
 	updated := resource.DeepCopy()
-	c.fill(&updated.Status, resource.Generation, o)
+	c.fillStatus(&updated.Status, resource.Generation, o)
 	made := c.claimResource(resource, &updated.Status, o.recipe)
-	if news(resource, updated, o) {
-		c.announce(resource, o)
+	if needsEvent(resource, updated, o) {
+		c.recordSyncEvents(resource, o)
 	}
 	for _, m := range o.outputs {
-		if m.Detached {
-			c.tell(resource, corev1.EventTypeNormal, eventShared, fmt.Sprintf(
+		if m.BecameShared {
+			c.recordEvent(resource, corev1.EventTypeNormal, eventShared, fmt.Sprintf(
 				"%s %q also holds data of others: deleting this resource removes its keys but keeps the %[1]s",
 				m.Desired.Kind, m.Desired.Name))
 		}
 	}
-	if expiring := turned(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
-		c.tell(resource, corev1.EventTypeWarning, eventExpiring, expiring.Message)
+	if expiring := becameTrue(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
+		c.recordEvent(resource, corev1.EventTypeWarning, eventExpiring, expiring.Message)
 	}
-	c.tellContested(resource, updated)
+	c.recordContestedEvent(resource, updated)
 	name := client.ObjectKeyFromObject(resource)
 	if equality.Semantic.DeepEqual(resource.Status, updated.Status) {
-		c.memory.setClaim(name, made)
+		c.state.setClaim(name, made)
 		return nil
 	}
 	err := c.Client.Status().Patch(ctx, updated, client.MergeFrom(resource))
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("writing the status of AzureKeyVaultSecret %s/%s: %w", resource.Namespace, resource.Name, err)
 	}
-	c.memory.setClaim(name, made)
+	c.state.setClaim(name, made)
 	return nil
 }
 
-// tell records an event. The text is shortened, because the API server rejects one that is too long.
-func (c *Controller) tell(resource *v2beta1.AzureKeyVaultSecret, kind, reason, text string) {
-	c.Events.Eventf(resource, nil, kind, reason, "Sync", "%s", shorten(text, limits.EventNote))
+// recordEvent records an event. The text is shortened, because the API server rejects one that is too long.
+func (c *Controller) recordEvent(resource *v2beta1.AzureKeyVaultSecret, kind, reason, text string) {
+	c.Events.Eventf(resource, nil, kind, reason, "Sync", "%s", truncateText(text, limits.EventNoteBytes))
 }
 
-// news reports whether an event is needed: the data changed, or the condition Ready has another status or reason.
-func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
-	if o.changed() {
+// needsEvent reports whether an event is needed: the data changed, or the condition Ready has another status or reason.
+func needsEvent(before, after *v2beta1.AzureKeyVaultSecret, o syncResult) bool {
+	if o.hasChangedData() {
 		return true
 	}
 	was := meta.FindStatusCondition(before.Status.Conditions, v2beta1.ConditionReady)
@@ -86,8 +86,8 @@ func news(before, after *v2beta1.AzureKeyVaultSecret, o outcome) bool {
 	return was == nil || was.Status != is.Status || was.Reason != is.Reason
 }
 
-// turned returns the condition if it has just become true, or true for another reason; otherwise nil.
-func turned(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav1.Condition {
+// becameTrue returns the condition if it has just become true, or true for another reason; otherwise nil.
+func becameTrue(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav1.Condition {
 	was := meta.FindStatusCondition(before.Status.Conditions, condition)
 	is := meta.FindStatusCondition(after.Status.Conditions, condition)
 	if is == nil || is.Status != metav1.ConditionTrue ||
@@ -97,21 +97,21 @@ func turned(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav
 	return is
 }
 
-func (c *Controller) announce(resource *v2beta1.AzureKeyVaultSecret, o outcome) {
+func (c *Controller) recordSyncEvents(resource *v2beta1.AzureKeyVaultSecret, o syncResult) {
 	if o.err == nil {
-		if c.news.AllowN(c.Clock(), 1) {
-			c.tell(resource, corev1.EventTypeNormal, eventSynced, o.summary())
+		if c.eventLimiter.AllowN(c.Clock(), 1) {
+			c.recordEvent(resource, corev1.EventTypeNormal, eventSynced, o.summaryText())
 		}
-		if o.recipe.Identity != "" && !c.Identities.Allowed {
-			c.tell(resource, corev1.EventTypeWarning, eventIgnored, identityIgnored)
+		if o.recipe.Identity != "" && !c.Identities.AllowServiceAccounts {
+			c.recordEvent(resource, corev1.EventTypeWarning, eventIgnored, identityIgnored)
 		}
-		if o.recipe.Restart != nil && c.Restarts == nil {
-			c.tell(resource, corev1.EventTypeWarning, eventRestartRefused, restartsIgnored)
+		if o.recipe.Restart != nil && c.Restarter == nil {
+			c.recordEvent(resource, corev1.EventTypeWarning, eventRestartRefused, restartsIgnored)
 		}
 		return
 	}
-	if c.failures.AllowN(c.Clock(), 1) {
-		c.tell(resource, corev1.EventTypeWarning, eventReason(o.kind()), message(o.err))
+	if c.failureEventLimiter.AllowN(c.Clock(), 1) {
+		c.recordEvent(resource, corev1.EventTypeWarning, eventReason(o.errorKind()), userMessage(o.err))
 	}
 }
 
@@ -133,40 +133,40 @@ const (
 	reasonNotSoon  = "NotSoon"
 )
 
-// fill sets the new status. After a failure only the conditions and the observed generation change; the other fields
+// fillStatus sets the new status. After a failure only the conditions and the observed generation change; the other fields
 // still describe the last good output.
-func (c *Controller) fill(status *v2beta1.AzureKeyVaultSecretStatus, generation int64, o outcome) {
+func (c *Controller) fillStatus(status *v2beta1.AzureKeyVaultSecretStatus, generation int64, o syncResult) {
 	status.ObservedGeneration = generation
 	if o.err == nil {
-		c.fillGood(status, o)
+		c.fillSyncedStatus(status, o)
 	}
 	set := func(condition metav1.Condition) {
 		condition.ObservedGeneration, condition.LastTransitionTime = generation, metav1.NewTime(c.Clock())
 		meta.SetStatusCondition(&status.Conditions, condition)
 	}
 	if o.err != nil || len(o.contents) > 0 { // reused outputs need no new message
-		set(c.ready(o))
+		set(c.readyCondition(o))
 	}
 	if o.err == nil || status.SecretName+status.ConfigMapName != "" {
-		set(stale(*status, o))
+		set(staleCondition(*status, o))
 	}
 	if status.Expires == nil {
 		meta.RemoveStatusCondition(&status.Conditions, v2beta1.ConditionExpiringSoon)
 	} else {
-		set(c.expiring(status.Expires.Time))
+		set(c.expiringCondition(status.Expires.Time))
 	}
 }
 
-// fillGood describes the outputs after a successful sync.
-func (c *Controller) fillGood(status *v2beta1.AzureKeyVaultSecretStatus, o outcome) {
-	if o.changed() || status.LastAzureUpdate == nil {
+// fillSyncedStatus describes the outputs after a successful sync.
+func (c *Controller) fillSyncedStatus(status *v2beta1.AzureKeyVaultSecretStatus, o syncResult) {
+	if o.hasChangedData() || status.LastAzureUpdate == nil {
 		now := metav1.NewTime(c.Clock()).Rfc3339Copy()
 		status.LastAzureUpdate = &now
 	}
 	status.SecretName, status.SecretHash, status.ConfigMapName, status.ConfigMapHash = "", "", "", ""
 	for _, m := range o.outputs {
 		hash := m.Hash
-		if c.Hasher.Missing() != "" {
+		if c.Hasher.UnavailableReason() != "" {
 			hash = ""
 		}
 		if m.Desired.Kind == output.ConfigMap {
@@ -182,41 +182,41 @@ func (c *Controller) fillGood(status *v2beta1.AzureKeyVaultSecretStatus, o outco
 	if len(o.contents) == 1 {
 		status.VaultVersion = o.contents[0].Object.Version
 	}
-	if at := expires(o.contents); !at.IsZero() {
+	if at := firstExpiry(o.contents); !at.IsZero() {
 		expires := metav1.NewTime(at).Rfc3339Copy()
 		status.Expires = &expires
 	}
 }
 
-func (c *Controller) ready(o outcome) (condition metav1.Condition) {
+func (c *Controller) readyCondition(o syncResult) (condition metav1.Condition) {
 	condition = metav1.Condition{Type: v2beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: eventSynced}
 	if o.err != nil {
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, o.kind().Reason(), message(o.err)
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, o.errorKind().Reason(), userMessage(o.err)
 		return condition
 	}
-	condition.Message = o.summary()
-	defer func() { condition.Message = shorten(condition.Message, limits.ConditionMessage) }()
-	if as := o.contents[0].Object.Ref.As; as != (keyvault.Identity{}) {
+	condition.Message = o.summaryText()
+	defer func() { condition.Message = truncateText(condition.Message, limits.ConditionMessageBytes) }()
+	if as := o.contents[0].Object.Ref.Identity; as != (keyvault.Identity{}) {
 		condition.Message += ", read as " + as.String()
 	} else if o.recipe.Identity != "" {
 		condition.Message += "; " + identityIgnored
 	}
-	if o.recipe.Restart != nil && c.Restarts == nil {
+	if o.recipe.Restart != nil && c.Restarter == nil {
 		condition.Message += "; " + restartsIgnored
 	}
-	if missing := c.Hasher.Missing(); missing != "" {
+	if missing := c.Hasher.UnavailableReason(); missing != "" {
 		condition.Message += "; hashes are not shown in the status: " + missing
 	}
 	return condition
 }
 
-// stale returns the condition Stale. It describes outputs that exist.
-func stale(status v2beta1.AzureKeyVaultSecretStatus, o outcome) metav1.Condition {
+// staleCondition returns the condition Stale. It describes outputs that exist.
+func staleCondition(status v2beta1.AzureKeyVaultSecretStatus, o syncResult) metav1.Condition {
 	condition := metav1.Condition{Type: v2beta1.ConditionStale, Status: metav1.ConditionFalse, Reason: eventSynced}
 	if o.err == nil {
 		return condition
 	}
-	condition.Status, condition.Reason = metav1.ConditionTrue, o.kind().Reason()
+	condition.Status, condition.Reason = metav1.ConditionTrue, o.errorKind().Reason()
 	var names []string
 	for kind, name := range map[output.Kind]string{output.Secret: status.SecretName,
 		output.ConfigMap: status.ConfigMapName} {
@@ -230,7 +230,7 @@ func stale(status v2beta1.AzureKeyVaultSecretStatus, o outcome) metav1.Condition
 	return condition
 }
 
-func (c *Controller) expiring(at time.Time) metav1.Condition {
+func (c *Controller) expiringCondition(at time.Time) metav1.Condition {
 	condition := metav1.Condition{Type: v2beta1.ConditionExpiringSoon, Status: metav1.ConditionTrue}
 	now, date := c.Clock(), at.UTC().Format(time.RFC3339)
 	switch {
@@ -247,24 +247,24 @@ func (c *Controller) expiring(at time.Time) metav1.Condition {
 	return condition
 }
 
-// expires returns the first expiry date of the objects that the outputs hold; zero if no object expires.
-func (o outcome) expires(resource *v2beta1.AzureKeyVaultSecret) time.Time {
+// outputExpiry returns the first expiry date of the objects that the outputs hold; zero if no object expires.
+func (o syncResult) outputExpiry(resource *v2beta1.AzureKeyVaultSecret) time.Time {
 	if len(o.contents) == 0 && resource.Status.Expires != nil {
 		return resource.Status.Expires.Time
 	}
-	return expires(o.contents)
+	return firstExpiry(o.contents)
 }
 
-// message returns the text for the status. The text of an unclassified error can contain anything, so it is replaced.
-func message(err error) string {
+// userMessage returns the text for the status. The text of an unclassified error can contain anything, so it is replaced.
+func userMessage(err error) string {
 	if fault.KindOf(err) == fault.Bug {
 		return "internal error; see the log of the controller"
 	}
-	return shorten(strings.ToValidUTF8(err.Error(), "?"), limits.ConditionMessage)
+	return truncateText(strings.ToValidUTF8(err.Error(), "?"), limits.ConditionMessageBytes)
 }
 
-// shorten truncates a text to most bytes, at the end of a character.
-func shorten(text string, most int) string {
+// truncateText truncates a text to most bytes, at the end of a character.
+func truncateText(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 )
 
-// resource returns the AzureKeyVaultSecret. It returns nil if there is nothing to do: the resource does not exist, is
+// readResource returns the AzureKeyVaultSecret. It returns nil if there is nothing to do: the resource does not exist, is
 // being deleted (the garbage collector deletes its outputs), or has no output because only pods use it.
-func (c *Controller) resource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
+func (c *Controller) readResource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
 	var resource v2beta1.AzureKeyVaultSecret
 	if err := c.Client.Get(ctx, name, &resource); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -31,7 +31,7 @@ func (c *Controller) resource(ctx context.Context, name types.NamespacedName) (*
 	return &resource, nil
 }
 
-func resolve(resource *v2beta1.AzureKeyVaultSecret) (recipe.Recipe, error) {
+func resolveRecipe(resource *v2beta1.AzureKeyVaultSecret) (recipe.Recipe, error) {
 	object, err := json.Marshal(resource)
 	if err != nil {
 		return recipe.Recipe{}, fault.Wrap(fault.Bug, err, "marshalling an AzureKeyVaultSecret")
@@ -41,5 +41,5 @@ func resolve(resource *v2beta1.AzureKeyVaultSecret) (recipe.Recipe, error) {
 		return recipe.Recipe{}, err
 	}
 	// Checked before the vault is read, so that an invalid resource costs no vault call.
-	return r, decode.Check(r)
+	return r, decode.CheckOutputs(r)
 }

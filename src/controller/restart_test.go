@@ -42,7 +42,7 @@ func restarting(t *testing.T) (*bench, *restarts) {
 	r := resource("db")
 	r.Spec.RolloutRestart = &v2beta1.AzureKeyVaultRolloutRestart{Auto: true}
 	b, done := newBench(t, r), &restarts{report: rollout.Report{Restarted: []string{`Deployment "d"`}}}
-	b.controller.Restarts, b.controller.RestartWindow = done, 12*time.Second
+	b.controller.Restarter, b.controller.RestartDelay = done, 12*time.Second
 	return b, done
 }
 
@@ -68,8 +68,8 @@ func TestWorkloadsAreRestartedOnceAfterTheWindow(t *testing.T) {
 	b.now = b.now.Add(time.Second)
 	b.reconcile("db")
 	require.Len(t, done.changes, 1)
-	assert.Equal(t, rollout.Change{Namespace: "shop", Resource: "db", Outputs: map[output.Kind]string{output.Secret: "out"}, At: changed,
-		Wanted: recipe.Restart{Auto: true}}, done.changes[0])
+	assert.Equal(t, rollout.Change{Namespace: "shop", Resource: "db", Outputs: map[output.Kind]string{output.Secret: "out"}, ChangedAt: changed,
+		Targets: recipe.Restart{Auto: true}}, done.changes[0])
 	assert.Contains(t, b.events.events, `Normal RolloutRestarted restarted Deployment "d"`)
 	assert.NotContains(t, b.ready("db").Message+fmt.Sprint(b.events.events), "is ignored")
 	for range 10 {
@@ -81,7 +81,7 @@ func TestWorkloadsAreRestartedOnceAfterTheWindow(t *testing.T) {
 
 func TestAValueThatKeepsChangingDoesNotPutTheRestartOff(t *testing.T) {
 	b, done := restarting(t)
-	b.controller.RestartWindow = 70 * time.Second
+	b.controller.RestartDelay = 70 * time.Second
 	b.reconcile("db")
 	for _, value := range []string{"a", "b", "c"} {
 		assert.LessOrEqual(t, b.rotate(value), 30*time.Second, "looks at the vault go on meanwhile")
@@ -90,7 +90,7 @@ func TestAValueThatKeepsChangingDoesNotPutTheRestartOff(t *testing.T) {
 	b.now = b.now.Add(10 * time.Second)
 	b.reconcile("db")
 	require.Len(t, done.changes, 1, "70 s after the first change")
-	assert.Equal(t, last, done.changes[0].At, "of what was restarted before the last one, the rest would be missing")
+	assert.Equal(t, last, done.changes[0].ChangedAt, "of what was restarted before the last one, the rest would be missing")
 }
 
 func TestARestartThatFailsIsTriedAgain(t *testing.T) {
@@ -103,11 +103,11 @@ func TestARestartThatFailsIsTriedAgain(t *testing.T) {
 	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 30*time.Second)
 	assert.Contains(t, fmt.Sprint(b.events.events), "Warning RolloutRestartRefused restarting workloads failed")
 	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "the Secret is in sync all the same")
-	done.next, done.report = nil, rollout.Report{Refused: []string{`Deployment "d" has no annotation`}}
+	done.next, done.report = nil, rollout.Report{Skipped: []string{`Deployment "d" has no annotation`}}
 	b.now = b.now.Add(30 * time.Second)
 	b.reconcile("db")
 	require.Len(t, done.changes, 2)
-	assert.Equal(t, changed, done.changes[1].At)
+	assert.Equal(t, changed, done.changes[1].ChangedAt)
 	assert.Contains(t, b.events.events, `Warning RolloutRestartRefused not restarted: Deployment "d" has no annotation`)
 }
 
@@ -131,7 +131,7 @@ func TestANewLeaderCatchesUpWithARestart(t *testing.T) {
 			b.reconcile("db")
 			require.Len(t, done.changes, c.want)
 			if c.want == 1 {
-				assert.True(t, changed.Equal(done.changes[0].At))
+				assert.True(t, changed.Equal(done.changes[0].ChangedAt))
 			}
 		})
 	}
@@ -184,7 +184,7 @@ func TestAChangeThatWasNotWrittenRestartsNothing(t *testing.T) {
 
 func TestRestartsThatTheInstallationDoesNotDoAreToldSo(t *testing.T) {
 	b, _ := restarting(t)
-	b.controller.Restarts = nil
+	b.controller.Restarter = nil
 	b.reconcile("db")
 	assert.Contains(t, b.ready("db").Message, "controller.rolloutRestart.enabled")
 	assert.Len(t, b.events.events, 2)
@@ -217,7 +217,7 @@ func TestAChangeThatAListShowsDuringARestartIsFollowedAtOnce(t *testing.T) {
 	object := b.vault.calls[0]
 	done.meanwhile = func() {
 		b.vault.value = "third"
-		b.controller.Changed(object)
+		b.controller.OnObjectChanged(object)
 	}
 	b.now = b.now.Add(12 * time.Second)
 	b.reconcile("db")

@@ -22,54 +22,54 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// Register adds the controller to the manager. Reconcile is called for each resource whose spec, labels or annotations
+// SetupWithManager adds the controller to the manager. Reconcile is called for each resource whose spec, labels or annotations
 // change, and for the resources whose outputs change or are deleted. Only the metadata of outputs is watched.
 // concurrency is the number of resources that are written at once; more resources can read their vaults at the same
 // time.
-func (c *Controller) Register(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
-	c.writers = make(chan struct{}, concurrency)
+func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
+	c.writeSlots = make(chan struct{}, concurrency)
 	changed := predicate.Or[client.Object](
 		predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{},
 		predicate.AnnotationChangedPredicate{})
 	for _, kind := range output.Kinds() {
-		if err := mgr.GetFieldIndexer().IndexField(ctx, store.Metadata(kind), store.OwnerIndex,
-			store.IndexOwners); err != nil {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, store.NewPartialMetadata(kind), store.OwnerIndex,
+			store.OwnerIndexValues); err != nil {
 			return fmt.Errorf("indexing %ss by owner: %w", kind, err)
 		}
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("azurekeyvaultsecret").
 		For(&v2beta1.AzureKeyVaultSecret{}, builder.WithPredicates(changed)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(owners)).
-		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(owners)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(requestsForOwners)).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(requestsForOwners)).
 		WatchesRawSource(wakes.Func(func(_ context.Context,
 			queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-			c.wake = queue.Add
+			c.enqueue = queue.Add
 			return nil
 		})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: waiting * concurrency}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: waitersPerWriter * concurrency}).
 		Complete(c)
 }
 
-// Changed triggers a refresh of the resources that use a vault object. The reader calls it when the vault's list shows
+// OnObjectChanged triggers a refresh of the resources that use a vault object. The reader calls it when the vault's list shows
 // a change of that object.
-func (c *Controller) Changed(object keyvault.Ref) {
-	for _, name := range c.memory.uses.Of(object) {
-		c.memory.expire(name, c.Clock())
-		if c.wake != nil {
-			c.wake(reconcile.Request{NamespacedName: name})
+func (c *Controller) OnObjectChanged(object keyvault.Ref) {
+	for _, name := range c.state.objectIndex.ResourcesUsing(object) {
+		c.state.requestRefresh(name, c.Clock())
+		if c.enqueue != nil {
+			c.enqueue(reconcile.Request{NamespacedName: name})
 		}
 	}
 }
 
-// owners returns requests for the resources that an output belongs to or that share it, whether they exist or not. This
+// requestsForOwners returns requests for the resources that an output belongs to or that share it, whether they exist or not. This
 // way the controller finds a resource that was deleted while it did not run. The namespace is that of the output,
 // because owner references can't cross namespaces.
-func owners(_ context.Context, object client.Object) []reconcile.Request {
+func requestsForOwners(_ context.Context, object client.Object) []reconcile.Request {
 	var requests []reconcile.Request
 	names := output.OwnerNames(object.GetOwnerReferences())
-	for _, share := range output.Shares(object.GetAnnotations()) {
-		names = append(names, share.Name)
+	for _, share := range output.KeyOwnerships(object.GetAnnotations()) {
+		names = append(names, share.ResourceName)
 	}
 	for _, name := range names {
 		requests = append(requests,

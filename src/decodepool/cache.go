@@ -22,11 +22,11 @@ type Output struct {
 	Items  []recipe.Item
 }
 
-// entryBytes is the size of a cache entry without its content.
-const entryBytes = 512
+// entryOverheadBytes is the size of a cache entry without its content.
+const entryOverheadBytes = 512
 
 func (o Output) size() int {
-	size := entryBytes
+	size := entryOverheadBytes
 	for key, value := range o.Values {
 		size += len(key) + value.Len() + 64
 	}
@@ -36,7 +36,7 @@ func (o Output) size() int {
 	return size
 }
 
-func (o Output) clone() Output {
+func (o Output) deepCopy() Output {
 	values := maps.Clone(o.Values)
 	for key, value := range values {
 		values[key] = keyvault.NewValue(value.Reveal())
@@ -44,45 +44,45 @@ func (o Output) clone() Output {
 	return Output{values, slices.Clone(o.Items)}
 }
 
-func (o Output) wipe() {
+func (o Output) wipeValues() {
 	for _, value := range o.Values {
 		value.Wipe()
 	}
 }
 
-// Key identifies an input. It is a keyed hash (HMAC-SHA-256), so it reveals nothing about a value.
-type Key [sha256.Size]byte
+// CacheKey identifies an input. It is a keyed hash (HMAC-SHA-256), so it reveals nothing about a value.
+type CacheKey [sha256.Size]byte
 
-// Key computes the cache key of an input: the kind of output (what), its spec without values, and the objects. The key
+// CacheKey computes the cache key of an input: the kind of output (what), its spec without values, and the objects. The key
 // covers everything that decoding reads, so a cache entry is never stale.
-func (s Share) Key(what string, spec any, objects ...keyvault.Object) Key {
-	var key Key
+func (s NamespacePool) CacheKey(what string, spec any, objects ...keyvault.Object) CacheKey {
+	var key CacheKey
 	if s.pool == nil {
 		return key
 	}
-	mac := hmac.New(sha256.New, s.pool.secret)
+	mac := hmac.New(sha256.New, s.pool.hashKey)
 	written, err := json.Marshal(spec)
-	add(mac, s.namespace, what, string(written), fmt.Sprint(err))
+	writeFields(mac, s.namespace, what, string(written), fmt.Sprint(err))
 	for _, o := range objects {
-		add(mac, fmt.Sprintf("%q", []string{o.Ref.Vault, string(o.Ref.Kind), o.Ref.Name, o.Ref.Version,
-			o.Ref.As.String(), o.Version, o.ContentType, o.Fallback}))
+		writeFields(mac, fmt.Sprintf("%q", []string{o.Ref.Vault, string(o.Ref.Kind), o.Ref.Name, o.Ref.Version,
+			o.Ref.Identity.String(), o.Version, o.ContentType, o.FallbackVault}))
 		content := o.Value.Reveal()
-		add(mac, string(content))
+		writeFields(mac, string(content))
 		clear(content)
 		for _, e := range o.Entries {
 			tags := slices.Sorted(maps.Keys(e.Tags))
 			for i, name := range tags {
 				tags[i] += "=" + e.Tags[name]
 			}
-			add(mac, e.Name, fmt.Sprintf("%t %t %q", e.Disabled, e.Managed, tags))
+			writeFields(mac, e.Name, fmt.Sprintf("%t %t %q", e.Disabled, e.Managed, tags))
 		}
 	}
 	mac.Sum(key[:0])
 	return key
 }
 
-// add writes texts with their lengths, so different texts never give the same bytes.
-func add(to hash.Hash, texts ...string) {
+// writeFields writes texts with their lengths, so different texts never give the same bytes.
+func writeFields(to hash.Hash, texts ...string) {
 	for _, text := range texts {
 		_ = binary.Write(to, binary.BigEndian, uint64(len(text)))
 		to.Write([]byte(text))
@@ -92,36 +92,36 @@ func add(to hash.Hash, texts ...string) {
 // cache holds results up to a maximum size in bytes, and evicts the least recently used one first. The pool's lock
 // guards it.
 type cache struct {
-	most, size int
-	entries    map[Key]*list.Element
-	recent     *list.List
+	maxBytes, totalBytes int
+	entries              map[CacheKey]*list.Element
+	recentlyUsed         *list.List
 }
 
-type entry struct {
-	key  Key
-	size int
+type cacheEntry struct {
+	key   CacheKey
+	bytes int
 	result
 }
 
 func newCache(most int) cache {
-	return cache{most: most, entries: map[Key]*list.Element{}, recent: list.New()}
+	return cache{maxBytes: most, entries: map[CacheKey]*list.Element{}, recentlyUsed: list.New()}
 }
 
-// recall returns a copy of the cached result.
-func (p *Pool) recall(key Key) (result, bool) {
+// cachedResult returns a copy of the cached result.
+func (p *Pool) cachedResult(key CacheKey) (result, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	element, ok := p.cache.entries[key]
 	if !ok {
 		return result{}, false
 	}
-	p.cache.recent.MoveToFront(element)
-	found := element.Value.(*entry).result
-	return result{found.output.clone(), found.err}, true
+	p.cache.recentlyUsed.MoveToFront(element)
+	found := element.Value.(*cacheEntry).result
+	return result{found.output.deepCopy(), found.err}, true
 }
 
-// remember caches a copy of a result, if the same input would give it again.
-func (p *Pool) remember(key Key, r result) {
+// cacheResult caches a copy of a result, if the same input would give it again.
+func (p *Pool) cacheResult(key CacheKey, r result) {
 	switch fault.KindOf(r.err) {
 	case "", fault.Malformed, fault.Invalid, fault.NotFound:
 	default:
@@ -134,14 +134,14 @@ func (p *Pool) remember(key Key, r result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := &p.cache
-	if _, there := c.entries[key]; there || size > c.most/4 {
+	if _, there := c.entries[key]; there || size > c.maxBytes/4 {
 		return
 	}
-	c.entries[key] = c.recent.PushFront(&entry{key, size, result{r.output.clone(), r.err}})
-	for c.size += size; c.size > c.most; {
-		oldest := c.recent.Remove(c.recent.Back()).(*entry)
+	c.entries[key] = c.recentlyUsed.PushFront(&cacheEntry{key, size, result{r.output.deepCopy(), r.err}})
+	for c.totalBytes += size; c.totalBytes > c.maxBytes; {
+		oldest := c.recentlyUsed.Remove(c.recentlyUsed.Back()).(*cacheEntry)
 		delete(c.entries, oldest.key)
-		c.size -= oldest.size
-		oldest.output.wipe()
+		c.totalBytes -= oldest.bytes
+		oldest.output.wipeValues()
 	}
 }

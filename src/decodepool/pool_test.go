@@ -30,12 +30,12 @@ func values(text string) decodepool.Output {
 }
 
 // give decodes to a text at once.
-func give(text string) decodepool.Decode {
+func give(text string) decodepool.DecodeFunc {
 	return func(context.Context) (decodepool.Output, error) { return values(text), nil }
 }
 
 // hang decodes until release is closed and ignores its context.
-func hang(started chan<- struct{}, release <-chan struct{}) decodepool.Decode {
+func hang(started chan<- struct{}, release <-chan struct{}) decodepool.DecodeFunc {
 	return func(context.Context) (decodepool.Output, error) {
 		started <- struct{}{}
 		<-release
@@ -43,24 +43,24 @@ func hang(started chan<- struct{}, release <-chan struct{}) decodepool.Decode {
 	}
 }
 
-func do(t *testing.T, p *decodepool.Pool, namespace, what string, decode decodepool.Decode) (string, error) {
+func do(t *testing.T, p *decodepool.Pool, namespace, what string, decode decodepool.DecodeFunc) (string, error) {
 	t.Helper()
-	share := p.For(namespace)
-	out, err := share.Do(t.Context(), share.Key(what, nil, object(what)), decode)
+	share := p.ForNamespace(namespace)
+	out, err := share.Do(t.Context(), share.CacheKey(what, nil, object(what)), decode)
 	return string(out.Values["k"].Reveal()), err
 }
 
 func TestWhatDidNotChangeIsDecodedOnce(t *testing.T) {
 	p := decodepool.New(decodepool.Config{})
 	var decoded atomic.Int32
-	counting := func(output decodepool.Output, err error) decodepool.Decode {
+	counting := func(output decodepool.Output, err error) decodepool.DecodeFunc {
 		return func(context.Context) (decodepool.Output, error) {
 			decoded.Add(1)
 			return output, err
 		}
 	}
-	share := p.For("shop")
-	key := share.Key("Secret", recipe.Item{Name: "o"}, object("v"))
+	share := p.ForNamespace("shop")
+	key := share.CacheKey("Secret", recipe.Item{Name: "o"}, object("v"))
 	first, err := share.Do(t.Context(), key, counting(values("v"), nil))
 	require.NoError(t, err)
 	first.Values["k"].Wipe()
@@ -70,14 +70,14 @@ func TestWhatDidNotChangeIsDecodedOnce(t *testing.T) {
 	assert.Equal(t, "v", string(second.Values["k"].Reveal()), "what is given is the caller's own")
 	assert.EqualValues(t, 1, decoded.Load())
 
-	malformed := share.Key("Secret", recipe.Item{Name: "bad"}, object("v"))
+	malformed := share.CacheKey("Secret", recipe.Item{Name: "bad"}, object("v"))
 	for range 3 {
 		_, err = share.Do(t.Context(), malformed, counting(decodepool.Output{}, fault.New(fault.Malformed, "bad")))
 		assert.Equal(t, fault.Malformed, fault.KindOf(err))
 	}
 	assert.EqualValues(t, 2, decoded.Load(), "an object that can't be decoded is not tried at each refresh")
 
-	transient := share.Key("Secret", recipe.Item{Name: "away"}, object("v"))
+	transient := share.CacheKey("Secret", recipe.Item{Name: "away"}, object("v"))
 	for range 2 {
 		_, err = share.Do(t.Context(), transient, counting(decodepool.Output{}, fault.New(fault.Unavailable, "away")))
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err))
@@ -87,28 +87,28 @@ func TestWhatDidNotChangeIsDecodedOnce(t *testing.T) {
 
 func TestEverythingThatDecodingReadsIsAPartOfTheKey(t *testing.T) {
 	p := decodepool.New(decodepool.Config{})
-	share, o := p.For("shop"), object("v")
-	seen := map[decodepool.Key]string{share.Key("Secret", recipe.Item{Name: "o"}, o): "the same"}
-	add := func(name string, key decodepool.Key) {
+	share, o := p.ForNamespace("shop"), object("v")
+	seen := map[decodepool.CacheKey]string{share.CacheKey("Secret", recipe.Item{Name: "o"}, o): "the same"}
+	add := func(name string, key decodepool.CacheKey) {
 		other, there := seen[key]
 		assert.False(t, there, "%s has the key of %s", name, other)
 		seen[key] = name
 	}
 	item := recipe.Item{Name: "o"}
-	add("another namespace", p.For("other").Key("Secret", item, o))
-	add("another kind", share.Key("ConfigMap", item, o))
-	add("another recipe", share.Key("Secret", recipe.Item{Name: "o", Transforms: []string{"trim"}}, o))
-	add("no object", share.Key("Secret", item))
-	add("twice the object", share.Key("Secret", item, o, o))
+	add("another namespace", p.ForNamespace("other").CacheKey("Secret", item, o))
+	add("another kind", share.CacheKey("ConfigMap", item, o))
+	add("another recipe", share.CacheKey("Secret", recipe.Item{Name: "o", Transforms: []string{"trim"}}, o))
+	add("no object", share.CacheKey("Secret", item))
+	add("twice the object", share.CacheKey("Secret", item, o, o))
 	for name, change := range map[string]func(*keyvault.Object){
 		"another value":    func(o *keyvault.Object) { o.Value = keyvault.NewValue([]byte("w")) },
 		"another version":  func(o *keyvault.Object) { o.Version = "2" },
 		"another name":     func(o *keyvault.Object) { o.Ref.Name = "p" },
 		"another vault":    func(o *keyvault.Object) { o.Ref.Vault = "kv2" },
 		"another type":     func(o *keyvault.Object) { o.Ref.Kind = keyvault.KindCertificate },
-		"another identity": func(o *keyvault.Object) { o.Ref.As = keyvault.Identity{Namespace: "shop", ServiceAccount: "a"} },
+		"another identity": func(o *keyvault.Object) { o.Ref.Identity = keyvault.Identity{Namespace: "shop", ServiceAccount: "a"} },
 		"another content":  func(o *keyvault.Object) { o.ContentType = "x" },
-		"a fallback":       func(o *keyvault.Object) { o.Fallback = "kv3" },
+		"a fallback":       func(o *keyvault.Object) { o.FallbackVault = "kv3" },
 		"an entry":         func(o *keyvault.Object) { o.Entries = []keyvault.Entry{{Name: "e"}} },
 		"an entry's state": func(o *keyvault.Object) { o.Entries = []keyvault.Entry{{Name: "e", Disabled: true}} },
 		"a managed entry":  func(o *keyvault.Object) { o.Entries = []keyvault.Entry{{Name: "e", Managed: true}} },
@@ -117,9 +117,9 @@ func TestEverythingThatDecodingReadsIsAPartOfTheKey(t *testing.T) {
 	} {
 		changed := o
 		change(&changed)
-		add(name, share.Key("Secret", item, changed))
+		add(name, share.CacheKey("Secret", item, changed))
 	}
-	assert.NotEqual(t, share.Key("x", nil, o), decodepool.New(decodepool.Config{}).For("shop").Key("x", nil, o), "keys can't be computed elsewhere")
+	assert.NotEqual(t, share.CacheKey("x", nil, o), decodepool.New(decodepool.Config{}).ForNamespace("shop").CacheKey("x", nil, o), "keys can't be computed elsewhere")
 }
 
 func TestWhatIsRememberedIsBoundedInBytes(t *testing.T) {
@@ -154,7 +154,7 @@ func TestTheValuesThatAreRememberedDoNotPrint(t *testing.T) {
 }
 
 func TestAHangCostsItsNamespaceItsShareOnly(t *testing.T) {
-	p := decodepool.New(decodepool.Config{Workers: 2, Time: 500 * time.Millisecond})
+	p := decodepool.New(decodepool.Config{Workers: 2, Timeout: 500 * time.Millisecond})
 	started, release := make(chan struct{}, 10), make(chan struct{})
 	for n := range limits.StuckDecodes {
 		_, err := do(t, p, "bad", fmt.Sprint("hang ", n), hang(started, release))
@@ -184,25 +184,25 @@ func TestAHangCostsItsNamespaceItsShareOnly(t *testing.T) {
 }
 
 func TestWhatIsStuckInAllNamespacesIsBounded(t *testing.T) {
-	p := decodepool.New(decodepool.Config{Workers: 2, Time: 20 * time.Millisecond})
+	p := decodepool.New(decodepool.Config{Workers: 2, Timeout: 20 * time.Millisecond})
 	started, release := make(chan struct{}, 100), make(chan struct{})
 	defer close(release)
 	var group sync.WaitGroup
-	for n := range limits.AllStuckDecodes + 20 {
+	for n := range limits.TotalStuckDecodes + 20 {
 		group.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
-			share := p.For(fmt.Sprint("ns", n))
-			_, err := share.Do(ctx, share.Key("x", n), hang(started, release))
+			share := p.ForNamespace(fmt.Sprint("ns", n))
+			_, err := share.Do(ctx, share.CacheKey("x", n), hang(started, release))
 			assert.Equal(t, fault.Throttled, fault.KindOf(err))
 		})
 	}
 	group.Wait()
-	assert.Equal(t, limits.AllStuckDecodes+2, len(started), "then the workers are kept")
+	assert.Equal(t, limits.TotalStuckDecodes+2, len(started), "then the workers are kept")
 }
 
 func TestNamespacesTakeTurns(t *testing.T) {
-	p := decodepool.New(decodepool.Config{Workers: 1, Time: time.Minute})
+	p := decodepool.New(decodepool.Config{Workers: 1, Timeout: time.Minute})
 	release, started := make(chan struct{}), make(chan struct{}, 1)
 	var group sync.WaitGroup
 	group.Go(func() { _, _ = do(t, p, "many", "first", hang(started, release)) })
@@ -238,7 +238,7 @@ func TestNamespacesTakeTurns(t *testing.T) {
 }
 
 func TestANamespaceHasHalfOfTheWorkers(t *testing.T) {
-	p := decodepool.New(decodepool.Config{Workers: 4, Time: time.Minute})
+	p := decodepool.New(decodepool.Config{Workers: 4, Timeout: time.Minute})
 	started, release := make(chan struct{}, 10), make(chan struct{})
 	var group sync.WaitGroup
 	for n := range 6 {
@@ -255,17 +255,17 @@ func TestANamespaceHasHalfOfTheWorkers(t *testing.T) {
 }
 
 func TestWhatANamespaceHasWaitingIsBounded(t *testing.T) {
-	p := decodepool.New(decodepool.Config{Workers: 2, Time: time.Minute})
+	p := decodepool.New(decodepool.Config{Workers: 2, Timeout: time.Minute})
 	started, release := make(chan struct{}, 1), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	var refused atomic.Int32
-	share := p.For("many")
-	group.Go(func() { _, _ = share.Do(ctx, share.Key("first", nil), hang(started, release)) })
+	share := p.ForNamespace("many")
+	group.Go(func() { _, _ = share.Do(ctx, share.CacheKey("first", nil), hang(started, release)) })
 	<-started
-	for n := range limits.WaitingDecodes + 10 {
+	for n := range limits.QueuedDecodes + 10 {
 		group.Go(func() {
-			_, err := share.Do(ctx, share.Key("x", n), give("v"))
+			_, err := share.Do(ctx, share.CacheKey("x", n), give("v"))
 			assert.Equal(t, fault.Throttled, fault.KindOf(err))
 			if strings.Contains(err.Error(), "namespace many wait to be decoded") {
 				refused.Add(1)
@@ -282,11 +282,11 @@ func TestWhatANamespaceHasWaitingIsBounded(t *testing.T) {
 }
 
 func TestWhoLeavesEndsTheDecoding(t *testing.T) {
-	p := decodepool.New(decodepool.Config{Workers: 2, Time: time.Minute})
+	p := decodepool.New(decodepool.Config{Workers: 2, Timeout: time.Minute})
 	ctx, cancel := context.WithCancel(t.Context())
-	share := p.For("shop")
+	share := p.ForNamespace("shop")
 	ended := make(chan struct{})
-	_, err := share.Do(ctx, share.Key("x", nil), func(ctx context.Context) (decodepool.Output, error) {
+	_, err := share.Do(ctx, share.CacheKey("x", nil), func(ctx context.Context) (decodepool.Output, error) {
 		cancel()
 		<-ctx.Done()
 		close(ended)
@@ -334,7 +334,7 @@ func TestAValueThatIsForgottenIsOverwritten(t *testing.T) {
 	p := decodepool.New(decodepool.Config{CacheBytes: 64 << 10})
 	_, err := do(t, p, "shop", "first", give("canary"))
 	require.NoError(t, err)
-	kept, _ := p.Remembered()
+	kept, _ := p.CachedValues()
 	require.Len(t, kept, 1)
 	require.Equal(t, "canary", string(kept[0].Reveal()))
 	for n := range 50 {
@@ -346,15 +346,15 @@ func TestAValueThatIsForgottenIsOverwritten(t *testing.T) {
 
 func TestWhatTwoDecodeAtOnceIsRememberedOnce(t *testing.T) {
 	p := decodepool.New(decodepool.Config{CacheBytes: 64 << 10})
-	key := p.For("shop").Key("x", nil)
-	p.Remember(key, values("v"), nil)
-	kept, size := p.Remembered()
-	p.Remember(key, values("v"), nil)
-	again, sizeThen := p.Remembered()
+	key := p.ForNamespace("shop").CacheKey("x", nil)
+	p.CacheResult(key, values("v"), nil)
+	kept, size := p.CachedValues()
+	p.CacheResult(key, values("v"), nil)
+	again, sizeThen := p.CachedValues()
 	assert.Len(t, again, len(kept))
 	assert.Equal(t, size, sizeThen)
-	other := p.For("shop").Key("y", nil)
-	p.Remember(other, decodepool.Output{}, fault.New(fault.Malformed, "%s", strings.Repeat("x", 20<<10)))
-	_, then := p.Remembered()
+	other := p.ForNamespace("shop").CacheKey("y", nil)
+	p.CacheResult(other, decodepool.Output{}, fault.New(fault.Malformed, "%s", strings.Repeat("x", 20<<10)))
+	_, then := p.CachedValues()
 	assert.Equal(t, sizeThen, then, "an error counts with its text, and one that is too long is not kept")
 }

@@ -15,12 +15,12 @@ type Source string
 // The sources, in the order of the page. Between is a proxy, firewall or gateway that answered in place of the
 // requested service. Network means that there was no answer.
 const (
-	Vault    Source = "Key Vault"
-	Entra    Source = "Entra ID"
-	Metadata Source = "Instance metadata service"
-	Between  Source = "Something in between"
-	Network  Source = "No answer"
-	Registry Source = "Image registry"
+	Vault        Source = "Key Vault"
+	Entra        Source = "Entra ID"
+	Metadata     Source = "Instance metadata service"
+	Intermediary Source = "Something in between"
+	Network      Source = "No answer"
+	Registry     Source = "Image registry"
 )
 
 // Answer is one row of the table: an answer of a source and its meaning.
@@ -44,7 +44,7 @@ type Facts map[string]string
 
 // Answers returns all rows, by source.
 func Answers() []Answer {
-	return slices.Concat(vaultAnswers(), entraAnswers(), metadataAnswers(), betweenAnswers(), networkAnswers(),
+	return slices.Concat(vaultAnswers(), entraAnswers(), metadataAnswers(), intermediaryAnswers(), networkAnswers(),
 		registryAnswers())
 }
 
@@ -54,7 +54,7 @@ func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 	var best Answer
 	most := -1
 	for _, a := range Answers() {
-		if fits := a.fits(source, status, code); fits > most {
+		if fits := a.matchScore(source, status, code); fits > most {
 			best, most = a, fits
 		}
 	}
@@ -66,12 +66,12 @@ func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 		words = append(words, "{"+optional+"}", "")
 	}
 	fill := strings.NewReplacer(words...)
-	return &fault.Error{Kind: best.Kind, Cause: errors.New(fill.Replace(best.Cause) + proof(source, status, code)),
+	return &fault.Error{Kind: best.Kind, Cause: errors.New(fill.Replace(best.Cause) + statusSuffix(source, status, code)),
 		Next: fill.Replace(best.Next)}
 }
 
-// fits returns how exactly a row matches an answer; -1 if it does not.
-func (a Answer) fits(source Source, status int, code string) int {
+// matchScore returns how exactly a row matches an answer; -1 if it does not.
+func (a Answer) matchScore(source Source, status int, code string) int {
 	if a.Source != source || (a.Code != "" && a.Code != code) {
 		return -1
 	}
@@ -92,12 +92,12 @@ func (a Answer) fits(source Source, status int, code string) int {
 	return points
 }
 
-// proof returns the status and code of the answer in parentheses, so that the user can look them up.
-func proof(source Source, status int, code string) string {
+// statusSuffix returns the status and code of the answer in parentheses, so that the user can look them up.
+func statusSuffix(source Source, status int, code string) string {
 	switch {
 	case source == Network, source == Registry, status == 0:
 		return ""
-	case slices.Contains(own(), code):
+	case slices.Contains(ownCodes(), code):
 		return " (" + strconv.Itoa(status) + ")"
 	case source == Entra && code != "":
 		return " (" + code + ")"
@@ -107,11 +107,11 @@ func proof(source Source, status int, code string) string {
 	return " (" + strconv.Itoa(status) + " " + code + ")"
 }
 
-// own returns the codes that this package defines. No source sends them.
-func own() []string { return []string{OtherType, NoSuchVault, ManyIdentities, NotJSON, TooLarge} }
+// ownCodes returns the codes that this package defines. No source sends them.
+func ownCodes() []string { return []string{OtherType, NoSuchVault, ManyIdentities, NotJSON, TooLarge} }
 
-// Has reports whether the source has a row for exactly that code.
-func Has(source Source, code string) bool {
+// HasCode reports whether the source has a row for exactly that code.
+func HasCode(source Source, code string) bool {
 	return slices.ContainsFunc(Answers(),
 		func(a Answer) bool { return a.Source == source && a.Code == code && code != "" })
 }

@@ -37,7 +37,7 @@ func TestEveryRowHasCauseAndNextStepApart(t *testing.T) {
 }
 
 func TestEverySourceExplainsEveryStatus(t *testing.T) {
-	for _, source := range []diagnosis.Source{diagnosis.Vault, diagnosis.Entra, diagnosis.Metadata, diagnosis.Between, diagnosis.Registry} {
+	for _, source := range []diagnosis.Source{diagnosis.Vault, diagnosis.Entra, diagnosis.Metadata, diagnosis.Intermediary, diagnosis.Registry} {
 		for _, status := range []int{200, 302, 400, 401, 403, 404, 407, 408, 410, 418, 429, 470, 500, 502, 503, 504, 599} {
 			e := diagnosis.Explain(source, status, "SomethingNew", diagnosis.Facts{"host": "kv.vault.azure.net", "via": ""})
 			assert.NotEmpty(t, e.Kind, "%s %d", source, status)
@@ -48,7 +48,7 @@ func TestEverySourceExplainsEveryStatus(t *testing.T) {
 			case status >= 500:
 				assert.Equal(t, fault.Unavailable, e.Kind, "%s", source)
 			}
-			if source == diagnosis.Between {
+			if source == diagnosis.Intermediary {
 				assert.NotContains(t, e.Error(), "role", "what stands in between says nothing of rights")
 			}
 		}
@@ -88,10 +88,10 @@ func TestTheMostExactRowIsTaken(t *testing.T) {
 func TestEveryCodeThatUsersMeetHasItsRow(t *testing.T) {
 	for _, code := range []int{700211, 700212, 7002138, 7000112, 7000218, 7000229, 50020, 50053, 50055, 50057, 53003, 500011, 700030, 700016, 7000215, 7000222,
 		90002, 70021, 700213, 700024, 700027, 50034, 50126, 50076, 50079, 65001, 53000, 130507} {
-		assert.True(t, diagnosis.Has(diagnosis.Entra, "AADSTS"+strconv.Itoa(code)), "%d", code)
+		assert.True(t, diagnosis.HasCode(diagnosis.Entra, "AADSTS"+strconv.Itoa(code)), "%d", code)
 	}
-	assert.False(t, diagnosis.Has(diagnosis.Entra, ""))
-	assert.False(t, diagnosis.Has(diagnosis.Vault, "AADSTS90002"))
+	assert.False(t, diagnosis.HasCode(diagnosis.Entra, ""))
+	assert.False(t, diagnosis.HasCode(diagnosis.Vault, "AADSTS90002"))
 }
 
 func TestThePageHasEveryRowAndNoOpenBraces(t *testing.T) {
@@ -111,46 +111,46 @@ func (timeout) Timeout() bool { return true }
 func TestWhyThereIsNoAnswerIsSaid(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  error
-		name diagnosis.Name
+		name diagnosis.DNSResult
 		says string
 		next string
 	}{
-		"a proxy refused":        {&url.Error{Err: &diagnosis.ProxyRefusal{Status: 407, Proxy: "proxy:3128"}}, diagnosis.Name{}, "requires a sign-in (through the proxy proxy:3128) (407)", "HTTPS_PROXY"},
-		"a proxy blocked":        {&diagnosis.ProxyRefusal{Status: 470, Proxy: "proxy:3128"}, diagnosis.Name{}, "answered in its place", "HTTPS_PROXY"},
-		"no such name":           {errors.New("x"), diagnosis.Name{Asked: "kv.vault.azure.net.", NotFound: true}, "does not resolve", "private DNS zone privatelink.vaultcore.azure.net"},
-		"DNS out of order":       {errors.New("x"), diagnosis.Name{Asked: "kv.vault.azure.net"}, "the DNS did not answer", "network policies"},
-		"the proxy has no name":  {errors.New("x"), diagnosis.Name{Asked: "proxy", NotFound: true}, "the name of the proxy, proxy,", "HTTPS_PROXY"},
-		"an unknown authority":   {x509.UnknownAuthorityError{}, diagnosis.Name{}, "unknown authority", "extraCACertificates"},
-		"another certificate":    {x509.HostnameError{}, diagnosis.Name{}, "not for kv.vault.azure.net", "DNS entry"},
-		"an expired certificate": {x509.CertificateInvalidError{}, diagnosis.Name{}, "not for kv.vault.azure.net", "DNS entry"},
-		"the deadline":           {context.DeadlineExceeded, diagnosis.Name{}, "in time", "route"},
-		"a timeout":              {timeout{errors.New("x")}, diagnosis.Name{}, "in time", "route"},
-		"given up":               {context.Canceled, diagnosis.Name{}, "was canceled", "again"},
-		"too large":              {diagnosis.ErrTooLarge, diagnosis.Name{}, "exceeds 1 MiB", "HTTPS_PROXY"},
-		"a broken connection":    {io.ErrUnexpectedEOF, diagnosis.Name{}, "the connection to kv.vault.azure.net failed", "network policies"},
+		"a proxy refused":        {&url.Error{Err: &diagnosis.ProxyRefusal{Status: 407, Proxy: "proxy:3128"}}, diagnosis.DNSResult{}, "requires a sign-in (through the proxy proxy:3128) (407)", "HTTPS_PROXY"},
+		"a proxy blocked":        {&diagnosis.ProxyRefusal{Status: 470, Proxy: "proxy:3128"}, diagnosis.DNSResult{}, "answered in its place", "HTTPS_PROXY"},
+		"no such name":           {errors.New("x"), diagnosis.DNSResult{Name: "kv.vault.azure.net.", NotFound: true}, "does not resolve", "private DNS zone privatelink.vaultcore.azure.net"},
+		"DNS out of order":       {errors.New("x"), diagnosis.DNSResult{Name: "kv.vault.azure.net"}, "the DNS did not answer", "network policies"},
+		"the proxy has no name":  {errors.New("x"), diagnosis.DNSResult{Name: "proxy", NotFound: true}, "the name of the proxy, proxy,", "HTTPS_PROXY"},
+		"an unknown authority":   {x509.UnknownAuthorityError{}, diagnosis.DNSResult{}, "unknown authority", "extraCACertificates"},
+		"another certificate":    {x509.HostnameError{}, diagnosis.DNSResult{}, "not for kv.vault.azure.net", "DNS entry"},
+		"an expired certificate": {x509.CertificateInvalidError{}, diagnosis.DNSResult{}, "not for kv.vault.azure.net", "DNS entry"},
+		"the deadline":           {context.DeadlineExceeded, diagnosis.DNSResult{}, "in time", "route"},
+		"a timeout":              {timeout{errors.New("x")}, diagnosis.DNSResult{}, "in time", "route"},
+		"given up":               {context.Canceled, diagnosis.DNSResult{}, "was canceled", "again"},
+		"too large":              {diagnosis.ErrTooLarge, diagnosis.DNSResult{}, "exceeds 1 MiB", "HTTPS_PROXY"},
+		"a broken connection":    {io.ErrUnexpectedEOF, diagnosis.DNSResult{}, "the connection to kv.vault.azure.net failed", "network policies"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := diagnosis.Unanswered(c.err, c.name, diagnosis.Facts{"host": "kv.vault.azure.net", "zone": "privatelink.vaultcore.azure.net", "limit": "1 MiB"})
+			e := diagnosis.ExplainNoAnswer(c.err, c.name, diagnosis.Facts{"host": "kv.vault.azure.net", "zone": "privatelink.vaultcore.azure.net", "limit": "1 MiB"})
 			assert.Equal(t, fault.Unavailable, e.Kind)
 			assert.ErrorContains(t, e.Cause, c.says)
 			assert.Contains(t, e.Next, c.next)
 			assert.NotRegexp(t, "[{}]", e.Error())
 		})
 	}
-	assert.True(t, diagnosis.Lost(&url.Error{Err: errors.New("x")}))
-	assert.False(t, diagnosis.Lost(errors.New("no JSON")))
+	assert.True(t, diagnosis.IsConnectionError(&url.Error{Err: errors.New("x")}))
+	assert.False(t, diagnosis.IsConnectionError(errors.New("no JSON")))
 	assert.Contains(t, (&diagnosis.ProxyRefusal{Status: 403, Proxy: "p"}).Error(), "403")
-	assert.Empty(t, diagnosis.Via(""))
+	assert.Empty(t, diagnosis.ViaProxy(""))
 }
 
 func TestABodyIsNoLongerThanItsBound(t *testing.T) {
 	for length, fits := range map[int]bool{0: true, 99: true, 100: true, 101: false, 100_000: false} {
-		content, err := io.ReadAll(diagnosis.Bounded(io.NopCloser(strings.NewReader(strings.Repeat("x", length))), 100))
+		content, err := io.ReadAll(diagnosis.LimitBody(io.NopCloser(strings.NewReader(strings.Repeat("x", length))), 100))
 		assert.Len(t, content, min(length, 100))
 		assert.Equal(t, fits, err == nil, "%d: %v", length, err)
 		assert.Equal(t, !fits, errors.Is(err, diagnosis.ErrTooLarge))
 	}
-	body := diagnosis.Bounded(io.NopCloser(strings.NewReader(strings.Repeat("x", 200))), 100)
+	body := diagnosis.LimitBody(io.NopCloser(strings.NewReader(strings.Repeat("x", 200))), 100)
 	_, _ = io.ReadAll(body)
 	n, err := body.Read(make([]byte, 10))
 	assert.Zero(t, n)
@@ -161,14 +161,14 @@ func TestRetryAfterIsBounded(t *testing.T) {
 	const now = "Sat, 28 Nov 2026 12:00:00 GMT"
 	for header, want := range map[string]time.Duration{
 		"17": 17 * time.Second, " 17 ": 17 * time.Second, "1.5": 1500 * time.Millisecond, "0": 0, "-5": 0, "": 0, "soon": 0, "NaN": 0, "-Inf": 0,
-		"86400": limits.RetryAfter, "31536000": limits.RetryAfter, "9223372036854775807": limits.RetryAfter, "99999999999999999999999": limits.RetryAfter,
-		"1e400": 0, "Inf": limits.RetryAfter, "301": limits.RetryAfter, "300": limits.RetryAfter,
+		"86400": limits.VaultRetryAfter, "31536000": limits.VaultRetryAfter, "9223372036854775807": limits.VaultRetryAfter, "99999999999999999999999": limits.VaultRetryAfter,
+		"1e400": 0, "Inf": limits.VaultRetryAfter, "301": limits.VaultRetryAfter, "300": limits.VaultRetryAfter,
 		"Sat, 28 Nov 2026 12:00:09 GMT": 9 * time.Second, "Saturday, 28-Nov-26 12:00:09 GMT": 9 * time.Second, "Sat Nov 28 12:00:09 2026": 9 * time.Second,
-		"Sun, 28 Nov 2027 12:00:00 GMT": limits.RetryAfter, "Sat, 28 Nov 2020 12:00:00 GMT": 0, "Fri, 31 Dec 9999 23:59:59 GMT": limits.RetryAfter,
+		"Sun, 28 Nov 2027 12:00:00 GMT": limits.VaultRetryAfter, "Sat, 28 Nov 2020 12:00:00 GMT": 0, "Fri, 31 Dec 9999 23:59:59 GMT": limits.VaultRetryAfter,
 	} {
-		assert.Equal(t, want, diagnosis.RetryAfter(header, now), "%q", header)
+		assert.Equal(t, want, diagnosis.ParseRetryAfter(header, now), "%q", header)
 	}
-	assert.Zero(t, diagnosis.RetryAfter("Sat, 28 Nov 2026 12:00:09 GMT", ""), "without the answer's own date nothing is known")
+	assert.Zero(t, diagnosis.ParseRetryAfter("Sat, 28 Nov 2026 12:00:09 GMT", ""), "without the answer's own date nothing is known")
 }
 
 func FuzzRetryAfter(f *testing.F) {
@@ -179,8 +179,8 @@ func FuzzRetryAfter(f *testing.F) {
 			return // longer than what is read, or not an answer of HTTP
 		}
 		var wait time.Duration
-		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 100}, len(header)+len(date), func() { wait = diagnosis.RetryAfter(header, date) })
-		if wait < 0 || wait > limits.RetryAfter {
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 100}, len(header)+len(date), func() { wait = diagnosis.ParseRetryAfter(header, date) })
+		if wait < 0 || wait > limits.VaultRetryAfter {
 			t.Errorf("%s for %q", wait, header)
 		}
 	})

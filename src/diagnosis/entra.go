@@ -2,13 +2,13 @@ package diagnosis
 
 import "github.com/akv2k8s/akv2k8s/src/fault"
 
-// federated is the next step for a federated credential that does not match.
-const federated = "set the federated credential of the application to issuer, subject " +
+// federatedNextStep is the next step for a federated credential that does not match.
+const federatedNextStep = "set the federated credential of the application to issuer, subject " +
 	"(system:serviceaccount:NAMESPACE:NAME, in the same letter case) and audience (api://AzureADTokenExchange) of " +
 	"the pod's token"
 
-// program is the next step for a user who cannot sign in without interaction.
-const program = "use a client secret, a certificate or a workload identity instead of a user"
+// useApplicationNextStep is the next step for a user who cannot sign in without interaction.
+const useApplicationNextStep = "use a client secret, a certificate or a workload identity instead of a user"
 
 func entraAnswers() []Answer {
 	refused := func(code, cause, next string) Answer {
@@ -35,7 +35,7 @@ func entraAnswers() []Answer {
 			"check the tenant id, and that the token is for api://AzureADTokenExchange"),
 		refused("700024", "the assertion is not valid at this time", "check the clock of the node"),
 		refused("70021", "no federated credential of the application matches the pod's token",
-			federated+"; a new one takes a few minutes"),
+			federatedNextStep+"; a new one takes a few minutes"),
 		refused("700211", "no federated credential of the application has the issuer of the pod's token",
 			"set the issuer of the federated credential to the cluster's OIDC issuer URL, with its last slash: az "+
 				"aks show --query oidcIssuerProfile.issuerUrl"),
@@ -48,7 +48,7 @@ func entraAnswers() []Answer {
 				"ServiceAccount"),
 		refused("7002138",
 			"a federated credential of the application differs from the pod's token only in letter case",
-			federated),
+			federatedNextStep),
 		refused("700222", "tokens of Entra ID cannot be exchanged this way",
 			"set the issuer of the federated credential to the cluster's OIDC issuer"),
 		refused("90002", "the tenant does not exist", "check the tenant id and the cloud"),
@@ -79,28 +79,28 @@ func entraAnswers() []Answer {
 // entraUsers returns the answers to the sign-in of a user.
 func entraUsers(refused func(code, cause, next string) Answer) []Answer {
 	return []Answer{
-		refused("50020", "the user belongs to another tenant", "use an account of the tenant {tenant}, or "+program),
+		refused("50020", "the user belongs to another tenant", "use an account of the tenant {tenant}, or "+useApplicationNextStep),
 		refused("50034", "the user does not exist in the tenant", "correct AZURE_USERNAME and AZURE_TENANT_ID"),
 		refused("50053", "the account is locked after too many wrong passwords, or the address is blocked",
-			"unlock the account, then correct AZURE_PASSWORD; or "+program),
+			"unlock the account, then correct AZURE_PASSWORD; or "+useApplicationNextStep),
 		refused("50055", "the user's password has expired", "set a new password and update AZURE_PASSWORD"),
-		refused("50057", "the user's account is disabled", "enable the account, or "+program),
+		refused("50057", "the user's account is disabled", "enable the account, or "+useApplicationNextStep),
 		refused("50126", "the username or the password is wrong", "correct AZURE_USERNAME and AZURE_PASSWORD{blank}"),
-		refused("50056", "the user has no password in this directory", program),
-		refused("50072", "the user must set up a second factor, which a program cannot do", program),
-		refused("50074", "the user must sign in with a second factor, which a program cannot do", program),
-		refused("50076", "the user must sign in with a second factor, which a program cannot do", program),
-		refused("50079", "the user must set up a second factor, which a program cannot do", program),
+		refused("50056", "the user has no password in this directory", useApplicationNextStep),
+		refused("50072", "the user must set up a second factor, which a program cannot do", useApplicationNextStep),
+		refused("50074", "the user must sign in with a second factor, which a program cannot do", useApplicationNextStep),
+		refused("50076", "the user must sign in with a second factor, which a program cannot do", useApplicationNextStep),
+		refused("50079", "the user must set up a second factor, which a program cannot do", useApplicationNextStep),
 		refused("50144", "the user's password in Active Directory has expired",
 			"set a new password and update AZURE_PASSWORD"),
-		refused("50158", "the user must pass a check outside Entra ID, which a program cannot do", program),
-		refused("53000", "Conditional Access requires a compliant device", program),
-		refused("53001", "Conditional Access requires a device that is joined to the domain", program),
-		refused("530003", "Conditional Access requires a managed device", program),
-		refused("130507", "the access pass of the user was used or has expired", program),
-		refused("130508", "the access pass of the user has expired or is wrong", program),
+		refused("50158", "the user must pass a check outside Entra ID, which a program cannot do", useApplicationNextStep),
+		refused("53000", "Conditional Access requires a compliant device", useApplicationNextStep),
+		refused("53001", "Conditional Access requires a device that is joined to the domain", useApplicationNextStep),
+		refused("530003", "Conditional Access requires a managed device", useApplicationNextStep),
+		refused("130507", "the access pass of the user was used or has expired", useApplicationNextStep),
+		refused("130508", "the access pass of the user has expired or is wrong", useApplicationNextStep),
 		refused("50173", "the user's sign-in was revoked",
-			"update AZURE_PASSWORD after the password was changed, or "+program),
-		refused("700082", "the sign-in expired because it was not used", program),
+			"update AZURE_PASSWORD after the password was changed, or "+useApplicationNextStep),
+		refused("700082", "the sign-in expired because it was not used", useApplicationNextStep),
 	}
 }

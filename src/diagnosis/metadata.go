@@ -10,8 +10,8 @@ const (
 	NotJSON = "NotJSON"
 )
 
-// redirected is the next step for an answer that may come from a proxy of the metadata service.
-const redirected = "akv2k8s retries; if the error persists, check the node, and what redirects 169.254.169.254: a " +
+// metadataNextStep is the next step for an answer that may come from a proxy of the metadata service.
+const metadataNextStep = "akv2k8s retries; if the error persists, check the node, and what redirects 169.254.169.254: a " +
 	"proxy, or aad-pod-identity (then set the value addAzurePodIdentityException)"
 
 func metadataAnswers() []Answer {
@@ -24,40 +24,40 @@ func metadataAnswers() []Answer {
 			"set {variable} to the client id of the identity that can read the vault{hint}"},
 		{Metadata, "403", "", fault.Unauthenticated, "the metadata service denies this pod a token",
 			"allow the pod to reach 169.254.169.254, which a policy of the cluster denies, or use workload identity"},
-		{Metadata, "404", "", fault.Unavailable, "the metadata service answered 404", redirected},
+		{Metadata, "404", "", fault.Unavailable, "the metadata service answered 404", metadataNextStep},
 		{Metadata, "410", "", fault.Unavailable, "the metadata service answered 410: it is being updated",
-			redirected},
+			metadataNextStep},
 		{Metadata, "429", "", fault.Throttled, "the metadata service answered 429: too many requests from this node",
 			"akv2k8s retries; find out what else on the node requests tokens from it"},
-		{Metadata, "5xx", "", fault.Unavailable, "the metadata service answered {status}", redirected},
-		{Metadata, "200", "", fault.Unavailable, "the metadata service answered without a token", redirected},
+		{Metadata, "5xx", "", fault.Unavailable, "the metadata service answered {status}", metadataNextStep},
+		{Metadata, "200", "", fault.Unavailable, "the metadata service answered without a token", metadataNextStep},
 		{Metadata, "", NotJSON, fault.Unavailable,
 			"something other than the node's metadata service answered at 169.254.169.254{via}",
 			"add 169.254.169.254 to NO_PROXY, and check what redirects it: a proxy, or aad-pod-identity (then set " +
 				"the value addAzurePodIdentityException)"},
-		{Metadata, "", "", fault.Unavailable, "the metadata service answered {status}", redirected},
+		{Metadata, "", "", fault.Unavailable, "the metadata service answered {status}", metadataNextStep},
 	}
 }
 
-func betweenAnswers() []Answer {
+func intermediaryAnswers() []Answer {
 	const open = "allow {host} in the proxy or firewall, or correct HTTPS_PROXY and NO_PROXY of the pod"
 	return []Answer{
-		{Between, "3xx", "", fault.Unavailable, "something between this pod and {host} redirects to another page{via}",
+		{Intermediary, "3xx", "", fault.Unavailable, "something between this pod and {host} redirects to another page{via}",
 			open},
-		{Between, "401", "", fault.Unavailable, "something between this pod and {host} requires its own sign-in{via}",
+		{Intermediary, "401", "", fault.Unavailable, "something between this pod and {host} requires its own sign-in{via}",
 			open},
-		{Between, "403", "", fault.Unavailable, "something between this pod and {host} blocked the request{via}", open},
-		{Between, "407", "", fault.Unavailable, "a proxy between this pod and {host} requires a sign-in{via}",
+		{Intermediary, "403", "", fault.Unavailable, "something between this pod and {host} blocked the request{via}", open},
+		{Intermediary, "407", "", fault.Unavailable, "a proxy between this pod and {host} requires a sign-in{via}",
 			"set user and password in HTTPS_PROXY, or " + open},
-		{Between, "429", "", fault.Throttled,
+		{Intermediary, "429", "", fault.Throttled,
 			"{host}, or something between this pod and it, answered that there are too many requests{via}",
 			"akv2k8s retries more slowly"},
-		{Between, "5xx", "", fault.Unavailable,
+		{Intermediary, "5xx", "", fault.Unavailable,
 			"{host}, or something between this pod and it, returned a server error{via}",
 			"akv2k8s retries; if the error persists, " + open},
-		{Between, "", TooLarge, fault.Unavailable, "the answer for {host} exceeds {limit}{via}",
+		{Intermediary, "", TooLarge, fault.Unavailable, "the answer for {host} exceeds {limit}{via}",
 			"check what answers at {host}: " + open},
-		{Between, "", "", fault.Unavailable, "something between this pod and {host} answered in its place{via}", open},
+		{Intermediary, "", "", fault.Unavailable, "something between this pod and {host} answered in its place{via}", open},
 	}
 }
 

@@ -17,28 +17,28 @@ func Page() string {
 			last = a.Source
 			fmt.Fprintf(&out,
 				"\n## %s\n\n%s\n\n| Status | Code | Reason | Cause | Next step |\n|---|---|---|---|---|\n", a.Source,
-				about(a.Source))
+				describeSource(a.Source))
 		}
-		fmt.Fprintf(&out, "| %s | %s | `%s` | %s | %s |\n", cmp.Or(a.Status, "any"), shown(a.Code), a.Kind.Reason(),
-			words(a.Cause), words(a.Next))
+		fmt.Fprintf(&out, "| %s | %s | `%s` | %s | %s |\n", cmp.Or(a.Status, "any"), displayCode(a.Code), a.Kind.Reason(),
+			displayText(a.Cause), displayText(a.Next))
 	}
 	return out.String()
 }
 
-// shown returns a code as the page displays it. Codes of this package are not displayed, because users cannot look them
+// displayCode returns a code as the page displays it. Codes of this package are not displayed, because users cannot look them
 // up.
-func shown(code string) string {
+func displayCode(code string) string {
 	switch {
 	case code == "":
 		return "any"
-	case slices.Contains(own(), code):
+	case slices.Contains(ownCodes(), code):
 		return "–"
 	}
 	return "`" + code + "`"
 }
 
-// words replaces placeholders by words in italic capitals, and removes the optional ones.
-func words(text string) string {
+// displayText replaces placeholders by words in italic capitals, and removes the optional ones.
+func displayText(text string) string {
 	text = strings.NewReplacer("{hint}", "", "{blank}", "", "{via}", "", "{zone}",
 		"privatelink.vaultcore.azure.net").Replace(text)
 	for {
@@ -51,14 +51,14 @@ func words(text string) string {
 	}
 }
 
-// about returns the introduction of a source on the page.
-func about(s Source) string {
+// describeSource returns the introduction of a source on the page.
+func describeSource(s Source) string {
 	return map[Source]string{
-		Vault:    "Answers of a vault to a read. The code is the innermost one of the answer.",
-		Entra:    "Answers of Entra ID when an application or a user signs in.",
-		Metadata: "Answers of the node's metadata service (169.254.169.254) to a token request of a managed identity.",
-		Between:  "Answers of a proxy, a firewall or a gateway: their form is not that of the requested service.",
-		Network:  "The request had no answer.",
+		Vault:        "Answers of a vault to a read. The code is the innermost one of the answer.",
+		Entra:        "Answers of Entra ID when an application or a user signs in.",
+		Metadata:     "Answers of the node's metadata service (169.254.169.254) to a token request of a managed identity.",
+		Intermediary: "Answers of a proxy, a firewall or a gateway: their form is not that of the requested service.",
+		Network:      "The request had no answer.",
 		Registry: "Answers of a registry when the command of an image is read. The message begins with the registry, " +
 			"its answer and the credentials that were tried.",
 	}[s]

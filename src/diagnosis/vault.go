@@ -2,11 +2,11 @@ package diagnosis
 
 import "github.com/akv2k8s/akv2k8s/src/fault"
 
-// wait is the hint that a new role takes time.
-const wait = "a role that was granted in the last ten minutes may not be in force yet; akv2k8s retries the read"
+// roleDelayHint is the hint that a new role takes time.
+const roleDelayHint = "a role that was granted in the last ten minutes may not be in force yet; akv2k8s retries the read"
 
-// grant is the usual next step after a 403.
-const grant = "grant the role \"{role}\" on the vault (or an access policy with {permission}) to {principal}; " + wait
+// grantRoleNextStep is the usual next step after a 403.
+const grantRoleNextStep = "grant the role \"{role}\" on the vault (or an access policy with {permission}) to {principal}; " + roleDelayHint
 
 func vaultAnswers() []Answer {
 	denied := func(code, cause, next string) Answer { return Answer{Vault, "403", code, fault.Denied, cause, next} }
@@ -26,8 +26,8 @@ func vaultAnswers() []Answer {
 			"set the vault's cloud: AZURE_ENVIRONMENT, or the value global.cloud"),
 		refused("AKV10032", "the token is for another tenant than the vault's",
 			"use an identity of the vault's tenant, or correct the tenant id"),
-		denied("", "access is denied", grant),
-		denied("ForbiddenByRbac", "access is denied: the identity has no role that allows it", grant),
+		denied("", "access is denied", grantRoleNextStep),
+		denied("ForbiddenByRbac", "access is denied: the identity has no role that allows it", grantRoleNextStep),
 		denied("ForbiddenByPolicy", "access is denied: the vault's access policies do not allow it",
 			"add {permission} to the vault's access policy of {principal}, or give the vault role-based access and "+
 				"grant the role \"{role}\""),

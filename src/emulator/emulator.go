@@ -20,26 +20,26 @@ type Emulator struct {
 	// Registries serves all registries, with the same images.
 	Registries *acr.Server
 
-	mu       sync.Mutex
-	counters map[string]int
-	server   *keyvault.Server
+	mu          sync.Mutex
+	counters    map[string]int
+	vaultServer *keyvault.Server
 }
 
 // New creates an emulator with one empty tenant. The argument tenant is its id, a UUID.
 func New(tenant string, now func() time.Time) (*Emulator, error) {
 	e := &Emulator{Vaults: keyvault.NewStore(now), counters: map[string]int{}}
-	directory, err := entra.New(tenant, now, e.count)
+	directory, err := entra.New(tenant, now, e.incrementCounter)
 	if err != nil {
 		return nil, err
 	}
 	e.Directory = directory
-	e.server = &keyvault.Server{Store: e.Vaults, Tokens: directory, Tenant: tenant, Count: e.count}
-	e.Registries = &acr.Server{Tokens: directory, Images: acr.NewImages(), Count: e.count}
+	e.vaultServer = &keyvault.Server{Store: e.Vaults, Tokens: directory, Tenant: tenant, Count: e.incrementCounter}
+	e.Registries = &acr.Server{Tokens: directory, Images: acr.NewImageRegistry(), Count: e.incrementCounter}
 	return e, nil
 }
 
-// Azure returns the handler for vaults, registries and login hosts. The Host header selects the service.
-func (e *Emulator) Azure() http.Handler {
+// AzureHandler returns the handler for vaults, registries and login hosts. The Host header selects the service.
+func (e *Emulator) AzureHandler() http.Handler {
 	login := e.Directory.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.Host, "login.") {
@@ -50,14 +50,14 @@ func (e *Emulator) Azure() http.Handler {
 			e.Registries.ServeHTTP(w, r)
 			return
 		}
-		e.server.ServeHTTP(w, r)
+		e.vaultServer.ServeHTTP(w, r)
 	})
 }
 
-// Metadata returns the handler for 169.254.169.254.
-func (e *Emulator) Metadata() http.Handler { return imds.Handler(e.Directory) }
+// MetadataHandler returns the handler for 169.254.169.254.
+func (e *Emulator) MetadataHandler() http.Handler { return imds.Handler(e.Directory) }
 
-func (e *Emulator) count(name string) {
+func (e *Emulator) incrementCounter(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.counters[name]++
@@ -99,20 +99,20 @@ type VaultSeed struct {
 	Firewall bool `json:"firewall,omitempty"`
 }
 
-// Plant adds a seed to the current state. A secret whose latest version has the same value gets no new version. It
+// ApplySeed adds a seed to the current state. A secret whose latest version has the same value gets no new version. It
 // returns the errors of certificates and keys that can't be parsed.
-func (e *Emulator) Plant(seed Seed) error {
+func (e *Emulator) ApplySeed(seed Seed) error {
 	var all error
 	for _, principal := range seed.Principals {
 		e.Directory.Register(principal)
 	}
 	for name, vault := range seed.Vaults {
-		e.Vaults.Firewall(name, vault.Firewall)
+		e.Vaults.SetFirewall(name, vault.Firewall)
 		for objectID, operations := range vault.Permissions {
-			e.Vaults.Permit(name, objectID, operations)
+			e.Vaults.SetPermissions(name, objectID, operations)
 		}
 		for secret, content := range vault.Secrets {
-			e.Vaults.Ensure(name, secret, content)
+			e.Vaults.EnsureSecret(name, secret, content)
 		}
 		for certificate, content := range vault.Certificates {
 			all = errors.Join(all, e.Vaults.PutCertificate(name, certificate, content))

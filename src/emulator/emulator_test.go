@@ -29,7 +29,7 @@ import (
 func open(t *testing.T) (*azuretest.Azure, *azsecrets.Client) {
 	t.Helper()
 	a := azuretest.Start(t)
-	a.Vaults.Permit("kv1", azuretest.AppObjectID, []string{"get", "list", "set", "delete", "recover", "purge"})
+	a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, []string{"get", "list", "set", "delete", "recover", "purge"})
 	options := policy.ClientOptions{Transport: a.Client, Retry: policy.RetryOptions{MaxRetries: -1}}
 	credential, err := azidentity.NewClientSecretCredential(azuretest.Tenant, azuretest.AppClientID, a.AppSecret,
 		&azidentity.ClientSecretCredentialOptions{ClientOptions: options})
@@ -86,7 +86,7 @@ func TestVersionsTagsAndAttributesSurvive(t *testing.T) {
 func TestListsComeInPagesWithoutValues(t *testing.T) {
 	a, client := open(t)
 	for i := range 50 {
-		a.Vaults.Put("kv1", fmt.Sprintf("s-%02d", i), keyvault.Secret{Value: "v"})
+		a.Vaults.PutSecret("kv1", fmt.Sprintf("s-%02d", i), keyvault.Secret{Value: "v"})
 	}
 	var sizes []int
 	for pager := client.NewListSecretPropertiesPager(nil); pager.More(); {
@@ -129,15 +129,15 @@ func TestDeletedIsRecoverableUntilPurged(t *testing.T) {
 
 func TestPermissionsArePerPrincipalAndOperation(t *testing.T) {
 	a, client := open(t)
-	a.Vaults.Put("kv1", "db", keyvault.Secret{Value: "v"})
-	a.Vaults.Permit("kv1", azuretest.AppObjectID, []string{"get"})
+	a.Vaults.PutSecret("kv1", "db", keyvault.Secret{Value: "v"})
+	a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, []string{"get"})
 	_, err := client.GetSecret(t.Context(), "db", "", nil)
 	require.NoError(t, err)
 	_, err = client.NewListSecretPropertiesPager(nil).NextPage(t.Context())
 	refused(t, err, http.StatusForbidden, "Forbidden")
 	_, err = client.SetSecret(t.Context(), "db", azsecrets.SetSecretParameters{Value: to.Ptr("x")}, nil)
 	refused(t, err, http.StatusForbidden, "Forbidden")
-	a.Vaults.Firewall("kv1", true)
+	a.Vaults.SetFirewall("kv1", true)
 	_, err = client.GetSecret(t.Context(), "db", "", nil)
 	refused(t, err, http.StatusForbidden, "Forbidden")
 	assert.ErrorContains(t, err, "ForbiddenByFirewall")
@@ -145,24 +145,24 @@ func TestPermissionsArePerPrincipalAndOperation(t *testing.T) {
 
 func TestFaultsStrikeWhatTheyMatchAndAsOftenAsTold(t *testing.T) {
 	a, client := open(t)
-	a.Vaults.Put("kv1", "db", keyvault.Secret{Value: "v"})
-	a.Vaults.Put("kv1", "other", keyvault.Secret{Value: "v"})
-	a.Vaults.Inject(keyvault.Fault{Name: "db", Status: 429, Code: "Throttled", RetryAfter: 1, Times: 1})
+	a.Vaults.PutSecret("kv1", "db", keyvault.Secret{Value: "v"})
+	a.Vaults.PutSecret("kv1", "other", keyvault.Secret{Value: "v"})
+	a.Vaults.AddFault(keyvault.Fault{Name: "db", Status: 429, Code: "Throttled", RetryAfter: 1, Times: 1})
 	_, err := client.GetSecret(t.Context(), "other", "", nil)
 	require.NoError(t, err)
 	_, err = client.GetSecret(t.Context(), "db", "", nil)
 	refused(t, err, http.StatusTooManyRequests, "Throttled")
 	_, err = client.GetSecret(t.Context(), "db", "", nil)
 	require.NoError(t, err, "once was told")
-	a.Vaults.Inject(keyvault.Fault{Drop: true})
+	a.Vaults.AddFault(keyvault.Fault{Drop: true})
 	_, err = client.GetSecret(t.Context(), "db", "", nil)
 	var response *azcore.ResponseError
 	assert.Error(t, err)
 	assert.False(t, errors.As(err, &response), "nobody answered: %v", err)
-	a.Vaults.Heal("kv2")
+	a.Vaults.RemoveFaults("kv2")
 	_, err = client.GetSecret(t.Context(), "db", "", nil)
 	require.Error(t, err, "another vault was healed")
-	a.Vaults.Heal("")
+	a.Vaults.RemoveFaults("")
 	_, err = client.GetSecret(t.Context(), "db", "", nil)
 	require.NoError(t, err)
 	assert.Equal(t, 1, a.Counters()["kv1 get 429"])
@@ -175,7 +175,7 @@ func TestFaultsStrikeWhatTheyMatchAndAsOftenAsTold(t *testing.T) {
 func admin(t *testing.T, e *emulator.Emulator, method, path, body string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	e.Admin().ServeHTTP(w, httptest.NewRequest(method, path, bytes.NewBufferString(body)))
+	e.AdminHandler().ServeHTTP(w, httptest.NewRequest(method, path, bytes.NewBufferString(body)))
 	return w.Code, w.Body.String()
 }
 
@@ -242,19 +242,19 @@ func TestTheAdminAPIReachesEverything(t *testing.T) {
 
 func TestTokensOutliveARestartIfTheKeyDoes(t *testing.T) {
 	a, _ := open(t)
-	assert.Error(t, a.Directory.SignWith([]byte("no key")))
+	assert.Error(t, a.Directory.UseSigningKey([]byte("no key")))
 }
 
 func TestAnIdentityIsAssignedAfterAWhile(t *testing.T) {
 	now := time.Now()
 	e, err := emulator.New(azuretest.Tenant, func() time.Time { return now })
 	require.NoError(t, err)
-	require.NoError(t, e.Plant(emulator.Seed{Principals: []entra.Principal{{Name: "late", ClientID: "late", ObjectID: "o", ManagedIdentity: "user", AssignedAfterSeconds: 3}}}))
+	require.NoError(t, e.ApplySeed(emulator.Seed{Principals: []entra.Principal{{Name: "late", ClientID: "late", ObjectID: "o", ManagedIdentity: "user", AssignedAfterSeconds: 3}}}))
 	ask := func() int {
 		r := httptest.NewRequest(http.MethodGet, "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net&client_id=late", nil)
 		r.Header.Set("Metadata", "true")
 		w := httptest.NewRecorder()
-		e.Metadata().ServeHTTP(w, r)
+		e.MetadataHandler().ServeHTTP(w, r)
 		return w.Code
 	}
 	assert.Equal(t, http.StatusBadRequest, ask())

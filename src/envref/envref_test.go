@@ -14,7 +14,7 @@ import (
 )
 
 func TestParseValidReferences(t *testing.T) {
-	cases := map[string]envref.Ref{
+	cases := map[string]envref.Reference{
 		"db@azurekeyvault":                          {Name: "db"},
 		"db@azurekeyvault?":                         {Name: "db"},
 		"db-1@azurekeyvault?tls.crt":                {Name: "db-1", Query: "tls.crt"},
@@ -30,7 +30,7 @@ func TestParseValidReferences(t *testing.T) {
 		again, err := envref.Parse(got.String())
 		require.NoError(t, err)
 		assert.Equal(t, got, again, "printing and parsing keep the reference")
-		assert.True(t, envref.Meant(text), text)
+		assert.True(t, envref.IsIntendedReference(text), text)
 	}
 }
 
@@ -41,8 +41,8 @@ func TestBlanksAndInvisibleCharactersAroundAReferenceDontCount(t *testing.T) {
 		strings.Repeat("\n", 1000) + "db@azurekeyvault?x" + strings.Repeat(" ", 1000)} {
 		got, err := envref.Parse(text)
 		require.NoError(t, err, "%q", text)
-		assert.Equal(t, envref.Ref{Name: "db", Query: "x"}, got)
-		assert.True(t, envref.Meant(text), "%q", text)
+		assert.Equal(t, envref.Reference{Name: "db", Query: "x"}, got)
+		assert.True(t, envref.IsIntendedReference(text), "%q", text)
 	}
 }
 
@@ -53,7 +53,7 @@ func TestParseRefusesWhatIsMeantButWrong(t *testing.T) {
 		"db\n@azurekeyvault", strings.Repeat("a", 254) + "@azurekeyvault", strings.Repeat("a.", 2000) + "a@azurekeyvault?x"} {
 		_, err := envref.Parse(text)
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), "%q", text)
-		assert.True(t, envref.Meant(text), "%q", text)
+		assert.True(t, envref.IsIntendedReference(text), "%q", text)
 	}
 	_, err := envref.Parse("canary-77@x@azurekeyvault")
 	assert.NotContains(t, err.Error(), "canary-77", "the value may be a secret")
@@ -66,8 +66,8 @@ func TestMeantLeavesOtherTextsAlone(t *testing.T) {
 		"db@azkeyvault": true, "db@azurekeyvault,": true, "db@azurekeyvault/x": true, "db@azurekeyvault!": true,
 		"me@keycloak": false, "a@azure": false, "x@azurewebsites.net": false, "user@vault": false, "https://kv.vault.azure.net": false, "@": false, "azurekeyvault": false, "a b@keyvault": false,
 	} {
-		assert.False(t, envref.Meant(text), text)
-		assert.Equal(t, mentioned, envref.Mentioned(text), text)
+		assert.False(t, envref.IsIntendedReference(text), text)
+		assert.Equal(t, mentioned, envref.NeedsWarning(text), text)
 	}
 }
 
@@ -79,11 +79,11 @@ func FuzzParse(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		var ref envref.Ref
+		var ref envref.Reference
 		var err error
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 100}, len(text), func() {
 			ref, err = envref.Parse(text)
-			envref.Mentioned(text)
+			envref.NeedsWarning(text)
 		})
 		if err != nil {
 			if _, always := envref.Parse("@azurekeyvault"); fault.KindOf(err) != fault.Invalid || err.Error() != always.Error() {
@@ -91,7 +91,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if !envref.Meant(text) {
+		if !envref.IsIntendedReference(text) {
 			t.Fatalf("%q parses but is not meant", text)
 		}
 		again, err := envref.Parse(ref.String())

@@ -11,7 +11,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
-func lookup(name string) (string, bool) {
+func lookUpVariable(name string) (string, bool) {
 	value, ok := map[string]string{"A": "a", "B": "$(A)", "EMPTY": ""}[name]
 	return value, ok
 }
@@ -21,8 +21,8 @@ func TestExpandDoesWhatTheKubeletDoes(t *testing.T) {
 		"": "", "plain": "plain", "$(A)": "a", "x$(A)y$(A)": "xaya", "$(B)": "$(A)", "$(EMPTY)": "", "$(NONE)": "$(NONE)", "$$(A)": "$(A)", "$$$(A)": "$a", "$$$$(A)": "$$(A)",
 		"$A ${A} $": "$A ${A} $", "$(A": "$(A", "$(": "$(", "$()": "$()", "$($(A))": "$($(A))", "a$$b$$$$c": "a$b$$c", "$x$(A)": "$xa", "ä$(A)ö": "äaö",
 	} {
-		assert.Equal(t, want, envref.Expand(text, lookup), text)
-		assert.Equal(t, text, envref.Expand(envref.Escape(text), lookup), "what is escaped comes out as it was")
+		assert.Equal(t, want, envref.Expand(text, lookUpVariable), text)
+		assert.Equal(t, text, envref.Expand(envref.Escape(text), lookUpVariable), "what is escaped comes out as it was")
 	}
 }
 
@@ -63,7 +63,7 @@ func FuzzExpand(f *testing.F) {
 			t.Fatalf("the pieces of %q make %q", text, whole)
 		}
 		var got string
-		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 1000}, len(text), func() { got = envref.Expand(envref.Escape(text), lookup) })
+		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 1000}, len(text), func() { got = envref.Expand(envref.Escape(text), lookUpVariable) })
 		if got != text {
 			t.Fatalf("escaping and expanding %q gives %q", text, got)
 		}

@@ -5,33 +5,33 @@ import (
 	"unicode/utf8"
 )
 
-// cut marks where a text was shortened. A reference can't contain it.
-const cut = "\n"
+// shortenedMark marks where a text was shortened. A reference can't contain it.
+const shortenedMark = "\n"
 
 // Shorten replaces a text that is too long for a reference by a short text that the functions of this package classify
 // in the same way, with any text before and after it. A text that can be a part of a reference stays unchanged. Shorten
 // limits the size of texts that are expanded into each other. Texts are UTF-8, as in Kubernetes.
 func Shorten(text string) string {
-	if len(text) <= maxLength {
+	if len(text) <= maxReferenceLength {
 		return text
 	}
-	text = compact(text)
-	if len(strings.TrimFunc(text, isBlank)) <= maxLength { // it can be a part of a reference
+	text = compactBlanks(text)
+	if len(strings.TrimFunc(text, isBlank)) <= maxReferenceLength { // it can be a part of a reference
 		return text
 	}
-	text = folded(text)
-	end := len(strings.TrimRightFunc(text, isAround))
-	middle := cut
+	text = normalizeText(text)
+	end := len(strings.TrimRightFunc(text, isIgnorable))
+	middle := shortenedMark
 	if strings.Contains(text, marker+"?") {
-		middle = cut + marker + "?" + cut
+		middle = shortenedMark + marker + "?" + shortenedMark
 	}
 	// The other part of a marker can come before or after the text.
-	return head(text) + middle + tail(text[:end]) + text[end:]
+	return leadingPart(text) + middle + trailingPart(text[:end]) + text[end:]
 }
 
-// compact replaces each run of blanks by one blank. If a text ends with quotes or control characters, they become
+// compactBlanks replaces each run of blanks by one blank. If a text ends with quotes or control characters, they become
 // one quote. One character separates two texts as well as many.
-func compact(text string) string {
+func compactBlanks(text string) string {
 	var out strings.Builder
 	run, seen := 0, false // the number of blanks, and whether one of them is visible
 	flush := func() {
@@ -53,15 +53,15 @@ func compact(text string) string {
 	}
 	flush()
 	text = out.String()
-	rest := strings.TrimRightFunc(text, isAround)
+	rest := strings.TrimRightFunc(text, isIgnorable)
 	if strings.TrimFunc(text[len(rest):], isBlank) != "" {
 		return rest + `"`
 	}
 	return text
 }
 
-// head is the start of a text, at most as long as a marker, of whole characters.
-func head(text string) string {
+// leadingPart is the start of a text, at most as long as a marker, of whole characters.
+func leadingPart(text string) string {
 	end := min(len(marker), len(text))
 	for end > 0 && end < len(text) && !utf8.RuneStart(text[end]) {
 		end--
@@ -69,8 +69,8 @@ func head(text string) string {
 	return text[:end]
 }
 
-// tail is the end of a text, at most as long as a marker, of whole characters.
-func tail(text string) string {
+// trailingPart is the end of a text, at most as long as a marker, of whole characters.
+func trailingPart(text string) string {
 	from := max(len(text)-len(marker), 0)
 	for from < len(text) && !utf8.RuneStart(text[from]) {
 		from++

@@ -19,13 +19,13 @@ func TestWhatIsShortenedIsAReferenceOrNoneAsBefore(t *testing.T) {
 	} {
 		short := envref.Shorten(text)
 		assert.Less(t, len(short), 64)
-		assert.Equal(t, meant, envref.Meant(short), "%.30s…", text)
+		assert.Equal(t, meant, envref.IsIntendedReference(short), "%.30s…", text)
 		_, err := envref.Parse(short)
 		assert.Error(t, err)
 	}
 	assert.Equal(t, "db@azurekeyvault?x", envref.Shorten("db@azurekeyvault?x"))
-	assert.True(t, envref.Meant("@"+envref.Shorten("azurekeyvault?"+long)), "halves of a marker meet")
-	assert.True(t, envref.Meant(envref.Shorten(long+"@azurekey")+"vault"))
+	assert.True(t, envref.IsIntendedReference("@"+envref.Shorten("azurekeyvault?"+long)), "halves of a marker meet")
+	assert.True(t, envref.IsIntendedReference(envref.Shorten(long+"@azurekey")+"vault"))
 }
 
 func FuzzShorten(f *testing.F) {
@@ -43,8 +43,8 @@ func FuzzShorten(f *testing.F) {
 			text + strings.Repeat("x", int(filled)) + text, strings.Repeat("x", int(filled)) + text + strings.Repeat("x", int(filled))} {
 			whole, shortened := before+text+behind, ""
 			fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 100}, len(text), func() { shortened = before + envref.Shorten(text) + behind })
-			if envref.Meant(whole) != envref.Meant(shortened) {
-				t.Fatalf("%q is meant %t, and shortened %q", whole, envref.Meant(whole), shortened)
+			if envref.IsIntendedReference(whole) != envref.IsIntendedReference(shortened) {
+				t.Fatalf("%q is meant %t, and shortened %q", whole, envref.IsIntendedReference(whole), shortened)
 			}
 			ref, err := envref.Parse(whole)
 			again, errAgain := envref.Parse(shortened)

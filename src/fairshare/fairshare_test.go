@@ -82,7 +82,7 @@ func TestWhoWaitsGetsWhatIsReleased(t *testing.T) {
 }
 
 func TestWhoExceedsARateCanWait(t *testing.T) {
-	r := fairshare.NewRate(2, 200*time.Millisecond, time.Now)
+	r := fairshare.NewRateLimiter(2, 200*time.Millisecond, time.Now)
 	require.NoError(t, r.Wait(t.Context(), "a"))
 	require.NoError(t, r.Wait(t.Context(), "a"), "in the next window")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -94,13 +94,13 @@ func TestAnAddressIsAKeyWithoutItsPort(t *testing.T) {
 	for remote, want := range map[string]string{
 		"10.0.0.1:443": "10.0.0.1", "[::ffff:10.0.0.1]:80": "10.0.0.1", "[fd00::1]:80": "fd00::", "[fd00:0:0:1:2::1%eth0]:80": "fd00:0:0:1::", "": "unknown", "@": "unknown",
 	} {
-		assert.Equal(t, want, fairshare.Address(remote), remote)
+		assert.Equal(t, want, fairshare.AddressKey(remote), remote)
 	}
 }
 
 func TestARateIsSharedByKeys(t *testing.T) {
 	now := time.Unix(0, 0)
-	r := fairshare.NewRate(8, time.Second, func() time.Time { return now })
+	r := fairshare.NewRateLimiter(8, time.Second, func() time.Time { return now })
 	count := func(key string) (allowed int) {
 		for range 100 {
 			if r.Allow(key) {

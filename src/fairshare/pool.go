@@ -27,14 +27,14 @@ func NewPool(capacity int64) *Pool {
 func (p *Pool) TryAcquire(key string, n int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.acquire(key, n)
+	return p.tryAcquireLocked(key, n)
 }
 
 // Acquire waits until it can take n units for the key, or returns the context's error.
 func (p *Pool) Acquire(ctx context.Context, key string, n int64) error {
 	for {
 		p.mu.Lock()
-		acquired, released := p.acquire(key, n), p.released
+		acquired, released := p.tryAcquireLocked(key, n), p.released
 		p.mu.Unlock()
 		if acquired {
 			return nil
@@ -47,8 +47,8 @@ func (p *Pool) Acquire(ctx context.Context, key string, n int64) error {
 	}
 }
 
-// acquire is TryAcquire for a caller that holds mu.
-func (p *Pool) acquire(key string, n int64) bool {
+// tryAcquireLocked is TryAcquire for a caller that holds mu.
+func (p *Pool) tryAcquireLocked(key string, n int64) bool {
 	free := p.capacity - p.used - n
 	if n < 0 || free < 0 || (p.held[key] > 0 && p.held[key]+n > free) {
 		return false

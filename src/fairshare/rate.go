@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Rate limits the number of events in each window of time. Keys share the events as the units of a Pool, in which each
+// RateLimiter limits the number of events in each window of time. Keys share the events as the units of a Pool, in which each
 // event holds one unit for one window. It is safe for concurrent use.
-type Rate struct {
+type RateLimiter struct {
 	mu     sync.Mutex
 	pool   *Pool
 	window time.Duration
@@ -22,13 +22,13 @@ type event struct {
 	key string
 }
 
-// NewRate returns a Rate of that many events in each window.
-func NewRate(events int64, window time.Duration, clock func() time.Time) *Rate {
-	return &Rate{pool: NewPool(events), window: window, clock: clock}
+// NewRateLimiter returns a Rate of that many events in each window.
+func NewRateLimiter(events int64, window time.Duration, clock func() time.Time) *RateLimiter {
+	return &RateLimiter{pool: NewPool(events), window: window, clock: clock}
 }
 
 // Allow counts an event of the key, or returns false if the share of the key does not allow it.
-func (r *Rate) Allow(key string) bool {
+func (r *RateLimiter) Allow(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.clock()
@@ -47,14 +47,14 @@ func (r *Rate) Allow(key string) bool {
 	return true
 }
 
-// waitStep is the interval between the attempts of Wait.
-const waitStep = 50 * time.Millisecond
+// pollInterval is the interval between the attempts of Wait.
+const pollInterval = 50 * time.Millisecond
 
 // Wait waits until an event of the key is allowed and counts it, or returns the context's error.
-func (r *Rate) Wait(ctx context.Context, key string) error {
+func (r *RateLimiter) Wait(ctx context.Context, key string) error {
 	for !r.Allow(key) {
 		select {
-		case <-time.After(waitStep):
+		case <-time.After(pollInterval):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

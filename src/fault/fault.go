@@ -56,23 +56,23 @@ func (k Kind) ExitCode() int {
 	return 70
 }
 
-// Transient reports whether the same request can succeed a little later without any change.
-func (k Kind) Transient() bool { return k == Throttled || k == Unavailable }
+// IsTransient reports whether the same request can succeed a little later without any change.
+func (k Kind) IsTransient() bool { return k == Throttled || k == Unavailable }
 
 // Error is a classified error. Its text is "Doing: Cause; Next". A caller that shows the next step separately uses
-// CauseOf and NextOf.
+// CauseOf and NextStepOf.
 type Error struct {
 	// Kind is not empty in an error of New, Advise or Wrap.
 	Kind Kind
-	// Doing is the operation that failed, as a gerund and its object ("reading secret …").
-	Doing string
+	// Operation is the operation that failed, as a gerund and its object ("reading secret …").
+	Operation string
 	// Next is the next step for the user; it can be empty. Doing and Cause contain no advice.
 	Next string
 	// RetryAfter is the wait that the server requested; zero if it requested none.
 	RetryAfter time.Duration
-	// MayComeLater is true if a missing object can still be created after the object that refers to it: an
+	// CanAppearLater is true if a missing object can still be created after the object that refers to it: an
 	// AzureKeyVaultSecret can be created after the pod.
-	MayComeLater bool
+	CanAppearLater bool
 	// Cause is the wrapped error; nil if Doing is the whole error. It must never quote a secret or a token.
 	Cause error
 }
@@ -80,7 +80,7 @@ type Error struct {
 // Error implements error. The next steps, also those of causes, follow all causes.
 func (e *Error) Error() string {
 	text := CauseOf(e)
-	if next := NextOf(e); next != "" {
+	if next := NextStepOf(e); next != "" {
 		text += "; " + next
 	}
 	return text
@@ -91,17 +91,17 @@ func (e *Error) Unwrap() error { return e.Cause }
 
 // New returns an error of the kind without a cause. format and args are those of fmt.Sprintf.
 func New(kind Kind, format string, args ...any) error {
-	return &Error{Kind: kind, Doing: fmt.Sprintf(format, args...)}
+	return &Error{Kind: kind, Operation: fmt.Sprintf(format, args...)}
 }
 
-// Advise returns an error of the kind with a next step and without a cause. format and args are those of fmt.Sprintf.
-func Advise(kind Kind, next, format string, args ...any) error {
-	return &Error{Kind: kind, Doing: fmt.Sprintf(format, args...), Next: next}
+// NewWithNextStep returns an error of the kind with a next step and without a cause. format and args are those of fmt.Sprintf.
+func NewWithNextStep(kind Kind, next, format string, args ...any) error {
+	return &Error{Kind: kind, Operation: fmt.Sprintf(format, args...), Next: next}
 }
 
 // Wrap classifies a cause. doing is the operation that failed, as a gerund and its object.
 func Wrap(kind Kind, cause error, doing string) error {
-	return &Error{Kind: kind, Doing: doing, Cause: cause}
+	return &Error{Kind: kind, Operation: doing, Cause: cause}
 }
 
 // KindOf returns the kind of the outermost classified error in the chain; Bug for an error that is not classified, and
@@ -125,37 +125,37 @@ func CauseOf(err error) string {
 	if e, ok := err.(*Error); ok { //nolint:errorlint // the recursion handles the rest of the chain
 		switch cause := CauseOf(e.Cause); {
 		case cause == "":
-			return e.Doing
-		case e.Doing == "":
+			return e.Operation
+		case e.Operation == "":
 			return cause
 		default:
-			return e.Doing + ": " + cause
+			return e.Operation + ": " + cause
 		}
 	}
 	// An error that wraps another quotes its whole text, from which the next steps are removed.
 	text := err.Error()
-	for _, inner := range unwrap(err) {
+	for _, inner := range wrappedErrors(err) {
 		text = strings.Replace(text, inner.Error(), CauseOf(inner), 1)
 	}
 	return text
 }
 
-// NextOf returns the next step of an error or of its cause; empty if there is none. Joined errors contribute one each.
-func NextOf(err error) string {
+// NextStepOf returns the next step of an error or of its cause; empty if there is none. Joined errors contribute one each.
+func NextStepOf(err error) string {
 	if e, ok := err.(*Error); ok && e.Next != "" { //nolint:errorlint // the outermost next step wins
 		return e.Next
 	}
 	var steps []string
-	for _, inner := range unwrap(err) {
-		if next := NextOf(inner); next != "" && !slices.Contains(steps, next) {
+	for _, inner := range wrappedErrors(err) {
+		if next := NextStepOf(inner); next != "" && !slices.Contains(steps, next) {
 			steps = append(steps, next)
 		}
 	}
 	return strings.Join(steps, "; ")
 }
 
-// unwrap returns the wrapped errors: one, or several that were joined.
-func unwrap(err error) []error {
+// wrappedErrors returns the wrapped errors: one, or several that were joined.
+func wrappedErrors(err error) []error {
 	switch e := err.(type) { //nolint:errorlint // this unwraps as errors.As does
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
@@ -176,20 +176,20 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// MayComeLater reports whether any classified error in the chain is about an object that can still be created.
-func MayComeLater(err error) bool {
+// CanAppearLater reports whether any classified error in the chain is about an object that can still be created.
+func CanAppearLater(err error) bool {
 	var e *Error
 	for ; errors.As(err, &e); err = e.Cause {
-		if e.MayComeLater {
+		if e.CanAppearLater {
 			return true
 		}
 	}
 	return false
 }
 
-// Both joins two errors. It returns an error that is not classified alone: its text can contain anything, and joined
+// Join joins two errors. It returns an error that is not classified alone: its text can contain anything, and joined
 // with a classified error it would be shown to users and not be retried.
-func Both(a, b error) error {
+func Join(a, b error) error {
 	switch {
 	case KindOf(a) == Bug:
 		return a

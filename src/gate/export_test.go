@@ -2,19 +2,21 @@ package gate
 
 import "net/netip"
 
-// Connect admits a connection of an address.
-func Connect(g *Gate, from netip.Addr) (leave func(), ok bool) { return g.connect(from, nil) }
-
-// Remembered returns the number of tracked addresses.
-func Remembered(g *Gate) int { return g.idle.Len() + len(g.active) }
-
-// ConnectEnding admits a connection that can be closed.
-func ConnectEnding(g *Gate, from netip.Addr, end func()) (leave func(), ok bool) {
-	return g.connect(from, end)
+// AdmitConnection admits a connection of an address.
+func AdmitConnection(g *Limiter, from netip.Addr) (leave func(), ok bool) {
+	return g.admitConnection(from, nil)
 }
 
-// Request admits a request of an address.
-func Request(g *Gate, from netip.Addr) (leave func(), ok bool) { return g.request(from) }
+// TrackedAddresses returns the number of tracked addresses.
+func TrackedAddresses(g *Limiter) int { return g.idleByAddress.Len() + len(g.activeByAddress) }
 
-// Holders returns the number of addresses that hold memory.
-func Holders(g *Gate) int { return len(g.memory.by) }
+// AdmitClosableConnection admits a connection that can be closed.
+func AdmitClosableConnection(g *Limiter, from netip.Addr, end func()) (leave func(), ok bool) {
+	return g.admitConnection(from, end)
+}
+
+// AdmitRequest admits a request of an address.
+func AdmitRequest(g *Limiter, from netip.Addr) (leave func(), ok bool) { return g.admitRequest(from) }
+
+// MemoryHolders returns the number of addresses that hold memory.
+func MemoryHolders(g *Limiter) int { return len(g.memoryUse.usedByAddress) }

@@ -16,7 +16,7 @@ import (
 )
 
 // newGate is a gate whose clock stands still.
-func newGate(t *testing.T, change func(*gate.Config)) *gate.Gate {
+func newGate(t *testing.T, change func(*gate.Config)) *gate.Limiter {
 	t.Helper()
 	metrics, err := gate.NewMetrics(prometheus.NewRegistry())
 	require.NoError(t, err)
@@ -33,49 +33,49 @@ func TestAddressesOfOneIPv6NetworkShareTheirLimits(t *testing.T) {
 	address, kept := netip.MustParseAddr("fd00::"), 0
 	for range 1000 {
 		address = address.Next()
-		if _, ok := gate.Connect(g, address); ok {
+		if _, ok := gate.AdmitConnection(g, address); ok {
 			kept++
 		}
 	}
 	assert.Equal(t, limits().Connections, kept, "a /64 has as many connections as one address")
-	assert.Equal(t, 1, gate.Remembered(g))
-	_, ok := gate.Connect(g, netip.MustParseAddr("fd00:0:0:1::1"))
+	assert.Equal(t, 1, gate.TrackedAddresses(g))
+	_, ok := gate.AdmitConnection(g, netip.MustParseAddr("fd00:0:0:1::1"))
 	assert.True(t, ok, "another network has its own")
 	for _, ipv4 := range []string{"10.0.0.1", "::ffff:10.0.0.2"} {
-		_, ok := gate.Connect(g, netip.MustParseAddr(ipv4))
+		_, ok := gate.AdmitConnection(g, netip.MustParseAddr(ipv4))
 		assert.True(t, ok, "IPv4 addresses are counted one by one")
 	}
-	assert.Equal(t, 4, gate.Remembered(g))
+	assert.Equal(t, 4, gate.TrackedAddresses(g))
 }
 
 func TestManyAddressesCannotExhaustTheMemoryNorResetALimit(t *testing.T) {
 	g := newGate(t, func(*gate.Config) {})
 	hostile := netip.MustParseAddr("10.0.0.1")
 	for range limits().Connections {
-		_, ok := gate.Connect(g, hostile)
+		_, ok := gate.AdmitConnection(g, hostile)
 		require.True(t, ok)
 	}
 	address := netip.MustParseAddr("10.1.0.0")
 	for range 10_000 {
 		address = address.Next()
-		leave, ok := gate.Connect(g, address)
+		leave, ok := gate.AdmitConnection(g, address)
 		require.True(t, ok)
 		leave()
 	}
-	assert.Equal(t, 4097, gate.Remembered(g))
-	_, ok := gate.Connect(g, hostile)
+	assert.Equal(t, 4097, gate.TrackedAddresses(g))
+	_, ok := gate.AdmitConnection(g, hostile)
 	assert.False(t, ok, "an address with open connections is not forgotten, however many others come")
 }
 
 func TestTheAddressWithMostConnectionsMakesRoomForOthers(t *testing.T) {
-	g := newGate(t, func(c *gate.Config) { c.AllConnections = 15 })
+	g := newGate(t, func(c *gate.Config) { c.TotalConnections = 15 })
 	closed := make(chan int, 20)
 	for i := range 10 {
-		_, ok := gate.ConnectEnding(g, netip.MustParseAddr("10.0.0.1"), func() { closed <- i })
+		_, ok := gate.AdmitClosableConnection(g, netip.MustParseAddr("10.0.0.1"), func() { closed <- i })
 		require.True(t, ok)
 	}
 	for i := range 10 {
-		_, ok := gate.ConnectEnding(g, netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), func() { closed <- -1 })
+		_, ok := gate.AdmitClosableConnection(g, netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), func() { closed <- -1 })
 		require.True(t, ok, "an address that has nothing is let in")
 	}
 	got := map[int]bool{}
@@ -89,12 +89,12 @@ func TestTheAddressWithMostConnectionsMakesRoomForOthers(t *testing.T) {
 // instead of rejecting new ones.
 func TestAFloodFromTheKubeletsAddressDoesNotKeepAProbeFromBeingAnswered(t *testing.T) {
 	g := newGate(t, func(c *gate.Config) {
-		c.ConnectionsPerSecond, c.AllConnections = 0, 20
-		c.Free = func(r *http.Request) bool { return r.URL.Path == "/healthz" }
+		c.ConnectionsPerSecond, c.TotalConnections = 0, 20
+		c.IsExempt = func(r *http.Request) bool { return r.URL.Path == "/healthz" }
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := &gate.Server{Gate: g, Patience: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })}
+	server := &gate.Server{Limiter: g, RequestTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })}
 	go func() { _ = server.Serve(t.Context(), listener) }()
 	dial := func(from string) {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial("tcp", listener.Addr().String())
@@ -132,30 +132,30 @@ func TestMemoryIsSharedAndTheAPIServerHasAReserve(t *testing.T) {
 	api := netip.MustParseAddr("10.0.0.9")
 	g := newGate(t, func(c *gate.Config) {
 		c.Memory, c.ReservedMemory = 1000, 500
-		c.Known = func(a netip.Addr) bool { return a == api }
+		c.IsAPIServer = func(a netip.Addr) bool { return a == api }
 	})
-	hold := func(from string) *gate.Holding {
+	hold := func(from string) *gate.MemoryReservation {
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
 		r.RemoteAddr = net.JoinHostPort(from, "1")
-		return g.Hold(r)
+		return g.ReserveMemory(r)
 	}
 	first := hold("10.0.0.1")
-	assert.True(t, first.Set(500))
-	assert.False(t, first.Set(501), "one address gets no more than it leaves")
-	assert.False(t, hold("10.0.0.1").Set(1), "however many requests it has")
+	assert.True(t, first.Resize(500))
+	assert.False(t, first.Resize(501), "one address gets no more than it leaves")
+	assert.False(t, hold("10.0.0.1").Resize(1), "however many requests it has")
 	second := hold("10.0.0.2")
-	assert.True(t, second.Set(250), "half of what is left")
-	assert.False(t, second.Set(251))
-	assert.True(t, hold("fd00::1").Set(125))
-	assert.False(t, hold("fd00::2").Set(1), "a /64 is one address")
+	assert.True(t, second.Resize(250), "half of what is left")
+	assert.False(t, second.Resize(251))
+	assert.True(t, hold("fd00::1").Resize(125))
+	assert.False(t, hold("fd00::2").Resize(1), "a /64 is one address")
 	reserved := hold("10.0.0.9")
-	assert.True(t, reserved.Trusted())
-	assert.False(t, first.Trusted())
-	assert.True(t, reserved.Set(625), "the API server has all that is left, and the reserve")
-	assert.False(t, hold("10.0.0.9").Set(1))
+	assert.True(t, reserved.IsFromAPIServer())
+	assert.False(t, first.IsFromAPIServer())
+	assert.True(t, reserved.Resize(625), "the API server has all that is left, and the reserve")
+	assert.False(t, hold("10.0.0.9").Resize(1))
 	first.Release()
-	assert.True(t, first.Set(300), "what was released can be held again")
+	assert.True(t, first.Resize(300), "what was released can be held again")
 	first.Release()
 	first.Release()
-	assert.True(t, hold("10.0.0.3").Set(300))
+	assert.True(t, hold("10.0.0.3").Resize(300))
 }

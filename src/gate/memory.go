@@ -5,59 +5,59 @@ import (
 	"net/netip"
 )
 
-// memory counts the bytes that requests hold. The gate's mutex guards it.
-type memory struct {
+// memoryUsage counts the bytes that requests hold. The gate's mutex guards it.
+type memoryUsage struct {
 	shared, reserved int64
-	// used are the bytes of all requests, strangers those of requests that do not come from the API server, and by
+	// usedByAll are the bytes of all requests, strangers those of requests that do not come from the API server, and by
 	// those of each address among the latter.
-	used, strangers int64
-	by              map[netip.Addr]int64
+	usedByAll, usedByOthers int64
+	usedByAddress           map[netip.Addr]int64
 }
 
-// Holding is the memory of one request.
-type Holding struct {
-	gate    *Gate
-	from    netip.Addr
-	trusted bool
-	held    int64
+// MemoryReservation is the memory of one request.
+type MemoryReservation struct {
+	limiter       *Limiter
+	address       netip.Addr
+	fromAPIServer bool
+	reservedBytes int64
 }
 
-// Hold returns the empty Holding of a request. The caller calls Release when the request ends.
-func (g *Gate) Hold(r *http.Request) *Holding {
-	from := addressOf(r)
-	return &Holding{gate: g, from: from, trusted: hasCertificate(r) || g.isKnown(from)}
+// ReserveMemory returns the empty Holding of a request. The caller calls Release when the request ends.
+func (g *Limiter) ReserveMemory(r *http.Request) *MemoryReservation {
+	from := remoteAddress(r)
+	return &MemoryReservation{limiter: g, address: from, fromAPIServer: hasCertificate(r) || g.isFromAPIServer(from)}
 }
 
-// Trusted reports whether the request comes from the API server.
-func (h *Holding) Trusted() bool { return h.trusted }
+// IsFromAPIServer reports whether the request comes from the API server.
+func (h *MemoryReservation) IsFromAPIServer() bool { return h.fromAPIServer }
 
-// Set changes the size to that many bytes. It returns false, and changes nothing, if the limit does not allow it: an
+// Resize changes the size to that many bytes. It returns false, and changes nothing, if the limit does not allow it: an
 // address must leave as much free as it holds, and the reserved memory is for the API server alone.
-func (h *Holding) Set(bytes int64) bool {
-	g, more := h.gate, bytes-h.held
+func (h *MemoryReservation) Resize(bytes int64) bool {
+	g, more := h.limiter, bytes-h.reservedBytes
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m, address := &g.memory, key(h.from)
+	m, address := &g.memoryUse, addressKey(h.address)
 	if more > 0 {
-		fits := m.used+more <= m.shared+m.reserved
-		if !h.trusted {
-			fits = fits && m.by[address]+more <= m.shared-m.strangers-more
+		fits := m.usedByAll+more <= m.shared+m.reserved
+		if !h.fromAPIServer {
+			fits = fits && m.usedByAddress[address]+more <= m.shared-m.usedByOthers-more
 		}
 		if !fits {
-			g.refused(h.from, "memory")
+			g.recordRejection(h.address, "memory")
 			return false
 		}
 	}
-	h.held, m.used = bytes, m.used+more
-	if h.trusted {
+	h.reservedBytes, m.usedByAll = bytes, m.usedByAll+more
+	if h.fromAPIServer {
 		return true
 	}
-	m.strangers += more
-	if m.by[address] += more; m.by[address] == 0 {
-		delete(m.by, address)
+	m.usedByOthers += more
+	if m.usedByAddress[address] += more; m.usedByAddress[address] == 0 {
+		delete(m.usedByAddress, address)
 	}
 	return true
 }
 
 // Release releases all memory of the request.
-func (h *Holding) Release() { h.Set(0) }
+func (h *MemoryReservation) Release() { h.Resize(0) }

@@ -19,16 +19,16 @@ import (
 
 func TestARateHoldsForWhatComesOneAfterTheOther(t *testing.T) {
 	for name, c := range map[string]struct {
-		try             func(*gate.Gate, netip.Addr) (func(), bool)
+		try             func(*gate.Limiter, netip.Addr) (func(), bool)
 		burst, inSecond int
 	}{
-		"requests":    {gate.Request, 5, 2},
-		"connections": {gate.Connect, 4, 3},
+		"requests":    {gate.AdmitRequest, 5, 2},
+		"connections": {gate.AdmitConnection, 4, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
 			g := newGate(t, func(config *gate.Config) {
-				config.Limits = gate.Limits{Connections: 4, ConnectionsPerSecond: 3, Requests: 100, RequestsPerSecond: 2, RequestsBurst: 5, AllConnections: 100}
+				config.Limits = gate.Limits{Connections: 4, ConnectionsPerSecond: 3, Requests: 100, RequestsPerSecond: 2, RequestsBurst: 5, TotalConnections: 100}
 				config.Clock = func() time.Time { return now }
 			})
 			from, other := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
@@ -57,7 +57,7 @@ func TestWhereConnectionsMakeRoomTheOldestOfTheAddressIsClosed(t *testing.T) {
 	from := netip.MustParseAddr("10.0.0.1")
 	var leaves []func()
 	for i := range 4 {
-		leave, ok := gate.ConnectEnding(g, from, func() { closed <- i })
+		leave, ok := gate.AdmitClosableConnection(g, from, func() { closed <- i })
 		require.True(t, ok)
 		leaves = append(leaves, leave)
 	}
@@ -68,42 +68,42 @@ func TestWhereConnectionsMakeRoomTheOldestOfTheAddressIsClosed(t *testing.T) {
 	}
 	assert.Empty(t, closed)
 	for range 2 {
-		_, ok := gate.Connect(g, from) // one that nothing can close is only forgotten
+		_, ok := gate.AdmitConnection(g, from) // one that nothing can close is only forgotten
 		require.True(t, ok)
 	}
-	_, ok := gate.Connect(g, from)
+	_, ok := gate.AdmitConnection(g, from)
 	assert.True(t, ok)
 }
 
 func TestOfAFullPortAnAddressTakesNoMoreThanTheLargestHas(t *testing.T) {
-	g := newGate(t, func(c *gate.Config) { c.Connections, c.AllConnections = 10, 4 })
+	g := newGate(t, func(c *gate.Config) { c.Connections, c.TotalConnections = 10, 4 })
 	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 	for range 2 {
 		for _, from := range []netip.Addr{one, two} {
-			_, ok := gate.Connect(g, from)
+			_, ok := gate.AdmitConnection(g, from)
 			require.True(t, ok)
 		}
 	}
-	_, ok := gate.Connect(g, one)
+	_, ok := gate.AdmitConnection(g, one)
 	assert.False(t, ok, "both have two of four: nobody has to make room")
-	_, ok = gate.Connect(g, netip.MustParseAddr("10.0.0.3"))
+	_, ok = gate.AdmitConnection(g, netip.MustParseAddr("10.0.0.3"))
 	assert.True(t, ok)
 }
 
 func TestTheAPIServerIsCountedNowhere(t *testing.T) {
 	known := netip.MustParseAddr("10.0.0.1")
 	g := newGate(t, func(c *gate.Config) {
-		c.Limits = gate.Limits{Connections: 1, ConnectionsPerSecond: 1, Requests: 1, RequestsPerSecond: 1, RequestsBurst: 1, AllConnections: 1}
-		c.Known = func(from netip.Addr) bool { return from == known }
+		c.Limits = gate.Limits{Connections: 1, ConnectionsPerSecond: 1, Requests: 1, RequestsPerSecond: 1, RequestsBurst: 1, TotalConnections: 1}
+		c.IsAPIServer = func(from netip.Addr) bool { return from == known }
 	})
 	for range 50 {
-		_, ok := gate.Connect(g, known)
+		_, ok := gate.AdmitConnection(g, known)
 		require.True(t, ok)
-		_, ok = gate.Request(g, known)
+		_, ok = gate.AdmitRequest(g, known)
 		require.True(t, ok)
 	}
-	assert.Zero(t, gate.Remembered(g))
-	_, ok := gate.Connect(g, netip.MustParseAddr("10.0.0.2"))
+	assert.Zero(t, gate.TrackedAddresses(g))
+	_, ok := gate.AdmitConnection(g, netip.MustParseAddr("10.0.0.2"))
 	assert.True(t, ok, "and takes nothing of what others have")
 }
 
@@ -112,7 +112,7 @@ func TestEachPartOfAGateIsRequired(t *testing.T) {
 		"port": func(c *gate.Config) { c.Port = "" }, "metrics": func(c *gate.Config) { c.Metrics = nil }, "clock": func(c *gate.Config) { c.Clock = nil },
 		"connections": func(c *gate.Config) { c.Connections = 0 }, "rate": func(c *gate.Config) { c.ConnectionsPerSecond = -1 },
 		"requests": func(c *gate.Config) { c.Requests = 0 }, "requests in a second": func(c *gate.Config) { c.RequestsPerSecond = 0 },
-		"burst": func(c *gate.Config) { c.RequestsBurst = 0 }, "all connections": func(c *gate.Config) { c.AllConnections = 0 },
+		"burst": func(c *gate.Config) { c.RequestsBurst = 0 }, "all connections": func(c *gate.Config) { c.TotalConnections = 0 },
 	} {
 		config := newGate(t, func(*gate.Config) {}).Config
 		without(&config)
@@ -123,10 +123,10 @@ func TestEachPartOfAGateIsRequired(t *testing.T) {
 
 func TestWhoShowsACertificateOfTheAPIServersAuthorityHasTheReserve(t *testing.T) {
 	g := newGate(t, func(c *gate.Config) { c.Memory, c.ReservedMemory = 1000, 500 })
-	hold := func(state *tls.ConnectionState) *gate.Holding {
+	hold := func(state *tls.ConnectionState) *gate.MemoryReservation {
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
 		r.RemoteAddr, r.TLS = "10.0.0.1:1", state
-		return g.Hold(r)
+		return g.ReserveMemory(r)
 	}
 	verified := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}, PeerCertificates: []*x509.Certificate{{}}}
 	for name, c := range map[string]struct {
@@ -137,17 +137,17 @@ func TestWhoShowsACertificateOfTheAPIServersAuthorityHasTheReserve(t *testing.T)
 		"one that was not verified": {&tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}, false},
 	} {
 		h := hold(c.state)
-		assert.Equal(t, c.trusted, h.Trusted(), name)
-		assert.Equal(t, c.trusted, h.Set(1400), name)
+		assert.Equal(t, c.trusted, h.IsFromAPIServer(), name)
+		assert.Equal(t, c.trusted, h.Resize(1400), name)
 		h.Release()
 	}
-	assert.Zero(t, gate.Holders(g))
+	assert.Zero(t, gate.MemoryHolders(g))
 	first := hold(nil)
-	require.True(t, first.Set(300))
-	assert.Equal(t, 1, gate.Holders(g))
-	require.True(t, first.Set(100), "less is always allowed")
+	require.True(t, first.Resize(300))
+	assert.Equal(t, 1, gate.MemoryHolders(g))
+	require.True(t, first.Resize(100), "less is always allowed")
 	first.Release()
-	assert.Zero(t, gate.Holders(g), "nothing is kept of an address that holds nothing")
+	assert.Zero(t, gate.MemoryHolders(g), "nothing is kept of an address that holds nothing")
 }
 
 func TestAServerSaysInItsOwnWordsThatThereIsTooMuch(t *testing.T) {
@@ -156,9 +156,9 @@ func TestAServerSaysInItsOwnWordsThatThereIsTooMuch(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	g := newGate(t, func(c *gate.Config) { c.RequestsBurst = 1 })
-	server := &gate.Server{Gate: g, Patience: 30 * time.Second, TLS: &tls.Config{Certificates: []tls.Certificate{mine}, MinVersion: tls.VersionTLS13},
-		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
-		TooMuch: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }}
+	server := &gate.Server{Limiter: g, RequestTimeout: 30 * time.Second, TLS: &tls.Config{Certificates: []tls.Certificate{mine}, MinVersion: tls.VersionTLS13},
+		Handler:         http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		TooManyRequests: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }}
 	done := make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	go func() { done <- server.Serve(ctx, listener) }()

@@ -14,29 +14,29 @@ type Checker interface {
 	Check(ctx context.Context, references map[string]string) (replica string, err error)
 }
 
-// check waits until the references of all containers of the pod can be resolved, or returns the reason why
+// checkReferences waits until the references of all containers of the pod can be resolved, or returns the reason why
 // they can't. The init container runs it: a pod whose init container has not ended is not ready, whatever its probes,
 // so a rolling update waits and the old pods keep serving.
-func (c Config) check(ctx context.Context, checker func() (Checker, error)) (replica string, err error) {
-	text := valueOf(c.Environ, wire.EnvCheck)
+func (c Config) checkReferences(ctx context.Context, checker func() (Checker, error)) (replica string, err error) {
+	text := valueOf(c.Environ, wire.EnvCheckReferences)
 	if text == "" {
 		return "", nil
 	}
 	var references map[string]string
 	if json.Unmarshal([]byte(text), &references) != nil {
 		return "", fault.New(fault.Invalid,
-			"%s is not a JSON object; recreate the pod so that the env-injector writes it", wire.EnvCheck)
+			"%s is not a JSON object; recreate the pod so that the env-injector writes it", wire.EnvCheckReferences)
 	}
-	p, err := patienceOf(c.Environ)
+	p, err := readRetryPolicy(c.Environ)
 	if err != nil {
 		return "", err
 	}
-	p.highest = highestInitCeiling
+	p.maxWait = initContainerMaxWait
 	asked, err := checker()
 	if err != nil {
 		return "", err
 	}
-	err = c.retry(ctx, p, func(ctx context.Context) error {
+	err = c.retryAttempts(ctx, p, func(ctx context.Context) error {
 		var err error
 		replica, err = asked.Check(ctx, references)
 		return err

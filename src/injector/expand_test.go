@@ -11,8 +11,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// doubling are variables that each expand to twice the one before, with the list for the injector.
-func doubling(count int) []string {
+// doublingVariables are variables that each expand to twice the one before, with the list for the injector.
+func doublingVariables(count int) []string {
 	environ, names := []string{"A=db@azurekeyvault", "V0=$(A)"}, []string{`"V0"`}
 	for i := range count {
 		environ = append(environ, fmt.Sprintf("V%d=$(V%d)$(V%d)", i+1, i, i))
@@ -21,8 +21,8 @@ func doubling(count int) []string {
 	return append(environ, `ENV_INJECTOR_EXPAND={"args":[1],"env":[`+strings.Join(names, ",")+`]}`)
 }
 
-// sharing are variables that each expand to a value of 100 KiB, with the list for the injector.
-func sharing(count int) []string {
+// sharingVariables are variables that each expand to a value of 100 KiB, with the list for the injector.
+func sharingVariables(count int) []string {
 	environ, names := []string{"BIG=" + strings.Repeat("x", 100<<10)}, []string{}
 	for i := range count {
 		environ = append(environ, fmt.Sprintf("S%d=$(BIG)", i))
@@ -39,14 +39,14 @@ func TestWhatGrowsBeyondWhatLinuxPassesOnIsGivenUpBeforeItIsMade(t *testing.T) {
 		code    int
 		says    string
 	}{
-		"variables that double":       {doubling(60), []string{"app"}, 64, "expanding variable V1"},
-		"an argument":                 {doubling(16), []string{"app", strings.Repeat("$(V16)", 200)}, 64, "expanding argument 1"},
-		"many that fit alone":         {sharing(100), []string{"app"}, 64, "expanding variable S"},
-		"what fits":                   {doubling(10), []string{"app", "$(V10)"}, 126, ""},
+		"variables that double":       {doublingVariables(60), []string{"app"}, 64, "expanding variable V1"},
+		"an argument":                 {doublingVariables(16), []string{"app", strings.Repeat("$(V16)", 200)}, 64, "expanding argument 1"},
+		"many that fit alone":         {sharingVariables(100), []string{"app"}, 64, "expanding variable S"},
+		"what fits":                   {doublingVariables(10), []string{"app", "$(V10)"}, 126, ""},
 		"one that is named too often": {append([]string{`ENV_INJECTOR_EXPAND={"env":[` + strings.TrimSuffix(twice, ",") + `]}`}, "A=db@azurekeyvault", "V1=$(V1)$(V1)$(A)"), []string{"app"}, 126, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, c.environ...)
+			b := newFixture(t, c.environ...)
 			b.config.Args = c.args
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -63,7 +63,7 @@ func TestWhatGrowsBeyondWhatLinuxPassesOnIsGivenUpBeforeItIsMade(t *testing.T) {
 }
 
 func TestAnArgumentIsExpandedOnceHoweverOftenItIsNamed(t *testing.T) {
-	b := newBench(t, `ENV_INJECTOR_EXPAND={"args":[1,1]}`, "A=db@azurekeyvault", "TEXT=$(A)")
+	b := newFixture(t, `ENV_INJECTOR_EXPAND={"args":[1,1]}`, "A=db@azurekeyvault", "TEXT=$(A)")
 	b.config.Args = []string{"app", "$(TEXT)"}
 	b.run()
 	assert.Equal(t, []string{"app", "$(A)"}, b.args)

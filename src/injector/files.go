@@ -13,9 +13,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// copyTo copies this program into the folder from which every container of the pod runs it. The copy gets its
+// copyProgramTo copies this program into the folder from which every container of the pod runs it. The copy gets its
 // name only when it is complete.
-func copyTo(folder string) error {
+func copyProgramTo(folder string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding the program: %w", err)
@@ -31,12 +31,12 @@ func copyTo(folder string) error {
 	if err := os.Rename(partial, to); err != nil {
 		return fmt.Errorf("copying the program: %w", err)
 	}
-	return link(to, filepath.Join(folder, filepath.Base(wire.StartedPath)))
+	return linkProgram(to, filepath.Join(folder, filepath.Base(wire.HasStartedPath)))
 }
 
-// link creates the second name of the program. An existing link is not an error: a restarted init container finds
+// linkProgram creates the second name of the program. An existing link is not an error: a restarted init container finds
 // the link of its first run.
-func link(program, name string) error {
+func linkProgram(program, name string) error {
 	err := os.Symlink(filepath.Base(program), name)
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return nil
@@ -60,8 +60,8 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// executable is X_OK: the kernel checks whether this user can execute a file.
-const executable = 1
+// accessExecute is X_OK: the kernel checks whether this user can execute a file.
+const accessExecute = 1
 
 // lookPath finds a program as the container runtime does. A name with a slash is returned unchanged; any other name is
 // searched in the folders of path. Folders, and files that this user can't execute, are skipped. A relative folder is
@@ -76,7 +76,7 @@ func lookPath(program, path string) (string, error) {
 	for _, folder := range filepath.SplitList(path) {
 		candidate := filepath.Join(folder, program)
 		if info, err := os.Stat(candidate); err == nil && !info.IsDir() &&
-			syscall.Access(candidate, executable) == nil {
+			syscall.Access(candidate, accessExecute) == nil {
 			return candidate, nil
 		}
 	}

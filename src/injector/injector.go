@@ -29,8 +29,8 @@ type Config struct {
 	Args []string
 	// Environ is the environment, as NAME=value.
 	Environ []string
-	// Resolver creates the resolver. It is called only if there are references.
-	Resolver func() (Resolver, error)
+	// NewResolver creates the resolver. It is called only if there are references.
+	NewResolver func() (Resolver, error)
 	// LookPath finds a program in the folders of path.
 	LookPath func(program, path string) (string, error)
 	// Exec replaces the process. It returns only on failure.
@@ -41,8 +41,8 @@ type Config struct {
 	Jitter func(most time.Duration) time.Duration
 	Clock  func() time.Time
 	Log    *slog.Logger
-	// Terminated writes the text of a failure into the termination message.
-	Terminated func(message string)
+	// WriteTerminationMessage writes the text of a failure into the termination message.
+	WriteTerminationMessage func(message string)
 }
 
 // Exit codes that a shell uses, too.
@@ -55,54 +55,54 @@ const (
 // the reason.
 func Run(ctx context.Context, c Config) int {
 	if len(c.Args) == 0 {
-		return c.fail(fault.New(fault.Invalid, "there is no program to start; set the container's command"))
+		return c.reportFailure(fault.New(fault.Invalid, "there is no program to start; set the container's command"))
 	}
 	references, err := References(c.Environ)
 	if err != nil {
-		return c.fail(err)
+		return c.reportFailure(err)
 	}
 	values := map[string][]byte{}
 	if len(references) > 0 {
-		if values, err = c.resolve(ctx, references); err != nil {
-			return c.fail(err)
+		if values, err = c.resolveReferences(ctx, references); err != nil {
+			return c.reportFailure(err)
 		}
 	}
-	environ, err := Environment(c.Environ, values)
+	environ, err := ProgramEnvironment(c.Environ, values)
 	if err != nil {
-		return c.fail(err)
+		return c.reportFailure(err)
 	}
 	args, err := expandArgs(c.Args, c.Environ, environ)
 	if err != nil {
-		return c.fail(err)
+		return c.reportFailure(err)
 	}
 	path, err := c.LookPath(args[0], valueOf(environ, "PATH"))
 	if err != nil {
-		return c.unstarted(err, args, environ)
+		return c.reportStartFailure(err, args, environ)
 	}
 	if ctx.Err() != nil {
-		return c.fail(fault.New(fault.Unavailable, "stopped before the program was started"))
+		return c.reportFailure(fault.New(fault.Unavailable, "stopped before the program was started"))
 	}
 	c.Log.Debug("starting the program", "program", c.Args[0], "variables", len(values))
-	return c.unstarted(c.Exec(path, args, environ), args, environ)
+	return c.reportStartFailure(c.Exec(path, args, environ), args, environ)
 }
 
-// fail writes an error to the log and to the termination message, and returns the exit code.
-func (c Config) fail(err error) int {
+// reportFailure writes an error to the log and to the termination message, and returns the exit code.
+func (c Config) reportFailure(err error) int {
 	kind := fault.KindOf(err)
 	c.Log.Error(err.Error(), "reason", kind.Reason())
-	c.Terminated(kind.Reason() + ": " + err.Error())
+	c.WriteTerminationMessage(kind.Reason() + ": " + err.Error())
 	return kind.ExitCode()
 }
 
-// unstarted writes why the program could not be started, and returns the exit code. The message has the name
+// reportStartFailure writes why the program could not be started, and returns the exit code. The message has the name
 // from the container's command before expansion: an expanded name can be a secret value.
-func (c Config) unstarted(err error, args, environ []string) int {
+func (c Config) reportStartFailure(err error, args, environ []string) int {
 	reason, code := err.Error(), exitNotExecutable
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		reason, code = "no such file, or its interpreter is missing; correct the container's command", exitNotFound
 	case errors.Is(err, syscall.E2BIG):
-		reason = tooLarge(args, environ, os.Getpagesize())
+		reason = explainTooLarge(args, environ, os.Getpagesize())
 	case errors.Is(err, fs.ErrPermission):
 		reason += "; it must be a file that the container's user may execute, on a file system mounted without noexec"
 	case errors.Is(err, syscall.ENOEXEC):
@@ -110,7 +110,7 @@ func (c Config) unstarted(err error, args, environ []string) int {
 	}
 	message := "starting the program " + c.Args[0] + ": " + reason
 	c.Log.Error(message)
-	c.Terminated(message)
+	c.WriteTerminationMessage(message)
 	return code
 }
 
@@ -120,21 +120,21 @@ func References(environ []string) (map[string]string, error) {
 	references := map[string]string{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !envref.Meant(value) || name == wire.EnvReferences || name == wire.EnvImageReferences {
+		if !envref.IsIntendedReference(value) || name == wire.EnvReferences || name == wire.EnvImageReferences {
 			continue
 		}
 		if _, err := envref.Parse(value); err != nil {
-			return nil, &fault.Error{Kind: fault.Invalid, Doing: "variable " + name, Cause: err}
+			return nil, &fault.Error{Kind: fault.Invalid, Operation: "variable " + name, Cause: err}
 		}
 		references[name] = value
 	}
 	return references, nil
 }
 
-// Environment is the environment of the program: values replace references, and the variables that the webhook
+// ProgramEnvironment is the environment of the program: values replace references, and the variables that the webhook
 // added are removed.
-func Environment(environ []string, values map[string][]byte) ([]string, error) {
-	removed := strings.Split(valueOf(environ, wire.EnvAdded), ",")
+func ProgramEnvironment(environ []string, values map[string][]byte) ([]string, error) {
+	removed := strings.Split(valueOf(environ, wire.EnvAddedVariables), ",")
 	var out []string
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
@@ -150,7 +150,7 @@ func Environment(environ []string, values map[string][]byte) ([]string, error) {
 		}
 		out = append(out, entry)
 	}
-	return expandVariables(out, expansion(environ).Env)
+	return expandVariables(out, readExpansion(environ).Variables)
 }
 
 func valueOf(environ []string, name string) string {

@@ -19,8 +19,8 @@ import (
 
 const canary = "canary-value-9"
 
-// bench is an injector that records the program instead of replacing the process.
-type bench struct {
+// fixture is an injector that records the program instead of replacing the process.
+type fixture struct {
 	*testing.T
 	config  injector.Config
 	answers []error // the errors of the first requests; later ones get values
@@ -36,7 +36,7 @@ type bench struct {
 	message string
 }
 
-func (b *bench) Resolve(_ context.Context, references map[string]string) (map[string][]byte, error) {
+func (b *fixture) Resolve(_ context.Context, references map[string]string) (map[string][]byte, error) {
 	b.asked = append(b.asked, references)
 	if len(b.answers) > 0 {
 		err := b.answers[0]
@@ -48,13 +48,13 @@ func (b *bench) Resolve(_ context.Context, references map[string]string) (map[st
 
 var errExec = errors.New("exec was called")
 
-func newBench(t *testing.T, environ ...string) *bench {
+func newFixture(t *testing.T, environ ...string) *fixture {
 	t.Helper()
-	b := &bench{T: t, values: map[string][]byte{"A": []byte(canary)}}
+	b := &fixture{T: t, values: map[string][]byte{"A": []byte(canary)}}
 	b.config = injector.Config{
 		Args: []string{"app", "--flag"}, Environ: append([]string{"PATH=/bin", "PLAIN=x=y"}, environ...),
-		Resolver: func() (injector.Resolver, error) { return b, nil },
-		LookPath: func(program, path string) (string, error) { return path + "/" + program, nil },
+		NewResolver: func() (injector.Resolver, error) { return b, nil },
+		LookPath:    func(program, path string) (string, error) { return path + "/" + program, nil },
 		Exec: func(path string, args, environ []string) error {
 			b.path, b.args, b.environ = path, args, environ
 			return errExec
@@ -64,15 +64,15 @@ func newBench(t *testing.T, environ ...string) *bench {
 			b.now = b.now.Add(d)
 			return ctx.Err()
 		},
-		Clock:      func() time.Time { return b.now },
-		Jitter:     func(most time.Duration) time.Duration { return most },
-		Terminated: func(message string) { b.message = message },
-		Log:        slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Clock:                   func() time.Time { return b.now },
+		Jitter:                  func(most time.Duration) time.Duration { return most },
+		WriteTerminationMessage: func(message string) { b.message = message },
+		Log:                     slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return b
 }
 
-func (b *bench) run() int {
+func (b *fixture) run() int {
 	b.Helper()
 	code := injector.Run(b.Context(), b.config)
 	assert.NotContains(b, b.log.String(), canary)
@@ -81,7 +81,7 @@ func (b *bench) run() int {
 }
 
 func TestTheProgramGetsValuesAndNothingOfOurs(t *testing.T) {
-	b := newBench(t, "A=db@azurekeyvault", "EMPTY=", "ENV_INJECTOR_CA=x", "ENV_INJECTOR_LOG_LEVEL=debug", "AZURE_CLIENT_ID=kept",
+	b := newFixture(t, "A=db@azurekeyvault", "EMPTY=", "ENV_INJECTOR_CA=x", "ENV_INJECTOR_LOG_LEVEL=debug", "AZURE_CLIENT_ID=kept",
 		"ENV_INJECTOR_ADDED=ENV_INJECTOR_CA,ENV_INJECTOR_ADDED")
 	b.run()
 	assert.Equal(t, "/bin/app", b.path)
@@ -91,14 +91,14 @@ func TestTheProgramGetsValuesAndNothingOfOurs(t *testing.T) {
 }
 
 func TestWithoutReferencesNobodyIsAsked(t *testing.T) {
-	b := newBench(t)
-	b.config.Resolver = func() (injector.Resolver, error) { t.Error("no resolver is needed"); return nil, nil }
+	b := newFixture(t)
+	b.config.NewResolver = func() (injector.Resolver, error) { t.Error("no resolver is needed"); return nil, nil }
 	b.run()
 	assert.Equal(t, []string{"PATH=/bin", "PLAIN=x=y"}, b.environ)
 }
 
 func TestPATHMayBeAReferenceToo(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.config.Environ = []string{"PATH=p@azurekeyvault"}
 	b.values = map[string][]byte{"PATH": []byte("/vault")}
 	b.run()
@@ -128,7 +128,7 @@ func TestNothingStartsWithARawReference(t *testing.T) {
 		"bad wait": {[]string{"A=a@azurekeyvault", "ENV_INJECTOR_WAIT_BEFORE_RETRY=1s"}, nil, 64, "ENV_INJECTOR_WAIT_BEFORE_RETRY"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, c.environ...)
+			b := newFixture(t, c.environ...)
 			if c.answer != nil {
 				b.answers = []error{c.answer}
 			}
@@ -144,34 +144,34 @@ func TestNothingStartsWithARawReference(t *testing.T) {
 }
 
 func TestWhatCannotBeStarted(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	b.config.LookPath = func(string, string) (string, error) { return "", fs.ErrNotExist }
 	assert.Equal(t, 127, b.run())
 	assert.Contains(t, b.message, "starting the program app: no such file")
-	b = newBench(t)
+	b = newFixture(t)
 	b.config.Exec = func(string, []string, []string) error { return fs.ErrPermission }
 	assert.Equal(t, 126, b.run())
 	assert.Contains(t, b.message, "may execute")
-	b = newBench(t)
+	b = newFixture(t)
 	b.config.Exec = func(string, []string, []string) error { return syscall.ENOEXEC }
 	assert.Equal(t, 126, b.run())
 	assert.Contains(t, b.message, "another processor")
-	b = newBench(t)
+	b = newFixture(t)
 	b.config.Args = nil
 	assert.Equal(t, 64, b.run())
-	b = newBench(t, "A=a@azurekeyvault")
-	b.config.Resolver = func() (injector.Resolver, error) { return nil, fault.New(fault.Invalid, "no CA") }
+	b = newFixture(t, "A=a@azurekeyvault")
+	b.config.NewResolver = func() (injector.Resolver, error) { return nil, fault.New(fault.Invalid, "no CA") }
 	assert.Equal(t, 64, b.run())
-	b = newBench(t, "A=a@azurekeyvault")
+	b = newFixture(t, "A=a@azurekeyvault")
 	b.values = map[string][]byte{"A": []byte(canary + "\x00")}
 	require.Equal(t, 65, b.run())
 	assert.Empty(t, b.path)
 }
 
 func TestAContainerThatIsStoppedStartsNoProgram(t *testing.T) {
-	b := newBench(t, "A=a@azurekeyvault")
+	b := newFixture(t, "A=a@azurekeyvault")
 	ctx, stop := context.WithCancel(t.Context())
-	b.config.Resolver = func() (injector.Resolver, error) {
+	b.config.NewResolver = func() (injector.Resolver, error) {
 		stop()
 		return b, nil
 	}
@@ -180,7 +180,7 @@ func TestAContainerThatIsStoppedStartsNoProgram(t *testing.T) {
 }
 
 func TestWhatTheKubeletWouldHaveExpandedIsExpandedWithTheValues(t *testing.T) {
-	b := newBench(t, "A=db@azurekeyvault", "HOST=h$$x", "URL=u:$(A)@$(HOST)/$$x/$$(LATER)", "COPY=$(URL)$(NONE)", "TEXT=$(A)", `ENV_INJECTOR_EXPAND={"args":[-1,1,9],"env":["URL","COPY","GONE"]}`,
+	b := newFixture(t, "A=db@azurekeyvault", "HOST=h$$x", "URL=u:$(A)@$(HOST)/$$x/$$(LATER)", "COPY=$(URL)$(NONE)", "TEXT=$(A)", `ENV_INJECTOR_EXPAND={"args":[-1,1,9],"env":["URL","COPY","GONE"]}`,
 		`ENV_INJECTOR_REFERENCES={"X":"x@azurekeyvault?y"}`, `ENV_INJECTOR_IMAGE_REFERENCES={"X":"x@azurekeyvault?y"}`, "ENV_INJECTOR_ADDED=ENV_INJECTOR_EXPAND,ENV_INJECTOR_REFERENCES,ENV_INJECTOR_IMAGE_REFERENCES,ENV_INJECTOR_ADDED")
 	b.config.Args = []string{"app", "--url=$(URL) $$5", "$(A)"}
 	b.values["A"] = []byte(canary + "$(HOST)$$")
@@ -195,6 +195,6 @@ func TestWhatTheKubeletWouldHaveExpandedIsExpandedWithTheValues(t *testing.T) {
 
 func TestReservedVariablesOfTheImageAreNotTakenForOurs(t *testing.T) {
 	assert.Equal(t, []string{"ENV_INJECTOR_ADDED=ENV_INJECTOR_CA,ENV_INJECTOR_ADDED", "ENV_INJECTOR_CA=ca", "ENV_INJECTOR_TIMEOUT=5s", "A=a@azurekeyvault"},
-		injector.OwnEnvironment([]string{"ENV_INJECTOR_ADDED=ENV_INJECTOR_CA,ENV_INJECTOR_ADDED", "ENV_INJECTOR_CA=ca", "ENV_INJECTOR_USE_AUTH_SERVICE=false", "ENV_INJECTOR_EXPAND=x",
+		injector.RemoveForeignReserved([]string{"ENV_INJECTOR_ADDED=ENV_INJECTOR_CA,ENV_INJECTOR_ADDED", "ENV_INJECTOR_CA=ca", "ENV_INJECTOR_USE_AUTH_SERVICE=false", "ENV_INJECTOR_EXPAND=x",
 			"ENV_INJECTOR_TIMEOUT=5s", "ENV_INJECTOR_AUTH_SERVICE_ADDRESS=10.0.0.66:1", "A=a@azurekeyvault"}))
 }

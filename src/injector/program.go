@@ -31,12 +31,12 @@ var (
 type Program struct {
 	Args, Environ  []string
 	Stdout, Stderr io.Writer
-	// Direct creates the resolver that reads resources and vaults with the pod's own credentials. get reads
+	// NewDirectResolver creates the resolver that reads resources and vaults with the pod's own credentials. get reads
 	// the environment. Nil in a program without that resolver.
-	Direct func(get func(string) string) (Resolver, error)
-	// Trust prints the public certificate authorities that the program trusts. Nil in a program that trusts
+	NewDirectResolver func(get func(string) string) (Resolver, error)
+	// PrintTrustedCAs prints the public certificate authorities that the program trusts. Nil in a program that trusts
 	// only the auth service.
-	Trust func(io.Writer) error
+	PrintTrustedCAs func(io.Writer) error
 }
 
 const usage = `usage: azure-keyvault-env COMMAND
@@ -49,7 +49,7 @@ const usageTrust = "  trust      print the public certificate authorities that t
 
 const usageInPod = `
 Run as ` + wire.InjectorPath + `, it takes a program and its arguments, and replaces itself with it.
-Run as ` + wire.StartedPath + `, it checks whether the container's program has started.
+Run as ` + wire.HasStartedPath + `, it checks whether the container's program has started.
 `
 
 // exitUsage is the exit code of an unknown or failed command.
@@ -59,48 +59,48 @@ const exitUsage = 64
 // injected pods, every argument is the user's, whatever its name.
 func (p Program) Run(ctx context.Context) int {
 	args := p.Args
-	if len(args) > 0 && (args[0] == wire.InjectorPath || args[0] == wire.StartedPath) {
-		thrifty()
+	if len(args) > 0 && (args[0] == wire.InjectorPath || args[0] == wire.HasStartedPath) {
+		limitRuntimeMemory()
 		if args[0] == wire.InjectorPath {
-			p.Environ = OwnEnvironment(p.Environ)
-			return Run(ctx, p.config())
+			p.Environ = RemoveForeignReserved(p.Environ)
+			return Run(ctx, p.injectorConfig())
 		}
-		return p.failed(mounted.checkStarted(time.Sleep))
+		return p.reportCommandError(mountedProcfs.checkStarted(time.Sleep))
 	}
 	switch {
 	case len(args) == 3 && args[1] == "copy":
-		thrifty()
-		return p.prepare(ctx, args[2])
+		limitRuntimeMemory()
+		return p.runInitContainer(ctx, args[2])
 	case len(args) == 2 && args[1] == "version":
 		_, err := fmt.Fprintln(p.Stdout, version.String())
-		return p.failed(err)
-	case len(args) == 2 && args[1] == "trust" && p.Trust != nil:
-		return p.failed(p.Trust(p.Stdout))
+		return p.reportCommandError(err)
+	case len(args) == 2 && args[1] == "trust" && p.PrintTrustedCAs != nil:
+		return p.reportCommandError(p.PrintTrustedCAs(p.Stdout))
 	}
 	return p.showUsage()
 }
 
 func (p Program) showUsage() int {
 	text := usage
-	if p.Trust != nil {
+	if p.PrintTrustedCAs != nil {
 		text += usageTrust
 	}
 	fmt.Fprint(p.Stderr, text+usageInPod)
 	return exitUsage
 }
 
-// OwnEnvironment is the environment without the reserved variables that the webhook did not write. An image, or
+// RemoveForeignReserved is the environment without the reserved variables that the webhook did not write. An image, or
 // a ConfigMap that is newer than the pod, can set them, and the injector must not obey them.
-func OwnEnvironment(environ []string) []string {
-	added := strings.Split(valueOf(environ, wire.EnvAdded), ",")
+func RemoveForeignReserved(environ []string) []string {
+	added := strings.Split(valueOf(environ, wire.EnvAddedVariables), ",")
 	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		return slices.Contains(wire.Reserved(), name) && !slices.Contains(added, name)
+		return slices.Contains(wire.ReservedVariables(), name) && !slices.Contains(added, name)
 	})
 }
 
-// failed prints the error of a command, if there is one, and returns the exit code.
-func (p Program) failed(err error) int {
+// reportCommandError prints the error of a command, if there is one, and returns the exit code.
+func (p Program) reportCommandError(err error) int {
 	if err == nil {
 		return 0
 	}
@@ -108,33 +108,33 @@ func (p Program) failed(err error) int {
 	return exitUsage
 }
 
-// prepare is the work of the init container: it copies the program into the pod, and at the same time checks
+// runInitContainer is the work of the init container: it copies the program into the pod, and at the same time checks
 // whether the references of the containers can be resolved.
-func (p Program) prepare(ctx context.Context, folder string) int {
+func (p Program) runInitContainer(ctx context.Context, folder string) int {
 	copied := make(chan error, 1)
-	go func() { copied <- copyTo(folder) }()
-	c := p.config()
-	replica, err := c.check(ctx, func() (Checker, error) { return p.client("") })
+	go func() { copied <- copyProgramTo(folder) }()
+	c := p.injectorConfig()
+	replica, err := c.checkReferences(ctx, func() (Checker, error) { return p.newAuthServiceClient("") })
 	if failure := <-copied; failure != nil {
-		c.Terminated(failure.Error())
-		return p.failed(failure)
+		c.WriteTerminationMessage(failure.Error())
+		return p.reportCommandError(failure)
 	}
 	if err != nil {
-		return c.fail(err)
+		return c.reportFailure(err)
 	}
 	writeReplica(filepath.Join(folder, filepath.Base(wire.ReplicaPath)), replica)
 	return 0
 }
 
-// config is the Config of an injector that replaces this process.
-func (p Program) config() Config {
+// injectorConfig is the Config of an injector that replaces this process.
+func (p Program) injectorConfig() Config {
 	get := func(name string) string { return valueOf(p.Environ, name) }
 	c := Config{
 		Environ: p.Environ, Clock: time.Now, Exec: syscall.Exec, LookPath: lookPath,
-		Jitter: jitter, Sleep: sleep,
-		Log:        logger(p.Stderr, get(wire.EnvLogLevel), get(wire.EnvLogFormat)),
-		Resolver:   func() (Resolver, error) { return p.resolver(get) },
-		Terminated: func(message string) { writeTerminationMessage(p.Environ, message) },
+		Jitter: randomJitter, Sleep: sleepContext,
+		Log:                     newLogger(p.Stderr, get(wire.EnvLogLevel), get(wire.EnvLogFormat)),
+		NewResolver:             func() (Resolver, error) { return p.newResolver(get) },
+		WriteTerminationMessage: func(message string) { writeTerminationMessage(p.Environ, message) },
 	}
 	if len(p.Args) > 0 {
 		c.Args = p.Args[1:]
@@ -142,7 +142,7 @@ func (p Program) config() Config {
 	return c
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+func sleepContext(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
@@ -151,58 +151,58 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func jitter(most time.Duration) time.Duration {
+func randomJitter(most time.Duration) time.Duration {
 	if most <= 0 {
 		return 0
 	}
 	return rand.N(most)
 }
 
-// client creates a client of the auth service that the webhook named. The client tries replica first; it can be
+// newAuthServiceClient creates a client of the auth service that the webhook named. The client tries replica first; it can be
 // empty.
-func (p Program) client(replica string) (*client.Client, error) {
+func (p Program) newAuthServiceClient(replica string) (*client.Client, error) {
 	get := func(name string) string { return valueOf(p.Environ, name) }
 	return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker),
-		Address: get(wire.EnvBrokerAddress), Replica: replica, Token: Token})
+		ServiceAddress: get(wire.EnvBrokerAddress), ReplicaAddress: replica, ReadToken: ReadToken})
 }
 
-// resolver creates the resolver that the webhook chose for this container.
-func (p Program) resolver(get func(string) string) (Resolver, error) {
+// newResolver creates the resolver that the webhook chose for this container.
+func (p Program) newResolver(get func(string) string) (Resolver, error) {
 	if get(wire.EnvUseAuthService) != "false" {
-		if err := checkDisable(get(wire.EnvDisable)); err != nil {
+		if err := checkDisableSetting(get(wire.EnvDisableAuthService)); err != nil {
 			return nil, err
 		}
-		return p.client(readReplica(wire.ReplicaPath, time.Now()))
+		return p.newAuthServiceClient(readReplica(wire.ReplicaPath, time.Now()))
 	}
-	if p.Direct == nil {
+	if p.NewDirectResolver == nil {
 		return nil, fault.New(fault.Invalid,
 			"%s is false, but the injector in this pod can only use the auth service; recreate the pod so that the "+
 				"env-injector adds the other one",
 			wire.EnvUseAuthService)
 	}
-	return p.Direct(get)
+	return p.NewDirectResolver(get)
 }
 
-// checkDisable rejects a setting that the webhook did not see: the container would read with another identity
+// checkDisableSetting rejects a setting that the webhook did not see: the container would read with another identity
 // than its owner chose.
-func checkDisable(text string) error {
+func checkDisableSetting(text string) error {
 	if disabled, err := strconv.ParseBool(text); text == "" || (err == nil && !disabled) {
 		return nil
 	}
 	return fault.New(fault.Invalid,
 		"%s comes from the image, or from a ConfigMap or Secret that was missing when the pod was created, where the "+
-			"env-injector does not read it; set it in the container's env and recreate the pod", wire.EnvDisable)
+			"env-injector does not read it; set it in the container's env and recreate the pod", wire.EnvDisableAuthService)
 }
 
-// Token reads the pod's token for the auth service or the API server. The kubelet renews it, so callers read it
+// ReadToken reads the pod's token for the auth service or the API server. The kubelet renews it, so callers read it
 // before each request.
-func Token() (string, error) {
+func ReadToken() (string, error) {
 	content, err := os.ReadFile(wire.TokenPath)
 	return strings.TrimSpace(string(content)), err
 }
 
-// logger never fails: an invalid log setting must not keep a program from starting.
-func logger(out io.Writer, level, format string) *slog.Logger {
+// newLogger never fails: an invalid log setting must not keep a program from starting.
+func newLogger(out io.Writer, level, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: slog.LevelInfo}
 	if level == "debug" || level == "trace" {
 		options.Level = slog.LevelDebug
@@ -214,15 +214,15 @@ func logger(out io.Writer, level, format string) *slog.Logger {
 }
 
 const (
-	// collectAt is the growth of the heap, in percent, that starts a garbage collection.
-	collectAt = 30
-	// cores is the maximum of GOMAXPROCS; the runtime keeps memory for each processor.
-	cores = 2
+	// gcPercent is the growth of the heap, in percent, that starts a garbage collection.
+	gcPercent = 30
+	// maxProcs is the maximum of GOMAXPROCS; the runtime keeps memory for each processor.
+	maxProcs = 2
 )
 
-// thrifty keeps the process small. It is short-lived and runs within the memory limit of the container,
+// limitRuntimeMemory keeps the process small. It is short-lived and runs within the memory limit of the container,
 // which can be small even on a large machine. The settings are not in the environment, because that is the program's.
-func thrifty() {
-	debug.SetGCPercent(collectAt)
-	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), cores))
+func limitRuntimeMemory() {
+	debug.SetGCPercent(gcPercent)
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), maxProcs))
 }

@@ -20,13 +20,13 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// answer is a Checker that returns its failures first, and then a replica.
-type answer struct {
+// fakeChecker is a Checker that returns its failures first, and then a replica.
+type fakeChecker struct {
 	failures   []error
 	references []map[string]string
 }
 
-func (a *answer) Check(_ context.Context, references map[string]string) (string, error) {
+func (a *fakeChecker) Check(_ context.Context, references map[string]string) (string, error) {
 	a.references = append(a.references, references)
 	if len(a.failures) > 0 {
 		err := a.failures[0]
@@ -36,8 +36,8 @@ func (a *answer) Check(_ context.Context, references map[string]string) (string,
 	return "10.1.2.3:9443", nil
 }
 
-// checking is the Config of an init container with that environment. Its clock advances when it sleeps.
-func checking(t *testing.T, environ ...string) (c Config, slept *time.Duration) {
+// newInitContainerConfig is the Config of an init container with that environment. Its clock advances when it sleeps.
+func newInitContainerConfig(t *testing.T, environ ...string) (c Config, slept *time.Duration) {
 	t.Helper()
 	slept = new(time.Duration)
 	return Config{Environ: environ, Log: slog.New(slog.DiscardHandler),
@@ -50,19 +50,19 @@ func checking(t *testing.T, environ ...string) (c Config, slept *time.Duration) 
 }
 
 func TestTheInitContainerAsksForTheReferencesOfThePod(t *testing.T) {
-	const references = wire.EnvCheck + `={"app/A":"db@azurekeyvault"}`
-	asked := &answer{failures: []error{fault.New(fault.Unavailable, "away")}}
+	const references = wire.EnvCheckReferences + `={"app/A":"db@azurekeyvault"}`
+	asked := &fakeChecker{failures: []error{fault.New(fault.Unavailable, "away")}}
 	checker := func() (Checker, error) { return asked, nil }
-	c, slept := checking(t, references)
-	replica, err := c.check(t.Context(), checker)
+	c, slept := newInitContainerConfig(t, references)
+	replica, err := c.checkReferences(t.Context(), checker)
 	require.NoError(t, err)
 	assert.Equal(t, "10.1.2.3:9443", replica)
 	want := map[string]string{"app/A": "db@azurekeyvault"}
 	assert.Equal(t, []map[string]string{want, want}, asked.references)
-	assert.Equal(t, firstCeiling, *slept)
+	assert.Equal(t, firstMaxWait, *slept)
 
-	c, _ = checking(t)
-	replica, err = c.check(t.Context(), func() (Checker, error) {
+	c, _ = newInitContainerConfig(t)
+	replica, err = c.checkReferences(t.Context(), func() (Checker, error) {
 		t.Error("a pod without references needs no auth service")
 		return nil, errors.New("no checker")
 	})
@@ -76,12 +76,12 @@ func TestAnInitContainerThatCannotAskSaysWhy(t *testing.T) {
 		environ []string
 		says    string
 	}{
-		"references that are damaged": {[]string{wire.EnvCheck + "=hunter2"}, wire.EnvCheck + " is not a JSON object"},
-		"a time that is none":         {[]string{wire.EnvCheck + "={}", wire.EnvTimeout + "=soon"}, wire.EnvTimeout},
-		"no way to the auth service":  {[]string{wire.EnvCheck + "={}"}, "no CA"},
+		"references that are damaged": {[]string{wire.EnvCheckReferences + "=hunter2"}, wire.EnvCheckReferences + " is not a JSON object"},
+		"a time that is none":         {[]string{wire.EnvCheckReferences + "={}", wire.EnvTimeout + "=soon"}, wire.EnvTimeout},
+		"no way to the auth service":  {[]string{wire.EnvCheckReferences + "={}"}, "no CA"},
 	} {
-		config, _ := checking(t, c.environ...)
-		_, err := config.check(t.Context(), checker)
+		config, _ := newInitContainerConfig(t, c.environ...)
+		_, err := config.checkReferences(t.Context(), checker)
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), name)
 		assert.ErrorContains(t, err, c.says, name)
 		assert.NotContains(t, err.Error(), "hunter2")
@@ -89,32 +89,32 @@ func TestAnInitContainerThatCannotAskSaysWhy(t *testing.T) {
 }
 
 func TestTheWaitsOfAnInitContainerAreLongerAndEnd(t *testing.T) {
-	config, slept := checking(t, wire.EnvCheck+"={}", wire.EnvTimeout+"=5m")
+	config, slept := newInitContainerConfig(t, wire.EnvCheckReferences+"={}", wire.EnvTimeout+"=5m")
 	var longest time.Duration
 	config.Jitter = func(most time.Duration) time.Duration {
 		longest = max(longest, most)
 		return most
 	}
-	asked := &answer{}
+	asked := &fakeChecker{}
 	for range 1000 {
 		asked.failures = append(asked.failures, fault.New(fault.Unavailable, "away"))
 	}
-	_, err := config.check(t.Context(), func() (Checker, error) { return asked, nil })
+	_, err := config.checkReferences(t.Context(), func() (Checker, error) { return asked, nil })
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 	assert.Equal(t, 5*time.Minute, *slept)
-	assert.Equal(t, highestInitCeiling, longest)
+	assert.Equal(t, initContainerMaxWait, longest)
 }
 
 func TestASettingThatTheWebhookDidNotSeeIsRefused(t *testing.T) {
 	for text, refused := range map[string]bool{
 		"": false, "false": false, "0": false, "true": true, "1": true, "yes": true, " ": true,
 	} {
-		assert.Equal(t, refused, checkDisable(text) != nil, "%q", text)
+		assert.Equal(t, refused, checkDisableSetting(text) != nil, "%q", text)
 	}
 }
 
 func TestEachContainerAsksWhomTheWebhookChose(t *testing.T) {
-	direct := &nobody{}
+	direct := &emptyResolver{}
 	for name, c := range map[string]struct {
 		environ map[string]string
 		direct  bool
@@ -124,14 +124,14 @@ func TestEachContainerAsksWhomTheWebhookChose(t *testing.T) {
 		"the pod itself, which is not able": {map[string]string{wire.EnvUseAuthService: "false"}, false, "recreate the pod"},
 		"the auth service":                  {map[string]string{wire.EnvUseAuthService: "true"}, true, wire.EnvCA},
 		"the auth service, unsaid":          {nil, true, wire.EnvCA},
-		"what its owner forbids":            {map[string]string{wire.EnvDisable: "true"}, true, wire.EnvDisable},
+		"what its owner forbids":            {map[string]string{wire.EnvDisableAuthService: "true"}, true, wire.EnvDisableAuthService},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := Program{}
 			if c.direct {
-				p.Direct = func(func(string) string) (Resolver, error) { return direct, nil }
+				p.NewDirectResolver = func(func(string) string) (Resolver, error) { return direct, nil }
 			}
-			got, err := p.resolver(func(name string) string { return c.environ[name] })
+			got, err := p.newResolver(func(name string) string { return c.environ[name] })
 			if c.says == "" {
 				require.NoError(t, err)
 				assert.Same(t, direct, got)
@@ -142,8 +142,8 @@ func TestEachContainerAsksWhomTheWebhookChose(t *testing.T) {
 	}
 }
 
-// nobody is a Resolver without values.
-type nobody struct{ Resolver }
+// emptyResolver is a Resolver without values.
+type emptyResolver struct{ Resolver }
 
 func TestCommandsAreThoseOfTheImageAlone(t *testing.T) {
 	var out, complaints bytes.Buffer
@@ -159,7 +159,7 @@ func TestCommandsAreThoseOfTheImageAlone(t *testing.T) {
 		_, err := io.WriteString(w, "authorities")
 		return err
 	}
-	assert.Zero(t, run(Program{Trust: trust}, "/bin/azure-keyvault-env", "trust"))
+	assert.Zero(t, run(Program{PrintTrustedCAs: trust}, "/bin/azure-keyvault-env", "trust"))
 	assert.Equal(t, "authorities", out.String())
 	for _, args := range [][]string{
 		nil, {"x"}, {"x", "trust"}, {"x", "copy"}, {"x", "version", "more"}, {"x", "copy", "a", "b"}, {"x", "x", "y"},
@@ -169,9 +169,9 @@ func TestCommandsAreThoseOfTheImageAlone(t *testing.T) {
 		assert.Contains(t, complaints.String(), "usage:")
 		assert.NotContains(t, complaints.String(), "trust ")
 	}
-	assert.Equal(t, exitUsage, run(Program{Trust: trust}, "x"))
+	assert.Equal(t, exitUsage, run(Program{PrintTrustedCAs: trust}, "x"))
 	assert.Contains(t, complaints.String(), "trust ")
-	assert.Equal(t, exitUsage, run(Program{Trust: func(io.Writer) error { return errors.New("no store") }}, "x", "trust"))
+	assert.Equal(t, exitUsage, run(Program{PrintTrustedCAs: func(io.Writer) error { return errors.New("no store") }}, "x", "trust"))
 	assert.Contains(t, complaints.String(), "no store")
 }
 
@@ -196,20 +196,20 @@ func TestWhatTheInitContainerBringsIsWholeAlsoWhenItIsRestarted(t *testing.T) {
 	original, err := os.Stat(self)
 	require.NoError(t, err)
 	assert.Equal(t, original.Size(), info.Size())
-	linked, err := os.Readlink(filepath.Join(folder, filepath.Base(wire.StartedPath)))
+	linked, err := os.Readlink(filepath.Join(folder, filepath.Base(wire.HasStartedPath)))
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Base(program), linked)
 	assert.NoFileExists(t, program+".partial")
 
-	assert.Equal(t, fault.Invalid.ExitCode(), prepare(folder, wire.EnvCheck+"=damaged"), "the pod can't have its values")
+	assert.Equal(t, fault.Invalid.ExitCode(), prepare(folder, wire.EnvCheckReferences+"=damaged"), "the pod can't have its values")
 	said, err := os.ReadFile(message)
 	require.NoError(t, err)
-	assert.Contains(t, string(said), wire.EnvCheck)
+	assert.Contains(t, string(said), wire.EnvCheckReferences)
 	assert.Equal(t, exitUsage, prepare(filepath.Join(folder, "missing")))
 	said, err = os.ReadFile(message)
 	require.NoError(t, err)
 	assert.Contains(t, string(said), "copying the program")
-	assert.Error(t, link(program, filepath.Join(folder, "missing", "name")))
+	assert.Error(t, linkProgram(program, filepath.Join(folder, "missing", "name")))
 }
 
 func TestAProgramIsFoundAsTheRuntimeWouldFindIt(t *testing.T) {
@@ -249,27 +249,27 @@ func TestAReplicaIsReadFromAFileAlone(t *testing.T) {
 
 func TestLogsHaveTheLevelAndFormOfTheSettings(t *testing.T) {
 	for level, debug := range map[string]bool{"": false, "info": false, "nonsense": false, "debug": true, "trace": true} {
-		assert.Equal(t, debug, logger(io.Discard, level, "").Enabled(t.Context(), slog.LevelDebug), level)
+		assert.Equal(t, debug, newLogger(io.Discard, level, "").Enabled(t.Context(), slog.LevelDebug), level)
 	}
 	var out bytes.Buffer
-	logger(&out, "", "json").Info("a line")
-	logger(&out, "", "text").Info("another")
+	newLogger(&out, "", "json").Info("a line")
+	newLogger(&out, "", "text").Info("another")
 	assert.Regexp(t, `^\{.*"msg":"a line"\}\n.*msg=another\n$`, out.String())
 }
 
 func TestAServerThatAsksForLongIsNotObeyedForLonger(t *testing.T) {
-	assert.Zero(t, jitter(0))
-	assert.Zero(t, jitter(-time.Second))
-	assert.Less(t, jitter(time.Second), time.Second)
-	p := patience{ceiling: firstCeiling, highest: highestCeiling}
-	wait, again := p.nextOfOutage(24*time.Hour, 48*time.Hour, jitter)
+	assert.Zero(t, randomJitter(0))
+	assert.Zero(t, randomJitter(-time.Second))
+	assert.Less(t, randomJitter(time.Second), time.Second)
+	p := retryPolicy{nextMaxWait: firstMaxWait, maxWait: containerMaxWait}
+	wait, again := p.nextOutageWait(24*time.Hour, 48*time.Hour, randomJitter)
 	assert.True(t, again)
-	assert.LessOrEqual(t, wait, limits.RetryAfterTime+firstCeiling)
+	assert.LessOrEqual(t, wait, limits.InjectorRetryAfter+firstMaxWait)
 }
 
 func TestAContextThatEndsEndsASleep(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	assert.ErrorIs(t, sleep(ctx, time.Hour), context.Canceled)
-	assert.NoError(t, sleep(t.Context(), 0))
+	assert.ErrorIs(t, sleepContext(ctx, time.Hour), context.Canceled)
+	assert.NoError(t, sleepContext(t.Context(), 0))
 }

@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	// replicaKnown is how long the injector prefers the replica of the auth service that checked its references: about
+	// replicaMaxAge is how long the injector prefers the replica of the auth service that checked its references: about
 	// as long as that replica caches them, and shorter than the time until another pod can get its address.
-	replicaKnown = 15 * time.Second
-	// replicaBytes is more than the length of any address.
-	replicaBytes = 128
+	replicaMaxAge = 15 * time.Second
+	// maxReplicaBytes is more than the length of any address.
+	maxReplicaBytes = 128
 )
 
 // writeReplica stores the host:port of the auth-service replica that checked the pod's references. Errors are ignored:
@@ -25,8 +25,8 @@ func writeReplica(file, replica string) {
 // readReplica returns the stored replica, or an empty text if the file is missing, too old, or not one of ours.
 func readReplica(file string, now time.Time) string {
 	info, err := os.Stat(file)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > replicaBytes ||
-		now.Sub(info.ModTime()).Abs() > replicaKnown {
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxReplicaBytes ||
+		now.Sub(info.ModTime()).Abs() > replicaMaxAge {
 		return ""
 	}
 	content, err := os.ReadFile(file)

@@ -16,14 +16,16 @@ import (
 
 const reference = "A=a@azurekeyvault"
 
-// later is the error for a resource that does not exist yet.
-func later() error { return &fault.Error{Kind: fault.NotFound, Doing: "absent", MayComeLater: true} }
+// notCreatedYet is the error for a resource that does not exist yet.
+func notCreatedYet() error {
+	return &fault.Error{Kind: fault.NotFound, Operation: "absent", CanAppearLater: true}
+}
 
-// failing makes the first attempts fail.
-func (b *bench) failing(times int, err error) { b.answers = slices.Repeat([]error{err}, times) }
+// failAttempts makes the first attempts fail.
+func (b *fixture) failAttempts(times int, err error) { b.answers = slices.Repeat([]error{err}, times) }
 
-// waited is the sum of all waits.
-func (b *bench) waited() (sum time.Duration) {
+// totalWait is the sum of all waits.
+func (b *fixture) totalWait() (sum time.Duration) {
 	for _, d := range b.slept {
 		sum += d
 	}
@@ -31,7 +33,7 @@ func (b *bench) waited() (sum time.Duration) {
 }
 
 func TestAnOutageIsWaitedFor(t *testing.T) {
-	b := newBench(t, reference, "ENV_INJECTOR_TIMEOUT=30s")
+	b := newFixture(t, reference, "ENV_INJECTOR_TIMEOUT=30s")
 	b.answers = []error{fault.New(fault.Unavailable, "x"), &fault.Error{Kind: fault.Throttled, RetryAfter: 9 * time.Second}, fault.New(fault.Unavailable, "x")}
 	b.run()
 	assert.Equal(t, []time.Duration{250 * time.Millisecond, 9*time.Second + 500*time.Millisecond, time.Second}, b.slept)
@@ -39,27 +41,27 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	for setting, most := range map[string]time.Duration{
 		"X=1": limits.WaitWithoutRestart, "ENV_INJECTOR_DEFAULT_TIMEOUT=10s": 10 * time.Second, "ENV_INJECTOR_TIMEOUT=2m": 2 * time.Minute, "ENV_INJECTOR_TIMEOUT=0s": 0,
 	} {
-		for _, err := range []error{fault.New(fault.Unavailable, "x"), fault.New(fault.Throttled, "x"), later()} {
-			b = newBench(t, reference, setting)
-			b.failing(1000, err)
+		for _, err := range []error{fault.New(fault.Unavailable, "x"), fault.New(fault.Throttled, "x"), notCreatedYet()} {
+			b = newFixture(t, reference, setting)
+			b.failAttempts(1000, err)
 			assert.Equal(t, fault.KindOf(err).ExitCode(), b.run())
-			assert.Equal(t, most, b.waited(), "%s, %v", setting, err)
+			assert.Equal(t, most, b.totalWait(), "%s, %v", setting, err)
 		}
 	}
-	b = newBench(t, reference, "ENV_INJECTOR_DEFAULT_TIMEOUT=10s", "ENV_INJECTOR_TIMEOUT=20s")
-	b.failing(1000, later())
+	b = newFixture(t, reference, "ENV_INJECTOR_DEFAULT_TIMEOUT=10s", "ENV_INJECTOR_TIMEOUT=20s")
+	b.failAttempts(1000, notCreatedYet())
 	b.run()
-	assert.Equal(t, 20*time.Second, b.waited(), "the user's setting comes first")
+	assert.Equal(t, 20*time.Second, b.totalWait(), "the user's setting comes first")
 }
 
 // TestWhatOnlySomebodyCanMendEndsAtOnce covers a fault that let a rolling update end with no running pod: a container
 // that retries counts as ready.
 func TestWhatOnlySomebodyCanMendEndsAtOnce(t *testing.T) {
 	for _, kind := range fault.Kinds() {
-		b := newBench(t, reference)
-		b.failing(1, fault.New(kind, "for a reason"))
+		b := newFixture(t, reference)
+		b.failAttempts(1, fault.New(kind, "for a reason"))
 		code := b.run()
-		if kind.Transient() {
+		if kind.IsTransient() {
 			assert.NotEmpty(t, b.path, "%s: it is waited for", kind)
 			continue
 		}
@@ -84,8 +86,8 @@ func TestRetriesThatTheUserConfiguredAreDone(t *testing.T) {
 		"a number":                {[]string{"ENV_INJECTOR_RETRIES=2"}, fault.New(fault.Denied, "x"), seconds(3, 6)},
 		"a wait":                  {[]string{"ENV_INJECTOR_WAIT_BEFORE_RETRY=1"}, fault.New(fault.NotFound, "x"), seconds(1, 2, 4)},
 		"both":                    {[]string{"ENV_INJECTOR_RETRIES=1", "ENV_INJECTOR_WAIT_BEFORE_RETRY=2"}, fault.New(fault.Disabled, "x"), seconds(2)},
-		"of what may come later":  {[]string{"ENV_INJECTOR_RETRIES=1"}, later(), seconds(3)},
-		"none":                    {[]string{"ENV_INJECTOR_RETRIES=0"}, later(), nil},
+		"of what may come later":  {[]string{"ENV_INJECTOR_RETRIES=1"}, notCreatedYet(), seconds(3)},
+		"none":                    {[]string{"ENV_INJECTOR_RETRIES=0"}, notCreatedYet(), nil},
 		"without a wait":          {[]string{"ENV_INJECTOR_RETRIES=2", "ENV_INJECTOR_WAIT_BEFORE_RETRY=0"}, fault.New(fault.Denied, "x"), seconds(0, 0)},
 		"of what can't be mended": {[]string{"ENV_INJECTOR_RETRIES=2"}, fault.New(fault.Malformed, "x"), nil},
 		"of a wrong spec":         {[]string{"ENV_INJECTOR_RETRIES=2"}, fault.New(fault.Invalid, "x"), nil},
@@ -94,8 +96,8 @@ func TestRetriesThatTheUserConfiguredAreDone(t *testing.T) {
 			seconds(3600, 3600, 3600)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, append(c.settings, reference)...)
-			b.failing(1000, c.err)
+			b := newFixture(t, append(c.settings, reference)...)
+			b.failAttempts(1000, c.err)
 			assert.Equal(t, fault.KindOf(c.err).ExitCode(), b.run())
 			assert.Equal(t, c.want, b.slept)
 		})
@@ -103,10 +105,10 @@ func TestRetriesThatTheUserConfiguredAreDone(t *testing.T) {
 }
 
 func TestWaitsHaveFullJitter(t *testing.T) {
-	b := newBench(t, reference)
+	b := newFixture(t, reference)
 	var ceilings []time.Duration
 	b.config.Jitter = func(most time.Duration) time.Duration { ceilings = append(ceilings, most); return most / 8 }
-	b.failing(9, fault.New(fault.Unavailable, "x"))
+	b.failAttempts(9, fault.New(fault.Unavailable, "x"))
 	b.run()
 	ms := time.Millisecond
 	assert.Equal(t, []time.Duration{250 * ms, 500 * ms, 1000 * ms, 2000 * ms, 4000 * ms, 5000 * ms, 5000 * ms, 5000 * ms, 5000 * ms}, ceilings)
@@ -117,22 +119,22 @@ func TestWaitsHaveFullJitter(t *testing.T) {
 
 func TestAServerCannotStopAPodForADay(t *testing.T) {
 	for name, asked := range map[string]time.Duration{"a day": 24 * time.Hour, "less than nothing": -time.Hour} {
-		b := newBench(t, reference, "ENV_INJECTOR_TIMEOUT=5m")
-		b.failing(1, &fault.Error{Kind: fault.Throttled, RetryAfter: asked})
+		b := newFixture(t, reference, "ENV_INJECTOR_TIMEOUT=5m")
+		b.failAttempts(1, &fault.Error{Kind: fault.Throttled, RetryAfter: asked})
 		b.run()
 		assert.NotEmpty(t, b.path, name)
-		assert.LessOrEqual(t, b.waited(), limits.RetryAfterTime+time.Second, name)
+		assert.LessOrEqual(t, b.totalWait(), limits.InjectorRetryAfter+time.Second, name)
 	}
-	b := newBench(t, reference, "ENV_INJECTOR_TIMEOUT=30s")
-	b.failing(1, &fault.Error{Kind: fault.Throttled, RetryAfter: 31 * time.Second})
+	b := newFixture(t, reference, "ENV_INJECTOR_TIMEOUT=30s")
+	b.failAttempts(1, &fault.Error{Kind: fault.Throttled, RetryAfter: 31 * time.Second})
 	assert.Equal(t, 75, b.run(), "the server is not asked before the time that it named")
 	assert.Empty(t, b.slept)
 }
 
-// hanging records the time until its context's deadline, and fails.
-type hanging struct{ left time.Duration }
+// hangingResolver records the time until its context's deadline, and fails.
+type hangingResolver struct{ left time.Duration }
 
-func (h *hanging) Resolve(ctx context.Context, _ map[string]string) (map[string][]byte, error) {
+func (h *hangingResolver) Resolve(ctx context.Context, _ map[string]string) (map[string][]byte, error) {
 	deadline, _ := ctx.Deadline()
 	h.left = time.Until(deadline)
 	return nil, fault.New(fault.Malformed, "no more")
@@ -140,28 +142,28 @@ func (h *hanging) Resolve(ctx context.Context, _ map[string]string) (map[string]
 
 func TestAContainerThatCountsAsReadyHasNoTimeForAnAttemptThatHangs(t *testing.T) {
 	for setting, bounded := range map[string]bool{"ENV_INJECTOR_DEFAULT_TIMEOUT=10s": true, "ENV_INJECTOR_TIMEOUT=10s": false} {
-		h := &hanging{}
-		b := newBench(t, reference, setting)
-		b.config.Resolver = func() (injector.Resolver, error) { return h, nil }
+		h := &hangingResolver{}
+		b := newFixture(t, reference, setting)
+		b.config.NewResolver = func() (injector.Resolver, error) { return h, nil }
 		assert.Equal(t, 65, b.run())
 		assert.Equal(t, bounded, h.left > 0 && h.left <= 10*time.Second, setting)
 	}
 }
 
 func TestAnObjectThatIsCreatedLaterIsFound(t *testing.T) {
-	b := newBench(t, reference)
-	b.failing(3, later())
+	b := newFixture(t, reference)
+	b.failAttempts(3, notCreatedYet())
 	b.run()
 	assert.Len(t, b.slept, 3)
 	assert.NotEmpty(t, b.path)
-	b = newBench(t, reference, "ENV_INJECTOR_RETRIES=2")
+	b = newFixture(t, reference, "ENV_INJECTOR_RETRIES=2")
 	b.run()
 	assert.Len(t, b.asked, 1, "what was answered is not asked again")
 }
 
 func TestStoppedWhileWaiting(t *testing.T) {
-	b := newBench(t, reference)
-	b.failing(1, later())
+	b := newFixture(t, reference)
+	b.failAttempts(1, notCreatedYet())
 	b.config.Sleep = func(context.Context, time.Duration) error { return context.Canceled }
 	assert.Equal(t, 75, b.run())
 }

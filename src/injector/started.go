@@ -17,11 +17,11 @@ import (
 type procfs string
 
 const (
-	// mounted is the path in every container.
-	mounted procfs = "/proc"
-	// settling is longer than the time between the start of a container and the start of its injector. In
+	// mountedProcfs is the path in every container.
+	mountedProcfs procfs = "/proc"
+	// injectorStartDelay is longer than the time between the start of a container and the start of its injector. In
 	// that time the main process is still the container runtime's.
-	settling = 20 * time.Millisecond
+	injectorStartDelay = 20 * time.Millisecond
 )
 
 // errWaiting is returned while the injector waits for values.
@@ -31,62 +31,64 @@ var errWaiting = errors.New("the injector waits for the values of the container'
 // container's main process from the kernel. A marker file could be stale after a restart, and some containers can't
 // write one.
 func (p procfs) checkStarted(sleep func(time.Duration)) error {
-	if p.waits() {
+	if p.isInjectorRunning() {
 		return errWaiting
 	}
-	sleep(settling)
-	if p.waits() {
+	sleep(injectorStartDelay)
+	if p.isInjectorRunning() {
 		return errWaiting
 	}
 	return nil
 }
 
-// waits reports whether the main process of this container is the injector.
-func (p procfs) waits() bool {
-	content, err := os.ReadFile(p.path(p.mainProcess(), "cmdline"))
+// isInjectorRunning reports whether the main process of this container is the injector.
+func (p procfs) isInjectorRunning() bool {
+	content, err := os.ReadFile(p.processFile(p.mainProcess(), "cmdline"))
 	command, _, _ := bytes.Cut(content, []byte{0})
 	return err == nil && string(command) == wire.InjectorPath
 }
 
-func (p procfs) path(process, file string) string { return filepath.Join(string(p), process, file) }
+func (p procfs) processFile(process, file string) string {
+	return filepath.Join(string(p), process, file)
+}
 
 // mainProcess is the ID of the first process of this container. It is 1, unless the containers of the pod share a
 // process namespace, or use the node's.
 func (p procfs) mainProcess() string {
 	const first, self = "1", "self"
-	if p.together(first, self) {
+	if p.isSameContainer(first, self) {
 		return first
 	}
 	entries, _ := os.ReadDir(string(p))
 	oldest, since := self, uint64(0)
 	for _, entry := range entries {
 		name := entry.Name()
-		if _, err := strconv.Atoi(name); err != nil || !p.together(name, self) {
+		if _, err := strconv.Atoi(name); err != nil || !p.isSameContainer(name, self) {
 			continue
 		}
-		if started := p.started(name); started > 0 && (since == 0 || started < since) {
+		if started := p.startTimeOf(name); started > 0 && (since == 0 || started < since) {
 			oldest, since = name, started
 		}
 	}
 	return oldest
 }
 
-// together reports whether two processes have the same mount namespace, which means the same container. The
+// isSameContainer reports whether two processes have the same mount namespace, which means the same container. The
 // kernel shows the mount namespace of processes of the same user only. For other processes the control groups are
 // compared, although some runtimes split a container into several.
-func (p procfs) together(a, b string) bool {
-	one, errOne := os.Readlink(p.path(a, "ns/mnt"))
-	other, errOther := os.Readlink(p.path(b, "ns/mnt"))
+func (p procfs) isSameContainer(a, b string) bool {
+	one, errOne := os.Readlink(p.processFile(a, "ns/mnt"))
+	other, errOther := os.Readlink(p.processFile(b, "ns/mnt"))
 	if errOne != nil || errOther != nil {
-		return p.group(a) == p.group(b)
+		return p.controlGroupOf(a) == p.controlGroupOf(b)
 	}
 	return one == other
 }
 
-// group is the path of a process's control group: that of a version 1 controller that every container has,
+// controlGroupOf is the path of a process's control group: that of a version 1 controller that every container has,
 // else that of version 2, whose line begins with 0.
-func (p procfs) group(process string) string {
-	content, err := os.ReadFile(p.path(process, "cgroup"))
+func (p procfs) controlGroupOf(process string) string {
+	content, err := os.ReadFile(p.processFile(process, "cgroup"))
 	if err != nil {
 		return ""
 	}
@@ -102,17 +104,17 @@ func (p procfs) group(process string) string {
 	return cmp.Or(groups["memory"], groups["pids"], groups[""])
 }
 
-// fieldStart is the index of the start time in the fields of stat that follow the command's name.
-const fieldStart = 19
+// statStartTimeField is the index of the start time in the fields of stat that follow the command's name.
+const statStartTimeField = 19
 
-// started is the start time of a process in clock ticks since boot; 0 if the process is gone.
-func (p procfs) started(process string) uint64 {
-	content, _ := os.ReadFile(p.path(process, "stat"))
+// startTimeOf is the start time of a process in clock ticks since boot; 0 if the process is gone.
+func (p procfs) startTimeOf(process string) uint64 {
+	content, _ := os.ReadFile(p.processFile(process, "stat"))
 	// The name is in parentheses and can contain any character, including parentheses.
 	fields := bytes.Fields(content[bytes.LastIndexByte(content, ')')+1:])
-	if len(fields) <= fieldStart {
+	if len(fields) <= statStartTimeField {
 		return 0
 	}
-	ticks, _ := strconv.ParseUint(string(fields[fieldStart]), 10, 64)
+	ticks, _ := strconv.ParseUint(string(fields[statStartTimeField]), 10, 64)
 	return ticks
 }

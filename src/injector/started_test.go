@@ -22,15 +22,15 @@ type process struct {
 }
 
 const (
-	// app is the control group of the probed container, two that of another container.
-	app = "12:pids:/kubepods/pod1/app\n11:cpu,memory:/kubepods/pod1/app\n0::/\n"
-	two = "12:pids:/kubepods/pod1/two\n11:cpu,memory:/kubepods/pod1/two\n0::/\n"
-	// unified and unifiedTwo are the same with control groups of version 2 only, as seen from the probed container.
-	unified, unifiedTwo = "0::/\n", "0::/../two\n"
+	// appGroup is the control group of the probed container, two that of another container.
+	appGroup   = "12:pids:/kubepods/pod1/app\n11:cpu,memory:/kubepods/pod1/app\n0::/\n"
+	otherGroup = "12:pids:/kubepods/pod1/two\n11:cpu,memory:/kubepods/pod1/two\n0::/\n"
+	// unifiedGroup and unifiedOtherGroup are the same with control groups of version 2 only, as seen from the probed container.
+	unifiedGroup, unifiedOtherGroup = "0::/\n", "0::/../two\n"
 )
 
-// proc writes a proc file system with these processes. The last one is the probe.
-func proc(t *testing.T, processes ...process) procfs {
+// writeProcfs writes a proc file system with these processes. The last one is the probe.
+func writeProcfs(t *testing.T, processes ...process) procfs {
 	t.Helper()
 	root := t.TempDir()
 	for _, p := range processes {
@@ -49,66 +49,66 @@ func proc(t *testing.T, processes ...process) procfs {
 }
 
 func TestTheProgramHasStartedWhenTheMainProcessIsNotTheInjector(t *testing.T) {
-	const injector, probe, program, pause = wire.InjectorPath, wire.StartedPath, "/app", "/pause"
+	const injector, probe, program, pause = wire.InjectorPath, wire.HasStartedPath, "/app", "/pause"
 	for name, c := range map[string]struct {
 		processes []process
 		waits     bool
 	}{
-		"waiting":     {[]process{{1, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
-		"started":     {[]process{{1, program, app, "a", 100}, {9, probe, app, "a", 200}}, false},
-		"with a fork": {[]process{{1, program, app, "a", 100}, {2, "/fork", app, "a", 110}, {9, probe, app, "a", 200}}, false},
+		"waiting":     {[]process{{1, injector, appGroup, "a", 100}, {9, probe, appGroup, "a", 200}}, true},
+		"started":     {[]process{{1, program, appGroup, "a", 100}, {9, probe, appGroup, "a", 200}}, false},
+		"with a fork": {[]process{{1, program, appGroup, "a", 100}, {2, "/fork", appGroup, "a", 110}, {9, probe, appGroup, "a", 200}}, false},
 		"with a command of the user's that gets values": {
-			[]process{{1, program, app, "a", 100}, {7, injector, app, "a", 150}, {9, probe, app, "a", 200}}, false},
-		"shared, waiting": {[]process{{1, pause, two, "p", 1}, {7, program, two, "b", 50}, {8, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
-		"shared, started": {[]process{{1, pause, two, "p", 1}, {7, injector, two, "b", 50}, {8, program, app, "a", 100}, {9, probe, app, "a", 200}}, false},
+			[]process{{1, program, appGroup, "a", 100}, {7, injector, appGroup, "a", 150}, {9, probe, appGroup, "a", 200}}, false},
+		"shared, waiting": {[]process{{1, pause, otherGroup, "p", 1}, {7, program, otherGroup, "b", 50}, {8, injector, appGroup, "a", 100}, {9, probe, appGroup, "a", 200}}, true},
+		"shared, started": {[]process{{1, pause, otherGroup, "p", 1}, {7, injector, otherGroup, "b", 50}, {8, program, appGroup, "a", 100}, {9, probe, appGroup, "a", 200}}, false},
 		"shared, of another user": {
-			[]process{{1, pause, two, "", 1}, {7, injector, two, "", 50}, {8, program, app, "", 100}, {9, probe, app, "a", 200}}, false},
+			[]process{{1, pause, otherGroup, "", 1}, {7, injector, otherGroup, "", 50}, {8, program, appGroup, "", 100}, {9, probe, appGroup, "a", 200}}, false},
 		"shared, of another user, waiting": {
-			[]process{{1, pause, two, "", 1}, {7, program, two, "", 50}, {8, injector, app, "", 100}, {9, probe, app, "a", 200}}, true},
+			[]process{{1, pause, otherGroup, "", 1}, {7, program, otherGroup, "", 50}, {8, injector, appGroup, "", 100}, {9, probe, appGroup, "a", 200}}, true},
 		"shared, with a fork of the program before it in the list": {
-			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 100}, {9, probe, app, "a", 200}}, true},
+			[]process{{1, pause, otherGroup, "p", 1}, {10, injector, appGroup, "a", 100}, {9, probe, appGroup, "a", 200}}, true},
 		"shared, started, with a command of the user's before it in the list": {
-			[]process{{1, pause, two, "p", 1}, {10, injector, app, "a", 150}, {8, program, app, "a", 100},
-				{9, probe, app, "a", 200}}, false},
+			[]process{{1, pause, otherGroup, "p", 1}, {10, injector, appGroup, "a", 150}, {8, program, appGroup, "a", 100},
+				{9, probe, appGroup, "a", 200}}, false},
 		"shared, version 2, waiting": {
-			[]process{{1, pause, unifiedTwo, "p", 1}, {7, program, unifiedTwo, "b", 50}, {8, injector, unified, "a", 100}, {9, probe, unified, "a", 200}}, true},
+			[]process{{1, pause, unifiedOtherGroup, "p", 1}, {7, program, unifiedOtherGroup, "b", 50}, {8, injector, unifiedGroup, "a", 100}, {9, probe, unifiedGroup, "a", 200}}, true},
 		"shared, version 2, started": {
-			[]process{{1, pause, unifiedTwo, "p", 1}, {7, injector, unifiedTwo, "b", 50}, {8, program, unified, "a", 100}, {9, probe, unified, "a", 200}}, false},
+			[]process{{1, pause, unifiedOtherGroup, "p", 1}, {7, injector, unifiedOtherGroup, "b", 50}, {8, program, unifiedGroup, "a", 100}, {9, probe, unifiedGroup, "a", 200}}, false},
 		"shared, in one control group": {
 			[]process{{1, pause, "", "p", 1}, {7, program, "", "b", 50}, {8, injector, "", "a", 100}, {9, probe, "", "a", 200}}, true},
 		"shared, in a control group that the runtime divides": {
-			[]process{{1, pause, unifiedTwo, "p", 1}, {8, injector, "0::/\n", "a", 100}, {9, probe, "0::/../app\n", "a", 200}}, true},
+			[]process{{1, pause, unifiedOtherGroup, "p", 1}, {8, injector, "0::/\n", "a", 100}, {9, probe, "0::/../app\n", "a", 200}}, true},
 		"without control groups": {[]process{{1, injector, "", "", 100}, {9, probe, "", "", 200}}, true},
 		"in a control group of its own making": {
-			[]process{{1, pause, unifiedTwo, "p", 1}, {8, program, "0::/mine\n", "a", 100}, {9, probe, unified, "a", 200}}, false},
+			[]process{{1, pause, unifiedOtherGroup, "p", 1}, {8, program, "0::/mine\n", "a", 100}, {9, probe, unifiedGroup, "a", 200}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := proc(t, c.processes...).checkStarted(func(time.Duration) {})
+			err := writeProcfs(t, c.processes...).checkStarted(func(time.Duration) {})
 			assert.Equal(t, c.waits, err != nil, "%v", err)
 		})
 	}
 }
 
 func TestAContainerIsNotTakenForStartedBeforeItsInjectorIs(t *testing.T) {
-	p := proc(t, process{1, "runc", app, "a", 100}, process{9, wire.StartedPath, app, "a", 200})
+	p := writeProcfs(t, process{1, "runc", appGroup, "a", 100}, process{9, wire.HasStartedPath, appGroup, "a", 200})
 	err := p.checkStarted(func(d time.Duration) {
-		assert.Equal(t, settling, d)
+		assert.Equal(t, injectorStartDelay, d)
 		require.NoError(t, os.WriteFile(filepath.Join(string(p), "1", "cmdline"), []byte(wire.InjectorPath+"\x00/app\x00"), 0o600))
 	})
 	assert.Equal(t, errWaiting, err)
 }
 
 func TestAProcessThatIsGoneHasNoStart(t *testing.T) {
-	p := proc(t, process{1, "/app", app, "a", 100})
-	assert.EqualValues(t, 100, p.started("1"))
-	assert.Zero(t, p.started("2"))
+	p := writeProcfs(t, process{1, "/app", appGroup, "a", 100})
+	assert.EqualValues(t, 100, p.startTimeOf("1"))
+	assert.Zero(t, p.startTimeOf("2"))
 }
 
 func TestTheTerminationMessageIsBounded(t *testing.T) {
-	assert.Equal(t, "short", shorten("short", 10))
-	assert.Equal(t, "short�", shorten("short\xff", 10))
+	assert.Equal(t, "short", truncateText("short", 10))
+	assert.Equal(t, "short�", truncateText("short\xff", 10))
 	for length, want := range map[int]string{7: "ää…", 8: "ää…", 9: "äää…"} {
-		got := shorten("ääääääääääääääää", length)
+		got := truncateText("ääääääääääääääää", length)
 		assert.Equal(t, want, got)
 		assert.LessOrEqual(t, len(got), length)
 	}
@@ -139,10 +139,10 @@ func TestTheReplicaIsKnownForAMoment(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o644), info.Mode(), "any user may read it")
 	now = info.ModTime()
-	assert.Equal(t, "10.1.2.3:9443", readReplica(file, now.Add(replicaKnown)))
-	assert.Empty(t, readReplica(file, now.Add(replicaKnown+time.Second)), "another pod may have the address")
-	assert.Empty(t, readReplica(file, now.Add(-replicaKnown-time.Second)), "the clock was wrong")
-	writeReplica(file, string(make([]byte, 2*replicaBytes)))
+	assert.Equal(t, "10.1.2.3:9443", readReplica(file, now.Add(replicaMaxAge)))
+	assert.Empty(t, readReplica(file, now.Add(replicaMaxAge+time.Second)), "another pod may have the address")
+	assert.Empty(t, readReplica(file, now.Add(-replicaMaxAge-time.Second)), "the clock was wrong")
+	writeReplica(file, string(make([]byte, 2*maxReplicaBytes)))
 	assert.Empty(t, readReplica(file, time.Now()))
 	assert.Empty(t, readReplica(filepath.Dir(file), time.Now()))
 	writeReplica(filepath.Join(file, "impossible"), "x")

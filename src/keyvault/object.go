@@ -6,8 +6,8 @@ import "time"
 type Object struct {
 	// Ref is the requested reference; its Version is empty if the latest version was requested.
 	Ref Ref
-	// Fallback is the name of the vault that served the object because Ref's vault was unavailable; empty otherwise.
-	Fallback string
+	// FallbackVault is the name of the vault that served the object because Ref's vault was unavailable; empty otherwise.
+	FallbackVault string
 	// Version is the version that the vault returned, never empty.
 	Version string
 	// ContentType is the content type set on the object, for example application/x-pkcs12; can be empty.
@@ -17,8 +17,8 @@ type Object struct {
 	Value Value
 	// Updated is the time of the last change of the version, by the vault's clock, in whole seconds.
 	Updated time.Time
-	// Answered is the time of the response by the vault's clock (the Date header); zero if the header is missing.
-	Answered time.Time
+	// ResponseDate is the time of the response by the vault's clock (the Date header); zero if the header is missing.
+	ResponseDate time.Time
 	// NotBefore is the activation date; zero if the object has none.
 	NotBefore time.Time
 	// Expires is the expiry date; zero if the object has none.

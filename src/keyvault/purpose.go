@@ -10,12 +10,12 @@ type Priority int
 
 // The priorities, lowest first.
 const (
-	// Refresh reads an object again to detect changes.
-	Refresh Priority = iota
-	// FirstSync reads an object that has no output yet.
-	FirstSync
-	// PodStart reads a value that a starting container waits for.
-	PodStart
+	// PriorityRefresh reads an object again to detect changes.
+	PriorityRefresh Priority = iota
+	// PriorityFirstSync reads an object that has no output yet.
+	PriorityFirstSync
+	// PriorityPodStart reads a value that a starting container waits for.
+	PriorityPodStart
 )
 
 // String returns the priority as used in metric labels: refresh, first-sync or pod-start.
@@ -26,14 +26,14 @@ type Purpose struct {
 	// Namespace is charged for the call. The rate limiter serves namespaces in turn.
 	Namespace string
 	Priority  Priority
-	// Every is the refresh interval of the object; zero if the object is read once.
-	Every time.Duration
+	// RefreshInterval is the refresh interval of the object; zero if the object is read once.
+	RefreshInterval time.Duration
 }
 
 type purposeKey struct{}
 
-// For returns a context that carries the purpose of reads made with it.
-func For(ctx context.Context, p Purpose) context.Context {
+// WithPurpose returns a context that carries the purpose of reads made with it.
+func WithPurpose(ctx context.Context, p Purpose) context.Context {
 	return context.WithValue(ctx, purposeKey{}, p)
 }
 

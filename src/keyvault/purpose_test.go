@@ -11,9 +11,9 @@ import (
 
 func TestAContextSaysWhatAReadIsFor(t *testing.T) {
 	assert.Equal(t, keyvault.Purpose{}, keyvault.PurposeOf(t.Context()))
-	p := keyvault.Purpose{Namespace: "shop", Priority: keyvault.FirstSync, Every: time.Minute}
-	assert.Equal(t, p, keyvault.PurposeOf(keyvault.For(t.Context(), p)))
-	assert.Equal(t, "refresh first-sync pod-start", keyvault.Refresh.String()+" "+keyvault.FirstSync.String()+" "+keyvault.PodStart.String())
-	assert.Less(t, keyvault.Refresh, keyvault.FirstSync)
-	assert.Less(t, keyvault.FirstSync, keyvault.PodStart)
+	p := keyvault.Purpose{Namespace: "shop", Priority: keyvault.PriorityFirstSync, RefreshInterval: time.Minute}
+	assert.Equal(t, p, keyvault.PurposeOf(keyvault.WithPurpose(t.Context(), p)))
+	assert.Equal(t, "refresh first-sync pod-start", keyvault.PriorityRefresh.String()+" "+keyvault.PriorityFirstSync.String()+" "+keyvault.PriorityPodStart.String())
+	assert.Less(t, keyvault.PriorityRefresh, keyvault.PriorityFirstSync)
+	assert.Less(t, keyvault.PriorityFirstSync, keyvault.PriorityPodStart)
 }

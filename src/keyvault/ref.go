@@ -19,13 +19,13 @@ const (
 	KindKeyList         Kind = "key list"
 )
 
-// List returns the kind of the list that contains objects of kind k; empty if k is a list.
-func (k Kind) List() Kind {
+// ListKind returns the kind of the list that contains objects of kind k; empty if k is a list.
+func (k Kind) ListKind() Kind {
 	return map[Kind]Kind{KindSecret: KindSecretList, KindCertificate: KindCertificateList, KindKey: KindKeyList}[k]
 }
 
-// Listed returns the kind of the objects in list k; empty if k is not a list.
-func (k Kind) Listed() Kind {
+// ItemKind returns the kind of the objects in list k; empty if k is not a list.
+func (k Kind) ItemKind() Kind {
 	return map[Kind]Kind{KindSecretList: KindSecret, KindCertificateList: KindCertificate, KindKeyList: KindKey}[k]
 }
 
@@ -48,14 +48,14 @@ type Ref struct {
 	Name string
 	// Version is the version of the object; empty for the latest version.
 	Version string
-	// As is the identity that reads the object. It is part of the key, so an object read with one identity is never
+	// Identity is the identity that reads the object. It is part of the key, so an object read with one identity is never
 	// served to another.
-	As Identity
+	Identity Identity
 }
 
 // String describes the object for messages.
 func (r Ref) String() string {
-	if r.Kind.Listed() != "" {
+	if r.Kind.ItemKind() != "" {
 		return fmt.Sprintf("%s of vault %q", r.Kind, r.Vault)
 	}
 	if r.Version == "" {

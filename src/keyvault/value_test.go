@@ -78,9 +78,9 @@ func TestRefNamesTheObject(t *testing.T) {
 	assert.Equal(t, `secret list of vault "kv"`, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}.String())
 	assert.Equal(t, `key list of vault "kv"`, keyvault.Ref{Vault: "kv", Kind: keyvault.KindKeyList}.String())
 	for _, kind := range []keyvault.Kind{keyvault.KindSecret, keyvault.KindCertificate, keyvault.KindKey} {
-		assert.Equal(t, kind, kind.List().Listed())
-		assert.Empty(t, kind.Listed())
-		assert.Empty(t, kind.List().List())
+		assert.Equal(t, kind, kind.ListKind().ItemKind())
+		assert.Empty(t, kind.ItemKind())
+		assert.Empty(t, kind.ListKind().ListKind())
 	}
 	assert.Equal(t, `secret "db" of vault "kv"`, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "db"}.String())
 	assert.Equal(t, `key "k" version 1a of vault "kv"`,

@@ -10,11 +10,11 @@ const (
 	ReviewElements   = 200_000
 	ReviewContainers = 500
 	ReviewVariables  = 20_000
-	ReviewListed     = 5_000
-	// ReviewWeight and ReviewElementWeight are the bytes of memory that are reserved for each byte and each element of
+	ReviewListItems  = 5_000
+	// ReviewMemoryFactor and ReviewElementMemory are the bytes of memory that are reserved for each byte and each element of
 	// a review.
-	ReviewWeight        = 8
-	ReviewElementWeight = 128
+	ReviewMemoryFactor  = 8
+	ReviewElementMemory = 128
 )
 
 // Limits of answers.
@@ -30,61 +30,61 @@ const (
 
 // Limits of reads for one review, and of cached reads.
 const (
-	AdmissionSources     = 300
-	MissingSourceAge     = time.Second
-	NamespaceEnabledAge  = 5 * time.Second
-	NamespaceDisabledAge = time.Second
-	RecentAnswers        = 4096
-	LimitRanges          = 16
-	LimitRangeAge        = 5 * time.Second
+	AdmissionSources      = 300
+	MissingSourceAge      = time.Second
+	NamespaceEnabledAge   = 5 * time.Second
+	NamespaceDisabledAge  = time.Second
+	AdmissionCacheEntries = 4096
+	LimitRanges           = 16
+	LimitRangeAge         = 5 * time.Second
 )
 
 // admissionArea lists the limits of admission reviews and of the reads for them.
 func admissionArea() Area {
 	const denied = "The pod is rejected; the message names the limit"
 	return Area{Title: "Admission webhook", Limits: append(readForReview(), []Limit{
-		{Name: "ReviewBytes", Value: Bytes(ReviewBytes), Bounds: "Body of an admission review",
+		{Name: "ReviewBytes", Value: Bytes(ReviewBytes), Subject: "Body of an admission review",
 			Exceeded: "The request is rejected with 413 before more is read",
 			Reason:   "The API server accepts no larger request, and etcd stores half of it"},
-		{Name: "ReviewDepth", Value: Count(ReviewDepth), Bounds: "Nesting of the JSON of a review", Exceeded: denied,
+		{Name: "ReviewDepth", Value: Count(ReviewDepth), Subject: "Nesting of the JSON of a review", Exceeded: denied,
 			Reason: "A pod with managed fields has about 15 levels"},
 		{Name: "ReviewElements", Value: Count(ReviewElements),
-			Bounds: "Keys and values in a review, in its object and in its old object, separately", Exceeded: denied,
+			Subject: "Keys and values in a review, in its object and in its old object, separately", Exceeded: denied,
 			Reason: "20,000 variables with name and value are 100,000; the rest is for managed fields"},
 		{Name: "ReviewContainers", Value: Count(ReviewContainers),
-			Bounds: "Containers, init containers and ephemeral containers of a pod together", Exceeded: denied,
+			Subject: "Containers, init containers and ephemeral containers of a pod together", Exceeded: denied,
 			Reason: "A decoded container takes more than 1 KiB, however short its text is"},
-		{Name: "ReviewVariables", Value: Count(ReviewVariables), Bounds: "Entries of env and envFrom of a pod together",
+		{Name: "ReviewVariables", Value: Count(ReviewVariables), Subject: "Entries of env and envFrom of a pod together",
 			Exceeded: denied,
 			Reason:   "etcd does not store a pod with a larger environment"},
-		{Name: "ReviewListed", Value: Count(ReviewListed),
-			Bounds: "Objects in all other lists of a pod (volumes, mounts, ports, status) together", Exceeded: denied,
+		{Name: "ReviewListed", Value: Count(ReviewListItems),
+			Subject: "Objects in all other lists of a pod (volumes, mounts, ports, status) together", Exceeded: denied,
 			Reason: "A decoded volume takes about 300 bytes, however short its text is"},
-		{Name: "ReviewWeight", Value: Count(ReviewWeight),
-			Bounds:   "Bytes of memory that are reserved for each byte of a review while it is processed",
+		{Name: "ReviewWeight", Value: Count(ReviewMemoryFactor),
+			Subject:  "Bytes of memory that are reserved for each byte of a review while it is processed",
 			Exceeded: "If the memory for reviews is used up, the answer is 429 and the API server retries",
 			Reason: "The text, its decoded form, the answer and its text, measured with the most expensive reviews " +
 				"that the other limits allow"},
-		{Name: "ReviewElementWeight", Value: Bytes(ReviewElementWeight),
-			Bounds:   "Memory that is reserved for each key and value of a review, besides its text",
+		{Name: "ReviewElementWeight", Value: Bytes(ReviewElementMemory),
+			Subject:  "Memory that is reserved for each key and value of a review, besides its text",
 			Exceeded: "As above", Reason: "Maps and lists of small values take more memory than their text"},
-		{Name: "InjectedPodBytes", Value: Bytes(InjectedPodBytes), Bounds: "Size of a pod with what the webhook adds",
+		{Name: "InjectedPodBytes", Value: Bytes(InjectedPodBytes), Subject: "Size of a pod with what the webhook adds",
 			Exceeded: denied,
 			Reason:   "The API server accepts no larger object, and etcd stores half of it"},
-		{Name: "AdmissionWarnings", Value: Count(AdmissionWarnings), Bounds: "Warnings in one answer",
+		{Name: "AdmissionWarnings", Value: Count(AdmissionWarnings), Subject: "Warnings in one answer",
 			Exceeded: "The last warning has the number of omitted ones",
 			Reason:   "The API server displays 4 KiB of warnings"},
-		{Name: "AdmissionNameBytes", Value: Bytes(AdmissionNameBytes), Bounds: "A name in a message or log line",
+		{Name: "AdmissionNameBytes", Value: Bytes(AdmissionNameBytes), Subject: "A name in a message or log line",
 			Exceeded: "The name is truncated",
 			Reason:   "Kubernetes has no longer names, but the review comes before names are validated"},
 		{Name: "AdmissionLogRate", Value: Rate(AdmissionLogRate),
-			Bounds:   "Log lines about reviews of the API server, and separately about all other reviews",
+			Subject:  "Log lines about reviews of the API server, and separately about all other reviews",
 			Exceeded: "Lines are omitted; the next line has their number",
 			Reason:   "Clients must not fill the log"},
-		{Name: "AdmissionLogBurst", Value: Count(AdmissionLogBurst), Bounds: "Burst of log lines about reviews",
+		{Name: "AdmissionLogBurst", Value: Count(AdmissionLogBurst), Subject: "Burst of log lines about reviews",
 			Exceeded: "As above", Reason: "A rollout creates many pods at once"},
 		{Name: "AdmissionMessageBytes", Value: Bytes(AdmissionMessageBytes),
-			Bounds: "Message of a rejected pod, and its log line", Exceeded: "The message is truncated",
+			Subject: "Message of a rejected pod, and its log line", Exceeded: "The message is truncated",
 			Reason: "The message has names of registries and their answers in addition to names in the pod"},
 	}...)}
 }
@@ -93,27 +93,27 @@ func admissionArea() Area {
 func readForReview() []Limit {
 	return []Limit{
 		{Name: "AdmissionSources", Value: Count(AdmissionSources),
-			Bounds:   "ConfigMaps and Secrets that are sources of the environment of one pod",
+			Subject:  "ConfigMaps and Secrets that are sources of the environment of one pod",
 			Exceeded: "The pod is rejected; the message names the limit",
 			Reason:   "Each is a read of the API server"},
 		{Name: "MissingSourceAge", Value: Duration(MissingSourceAge),
-			Bounds:   "Time for which the absence of a ConfigMap or Secret is cached",
+			Subject:  "Time for which the absence of a ConfigMap or Secret is cached",
 			Exceeded: "It is read again",
 			Reason:   "Many pods, or requests, name the same one"},
 		{Name: "NamespaceEnabledAge", Value: Duration(NamespaceEnabledAge),
-			Bounds: "Time for which the label of a namespace is cached", Exceeded: "The namespace is read again",
+			Subject: "Time for which the label of a namespace is cached", Exceeded: "The namespace is read again",
 			Reason: "Saves a read for each pod of a rollout"},
 		{Name: "NamespaceDisabledAge", Value: Duration(NamespaceDisabledAge),
-			Bounds: "Time for which the absence of that label is cached; requests of a known API server bypass " +
+			Subject: "Time for which the absence of that label is cached; requests of a known API server bypass " +
 				"the cache", Exceeded: "The namespace is read again",
 			Reason: "Forged requests cost one read per second, and a new label takes effect at once"},
 		{Name: "LimitRanges", Value: Count(LimitRanges),
-			Bounds:   "LimitRanges of a namespace that the resources of the init container respect",
+			Subject:  "LimitRanges of a namespace that the resources of the init container respect",
 			Exceeded: "Others are not read; the API server rejects a pod that violates them",
 			Reason:   "A namespace has one or a few"},
-		{Name: "LimitRangeAge", Value: Duration(LimitRangeAge), Bounds: "Time for which LimitRanges are cached",
+		{Name: "LimitRangeAge", Value: Duration(LimitRangeAge), Subject: "Time for which LimitRanges are cached",
 			Exceeded: "They are read again", Reason: "Saves a read for each pod of a rollout"},
-		{Name: "RecentAnswers", Value: Count(RecentAnswers), Bounds: "Cached answers of each of these kinds",
+		{Name: "RecentAnswers", Value: Count(AdmissionCacheEntries), Subject: "Cached answers of each of these kinds",
 			Exceeded: "The cache is cleared", Reason: "About 200 bytes each"},
 	}
 }

@@ -4,21 +4,21 @@ import "time"
 
 // Limits of one request to the auth service.
 const (
-	TokenBytes             = 16 << 10
-	AuthRequestBytes       = 1 << 20
-	AuthRequestBodyTime    = 5 * time.Second
-	AuthRequestTime        = 25 * time.Second
-	VariablesPerRequest    = 20_000
-	VariableNameBytes      = 1 << 10
-	ReferencesPerRequest   = 2000
-	ResourcesPerRequest    = 500
-	ReadsAtOncePerRequest  = 32
-	AuthAnswerBytes        = 16 << 20
-	AuthAnswerPartTime     = 5 * time.Second
-	AuthAnswerTime         = 20 * time.Second
-	NameBytesInMessages    = 253
-	AuthMessageBytes       = 2 << 10
-	AuthIdentificationTime = 10 * time.Second
+	TokenBytes              = 16 << 10
+	AuthRequestBytes        = 1 << 20
+	AuthRequestBodyTime     = 5 * time.Second
+	AuthRequestTime         = 25 * time.Second
+	VariablesPerRequest     = 20_000
+	VariableNameBytes       = 1 << 10
+	ReferencesPerRequest    = 2000
+	ResourcesPerRequest     = 500
+	ParallelReadsPerRequest = 32
+	AuthAnswerBytes         = 16 << 20
+	AuthAnswerChunkTime     = 5 * time.Second
+	AuthAnswerTime          = 20 * time.Second
+	NameBytesInMessages     = 253
+	AuthMessageBytes        = 2 << 10
+	AuthIdentificationTime  = 10 * time.Second
 )
 
 // Limits of all requests to the auth service together. Each is shared among namespaces, or among addresses until the
@@ -27,12 +27,12 @@ const (
 	AuthIdentificationsAtOnce    = 32
 	AuthIdentificationsPerSecond = 1000
 	AuthRequestsBytes            = 24 << 20
-	AuthPlaces                   = 256
-	AuthPlacesPerPod             = 8
+	AuthSlots                    = 256
+	AuthSlotsPerPod              = 8
 	AuthAnswersBytes             = 48 << 20
 	AuthResourceReadsPerSecond   = 1000
-	AuthAbsentTime               = time.Second
-	AuthAbsentNames              = 4096
+	AuthAbsentResourceTime       = time.Second
+	AuthAbsentResources          = 4096
 	AuthLogLinesPerSecond        = 100
 	AuthEventsPerSecond          = 10
 	AuthEventInterval            = 10 * time.Minute
@@ -42,24 +42,24 @@ const (
 // Limits of requests of pods that v1 injected. They are shared among addresses, because such a request is not
 // authenticated until it has a certificate.
 const (
-	LegacyTime             = 8 * time.Second
-	LegacyRequestsAtOnce   = 32
-	LegacyLookupsPerSecond = 20
-	LegacyStepsPerSecond   = 200
-	LegacyReportsPerSecond = 20
-	LegacyQueryBytes       = 1 << 10
-	LegacyCertificateBytes = 64 << 10
-	LegacyPods             = 10_000
+	V1RequestTime      = 8 * time.Second
+	V1RequestsAtOnce   = 32
+	V1LookupsPerSecond = 20
+	V1StepsPerSecond   = 200
+	V1ReportsPerSecond = 20
+	V1QueryBytes       = 1 << 10
+	V1CertificateBytes = 64 << 10
+	V1Pods             = 10_000
 )
 
 // authServiceArea lists the limits of requests of pods to the auth service.
 func authServiceArea() Area {
-	return Area{Title: "Auth service", Limits: append(append(requestLimits(), sharedLimits()...), legacyLimits()...)}
+	return Area{Title: "Auth service", Limits: append(append(requestLimits(), sharedLimits()...), v1Limits()...)}
 }
 
 const (
-	again  = "429; the injector retries after a second"
-	shares = ". One namespace gets at most half, two get a third each, and so on; the rest stays free for others"
+	retryAfterOneSecond = "429; the injector retries after a second"
+	namespaceShareNote  = ". One namespace gets at most half, two get a third each, and so on; the rest stays free for others"
 )
 
 // requestLimits returns the limits of one request.
@@ -86,13 +86,13 @@ func requestLimits() []Limit {
 		{"ResourcesPerRequest", Count(ResourcesPerRequest), "AzureKeyVaultSecrets that one request names",
 			"400; the pod does not start",
 			"Each of them takes up to one read of the API server and one of the vault", ""},
-		{"ReadsAtOncePerRequest", Count(ReadsAtOncePerRequest),
+		{"ReadsAtOncePerRequest", Count(ParallelReadsPerRequest),
 			"Concurrent reads of the API server, or of vaults, for one request", "Further reads wait",
 			"The limits of each vault are shared fairly in addition", ""},
 		{"AuthAnswerBytes", Bytes(AuthAnswerBytes), "Answer that the injector reads",
 			"The injector discards the answer and retries",
 			"The largest environment in base64 has 8 MiB", ""},
-		{"AuthAnswerPartTime", Duration(AuthAnswerPartTime),
+		{"AuthAnswerPartTime", Duration(AuthAnswerChunkTime),
 			"Time for a pod to read the next 32 KiB of its answer",
 			"The connection is closed", "Injectors read at once", ""},
 		{"AuthAnswerTime", Duration(AuthAnswerTime), "Time for a pod to read its whole answer",
@@ -114,33 +114,33 @@ func sharedLimits() []Limit {
 	return []Limit{
 		{"AuthIdentificationsAtOnce", Count(AuthIdentificationsAtOnce),
 			"Concurrent requests whose pod the API server identifies",
-			"They wait for at most " + Duration(AuthIdentificationTime) + ", then " + again,
-			"Each takes three reads" + addresses, ""},
-		{"AuthIdentificationsPerSecond", Rate(AuthIdentificationsPerSecond), "The same, per second", again,
-			"The largest clusters start fewer pods" + addresses, ""},
+			"They wait for at most " + Duration(AuthIdentificationTime) + ", then " + retryAfterOneSecond,
+			"Each takes three reads" + addressShareNote, ""},
+		{"AuthIdentificationsPerSecond", Rate(AuthIdentificationsPerSecond), "The same, per second", retryAfterOneSecond,
+			"The largest clusters start fewer pods" + addressShareNote, ""},
 		{"AuthRequestsBytes", Bytes(AuthRequestsBytes),
-			"Bodies of all requests in progress, and the variables of their pods", again,
-			"A request usually has less than 20 KiB" + shares, ""},
-		{"AuthPlaces", Count(AuthPlaces), "Requests in progress, until their answers are sent", again,
-			"A request that waits for a vault costs little" + shares + ", also while their vaults do not answer", ""},
-		{"AuthPlacesPerPod", Count(AuthPlacesPerPod), "Requests in progress of one pod", again,
+			"Bodies of all requests in progress, and the variables of their pods", retryAfterOneSecond,
+			"A request usually has less than 20 KiB" + namespaceShareNote, ""},
+		{"AuthPlaces", Count(AuthSlots), "Requests in progress, until their answers are sent", retryAfterOneSecond,
+			"A request that waits for a vault costs little" + namespaceShareNote + ", also while their vaults do not answer", ""},
+		{"AuthPlacesPerPod", Count(AuthSlotsPerPod), "Requests in progress of one pod", retryAfterOneSecond,
 			"One for each container that starts", ""},
-		{"AuthAnswersBytes", Bytes(AuthAnswersBytes), "Values in answers that are being prepared or sent", again,
-			"A fifth of the env-injector's memory" + shares, ""},
+		{"AuthAnswersBytes", Bytes(AuthAnswersBytes), "Values in answers that are being prepared or sent", retryAfterOneSecond,
+			"A fifth of the env-injector's memory" + namespaceShareNote, ""},
 		{"AuthResourceReadsPerSecond", Rate(AuthResourceReadsPerSecond),
-			"Reads of AzureKeyVaultSecrets that are not in the cache", again,
-			"Only missing or new ones are not in the cache" + shares, ""},
-		{"AuthAbsentTime", Duration(AuthAbsentTime), "Time for which the absence of an AzureKeyVaultSecret is cached",
+			"Reads of AzureKeyVaultSecrets that are not in the cache", retryAfterOneSecond,
+			"Only missing or new ones are not in the cache" + namespaceShareNote, ""},
+		{"AuthAbsentTime", Duration(AuthAbsentResourceTime), "Time for which the absence of an AzureKeyVaultSecret is cached",
 			"It is read again",
 			"A pod that waits for it starts soon after its creation", ""},
-		{"AuthAbsentNames", Count(AuthAbsentNames), "Missing AzureKeyVaultSecrets in the cache",
+		{"AuthAbsentNames", Count(AuthAbsentResources), "Missing AzureKeyVaultSecrets in the cache",
 			"The oldest is evicted, and read again",
 			"Less than 2 MiB", ""},
 		{"AuthLogLinesPerSecond", Rate(AuthLogLinesPerSecond), "Log lines about requests, at most one for each",
 			"Lines are omitted, and the next line has their number; metrics count all",
-			"The log stays readable, and no disk fills up" + shares, ""},
+			"The log stays readable, and no disk fills up" + namespaceShareNote, ""},
 		{"AuthEventsPerSecond", Rate(AuthEventsPerSecond), "Events about pods", "Events are omitted",
-			"Events are stored in etcd" + shares, ""},
+			"Events are stored in etcd" + namespaceShareNote, ""},
 		{"AuthEventInterval", Duration(AuthEventInterval), "Time between two events about one pod",
 			"Events are omitted", "Kubernetes keeps an event for an hour", ""},
 		{"AuthEventPods", Count(AuthEventPods), "Pods with a cached time of the last event",
@@ -148,31 +148,31 @@ func sharedLimits() []Limit {
 	}
 }
 
-const addresses = ". One address gets at most half, two get a third each, and so on"
+const addressShareNote = ". One address gets at most half, two get a third each, and so on"
 
-// legacyLimits returns the limits of requests of pods that v1 injected.
-func legacyLimits() []Limit {
+// v1Limits returns the limits of requests of pods that v1 injected.
+func v1Limits() []Limit {
 	return []Limit{
-		{"LegacyTime", Duration(LegacyTime), "Time to process a request of a pod that 1.8 injected",
+		{"LegacyTime", Duration(V1RequestTime), "Time to process a request of a pod that 1.8 injected",
 			"503; the pod retries", "The injector of 1.8 waits for ten seconds", ""},
-		{"LegacyRequestsAtOnce", Count(LegacyRequestsAtOnce), "Concurrent such requests that call the API server",
+		{"LegacyRequestsAtOnce", Count(V1RequestsAtOnce), "Concurrent such requests that call the API server",
 			"They wait",
-			"Each takes three or four reads" + addresses, ""},
-		{"LegacyLookupsPerSecond", Rate(LegacyLookupsPerSecond),
+			"Each takes three or four reads" + addressShareNote, ""},
+		{"LegacyLookupsPerSecond", Rate(V1LookupsPerSecond),
 			"Such pods that are read while `legacyAuthService` is off",
 			"The answer is the same, without an event or a log line about the pod",
-			"The answer does not depend on the pod" + addresses, ""},
-		{"LegacyStepsPerSecond", Rate(LegacyStepsPerSecond),
+			"The answer does not depend on the pod" + addressShareNote, ""},
+		{"LegacyStepsPerSecond", Rate(V1StepsPerSecond),
 			"Each of the two steps of such a request while `legacyAuthService` is on",
 			"They wait, then 503; the pod retries",
-			"The pods of a node that restarts send requests at the same time" + addresses, ""},
-		{"LegacyReportsPerSecond", Rate(LegacyReportsPerSecond), "Log lines and events about such pods",
-			"They are omitted; metrics count all", "The log stays readable" + shares, ""},
-		{"LegacyQueryBytes", Bytes(LegacyQueryBytes), "Query of such a request", "400",
+			"The pods of a node that restarts send requests at the same time" + addressShareNote, ""},
+		{"LegacyReportsPerSecond", Rate(V1ReportsPerSecond), "Log lines and events about such pods",
+			"They are omitted; metrics count all", "The log stays readable" + namespaceShareNote, ""},
+		{"LegacyQueryBytes", Bytes(V1QueryBytes), "Query of such a request", "400",
 			"It has the name of a Secret", ""},
-		{"LegacyCertificateBytes", Bytes(LegacyCertificateBytes), "Certificate in the Secret of such a pod",
+		{"LegacyCertificateBytes", Bytes(V1CertificateBytes), "Certificate in the Secret of such a pod",
 			"403, before it is parsed", "1.8 wrote less than 4 KiB", ""},
-		{"LegacyPods", Count(LegacyPods), "Such pods with a record that their event is written",
+		{"LegacyPods", Count(V1Pods), "Such pods with a record that their event is written",
 			"The oldest is evicted, and can get another event", "Less than 2 MiB", ""},
 	}
 }

@@ -18,7 +18,7 @@ const (
 	ImageLookupsPerRegistry  = 8
 	ImageLookupsWaiting      = 128
 	ImageLookupGrace         = 2 * time.Second
-	ImageRefusalAge          = 5 * time.Second
+	ImageErrorCacheAge       = 5 * time.Second
 )
 
 // Limits of one call of a registry and its answer.
@@ -47,14 +47,14 @@ const (
 const (
 	ImageCacheBytes         = 16 << 20
 	ImageTagCacheBytes      = 1 << 20
-	ImageRefusalCacheBytes  = 1 << 20
+	ImageErrorCacheBytes    = 1 << 20
 	ImageRegistryTokens     = 100
 	ImageRegistryTokenBytes = 16 << 10
 	ImageBreakerHosts       = 2_000
 	ImageBreakerFailures    = 3
-	ImageBreakerWait        = 4 * time.Second
+	ImageBreakerSlowCall    = 4 * time.Second
 	ImageBreakerPause       = 10 * time.Second
-	ImageFailureLines       = 5
+	ImageFailureLogRate     = 5
 )
 
 // imagesArea lists the limits of reading the command of an image from its registry.
@@ -69,21 +69,21 @@ func imagesArea() Area {
 // imageQuestionLimits returns the limits of the images of one pod.
 func imageQuestionLimits() []Limit {
 	return []Limit{
-		{Name: "ImageNameBytes", Value: Bytes(ImageNameBytes), Bounds: "Name of an image",
+		{Name: "ImageNameBytes", Value: Bytes(ImageNameBytes), Subject: "Name of an image",
 			Exceeded: "The pod is rejected",
 			Reason:   "The host of a registry, a repository (255) and a digest are far shorter"},
 		{Name: "ImageRegistriesPerPod", Value: Count(ImageRegistriesPerPod),
-			Bounds: "Registries that are called for one pod",
+			Subject: "Registries that are called for one pod",
 			Exceeded: "The pod is rejected before any registry is called; the message names the first container " +
 				"beyond the limit. Containers without a known reference are not injected, with a warning",
 			Reason: "Each registry that does not answer delays the review by up to 5 seconds"},
-		{Name: "ImagePullSecrets", Value: Count(ImagePullSecrets), Bounds: "Pull secrets that are read for one pod",
+		{Name: "ImagePullSecrets", Value: Count(ImagePullSecrets), Subject: "Pull secrets that are read for one pod",
 			Exceeded: "Later entries of imagePullSecrets are skipped, with a log line",
 			Reason:   "Each one is a read of the API server"},
-		{Name: "ImagePullSecretBytes", Value: Bytes(ImagePullSecretBytes), Bounds: "Content of a pull secret",
+		{Name: "ImagePullSecretBytes", Value: Bytes(ImagePullSecretBytes), Subject: "Content of a pull secret",
 			Exceeded: "The pull secret is skipped", Reason: "Usual pull secrets have less than 10 KiB"},
 		{Name: "ImageCredentials", Value: Count(ImageCredentials),
-			Bounds:   "Credentials that are tried at one registry for one image",
+			Subject:  "Credentials that are tried at one registry for one image",
 			Exceeded: "Later pull secrets are not tried",
 			Reason:   "Registries lock accounts and addresses after repeated failures"},
 	}
@@ -92,29 +92,29 @@ func imageQuestionLimits() []Limit {
 // imageLookupLimits returns the limits of look-ups in flight.
 func imageLookupLimits() []Limit {
 	return []Limit{
-		{Name: "ImageLookups", Value: Count(ImageLookups), Bounds: "Look-ups in flight",
+		{Name: "ImageLookups", Value: Count(ImageLookups), Subject: "Look-ups in flight",
 			Exceeded: "A look-up waits. A look-up of the namespace with the most of them ends early when it has had " +
 				"no result for " +
 				Duration(ImageLookupGrace) + " and another namespace waits",
 			Reason: "Each holds a connection and up to one answer in memory"},
 		{Name: "ImageLookupsPerNamespace", Value: Count(ImageLookupsPerNamespace),
-			Bounds: "Look-ups in flight for one namespace",
+			Subject: "Look-ups in flight for one namespace",
 			Exceeded: "A look-up waits; the oldest one of the namespace ends early when it has had no result for " +
 				Duration(ImageLookupGrace),
 			Reason: "A quarter of all look-ups, so that one namespace cannot take all slots"},
 		{Name: "ImageLookupsPerRegistry", Value: Count(ImageLookupsPerRegistry),
-			Bounds:   "Look-ups in flight for one namespace at one registry",
+			Subject:  "Look-ups in flight for one namespace at one registry",
 			Exceeded: "A look-up waits", Reason: "A slow registry delays only its own images"},
 		{Name: "ImageLookupsWaiting", Value: Count(ImageLookupsWaiting),
-			Bounds:   "Waiting look-ups of one namespace",
+			Subject:  "Waiting look-ups of one namespace",
 			Exceeded: "The pod is rejected; its controller retries",
 			Reason:   "Pods with the same image share one look-up"},
 		{Name: "ImageLookupGrace", Value: Duration(ImageLookupGrace),
-			Bounds:   "Time for which a look-up keeps its slot while others wait",
+			Subject:  "Time for which a look-up keeps its slot while others wait",
 			Exceeded: "The look-up ends and the pod is rejected; its controller retries",
 			Reason:   "Registries usually answer all requests of a look-up in less than a second"},
-		{Name: "ImageRefusalAge", Value: Duration(ImageRefusalAge),
-			Bounds: "Time for which an error of a registry (401, 403, 404, 429) is cached for the same " +
+		{Name: "ImageRefusalAge", Value: Duration(ImageErrorCacheAge),
+			Subject: "Time for which an error of a registry (401, 403, 404, 429) is cached for the same " +
 				"namespace, image and credentials",
 			Exceeded: "The registry is called again",
 			Reason:   "Saves the registry the retries of controllers, and a correction takes effect soon"},
@@ -125,34 +125,34 @@ func imageLookupLimits() []Limit {
 func imageAnswerLimits() []Limit {
 	refused := "The pod is rejected, and the log has the cause"
 	return []Limit{
-		{Name: "ImageDialTime", Value: Duration(ImageDialTime), Bounds: "Name resolution and connection; TLS handshake",
+		{Name: "ImageDialTime", Value: Duration(ImageDialTime), Subject: "Name resolution and connection; TLS handshake",
 			Exceeded: refused,
 			Reason:   "Reachable registries take milliseconds"},
 		{Name: "ImageAnswerTime", Value: Duration(ImageAnswerTime),
-			Bounds:   "One call of a registry or token server, with its whole answer",
+			Subject:  "One call of a registry or token server, with its whole answer",
 			Exceeded: refused, Reason: "Half of the time for a look-up"},
-		{Name: "ImageRedirects", Value: Count(ImageRedirects), Bounds: "Redirects of one call; none for token requests",
+		{Name: "ImageRedirects", Value: Count(ImageRedirects), Subject: "Redirects of one call; none for token requests",
 			Exceeded: refused,
 			Reason:   "Registries redirect once, to their storage"},
-		{Name: "ImageHeaderBytes", Value: Bytes(ImageHeaderBytes), Bounds: "Headers of an answer", Exceeded: refused,
+		{Name: "ImageHeaderBytes", Value: Bytes(ImageHeaderBytes), Subject: "Headers of an answer", Exceeded: refused,
 			Reason: "Usual answers have 1 KiB"},
 		{Name: "ImageChallengeBytes", Value: Bytes(ImageChallengeBytes),
-			Bounds: "WWW-Authenticate headers of an answer", Exceeded: refused,
+			Subject: "WWW-Authenticate headers of an answer", Exceeded: refused,
 			Reason: "Usual challenges have 200 bytes; parsing is quadratic"},
-		{Name: "ImageManifestBytes", Value: Bytes(ImageManifestBytes), Bounds: "Manifest or index", Exceeded: refused,
+		{Name: "ImageManifestBytes", Value: Bytes(ImageManifestBytes), Subject: "Manifest or index", Exceeded: refused,
 			Reason: "Usual ones have less than 20 KiB"},
-		{Name: "ImageConfigBytes", Value: Bytes(ImageConfigBytes), Bounds: "Configuration of an image",
+		{Name: "ImageConfigBytes", Value: Bytes(ImageConfigBytes), Subject: "Configuration of an image",
 			Exceeded: refused,
 			Reason:   "Usual ones have less than 20 KiB, and a few hundred KiB with a bill of materials in labels"},
-		{Name: "ImageTokenBytes", Value: Bytes(ImageTokenBytes), Bounds: "Answer of a token server", Exceeded: refused,
+		{Name: "ImageTokenBytes", Value: Bytes(ImageTokenBytes), Subject: "Answer of a token server", Exceeded: refused,
 			Reason: "Usual tokens have less than 4 KiB"},
-		{Name: "ImageErrorBytes", Value: Bytes(ImageErrorBytes), Bounds: "Body of an error answer",
+		{Name: "ImageErrorBytes", Value: Bytes(ImageErrorBytes), Subject: "Body of an error answer",
 			Exceeded: "The rest is not read", Reason: "Only the code of the error is used"},
 		{Name: "ImageAnswerElements", Value: Count(ImageAnswerElements),
-			Bounds:   "JSON elements of an answer or of a pull secret, counted before decoding",
+			Subject:  "JSON elements of an answer or of a pull secret, counted before decoding",
 			Exceeded: refused, Reason: "An image with 127 layers has about 1,000"},
 		{Name: "ImageAnswerDepth", Value: Count(ImageAnswerDepth),
-			Bounds: "JSON nesting of an answer or of a pull secret", Exceeded: refused,
+			Subject: "JSON nesting of an answer or of a pull secret", Exceeded: refused,
 			Reason: "Manifests have 5 levels"},
 	}
 }
@@ -161,14 +161,14 @@ func imageAnswerLimits() []Limit {
 func imageContentLimits() []Limit {
 	return []Limit{
 		{Name: "ImageManifests", Value: Count(ImageManifests),
-			Bounds:   "Manifests that are read for one image with several platforms",
+			Subject:  "Manifests that are read for one image with several platforms",
 			Exceeded: "The pod is rejected; kubernetes.io/arch in its nodeSelector reduces them to one",
 			Reason:   "Images for all Linux platforms have 12"},
-		{Name: "ImageIndexDepth", Value: Count(ImageIndexDepth), Bounds: "Indexes inside indexes",
+		{Name: "ImageIndexDepth", Value: Count(ImageIndexDepth), Subject: "Indexes inside indexes",
 			Exceeded: "The pod is rejected",
 			Reason:   "Builders nest indexes once"},
 		{Name: "ImageCommandBytes", Value: Bytes(ImageCommandBytes),
-			Bounds:   "Entrypoint, command and references of an image together",
+			Subject:  "Entrypoint, command and references of an image together",
 			Exceeded: "The pod is rejected; set command in the container",
 			Reason:   "Linux passes at most 128 KiB in one argument, and the result becomes a part of the pod"},
 	}
@@ -177,38 +177,38 @@ func imageContentLimits() []Limit {
 // imageMemoryLimits returns the limits of caches, circuit breakers and log lines.
 func imageMemoryLimits() []Limit {
 	return []Limit{
-		{Name: "ImageCacheBytes", Value: Bytes(ImageCacheBytes), Bounds: "Cached commands of images",
+		{Name: "ImageCacheBytes", Value: Bytes(ImageCacheBytes), Subject: "Cached commands of images",
 			Exceeded: "The least recently used are evicted",
 			Reason:   "Room for more than 20,000 usual images"},
-		{Name: "ImageTagCacheBytes", Value: Bytes(ImageTagCacheBytes), Bounds: "Cached digests of tags",
+		{Name: "ImageTagCacheBytes", Value: Bytes(ImageTagCacheBytes), Subject: "Cached digests of tags",
 			Exceeded: "The least recently used are evicted",
 			Reason:   "Room for about 3,000"},
-		{Name: "ImageRefusalCacheBytes", Value: Bytes(ImageRefusalCacheBytes),
-			Bounds:   "Cached errors of registries",
+		{Name: "ImageRefusalCacheBytes", Value: Bytes(ImageErrorCacheBytes),
+			Subject:  "Cached errors of registries",
 			Exceeded: "The least recently used are evicted", Reason: "Room for about 2,000"},
 		{Name: "ImageRegistryTokens", Value: Count(ImageRegistryTokens),
-			Bounds:   "Cached tokens of Azure container registries",
+			Subject:  "Cached tokens of Azure container registries",
 			Exceeded: "The least recently used are evicted, and exchanged again",
 			Reason:   "More registries than a cluster uses"},
 		{Name: "ImageRegistryTokenBytes", Value: Bytes(ImageRegistryTokenBytes),
-			Bounds:   "Token of an Azure container registry",
+			Subject:  "Token of an Azure container registry",
 			Exceeded: "The pod is rejected, and the log has the cause", Reason: "Usual tokens have 2 KiB"},
-		{Name: "ImageBreakerHosts", Value: Count(ImageBreakerHosts), Bounds: "Hosts with a circuit breaker",
+		{Name: "ImageBreakerHosts", Value: Count(ImageBreakerHosts), Subject: "Hosts with a circuit breaker",
 			Exceeded: "The least recently used are evicted", Reason: "An entry has about 200 bytes"},
 		{Name: "ImageBreakerFailures", Value: Count(ImageBreakerFailures),
-			Bounds:   "Consecutive slow failures of a host",
+			Subject:  "Consecutive slow failures of a host",
 			Exceeded: "Calls of the host fail at once for " + Duration(ImageBreakerPause) + "; then one call tries it",
 			Reason:   "One lost connection does not mean that a host is down"},
-		{Name: "ImageBreakerWait", Value: Duration(ImageBreakerWait),
-			Bounds:   "Time after which a call without an answer is a slow failure",
+		{Name: "ImageBreakerWait", Value: Duration(ImageBreakerSlowCall),
+			Subject:  "Time after which a call without an answer is a slow failure",
 			Exceeded: "The call counts toward the limit above",
 			Reason: "Fast failures delay no pod, and callers that cancel early must not block a host for " +
 				"others"},
 		{Name: "ImageBreakerPause", Value: Duration(ImageBreakerPause),
-			Bounds:   "Time for which a host is not called after these failures",
+			Subject:  "Time for which a host is not called after these failures",
 			Exceeded: "One call tries it", Reason: "Pods start soon after a registry recovers"},
-		{Name: "ImageFailureLines", Value: Rate(ImageFailureLines),
-			Bounds:   "Log lines about registries that could not be read",
+		{Name: "ImageFailureLines", Value: Rate(ImageFailureLogRate),
+			Subject:  "Log lines about registries that could not be read",
 			Exceeded: "The line is omitted, and the message to the pod's author says so",
 			Reason:   "Everybody who can create pods can cause such lines"},
 	}

@@ -10,8 +10,8 @@ const (
 	WaitWithoutRestart = time.Minute
 	// WaitWhileReady limits the wait for values of a container that Kubernetes can count as ready.
 	WaitWhileReady = 10 * time.Second
-	// RetryAfterTime limits the wait that a server can request from the injector.
-	RetryAfterTime = time.Minute
+	// InjectorRetryAfter limits the wait that a server can request from the injector.
+	InjectorRetryAfter = time.Minute
 	// RetryWait limits one wait between retries that the user configured.
 	RetryWait = time.Hour
 	// AuthServiceTime limits one request to the auth service, from name resolution to the last byte.
@@ -39,25 +39,25 @@ const (
 func injectorArea() Area {
 	waits := []Limit{
 		{Name: "WaitBeforeStart", Value: Duration(WaitBeforeStart),
-			Bounds: "Wait of the init container for values, if the kubelet restarts it",
+			Subject: "Wait of the init container for values, if the kubelet restarts it",
 			Exceeded: "The init container exits with 75, `kubectl describe pod` shows the reason, and the kubelet " +
 				"restarts it",
 			Reason: "The pod is not ready meanwhile, so a rollout waits for it", Setting: "ENV_INJECTOR_TIMEOUT"},
 		{Name: "WaitWithoutRestart", Value: Duration(WaitWithoutRestart),
-			Bounds: "Wait for values with `restartPolicy: Never`, in init containers, and in containers with a " +
+			Subject: "Wait for values with `restartPolicy: Never`, in init containers, and in containers with a " +
 				"startup or readiness probe",
 			Exceeded: "The container exits with 75", Reason: "Longer than the failover of a vault or a replica",
 			Setting: "ENV_INJECTOR_TIMEOUT"},
 		{Name: "WaitWhileReady", Value: Duration(WaitWhileReady),
-			Bounds:   "Wait for values in any other container, requests included",
+			Subject:  "Wait for values in any other container, requests included",
 			Exceeded: "The container exits with 75, and the kubelet restarts it",
 			Reason:   "Kubernetes counts it as ready while it waits", Setting: "ENV_INJECTOR_TIMEOUT"},
-		{Name: "RetryAfterTime", Value: Duration(RetryAfterTime), Bounds: "Retry-After of a server, in an injected pod",
+		{Name: "RetryAfterTime", Value: Duration(InjectorRetryAfter), Subject: "Retry-After of a server, in an injected pod",
 			Exceeded: "The injector retries after this time", Reason: "A server must not delay a pod for a day"},
-		{Name: "RetryWait", Value: Duration(RetryWait), Bounds: "One wait of `ENV_INJECTOR_WAIT_BEFORE_RETRY`, doubled",
+		{Name: "RetryWait", Value: Duration(RetryWait), Subject: "One wait of `ENV_INJECTOR_WAIT_BEFORE_RETRY`, doubled",
 			Exceeded: "The injector waits this long", Reason: "Doubling would overflow"},
 		{Name: "StartupProbeFailures", Value: Count(StartupProbeFailures),
-			Bounds:   "Failures of the startup probe that the env-injector adds, one per second",
+			Subject:  "Failures of the startup probe that the env-injector adds, one per second",
 			Exceeded: "The kubelet restarts the container", Reason: "A day; `ENV_INJECTOR_TIMEOUT` limits the wait"},
 	}
 	return Area{Title: "Injected pods", Limits: append(waits, injectorSizes()...)}
@@ -66,32 +66,32 @@ func injectorArea() Area {
 // injectorSizes returns the limits in bytes, and those of single requests.
 func injectorSizes() []Limit {
 	return []Limit{
-		{Name: "AuthServiceTime", Value: Duration(AuthServiceTime), Bounds: "One request to the auth service",
+		{Name: "AuthServiceTime", Value: Duration(AuthServiceTime), Subject: "One request to the auth service",
 			Exceeded: "The injector retries", Reason: "A little longer than the auth service takes for a request"},
 		{Name: "AuthServiceHeaderBytes", Value: Bytes(AuthServiceHeaderBytes),
-			Bounds:   "Header of an answer of the auth service",
+			Subject:  "Header of an answer of the auth service",
 			Exceeded: "The injector retries", Reason: "The auth service sends a few hundred bytes"},
 		{Name: "AuthServiceErrorBytes", Value: Bytes(AuthServiceErrorBytes),
-			Bounds:   "Answer of the auth service without values",
+			Subject:  "Answer of the auth service without values",
 			Exceeded: "The injector retries", Reason: "An error is one sentence, which can have a long list of keys"},
 		{Name: "APIServerTime", Value: Duration(APIServerTime),
-			Bounds:   "One request of a pod for an AzureKeyVaultSecret, without the auth service",
+			Subject:  "One request of a pod for an AzureKeyVaultSecret, without the auth service",
 			Exceeded: "The injector retries", Reason: "The API server answers a `get` within a second"},
 		{Name: "APIServerHeaderBytes", Value: Bytes(APIServerHeaderBytes),
-			Bounds:   "Header of an answer of the API server, without the auth service",
+			Subject:  "Header of an answer of the API server, without the auth service",
 			Exceeded: "The injector retries", Reason: "The API server sends about a kilobyte"},
 		{Name: "ResourceBytes", Value: Bytes(ResourceBytes),
-			Bounds:   "AzureKeyVaultSecret that a pod reads, without the auth service",
+			Subject:  "AzureKeyVaultSecret that a pod reads, without the auth service",
 			Exceeded: "The injector retries", Reason: "The API server stores no larger object"},
 		{Name: "EnvironmentBytes", Value: Bytes(EnvironmentBytes),
-			Bounds:   "Arguments and variables of a program, while `$(NAME)` is expanded",
+			Subject:  "Arguments and variables of a program, while `$(NAME)` is expanded",
 			Exceeded: "The container exits with 64, and the message names the variable",
 			Reason:   "Linux passes at most this to a program, whatever its limits are"},
 		{Name: "TerminationMessageBytes", Value: Bytes(TerminationMessageBytes),
-			Bounds:   "Termination message of a container that could not start its program",
+			Subject:  "Termination message of a container that could not start its program",
 			Exceeded: "The message is truncated", Reason: "The kubelet reads at most this"},
 		{Name: "CheckedReferencesBytes", Value: Bytes(CheckedReferencesBytes),
-			Bounds:   "References that the init container checks",
+			Subject:  "References that the init container checks",
 			Exceeded: "The others are resolved only in the containers themselves",
 			Reason:   "Linux passes 128 KiB in one variable"},
 	}

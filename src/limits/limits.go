@@ -14,8 +14,8 @@ type Limit struct {
 	Name string
 	// Value is the limit with its unit, formatted by Bytes, Count, Rate or Duration.
 	Value string
-	// Bounds is the subject of the row: the thing that is limited.
-	Bounds string
+	// Subject is the subject of the row: the thing that is limited.
+	Subject string
 	// Exceeded says what happens beyond the limit, and what the user sees.
 	Exceeded string
 	// Reason says why the limit has this value.
@@ -91,7 +91,7 @@ func Page() string {
 			if l.Setting != "" {
 				setting = "`" + l.Setting + "`"
 			}
-			fmt.Fprintf(&out, "| %s <!-- limits.%s --> | %s | %s | %s | %s |\n", l.Bounds, l.Name, l.Value, l.Exceeded,
+			fmt.Fprintf(&out, "| %s <!-- limits.%s --> | %s | %s | %s | %s |\n", l.Subject, l.Name, l.Value, l.Exceeded,
 				l.Reason, setting)
 		}
 	}

@@ -51,7 +51,7 @@ func TestEveryConstantHasOneCompleteRow(t *testing.T) {
 			assert.True(t, declared[l.Name], "%s is no constant of this package", l.Name)
 			assert.False(t, listed[l.Name], "%s has two rows", l.Name)
 			listed[l.Name] = true
-			for what, text := range map[string]string{"Value": l.Value, "Bounds": l.Bounds, "Exceeded": l.Exceeded, "Reason": l.Reason} {
+			for what, text := range map[string]string{"Value": l.Value, "Bounds": l.Subject, "Exceeded": l.Exceeded, "Reason": l.Reason} {
 				assert.NotEmpty(t, text, "%s has no %s", l.Name, what)
 				assert.NotContains(t, text, "|", "%s: %s would break the table", l.Name, what)
 			}

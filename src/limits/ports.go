@@ -9,7 +9,7 @@ const (
 	WebhookRequests             = 500
 	WebhookRequestsPerSecond    = 500
 	WebhookRequestsBurst        = 1000
-	WebhookAllConnections       = 1000
+	WebhookTotalConnections     = 1000
 	WebhookMemory               = 64 << 20
 	WebhookReservedMemory       = 64 << 20
 )
@@ -21,7 +21,7 @@ const (
 	AuthRequests             = 32
 	AuthRequestsPerSecond    = 100
 	AuthRequestsBurst        = 250
-	AuthAllConnections       = 2000
+	AuthTotalConnections     = 2000
 )
 
 // Limits of the port of health checks and metrics, for one address unless the name or table says otherwise.
@@ -30,7 +30,7 @@ const (
 	HealthRequests          = 4
 	HealthRequestsPerSecond = 10
 	HealthRequestsBurst     = 20
-	HealthAllConnections    = 256
+	HealthTotalConnections  = 256
 	MetricsAge              = time.Second
 )
 
@@ -53,40 +53,40 @@ func portsArea() Area {
 
 // Texts of several rows.
 const (
-	closed  = "New connections are closed"
-	refused = "The answer is 429; the caller retries after a second"
+	connectionsClosed = "New connections are closed"
+	requestRejected   = "The answer is 429; the caller retries after a second"
 )
 
 // webhookPort returns the limits of the port that the API server calls.
 func webhookPort() []Limit {
 	return []Limit{
 		{Name: "WebhookConnections", Value: Count(WebhookConnections),
-			Bounds: "Open connections of one address to the webhook", Exceeded: closed,
+			Subject: "Open connections of one address to the webhook", Exceeded: connectionsClosed,
 			Reason: "An API server has one connection to each replica; several API servers can share one address, " +
 				"through a tunnel"},
 		{Name: "WebhookConnectionsPerSecond", Value: Rate(WebhookConnectionsPerSecond),
-			Bounds: "New connections of one address to the webhook", Exceeded: closed,
+			Subject: "New connections of one address to the webhook", Exceeded: connectionsClosed,
 			Reason: "While there is no connection, each waiting request can open another"},
 		{Name: "WebhookRequests", Value: Count(WebhookRequests),
-			Bounds: "Concurrent requests of one address to the webhook", Exceeded: refused,
+			Subject: "Concurrent requests of one address to the webhook", Exceeded: requestRejected,
 			Reason: "Far more than an API server has in flight"},
 		{Name: "WebhookRequestsPerSecond", Value: Rate(WebhookRequestsPerSecond),
-			Bounds: "Requests of one address to the webhook", Exceeded: refused,
+			Subject: "Requests of one address to the webhook", Exceeded: requestRejected,
 			Reason: "The largest clusters create a few hundred pods per second"},
 		{Name: "WebhookRequestsBurst", Value: Count(WebhookRequestsBurst),
-			Bounds: "Burst of requests of one address to the webhook", Exceeded: refused,
+			Subject: "Burst of requests of one address to the webhook", Exceeded: requestRejected,
 			Reason: "A rollout starts many pods at once"},
-		{Name: "WebhookAllConnections", Value: Count(WebhookAllConnections),
-			Bounds:   "Open connections to the webhook of all addresses except the API server's",
+		{Name: "WebhookAllConnections", Value: Count(WebhookTotalConnections),
+			Subject:  "Open connections to the webhook of all addresses except the API server's",
 			Exceeded: "The oldest connection of the address with the most connections is closed",
 			Reason:   "A TLS connection takes about 50 KiB"},
 		{Name: "WebhookMemory", Value: Bytes(WebhookMemory),
-			Bounds: "Memory of all reviews that do not come from a known API server; one address gets at most half " +
+			Subject: "Memory of all reviews that do not come from a known API server; one address gets at most half " +
 				"of what is free",
-			Exceeded: refused,
+			Exceeded: requestRejected,
 			Reason:   "A part of the memory limit of the env-injector, enough for hundreds of usual pods at once"},
 		{Name: "WebhookReservedMemory", Value: Bytes(WebhookReservedMemory),
-			Bounds: "Additional memory for reviews of the API server alone", Exceeded: refused,
+			Subject: "Additional memory for reviews of the API server alone", Exceeded: requestRejected,
 			Reason: "Other clients cannot block the API server: it has memory for one review of the largest size, " +
 				"or for hundreds of usual ones"},
 	}
@@ -96,22 +96,22 @@ func webhookPort() []Limit {
 func authPort() []Limit {
 	return []Limit{
 		{Name: "AuthConnections", Value: Count(AuthConnections),
-			Bounds: "Open connections of one address to the auth service", Exceeded: closed,
+			Subject: "Open connections of one address to the auth service", Exceeded: connectionsClosed,
 			Reason: "All pods of a node can have its address, and start at the same time"},
 		{Name: "AuthConnectionsPerSecond", Value: Rate(AuthConnectionsPerSecond),
-			Bounds: "New connections of one address to the auth service", Exceeded: closed,
+			Subject: "New connections of one address to the auth service", Exceeded: connectionsClosed,
 			Reason: "Each costs a TLS handshake"},
 		{Name: "AuthRequests", Value: Count(AuthRequests),
-			Bounds: "Concurrent requests of one address to the auth service", Exceeded: refused,
+			Subject: "Concurrent requests of one address to the auth service", Exceeded: requestRejected,
 			Reason: "One for each container that starts"},
 		{Name: "AuthRequestsPerSecond", Value: Rate(AuthRequestsPerSecond),
-			Bounds: "Requests of one address to the auth service", Exceeded: refused,
+			Subject: "Requests of one address to the auth service", Exceeded: requestRejected,
 			Reason: "A node starts fewer containers per second"},
 		{Name: "AuthRequestsBurst", Value: Count(AuthRequestsBurst),
-			Bounds: "Burst of requests of one address to the auth service", Exceeded: refused,
+			Subject: "Burst of requests of one address to the auth service", Exceeded: requestRejected,
 			Reason: "The usual limit of pods on a node"},
-		{Name: "AuthAllConnections", Value: Count(AuthAllConnections),
-			Bounds:   "Open connections to the auth service of all addresses",
+		{Name: "AuthAllConnections", Value: Count(AuthTotalConnections),
+			Subject:  "Open connections to the auth service of all addresses",
 			Exceeded: "The oldest connection of the address with the most connections is closed",
 			Reason:   "A TLS connection takes about 50 KiB"},
 	}
@@ -121,27 +121,27 @@ func authPort() []Limit {
 func healthPort() []Limit {
 	return []Limit{
 		{Name: "HealthConnections", Value: Count(HealthConnections),
-			Bounds:   "Open connections of one address to the port of health checks and metrics",
+			Subject:  "Open connections of one address to the port of health checks and metrics",
 			Exceeded: "The oldest connection of the address is closed, and the new one is served",
 			Reason: "The kubelet opens a connection for each probe. Pods with hostNetwork have its address, so new " +
 				"connections are never rejected"},
 		{Name: "HealthRequests", Value: Count(HealthRequests),
-			Bounds:   "Concurrent requests of one address to that port; /healthz and /readyz do not count",
-			Exceeded: refused,
+			Subject:  "Concurrent requests of one address to that port; /healthz and /readyz do not count",
+			Exceeded: requestRejected,
 			Reason:   "Prometheus has one request in flight"},
 		{Name: "HealthRequestsPerSecond", Value: Rate(HealthRequestsPerSecond),
-			Bounds: "Requests of one address to that port; /healthz and /readyz do not count", Exceeded: refused,
+			Subject: "Requests of one address to that port; /healthz and /readyz do not count", Exceeded: requestRejected,
 			Reason: "Prometheus sends a request every few seconds"},
 		{Name: "HealthRequestsBurst", Value: Count(HealthRequestsBurst),
-			Bounds: "Burst of such requests", Exceeded: refused,
+			Subject: "Burst of such requests", Exceeded: requestRejected,
 			Reason: "Several scrapers can have one address"},
-		{Name: "HealthAllConnections", Value: Count(HealthAllConnections),
-			Bounds: "Open connections to that port of all addresses",
+		{Name: "HealthAllConnections", Value: Count(HealthTotalConnections),
+			Subject: "Open connections to that port of all addresses",
 			Exceeded: "The oldest connection of the address with the most connections is closed, and the new one is " +
 				"served",
 			Reason: "A connection takes about 10 KiB"},
 		{Name: "MetricsAge", Value: Duration(MetricsAge),
-			Bounds:   "Time for which the answer of /metrics is cached",
+			Subject:  "Time for which the answer of /metrics is cached",
 			Exceeded: "The metrics are gathered again, once for all clients",
 			Reason:   "The cost is that of one request per second, for any number of clients"},
 	}
@@ -150,24 +150,24 @@ func healthPort() []Limit {
 // everyPort returns the limits of all ports.
 func everyPort() []Limit {
 	return []Limit{
-		{Name: "RequestHeaderBytes", Value: Bytes(RequestHeaderBytes), Bounds: "Headers of a request",
+		{Name: "RequestHeaderBytes", Value: Bytes(RequestHeaderBytes), Subject: "Headers of a request",
 			Exceeded: "The answer is 431", Reason: "Larger than the longest accepted token"},
-		{Name: "RequestReadTime", Value: Duration(RequestReadTime), Bounds: "TLS handshake, and time to send a request",
+		{Name: "RequestReadTime", Value: Duration(RequestReadTime), Subject: "TLS handshake, and time to send a request",
 			Exceeded: "The connection is closed",
 			Reason:   "The API server has the same time limit for a handshake; an overloaded machine needs it"},
-		{Name: "AnswerWriteTime", Value: Duration(AnswerWriteTime), Bounds: "Time for the client to read an answer",
+		{Name: "AnswerWriteTime", Value: Duration(AnswerWriteTime), Subject: "Time for the client to read an answer",
 			Exceeded: "The connection is closed", Reason: "An unread answer takes memory"},
 		{Name: "RememberedAddresses", Value: Count(RememberedAddresses),
-			Bounds: "Idle addresses with a tracked rate", Exceeded: "The address that was idle longest is evicted",
+			Subject: "Idle addresses with a tracked rate", Exceeded: "The address that was idle longest is evicted",
 			Reason: "About 200 bytes each. Addresses with open connections are never evicted"},
 		{Name: "AddressPrefixBits", Value: Count(AddressPrefixBits),
-			Bounds:   "Prefix length of IPv6 addresses that count as one address for all of these limits",
+			Subject:  "Prefix length of IPv6 addresses that count as one address for all of these limits",
 			Exceeded: "Addresses with the same prefix share their limits",
 			Reason:   "A node, and often a pod, has all addresses of such a prefix"},
-		{Name: "HTTP2Streams", Value: Count(HTTP2Streams), Bounds: "Concurrent requests in one HTTP/2 connection",
+		{Name: "HTTP2Streams", Value: Count(HTTP2Streams), Subject: "Concurrent requests in one HTTP/2 connection",
 			Exceeded: "The client waits", Reason: "The default of Go's servers"},
 		{Name: "HTTP2ReceiveBytes", Value: Bytes(HTTP2ReceiveBytes),
-			Bounds:   "Unread bytes of request bodies of an HTTP/2 connection",
+			Subject:  "Unread bytes of request bodies of an HTTP/2 connection",
 			Exceeded: "The client waits",
 			Reason:   "The default of 1 MiB would be 1 GiB for all connections"},
 	}

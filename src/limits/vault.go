@@ -18,8 +18,8 @@ const (
 	SignInAnswerBytes = 256 << 10
 	// ResponseHeaderBytes limits the headers of an answer.
 	ResponseHeaderBytes = 64 << 10
-	// RetryAfter limits the wait that an answer can request.
-	RetryAfter = 5 * time.Minute
+	// VaultRetryAfter limits the wait that an answer can request.
+	VaultRetryAfter = 5 * time.Minute
 	// VaultReadTime limits one read, with its retries and its token.
 	VaultReadTime = 20 * time.Second
 )
@@ -36,21 +36,21 @@ const (
 const (
 	// VaultClients limits the cached clients of vaults.
 	VaultClients = 1000
-	// OtherTypes limits the missing objects for which it is cached whether another type of the name exists.
-	OtherTypes = 500
-	// ReadIdentities limits the ServiceAccounts with a cached credential.
-	ReadIdentities = 1000
-	// RememberedAnswers and RememberedBytes limit the cached answers of vaults.
-	RememberedAnswers = 10_000
-	RememberedBytes   = 64 << 20
-	// RememberedTime limits the age of a cached answer that a list can confirm.
-	RememberedTime = 2 * time.Hour
-	// WatchedLists limits the lists of vaults that are compared with cached answers.
-	WatchedLists = 2000
-	// BreakerKeys limits the circuit breakers, one for each pair of vault and identity.
-	BreakerKeys = 2000
-	// GovernedVaults limits the rate limiters, one for each vault.
-	GovernedVaults = 1000
+	// OtherTypeLookups limits the missing objects for which it is cached whether another type of the name exists.
+	OtherTypeLookups = 500
+	// CachedIdentities limits the ServiceAccounts with a cached credential.
+	CachedIdentities = 1000
+	// CachedAnswers and CachedAnswerBytes limit the cached answers of vaults.
+	CachedAnswers     = 10_000
+	CachedAnswerBytes = 64 << 20
+	// CachedAnswerAge limits the age of a cached answer that a list can confirm.
+	CachedAnswerAge = 2 * time.Hour
+	// RefreshedLists limits the lists of vaults that are compared with cached answers.
+	RefreshedLists = 2000
+	// CircuitBreakers limits the circuit breakers, one for each pair of vault and identity.
+	CircuitBreakers = 2000
+	// RateLimitedVaults limits the rate limiters, one for each vault.
+	RateLimitedVaults = 1000
 	// MetricVaults limits the vaults with a label of their own in metrics.
 	MetricVaults = 500
 )
@@ -85,7 +85,7 @@ func vaultArea() Area {
 			"Signing in fails with `VaultUnavailable`", "Tokens have a few KB", ""},
 		{"ResponseHeaderBytes", Bytes(ResponseHeaderBytes), "Headers of one answer",
 			"The call fails with `VaultUnavailable`", "Headers of Azure have about 1 KB", ""},
-		{"RetryAfter", Duration(RetryAfter), "Wait that an answer requests (`Retry-After`)",
+		{"RetryAfter", Duration(VaultRetryAfter), "Wait that an answer requests (`Retry-After`)",
 			"The call is retried after this time", "A wrong header must not block a vault for a day", ""},
 		{"VaultReadTime", Duration(VaultReadTime), "One read of a vault, with retries and token",
 			"The read fails with `VaultUnavailable`", "Pods wait for the read", ""},
@@ -95,21 +95,21 @@ func vaultArea() Area {
 			"The program rejects the file", "A Kubernetes Secret holds at most this", ""},
 		{"VaultClients", Count(VaultClients), "Cached clients of vaults, by vault, type and identity", forgotten,
 			"About 4 KiB each; a vault that never answered has none", ""},
-		{"OtherTypes", Count(OtherTypes), "Missing objects with a cached search for other types",
+		{"OtherTypes", Count(OtherTypeLookups), "Missing objects with a cached search for other types",
 			"The search is repeated", "One or two extra calls each", ""},
-		{"ReadIdentities", Count(ReadIdentities), "ServiceAccounts with a cached credential", "Some sign in again",
+		{"ReadIdentities", Count(CachedIdentities), "ServiceAccounts with a cached credential", "Some sign in again",
 			"About 20 KiB each", ""},
-		{"RememberedAnswers", Count(RememberedAnswers), "Cached answers of vaults", forgotten,
+		{"RememberedAnswers", Count(CachedAnswers), "Cached answers of vaults", forgotten,
 			"One for each object of a large installation", ""},
-		{"RememberedBytes", Bytes(RememberedBytes), "Bytes of cached answers", forgotten,
+		{"RememberedBytes", Bytes(CachedAnswerBytes), "Bytes of cached answers", forgotten,
 			"At most a quarter of the default memory limit", ""},
-		{"RememberedTime", Duration(RememberedTime), "Age of a cached answer that a list can confirm",
+		{"RememberedTime", Duration(CachedAnswerAge), "Age of a cached answer that a list can confirm",
 			"The object is read again", "Outages of vaults are usually shorter", ""},
-		{"WatchedLists", Count(WatchedLists), "Lists that are compared with cached answers",
+		{"WatchedLists", Count(RefreshedLists), "Lists that are compared with cached answers",
 			"Objects of further vaults are read one by one", "Users can name any number of vaults", ""},
-		{"BreakerKeys", Count(BreakerKeys), "Pairs of vault and identity with a circuit breaker",
+		{"BreakerKeys", Count(CircuitBreakers), "Pairs of vault and identity with a circuit breaker",
 			"Those without calls are evicted", "Users can name any number of vaults", ""},
-		{"GovernedVaults", Count(GovernedVaults), "Vaults with a rate limiter", "Idle ones are evicted",
+		{"GovernedVaults", Count(RateLimitedVaults), "Vaults with a rate limiter", "Idle ones are evicted",
 			"Users can name any number of vaults", ""},
 		{"MetricVaults", Count(MetricVaults), "Vaults with a label of their own in metrics",
 			"Further ones, and those that never answered, have the label `other`", "Each label has about 30 series",

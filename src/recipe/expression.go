@@ -30,12 +30,12 @@ func CompileExpression(text string) (Expression, error) {
 	tooExpensive := fault.New(fault.Invalid,
 		"the regular expression compiles to more than %d instructions; use fewer or smaller counts, such as + in "+
 			"place of {1,100}",
-		limits.ExpressionProgram)
-	if estimate(tree) > limits.ExpressionProgram {
+		limits.ExpressionInstructions)
+	if estimateProgramSize(tree) > limits.ExpressionInstructions {
 		return Expression{}, tooExpensive
 	}
 	program, err := syntax.Compile(tree.Simplify())
-	if err != nil || len(program.Inst) > limits.ExpressionProgram {
+	if err != nil || len(program.Inst) > limits.ExpressionInstructions {
 		return Expression{}, tooExpensive
 	}
 	compiled, err := regexp.Compile(text)
@@ -45,19 +45,19 @@ func CompileExpression(text string) (Expression, error) {
 	return Expression{compiled, len(program.Inst)}, nil
 }
 
-// estimate returns a lower bound of the number of instructions, capped at limits.ExpressionProgram + 1.
-func estimate(tree *syntax.Regexp) int {
+// estimateProgramSize returns a lower bound of the number of instructions, capped at limits.ExpressionProgram + 1.
+func estimateProgramSize(tree *syntax.Regexp) int {
 	sum := 1
 	if tree.Op == syntax.OpLiteral {
 		sum = len(tree.Rune)
 	}
 	for _, sub := range tree.Sub {
-		if sum += estimate(sub); sum > limits.ExpressionProgram {
+		if sum += estimateProgramSize(sub); sum > limits.ExpressionInstructions {
 			return sum
 		}
 	}
 	if tree.Op == syntax.OpRepeat {
 		sum *= max(tree.Min, tree.Max, 1)
 	}
-	return min(sum, limits.ExpressionProgram+1)
+	return min(sum, limits.ExpressionInstructions+1)
 }

@@ -53,7 +53,7 @@ func FuzzCompileExpression(f *testing.F) {
 		if allocations > 20_000 {
 			t.Fatalf("%d bytes of text take %.0f allocations", len(text), allocations)
 		}
-		if err == nil && (e.Instructions > limits.ExpressionProgram || len(text) > limits.ExpressionBytes) {
+		if err == nil && (e.Instructions > limits.ExpressionInstructions || len(text) > limits.ExpressionBytes) {
 			t.Fatalf("%q has %d instructions", text, e.Instructions)
 		}
 	})

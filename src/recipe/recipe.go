@@ -29,14 +29,14 @@ type Recipe struct {
 	Identity string
 	// Items are the vault objects to read: the one of spec.vault.object, or those of spec.data.
 	Items []Item
-	// Refresh is the time between two refreshes: nil means the installation's interval, 0 means to read the vault
+	// RefreshInterval is the time between two refreshes: nil means the installation's interval, 0 means to read the vault
 	// only once.
-	Refresh *time.Duration
+	RefreshInterval *time.Duration
 	// Searches are those of spec.dataFrom. They find further items in the vault's list of secrets; recipe/decode adds
 	// these items.
 	Searches []Search
-	// Several is true if the items come from spec.data and spec.dataFrom, where each item has its own data key.
-	Several bool
+	// MultipleItems is true if the items come from spec.data and spec.dataFrom, where each item has its own data key.
+	MultipleItems bool
 	// AllowEmpty writes an empty value of the vault to the outputs; otherwise the outputs keep their data.
 	AllowEmpty bool
 	// Secret is nil if no Secret is wanted.
@@ -116,25 +116,25 @@ type ConfigMapOutput struct {
 	KeyFormat string
 }
 
-// Once reports whether the vault is read only once, without refreshes.
-func (r Recipe) Once() bool { return r.Refresh != nil && *r.Refresh == 0 }
+// IsReadOnce reports whether the vault is read only once, without refreshes.
+func (r Recipe) IsReadOnce() bool { return r.RefreshInterval != nil && *r.RefreshInterval == 0 }
 
-// Interval returns the time between two refreshes. The argument otherwise is the installation's interval.
-func (r Recipe) Interval(otherwise time.Duration) time.Duration {
-	if r.Refresh == nil || r.Once() {
+// RefreshIntervalOr returns the time between two refreshes. The argument otherwise is the installation's interval.
+func (r Recipe) RefreshIntervalOr(otherwise time.Duration) time.Duration {
+	if r.RefreshInterval == nil || r.IsReadOnce() {
 		return otherwise
 	}
-	return *r.Refresh
+	return *r.RefreshInterval
 }
 
-// List returns the reference to the vault's list of secrets. The caller sets As, because a Recipe does not know its
+// SecretListRef returns the reference to the vault's list of secrets. The caller sets As, because a Recipe does not know its
 // namespace.
-func (r Recipe) List() keyvault.Ref {
+func (r Recipe) SecretListRef() keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: keyvault.KindSecretList}
 }
 
-// Ref returns the reference to an item as an object of the kind, read with the installation's identity. The caller sets
+// ItemRef returns the reference to an item as an object of the kind, read with the installation's identity. The caller sets
 // As, because a Recipe does not know its namespace.
-func (r Recipe) Ref(item Item, kind keyvault.Kind) keyvault.Ref {
+func (r Recipe) ItemRef(item Item, kind keyvault.Kind) keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: kind, Name: item.Name, Version: item.Version}
 }

@@ -12,17 +12,17 @@ import (
 
 func TestRefNamesTheObject(t *testing.T) {
 	r := recipe.Recipe{Vault: "kv"}
-	ref := r.Ref(recipe.Item{Name: "n", Version: "v", Type: recipe.Certificate}, keyvault.KindSecret)
+	ref := r.ItemRef(recipe.Item{Name: "n", Version: "v", Type: recipe.Certificate}, keyvault.KindSecret)
 	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "n", Version: "v"}, ref)
-	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, r.List())
+	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, r.SecretListRef())
 	assert.Len(t, recipe.ObjectTypes(), 4)
 }
 
 func TestTheIntervalIsTheResourcesOrTheInstallations(t *testing.T) {
 	hour, zero := time.Hour, time.Duration(0)
 	for refresh, want := range map[*time.Duration]time.Duration{nil: time.Minute, &zero: time.Minute, &hour: time.Hour} {
-		r := recipe.Recipe{Refresh: refresh}
-		assert.Equal(t, want, r.Interval(time.Minute))
-		assert.Equal(t, refresh == &zero, r.Once())
+		r := recipe.Recipe{RefreshInterval: refresh}
+		assert.Equal(t, want, r.RefreshIntervalOr(time.Minute))
+		assert.Equal(t, refresh == &zero, r.IsReadOnce())
 	}
 }

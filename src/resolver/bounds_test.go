@@ -21,7 +21,7 @@ func TestAReferenceIsDecodedOnceHoweverManyVariablesHaveIt(t *testing.T) {
 	for n := range 20_000 {
 		asked[fmt.Sprintf("V%d", n)] = "a@azurekeyvault"
 	}
-	r := resolver.Resolver{Source: newSource(), Keep: func(bytes int) error { kept = append(kept, bytes); return nil }}
+	r := resolver.Resolver{Source: newSource(), ReserveBytes: func(bytes int) error { kept = append(kept, bytes); return nil }}
 	values, err := r.Resolve(t.Context(), asked)
 	require.NoError(t, err)
 	assert.Len(t, values, 20_001)
@@ -38,7 +38,7 @@ func TestNothingIsDecodedForARequestThatHasEnded(t *testing.T) {
 	for n := range 100 {
 		asked[fmt.Sprintf("V%d", n)] = fmt.Sprintf("n%d@azurekeyvault", n)
 	}
-	r := resolver.Resolver{Source: newSource(), Keep: func(int) error { kept++; cancel(); return nil }}
+	r := resolver.Resolver{Source: newSource(), ReserveBytes: func(int) error { kept++; cancel(); return nil }}
 	_, err := r.Resolve(ctx, asked)
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 	assert.ErrorIs(t, err, context.Canceled)
@@ -52,7 +52,7 @@ func TestNothingIsDecodedForARequestThatHasEnded(t *testing.T) {
 
 func TestWhatMayNotBeKeptEndsTheWork(t *testing.T) {
 	full := errors.New("full")
-	r := resolver.Resolver{Source: newSource(), Keep: func(int) error { return full }}
+	r := resolver.Resolver{Source: newSource(), ReserveBytes: func(int) error { return full }}
 	values, err := r.Resolve(t.Context(), map[string]string{"A": "a@azurekeyvault"})
 	assert.ErrorIs(t, err, full)
 	assert.Empty(t, values)
@@ -83,15 +83,15 @@ func TestAValueThatCannotBeMadeIsAnErrorForValuesAndChecks(t *testing.T) {
 	assert.ErrorContains(t, resolver.Check(t.Context(), s, asked), "variable B")
 }
 
-// listless is a source whose vault denies lists.
-type listless struct{ found }
+// failingListSource is a source whose vault denies lists.
+type failingListSource struct{ searchSource }
 
-func (listless) Object(context.Context, recipe.Recipe, keyvault.Ref) (keyvault.Object, error) {
+func (failingListSource) ReadObject(context.Context, recipe.Recipe, keyvault.Ref) (keyvault.Object, error) {
 	return keyvault.Object{}, fault.New(fault.Denied, "no list")
 }
 
 func TestAListThatCannotBeReadIsAnError(t *testing.T) {
-	err := resolver.Check(t.Context(), listless{}, map[string]string{"A": "shop@azurekeyvault?a"})
+	err := resolver.Check(t.Context(), failingListSource{}, map[string]string{"A": "shop@azurekeyvault?a"})
 	assert.Equal(t, fault.Denied, fault.KindOf(err))
 	assert.ErrorContains(t, err, "no list")
 }

@@ -15,19 +15,19 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/resolver"
 )
 
-// pooled is a source with a share of a decode pool. Its resource searches secrets by name.
-type pooled struct {
+// pooledSource is a source with a share of a decode pool. Its resource searches secrets by name.
+type pooledSource struct {
 	*source
-	share decodepool.Share
+	share decodepool.NamespacePool
 }
 
-func (p pooled) Decoding() decodepool.Share { return p.share }
+func (p pooledSource) DecodeShare() decodepool.NamespacePool { return p.share }
 
-func (p pooled) Recipe(_ context.Context, _ string) (recipe.Recipe, error) {
-	return recipe.Recipe{Vault: "kv", Several: true, Searches: []recipe.Search{{Prefix: "shop-"}}}, nil
+func (p pooledSource) ReadResource(_ context.Context, _ string) (recipe.Recipe, error) {
+	return recipe.Recipe{Vault: "kv", MultipleItems: true, Searches: []recipe.Search{{Prefix: "shop-"}}}, nil
 }
 
-func (p pooled) Object(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+func (p pooledSource) ReadObject(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	if ref.Kind == keyvault.KindSecretList {
 		return keyvault.Object{Ref: ref, Entries: []keyvault.Entry{{Name: "shop-db"}, {Name: "other"}}}, nil
 	}
@@ -35,18 +35,18 @@ func (p pooled) Object(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (ke
 }
 
 func TestValuesAreDecodedInTheShareOfTheNamespace(t *testing.T) {
-	pool := decodepool.New(decodepool.Config{Workers: 2, Time: time.Minute})
+	pool := decodepool.New(decodepool.Config{Workers: 2, Timeout: time.Minute})
 	references := map[string]string{"A": "r@azurekeyvault?shop-db"}
 	for range 2 { // the second time from memory
-		values, err := resolver.Resolve(t.Context(), pooled{newSource(), pool.For("shop")}, references)
+		values, err := resolver.Resolve(t.Context(), pooledSource{newSource(), pool.ForNamespace("shop")}, references)
 		require.NoError(t, err)
 		assert.Equal(t, "value of shop-db", string(values["A"]))
 	}
 	busy, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	share := pool.For("busy")
+	share := pool.ForNamespace("busy")
 	go func() {
-		_, _ = share.Do(context.WithoutCancel(t.Context()), share.Key("hang", nil), func(context.Context) (decodepool.Output, error) {
+		_, _ = share.Do(context.WithoutCancel(t.Context()), share.CacheKey("hang", nil), func(context.Context) (decodepool.Output, error) {
 			close(busy)
 			<-release
 			return decodepool.Output{}, nil
@@ -55,9 +55,9 @@ func TestValuesAreDecodedInTheShareOfTheNamespace(t *testing.T) {
 	<-busy
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := resolver.Resolve(ctx, pooled{newSource(), share}, references)
+	_, err := resolver.Resolve(ctx, pooledSource{newSource(), share}, references)
 	assert.Equal(t, fault.Throttled, fault.KindOf(err), "what the namespace itself decodes is in its way")
-	values, err := resolver.Resolve(t.Context(), pooled{newSource(), pool.For("other")}, references)
+	values, err := resolver.Resolve(t.Context(), pooledSource{newSource(), pool.ForNamespace("other")}, references)
 	require.NoError(t, err, "but in nobody else's")
 	assert.Equal(t, "value of shop-db", string(values["A"]))
 }

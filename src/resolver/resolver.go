@@ -20,25 +20,25 @@ import (
 // Source reads resources and vault objects. Its methods are called concurrently. Its errors are of package fault, give
 // the next step, and contain no value.
 type Source interface {
-	// Recipe reads the AzureKeyVaultSecret of that name.
-	Recipe(ctx context.Context, name string) (recipe.Recipe, error)
-	// Object reads one vault object of the recipe. ref comes from the recipe and has no identity.
-	Object(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error)
+	// ReadResource reads the AzureKeyVaultSecret of that name.
+	ReadResource(ctx context.Context, name string) (recipe.Recipe, error)
+	// ReadObject reads one vault object of the recipe. ref comes from the recipe and has no identity.
+	ReadObject(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error)
 }
 
-// Decoder is a Source with a share of a decode pool. The values of other sources are decoded by the caller
+// DecodeShareSource is a Source with a share of a decode pool. The values of other sources are decoded by the caller
 // and not cached.
-type Decoder interface {
-	// Decoding is the pool's share for the namespace of the references.
-	Decoding() decodepool.Share
+type DecodeShareSource interface {
+	// DecodeShare is the pool's share for the namespace of the references.
+	DecodeShare() decodepool.NamespacePool
 }
 
 // Resolver resolves references to values.
 type Resolver struct {
 	Source Source
-	// Keep is called before Resolve holds that many more bytes of values in memory. Its error ends the work.
+	// ReserveBytes is called before Resolve holds that many more bytes of values in memory. Its error ends the work.
 	// Nil sets no limit.
-	Keep func(bytes int) error
+	ReserveBytes func(bytes int) error
 }
 
 // Resolve returns the value of every variable. See Resolver.Resolve.
@@ -56,19 +56,19 @@ func Check(ctx context.Context, source Source, references map[string]string) err
 // use it. So the parts of a certificate have the same version, and variables share the bytes of a value: callers must
 // not change them.
 func (r Resolver) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
-	w, err := r.gather(ctx, references)
+	w, err := r.readSources(ctx, references)
 	if err != nil {
 		return nil, err
 	}
 	total := 0
-	for _, name := range w.names {
-		q := w.questions[references[name]]
-		if err := r.answer(ctx, q, r.Keep); err != nil {
-			return nil, q.explain(name, err)
+	for _, name := range w.variables {
+		q := w.pendingByText[references[name]]
+		if err := r.decodeReference(ctx, q, r.ReserveBytes); err != nil {
+			return nil, q.explainError(name, err)
 		}
 		if total += len(name) + len(q.value); total > limits.EnvironmentBytes {
-			return nil, q.explain(name, &fault.Error{Kind: fault.Invalid,
-				Doing: fmt.Sprintf("with its value, the container's variables are more than %s together, the "+
+			return nil, q.explainError(name, &fault.Error{Kind: fault.Invalid,
+				Operation: fmt.Sprintf("with its value, the container's variables are more than %s together, the "+
 					"maximum that Linux passes to a program",
 					limits.Bytes(limits.EnvironmentBytes)),
 				Next: "use fewer variables, or let the controller sync a Kubernetes Secret (spec.output.secret) and " +
@@ -76,8 +76,8 @@ func (r Resolver) Resolve(ctx context.Context, references map[string]string) (ma
 		}
 	}
 	values := make(map[string][]byte, len(references))
-	for _, name := range w.names {
-		values[name] = w.questions[references[name]].value
+	for _, name := range w.variables {
+		values[name] = w.pendingByText[references[name]].value
 	}
 	return values, nil
 }
@@ -85,43 +85,43 @@ func (r Resolver) Resolve(ctx context.Context, references map[string]string) (ma
 // Check returns the error of the first variable by name that can't be resolved. It keeps no values. It does not check
 // their total size, because the references can come from several containers.
 func (r Resolver) Check(ctx context.Context, references map[string]string) error {
-	w, err := r.gather(ctx, references)
+	w, err := r.readSources(ctx, references)
 	if err != nil {
 		return err
 	}
-	for _, name := range w.names {
-		q := w.questions[references[name]]
-		if err := r.answer(ctx, q, nil); err != nil {
-			return q.explain(name, err)
+	for _, name := range w.variables {
+		q := w.pendingByText[references[name]]
+		if err := r.decodeReference(ctx, q, nil); err != nil {
+			return q.explainError(name, err)
 		}
 		q.value = nil
 	}
 	return nil
 }
 
-// decoding is the source's share of its decode pool; the zero Share if the source has none.
-func (r Resolver) decoding() (share decodepool.Share) {
-	if d, ok := r.Source.(Decoder); ok {
-		share = d.Decoding()
+// decodeShare is the source's share of its decode pool; the zero Share if the source has none.
+func (r Resolver) decodeShare() (share decodepool.NamespacePool) {
+	if d, ok := r.Source.(DecodeShareSource); ok {
+		share = d.DecodeShare()
 	}
 	return share
 }
 
-// answer decodes the value of a reference, unless it is already decoded.
-func (r Resolver) answer(ctx context.Context, q *question, keep func(int) error) error {
-	if q.answered {
+// decodeReference decodes the value of a reference, unless it is already decoded.
+func (r Resolver) decodeReference(ctx context.Context, q *pendingReference, keep func(int) error) error {
+	if q.isDecoded {
 		return nil
 	}
 	if q.object.err != nil {
 		return q.object.err
 	}
-	if err := ended(ctx); err != nil {
+	if err := checkNotEnded(ctx); err != nil {
 		return err
 	}
-	share := r.decoding()
-	decoded, err := share.Do(ctx, share.Key("variable", q.query, q.object.object),
+	share := r.decodeShare()
+	decoded, err := share.Do(ctx, share.CacheKey("variable", q.query, q.object.vaultObject),
 		func(context.Context) (decodepool.Output, error) {
-			value, err := decode.Variable(q.query, q.object.object)
+			value, err := decode.VariableValue(q.query, q.object.vaultObject)
 			return decodepool.Output{Values: map[string]keyvault.Value{"": value}}, err
 		})
 	if err != nil {
@@ -133,7 +133,7 @@ func (r Resolver) answer(ctx context.Context, q *question, keep func(int) error)
 			return err
 		}
 	}
-	q.value, q.answered = value.Reveal(), true
+	q.value, q.isDecoded = value.Reveal(), true
 	if bytes.IndexByte(q.value, 0) >= 0 {
 		return fault.New(fault.Malformed,
 			"the value holds a NUL byte, which an environment variable can't contain; store it as base64")
@@ -141,103 +141,103 @@ func (r Resolver) answer(ctx context.Context, q *question, keep func(int) error)
 	return nil
 }
 
-// work is the state of one request.
-type work struct {
-	// names of the variables, sorted.
-	names []string
-	// questions has the references by their text.
-	questions map[string]*question
-	resources map[string]*resource
-	objects   map[wanted]*object
+// resolution is the state of one request.
+type resolution struct {
+	// variables of the variables, sorted.
+	variables []string
+	// pendingByText has the references by their text.
+	pendingByText map[string]*pendingReference
+	resources     map[string]*resourceResult
+	objects       map[objectKey]*objectResult
 }
 
-// question is one reference, which any number of variables can have.
-type question struct {
-	text     string
-	ref      envref.Ref
-	query    decode.Query
-	object   *object
-	value    []byte
-	answered bool
+// pendingReference is one reference, which any number of variables can have.
+type pendingReference struct {
+	text      string
+	ref       envref.Reference
+	query     decode.Query
+	object    *objectResult
+	value     []byte
+	isDecoded bool
 }
 
-// resource is the result of reading one AzureKeyVaultSecret.
-type resource struct {
+// resourceResult is the result of reading one AzureKeyVaultSecret.
+type resourceResult struct {
 	recipe recipe.Recipe
-	// items has the items of a resource with several objects, by data key.
-	items map[string]recipe.Item
-	err   error
+	// itemsByKey has the items of a resource with several objects, by data key.
+	itemsByKey map[string]recipe.Item
+	err        error
 }
 
-// wanted identifies a vault object by the resource and the resource's item.
-type wanted struct {
+// objectKey identifies a vault object by the resource and the resource's item.
+type objectKey struct {
 	resource, name, version string
 	kind                    recipe.ObjectType
 }
 
-// object is the result of reading one vault object.
-type object struct {
-	ref     keyvault.Ref
-	of      *resource
-	private bool
-	object  keyvault.Object
-	err     error
+// objectResult is the result of reading one vault object.
+type objectResult struct {
+	ref             keyvault.Ref
+	resource        *resourceResult
+	needsPrivateKey bool
+	vaultObject     keyvault.Object
+	err             error
 }
 
-// gather reads every resource and every vault object that the references name.
-func (r Resolver) gather(ctx context.Context, references map[string]string) (*work, error) {
-	w := &work{names: slices.Sorted(maps.Keys(references)), questions: map[string]*question{},
-		resources: map[string]*resource{},
-		objects:   map[wanted]*object{}}
-	if err := w.parse(references); err != nil {
+// readSources reads every resource and every vault object that the references name.
+func (r Resolver) readSources(ctx context.Context, references map[string]string) (*resolution, error) {
+	w := &resolution{variables: slices.Sorted(maps.Keys(references)), pendingByText: map[string]*pendingReference{},
+		resources: map[string]*resourceResult{},
+		objects:   map[objectKey]*objectResult{}}
+	if err := w.parseReferences(references); err != nil {
 		return nil, err
 	}
-	each(w.resources, func(name string, found *resource) {
-		r.read(ctx, name, found)
+	forEachConcurrently(w.resources, func(name string, found *resourceResult) {
+		r.readResource(ctx, name, found)
 	})
-	if err := w.plan(references); err != nil {
+	if err := w.planObjects(references); err != nil {
 		return nil, err
 	}
-	each(w.objects, func(_ wanted, o *object) {
-		if o.err = ended(ctx); o.err == nil {
-			o.object, o.err = r.Source.Object(ctx, o.of.recipe, o.ref)
+	forEachConcurrently(w.objects, func(_ objectKey, o *objectResult) {
+		if o.err = checkNotEnded(ctx); o.err == nil {
+			o.vaultObject, o.err = r.Source.ReadObject(ctx, o.resource.recipe, o.ref)
 		}
 	})
 	return w, nil
 }
 
-// parse collects the distinct references and resources. It rejects a request with too many before anything is
+// parseReferences collects the distinct references and resources. It rejects a request with too many before anything is
 // read.
-func (w *work) parse(references map[string]string) error {
-	for _, name := range w.names {
+func (w *resolution) parseReferences(references map[string]string) error {
+	for _, name := range w.variables {
 		text := references[name]
-		if w.questions[text] != nil {
+		if w.pendingByText[text] != nil {
 			continue
 		}
 		ref, err := envref.Parse(text)
 		if err != nil {
 			// The text is not quoted: it can be a secret that only resembles a reference.
-			return fault.Wrap(fault.KindOf(err), err, "variable "+shorten(name))
+			return fault.Wrap(fault.KindOf(err), err, "variable "+shortenName(name))
 		}
-		w.questions[text] = &question{text: text, ref: ref}
-		w.resources[ref.Name] = &resource{}
-		if err := w.checkCounts(); err != nil {
+		w.pendingByText[text] = &pendingReference{text: text, ref: ref}
+		w.resources[ref.Name] = &resourceResult{}
+		if err := w.checkLimits(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *work) checkCounts() error {
+func (w *resolution) checkLimits() error {
 	for _, count := range []struct {
 		of   string
 		n    int
 		most int64
-	}{{"different references", len(w.questions), limits.ReferencesPerRequest},
+	}{{"different references", len(w.pendingByText), limits.ReferencesPerRequest},
 		{"AzureKeyVaultSecrets", len(w.resources), limits.ResourcesPerRequest}} {
 		if int64(count.n) > count.most {
 			return &fault.Error{Kind: fault.Invalid,
-				Doing: fmt.Sprintf("the variables use more than %s %s, which is the limit", limits.Count(count.most),
+				Operation: fmt.Sprintf("the variables use more than %s %s, which is the limit", limits.Count(count.most),
 					count.of),
 				Next: "spread them over several pods, or use one AzureKeyVaultSecret for several objects (spec.data)"}
 		}
@@ -245,33 +245,33 @@ func (w *work) checkCounts() error {
 	return nil
 }
 
-// read reads one resource, and adds an item for each vault object that its searches find.
-func (r Resolver) read(ctx context.Context, name string, found *resource) {
-	if found.err = ended(ctx); found.err != nil {
+// readResource reads one resource, and adds an item for each vault object that its searches find.
+func (r Resolver) readResource(ctx context.Context, name string, found *resourceResult) {
+	if found.err = checkNotEnded(ctx); found.err != nil {
 		return
 	}
-	found.recipe, found.err = r.Source.Recipe(ctx, name)
+	found.recipe, found.err = r.Source.ReadResource(ctx, name)
 	if found.err == nil && len(found.recipe.Searches) > 0 {
-		found.err = r.search(ctx, &found.recipe)
+		found.err = r.addSearchResults(ctx, &found.recipe)
 	}
-	if found.recipe.Several {
-		found.items = make(map[string]recipe.Item, len(found.recipe.Items))
+	if found.recipe.MultipleItems {
+		found.itemsByKey = make(map[string]recipe.Item, len(found.recipe.Items))
 		for _, item := range found.recipe.Items {
-			found.items[item.DataKey] = item
+			found.itemsByKey[item.DataKey] = item
 		}
 	}
 }
 
-// search lists the vault and adds an item for each object that the recipe's searches find.
-func (r Resolver) search(ctx context.Context, into *recipe.Recipe) error {
-	list, err := r.Source.Object(ctx, *into, into.List())
+// addSearchResults lists the vault and adds an item for each object that the recipe's searches find.
+func (r Resolver) addSearchResults(ctx context.Context, into *recipe.Recipe) error {
+	list, err := r.Source.ReadObject(ctx, *into, into.SecretListRef())
 	if err != nil {
 		return err
 	}
-	share := r.decoding()
-	found, err := share.Do(ctx, share.Key("searches", *into, list),
+	share := r.decodeShare()
+	found, err := share.Do(ctx, share.CacheKey("searches", *into, list),
 		func(ctx context.Context) (decodepool.Output, error) {
-			expanded, err := decode.Expand(ctx, *into, list.Entries)
+			expanded, err := decode.ExpandSearches(ctx, *into, list.Entries)
 			return decodepool.Output{Items: expanded.Items}, err
 		})
 	if err == nil {
@@ -280,10 +280,10 @@ func (r Resolver) search(ctx context.Context, into *recipe.Recipe) error {
 	return err
 }
 
-// each calls do for every entry, with a limited number of concurrent calls.
-func each[K comparable, V any](entries map[K]V, do func(K, V)) {
+// forEachConcurrently calls do for every entry, with a limited number of concurrent calls.
+func forEachConcurrently[K comparable, V any](entries map[K]V, do func(K, V)) {
 	var group sync.WaitGroup
-	slots := make(chan struct{}, limits.ReadsAtOncePerRequest)
+	slots := make(chan struct{}, limits.ParallelReadsPerRequest)
 	for key, value := range entries {
 		slots <- struct{}{}
 		group.Go(func() {
@@ -294,60 +294,60 @@ func each[K comparable, V any](entries map[K]V, do func(K, V)) {
 	group.Wait()
 }
 
-// plan collects the vault objects to read, with their kinds. It returns the error of the first variable whose
+// planObjects collects the vault objects to read, with their kinds. It returns the error of the first variable whose
 // resource or item is missing. A certificate whose private key is needed, too, is read once, as the secret that has
 // both.
-func (w *work) plan(references map[string]string) error {
-	for _, name := range w.names {
-		q := w.questions[references[name]]
+func (w *resolution) planObjects(references map[string]string) error {
+	for _, name := range w.variables {
+		q := w.pendingByText[references[name]]
 		if q.object != nil {
 			continue
 		}
 		found := w.resources[q.ref.Name]
 		if found.err != nil {
-			return q.explain(name, found.err)
+			return q.explainError(name, found.err)
 		}
-		if err := q.pick(found); err != nil {
-			return q.explain(name, err)
+		if err := q.pickItem(found); err != nil {
+			return q.explainError(name, err)
 		}
-		key := wanted{q.ref.Name, q.query.Item.Name, q.query.Item.Version, q.query.Item.Type}
+		key := objectKey{q.ref.Name, q.query.Item.Name, q.query.Item.Version, q.query.Item.Type}
 		if w.objects[key] == nil {
-			w.objects[key] = &object{of: found}
+			w.objects[key] = &objectResult{resource: found}
 		}
 		q.object = w.objects[key]
-		q.object.private = q.object.private || q.query.Private()
-		q.object.ref = found.recipe.Ref(q.query.Item, q.query.Kind(q.object.private))
+		q.object.needsPrivateKey = q.object.needsPrivateKey || q.query.NeedsPrivateKey()
+		q.object.ref = found.recipe.ItemRef(q.query.Item, q.query.Kind(q.object.needsPrivateKey))
 	}
 	return nil
 }
 
-// pick finds the item of the resource that the reference's query selects.
-func (q *question) pick(found *resource) (err error) {
-	if item, ok := found.items[q.ref.Query]; ok {
+// pickItem finds the item of the resource that the reference's query selects.
+func (q *pendingReference) pickItem(found *resourceResult) (err error) {
+	if item, ok := found.itemsByKey[q.ref.Query]; ok {
 		q.query = decode.Query{Item: item}
 		return nil
 	}
-	q.query, err = decode.Pick(found.recipe, q.ref.Query)
+	q.query, err = decode.NewQuery(found.recipe, q.ref.Query)
 	return err
 }
 
-// explain adds the variable and its reference to an error, and keeps the error's RetryAfter.
-func (q *question) explain(variable string, err error) error {
-	return &fault.Error{Kind: fault.KindOf(err), Doing: fmt.Sprintf("variable %s (%s)", shorten(variable), q.text),
+// explainError adds the variable and its reference to an error, and keeps the error's RetryAfter.
+func (q *pendingReference) explainError(variable string, err error) error {
+	return &fault.Error{Kind: fault.KindOf(err), Operation: fmt.Sprintf("variable %s (%s)", shortenName(variable), q.text),
 		Cause:      err,
 		RetryAfter: fault.RetryAfter(err)}
 }
 
-// ended returns an error if the request was cancelled or its time is over.
-func ended(ctx context.Context) error {
+// checkNotEnded returns an error if the request was cancelled or its time is over.
+func checkNotEnded(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "resolving the references")
 	}
 	return nil
 }
 
-// shorten cuts the name of a variable for messages, because Kubernetes does not limit its length.
-func shorten(name string) string {
+// shortenName cuts the name of a variable for messages, because Kubernetes does not limit its length.
+func shortenName(name string) string {
 	if len(name) <= limits.NameBytesInMessages {
 		return name
 	}

@@ -28,7 +28,7 @@ func newSource() *source {
 	return &source{recipes: map[string]int{}, objects: map[string]int{}, value: func(name string) (string, error) { return "value of " + name, nil }}
 }
 
-func (s *source) Recipe(_ context.Context, name string) (recipe.Recipe, error) {
+func (s *source) ReadResource(_ context.Context, name string) (recipe.Recipe, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recipes[name]++
@@ -38,7 +38,7 @@ func (s *source) Recipe(_ context.Context, name string) (recipe.Recipe, error) {
 	return recipe.Recipe{Vault: "kv", Items: []recipe.Item{{Name: name, Type: recipe.Secret}}}, nil
 }
 
-func (s *source) Object(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+func (s *source) ReadObject(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.objects[ref.Name]++
@@ -64,18 +64,18 @@ func TestEachResourceIsReadOnce(t *testing.T) {
 	}
 }
 
-// whole has certificates and one resource with several objects, and records the reads.
-type whole struct{ reads chan keyvault.Ref }
+// certificateSource has certificates and one resource with several objects, and records the reads.
+type certificateSource struct{ reads chan keyvault.Ref }
 
-func (w whole) Recipe(_ context.Context, name string) (recipe.Recipe, error) {
+func (w certificateSource) ReadResource(_ context.Context, name string) (recipe.Recipe, error) {
 	r := recipe.Recipe{Vault: "kv", Items: []recipe.Item{{Name: name, Type: recipe.Certificate}}}
 	if name == "several" {
-		r.Several, r.Items = true, []recipe.Item{{Name: "one", Type: recipe.Secret, DataKey: "a"}, {Name: "two", Type: recipe.Secret, DataKey: "b"}}
+		r.MultipleItems, r.Items = true, []recipe.Item{{Name: "one", Type: recipe.Secret, DataKey: "a"}, {Name: "two", Type: recipe.Secret, DataKey: "b"}}
 	}
 	return r, nil
 }
 
-func (w whole) Object(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+func (w certificateSource) ReadObject(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	w.reads <- ref
 	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte("value of " + ref.Name))}, nil
 }
@@ -89,7 +89,7 @@ func TestACertificateAndItsKeyAreOfOneRead(t *testing.T) {
 		"with the key everything is the secret": {[]string{"", "tls.crt", "tls.key", "raw"}, keyvault.KindSecret},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, asked := whole{make(chan keyvault.Ref, 10)}, map[string]string{}
+			w, asked := certificateSource{make(chan keyvault.Ref, 10)}, map[string]string{}
 			for i, part := range c.parts {
 				asked[fmt.Sprintf("V%d", i)] = "cert@azurekeyvault?" + part
 			}
@@ -101,7 +101,7 @@ func TestACertificateAndItsKeyAreOfOneRead(t *testing.T) {
 }
 
 func TestOfSeveralObjectsOnlyTheNamedOneIsRead(t *testing.T) {
-	w := whole{make(chan keyvault.Ref, 10)}
+	w := certificateSource{make(chan keyvault.Ref, 10)}
 	values, err := resolver.Resolve(t.Context(), w, map[string]string{"B": "several@azurekeyvault?b"})
 	require.NoError(t, err)
 	assert.Equal(t, "value of two", string(values["B"]))
@@ -123,7 +123,7 @@ func TestAllOrNothing(t *testing.T) {
 		"no resource":            {"absent@azurekeyvault", "", nil, fault.NotFound, "variable B (absent@azurekeyvault): create it"},
 		"a query nobody knows":   {"b@azurekeyvault?what", "", nil, fault.Invalid, "variable B"},
 		"a NUL byte":             {"b@azurekeyvault", "a\x00b", nil, fault.Malformed, "base64"},
-		"a vault that is closed": {"b@azurekeyvault", "", &fault.Error{Kind: fault.Throttled, Doing: "wait", RetryAfter: time.Minute}, fault.Throttled, "variable B (b@azurekeyvault): wait"},
+		"a vault that is closed": {"b@azurekeyvault", "", &fault.Error{Kind: fault.Throttled, Operation: "wait", RetryAfter: time.Minute}, fault.Throttled, "variable B (b@azurekeyvault): wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSource()
@@ -164,20 +164,20 @@ func TestMoreThanAProgramCanHaveIsNotGathered(t *testing.T) {
 	assert.ErrorContains(t, err, "more than 6 MiB together")
 }
 
-// found has a resource with a search, and the list for it.
-type found struct{ reads chan keyvault.Ref }
+// searchSource has a resource with a search, and the list for it.
+type searchSource struct{ reads chan keyvault.Ref }
 
-func (f found) Recipe(context.Context, string) (recipe.Recipe, error) {
-	return recipe.Recipe{Vault: "kv", Several: true, Searches: []recipe.Search{{Prefix: "shop-", Source: "^shop-"}}}, nil
+func (f searchSource) ReadResource(context.Context, string) (recipe.Recipe, error) {
+	return recipe.Recipe{Vault: "kv", MultipleItems: true, Searches: []recipe.Search{{Prefix: "shop-", Source: "^shop-"}}}, nil
 }
 
-func (f found) Object(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
+func (f searchSource) ReadObject(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	f.reads <- ref
 	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte("value of " + ref.Name)), Entries: []keyvault.Entry{{Name: "shop-a"}, {Name: "shop-b"}}}, nil
 }
 
 func TestWhatASearchFindsIsNamedByItsDataKey(t *testing.T) {
-	s := found{make(chan keyvault.Ref, 9)}
+	s := searchSource{make(chan keyvault.Ref, 9)}
 	values, err := resolver.Resolve(t.Context(), s, map[string]string{"A": "shop@azurekeyvault?a"})
 	require.NoError(t, err)
 	assert.Equal(t, "value of shop-a", string(values["A"]))

@@ -16,10 +16,10 @@ import (
 
 // Lifetimes of certificates. The CA's is long, because a pod keeps the CA that it was created with.
 const (
-	authorityLife = 10 * 365 * 24 * time.Hour
-	leafLife      = 90 * 24 * time.Hour
-	// skew is the tolerated lag of another machine's clock.
-	skew = time.Hour
+	caLifetime   = 10 * 365 * 24 * time.Hour
+	leafLifetime = 90 * 24 * time.Hour
+	// clockSkew is the tolerated lag of another machine's clock.
+	clockSkew = time.Hour
 )
 
 // authority is a CA with its private key.
@@ -36,7 +36,7 @@ func newAuthority(name string, now time.Time, random io.Reader) (a authority, ke
 		return a, nil, fmt.Errorf("generating the key of the CA: %w", err)
 	}
 	// The subject is unique, because verifiers find the issuer of a certificate by its subject.
-	template, err := newTemplate(fmt.Sprintf("%.40s CA %d", name, now.Unix()), now, authorityLife, random)
+	template, err := newCertTemplate(fmt.Sprintf("%.40s CA %d", name, now.Unix()), now, caLifetime, random)
 	if err != nil {
 		return a, nil, err
 	}
@@ -75,14 +75,14 @@ func parseAuthority(certPEM, keyPEM []byte) (authority, error) {
 	return authority{cert: cert, key: key, pem: certPEM}, nil
 }
 
-// leaf creates a serving certificate for the DNS names. The chain includes the cross-certificates, so that clients that
+// signLeaf creates a serving certificate for the DNS names. The chain includes the cross-certificates, so that clients that
 // trust a previous CA can verify it.
-func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.Certificate, error) {
+func (a caSet) signLeaf(names []string, now time.Time, random io.Reader) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
 		return nil, fmt.Errorf("generating the key of the serving certificate: %w", err)
 	}
-	template, err := newTemplate(names[0], now, leafLife, random)
+	template, err := newCertTemplate(names[0], now, leafLifetime, random)
 	if err != nil {
 		return nil, err
 	}
@@ -95,22 +95,22 @@ func (a succession) leaf(names []string, now time.Time, random io.Reader) (*tls.
 	}
 	parsed, err := x509.ParseCertificate(der)
 	chain := [][]byte{der}
-	for _, cross := range a.cross {
+	for _, cross := range a.crossCerts {
 		chain = append(chain, cross.Raw)
 	}
 	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: parsed}, err
 }
 
-// signed reports whether this CA signed the leaf and the leaf is not due for renewal.
-func (a authority) signed(leaf *tls.Certificate, now time.Time) bool {
-	return leaf != nil && leaf.Leaf.CheckSignatureFrom(a.cert) == nil && now.Before(renewal(leaf))
+// isCurrentLeaf reports whether this CA signed the leaf and the leaf is not due for renewal.
+func (a authority) isCurrentLeaf(leaf *tls.Certificate, now time.Time) bool {
+	return leaf != nil && leaf.Leaf.CheckSignatureFrom(a.cert) == nil && now.Before(renewalTime(leaf))
 }
 
-// renewal returns the time at which a leaf is replaced: after two thirds of its lifetime.
-func renewal(leaf *tls.Certificate) time.Time { return leaf.Leaf.NotAfter.Add(-leafLife / 3) }
+// renewalTime returns the time at which a leaf is replaced: after two thirds of its lifetime.
+func renewalTime(leaf *tls.Certificate) time.Time { return leaf.Leaf.NotAfter.Add(-leafLifetime / 3) }
 
-// newTemplate returns the fields that all our certificates have in common.
-func newTemplate(name string, now time.Time, life time.Duration, random io.Reader) (*x509.Certificate, error) {
+// newCertTemplate returns the fields that all our certificates have in common.
+func newCertTemplate(name string, now time.Time, life time.Duration, random io.Reader) (*x509.Certificate, error) {
 	serial := make([]byte, 16)
 	if _, err := io.ReadFull(random, serial); err != nil {
 		return nil, fmt.Errorf("creating a serial number: %w", err)
@@ -121,5 +121,5 @@ func newTemplate(name string, now time.Time, life time.Duration, random io.Reade
 	serial[0] &= 0x7f
 	return &x509.Certificate{SerialNumber: new(big.Int).SetBytes(serial),
 		Subject:   pkix.Name{CommonName: name, Organization: []string{"akv2k8s"}},
-		NotBefore: now.Add(-skew), NotAfter: now.Add(life)}, nil
+		NotBefore: now.Add(-clockSkew), NotAfter: now.Add(life)}, nil
 }

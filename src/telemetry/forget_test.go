@@ -16,7 +16,7 @@ import (
 )
 
 func TestAVaultThatIsForgottenLeavesNoSeries(t *testing.T) {
-	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults(logr.Discard())
+	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaultMetrics(logr.Discard())
 	now := time.Now()
 	vaults.UseClock(func() time.Time { return now })
 	require.NoError(t, registry.Register(vaults))
@@ -37,10 +37,10 @@ func TestAVaultThatIsForgottenLeavesNoSeries(t *testing.T) {
 		return all
 	}
 	use := func(vault string) {
-		vaults.Called(vault, keyvault.KindSecret, 200, time.Second)
-		vaults.Answered(keyvault.Ref{Vault: vault, Kind: keyvault.KindSecret, Name: "o"}, "vault", nil)
-		vaults.Waited(vault, keyvault.Refresh, time.Second)
-		vaults.Detects(keyvault.Ref{Vault: vault, Kind: keyvault.KindSecretList}, "", "list")
+		vaults.RecordCall(vault, keyvault.KindSecret, 200, time.Second)
+		vaults.RecordRead(keyvault.Ref{Vault: vault, Kind: keyvault.KindSecret, Name: "o"}, "vault", nil)
+		vaults.RecordWait(vault, keyvault.PriorityRefresh, time.Second)
+		vaults.RecordChangeDetection(keyvault.Ref{Vault: vault, Kind: keyvault.KindSecretList}, "", "list")
 	}
 	for i := range 2 * limits.MetricVaults {
 		use(fmt.Sprint("kv-", i))
@@ -52,12 +52,12 @@ func TestAVaultThatIsForgottenLeavesNoSeries(t *testing.T) {
 		assert.NotContains(t, of, "kv-0", family)
 		assert.Contains(t, of, fmt.Sprint("kv-", limits.MetricVaults), "%s: the oldest that has room", family)
 	}
-	vaults.Called("kv-0", keyvault.KindSecret, 0, time.Second)
+	vaults.RecordCall("kv-0", keyvault.KindSecret, 0, time.Second)
 	assert.NotContains(t, names()["akv2k8s_vault_request_duration_seconds"], "kv-0", "without an answer it does not come back")
 	now = now.Add(2 * time.Hour)
 	use("kv-0")
 	last := fmt.Sprint("kv-", 2*limits.MetricVaults-2)
-	vaults.Detects(keyvault.Ref{Vault: last, Kind: keyvault.KindSecretList}, "", "list")
+	vaults.RecordChangeDetection(keyvault.Ref{Vault: last, Kind: keyvault.KindSecretList}, "", "list")
 	assert.InDelta(t, 1, detected(t, registry, "kv-0"), 0, "and it begins anew")
 	assert.InDelta(t, 2, detected(t, registry, last), 0, "of others nothing was forgotten")
 }

@@ -22,16 +22,16 @@ func NewLogger(out io.Writer, level, format string) (logr.Logger, error) {
 		zap.StacktraceLevel(zapcore.PanicLevel)}
 	switch strings.ToLower(format) {
 	case "", "text", "fmt":
-		options = append(options, zap.ConsoleEncoder(readableTime))
+		options = append(options, zap.ConsoleEncoder(useISO8601Time))
 	case "json":
-		options = append(options, zap.JSONEncoder(readableTime))
+		options = append(options, zap.JSONEncoder(useISO8601Time))
 	default:
 		return logr.Logger{}, fmt.Errorf("log format %q is not known; use text or json", format)
 	}
 	return zap.New(options...), nil
 }
 
-func readableTime(c *zapcore.EncoderConfig) { c.EncodeTime = zapcore.ISO8601TimeEncoder }
+func useISO8601Time(c *zapcore.EncoderConfig) { c.EncodeTime = zapcore.ISO8601TimeEncoder }
 
 func parseLevel(level string) (int, error) {
 	switch strings.ToLower(level) {

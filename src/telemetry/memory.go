@@ -9,8 +9,8 @@ import (
 // Go's memory limit is a share of the container's, in percent. The rest is for memory that Go does not count, such as
 // the pages of the program itself.
 const (
-	memoryShare = 90
-	wholeMemory = 100
+	memoryLimitPercent = 90
+	hundredPercent     = 100
 )
 
 // memoryLimitVariable holds the container's memory limit in bytes. The chart sets it by the downward API.
@@ -25,10 +25,10 @@ func LimitMemory(lookup func(string) (string, bool)) int64 {
 	}
 	value, _ := lookup(memoryLimitVariable)
 	size, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || size <= 0 || size > math.MaxInt64/wholeMemory {
+	if err != nil || size <= 0 || size > math.MaxInt64/hundredPercent {
 		return 0
 	}
-	limit := size * memoryShare / wholeMemory
+	limit := size * memoryLimitPercent / hundredPercent
 	debug.SetMemoryLimit(limit)
 	return limit
 }

@@ -59,7 +59,7 @@ func CheckReady(ctx context.Context, args []string, stdout, stderr io.Writer) er
 // awaitReady requests the address until the answer is 200 or the context ends. Its error is that of the last answer.
 func awaitReady(ctx context.Context, client *http.Client, address string) error {
 	for {
-		err := askReady(ctx, client, address)
+		err := checkReadyOnce(ctx, client, address)
 		if err == nil {
 			return nil
 		}
@@ -72,8 +72,8 @@ func awaitReady(ctx context.Context, client *http.Client, address string) error 
 	}
 }
 
-// askReady requests the address once, and returns an error unless the answer is 200.
-func askReady(ctx context.Context, client *http.Client, address string) error {
+// checkReadyOnce requests the address once, and returns an error unless the answer is 200.
+func checkReadyOnce(ctx context.Context, client *http.Client, address string) error {
 	// The wait can be over before later addresses are requested. Each is requested at least once.
 	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, address, http.NoBody)
 	if err != nil {

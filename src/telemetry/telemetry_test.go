@@ -140,7 +140,7 @@ func TestProbesAreKnown(t *testing.T) {
 }
 
 func TestCallsOfVaultsAreMeasuredWithABoundOfNames(t *testing.T) {
-	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults(logr.Discard())
+	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaultMetrics(logr.Discard())
 	now := time.Now()
 	vaults.UseClock(func() time.Time { return now })
 	require.NoError(t, registry.Register(vaults))
@@ -150,24 +150,24 @@ func TestCallsOfVaultsAreMeasuredWithABoundOfNames(t *testing.T) {
 		return n
 	}
 	for i := range 2 * limits.MetricVaults { // names that nobody has
-		vaults.Called(fmt.Sprintf("made-up-%d", i), keyvault.KindSecret, 0, time.Second)
-		vaults.Answered(keyvault.Ref{Vault: fmt.Sprintf("made-up-%d", i), Kind: keyvault.KindSecret}, "vault", fault.New(fault.Unavailable, "no"))
-		vaults.Waited(fmt.Sprintf("made-up-%d", i), keyvault.Refresh, time.Second)
+		vaults.RecordCall(fmt.Sprintf("made-up-%d", i), keyvault.KindSecret, 0, time.Second)
+		vaults.RecordRead(keyvault.Ref{Vault: fmt.Sprintf("made-up-%d", i), Kind: keyvault.KindSecret}, "vault", fault.New(fault.Unavailable, "no"))
+		vaults.RecordWait(fmt.Sprintf("made-up-%d", i), keyvault.PriorityRefresh, time.Second)
 	}
 	assert.Equal(t, 1, count(), "they share one name")
-	vaults.Called("kv", keyvault.KindSecret, 200, time.Second)
-	vaults.Called("kv", keyvault.KindSecret, 0, time.Second)
+	vaults.RecordCall("kv", keyvault.KindSecret, 200, time.Second)
+	vaults.RecordCall("kv", keyvault.KindSecret, 0, time.Second)
 	assert.Equal(t, 3, count(), "a real one has its own, also when it does not answer later")
 	for i := range limits.MetricVaults {
 		now = now.Add(time.Second)
-		vaults.Called(fmt.Sprintf("kv-%d", i), keyvault.KindSecret, 404, time.Second)
+		vaults.RecordCall(fmt.Sprintf("kv-%d", i), keyvault.KindSecret, 404, time.Second)
 	}
 	assert.Equal(t, 1+2+limits.MetricVaults-1+1, count(), "the rest are counted together")
-	vaults.Detects(keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, "", "list")
+	vaults.RecordChangeDetection(keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, "", "list")
 	now = now.Add(2 * time.Hour)
-	vaults.Called("kv-new", keyvault.KindSecret, 200, time.Second)
+	vaults.RecordCall("kv-new", keyvault.KindSecret, 200, time.Second)
 	assert.Equal(t, 1+limits.MetricVaults-1+1+1, count(), "kv, silent for longest, made room: both of its series are gone")
-	vaults.Detects(keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, "list", "get")
+	vaults.RecordChangeDetection(keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, "list", "get")
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	for _, family := range families {
@@ -180,16 +180,16 @@ func TestCallsOfVaultsAreMeasuredWithABoundOfNames(t *testing.T) {
 }
 
 func TestReadsAndWaitsAreMeasured(t *testing.T) {
-	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaults(logr.Discard())
+	registry, vaults := prometheus.NewRegistry(), telemetry.NewVaultMetrics(logr.Discard())
 	require.NoError(t, registry.Register(vaults))
 	secret := keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "canary"}
-	vaults.Called("kv", keyvault.KindSecret, 200, time.Second)
-	vaults.Answered(secret, "memory", nil)
-	vaults.Answered(secret, "vault", fault.New(fault.Denied, "canary"))
-	vaults.Waited("kv", keyvault.PodStart, time.Second)
+	vaults.RecordCall("kv", keyvault.KindSecret, 200, time.Second)
+	vaults.RecordRead(secret, "memory", nil)
+	vaults.RecordRead(secret, "vault", fault.New(fault.Denied, "canary"))
+	vaults.RecordWait("kv", keyvault.PriorityPodStart, time.Second)
 	list := keyvault.Ref{Vault: "kv", Kind: keyvault.KindKeyList}
-	vaults.Detects(list, "", "get")
-	vaults.Detects(list, "get", "list")
+	vaults.RecordChangeDetection(list, "", "get")
+	vaults.RecordChangeDetection(list, "get", "list")
 	var text bytes.Buffer
 	families, err := registry.Gather()
 	require.NoError(t, err)

@@ -23,9 +23,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Pool returns the system's pool (empty in an image without one) with the built-in public roots and the certificates in
+// NewPool returns the system's pool (empty in an image without one) with the built-in public roots and the certificates in
 // extra, which is PEM and can be empty. See Certificates for its format and errors.
-func Pool(extra []byte) (*x509.CertPool, error) {
+func NewPool(extra []byte) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
@@ -44,7 +44,7 @@ func Pool(extra []byte) (*x509.CertPool, error) {
 		}
 		pool.AddCertWithConstraint(cert, root.Constraint)
 	}
-	own, err := Certificates(extra, "the extra CA certificates")
+	own, err := ParseCertificates(extra, "the extra CA certificates")
 	if err != nil {
 		return nil, err
 	}
@@ -54,13 +54,13 @@ func Pool(extra []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Certificates parses PEM that holds only certificates; of names it in messages. Empty content has no certificates.
+// ParseCertificates parses PEM that holds only certificates; of names it in messages. Empty content has no certificates.
 // Text without a PEM block and a block that cannot be parsed are fault.Invalid, because a missing CA would otherwise
 // show only as failed connections.
-func Certificates(content []byte, of string) ([]*x509.Certificate, error) {
-	blocks, err := certificate.Blocks(content)
+func ParseCertificates(content []byte, of string) ([]*x509.Certificate, error) {
+	blocks, err := certificate.DecodePEMBlocks(content)
 	if err != nil {
-		return nil, &fault.Error{Kind: fault.Invalid, Doing: "reading " + of, Cause: err,
+		return nil, &fault.Error{Kind: fault.Invalid, Operation: "reading " + of, Cause: err,
 			Next: "write each certificate as PEM, unchanged from its authority"}
 	}
 	if len(blocks) == 0 && len(bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\ufeff")))) > 0 {
@@ -91,8 +91,8 @@ type Root struct {
 	SHA256 string
 }
 
-// Trusted returns the built-in public roots that a pool trusts at that time. It verifies each root against the pool.
-func Trusted(pool *x509.CertPool, now time.Time) []Root {
+// TrustedRoots returns the built-in public roots that a pool trusts at that time. It verifies each root against the pool.
+func TrustedRoots(pool *x509.CertPool, now time.Time) []Root {
 	var roots []Root
 	for root := range bundle.Roots() {
 		cert, err := x509.ParseCertificate(root.Certificate)
@@ -109,14 +109,14 @@ func Trusted(pool *x509.CertPool, now time.Time) []Root {
 	return roots
 }
 
-// Print writes the fingerprint and subject of each built-in root that a pool with these extra CAs trusts, one root a
+// PrintRoots writes the fingerprint and subject of each built-in root that a pool with these extra CAs trusts, one root a
 // line. It is the subcommand trust of each program.
-func Print(out io.Writer, extra []byte, now time.Time) error {
-	pool, err := Pool(extra)
+func PrintRoots(out io.Writer, extra []byte, now time.Time) error {
+	pool, err := NewPool(extra)
 	if err != nil {
 		return err
 	}
-	for _, root := range Trusted(pool, now) {
+	for _, root := range TrustedRoots(pool, now) {
 		if _, err := fmt.Fprintf(out, "%s %s\n", root.SHA256, root.Subject); err != nil {
 			return err
 		}
@@ -124,16 +124,16 @@ func Print(out io.Writer, extra []byte, now time.Time) error {
 	return nil
 }
 
-// Client returns an HTTP client that trusts the pool alone, speaks HTTP/2, uses the proxy settings of the environment
+// NewHTTPClient returns an HTTP client that trusts the pool alone, speaks HTTP/2, uses the proxy settings of the environment
 // and keeps a few connections per host open. It follows no redirect, because the Azure services that it calls send
 // none, and a request can carry a token. The error of a proxy that does not open a connection is a
 // *diagnosis.ProxyRefusal.
-func Client(pool *x509.CertPool) *http.Client {
+func NewHTTPClient(pool *x509.CertPool) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			OnProxyConnectResponse: checkProxy,
+			OnProxyConnectResponse: checkProxyResponse,
 			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 			ForceAttemptHTTP2:      true,
@@ -147,8 +147,8 @@ func Client(pool *x509.CertPool) *http.Client {
 		}}
 }
 
-// checkProxy keeps the status of a proxy's answer in the error. net/http passes on only its text.
-func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, response *http.Response) error {
+// checkProxyResponse keeps the status of a proxy's answer in the error. net/http passes on only its text.
+func checkProxyResponse(_ context.Context, proxy *url.URL, _ *http.Request, response *http.Response) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}

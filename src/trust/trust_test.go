@@ -47,11 +47,11 @@ func TestPoolHoldsAzuresRootsWithAndWithoutExtraCAs(t *testing.T) {
 	for name, extra := range map[string][]byte{"no extra CA": nil, "an extra CA": ownPEM} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			require.NoError(t, trust.Print(&out, extra, time.Now()))
+			require.NoError(t, trust.PrintRoots(&out, extra, time.Now()))
 			for _, root := range azureRoots {
 				assert.Contains(t, out.String(), "CN="+root)
 			}
-			pool, err := trust.Pool(extra)
+			pool, err := trust.NewPool(extra)
 			require.NoError(t, err)
 			_, err = own.Verify(x509.VerifyOptions{Roots: pool})
 			assert.Equal(t, extra != nil, err == nil, "the extra CA is believed if and only if it is given")
@@ -60,7 +60,7 @@ func TestPoolHoldsAzuresRootsWithAndWithoutExtraCAs(t *testing.T) {
 }
 
 func TestTrustedReportsWhatThePoolBelievesAndNothingElse(t *testing.T) {
-	assert.Empty(t, trust.Trusted(x509.NewCertPool(), time.Now()))
+	assert.Empty(t, trust.TrustedRoots(x509.NewCertPool(), time.Now()))
 }
 
 func TestHarmlessDamageOfExtraCAsIsMended(t *testing.T) {
@@ -78,7 +78,7 @@ func TestHarmlessDamageOfExtraCAsIsMended(t *testing.T) {
 		"text between":           strings.ReplaceAll(both, "-----BEGIN", "# proxy\n-----BEGIN"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			pool, err := trust.Pool([]byte(content))
+			pool, err := trust.NewPool([]byte(content))
 			require.NoError(t, err)
 			for _, cert := range []*x509.Certificate{one, two} {
 				_, err = cert.Verify(x509.VerifyOptions{Roots: pool})
@@ -104,15 +104,15 @@ func TestPoolRefusesWhatIsNoCertificateAndNamesTheBlock(t *testing.T) {
 		"more blocks than anybody has":   {strings.Repeat(own, 1001), "too many"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := trust.Pool([]byte(c.content))
+			_, err := trust.NewPool([]byte(c.content))
 			assert.Equal(t, fault.Invalid, fault.KindOf(err))
 			assert.ErrorContains(t, err, c.says)
 			assert.ErrorContains(t, err, "the extra CA certificates")
-			assert.Error(t, trust.Print(&bytes.Buffer{}, []byte(c.content), time.Now()))
+			assert.Error(t, trust.PrintRoots(&bytes.Buffer{}, []byte(c.content), time.Now()))
 		})
 	}
 	for _, nothing := range []string{"", " \n", "\ufeff\n"} {
-		_, err := trust.Pool([]byte(nothing))
+		_, err := trust.NewPool([]byte(nothing))
 		assert.NoError(t, err)
 	}
 }
@@ -125,7 +125,7 @@ func FuzzCertificates(f *testing.F) {
 		var all []*x509.Certificate
 		var err error
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 500}, len(content), func() {
-			all, err = trust.Certificates(content, "the CAs")
+			all, err = trust.ParseCertificates(content, "the CAs")
 		})
 		if err == nil && len(all) < bytes.Count(content, []byte("-----BEGIN ")) {
 			t.Fatalf("%d of %q", len(all), content)

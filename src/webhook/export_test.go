@@ -7,5 +7,5 @@ import (
 
 // Deadline gives tests access to the deadline of a review.
 func Deadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc) {
-	return deadline(ctx, r)
+	return withReviewDeadline(ctx, r)
 }

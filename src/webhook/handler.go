@@ -21,77 +21,77 @@ import (
 
 // Handler answers AdmissionReviews over HTTP. It reserves the memory of a review at the gate and measures the review
 // before it decodes it. The handler of controller-runtime decodes first, accepts YAML, and logs what it cannot decode.
-func (w *Webhook) Handler(g *gate.Gate) http.Handler {
+func (w *Webhook) Handler(g *gate.Limiter) http.Handler {
 	hook := &admission.Webhook{Handler: w}
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		held := g.Hold(r)
+		held := g.ReserveMemory(r)
 		defer held.Release()
-		answer, uid, refusal := w.answer(hook, r, held)
+		answer, uid, refusal := w.answerReview(hook, r, held)
 		if refusal != nil {
-			refusal.write(out, uid)
+			refusal.writeTo(out, uid)
 			return
 		}
 		// The decoded review is garbage now; only the answer is held until the client has read it.
-		if held.Set(int64(len(answer))) {
+		if held.Resize(int64(len(answer))) {
 			writeAnswer(out, http.StatusOK, answer)
 		}
 	})
 }
 
-// refusal is an HTTP status code and a message for a review that is not decoded or not answered.
-type refusal struct {
+// rejection is an HTTP status code and a message for a review that is not decoded or not answered.
+type rejection struct {
 	code    int
 	message string
 }
 
-// answer reads, measures and decodes the review, and returns the encoded answer. With a refusal it also returns the UID
+// answerReview reads, measures and decodes the review, and returns the encoded answer. With a refusal it also returns the UID
 // of the request, if the body had one.
-func (w *Webhook) answer(hook *admission.Webhook, r *http.Request, held *gate.Holding) (answer []byte, uid string,
-	refused *refusal) {
+func (w *Webhook) answerReview(hook *admission.Webhook, r *http.Request, held *gate.MemoryReservation) (answer []byte, uid string,
+	refused *rejection) {
 	body, refused := readReview(r, held)
 	size, err := review.Check(body)
 	switch {
 	case refused != nil:
 		return nil, size.UID, refused
 	case err != nil:
-		w.logs(held.Trusted()).Info("rejected a review", "error", err.Error(), "remoteAddr", r.RemoteAddr)
-		return nil, size.UID, &refusal{http.StatusRequestEntityTooLarge, err.Error()}
-	case !held.Set(int64(cap(body)) + size.Memory):
-		return nil, size.UID, tooBusy()
+		w.loggerFor(held.IsFromAPIServer()).Info("rejected a review", "error", err.Error(), "remoteAddr", r.RemoteAddr)
+		return nil, size.UID, &rejection{http.StatusRequestEntityTooLarge, err.Error()}
+	case !held.Resize(int64(cap(body)) + size.MemoryBytes):
+		return nil, size.UID, tooManyRequests()
 	}
 	in := admissionv1.AdmissionReview{}
 	if utiljson.Unmarshal(body, &in) != nil || in.Request == nil || in.Kind != "AdmissionReview" {
-		return nil, "", &refusal{http.StatusBadRequest, "the request is not an AdmissionReview"}
+		return nil, "", &rejection{http.StatusBadRequest, "the request is not an AdmissionReview"}
 	}
-	ctx, cancel := deadline(r.Context(), r)
+	ctx, cancel := withReviewDeadline(r.Context(), r)
 	defer cancel()
-	response := hook.Handle(withTrust(ctx, held.Trusted()), admission.Request{AdmissionRequest: *in.Request})
+	response := hook.Handle(withTrust(ctx, held.IsFromAPIServer()), admission.Request{AdmissionRequest: *in.Request})
 	in.Request, in.Response = nil, &response.AdmissionResponse
 	if answer, err = json.Marshal(in); err != nil {
-		return nil, size.UID, &refusal{http.StatusInternalServerError, "the answer could not be encoded"}
+		return nil, size.UID, &rejection{http.StatusInternalServerError, "the answer could not be encoded"}
 	}
 	return answer, size.UID, nil
 }
 
 // readReview reads the body and reserves its memory as the bytes arrive. It ignores Content-Length, so that a client
 // cannot reserve memory that it does not send.
-func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
-	tooLarge := &refusal{http.StatusRequestEntityTooLarge,
+func readReview(r *http.Request, held *gate.MemoryReservation) ([]byte, *rejection) {
+	tooLarge := &rejection{http.StatusRequestEntityTooLarge,
 		fmt.Sprintf("the request is larger than %s; make the pod smaller", limits.Bytes(limits.ReviewBytes))}
 	switch encoding := r.Header.Get("Content-Encoding"); {
 	case r.Method != http.MethodPost:
-		return nil, &refusal{http.StatusMethodNotAllowed, "the method must be POST"}
+		return nil, &rejection{http.StatusMethodNotAllowed, "the method must be POST"}
 	case encoding != "" && encoding != "identity":
-		return nil, &refusal{http.StatusUnsupportedMediaType, "the body must not be compressed"}
+		return nil, &rejection{http.StatusUnsupportedMediaType, "the body must not be compressed"}
 	case r.Header.Get("Content-Type") != "application/json":
-		return nil, &refusal{http.StatusUnsupportedMediaType, "the body must be application/json"}
+		return nil, &rejection{http.StatusUnsupportedMediaType, "the body must be application/json"}
 	}
 	const first = 16 << 10
 	body := make([]byte, 0, first)
 	for {
 		if len(body) == cap(body) {
-			if !held.Set(int64(3 * cap(body))) { // the old buffer, and the new one of twice its size
-				return body, tooBusy()
+			if !held.Resize(int64(3 * cap(body))) { // the old buffer, and the new one of twice its size
+				return body, tooManyRequests()
 			}
 			body = append(make([]byte, 0, min(2*cap(body), limits.ReviewBytes+1)), body...)
 		}
@@ -103,19 +103,19 @@ func readReview(r *http.Request, held *gate.Holding) ([]byte, *refusal) {
 		case err == io.EOF:
 			return body, nil
 		case err != nil:
-			return nil, &refusal{http.StatusBadRequest, "the request could not be read"}
+			return nil, &rejection{http.StatusBadRequest, "the request could not be read"}
 		}
 	}
 }
 
-// tooBusy is the refusal of a review for which there is no memory at the moment.
-func tooBusy() *refusal {
-	return &refusal{http.StatusTooManyRequests, "too many requests; retry in a second"}
+// tooManyRequests is the refusal of a review for which there is no memory at the moment.
+func tooManyRequests() *rejection {
+	return &rejection{http.StatusTooManyRequests, "too many requests; retry in a second"}
 }
 
-// write sends the refusal. With a UID it is an AdmissionReview, whose message the API server shows to the user. Without
+// writeTo sends the refusal. With a UID it is an AdmissionReview, whose message the API server shows to the user. Without
 // a UID, and if the API server must try again, it is an HTTP error.
-func (f *refusal) write(out http.ResponseWriter, uid string) {
+func (f *rejection) writeTo(out http.ResponseWriter, uid string) {
 	if f.code == http.StatusTooManyRequests {
 		out.Header().Set("Retry-After", "1")
 	}

@@ -28,12 +28,12 @@ import (
 )
 
 // door is a gate with the memory limits of the installation.
-func door(t testing.TB, known func(netip.Addr) bool) *gate.Gate {
+func door(t testing.TB, known func(netip.Addr) bool) *gate.Limiter {
 	t.Helper()
 	metrics, err := gate.NewMetrics(prometheus.NewRegistry())
 	require.NoError(t, err)
-	g, err := gate.New(gate.Config{Port: "webhook", Known: known, Metrics: metrics, Clock: time.Now, Limits: gate.Limits{Connections: 1, Requests: 1, RequestsPerSecond: 1,
-		RequestsBurst: 1, AllConnections: 1, Memory: limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}})
+	g, err := gate.New(gate.Config{Port: "webhook", IsAPIServer: known, Metrics: metrics, Clock: time.Now, Limits: gate.Limits{Connections: 1, Requests: 1, RequestsPerSecond: 1,
+		RequestsBurst: 1, TotalConnections: 1, Memory: limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}})
 	require.NoError(t, err)
 	return g
 }

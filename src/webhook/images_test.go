@@ -19,10 +19,10 @@ import (
 // unreachable reads images from registries that do not answer. It records the questions.
 type unreachable struct {
 	mu    sync.Mutex
-	asked []ociimage.Question
+	asked []ociimage.Query
 }
 
-func (u *unreachable) Command(_ context.Context, q ociimage.Question) (ociimage.Command, error) {
+func (u *unreachable) ReadCommand(_ context.Context, q ociimage.Query) (ociimage.Command, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.asked = append(u.asked, q)
@@ -42,7 +42,7 @@ func TestRegistriesOfOnePodAreBounded(t *testing.T) {
 		return all
 	}
 	b := newBench(t)
-	b.webhook.Patience = time.Minute
+	b.webhook.ReviewTimeout = time.Minute
 	images := &unreachable{}
 	b.webhook.Images = images
 

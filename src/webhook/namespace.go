@@ -15,43 +15,43 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// requireEnabled rejects pods of namespaces without the injection label before anything is read in the namespace. The
+// requireInjectionEnabled rejects pods of namespaces without the injection label before anything is read in the namespace. The
 // API server sends no review for such a pod, but any client that reaches the port can, and an answer would disclose
 // which Secrets and keys exist.
-func (a *admitted) requireEnabled(ctx context.Context) error {
+func (a *podAdmission) requireInjectionEnabled(ctx context.Context) error {
 	name := a.request.Namespace
-	enabled, known := a.namespaces.get(name)
+	enabled, known := a.namespaceCache.get(name)
 	if !known || (!enabled && a.trusted) {
 		namespace := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
-		err := a.Live.Get(ctx, types.NamespacedName{Name: name}, namespace)
+		err := a.APIReader.Get(ctx, types.NamespacedName{Name: name}, namespace)
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 			return fault.New(fault.Unavailable,
 				"the namespace of the pod could not be read from the API server; try again")
 		}
-		enabled = err == nil && namespace.Labels[a.Label] == a.LabelValue
+		enabled = err == nil && namespace.Labels[a.NamespaceLabel] == a.NamespaceLabelValue
 		age := limits.NamespaceDisabledAge
 		if enabled {
 			age = limits.NamespaceEnabledAge
 		}
-		a.namespaces.put(name, enabled, age)
+		a.namespaceCache.put(name, enabled, age)
 	}
 	if !enabled {
-		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, a.Label,
-			a.LabelValue)
+		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, a.NamespaceLabel,
+			a.NamespaceLabelValue)
 	}
 	return nil
 }
 
-// limitRanges are the LimitRange items for containers in the pod's namespace. They are empty if they cannot be read;
+// readLimitRanges are the LimitRange items for containers in the pod's namespace. They are empty if they cannot be read;
 // the API server then rejects an init container that does not fit.
-func (a *admitted) limitRanges(ctx context.Context) []corev1.LimitRangeItem {
-	if items, known := a.ranges.get(a.request.Namespace); known {
+func (a *podAdmission) readLimitRanges(ctx context.Context) []corev1.LimitRangeItem {
+	if items, known := a.limitRangeCache.get(a.request.Namespace); known {
 		return items
 	}
 	var list corev1.LimitRangeList
-	if err := a.Live.List(ctx, &list, client.InNamespace(a.request.Namespace),
+	if err := a.APIReader.List(ctx, &list, client.InNamespace(a.request.Namespace),
 		client.Limit(limits.LimitRanges)); err != nil {
-		a.logs(a.trusted).Info("cannot read the LimitRanges of a namespace, so the init container may not fit them",
+		a.loggerFor(a.trusted).Info("cannot read the LimitRanges of a namespace, so the init container may not fit them",
 			"namespace", a.request.Namespace, "error", err.Error())
 	}
 	var items []corev1.LimitRangeItem
@@ -62,45 +62,45 @@ func (a *admitted) limitRanges(ctx context.Context) []corev1.LimitRangeItem {
 			}
 		}
 	}
-	a.ranges.put(a.request.Namespace, items, limits.LimitRangeAge)
+	a.limitRangeCache.put(a.request.Namespace, items, limits.LimitRangeAge)
 	return items
 }
 
-// recent is a bounded cache of answers of the API server, with a lifetime for each entry. It is safe for concurrent
+// ttlCache is a bounded cache of answers of the API server, with a lifetime for each entry. It is safe for concurrent
 // use.
-type recent[K comparable, V any] struct {
+type ttlCache[K comparable, V any] struct {
 	clock   func() time.Time
 	mu      sync.Mutex
-	entries map[K]remembered[V]
+	entries map[K]cacheEntry[V]
 }
 
-// remembered is an entry of the cache, with the end of its lifetime.
-type remembered[V any] struct {
-	value V
-	until time.Time
+// cacheEntry is an entry of the cache, with the end of its lifetime.
+type cacheEntry[V any] struct {
+	value   V
+	expires time.Time
 }
 
-func newRecent[K comparable, V any](clock func() time.Time) *recent[K, V] {
-	return &recent[K, V]{clock: clock, entries: map[K]remembered[V]{}}
+func newTTLCache[K comparable, V any](clock func() time.Time) *ttlCache[K, V] {
+	return &ttlCache[K, V]{clock: clock, entries: map[K]cacheEntry[V]{}}
 }
 
 // get returns the value of a key; known is false if there is no entry or its lifetime is over.
-func (r *recent[K, V]) get(key K) (value V, known bool) {
+func (r *ttlCache[K, V]) get(key K) (value V, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	entry, ok := r.entries[key]
-	if !ok || !r.clock().Before(entry.until) {
+	if !ok || !r.clock().Before(entry.expires) {
 		return value, false
 	}
 	return entry.value, true
 }
 
 // put stores a value for the given lifetime. A full cache is cleared: the answers can be read again at low cost.
-func (r *recent[K, V]) put(key K, value V, age time.Duration) {
+func (r *ttlCache[K, V]) put(key K, value V, age time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.entries) >= limits.RecentAnswers {
+	if len(r.entries) >= limits.AdmissionCacheEntries {
 		clear(r.entries)
 	}
-	r.entries[key] = remembered[V]{value, r.clock().Add(age)}
+	r.entries[key] = cacheEntry[V]{value, r.clock().Add(age)}
 }

@@ -26,61 +26,61 @@ import (
 // Path is the URL path of the webhook.
 const Path = "/pods"
 
-// Images reads the configuration of container images.
-type Images interface {
-	// Command returns the entrypoint, the command and the references of an image. Errors have a fault.Kind and the next
+// ImageInspector reads the configuration of container images.
+type ImageInspector interface {
+	// ReadCommand returns the entrypoint, the command and the references of an image. Errors have a fault.Kind and the next
 	// step.
-	Command(ctx context.Context, q ociimage.Question) (ociimage.Command, error)
+	ReadCommand(ctx context.Context, q ociimage.Query) (ociimage.Command, error)
 }
 
 // Config has the dependencies and settings of a Webhook. Every field is required.
 type Config struct {
 	// Settings returns the current settings for injected pods. An error means that the env-injector is not ready.
 	Settings func(ctx context.Context) (inject.Settings, error)
-	// Live reads namespaces, ConfigMaps, Secrets and LimitRanges from the API server, without a cache.
-	Live client.Reader
-	// Label is the key of the label of the namespaces whose pods are injected. The webhook reads nothing in other
+	// APIReader reads namespaces, ConfigMaps, Secrets and LimitRanges from the API server, without a cache.
+	APIReader client.Reader
+	// NamespaceLabel is the key of the label of the namespaces whose pods are injected. The webhook reads nothing in other
 	// namespaces.
-	Label string
-	// LabelValue is the value of that label.
-	LabelValue string
+	NamespaceLabel string
+	// NamespaceLabelValue is the value of that label.
+	NamespaceLabelValue string
 	// Images reads the commands of images from their registries.
-	Images Images
-	// Patience is the timeout of one review, including the requests to registries.
-	Patience time.Duration
-	Clock    func() time.Time
-	Metrics  *Metrics
-	Log      logr.Logger
+	Images ImageInspector
+	// ReviewTimeout is the timeout of one review, including the requests to registries.
+	ReviewTimeout time.Duration
+	Clock         func() time.Time
+	Metrics       *Metrics
+	Log           logr.Logger
 }
 
 // Webhook implements admission.Handler. It is safe for concurrent use.
 type Webhook struct {
 	Config
-	trustedLines, otherLines *lines
-	namespaces               *recent[string, bool]
-	missing                  *recent[sourceKey, bool]
-	ranges                   *recent[string, []corev1.LimitRangeItem]
+	trustedLogger, untrustedLogger *rateLimitedLogger
+	namespaceCache                 *ttlCache[string, bool]
+	missingSourceCache             *ttlCache[sourceKey, bool]
+	limitRangeCache                *ttlCache[string, []corev1.LimitRangeItem]
 }
 
 // New returns a Webhook, or an error if a field of the configuration is not set.
 func New(c Config) (*Webhook, error) {
-	if c.Settings == nil || c.Metrics == nil || c.Live == nil || c.Images == nil || c.Clock == nil || c.Patience <= 0 ||
-		c.Label == "" {
+	if c.Settings == nil || c.Metrics == nil || c.APIReader == nil || c.Images == nil || c.Clock == nil || c.ReviewTimeout <= 0 ||
+		c.NamespaceLabel == "" {
 		return nil, errors.New("webhook.New: a required field of webhook.Config is not set")
 	}
-	return &Webhook{Config: c, trustedLines: newLines(c.Log), otherLines: newLines(c.Log),
-		namespaces: newRecent[string, bool](c.Clock), missing: newRecent[sourceKey, bool](c.Clock),
-		ranges: newRecent[string, []corev1.LimitRangeItem](c.Clock)}, nil
+	return &Webhook{Config: c, trustedLogger: newRateLimitedLogger(c.Log), untrustedLogger: newRateLimitedLogger(c.Log),
+		namespaceCache: newTTLCache[string, bool](c.Clock), missingSourceCache: newTTLCache[sourceKey, bool](c.Clock),
+		limitRangeCache: newTTLCache[string, []corev1.LimitRangeItem](c.Clock)}, nil
 }
 
-// admitted is the admission of one pod.
-type admitted struct {
+// podAdmission is the admission of one pod.
+type podAdmission struct {
 	*Webhook
 	request admission.Request
 	// pod is the pod in the request.
 	pod *corev1.Pod
-	// old is the pod before the request; it is nil unless the request adds ephemeral containers.
-	old *corev1.Pod
+	// oldPod is the pod before the request; it is nil unless the request adds ephemeral containers.
+	oldPod *corev1.Pod
 	// trusted says that a known API server sent the review.
 	trusted bool
 }
@@ -88,7 +88,7 @@ type admitted struct {
 // Handle answers one review. The answer depends on the pod in the request, the objects that it names in its namespace
 // and the settings, and not on the sender. It never holds a secret value.
 func (w *Webhook) Handle(ctx context.Context, request admission.Request) admission.Response {
-	a, err := w.read(request)
+	a, err := w.decodeRequest(request)
 	if err != nil {
 		return admission.Errored(http.StatusBadRequest, err)
 	}
@@ -96,90 +96,90 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 		return admission.Allowed("")
 	}
 	a.trusted = isTrusted(ctx)
-	w.Metrics.inspected(a.pod)
-	ctx, cancel := context.WithTimeout(ctx, min(w.Patience, remaining(ctx)))
+	w.Metrics.countInspection(a.pod)
+	ctx, cancel := context.WithTimeout(ctx, min(w.ReviewTimeout, timeRemaining(ctx)))
 	defer cancel()
-	if err := a.requireEnabled(ctx); err != nil {
-		return a.refuse(err)
+	if err := a.requireInjectionEnabled(ctx); err != nil {
+		return a.rejectPod(err)
 	}
 	settings, notReady := w.Settings(ctx)
-	plan, err := a.plan(ctx, settings.Direct)
+	plan, err := a.planInjection(ctx, settings.Direct)
 	if err != nil {
-		return a.refuse(err)
+		return a.rejectPod(err)
 	}
-	if plan.Empty() {
-		return admission.Allowed("").WithWarnings(bounded(plan.Warnings)...)
+	if plan.IsEmpty() {
+		return admission.Allowed("").WithWarnings(limitWarnings(plan.Warnings)...)
 	}
 	if notReady != nil {
-		w.Metrics.failed.Inc()
-		w.logs(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", nameOf(a.pod), "error",
+		w.Metrics.failedMutations.Inc()
+		w.loggerFor(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", printablePodName(a.pod), "error",
 			notReady.Error())
 		return admission.Errored(http.StatusServiceUnavailable,
 			errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
 	}
-	settings.Ranges = a.limitRanges(ctx)
-	return a.patch(plan, settings)
+	settings.LimitRanges = a.readLimitRanges(ctx)
+	return a.patchPod(plan, settings)
 }
 
-// read decodes the pod in the request. It returns nil if the request is about another kind or subresource.
-func (w *Webhook) read(request admission.Request) (*admitted, error) {
+// decodeRequest decodes the pod in the request. It returns nil if the request is about another kind or subresource.
+func (w *Webhook) decodeRequest(request admission.Request) (*podAdmission, error) {
 	if request.Kind.Kind != "Pod" || (request.SubResource != "" && request.SubResource != "ephemeralcontainers") {
 		return nil, nil
 	}
 	if len(validation.IsDNS1123Label(request.Namespace)) > 0 {
 		return nil, errors.New("the request does not name a namespace")
 	}
-	a := &admitted{Webhook: w, request: request, pod: &corev1.Pod{}}
+	a := &podAdmission{Webhook: w, request: request, pod: &corev1.Pod{}}
 	if utiljson.Unmarshal(request.Object.Raw, a.pod) != nil {
 		return nil, errors.New("the object is not a pod")
 	}
 	a.pod.Namespace = request.Namespace
 	if request.SubResource != "" {
-		a.old = &corev1.Pod{}
-		if utiljson.Unmarshal(request.OldObject.Raw, a.old) != nil {
+		a.oldPod = &corev1.Pod{}
+		if utiljson.Unmarshal(request.OldObject.Raw, a.oldPod) != nil {
 			return nil, errors.New("the old object is not a pod")
 		}
 	}
 	return a, nil
 }
 
-// plan reads the sources, decides, and reads the commands of the images that the decision needs.
-func (a *admitted) plan(ctx context.Context, direct bool) (inject.Plan, error) {
-	sources, err := a.sources(ctx)
+// planInjection reads the sources, decides, and reads the commands of the images that the decision needs.
+func (a *podAdmission) planInjection(ctx context.Context, direct bool) (inject.Plan, error) {
+	sources, err := a.readSources(ctx)
 	if err != nil {
 		return inject.Plan{}, err
 	}
 	var plan inject.Plan
-	if a.old != nil {
-		plan, err = inject.DecideEphemeral(a.old, a.pod, sources, direct)
+	if a.oldPod != nil {
+		plan, err = inject.DecideEphemeral(a.oldPod, a.pod, sources, direct)
 	} else {
 		plan, err = inject.Decide(a.pod, sources)
 	}
 	if err != nil {
 		return inject.Plan{}, err
 	}
-	return a.commands(ctx, plan)
+	return a.lookUpImageCommands(ctx, plan)
 }
 
-// patch is the answer with the JSON patch that the plan requires.
-func (a *admitted) patch(plan inject.Plan, settings inject.Settings) admission.Response {
+// patchPod is the answer with the JSON patch that the plan requires.
+func (a *podAdmission) patchPod(plan inject.Plan, settings inject.Settings) admission.Response {
 	mutate := inject.Mutate
-	if a.old != nil {
+	if a.oldPod != nil {
 		mutate = inject.MutateEphemeral
 	}
 	out := mutate(a.pod, plan, settings)
-	warnings, err := inject.Fits(out)
+	warnings, err := inject.CheckSize(out)
 	if err != nil {
-		return a.refuse(err)
+		return a.rejectPod(err)
 	}
 	response, err := specPatch(a.request.Object.Raw, &out.Spec)
 	if err != nil {
 		return admission.Errored(http.StatusInternalServerError, errors.New("akv2k8s: the pod could not be encoded"))
 	}
 	if len(response.Patches) > 0 { // the API server calls us again if another webhook changed the pod after us
-		a.injected(plan)
+		a.recordInjection(plan)
 	}
-	return response.WithWarnings(bounded(append(warnings, plan.Warnings...))...)
+	return response.WithWarnings(limitWarnings(append(warnings, plan.Warnings...))...)
 }
 
 // specPatch is the response that changes the spec of a pod. It compares the spec alone: the rest does not change, and
@@ -202,50 +202,50 @@ func specPatch(pod []byte, spec *corev1.PodSpec) (admission.Response, error) {
 	return response, nil
 }
 
-// injected counts and logs an injected pod.
-func (a *admitted) injected(plan inject.Plan) {
+// recordInjection counts and logs an injected pod.
+func (a *podAdmission) recordInjection(plan inject.Plan) {
 	var names []string
 	for _, target := range plan.Targets[:min(len(plan.Targets), limits.AdmissionWarnings)] {
-		names = append(names, inject.Shown(target.Container))
+		names = append(names, inject.PrintableName(target.Container))
 	}
-	a.Metrics.mutated.Inc()
-	a.logs(a.trusted).Info("injected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "containers", names,
+	a.Metrics.mutatedPods.Inc()
+	a.loggerFor(a.trusted).Info("injected", "namespace", a.request.Namespace, "pod", printablePodName(a.pod), "containers", names,
 		"containerCount", len(plan.Targets),
 		"dryRun", a.request.DryRun != nil && *a.request.DryRun)
 }
 
-// refuse counts and logs a rejected pod, and returns the answer with the reason. The API server shows it to the user.
-func (a *admitted) refuse(err error) admission.Response {
-	a.Metrics.failed.Inc()
+// rejectPod counts and logs a rejected pod, and returns the answer with the reason. The API server shows it to the user.
+func (a *podAdmission) rejectPod(err error) admission.Response {
+	a.Metrics.failedMutations.Inc()
 	message := err.Error()
 	if len(message) > limits.AdmissionMessageBytes {
 		message = strings.ToValidUTF8(message[:limits.AdmissionMessageBytes], "") + "…"
 	}
-	a.logs(a.trusted).Info("rejected", "namespace", a.request.Namespace, "pod", nameOf(a.pod), "reason",
+	a.loggerFor(a.trusted).Info("rejected", "namespace", a.request.Namespace, "pod", printablePodName(a.pod), "reason",
 		fault.KindOf(err).Reason(), "error", message)
 	return admission.Denied("akv2k8s: " + message)
 }
 
-// bounded limits the number of warnings in an answer, and adds one with the number of omitted warnings.
-func bounded(warnings []string) []string {
+// limitWarnings limits the number of warnings in an answer, and adds one with the number of omitted warnings.
+func limitWarnings(warnings []string) []string {
 	if more := len(warnings) - limits.AdmissionWarnings; more > 0 {
 		return append(slices.Clone(warnings[:limits.AdmissionWarnings]), fmt.Sprintf("and %d more warnings", more))
 	}
 	return warnings
 }
 
-// remaining is the time until the deadline of the context, or an hour if it has no deadline.
-func remaining(ctx context.Context) time.Duration {
+// timeRemaining is the time until the deadline of the context, or an hour if it has no deadline.
+func timeRemaining(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Until(deadline)
 	}
 	return time.Hour
 }
 
-// nameOf is the pod's name for messages, or its generateName if the API server has yet to choose the name.
-func nameOf(pod *corev1.Pod) string {
+// printablePodName is the pod's name for messages, or its generateName if the API server has yet to choose the name.
+func printablePodName(pod *corev1.Pod) string {
 	if pod.Name == "" {
-		return inject.Shown(pod.GenerateName) + "…"
+		return inject.PrintableName(pod.GenerateName) + "…"
 	}
-	return inject.Shown(pod.Name)
+	return inject.PrintableName(pod.Name)
 }

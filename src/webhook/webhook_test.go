@@ -45,12 +45,12 @@ type bench struct {
 	reads    atomic.Int64
 	refusing error
 	images   map[string]ociimage.Command
-	asked    []ociimage.Question
+	asked    []ociimage.Query
 	pod      corev1.Pod
 }
 
-// Command returns the command of an image of the bench, and an error for any other image.
-func (b *bench) Command(ctx context.Context, q ociimage.Question) (ociimage.Command, error) {
+// ReadCommand returns the command of an image of the bench, and an error for any other image.
+func (b *bench) ReadCommand(ctx context.Context, q ociimage.Query) (ociimage.Command, error) {
 	b.asked = append(b.asked, q)
 	if q.Image == "slow:1" {
 		<-ctx.Done()
@@ -79,7 +79,7 @@ func newBench(t *testing.T) *bench {
 			}
 			return c.Get(ctx, key, object, options...)
 		}}).Build()
-	b.webhook, err = webhook.New(webhook.Config{Metrics: metrics, Live: b.live, Images: b, Patience: time.Second, Clock: time.Now, Label: "inject", LabelValue: "yes",
+	b.webhook, err = webhook.New(webhook.Config{Metrics: metrics, APIReader: b.live, Images: b, ReviewTimeout: time.Second, Clock: time.Now, NamespaceLabel: "inject", NamespaceLabelValue: "yes",
 		Settings: func(context.Context) (inject.Settings, error) {
 			return inject.Settings{Image: "env:1", CA: "CA", Broker: "b:9443"}, b.notReady
 		},
@@ -255,7 +255,7 @@ func TestTheCommandOfAnImageIsFoundOut(t *testing.T) {
 		}
 	}
 	started := time.Now()
-	b.webhook.Patience = time.Minute
+	b.webhook.ReviewTimeout = time.Minute
 	assert.True(t, b.admit(corev1.Container{Name: "app", Image: "slow:1", EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
 		LocalObjectReference: corev1.LocalObjectReference{Name: "later"}}}}}).Allowed)
 	assert.Less(t, time.Since(started), 10*time.Second, "and nobody waits long for a registry that does not answer")

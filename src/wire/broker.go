@@ -12,10 +12,10 @@ type ResolveRequest struct {
 	// References by variable name, as written in the pod ("name@azurekeyvault?query"). A check of several containers
 	// can prefix the name with the container ("app/PASSWORD"), because names then occur only in messages.
 	References map[string]string `json:"references"`
-	// Check requests only whether every reference can be resolved. Authentication, authorization and errors are those
+	// CheckOnly requests only whether every reference can be resolved. Authentication, authorization and errors are those
 	// of other requests; the answer has no values. A broker without support for this field answers with values, which
 	// the client discards.
-	Check bool `json:"check,omitempty"`
+	CheckOnly bool `json:"check,omitempty"`
 }
 
 // ResolveResponse has the value of each requested variable. It is all or nothing.
@@ -32,16 +32,16 @@ type ErrorResponse struct {
 	Message string `json:"message"`
 	// RetryAfterSeconds is set if the vault or the broker requested a wait.
 	RetryAfterSeconds int `json:"retryAfterSeconds,omitempty"`
-	// MayComeLater is set if the AzureKeyVaultSecret does not exist, because it can be created after the pod. It is not
+	// CanAppearLater is set if the AzureKeyVaultSecret does not exist, because it can be created after the pod. It is not
 	// set for an object that does not exist in the vault.
-	MayComeLater bool `json:"mayComeLater,omitempty"`
+	CanAppearLater bool `json:"mayComeLater,omitempty"`
 }
 
 // Expansion lists the texts that the injector expands instead of the kubelet, because they use $(NAME) of a variable
 // whose value comes from a vault. The webhook has doubled the dollars of these texts.
 type Expansion struct {
-	// Args are indexes into the container's args, which are the program and its arguments.
-	Args []int `json:"args,omitempty"`
-	// Env are names of variables, in the order in which they are expanded.
-	Env []string `json:"env,omitempty"`
+	// ArgIndexes are indexes into the container's args, which are the program and its arguments.
+	ArgIndexes []int `json:"args,omitempty"`
+	// Variables are names of variables, in the order in which they are expanded.
+	Variables []string `json:"env,omitempty"`
 }

@@ -15,16 +15,16 @@ const (
 	// AnnotationKeysPrefix with a resource's uid is an annotation on an output with data of several owners, written and
 	// read by the controller: the resource's name and its data keys.
 	AnnotationKeysPrefix = "keys.akv2k8s.io/"
-	// AnnotationSpare on a Secret or ConfigMap, written and read by the controller: the name of an output that is being
+	// AnnotationSpareOf on a Secret or ConfigMap, written and read by the controller: the name of an output that is being
 	// deleted and recreated, and whose data the object holds meanwhile.
-	AnnotationSpare = "akv2k8s.io/spare-of"
+	AnnotationSpareOf = "akv2k8s.io/spare-of"
 	// AnnotationRestart on a workload, written by users: the value "true" allows the controller to restart it when an
 	// output that its pods use changes.
 	AnnotationRestart = "akv2k8s.io/restart"
-	// AnnotationRestarted in a workload's pod template, written by the controller: the time of the restart, RFC 3339.
-	AnnotationRestarted = "akv2k8s.io/restartedAt"
-	// RestartManager is the field manager of that annotation.
-	RestartManager = "akv2k8s-restart"
+	// AnnotationRestartedAt in a workload's pod template, written by the controller: the time of the restart, RFC 3339.
+	AnnotationRestartedAt = "akv2k8s.io/restartedAt"
+	// RestartFieldManager is the field manager of that annotation.
+	RestartFieldManager = "akv2k8s-restart"
 	// LabelInject on a pod, written by users and read by the webhook: the value "false" disables injection.
 	LabelInject = "akv2k8s.io/inject"
 	// AnnotationInject on a pod, written by users and read by the webhook: the value "always" wraps every container.
@@ -32,30 +32,30 @@ const (
 	// AnnotationCommands on a pod, written by users and read by the webhook: a JSON object with the command (and its
 	// arguments) of each image by container name.
 	AnnotationCommands = "akv2k8s.io/commands"
-	// AnnotationCA on the webhook configuration, rendered by the chart and read by the env-injector: the source of the
+	// AnnotationCASource on the webhook configuration, rendered by the chart and read by the env-injector: the source of the
 	// CA bundle. With the value CAOwn the env-injector writes its own CA; otherwise the CA comes from cert-manager,
 	// from values, or from an older version after a rollback.
-	AnnotationCA = "akv2k8s.io/ca"
-	// CAOwn is the value of AnnotationCA for the env-injector's own CA.
-	CAOwn = "env-injector"
+	AnnotationCASource = "akv2k8s.io/ca"
+	// CASourceEnvInjector is the value of AnnotationCASource for the env-injector's own CA.
+	CASourceEnvInjector = "env-injector"
 	// LabelManaged on an output, written by the controller and read by its metadata watch, which repairs manual edits
 	// of objects with this label alone.
 	LabelManaged = "akv2k8s.io/managed"
 	// FieldManagerPrefix with a resource's uid is the field manager of its outputs, written and read by the controller.
 	FieldManagerPrefix = "akv2k8s-"
-	// LegacyManager is the field manager of outputs that v1 wrote with Update.
-	LegacyManager = "azure-keyvault-controller"
+	// V1FieldManager is the field manager of outputs that v1 wrote with Update.
+	V1FieldManager = "azure-keyvault-controller"
 )
 
 // Names of what the webhook adds to a pod. They are the same as in v1, because policies and dashboards use them.
 const (
-	InitContainer = "copy-azurekeyvault-env"
-	VolumeBinary  = "azure-keyvault-env"
-	MountBinary   = "/azure-keyvault/"
-	InjectorPath  = "/azure-keyvault/azure-keyvault-env"
-	// StartedPath is the injector under another name. Under this name it exits with 0 if the container's program has
+	InitContainer  = "copy-azurekeyvault-env"
+	VolumeInjector = "azure-keyvault-env"
+	MountInjector  = "/azure-keyvault/"
+	InjectorPath   = "/azure-keyvault/azure-keyvault-env"
+	// HasStartedPath is the injector under another name. Under this name it exits with 0 if the container's program has
 	// started; the startup probe of the webhook runs it.
-	StartedPath = "/azure-keyvault/has-started"
+	HasStartedPath = "/azure-keyvault/has-started"
 	// ReplicaPath is a file with the HeaderReplica of the init container's check. The init container writes it, and the
 	// injector reads it.
 	ReplicaPath   = "/azure-keyvault/auth-service"
@@ -64,17 +64,17 @@ const (
 	TokenPath     = "/var/run/secrets/akv2k8s.io/token"
 	TokenFile     = "token"
 	TokenAudience = "akv2k8s"
-	// VolumeAPI has the token, CA and namespace of a container that calls the API server itself. It is mounted at
+	// VolumeAPIAccess has the token, CA and namespace of a container that calls the API server itself. It is mounted at
 	// MountToken instead of VolumeToken.
-	VolumeAPI     = "akv2k8s-api"
-	CAPath        = "/var/run/secrets/akv2k8s.io/ca.crt"
-	CAFile        = "ca.crt"
-	NamespacePath = "/var/run/secrets/akv2k8s.io/namespace"
-	NamespaceFile = "namespace"
+	VolumeAPIAccess = "akv2k8s-api"
+	CAPath          = "/var/run/secrets/akv2k8s.io/ca.crt"
+	CAFile          = "ca.crt"
+	NamespacePath   = "/var/run/secrets/akv2k8s.io/namespace"
+	NamespaceFile   = "namespace"
 )
 
-// Environment variables of a container, written by the webhook and read by the injector. Users can write EnvDisable,
-// EnvAuthType, EnvCheckFirst, EnvTimeout, EnvRetries, EnvWait and the two log settings.
+// Environment variables of a container, written by the webhook and read by the injector. Users can write EnvDisableAuthService,
+// EnvAuthType, EnvCheckBeforeStart, EnvTimeout, EnvRetries, EnvWaitBeforeRetry and the two log settings.
 const (
 	// EnvCA is the broker's root certificate, PEM.
 	EnvCA = "ENV_INJECTOR_CA"
@@ -82,9 +82,9 @@ const (
 	EnvBroker = "ENV_INJECTOR_AUTH_SERVICE"
 	// EnvBrokerAddress is host:port of the same Service by ClusterIP, which is dialed first; it can be absent.
 	EnvBrokerAddress = "ENV_INJECTOR_AUTH_SERVICE_ADDRESS"
-	// EnvAdded is the comma-separated list of the variables that the webhook added, itself included. The injector
+	// EnvAddedVariables is the comma-separated list of the variables that the webhook added, itself included. The injector
 	// removes these alone before it starts the program.
-	EnvAdded = "ENV_INJECTOR_ADDED"
+	EnvAddedVariables = "ENV_INJECTOR_ADDED"
 	// EnvReferences are the references outside of the container's env, as a JSON object by variable: those in
 	// ConfigMaps, Secrets and fields of the pod when it was created. The broker reads them, too. A dollar is \u0024, so
 	// that the kubelet does not expand it.
@@ -92,13 +92,13 @@ const (
 	// EnvImageReferences are the references in the environment of the image, in the same form, as of the time when the
 	// container was wrapped.
 	EnvImageReferences = "ENV_INJECTOR_IMAGE_REFERENCES"
-	// EnvOpen = "true" means that a ConfigMap or Secret was missing at that time. The broker then allows every
+	// EnvAllowUnrecorded = "true" means that a ConfigMap or Secret was missing at that time. The broker then allows every
 	// AzureKeyVaultSecret of the namespace.
-	EnvOpen = "ENV_INJECTOR_OPEN"
+	EnvAllowUnrecorded = "ENV_INJECTOR_OPEN"
 	// EnvExpand is an Expansion, as JSON.
 	EnvExpand = "ENV_INJECTOR_EXPAND"
-	// EnvDisable = "true" disables the auth service for a container. The webhook reads it.
-	EnvDisable = "ENV_INJECTOR_DISABLE_AUTH_SERVICE"
+	// EnvDisableAuthService = "true" disables the auth service for a container. The webhook reads it.
+	EnvDisableAuthService = "ENV_INJECTOR_DISABLE_AUTH_SERVICE"
 	// EnvUseAuthService = "false" makes the injector read the vault itself, with credentials of the pod.
 	EnvUseAuthService = "ENV_INJECTOR_USE_AUTH_SERVICE"
 	// EnvAuthType is the authentication of such an injector: environment (the default), environment-azidentity or
@@ -109,28 +109,28 @@ const (
 	EnvCloud = "ENV_INJECTOR_CLOUD"
 	// EnvExtraCAs are the installation's extra certificate authorities, PEM; it can be absent.
 	EnvExtraCAs = "ENV_INJECTOR_EXTRA_CA"
-	// EnvCheck holds the references that the init container checks: a JSON object by container and variable. A dollar
+	// EnvCheckReferences holds the references that the init container checks: a JSON object by container and variable. A dollar
 	// is \u0024.
-	EnvCheck = "ENV_INJECTOR_CHECK_REFERENCES"
-	// EnvCheckFirst = "false", written by users, excludes the references of a container from that check, because
+	EnvCheckReferences = "ENV_INJECTOR_CHECK_REFERENCES"
+	// EnvCheckBeforeStart = "false", written by users, excludes the references of a container from that check, because
 	// another init container can create their values. The webhook reads it.
-	EnvCheckFirst = "ENV_INJECTOR_CHECK_BEFORE_START"
+	EnvCheckBeforeStart = "ENV_INJECTOR_CHECK_BEFORE_START"
 	// EnvTerminationLog is the container's terminationMessagePath, unless it is the default.
 	EnvTerminationLog = "ENV_INJECTOR_TERMINATION_LOG"
 	// EnvDefaultTimeout is the default of EnvTimeout. It depends on the container and on the kind of its pod.
 	EnvDefaultTimeout = "ENV_INJECTOR_DEFAULT_TIMEOUT"
 	// EnvTimeout is how long Unavailable, Throttled and a missing AzureKeyVaultSecret are retried, a Go duration.
 	EnvTimeout = "ENV_INJECTOR_TIMEOUT"
-	// EnvRetries and EnvWait limit the retries of all other errors: their number, and the seconds before the first one.
-	EnvRetries   = "ENV_INJECTOR_RETRIES"
-	EnvWait      = "ENV_INJECTOR_WAIT_BEFORE_RETRY"
-	EnvLogLevel  = "ENV_INJECTOR_LOG_LEVEL"
-	EnvLogFormat = "ENV_INJECTOR_LOG_FORMAT"
+	// EnvRetries and EnvWaitBeforeRetry limit the retries of all other errors: their number, and the seconds before the first one.
+	EnvRetries         = "ENV_INJECTOR_RETRIES"
+	EnvWaitBeforeRetry = "ENV_INJECTOR_WAIT_BEFORE_RETRY"
+	EnvLogLevel        = "ENV_INJECTOR_LOG_LEVEL"
+	EnvLogFormat       = "ENV_INJECTOR_LOG_FORMAT"
 )
 
-// Reserved returns the variables that only the webhook may write. The injector recognizes those of the webhook by
-// EnvAdded; others come from the image or a ConfigMap.
-func Reserved() []string {
-	return []string{EnvCA, EnvBroker, EnvBrokerAddress, EnvAdded, EnvUseAuthService, EnvCloud, EnvExtraCAs,
-		EnvReferences, EnvImageReferences, EnvOpen, EnvExpand, EnvCheck, EnvDefaultTimeout, EnvTerminationLog}
+// ReservedVariables returns the variables that only the webhook may write. The injector recognizes those of the webhook by
+// EnvAddedVariables; others come from the image or a ConfigMap.
+func ReservedVariables() []string {
+	return []string{EnvCA, EnvBroker, EnvBrokerAddress, EnvAddedVariables, EnvUseAuthService, EnvCloud, EnvExtraCAs,
+		EnvReferences, EnvImageReferences, EnvAllowUnrecorded, EnvExpand, EnvCheckReferences, EnvDefaultTimeout, EnvTerminationLog}
 }

@@ -19,9 +19,9 @@ const apiClient = "sigs.k8s.io/controller-runtime/pkg/client"
 // rule has a room that calls.
 func TestWhoCallsTheAPIServerDeclaresItsRights(t *testing.T) {
 	declared := map[string]bool{}
-	for _, role := range rights.Roles() {
+	for _, role := range rights.AllRoles() {
 		for _, rule := range role.Rules {
-			declared[rule.By] = true
+			declared[rule.Package] = true
 		}
 	}
 	all := imports(t)

@@ -109,7 +109,7 @@ func (p *population) connect(c scale) {
 	for range askers {
 		a := asker{token: new(string)}
 		for _, address := range addresses {
-			one, err := broker.New(broker.Config{CA: p.ca, Broker: p.host, Address: address, Token: func() (string, error) { return *a.token, nil }})
+			one, err := broker.New(broker.Config{CA: p.ca, Broker: p.host, ServiceAddress: address, ReadToken: func() (string, error) { return *a.token, nil }})
 			require.NoError(c, err)
 			a.clients = append(a.clients, one)
 		}

@@ -251,10 +251,10 @@ func TestVaultRulesReachBothComponents(t *testing.T) {
 		args := all.at(t, deployment, "spec", "template", "spec", "containers", "args").([]any)
 		i := slices.IndexFunc(args, func(a any) bool { return strings.HasPrefix(a.(string), "--vault-rules=") })
 		require.GreaterOrEqual(t, i, 0)
-		rules, err := rule.Parse(strings.TrimPrefix(args[i].(string), "--vault-rules="))
+		rules, err := rule.ParseRules(strings.TrimPrefix(args[i].(string), "--vault-rules="))
 		require.NoError(t, err)
-		assert.NoError(t, rules.Check("team-a", "kv-team"))
-		assert.Error(t, rules.Check("other", "kv-team"))
+		assert.NoError(t, rules.CheckAccess("team-a", "kv-team"))
+		assert.Error(t, rules.CheckAccess("other", "kv-team"))
 	}
 }
 
@@ -388,7 +388,7 @@ func TestACloudOfOnesOwnReachesBothComponents(t *testing.T) {
 }
 
 // cloudConfig reads azure.json as the product does.
-func cloudConfig(text string) (cloud.Config, error) { return cloud.ParseConfig([]byte(text)) }
+func cloudConfig(text string) (cloud.AzureJSON, error) { return cloud.ParseAzureJSON([]byte(text)) }
 
 func TestAForgottenLabelOfWorkloadIdentityIsToldToTheProgram(t *testing.T) {
 	for component, name := range map[string]string{"controller": controllerDeployment, "env_injector": injectorDeployment} {

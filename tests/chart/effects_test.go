@@ -318,7 +318,7 @@ func TestEveryValueHasAnEffect(t *testing.T) {
 		}
 	}
 	all := &renders{known: map[string]string{}}
-	for _, path := range chartvalues.Leaves() {
+	for _, path := range chartvalues.LeafPaths() {
 		e, ok := cases[path]
 		delete(cases, path)
 		t.Run(path, func(t *testing.T) {

@@ -178,19 +178,19 @@ func TestOurPoliciesAllowEveryWriteThatOurRightsAllow(t *testing.T) {
 	for name, s := range installations {
 		all := drawn(t, s.set...)
 		chain := newAdmissionChain(t, all, namespaceWith("akv2k8s", nil), namespaceWith("team", nil))
-		for _, role := range rights.Roles() {
-			if !s.has(t, role.When) {
+		for _, role := range rights.AllRoles() {
+			if !s.has(t, role.Condition) {
 				continue
 			}
 			for _, rule := range role.Rules {
-				for _, right := range rule.Allowed(s.alone) {
-					if !s.has(t, rule.When) || !changes(right) {
+				for _, right := range rule.Permissions(s.alone) {
+					if !s.has(t, rule.Condition) || !changes(right) {
 						continue
 					}
 					key := role.ID + " " + right
 					require.Contains(t, examples, key, "add what our code writes with this right")
 					used[key] = true
-					for _, account := range accountsOf(t, all, role.Example()) {
+					for _, account := range accountsOf(t, all, role.ExampleName()) {
 						for _, w := range examples[key] {
 							w = w.of(right)
 							w.account = account

@@ -83,7 +83,7 @@ func (s setting) has(t *testing.T, when string) bool {
 	require.NoError(t, err)
 	values, err := chartutil.CoalesceValues(c, fromSet(t, s.set...))
 	require.NoError(t, err)
-	return rights.Holds(when, func(path string) bool {
+	return rights.ConditionHolds(when, func(path string) bool {
 		value, err := values.PathValue(path)
 		if err != nil { // of a table
 			table, err := values.Table(path)
@@ -96,7 +96,7 @@ func (s setting) has(t *testing.T, when string) bool {
 
 // kind of the object that a role is.
 func (s setting) kind(role rights.Role) string {
-	if role.Scope == rights.Cluster || role.Scope == rights.Watched && !s.alone {
+	if role.Scope == rights.ScopeCluster || role.Scope == rights.ScopeWatched && !s.alone {
 		return "ClusterRole"
 	}
 	return "Role"
@@ -106,20 +106,20 @@ func (s setting) kind(role rights.Role) string {
 func (s setting) declared(t *testing.T) map[string][]string {
 	all := map[string][]string{}
 	t.Helper()
-	for _, role := range rights.Roles() {
+	for _, role := range rights.AllRoles() {
 		allowed := map[string]bool{}
 		for _, rule := range role.Rules {
-			for _, right := range rule.Allowed(s.alone) {
-				allowed[right] = s.has(t, rule.When)
+			for _, right := range rule.Permissions(s.alone) {
+				allowed[right] = s.has(t, rule.Condition)
 			}
 		}
-		if s.has(t, role.When) {
+		if s.has(t, role.Condition) {
 			for right, on := range allowed {
 				if !on {
 					delete(allowed, right)
 				}
 			}
-			all[s.kind(role)+"/"+role.Example()] = slices.Sorted(maps.Keys(allowed))
+			all[s.kind(role)+"/"+role.ExampleName()] = slices.Sorted(maps.Keys(allowed))
 		}
 	}
 	return all

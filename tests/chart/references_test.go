@@ -126,7 +126,7 @@ func TestAPodThatTheWebhookDidNotInjectIsWarnedAbout(t *testing.T) {
 	byJob.account = "system:serviceaccount:kube-system:job-controller"
 	assert.NotEmpty(t, chain.warned(t, byJob), "nobody was warned before")
 	wrapped := container("web", "DB=db@azurekeyvault")
-	wrapped["volumeMounts"] = []any{map[string]any{"name": wire.VolumeBinary, "mountPath": wire.MountBinary}}
+	wrapped["volumeMounts"] = []any{map[string]any{"name": wire.VolumeInjector, "mountPath": wire.MountInjector}}
 	assert.Empty(t, chain.warned(t, podsOf(t, "Pod", "on", spec(wrapped), nil)), "this one was injected")
 	debugged := podsOf(t, "Pod", "plain", map[string]any{"containers": []any{container("web")}, "ephemeralContainers": []any{raw}}, nil)
 	debugged.operation, debugged.subresource, debugged.old = admission.Update, "ephemeralcontainers", debugged.new

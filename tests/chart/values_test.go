@@ -246,7 +246,7 @@ func TestAnIdentityOfTheNodesNeedsNoRoot(t *testing.T) {
 	require.NoError(t, err)
 	config, err := cloudConfig(text)
 	require.NoError(t, err)
-	assert.Equal(t, []any{"id", "tenant", "AzureChinaCloud", true}, []any{config.UserAssignedIdentityID, config.TenantID, config.Cloud, config.ManagedIdentity()})
+	assert.Equal(t, []any{"id", "tenant", "AzureChinaCloud", true}, []any{config.UserAssignedIdentityID, config.TenantID, config.Cloud, config.HasManagedIdentity()})
 	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
 		assert.Equal(t, true, all.at(t, deployment, "spec", "template", "spec", "securityContext", "runAsNonRoot"))
 		assert.Equal(t, "akv2k8s-azureconfig", all.at(t, deployment, "spec", "template", "spec", "volumes", "configMap", "name"))

@@ -52,7 +52,7 @@ func newOlder(t *testing.T) older {
 	require.NoError(t, s.Namespace(t.Context(), o.namespace, map[string]string{"azure-key-vault-env-injection": "older", "pod-security.kubernetes.io/enforce": "restricted"}))
 	require.NoError(t, s.Namespace(t.Context(), o.system, nil))
 	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.system, Name: olderRelease + "-envinjector-ca"},
-		Type: corev1.SecretTypeTLS, Data: o.authority.Secret()}))
+		Type: corev1.SecretTypeTLS, Data: o.authority.CASecretData()}))
 	o.resource("db", "db", "")
 	t.Cleanup(o.explain)
 	return o
@@ -86,7 +86,7 @@ func (o older) install(legacy bool) {
 // workload makes the Secret that the predecessor made for a workload.
 func (o older) workload(name string) map[string][]byte {
 	o.Helper()
-	data, err := o.authority.Client(time.Now())
+	data, err := o.authority.ClientSecretData(time.Now())
 	require.NoError(o, err)
 	require.NoError(o, s.Client.Create(o.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "akv2k8s-" + name},
 		Type: corev1.SecretTypeTLS, Data: data}))
@@ -281,8 +281,8 @@ func (o older) withoutTheCA() {
 	require.NoError(o, s.Client.Delete(o.Context(), ca))
 	replica := o.replica()
 	plain, secure := forwardIn(o.T, o.system, replica, 8080), forwardIn(o.T, o.system, replica, 9443)
-	w := predecessor.Wrapper{Folder: o.TempDir(), Service: "https://" + o.host() + ":9443", Validation: "http://" + o.host() + ":80", Namespace: o.namespace, Pod: "app", Secret: "akv2k8s-app",
-		Dialer: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+	w := predecessor.Wrapper{Folder: o.TempDir(), ServiceURL: "https://" + o.host() + ":9443", ValidationURL: "http://" + o.host() + ":80", Namespace: o.namespace, Pod: "app", Secret: "akv2k8s-app",
+		Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			to := plain
 			if strings.HasSuffix(address, ":9443") {
 				to = secure
@@ -302,7 +302,7 @@ func (o older) withoutTheCA() {
 	for name, content := range maps.All(secret.Data) {
 		require.NoError(o, os.WriteFile(filepath.Join(w.Folder, name), content, 0o600))
 	}
-	token, err := w.Ask(o.Context())
+	token, err := w.RequestToken(o.Context())
 	require.NoError(o, err)
 	remember(token)
 	logs, err := s.Logs(o.Context(), o.system)
@@ -316,6 +316,6 @@ func (o older) withoutTheCA() {
 	for _, metric := range []string{`akv2k8s_legacy_answers_total{answer="token"}`, `akv2k8s_legacy_answers_total{answer="written"}`, `akv2k8s_legacy_answers_total{answer="refused"}`, "akv2k8s_legacy_pods "} {
 		assert.Contains(o, string(content), metric)
 	}
-	ca.ResourceVersion, ca.Type, ca.Data = "", corev1.SecretTypeTLS, o.authority.Secret()
+	ca.ResourceVersion, ca.Type, ca.Data = "", corev1.SecretTypeTLS, o.authority.CASecretData()
 	require.NoError(o, s.Client.Create(o.Context(), ca))
 }

@@ -49,7 +49,7 @@ func scripts(t *testing.T, program string) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("INJECTOR", program)
-			env.Setenv("ROOT", wire.MountBinary)
+			env.Setenv("ROOT", wire.MountInjector)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -64,7 +64,7 @@ func scripts(t *testing.T, program string) {
 					ts.Fatalf("usage: inject CODE PROGRAM ARGS…")
 				}
 				cmd := &exec.Cmd{Path: program, Args: append([]string{wire.InjectorPath}, args[1:]...), Dir: ts.MkAbs(".")}
-				for _, name := range []string{"PATH", "A", "PLAIN", wire.EnvAdded, wire.EnvCA, wire.EnvBroker, wire.EnvRetries, wire.EnvTimeout, wire.EnvLogFormat, wire.EnvUseAuthService, wire.EnvDisable} {
+				for _, name := range []string{"PATH", "A", "PLAIN", wire.EnvAddedVariables, wire.EnvCA, wire.EnvBroker, wire.EnvRetries, wire.EnvTimeout, wire.EnvLogFormat, wire.EnvUseAuthService, wire.EnvDisableAuthService} {
 					if value := ts.Getenv(name); value != "" {
 						cmd.Env = append(cmd.Env, name+"="+value)
 					}

@@ -82,7 +82,7 @@ const podToken = "head.of-the-pod.signature"
 func newModes(t *testing.T, resources []client.Object) *modes {
 	t.Helper()
 	m := &modes{T: t, programs: build(t), azure: azuretest.Start(t), ways: map[string]way{}}
-	common := []string{"PATH=" + os.Getenv("PATH"), "HTTPS_PROXY=" + m.azure.Proxy(t), "NO_PROXY=127.0.0.1", wire.EnvRetries + "=0", wire.EnvTimeout + "=0s"}
+	common := []string{"PATH=" + os.Getenv("PATH"), "HTTPS_PROXY=" + m.azure.StartProxy(t), "NO_PROXY=127.0.0.1", wire.EnvRetries + "=0", wire.EnvTimeout + "=0s"}
 	m.ways["through the auth service"] = m.throughTheAuthService(common, resources)
 	whole := m.throughTheAuthService(common, resources)
 	whole.program = m.whole
@@ -106,7 +106,7 @@ func (m *modes) throughTheAuthService(env []string, resources []client.Object) w
 	scheme := runtime.NewScheme()
 	require.NoError(m, errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)))
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app", UID: "uid"}, Spec: corev1.PodSpec{ServiceAccountName: "default",
-		Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: wire.EnvOpen, Value: "true"}}}}}}
+		Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: wire.EnvAllowUnrecorded, Value: "true"}}}}}}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"inject": "yes"}}}
 	live := fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(resources, pod, namespace)...).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(_ context.Context, _ client.WithWatch, o client.Object, _ ...client.CreateOption) error {
@@ -122,12 +122,12 @@ func (m *modes) throughTheAuthService(env []string, resources []client.Object) w
 		}
 	}
 	credentials := m.credentials()
-	vault, err := gateway.Load(gateway.Config{Auth: "environment", ExtraCAs: m.azure.CA, Keep: time.Millisecond,
-		Lookup: func(name string) (string, bool) { value, ok := credentials[name]; return value, ok }})
+	vault, err := gateway.New(gateway.Config{AuthType: "environment", ExtraCAs: m.azure.CA, CacheTTL: time.Millisecond,
+		LookupEnv: func(name string) (string, bool) { value, ok := credentials[name]; return value, ok }})
 	require.NoError(m, err)
 	metrics, err := broker.NewMetrics(prometheus.NewRegistry())
 	require.NoError(m, err)
-	b, err := broker.New(broker.Config{Live: live, Cached: live, Reviewer: live, Vault: vault, Label: "inject", LabelValue: "yes", Metrics: metrics})
+	b, err := broker.New(broker.Config{Live: live, Cached: live, Reviewer: live, Vault: vault, NamespaceLabel: "inject", NamespaceLabelValue: "yes", Metrics: metrics})
 	require.NoError(m, err)
 	server := httptest.NewUnstartedServer(b)
 	server.EnableHTTP2, server.TLS = true, &tls.Config{MinVersion: tls.VersionTLS13}
@@ -178,14 +178,14 @@ func asWritten(env []string) []string {
 	names := []string{}
 	for _, variable := range env {
 		name, _, _ := strings.Cut(variable, "=")
-		if name == wire.EnvAdded {
+		if name == wire.EnvAddedVariables {
 			return env
 		}
-		if slices.Contains(wire.Reserved(), name) {
+		if slices.Contains(wire.ReservedVariables(), name) {
 			names = append(names, name)
 		}
 	}
-	return append(slices.Clone(env), wire.EnvAdded+"="+strings.Join(append(names, wire.EnvAdded), ","))
+	return append(slices.Clone(env), wire.EnvAddedVariables+"="+strings.Join(append(names, wire.EnvAddedVariables), ","))
 }
 
 // start runs the injector with these variables in front of a program.
@@ -326,10 +326,10 @@ func (m *modes) objectsOfAllSorts(large string) (public string, raw, modulus []b
 	for name := range faults() {
 		seed.Vaults["kv-"+name] = emulator.VaultSeed{Secrets: map[string]keyvault.Secret{name: {Value: "x"}}}
 	}
-	require.NoError(m, m.azure.Plant(seed))
+	require.NoError(m, m.azure.ApplySeed(seed))
 	for name, f := range faults() {
 		f.Name = name
-		m.azure.Vaults.Inject(f)
+		m.azure.Vaults.AddFault(f)
 	}
 	return public, raw, modulus
 }

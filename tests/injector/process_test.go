@@ -54,7 +54,7 @@ func theProcessIsAsItWouldBe(t *testing.T, injector string) {
 		cmd := &exec.Cmd{Path: shell, Args: arguments, Env: env, Dir: folder, ExtraFiles: []*os.File{descriptor}}
 		if how == "with" {
 			cmd.Path, cmd.Args = injector, append([]string{wire.InjectorPath}, arguments...)
-			cmd.Env = append(env, wire.EnvCA+"=x", wire.EnvReferences+`={"A":"a@azurekeyvault?b"}`, wire.EnvAdded+"="+strings.Join([]string{wire.EnvCA, wire.EnvReferences, wire.EnvAdded}, ","))
+			cmd.Env = append(env, wire.EnvCA+"=x", wire.EnvReferences+`={"A":"a@azurekeyvault?b"}`, wire.EnvAddedVariables+"="+strings.Join([]string{wire.EnvCA, wire.EnvReferences, wire.EnvAddedVariables}, ","))
 		}
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(out))

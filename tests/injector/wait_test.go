@@ -39,11 +39,11 @@ func TestTheInitContainerWaitsUntilThePodCanHaveItsValues(t *testing.T) {
 	checks := func(w http.ResponseWriter, r *http.Request) {
 		var request wire.ResolveRequest
 		assert.NoError(t, json.NewDecoder(r.Body).Decode(&request))
-		assert.Equal(t, wire.ResolveRequest{Check: true, References: map[string]string{"app/V": "db@azurekeyvault"}}, request)
+		assert.Equal(t, wire.ResolveRequest{CheckOnly: true, References: map[string]string{"app/V": "db@azurekeyvault"}}, request)
 		assert.Equal(t, "Bearer "+podToken, r.Header.Get("Authorization"))
 		_, _ = w.Write([]byte("{}"))
 	}
-	absent := wire.ErrorResponse{Kind: string(fault.NotFound), Message: "there is no AzureKeyVaultSecret", MayComeLater: true}
+	absent := wire.ErrorResponse{Kind: string(fault.NotFound), Message: "there is no AzureKeyVaultSecret", CanAppearLater: true}
 	later := func(w http.ResponseWriter, r *http.Request) {
 		if asked.Add(1) < 4 {
 			refuses(absent)(w, r)
@@ -77,7 +77,7 @@ func TestTheInitContainerWaitsUntilThePodCanHaveItsValues(t *testing.T) {
 					cmd.Env = append(cmd.Env, variable)
 				}
 			}
-			cmd.Env = append(append(cmd.Env, wire.EnvCheck+`={"app/V":"db@azurekeyvault"}`, wire.EnvTerminationLog+"="+said), c.settings...)
+			cmd.Env = append(append(cmd.Env, wire.EnvCheckReferences+`={"app/V":"db@azurekeyvault"}`, wire.EnvTerminationLog+"="+said), c.settings...)
 			log, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) {
@@ -97,7 +97,7 @@ func TestTheInitContainerWaitsUntilThePodCanHaveItsValues(t *testing.T) {
 // probe runs the startup probe beside a process, in its namespaces.
 func probe(t *testing.T, pid int, program string) error {
 	t.Helper()
-	out, err := exec.Command("nsenter", "--target", strconv.Itoa(pid), "--mount", "--pid", "--", "bash", "-c", `exec -a `+wire.StartedPath+` "$1"`, "bash", program).CombinedOutput()
+	out, err := exec.Command("nsenter", "--target", strconv.Itoa(pid), "--mount", "--pid", "--", "bash", "-c", `exec -a `+wire.HasStartedPath+` "$1"`, "bash", program).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}

@@ -25,23 +25,23 @@ type Config struct {
 	CA string
 	// Broker is the broker's DNS name and port, as host:port. Its certificate must be valid for that host.
 	Broker string
-	// Address is the IP address and port of the same Service, as host:port. It is dialed before Broker, because a pod
+	// ServiceAddress is the IP address and port of the same Service, as host:port. It is dialed before Broker, because a pod
 	// in the host's network often cannot resolve the DNS name. Optional.
-	Address string
-	// Replica is the IP address and port of the replica that checked the references, as host:port. It is dialed first.
+	ServiceAddress string
+	// ReplicaAddress is the IP address and port of the replica that checked the references, as host:port. It is dialed first.
 	// Optional.
-	Replica string
-	// Token returns the pod's token. It is called for each request, because the kubelet renews the token.
-	Token func() (string, error)
-	// Patience is the timeout of one request. Optional. The default is longer than the timeout of the broker.
-	Patience time.Duration
+	ReplicaAddress string
+	// ReadToken returns the pod's token. It is called for each request, because the kubelet renews the token.
+	ReadToken func() (string, error)
+	// RequestTimeout is the timeout of one request. Optional. The default is longer than the timeout of the broker.
+	RequestTimeout time.Duration
 }
 
 // Client sends requests to the broker.
 type Client struct {
-	config Config
-	tls    *tls.Config
-	http   *http.Client
+	config     Config
+	tlsConfig  *tls.Config
+	httpClient *http.Client
 }
 
 const (
@@ -62,52 +62,52 @@ func New(c Config) (*Client, error) {
 			"%s holds no certificate; recreate the pod so that the env-injector sets it", wire.EnvCA)
 	}
 	host, _, err := net.SplitHostPort(c.Broker)
-	if err != nil || c.Token == nil {
+	if err != nil || c.ReadToken == nil {
 		return nil, fault.New(fault.Invalid, "%s is not host:port; recreate the pod so that the env-injector sets it",
 			wire.EnvBroker)
 	}
-	client := &Client{config: c, tls: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}}
-	client.http = &http.Client{
-		Timeout: cmp.Or(c.Patience, limits.AuthServiceTime),
+	client := &Client{config: c, tlsConfig: &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS13}}
+	client.httpClient = &http.Client{
+		Timeout: cmp.Or(c.RequestTimeout, limits.AuthServiceTime),
 		// No proxy: the broker is in the cluster, so the program's own proxy variables do not apply. Redirects are not
 		// followed, because they would carry the token to another server.
-		Transport: &http.Transport{DialTLSContext: client.dial,
+		Transport: &http.Transport{DialTLSContext: client.dialBroker,
 			MaxResponseHeaderBytes: limits.AuthServiceHeaderBytes},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return client, nil
 }
 
-// dial tries the addresses in order. If a TLS handshake fails at the Service, it does not try the next address. If it
+// dialBroker tries the addresses in order. If a TLS handshake fails at the Service, it does not try the next address. If it
 // fails at the replica, it does, because another pod can have the replica's address by now.
-func (c *Client) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	if c.config.Replica != "" {
+func (c *Client) dialBroker(ctx context.Context, network, _ string) (net.Conn, error) {
+	if c.config.ReplicaAddress != "" {
 		ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
 		defer cancel()
-		if conn, err := (&tls.Dialer{Config: c.tls}).DialContext(ctx, network, c.config.Replica); err == nil {
+		if conn, err := (&tls.Dialer{Config: c.tlsConfig}).DialContext(ctx, network, c.config.ReplicaAddress); err == nil {
 			return conn, nil
 		}
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	var errs error
-	for _, address := range slices.Compact([]string{c.config.Address, c.config.Broker}) {
+	for _, address := range slices.Compact([]string{c.config.ServiceAddress, c.config.Broker}) {
 		if address == "" {
 			continue
 		}
 		conn, err := dialer.DialContext(ctx, network, address)
 		if err == nil {
-			return c.secure(ctx, conn)
+			return c.startTLS(ctx, conn)
 		}
 		errs = errors.Join(errs, err)
 	}
 	return nil, errs
 }
 
-// secure performs the TLS handshake with the auth service.
-func (c *Client) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
+// startTLS performs the TLS handshake with the auth service.
+func (c *Client) startTLS(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	secured := tls.Client(conn, c.tls)
+	secured := tls.Client(conn, c.tlsConfig)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -119,12 +119,12 @@ func (c *Client) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 // package fault.
 func (c *Client) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
 	var values map[string][]byte
-	err := c.ask(ctx, wire.ResolveRequest{References: references}, func(answer *http.Response) error {
+	err := c.sendRequest(ctx, wire.ResolveRequest{References: references}, func(answer *http.Response) error {
 		content, err := readAtMost(answer.Body, limits.AuthAnswerBytes)
 		if err != nil {
 			return err
 		}
-		values, err = complete(references, content)
+		values, err = parseValues(references, content)
 		return err
 	})
 	return values, err
@@ -133,7 +133,7 @@ func (c *Client) Resolve(ctx context.Context, references map[string]string) (map
 // Check returns an error of package fault if a reference cannot be resolved. It transfers no values. It returns the
 // host:port of the replica that has the values in its cache now, or "".
 func (c *Client) Check(ctx context.Context, references map[string]string) (replica string, err error) {
-	err = c.ask(ctx, wire.ResolveRequest{References: references, Check: true}, func(answer *http.Response) error {
+	err = c.sendRequest(ctx, wire.ResolveRequest{References: references, CheckOnly: true}, func(answer *http.Response) error {
 		if _, _, err := net.SplitHostPort(answer.Header.Get(wire.HeaderReplica)); err == nil {
 			replica = answer.Header.Get(wire.HeaderReplica)
 		}
@@ -142,15 +142,15 @@ func (c *Client) Check(ctx context.Context, references map[string]string) (repli
 	return replica, err
 }
 
-// ask sends one request and passes a successful response to read.
-func (c *Client) ask(ctx context.Context, question wire.ResolveRequest, read func(*http.Response) error) error {
-	request, err := c.request(ctx, question)
+// sendRequest sends one request and passes a successful response to read.
+func (c *Client) sendRequest(ctx context.Context, question wire.ResolveRequest, read func(*http.Response) error) error {
+	request, err := c.newRequest(ctx, question)
 	if err != nil {
 		return err
 	}
-	response, err := c.http.Do(request)
+	response, err := c.httpClient.Do(request)
 	if err != nil {
-		return unreachable(err)
+		return connectionError(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode == http.StatusOK {
@@ -160,12 +160,12 @@ func (c *Client) ask(ctx context.Context, question wire.ResolveRequest, read fun
 	if err != nil {
 		return err
 	}
-	return refusal(response.StatusCode, content)
+	return responseError(response.StatusCode, content)
 }
 
-// request creates the HTTP request with the pod's token.
-func (c *Client) request(ctx context.Context, question wire.ResolveRequest) (*http.Request, error) {
-	token, err := c.config.Token()
+// newRequest creates the HTTP request with the pod's token.
+func (c *Client) newRequest(ctx context.Context, question wire.ResolveRequest) (*http.Request, error) {
+	token, err := c.config.ReadToken()
 	if err != nil {
 		return nil, fault.Wrap(fault.Unauthenticated, err, "reading the pod's token")
 	}
@@ -198,8 +198,8 @@ func readAtMost(answer io.Reader, most int64) ([]byte, error) {
 	return content, nil
 }
 
-// complete decodes the values. The response must have a value for each requested variable; others are ignored.
-func complete(references map[string]string, content []byte) (map[string][]byte, error) {
+// parseValues decodes the values. The response must have a value for each requested variable; others are ignored.
+func parseValues(references map[string]string, content []byte) (map[string][]byte, error) {
 	var answer wire.ResolveResponse
 	if json.Unmarshal(content, &answer) != nil {
 		return nil, fault.New(fault.Bug, "the response of the auth service is not JSON with values")
@@ -215,8 +215,8 @@ func complete(references map[string]string, content []byte) (map[string][]byte, 
 	return values, nil
 }
 
-// unreachable classifies and explains an error of the connection.
-func unreachable(err error) error {
+// connectionError classifies and explains an error of the connection.
+func connectionError(err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return fault.New(fault.Unauthenticated,
@@ -230,23 +230,23 @@ func unreachable(err error) error {
 	}
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
-		return &fault.Error{Kind: fault.Unavailable, Doing: "calling the auth service", Cause: invalid,
+		return &fault.Error{Kind: fault.Unavailable, Operation: "calling the auth service", Cause: invalid,
 			Next: "correct the clock of this node or of the node where the env-injector runs"}
 	}
-	return &fault.Error{Kind: fault.Unavailable, Doing: "calling the auth service", Cause: err,
+	return &fault.Error{Kind: fault.Unavailable, Operation: "calling the auth service", Cause: err,
 		Next: "check that the pods of the env-injector are running and that no NetworkPolicy or service mesh blocks " +
 			"the connection; if the auth service was disabled, recreate the pod"}
 }
 
-// refusal decodes the error in a response. A response without a known kind, for example from a proxy, is
+// responseError decodes the error in a response. A response without a known kind, for example from a proxy, is
 // fault.Unavailable.
-func refusal(status int, content []byte) error {
+func responseError(status int, content []byte) error {
 	var reason wire.ErrorResponse
 	if json.Unmarshal(content, &reason) != nil || !slices.Contains(fault.Kinds(), fault.Kind(reason.Kind)) {
 		return fault.New(fault.Unavailable, "the auth service returned status %d without a reason", status)
 	}
-	asked := min(max(reason.RetryAfterSeconds, 0), int(limits.RetryAfterTime/time.Second))
-	return &fault.Error{Kind: fault.Kind(reason.Kind), Doing: reason.Message,
-		RetryAfter:   time.Duration(asked) * time.Second,
-		MayComeLater: reason.MayComeLater}
+	asked := min(max(reason.RetryAfterSeconds, 0), int(limits.InjectorRetryAfter/time.Second))
+	return &fault.Error{Kind: fault.Kind(reason.Kind), Operation: reason.Message,
+		RetryAfter:     time.Duration(asked) * time.Second,
+		CanAppearLater: reason.CanAppearLater}
 }

@@ -28,7 +28,7 @@ import (
 // host is a name that httptest's certificate has and that resolves nowhere.
 const host = "example.com"
 
-func start(t *testing.T, handler http.HandlerFunc) (*httptest.Server, client.Config) {
+func startServer(t *testing.T, handler http.HandlerFunc) (*httptest.Server, client.Config) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
@@ -36,12 +36,12 @@ func start(t *testing.T, handler http.HandlerFunc) (*httptest.Server, client.Con
 	t.Cleanup(server.Close)
 	at, err := url.Parse(server.URL)
 	require.NoError(t, err)
-	return server, client.Config{Broker: host + ":" + at.Port(), Address: at.Host,
-		CA:    string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})),
-		Token: func() (string, error) { return "a.b.c", nil }}
+	return server, client.Config{Broker: host + ":" + at.Port(), ServiceAddress: at.Host,
+		CA:        string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})),
+		ReadToken: func() (string, error) { return "a.b.c", nil }}
 }
 
-func resolve(t *testing.T, config client.Config) (map[string][]byte, error) {
+func resolveReferences(t *testing.T, config client.Config) (map[string][]byte, error) {
 	t.Helper()
 	c, err := client.New(config)
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func resolve(t *testing.T, config client.Config) (map[string][]byte, error) {
 
 func TestValuesComeByAddressUnderTheNamesCertificate(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1") // must not be asked
-	_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
+	_, config := startServer(t, func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, "Bearer a.b.c", r.Header.Get("Authorization"))
 		assert.Equal(t, wire.ResolvePath, r.URL.Path)
 		var request wire.ResolveRequest
@@ -58,28 +58,28 @@ func TestValuesComeByAddressUnderTheNamesCertificate(t *testing.T) {
 		assert.Equal(t, map[string]string{"A": "x@azurekeyvault"}, request.References)
 		_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": {0xff, 'v'}, "PATH": []byte("/evil")}})
 	})
-	values, err := resolve(t, config)
+	values, err := resolveReferences(t, config)
 	require.NoError(t, err)
 	assert.Equal(t, map[string][]byte{"A": {0xff, 'v'}}, values, "bytes as they are, and nothing that was not asked for")
 }
 
 func TestADeadAddressGivesWayToTheName(t *testing.T) {
-	_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+	_, config := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte("v")}})
 	})
-	config.Broker, config.Address = config.Address, "127.0.0.1:1"
-	values, err := resolve(t, config)
+	config.Broker, config.ServiceAddress = config.ServiceAddress, "127.0.0.1:1"
+	values, err := resolveReferences(t, config)
 	require.NoError(t, err)
 	assert.Len(t, values, 1)
 }
 
 func TestRefusalsKeepTheirKind(t *testing.T) {
 	for _, kind := range fault.Kinds() {
-		_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, config := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusTeapot)
 			_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(kind), Message: "do this", RetryAfterSeconds: 7})
 		})
-		_, err := resolve(t, config)
+		_, err := resolveReferences(t, config)
 		assert.Equal(t, kind, fault.KindOf(err))
 		assert.Equal(t, "do this", err.Error())
 		assert.Equal(t, 7*time.Second, fault.RetryAfter(err))
@@ -88,13 +88,13 @@ func TestRefusalsKeepTheirKind(t *testing.T) {
 
 func TestARefusalTellsWhatMayComeLater(t *testing.T) {
 	for _, later := range []bool{true, false} {
-		_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, config := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusNotFound)
-			_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.NotFound), Message: "create it", MayComeLater: later})
+			_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.NotFound), Message: "create it", CanAppearLater: later})
 		})
-		_, err := resolve(t, config)
+		_, err := resolveReferences(t, config)
 		assert.Equal(t, fault.NotFound, fault.KindOf(err))
-		assert.Equal(t, later, fault.MayComeLater(err))
+		assert.Equal(t, later, fault.CanAppearLater(err))
 	}
 }
 
@@ -103,14 +103,14 @@ func TestARefusalTellsWhatMayComeLater(t *testing.T) {
 func TestARedirectIsNotFollowed(t *testing.T) {
 	for _, code := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
 		var requests atomic.Int32
-		_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
+		_, config := startServer(t, func(w http.ResponseWriter, r *http.Request) {
 			if requests.Add(1) > 1 {
 				_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte("v")}})
 				return
 			}
 			http.Redirect(w, r, "/elsewhere", code)
 		})
-		_, err := resolve(t, config)
+		_, err := resolveReferences(t, config)
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%d: %v", code, err)
 		assert.EqualValues(t, 1, requests.Load(), "the token goes nowhere else (%d)", code)
 	}
@@ -138,8 +138,8 @@ func TestWhatIsNoAnswerOfOurs(t *testing.T) {
 		"hung up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, config := start(t, c.handler)
-			_, err := resolve(t, config)
+			_, config := startServer(t, c.handler)
+			_, err := resolveReferences(t, config)
 			assert.Equal(t, c.kind, fault.KindOf(err), "%v", err)
 		})
 	}
@@ -149,7 +149,7 @@ func TestWhatIsNoAnswerOfOurs(t *testing.T) {
 // succeed.
 func TestNoRedirectIsFollowed(t *testing.T) {
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
-		_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
+		_, config := startServer(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == wire.ResolvePath {
 				http.Redirect(w, r, "/elsewhere", status)
 				return
@@ -157,8 +157,8 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 			t.Errorf("%d: it asked %s, with %q", status, r.URL.Path, r.Header.Get("Authorization"))
 			_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte("v")}})
 		})
-		config.Broker = config.Address // so that the redirect leads to this server
-		_, err := resolve(t, config)
+		config.Broker = config.ServiceAddress // so that the redirect leads to this server
+		_, err := resolveReferences(t, config)
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 	}
 }
@@ -168,10 +168,10 @@ func TestACheckAsksForNoValues(t *testing.T) {
 		w.Header().Set(wire.HeaderReplica, "10.1.2.3:9443")
 		_, _ = w.Write([]byte("{}"))
 	}
-	_, config := start(t, func(w http.ResponseWriter, r *http.Request) {
+	_, config := startServer(t, func(w http.ResponseWriter, r *http.Request) {
 		var request wire.ResolveRequest
 		assert.NoError(t, json.NewDecoder(r.Body).Decode(&request))
-		assert.Equal(t, wire.ResolveRequest{References: map[string]string{"app/A": "x@azurekeyvault"}, Check: true}, request)
+		assert.Equal(t, wire.ResolveRequest{References: map[string]string{"app/A": "x@azurekeyvault"}, CheckOnly: true}, request)
 		answer(w)
 	})
 	c, err := client.New(config)
@@ -186,11 +186,11 @@ func TestACheckAsksForNoValues(t *testing.T) {
 	assert.Empty(t, replica)
 	answer = func(w http.ResponseWriter) {
 		w.WriteHeader(http.StatusNotFound)
-		_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.NotFound), Message: "absent", MayComeLater: true})
+		_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.NotFound), Message: "absent", CanAppearLater: true})
 	}
 	_, err = c.Check(t.Context(), references)
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
-	assert.True(t, fault.MayComeLater(err))
+	assert.True(t, fault.CanAppearLater(err))
 	answer = func(w http.ResponseWriter) { http.Redirect(w, &http.Request{URL: &url.URL{}}, "/x", http.StatusFound) }
 	_, err = c.Check(t.Context(), references)
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "anything else than 200 is a failure")
@@ -204,9 +204,9 @@ func TestTheReplicaThatKnowsTheValuesIsAskedFirst(t *testing.T) {
 			_ = json.NewEncoder(w).Encode(wire.ResolveResponse{Values: map[string][]byte{"A": []byte(text)}})
 		}
 	}
-	replica, _ := start(t, says("replica"))
-	_, config := start(t, says("service"))
-	other, _ := serving(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	replica, _ := startServer(t, says("replica"))
+	_, config := startServer(t, says("service"))
+	other, _ := newServingCert(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	stranger := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") }))
 	stranger.TLS = &tls.Config{Certificates: []tls.Certificate{other}, MinVersion: tls.VersionTLS13}
 	stranger.StartTLS()
@@ -216,85 +216,85 @@ func TestTheReplicaThatKnowsTheValuesIsAskedFirst(t *testing.T) {
 	t.Cleanup(func() { _ = silent.Close() })
 	for at, want := range map[string]string{replica.Listener.Addr().String(): "replica", "": "service", "127.0.0.1:1": "service", "nonsense": "service",
 		stranger.Listener.Addr().String(): "service", silent.Addr().String(): "service"} {
-		config.Replica = at
-		values, err := resolve(t, config)
+		config.ReplicaAddress = at
+		values, err := resolveReferences(t, config)
 		require.NoError(t, err, at)
 		assert.Equal(t, want, string(values["A"]), at)
 	}
 }
 
 func TestWhatTheAuthServiceAsksToWaitIsBounded(t *testing.T) {
-	for asked, want := range map[int]time.Duration{-1: 0, 59: 59 * time.Second, 86_400: limits.RetryAfterTime, math.MaxInt: limits.RetryAfterTime} {
-		_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+	for asked, want := range map[int]time.Duration{-1: 0, 59: 59 * time.Second, 86_400: limits.InjectorRetryAfter, math.MaxInt: limits.InjectorRetryAfter} {
+		_, config := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusTooManyRequests)
 			_ = json.NewEncoder(w).Encode(wire.ErrorResponse{Kind: string(fault.Throttled), Message: "later", RetryAfterSeconds: asked})
 		})
-		_, err := resolve(t, config)
+		_, err := resolveReferences(t, config)
 		assert.Equal(t, want, fault.RetryAfter(err))
 	}
 }
 
 func TestAnotherCAIsNotBelieved(t *testing.T) {
-	_, config := start(t, func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") })
-	config.CA = selfSigned(t)
-	_, err := resolve(t, config)
+	_, config := startServer(t, func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") })
+	config.CA = newSelfSignedCA(t)
+	_, err := resolveReferences(t, config)
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
 	assert.ErrorContains(t, err, "recreate the pod")
 }
 
 func TestAnotherServiceIsNotBelieved(t *testing.T) {
-	_, config := start(t, func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") })
+	_, config := startServer(t, func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") })
 	config.Broker = "other.test:9443"
-	_, err := resolve(t, config)
+	_, err := resolveReferences(t, config)
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
 	assert.ErrorContains(t, err, "another service; recreate the pod")
 }
 
 func TestNobodyAnswers(t *testing.T) {
-	server, config := start(t, nil)
+	server, config := startServer(t, nil)
 	server.Close()
-	config.Broker = config.Address
-	_, err := resolve(t, config)
+	config.Broker = config.ServiceAddress
+	_, err := resolveReferences(t, config)
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 	assert.ErrorContains(t, err, "pods of the env-injector")
 }
 
 func TestABrokerThatHangsIsGivenUp(t *testing.T) {
 	release := make(chan struct{})
-	_, config := start(t, func(http.ResponseWriter, *http.Request) { <-release })
+	_, config := startServer(t, func(http.ResponseWriter, *http.Request) { <-release })
 	defer close(release)
 	// Something that takes connections and says nothing.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
-	config.Patience = 300 * time.Millisecond
-	for _, address := range []string{config.Address, listener.Addr().String()} {
-		config.Address = address
+	config.RequestTimeout = 300 * time.Millisecond
+	for _, address := range []string{config.ServiceAddress, listener.Addr().String()} {
+		config.ServiceAddress = address
 		started := time.Now()
-		_, err := resolve(t, config)
+		_, err := resolveReferences(t, config)
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 		assert.Less(t, time.Since(started), 5*time.Second)
 	}
 }
 
 func TestAnAnswerThatEndsInTheMiddleIsNone(t *testing.T) {
-	_, config := start(t, func(w http.ResponseWriter, _ *http.Request) {
+	_, config := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
 		_, _ = w.Write([]byte(`{"values":{"A":"dg=="}}`))
 	})
-	_, err := resolve(t, config)
+	_, err := resolveReferences(t, config)
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 }
 
 func TestAClockThatIsWrongIsNamed(t *testing.T) {
 	for name, shift := range map[string]time.Duration{"an hour late": -time.Hour, "an hour early": time.Hour} {
 		t.Run(name, func(t *testing.T) {
-			certificate, ca := serving(t, time.Now().Add(shift).Add(-time.Minute), time.Now().Add(shift).Add(time.Minute))
+			certificate, ca := newServingCert(t, time.Now().Add(shift).Add(-time.Minute), time.Now().Add(shift).Add(time.Minute))
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") }))
 			server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS13}
 			server.StartTLS()
 			t.Cleanup(server.Close)
-			_, err := resolve(t, client.Config{Broker: host + ":9443", Address: server.Listener.Addr().String(), CA: ca, Token: func() (string, error) { return "a.b.c", nil }})
+			_, err := resolveReferences(t, client.Config{Broker: host + ":9443", ServiceAddress: server.Listener.Addr().String(), CA: ca, ReadToken: func() (string, error) { return "a.b.c", nil }})
 			assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 			assert.ErrorContains(t, err, "correct the clock")
 		})
@@ -302,7 +302,7 @@ func TestAClockThatIsWrongIsNamed(t *testing.T) {
 }
 
 func TestMoreReferencesThanTheAuthServiceTakesAreNotSent(t *testing.T) {
-	_, config := start(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") })
+	_, config := startServer(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") })
 	c, err := client.New(config)
 	require.NoError(t, err)
 	references := map[string]string{}
@@ -315,16 +315,16 @@ func TestMoreReferencesThanTheAuthServiceTakesAreNotSent(t *testing.T) {
 }
 
 func TestNoToken(t *testing.T) {
-	_, config := start(t, nil)
-	config.Token = func() (string, error) { return "", errors.New("no such file") }
-	_, err := resolve(t, config)
+	_, config := startServer(t, nil)
+	config.ReadToken = func() (string, error) { return "", errors.New("no such file") }
+	_, err := resolveReferences(t, config)
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
 }
 
 func TestConfigurationIsChecked(t *testing.T) {
-	_, config := start(t, nil)
+	_, config := startServer(t, nil)
 	for _, spoil := range []func(*client.Config){
-		func(c *client.Config) { c.CA = "none" }, func(c *client.Config) { c.Broker = "no port" }, func(c *client.Config) { c.Token = nil },
+		func(c *client.Config) { c.CA = "none" }, func(c *client.Config) { c.Broker = "no port" }, func(c *client.Config) { c.ReadToken = nil },
 	} {
 		broken := config
 		spoil(&broken)

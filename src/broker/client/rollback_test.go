@@ -20,7 +20,7 @@ import (
 func TestAfterARollbackThePodHasToBeRecreated(t *testing.T) {
 	authority, err := predecessor.NewAuthority(time.Now())
 	require.NoError(t, err)
-	data, err := authority.Issue(time.Now(), x509.ExtKeyUsageServerAuth, host)
+	data, err := authority.IssueSecretData(time.Now(), x509.ExtKeyUsageServerAuth, host)
 	require.NoError(t, err)
 	mine, err := tls.X509KeyPair(data[predecessor.FileCert], data[predecessor.FileKey])
 	require.NoError(t, err)
@@ -30,9 +30,9 @@ func TestAfterARollbackThePodHasToBeRecreated(t *testing.T) {
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{mine}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	_, config := start(t, nil)
-	config.Address = server.Listener.Addr().String()
-	_, err = resolve(t, config)
+	_, config := startServer(t, nil)
+	config.ServiceAddress = server.Listener.Addr().String()
+	_, err = resolveReferences(t, config)
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
 	assert.ErrorContains(t, err, "recreate the pod")
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// serving is a certificate for host that is valid for that time, and its authority as PEM.
-func serving(t *testing.T, from, to time.Time) (certificate tls.Certificate, ca string) {
+// newServingCert is a certificate for host that is valid for that time, and its authority as PEM.
+func newServingCert(t *testing.T, from, to time.Time) (certificate tls.Certificate, ca string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -28,8 +28,8 @@ func serving(t *testing.T, from, to time.Time) (certificate tls.Certificate, ca 
 	return tls.Certificate{Certificate: [][]byte{own}, PrivateKey: key}, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// selfSigned is a CA that nobody uses.
-func selfSigned(t *testing.T) string {
+// newSelfSignedCA is a CA that nobody uses.
+func newSelfSignedCA(t *testing.T) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

@@ -25,8 +25,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
-// reader returns a pod of 1.8 for every name, and counts reads.
-type reader struct {
+// countingReader returns a pod of 1.8 for every name, and counts reads.
+type countingReader struct {
 	client.Reader
 	mu    sync.Mutex
 	reads int
@@ -35,7 +35,7 @@ type reader struct {
 	slow chan struct{}
 }
 
-func (r *reader) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+func (r *countingReader) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
 	if r.slow != nil {
 		defer func() { <-r.slow }()
 	}
@@ -50,31 +50,31 @@ func (r *reader) Get(_ context.Context, key client.ObjectKey, object client.Obje
 	return nil
 }
 
-// told is a handler with the protocol disabled. It records what the handler reads, writes and logs.
-type told struct {
-	reader
-	events recorder
+// rejectingHandler is a handler with the protocol disabled. It records what the handler reads, writes and logs.
+type rejectingHandler struct {
+	countingReader
+	events eventRecorder
 	lines  []string
 	mux    *http.ServeMux
 }
 
-func newTold(t *testing.T) *told {
+func newRejectingHandler(t *testing.T) *rejectingHandler {
 	t.Helper()
-	d := &told{mux: http.NewServeMux()}
-	h, err := legacy.New(legacy.Config{Live: &d.reader, Events: &d.events, Registry: prometheus.NewRegistry(),
-		Log: funcr.New(d.log, funcr.Options{})})
+	d := &rejectingHandler{mux: http.NewServeMux()}
+	h, err := legacy.New(legacy.Config{Live: &d.countingReader, Events: &d.events, Registry: prometheus.NewRegistry(),
+		Log: funcr.New(d.recordLine, funcr.Options{})})
 	require.NoError(t, err)
-	d.mux.Handle(legacy.Pattern, h)
+	d.mux.Handle(legacy.RoutePattern, h)
 	return d
 }
 
-func (d *told) log(_, line string) {
+func (d *rejectingHandler) recordLine(_, line string) {
 	d.events.mu.Lock()
 	defer d.events.mu.Unlock()
 	d.lines = append(d.lines, line)
 }
 
-func (d *told) ask(address, path, query string) *httptest.ResponseRecorder {
+func (d *rejectingHandler) sendRequest(address, path, query string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.URL, r.RemoteAddr = &url.URL{Path: path, RawQuery: query}, address+":1"
 	w := httptest.NewRecorder()
@@ -83,85 +83,87 @@ func (d *told) ask(address, path, query string) *httptest.ResponseRecorder {
 }
 
 func TestAFloodOfLookupsLeavesSomeForOthers(t *testing.T) {
-	d := newTold(t)
+	d := newRejectingHandler(t)
 	started := time.Now()
 	for n := range 500 {
-		assert.Equal(t, http.StatusGone, d.ask("10.0.0.1", fmt.Sprintf("/auth/flood/p%d", n), "").Code)
+		assert.Equal(t, http.StatusGone, d.sendRequest("10.0.0.1", fmt.Sprintf("/auth/flood/p%d", n), "").Code)
 	}
 	windows := int(time.Since(started)/time.Second) + 1
-	assert.LessOrEqual(t, d.reads, windows*limits.LegacyLookupsPerSecond/2)
-	assert.LessOrEqual(t, len(d.events.events), windows*limits.LegacyReportsPerSecond/2)
-	assert.LessOrEqual(t, len(d.lines), windows*limits.LegacyReportsPerSecond/2)
+	assert.LessOrEqual(t, d.reads, windows*limits.V1LookupsPerSecond/2)
+	assert.LessOrEqual(t, len(d.events.events), windows*limits.V1ReportsPerSecond/2)
+	assert.LessOrEqual(t, len(d.lines), windows*limits.V1ReportsPerSecond/2)
 	before := len(d.events.events)
-	d.ask("10.0.0.2", "/auth/team/app", "")
+	d.sendRequest("10.0.0.2", "/auth/team/app", "")
 	assert.Len(t, d.events.events, before+1, "another one is told")
 }
 
 func TestOnlySoManyLookupsGoOnAtOnce(t *testing.T) {
-	d := newTold(t)
+	d := newRejectingHandler(t)
 	d.slow = make(chan struct{})
 	var group sync.WaitGroup
-	answered := make(chan int, 3*limits.LegacyRequestsAtOnce)
-	for n := range 3 * limits.LegacyRequestsAtOnce { // each of another address, so that no share of one is used up
-		group.Go(func() { answered <- d.ask(fmt.Sprintf("10.0.%d.1", n), fmt.Sprintf("/auth/team/p%d", n), "").Code })
+	answered := make(chan int, 3*limits.V1RequestsAtOnce)
+	for n := range 3 * limits.V1RequestsAtOnce { // each of another address, so that no share of one is used up
+		group.Go(func() {
+			answered <- d.sendRequest(fmt.Sprintf("10.0.%d.1", n), fmt.Sprintf("/auth/team/p%d", n), "").Code
+		})
 	}
-	for range 2 * limits.LegacyRequestsAtOnce {
+	for range 2 * limits.V1RequestsAtOnce {
 		assert.Equal(t, http.StatusGone, <-answered, "the others are answered without a look")
 	}
 	d.mu.Lock()
-	assert.LessOrEqual(t, d.reads, limits.LegacyRequestsAtOnce)
+	assert.LessOrEqual(t, d.reads, limits.V1RequestsAtOnce)
 	d.mu.Unlock()
 	close(d.slow)
 	group.Wait()
 }
 
 func TestStepsAreBoundedAtOnceAndInASecond(t *testing.T) {
-	shares := legacy.NewShares()
+	shares := legacy.NewLimiters()
 	soon := func() context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		t.Cleanup(cancel)
 		return ctx
 	}
 	var leaves []func()
-	for n := range 3 * limits.LegacyRequestsAtOnce {
-		if leave, err := shares.Enter(soon(), fmt.Sprintf("10.0.0.%d", n)); err == nil {
+	for n := range 3 * limits.V1RequestsAtOnce {
+		if leave, err := shares.AcquireSlot(soon(), fmt.Sprintf("10.0.0.%d", n)); err == nil {
 			leaves = append(leaves, leave)
 		} else {
 			assert.Equal(t, fault.Throttled, fault.KindOf(err))
 			assert.ErrorContains(t, err, "too many requests of akv2k8s 1.8 pods")
 		}
 	}
-	assert.Len(t, leaves, limits.LegacyRequestsAtOnce)
+	assert.Len(t, leaves, limits.V1RequestsAtOnce)
 	for _, leave := range leaves {
 		leave()
 	}
-	_, err := shares.Enter(soon(), "10.0.1.1")
+	_, err := shares.AcquireSlot(soon(), "10.0.1.1")
 	require.NoError(t, err, "who leaves makes room")
 
-	shares, entered := legacy.NewShares(), 0
+	shares, entered := legacy.NewLimiters(), 0
 	for started := time.Now(); time.Since(started) < time.Second/2; {
-		if leave, err := shares.Enter(soon(), "10.0.0.1"); err == nil {
+		if leave, err := shares.AcquireSlot(soon(), "10.0.0.1"); err == nil {
 			leave()
 			entered++
 		}
 	}
-	assert.LessOrEqual(t, entered, 2*limits.LegacyStepsPerSecond)
+	assert.LessOrEqual(t, entered, 2*limits.V1StepsPerSecond)
 	assert.Positive(t, entered)
 }
 
 func TestWhatCanBeNoNameIsNotLookedFor(t *testing.T) {
-	d := newTold(t)
+	d := newRejectingHandler(t)
 	for _, path := range []string{"/auth/team/" + strings.Repeat("a", 30_000), "/auth/" + strings.Repeat("a", 64) + "/app", "/auth/Team/app", "/auth/team/a b", "/auth/team/a_b"} {
-		assert.Equal(t, http.StatusGone, d.ask("10.0.0.1", path, "").Code)
+		assert.Equal(t, http.StatusGone, d.sendRequest("10.0.0.1", path, "").Code)
 	}
 	assert.Zero(t, d.reads)
 	assert.Empty(t, d.lines)
 }
 
 func TestAFloodOfFirstStepsIsAnsweredInTurns(t *testing.T) {
-	s := newStage(t, nil)
+	s := newProtocolTest(t, nil)
 	mux := http.NewServeMux()
-	mux.Handle(legacy.Pattern, s.handler)
+	mux.Handle(legacy.RoutePattern, s.handler)
 	ask := func(ctx context.Context, address, path string) int {
 		r := httptest.NewRequest(http.MethodGet, path, nil).WithContext(ctx)
 		r.RemoteAddr = address + ":1"
@@ -171,7 +173,7 @@ func TestAFloodOfFirstStepsIsAnsweredInTurns(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
-	for n := range 4 * limits.LegacyStepsPerSecond {
+	for n := range 4 * limits.V1StepsPerSecond {
 		group.Go(func() { ask(ctx, fmt.Sprintf("10.0.0.%d", n%2), "/auth/team/app-1?secret=akv2k8s-app") })
 	}
 	time.Sleep(50 * time.Millisecond) // both addresses have what they get
@@ -183,16 +185,16 @@ func TestAFloodOfFirstStepsIsAnsweredInTurns(t *testing.T) {
 	s.mu.Lock()
 	lines := strings.Count(s.log.String(), "rejected a pod")
 	s.mu.Unlock()
-	assert.LessOrEqual(t, lines, 3*limits.LegacyReportsPerSecond, "and is no flood of lines")
+	assert.LessOrEqual(t, lines, 3*limits.V1ReportsPerSecond, "and is no flood of lines")
 }
 
 func TestAQueryThatIsNoNameOfASecretIsRefused(t *testing.T) {
-	s := newStage(t, nil)
+	s := newProtocolTest(t, nil)
 	before := len(s.read)
-	for _, query := range []string{"", "secret=", "secret=A_b", "secret=" + strings.Repeat("a", 254), "x=" + strings.Repeat("a", limits.LegacyQueryBytes) + "&secret=akv2k8s-app"} {
+	for _, query := range []string{"", "secret=", "secret=A_b", "secret=" + strings.Repeat("a", 254), "x=" + strings.Repeat("a", limits.V1QueryBytes) + "&secret=akv2k8s-app"} {
 		w := httptest.NewRecorder()
 		mux := http.NewServeMux()
-		mux.Handle(legacy.Pattern, s.handler)
+		mux.Handle(legacy.RoutePattern, s.handler)
 		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/auth/team/app-1?"+query, nil))
 		assert.Equal(t, http.StatusBadRequest, w.Code)
 	}
@@ -201,12 +203,12 @@ func TestAQueryThatIsNoNameOfASecretIsRefused(t *testing.T) {
 
 func TestCertificatesOfAnySizeAreNotParsed(t *testing.T) {
 	for _, key := range []string{"tls.crt", "ca.crt"} {
-		s := newStage(t, func(s *stage) {
-			update(s, &corev1.Secret{}, "team", "akv2k8s-app", func(own *corev1.Secret) {
-				own.Data[key] = append(own.Data[key], strings.Repeat("\n", limits.LegacyCertificateBytes)...)
+		s := newProtocolTest(t, func(s *protocolTest) {
+			updateObject(s, &corev1.Secret{}, "team", "akv2k8s-app", func(own *corev1.Secret) {
+				own.Data[key] = append(own.Data[key], strings.Repeat("\n", limits.V1CertificateBytes)...)
 			})
 		})
-		s.refused("does not look like")
+		s.assertRejected("does not look like")
 	}
 }
 
@@ -217,8 +219,8 @@ func FuzzPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path, query string) {
 		budget := fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 64}
 		fuzzbudget.Check(t, budget, len(path)+len(query), func() {
-			d := newTold(t)
-			w := d.ask("10.0.0.1", "/auth/"+path, query)
+			d := newRejectingHandler(t)
+			w := d.sendRequest("10.0.0.1", "/auth/"+path, query)
 			assert.LessOrEqual(t, w.Body.Len(), 4<<10)
 			for _, name := range d.names {
 				assert.LessOrEqual(t, len(name), 63+1+253)

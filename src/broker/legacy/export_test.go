@@ -2,13 +2,13 @@ package legacy
 
 import "context"
 
-// Shares are the limits of a handler.
-type Shares struct{ of shares }
+// Limiters are the limits of a handler.
+type Limiters struct{ limiters requestLimiters }
 
-// NewShares returns the limits of a new handler.
-func NewShares() *Shares { return &Shares{newShares()} }
+// NewLimiters returns the limits of a new handler.
+func NewLimiters() *Limiters { return &Limiters{newRequestLimiters()} }
 
-// Enter waits until a first step of the address is allowed.
-func (s *Shares) Enter(ctx context.Context, from string) (leave func(), err error) {
-	return s.of.enter(ctx, s.of.validations, from)
+// AcquireSlot waits until a first step of the address is allowed.
+func (s *Limiters) AcquireSlot(ctx context.Context, from string) (leave func(), err error) {
+	return s.limiters.acquireSlot(ctx, s.limiters.validationRate, from)
 }

@@ -10,11 +10,11 @@ import (
 )
 
 func TestCredentialsThatReferToKeyVaultAreRefused(t *testing.T) {
-	for _, name := range credential.Variables() {
-		_, err := newDirect(func(asked string) string { return map[string]string{name: "db@azurekeyvault"}[asked] })
+	for _, name := range credential.EnvironmentVariables() {
+		_, err := newDirectResolver(func(asked string) string { return map[string]string{name: "db@azurekeyvault"}[asked] })
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), name)
 		assert.Contains(t, fault.CauseOf(err), name+" refers to Key Vault, but Key Vault is read with it")
-		assert.Contains(t, fault.NextOf(err), "Kubernetes Secret")
+		assert.Contains(t, fault.NextStepOf(err), "Kubernetes Secret")
 	}
-	assert.NoError(t, circular(func(string) string { return "a value" }))
+	assert.NoError(t, checkNoSelfReference(func(string) string { return "a value" }))
 }

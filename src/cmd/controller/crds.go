@@ -34,7 +34,7 @@ func applyCRDs(ctx context.Context, s settings, stdout io.Writer) error {
 // checkCRDs returns an error if the CustomResourceDefinition is older than the program. It skips the check if the
 // program has no right to read it: in an installation for one namespace without crds.upgrade.
 func checkCRDs(ctx context.Context, live client.Reader, logger logr.Logger) error {
-	err := definition.Check(ctx, live)
+	err := definition.CheckSchema(ctx, live)
 	if apierrors.IsForbidden(err) {
 		logger.Info("skipping the check of the CustomResourceDefinition: reading it is forbidden", "error", err.Error())
 		return nil

@@ -20,23 +20,23 @@ import (
 type settings struct {
 	cloudConfig, kubeconfig, master  string
 	watchAll                         bool
-	identities                       rule.Identities
-	rules                            rule.Rules
-	limits                           gateway.Limits
-	fallbacks                        gateway.Fallbacks
+	identities                       rule.IdentityPolicy
+	rules                            rule.AccessRules
+	limits                           gateway.RateLimits
+	fallbacks                        gateway.VaultFallbacks
 	resyncSeconds, kubeResyncSeconds int
 	logFormat, logLevel              string
 	showVersion                      bool
 	fullname, extraCAFile            string
 	workers                          int
 	expiryWarning                    time.Duration
-	restarts                         bool
+	restartWorkloads                 bool
 	restartWindow                    time.Duration
 
-	lookup                  func(string) (string, bool)
-	namespace, auth, labels string
-	httpPort                string
-	metrics                 bool
+	lookupEnv                         func(string) (string, bool)
+	namespace, authType, objectLabels string
+	httpPort                          string
+	serveMetrics                      bool
 }
 
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
@@ -60,11 +60,11 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	}
 	switch command {
 	case "trust":
-		err = trust.Print(stdout, nil, time.Now())
+		err = trust.PrintRoots(stdout, nil, time.Now())
 	case "apply-crds":
 		err = applyCRDs(ctx, s, stdout)
 	default:
-		err = start(ctx, s, stderr)
+		err = runController(ctx, s, stderr)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "controller:", err)
@@ -83,7 +83,7 @@ func checkReady(ctx context.Context, args []string, stdout, stderr io.Writer) in
 }
 
 func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) (settings, error) {
-	s := settings{lookup: lookup}
+	s := settings{lookupEnv: lookup}
 	flags := flag.NewFlagSet("controller", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.cloudConfig, "cloudconfig", "/etc/kubernetes/azure.json",
@@ -101,38 +101,38 @@ func parse(args []string, lookup func(string) (string, bool), stderr io.Writer) 
 	flags.StringVar(&s.fullname, "fullname", "akv2k8s", "name of the installation, and prefix of its objects")
 	flags.StringVar(&s.extraCAFile, "extra-ca-file", "",
 		"PEM file of certificate authorities to trust in addition to the public ones")
-	flags.BoolVar(&s.identities.Allowed, "identities", false,
+	flags.BoolVar(&s.identities.AllowServiceAccounts, "identities", false,
 		"read vaults as the ServiceAccount that a resource names; if false, the name is ignored")
 	flags.Func("default-identity", "NAMESPACE=SERVICEACCOUNT for resources that name none; can be repeated",
-		s.identities.AddDefault)
-	s.limits.Flags(flags)
-	s.fallbacks.Flags(flags)
+		s.identities.AddDefaultAccount)
+	s.limits.AddFlags(flags)
+	s.fallbacks.AddFlags(flags)
 	flags.Func("vault-rules", "JSON list of the vaults that namespaces may read; without it, all", s.rules.Set)
 	flags.IntVar(&s.workers, "workers", 8, "number of resources that are reconciled at the same time")
 	flags.DurationVar(&s.expiryWarning, "expiry-warning", 30*24*time.Hour,
 		"how long before a vault object expires its resources get the condition ExpiringSoon")
-	flags.BoolVar(&s.restarts, "rollout-restart", false, "restart workloads if resources request it")
+	flags.BoolVar(&s.restartWorkloads, "rollout-restart", false, "restart workloads if resources request it")
 	flags.DurationVar(&s.restartWindow, "rollout-restart-window", 30*time.Second,
 		"time to wait for further changes before workloads are restarted")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
-	return s, s.environment()
+	return s, s.readEnvironment()
 }
 
-func (s *settings) environment() error {
+func (s *settings) readEnvironment() error {
 	get := func(name, otherwise string) string {
-		if value, ok := s.lookup(name); ok && value != "" {
+		if value, ok := s.lookupEnv(name); ok && value != "" {
 			return value
 		}
 		return otherwise
 	}
 	s.namespace = get("RUNTIME_NAMESPACE", "akv2k8s")
-	s.auth = get("AUTH_TYPE", "azureCloudConfig")
-	s.labels = get("OBJECT_LABELS", "")
+	s.authType = get("AUTH_TYPE", "azureCloudConfig")
+	s.objectLabels = get("OBJECT_LABELS", "")
 	s.httpPort = get("HTTP_PORT", "9000")
 	var err error
-	if s.metrics, err = strconv.ParseBool(get("METRICS_ENABLED", "false")); err != nil {
+	if s.serveMetrics, err = strconv.ParseBool(get("METRICS_ENABLED", "false")); err != nil {
 		return errors.New("METRICS_ENABLED must be true or false")
 	}
 	if port, err := strconv.Atoi(s.httpPort); err != nil || port < 1 || port > 65535 {

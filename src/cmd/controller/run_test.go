@@ -28,8 +28,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// try runs the program with these environment variables, without a cluster.
-func try(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+// runWithEnv runs the program with these environment variables, without a cluster.
+func runWithEnv(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
@@ -38,13 +38,13 @@ func try(t *testing.T, env map[string]string, args ...string) (code int, stdout,
 }
 
 func TestTheProgramAnswersQuestionsWithoutACluster(t *testing.T) {
-	code, out, _ := try(t, nil, "--version")
+	code, out, _ := runWithEnv(t, nil, "--version")
 	assert.Zero(t, code)
 	assert.NotEmpty(t, out)
-	code, out, _ = try(t, nil, "trust")
+	code, out, _ = runWithEnv(t, nil, "trust")
 	assert.Zero(t, code)
 	assert.Contains(t, out, "CN=DigiCert Global Root G2")
-	code, _, errs := try(t, nil, "--help")
+	code, _, errs := runWithEnv(t, nil, "--help")
 	assert.Zero(t, code)
 	assert.Contains(t, errs, "azure-resync-period")
 }
@@ -81,7 +81,7 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"no cluster":             {nil, []string{"--cloudconfig=" + azureJSON, "--kubeconfig=/no/such/file"}, 1, "kubeconfig"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, _, errs := try(t, c.env, append(slices.Clone(c.args), "--kubeconfig=/no/such/file")...)
+			code, _, errs := runWithEnv(t, c.env, append(slices.Clone(c.args), "--kubeconfig=/no/such/file")...)
 			assert.Equal(t, c.code, code)
 			assert.Contains(t, errs, c.says)
 		})
@@ -95,8 +95,8 @@ func TestEverySettingOfThePredecessorIsAccepted(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []any{"/etc/azure.json", false, 60, 45, "json", "/k", "https://m", "debug"},
 		[]any{s.cloudConfig, s.watchAll, s.resyncSeconds, s.kubeResyncSeconds, s.logFormat, s.kubeconfig, s.master, s.logLevel})
-	assert.Equal(t, []any{"environment", true, "9100", "own"}, []any{s.auth, s.metrics, s.httpPort, s.namespace})
-	selector, err := labels.Parse(s.labels)
+	assert.Equal(t, []any{"environment", true, "9100", "own"}, []any{s.authType, s.serveMetrics, s.httpPort, s.namespace})
+	selector, err := labels.Parse(s.objectLabels)
 	require.NoError(t, err, "equality and set-based")
 	assert.True(t, selector.Matches(labels.Set{"app": "a", "tier": "y"}))
 	assert.False(t, selector.Matches(labels.Set{"app": "a", "tier": "y", "old": ""}))
@@ -111,19 +111,19 @@ func TestEverySettingOfOursIsRead(t *testing.T) {
 		"--rollout-restart", "--rollout-restart-window=5s"}, nothing, io.Discard)
 	require.NoError(t, err)
 	assert.Equal(t, []any{"own", "/ca", true, true, 3, time.Hour, 5 * time.Second},
-		[]any{s.fullname, s.extraCAFile, s.identities.Allowed, s.restarts, s.workers, s.expiryWarning, s.restartWindow})
-	assert.Equal(t, gateway.Limits{Vault: 7, Subscription: 8, Readers: 9}, s.limits)
-	assert.Equal(t, gateway.Fallbacks{"kv-one": "kv-two"}, s.fallbacks)
-	assert.Equal(t, "reader", s.identities.Of("team", "").ServiceAccount)
+		[]any{s.fullname, s.extraCAFile, s.identities.AllowServiceAccounts, s.restartWorkloads, s.workers, s.expiryWarning, s.restartWindow})
+	assert.Equal(t, gateway.RateLimits{Vault: 7, Subscription: 8, Readers: 9}, s.limits)
+	assert.Equal(t, gateway.VaultFallbacks{"kv-one": "kv-two"}, s.fallbacks)
+	assert.Equal(t, "reader", s.identities.IdentityFor("team", "").ServiceAccount)
 	s, err = parse(nil, nothing, io.Discard)
 	require.NoError(t, err)
-	assert.False(t, s.identities.Allowed, "nobody reads as somebody else unless the installation says so")
-	assert.False(t, s.restarts)
+	assert.False(t, s.identities.AllowServiceAccounts, "nobody reads as somebody else unless the installation says so")
+	assert.False(t, s.restartWorkloads)
 }
 
 func TestAnInstallationWatchesItsOwnNamespaceAloneIfItIsToldSo(t *testing.T) {
 	for all, want := range map[bool]map[string]cache.Config{true: nil, false: {"own": {}}} {
-		options, err := settings{namespace: "own", fullname: "akv", watchAll: all, labels: "team=a"}.options(logr.Discard())
+		options, err := settings{namespace: "own", fullname: "akv", watchAll: all, objectLabels: "team=a"}.managerOptions(logr.Discard())
 		require.NoError(t, err)
 		assert.Equal(t, want, options.Cache.DefaultNamespaces)
 		assert.Equal(t, []string{"akv-controller", "own"}, []string{options.LeaderElectionID, options.LeaderElectionNamespace})
@@ -136,14 +136,14 @@ func TestAnInstallationWatchesItsOwnNamespaceAloneIfItIsToldSo(t *testing.T) {
 		}
 		assert.Len(t, options.Cache.ByObject, 3)
 	}
-	_, err := settings{labels: "a=b=c"}.options(logr.Discard())
+	_, err := settings{objectLabels: "a=b=c"}.managerOptions(logr.Discard())
 	assert.ErrorContains(t, err, "OBJECT_LABELS")
 }
 
 func TestADefinitionThatMayNotBeReadIsNotCheckedAndAnotherErrorIsTold(t *testing.T) {
 	for reason, answer := range map[string]error{
-		"":         apierrors.NewForbidden(schema.GroupResource{}, "crd", errors.New("no")),
-		"no reply": errors.New("no reply"),
+		"":               apierrors.NewForbidden(schema.GroupResource{}, "crd", errors.New("no")),
+		"no reply":       errors.New("no reply"),
 		"does not exist": apierrors.NewNotFound(schema.GroupResource{}, "crd"),
 	} {
 		api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
@@ -163,11 +163,11 @@ func TestADefinitionThatMayNotBeReadIsNotCheckedAndAnotherErrorIsTold(t *testing
 func TestOfOutputsTheCacheKeepsNoMoreThanIsAsked(t *testing.T) {
 	object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d", "keys.akv2k8s.io/u": "db: password"},
 		OwnerReferences: []metav1.OwnerReference{{UID: "u"}}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}}}
-	kept, err := bare(object)
+	kept, err := stripMetadata(object)
 	require.NoError(t, err)
 	assert.Equal(t, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", OwnerReferences: []metav1.OwnerReference{{UID: "u"}},
 		Annotations: map[string]string{"keys.akv2k8s.io/u": "db: password"}}}, kept)
-	kept, err = bare("a tombstone")
+	kept, err = stripMetadata("a tombstone")
 	require.NoError(t, err)
 	assert.Equal(t, "a tombstone", kept)
 }

@@ -46,16 +46,16 @@ import (
 
 // The interfaces of other packages that this program fills.
 var (
-	_ controller.Vault     = (*gateway.Gateway)(nil)
-	_ gateway.Observer     = (*telemetry.Vaults)(nil)
-	_ reader.Fetcher       = (*azure.Vaults)(nil)
-	_ gateway.Accounts     = (*serviceaccount.Accounts)(nil)
-	_ controller.Hasher    = (*fingerprint.Key)(nil)
-	_ controller.Restarter = (*rollout.Restarter)(nil)
+	_ controller.Vault        = (*gateway.Client)(nil)
+	_ gateway.Observer        = (*telemetry.VaultMetrics)(nil)
+	_ reader.Fetcher          = (*azure.Fetcher)(nil)
+	_ gateway.ServiceAccounts = (*serviceaccount.Accounts)(nil)
+	_ controller.Hasher       = (*fingerprint.Key)(nil)
+	_ controller.Restarter    = (*rollout.Restarter)(nil)
 )
 
-// keep is how long vault objects stay in the cache: a little longer than resources share them.
-const keep = 15 * time.Second
+// vaultCacheTime is how long vault objects stay in the cache: a little longer than resources share them.
+const vaultCacheTime = 15 * time.Second
 
 // After a crash, another replica leads within 20 s, even on a busy machine: it reads the Lease every 2 s and takes it
 // when it has expired. A leader that can't renew its Lease stops before that.
@@ -64,67 +64,67 @@ const (
 	renewDeadline = 8 * time.Second
 )
 
-func start(ctx context.Context, s settings, stderr io.Writer) error {
+func runController(ctx context.Context, s settings, stderr io.Writer) error {
 	logger, err := telemetry.NewLogger(stderr, s.logLevel, s.logFormat)
 	if err != nil {
 		return err
 	}
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger) // for the Kubernetes libraries
-	telemetry.LimitMemory(s.lookup)
+	telemetry.LimitMemory(s.lookupEnv)
 	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
 	if err != nil {
 		return err
 	}
-	calls := telemetry.NewVaults(logger.WithName("vaults"))
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
-		Lookup: s.lookup, Keep: keep,
-		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
+	calls := telemetry.NewVaultMetrics(logger.WithName("vaults"))
+	vault, err := gateway.New(gateway.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
+		LookupEnv: s.lookupEnv, CacheTTL: vaultCacheTime,
+		RateLimits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
 	}
-	mgr, err := s.manager(logger)
+	mgr, err := s.newManager(logger)
 	if err != nil {
 		return err
 	}
 	if err := checkCRDs(ctx, mgr.GetAPIReader(), logger); err != nil {
 		return err
 	}
-	if s.identities.Allowed {
-		accounts, err := serviceaccount.New(serviceaccount.Config{Live: mgr.GetAPIReader(), Tokens: mgr.GetClient(),
+	if s.identities.AllowServiceAccounts {
+		accounts, err := serviceaccount.New(serviceaccount.Config{APIReader: mgr.GetAPIReader(), TokenClient: mgr.GetClient(),
 			Clock: time.Now})
 		if err != nil {
 			return err
 		}
-		vault.Admit(accounts)
+		vault.UseServiceAccounts(accounts)
 	}
-	if err := s.register(ctx, mgr, vault, calls); err != nil {
+	if err := s.registerController(ctx, mgr, vault, calls); err != nil {
 		return err
 	}
-	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "fips140", fips140.Enabled())
+	logger.Info("starting", "authentication", s.authType, "everyNamespace", s.watchAll, "fips140", fips140.Enabled())
 	return mgr.Start(ctx)
 }
 
-// manager creates the manager. It watches AzureKeyVaultSecrets and the metadata of the outputs.
-func (s settings) manager(logger logr.Logger) (ctrl.Manager, error) {
+// newManager creates the manager. It watches AzureKeyVaultSecrets and the metadata of the outputs.
+func (s settings) newManager(logger logr.Logger) (ctrl.Manager, error) {
 	config, err := s.restConfig()
 	if err != nil {
 		return nil, err
 	}
-	options, err := s.options(logger)
+	options, err := s.managerOptions(logger)
 	if err != nil {
 		return nil, err
 	}
 	return ctrl.NewManager(config, options)
 }
 
-// options are the manager's options: the watched types and the leader election.
-func (s settings) options(logger logr.Logger) (ctrl.Options, error) {
+// managerOptions are the manager's options: the watched types and the leader election.
+func (s settings) managerOptions(logger logr.Logger) (ctrl.Options, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
 		return ctrl.Options{}, err
 	}
-	selector, err := labels.Parse(s.labels)
+	selector, err := labels.Parse(s.objectLabels)
 	if err != nil {
 		return ctrl.Options{}, fmt.Errorf("parsing OBJECT_LABELS: %w", err)
 	}
@@ -138,8 +138,8 @@ func (s settings) options(logger logr.Logger) (ctrl.Options, error) {
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&v2beta1.AzureKeyVaultSecret{}: {Label: selector},
-				&corev1.Secret{}:               {Label: ours, Transform: bare},
-				&corev1.ConfigMap{}:            {Label: ours, Transform: bare},
+				&corev1.Secret{}:               {Label: ours, Transform: stripMetadata},
+				&corev1.ConfigMap{}:            {Label: ours, Transform: stripMetadata},
 			}},
 	}
 	if !s.watchAll {
@@ -148,9 +148,9 @@ func (s settings) options(logger logr.Logger) (ctrl.Options, error) {
 	return options, nil
 }
 
-// bare removes everything from an output's metadata that the controller does not read from the cache. It keeps
+// stripMetadata removes everything from an output's metadata that the controller does not read from the cache. It keeps
 // the identity, the version, the owners, and the annotations of the resources that share the output.
-func bare(object any) (any, error) {
+func stripMetadata(object any) (any, error) {
 	if o, err := meta.Accessor(object); err == nil { // a tombstone has none
 		o.SetManagedFields(nil)
 		o.SetLabels(nil)
@@ -181,31 +181,31 @@ func (s settings) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway.Gateway,
-	calls *telemetry.Vaults) error {
+func (s settings) registerController(ctx context.Context, mgr ctrl.Manager, vault *gateway.Client,
+	calls *telemetry.VaultMetrics) error {
 	counted, err := counters.New(metrics.Registry)
 	if err != nil {
 		return err
 	}
 	var restarts controller.Restarter
-	if s.restarts {
-		restarts = &rollout.Restarter{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: time.Now}
+	if s.restartWorkloads {
+		restarts = &rollout.Restarter{APIReader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: time.Now}
 	}
 	c, err := controller.New(controller.Config{
-		Installation: s.namespace + "/" + s.fullname, Decoding: decodepool.New(decodepool.Config{}),
-		Restarts: restarts, RestartWindow: s.restartWindow,
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Vault: vault,
+		Installation: s.namespace + "/" + s.fullname, DecodePool: decodepool.New(decodepool.Config{}),
+		Restarter: restarts, RestartDelay: s.restartWindow,
+		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Vault: vault,
 		Events:  mgr.GetEventRecorder("akv2k8s-controller"),
-		Metrics: counted, Interval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning,
-		FetchTimeout: gateway.Patience, Identities: s.identities, Rules: s.rules, Clock: time.Now,
-		Hasher: &fingerprint.Key{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
-			Clock:  time.Now,
-			Secret: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
+		Metrics: counted, RefreshInterval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning,
+		FetchTimeout: gateway.MinReadTimeout, Identities: s.identities, VaultRules: s.rules, Clock: time.Now,
+		Hasher: &fingerprint.Key{APIReader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
+			Clock:      time.Now,
+			SecretName: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})
 	if err != nil {
 		return err
 	}
-	vault.Notify(c.Changed)
+	vault.OnChange(c.OnObjectChanged)
 	if err := errors.Join(metrics.Registry.Register(c), metrics.Registry.Register(calls),
 		metrics.Registry.Register(telemetry.NewBuildInfo("controller"))); err != nil {
 		return err
@@ -213,25 +213,25 @@ func (s settings) register(ctx context.Context, mgr ctrl.Manager, vault *gateway
 	if err := s.addHealth(mgr); err != nil {
 		return err
 	}
-	return c.Register(ctx, mgr, s.workers)
+	return c.SetupWithManager(ctx, mgr, s.workers)
 }
 
 // addHealth adds the server of health checks and metrics.
 func (s settings) addHealth(mgr ctrl.Manager) error {
 	health := &telemetry.Health{}
-	if s.metrics {
+	if s.serveMetrics {
 		health.Gatherer = metrics.Registry
 	}
 	rejected, err := gate.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
-	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), Free: telemetry.IsProbe,
+	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), IsExempt: telemetry.IsProbe,
 		Metrics: rejected, Clock: time.Now,
 		Log: mgr.GetLogger().WithName("gate")})
 	if err != nil {
 		return err
 	}
-	return mgr.Add(&gate.Server{Address: ":" + s.httpPort, Gate: door, Handler: health.Handler(),
-		Patience: limits.AnswerWriteTime})
+	return mgr.Add(&gate.Server{Address: ":" + s.httpPort, Limiter: door, Handler: health.Handler(),
+		RequestTimeout: limits.AnswerWriteTime})
 }

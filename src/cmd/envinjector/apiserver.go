@@ -15,55 +15,55 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// apiServer has the addresses of the API server: its Service and its replicas. A registry can't have them, and
+// apiServerAddresses has the addresses of the API server: its Service and its replicas. A registry can't have them, and
 // requests from a replica have no limits. It refreshes them, because replicas change.
-type apiServer struct {
+type apiServerAddresses struct {
 	live client.Reader
 	log  logr.Logger
-	// told is the IP address in KUBERNETES_SERVICE_HOST, if it has one.
-	told  []netip.Addr
-	known atomic.Pointer[places]
+	// hostFromEnv is the IP address in KUBERNETES_SERVICE_HOST, if it has one.
+	hostFromEnv []netip.Addr
+	latest      atomic.Pointer[addressSnapshot]
 }
 
-// places are the addresses from the last refresh.
-type places struct {
-	service []netip.Addr
-	// behind are the replicas with their serving port.
-	behind []netip.AddrPort
-	// failed is the error of the last refresh; empty if it succeeded.
-	failed string
+// addressSnapshot are the addresses from the last refresh.
+type addressSnapshot struct {
+	serviceIPs []netip.Addr
+	// endpoints are the replicas with their serving port.
+	endpoints []netip.AddrPort
+	// readError is the error of the last refresh; empty if it succeeded.
+	readError string
 }
 
 const (
-	// lookEvery is the time between two refreshes.
-	lookEvery = 10 * time.Second
-	// lookPatience limits the time of one refresh.
-	lookPatience = 5 * time.Second
+	// refreshInterval is the time between two refreshes.
+	refreshInterval = 10 * time.Second
+	// refreshTimeout limits the time of one refresh.
+	refreshTimeout = 5 * time.Second
 )
 
-// kubernetes is the name of the Service and of the EndpointSlice that the API server maintains for itself.
-func kubernetes() types.NamespacedName {
+// kubernetesService is the name of the Service and of the EndpointSlice that the API server maintains for itself.
+func kubernetesService() types.NamespacedName {
 	return types.NamespacedName{Namespace: corev1.NamespaceDefault, Name: "kubernetes"}
 }
 
-func newAPIServer(live client.Reader, log logr.Logger, host string) *apiServer {
-	a := &apiServer{live: live, log: log}
+func newAPIServerAddresses(live client.Reader, log logr.Logger, host string) *apiServerAddresses {
+	a := &apiServerAddresses{live: live, log: log}
 	if address, err := netip.ParseAddr(host); err == nil { // else the program runs outside a cluster, or host is a name
-		a.told = append(a.told, address.Unmap())
+		a.hostFromEnv = append(a.hostFromEnv, address.Unmap())
 	}
-	a.known.Store(&places{})
+	a.latest.Store(&addressSnapshot{})
 	return a
 }
 
 // NeedLeaderElection implements controller-runtime's interface.
-func (*apiServer) NeedLeaderElection() bool { return false }
+func (*apiServerAddresses) NeedLeaderElection() bool { return false }
 
 // Start refreshes the addresses until the context ends.
-func (a *apiServer) Start(ctx context.Context) error {
-	ticker := time.NewTicker(lookEvery)
+func (a *apiServerAddresses) Start(ctx context.Context) error {
+	ticker := time.NewTicker(refreshInterval)
 	defer ticker.Stop()
 	for {
-		a.look(ctx)
+		a.refreshAddresses(ctx)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -72,35 +72,35 @@ func (a *apiServer) Start(ctx context.Context) error {
 	}
 }
 
-// look reads the Service and the EndpointSlice. If one can't be read, its addresses stay unchanged, and the
+// refreshAddresses reads the Service and the EndpointSlice. If one can't be read, its addresses stay unchanged, and the
 // first error is logged.
-func (a *apiServer) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+func (a *apiServerAddresses) refreshAddresses(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
-	before := a.known.Load()
+	before := a.latest.Load()
 	now := *before
 	var service corev1.Service
 	var slice discoveryv1.EndpointSlice
-	err := a.live.Get(ctx, kubernetes(), &service)
+	err := a.live.Get(ctx, kubernetesService(), &service)
 	if err == nil {
-		now.service = addresses(service.Spec.ClusterIPs)
+		now.serviceIPs = parseAddresses(service.Spec.ClusterIPs)
 	}
-	behind := a.live.Get(ctx, kubernetes(), &slice)
+	behind := a.live.Get(ctx, kubernetesService(), &slice)
 	if behind == nil {
-		now.behind = replicas(slice)
+		now.endpoints = endpointsOf(slice)
 	}
-	now.failed = ""
+	now.readError = ""
 	if err = errors.Join(err, behind); err != nil {
-		now.failed = err.Error()
+		now.readError = err.Error()
 	}
-	if now.failed != "" && before.failed == "" && ctx.Err() == nil {
+	if now.readError != "" && before.readError == "" && ctx.Err() == nil {
 		a.log.Info("cannot read the addresses of the API server, so images may be requested from them; repair "+
-			"the env-injector's ClusterRole with helm upgrade", "error", now.failed)
+			"the env-injector's ClusterRole with helm upgrade", "error", now.readError)
 	}
-	a.known.Store(&now)
+	a.latest.Store(&now)
 }
 
-func addresses(texts []string) (all []netip.Addr) {
+func parseAddresses(texts []string) (all []netip.Addr) {
 	for _, text := range texts {
 		if address, err := netip.ParseAddr(text); err == nil {
 			all = append(all, address.Unmap())
@@ -109,9 +109,9 @@ func addresses(texts []string) (all []netip.Addr) {
 	return all
 }
 
-func replicas(slice discoveryv1.EndpointSlice) (all []netip.AddrPort) {
+func endpointsOf(slice discoveryv1.EndpointSlice) (all []netip.AddrPort) {
 	for _, endpoint := range slice.Endpoints {
-		for _, address := range addresses(endpoint.Addresses) {
+		for _, address := range parseAddresses(endpoint.Addresses) {
 			for _, port := range slice.Ports {
 				if port.Port != nil && *port.Port > 0 && *port.Port <= 65535 {
 					all = append(all, netip.AddrPortFrom(address, uint16(*port.Port)))
@@ -122,16 +122,16 @@ func replicas(slice discoveryv1.EndpointSlice) (all []netip.AddrPort) {
 	return all
 }
 
-// is reports whether an address is the API server's Service or a replica. For a replica the port must match,
+// isAPIServer reports whether an address is the API server's Service or a replica. For a replica the port must match,
 // too: in small clusters a registry can run on the same machine.
-func (a *apiServer) is(to netip.AddrPort) bool {
-	known := a.known.Load()
-	return slices.Contains(a.told, to.Addr()) || slices.Contains(known.service, to.Addr()) ||
-		slices.Contains(known.behind, to)
+func (a *apiServerAddresses) isAPIServer(to netip.AddrPort) bool {
+	known := a.latest.Load()
+	return slices.Contains(a.hostFromEnv, to.Addr()) || slices.Contains(known.serviceIPs, to.Addr()) ||
+		slices.Contains(known.endpoints, to)
 }
 
-// calls reports whether an address is that of a replica, from which the API server sends requests.
-func (a *apiServer) calls(from netip.Addr) bool {
-	return slices.ContainsFunc(a.known.Load().behind,
+// isReplicaAddress reports whether an address is that of a replica, from which the API server sends requests.
+func (a *apiServerAddresses) isReplicaAddress(from netip.Addr) bool {
+	return slices.ContainsFunc(a.latest.Load().endpoints,
 		func(replica netip.AddrPort) bool { return replica.Addr() == from })
 }

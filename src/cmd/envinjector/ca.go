@@ -23,20 +23,20 @@ const caUsage = "use ca rotate (the next CA, cross-signed by the current one) or
 
 // renewCA rotates or replaces the CA. Running replicas load the new one without a restart.
 func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) error {
-	act := map[string]func(*servingcert.Keeper) error{
-		"rotate":  func(k *servingcert.Keeper) error { return k.Rotate(ctx) },
-		"replace": func(k *servingcert.Keeper) error { return k.Replace(ctx) },
+	act := map[string]func(*servingcert.Rotator) error{
+		"rotate":  func(k *servingcert.Rotator) error { return k.RotateCA(ctx) },
+		"replace": func(k *servingcert.Rotator) error { return k.ReplaceCA(ctx) },
 	}[how]
 	if act == nil {
 		return errors.New(caUsage)
 	}
-	live, err := s.client()
+	live, err := s.newClient()
 	if err != nil {
 		return err
 	}
-	secret := s.servingSecret()
-	keeper, err := servingcert.New(servingcert.Config{Live: live, Writer: live, Secret: secret, Webhook: s.service,
-		DNSNames: []string{s.service}, Clock: time.Now, Random: rand.Reader})
+	secret := s.servingSecretName()
+	keeper, err := servingcert.New(servingcert.Config{Live: live, Writer: live, Secret: secret, WebhookConfigName: s.serviceName,
+		DNSNames: []string{s.serviceName}, Clock: time.Now, Random: rand.Reader})
 	if err != nil {
 		return err
 	}
@@ -47,13 +47,13 @@ func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) erro
 	return err
 }
 
-// inherit copies the CA of a v1 release. The chart's hook runs it before an upgrade.
-func inherit(ctx context.Context, s settings, stdout io.Writer) error {
-	live, err := s.client()
+// migrateV1CA copies the CA of a v1 release. The chart's hook runs it before an upgrade.
+func migrateV1CA(ctx context.Context, s settings, stdout io.Writer) error {
+	live, err := s.newClient()
 	if err != nil {
 		return err
 	}
-	done, err := servingcert.Inherit(ctx, live, s.servingSecret(), s.inheritFrom)
+	done, err := servingcert.MigrateV1CA(ctx, live, s.servingSecretName(), s.v1CASecrets)
 	if err != nil {
 		return err
 	}
@@ -61,13 +61,13 @@ func inherit(ctx context.Context, s settings, stdout io.Writer) error {
 	return err
 }
 
-// servingSecret is the name of the Secret with the CA.
-func (s settings) servingSecret() types.NamespacedName {
-	return types.NamespacedName{Namespace: s.namespace, Name: s.service + "-serving"}
+// servingSecretName is the name of the Secret with the CA.
+func (s settings) servingSecretName() types.NamespacedName {
+	return types.NamespacedName{Namespace: s.namespace, Name: s.serviceName + "-serving"}
 }
 
-// client creates a client for Secrets.
-func (s settings) client() (client.Client, error) {
+// newClient creates a client for Secrets.
+func (s settings) newClient() (client.Client, error) {
 	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
@@ -79,14 +79,14 @@ func (s settings) client() (client.Client, error) {
 	return client.New(config, client.Options{Scheme: scheme})
 }
 
-// rollout is the Deployment of the env-injector, which shows whether replicas of an older version are left.
-type rollout struct {
+// ownDeployment is the Deployment of the env-injector, which shows whether replicas of an older version are left.
+type ownDeployment struct {
 	live client.Reader
 	name types.NamespacedName
 }
 
-// alone reports whether every replica, except terminating ones, has the newest pod template.
-func (r rollout) alone(ctx context.Context) (bool, error) {
+// isRolloutComplete reports whether every replica, except terminating ones, has the newest pod template.
+func (r ownDeployment) isRolloutComplete(ctx context.Context) (bool, error) {
 	var d appsv1.Deployment
 	if err := r.live.Get(ctx, r.name, &d); err != nil {
 		return false, fmt.Errorf("reading Deployment %s: %w", r.name, err)

@@ -13,8 +13,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
-// registries is the value of the flag -registries.
-type registries struct {
+// registrySettings is the value of the flag -registries.
+type registrySettings struct {
 	Allow     []string            `json:"allow"`
 	PlainHTTP []string            `json:"plainHTTP"`
 	Mirrors   map[string][]string `json:"mirrors"`
@@ -25,12 +25,12 @@ type registries struct {
 	// TagMaxAge is a Go duration.
 	TagMaxAge string `json:"tagMaxAge"`
 
-	tagAge         time.Duration
-	local, cluster []netip.Prefix
+	tagAge                         time.Duration
+	localPrefixes, clusterPrefixes []netip.Prefix
 }
 
 // Set parses the flag.
-func (r *registries) Set(text string) error {
+func (r *registrySettings) Set(text string) error {
 	if err := json.Unmarshal([]byte(text), r); err != nil {
 		return errors.New("it is not a JSON object of allow, plainHTTP, mirrors, local, clusterNetworks and tagMaxAge")
 	}
@@ -39,13 +39,13 @@ func (r *registries) Set(text string) error {
 		return errors.New("tagMaxAge is not a duration; write for example 5m")
 	}
 	var local, cluster error
-	r.local, local = networks("local", r.Local)
-	r.cluster, cluster = networks("clusterNetworks", r.ClusterNetworks)
-	return errors.Join(ociimage.CheckPatterns(r.Allow), ociimage.CheckPatterns(r.PlainHTTP), local, cluster)
+	r.localPrefixes, local = parsePrefixes("local", r.Local)
+	r.clusterPrefixes, cluster = parsePrefixes("clusterNetworks", r.ClusterNetworks)
+	return errors.Join(ociimage.CheckHostPatterns(r.Allow), ociimage.CheckHostPatterns(r.PlainHTTP), local, cluster)
 }
 
-// networks parses IP addresses and networks of a field.
-func networks(field string, texts []string) (all []netip.Prefix, err error) {
+// parsePrefixes parses IP addresses and networks of a field.
+func parsePrefixes(field string, texts []string) (all []netip.Prefix, err error) {
 	for _, text := range texts {
 		network, err := netip.ParsePrefix(text)
 		if address, single := netip.ParseAddr(text); single == nil {
@@ -75,20 +75,20 @@ func ownAddresses() (all []netip.Prefix) {
 	return all
 }
 
-// images creates the reader of images, for containers without a command.
-func (s settings) images(extraCAs []byte, vault *gateway.Gateway,
-	api *apiServer) (*ociimage.Images, error) {
-	roots, err := trust.Pool(extraCAs)
+// newImageInspector creates the reader of images, for containers without a command.
+func (s settings) newImageInspector(extraCAs []byte, vault *gateway.Client,
+	api *apiServerAddresses) (*ociimage.Images, error) {
+	roots, err := trust.NewPool(extraCAs)
 	if err != nil {
 		return nil, err
 	}
-	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, Refused: api.is,
-		Allowed: s.registries.local,
-		Cluster: append(ownAddresses(), s.registries.cluster...), PlainHTTP: s.registries.PlainHTTP})
-	azure := ociimage.NewAzure(ociimage.Azure{Credential: vault.Credential, Suffix: vault.Cloud.RegistrySuffix,
+	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, IsForbidden: api.isAPIServer,
+		AllowedNetworks: s.registries.localPrefixes,
+		ClusterNetworks: append(ownAddresses(), s.registries.clusterPrefixes...), PlainHTTP: s.registries.PlainHTTP})
+	azure := ociimage.NewAzureRegistries(ociimage.AzureRegistries{Credential: vault.Credential, Suffix: vault.Cloud.RegistrySuffix,
 		Transport: transport, Clock: time.Now})
 	return ociimage.New(ociimage.Config{Transport: transport, Azure: azure, TagAge: s.registries.tagAge,
 		Timeout: s.imageTimeout, Clock: time.Now,
-		Log: api.log, Registries: ociimage.Registries{Allow: s.registries.Allow, PlainHTTP: s.registries.PlainHTTP,
+		Log: api.log, Registries: ociimage.Registries{Allowed: s.registries.Allow, PlainHTTP: s.registries.PlainHTTP,
 			Mirrors: s.registries.Mirrors}})
 }

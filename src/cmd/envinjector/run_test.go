@@ -15,8 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 )
 
-// try runs the program with these environment variables, without a cluster.
-func try(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+// runWithEnv runs the program with these environment variables, without a cluster.
+func runWithEnv(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
@@ -25,13 +25,13 @@ func try(t *testing.T, env map[string]string, args ...string) (code int, stdout,
 }
 
 func TestTheProgramAnswersQuestionsWithoutACluster(t *testing.T) {
-	code, out, _ := try(t, nil, "--version")
+	code, out, _ := runWithEnv(t, nil, "--version")
 	assert.Zero(t, code)
 	assert.NotEmpty(t, out)
-	code, out, _ = try(t, nil, "trust")
+	code, out, _ = runWithEnv(t, nil, "trust")
 	assert.Zero(t, code)
 	assert.Contains(t, out, "CN=DigiCert Global Root G2")
-	code, _, errs := try(t, nil, "--help")
+	code, _, errs := runWithEnv(t, nil, "--help")
 	assert.Zero(t, code)
 	assert.Contains(t, errs, "cache-max-age")
 }
@@ -67,7 +67,7 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"a cache without bound":               {environment, []string{"--kubeconfig=/no/such/file", "--cache-max-age=x"}, 2, "cache-max-age"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, _, errs := try(t, c.env, c.args...)
+			code, _, errs := runWithEnv(t, c.env, c.args...)
 			assert.Equal(t, c.code, code)
 			assert.Contains(t, errs, c.says)
 		})
@@ -76,9 +76,9 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 
 func TestOneNamespaceAndOneSecretAreWatched(t *testing.T) {
 	for all, want := range map[bool]map[string]cache.Config{true: nil, false: {"own": {}}} {
-		s := settings{namespace: "own", service: "hook", watchAll: all}
+		s := settings{namespace: "own", serviceName: "hook", watchAll: all}
 		seen := 0
-		for object, by := range s.cached() {
+		for object, by := range s.cacheByObject() {
 			switch object.(type) {
 			case *v2beta1.AzureKeyVaultSecret:
 				assert.Equal(t, want, by.Namespaces, "every namespace, or its own alone")
@@ -87,7 +87,7 @@ func TestOneNamespaceAndOneSecretAreWatched(t *testing.T) {
 				require.Len(t, by.Namespaces, 1)
 				selector := by.Namespaces["own"].FieldSelector
 				require.NotNil(t, selector)
-				assert.True(t, selector.Matches(fields.Set{"metadata.name": s.servingSecret().Name}))
+				assert.True(t, selector.Matches(fields.Set{"metadata.name": s.servingSecretName().Name}))
 				assert.False(t, selector.Matches(fields.Set{"metadata.name": "somebody-elses"}))
 				seen++
 			}

@@ -28,31 +28,31 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
-// parts are the objects that the servers of the program share.
-type parts struct {
+// sharedParts are the objects that the servers of the program share.
+type sharedParts struct {
 	settings
-	mgr    ctrl.Manager
-	keeper *servingcert.Keeper
-	// watcher has the certificate of the webhook; nil if the program's own CA issues it.
-	watcher *certwatcher.CertWatcher
-	api     *apiServer
-	// refused counts the rejected requests of all ports.
-	refused *gate.Metrics
-	webhook *gate.Server
-	// older responds to pods that v1 injected.
-	older *legacy.Handler
+	mgr     ctrl.Manager
+	rotator *servingcert.Rotator
+	// certWatcher has the certificate of the webhook; nil if the program's own CA issues it.
+	certWatcher *certwatcher.CertWatcher
+	apiServer   *apiServerAddresses
+	// rejections counts the rejected requests of all ports.
+	rejections    *gate.Metrics
+	webhookServer *gate.Server
+	// v1Handler responds to pods that v1 injected.
+	v1Handler *legacy.Handler
 }
 
-// longestReview is the maximum timeoutSeconds of a webhook.
-const longestReview = 30 * time.Second
+// maxReviewTime is the maximum timeoutSeconds of a webhook.
+const maxReviewTime = 30 * time.Second
 
 // admissionLimits are the limits of an address on the webhook's port. They are far above the rate of an API server.
 func admissionLimits() gate.Limits {
 	return gate.Limits{Connections: limits.WebhookConnections, ConnectionsPerSecond: limits.WebhookConnectionsPerSecond,
 		Requests:          limits.WebhookRequests,
 		RequestsPerSecond: limits.WebhookRequestsPerSecond, RequestsBurst: limits.WebhookRequestsBurst,
-		AllConnections: limits.WebhookAllConnections,
-		Memory:         limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}
+		TotalConnections: limits.WebhookTotalConnections,
+		Memory:           limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}
 }
 
 // podLimits are the limits of an address on the auth service's port. They fit a node whose pods share its address and
@@ -61,64 +61,64 @@ func podLimits() gate.Limits {
 	return gate.Limits{Connections: limits.AuthConnections, ConnectionsPerSecond: limits.AuthConnectionsPerSecond,
 		Requests:          limits.AuthRequests,
 		RequestsPerSecond: limits.AuthRequestsPerSecond, RequestsBurst: limits.AuthRequestsBurst,
-		AllConnections: limits.AuthAllConnections}
+		TotalConnections: limits.AuthTotalConnections}
 }
 
-func (p *parts) door(port string, bounds gate.Limits) (*gate.Gate, error) {
-	return gate.New(gate.Config{Port: port, Limits: bounds, Known: p.api.calls, Metrics: p.refused,
+func (p *sharedParts) newAddressLimiter(port string, bounds gate.Limits) (*gate.Limiter, error) {
+	return gate.New(gate.Config{Port: port, Limits: bounds, IsAPIServer: p.apiServer.isReplicaAddress, Metrics: p.rejections,
 		Clock: time.Now, Log: p.mgr.GetLogger().WithName("gate")})
 }
 
 // addWebhook adds the webhook's server. Its settings are the common ones and those that can change at run time: the CA
 // and the address of the auth service.
-func (p *parts) addWebhook(images webhook.Images, common inject.Settings) error {
+func (p *sharedParts) addWebhook(images webhook.ImageInspector, common inject.Settings) error {
 	counters, err := webhook.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
 	address := &serviceAddress{live: p.mgr.GetAPIReader(),
-		name: types.NamespacedName{Namespace: p.namespace, Name: p.service}, port: p.servicePort}
+		name: types.NamespacedName{Namespace: p.namespace, Name: p.serviceName}, port: p.servicePort}
 	label, value, _ := strings.Cut(p.namespaceLabel, "=")
 	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: p.mgr.GetLogger().WithName("webhook"),
-		Live: p.mgr.GetAPIReader(), Images: images, Patience: p.imageTimeout,
-		Clock: time.Now, Label: label, LabelValue: value,
+		APIReader: p.mgr.GetAPIReader(), Images: images, ReviewTimeout: p.imageTimeout,
+		Clock: time.Now, NamespaceLabel: label, NamespaceLabelValue: value,
 		Settings: func(ctx context.Context) (inject.Settings, error) {
 			now := common
-			now.CA = p.keeper.Root()
+			now.CA = p.rotator.RootCAs()
 			if p.authService {
 				now.BrokerAddress = address.get(ctx)
 			}
-			now.Broker = fmt.Sprintf("%s.%s.svc:%d", p.service, p.namespace, p.servicePort)
-			return now, p.keeper.Ready()
+			now.Broker = fmt.Sprintf("%s.%s.svc:%d", p.serviceName, p.namespace, p.servicePort)
+			return now, p.rotator.CheckReady()
 		}})
 	if err != nil {
 		return err
 	}
-	clientCA, _ := p.lookup("WEBHOOK_CLIENT_CA")
-	certificate := p.keeper.GetCertificate
-	if p.watcher != nil {
-		certificate = p.watcher.GetCertificate
-		if err := p.mgr.Add(p.watcher); err != nil {
+	clientCA, _ := p.lookupEnv("WEBHOOK_CLIENT_CA")
+	certificate := p.rotator.GetCertificate
+	if p.certWatcher != nil {
+		certificate = p.certWatcher.GetCertificate
+		if err := p.mgr.Add(p.certWatcher); err != nil {
 			return err
 		}
 	}
-	secure, err := webhookTLS(certificate, clientCA)
+	secure, err := webhookTLSConfig(certificate, clientCA)
 	if err != nil {
 		return err
 	}
-	door, err := p.door("webhook", admissionLimits())
+	door, err := p.newAddressLimiter("webhook", admissionLimits())
 	if err != nil {
 		return err
 	}
 	// The library's server only adds its metrics. The requests are served with limits per address.
 	counted := rtwebhook.NewServer(rtwebhook.Options{})
 	counted.Register(webhook.Path, hook.Handler(door))
-	p.webhook = &gate.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Gate: door, Handler: counted.WebhookMux(),
-		TLS: secure, Patience: longestReview}
-	return p.mgr.Add(p.webhook)
+	p.webhookServer = &gate.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Limiter: door, Handler: counted.WebhookMux(),
+		TLS: secure, RequestTimeout: maxReviewTime}
+	return p.mgr.Add(p.webhookServer)
 }
 
-func (p *parts) addBroker(vault broker.Vault) error {
+func (p *sharedParts) addBroker(vault broker.Vault) error {
 	if !p.authService {
 		return nil
 	}
@@ -129,50 +129,50 @@ func (p *parts) addBroker(vault broker.Vault) error {
 	label, value, _ := strings.Cut(p.namespaceLabel, "=")
 	b, err := broker.New(broker.Config{Live: p.mgr.GetAPIReader(), Cached: p.mgr.GetClient(),
 		Reviewer: p.mgr.GetClient(), Vault: vault,
-		Decoding:   decodepool.New(decodepool.Config{}),
+		DecodePool: decodepool.New(decodepool.Config{}),
 		Events:     p.mgr.GetEventRecorder("akv2k8s-env-injector"),
-		Identities: p.identities, Rules: p.rules, MaxAge: p.maxAge, StaleAge: staleAge,
-		Label: label, LabelValue: value, Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
+		Identities: p.identities, Rules: p.rules, MaxAge: p.cacheMaxAge, MaxStaleAge: maxStaleAge,
+		NamespaceLabel: label, NamespaceLabelValue: value, Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
 		return err
 	}
-	door, err := p.door("auth-service", podLimits())
+	door, err := p.newAddressLimiter("auth-service", podLimits())
 	if err != nil {
 		return err
 	}
-	server := &gate.Server{Address: fmt.Sprintf(":%d", p.authPort), Gate: door, Handler: b, Patience: broker.Patience,
-		TooMuch: b.TooMuch,
-		TLS:     &tls.Config{GetCertificate: p.keeper.GetCertificate, MinVersion: tls.VersionTLS13}}
-	if p.legacyAuthService {
-		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withOlder(b, p.older),
-			p.older.Certificate, tls.RequestClientCert
+	server := &gate.Server{Address: fmt.Sprintf(":%d", p.authPort), Limiter: door, Handler: b, RequestTimeout: broker.RequestTimeout,
+		TooManyRequests: b.RejectRequest,
+		TLS:             &tls.Config{GetCertificate: p.rotator.GetCertificate, MinVersion: tls.VersionTLS13}}
+	if p.v1AuthService {
+		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withV1TokenHandler(b, p.v1Handler),
+			p.v1Handler.GetCertificate, tls.RequestClientCert
 	}
 	return p.mgr.Add(server)
 }
 
-func (p *parts) addTelemetry(ctx context.Context) error {
+func (p *sharedParts) addTelemetry(ctx context.Context) error {
 	health := &telemetry.Health{Ready: func() error {
-		return errors.Join(p.keeper.Ready(), p.webhook.Listening())
+		return errors.Join(p.rotator.CheckReady(), p.webhookServer.CheckListening())
 	}}
 	// Without the auth service, the program has no rights to read pods and resources, and pods send no requests.
 	if p.authService {
-		health.More = map[string]http.Handler{legacy.Pattern: p.older}
+		health.Handlers = map[string]http.Handler{legacy.RoutePattern: p.v1Handler}
 		// Creates the informer now, so that the cache is filled before the first request of a pod.
 		if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{},
 			cache.BlockUntilSynced(false)); err != nil {
 			return err
 		}
 	}
-	if p.metrics {
+	if p.serveMetrics {
 		health.Gatherer = metrics.Registry
 	}
-	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), Free: telemetry.IsProbe,
-		Metrics: p.refused, Clock: time.Now,
+	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), IsExempt: telemetry.IsProbe,
+		Metrics: p.rejections, Clock: time.Now,
 		Log: p.mgr.GetLogger().WithName("gate")})
 	if err != nil {
 		return err
 	}
-	server := &gate.Server{Address: fmt.Sprintf(":%d", p.httpPort), Gate: door, Handler: health.Handler(),
-		Patience: limits.AnswerWriteTime}
-	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.older))
+	server := &gate.Server{Address: fmt.Sprintf(":%d", p.httpPort), Limiter: door, Handler: health.Handler(),
+		RequestTimeout: limits.AnswerWriteTime}
+	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.v1Handler))
 }

@@ -42,117 +42,117 @@ import (
 
 // The interfaces of other packages that this program fills.
 var (
-	_ broker.Vault      = (*gateway.Gateway)(nil)
-	_ admission.Handler = (*webhook.Webhook)(nil)
-	_ webhook.Images    = (*ociimage.Images)(nil)
-	_ ociimage.Exchange = (*ociimage.Azure)(nil)
+	_ broker.Vault           = (*gateway.Client)(nil)
+	_ admission.Handler      = (*webhook.Webhook)(nil)
+	_ webhook.ImageInspector = (*ociimage.Images)(nil)
+	_ ociimage.TokenExchange = (*ociimage.AzureRegistries)(nil)
 )
 
-// staleAge is the maximum age of a cached value that is used while a vault is unavailable.
-const staleAge = time.Hour
+// maxStaleAge is the maximum age of a cached value that is used while a vault is unavailable.
+const maxStaleAge = time.Hour
 
-func start(ctx context.Context, s settings, stderr io.Writer) error {
+func runServers(ctx context.Context, s settings, stderr io.Writer) error {
 	logger, err := telemetry.NewLogger(stderr, s.logLevel, s.logFormat)
 	if err != nil {
 		return err
 	}
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger) // for the Kubernetes libraries
-	telemetry.LimitMemory(s.lookup)
+	telemetry.LimitMemory(s.lookupEnv)
 	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
 	if err != nil {
 		return err
 	}
-	calls := telemetry.NewVaults(logger.WithName("vaults"))
-	vault, err := gateway.Load(gateway.Config{Auth: s.auth, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
-		Lookup: s.lookup, Keep: staleAge,
-		Limits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
+	calls := telemetry.NewVaultMetrics(logger.WithName("vaults"))
+	vault, err := gateway.New(gateway.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
+		LookupEnv: s.lookupEnv, CacheTTL: maxStaleAge,
+		RateLimits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
 		return err
 	}
-	p, err := s.manager(logger)
+	p, err := s.newManager(logger)
 	if err != nil {
 		return err
 	}
-	if err := p.complete(vault, logger); err != nil {
+	if err := p.createSharedParts(vault, logger); err != nil {
 		return err
 	}
-	common, err := s.common(vault, extraCAs, logger)
+	common, err := s.injectionSettings(vault, extraCAs, logger)
 	if err != nil {
 		return err
 	}
-	images, err := s.images(extraCAs, vault, p.api)
+	images, err := s.newImageInspector(extraCAs, vault, p.apiServer)
 	if err != nil {
 		return err
 	}
-	p.api.look(ctx) // before the first image is read
-	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.api),
+	p.apiServer.refreshAddresses(ctx) // before the first image is read
+	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vault), p.addTelemetry(ctx), p.mgr.Add(p.apiServer),
 		metrics.Registry.Register(calls),
 		metrics.Registry.Register(telemetry.NewBuildInfo("env-injector"))); err != nil {
 		return err
 	}
-	logger.Info("starting", "authentication", s.auth, "everyNamespace", s.watchAll, "authService", s.authService,
+	logger.Info("starting", "authentication", s.authType, "everyNamespace", s.watchAll, "authService", s.authService,
 		"fips140", fips140.Enabled())
 	return p.mgr.Start(ctx)
 }
 
-// complete creates the parts that the servers share, other than the manager.
-func (p *parts) complete(vault *gateway.Gateway, logger logr.Logger) (err error) {
+// createSharedParts creates the parts that the servers share, other than the manager.
+func (p *sharedParts) createSharedParts(vault *gateway.Client, logger logr.Logger) (err error) {
 	live := p.mgr.GetAPIReader()
-	if p.identities.Allowed {
-		accounts, err := serviceaccount.New(serviceaccount.Config{Live: live, Tokens: p.mgr.GetClient(),
+	if p.identities.AllowServiceAccounts {
+		accounts, err := serviceaccount.New(serviceaccount.Config{APIReader: live, TokenClient: p.mgr.GetClient(),
 			Clock: time.Now})
 		if err != nil {
 			return err
 		}
-		vault.Admit(accounts)
+		vault.UseServiceAccounts(accounts)
 	}
-	host, _ := p.lookup("KUBERNETES_SERVICE_HOST")
-	p.api = newAPIServer(live, logger, host)
-	if p.refused, err = gate.NewMetrics(metrics.Registry); err != nil {
+	host, _ := p.lookupEnv("KUBERNETES_SERVICE_HOST")
+	p.apiServer = newAPIServerAddresses(live, logger, host)
+	if p.rejections, err = gate.NewMetrics(metrics.Registry); err != nil {
 		return err
 	}
-	p.older, err = p.settings.older(p.mgr, p.keeper, vault)
+	p.v1Handler, err = p.settings.newV1Handler(p.mgr, p.rotator, vault)
 	return err
 }
 
-// common are the injection settings that are the same for every pod.
-func (s settings) common(vault *gateway.Gateway, extraCAs []byte, logger logr.Logger) (inject.Settings, error) {
-	init, policy, err := s.init(logger)
-	return inject.Settings{Image: s.image, PullPolicy: policy, Init: init, LogLevel: s.logLevel, LogFormat: s.logFormat,
-		Direct: !s.authService, Cloud: vault.Cloud.Setting(), ExtraCAs: string(extraCAs),
-		AuthType: s.podAuth()}, err
+// injectionSettings are the injection settings that are the same for every pod.
+func (s settings) injectionSettings(vault *gateway.Client, extraCAs []byte, logger logr.Logger) (inject.Settings, error) {
+	init, policy, err := s.initContainerSettings(logger)
+	return inject.Settings{Image: s.injectorImage, PullPolicy: policy, InitContainer: init, LogLevel: s.logLevel, LogFormat: s.logFormat,
+		Direct: !s.authService, Cloud: vault.Cloud.FormatSetting(), ExtraCAs: string(extraCAs),
+		AuthType: s.podAuthType()}, err
 }
 
-// init returns the installation's settings of the init container. It logs a warning for each setting
+// initContainerSettings returns the installation's settings of the init container. It logs a warning for each setting
 // that is ignored.
-func (s settings) init(logger logr.Logger) (inject.Init, corev1.PullPolicy, error) {
-	init, warnings, err := s.initContainer.settings(s.lookup)
+func (s settings) initContainerSettings(logger logr.Logger) (inject.InitContainerSettings, corev1.PullPolicy, error) {
+	init, warnings, err := s.initContainer.mergeV1Variables(s.lookupEnv)
 	for _, warning := range warnings {
 		logger.Info("warning: " + warning)
 	}
-	policy, wrong := s.pullPolicyOf()
+	policy, wrong := s.initContainerPullPolicy()
 	return init, policy, errors.Join(err, wrong)
 }
 
-// cached returns the types that the manager watches, with their namespaces and selectors.
-func (s settings) cached() map[client.Object]cache.ByObject {
+// cacheByObject returns the types that the manager watches, with their namespaces and selectors.
+func (s settings) cacheByObject() map[client.Object]cache.ByObject {
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	resources := cache.ByObject{}
 	if !s.watchAll {
 		resources.Namespaces = map[string]cache.Config{s.namespace: {}}
 	}
-	serving := map[string]cache.Config{s.namespace: {FieldSelector: named(s.servingSecret().Name)}}
+	serving := map[string]cache.Config{s.namespace: {FieldSelector: named(s.servingSecretName().Name)}}
 	return map[client.Object]cache.ByObject{
 		&v2beta1.AzureKeyVaultSecret{}:              resources,
 		&corev1.Secret{}:                            {Namespaces: serving},
-		&admissionv1.MutatingWebhookConfiguration{}: {Field: named(s.service)},
+		&admissionv1.MutatingWebhookConfiguration{}: {Field: named(s.serviceName)},
 	}
 }
 
-// manager creates the manager. It watches AzureKeyVaultSecrets, and the program's own Secret and webhook
+// newManager creates the manager. It watches AzureKeyVaultSecrets, and the program's own Secret and webhook
 // configuration.
-func (s settings) manager(logger logr.Logger) (*parts, error) {
+func (s settings) newManager(logger logr.Logger) (*sharedParts, error) {
 	config, err := clientcmd.BuildConfigFromFlags(s.master, s.kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("finding the API server: %w; run in a cluster or give --kubeconfig", err)
@@ -162,36 +162,36 @@ func (s settings) manager(logger logr.Logger) (*parts, error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
-	secret, own := s.servingSecret(), types.NamespacedName{Namespace: s.namespace, Name: s.service}
-	host := s.service + "." + s.namespace + ".svc"
-	watcher, err := s.watcher()
+	secret, own := s.servingSecretName(), types.NamespacedName{Namespace: s.namespace, Name: s.serviceName}
+	host := s.serviceName + "." + s.namespace + ".svc"
+	watcher, err := s.newCertWatcher()
 	if err != nil {
 		return nil, err
 	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Logger: logger,
 		Metrics: metricsserver.Options{BindAddress: "0"}, // served by telemetry, on the port that probes use
-		Cache:   cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: s.cached()},
+		Cache:   cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: s.cacheByObject()},
 	})
 	if err != nil {
 		return nil, err
 	}
 	keeper, err := servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret,
-		Webhook:  s.service,
-		DNSNames: []string{host, host + ".cluster.local", s.service + "." + s.namespace}, Clock: time.Now,
-		Random: rand.Reader,
-		Alone:  rollout{live: mgr.GetAPIReader(), name: own}.alone})
+		WebhookConfigName: s.serviceName,
+		DNSNames:          []string{host, host + ".cluster.local", s.serviceName + "." + s.namespace}, Clock: time.Now,
+		Random:             rand.Reader,
+		AllReplicasUpdated: ownDeployment{live: mgr.GetAPIReader(), name: own}.isRolloutComplete})
 	if err != nil {
 		return nil, err
 	}
-	return &parts{settings: s, mgr: mgr, keeper: keeper, watcher: watcher}, keeper.Register(mgr)
+	return &sharedParts{settings: s, mgr: mgr, rotator: keeper, certWatcher: watcher}, keeper.SetupWithManager(mgr)
 }
 
-// podAuth is the authentication method of pods that read vaults themselves; empty is the method environment. The
+// podAuthType is the authentication method of pods that read vaults themselves; empty is the method environment. The
 // node's file is not for pods.
-func (s settings) podAuth() string {
-	if mode := credential.Mode(s.auth); mode == credential.DefaultChain {
-		return s.auth
+func (s settings) podAuthType() string {
+	if mode := credential.Mode(s.authType); mode == credential.ModeDefaultChain {
+		return s.authType
 	}
 	return ""
 }
@@ -199,14 +199,14 @@ func (s settings) podAuth() string {
 // serviceAddress is the host:port of the program's own Service by ClusterIP, which does not change while the Service
 // exists. Pods get it so that they need no DNS. Without it they use the DNS name.
 type serviceAddress struct {
-	live  client.Reader
-	name  types.NamespacedName
-	port  int
-	known atomic.Pointer[string]
+	live   client.Reader
+	name   types.NamespacedName
+	port   int
+	cached atomic.Pointer[string]
 }
 
 func (a *serviceAddress) get(ctx context.Context) string {
-	if known := a.known.Load(); known != nil {
+	if known := a.cached.Load(); known != nil {
 		return *known
 	}
 	var service corev1.Service
@@ -219,6 +219,6 @@ func (a *serviceAddress) get(ctx context.Context) string {
 		address = "[" + address + "]"
 	}
 	address = fmt.Sprintf("%s:%d", address, a.port)
-	a.known.Store(&address)
+	a.cached.Store(&address)
 	return address
 }

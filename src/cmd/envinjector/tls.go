@@ -15,16 +15,16 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
-// watcher watches the files of the webhook's certificate and loads changes. It is nil if the program's own CA
+// newCertWatcher watches the files of the webhook's certificate and loads changes. It is nil if the program's own CA
 // issues the certificate.
-func (s settings) watcher() (*certwatcher.CertWatcher, error) {
-	if s.certificates == "" {
+func (s settings) newCertWatcher() (*certwatcher.CertWatcher, error) {
+	if s.certificateFolder == "" {
 		return nil, nil
 	}
-	chain := filepath.Join(s.certificates, "tls.crt")
-	w, err := certwatcher.New(chain, filepath.Join(s.certificates, "tls.key"))
+	chain := filepath.Join(s.certificateFolder, "tls.crt")
+	w, err := certwatcher.New(chain, filepath.Join(s.certificateFolder, "tls.key"))
 	if err == nil {
-		err = checkChain(chain)
+		err = checkCertificateChain(chain)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the webhook's certificate: %w; see the values env_injector.certificate", err)
@@ -32,7 +32,7 @@ func (s settings) watcher() (*certwatcher.CertWatcher, error) {
 	// A certificate that is renewed while the webhook runs is served even if its chain is damaged: the leaf is valid,
 	// and without it the webhook would have no valid certificate.
 	w.RegisterCallback(func(tls.Certificate) {
-		if err := checkChain(chain); err != nil {
+		if err := checkCertificateChain(chain); err != nil {
 			ctrl.Log.WithName("webhook").Error(err,
 				"the new certificate of the webhook is damaged; see the values env_injector.certificate")
 		}
@@ -40,26 +40,26 @@ func (s settings) watcher() (*certwatcher.CertWatcher, error) {
 	return w, nil
 }
 
-// checkChain returns an error that names the first block of a certificate chain that can't be parsed. The
+// checkCertificateChain returns an error that names the first block of a certificate chain that can't be parsed. The
 // library skips such a block, and then the API server does not trust the webhook.
-func checkChain(file string) error {
+func checkCertificateChain(file string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if _, err := certificate.Blocks(content); err != nil {
+	if _, err := certificate.DecodePEMBlocks(content); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
 }
 
-// webhookTLS is the TLS configuration of the webhook. If clientCA (PEM) is set, clients must have a certificate
+// webhookTLSConfig is the TLS configuration of the webhook. If clientCA (PEM) is set, clients must have a certificate
 // of that authority.
-func webhookTLS(getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error),
+func webhookTLSConfig(getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error),
 	clientCA string) (*tls.Config, error) {
 	var clients *x509.CertPool
 	if clientCA != "" {
-		authorities, err := trust.Certificates([]byte(clientCA),
+		authorities, err := trust.ParseCertificates([]byte(clientCA),
 			"the certificates of env_injector.clientCA (WEBHOOK_CLIENT_CA)")
 		if err != nil {
 			return nil, err

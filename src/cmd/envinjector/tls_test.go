@@ -55,7 +55,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 		"somebody with another's":    {clientCA, []tls.Certificate{foreign}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			secure, err := webhookTLS(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil }, c.clientCA)
+			secure, err := webhookTLSConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil }, c.clientCA)
 			require.NoError(t, err)
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
 			server.TLS = secure
@@ -71,7 +71,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 			}
 		})
 	}
-	_, err := webhookTLS(nil, "no PEM")
+	_, err := webhookTLSConfig(nil, "no PEM")
 	assert.ErrorContains(t, err, "env_injector.clientCA")
 }
 
@@ -86,7 +86,7 @@ func TestACertificateOfOnesOwnIsReadAgain(t *testing.T) {
 		return own.Certificate[0]
 	}
 	first := write()
-	w, err := settings{certificates: folder}.watcher()
+	w, err := settings{certificateFolder: folder}.newCertWatcher()
 	require.NoError(t, err)
 	shown := func() []byte {
 		c, err := w.GetCertificate(nil)
@@ -98,7 +98,7 @@ func TestACertificateOfOnesOwnIsReadAgain(t *testing.T) {
 	go func() { _ = w.Start(t.Context()) }()
 	second := write()
 	assert.Eventually(t, func() bool { return bytes.Equal(second, shown()) }, 10*time.Second, 50*time.Millisecond)
-	none, err := settings{}.watcher()
+	none, err := settings{}.newCertWatcher()
 	require.NoError(t, err)
 	assert.Nil(t, none)
 }
@@ -116,14 +116,14 @@ func TestADamagedChainOfTheWebhookIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate+damaged), 0o600))
-			_, err := settings{certificates: folder}.watcher()
+			_, err := settings{certificateFolder: folder}.newCertWatcher()
 			require.ErrorContains(t, err, "block 2")
 			require.ErrorContains(t, err, "tls.crt")
 			require.ErrorContains(t, err, "env_injector.certificate")
 		})
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate+certificate), 0o600))
-	_, err = settings{certificates: folder}.watcher()
+	_, err = settings{certificateFolder: folder}.newCertWatcher()
 	assert.NoError(t, err)
 }
 
@@ -140,12 +140,12 @@ func TestReplicasOfAnOlderVersionAreSeen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "d", Generation: c.generation}, Status: c.status}
-			r := rollout{live: fake.NewClientBuilder().WithObjects(d).Build(), name: types.NamespacedName{Namespace: "n", Name: "d"}}
-			alone, err := r.alone(t.Context())
+			r := ownDeployment{live: fake.NewClientBuilder().WithObjects(d).Build(), name: types.NamespacedName{Namespace: "n", Name: "d"}}
+			alone, err := r.isRolloutComplete(t.Context())
 			require.NoError(t, err)
 			assert.Equal(t, c.alone, alone)
 		})
 	}
-	_, err := rollout{live: fake.NewClientBuilder().Build()}.alone(t.Context())
+	_, err := ownDeployment{live: fake.NewClientBuilder().Build()}.isRolloutComplete(t.Context())
 	assert.Error(t, err)
 }

@@ -12,10 +12,10 @@ import (
 
 func TestFilesAreWrittenBelowTheRoot(t *testing.T) {
 	root := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(root, chart), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(root, chartFolder), 0o755))
 	values, err := os.ReadFile("../../../charts/akv2k8s/values.yaml")
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(root, chart, "values.yaml"), values, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(root, chartFolder, "values.yaml"), values, 0o600))
 	code, err := filepath.Abs("../..")
 	require.NoError(t, err)
 	require.NoError(t, os.Symlink(code, filepath.Join(root, "src")))
@@ -38,8 +38,8 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 	assert.Equal(t, 1, run([]string{t.TempDir()}, &errs))
 	assert.Contains(t, errs.String(), "values.yaml")
 	root := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(root, chart), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(root, chart, "values.yaml"), []byte("[no keys]"), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(root, chartFolder), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(root, chartFolder, "values.yaml"), []byte("[no keys]"), 0o600))
 	assert.Equal(t, 1, run([]string{root}, &errs))
 }
 

@@ -16,18 +16,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/predecessor"
 )
 
-// reference is the suffix of values that are references.
-const reference = "@azurekeyvault"
+// referenceSuffix is the suffix of values that are references.
+const referenceSuffix = "@azurekeyvault"
 
 // run gets the token, reads the secret, and executes the program with the secret in its environment.
 func run(ctx context.Context, args, environ []string, stderr io.Writer) int {
-	if err := start(ctx, args, environ); err != nil {
+	if err := execWithSecret(ctx, args, environ); err != nil {
 		fmt.Fprintln(stderr, "failed to get credentials:", err)
 	}
 	return 1
 }
 
-func start(ctx context.Context, args, environ []string) error {
+func execWithSecret(ctx context.Context, args, environ []string) error {
 	if len(args) == 0 {
 		return errors.New("no command is given")
 	}
@@ -39,16 +39,16 @@ func start(ctx context.Context, args, environ []string) error {
 		}
 		return ""
 	}
-	token, err := predecessor.FromEnv(getenv).Token(ctx)
+	token, err := predecessor.WrapperFromEnv(getenv).FetchToken(ctx)
 	if err != nil {
 		return err
 	}
-	value, err := secret(ctx, token, getenv("TEST_SECRET_URL"), getenv("TEST_CA"))
+	value, err := readVaultSecret(ctx, token, getenv("TEST_SECRET_URL"), getenv("TEST_CA"))
 	if err != nil {
 		return err
 	}
 	for i, variable := range environ {
-		if name, old, _ := strings.Cut(variable, "="); strings.HasSuffix(old, reference) {
+		if name, old, _ := strings.Cut(variable, "="); strings.HasSuffix(old, referenceSuffix) {
 			environ[i] = name + "=" + value
 		}
 	}
@@ -59,8 +59,8 @@ func start(ctx context.Context, args, environ []string) error {
 	return syscall.Exec(program, args, environ)
 }
 
-// secret reads a secret from the vault with the token. 1.8 got the URL from the API server; here the test sets it.
-func secret(ctx context.Context, token, url, ca string) (string, error) {
+// readVaultSecret reads a secret from the vault with the token. 1.8 got the URL from the API server; here the test sets it.
+func readVaultSecret(ctx context.Context, token, url, ca string) (string, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(ca))
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"?api-version=7.4", nil)

@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // Counters holds the counters of syncs and of failed syncs. Labels never contain object text or error text.
 type Counters struct {
-	total, failed *prometheus.CounterVec
+	syncs, failures *prometheus.CounterVec
 }
 
 // The label values: the operation, and the kind of object that it was done on.
@@ -20,14 +20,14 @@ const (
 func New(registry prometheus.Registerer) (*Counters, error) {
 	labels := []string{"operation", "object"}
 	c := &Counters{
-		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+		syncs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "akv2k8s_syncs_total", Help: "Syncs of AzureKeyVaultSecrets and reads of the vault.",
 		}, labels),
-		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "akv2k8s_syncs_failed_total", Help: "Failed syncs of AzureKeyVaultSecrets and reads of the vault.",
 		}, labels),
 	}
-	for _, vector := range []prometheus.Collector{c.total, c.failed} {
+	for _, vector := range []prometheus.Collector{c.syncs, c.failures} {
 		if err := registry.Register(vector); err != nil {
 			return nil, err
 		}
@@ -35,21 +35,21 @@ func New(registry prometheus.Registerer) (*Counters, error) {
 	return c, nil
 }
 
-// Looked counts a read of the vault; err is its result.
-func (c *Counters) Looked(err error) { c.count(operationUpdate, objectVault, err) }
+// CountVaultRead counts a read of the vault; err is its result.
+func (c *Counters) CountVaultRead(err error) { c.countOperation(operationUpdate, objectVault, err) }
 
-// Synced counts a sync of a resource; err is its result. first is true for a resource that was never synced before.
-func (c *Counters) Synced(first bool, err error) {
+// CountSync counts a sync of a resource; err is its result. first is true for a resource that was never synced before.
+func (c *Counters) CountSync(first bool, err error) {
 	if first {
-		c.count(operationAdd, objectResource, err)
+		c.countOperation(operationAdd, objectResource, err)
 		return
 	}
-	c.count(operationUpdate, objectResource, err)
+	c.countOperation(operationUpdate, objectResource, err)
 }
 
-func (c *Counters) count(operation, object string, err error) {
-	c.total.WithLabelValues(operation, object).Inc()
+func (c *Counters) countOperation(operation, object string, err error) {
+	c.syncs.WithLabelValues(operation, object).Inc()
 	if err != nil {
-		c.failed.WithLabelValues(operationSync, object).Inc()
+		c.failures.WithLabelValues(operationSync, object).Inc()
 	}
 }

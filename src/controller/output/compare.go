@@ -24,14 +24,14 @@ type Live struct {
 	Data      map[string][]byte
 }
 
-// LiveSecret converts a Secret.
-func LiveSecret(s *corev1.Secret) Live {
+// LiveFromSecret converts a Secret.
+func LiveFromSecret(s *corev1.Secret) Live {
 	return Live{ObjectMeta: s.ObjectMeta, Kind: Secret, Type: s.Type, Immutable: s.Immutable != nil && *s.Immutable,
 		Data: s.Data}
 }
 
-// LiveConfigMap converts a ConfigMap.
-func LiveConfigMap(m *corev1.ConfigMap) Live {
+// LiveFromConfigMap converts a ConfigMap.
+func LiveFromConfigMap(m *corev1.ConfigMap) Live {
 	live := Live{ObjectMeta: m.ObjectMeta, Kind: ConfigMap, Immutable: m.Immutable != nil && *m.Immutable,
 		Data: maps.Clone(m.BinaryData)}
 	if live.Data == nil {
@@ -43,27 +43,27 @@ func LiveConfigMap(m *corev1.ConfigMap) Live {
 	return live
 }
 
-// InSync reports whether applying the desired output would change nothing: every desired field has its value, and the
+// IsInSync reports whether applying the desired output would change nothing: every desired field has its value, and the
 // owner's field manager owns no other fields.
-func InSync(live Live, d Desired) bool {
+func IsInSync(live Live, d Desired) bool {
 	return live.Type == d.Type && live.Immutable == d.Immutable &&
-		hasBytes(live.Data, d.Data) &&
-		hasStrings(live.Labels, d.Labels) &&
-		hasStrings(live.Annotations, d.Annotations) &&
-		hasReference(live, d) &&
+		hasAllBytes(live.Data, d.Data) &&
+		hasAllStrings(live.Labels, d.Labels) &&
+		hasAllStrings(live.Annotations, d.Annotations) &&
+		hasExpectedOwner(live, d) &&
 		ownsExactly(live.ManagedFields, d)
 }
 
-// hasReference reports whether the owner references are as desired. A shared output has no owner reference to an
+// hasExpectedOwner reports whether the owner references are as desired. A shared output has no owner reference to an
 // AzureKeyVaultSecret.
-func hasReference(live Live, d Desired) bool {
+func hasExpectedOwner(live Live, d Desired) bool {
 	if d.Shared {
 		return len(OwnerUIDs(live.OwnerReferences)) == 0
 	}
-	return hasOwner(live.OwnerReferences, d.Owner)
+	return hasOwnerReference(live.OwnerReferences, d.Owner)
 }
 
-func hasBytes(live, want map[string][]byte) bool {
+func hasAllBytes(live, want map[string][]byte) bool {
 	for key, value := range want {
 		got, ok := live[key]
 		if !ok || !bytes.Equal(got, value) {
@@ -73,7 +73,7 @@ func hasBytes(live, want map[string][]byte) bool {
 	return true
 }
 
-func hasStrings(live, want map[string]string) bool {
+func hasAllStrings(live, want map[string]string) bool {
 	for key, value := range want {
 		if got, ok := live[key]; !ok || got != value {
 			return false
@@ -82,57 +82,57 @@ func hasStrings(live, want map[string]string) bool {
 	return true
 }
 
-func hasOwner(references []metav1.OwnerReference, owner Owner) bool {
+func hasOwnerReference(references []metav1.OwnerReference, owner Owner) bool {
 	return slices.ContainsFunc(references, func(ref metav1.OwnerReference) bool {
-		return ref.UID == owner.UID && ref.APIVersion == apiVersion && ref.BlockOwnerDeletion != nil &&
+		return ref.UID == owner.UID && ref.APIVersion == ownerAPIVersion && ref.BlockOwnerDeletion != nil &&
 			*ref.BlockOwnerDeletion
 	})
 }
 
 func ownsExactly(entries []metav1.ManagedFieldsEntry, d Desired) bool {
-	owned, ok := ownedBy(entries)[d.Owner.Manager()]
+	owned, ok := ownedKeysByManager(entries)[d.Owner.FieldManager()]
 	return ok && owned.data.equal(d.Data) && equalKeys(owned.labels, d.Labels) &&
 		equalKeys(owned.annotations, d.Annotations)
 }
 
-// names is a set of map keys.
-type names map[string]bool
+// keyNames is a set of map keys.
+type keyNames map[string]bool
 
-func (n names) equal(want map[string][]byte) bool { return equalKeys(n, want) }
+func (n keyNames) equal(want map[string][]byte) bool { return equalKeys(n, want) }
 
-func equalKeys[V any](n names, want map[string]V) bool {
+func equalKeys[V any](n keyNames, want map[string]V) bool {
 	return len(n) == len(want) && !slices.ContainsFunc(slices.Collect(maps.Keys(want)),
 		func(key string) bool { return !n[key] })
 }
 
-// owned holds the map keys of an object that one field manager owns by apply.
-type owned struct{ data, labels, annotations names }
+// ownedKeys holds the map keys of an object that one field manager owns by apply.
+type ownedKeys struct{ data, labels, annotations keyNames }
 
-// ownedBy returns what each of our field managers owns. An entry that can't be parsed owns nothing; the only
+// ownedKeysByManager returns what each of our field managers owns. An entry that can't be parsed owns nothing; the only
 // consequence is one more apply.
-func ownedBy(entries []metav1.ManagedFieldsEntry) map[string]owned {
-	all := map[string]owned{}
+func ownedKeysByManager(entries []metav1.ManagedFieldsEntry) map[string]ownedKeys {
+	all := map[string]ownedKeys{}
 	for _, entry := range entries {
 		ours := strings.HasPrefix(entry.Manager, wire.FieldManagerPrefix) &&
 			entry.Operation == metav1.ManagedFieldsOperationApply
 		if ours && entry.FieldsV1 != nil {
-			all[entry.Manager] = fieldsOf(entry)
+			all[entry.Manager] = ownedKeysOfEntry(entry)
 		}
 	}
 	return all
 }
 
-// fieldsOf returns the keys that an entry owns; empty if it can't be parsed.
-func fieldsOf(entry metav1.ManagedFieldsEntry) owned {
+// ownedKeysOfEntry returns the keys that an entry owns; empty if it can't be parsed.
+func ownedKeysOfEntry(entry metav1.ManagedFieldsEntry) ownedKeys {
 	var set fieldpath.Set
 	if entry.FieldsV1 == nil || set.FromJSON(entry.FieldsV1.GetRawReader()) != nil {
-		return owned{}
+		return ownedKeys{}
 	}
-	return keysOf(set)
+	return ownedKeysOfSet(set)
 }
 
-func keysOf(set fieldpath.Set) owned {
-	o := owned{data: names{}, labels: names{}, annotations: names{}}
+func ownedKeysOfSet(set fieldpath.Set) ownedKeys {
+	o := ownedKeys{data: keyNames{}, labels: keyNames{}, annotations: keyNames{}}
 	set.Iterate(func(path fieldpath.Path) {
 		text, ok := fieldNames(path)
 		switch {
@@ -148,12 +148,12 @@ func keysOf(set fieldpath.Set) owned {
 	return o
 }
 
-// Claims returns the desired data keys that other owners hold in the live object, by owner uid. The caller knows which
+// KeysOfOtherOwners returns the desired data keys that other owners hold in the live object, by owner uid. The caller knows which
 // of these owners still exist, and which are older.
-func Claims(live Live, d Desired) map[string][]string {
+func KeysOfOtherOwners(live Live, d Desired) map[string][]string {
 	claims := map[string][]string{}
-	for manager, fields := range ownedBy(live.ManagedFields) {
-		if manager == d.Owner.Manager() {
+	for manager, fields := range ownedKeysByManager(live.ManagedFields) {
+		if manager == d.Owner.FieldManager() {
 			continue
 		}
 		uid := strings.TrimPrefix(manager, wire.FieldManagerPrefix)
@@ -166,11 +166,11 @@ func Claims(live Live, d Desired) map[string][]string {
 	return claims
 }
 
-// Others returns the uids of all other owners of the object, sorted: those with fields of their own, and those in owner
+// OtherOwnerUIDs returns the uids of all other owners of the object, sorted: those with fields of their own, and those in owner
 // references.
-func Others(live Live, owner Owner) []string {
+func OtherOwnerUIDs(live Live, owner Owner) []string {
 	uids := map[string]bool{}
-	for manager := range ownedBy(live.ManagedFields) {
+	for manager := range ownedKeysByManager(live.ManagedFields) {
 		uids[strings.TrimPrefix(manager, wire.FieldManagerPrefix)] = true
 	}
 	for _, uid := range OwnerUIDs(live.OwnerReferences) {
@@ -180,22 +180,22 @@ func Others(live Live, owner Owner) []string {
 	return slices.Sorted(maps.Keys(uids))
 }
 
-// Applied reports whether the owner with this uid has applied any field of the object.
-func Applied(live Live, uid string) bool {
-	_, ok := ownedBy(live.ManagedFields)[wire.FieldManagerPrefix+uid]
+// HasFieldsOf reports whether the owner with this uid has applied any field of the object.
+func HasFieldsOf(live Live, uid string) bool {
+	_, ok := ownedKeysByManager(live.ManagedFields)[wire.FieldManagerPrefix+uid]
 	return ok
 }
 
-// OnlyOf reports whether all data of the object belongs to the given owners, or was written by akv2k8s 1.8 on their
+// HasOnlyDataOf reports whether all data of the object belongs to the given owners, or was written by akv2k8s 1.8 on their
 // behalf.
-func OnlyOf(live Live, owners ...Owner) bool {
-	theirs := names{}
-	if at := legacyEntry(live.ManagedFields); at >= 0 {
-		maps.Copy(theirs, fieldsOf(live.ManagedFields[at]).data)
+func HasOnlyDataOf(live Live, owners ...Owner) bool {
+	theirs := keyNames{}
+	if at := v1EntryIndex(live.ManagedFields); at >= 0 {
+		maps.Copy(theirs, ownedKeysOfEntry(live.ManagedFields[at]).data)
 	}
-	all := ownedBy(live.ManagedFields)
+	all := ownedKeysByManager(live.ManagedFields)
 	for _, owner := range owners {
-		maps.Copy(theirs, all[owner.Manager()].data)
+		maps.Copy(theirs, all[owner.FieldManager()].data)
 	}
 	for key := range live.Data {
 		if !theirs[key] {
@@ -205,10 +205,10 @@ func OnlyOf(live Live, owners ...Owner) bool {
 	return true
 }
 
-// DataOf returns the data that an owner has applied.
-func DataOf(live Live, owner Owner) map[string][]byte {
+// OwnerData returns the data that an owner has applied.
+func OwnerData(live Live, owner Owner) map[string][]byte {
 	data := map[string][]byte{}
-	for key := range ownedBy(live.ManagedFields)[owner.Manager()].data {
+	for key := range ownedKeysByManager(live.ManagedFields)[owner.FieldManager()].data {
 		if value, ok := live.Data[key]; ok {
 			data[key] = value
 		}
@@ -216,43 +216,43 @@ func DataOf(live Live, owner Owner) map[string][]byte {
 	return data
 }
 
-// Changes reports whether the desired data differs from the owner's data in the live object.
-func Changes(live Live, d Desired) bool {
-	mine, applied := ownedBy(live.ManagedFields)[d.Owner.Manager()]
-	return !hasBytes(live.Data, d.Data) || (applied && !mine.data.equal(d.Data))
+// IsDataChanged reports whether the desired data differs from the owner's data in the live object.
+func IsDataChanged(live Live, d Desired) bool {
+	mine, applied := ownedKeysByManager(live.ManagedFields)[d.Owner.FieldManager()]
+	return !hasAllBytes(live.Data, d.Data) || (applied && !mine.data.equal(d.Data))
 }
 
-// Typed reports whether the object is a Secret of a type for which the API server can require certain data keys.
-func (l Live) Typed() bool { return l.Kind == Secret && l.Type != corev1.SecretTypeOpaque }
+// IsTypedSecret reports whether the object is a Secret of a type for which the API server can require certain data keys.
+func (l Live) IsTypedSecret() bool { return l.Kind == Secret && l.Type != corev1.SecretTypeOpaque }
 
-// Writable returns nil if the owner can write the live object. Otherwise it returns a fault.Conflict with the cause and
+// CheckWritable returns nil if the owner can write the live object. Otherwise it returns a fault.Conflict with the cause and
 // the next step.
-func Writable(live Live, d Desired) error {
+func CheckWritable(live Live, d Desired) error {
 	// An object without our owner reference, but with our entry in managedFields, is still ours: somebody removed the
 	// reference, and the next apply restores it.
-	adopted, _ := adoption(live)
-	if adopted || Applied(live, string(d.Owner.UID)) || len(OwnerNames(live.OwnerReferences)) > 0 ||
-		len(Shares(live.Annotations)) > 0 {
+	adopted, _ := parseAdoptAnnotation(live)
+	if adopted || HasFieldsOf(live, string(d.Owner.UID)) || len(OwnerNames(live.OwnerReferences)) > 0 ||
+		len(KeyOwnerships(live.Annotations)) > 0 {
 		return nil
 	}
 	value, kind := "true", strings.ToLower(string(live.Kind))
-	if contested := Contested(live, d); len(contested) > 0 {
-		value = AdoptionOf(live, contested)
+	if contested := ForeignDataKeys(live, d); len(contested) > 0 {
+		value = AdoptAnnotationValue(live, contested)
 	}
 	return &fault.Error{Kind: fault.Conflict,
-		Doing: fmt.Sprintf("%s %q already exists and does not belong to an AzureKeyVaultSecret", live.Kind, live.Name),
+		Operation: fmt.Sprintf("%s %q already exists and does not belong to an AzureKeyVaultSecret", live.Kind, live.Name),
 		Next: fmt.Sprintf("choose another name in spec.output, delete it, or let akv2k8s write its keys into it: "+
 			"kubectl -n %s annotate %s %s %s=%s",
 			live.Namespace, kind, live.Name, wire.AnnotationAdopt, value)}
 }
 
-// Fixed returns why the object can't be changed in place and must be deleted and created again. It is empty if an
+// RecreateReason returns why the object can't be changed in place and must be deleted and created again. It is empty if an
 // update in place is possible. The text completes the sentence 'Secret "out" …'.
-func Fixed(live Live, d Desired) string {
+func RecreateReason(live Live, d Desired) string {
 	switch {
 	case live.Type != d.Type:
 		return fmt.Sprintf("has type %s but needs type %s", live.Type, d.Type)
-	case live.Immutable && (!d.Immutable || !hasBytes(live.Data, d.Data) || !ownsExactly(live.ManagedFields, d)):
+	case live.Immutable && (!d.Immutable || !hasAllBytes(live.Data, d.Data) || !ownsExactly(live.ManagedFields, d)):
 		return "is immutable but needs a change"
 	}
 	return ""

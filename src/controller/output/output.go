@@ -38,18 +38,18 @@ type Owner struct {
 	Labels, Annotations map[string]string
 }
 
-// Manager returns the field manager for the owner's outputs. Each resource owns only its own keys.
-func (o Owner) Manager() string { return wire.FieldManagerPrefix + string(o.UID) }
+// FieldManager returns the field manager for the owner's outputs. Each resource owns only its own keys.
+func (o Owner) FieldManager() string { return wire.FieldManagerPrefix + string(o.UID) }
 
-// reference returns the owner reference for an output that only holds data of AzureKeyVaultSecrets.
-func (o Owner) reference() *metav1ac.OwnerReferenceApplyConfiguration {
-	return metav1ac.OwnerReference().WithAPIVersion(apiVersion).WithKind(wire.Kind).WithName(o.Name).WithUID(o.UID).
+// ownerReference returns the owner reference for an output that only holds data of AzureKeyVaultSecrets.
+func (o Owner) ownerReference() *metav1ac.OwnerReferenceApplyConfiguration {
+	return metav1ac.OwnerReference().WithAPIVersion(ownerAPIVersion).WithKind(wire.Kind).WithName(o.Name).WithUID(o.UID).
 		WithController(false).WithBlockOwnerDeletion(true)
 }
 
-// apiVersion is the API version in owner references. It is the storage version, so the garbage collector finds the
+// ownerAPIVersion is the API version in owner references. It is the storage version, so the garbage collector finds the
 // owner whichever version users work with.
-const apiVersion = wire.Group + "/" + wire.StorageVersion
+const ownerAPIVersion = wire.Group + "/" + wire.StorageVersion
 
 // Desired is the desired state of an output. It only covers the keys, labels and annotations of its owner.
 type Desired struct {
@@ -68,25 +68,25 @@ type Desired struct {
 
 // DesiredSecret returns the Secret that a recipe describes.
 func DesiredSecret(owner Owner, out recipe.SecretOutput, data map[string]keyvault.Value) Desired {
-	d := desired(owner, Secret, out.Name, data)
+	d := newDesired(owner, Secret, out.Name, data)
 	d.Type, d.Immutable = corev1.SecretType(out.Type), out.Immutable
 	if out.Type == "" {
 		d.Type = corev1.SecretTypeOpaque
 	}
-	maps.Copy(d.Labels, copied(out.Labels))
-	maps.Copy(d.Annotations, copied(out.Annotations))
+	maps.Copy(d.Labels, withoutTrackingKeys(out.Labels))
+	maps.Copy(d.Annotations, withoutTrackingKeys(out.Annotations))
 	d.Labels[wire.LabelManaged] = "true"
 	return d
 }
 
 // DesiredConfigMap returns the ConfigMap that a recipe describes.
 func DesiredConfigMap(owner Owner, out recipe.ConfigMapOutput, data map[string]keyvault.Value) Desired {
-	return desired(owner, ConfigMap, out.Name, data)
+	return newDesired(owner, ConfigMap, out.Name, data)
 }
 
-func desired(owner Owner, kind Kind, name string, data map[string]keyvault.Value) Desired {
+func newDesired(owner Owner, kind Kind, name string, data map[string]keyvault.Value) Desired {
 	d := Desired{Kind: kind, Name: name, Owner: owner, Data: make(map[string][]byte, len(data)),
-		Labels: copied(owner.Labels), Annotations: copied(owner.Annotations)}
+		Labels: withoutTrackingKeys(owner.Labels), Annotations: withoutTrackingKeys(owner.Annotations)}
 	for key, value := range data {
 		d.Data[key] = value.Reveal()
 	}
@@ -94,8 +94,8 @@ func desired(owner Owner, kind Kind, name string, data map[string]keyvault.Value
 	return d
 }
 
-// Without returns a copy of the output without the given data keys.
-func (d Desired) Without(keys []string) Desired {
+// WithoutKeys returns a copy of the output without the given data keys.
+func (d Desired) WithoutKeys(keys []string) Desired {
 	d.Data = maps.Clone(d.Data)
 	for _, key := range keys {
 		delete(d.Data, key)
@@ -103,83 +103,85 @@ func (d Desired) Without(keys []string) Desired {
 	return d
 }
 
-// Spare returns a copy of the output under another name, which keeps the data while the output is deleted and created
+// Backup returns a copy of the output under another name, which keeps the data while the output is deleted and created
 // again. The garbage collector deletes the copy with the resource. The copy has none of the output's labels, so label
 // selectors for the output don't match it.
-func (d Desired) Spare() Desired {
-	return Desired{Kind: d.Kind, Name: d.Owner.Manager(), Owner: d.Owner, Type: d.Type, Data: d.Data,
+func (d Desired) Backup() Desired {
+	return Desired{Kind: d.Kind, Name: d.Owner.FieldManager(), Owner: d.Owner, Type: d.Type, Data: d.Data,
 		Labels:      map[string]string{wire.LabelManaged: "true"},
-		Annotations: map[string]string{wire.AnnotationSpare: d.Name}}
+		Annotations: map[string]string{wire.AnnotationSpareOf: d.Name}}
 }
 
-// IsSpare reports whether the live object is the copy that its owner keeps of this output.
-func IsSpare(live Live, d Desired) bool {
-	return live.Annotations[wire.AnnotationSpare] == d.Name && Applied(live, string(d.Owner.UID))
+// IsBackupOf reports whether the live object is the copy that its owner keeps of this output.
+func IsBackupOf(live Live, d Desired) bool {
+	return live.Annotations[wire.AnnotationSpareOf] == d.Name && HasFieldsOf(live, string(d.Owner.UID))
 }
 
-// Configuration is an apply configuration for the API server.
-type Configuration struct {
+// ApplyConfig is an apply configuration for the API server.
+type ApplyConfig struct {
 	secret    *corev1ac.SecretApplyConfiguration
 	configMap *corev1ac.ConfigMapApplyConfiguration
 }
 
 // Body returns the configuration as a client applies it.
-func (c Configuration) Body() runtime.ApplyConfiguration {
+func (c ApplyConfig) Body() runtime.ApplyConfiguration {
 	if c.secret != nil {
 		return c.secret
 	}
 	return c.configMap
 }
 
-// Version returns the resourceVersion in the response of the API server; empty if there was none.
-func (c Configuration) Version() string {
-	meta := c.meta()
+// ResourceVersion returns the resourceVersion in the response of the API server; empty if there was none.
+func (c ApplyConfig) ResourceVersion() string {
+	meta := c.objectMeta()
 	if meta == nil || meta.ResourceVersion == nil {
 		return ""
 	}
 	return *meta.ResourceVersion
 }
 
-func (c Configuration) meta() *metav1ac.ObjectMetaApplyConfiguration {
+func (c ApplyConfig) objectMeta() *metav1ac.ObjectMetaApplyConfiguration {
 	if c.secret != nil {
 		return c.secret.ObjectMetaApplyConfiguration
 	}
 	return c.configMap.ObjectMetaApplyConfiguration
 }
 
-// noVersion is a resourceVersion that no object has: the revision counter is higher before the first object is created.
-const noVersion = "1"
+// unusedResourceVersion is a resourceVersion that no object has: the revision counter is higher before the first object is created.
+const unusedResourceVersion = "1"
 
-// Absent makes the configuration create-only: if the object exists, the API server returns Conflict.
-func (c Configuration) Absent() Configuration {
-	version := noVersion
-	c.meta().ResourceVersion = &version
+// CreateOnly makes the configuration create-only: if the object exists, the API server returns Conflict.
+func (c ApplyConfig) CreateOnly() ApplyConfig {
+	version := unusedResourceVersion
+	c.objectMeta().ResourceVersion = &version
 	return c
 }
 
-// Nothing returns a configuration without fields. Applying it removes every field of the manager from the object.
-func Nothing(live Live) Configuration { return empty(live.Kind, live.Namespace, live.Name, live.UID) }
+// EmptyApplyConfig returns a configuration without fields. Applying it removes every field of the manager from the object.
+func EmptyApplyConfig(live Live) ApplyConfig {
+	return newApplyConfig(live.Kind, live.Namespace, live.Name, live.UID)
+}
 
-func empty(kind Kind, namespace, name string, uid types.UID) Configuration {
-	var c Configuration
+func newApplyConfig(kind Kind, namespace, name string, uid types.UID) ApplyConfig {
+	var c ApplyConfig
 	if kind == Secret {
 		c.secret = corev1ac.Secret(name, namespace)
 	} else {
 		c.configMap = corev1ac.ConfigMap(name, namespace)
 	}
 	if uid != "" {
-		c.meta().UID = &uid
+		c.objectMeta().UID = &uid
 	}
 	return c
 }
 
-// Configuration returns the configuration to apply. With a uid it only changes the object with that uid and never
+// ApplyConfig returns the configuration to apply. With a uid it only changes the object with that uid and never
 // creates another one.
-func (d Desired) Configuration(uid types.UID) Configuration {
-	c := empty(d.Kind, d.Owner.Namespace, d.Name, uid)
-	c.meta().Labels, c.meta().Annotations = d.Labels, d.Annotations
+func (d Desired) ApplyConfig(uid types.UID) ApplyConfig {
+	c := newApplyConfig(d.Kind, d.Owner.Namespace, d.Name, uid)
+	c.objectMeta().Labels, c.objectMeta().Annotations = d.Labels, d.Annotations
 	if !d.Shared {
-		c.meta().OwnerReferences = []metav1ac.OwnerReferenceApplyConfiguration{*d.Owner.reference()}
+		c.objectMeta().OwnerReferences = []metav1ac.OwnerReferenceApplyConfiguration{*d.Owner.ownerReference()}
 	}
 	if d.Kind == Secret {
 		c.secret.WithType(d.Type).WithData(d.Data)
@@ -198,12 +200,12 @@ func (d Desired) Configuration(uid types.UID) Configuration {
 	return c
 }
 
-// copied returns a copy without the keys that other tools use to track their own objects: with them, those tools would
+// withoutTrackingKeys returns a copy without the keys that other tools use to track their own objects: with them, those tools would
 // adopt or delete the output. It also leaves out our own annotations of outputs, which have no meaning on the resource.
-func copied(from map[string]string) map[string]string {
+func withoutTrackingKeys(from map[string]string) map[string]string {
 	to := make(map[string]string, len(from)+1)
 	for key, value := range from {
-		if !tracking(key) && key != wire.AnnotationAdopt && key != wire.AnnotationSpare &&
+		if !isTrackingKey(key) && key != wire.AnnotationAdopt && key != wire.AnnotationSpareOf &&
 			!strings.HasPrefix(key, wire.AnnotationKeysPrefix) {
 			to[key] = value
 		}
@@ -211,7 +213,7 @@ func copied(from map[string]string) map[string]string {
 	return to
 }
 
-func tracking(key string) bool {
+func isTrackingKey(key string) bool {
 	switch key {
 	case "kubectl.kubernetes.io/last-applied-configuration", "app.kubernetes.io/managed-by":
 		return true
@@ -229,7 +231,7 @@ func tracking(key string) bool {
 func OwnerNames(references []metav1.OwnerReference) []string {
 	var names []string
 	for _, ref := range references {
-		if isOurs(ref) {
+		if isOurOwnerReference(ref) {
 			names = append(names, ref.Name)
 		}
 	}
@@ -240,14 +242,14 @@ func OwnerNames(references []metav1.OwnerReference) []string {
 func OwnerUIDs(references []metav1.OwnerReference) []string {
 	var uids []string
 	for _, ref := range references {
-		if isOurs(ref) {
+		if isOurOwnerReference(ref) {
 			uids = append(uids, string(ref.UID))
 		}
 	}
 	return uids
 }
 
-// isOurs matches every version of our API, because references written by akv2k8s 1.8 can contain an older one.
-func isOurs(ref metav1.OwnerReference) bool {
+// isOurOwnerReference matches every version of our API, because references written by akv2k8s 1.8 can contain an older one.
+func isOurOwnerReference(ref metav1.OwnerReference) bool {
 	return ref.Kind == wire.Kind && strings.HasPrefix(ref.APIVersion, wire.Group+"/")
 }

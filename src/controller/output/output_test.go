@@ -21,7 +21,7 @@ func owner() output.Owner {
 	}
 }
 
-func desired(o output.Owner) output.Desired {
+func newDesired(o output.Owner) output.Desired {
 	return output.DesiredSecret(o, recipe.SecretOutput{Name: "db-secret", DataKey: "password"},
 		map[string]keyvault.Value{"password": keyvault.NewValue([]byte("v"))})
 }
@@ -57,12 +57,12 @@ func TestDesiredSecret(t *testing.T) {
 		"argocd.argoproj.io/tracking-id", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"} {
 		o.Annotations[key] = "x"
 	}
-	s := desired(o)
+	s := newDesired(o)
 	assert.Equal(t, map[string]string{"team": "a", "akv2k8s.io/managed": "true"}, s.Labels, "tracking labels stay behind")
 	assert.Equal(t, map[string]string{"note": "b"}, s.Annotations, "tracking annotations stay behind")
 	assert.Equal(t, corev1.SecretTypeOpaque, s.Type)
 	assert.Equal(t, map[string][]byte{"password": []byte("v")}, s.Data)
-	sent := s.Configuration("uid-of-it").Body().(*corev1ac.SecretApplyConfiguration)
+	sent := s.ApplyConfig("uid-of-it").Body().(*corev1ac.SecretApplyConfiguration)
 	assert.EqualValues(t, "uid-of-it", *sent.UID)
 	assert.Nil(t, sent.Immutable)
 	require.Len(t, sent.OwnerReferences, 1)
@@ -70,14 +70,14 @@ func TestDesiredSecret(t *testing.T) {
 	assert.Equal(t, "spv.no/v2beta1", *ref.APIVersion)
 	assert.False(t, *ref.Controller)
 	assert.True(t, *ref.BlockOwnerDeletion)
-	assert.Equal(t, "akv2k8s-uid-1", o.Manager())
+	assert.Equal(t, "akv2k8s-uid-1", o.FieldManager())
 }
 
 func TestInSync(t *testing.T) {
-	require.True(t, output.InSync(output.LiveSecret(applied()), desired(owner())), "what was applied is in sync")
+	require.True(t, output.IsInSync(output.LiveFromSecret(applied()), newDesired(owner())), "what was applied is in sync")
 	foreign := applied()
 	foreign.Labels["mine"], foreign.Data["extra"] = "x", []byte("y")
-	assert.True(t, output.InSync(output.LiveSecret(foreign), desired(owner())), "keys of others are none of our business")
+	assert.True(t, output.IsInSync(output.LiveFromSecret(foreign), newDesired(owner())), "keys of others are none of our business")
 
 	cases := map[string]func(*corev1.Secret){
 		"a value was edited":               func(s *corev1.Secret) { s.Data["password"] = []byte("w") },
@@ -97,7 +97,7 @@ func TestInSync(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := applied()
 			change(s)
-			assert.False(t, output.InSync(output.LiveSecret(s), desired(owner())))
+			assert.False(t, output.IsInSync(output.LiveFromSecret(s), newDesired(owner())))
 		})
 	}
 }
@@ -128,7 +128,7 @@ func TestWritable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := applied()
 			c.change(s)
-			err := output.Writable(output.LiveSecret(s), desired(owner()))
+			err := output.CheckWritable(output.LiveFromSecret(s), newDesired(owner()))
 			if c.says == "" {
 				assert.NoError(t, err)
 				return
@@ -144,12 +144,12 @@ func TestClaimsAreTheOtherManagersOfOurKeys(t *testing.T) {
 	s.ManagedFields = append(s.ManagedFields, managed("uid-3", "password"), managed("uid-2", "password"), managed("uid-4", "other"),
 		metav1.ManagedFieldsEntry{Manager: "kubectl-edit", Operation: metav1.ManagedFieldsOperationUpdate,
 			FieldsV1: metav1.NewFieldsV1(`{"f:data":{"f:password":{}}}`)})
-	live := output.LiveSecret(s)
-	assert.Equal(t, map[string][]string{"uid-2": {"password"}, "uid-3": {"password"}}, output.Claims(live, desired(owner())))
-	assert.Equal(t, []string{"uid-2", "uid-3", "uid-4"}, output.Others(live, owner()))
-	assert.True(t, output.Applied(live, "uid-4"))
-	assert.False(t, output.Applied(live, "uid-5"))
-	assert.Empty(t, desired(owner()).Without([]string{"password"}).Data)
+	live := output.LiveFromSecret(s)
+	assert.Equal(t, map[string][]string{"uid-2": {"password"}, "uid-3": {"password"}}, output.KeysOfOtherOwners(live, newDesired(owner())))
+	assert.Equal(t, []string{"uid-2", "uid-3", "uid-4"}, output.OtherOwnerUIDs(live, owner()))
+	assert.True(t, output.HasFieldsOf(live, "uid-4"))
+	assert.False(t, output.HasFieldsOf(live, "uid-5"))
+	assert.Empty(t, newDesired(owner()).WithoutKeys([]string{"password"}).Data)
 }
 
 func TestOwnerNames(t *testing.T) {
@@ -175,10 +175,10 @@ func TestFixedIsWhatCannotBeChangedInPlace(t *testing.T) {
 		}, true, "immutable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, d := applied(), desired(owner())
+			s, d := applied(), newDesired(owner())
 			c.change(s)
 			d.Immutable = c.wanted
-			reason := output.Fixed(output.LiveSecret(s), d)
+			reason := output.RecreateReason(output.LiveFromSecret(s), d)
 			assert.Contains(t, reason, c.says)
 			assert.Equal(t, c.says == "", reason == "")
 		})
@@ -188,23 +188,23 @@ func TestFixedIsWhatCannotBeChangedInPlace(t *testing.T) {
 func TestDesiredConfigMapKeepsBytesThatAreNoText(t *testing.T) {
 	d := output.DesiredConfigMap(owner(), recipe.ConfigMapOutput{Name: "c"},
 		map[string]keyvault.Value{"text": keyvault.NewValue([]byte("v")), "bytes": keyvault.NewValue([]byte{0xff})})
-	sent := d.Configuration("").Body().(*corev1ac.ConfigMapApplyConfiguration)
+	sent := d.ApplyConfig("").Body().(*corev1ac.ConfigMapApplyConfiguration)
 	assert.Nil(t, sent.UID)
 	assert.Equal(t, map[string]string{"text": "v"}, sent.Data)
 	assert.Equal(t, map[string][]byte{"bytes": {0xff}}, sent.BinaryData)
 	block, controller := true, false
 	fields := `{"f:data":{"f:text":{}},"f:binaryData":{"f:bytes":{}},"f:metadata":{"f:annotations":{"f:note":{}},"f:labels":{"f:team":{},"f:akv2k8s.io/managed":{}}}}`
-	live := output.LiveConfigMap(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c", Labels: d.Labels, Annotations: d.Annotations,
+	live := output.LiveFromConfigMap(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c", Labels: d.Labels, Annotations: d.Annotations,
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "spv.no/v2beta1", Kind: "AzureKeyVaultSecret", UID: "uid-1", Controller: &controller, BlockOwnerDeletion: &block}},
 		ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "akv2k8s-uid-1", Operation: metav1.ManagedFieldsOperationApply, FieldsV1: metav1.NewFieldsV1(fields)}}},
 		Data: sent.Data, BinaryData: sent.BinaryData})
-	assert.True(t, output.InSync(live, d))
-	assert.True(t, output.OnlyOf(live, owner()))
-	assert.False(t, live.Typed())
+	assert.True(t, output.IsInSync(live, d))
+	assert.True(t, output.HasOnlyDataOf(live, owner()))
+	assert.False(t, live.IsTypedSecret())
 	live.Data["foreign"] = []byte("x")
-	assert.False(t, output.OnlyOf(live, owner()))
-	nothing := output.Nothing(live)
-	assert.Empty(t, nothing.Version())
+	assert.False(t, output.HasOnlyDataOf(live, owner()))
+	nothing := output.EmptyApplyConfig(live)
+	assert.Empty(t, nothing.ResourceVersion())
 	assert.Nil(t, nothing.Body().(*corev1ac.ConfigMapApplyConfiguration).Data)
 }
 
@@ -214,7 +214,7 @@ func TestOutputMetadataIsAddedToTheResources(t *testing.T) {
 		Annotations: map[string]string{"meta.helm.sh/release-name": "x", "own": "1"}}, nil)
 	assert.Equal(t, map[string]string{"team": "of the output", "akv2k8s.io/managed": "true"}, d.Labels)
 	assert.Equal(t, map[string]string{"note": "b", "own": "1"}, d.Annotations)
-	sent := d.Configuration("").Body().(*corev1ac.SecretApplyConfiguration)
+	sent := d.ApplyConfig("").Body().(*corev1ac.SecretApplyConfiguration)
 	assert.True(t, *sent.Immutable)
 	assert.Equal(t, corev1.SecretTypeTLS, *sent.Type)
 }
@@ -232,7 +232,7 @@ func TestChanges(t *testing.T) {
 	} {
 		s := applied()
 		c.change(s)
-		assert.Equal(t, c.want, output.Changes(output.LiveSecret(s), desired(owner())), name)
+		assert.Equal(t, c.want, output.IsDataChanged(output.LiveFromSecret(s), newDesired(owner())), name)
 	}
 }
 
@@ -245,27 +245,27 @@ func legacy(s *corev1.Secret, fields string) *corev1.Secret {
 }
 
 func TestSucceedTakesWhatThePredecessorAloneOwned(t *testing.T) {
-	assert.False(t, output.IsLegacy(output.LiveSecret(applied())))
+	assert.False(t, output.HasV1Fields(output.LiveFromSecret(applied())))
 	s := legacy(applied(), `{"f:data":{".":{},"f:password":{},"f:orphan":{}},"f:metadata":{"f:labels":{"f:team":{},"f:a/b~c":{}},"f:annotations":{"f:x":{}},`+
 		`"f:ownerReferences":{"k:{\"uid\":\"uid-1\"}":{}}},"f:type":{}}`)
 	s.ManagedFields = append(s.ManagedFields, metav1.ManagedFieldsEntry{Manager: "somebody", Operation: metav1.ManagedFieldsOperationUpdate,
 		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:x":{}}}}`)}, metav1.ManagedFieldsEntry{Manager: "nothing"})
 	s.Data["orphan"] = []byte("v")
-	live := output.LiveSecret(s)
-	assert.True(t, output.IsLegacy(live))
-	assert.True(t, output.OnlyOf(live, owner()), "the predecessor wrote for the owners")
-	patch, err := output.Succeed(live)
+	live := output.LiveFromSecret(s)
+	assert.True(t, output.HasV1Fields(live))
+	assert.True(t, output.HasOnlyDataOf(live, owner()), "the predecessor wrote for the owners")
+	patch, err := output.DropV1OwnershipPatch(live)
 	require.NoError(t, err)
 	assert.JSONEq(t, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"remove","path":"/metadata/managedFields/1"},
 		{"op":"remove","path":"/data/orphan"},{"op":"remove","path":"/metadata/labels/a~1b~0c"}]`, string(patch))
-	_, err = output.Succeed(output.LiveSecret(legacy(applied(), "{")))
+	_, err = output.DropV1OwnershipPatch(output.LiveFromSecret(legacy(applied(), "{")))
 	assert.Error(t, err)
 }
 
 func TestVersionIsTheAnswers(t *testing.T) {
-	c := desired(owner()).Configuration("")
-	assert.Empty(t, c.Version())
+	c := newDesired(owner()).ApplyConfig("")
+	assert.Empty(t, c.ResourceVersion())
 	c.Body().(*corev1ac.SecretApplyConfiguration).WithResourceVersion("8")
-	assert.Equal(t, "8", c.Version())
+	assert.Equal(t, "8", c.ResourceVersion())
 	assert.Equal(t, []output.Kind{output.Secret, output.ConfigMap}, output.Kinds())
 }

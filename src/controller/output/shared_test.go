@@ -59,25 +59,25 @@ func TestWhatMakesAnOutputShared(t *testing.T) {
 	} {
 		s := applied()
 		c.change(s)
-		assert.Equal(t, c.shared, output.HoldsOthers(output.LiveSecret(s), desired(owner())), name)
+		assert.Equal(t, c.shared, output.HasForeignData(output.LiveFromSecret(s), newDesired(owner())), name)
 	}
 }
 
 func TestASharedOutputHasANoteAndNoReference(t *testing.T) {
-	d := desired(owner()).AsShared()
-	assert.NotContains(t, desired(owner()).Annotations, "keys.akv2k8s.io/uid-1")
+	d := newDesired(owner()).AsShared()
+	assert.NotContains(t, newDesired(owner()).Annotations, "keys.akv2k8s.io/uid-1")
 	assert.Equal(t, len("db: password"), len(d.Annotations["keys.akv2k8s.io/uid-1"]))
-	assert.GreaterOrEqual(t, d.KeyNamesSize(), len("db: password"))
-	sent := d.Configuration("u").Body().(*corev1ac.SecretApplyConfiguration)
+	assert.GreaterOrEqual(t, d.KeysAnnotationSize(), len("db: password"))
+	sent := d.ApplyConfig("u").Body().(*corev1ac.SecretApplyConfiguration)
 	assert.Empty(t, sent.OwnerReferences)
-	assert.Equal(t, map[string]output.Share{"uid-1": {Name: "db", Keys: map[string]bool{"password": true}}}, output.Shares(d.Annotations))
+	assert.Equal(t, map[string]output.KeyOwnership{"uid-1": {ResourceName: "db", Keys: map[string]bool{"password": true}}}, output.KeyOwnerships(d.Annotations))
 
 	live := applied()
 	live.Annotations["keys.akv2k8s.io/uid-1"] = "db: password"
 	live.ManagedFields[0].FieldsV1 = metav1.NewFieldsV1(`{"f:data":{"f:password":{}},"f:metadata":{"f:annotations":{"f:note":{},"f:keys.akv2k8s.io/uid-1":{}},"f:labels":{"f:team":{},"f:akv2k8s.io/managed":{}}}}`)
-	assert.False(t, output.InSync(output.LiveSecret(live), d), "the reference has to go")
+	assert.False(t, output.IsInSync(output.LiveFromSecret(live), d), "the reference has to go")
 	live.OwnerReferences = nil
-	assert.True(t, output.InSync(output.LiveSecret(live), d))
+	assert.True(t, output.IsInSync(output.LiveFromSecret(live), d))
 }
 
 func TestContestedKeys(t *testing.T) {
@@ -86,7 +86,9 @@ func TestContestedKeys(t *testing.T) {
 		s.OwnerReferences, s.ManagedFields = nil, []metav1.ManagedFieldsEntry{by("helm", `{"f:data":{"f:password":{}}}`)}
 		return s
 	}
-	contested := func(s *corev1.Secret) []string { return output.Contested(output.LiveSecret(s), desired(owner())) }
+	contested := func(s *corev1.Secret) []string {
+		return output.ForeignDataKeys(output.LiveFromSecret(s), newDesired(owner()))
+	}
 	assert.Equal(t, []string{"password"}, contested(foreign()))
 	assert.Empty(t, contested(applied()), "an edit by hand is repaired")
 	s := foreign()
@@ -94,8 +96,8 @@ func TestContestedKeys(t *testing.T) {
 	assert.Equal(t, []string{"password"}, contested(s), "true adds keys alone")
 	s.Annotations["akv2k8s.io/adopt"] = "other, password"
 	assert.Empty(t, contested(s))
-	assert.Equal(t, "more,other,password", output.AdoptionOf(output.LiveSecret(s), []string{"more"}))
-	assert.Equal(t, "more", output.AdoptionOf(output.LiveSecret(foreign()), []string{"more"}))
+	assert.Equal(t, "more,other,password", output.AdoptAnnotationValue(output.LiveFromSecret(s), []string{"more"}))
+	assert.Equal(t, "more", output.AdoptAnnotationValue(output.LiveFromSecret(foreign()), []string{"more"}))
 	s = foreign()
 	s.Annotations["keys.akv2k8s.io/uid-1"] = "db: password"
 	assert.Empty(t, contested(s), "it was ours, and was edited")
@@ -108,14 +110,14 @@ func TestAllReferencesOfOursGoAtOnce(t *testing.T) {
 	s.ResourceVersion = "7"
 	s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "Pod"},
 		metav1.OwnerReference{APIVersion: "spv.no/v1", Kind: "AzureKeyVaultSecret", UID: "uid-2"})
-	patch, err := output.DropReferences(output.LiveSecret(s))
+	patch, err := output.DropOwnerReferencesPatch(output.LiveFromSecret(s))
 	require.NoError(t, err)
 	var operations []map[string]any
 	require.NoError(t, json.Unmarshal(patch, &operations))
 	assert.Equal(t, []map[string]any{{"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
 		{"op": "remove", "path": "/metadata/ownerReferences/2"}, {"op": "remove", "path": "/metadata/ownerReferences/0"}}, operations)
 	s.OwnerReferences = s.OwnerReferences[1:2]
-	patch, err = output.DropReferences(output.LiveSecret(s))
+	patch, err = output.DropOwnerReferencesPatch(output.LiveFromSecret(s))
 	require.NoError(t, err)
 	assert.Nil(t, patch)
 }
@@ -124,7 +126,7 @@ func TestAnObjectThatNobodyHasAnythingInIsEmpty(t *testing.T) {
 	empty := func() *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{}}}
 	}
-	assert.True(t, output.OnlyOurs(output.LiveSecret(empty())))
+	assert.True(t, output.IsEmptyAndUnowned(output.LiveFromSecret(empty())))
 	for name, change := range map[string]func(*corev1.Secret){
 		"data": func(s *corev1.Secret) { s.Data = map[string][]byte{"x": nil} },
 		"a label": func(s *corev1.Secret) {
@@ -136,6 +138,6 @@ func TestAnObjectThatNobodyHasAnythingInIsEmpty(t *testing.T) {
 	} {
 		s := empty()
 		change(s)
-		assert.False(t, output.OnlyOurs(output.LiveSecret(s)), name)
+		assert.False(t, output.IsEmptyAndUnowned(output.LiveFromSecret(s)), name)
 	}
 }

@@ -20,13 +20,13 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// kubectlRestarted is the annotation that kubectl rollout restart writes into the pod template.
-const kubectlRestarted = "kubectl.kubernetes.io/restartedAt"
+// kubectlRestartedAt is the annotation that kubectl rollout restart writes into the pod template.
+const kubectlRestartedAt = "kubectl.kubernetes.io/restartedAt"
 
 // Restarter restarts workloads. Every field is required.
 type Restarter struct {
-	// Live reads workloads from the API server; they are not cached.
-	Live client.Reader
+	// APIReader reads workloads from the API server; they are not cached.
+	APIReader client.Reader
 	// Writer patches the workloads.
 	Writer client.Writer
 	// Clock returns the current time.
@@ -41,17 +41,17 @@ type Change struct {
 	Resource string
 	// Outputs holds the names of the resource's outputs by kind.
 	Outputs map[output.Kind]string
-	// At is the time at which their data changed.
-	At time.Time
-	// Wanted selects the workloads.
-	Wanted recipe.Restart
+	// ChangedAt is the time at which their data changed.
+	ChangedAt time.Time
+	// Targets selects the workloads.
+	Targets recipe.Restart
 }
 
 // Report is the result of a restart. Each entry begins with KIND "NAME".
 type Report struct {
 	Restarted []string
-	// Refused lists workloads that the resource selects but that were not restarted, with the reason.
-	Refused []string
+	// Skipped lists workloads that the resource selects but that were not restarted, with the reason.
+	Skipped []string
 }
 
 // Restart restarts each workload that the change selects, unless it was already restarted after the change. Only
@@ -59,22 +59,22 @@ type Report struct {
 // it skips the workloads that it has already restarted.
 func (r *Restarter) Restart(ctx context.Context, c Change) (Report, error) {
 	var report Report
-	workloads, err := r.find(ctx, c, &report)
+	workloads, err := r.selectWorkloads(ctx, c, &report)
 	if err != nil {
 		return report, err
 	}
 	for _, w := range workloads {
 		name := fmt.Sprintf("%s %q", w.kind, w.GetName())
 		if w.GetAnnotations()[wire.AnnotationRestart] != "true" {
-			if !c.Wanted.Auto {
-				report.Refused = append(report.Refused, name+" has no annotation "+wire.AnnotationRestart+`: "true"`)
+			if !c.Targets.Auto {
+				report.Skipped = append(report.Skipped, name+" has no annotation "+wire.AnnotationRestart+`: "true"`)
 			}
 			continue
 		}
-		if !w.startedBefore(c.At) {
+		if !w.hasPodsOlderThan(c.ChangedAt) {
 			continue
 		}
-		if err := r.patch(ctx, w); err != nil {
+		if err := r.patchRestartTime(ctx, w); err != nil {
 			return report, err
 		}
 		report.Restarted = append(report.Restarted, name)
@@ -82,15 +82,15 @@ func (r *Restarter) Restart(ctx context.Context, c Change) (Report, error) {
 	return report, nil
 }
 
-func (r *Restarter) patch(ctx context.Context, w workload) error {
-	annotations := map[string]string{wire.AnnotationRestarted: r.Clock().UTC().Format(time.RFC3339Nano)}
+func (r *Restarter) patchRestartTime(ctx context.Context, w workload) error {
+	annotations := map[string]string{wire.AnnotationRestartedAt: r.Clock().UTC().Format(time.RFC3339Nano)}
 	template := map[string]any{"metadata": map[string]any{"annotations": annotations}}
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": template}})
 	if err != nil {
 		return err
 	}
 	err = r.Writer.Patch(ctx, w.Object, client.RawPatch(types.MergePatchType, patch),
-		client.FieldOwner(wire.RestartManager))
+		client.FieldOwner(wire.RestartFieldManager))
 	if client.IgnoreNotFound(err) != nil {
 		return refusal.Wrap(err, "restarting %s %s/%s", w.kind, w.GetNamespace(), w.GetName())
 	}
@@ -104,25 +104,25 @@ type workload struct {
 	template *corev1.PodTemplateSpec
 }
 
-func deployment(d *appsv1.Deployment) workload {
+func deploymentWorkload(d *appsv1.Deployment) workload {
 	return workload{d, recipe.Deployment, &d.Spec.Template}
 }
 
-func statefulSet(s *appsv1.StatefulSet) workload {
+func statefulSetWorkload(s *appsv1.StatefulSet) workload {
 	return workload{s, recipe.StatefulSet, &s.Spec.Template}
 }
 
-func daemonSet(d *appsv1.DaemonSet) workload {
+func daemonSetWorkload(d *appsv1.DaemonSet) workload {
 	return workload{d, recipe.DaemonSet, &d.Spec.Template}
 }
 
-// startedBefore reports whether the workload can have pods from before a point in time: it was created before, and
+// hasPodsOlderThan reports whether the workload can have pods from before a point in time: it was created before, and
 // neither akv2k8s nor kubectl has restarted it since.
-func (w workload) startedBefore(at time.Time) bool {
+func (w workload) hasPodsOlderThan(at time.Time) bool {
 	if !w.GetCreationTimestamp().Time.Before(at) {
 		return false
 	}
-	for _, annotation := range []string{wire.AnnotationRestarted, kubectlRestarted} {
+	for _, annotation := range []string{wire.AnnotationRestartedAt, kubectlRestartedAt} {
 		if restarted, err := time.Parse(time.RFC3339, w.template.Annotations[annotation]); err == nil &&
 			!restarted.Before(at) {
 			return false
@@ -131,17 +131,17 @@ func (w workload) startedBefore(at time.Time) bool {
 	return true
 }
 
-// find returns the workloads that the change selects. A selected workload that does not exist is added to the report.
-func (r *Restarter) find(ctx context.Context, c Change, report *Report) ([]workload, error) {
-	if c.Wanted.Auto {
-		all, err := r.list(ctx, c.Namespace)
-		return slices.DeleteFunc(all, func(w workload) bool { return !uses(w.template.Spec, c) }), err
+// selectWorkloads returns the workloads that the change selects. A selected workload that does not exist is added to the report.
+func (r *Restarter) selectWorkloads(ctx context.Context, c Change, report *Report) ([]workload, error) {
+	if c.Targets.Auto {
+		all, err := r.listWorkloads(ctx, c.Namespace)
+		return slices.DeleteFunc(all, func(w workload) bool { return !isAffectedBy(w.template.Spec, c) }), err
 	}
 	var found []workload
-	for _, wanted := range c.Wanted.Workloads {
-		w, err := r.get(ctx, c.Namespace, wanted)
+	for _, wanted := range c.Targets.Workloads {
+		w, err := r.getWorkload(ctx, c.Namespace, wanted)
 		if apierrors.IsNotFound(err) {
-			report.Refused = append(report.Refused, fmt.Sprintf("%s %q does not exist", wanted.Kind, wanted.Name))
+			report.Skipped = append(report.Skipped, fmt.Sprintf("%s %q does not exist", wanted.Kind, wanted.Name))
 			continue
 		}
 		if err != nil {
@@ -152,38 +152,38 @@ func (r *Restarter) find(ctx context.Context, c Change, report *Report) ([]workl
 	return found, nil
 }
 
-func (r *Restarter) get(ctx context.Context, namespace string, wanted recipe.Workload) (workload, error) {
+func (r *Restarter) getWorkload(ctx context.Context, namespace string, wanted recipe.Workload) (workload, error) {
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: wanted.Name}
 	var w workload
 	switch wanted.Kind {
 	case recipe.StatefulSet:
-		w = statefulSet(&appsv1.StatefulSet{ObjectMeta: meta})
+		w = statefulSetWorkload(&appsv1.StatefulSet{ObjectMeta: meta})
 	case recipe.DaemonSet:
-		w = daemonSet(&appsv1.DaemonSet{ObjectMeta: meta})
+		w = daemonSetWorkload(&appsv1.DaemonSet{ObjectMeta: meta})
 	default:
-		w = deployment(&appsv1.Deployment{ObjectMeta: meta})
+		w = deploymentWorkload(&appsv1.Deployment{ObjectMeta: meta})
 	}
-	return w, r.Live.Get(ctx, client.ObjectKeyFromObject(w), w.Object)
+	return w, r.APIReader.Get(ctx, client.ObjectKeyFromObject(w), w.Object)
 }
 
-func (r *Restarter) list(ctx context.Context, namespace string) ([]workload, error) {
+func (r *Restarter) listWorkloads(ctx context.Context, namespace string) ([]workload, error) {
 	var deployments appsv1.DeploymentList
 	var statefulSets appsv1.StatefulSetList
 	var daemonSets appsv1.DaemonSetList
 	for _, list := range []client.ObjectList{&deployments, &statefulSets, &daemonSets} {
-		if err := r.Live.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		if err := r.APIReader.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return nil, fmt.Errorf("listing the workloads of %s: %w", namespace, err)
 		}
 	}
 	var all []workload
 	for i := range deployments.Items {
-		all = append(all, deployment(&deployments.Items[i]))
+		all = append(all, deploymentWorkload(&deployments.Items[i]))
 	}
 	for i := range statefulSets.Items {
-		all = append(all, statefulSet(&statefulSets.Items[i]))
+		all = append(all, statefulSetWorkload(&statefulSets.Items[i]))
 	}
 	for i := range daemonSets.Items {
-		all = append(all, daemonSet(&daemonSets.Items[i]))
+		all = append(all, daemonSetWorkload(&daemonSets.Items[i]))
 	}
 	return all, nil
 }

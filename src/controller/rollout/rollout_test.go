@@ -40,7 +40,7 @@ func template() corev1.PodTemplateSpec {
 		Spec: corev1.PodSpec{Volumes: []corev1.Volume{{VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "out"}}}}}}
 }
 
-func deployment(name string, edit func(*appsv1.Deployment)) *appsv1.Deployment {
+func deploymentWorkload(name string, edit func(*appsv1.Deployment)) *appsv1.Deployment {
 	d := &appsv1.Deployment{ObjectMeta: meta(name), Spec: appsv1.DeploymentSpec{Template: template()}}
 	if edit != nil {
 		edit(d)
@@ -49,17 +49,17 @@ func deployment(name string, edit func(*appsv1.Deployment)) *appsv1.Deployment {
 }
 
 func auto() rollout.Change {
-	return rollout.Change{Namespace: "shop", Resource: "db", At: changed, Wanted: recipe.Restart{Auto: true},
+	return rollout.Change{Namespace: "shop", Resource: "db", ChangedAt: changed, Targets: recipe.Restart{Auto: true},
 		Outputs: map[output.Kind]string{output.Secret: "out", output.ConfigMap: "public"}}
 }
 
 func restarter(objects ...client.Object) (*rollout.Restarter, client.WithWatch) {
 	c := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(objects...).Build()
-	return &rollout.Restarter{Live: c, Writer: c, Clock: func() time.Time { return now }}, c
+	return &rollout.Restarter{APIReader: c, Writer: c, Clock: func() time.Time { return now }}, c
 }
 
 func TestEveryKindOfWorkloadThatUsesTheOutputIsRestartedOnce(t *testing.T) {
-	r, c := restarter(deployment("d", nil), &appsv1.StatefulSet{ObjectMeta: meta("s"), Spec: appsv1.StatefulSetSpec{Template: template()}},
+	r, c := restarter(deploymentWorkload("d", nil), &appsv1.StatefulSet{ObjectMeta: meta("s"), Spec: appsv1.StatefulSetSpec{Template: template()}},
 		&appsv1.DaemonSet{ObjectMeta: meta("ds"), Spec: appsv1.DaemonSetSpec{Template: template()}})
 	report, err := r.Restart(t.Context(), auto())
 	require.NoError(t, err)
@@ -72,11 +72,11 @@ func TestEveryKindOfWorkloadThatUsesTheOutputIsRestartedOnce(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, report, "the same change again")
 	second := auto()
-	second.At = changed.Add(10 * time.Second)
+	second.ChangedAt = changed.Add(10 * time.Second)
 	report, err = r.Restart(t.Context(), second)
 	require.NoError(t, err)
 	assert.Empty(t, report, "another resource's change of the same batch")
-	second.At = now.Add(time.Second)
+	second.ChangedAt = now.Add(time.Second)
 	report, err = r.Restart(t.Context(), second)
 	require.NoError(t, err)
 	assert.Len(t, report.Restarted, 3, "a later change")
@@ -142,30 +142,30 @@ func TestWhoTakesPart(t *testing.T) {
 		"with a time that is none": {func(d *appsv1.Deployment) { d.Spec.Template.Annotations["akv2k8s.io/restartedAt"] = "never" }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, _ := restarter(deployment("d", c.edit))
+			r, _ := restarter(deploymentWorkload("d", c.edit))
 			report, err := r.Restart(t.Context(), auto())
 			require.NoError(t, err)
 			assert.Equal(t, c.want, len(report.Restarted) == 1)
-			assert.Empty(t, report.Refused)
+			assert.Empty(t, report.Skipped)
 		})
 	}
 }
 
 func TestNamedWorkloadsAreRestartedOrTheReasonIsTold(t *testing.T) {
 	other := func(d *appsv1.Deployment) { d.Spec.Template.Spec = corev1.PodSpec{} }
-	r, _ := restarter(deployment("uses-nothing", other), deployment("unnamed", nil), deployment("unwilling", func(d *appsv1.Deployment) { d.Annotations = nil }),
+	r, _ := restarter(deploymentWorkload("uses-nothing", other), deploymentWorkload("unnamed", nil), deploymentWorkload("unwilling", func(d *appsv1.Deployment) { d.Annotations = nil }),
 		&appsv1.DaemonSet{ObjectMeta: meta("ds")}, &appsv1.StatefulSet{ObjectMeta: meta("s")})
 	change := auto()
-	change.Wanted = recipe.Restart{Workloads: []recipe.Workload{{Kind: "Deployment", Name: "uses-nothing"}, {Kind: "Deployment", Name: "unwilling"},
+	change.Targets = recipe.Restart{Workloads: []recipe.Workload{{Kind: "Deployment", Name: "uses-nothing"}, {Kind: "Deployment", Name: "unwilling"},
 		{Kind: "StatefulSet", Name: "gone"}, {Kind: "StatefulSet", Name: "s"}, {Kind: "DaemonSet", Name: "ds"}}}
 	report, err := r.Restart(t.Context(), change)
 	require.NoError(t, err)
 	assert.Equal(t, []string{`Deployment "uses-nothing"`, `StatefulSet "s"`, `DaemonSet "ds"`}, report.Restarted)
-	assert.Equal(t, []string{`StatefulSet "gone" does not exist`, `Deployment "unwilling" has no annotation akv2k8s.io/restart: "true"`}, report.Refused)
+	assert.Equal(t, []string{`StatefulSet "gone" does not exist`, `Deployment "unwilling" has no annotation akv2k8s.io/restart: "true"`}, report.Skipped)
 }
 
 func TestAFailureSaysWhatWasDoneBefore(t *testing.T) {
-	r, c := restarter(deployment("a", nil), deployment("b", nil))
+	r, c := restarter(deploymentWorkload("a", nil), deploymentWorkload("b", nil))
 	r.Writer = interceptor.NewClient(c, interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 		if o.GetName() == "b" {
 			return errors.New("away")
@@ -175,7 +175,7 @@ func TestAFailureSaysWhatWasDoneBefore(t *testing.T) {
 	report, err := r.Restart(t.Context(), auto())
 	assert.ErrorContains(t, err, "restarting Deployment shop/b: the request to the API server failed")
 	assert.Equal(t, []string{`Deployment "a"`}, report.Restarted)
-	r.Live = interceptor.NewClient(c, interceptor.Funcs{
+	r.APIReader = interceptor.NewClient(c, interceptor.Funcs{
 		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
 			return errors.New("no list")
 		},
@@ -186,13 +186,13 @@ func TestAFailureSaysWhatWasDoneBefore(t *testing.T) {
 	_, err = r.Restart(t.Context(), auto())
 	assert.ErrorContains(t, err, "no list")
 	change := auto()
-	change.Wanted = recipe.Restart{Workloads: []recipe.Workload{{Kind: "Deployment", Name: "a"}}}
+	change.Targets = recipe.Restart{Workloads: []recipe.Workload{{Kind: "Deployment", Name: "a"}}}
 	_, err = r.Restart(t.Context(), change)
 	assert.ErrorContains(t, err, "reading Deployment shop/a: no get")
 }
 
 func TestPodsThatNameNothingDoNotUseAnOutputThatIsNotMade(t *testing.T) {
-	nothing := deployment("d", func(d *appsv1.Deployment) {
+	nothing := deploymentWorkload("d", func(d *appsv1.Deployment) {
 		d.Spec.Template.Spec = corev1.PodSpec{Volumes: []corev1.Volume{
 			{VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{}}},
 			{VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{}}}}}
@@ -206,7 +206,7 @@ func TestPodsThatNameNothingDoNotUseAnOutputThatIsNotMade(t *testing.T) {
 }
 
 func TestAWorkloadThatGoesMeanwhileKeepsTheOthersNotBack(t *testing.T) {
-	r, c := restarter(deployment("a", nil), deployment("b", nil))
+	r, c := restarter(deploymentWorkload("a", nil), deploymentWorkload("b", nil))
 	r.Writer = interceptor.NewClient(c, interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, o client.Object,
 		p client.Patch, opts ...client.PatchOption) error {
 		if o.GetName() == "a" {

@@ -17,49 +17,49 @@ import (
 // OwnerIndex is the name of the cache index of outputs by owner.
 const OwnerIndex = "akv2k8s.owner"
 
-// IndexOwners returns the index values of an object: the uids of its owners, and the uids and names of the resources
+// OwnerIndexValues returns the index values of an object: the uids of its owners, and the uids and names of the resources
 // that share it.
-func IndexOwners(object client.Object) []string {
+func OwnerIndexValues(object client.Object) []string {
 	values := output.OwnerUIDs(object.GetOwnerReferences())
-	for uid, share := range output.Shares(object.GetAnnotations()) {
-		values = append(values, uid, shareIndex(share.Name))
+	for uid, share := range output.KeyOwnerships(object.GetAnnotations()) {
+		values = append(values, uid, sharedIndexValue(share.ResourceName))
 	}
 	return values
 }
 
-// shareIndex returns the index value of the shared outputs of a resource with this name.
-func shareIndex(name string) string { return "name/" + name }
+// sharedIndexValue returns the index value of the shared outputs of a resource with this name.
+func sharedIndexValue(name string) string { return "name/" + name }
 
-// Metadata returns an empty object for reading and caching only the metadata of this kind.
-func Metadata(kind output.Kind) *metav1.PartialObjectMetadata {
+// NewPartialMetadata returns an empty object for reading and caching only the metadata of this kind.
+func NewPartialMetadata(kind output.Kind) *metav1.PartialObjectMetadata {
 	return &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind)}}
 }
 
 // Prune removes the outputs that a resource no longer wants, after the wanted ones were written: after a rename, or
 // when an output was removed from the spec. It also removes what an earlier resource with the same name left in shared
 // outputs.
-func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, wanted []Made) error {
+func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, wanted []Result) error {
 	for _, kind := range output.Kinds() {
-		items, err := s.indexed(ctx, kind, resource.Namespace, string(resource.UID))
+		items, err := s.listByIndex(ctx, kind, resource.Namespace, string(resource.UID))
 		if err != nil {
 			return err
 		}
 		for _, item := range items {
-			is := func(m Made) bool { return m.Desired.Kind == kind && m.Desired.Name == item.Name }
+			is := func(m Result) bool { return m.Desired.Kind == kind && m.Desired.Name == item.Name }
 			if slices.ContainsFunc(wanted, is) {
 				continue
 			}
-			if err := s.abandon(ctx, resource, output.Desired{Kind: kind, Name: item.Name,
+			if err := s.removeFromOutput(ctx, resource, output.Desired{Kind: kind, Name: item.Name,
 				Owner: OwnerOf(resource)}); err != nil {
 				return err
 			}
 		}
 	}
-	return s.Release(ctx, types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name})
+	return s.ReleaseSharedOutputs(ctx, types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name})
 }
 
-// indexed lists the metadata of outputs in a namespace by the index OwnerIndex.
-func (s *Store) indexed(ctx context.Context, kind output.Kind, namespace, value string) ([]metav1.PartialObjectMetadata,
+// listByIndex lists the metadata of outputs in a namespace by the index OwnerIndex.
+func (s *Store) listByIndex(ctx context.Context, kind output.Kind, namespace, value string) ([]metav1.PartialObjectMetadata,
 	error) {
 	list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind) + "List"}}
 	if err := s.Client.List(ctx, list, client.InNamespace(namespace),
@@ -69,49 +69,49 @@ func (s *Store) indexed(ctx context.Context, kind output.Kind, namespace, value 
 	return list.Items, nil
 }
 
-// abandon removes a resource's data from an object, and deletes the object if no other owner or tool has a part in it.
+// removeFromOutput removes a resource's data from an object, and deletes the object if no other owner or tool has a part in it.
 // Data of others is kept. It serves for renamed outputs and for deleted resources.
-func (s *Store) abandon(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, d output.Desired) error {
-	live, found, err := s.live(ctx, d)
+func (s *Store) removeFromOutput(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, d output.Desired) error {
+	live, found, err := s.readLive(ctx, d)
 	if err != nil || !found {
 		return err
 	}
-	if !output.Applied(live, string(d.Owner.UID)) {
+	if !output.HasFieldsOf(live, string(d.Owner.UID)) {
 		return nil // the cache is stale: our fields are already removed
 	}
-	others, err := s.others(ctx, resource, live)
+	others, err := s.findOtherOwners(ctx, resource, live)
 	if err != nil {
 		return err
 	}
-	shared := output.HoldsOthers(live, output.Desired{Owner: d.Owner})
-	if !shared && len(others.elder)+len(others.younger) == 0 && output.OnlyOf(live, d.Owner) {
-		return s.remove(ctx, live)
+	shared := output.HasForeignData(live, output.Desired{Owner: d.Owner})
+	if !shared && len(others.older)+len(others.younger) == 0 && output.HasOnlyDataOf(live, d.Owner) {
+		return s.deleteLive(ctx, live)
 	}
-	if err := s.leave(ctx, live, d, shared); !errors.Is(err, errGone) {
+	if err := s.removeOwnData(ctx, live, d, shared); !errors.Is(err, errObjectGone) {
 		return err
 	}
 	return nil
 }
 
-// leave removes the resource's part from an object that is kept.
-func (s *Store) leave(ctx context.Context, live output.Live, d output.Desired, shared bool) error {
+// removeOwnData removes the resource's part from an object that is kept.
+func (s *Store) removeOwnData(ctx context.Context, live output.Live, d output.Desired, shared bool) error {
 	if shared {
-		if _, err := s.detach(ctx, live); err != nil {
+		if _, err := s.dropOwnerReferences(ctx, live); err != nil {
 			return err
 		}
 	}
-	if _, err := s.withdraw(ctx, live, d.Owner); err != nil || !shared {
+	if _, err := s.removeOwnerFields(ctx, live, d.Owner); err != nil || !shared {
 		return err
 	}
-	return s.removeEmpty(ctx, d)
+	return s.deleteIfEmpty(ctx, d)
 }
 
-// removeEmpty deletes an object that holds no data and in which no owner or other tool has fields: akv2k8s created it,
+// deleteIfEmpty deletes an object that holds no data and in which no owner or other tool has fields: akv2k8s created it,
 // and the data of all others was removed.
-func (s *Store) removeEmpty(ctx context.Context, d output.Desired) error {
-	live, found, err := s.live(ctx, d)
-	if err != nil || !found || !output.OnlyOurs(live) {
+func (s *Store) deleteIfEmpty(ctx context.Context, d output.Desired) error {
+	live, found, err := s.readLive(ctx, d)
+	if err != nil || !found || !output.IsEmptyAndUnowned(live) {
 		return err
 	}
-	return s.remove(ctx, live)
+	return s.deleteLive(ctx, live)
 }

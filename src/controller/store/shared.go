@@ -18,26 +18,26 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// leaveContested leaves out the data keys that others wrote before the resource first wrote to the object, and returns
+// dropForeignDataKeys leaves out the data keys that others wrote before the resource first wrote to the object, and returns
 // a conflict for them.
-func (s *Store) leaveContested(live output.Live, m *Made) error {
-	keys := output.Contested(live, m.Desired)
+func (s *Store) dropForeignDataKeys(live output.Live, m *Result) error {
+	keys := output.ForeignDataKeys(live, m.Desired)
 	if len(keys) == 0 {
 		return nil
 	}
-	m.Desired = m.Desired.Without(keys)
+	m.Desired = m.Desired.WithoutKeys(keys)
 	return &fault.Error{Kind: fault.Conflict,
-		Doing: fmt.Sprintf("%s %q already has the data key %s, which is not from an AzureKeyVaultSecret", live.Kind,
+		Operation: fmt.Sprintf("%s %q already has the data key %s, which is not from an AzureKeyVaultSecret", live.Kind,
 			live.Name, strings.Join(keys, ", ")),
 		Next: fmt.Sprintf("choose another dataKey in spec.output, or let akv2k8s overwrite it: kubectl -n %s "+
 			"annotate --overwrite %s %s %s=%s",
 			live.Namespace, strings.ToLower(string(live.Kind)), live.Name, wire.AnnotationAdopt,
-			output.AdoptionOf(live, keys))}
+			output.AdoptAnnotationValue(live, keys))}
 }
 
-// join prepares a write to a shared object: it writes only our own keys and no field that concerns the whole object.
-func (s *Store) join(ctx context.Context, m *Made, live output.Live) error {
-	reason := output.Fixed(live, m.Desired)
+// prepareSharedWrite prepares a write to a shared object: it writes only our own keys and no field that concerns the whole object.
+func (s *Store) prepareSharedWrite(ctx context.Context, m *Result, live output.Live) error {
+	reason := output.RecreateReason(live, m.Desired)
 	if reason == "" && m.Desired.Immutable && !live.Immutable {
 		reason = "must become immutable"
 	}
@@ -47,54 +47,54 @@ func (s *Store) join(ctx context.Context, m *Made, live output.Live) error {
 				"creates it again",
 			live.Kind, live.Name, reason)
 	}
-	if size := m.Desired.KeyNamesSize(); size > limits.SharedKeyNames {
+	if size := m.Desired.KeysAnnotationSize(); size > limits.SharedKeyNamesBytes {
 		return fault.New(fault.Conflict,
 			"%s %q holds data of others, and the names of the data keys to add take %d bytes (limit %s); "+
-				"choose another name in spec.output", live.Kind, live.Name, size, limits.Bytes(limits.SharedKeyNames))
+				"choose another name in spec.output", live.Kind, live.Name, size, limits.Bytes(limits.SharedKeyNamesBytes))
 	}
 	m.Desired, m.Shared = m.Desired.AsShared(), true
 	var err error
-	m.Detached, err = s.detach(ctx, live)
+	m.BecameShared, err = s.dropOwnerReferences(ctx, live)
 	return err
 }
 
-// detach removes our owner references, and reports whether there were any. It runs before any other change: as long as
+// dropOwnerReferences removes our owner references, and reports whether there were any. It runs before any other change: as long as
 // an owner reference exists, the garbage collector can delete the object with the data of others.
-func (s *Store) detach(ctx context.Context, live output.Live) (bool, error) {
-	patch, err := output.DropReferences(live)
+func (s *Store) dropOwnerReferences(ctx context.Context, live output.Live) (bool, error) {
+	patch, err := output.DropOwnerReferencesPatch(live)
 	if err != nil || patch == nil {
 		return false, err
 	}
-	err = s.Client.Patch(ctx, objectOf(live), client.RawPatch(types.JSONPatchType, patch),
-		client.FieldOwner(takeoverManager))
+	err = s.Client.Patch(ctx, clientObject(live), client.RawPatch(types.JSONPatchType, patch),
+		client.FieldOwner(metadataPatchManager))
 	switch {
 	case apierrors.IsNotFound(err):
-		return false, errGone
+		return false, errObjectGone
 	case apierrors.IsConflict(err), apierrors.IsInvalid(err):
 		return false, fault.New(fault.Conflict,
 			"%s %q was changed while its owner references were being removed; retrying", live.Kind, live.Name)
 	case err != nil:
-		return false, classify(err, fmt.Sprintf("removing the owner references of %s %s/%s", live.Kind, live.Namespace,
+		return false, classifyError(err, fmt.Sprintf("removing the owner references of %s %s/%s", live.Kind, live.Namespace,
 			live.Name))
 	}
 	return true, nil
 }
 
-// Release removes the data that a deleted resource with this name left in shared outputs. The garbage collector deletes
+// ReleaseSharedOutputs removes the data that a deleted resource with this name left in shared outputs. The garbage collector deletes
 // exclusive outputs, but shared outputs have no owner reference. A resource that is not in the cache can still exist,
 // because with OBJECT_LABELS another installation can manage it; the API server decides.
-func (s *Store) Release(ctx context.Context, name types.NamespacedName) error {
+func (s *Store) ReleaseSharedOutputs(ctx context.Context, name types.NamespacedName) error {
 	for _, kind := range output.Kinds() {
-		items, err := s.indexed(ctx, kind, name.Namespace, shareIndex(name.Name))
+		items, err := s.listByIndex(ctx, kind, name.Namespace, sharedIndexValue(name.Name))
 		if err != nil {
 			return err
 		}
 		for _, item := range items {
-			for uid, share := range output.Shares(item.Annotations) {
-				if share.Name != name.Name {
+			for uid, share := range output.KeyOwnerships(item.Annotations) {
+				if share.ResourceName != name.Name {
 					continue
 				}
-				if err := s.releaseShare(ctx, kind, item.Name, name, types.UID(uid)); err != nil {
+				if err := s.releaseSharedOutput(ctx, kind, item.Name, name, types.UID(uid)); err != nil {
 					return err
 				}
 			}
@@ -103,11 +103,11 @@ func (s *Store) Release(ctx context.Context, name types.NamespacedName) error {
 	return nil
 }
 
-// releaseShare removes the data of the resource with this uid from an object, if that resource no longer exists.
-func (s *Store) releaseShare(ctx context.Context, kind output.Kind, object string, name types.NamespacedName,
+// releaseSharedOutput removes the data of the resource with this uid from an object, if that resource no longer exists.
+func (s *Store) releaseSharedOutput(ctx context.Context, kind output.Kind, object string, name types.NamespacedName,
 	uid types.UID) error {
 	resource := &v2beta1.AzureKeyVaultSecret{}
-	err := s.Live.Get(ctx, name, resource)
+	err := s.APIReader.Get(ctx, name, resource)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading AzureKeyVaultSecret %s: %w", name, err)
 	}
@@ -116,8 +116,8 @@ func (s *Store) releaseShare(ctx context.Context, kind output.Kind, object strin
 	}
 	gone := &v2beta1.AzureKeyVaultSecret{}
 	gone.Name, gone.Namespace, gone.UID = name.Name, name.Namespace, uid
-	err = s.abandon(ctx, gone, output.Desired{Kind: kind, Name: object, Owner: OwnerOf(gone)})
-	if errors.Is(err, errNeeded) {
+	err = s.removeFromOutput(ctx, gone, output.Desired{Kind: kind, Name: object, Owner: OwnerOf(gone)})
+	if errors.Is(err, errDataRequired) {
 		// A retry does not help, and a deleted resource has no conditions to report this in.
 		log.FromContext(ctx).Error(err, "data keys of a deleted AzureKeyVaultSecret can't be removed", "name",
 			name.Name, "namespace", name.Namespace)

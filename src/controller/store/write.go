@@ -22,12 +22,12 @@ import (
 type Store struct {
 	// Client writes objects, and reads the metadata of outputs from a cache with the index OwnerIndex.
 	Client client.Client
-	// Live reads outputs with their data from the API server; the cache holds no data.
-	Live client.Reader
+	// APIReader reads outputs with their data from the API server; the cache holds no data.
+	APIReader client.Reader
 }
 
-// Made is an output of a resource: its desired state and the result of writing it.
-type Made struct {
+// Result is an output of a resource: its desired state and the result of writing it.
+type Result struct {
 	Desired output.Desired
 	// Hash is the keyed hash of all its data.
 	Hash string
@@ -37,16 +37,16 @@ type Made struct {
 	Changed bool
 	// Existed is true if the object existed before the write.
 	Existed bool
-	// Since is the creation time of an object that existed before the write.
-	Since time.Time
-	// Version is the resourceVersion at which the output was last known to be in sync.
-	Version string
-	// Alone is true if no other resource had fields in the object at that resourceVersion.
-	Alone bool
+	// CreatedAt is the creation time of an object that existed before the write.
+	CreatedAt time.Time
+	// ResourceVersion is the resourceVersion at which the output was last known to be in sync.
+	ResourceVersion string
+	// SoleOwner is true if no other resource had fields in the object at that resourceVersion.
+	SoleOwner bool
 	// Shared is true if the object also holds data of others.
 	Shared bool
-	// Detached is true if this write found that the object is shared, and removed the owner references.
-	Detached bool
+	// BecameShared is true if this write found that the object is shared, and removed the owner references.
+	BecameShared bool
 }
 
 // OwnerOf returns the resource as the owner of its outputs.
@@ -59,156 +59,156 @@ func OwnerOf(resource *v2beta1.AzureKeyVaultSecret) output.Owner {
 
 // Write applies the desired output unless the live object already matches it, and fills in the result. Data keys that
 // an older resource holds are left out, and Write returns a conflict for them; the other keys are still written.
-func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) error {
-	if s.create(ctx, resource, m) {
+func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Result) error {
+	if s.tryCreate(ctx, resource, m) {
 		return nil
 	}
-	live, found, err := s.live(ctx, m.Desired)
+	live, found, err := s.readLive(ctx, m.Desired)
 	if err != nil {
 		return err
 	}
-	m.Changed = !found || output.Changes(live, m.Desired)
-	m.Existed, m.Since = found, live.CreationTimestamp.Time
-	m.Alone = len(output.Others(live, m.Desired.Owner)) == 0 && !output.IsLegacy(live)
+	m.Changed = !found || output.IsDataChanged(live, m.Desired)
+	m.Existed, m.CreatedAt = found, live.CreationTimestamp.Time
+	m.SoleOwner = len(output.OtherOwnerUIDs(live, m.Desired.Owner)) == 0 && !output.HasV1Fields(live)
 	if !found {
-		return s.apply(ctx, m, m.Desired.Configuration(""))
+		return s.applyOutput(ctx, m, m.Desired.ApplyConfig(""))
 	}
-	return s.update(ctx, resource, m, live)
+	return s.updateOutput(ctx, resource, m, live)
 }
 
-// update changes the live object to the desired state.
-func (s *Store) update(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made, live output.Live) error {
-	if err := output.Writable(live, m.Desired); err != nil {
+// updateOutput changes the live object to the desired state.
+func (s *Store) updateOutput(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Result, live output.Live) error {
+	if err := output.CheckWritable(live, m.Desired); err != nil {
 		return err
 	}
-	others, err := s.others(ctx, resource, live)
+	others, err := s.findOtherOwners(ctx, resource, live)
 	if err != nil {
 		return err
 	}
-	conflict := errors.Join(s.yield(live, m, others), s.leaveContested(live, m))
-	if err := others.share(live, m.Desired); err != nil {
+	conflict := errors.Join(s.dropContestedKeys(live, m, others), s.dropForeignDataKeys(live, m))
+	if err := others.refuseShared(live, m.Desired); err != nil {
 		return err
 	}
-	if output.HoldsOthers(live, m.Desired) {
-		if err := s.join(ctx, m, live); err != nil {
+	if output.HasForeignData(live, m.Desired) {
+		if err := s.prepareSharedWrite(ctx, m, live); err != nil {
 			return err
 		}
-	} else if output.Fixed(live, m.Desired) != "" {
-		return s.replace(ctx, m, live, others)
+	} else if output.RecreateReason(live, m.Desired) != "" {
+		return s.recreateOutput(ctx, m, live, others)
 	}
-	if output.InSync(live, m.Desired) {
-		m.Version = live.ResourceVersion
-	} else if err := s.apply(ctx, m, m.Desired.Configuration(live.UID)); err != nil {
+	if output.IsInSync(live, m.Desired) {
+		m.ResourceVersion = live.ResourceVersion
+	} else if err := s.applyOutput(ctx, m, m.Desired.ApplyConfig(live.UID)); err != nil {
 		// Somebody can have replaced the object since it was read. With the uid, the apply then fails instead of
 		// adopting the new object.
 		return err
 	}
-	if err := s.evict(ctx, m, live, others); err != nil {
+	if err := s.removeOrphanedKeys(ctx, m, live, others); err != nil {
 		return err
 	}
-	if err := s.succeed(ctx, m, live, others); err != nil {
+	if err := s.dropV1Ownership(ctx, m, live, others); err != nil {
 		return err
 	}
 	return conflict
 }
 
-// create creates an output that probably does not exist with a single request, and reports whether it did. If the
+// tryCreate creates an output that probably does not exist with a single request, and reports whether it did. If the
 // request fails for any reason, nothing was changed, and the caller continues with the usual read and update.
-func (s *Store) create(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Made) bool {
+func (s *Store) tryCreate(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Result) bool {
 	d := m.Desired
 	if d.Name == map[output.Kind]string{output.Secret: resource.Status.SecretName,
 		output.ConfigMap: resource.Status.ConfigMapName}[d.Kind] {
 		return false
 	}
-	err := s.Client.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, Metadata(d.Kind))
+	err := s.Client.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, NewPartialMetadata(d.Kind))
 	if !apierrors.IsNotFound(err) {
 		return false
 	}
-	configuration := d.Configuration("").Absent()
-	if s.Client.Apply(ctx, configuration.Body(), client.FieldOwner(d.Owner.Manager())) != nil {
+	configuration := d.ApplyConfig("").CreateOnly()
+	if s.Client.Apply(ctx, configuration.Body(), client.FieldOwner(d.Owner.FieldManager())) != nil {
 		return false
 	}
-	m.Changed, m.Written, m.Alone, m.Version = true, true, true, configuration.Version()
+	m.Changed, m.Written, m.SoleOwner, m.ResourceVersion = true, true, true, configuration.ResourceVersion()
 	return true
 }
 
-// Untouched reports whether the output in the cache still has the resourceVersion at which it was last in sync.
-func (s *Store) Untouched(ctx context.Context, namespace string, m Made) (bool, error) {
-	live := Metadata(m.Desired.Kind)
+// IsUnchanged reports whether the output in the cache still has the resourceVersion at which it was last in sync.
+func (s *Store) IsUnchanged(ctx context.Context, namespace string, m Result) (bool, error) {
+	live := NewPartialMetadata(m.Desired.Kind)
 	err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: m.Desired.Name}, live)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
-	return err == nil && live.ResourceVersion == m.Version, err
+	return err == nil && live.ResourceVersion == m.ResourceVersion, err
 }
 
-// Held returns the data that the owner has in an output; nil if the output does not exist.
-func (s *Store) Held(ctx context.Context, d output.Desired) (map[string]keyvault.Value, error) {
-	live, found, err := s.live(ctx, d)
+// OwnedData returns the data that the owner has in an output; nil if the output does not exist.
+func (s *Store) OwnedData(ctx context.Context, d output.Desired) (map[string]keyvault.Value, error) {
+	live, found, err := s.readLive(ctx, d)
 	if err != nil || !found {
 		return nil, err
 	}
 	values := map[string]keyvault.Value{}
-	for key, value := range output.DataOf(live, d.Owner) {
+	for key, value := range output.OwnerData(live, d.Owner) {
 		values[key] = keyvault.NewValue(value)
 	}
 	return values, nil
 }
 
-// live reads the output with its data from the API server.
-func (s *Store) live(ctx context.Context, d output.Desired) (output.Live, bool, error) {
+// readLive reads the output with its data from the API server.
+func (s *Store) readLive(ctx context.Context, d output.Desired) (output.Live, bool, error) {
 	var secret corev1.Secret
 	var configMap corev1.ConfigMap
 	var object client.Object = &secret
 	if d.Kind == output.ConfigMap {
 		object = &configMap
 	}
-	err := s.Live.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, object)
+	err := s.APIReader.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, object)
 	switch {
 	case apierrors.IsNotFound(err):
 		return output.Live{}, false, nil
 	case err != nil:
 		return output.Live{}, false, fmt.Errorf("reading %s %s/%s: %w", d.Kind, d.Owner.Namespace, d.Name, err)
 	case d.Kind == output.ConfigMap:
-		return output.LiveConfigMap(&configMap), true, nil
+		return output.LiveFromConfigMap(&configMap), true, nil
 	}
-	return output.LiveSecret(&secret), true, nil
+	return output.LiveFromSecret(&secret), true, nil
 }
 
-// apply always forces ownership: the caller has already decided what can be overwritten, and hand-made edits of our own
+// applyOutput always forces ownership: the caller has already decided what can be overwritten, and hand-made edits of our own
 // keys must be reverted.
-func (s *Store) apply(ctx context.Context, m *Made, configuration output.Configuration) error {
-	owner := client.FieldOwner(m.Desired.Owner.Manager())
-	if err := refused(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership), m.Desired); err != nil {
+func (s *Store) applyOutput(ctx context.Context, m *Result, configuration output.ApplyConfig) error {
+	owner := client.FieldOwner(m.Desired.Owner.FieldManager())
+	if err := classifyApplyError(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership), m.Desired); err != nil {
 		return err
 	}
-	m.Written, m.Version = true, configuration.Version()
+	m.Written, m.ResourceVersion = true, configuration.ResourceVersion()
 	return nil
 }
 
-// refused classifies the error of an apply.
-func refused(err error, d output.Desired) error {
+// classifyApplyError classifies the error of an apply.
+func classifyApplyError(err error, d output.Desired) error {
 	switch {
 	case err == nil:
 		return nil
 	case apierrors.IsConflict(err):
 		return fault.New(fault.Conflict, "%s %q was replaced while it was being written; retrying", d.Kind, d.Name)
 	}
-	return classify(err, fmt.Sprintf("writing %s %s/%s", d.Kind, d.Owner.Namespace, d.Name))
+	return classifyError(err, fmt.Sprintf("writing %s %s/%s", d.Kind, d.Owner.Namespace, d.Name))
 }
 
-// classify separates rejected requests, which need an action by a user, from other failures of the API server.
-func classify(err error, doing string) error {
+// classifyError separates rejected requests, which need an action by a user, from other failures of the API server.
+func classifyError(err error, doing string) error {
 	switch {
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err),
-		apierrors.IsRequestEntityTooLargeError(err), refusal.Denied(err):
+		apierrors.IsRequestEntityTooLargeError(err), refusal.IsWebhookDenied(err):
 		return fault.New(fault.Conflict, "%s: the API server rejected the request: %s", doing, refusal.Describe(err))
 	}
 	return refusal.Wrap(err, "%s", doing)
 }
 
-// objectOf returns the live object as an object for the client, with metadata only.
-func objectOf(live output.Live) client.Object {
+// clientObject returns the live object as an object for the client, with metadata only.
+func clientObject(live output.Live) client.Object {
 	if live.Kind == output.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: live.ObjectMeta}
 	}

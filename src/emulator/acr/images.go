@@ -21,11 +21,13 @@ type Image struct {
 	Cmd        []string `json:"cmd,omitempty"`
 }
 
-// NewImages returns an empty registry in memory.
-func NewImages() http.Handler { return registry.New(registry.Logger(log.New(io.Discard, "", 0))) }
+// NewImageRegistry returns an empty registry in memory.
+func NewImageRegistry() http.Handler {
+	return registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+}
 
-// Put adds an image to all registries.
-func (s *Server) Put(repository, tag string, image Image) error {
+// PutImage adds an image to all registries.
+func (s *Server) PutImage(repository, tag string, image Image) error {
 	reference, err := name.ParseReference("images.local/"+repository+":"+tag, name.Insecure)
 	if err != nil {
 		return err
@@ -36,14 +38,14 @@ func (s *Server) Put(repository, tag string, image Image) error {
 	if err != nil {
 		return err
 	}
-	return remote.Write(reference, made, remote.WithTransport(within{s.Images}))
+	return remote.Write(reference, made, remote.WithTransport(handlerTransport{s.Images}))
 }
 
-// within is a transport that calls a handler without a network.
-type within struct{ http.Handler }
+// handlerTransport is a transport that calls a handler without a network.
+type handlerTransport struct{ http.Handler }
 
 // RoundTrip implements http.RoundTripper.
-func (w within) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	recorder := httptest.NewRecorder()
 	if r.Body == nil {
 		r.Body = http.NoBody

@@ -26,10 +26,10 @@ const (
 // those to the login host.
 const ProxyHost = "token-proxy.aks.example"
 
-// assertion authenticates a request by a client assertion: a token that the application signed with the key of its
+// authenticateAssertion authenticates a request by a client assertion: a token that the application signed with the key of its
 // certificate, or a federated token of a trusted issuer.
-func (d *Directory) assertion(r *http.Request) (Principal, *refusal) {
-	principal, refused := d.application(r)
+func (d *Directory) authenticateAssertion(r *http.Request) (Principal, *tokenError) {
+	principal, refused := d.findApplication(r)
 	if refused != nil {
 		return principal, refused
 	}
@@ -38,16 +38,16 @@ func (d *Directory) assertion(r *http.Request) (Principal, *refusal) {
 	token, _, err := jwt.NewParser().ParseUnverified(text, &content)
 	if err != nil ||
 		r.PostForm.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
-		return principal, &refusal{"invalid_client", 50027, "JWT token is invalid or malformed."}
+		return principal, &tokenError{"invalid_client", 50027, "JWT token is invalid or malformed."}
 	}
 	if _, ok := token.Header["x5t#S256"]; ok || content.Issuer == principal.ClientID {
-		return principal, d.certificate(r, principal, token)
+		return principal, d.checkCertificateAssertion(r, principal, token)
 	}
-	return principal, d.federated(principal, text, content, r.TLS != nil && r.TLS.ServerName == ProxyHost)
+	return principal, d.checkFederatedAssertion(principal, text, content, r.TLS != nil && r.TLS.ServerName == ProxyHost)
 }
 
-// certificate checks an assertion that the application signed with the key of its certificate.
-func (d *Directory) certificate(r *http.Request, principal Principal, token *jwt.Token) *refusal {
+// checkCertificateAssertion checks an assertion that the application signed with the key of its certificate.
+func (d *Directory) checkCertificateAssertion(r *http.Request, principal Principal, token *jwt.Token) *tokenError {
 	thumbprint, _ := token.Header["x5t#S256"].(string)
 	for block, rest := pem.Decode([]byte(principal.Certificates)); block != nil; block, rest = pem.Decode(rest) {
 		cert, err := x509.ParseCertificate(block.Bytes)
@@ -55,57 +55,57 @@ func (d *Directory) certificate(r *http.Request, principal Principal, token *jwt
 			continue
 		}
 		sum := sha256.Sum256(cert.Raw)
-		if !sameThumbprint(thumbprint, sum[:]) {
+		if !isSameThumbprint(thumbprint, sum[:]) {
 			continue
 		}
 		if now := d.Now(); now.After(cert.NotAfter) || now.Before(cert.NotBefore) {
-			return &refusal{"invalid_client", 700027,
+			return &tokenError{"invalid_client", 700027,
 				"The certificate with identifier used to sign the client assertion is expired on application."}
 		}
 		// Entra ID accepts both spellings of the token endpoint as audience.
 		audiences := []string{"https://" + r.Host + "/" + d.Tenant + "/oauth2/v2.0/token",
 			"https://" + r.Host + "/" + d.Tenant + "/v2.0"}
-		return d.signed(token.Raw, cert.PublicKey, []string{"PS256", "RS256"}, func(c jwt.RegisteredClaims) bool {
+		return d.checkSignedToken(token.Raw, cert.PublicKey, []string{"PS256", "RS256"}, func(c jwt.RegisteredClaims) bool {
 			return c.Subject == principal.ClientID &&
 				slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(c.Audience, a) })
 		})
 	}
-	return &refusal{"invalid_client", 700027,
+	return &tokenError{"invalid_client", 700027,
 		"The certificate with identifier used to sign the client assertion is not registered on application."}
 }
 
-// sameThumbprint compares the thumbprint that the SDK sends, in any base64 alphabet, with a hash.
-func sameThumbprint(sent string, sum []byte) bool {
+// isSameThumbprint compares the thumbprint that the SDK sends, in any base64 alphabet, with a hash.
+func isSameThumbprint(sent string, sum []byte) bool {
 	return slices.Contains([]string{base64.StdEncoding.EncodeToString(sum), base64.RawURLEncoding.EncodeToString(sum),
 		base64.URLEncoding.EncodeToString(sum)}, sent)
 }
 
-// federated checks a token of a trusted issuer, such as a Kubernetes cluster.
-func (d *Directory) federated(principal Principal, text string, content jwt.RegisteredClaims, byProxy bool) *refusal {
+// checkFederatedAssertion checks a token of a trusted issuer, such as a Kubernetes cluster.
+func (d *Directory) checkFederatedAssertion(principal Principal, text string, content jwt.RegisteredClaims, byProxy bool) *tokenError {
 	for _, trusted := range principal.Federated {
 		if trusted.Issuer != content.Issuer || trusted.Subject != content.Subject || trusted.Bound != byProxy {
 			continue
 		}
 		key, err := parsePublicKey(trusted.Key)
 		if err != nil {
-			return &refusal{"invalid_client", 50166, "Request to External OIDC endpoint failed."}
+			return &tokenError{"invalid_client", 50166, "Request to External OIDC endpoint failed."}
 		}
 		audience := exchangeAudience
 		if trusted.Bound {
 			audience = bindingAudience
 		}
-		return d.signed(text, key, []string{"RS256"},
+		return d.checkSignedToken(text, key, []string{"RS256"},
 			func(c jwt.RegisteredClaims) bool { return slices.Contains(c.Audience, audience) })
 	}
-	return &refusal{"invalid_client", 700213,
+	return &tokenError{"invalid_client", 700213,
 		fmt.Sprintf("No matching federated identity record found for presented assertion subject '%s'. "+
 			"Check your federated identity credential Subject, Audience and Issuer against the presented assertion.",
 			content.Subject)}
 }
 
-// signed checks the signature and the validity period of a token, and its claims with the function right.
-func (d *Directory) signed(text string, key crypto.PublicKey, methods []string,
-	right func(jwt.RegisteredClaims) bool) *refusal {
+// checkSignedToken checks the signature and the validity period of a token, and its claims with the function right.
+func (d *Directory) checkSignedToken(text string, key crypto.PublicKey, methods []string,
+	right func(jwt.RegisteredClaims) bool) *tokenError {
 	var content jwt.RegisteredClaims
 	_, err := jwt.ParseWithClaims(text, &content, func(*jwt.Token) (any, error) { return key, nil },
 		jwt.WithValidMethods(methods), jwt.WithTimeFunc(d.Now), jwt.WithExpirationRequired(),
@@ -113,11 +113,11 @@ func (d *Directory) signed(text string, key crypto.PublicKey, methods []string,
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenNotValidYet),
 		errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
-		return &refusal{"invalid_client", 700024, "Client assertion is not within its valid time range."}
+		return &tokenError{"invalid_client", 700024, "Client assertion is not within its valid time range."}
 	case err != nil:
-		return &refusal{"invalid_client", 700027, "Client assertion failed signature validation."}
+		return &tokenError{"invalid_client", 700027, "Client assertion failed signature validation."}
 	case !right(content):
-		return &refusal{"invalid_client", 700023, "Client assertion audience claim does not match Realm issuer."}
+		return &tokenError{"invalid_client", 700023, "Client assertion audience claim does not match Realm issuer."}
 	}
 	return nil
 }
@@ -130,15 +130,15 @@ func parsePublicKey(text string) (crypto.PublicKey, error) {
 	return x509.ParsePKIXPublicKey(block.Bytes)
 }
 
-// idToken returns a signed id token for the principal, empty if signing fails.
-func (d *Directory) idToken(p Principal) string {
+// issueIDToken returns a signed id token for the principal, empty if signing fails.
+func (d *Directory) issueIDToken(p Principal) string {
 	now := d.Now()
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256,
 		jwt.MapClaims{"iss": "https://login.microsoftonline.com/" + d.Tenant + "/v2.0", "aud": p.ClientID,
 			"sub": p.ObjectID, "oid": p.ObjectID, "tid": d.Tenant, "preferred_username": p.Username, "iat": now.Unix(),
 			"nbf": now.Unix(),
 			"exp": now.Add(tokenLifetime).Unix()})
-	token.Header["kid"] = keyID
+	token.Header["kid"] = signingKeyID
 	text, err := token.SignedString(d.key)
 	if err != nil {
 		return ""

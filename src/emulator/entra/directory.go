@@ -13,8 +13,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// keyID is the id of the signing key.
-const keyID = "emulator-1"
+// signingKeyID is the id of the signing key.
+const signingKeyID = "emulator-1"
 
 // Principal is an application, a managed identity or a user that can get tokens.
 type Principal struct {
@@ -51,8 +51,8 @@ type Principal struct {
 	registered time.Time
 }
 
-// Assigned reports whether the metadata service knows a managed identity at the time now.
-func (p Principal) Assigned(now time.Time) bool {
+// IsAssignedAt reports whether the metadata service knows a managed identity at the time now.
+func (p Principal) IsAssignedAt(now time.Time) bool {
 	return p.ManagedIdentity != "" && !now.Before(p.registered.Add(time.Duration(p.AssignedAfterSeconds)*time.Second))
 }
 
@@ -94,8 +94,8 @@ func New(tenant string, now func() time.Time, count func(string)) (*Directory, e
 	return &Directory{Tenant: tenant, Now: now, Count: count, key: key}, nil
 }
 
-// SignWith sets the signing key (RSA, PEM), so tokens stay valid after a restart. Call it before issuing tokens.
-func (d *Directory) SignWith(content []byte) error {
+// UseSigningKey sets the signing key (RSA, PEM), so tokens stay valid after a restart. Call it before issuing tokens.
+func (d *Directory) UseSigningKey(content []byte) error {
 	key, err := jwt.ParseRSAPrivateKeyFromPEM(content)
 	if err != nil {
 		return fmt.Errorf("parsing the signing key: %w", err)
@@ -123,8 +123,8 @@ func (d *Directory) Find(match func(Principal) bool) (Principal, bool) {
 	return Principal{}, false
 }
 
-// claims are the claims of a token that vaults check.
-type claims struct {
+// tokenClaims are the claims of a token that vaults check.
+type tokenClaims struct {
 	jwt.RegisteredClaims
 	ObjectID string `json:"oid"`
 	AppID    string `json:"appid"`
@@ -134,7 +134,7 @@ type claims struct {
 // Issue issues a token for the principal. The audience is a resource, without /.default.
 func (d *Directory) Issue(p Principal, audience string, lifetime time.Duration) (string, error) {
 	now := d.Now()
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims{
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, tokenClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: "https://sts.windows.net/" + d.Tenant + "/", Subject: p.ObjectID,
 			Audience: jwt.ClaimStrings{audience},
@@ -143,13 +143,13 @@ func (d *Directory) Issue(p Principal, audience string, lifetime time.Duration) 
 		},
 		ObjectID: p.ObjectID, AppID: p.ClientID, Tenant: d.Tenant,
 	})
-	token.Header["kid"] = keyID
+	token.Header["kid"] = signingKeyID
 	return token.SignedString(d.key)
 }
 
 // Verify checks signature, expiry, tenant and audience of a token, and returns the object id of its principal.
 func (d *Directory) Verify(token, audience string) (string, error) {
-	var c claims
+	var c tokenClaims
 	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return d.key.Public(), nil },
 		jwt.WithValidMethods([]string{"RS256"}), jwt.WithTimeFunc(d.Now), jwt.WithExpirationRequired())
 	switch {

@@ -10,84 +10,84 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator/entra"
 )
 
-// lifetime is the lifetime of a managed identity's token, a day as in Azure.
-const lifetime = 24 * time.Hour
+// tokenLifetime is the lifetime of a managed identity's token, a day as in Azure.
+const tokenLifetime = 24 * time.Hour
 
 // Handler returns the handler for 169.254.169.254.
 func Handler(d *entra.Directory) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metadata/instance", guard(func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"compute": map[string]any{"azEnvironment": "AzurePublicCloud",
+	mux.HandleFunc("GET /metadata/instance", requireMetadataHeader(func(w http.ResponseWriter, _ *http.Request) {
+		replyJSON(w, http.StatusOK, map[string]any{"compute": map[string]any{"azEnvironment": "AzurePublicCloud",
 			"location": "westeurope"}})
 	}))
 	mux.HandleFunc("GET /metadata/identity/oauth2/token",
-		guard(func(w http.ResponseWriter, r *http.Request) { token(d, w, r) }))
+		requireMetadataHeader(func(w http.ResponseWriter, r *http.Request) { handleToken(d, w, r) }))
 	return mux
 }
 
-// guard rejects forwarded requests and requests without the Metadata header, as Azure does. A server-side request
+// requireMetadataHeader rejects forwarded requests and requests without the Metadata header, as Azure does. A server-side request
 // forgery can't set the header.
-func guard(next http.HandlerFunc) http.HandlerFunc {
+func requireMetadataHeader(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !strings.EqualFold(r.Header.Get("Metadata"), "true") || r.Header.Get("X-Forwarded-For") != "" {
-			refuse(w, "Required metadata header not specified")
+			replyError(w, "Required metadata header not specified")
 			return
 		}
 		next(w, r)
 	}
 }
 
-func token(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
+func handleToken(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	resource := strings.TrimSuffix(query.Get("resource"), "/")
 	if resource == "" || query.Get("api-version") == "" {
-		refuse(w, "Required query variable 'resource' or 'api-version' is missing")
+		replyError(w, "Required query variable 'resource' or 'api-version' is missing")
 		return
 	}
-	principal, ok := d.Find(func(p entra.Principal) bool { return p.Assigned(d.Now()) && matches(p, query.Get) })
+	principal, ok := d.Find(func(p entra.Principal) bool { return p.IsAssignedAt(d.Now()) && matchesQuery(p, query.Get) })
 	if !ok && query.Get("client_id")+query.Get("object_id")+query.Get("msi_res_id")+query.Get("mi_res_id") == "" {
 		users := 0
 		_, _ = d.Find(func(p entra.Principal) bool {
-			if p.Assigned(d.Now()) {
+			if p.IsAssignedAt(d.Now()) {
 				principal, users = p, users+1
 			}
 			return false
 		})
 		if ok = users == 1; users > 1 {
 			d.Count("token managed-identity several 400")
-			refuse(w, "Multiple user assigned identities exist, please specify the clientId / resourceId of the "+
+			replyError(w, "Multiple user assigned identities exist, please specify the clientId / resourceId of the "+
 				"identity in the token request")
 			return
 		}
 	}
 	if !ok {
 		d.Count("token managed-identity unknown 400")
-		refuse(w, "Identity not found")
+		replyError(w, "Identity not found")
 		return
 	}
 	if principal.MetadataStatus != 0 {
 		d.Count("token managed-identity " + principal.Name + " " + strconv.Itoa(principal.MetadataStatus))
-		answer(w, principal.MetadataStatus,
+		replyJSON(w, principal.MetadataStatus,
 			map[string]any{"error": "unknown", "error_description": "The service is unavailable"})
 		return
 	}
-	signed, err := d.Issue(principal, resource, lifetime)
+	signed, err := d.Issue(principal, resource, tokenLifetime)
 	if err != nil {
-		refuse(w, "The token could not be issued")
+		replyError(w, "The token could not be issued")
 		return
 	}
 	d.Count("token managed-identity " + principal.Name + " 200")
-	expires := d.Now().Add(lifetime).Unix()
-	answer(w, http.StatusOK, map[string]any{"access_token": signed, "client_id": principal.ClientID,
+	expires := d.Now().Add(tokenLifetime).Unix()
+	replyJSON(w, http.StatusOK, map[string]any{"access_token": signed, "client_id": principal.ClientID,
 		"token_type": "Bearer",
-		"resource":   resource, "expires_in": strconv.Itoa(int(lifetime.Seconds())),
-		"ext_expires_in": strconv.Itoa(int(lifetime.Seconds())),
+		"resource":   resource, "expires_in": strconv.Itoa(int(tokenLifetime.Seconds())),
+		"ext_expires_in": strconv.Itoa(int(tokenLifetime.Seconds())),
 		"expires_on":     strconv.FormatInt(expires, 10), "not_before": strconv.FormatInt(d.Now().Unix(), 10)})
 }
 
-// matches reports whether a principal is the requested identity: the user-assigned one with the client id, object id or
+// matchesQuery reports whether a principal is the requested identity: the user-assigned one with the client id, object id or
 // resource id of the query, or else the system-assigned one.
-func matches(p entra.Principal, ask func(string) string) bool {
+func matchesQuery(p entra.Principal, ask func(string) string) bool {
 	resourceID := ask("msi_res_id") + ask("mi_res_id")
 	switch {
 	case ask("client_id") != "":
@@ -100,11 +100,11 @@ func matches(p entra.Principal, ask func(string) string) bool {
 	return p.ManagedIdentity == "system"
 }
 
-func refuse(w http.ResponseWriter, text string) {
-	answer(w, http.StatusBadRequest, map[string]any{"error": "invalid_request", "error_description": text})
+func replyError(w http.ResponseWriter, text string) {
+	replyJSON(w, http.StatusBadRequest, map[string]any{"error": "invalid_request", "error_description": text})
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func replyJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)

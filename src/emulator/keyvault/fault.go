@@ -40,61 +40,61 @@ type Fault struct {
 	// that it applies to all. Calls that fail count too.
 	Over int `json:"over,omitempty"`
 
-	struck int
-	// seen are the times of the last Over calls.
-	seen []time.Time
+	timesApplied int
+	// recentCalls are the times of the last Over calls.
+	recentCalls []time.Time
 }
 
-func (f *Fault) matches(c call) bool {
+func (f *Fault) matchesCall(c call) bool {
 	is := func(want, got string) bool { return want == "" || strings.EqualFold(want, got) }
 	return is(f.Vault, c.vault) && is(f.Operation, c.operation) && is(f.Name, c.name) &&
-		(f.Times == 0 || f.struck < f.Times)
+		(f.Times == 0 || f.timesApplied < f.Times)
 }
 
-// counted is the window in which Azure counts calls.
-const counted = 10 * time.Second
+// limitWindow is the window in which Azure counts calls.
+const limitWindow = 10 * time.Second
 
-// spares counts a call and reports whether it is within the limit Over, so the fault does not apply.
-func (f *Fault) spares(now time.Time) bool {
+// isUnderLimit counts a call and reports whether it is within the limit Over, so the fault does not apply.
+func (f *Fault) isUnderLimit(now time.Time) bool {
 	if f.Over == 0 {
 		return false
 	}
-	few := len(f.seen) < f.Over || now.Sub(f.seen[len(f.seen)-f.Over]) >= counted
-	f.seen = append(f.seen[max(0, len(f.seen)-f.Over+1):], now)
+	few := len(f.recentCalls) < f.Over || now.Sub(f.recentCalls[len(f.recentCalls)-f.Over]) >= limitWindow
+	f.recentCalls = append(f.recentCalls[max(0, len(f.recentCalls)-f.Over+1):], now)
 	return few
 }
 
-// Inject adds a fault.
-func (s *Store) Inject(f Fault) {
+// AddFault adds a fault.
+func (s *Store) AddFault(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, &f)
 }
 
-// Heal removes the faults of one vault, or all faults if the name is empty.
-func (s *Store) Heal(vault string) {
+// RemoveFaults removes the faults of one vault, or all faults if the name is empty.
+func (s *Store) RemoveFaults(vault string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = slices.DeleteFunc(s.faults,
 		func(f *Fault) bool { return vault == "" || strings.EqualFold(f.Vault, vault) })
 }
 
-// strike returns the first fault that applies to a call.
-func (s *Store) strike(c call) (Fault, bool) {
+// applicableFault returns the first fault that applies to a call.
+func (s *Store) applicableFault(c call) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
-		if f.matches(c) && !f.spares(s.Now()) {
-			f.struck++
+		if f.matchesCall(c) && !f.isUnderLimit(s.Now()) {
+			f.timesApplied++
 			return *f, true
 		}
 	}
 	return Fault{}, false
 }
 
-// pause returns how long a caller must wait after the response: the Retry-After header, or a second after a 429, as
+// retryDelay returns how long a caller must wait after the response: the Retry-After header, or a second after a 429, as
 // Azure recommends.
-func (f Fault) pause() time.Duration {
+func (f Fault) retryDelay() time.Duration {
 	switch {
 	case f.RetryAfter > 0:
 		return time.Duration(f.RetryAfter) * time.Second
@@ -104,48 +104,48 @@ func (f Fault) pause() time.Duration {
 	return 0
 }
 
-// onTheirWay is the time after such a response in which calls can still arrive that were sent before it. On a busy
+// inFlightTolerance is the time after such a response in which calls can still arrive that were sent before it. On a busy
 // machine, a new connection takes some time.
-const onTheirWay = 500 * time.Millisecond
+const inFlightTolerance = 500 * time.Millisecond
 
-// pauses records the periods in which a caller, identified by its address, must not call a vault. It only observes: no
+// callerPauses records the periods in which a caller, identified by its address, must not call a vault. It only observes: no
 // call is rejected because of it.
-type pauses struct {
-	mu    sync.Mutex
-	known map[string]pausing
+type callerPauses struct {
+	mu       sync.Mutex
+	byCaller map[string]pauseWindow
 }
 
-type pausing struct{ began, until time.Time }
+type pauseWindow struct{ began, until time.Time }
 
-func (p *pauses) begin(who string, now time.Time, long time.Duration) {
+func (p *callerPauses) beginPause(who string, now time.Time, long time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known == nil {
-		p.known = map[string]pausing{}
+	if p.byCaller == nil {
+		p.byCaller = map[string]pauseWindow{}
 	}
-	if is := p.known[who]; long > 0 && now.Add(long).After(is.until) {
+	if is := p.byCaller[who]; long > 0 && now.Add(long).After(is.until) {
 		if now.After(is.until) {
 			is.began = now
 		}
 		is.until = now.Add(long)
-		p.known[who] = is
+		p.byCaller[who] = is
 	}
 }
 
-// broken returns the time since the beginning of the caller's pause; zero if there is no pause, or if the call can have
+// timeIntoPause returns the time since the beginning of the caller's pause; zero if there is no pause, or if the call can have
 // been sent before it.
-func (p *pauses) broken(who string, now time.Time) time.Duration {
+func (p *callerPauses) timeIntoPause(who string, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	is := p.known[who]
-	if late := now.Sub(is.began); late > onTheirWay && now.Before(is.until) {
+	is := p.byCaller[who]
+	if late := now.Sub(is.began); late > inFlightTolerance && now.Before(is.until) {
 		return late
 	}
 	return 0
 }
 
-// suffer applies the fault to a response, and reports whether the response is complete.
-func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
+// applyToResponse applies the fault to a response, and reports whether the response is complete.
+func (f Fault) applyToResponse(w http.ResponseWriter, r *http.Request) bool {
 	if f.LatencyMillis > 0 {
 		select {
 		case <-time.After(time.Duration(f.LatencyMillis) * time.Millisecond):
@@ -156,7 +156,7 @@ func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set(name, value)
 	}
 	if f.Body != "" {
-		f.say(w)
+		f.writeBody(w)
 	}
 	if f.Drop {
 		panic(http.ErrAbortHandler) // the server closes the connection
@@ -174,12 +174,12 @@ func (f Fault) suffer(w http.ResponseWriter, r *http.Request) bool {
 	if code == "" {
 		code = http.StatusText(f.Status)
 	}
-	refuse(w, failure{f.Status, code, "A fault of the emulator applies.", f.Inner})
+	replyError(w, apiError{f.Status, code, "A fault of the emulator applies.", f.Inner})
 	return true
 }
 
-// say writes the body. For a Drop, it announces a Content-Length that is larger than the body.
-func (f Fault) say(w http.ResponseWriter) {
+// writeBody writes the body. For a Drop, it announces a Content-Length that is larger than the body.
+func (f Fault) writeBody(w http.ResponseWriter) {
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	}

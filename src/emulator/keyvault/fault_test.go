@@ -13,11 +13,11 @@ import (
 func TestALimitSparesSoManyCallsInTenSeconds(t *testing.T) {
 	now := time.Now()
 	s := NewStore(func() time.Time { return now })
-	s.Inject(Fault{Vault: "kv1", Over: 3, Status: 429})
-	s.Inject(Fault{LatencyMillis: 5})
+	s.AddFault(Fault{Vault: "kv1", Over: 3, Status: 429})
+	s.AddFault(Fault{LatencyMillis: 5})
 	struck := func(calls int) (times int) {
 		for range calls {
-			f, _ := s.strike(call{vault: "kv1"})
+			f, _ := s.applicableFault(call{vault: "kv1"})
 			if f.Status == 429 {
 				times++
 			} else {
@@ -43,20 +43,20 @@ func (everybody) Verify(string, string) (string, error) { return "", nil }
 func TestCallsInAPauseAreCounted(t *testing.T) {
 	now, counters := time.Now(), map[string]int{}
 	s := &Server{Store: NewStore(func() time.Time { return now }), Tokens: everybody{}, Count: func(name string) { counters[name]++ }}
-	s.Store.Permit("kv1", "", nil)
+	s.Store.SetPermissions("kv1", "", nil)
 	call := func(ctx context.Context) {
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://kv1.vault.azure.net/secrets/db", nil)
 		r.Header.Set("Authorization", "Bearer t")
 		s.ServeHTTP(httptest.NewRecorder(), r)
 	}
-	s.Store.Inject(Fault{Status: 429, RetryAfter: 2, Times: 2})
+	s.Store.AddFault(Fault{Status: 429, RetryAfter: 2, Times: 2})
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	call(gone)
 	now = now.Add(time.Second)
 	call(t.Context())
 	assert.Zero(t, counters["kv1 in-pause"], "who left before the answer does not know of the pause")
-	now = now.Add(onTheirWay)
+	now = now.Add(inFlightTolerance)
 	call(t.Context())
 	assert.Zero(t, counters["kv1 in-pause"], "a call that was on its way")
 	now = now.Add(time.Second)

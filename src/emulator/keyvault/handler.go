@@ -28,11 +28,11 @@ type Server struct {
 	// in-pause after TIME", where TIME is the time since that response.
 	Count func(name string)
 
-	pauses pauses
+	pauses callerPauses
 }
 
-// clouds maps the DNS suffix of vaults to the authority in their challenge.
-func clouds() map[string]string {
+// authorityBySuffix maps the DNS suffix of vaults to the authority in their challenge.
+func authorityBySuffix() map[string]string {
 	return map[string]string{
 		"vault.azure.net": "login.microsoftonline.com", "vault.usgovcloudapi.net": "login.microsoftonline.us",
 		"vault.azure.cn": "login.chinacloudapi.cn",
@@ -51,21 +51,21 @@ type call struct {
 	kind string
 }
 
-// failure is an error response in the format of Key Vault.
-type failure struct {
-	status            int
-	code, text, inner string
+// apiError is an error response in the format of Key Vault.
+type apiError struct {
+	status                   int
+	code, message, innerCode string
 }
 
-func refuse(w http.ResponseWriter, f failure) {
-	body := map[string]any{"code": f.code, "message": f.text}
-	if f.inner != "" {
-		body["innererror"] = map[string]any{"code": f.inner}
+func replyError(w http.ResponseWriter, f apiError) {
+	body := map[string]any{"code": f.code, "message": f.message}
+	if f.innerCode != "" {
+		body["innererror"] = map[string]any{"code": f.innerCode}
 	}
-	answer(w, f.status, map[string]any{"error": body})
+	replyJSON(w, f.status, map[string]any{"error": body})
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func replyJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("x-ms-keyvault-service-version", "1.9.2500.1")
 	w.WriteHeader(status)
@@ -76,65 +76,65 @@ func answer(w http.ResponseWriter, status int, body any) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, _, _ := strings.Cut(r.Host, ":")
 	name, suffix, _ := strings.Cut(strings.ToLower(host), ".")
-	c, ok := parse(r)
+	c, ok := parseRequest(r)
 	c.vault, c.suffix = name, suffix
-	if !s.exists(name) {
+	if !s.hasVault(name) {
 		s.Count(name + " none dropped")
 		panic(http.ErrAbortHandler)
 	}
 	caller, _, _ := net.SplitHostPort(r.RemoteAddr)
 	caller += " " + name
-	if late := s.pauses.broken(caller, s.Store.Now()); late > 0 {
+	if late := s.pauses.timeIntoPause(caller, s.Store.Now()); late > 0 {
 		s.Count(name + " in-pause")
 		s.Count(fmt.Sprintf("%s in-pause after %s", name, late.Truncate(100*time.Millisecond)))
 	}
-	recorder := &recorder{ResponseWriter: w, status: http.StatusOK}
+	recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 	defer func() { s.Count(fmt.Sprintf("%s %s %d", c.vault, c.operation, recorder.status)) }()
 	if !ok {
-		refuse(recorder, failure{http.StatusNotFound, "NotFound", "The requested resource was not found.", ""})
+		replyError(recorder, apiError{http.StatusNotFound, "NotFound", "The requested resource was not found.", ""})
 		return
 	}
-	fault, struck := s.Store.strike(c)
-	objectID, ok := s.authenticate(recorder, r, c, fault)
+	fault, struck := s.Store.applicableFault(c)
+	objectID, ok := s.authenticateCaller(recorder, r, c, fault)
 	if !ok {
 		return
 	}
-	if struck && fault.suffer(recorder, r) {
+	if struck && fault.applyToResponse(recorder, r) {
 		if r.Context().Err() == nil { // else the caller did not receive the response
-			s.pauses.begin(caller, s.Store.Now(), fault.pause())
+			s.pauses.beginPause(caller, s.Store.Now(), fault.retryDelay())
 		}
 		return
 	}
-	if f := s.authorize(c, objectID); f != nil {
-		refuse(recorder, *f)
+	if f := s.authorizeCall(c, objectID); f != nil {
+		replyError(recorder, *f)
 		return
 	}
-	s.operate(recorder, r, c)
+	s.executeOperation(recorder, r, c)
 }
 
-type recorder struct {
+type statusRecorder struct {
 	http.ResponseWriter
 	status int
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (r *recorder) WriteHeader(status int) {
+func (r *statusRecorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
 }
 
 // Unwrap gives http.ResponseController access to the wrapped writer, which it flushes.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-func (s *Server) exists(name string) bool {
+func (s *Server) hasVault(name string) bool {
 	s.Store.mu.Lock()
 	defer s.Store.mu.Unlock()
 	_, ok := s.Store.vaults[name]
 	return ok
 }
 
-// parse parses method and path. The names of operations are those of permissions.
-func parse(r *http.Request) (call, bool) {
+// parseRequest parses method and path. The names of operations are those of permissions.
+func parseRequest(r *http.Request) (call, bool) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	c := call{operation: "unknown", kind: strings.TrimPrefix(parts[0], "deleted")}
 	if len(parts) > 1 {
@@ -162,10 +162,10 @@ func parse(r *http.Request) (call, bool) {
 	return c, ok
 }
 
-// authenticate responds with 401 and a challenge unless the request has a valid token. A fault can reject every token
+// authenticateCaller responds with 401 and a challenge unless the request has a valid token. A fault can reject every token
 // or replace the challenge.
-func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, c call, f Fault) (string, bool) {
-	challenge := fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, clouds()[c.suffix],
+func (s *Server) authenticateCaller(w http.ResponseWriter, r *http.Request, c call, f Fault) (string, bool) {
+	challenge := fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, authorityBySuffix()[c.suffix],
 		s.Tenant, c.suffix)
 	if f.Challenge != "" {
 		challenge = f.Challenge
@@ -179,29 +179,29 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, c call, f 
 		challenge += `, error="invalid_token", error_description="Error validating token: 'S2S12001'."`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	refuse(w, failure{http.StatusUnauthorized, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.",
+	replyError(w, apiError{http.StatusUnauthorized, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.",
 		""})
 	return "", false
 }
 
-func (s *Server) authorize(c call, objectID string) *failure {
+func (s *Server) authorizeCall(c call, objectID string) *apiError {
 	s.Store.mu.Lock()
 	defer s.Store.mu.Unlock()
-	v := s.Store.vault(c.vault)
+	v := s.Store.getOrCreateVault(c.vault)
 	permission := map[string]string{"versions": "list", "certificates/versions": "certificates/list",
 		"keys/versions": "keys/list", "listdeleted": "list", "getdeleted": "get", "update": "set"}[c.operation]
 	if permission == "" {
 		permission = c.operation
 	}
 	switch {
-	case v.private:
-		return &failure{http.StatusForbidden, "Forbidden", "Connection is not an approved private link.",
+	case v.privateOnly:
+		return &apiError{http.StatusForbidden, "Forbidden", "Connection is not an approved private link.",
 			"ForbiddenByConnection"}
 	case v.firewall:
-		return &failure{http.StatusForbidden, "Forbidden",
+		return &apiError{http.StatusForbidden, "Forbidden",
 			"Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"}
 	case !slices.Contains(v.permissions[objectID], permission):
-		return &failure{http.StatusForbidden, "Forbidden",
+		return &apiError{http.StatusForbidden, "Forbidden",
 			fmt.Sprintf("Caller is not authorized to perform action on resource.\r\n"+
 				"Caller: appid=*;oid=%s;iss=*\r\nAction: 'Microsoft.KeyVault/vaults/%s/%s/action'\r\nVault: %s",
 				objectID, c.kind, path.Base(permission), v.name), "ForbiddenByRbac"}

@@ -11,85 +11,85 @@ import (
 	"time"
 )
 
-// pageSize is the maximum number of items in a page.
-const pageSize = 25
+// maxPageSize is the maximum number of items in a page.
+const maxPageSize = 25
 
-// maxValue is the maximum size of a secret in bytes.
-const maxValue = 25 << 10
+// maxValueBytes is the maximum size of a secret in bytes.
+const maxValueBytes = 25 << 10
 
-func (s *Server) operate(w http.ResponseWriter, r *http.Request, c call) {
+func (s *Server) executeOperation(w http.ResponseWriter, r *http.Request, c call) {
 	if !slices.Contains(apiVersions(), r.URL.Query().Get("api-version")) {
-		refuse(w, failure{http.StatusBadRequest, "BadParameter", "The specified api-version is not supported.", ""})
+		replyError(w, apiError{http.StatusBadRequest, "BadParameter", "The specified api-version is not supported.", ""})
 		return
 	}
 	s.Store.mu.Lock()
 	defer s.Store.mu.Unlock()
-	v := s.Store.vault(c.vault)
+	v := s.Store.getOrCreateVault(c.vault)
 	switch c.operation {
 	case "certificates/get", "keys/get":
-		s.public(w, c, v)
+		s.getPublicObject(w, c, v)
 		return
 	case "certificates/list", "keys/list":
-		s.listPublics(w, r, c, v)
+		s.listPublicObjects(w, r, c, v)
 		return
 	case "certificates/versions", "keys/versions":
-		s.publicVersions(w, r, c, v)
+		s.listPublicVersions(w, r, c, v)
 		return
 	case "list", "listdeleted":
-		s.list(w, r, c, v)
+		s.listSecrets(w, r, c, v)
 		return
 	case "set":
-		s.set(w, r, c, v)
+		s.setSecret(w, r, c, v)
 		return
 	}
 	o, ok := v.objects[c.name]
 	inBin := c.operation == "getdeleted" || c.operation == "purge" || c.operation == "recover"
 	if !ok || o.deleted.IsZero() == inBin {
-		refuse(w, failure{http.StatusNotFound, "SecretNotFound",
+		replyError(w, apiError{http.StatusNotFound, "SecretNotFound",
 			fmt.Sprintf("A secret with (name/id) %s was not found in this key vault. "+
 				"If you recently deleted this secret you may be able to recover it using the correct recovery command.",
 				c.name), ""})
 		return
 	}
-	s.single(w, r, c, o)
+	s.executeOnSecret(w, r, c, o)
 }
 
-// single performs the operations on one existing secret.
-func (s *Server) single(w http.ResponseWriter, r *http.Request, c call, o *object) {
-	secret := o.find(c.version)
+// executeOnSecret performs the operations on one existing secret.
+func (s *Server) executeOnSecret(w http.ResponseWriter, r *http.Request, c call, o *object) {
+	secret := o.findVersion(c.version)
 	if secret == nil {
-		refuse(w, failure{http.StatusNotFound, "SecretNotFound",
+		replyError(w, apiError{http.StatusNotFound, "SecretNotFound",
 			"A secret with this version was not found in this key vault.", ""})
 		return
 	}
 	switch c.operation {
 	case "get":
 		if secret.Disabled {
-			refuse(w, failure{http.StatusForbidden, "Forbidden", "Operation get is not allowed on a disabled secret.",
+			replyError(w, apiError{http.StatusForbidden, "Forbidden", "Operation get is not allowed on a disabled secret.",
 				"SecretDisabled"})
 			return
 		}
-		answer(w, http.StatusOK, bundle(c, o, secret, true))
+		replyJSON(w, http.StatusOK, secretJSON(c, o, secret, true))
 	case "versions":
-		s.versions(w, r, c, o)
+		s.listVersions(w, r, c, o)
 	case "update":
-		s.update(w, r, c, o)
+		s.updateSecret(w, r, c, o)
 	case "delete":
 		o.deleted = s.Store.Now().UTC()
-		answer(w, http.StatusOK, deletedBundle(c, o))
+		replyJSON(w, http.StatusOK, deletedSecretJSON(c, o))
 	case "getdeleted":
-		answer(w, http.StatusOK, deletedBundle(c, o))
+		replyJSON(w, http.StatusOK, deletedSecretJSON(c, o))
 	case "recover":
 		o.deleted = time.Time{}
-		answer(w, http.StatusOK, bundle(c, o, o.find(""), false))
+		replyJSON(w, http.StatusOK, secretJSON(c, o, o.findVersion(""), false))
 	case "purge":
-		delete(s.Store.vault(c.vault).objects, c.name)
+		delete(s.Store.getOrCreateVault(c.vault).objects, c.name)
 		w.WriteHeader(http.StatusNoContent)
 	}
 }
 
-// bundle returns the JSON of a secret.
-func bundle(c call, o *object, s *Secret, withValue bool) map[string]any {
+// secretJSON returns the JSON of a secret.
+func secretJSON(c call, o *object, s *Secret, withValue bool) map[string]any {
 	attributes := map[string]any{"enabled": !s.Disabled, "created": s.created.Unix(), "updated": s.updated.Unix(),
 		"recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90}
 	if !s.NotBefore.IsZero() {
@@ -115,43 +115,43 @@ func bundle(c call, o *object, s *Secret, withValue bool) map[string]any {
 	return body
 }
 
-func deletedBundle(c call, o *object) map[string]any {
-	body := bundle(c, o, o.find(""), false)
+func deletedSecretJSON(c call, o *object) map[string]any {
+	body := secretJSON(c, o, o.findVersion(""), false)
 	body["recoveryId"] = fmt.Sprintf("https://%s.%s/deletedsecrets/%s", c.vault, c.suffix, o.name)
 	body["deletedDate"], body["scheduledPurgeDate"] = o.deleted.Unix(), o.deleted.AddDate(0, 0, 90).Unix()
 	return body
 }
 
-func (s *Server) list(w http.ResponseWriter, r *http.Request, c call, v *vault) {
+func (s *Server) listSecrets(w http.ResponseWriter, r *http.Request, c call, v *vault) {
 	var items []any
 	for _, name := range slices.Sorted(maps.Keys(v.objects)) {
 		o := v.objects[name]
 		if o.deleted.IsZero() == (c.operation == "listdeleted") {
 			continue
 		}
-		item := bundle(c, o, o.find(""), false)
+		item := secretJSON(c, o, o.findVersion(""), false)
 		if c.operation == "listdeleted" {
-			item = deletedBundle(c, o)
+			item = deletedSecretJSON(c, o)
 		}
 		item["id"] = fmt.Sprintf("https://%s.%s/secrets/%s", c.vault, c.suffix, name) // a list names no version
 		items = append(items, item)
 	}
-	page(w, r, items)
+	replyPage(w, r, items)
 }
 
-func (s *Server) versions(w http.ResponseWriter, r *http.Request, c call, o *object) {
+func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, c call, o *object) {
 	var items []any
 	for _, version := range o.versions {
-		items = append(items, bundle(c, o, version, false))
+		items = append(items, secretJSON(c, o, version, false))
 	}
-	page(w, r, items)
+	replyPage(w, r, items)
 }
 
-// page responds with one page of a list as Key Vault does: at most 25 items, a nextLink with a port, and an empty last
+// replyPage responds with one page of a list as Key Vault does: at most 25 items, a nextLink with a port, and an empty last
 // page if the number of items is a multiple of the page size.
-func page(w http.ResponseWriter, r *http.Request, items []any) {
-	size := pageSize
-	if asked, err := strconv.Atoi(r.URL.Query().Get("maxresults")); err == nil && asked >= 1 && asked <= pageSize {
+func replyPage(w http.ResponseWriter, r *http.Request, items []any) {
+	size := maxPageSize
+	if asked, err := strconv.Atoi(r.URL.Query().Get("maxresults")); err == nil && asked >= 1 && asked <= maxPageSize {
 		size = asked
 	}
 	from, _ := strconv.Atoi(r.URL.Query().Get("$skiptoken"))
@@ -162,16 +162,18 @@ func page(w http.ResponseWriter, r *http.Request, items []any) {
 		next := *r.URL
 		query := next.Query()
 		query.Set("$skiptoken", strconv.Itoa(to))
-		next.Scheme, next.Host, next.RawQuery = "https", hostOf(r)+":443", query.Encode()
+		next.Scheme, next.Host, next.RawQuery = "https", hostWithoutPort(r)+":443", query.Encode()
 		body["nextLink"] = next.String()
 	}
-	answer(w, http.StatusOK, body)
+	replyJSON(w, http.StatusOK, body)
 }
 
-func hostOf(r *http.Request) string { return regexp.MustCompile(`:\d+$`).ReplaceAllString(r.Host, "") }
+func hostWithoutPort(r *http.Request) string {
+	return regexp.MustCompile(`:\d+$`).ReplaceAllString(r.Host, "")
+}
 
-// change is the body of a set or an update.
-type change struct {
+// secretChange is the body of a set or an update.
+type secretChange struct {
 	Value       *string            `json:"value"`
 	ContentType *string            `json:"contentType"`
 	Tags        *map[string]string `json:"tags"`
@@ -182,7 +184,7 @@ type change struct {
 	} `json:"attributes"`
 }
 
-func (c change) apply(s *Secret) {
+func (c secretChange) applyTo(s *Secret) {
 	if c.ContentType != nil {
 		s.ContentType = *c.ContentType
 	}
@@ -200,46 +202,46 @@ func (c change) apply(s *Secret) {
 	}
 }
 
-func readChange(w http.ResponseWriter, r *http.Request) (change, bool) {
-	var c change
+func readChange(w http.ResponseWriter, r *http.Request) (secretChange, bool) {
+	var c secretChange
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&c); err != nil {
-		refuse(w, failure{http.StatusBadRequest, "BadParameter", "The request body is malformed.", ""})
+		replyError(w, apiError{http.StatusBadRequest, "BadParameter", "The request body is malformed.", ""})
 		return c, false
 	}
 	return c, true
 }
 
-func (s *Server) set(w http.ResponseWriter, r *http.Request, c call, v *vault) {
+func (s *Server) setSecret(w http.ResponseWriter, r *http.Request, c call, v *vault) {
 	body, ok := readChange(w, r)
 	if !ok {
 		return
 	}
-	if body.Value == nil || len(*body.Value) > maxValue ||
+	if body.Value == nil || len(*body.Value) > maxValueBytes ||
 		!regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`).MatchString(c.name) {
-		refuse(w, failure{http.StatusBadRequest, "BadParameter",
+		replyError(w, apiError{http.StatusBadRequest, "BadParameter",
 			"The request has a missing or too large value, or a bad name.", ""})
 		return
 	}
 	if o, exists := v.objects[c.name]; exists && !o.deleted.IsZero() {
-		refuse(w, failure{http.StatusConflict, "Conflict",
+		replyError(w, apiError{http.StatusConflict, "Conflict",
 			fmt.Sprintf("Secret %s is currently in a deleted but recoverable state, "+
 				"and its name cannot be reused; in this state, the secret can only be recovered or purged.", c.name),
 			"ObjectIsDeletedButRecoverable"})
 		return
 	}
 	secret := Secret{Value: *body.Value}
-	body.apply(&secret)
-	stored := s.Store.put(v, c.name, secret)
-	answer(w, http.StatusOK, bundle(c, v.objects[c.name], stored, true))
+	body.applyTo(&secret)
+	stored := s.Store.addSecretVersion(v, c.name, secret)
+	replyJSON(w, http.StatusOK, secretJSON(c, v.objects[c.name], stored, true))
 }
 
-func (s *Server) update(w http.ResponseWriter, r *http.Request, c call, o *object) {
+func (s *Server) updateSecret(w http.ResponseWriter, r *http.Request, c call, o *object) {
 	body, ok := readChange(w, r)
 	if !ok {
 		return
 	}
-	secret := o.find(c.version)
-	body.apply(secret)
+	secret := o.findVersion(c.version)
+	body.applyTo(secret)
 	secret.updated = s.Store.Now().UTC()
-	answer(w, http.StatusOK, bundle(c, o, secret, false))
+	replyJSON(w, http.StatusOK, secretJSON(c, o, secret, false))
 }

@@ -21,8 +21,8 @@ type Secret struct {
 	created, updated time.Time
 	// managed secrets belong to a certificate.
 	managed bool
-	// public is the response body of a certificate or key of that version, without attributes.
-	public map[string]any
+	// publicBody is the response body of a certificate or key of that version, without attributes.
+	publicBody map[string]any
 }
 
 // object is a secret, certificate or key with all its versions, the latest last.
@@ -32,7 +32,7 @@ type object struct {
 	deleted  time.Time
 }
 
-func (o *object) find(version string) *Secret {
+func (o *object) findVersion(version string) *Secret {
 	if version == "" {
 		return o.versions[len(o.versions)-1]
 	}
@@ -46,13 +46,13 @@ func (o *object) find(version string) *Secret {
 type vault struct {
 	name    string
 	objects map[string]*object
-	// publics are certificates and keys, by "certificates/NAME" and "keys/NAME".
-	publics map[string]*object
+	// publicObjects are certificates and keys, by "certificates/NAME" and "keys/NAME".
+	publicObjects map[string]*object
 	// permissions are the allowed operations by the object id of a principal.
 	permissions map[string][]string
 	firewall    bool
-	// private vaults accept connections only through a private endpoint.
-	private bool
+	// privateOnly vaults accept connections only through a private endpoint.
+	privateOnly bool
 }
 
 // Store holds vaults. It is safe for concurrent use.
@@ -68,60 +68,60 @@ type Store struct {
 // NewStore creates an empty store.
 func NewStore(now func() time.Time) *Store { return &Store{Now: now, vaults: map[string]*vault{}} }
 
-// vault returns the vault with the name, and creates it if needed. The caller holds the lock.
-func (s *Store) vault(name string) *vault {
+// getOrCreateVault returns the vault with the name, and creates it if needed. The caller holds the lock.
+func (s *Store) getOrCreateVault(name string) *vault {
 	v, ok := s.vaults[name]
 	if !ok {
-		v = &vault{name: name, objects: map[string]*object{}, publics: map[string]*object{},
+		v = &vault{name: name, objects: map[string]*object{}, publicObjects: map[string]*object{},
 			permissions: map[string][]string{}}
 		s.vaults[name] = v
 	}
 	return v
 }
 
-// Permit sets the operations that a principal can perform on a vault: get, list, set, delete, recover, purge,
+// SetPermissions sets the operations that a principal can perform on a vault: get, list, set, delete, recover, purge,
 // certificates/get, certificates/list, keys/get and keys/list. It replaces the former ones.
-func (s *Store) Permit(vaultName, objectID string, operations []string) {
+func (s *Store) SetPermissions(vaultName, objectID string, operations []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.vault(vaultName).permissions[objectID] = operations
+	s.getOrCreateVault(vaultName).permissions[objectID] = operations
 }
 
-// Firewall makes a vault deny all requests as by its firewall, or stops that.
-func (s *Store) Firewall(vaultName string, closed bool) {
+// SetFirewall makes a vault deny all requests as by its firewall, or stops that.
+func (s *Store) SetFirewall(vaultName string, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.vault(vaultName).firewall = closed
+	s.getOrCreateVault(vaultName).firewall = closed
 }
 
-// Private makes a vault deny all requests, as if it accepted only connections through a private endpoint, or stops
+// SetPrivateOnly makes a vault deny all requests, as if it accepted only connections through a private endpoint, or stops
 // that.
-func (s *Store) Private(vaultName string, closed bool) {
+func (s *Store) SetPrivateOnly(vaultName string, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.vault(vaultName).private = closed
+	s.getOrCreateVault(vaultName).privateOnly = closed
 }
 
-// Put adds a version of a secret and returns the id of the version.
-func (s *Store) Put(vaultName, name string, secret Secret) string {
+// PutSecret adds a version of a secret and returns the id of the version.
+func (s *Store) PutSecret(vaultName, name string, secret Secret) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.put(s.vault(vaultName), name, secret).version
+	return s.addSecretVersion(s.getOrCreateVault(vaultName), name, secret).version
 }
 
-// Ensure adds a version of a secret, unless the latest version has the same value.
-func (s *Store) Ensure(vaultName, name string, secret Secret) {
+// EnsureSecret adds a version of a secret, unless the latest version has the same value.
+func (s *Store) EnsureSecret(vaultName, name string, secret Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := s.vault(vaultName)
-	if o, ok := v.objects[name]; ok && o.deleted.IsZero() && o.find("").Value == secret.Value {
+	v := s.getOrCreateVault(vaultName)
+	if o, ok := v.objects[name]; ok && o.deleted.IsZero() && o.findVersion("").Value == secret.Value {
 		return
 	}
-	s.put(v, name, secret)
+	s.addSecretVersion(v, name, secret)
 }
 
-func (s *Store) put(v *vault, name string, secret Secret) *Secret {
-	s.stamp(&secret)
+func (s *Store) addSecretVersion(v *vault, name string, secret Secret) *Secret {
+	s.assignVersionID(&secret)
 	o, ok := v.objects[name]
 	if !ok {
 		o = &object{name: name}
@@ -132,31 +132,31 @@ func (s *Store) put(v *vault, name string, secret Secret) *Secret {
 	return &secret
 }
 
-// stamp sets a new version id and the creation time.
-func (s *Store) stamp(secret *Secret) {
+// assignVersionID sets a new version id and the creation time.
+func (s *Store) assignVersionID(secret *Secret) {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id)
 	secret.version, secret.created, secret.updated = hex.EncodeToString(id), s.Now().UTC(), s.Now().UTC()
 }
 
-// Change edits the latest version of a secret. It returns false if the secret does not exist.
-func (s *Store) Change(vaultName, name string, edit func(*Secret)) bool {
+// ChangeSecret edits the latest version of a secret. It returns false if the secret does not exist.
+func (s *Store) ChangeSecret(vaultName, name string, edit func(*Secret)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o, ok := s.vault(vaultName).objects[name]
+	o, ok := s.getOrCreateVault(vaultName).objects[name]
 	if !ok {
 		return false
 	}
-	edit(o.find(""))
-	o.find("").updated = s.Now().UTC()
+	edit(o.findVersion(""))
+	o.findVersion("").updated = s.Now().UTC()
 	return true
 }
 
-// Delete soft-deletes a secret. It returns false if the secret does not exist.
-func (s *Store) Delete(vaultName, name string) bool {
+// DeleteSecret soft-deletes a secret. It returns false if the secret does not exist.
+func (s *Store) DeleteSecret(vaultName, name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o, ok := s.vault(vaultName).objects[name]
+	o, ok := s.getOrCreateVault(vaultName).objects[name]
 	if ok {
 		o.deleted = s.Now().UTC()
 	}

@@ -35,12 +35,12 @@ type Config struct {
 
 // Client reads AzureKeyVaultSecrets from the API server.
 type Client struct {
-	config Config
-	http   *http.Client
+	config     Config
+	httpClient *http.Client
 }
 
-// recreate is the advice if something is missing that the webhook adds to the pod.
-const recreate = "recreate the pod so that the env-injector adds it"
+// adviceRecreatePod is the advice if something is missing that the webhook adds to the pod.
+const adviceRecreatePod = "recreate the pod so that the env-injector adds it"
 
 // New creates a Client. The error for an incomplete configuration is fault.Invalid.
 func New(c Config) (*Client, error) {
@@ -51,12 +51,12 @@ func New(c Config) (*Client, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(c.CA) {
-		return nil, fault.New(fault.Invalid, "the CA of the API server is missing in the pod; %s", recreate)
+		return nil, fault.New(fault.Invalid, "the CA of the API server is missing in the pod; %s", adviceRecreatePod)
 	}
 	if c.Namespace == "" || c.Token == nil {
-		return nil, fault.New(fault.Invalid, "the namespace or the token is missing in the pod; %s", recreate)
+		return nil, fault.New(fault.Invalid, "the namespace or the token is missing in the pod; %s", adviceRecreatePod)
 	}
-	return &Client{config: c, http: &http.Client{
+	return &Client{config: c, httpClient: &http.Client{
 		Timeout: limits.APIServerTime,
 		// No proxy: the proxy variables are those of the program, not for the API server. No redirects: they would
 		// carry the token. With HTTP/2 one connection is enough; without the limit each of the first requests opens
@@ -68,8 +68,8 @@ func New(c Config) (*Client, error) {
 	}}, nil
 }
 
-// Fetch returns the JSON of the AzureKeyVaultSecret with that name. Errors are of package fault.
-func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
+// FetchResource returns the JSON of the AzureKeyVaultSecret with that name. Errors are of package fault.
+func (c *Client) FetchResource(ctx context.Context, name string) ([]byte, error) {
 	token, err := c.config.Token()
 	if err != nil {
 		return nil, fault.Wrap(fault.Unauthenticated, err, "reading the pod's token")
@@ -85,7 +85,7 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Accept", "application/json")
-	response, err := c.http.Do(request)
+	response, err := c.httpClient.Do(request)
 	if err != nil {
 		return nil, c.connectionError(name, err)
 	}
@@ -93,7 +93,7 @@ func (c *Client) Fetch(ctx context.Context, name string) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(response.Body, limits.ResourceBytes+1))
 	switch {
 	case response.StatusCode != http.StatusOK:
-		return nil, c.refusal(name, response)
+		return nil, c.statusError(name, response)
 	case err != nil || len(content) > limits.ResourceBytes:
 		return nil, fault.New(fault.Unavailable,
 			"reading AzureKeyVaultSecret %q: the response of the API server was cut off or is too long", name)
@@ -106,16 +106,16 @@ func (c *Client) connectionError(name string, err error) error {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return &fault.Error{Kind: fault.Unavailable,
-			Doing: fmt.Sprintf("reading AzureKeyVaultSecret %q from the API server", name),
-			Cause: cmp.Or(c.checkCA(), error(unknown)),
-			Next:  "correct the ConfigMap kube-root-ca.crt of the namespace, from which the pod has the CA"}
+			Operation: fmt.Sprintf("reading AzureKeyVaultSecret %q from the API server", name),
+			Cause:     cmp.Or(c.checkCA(), error(unknown)),
+			Next:      "correct the ConfigMap kube-root-ca.crt of the namespace, from which the pod has the CA"}
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
 	return &fault.Error{Kind: fault.Unavailable,
-		Doing: fmt.Sprintf("reading AzureKeyVaultSecret %q from the API server", name), Cause: err,
+		Operation: fmt.Sprintf("reading AzureKeyVaultSecret %q from the API server", name), Cause: err,
 		Next: "check whether a NetworkPolicy or a service mesh blocks the connection"}
 }
 
@@ -123,18 +123,18 @@ func (c *Client) connectionError(name string, err error) error {
 // CA can be a bundle with blocks that this client does not need. A damaged one must not stop a pod, so the check runs
 // only if the API server's certificate is not trusted.
 func (c *Client) checkCA() error {
-	if _, err := certificate.Blocks(c.config.CA); err != nil {
+	if _, err := certificate.DecodePEMBlocks(c.config.CA); err != nil {
 		return fmt.Errorf("the CA of the API server: %w", err)
 	}
 	return nil
 }
 
-// refusal explains a response that is not 200. It uses the status and Retry-After, never the body.
-func (c *Client) refusal(name string, response *http.Response) error {
+// statusError explains a response that is not 200. It uses the status and Retry-After, never the body.
+func (c *Client) statusError(name string, response *http.Response) error {
 	switch response.StatusCode {
 	case http.StatusNotFound:
-		return &fault.Error{Kind: fault.NotFound, MayComeLater: true, Next: "create it, or correct the name",
-			Doing: fmt.Sprintf("there is no AzureKeyVaultSecret %q in namespace %q", name, c.config.Namespace)}
+		return &fault.Error{Kind: fault.NotFound, CanAppearLater: true, Next: "create it, or correct the name",
+			Operation: fmt.Sprintf("there is no AzureKeyVaultSecret %q in namespace %q", name, c.config.Namespace)}
 	case http.StatusForbidden:
 		return fault.New(fault.Denied,
 			"the pod's ServiceAccount is not allowed to read AzureKeyVaultSecret %q in namespace %q; add the "+
@@ -147,8 +147,8 @@ func (c *Client) refusal(name string, response *http.Response) error {
 	if err != nil || seconds < 0 {
 		seconds = 0
 	}
-	seconds = min(seconds, int(limits.RetryAfterTime/time.Second))
+	seconds = min(seconds, int(limits.InjectorRetryAfter/time.Second))
 	return &fault.Error{Kind: fault.Unavailable, RetryAfter: time.Duration(seconds) * time.Second,
-		Doing: fmt.Sprintf("reading AzureKeyVaultSecret %q: the API server returned status %d", name,
+		Operation: fmt.Sprintf("reading AzureKeyVaultSecret %q: the API server returned status %d", name,
 			response.StatusCode)}
 }

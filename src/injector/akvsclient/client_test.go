@@ -28,16 +28,16 @@ import (
 
 const canary = "canary-token-3"
 
-// server is an API server with responses that a test sets.
-type server struct {
+// apiServer is an API server with responses that a test sets.
+type apiServer struct {
 	*httptest.Server
 	path, authorization string
 	answer              http.HandlerFunc
 }
 
-func start(t *testing.T) (*server, akvsclient.Config) {
+func startAPIServer(t *testing.T) (*apiServer, akvsclient.Config) {
 	t.Helper()
-	s := &server{answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"spec":{}}`)) }}
+	s := &apiServer{answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"spec":{}}`)) }}
 	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.path, s.authorization = r.URL.EscapedPath(), r.Header.Get("Authorization")
 		s.answer(w, r)
@@ -54,10 +54,10 @@ func start(t *testing.T) (*server, akvsclient.Config) {
 
 func TestOneResourceIsReadWithThePodsToken(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1") // meant for the program
-	s, config := start(t)
+	s, config := startAPIServer(t)
 	client, err := akvsclient.New(config)
 	require.NoError(t, err)
-	content, err := client.Fetch(t.Context(), "db.main")
+	content, err := client.FetchResource(t.Context(), "db.main")
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"spec":{}}`, string(content))
 	assert.Equal(t, "/apis/spv.no/v2beta1/namespaces/team/azurekeyvaultsecrets/db.main", s.path)
@@ -90,7 +90,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"busy for a day": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "86400")
 			w.WriteHeader(http.StatusTooManyRequests)
-		}, fault.Unavailable, "the API server returned status 429", limits.RetryAfterTime},
+		}, fault.Unavailable, "the API server returned status 429", limits.InjectorRetryAfter},
 		"an endless header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Filler", strings.Repeat("x", 2*limits.APIServerHeaderBytes))
 		}, fault.Unavailable, "from the API server", 0},
@@ -102,26 +102,26 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"gone meanwhile": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable, "NetworkPolicy", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, config := start(t)
+			s, config := startAPIServer(t)
 			s.answer = c.answer
 			client, err := akvsclient.New(config)
 			require.NoError(t, err)
-			_, err = client.Fetch(t.Context(), "db")
+			_, err = client.FetchResource(t.Context(), "db")
 			assert.Equal(t, c.kind, fault.KindOf(err))
 			require.ErrorContains(t, err, c.says)
 			assert.NotContains(t, err.Error(), canary)
 			assert.Equal(t, c.after, fault.RetryAfter(err))
-			assert.Equal(t, name == "absent", fault.MayComeLater(err))
+			assert.Equal(t, name == "absent", fault.CanAppearLater(err))
 		})
 	}
 }
 
 func TestADamagedCAOfTheAPIServerIsNamedWhenTheAPIServerIsNotBelieved(t *testing.T) {
-	s, config := start(t)
+	s, config := startAPIServer(t)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	good := string(config.CA)
 	broken := strings.Replace(good, "-----END CERTIFICATE-----", "", 1)
-	other := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: otherCA(t)}))
+	other := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newOtherCA(t)}))
 	for name, c := range map[string]struct{ ca, says string }{
 		"the API server's is damaged":  {other + broken, "block 2"},
 		"none is damaged, but another": {other, "unknown authority"},
@@ -131,7 +131,7 @@ func TestADamagedCAOfTheAPIServerIsNamedWhenTheAPIServerIsNotBelieved(t *testing
 			config.CA = []byte(c.ca)
 			client, err := akvsclient.New(config)
 			require.NoError(t, err)
-			_, err = client.Fetch(t.Context(), "db")
+			_, err = client.FetchResource(t.Context(), "db")
 			if c.says == "" {
 				require.NoError(t, err, "the pod can start")
 				return
@@ -143,8 +143,8 @@ func TestADamagedCAOfTheAPIServerIsNamedWhenTheAPIServerIsNotBelieved(t *testing
 	}
 }
 
-// otherCA is the DER of a certificate that the API server does not use.
-func otherCA(t *testing.T) []byte {
+// newOtherCA is the DER of a certificate that the API server does not use.
+func newOtherCA(t *testing.T) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -155,7 +155,7 @@ func otherCA(t *testing.T) []byte {
 }
 
 func TestWhatIsNotInThePodIsNamed(t *testing.T) {
-	_, good := start(t)
+	_, good := startAPIServer(t)
 	for says, change := range map[string]func(*akvsclient.Config){
 		"KUBERNETES_SERVICE_HOST": func(c *akvsclient.Config) { c.Host = "" },
 		"the CA":                  func(c *akvsclient.Config) { c.CA = []byte("none") },
@@ -172,11 +172,11 @@ func TestWhatIsNotInThePodIsNamed(t *testing.T) {
 	good.Token = func() (string, error) { return "", errors.New("no such file") }
 	client, err := akvsclient.New(good)
 	require.NoError(t, err)
-	_, err = client.Fetch(t.Context(), "db")
+	_, err = client.FetchResource(t.Context(), "db")
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
 	good.Token, good.Host = func() (string, error) { return canary, nil }, strings.Repeat("x", 3)+"\n"
 	client, err = akvsclient.New(good)
 	require.NoError(t, err)
-	_, err = client.Fetch(t.Context(), "db")
+	_, err = client.FetchResource(t.Context(), "db")
 	assert.Error(t, err)
 }

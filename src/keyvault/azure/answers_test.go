@@ -27,13 +27,13 @@ import (
 )
 
 // reader returns a client whose configuration a test changes.
-func reader(t *testing.T, a *azuretest.Azure, change func(*azure.Config)) *azure.Vaults {
+func reader(t *testing.T, a *azuretest.Azure, change func(*azure.Config)) *azure.Fetcher {
 	t.Helper()
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
 	values := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}
-	cred, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: public, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
-		Lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
+	cred, err := credential.New(credential.Config{Mode: credential.ModeEnvironment, Cloud: public, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
+		LookupEnv: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
 	require.NoError(t, err)
 	config := azure.Config{Credential: cred, Cloud: public, Transport: a.Client}
 	change(&config)
@@ -68,9 +68,9 @@ func TestWhatStandsInBetweenIsNamedAndNeverTakenForTheVault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := azuretest.Start(t)
-			a.Vaults.Put("kv1", "db", emulated.Secret{Value: "v"})
+			a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: "v"})
 			c.fault.Operation = "get"
-			a.Vaults.Inject(c.fault)
+			a.Vaults.AddFault(c.fault)
 			v := reader(t, a, func(c *azure.Config) {
 				c.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://user:" + canary + "@proxy.corp:3128") }
 			})
@@ -79,10 +79,10 @@ func TestWhatStandsInBetweenIsNamedAndNeverTakenForTheVault(t *testing.T) {
 			assert.Contains(t, strings.Replace(fault.CauseOf(err), " (through the proxy proxy.corp:3128)", "", 1), c.says)
 			assert.Contains(t, err.Error(), "kv1.vault.azure.net")
 			assert.Contains(t, err.Error(), "proxy.corp:3128")
-			assert.NotEmpty(t, fault.NextOf(err))
+			assert.NotEmpty(t, fault.NextStepOf(err))
 			assert.NotContains(t, err.Error(), "role")
 			assert.NotContains(t, err.Error(), canary)
-			assert.LessOrEqual(t, fault.RetryAfter(err), limits.RetryAfter)
+			assert.LessOrEqual(t, fault.RetryAfter(err), limits.VaultRetryAfter)
 		})
 	}
 }
@@ -93,31 +93,31 @@ func TestEachRefusalOfAVaultHasCauseAndNextStepApart(t *testing.T) {
 		kind        fault.Kind
 		cause, next string
 	}{
-		"a private endpoint": {func(a *azuretest.Azure) { a.Vaults.Private("kv1", true) }, fault.Denied, "private endpoint alone", "privatelink.vaultcore.azure.net"},
+		"a private endpoint": {func(a *azuretest.Azure) { a.Vaults.SetPrivateOnly("kv1", true) }, fault.Denied, "private endpoint alone", "privatelink.vaultcore.azure.net"},
 		"the same as a fault": {func(a *azuretest.Azure) {
-			a.Vaults.Inject(emulated.Fault{Status: 403, Code: "Forbidden", Inner: "ForbiddenByConnection"})
+			a.Vaults.AddFault(emulated.Fault{Status: 403, Code: "Forbidden", Inner: "ForbiddenByConnection"})
 		}, fault.Denied, "ForbiddenByConnection", "so that kv1.vault.azure.net resolves to the private endpoint"},
-		"a role that is missing or young": {func(a *azuretest.Azure) { a.Vaults.Permit("kv1", azuretest.AppObjectID, nil) }, fault.Denied, "has no role", "ten minutes"},
+		"a role that is missing or young": {func(a *azuretest.Azure) { a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, nil) }, fault.Denied, "has no role", "ten minutes"},
 		"an access policy": {func(a *azuretest.Azure) {
-			a.Vaults.Inject(emulated.Fault{Status: 403, Code: "Forbidden", Inner: "ForbiddenByPolicy"})
+			a.Vaults.AddFault(emulated.Fault{Status: 403, Code: "Forbidden", Inner: "ForbiddenByPolicy"})
 		}, fault.Denied,
 			"access policies do not allow", "add get on secrets"},
-		"a firewall":       {func(a *azuretest.Azure) { a.Vaults.Firewall("kv1", true) }, fault.Denied, "firewall denies this address", "outbound address"},
-		"not yet valid":    {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 403, Inner: "SecretNotYetValid"}) }, fault.Disabled, "not yet valid", "activation date"},
-		"too many":         {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 429}) }, fault.Throttled, "too many requests", "vaultLimits.perVault"},
-		"a server error":   {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 500}) }, fault.Unavailable, "server error (500", "status page"},
-		"a status of none": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 418}) }, fault.Unavailable, "unexpected status (418", "proxy"},
+		"a firewall":       {func(a *azuretest.Azure) { a.Vaults.SetFirewall("kv1", true) }, fault.Denied, "firewall denies this address", "outbound address"},
+		"not yet valid":    {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Status: 403, Inner: "SecretNotYetValid"}) }, fault.Disabled, "not yet valid", "activation date"},
+		"too many":         {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Status: 429}) }, fault.Throttled, "too many requests", "vaultLimits.perVault"},
+		"a server error":   {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Status: 500}) }, fault.Unavailable, "server error (500", "status page"},
+		"a status of none": {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Status: 418}) }, fault.Unavailable, "unexpected status (418", "proxy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := azuretest.Start(t)
-			a.Vaults.Put("kv1", "db", emulated.Secret{Value: "v"})
+			a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: "v"})
 			c.arrange(a)
-			_, err := reader(t, a, func(c *azure.Config) { c.Hint = " (a hint)" }).Fetch(t.Context(), secret("kv1", ""))
+			_, err := reader(t, a, func(c *azure.Config) { c.CredentialHint = " (a hint)" }).Fetch(t.Context(), secret("kv1", ""))
 			assert.Equal(t, c.kind, fault.KindOf(err), "%v", err)
 			assert.Contains(t, fault.CauseOf(err), c.cause)
-			assert.Contains(t, fault.NextOf(err), c.next)
-			assert.NotContains(t, fault.CauseOf(err), fault.NextOf(err))
+			assert.Contains(t, fault.NextStepOf(err), c.next)
+			assert.NotContains(t, fault.CauseOf(err), fault.NextStepOf(err))
 			assert.Equal(t, name == "a role that is missing or young" || name == "an access policy", strings.Contains(err.Error(), "(a hint)"), "%v", err)
 		})
 	}
@@ -139,7 +139,7 @@ func TestAProxyThatRefusesTheConnectionIsNamed(t *testing.T) {
 			assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 			assert.Contains(t, fault.CauseOf(err), says)
 			assert.ErrorContains(t, err, address.Host)
-			assert.Contains(t, fault.NextOf(err), "HTTPS_PROXY")
+			assert.Contains(t, fault.NextStepOf(err), "HTTPS_PROXY")
 			assert.NotContains(t, err.Error(), canary)
 		})
 	}
@@ -147,10 +147,10 @@ func TestAProxyThatRefusesTheConnectionIsNamed(t *testing.T) {
 
 func TestAVaultThatDoesNotExistIsNotFoundOnlyIfTheDNSIsSound(t *testing.T) {
 	a := azuretest.Start(t)
-	a.Vaults.Put("kv1", "db", emulated.Secret{Value: "v"})
+	a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: "v"})
 	sound := true
 	v := reader(t, a, func(c *azure.Config) {
-		c.Resolves = func(_ context.Context, host string) bool {
+		c.CanResolve = func(_ context.Context, host string) bool {
 			assert.Equal(t, "login.microsoftonline.com", host)
 			return sound
 		}
@@ -158,7 +158,7 @@ func TestAVaultThatDoesNotExistIsNotFoundOnlyIfTheDNSIsSound(t *testing.T) {
 	_, err := v.Fetch(t.Context(), secret("nowhere", ""))
 	assert.Equal(t, fault.NotFound, fault.KindOf(err), "%v", err)
 	assert.Contains(t, fault.CauseOf(err), "there is no such vault: the name nowhere.vault.azure.net does not exist")
-	assert.Contains(t, fault.NextOf(err), "privatelink.vaultcore.azure.net")
+	assert.Contains(t, fault.NextStepOf(err), "privatelink.vaultcore.azure.net")
 	sound = false
 	_, err = v.Fetch(t.Context(), secret("nowhere", ""))
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "DNS that knows no other name either")
@@ -187,24 +187,24 @@ func TestAnObjectOfAnotherTypeIsNamed(t *testing.T) {
 	a := azuretest.Start(t)
 	now := time.Now()
 	v := reader(t, a, func(c *azure.Config) { c.Clock = func() time.Time { return now } })
-	a.Vaults.Put("kv1", "db", emulated.Secret{Value: "v"})
+	a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: "v"})
 	certificate := keyvault.Ref{Vault: "kv1", Kind: keyvault.KindCertificate, Name: "db"}
 	_, err := v.Fetch(t.Context(), certificate)
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
 	assert.Contains(t, fault.CauseOf(err), "the vault has no certificate of this name, but a secret")
-	assert.Contains(t, fault.NextOf(err), "type to secret")
+	assert.Contains(t, fault.NextStepOf(err), "type to secret")
 	assert.Equal(t, 1, a.Counters()["kv1 versions 200"])
 	_, err = v.Fetch(t.Context(), certificate)
 	assert.Contains(t, fault.CauseOf(err), "but a secret")
 	assert.Equal(t, 1, a.Counters()["kv1 versions 200"], "it is known for a while")
 	now = now.Add(11 * time.Minute)
-	a.Vaults.Delete("kv1", "db")
+	a.Vaults.DeleteSecret("kv1", "db")
 	_, err = v.Fetch(t.Context(), certificate)
 	assert.Contains(t, fault.CauseOf(err), "the vault has no such object of type certificate", "and then looked for again")
 
 	now = now.Add(11 * time.Minute)
-	a.Vaults.Put("kv1", "db", emulated.Secret{Value: "v"})
-	a.Vaults.Permit("kv1", azuretest.AppObjectID, []string{"get", "certificates/get", "keys/get"})
+	a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: "v"})
+	a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, []string{"get", "certificates/get", "keys/get"})
 	_, err = v.Fetch(t.Context(), certificate)
 	assert.Equal(t, fault.NotFound, fault.KindOf(err), "without the permission to list, it stays a 404")
 	assert.Contains(t, fault.CauseOf(err), "of type certificate")
@@ -212,8 +212,8 @@ func TestAnObjectOfAnotherTypeIsNamed(t *testing.T) {
 
 func TestClientsAreBoundedAndKeptForVaultsThatAnswerAlone(t *testing.T) {
 	a := azuretest.Start(t)
-	clients := azure.NewClients()
-	v := reader(t, a, func(c *azure.Config) { c.Clients = clients })
+	clients := azure.NewClientCache()
+	v := reader(t, a, func(c *azure.Config) { c.ClientCache = clients })
 	for n := range 100 {
 		_, err := v.Fetch(t.Context(), secret(fmt.Sprintf("nowhere.n%d", n), ""))
 		require.Error(t, err)
@@ -222,7 +222,7 @@ func TestClientsAreBoundedAndKeptForVaultsThatAnswerAlone(t *testing.T) {
 	_, err := v.Fetch(t.Context(), secret("nowhere", ""))
 	require.Error(t, err)
 	assert.Zero(t, clients.Len(), "a name that does not resolve")
-	a.Vaults.Put("kv1", "db", emulated.Secret{Value: "v"})
+	a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: "v"})
 	for range 3 {
 		_, err := v.Fetch(t.Context(), secret("kv1", ""))
 		require.NoError(t, err)
@@ -232,7 +232,7 @@ func TestClientsAreBoundedAndKeptForVaultsThatAnswerAlone(t *testing.T) {
 
 	// All identities share the limit. The transport responds for every vault.
 	always := answers(`{"error":{"code":"Forbidden","innererror":{"code":"ForbiddenByRbac"}}}`)
-	first, second := reader(t, a, func(c *azure.Config) { c.Clients, c.Transport = clients, always }), reader(t, a, func(c *azure.Config) { c.Clients, c.Transport = clients, always })
+	first, second := reader(t, a, func(c *azure.Config) { c.ClientCache, c.Transport = clients, always }), reader(t, a, func(c *azure.Config) { c.ClientCache, c.Transport = clients, always })
 	var group sync.WaitGroup
 	for worker := range 8 {
 		group.Go(func() {
@@ -272,22 +272,22 @@ func TestAnAnswerIsNotReadBeyondItsBound(t *testing.T) {
 		"an error":        `{"error":{"code":"` + strings.Repeat("x", limits.VaultAnswerBytes) + `"}}`,
 		"nested brackets": strings.Repeat("[", limits.VaultAnswerBytes+1),
 	} {
-		a.Vaults.Inject(emulated.Fault{Body: body})
+		a.Vaults.AddFault(emulated.Fault{Body: body})
 		_, err := open(t, a).Fetch(t.Context(), secret("kv1", ""))
-		a.Vaults.Heal("")
+		a.Vaults.RemoveFaults("")
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), name)
 		assert.ErrorContains(t, err, "exceeds 2 MiB", name)
 		assert.Less(t, len(err.Error()), 1000)
 	}
-	a.Vaults.Inject(emulated.Fault{Body: `{"value":"` + strings.Repeat("x", limits.VaultValueBytes+1) + `","id":"https://kv1.vault.azure.net/secrets/db/0123"}`})
+	a.Vaults.AddFault(emulated.Fault{Body: `{"value":"` + strings.Repeat("x", limits.VaultValueBytes+1) + `","id":"https://kv1.vault.azure.net/secrets/db/0123"}`})
 	_, err := open(t, a).Fetch(t.Context(), secret("kv1", ""))
 	assert.Equal(t, fault.Malformed, fault.KindOf(err), "%v", err)
-	a.Vaults.Heal("")
-	a.Vaults.Inject(emulated.Fault{Body: `{}`, Header: map[string]string{"X-Long": strings.Repeat("x", 2*limits.ResponseHeaderBytes)}})
+	a.Vaults.RemoveFaults("")
+	a.Vaults.AddFault(emulated.Fault{Body: `{}`, Header: map[string]string{"X-Long": strings.Repeat("x", 2*limits.ResponseHeaderBytes)}})
 	_, err = open(t, a).Fetch(t.Context(), secret("kv1", ""))
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
-	a.Vaults.Heal("")
-	a.Vaults.Inject(emulated.Fault{Status: 403, Body: `{"error":{"code":"` + strings.Repeat("x", limits.VaultErrorBytes) + `"}}`})
+	a.Vaults.RemoveFaults("")
+	a.Vaults.AddFault(emulated.Fault{Status: 403, Body: `{"error":{"code":"` + strings.Repeat("x", limits.VaultErrorBytes) + `"}}`})
 	_, err = open(t, a).Fetch(t.Context(), secret("kv1", ""))
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "an error of that size is not the vault's: %v", err)
 }

@@ -23,18 +23,18 @@ import (
 
 const canary = "canary-90c2"
 
-func open(t *testing.T, a *azuretest.Azure) *azure.Vaults {
+func open(t *testing.T, a *azuretest.Azure) *azure.Fetcher {
 	t.Helper()
 	return openWith(t, a, a.Client)
 }
 
-func openWith(t *testing.T, a *azuretest.Azure, transport policy.Transporter) *azure.Vaults {
+func openWith(t *testing.T, a *azuretest.Azure, transport policy.Transporter) *azure.Fetcher {
 	t.Helper()
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
 	values := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}
-	cred, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: public, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
-		Lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
+	cred, err := credential.New(credential.Config{Mode: credential.ModeEnvironment, Cloud: public, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
+		LookupEnv: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
 	require.NoError(t, err)
 	vaults, err := azure.New(azure.Config{Credential: cred, Cloud: public, Transport: transport})
 	require.NoError(t, err)
@@ -48,8 +48,8 @@ func secret(vault, version string) keyvault.Ref {
 func TestFetchReadsEveryField(t *testing.T) {
 	a := azuretest.Start(t)
 	expires, begins := time.Now().Add(-time.Hour).Truncate(time.Second).UTC(), time.Now().Add(-2*time.Hour).Truncate(time.Second).UTC()
-	old := a.Vaults.Put("kv1", "db", emulated.Secret{Value: "old"})
-	latest := a.Vaults.Put("kv1", "db", emulated.Secret{Value: canary, ContentType: "text/plain", Expires: expires, NotBefore: begins,
+	old := a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: "old"})
+	latest := a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: canary, ContentType: "text/plain", Expires: expires, NotBefore: begins,
 		Tags: map[string]string{"team": "a"}})
 	v := open(t, a)
 	got, err := v.Fetch(t.Context(), secret("kv1", ""))
@@ -70,8 +70,8 @@ func TestFetchReadsEveryField(t *testing.T) {
 
 func TestWhoWaitsForTheFirstCallObeysTheDeadline(t *testing.T) {
 	a := azuretest.Start(t)
-	a.Vaults.Put("kv1", "db", emulated.Secret{Value: "v"})
-	a.Vaults.Inject(emulated.Fault{LatencyMillis: 2000, Times: 2})
+	a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: "v"})
+	a.Vaults.AddFault(emulated.Fault{LatencyMillis: 2000, Times: 2})
 	v := open(t, a)
 	done := make(chan error, 1)
 	go func() {
@@ -89,9 +89,9 @@ func TestWhoWaitsForTheFirstCallObeysTheDeadline(t *testing.T) {
 
 func TestOneChallengePerVaultAndOneTokenForAll(t *testing.T) {
 	a := azuretest.Start(t)
-	a.Vaults.Permit("kv2", azuretest.AppObjectID, []string{"get"})
+	a.Vaults.SetPermissions("kv2", azuretest.AppObjectID, []string{"get"})
 	for _, vault := range []string{"kv1", "kv2"} {
-		a.Vaults.Put(vault, "db", emulated.Secret{Value: "v"})
+		a.Vaults.PutSecret(vault, "db", emulated.Secret{Value: "v"})
 	}
 	v := open(t, a)
 	var group sync.WaitGroup
@@ -120,33 +120,33 @@ func TestEveryFailureHasItsKindAndSaysWhatToDo(t *testing.T) {
 		says       string
 		retryAfter time.Duration
 	}{
-		"an absent secret": {func(a *azuretest.Azure) { a.Vaults.Delete("kv1", "db") }, "kv1", fault.NotFound, "recovered", 0},
+		"an absent secret": {func(a *azuretest.Azure) { a.Vaults.DeleteSecret("kv1", "db") }, "kv1", fault.NotFound, "recovered", 0},
 		"a disabled secret": {func(a *azuretest.Azure) {
-			a.Vaults.Change("kv1", "db", func(s *emulated.Secret) { s.Disabled = true })
+			a.Vaults.ChangeSecret("kv1", "db", func(s *emulated.Secret) { s.Disabled = true })
 		}, "kv1", fault.Disabled, "enable this version", 0},
-		"no permission": {func(a *azuretest.Azure) { a.Vaults.Permit("kv1", azuretest.AppObjectID, nil) }, "kv1", fault.Denied,
+		"no permission": {func(a *azuretest.Azure) { a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, nil) }, "kv1", fault.Denied,
 			`"Key Vault Secrets User" on the vault (or an access policy with get on secrets) to the principal with object id ` + azuretest.AppObjectID, 0},
-		"a firewall": {func(a *azuretest.Azure) { a.Vaults.Firewall("kv1", true) }, "kv1", fault.Denied, "firewall", 0},
+		"a firewall": {func(a *azuretest.Azure) { a.Vaults.SetFirewall("kv1", true) }, "kv1", fault.Denied, "firewall", 0},
 		"throttled with Retry-After": {func(a *azuretest.Azure) {
-			a.Vaults.Inject(emulated.Fault{Operation: "get", Status: 429, RetryAfter: 17})
+			a.Vaults.AddFault(emulated.Fault{Operation: "get", Status: 429, RetryAfter: 17})
 		},
 			"kv1", fault.Throttled, "429", 17 * time.Second},
-		"throttled without":                       {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 429}) }, "kv1", fault.Throttled, "429", 0},
-		"a server error":                          {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 503}) }, "kv1", fault.Unavailable, "503", 0},
-		"a bad request":                           {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 400, Code: "BadParameter"}) }, "kv1", fault.Invalid, "400", 0},
-		"a 400 by somebody else, such as a proxy": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Status: 400}) }, "kv1", fault.Unavailable, "400", 0},
-		"a token refused":                         {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{RefuseTokens: true}) }, "kv1", fault.Unauthenticated, "tenant", 0},
-		"connection dropped":                      {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Drop: true}) }, "kv1", fault.Unavailable, "failed", 0},
+		"throttled without":                       {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Status: 429}) }, "kv1", fault.Throttled, "429", 0},
+		"a server error":                          {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Status: 503}) }, "kv1", fault.Unavailable, "503", 0},
+		"a bad request":                           {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Status: 400, Code: "BadParameter"}) }, "kv1", fault.Invalid, "400", 0},
+		"a 400 by somebody else, such as a proxy": {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Status: 400}) }, "kv1", fault.Unavailable, "400", 0},
+		"a token refused":                         {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{RefuseTokens: true}) }, "kv1", fault.Unauthenticated, "tenant", 0},
+		"connection dropped":                      {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Drop: true}) }, "kv1", fault.Unavailable, "failed", 0},
 		"an answer that ends in the middle": {func(a *azuretest.Azure) {
-			a.Vaults.Inject(emulated.Fault{Drop: true, Body: `{"value":"` + canary})
+			a.Vaults.AddFault(emulated.Fault{Drop: true, Body: `{"value":"` + canary})
 		}, "kv1", fault.Unavailable, "the connection to kv1.vault.azure.net failed", 0},
-		"JSON that makes no sense": {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Body: `{"value":["` + canary + `"]}`}) }, "kv1", fault.Unavailable, "could not be parsed", 0},
-		"JSON without a value":     {func(a *azuretest.Azure) { a.Vaults.Inject(emulated.Fault{Body: `{}`}) }, "kv1", fault.Malformed, "incomplete", 0},
+		"JSON that makes no sense": {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Body: `{"value":["` + canary + `"]}`}) }, "kv1", fault.Unavailable, "could not be parsed", 0},
+		"JSON without a value":     {func(a *azuretest.Azure) { a.Vaults.AddFault(emulated.Fault{Body: `{}`}) }, "kv1", fault.Malformed, "incomplete", 0},
 		"another secret's answer": {func(a *azuretest.Azure) {
-			a.Vaults.Inject(emulated.Fault{Body: `{"value":"` + canary + `","id":"https://kv1.vault.azure.net/secrets/other/0123","attributes":{"enabled":true}}`})
+			a.Vaults.AddFault(emulated.Fault{Body: `{"value":"` + canary + `","id":"https://kv1.vault.azure.net/secrets/other/0123","attributes":{"enabled":true}}`})
 		}, "kv1", fault.Malformed, "another object", 0},
 		"a challenge without a tenant, which makes the SDK panic": {func(a *azuretest.Azure) {
-			a.Vaults.Inject(emulated.Fault{RefuseTokens: true, Challenge: `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`})
+			a.Vaults.AddFault(emulated.Fault{RefuseTokens: true, Challenge: `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`})
 		}, "kv1", fault.Unavailable, "could not be parsed", 0},
 		"a vault that is not there":    {func(*azuretest.Azure) {}, "kv9", fault.Unavailable, "kv9.vault.azure.net", 0},
 		"a name that does not resolve": {func(*azuretest.Azure) {}, "nowhere", fault.Unavailable, "does not resolve", 0},
@@ -155,7 +155,7 @@ func TestEveryFailureHasItsKindAndSaysWhatToDo(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := azuretest.Start(t)
-			a.Vaults.Put("kv1", "db", emulated.Secret{Value: canary})
+			a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: canary})
 			c.arrange(a)
 			v := open(t, a)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -173,7 +173,7 @@ func TestEveryFailureHasItsKindAndSaysWhatToDo(t *testing.T) {
 
 func TestFetchObeysTheDeadline(t *testing.T) {
 	a := azuretest.Start(t)
-	a.Vaults.Inject(emulated.Fault{Operation: "get", LatencyMillis: 20000})
+	a.Vaults.AddFault(emulated.Fault{Operation: "get", LatencyMillis: 20000})
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()
@@ -199,12 +199,12 @@ func TestNewWantsEverything(t *testing.T) {
 
 func TestAVaultOfAPrivateCloudIsRead(t *testing.T) {
 	a := azuretest.Start(t)
-	a.Vaults.Put("kv1", "db", emulated.Secret{Value: canary})
+	a.Vaults.PutSecret("kv1", "db", emulated.Secret{Value: canary})
 	private, err := cloud.ParseCustom([]byte(`{"activeDirectoryEndpoint":"https://login.private.example","keyVaultDNSSuffix":"vault.private.example"}`))
 	require.NoError(t, err)
 	values := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}
-	cred, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: private, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
-		Lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
+	cred, err := credential.New(credential.Config{Mode: credential.ModeEnvironment, Cloud: private, Transport: a.Client, Clock: time.Now, ReadFile: os.ReadFile,
+		LookupEnv: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
 	require.NoError(t, err)
 	vaults, err := azure.New(azure.Config{Credential: cred, Cloud: private, Transport: a.Client})
 	require.NoError(t, err)

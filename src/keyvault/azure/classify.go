@@ -23,10 +23,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// classify returns the classified form of an SDK error, by status and error code, never by text. last is the last
+// classifyError returns the classified form of an SDK error, by status and error code, never by text. last is the last
 // response; nil if there was none.
-func (v *Vaults) classify(ctx context.Context, err error, ref keyvault.Ref, last *http.Response) error {
-	facts := v.facts(ref)
+func (v *Fetcher) classifyError(ctx context.Context, err error, ref keyvault.Ref, last *http.Response) error {
+	facts := v.messageFacts(ref)
 	var classified *fault.Error
 	var response *azcore.ResponseError
 	var e *fault.Error
@@ -34,92 +34,92 @@ func (v *Vaults) classify(ctx context.Context, err error, ref keyvault.Ref, last
 	case errors.As(err, &classified): // an error of the credential
 		e = &fault.Error{Kind: classified.Kind, RetryAfter: classified.RetryAfter, Cause: classified}
 	case errors.As(err, &response) && response.RawResponse != nil:
-		e = v.byAnswer(response.RawResponse, response.ErrorCode, facts)
-	case diagnosis.Lost(err) || last == nil:
-		e = v.unanswered(ctx, err, ref, facts)
+		e = v.explainResponse(response.RawResponse, response.ErrorCode, facts)
+	case diagnosis.IsConnectionError(err) || last == nil:
+		e = v.explainNoResponse(ctx, err, ref, facts)
 	default:
-		e = v.unreadable(last, facts)
+		e = v.explainUnreadableBody(last, facts)
 	}
-	e.Doing = "reading " + ref.String()
+	e.Operation = "reading " + ref.String()
 	return e
 }
 
-// facts returns the values for the placeholders in diagnosis messages.
-func (v *Vaults) facts(ref keyvault.Ref) diagnosis.Facts {
+// messageFacts returns the values for the placeholders in diagnosis messages.
+func (v *Fetcher) messageFacts(ref keyvault.Ref) diagnosis.Facts {
 	suffix := v.config.Cloud.VaultSuffix
 	return diagnosis.Facts{"host": strings.ToLower(ref.Vault) + "." + suffix,
 		"zone": "privatelink.vaultcore." + strings.TrimPrefix(suffix, "vault."),
-		"kind": string(ref.Kind), "role": role(ref.Kind), "permission": permission(ref.Kind),
+		"kind": string(ref.Kind), "role": requiredRole(ref.Kind), "permission": requiredPermission(ref.Kind),
 		"principal": "the identity of this installation",
 		"limit":     limits.Bytes(limits.VaultAnswerBytes)}
 }
 
-// byAnswer explains an error response.
-func (v *Vaults) byAnswer(response *http.Response, code string, facts diagnosis.Facts) *fault.Error {
+// explainResponse explains an error response.
+func (v *Fetcher) explainResponse(response *http.Response, code string, facts diagnosis.Facts) *fault.Error {
 	status := response.StatusCode
-	said, ok := parseError(response)
+	said, ok := parseVaultError(response)
 	if !ok {
-		return v.between(response, facts)
+		return v.explainIntermediary(response, facts)
 	}
 	if said.code != "" {
 		code = said.code
 	}
-	if said.principal != "" {
-		facts["principal"] = "the principal with object id " + said.principal
+	if said.callerObjectID != "" {
+		facts["principal"] = "the principal with object id " + said.callerObjectID
 	}
-	if status == http.StatusUnauthorized && said.token != "" {
-		code = said.token
+	if status == http.StatusUnauthorized && said.tokenErrorCode != "" {
+		code = said.tokenErrorCode
 	}
 	e := diagnosis.Explain(diagnosis.Vault, status, code, facts)
 	if status == http.StatusTooManyRequests {
 		e.RetryAfter = RetryAfter(response)
 	}
 	if e.Kind == fault.Unauthenticated || e.Kind == fault.Denied && strings.Contains(e.Next, "grant") {
-		e.Next += v.config.Hint
+		e.Next += v.config.CredentialHint
 	}
 	return e
 }
 
-// between explains a response that does not come from the vault, but from a proxy or firewall.
-func (v *Vaults) between(response *http.Response, facts diagnosis.Facts) *fault.Error {
-	facts["via"] = diagnosis.Via(v.proxy(response.Request))
-	e := diagnosis.Explain(diagnosis.Between, response.StatusCode, "", facts)
+// explainIntermediary explains a response that does not come from the vault, but from a proxy or firewall.
+func (v *Fetcher) explainIntermediary(response *http.Response, facts diagnosis.Facts) *fault.Error {
+	facts["via"] = diagnosis.ViaProxy(v.proxyHost(response.Request))
+	e := diagnosis.Explain(diagnosis.Intermediary, response.StatusCode, "", facts)
 	if e.Kind == fault.Throttled {
 		e.RetryAfter = RetryAfter(response)
 	}
 	return e
 }
 
-// unreadable explains a success response that the SDK can't decode. The SDK's error is not used, because it can quote
+// explainUnreadableBody explains a success response that the SDK can't decode. The SDK's error is not used, because it can quote
 // the response.
-func (v *Vaults) unreadable(response *http.Response, facts diagnosis.Facts) *fault.Error {
+func (v *Fetcher) explainUnreadableBody(response *http.Response, facts diagnosis.Facts) *fault.Error {
 	content, err := readBody(response)
 	if err != nil || !bytes.HasPrefix(bytes.TrimSpace(content), []byte("{")) {
-		return v.between(response, facts)
+		return v.explainIntermediary(response, facts)
 	}
 	return diagnosis.Explain(diagnosis.Vault, http.StatusOK, "", facts)
 }
 
-// unanswered explains a request without a response. A name that does not resolve is reported as a missing vault only if
+// explainNoResponse explains a request without a response. A name that does not resolve is reported as a missing vault only if
 // the DNS resolves other names and no vault of this name ever responded. Otherwise a DNS failure would look as if
 // vaults were deleted.
-func (v *Vaults) unanswered(ctx context.Context, err error, ref keyvault.Ref, facts diagnosis.Facts) *fault.Error {
-	name := nameIn(err)
-	if name.NotFound && strings.EqualFold(strings.TrimSuffix(name.Asked, "."), facts["host"]) &&
-		v.config.Resolves != nil &&
-		!v.config.Clients.answered(v, ref.Vault) && v.config.Resolves(ctx, hostOf(v.config.Cloud.Authority)) {
+func (v *Fetcher) explainNoResponse(ctx context.Context, err error, ref keyvault.Ref, facts diagnosis.Facts) *fault.Error {
+	name := dnsFailureOf(err)
+	if name.NotFound && strings.EqualFold(strings.TrimSuffix(name.Name, "."), facts["host"]) &&
+		v.config.CanResolve != nil &&
+		!v.config.ClientCache.hasVaultAnswered(v, ref.Vault) && v.config.CanResolve(ctx, hostOf(v.config.Cloud.Authority)) {
 		return diagnosis.Explain(diagnosis.Vault, 0, diagnosis.NoSuchVault, facts)
 	}
-	return diagnosis.Unanswered(err, name, facts)
+	return diagnosis.ExplainNoAnswer(err, name, facts)
 }
 
-// nameIn returns the DNS failure in err; zero if there is none.
-func nameIn(err error) diagnosis.Name {
+// dnsFailureOf returns the DNS failure in err; zero if there is none.
+func dnsFailureOf(err error) diagnosis.DNSResult {
 	var dns *net.DNSError
 	if !errors.As(err, &dns) {
-		return diagnosis.Name{}
+		return diagnosis.DNSResult{}
 	}
-	return diagnosis.Name{Asked: dns.Name, NotFound: dns.IsNotFound}
+	return diagnosis.DNSResult{Name: dns.Name, NotFound: dns.IsNotFound}
 }
 
 func hostOf(address string) string {
@@ -130,8 +130,8 @@ func hostOf(address string) string {
 	return parsed.Hostname()
 }
 
-// proxy returns the host of the proxy that a request uses; empty if there is none.
-func (v *Vaults) proxy(request *http.Request) string {
+// proxyHost returns the host of the proxy that a request uses; empty if there is none.
+func (v *Fetcher) proxyHost(request *http.Request) string {
 	if v.config.Proxy == nil || request == nil {
 		return ""
 	}
@@ -142,16 +142,16 @@ func (v *Vaults) proxy(request *http.Request) string {
 	return address.Host
 }
 
-// permission returns the permission that an access policy needs for the kind.
-func permission(kind keyvault.Kind) string {
-	if listed := kind.Listed(); listed != "" {
+// requiredPermission returns the permission that an access policy needs for the kind.
+func requiredPermission(kind keyvault.Kind) string {
+	if listed := kind.ItemKind(); listed != "" {
 		return "get and list on " + string(listed) + "s"
 	}
 	return "get on " + string(kind) + "s"
 }
 
-// role returns the built-in Azure role with the fewest rights that can read the kind.
-func role(kind keyvault.Kind) string {
+// requiredRole returns the built-in Azure role with the fewest rights that can read the kind.
+func requiredRole(kind keyvault.Kind) string {
 	switch kind {
 	case keyvault.KindCertificate, keyvault.KindCertificateList:
 		return "Key Vault Certificate User"
@@ -162,22 +162,22 @@ func role(kind keyvault.Kind) string {
 	}
 }
 
-// said is the content of a vault's error response.
-type said struct {
+// vaultError is the content of a vault's error response.
+type vaultError struct {
 	// code is the innermost error code, tokenErrorCode the code of a 401 about the token, and callerObjectID the Entra
 	// ID object id of the caller.
-	code, token, principal string
+	code, tokenErrorCode, callerObjectID string
 }
 
 var (
-	callerID  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`) })
-	tokenCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bAKV1\d{4}\b`) })
-	// errorCode matches valid error codes. Other text is not used in messages.
-	errorCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.]{1,64}$`) })
+	callerObjectIDPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`) })
+	tokenErrorCodePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bAKV1\d{4}\b`) })
+	// errorCodePattern matches valid error codes. Other text is not used in messages.
+	errorCodePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.]{1,64}$`) })
 )
 
-// parseError reads an error response; ok reports whether it has the format of a vault.
-func parseError(response *http.Response) (found said, ok bool) {
+// parseVaultError reads an error response; ok reports whether it has the format of a vault.
+func parseVaultError(response *http.Response) (found vaultError, ok bool) {
 	content, err := readBody(response)
 	if err != nil {
 		return found, false
@@ -195,14 +195,14 @@ func parseError(response *http.Response) (found said, ok bool) {
 		return found, false
 	}
 	for _, code := range []string{body.Error.Code, body.Error.Inner.Code} {
-		if errorCode().MatchString(code) {
+		if errorCodePattern().MatchString(code) {
 			found.code = code
 		}
 	}
-	if principal := callerID().FindStringSubmatch(body.Error.Message); principal != nil {
-		found.principal = principal[1]
+	if principal := callerObjectIDPattern().FindStringSubmatch(body.Error.Message); principal != nil {
+		found.callerObjectID = principal[1]
 	}
-	found.token = tokenCode().FindString(body.Error.Message)
+	found.tokenErrorCode = tokenErrorCodePattern().FindString(body.Error.Message)
 	return found, true
 }
 
@@ -224,5 +224,5 @@ func RetryAfter(r *http.Response) time.Duration {
 	if r == nil {
 		return 0
 	}
-	return diagnosis.RetryAfter(r.Header.Get("Retry-After"), r.Header.Get("Date"))
+	return diagnosis.ParseRetryAfter(r.Header.Get("Retry-After"), r.Header.Get("Date"))
 }

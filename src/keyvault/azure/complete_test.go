@@ -72,10 +72,10 @@ func TestWhatAVaultMayLeaveOutIsNotNeeded(t *testing.T) {
 
 func TestOtherTypesOfMissingObjectsAreRememberedUpToABound(t *testing.T) {
 	v := ofVault(t, scripted{status: http.StatusNotFound, body: `{"error":{"code":"SecretNotFound"}}`, calls: new(int)})
-	for i := range limits.OtherTypes + 5 {
+	for i := range limits.OtherTypeLookups + 5 {
 		_, err := v.Fetch(t.Context(), keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: fmt.Sprint("n", i)})
 		require.Equal(t, fault.NotFound, fault.KindOf(err))
-		require.LessOrEqual(t, v.OtherTypes(), limits.OtherTypes)
+		require.LessOrEqual(t, v.CachedOtherTypes(), limits.OtherTypeLookups)
 	}
-	assert.Positive(t, v.OtherTypes())
+	assert.Positive(t, v.CachedOtherTypes())
 }

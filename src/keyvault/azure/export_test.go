@@ -1,8 +1,8 @@
 package azure
 
-// OtherTypes returns the number of missing objects with a cached type.
-func (v *Vaults) OtherTypes() int {
-	v.others.mu.Lock()
-	defer v.others.mu.Unlock()
-	return len(v.others.known)
+// CachedOtherTypes returns the number of missing objects with a cached type.
+func (v *Fetcher) CachedOtherTypes() int {
+	v.otherTypes.mu.Lock()
+	defer v.otherTypes.mu.Unlock()
+	return len(v.otherTypes.found)
 }

@@ -54,7 +54,7 @@ func (s scripted) Do(request *http.Request) (*http.Response, error) {
 }
 
 // ofVault returns a reader of a scripted vault.
-func ofVault(t *testing.T, s scripted) *azure.Vaults {
+func ofVault(t *testing.T, s scripted) *azure.Fetcher {
 	t.Helper()
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
@@ -68,7 +68,7 @@ func read(t *testing.T, s scripted, kind keyvault.Kind) {
 	t.Helper()
 	s.calls = new(int)
 	ref := keyvault.Ref{Vault: "kv1", Kind: kind, Name: "db"}
-	if kind.Listed() != "" {
+	if kind.ItemKind() != "" {
 		ref.Name = ""
 	}
 	var object keyvault.Object
@@ -85,10 +85,10 @@ func read(t *testing.T, s scripted, kind keyvault.Kind) {
 	if kind := fault.KindOf(err); kind == fault.Bug || kind == "" {
 		t.Errorf("the error has no kind: %v", err)
 	}
-	if fault.RetryAfter(err) > limits.RetryAfter || fault.RetryAfter(err) < 0 {
+	if fault.RetryAfter(err) > limits.VaultRetryAfter || fault.RetryAfter(err) < 0 {
 		t.Errorf("the wait is %s", fault.RetryAfter(err))
 	}
-	if fault.NextOf(err) == "" || len(err.Error()) > 2000 {
+	if fault.NextStepOf(err) == "" || len(err.Error()) > 2000 {
 		t.Errorf("no advice, or too much: %.3000s", err.Error())
 	}
 }
@@ -169,7 +169,7 @@ func TestAListThatLacksSomethingOrNeverEndsIsAnError(t *testing.T) {
 			_, err = v.Fetch(t.Context(), keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList})
 			require.Equal(t, fault.Malformed, fault.KindOf(err), "%v", err)
 			require.ErrorContains(t, err, c.says)
-			require.NotEmpty(t, fault.NextOf(err))
+			require.NotEmpty(t, fault.NextStepOf(err))
 			require.Equal(t, c.calls, *s.calls)
 		})
 	}

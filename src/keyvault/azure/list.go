@@ -15,38 +15,38 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// item is an object in a list, in the form that all types share.
-type item struct {
-	id      identifier
+// listItem is an object in a list, in the form that all types share.
+type listItem struct {
+	id      objectID
 	enabled *bool
 	updated *time.Time
 	managed *bool
 	tags    map[string]*string
 }
 
-// page is one page of a list with the link to the next one. items is nil if the response has no list.
-type page struct {
-	items []item
-	next  *string
+// listPage is one page of a list with the link to the next one. items is nil if the response has no list.
+type listPage struct {
+	items    []listItem
+	nextLink *string
 }
 
-func newPage(next *string, items int, complete bool) page {
-	p := page{next: next}
+func newListPage(next *string, items int, complete bool) listPage {
+	p := listPage{nextLink: next}
 	if complete {
-		p.items = make([]item, 0, items)
+		p.items = make([]listItem, 0, items)
 	}
 	return p
 }
 
-func (s secrets) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+func (s secretClient) listSecrets(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	return readList(ctx, ref, s.host, s.NewListSecretPropertiesPager(nil),
-		func(answer azsecrets.ListSecretPropertiesResponse) page {
-			p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
+		func(answer azsecrets.ListSecretPropertiesResponse) listPage {
+			p := newListPage(answer.NextLink, len(answer.Value), answer.Value != nil)
 			for _, from := range answer.Value {
 				if from == nil {
 					from = &azsecrets.SecretProperties{}
 				}
-				to := item{managed: from.Managed, tags: from.Tags}
+				to := listItem{managed: from.Managed, tags: from.Tags}
 				if from.ID != nil {
 					to.id = from.ID
 				}
@@ -59,15 +59,15 @@ func (s secrets) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, e
 		})
 }
 
-func (c certificates) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+func (c certificateClient) listCertificates(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	return readList(ctx, ref, c.host, c.NewListCertificatePropertiesPager(nil),
-		func(answer azcertificates.ListCertificatePropertiesResponse) page {
-			p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
+		func(answer azcertificates.ListCertificatePropertiesResponse) listPage {
+			p := newListPage(answer.NextLink, len(answer.Value), answer.Value != nil)
 			for _, from := range answer.Value {
 				if from == nil {
 					from = &azcertificates.CertificateProperties{}
 				}
-				to := item{tags: from.Tags}
+				to := listItem{tags: from.Tags}
 				if from.ID != nil {
 					to.id = from.ID
 				}
@@ -80,15 +80,15 @@ func (c certificates) list(ctx context.Context, ref keyvault.Ref) (keyvault.Obje
 		})
 }
 
-func (k keys) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+func (k keyClient) listKeys(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	return readList(ctx, ref, k.host, k.NewListKeyPropertiesPager(nil),
-		func(answer azkeys.ListKeyPropertiesResponse) page {
-			p := newPage(answer.NextLink, len(answer.Value), answer.Value != nil)
+		func(answer azkeys.ListKeyPropertiesResponse) listPage {
+			p := newListPage(answer.NextLink, len(answer.Value), answer.Value != nil)
 			for _, from := range answer.Value {
 				if from == nil {
 					from = &azkeys.KeyProperties{}
 				}
-				to := item{managed: from.Managed, tags: from.Tags}
+				to := listItem{managed: from.Managed, tags: from.Tags}
 				if from.KID != nil {
 					to.id = from.KID
 				}
@@ -103,7 +103,7 @@ func (k keys) list(ctx context.Context, ref keyvault.Ref) (keyvault.Object, erro
 
 // readList reads all pages of a list within the limits on pages, entries and bytes.
 func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *runtime.Pager[T],
-	read func(T) page) (keyvault.Object, error) {
+	read func(T) listPage) (keyvault.Object, error) {
 	object := keyvault.Object{Ref: ref, Version: "list", Entries: []keyvault.Entry{}}
 	seen, size := map[string]bool{}, 0
 	for pages := 1; pager.More(); pages++ {
@@ -112,35 +112,35 @@ func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *
 			return keyvault.Object{}, err
 		}
 		p := read(answer)
-		if err := p.check(); err != nil {
+		if err := p.checkComplete(); err != nil {
 			return keyvault.Object{}, err
 		}
 		for _, i := range p.items {
-			entry := i.entry()
+			entry := i.toEntry()
 			object.Entries = append(object.Entries, entry)
 			size += entry.Size()
 		}
 		if pages > limits.ListPages || len(object.Entries) > limits.ListEntries || size > limits.ListBytes {
-			return keyvault.Object{}, fault.Advise(fault.Malformed, "distribute the objects over several vaults",
+			return keyvault.Object{}, fault.NewWithNextStep(fault.Malformed, "distribute the objects over several vaults",
 				"the list is too long: the limits are %s pages, %s objects and %s",
 				limits.Count(limits.ListPages), limits.Count(limits.ListEntries), limits.Bytes(limits.ListBytes))
 		}
-		if err := checkNextLink(p.next, host, seen); err != nil {
+		if err := checkNextLink(p.nextLink, host, seen); err != nil {
 			return keyvault.Object{}, err
 		}
 	}
 	return object, nil
 }
 
-// check rejects an incomplete page. A list that ends early would look as if the other objects were deleted.
-func (p page) check() error {
+// checkComplete rejects an incomplete page. A list that ends early would look as if the other objects were deleted.
+func (p listPage) checkComplete() error {
 	for _, i := range p.items {
 		if i.id == nil || i.id.Name() == "" {
-			return incomplete()
+			return incompleteAnswerError()
 		}
 	}
 	if p.items == nil {
-		return incomplete()
+		return incompleteAnswerError()
 	}
 	return nil
 }
@@ -154,18 +154,18 @@ func checkNextLink(next *string, host string, seen map[string]bool) error {
 	const look = "check what responds at the vault's address"
 	page, err := url.Parse(*next)
 	if err != nil || page.Scheme != "https" || page.Hostname() != host {
-		return fault.Advise(fault.Malformed, look, "the vault's list continues at another host")
+		return fault.NewWithNextStep(fault.Malformed, look, "the vault's list continues at another host")
 	}
 	if seen[*next] {
-		return fault.Advise(fault.Malformed, look, "the vault's list repeats a page")
+		return fault.NewWithNextStep(fault.Malformed, look, "the vault's list repeats a page")
 	}
 	seen[*next] = true
 	return nil
 }
 
-func (i item) entry() keyvault.Entry {
+func (i listItem) toEntry() keyvault.Entry {
 	object := keyvault.Object{Tags: map[string]string{}}
-	tag(&object, i.tags)
+	setTags(&object, i.tags)
 	e := keyvault.Entry{Name: i.id.Name(), Tags: object.Tags, Disabled: i.enabled != nil && !*i.enabled,
 		Managed: i.managed != nil && *i.managed}
 	if i.updated != nil {
@@ -174,17 +174,17 @@ func (i item) entry() keyvault.Entry {
 	return e
 }
 
-func (s secrets) exists(ctx context.Context, name string) (bool, error) {
-	return firstPage(ctx, s.NewListSecretPropertiesVersionsPager(name, nil),
+func (s secretClient) hasVersions(ctx context.Context, name string) (bool, error) {
+	return hasAnyVersion(ctx, s.NewListSecretPropertiesVersionsPager(name, nil),
 		func(a azsecrets.ListSecretPropertiesVersionsResponse) int { return len(a.Value) })
 }
 
-func (c certificates) exists(ctx context.Context, name string) (bool, error) {
-	return firstPage(ctx, c.NewListCertificatePropertiesVersionsPager(name, nil),
+func (c certificateClient) hasVersions(ctx context.Context, name string) (bool, error) {
+	return hasAnyVersion(ctx, c.NewListCertificatePropertiesVersionsPager(name, nil),
 		func(a azcertificates.ListCertificatePropertiesVersionsResponse) int { return len(a.Value) })
 }
 
-func (k keys) exists(ctx context.Context, name string) (bool, error) {
-	return firstPage(ctx, k.NewListKeyPropertiesVersionsPager(name, nil),
+func (k keyClient) hasVersions(ctx context.Context, name string) (bool, error) {
+	return hasAnyVersion(ctx, k.NewListKeyPropertiesVersionsPager(name, nil),
 		func(a azkeys.ListKeyPropertiesVersionsResponse) int { return len(a.Value) })
 }

@@ -24,9 +24,9 @@ import (
 func fill(t *testing.T, a *azuretest.Azure, secrets int) {
 	t.Helper()
 	for i := range secrets {
-		a.Vaults.Put("kv1", fmt.Sprintf("s-%03d", i), emulated.Secret{Value: canary, Tags: map[string]string{"n": fmt.Sprint(i)}})
+		a.Vaults.PutSecret("kv1", fmt.Sprintf("s-%03d", i), emulated.Secret{Value: canary, Tags: map[string]string{"n": fmt.Sprint(i)}})
 	}
-	a.Vaults.Put("kv1", "off", emulated.Secret{Value: canary, Disabled: true})
+	a.Vaults.PutSecret("kv1", "off", emulated.Secret{Value: canary, Disabled: true})
 	require.NoError(t, a.Vaults.PutCertificate("kv1", "site", emulated.Certificate{Value: certificatePEM(t)}))
 }
 
@@ -43,7 +43,7 @@ func TestAListHasEveryObjectOfItsKind(t *testing.T) {
 			one, err := v.Fetch(t.Context(), of(keyvault.KindSecret, entry.Name))
 			require.NoError(t, err)
 			assert.Equal(t, keyvault.Entry{Name: fmt.Sprintf("s-%03d", i), Tags: map[string]string{"n": fmt.Sprint(i)}, Updated: one.Updated}, entry)
-			assert.False(t, one.Answered.Before(one.Updated))
+			assert.False(t, one.ResponseDate.Before(one.Updated))
 		}
 		assert.Equal(t, []any{"off", true}, []any{list.Entries[0].Name, list.Entries[0].Disabled})
 		assert.Equal(t, []any{"site", true}, []any{list.Entries[secrets+1].Name, list.Entries[secrets+1].Managed})
@@ -59,14 +59,14 @@ func TestCertificatesAndKeysHaveListsOfTheirOwn(t *testing.T) {
 	}
 	v := open(t, a)
 	for _, kind := range []keyvault.Kind{keyvault.KindCertificate, keyvault.KindKey} {
-		list, err := v.Fetch(t.Context(), of(kind.List(), ""))
+		list, err := v.Fetch(t.Context(), of(kind.ListKind(), ""))
 		require.NoError(t, err)
 		require.Len(t, list.Entries, 26)
 		one, err := v.Fetch(t.Context(), of(kind, "c-25"))
 		require.NoError(t, err)
 		assert.Equal(t, keyvault.Entry{Name: "c-25", Tags: map[string]string{}, Updated: one.Updated, Managed: kind == keyvault.KindKey}, list.Entries[25])
 	}
-	a.Vaults.Permit("kv1", azuretest.AppObjectID, []string{"get", "list", "certificates/get", "keys/list"})
+	a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, []string{"get", "list", "certificates/get", "keys/list"})
 	_, err := v.Fetch(t.Context(), of(keyvault.KindCertificateList, ""))
 	assert.Equal(t, fault.Denied, fault.KindOf(err), "each kind has permissions of its own")
 	assert.ErrorContains(t, err, "get and list on certificates")
@@ -77,7 +77,7 @@ func TestCertificatesAndKeysHaveListsOfTheirOwn(t *testing.T) {
 func TestAListThatIsDeniedNamesThePermission(t *testing.T) {
 	a := azuretest.Start(t)
 	fill(t, a, 1)
-	a.Vaults.Permit("kv1", azuretest.AppObjectID, []string{"get"})
+	a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, []string{"get"})
 	_, err := open(t, a).Fetch(t.Context(), of(keyvault.KindSecretList, ""))
 	assert.Equal(t, fault.Denied, fault.KindOf(err))
 	assert.ErrorContains(t, err, `secret list of vault "kv1"`)
@@ -132,9 +132,9 @@ func (s swap) Do(r *http.Request) (*http.Response, error) {
 
 func TestAnotherObjectsAnswerIsRefused(t *testing.T) {
 	a := azuretest.Start(t)
-	old := a.Vaults.Put("kv1", "mine", emulated.Secret{Value: "old"})
-	a.Vaults.Put("kv1", "mine", emulated.Secret{Value: canary})
-	a.Vaults.Put("kv1", "other", emulated.Secret{Value: canary})
+	old := a.Vaults.PutSecret("kv1", "mine", emulated.Secret{Value: "old"})
+	a.Vaults.PutSecret("kv1", "mine", emulated.Secret{Value: canary})
+	a.Vaults.PutSecret("kv1", "other", emulated.Secret{Value: canary})
 	require.NoError(t, a.Vaults.PutCertificate("kv1", "mycert", emulated.Certificate{Value: certificatePEM(t)}))
 	require.NoError(t, a.Vaults.PutCertificate("kv1", "other-cert", emulated.Certificate{Value: certificatePEM(t)}))
 	for name, c := range map[string]struct {

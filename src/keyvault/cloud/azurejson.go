@@ -17,8 +17,8 @@ import (
 // managedIdentityMarker is the client id and secret that AKS writes for a cluster with a managed identity.
 const managedIdentityMarker = "msi"
 
-// Config has the fields of azure.json that describe the identity of the cluster. It never prints secret and password.
-type Config struct {
+// AzureJSON has the fields of azure.json that describe the identity of the cluster. It never prints secret and password.
+type AzureJSON struct {
 	Cloud                  string
 	TenantID               string
 	ClientID               string
@@ -30,31 +30,31 @@ type Config struct {
 }
 
 // String describes the identity without its secrets.
-func (c Config) String() string {
+func (c AzureJSON) String() string {
 	return fmt.Sprintf("cloud %q, tenant %q, client %q, managed identity %t", c.Cloud, c.TenantID, c.ClientID,
-		c.ManagedIdentity())
+		c.HasManagedIdentity())
 }
 
 // GoString implements fmt.GoStringer.
-func (c Config) GoString() string { return c.String() }
+func (c AzureJSON) GoString() string { return c.String() }
 
-// ManagedIdentity reports whether the cluster has a managed identity: by its flag, or by the marker that AKS writes as
+// HasManagedIdentity reports whether the cluster has a managed identity: by its flag, or by the marker that AKS writes as
 // the secret.
-func (c Config) ManagedIdentity() bool {
+func (c AzureJSON) HasManagedIdentity() bool {
 	return c.UseManagedIdentity || strings.EqualFold(strings.TrimSpace(c.ClientSecret), managedIdentityMarker)
 }
 
-// configFile has the fields of azure.json, named as in the Kubernetes cloud provider. Names match in any letter case.
+// azureJSONFile has the fields of azure.json, named as in the Kubernetes cloud provider. Names match in any letter case.
 // Of a repeated field, the last one counts.
-type configFile struct {
-	Cloud                  text `json:"cloud"`
-	TenantID               text `json:"tenantId"`
-	ClientID               text `json:"aadClientId"`
-	ClientSecret           text `json:"aadClientSecret"`
-	ClientCertPath         text `json:"aadClientCertPath"`
-	ClientCertPassword     text `json:"aadClientCertPassword"`
-	UseManagedIdentity     flag `json:"useManagedIdentityExtension"`
-	UserAssignedIdentityID text `json:"userAssignedIdentityID"`
+type azureJSONFile struct {
+	Cloud                  looseString `json:"cloud"`
+	TenantID               looseString `json:"tenantId"`
+	ClientID               looseString `json:"aadClientId"`
+	ClientSecret           looseString `json:"aadClientSecret"`
+	ClientCertPath         looseString `json:"aadClientCertPath"`
+	ClientCertPassword     looseString `json:"aadClientCertPassword"`
+	UseManagedIdentity     looseBool   `json:"useManagedIdentityExtension"`
+	UserAssignedIdentityID looseString `json:"userAssignedIdentityID"`
 }
 
 func fieldNames() []string {
@@ -62,35 +62,35 @@ func fieldNames() []string {
 		"useManagedIdentityExtension", "userAssignedIdentityID"}
 }
 
-// errType is the error of a field with a value of the wrong type.
-var errType = errors.New("neither text nor number")
+// errFieldType is the error of a field with a value of the wrong type.
+var errFieldType = errors.New("neither text nor number")
 
-// text is a string that also accepts a JSON number, because YAML ids can lack quotes.
-type text string
+// looseString is a string that also accepts a JSON number, because YAML ids can lack quotes.
+type looseString string
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (t *text) UnmarshalJSON(data []byte) error {
+func (t *looseString) UnmarshalJSON(data []byte) error {
 	switch {
 	case string(data) == "null":
 		return nil
 	case data[0] == '{' || data[0] == '[':
-		return errType
+		return errFieldType
 	case data[0] != '"':
-		*t = text(data)
+		*t = looseString(data)
 		return nil
 	}
 	var s string
 	err := json.Unmarshal(data, &s)
-	*t = text(s)
+	*t = looseString(s)
 	return err
 }
 
-// flag is a boolean that also accepts a quoted value.
-type flag bool
+// looseBool is a boolean that also accepts a quoted value.
+type looseBool bool
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (f *flag) UnmarshalJSON(data []byte) error {
-	var t text
+func (f *looseBool) UnmarshalJSON(data []byte) error {
+	var t looseString
 	if err := t.UnmarshalJSON(data); err != nil || string(data) == "null" {
 		return err
 	}
@@ -100,45 +100,45 @@ func (f *flag) UnmarshalJSON(data []byte) error {
 	case "false", "no", "off", "n", "":
 		*f = false
 	default:
-		return errType
+		return errFieldType
 	}
 	return nil
 }
 
-// ParseConfig reads azure.json in JSON or YAML and ignores unused fields. Errors never quote the file, because it holds
+// ParseAzureJSON reads azure.json in JSON or YAML and ignores unused fields. Errors never quote the file, because it holds
 // a secret.
-func ParseConfig(data []byte) (Config, error) {
+func ParseAzureJSON(data []byte) (AzureJSON, error) {
 	const next = "check the file on the node, or set keyVaultAuth to environment and configure credentials"
 	if len(data) > limits.CloudConfigBytes {
-		return Config{}, fault.Advise(fault.Invalid, next,
+		return AzureJSON{}, fault.NewWithNextStep(fault.Invalid, next,
 			"parsing azure.json: it has %d bytes, more than the %d that are allowed", len(data),
 			limits.CloudConfigBytes)
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	var file configFile
+	var file azureJSONFile
 	err := json.Unmarshal(data, &file)
 	if err != nil && !json.Valid(data) {
-		file = configFile{}
-		err = fromYAML(data, &file)
+		file = azureJSONFile{}
+		err = decodeYAML(data, &file)
 	}
 	switch {
-	case errors.Is(err, errType), err != nil && json.Valid(data):
-		return Config{}, fault.Advise(fault.Invalid, next,
+	case errors.Is(err, errFieldType), err != nil && json.Valid(data):
+		return AzureJSON{}, fault.NewWithNextStep(fault.Invalid, next,
 			"parsing azure.json: one of the fields %s has the wrong type, or the file is not an object",
 			strings.Join(fieldNames(), ", "))
 	case err != nil:
-		return Config{}, fault.Advise(fault.Invalid, next, "parsing azure.json: it is neither JSON nor YAML")
+		return AzureJSON{}, fault.NewWithNextStep(fault.Invalid, next, "parsing azure.json: it is neither JSON nor YAML")
 	}
-	trim := func(t text) string { return strings.TrimSpace(string(t)) }
-	return Config{Cloud: trim(file.Cloud), TenantID: trim(file.TenantID), ClientID: trim(file.ClientID),
+	trim := func(t looseString) string { return strings.TrimSpace(string(t)) }
+	return AzureJSON{Cloud: trim(file.Cloud), TenantID: trim(file.TenantID), ClientID: trim(file.ClientID),
 		ClientSecret:   string(file.ClientSecret),
 		ClientCertPath: trim(file.ClientCertPath), ClientCertPassword: string(file.ClientCertPassword),
 		UseManagedIdentity:     bool(file.UseManagedIdentity),
 		UserAssignedIdentityID: trim(file.UserAssignedIdentityID)}, nil
 }
 
-// fromYAML reads the scalar fields of a YAML mapping. It reads no nested values, so it never expands aliases.
-func fromYAML(data []byte, file *configFile) error {
+// decodeYAML reads the scalar fields of a YAML mapping. It reads no nested values, so it never expands aliases.
+func decodeYAML(data []byte, file *azureJSONFile) error {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		return errors.New("not YAML")
@@ -178,7 +178,7 @@ func scalarFields(root *yaml.Node) (map[string]json.RawMessage, error) {
 			value = value.Alias
 		}
 		if value.Kind != yaml.ScalarNode {
-			return nil, errType
+			return nil, errFieldType
 		}
 		if value.Tag == "!!null" {
 			continue

@@ -17,7 +17,7 @@ import (
 const bom = "\xef\xbb\xbf"
 
 func TestAzureJSONIsReadAsTheKubeletReadsIt(t *testing.T) {
-	want := cloud.Config{TenantID: "t", ClientID: "c", UserAssignedIdentityID: "u", UseManagedIdentity: true}
+	want := cloud.AzureJSON{TenantID: "t", ClientID: "c", UserAssignedIdentityID: "u", UseManagedIdentity: true}
 	for name, file := range map[string]string{
 		"as AKS writes it":                 `{"tenantId":"t","aadClientId":"c","userAssignedIdentityID":"u","useManagedIdentityExtension":true}`,
 		"in other letter case":             `{"tenantID":"t","AADClientID":"c","userAssignedIdentityId":"u","UseManagedIdentityExtension":true}`,
@@ -39,23 +39,23 @@ func TestAzureJSONIsReadAsTheKubeletReadsIt(t *testing.T) {
 		"as a flow mapping without quotes": "{tenantId: t, aadClientId: c, userAssignedIdentityID: u, useManagedIdentityExtension: true}",
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := cloud.ParseConfig([]byte(file))
+			got, err := cloud.ParseAzureJSON([]byte(file))
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
-			assert.True(t, got.ManagedIdentity())
+			assert.True(t, got.HasManagedIdentity())
 		})
 	}
-	got, err := cloud.ParseConfig([]byte("aadClientSecret: 0123456\naadClientId: 1e5\ntenantId: 1.10\n"))
+	got, err := cloud.ParseAzureJSON([]byte("aadClientSecret: 0123456\naadClientId: 1e5\ntenantId: 1.10\n"))
 	require.NoError(t, err)
-	assert.Equal(t, cloud.Config{ClientSecret: "0123456", ClientID: "1e5", TenantID: "1.10"}, got, "digits stay as they are written")
-	got, err = cloud.ParseConfig([]byte(`{"aadClientSecret":"a\\b\ud83d\ude00 \n"}`))
+	assert.Equal(t, cloud.AzureJSON{ClientSecret: "0123456", ClientID: "1e5", TenantID: "1.10"}, got, "digits stay as they are written")
+	got, err = cloud.ParseAzureJSON([]byte(`{"aadClientSecret":"a\\b\ud83d\ude00 \n"}`))
 	require.NoError(t, err)
 	assert.Equal(t, "a\\b\U0001F600 \n", got.ClientSecret, "a secret is as it is, to its last byte")
-	assert.False(t, got.ManagedIdentity())
+	assert.False(t, got.HasManagedIdentity())
 	for _, empty := range []string{"", "null", "{}", "# nothing\n", "~\n"} {
-		got, err = cloud.ParseConfig([]byte(empty))
+		got, err = cloud.ParseAzureJSON([]byte(empty))
 		require.NoError(t, err, "%q", empty)
-		assert.Equal(t, cloud.Config{}, got)
+		assert.Equal(t, cloud.AzureJSON{}, got)
 	}
 }
 
@@ -73,9 +73,9 @@ func TestAzureJSONThatCannotBeReadIsNotQuoted(t *testing.T) {
 		"a list that says null":     "!!null [" + canary + "]\n",
 		"too long":                  strings.Repeat("#"+canary+"\n", limits.CloudConfigBytes/10),
 	} {
-		_, err := cloud.ParseConfig([]byte(file))
+		_, err := cloud.ParseAzureJSON([]byte(file))
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), name)
-		assert.NotEmpty(t, fault.NextOf(err), name)
+		assert.NotEmpty(t, fault.NextStepOf(err), name)
 		assert.NotContains(t, err.Error(), canary, name)
 	}
 }
@@ -89,7 +89,7 @@ func FuzzAzureJSON(f *testing.F) {
 			return // too long for fuzzing
 		}
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 2000}, len(file), func() {
-			if _, err := cloud.ParseConfig(file); err != nil && (fault.KindOf(err) != fault.Invalid || len(err.Error()) > 500) {
+			if _, err := cloud.ParseAzureJSON(file); err != nil && (fault.KindOf(err) != fault.Invalid || len(err.Error()) > 500) {
 				t.Errorf("an error of another kind, or one that quotes the file: %v", err)
 			}
 		})

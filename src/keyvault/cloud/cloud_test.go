@@ -35,13 +35,13 @@ func TestACustomCloudIsReadFromItsFile(t *testing.T) {
 	c, err := cloud.ParseCustom([]byte(`{"name":"x","activeDirectoryEndpoint":"https://login.private.example","keyVaultDNSSuffix":".Vault.private.example","other":1}`))
 	require.NoError(t, err)
 	assert.Equal(t, cloud.Cloud{Name: "AzureStackCloud", Authority: "https://login.private.example/", VaultSuffix: "vault.private.example",
-		VaultScope: "https://vault.private.example/.default", Private: true}, c)
+		VaultScope: "https://vault.private.example/.default", IsPrivate: true}, c)
 	c, err = cloud.ParseCustom([]byte(`{"activeDirectoryEndpoint":"https://a.b/adfs/","keyVaultDNSSuffix":"v.b","resourceIdentifiers":{"keyVault":"https://v.b/guid"}}`))
 	require.NoError(t, err)
 	assert.Equal(t, "https://v.b/guid/.default", c.VaultScope)
 	assert.Equal(t, "https://a.b/adfs/", c.Authority)
 	for text, names := range map[string]string{
-		`[`: "no JSON",
+		`[`: "is not JSON",
 		`{"activeDirectoryEndpoint":"https://a.b"}`:                                                                    "keyVaultDNSSuffix",
 		`{"activeDirectoryEndpoint":"https://a.b","keyVaultDNSSuffix":"org"}`:                                          "keyVaultDNSSuffix",
 		`{"activeDirectoryEndpoint":"https://a.b","keyVaultDNSSuffix":"a.b/c"}`:                                        "keyVaultDNSSuffix",
@@ -68,9 +68,9 @@ func TestAFileOfACustomCloudIsReadUpToItsBound(t *testing.T) {
 	_, err = cloud.ParseCustom([]byte(file + strings.Repeat(" ", limits.CloudConfigBytes-len(file)+1)))
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
 	assert.ErrorContains(t, err, limits.Bytes(limits.CloudConfigBytes))
-	_, err = cloud.ParseConfig([]byte("{}" + strings.Repeat(" ", limits.CloudConfigBytes-2)))
+	_, err = cloud.ParseAzureJSON([]byte("{}" + strings.Repeat(" ", limits.CloudConfigBytes-2)))
 	require.NoError(t, err)
-	_, err = cloud.ParseConfig([]byte("{}" + strings.Repeat(" ", limits.CloudConfigBytes-1)))
+	_, err = cloud.ParseAzureJSON([]byte("{}" + strings.Repeat(" ", limits.CloudConfigBytes-1)))
 	assert.ErrorContains(t, err, "bytes, more than")
 }
 
@@ -90,25 +90,25 @@ func TestVaultURLNeverLeavesTheCloud(t *testing.T) {
 func TestParseConfig(t *testing.T) {
 	cases := map[string]struct {
 		text    string
-		want    cloud.Config
+		want    cloud.AzureJSON
 		managed bool
 	}{
 		"a service principal": {
 			`{"cloud":"AzurePublicCloud","tenantId":"t","aadClientId":"c","aadClientSecret":"s","extra":{"a":1}}`,
-			cloud.Config{Cloud: "AzurePublicCloud", TenantID: "t", ClientID: "c", ClientSecret: "s"}, false},
+			cloud.AzureJSON{Cloud: "AzurePublicCloud", TenantID: "t", ClientID: "c", ClientSecret: "s"}, false},
 		"a managed identity by flag": {
 			`{"tenantId":"t","useManagedIdentityExtension":true,"userAssignedIdentityID":"u"}`,
-			cloud.Config{TenantID: "t", UseManagedIdentity: true, UserAssignedIdentityID: "u"}, true},
+			cloud.AzureJSON{TenantID: "t", UseManagedIdentity: true, UserAssignedIdentityID: "u"}, true},
 		"a managed identity by AKS's marker": {`{"aadClientId":"msi","aadClientSecret":"msi"}`,
-			cloud.Config{ClientID: "msi", ClientSecret: "msi"}, true},
-		"YAML": {"tenantId: t\naadClientId: c\n", cloud.Config{TenantID: "t", ClientID: "c"}, false},
+			cloud.AzureJSON{ClientID: "msi", ClientSecret: "msi"}, true},
+		"YAML": {"tenantId: t\naadClientId: c\n", cloud.AzureJSON{TenantID: "t", ClientID: "c"}, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := cloud.ParseConfig([]byte(c.text))
+			got, err := cloud.ParseAzureJSON([]byte(c.text))
 			require.NoError(t, err)
 			assert.Equal(t, c.want, got)
-			assert.Equal(t, c.managed, got.ManagedIdentity())
+			assert.Equal(t, c.managed, got.HasManagedIdentity())
 		})
 	}
 }
@@ -117,21 +117,21 @@ func TestParseConfig(t *testing.T) {
 func TestFilesAsNodesHaveThem(t *testing.T) {
 	const tenant, app, identity = "11111111-1111-4111-8111-111111111111", "44444444-4444-4444-8444-444444444444", "22222222-2222-4222-8222-222222222222"
 	want := map[string]struct {
-		config  cloud.Config
+		config  cloud.AzureJSON
 		managed bool
 		suffix  string
 	}{
-		"aks-system-assigned.json": {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true}, true, "vault.azure.net"},
-		"aks-user-assigned.json": {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true,
+		"aks-system-assigned.json": {cloud.AzureJSON{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true}, true, "vault.azure.net"},
+		"aks-user-assigned.json": {cloud.AzureJSON{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true,
 			UserAssignedIdentityID: identity}, true, "vault.azure.net"},
-		"aks-service-principal.json": {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientSecret: "made-up-for-this-file"}, false, "vault.azure.net"},
-		"msi-as-secret-alone.json":   {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi"}, true, "vault.azure.net"},
-		"certificate.json":           {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientCertPath: "/etc/kubernetes/certs/client.pfx"}, false, "vault.azure.net"},
-		"certificate-with-password.json": {cloud.Config{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientCertPath: "/etc/kubernetes/certs/client.pfx",
+		"aks-service-principal.json": {cloud.AzureJSON{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientSecret: "made-up-for-this-file"}, false, "vault.azure.net"},
+		"msi-as-secret-alone.json":   {cloud.AzureJSON{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi"}, true, "vault.azure.net"},
+		"certificate.json":           {cloud.AzureJSON{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientCertPath: "/etc/kubernetes/certs/client.pfx"}, false, "vault.azure.net"},
+		"certificate-with-password.json": {cloud.AzureJSON{Cloud: "AzurePublicCloud", TenantID: tenant, ClientID: app, ClientCertPath: "/etc/kubernetes/certs/client.pfx",
 			ClientCertPassword: "made-up-too"}, false, "vault.azure.net"},
-		"us-government.json": {cloud.Config{Cloud: "AzureUSGovernmentCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true,
+		"us-government.json": {cloud.AzureJSON{Cloud: "AzureUSGovernmentCloud", TenantID: tenant, ClientID: "msi", ClientSecret: "msi", UseManagedIdentity: true,
 			UserAssignedIdentityID: identity}, true, "vault.usgovcloudapi.net"},
-		"by-hand.yaml": {cloud.Config{Cloud: "AzureChinaCloud", TenantID: tenant, ClientID: app, ClientSecret: "made-up-for-this-file"}, false, "vault.azure.cn"},
+		"by-hand.yaml": {cloud.AzureJSON{Cloud: "AzureChinaCloud", TenantID: tenant, ClientID: app, ClientSecret: "made-up-for-this-file"}, false, "vault.azure.cn"},
 	}
 	files, err := os.ReadDir("testdata")
 	require.NoError(t, err)
@@ -140,12 +140,12 @@ func TestFilesAsNodesHaveThem(t *testing.T) {
 		t.Run(file.Name(), func(t *testing.T) {
 			content, err := os.ReadFile("testdata/" + file.Name())
 			require.NoError(t, err)
-			got, err := cloud.ParseConfig(content)
+			got, err := cloud.ParseAzureJSON(content)
 			require.NoError(t, err)
 			expected, ok := want[file.Name()]
 			require.True(t, ok)
 			assert.Equal(t, expected.config, got)
-			assert.Equal(t, expected.managed, got.ManagedIdentity())
+			assert.Equal(t, expected.managed, got.HasManagedIdentity())
 			c, err := cloud.Parse(got.Cloud)
 			require.NoError(t, err)
 			assert.Equal(t, expected.suffix, c.VaultSuffix)
@@ -158,11 +158,11 @@ func TestParseConfigNeverQuotesTheFile(t *testing.T) {
 	const canary = "canary-8d2e"
 	for _, text := range []string{`{"aadClientSecret": ["` + canary + `"]}`, "{\"aadClientSecret\": \"" + canary, "\t" + canary + ": [",
 		`{"useManagedIdentityExtension": "` + canary + `"}`, string(make([]byte, 1<<21)) + canary} {
-		_, err := cloud.ParseConfig([]byte(text))
+		_, err := cloud.ParseAzureJSON([]byte(text))
 		assert.Equal(t, fault.Invalid, fault.KindOf(err))
 		assert.NotContains(t, err.Error(), canary)
 	}
-	c := cloud.Config{ClientSecret: canary}
+	c := cloud.AzureJSON{ClientSecret: canary}
 	assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s", c, c, c, c), canary)
 }
 
@@ -177,7 +177,7 @@ func TestEachCloudHasItsRegistries(t *testing.T) {
 		c, err := cloud.ParseCustom([]byte(fmt.Sprintf(file, suffix)))
 		require.NoError(t, err)
 		assert.Equal(t, want, c.RegistrySuffix)
-		back, err := cloud.ParseSetting(c.Setting())
+		back, err := cloud.ParseSetting(c.FormatSetting())
 		require.NoError(t, err)
 		assert.Equal(t, c, back)
 	}
@@ -189,15 +189,15 @@ func TestACloudTravelsAsASetting(t *testing.T) {
 	for _, name := range []string{"AzurePublicCloud", "AzureUSGovernmentCloud", "AzureChinaCloud"} {
 		c, err := cloud.Parse(name)
 		require.NoError(t, err)
-		assert.Equal(t, name, c.Setting())
-		back, err := cloud.ParseSetting(c.Setting())
+		assert.Equal(t, name, c.FormatSetting())
+		back, err := cloud.ParseSetting(c.FormatSetting())
 		require.NoError(t, err)
 		assert.Equal(t, c, back)
 	}
 	private, err := cloud.ParseCustom([]byte(`{"activeDirectoryEndpoint":"https://login.private.example/adfs","keyVaultDNSSuffix":"vault.private.example",
 		"resourceIdentifiers":{"keyVault":"https://audience.private.example"}}`))
 	require.NoError(t, err)
-	back, err := cloud.ParseSetting(private.Setting())
+	back, err := cloud.ParseSetting(private.FormatSetting())
 	require.NoError(t, err)
 	assert.Equal(t, private, back)
 	for _, text := range []string{"{", "{}", "Nowhere"} {

@@ -11,11 +11,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// CustomName is the name of a cloud that an environment file describes: Azure Stack Hub or another private cloud.
-const CustomName = "AzureStackCloud"
+// CustomCloudName is the name of a cloud that an environment file describes: Azure Stack Hub or another private cloud.
+const CustomCloudName = "AzureStackCloud"
 
 // IsCustom reports whether name selects a cloud that an environment file describes.
-func IsCustom(name string) bool { return strings.EqualFold(strings.TrimSpace(name), CustomName) }
+func IsCustom(name string) bool { return strings.EqualFold(strings.TrimSpace(name), CustomCloudName) }
 
 // environmentFile has the required fields of the environment file of Azure's tools.
 type environmentFile struct {
@@ -28,8 +28,8 @@ type environmentFile struct {
 	} `json:"resourceIdentifiers"`
 }
 
-// dnsSuffix matches a domain of at least two labels. A single label such as "net" would make every host a vault.
-var dnsSuffix = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$`)
+// dnsSuffixPattern matches a domain of at least two labels. A single label such as "net" would make every host a vault.
+var dnsSuffixPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$`)
 
 // ParseCustom reads the environment file of a private cloud, in the JSON format of Azure's tools. Invalid input is
 // fault.Invalid, and the error names the field.
@@ -37,38 +37,38 @@ func ParseCustom(content []byte) (Cloud, error) {
 	var file environmentFile
 	if len(content) > limits.CloudConfigBytes ||
 		json.Unmarshal(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), &file) != nil {
-		return Cloud{}, fault.Advise(fault.Invalid, "use the format of Azure's tools, or the value global.customCloud",
+		return Cloud{}, fault.NewWithNextStep(fault.Invalid, "use the format of Azure's tools, or the value global.customCloud",
 			"the cloud's environment file is not JSON of at most %s", limits.Bytes(limits.CloudConfigBytes))
 	}
-	c := Cloud{Name: CustomName, Private: true,
+	c := Cloud{Name: CustomCloudName, IsPrivate: true,
 		VaultSuffix: strings.TrimPrefix(strings.ToLower(file.KeyVaultDNSSuffix), ".")}
-	if !dnsSuffix.MatchString(c.VaultSuffix) {
-		return Cloud{}, fault.Advise(fault.Invalid, "use a suffix such as vault.example.org",
+	if !dnsSuffixPattern.MatchString(c.VaultSuffix) {
+		return Cloud{}, fault.NewWithNextStep(fault.Invalid, "use a suffix such as vault.example.org",
 			"keyVaultDNSSuffix %.80q of the cloud is not a DNS suffix", file.KeyVaultDNSSuffix)
 	}
 	if c.RegistrySuffix = strings.TrimPrefix(strings.ToLower(file.RegistryDNSSuffix), "."); c.RegistrySuffix != "" &&
-		!dnsSuffix.MatchString(c.RegistrySuffix) {
-		return Cloud{}, fault.Advise(fault.Invalid, "use a suffix such as azurecr.example.org",
+		!dnsSuffixPattern.MatchString(c.RegistrySuffix) {
+		return Cloud{}, fault.NewWithNextStep(fault.Invalid, "use a suffix such as azurecr.example.org",
 			"containerRegistryDNSSuffix %.80q of the cloud is not a DNS suffix", file.RegistryDNSSuffix)
 	}
 	var err error
-	if c.Authority, err = httpsURL("activeDirectoryEndpoint", file.ActiveDirectoryEndpoint); err != nil {
+	if c.Authority, err = parseHTTPSURL("activeDirectoryEndpoint", file.ActiveDirectoryEndpoint); err != nil {
 		return Cloud{}, err
 	}
 	audience := file.ResourceIdentifiers.KeyVault
 	if audience == "" {
 		audience = "https://" + c.VaultSuffix
 	}
-	if audience, err = httpsURL("resourceIdentifiers.keyVault", audience); err != nil {
+	if audience, err = parseHTTPSURL("resourceIdentifiers.keyVault", audience); err != nil {
 		return Cloud{}, err
 	}
 	c.VaultScope = strings.TrimSuffix(audience, "/") + "/.default"
 	return c, nil
 }
 
-// Setting returns the cloud as text that ParseSetting reads.
-func (c Cloud) Setting() string {
-	if !c.Private {
+// FormatSetting returns the cloud as text that ParseSetting reads.
+func (c Cloud) FormatSetting() string {
+	if !c.IsPrivate {
 		return c.Name
 	}
 	file := environmentFile{Name: c.Name, ActiveDirectoryEndpoint: c.Authority, KeyVaultDNSSuffix: c.VaultSuffix,
@@ -89,11 +89,11 @@ func ParseSetting(text string) (Cloud, error) {
 	return Parse(text)
 }
 
-// httpsURL checks an https URL and returns it with a trailing slash.
-func httpsURL(field, text string) (string, error) {
+// parseHTTPSURL checks an https URL and returns it with a trailing slash.
+func parseHTTPSURL(field, text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fault.Advise(fault.Invalid, "write https://HOST, without user, query or fragment",
+		return "", fault.NewWithNextStep(fault.Invalid, "write https://HOST, without user, query or fragment",
 			"%s %.80q of the cloud is not a valid https URL", field, text)
 	}
 	return strings.TrimSuffix(text, "/") + "/", nil

@@ -65,8 +65,8 @@ func signIn(t *testing.T, c credential.Config, s says) error {
 	_, err = cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{c.Cloud.VaultScope}})
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), marker)
-	assert.NotEmpty(t, fault.NextOf(err))
-	assert.NotContains(t, fault.CauseOf(err), fault.NextOf(err))
+	assert.NotEmpty(t, fault.NextStepOf(err))
+	assert.NotContains(t, fault.CauseOf(err), fault.NextStepOf(err))
 	return err
 }
 
@@ -92,7 +92,7 @@ func TestWhatStandsBetweenUsAndEntraIDIsNamed(t *testing.T) {
 			assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 			assert.Contains(t, fault.CauseOf(err), want)
 			assert.Contains(t, fault.CauseOf(err), "through the proxy proxy.corp:3128")
-			assert.Contains(t, fault.NextOf(err), "HTTPS_PROXY")
+			assert.Contains(t, fault.NextStepOf(err), "HTTPS_PROXY")
 			assert.Contains(t, err.Error(), "microsoft")
 			assert.NotRegexp(t, "role|assigned", err.Error())
 		})
@@ -102,7 +102,7 @@ func TestWhatStandsBetweenUsAndEntraIDIsNamed(t *testing.T) {
 			assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 			assert.NotContains(t, err.Error(), "not assigned")
 			if status < 500 {
-				assert.Contains(t, fault.NextOf(err), "NO_PROXY")
+				assert.Contains(t, fault.NextStepOf(err), "NO_PROXY")
 			}
 		})
 	}
@@ -149,7 +149,7 @@ func TestEveryCodeOfEntraIDHasCauseAndNextStep(t *testing.T) {
 		assert.Equal(t, fault.Unauthenticated, fault.KindOf(err), "%d: %v", code, err)
 		assert.Contains(t, fault.CauseOf(err), want[0])
 		assert.Contains(t, fault.CauseOf(err), "(AADSTS"+strconv.Itoa(code)+")")
-		assert.Contains(t, fault.NextOf(err), want[1])
+		assert.Contains(t, fault.NextStepOf(err), want[1])
 		assert.NotContains(t, err.Error(), marker)
 	}
 }
@@ -160,10 +160,10 @@ func TestEntraIDThatIsBusyOrOutOfOrderHasANextStep(t *testing.T) {
 	for status, kind := range map[int]fault.Kind{429: fault.Throttled, 500: fault.Unavailable, 503: fault.Unavailable} {
 		err := signIn(t, secretOf(t, a, "s"), says{status: status, header: asJSON, body: `{"error":"temporarily_unavailable"}`})
 		assert.Equal(t, kind, fault.KindOf(err), "%v", err)
-		assert.LessOrEqual(t, fault.RetryAfter(err), limits.RetryAfter)
-		assert.Contains(t, fault.NextOf(err), "retries")
+		assert.LessOrEqual(t, fault.RetryAfter(err), limits.VaultRetryAfter)
+		assert.Contains(t, fault.NextStepOf(err), "retries")
 		if kind == fault.Throttled {
-			assert.Equal(t, limits.RetryAfter, fault.RetryAfter(err))
+			assert.Equal(t, limits.VaultRetryAfter, fault.RetryAfter(err))
 		}
 	}
 }
@@ -175,25 +175,25 @@ func TestSeveralIdentitiesOfANodeHaveToBeToldApart(t *testing.T) {
 	err := signIn(t, inEnvironment(t, a, nil, nil), says{status: 400, header: asJSON, body: several})
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
 	assert.Contains(t, fault.CauseOf(err), "several user-assigned identities")
-	assert.Contains(t, fault.NextOf(err), "set AZURE_CLIENT_ID to the client id")
-	assert.Contains(t, fault.NextOf(err), `azure.workload.identity/use: "true"`)
+	assert.Contains(t, fault.NextStepOf(err), "set AZURE_CLIENT_ID to the client id")
+	assert.Contains(t, fault.NextStepOf(err), `azure.workload.identity/use: "true"`)
 	err = signIn(t, config(t, a, `{"useManagedIdentityExtension":true}`), says{status: 400, header: asJSON, body: several})
-	assert.Contains(t, fault.NextOf(err), "set userAssignedIdentityID in azure.json")
-	assert.NotContains(t, fault.NextOf(err), "workload", "the cluster's own identity was meant")
+	assert.Contains(t, fault.NextStepOf(err), "set userAssignedIdentityID in azure.json")
+	assert.NotContains(t, fault.NextStepOf(err), "workload", "the cluster's own identity was meant")
 }
 
 func TestAForgottenLabelIsNamed(t *testing.T) {
 	a := azuretest.Start(t)
 	notFound := says{status: 400, header: http.Header{"Content-Type": {"application/json"}}, body: `{"error":"invalid_request","error_description":"Identity not found"}`}
 	err := signIn(t, nobodys(t, a, 1), notFound)
-	assert.Contains(t, fault.NextOf(err), `the pod needs the label azure.workload.identity/use: "true"`)
+	assert.Contains(t, fault.NextStepOf(err), `the pod needs the label azure.workload.identity/use: "true"`)
 	annotated := inEnvironment(t, a, nil, map[string]string{"AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID": "x"})
 	err = signIn(t, annotated, notFound)
-	assert.Contains(t, fault.NextOf(err), `has the annotation azure.workload.identity/client-id, but the pod has no token for it: set podLabels to {azure.workload.identity/use: "true"}`)
-	assert.NotEmpty(t, annotated.Hint(), "it is for what vaults answer, too")
+	assert.Contains(t, fault.NextStepOf(err), `has the annotation azure.workload.identity/client-id, but the pod has no token for it: set podLabels to {azure.workload.identity/use: "true"}`)
+	assert.NotEmpty(t, annotated.WorkloadIdentityHint(), "it is for what vaults answer, too")
 	for name, chosen := range map[string]credential.Config{"a secret": secretOf(t, a, "s"), "the cluster's identity": config(t, a, "{}"),
 		"a token": inEnvironment(t, a, nil, map[string]string{"AZURE_FEDERATED_TOKEN_FILE": "/token"})} {
-		assert.Empty(t, chosen.Hint(), name)
+		assert.Empty(t, chosen.WorkloadIdentityHint(), name)
 	}
 }
 
@@ -214,19 +214,19 @@ func TestBlanksAndNewlinesAreTakenFromIDsAndNamedInSecrets(t *testing.T) {
 	for _, end := range []string{"\n", " ", "\r\n", "\t"} {
 		_, err = token(t, secretOf(t, a, a.AppSecret+end))
 		assert.Contains(t, fault.CauseOf(err), "the client secret is wrong")
-		assert.Contains(t, fault.NextOf(err), "AZURE_CLIENT_SECRET begins or ends with a blank or a newline")
+		assert.Contains(t, fault.NextStepOf(err), "AZURE_CLIENT_SECRET begins or ends with a blank or a newline")
 		assert.NotContains(t, err.Error(), a.AppSecret)
 	}
 	_, err = token(t, secretOf(t, a, "wrong"))
 	assert.NotContains(t, err.Error(), "newline")
 	user := inEnvironment(t, a, nil, map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_USERNAME": "u\n", "AZURE_PASSWORD": "p\n"})
 	_, err = token(t, user)
-	assert.Contains(t, fault.NextOf(err), "AZURE_PASSWORD begins or ends")
+	assert.Contains(t, fault.NextStepOf(err), "AZURE_PASSWORD begins or ends")
 	certs := certificates(t)
 	_, err = credential.New(inEnvironment(t, a, certs.files, map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c",
 		"AZURE_CERTIFICATE_PATH": "/modern.pfx\n", "AZURE_CERTIFICATE_PASSWORD": password + "\n"}))
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
-	assert.Contains(t, fault.NextOf(err), "AZURE_CERTIFICATE_PASSWORD begins or ends with a blank or a newline")
+	assert.Contains(t, fault.NextStepOf(err), "AZURE_CERTIFICATE_PASSWORD begins or ends with a blank or a newline")
 	_, err = credential.New(inEnvironment(t, a, certs.files, map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c",
 		"AZURE_CERTIFICATE_PATH": "/modern.pfx\n", "AZURE_CERTIFICATE_PASSWORD": password}))
 	assert.NoError(t, err)
@@ -249,7 +249,7 @@ func TestACertificateWithAnotherKeyThanRSAIsRefused(t *testing.T) {
 		assert.Equal(t, fault.Invalid, fault.KindOf(err))
 		assert.Contains(t, fault.CauseOf(err), name)
 		assert.Contains(t, fault.CauseOf(err), "Entra ID accepts only RSA keys")
-		assert.Contains(t, fault.NextOf(err), "RSA")
+		assert.Contains(t, fault.NextStepOf(err), "RSA")
 	}
 }
 
@@ -258,8 +258,8 @@ func TestTenantAndClientAloneSayWhatToSet(t *testing.T) {
 	_, err := credential.New(inEnvironment(t, a, nil, map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c"}))
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
 	assert.Contains(t, fault.CauseOf(err), "half set")
-	assert.Contains(t, fault.NextOf(err), "for a managed identity, which akv2k8s 1.8 used here, remove AZURE_TENANT_ID and keep AZURE_CLIENT_ID")
-	assert.Contains(t, fault.NextOf(err), `azure.workload.identity/use: "true"`)
+	assert.Contains(t, fault.NextStepOf(err), "for a managed identity, which akv2k8s 1.8 used here, remove AZURE_TENANT_ID and keep AZURE_CLIENT_ID")
+	assert.Contains(t, fault.NextStepOf(err), `azure.workload.identity/use: "true"`)
 }
 
 func TestFilesThatAreTooLargeAreRefused(t *testing.T) {
@@ -287,7 +287,7 @@ func FuzzSignInAnswers(f *testing.F) {
 		}
 		var reply string
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 4 << 20, PerByte: 200}, len(body), func() {
-			reply = credential.Hear(t.Context(), says{status: int(status), body: body, header: http.Header{"Retry-After": {wait}, "Date": {"Sat, 28 Nov 2026 12:00:00 GMT"}}}.RoundTrip)
+			reply = credential.ReplyErrorCode(t.Context(), says{status: int(status), body: body, header: http.Header{"Retry-After": {wait}, "Date": {"Sat, 28 Nov 2026 12:00:00 GMT"}}}.RoundTrip)
 		})
 		if len(reply) > 80 {
 			t.Errorf("the code is %q", reply)

@@ -18,35 +18,35 @@ import (
 func parseCertificate(content []byte, password string) ([]*x509.Certificate, crypto.PrivateKey, error) {
 	bundle, err := certificate.Parse(content, password)
 	switch {
-	case errors.Is(err, certificate.ErrPassword) && password == "":
-		return nil, nil, fault.Advise(fault.Invalid, "set "+envCertPassword,
+	case errors.Is(err, certificate.ErrWrongPassword) && password == "":
+		return nil, nil, fault.NewWithNextStep(fault.Invalid, "set "+envCertPassword,
 			"the private key in the certificate file is encrypted")
-	case errors.Is(err, certificate.ErrPassword):
-		return nil, nil, fault.Advise(fault.Invalid, "correct "+envCertPassword+blanks(envCertPassword, password),
+	case errors.Is(err, certificate.ErrWrongPassword):
+		return nil, nil, fault.NewWithNextStep(fault.Invalid, "correct "+envCertPassword+whitespaceHint(envCertPassword, password),
 			"the password of the private key in the certificate file is wrong")
 	case err != nil:
-		return nil, nil, fault.Advise(fault.Invalid, "export certificate and private key into one file, PFX or PEM",
+		return nil, nil, fault.NewWithNextStep(fault.Invalid, "export certificate and private key into one file, PFX or PEM",
 			"the certificate file can't be used: %s", err)
 	case bundle.Key == nil:
-		return nil, nil, fault.Advise(fault.Invalid, "put the certificate and its key into one file",
+		return nil, nil, fault.NewWithNextStep(fault.Invalid, "put the certificate and its key into one file",
 			"the certificate file has no private key")
 	}
 	if _, ok := bundle.Key.(*rsa.PrivateKey); !ok {
-		return nil, nil, fault.Advise(fault.Invalid,
+		return nil, nil, fault.NewWithNextStep(fault.Invalid,
 			"create a certificate with an RSA key and register it with the application",
-			"the certificate has %s key, but Entra ID accepts only RSA keys", keyType(bundle.Key))
+			"the certificate has %s key, but Entra ID accepts only RSA keys", describeKeyType(bundle.Key))
 	}
 	leaf := bundle.Leaf()
 	if leaf == nil {
-		return nil, nil, fault.Advise(fault.Invalid, "add the certificate of that key to the file",
+		return nil, nil, fault.NewWithNextStep(fault.Invalid, "add the certificate of that key to the file",
 			"none of the %d certificates in the file matches the private key", len(bundle.Certificates))
 	}
 	others := slices.DeleteFunc(slices.Clone(bundle.Certificates), leaf.Equal)
 	return append([]*x509.Certificate{leaf}, others...), bundle.Key, nil
 }
 
-// keyType describes a key that is not RSA, with its article.
-func keyType(key crypto.PrivateKey) string {
+// describeKeyType describes a key that is not RSA, with its article.
+func describeKeyType(key crypto.PrivateKey) string {
 	switch k := key.(type) {
 	case *ecdsa.PrivateKey:
 		return "an EC (" + k.Params().Name + ")"

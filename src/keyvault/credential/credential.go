@@ -21,12 +21,12 @@ type Mode string
 
 // The modes.
 const (
-	// CloudConfig selects the identity of the cluster in azure.json.
-	CloudConfig Mode = "azureCloudConfig"
-	// Environment selects the identity that environment variables describe.
-	Environment Mode = "environment"
-	// DefaultChain selects the default credential chain of the Azure SDK.
-	DefaultChain Mode = "environment-azidentity"
+	// ModeCloudConfig selects the identity of the cluster in azure.json.
+	ModeCloudConfig Mode = "azureCloudConfig"
+	// ModeEnvironment selects the identity that environment variables describe.
+	ModeEnvironment Mode = "environment"
+	// ModeDefaultChain selects the default credential chain of the Azure SDK.
+	ModeDefaultChain Mode = "environment-azidentity"
 )
 
 // Config selects and configures the credential.
@@ -37,8 +37,8 @@ type Config struct {
 	Cloud cloud.Cloud
 	// CloudConfigFile is the path of azure.json; used by ModeCloudConfig.
 	CloudConfigFile string
-	// Lookup returns an environment variable; used by ModeEnvironment.
-	Lookup func(name string) (value string, ok bool)
+	// LookupEnv returns an environment variable; used by ModeEnvironment.
+	LookupEnv func(name string) (value string, ok bool)
 	// ReadFile reads azure.json, certificates and federated tokens. The files are read again, so a rotated file takes
 	// effect without a restart.
 	ReadFile func(path string) ([]byte, error)
@@ -54,41 +54,41 @@ type Config struct {
 // missing setting. GetToken of the credential returns classified errors: fault.Unauthenticated if Microsoft Entra ID
 // rejects the identity, else fault.Throttled or fault.Unavailable.
 func New(c Config) (azcore.TokenCredential, error) {
-	if c.Lookup == nil || c.ReadFile == nil || c.Clock == nil {
+	if c.LookupEnv == nil || c.ReadFile == nil || c.Clock == nil {
 		return nil, errors.New("creating the credential: Config.LookupEnv, ReadFile and Clock are required")
 	}
 	switch c.Mode {
-	case CloudConfig:
-		return c.reload(c.fromFile)
-	case Environment:
-		return c.reload(c.fromEnvironment)
-	case DefaultChain:
-		return c.defaultChain()
+	case ModeCloudConfig:
+		return c.newReloadingCredential(c.fromCloudConfig)
+	case ModeEnvironment:
+		return c.newReloadingCredential(c.fromEnvironment)
+	case ModeDefaultChain:
+		return c.defaultChainCredential()
 	}
-	return nil, fault.Advise(fault.Invalid, fmt.Sprintf("use %s, %s or %s", CloudConfig, Environment, DefaultChain),
+	return nil, fault.NewWithNextStep(fault.Invalid, fmt.Sprintf("use %s, %s or %s", ModeCloudConfig, ModeEnvironment, ModeDefaultChain),
 		"keyVaultAuth %q is not known", c.Mode)
 }
 
-// Federation describes an application that trusts the tokens of another issuer.
-type Federation struct {
+// FederatedApplication describes an application that trusts the tokens of another issuer.
+type FederatedApplication struct {
 	// TenantID and ClientID identify the application.
-	Tenant, Client string
-	// Origin describes the subject of the tokens, for messages.
-	Origin string
-	// Assertion returns a token of the subject. Its errors are of package fault.
-	Assertion func(context.Context) (string, error)
+	TenantID, ClientID string
+	// Subject describes the subject of the tokens, for messages.
+	Subject string
+	// GetAssertion returns a token of the subject. Its errors are of package fault.
+	GetAssertion func(context.Context) (string, error)
 }
 
-// Federated creates the credential of an application that exchanges tokens of another issuer. It uses Cloud, Transport
+// NewFederated creates the credential of an application that exchanges tokens of another issuer. It uses Cloud, Transport
 // and Proxy of the configuration.
-func Federated(c Config, f Federation) (azcore.TokenCredential, error) {
-	return c.federated(application{tenant: f.Tenant, client: f.Client, origin: f.Origin}, f.Assertion)
+func NewFederated(c Config, f FederatedApplication) (azcore.TokenCredential, error) {
+	return c.federatedCredential(application{tenantID: f.TenantID, clientID: f.ClientID, source: f.Subject}, f.GetAssertion)
 }
 
-// options returns the client options of a credential and its transport. Each credential has its own transport, because
+// clientOptions returns the client options of a credential and its transport. Each credential has its own transport, because
 // the transport records the last response. Retries of the SDK stay enabled; the deadline of the caller limits them.
-func (c Config) options() (azcore.ClientOptions, *heard) {
-	listening := &heard{next: c.Transport, proxy: c.Proxy}
+func (c Config) clientOptions() (azcore.ClientOptions, *recordingTransport) {
+	listening := &recordingTransport{next: c.Transport, proxy: c.Proxy}
 	return azcore.ClientOptions{
 		Transport: listening,
 		Cloud:     azcloud.Configuration{ActiveDirectoryAuthorityHost: c.Cloud.Authority},

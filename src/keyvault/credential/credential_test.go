@@ -47,7 +47,7 @@ func config(t *testing.T, a *azuretest.Azure, file string) credential.Config {
 	t.Helper()
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
-	return credential.Config{Mode: credential.CloudConfig, Cloud: public, Transport: a.Client, Lookup: environment(nil), Clock: time.Now,
+	return credential.Config{Mode: credential.ModeCloudConfig, Cloud: public, Transport: a.Client, LookupEnv: environment(nil), Clock: time.Now,
 		CloudConfigFile: azureJSON, ReadFile: disk{azureJSON: file}.ReadFile}
 }
 
@@ -55,7 +55,7 @@ func config(t *testing.T, a *azuretest.Azure, file string) credential.Config {
 func inEnvironment(t *testing.T, a *azuretest.Azure, files disk, values map[string]string) credential.Config {
 	t.Helper()
 	c := config(t, a, "")
-	c.Mode, c.Lookup, c.ReadFile = credential.Environment, environment(values), files.ReadFile
+	c.Mode, c.LookupEnv, c.ReadFile = credential.ModeEnvironment, environment(values), files.ReadFile
 	return c
 }
 
@@ -198,7 +198,7 @@ func TestConfigurationsThatCannotWorkNameWhatIsMissing(t *testing.T) {
 			assert.NotContains(t, err.Error(), password)
 		})
 	}
-	_, err := credential.New(credential.Config{Mode: credential.Environment})
+	_, err := credential.New(credential.Config{Mode: credential.ModeEnvironment})
 	assert.Error(t, err)
 }
 

@@ -99,7 +99,7 @@ func TestTheSecondIdentityIsTriedOnlyWhereTheFirstIsNotKnown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asks [2]int
-			either := credential.NewEither(tells{c.first, &asks[0]}, tells{c.second, &asks[1]})
+			either := credential.NewCredentialPair(tells{c.first, &asks[0]}, tells{c.second, &asks[1]})
 			for range 2 {
 				_, err := either.GetToken(t.Context(), policy.TokenRequestOptions{})
 				assert.Equal(t, c.says, err)

@@ -13,150 +13,150 @@ import (
 // The environment variables of mode Environment. The variables of the certificate have two spellings: v1's and the
 // SDK's.
 const (
-	envTenant       = "AZURE_TENANT_ID"
-	envClient       = "AZURE_CLIENT_ID"
-	envSecret       = "AZURE_CLIENT_SECRET"
-	envCertPath     = "AZURE_CERTIFICATE_PATH"
-	envCertPassword = "AZURE_CERTIFICATE_PASSWORD"
-	envSDKPath      = "AZURE_CLIENT_CERTIFICATE_PATH"
-	envSDKPassword  = "AZURE_CLIENT_CERTIFICATE_PASSWORD"
-	envUsername     = "AZURE_USERNAME"
-	envPassword     = "AZURE_PASSWORD"
-	envTokenFile    = "AZURE_FEDERATED_TOKEN_FILE"
-	envTokenProxy   = "AZURE_KUBERNETES_TOKEN_PROXY"
+	envTenantID        = "AZURE_TENANT_ID"
+	envClientID        = "AZURE_CLIENT_ID"
+	envClientSecret    = "AZURE_CLIENT_SECRET"
+	envCertPath        = "AZURE_CERTIFICATE_PATH"
+	envCertPassword    = "AZURE_CERTIFICATE_PASSWORD"
+	envSDKCertPath     = "AZURE_CLIENT_CERTIFICATE_PATH"
+	envSDKCertPassword = "AZURE_CLIENT_CERTIFICATE_PASSWORD"
+	envUsername        = "AZURE_USERNAME"
+	envPassword        = "AZURE_PASSWORD"
+	envTokenFile       = "AZURE_FEDERATED_TOKEN_FILE"
+	envTokenProxy      = "AZURE_KUBERNETES_TOKEN_PROXY"
 )
 
 // application identifies an Entra ID application; source is the setting that names it.
-type application struct{ tenant, client, origin string }
+type application struct{ tenantID, clientID, source string }
 
 func (a application) String() string {
-	return fmt.Sprintf("client %s of tenant %s (%s)", a.client, a.tenant, a.origin)
+	return fmt.Sprintf("client %s of tenant %s (%s)", a.clientID, a.tenantID, a.source)
 }
 
-// fromFile creates the credential that azure.json describes: the managed identity if it is enabled, else the client
+// fromCloudConfig creates the credential that azure.json describes: the managed identity if it is enabled, else the client
 // secret, else the certificate.
-func (c Config) fromFile(files *watched) (azcore.TokenCredential, error) {
+func (c Config) fromCloudConfig(files *watchedFiles) (azcore.TokenCredential, error) {
 	content, err := files.read(c.CloudConfigFile)
 	if err != nil {
-		return nil, fault.Advise(fault.Invalid,
-			"allow the host path in the pod's policy, or set keyVaultAuth to "+string(Environment),
-			"azure.json can't be read (%s)", why(err))
+		return nil, fault.NewWithNextStep(fault.Invalid,
+			"allow the host path in the pod's policy, or set keyVaultAuth to "+string(ModeEnvironment),
+			"azure.json can't be read (%s)", fileErrorReason(err))
 	}
-	file, err := cloud.ParseConfig(content)
+	file, err := cloud.ParseAzureJSON(content)
 	if err != nil {
 		return nil, err
 	}
-	if file.ManagedIdentity() {
-		return c.managedIdentity(managed{id: file.UserAssignedIdentityID, origin: "azure.json",
-			variable: "userAssignedIdentityID in azure.json, or with keyVaultAuth " + string(Environment) + " " +
-				envClient + ","})
+	if file.HasManagedIdentity() {
+		return c.managedIdentityCredential(managedIdentity{id: file.UserAssignedIdentityID, source: "azure.json",
+			settingName: "userAssignedIdentityID in azure.json, or with keyVaultAuth " + string(ModeEnvironment) + " " +
+				envClientID + ","})
 	}
-	missing := absent(map[string]string{"tenantId": file.TenantID, "aadClientId": file.ClientID}, "tenantId",
+	missing := missingNames(map[string]string{"tenantId": file.TenantID, "aadClientId": file.ClientID}, "tenantId",
 		"aadClientId")
 	if file.ClientSecret == "" && file.ClientCertPath == "" {
 		missing = append(missing, "aadClientSecret")
 	}
 	if len(missing) > 0 {
-		return nil, fault.Advise(fault.Invalid,
-			"set keyVaultAuth to "+string(Environment)+" and configure credentials",
-			"azure.json describes no identity: useManagedIdentityExtension is off and %s missing", list(missing))
+		return nil, fault.NewWithNextStep(fault.Invalid,
+			"set keyVaultAuth to "+string(ModeEnvironment)+" and configure credentials",
+			"azure.json describes no identity: useManagedIdentityExtension is off and %s missing", joinWithVerb(missing))
 	}
 	if file.ClientSecret != "" {
-		return c.clientSecret(application{file.TenantID, file.ClientID, "secret in azure.json"}, file.ClientSecret)
+		return c.clientSecretCredential(application{file.TenantID, file.ClientID, "secret in azure.json"}, file.ClientSecret)
 	}
-	return c.certificate(application{file.TenantID, file.ClientID, "certificate of azure.json"}, file.ClientCertPath,
+	return c.certificateCredential(application{file.TenantID, file.ClientID, "certificate of azure.json"}, file.ClientCertPath,
 		file.ClientCertPassword, files)
 }
 
 // fromEnvironment creates the credential of the first method that is set: client secret, certificate, username and
 // password, workload identity, managed identity. An incomplete method is an error; the next method is not tried.
-func (c Config) fromEnvironment(files *watched) (azcore.TokenCredential, error) {
-	env := c.variables()
+func (c Config) fromEnvironment(files *watchedFiles) (azcore.TokenCredential, error) {
+	env := c.readEnvironment()
 	if env[envCertPath] == "" && env[envCertPassword] != "" {
-		return nil, fault.Advise(fault.Invalid, "set "+envCertPath+" too, or remove "+envCertPassword,
+		return nil, fault.NewWithNextStep(fault.Invalid, "set "+envCertPath+" too, or remove "+envCertPassword,
 			"%s is set, but %s is missing", envCertPassword, envCertPath)
 	}
-	app := application{tenant: env[envTenant], client: env[envClient]}
+	app := application{tenantID: env[envTenantID], clientID: env[envClientID]}
 	switch {
-	case env[envSecret] != "":
-		app.origin = envSecret
-		return orMissing(env, app, func() (azcore.TokenCredential,
+	case env[envClientSecret] != "":
+		app.source = envClientSecret
+		return buildIfComplete(env, app, func() (azcore.TokenCredential,
 			error) {
-			return c.clientSecret(app, env[envSecret])
+			return c.clientSecretCredential(app, env[envClientSecret])
 		})
 	case env[envCertPath] != "":
-		app.origin = envCertPath
-		return orMissing(env, app, func() (azcore.TokenCredential, error) {
-			return c.certificate(app, env[envCertPath], env[envCertPassword], files)
+		app.source = envCertPath
+		return buildIfComplete(env, app, func() (azcore.TokenCredential, error) {
+			return c.certificateCredential(app, env[envCertPath], env[envCertPassword], files)
 		})
 	case env[envUsername] != "" || env[envPassword] != "":
-		app.origin = envUsername
-		return orMissing(env, app, func() (azcore.TokenCredential,
+		app.source = envUsername
+		return buildIfComplete(env, app, func() (azcore.TokenCredential,
 			error) {
-			return c.password(app, env[envUsername], env[envPassword])
+			return c.passwordCredential(app, env[envUsername], env[envPassword])
 		}, envUsername, envPassword)
 	case env[envTokenFile] != "":
-		app.origin = envTokenFile
-		return orMissing(env, app, func() (azcore.TokenCredential, error) { return c.workload(app, env[envTokenFile]) })
-	case env[envTenant] != "":
-		return nil, halfSet(env)
+		app.source = envTokenFile
+		return buildIfComplete(env, app, func() (azcore.TokenCredential, error) { return c.workloadCredential(app, env[envTokenFile]) })
+	case env[envTenantID] != "":
+		return nil, incompleteEnvError(env)
 	}
-	return c.managedIdentity(managed{id: env[envClient], origin: "no credentials in the environment",
-		variable: envClient, hint: c.Hint()})
+	return c.managedIdentityCredential(managedIdentity{id: env[envClientID], source: "no credentials in the environment",
+		settingName: envClientID, hint: c.WorkloadIdentityHint()})
 }
 
-// halfSet returns the error of a tenant id without credentials. v1 used the managed identity in this case, so the
+// incompleteEnvError returns the error of a tenant id without credentials. v1 used the managed identity in this case, so the
 // advice includes it.
-func halfSet(env map[string]string) error {
-	missing := append(absent(env, envClient), envSecret)
-	return fault.Advise(fault.Invalid,
+func incompleteEnvError(env map[string]string) error {
+	missing := append(missingNames(env, envClientID), envClientSecret)
+	return fault.NewWithNextStep(fault.Invalid,
 		fmt.Sprintf("for an application set one of them; for workload identity give the pod the label %s; "+
-			"for a managed identity, which akv2k8s 1.8 used here, remove %s and keep %s", useLabel, envTenant,
-			envClient),
+			"for a managed identity, which akv2k8s 1.8 used here, remove %s and keep %s", workloadIdentityLabel, envTenantID,
+			envClientID),
 		"the credentials in the environment are half set: %s missing (or %s, or %s and %s, or %s)",
-		list(missing), envCertPath, envUsername, envPassword, envTokenFile)
+		joinWithVerb(missing), envCertPath, envUsername, envPassword, envTokenFile)
 }
 
-// useLabel is the label with which the Azure Workload Identity webhook gives a pod its token.
-const useLabel = `azure.workload.identity/use: "true"`
+// workloadIdentityLabel is the label with which the Azure Workload Identity webhook gives a pod its token.
+const workloadIdentityLabel = `azure.workload.identity/use: "true"`
 
-// envAnnotated is the variable that the chart sets to the client id in the ServiceAccount's annotation.
-const envAnnotated = "AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID"
+// envAnnotatedClientID is the variable that the chart sets to the client id in the ServiceAccount's annotation.
+const envAnnotatedClientID = "AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID"
 
-// Hint returns advice for a rejected managed identity of the node, which is used by mistake if workload identity is
+// WorkloadIdentityHint returns advice for a rejected managed identity of the node, which is used by mistake if workload identity is
 // configured but the pod has no token. The advice begins with a semicolon; it is empty if another identity is
 // configured.
-func (c Config) Hint() string {
-	env := c.variables()
-	if c.Mode == CloudConfig || env[envTokenFile] != "" ||
-		env[envSecret]+env[envCertPath]+env[envUsername]+env[envPassword] != "" {
+func (c Config) WorkloadIdentityHint() string {
+	env := c.readEnvironment()
+	if c.Mode == ModeCloudConfig || env[envTokenFile] != "" ||
+		env[envClientSecret]+env[envCertPath]+env[envUsername]+env[envPassword] != "" {
 		return ""
 	}
-	if annotated, _ := c.Lookup(envAnnotated); annotated != "" {
+	if annotated, _ := c.LookupEnv(envAnnotatedClientID); annotated != "" {
 		return "; the ServiceAccount has the annotation azure.workload.identity/client-id, but the pod has no token " +
-			"for it: set podLabels to {" + useLabel + "}"
+			"for it: set podLabels to {" + workloadIdentityLabel + "}"
 	}
-	return "; to use workload identity, the pod needs the label " + useLabel
+	return "; to use workload identity, the pod needs the label " + workloadIdentityLabel
 }
 
-// Variables returns the names of the environment variables of mode Environment.
-func Variables() []string {
-	return []string{envTenant, envClient, envSecret, envCertPath, envCertPassword, envSDKPath, envSDKPassword,
+// EnvironmentVariables returns the names of the environment variables of mode Environment.
+func EnvironmentVariables() []string {
+	return []string{envTenantID, envClientID, envClientSecret, envCertPath, envCertPassword, envSDKCertPath, envSDKCertPassword,
 		envUsername, envPassword, envTokenFile}
 }
 
-// variables returns the values of these variables, with the certificate's under the spelling of v1.
-func (c Config) variables() map[string]string {
+// readEnvironment returns the values of these variables, with the certificate's under the spelling of v1.
+func (c Config) readEnvironment() map[string]string {
 	env := map[string]string{}
-	for _, name := range Variables() {
-		env[name], _ = c.Lookup(name)
+	for _, name := range EnvironmentVariables() {
+		env[name], _ = c.LookupEnv(name)
 	}
-	for _, name := range []string{envTenant, envClient, envCertPath, envUsername, envTokenFile} {
+	for _, name := range []string{envTenantID, envClientID, envCertPath, envUsername, envTokenFile} {
 		env[name] = strings.TrimSpace(env[name]) // an editor can add a newline at the end
 	}
-	for first, second := range map[string]string{envCertPath: envSDKPath, envCertPassword: envSDKPassword} {
+	for first, second := range map[string]string{envCertPath: envSDKCertPath, envCertPassword: envSDKCertPassword} {
 		if env[first] == "" {
-			env[first], _ = c.Lookup(second)
+			env[first], _ = c.LookupEnv(second)
 			if first == envCertPath {
 				env[first] = strings.TrimSpace(env[first])
 			}
@@ -165,17 +165,17 @@ func (c Config) variables() map[string]string {
 	return env
 }
 
-// orMissing creates the credential, or returns an error if a variable of the method is missing.
-func orMissing(env map[string]string, app application, build func() (azcore.TokenCredential, error),
+// buildIfComplete creates the credential, or returns an error if a variable of the method is missing.
+func buildIfComplete(env map[string]string, app application, build func() (azcore.TokenCredential, error),
 	besides ...string) (azcore.TokenCredential, error) {
-	if missing := absent(env, append([]string{envTenant, envClient}, besides...)...); len(missing) > 0 {
-		return nil, fault.Advise(fault.Invalid, "set "+strings.Join(missing, " and ")+" too, or remove "+app.origin,
-			"the credentials in the environment are half set: %s is set, but %s missing", app.origin, list(missing))
+	if missing := missingNames(env, append([]string{envTenantID, envClientID}, besides...)...); len(missing) > 0 {
+		return nil, fault.NewWithNextStep(fault.Invalid, "set "+strings.Join(missing, " and ")+" too, or remove "+app.source,
+			"the credentials in the environment are half set: %s is set, but %s missing", app.source, joinWithVerb(missing))
 	}
 	return build()
 }
 
-func absent(values map[string]string, names ...string) []string {
+func missingNames(values map[string]string, names ...string) []string {
 	var missing []string
 	for _, name := range names {
 		if values[name] == "" {
@@ -185,7 +185,7 @@ func absent(values map[string]string, names ...string) []string {
 	return missing
 }
 
-func list(names []string) string {
+func joinWithVerb(names []string) string {
 	if len(names) == 1 {
 		return names[0] + " is"
 	}

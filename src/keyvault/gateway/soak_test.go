@@ -55,8 +55,8 @@ func TestSoak(t *testing.T) {
 		seed, err = strconv.ParseUint(text, 10, 64)
 		require.NoError(t, err)
 	}
-	a, vaults := paced(t, Limits{})
-	r, err := reader.New(reader.Config{Fetcher: vaults, Clock: time.Now, Parallel: 16, Timeout: 5 * time.Second, Keep: time.Minute, Entries: 1000, Bytes: 8 << 20})
+	a, vaults := paced(t, RateLimits{})
+	r, err := reader.New(reader.Config{Fetcher: vaults, Clock: time.Now, MaxConcurrent: 16, CallTimeout: 5 * time.Second, CacheTTL: time.Minute, CacheEntries: 1000, CacheBytes: 8 << 20})
 	require.NoError(t, err)
 	s := &soak{T: t, azure: a, reader: r, random: rand.New(rand.NewPCG(seed, seed)), values: map[int]string{}}
 	for i := range soaked {
@@ -74,7 +74,7 @@ func TestSoak(t *testing.T) {
 	}
 	s.trouble(ctx)
 	group.Wait()
-	a.Vaults.Heal("")
+	a.Vaults.RemoveFaults("")
 	s.settles()
 	for name, count := range a.Counters() {
 		assert.False(t, strings.HasSuffix(name, " in-pause"), "%d calls in a pause", count)
@@ -93,7 +93,7 @@ func goroutines(a *azuretest.Azure) int {
 func (s *soak) read(ctx context.Context, i int, p kv.Purpose) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Second)
 	defer cancel()
-	object, err := s.reader.Read(kv.For(ctx, p), secret(i), time.Second)
+	object, err := s.reader.Read(kv.WithPurpose(ctx, p), secret(i), time.Second)
 	s.reads.Add(1)
 	if err != nil {
 		s.refused.Add(1)
@@ -108,7 +108,7 @@ func (s *soak) read(ctx context.Context, i int, p kv.Purpose) (string, error) {
 func (s *soak) controller(ctx context.Context, part int) {
 	for ctx.Err() == nil {
 		for i := part; i < soaked && ctx.Err() == nil; i += 16 {
-			_, _ = s.read(ctx, i, kv.Purpose{Namespace: fmt.Sprint("n", i%5), Priority: kv.Refresh, Every: looks})
+			_, _ = s.read(ctx, i, kv.Purpose{Namespace: fmt.Sprint("n", i%5), Priority: kv.PriorityRefresh, RefreshInterval: looks})
 		}
 		pause(ctx, looks)
 	}
@@ -119,7 +119,7 @@ func (s *soak) pods(ctx context.Context) {
 		s.mu.Lock()
 		i, wait := s.random.IntN(soaked), time.Duration(s.random.IntN(50))*time.Millisecond
 		s.mu.Unlock()
-		_, _ = s.read(ctx, i, kv.Purpose{Namespace: "pods", Priority: kv.PodStart})
+		_, _ = s.read(ctx, i, kv.Purpose{Namespace: "pods", Priority: kv.PriorityPodStart})
 		pause(ctx, wait)
 	}
 }
@@ -134,7 +134,7 @@ func pause(ctx context.Context, d time.Duration) {
 // rotate changes the value of a secret; the caller holds mu, or is the only one.
 func (s *soak) rotate(i int) {
 	s.values[i] = fmt.Sprintf("value %d of %d", s.random.Uint32(), i)
-	s.azure.Vaults.Put("kv1", secret(i).Name, keyvault.Secret{Value: s.values[i]})
+	s.azure.Vaults.PutSecret("kv1", secret(i).Name, keyvault.Secret{Value: s.values[i]})
 }
 
 // trouble injects faults and changes secrets until ctx ends.
@@ -149,12 +149,12 @@ func (s *soak) trouble(ctx context.Context) {
 		i, wait := s.random.IntN(soaked), time.Duration(200+s.random.IntN(1500))*time.Millisecond
 		if s.random.IntN(4) == 0 {
 			s.values[i] = ""
-			s.azure.Vaults.Change("kv1", secret(i).Name, func(v *keyvault.Secret) { v.Disabled = true })
+			s.azure.Vaults.ChangeSecret("kv1", secret(i).Name, func(v *keyvault.Secret) { v.Disabled = true })
 		} else {
 			s.rotate(i)
 		}
 		s.mu.Unlock()
-		s.azure.Vaults.Inject(f)
+		s.azure.Vaults.AddFault(f)
 		pause(ctx, wait)
 	}
 }
@@ -164,7 +164,7 @@ func (s *soak) settles() {
 	s.Helper()
 	for i := range soaked {
 		assert.Eventually(s, func() bool {
-			value, err := s.read(s.Context(), i, kv.Purpose{Priority: kv.Refresh, Every: looks})
+			value, err := s.read(s.Context(), i, kv.Purpose{Priority: kv.PriorityRefresh, RefreshInterval: looks})
 			if s.values[i] == "" {
 				return fault.KindOf(err) == fault.Disabled
 			}

@@ -22,8 +22,8 @@ func (b *bench) crowd() {
 	b.Helper()
 	over, cancel := context.WithCancel(b.Context())
 	cancel()
-	for i := range limits.GovernedVaults + 10 {
-		if i == limits.GovernedVaults-10 {
+	for i := range limits.RateLimitedVaults + 10 {
+		if i == limits.RateLimitedVaults-10 {
 			time.Sleep(30 * time.Millisecond)
 		}
 		_ = b.call(over, "a", fmt.Sprint("other", i), 0, ok)
@@ -37,7 +37,7 @@ func TestAVaultIsNotForgottenWhileItsPaceMatters(t *testing.T) {
 		use func(*bench) (end func())
 	}{
 		"a call is on its way": {use: func(b *bench) func() {
-			leave, err := b.Enter(b.Context(), "kv")
+			leave, err := b.Acquire(b.Context(), "kv")
 			require.NoError(b, err)
 			time.Sleep(time.Hour)
 			return func() { leave(ok) }
@@ -56,27 +56,27 @@ func TestAVaultIsNotForgottenWhileItsPaceMatters(t *testing.T) {
 			return func() {}
 		}},
 		"it refused a call a minute ago": {use: func(b *bench) func() {
-			require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
+			require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Response{Status: 429}))
 			time.Sleep(time.Minute)
 			return func() {}
 		}},
 		"it asked for a pause": {use: func(b *bench) func() {
-			require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Answer{Status: 503, RetryAfter: time.Minute}))
+			require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Response{Status: 503, RetryAfter: time.Minute}))
 			time.Sleep(30 * time.Second)
 			return func() {}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, governor.Config{PerVault: 1000, InAll: c.inAll, Parallel: 1})
+				b := newBench(t, governor.Config{VaultLimit: 1000, TotalLimit: c.inAll, MaxConcurrent: 1})
 				end := c.use(b)
 				b.crowd()
-				assert.True(t, b.Knows("kv"))
+				assert.True(t, b.TracksVault("kv"))
 				end()
 				time.Sleep(time.Hour)
 				b.crowd()
-				assert.False(t, b.Knows("kv"), "later it rests like any other")
-				assert.LessOrEqual(t, b.Vaults(), limits.GovernedVaults)
+				assert.False(t, b.TracksVault("kv"), "later it rests like any other")
+				assert.LessOrEqual(t, b.TrackedVaults(), limits.RateLimitedVaults)
 			})
 		})
 	}
@@ -84,9 +84,9 @@ func TestAVaultIsNotForgottenWhileItsPaceMatters(t *testing.T) {
 
 func TestABrakeThatLeavesLessThanACallASecondLeavesSome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, governor.Config{PerVault: 20, Parallel: 32}) // one per second
-		refresh := as(t.Context(), "n", keyvault.Refresh)
-		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Answer{Status: 429}))
+		b := newBench(t, governor.Config{VaultLimit: 20, MaxConcurrent: 32}) // one per second
+		refresh := as(t.Context(), "n", keyvault.PriorityRefresh)
+		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Response{Status: 429}))
 		time.Sleep(time.Second)
 		assert.InDelta(t, 5, b.within(refresh, time.Minute), 2, "a sixteenth of one a second, and a little more each second")
 	})
@@ -94,16 +94,16 @@ func TestABrakeThatLeavesLessThanACallASecondLeavesSome(t *testing.T) {
 
 func TestASecondRefusalNeverLetsMoreLooksThroughThanTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32}) // 100 per second
-		refresh, urgent := as(t.Context(), "n", keyvault.Refresh), as(t.Context(), "n", keyvault.PodStart)
-		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Answer{Status: 429}))
+		b := newBench(t, governor.Config{VaultLimit: 2000, MaxConcurrent: 32}) // 100 per second
+		refresh, urgent := as(t.Context(), "n", keyvault.PriorityRefresh), as(t.Context(), "n", keyvault.PriorityPodStart)
+		require.NoError(t, b.call(refresh, "a", "kv", 0, governor.Response{Status: 429}))
 		time.Sleep(time.Minute)
 		for range 900 { // pods start
 			require.NoError(t, b.call(urgent, "a", "kv", 0, ok))
 			time.Sleep(12 * time.Millisecond)
 		}
 		before := b.within(refresh, time.Second)
-		require.NoError(t, b.call(urgent, "a", "kv", 0, governor.Answer{Status: 429}))
+		require.NoError(t, b.call(urgent, "a", "kv", 0, governor.Response{Status: 429}))
 		time.Sleep(time.Second)
 		assert.LessOrEqual(t, b.within(refresh, time.Second), before, "what pods called is not what looks may call")
 	})
@@ -113,25 +113,25 @@ func TestOnlyAnAnswerToALaterCallEndsTheDoublingOfPauses(t *testing.T) {
 	// pause rejects a call without a Retry-After and returns the length of the pause.
 	pause := func(b *bench) time.Duration {
 		b.Helper()
-		require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Answer{Status: 429}))
+		require.NoError(b, b.call(b.Context(), "a", "kv", 0, governor.Response{Status: 429}))
 		closed := time.Now()
-		for b.call(b.Context(), "a", "kv", 0, governor.Answer{}) != nil {
+		for b.call(b.Context(), "a", "kv", 0, governor.Response{}) != nil {
 			time.Sleep(100 * time.Millisecond)
 		}
 		return time.Since(closed).Round(time.Second)
 	}
 	for name, c := range map[string]struct {
-		between func(b *bench, early func(governor.Answer))
+		between func(b *bench, early func(governor.Response))
 		then    time.Duration
 	}{
-		"nothing was answered":                {func(b *bench, _ func(governor.Answer)) { _ = b.call(b.Context(), "a", "kv", 0, governor.Answer{}) }, 4 * time.Second},
-		"what was on its way is answered":     {func(_ *bench, early func(governor.Answer)) { early(ok) }, 4 * time.Second},
-		"a call that came later was answered": {func(b *bench, _ func(governor.Answer)) { _ = b.call(b.Context(), "a", "kv", 0, ok) }, time.Second},
+		"nothing was answered":                {func(b *bench, _ func(governor.Response)) { _ = b.call(b.Context(), "a", "kv", 0, governor.Response{}) }, 4 * time.Second},
+		"what was on its way is answered":     {func(_ *bench, early func(governor.Response)) { early(ok) }, 4 * time.Second},
+		"a call that came later was answered": {func(b *bench, _ func(governor.Response)) { _ = b.call(b.Context(), "a", "kv", 0, ok) }, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, governor.Config{PerVault: 2000, Parallel: 32})
-				early, err := b.Enter(t.Context(), "kv")
+				b := newBench(t, governor.Config{VaultLimit: 2000, MaxConcurrent: 32})
+				early, err := b.Acquire(t.Context(), "kv")
 				require.NoError(t, err)
 				time.Sleep(time.Second)
 				require.Equal(t, time.Second, pause(b))
@@ -144,14 +144,14 @@ func TestOnlyAnAnswerToALaterCallEndsTheDoublingOfPauses(t *testing.T) {
 }
 
 func TestEachPartOfTheConfigurationIsRequired(t *testing.T) {
-	whole := governor.Config{Clock: time.Now, PerVault: 1, InAll: 1, Parallel: 1}
+	whole := governor.Config{Clock: time.Now, VaultLimit: 1, TotalLimit: 1, MaxConcurrent: 1}
 	_, err := governor.New(whole)
 	require.NoError(t, err)
 	for name, without := range map[string]func(*governor.Config){
 		"clock":    func(c *governor.Config) { c.Clock = nil },
-		"perVault": func(c *governor.Config) { c.PerVault = 0 },
-		"inAll":    func(c *governor.Config) { c.InAll = 0 },
-		"parallel": func(c *governor.Config) { c.Parallel = 0 },
+		"perVault": func(c *governor.Config) { c.VaultLimit = 0 },
+		"inAll":    func(c *governor.Config) { c.TotalLimit = 0 },
+		"parallel": func(c *governor.Config) { c.MaxConcurrent = 0 },
 	} {
 		c := whole
 		without(&c)
@@ -164,11 +164,11 @@ func TestEachPartOfTheConfigurationIsRequired(t *testing.T) {
 // the order of admission.
 func line(t *testing.T, calls ...keyvault.Purpose) (order []string, b *bench) {
 	t.Helper()
-	b = newBench(t, governor.Config{PerVault: 1000, InAll: 2, Parallel: 1})
+	b = newBench(t, governor.Config{VaultLimit: 1000, TotalLimit: 2, MaxConcurrent: 1})
 	require.NoError(t, b.call(t.Context(), "", "other", 0, ok))
 	done := make(chan error, len(calls))
 	for _, p := range calls {
-		go func() { done <- b.call(keyvault.For(t.Context(), p), p.Namespace, "kv", 0, ok) }()
+		go func() { done <- b.call(keyvault.WithPurpose(t.Context(), p), p.Namespace, "kv", 0, ok) }()
 		synctest.Wait()
 	}
 	for range calls {
@@ -185,11 +185,11 @@ func TestTheOrderOfCallsIsThatOfUrgencyThenOfNamespacesThenOfTime(t *testing.T) 
 		calls []keyvault.Purpose
 		order []string
 	}{
-		"the urgent one came first": {[]keyvault.Purpose{call("pod", keyvault.PodStart), call("look", keyvault.Refresh)}, []string{"pod", "look"}},
-		"the urgent one came last":  {[]keyvault.Purpose{call("look", keyvault.Refresh), call("pod", keyvault.PodStart)}, []string{"pod", "look"}},
-		"equals come in their order": {[]keyvault.Purpose{call("a", keyvault.Refresh), call("b", keyvault.Refresh), call("c", keyvault.Refresh)},
+		"the urgent one came first": {[]keyvault.Purpose{call("pod", keyvault.PriorityPodStart), call("look", keyvault.PriorityRefresh)}, []string{"pod", "look"}},
+		"the urgent one came last":  {[]keyvault.Purpose{call("look", keyvault.PriorityRefresh), call("pod", keyvault.PriorityPodStart)}, []string{"pod", "look"}},
+		"equals come in their order": {[]keyvault.Purpose{call("a", keyvault.PriorityRefresh), call("b", keyvault.PriorityRefresh), call("c", keyvault.PriorityRefresh)},
 			[]string{"a", "b", "c"}},
-		"one namespace does not have two turns in a row": {[]keyvault.Purpose{call("a", keyvault.Refresh), call("a", keyvault.Refresh), call("b", keyvault.Refresh)},
+		"one namespace does not have two turns in a row": {[]keyvault.Purpose{call("a", keyvault.PriorityRefresh), call("a", keyvault.PriorityRefresh), call("b", keyvault.PriorityRefresh)},
 			[]string{"a", "b", "a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,6 +208,6 @@ func TestTurnsOfNamespacesAreForgottenWhenNobodyWaits(t *testing.T) {
 			calls = append(calls, keyvault.Purpose{Namespace: fmt.Sprint("n", i)})
 		}
 		_, b := line(t, calls...)
-		assert.LessOrEqual(t, b.Served("kv"), 1)
+		assert.LessOrEqual(t, b.TrackedNamespaces("kv"), 1)
 	})
 }

@@ -1,21 +1,21 @@
 package reader
 
-// Remembered returns the number of tracked lists, the number of circuit breakers, and the bytes in the cache.
-func (r *Reader) Remembered() (lists, parties, bytes int) {
+// RetainedState returns the number of tracked lists, the number of circuit breakers, and the bytes in the cache.
+func (r *Reader) RetainedState() (lists, parties, bytes int) {
 	r.mu.Lock()
-	lists, bytes = len(r.censuses), r.memory.size
+	lists, bytes = len(r.plans), r.cache.usedBytes
 	r.mu.Unlock()
-	r.doors.mu.Lock()
-	defer r.doors.mu.Unlock()
-	return lists, len(r.doors.parties), bytes
+	r.breakers.mu.Lock()
+	defer r.breakers.mu.Unlock()
+	return lists, len(r.breakers.byKey), bytes
 }
 
-// Watched returns the number of tracked objects.
-func (r *Reader) Watched() (objects int) {
+// TrackedObjects returns the number of tracked objects.
+func (r *Reader) TrackedObjects() (objects int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range r.censuses {
-		objects += len(c.watched)
+	for _, c := range r.plans {
+		objects += len(c.tracked)
 	}
 	return objects
 }

@@ -36,7 +36,7 @@ func (p *pair) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, er
 
 func openPair(t *testing.T, p *pair) *reader.Reader {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: p, Clock: time.Now, Parallel: 4, Timeout: 20 * time.Second, Keep: time.Hour, Entries: 100, Bytes: 1 << 20,
+	r, err := reader.New(reader.Config{Fetcher: p, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 20 * time.Second, CacheTTL: time.Hour, CacheEntries: 100, CacheBytes: 1 << 20,
 		Fallbacks: map[string]string{"kv1": "kv2"}})
 	require.NoError(t, err)
 	return r
@@ -54,7 +54,7 @@ func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
 					return
 				}
 				require.NoError(t, err)
-				assert.Equal(t, []any{"of kv2", "kv2", ref("a")}, []any{o.Version, o.Fallback, o.Ref})
+				assert.Equal(t, []any{"of kv2", "kv2", ref("a")}, []any{o.Version, o.FallbackVault, o.Ref})
 			})
 		})
 	}
@@ -62,7 +62,7 @@ func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
 		p := &pair{}
 		o, err := openPair(t, p).Read(t.Context(), ref("a"), age)
 		require.NoError(t, err)
-		assert.Equal(t, []any{"of kv1", "", int64(0)}, []any{o.Version, o.Fallback, p.seconds.Load()})
+		assert.Equal(t, []any{"of kv1", "", int64(0)}, []any{o.Version, o.FallbackVault, p.seconds.Load()})
 	})
 }
 
@@ -81,7 +81,7 @@ func TestASilentVaultLeavesTimeForItsFallbackAndIsSoonNotWaitedForAnyMore(t *tes
 			began := time.Now()
 			o, err := r.Read(t.Context(), ref("a"), 0)
 			require.NoError(t, err)
-			assert.Equal(t, "kv2", o.Fallback)
+			assert.Equal(t, "kv2", o.FallbackVault)
 			want := 12 * time.Second
 			if n > 2 {
 				want = 0

@@ -27,15 +27,15 @@ func (everywhere) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object,
 		return keyvault.Object{}, fault.New(fault.Unavailable, "the name does not resolve")
 	case strings.HasPrefix(ref.Vault, "silent"):
 		<-ctx.Done()
-		return keyvault.Object{}, &fault.Error{Kind: fault.Unavailable, Doing: "reading", Cause: errors.New("no answer in time")}
+		return keyvault.Object{}, &fault.Error{Kind: fault.Unavailable, Operation: "reading", Cause: errors.New("no answer in time")}
 	}
 	return keyvault.Object{Ref: ref, Version: "1", Value: keyvault.NewValue([]byte("v"))}, nil
 }
 
 func large(t *testing.T) *reader.Reader {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: everywhere{}, Clock: time.Now, Parallel: 4, Timeout: 20 * time.Second, Keep: time.Minute,
-		Entries: limits.RememberedAnswers, Bytes: limits.RememberedBytes})
+	r, err := reader.New(reader.Config{Fetcher: everywhere{}, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 20 * time.Second, CacheTTL: time.Minute,
+		CacheEntries: limits.CachedAnswers, CacheBytes: limits.CachedAnswerBytes})
 	require.NoError(t, err)
 	return r
 }
@@ -43,26 +43,26 @@ func large(t *testing.T) *reader.Reader {
 func TestNothingIsKeptOfVaultsThatNeverAnsweredAndLittleOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := large(t)
-		ctx := keyvault.For(t.Context(), keyvault.Purpose{Every: time.Minute})
+		ctx := keyvault.WithPurpose(t.Context(), keyvault.Purpose{RefreshInterval: time.Minute})
 		read := func(vault string) {
 			_, _ = r.Read(ctx, keyvault.Ref{Vault: vault, Kind: keyvault.KindSecret, Name: "a"}, time.Second)
 		}
 		for n := range 3000 {
 			read(fmt.Sprint("made-up-", n))
 		}
-		lists, parties, bytes := r.Remembered()
+		lists, parties, bytes := r.RetainedState()
 		assert.Zero(t, lists)
 		assert.Zero(t, parties)
 		assert.Zero(t, bytes)
-		for n := range limits.WatchedLists + 500 {
+		for n := range limits.RefreshedLists + 500 {
 			read(fmt.Sprint("kv-", n))
 		}
-		lists, parties, _ = r.Remembered()
-		assert.Equal(t, limits.WatchedLists, lists)
+		lists, parties, _ = r.RetainedState()
+		assert.Equal(t, limits.RefreshedLists, lists)
 		assert.Zero(t, parties, "nobody is on the way")
 		time.Sleep(6 * time.Hour)
 		synctest.Wait()
-		lists, _, bytes = r.Remembered()
+		lists, _, bytes = r.RetainedState()
 		assert.Zero(t, lists, "nobody looks at their objects any more")
 		assert.Zero(t, bytes)
 	})
@@ -71,11 +71,11 @@ func TestNothingIsKeptOfVaultsThatNeverAnsweredAndLittleOfOthers(t *testing.T) {
 func TestSilenceIsRememberedOfABoundedNumberOfVaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := large(t)
-		for n := range limits.BreakerKeys + 10 {
+		for n := range limits.CircuitBreakers + 10 {
 			_, err := r.Read(t.Context(), keyvault.Ref{Vault: fmt.Sprint("silent-", n), Kind: keyvault.KindSecret, Name: "a"}, 0)
 			require.Error(t, err)
-			_, parties, _ := r.Remembered()
-			require.LessOrEqual(t, parties, limits.BreakerKeys)
+			_, parties, _ := r.RetainedState()
+			require.LessOrEqual(t, parties, limits.CircuitBreakers)
 		}
 	})
 }
@@ -88,13 +88,13 @@ func (tagged) Fetch(_ context.Context, ref keyvault.Ref) (keyvault.Object, error
 }
 
 func TestTagsInListsCountAgainstTheBytesInMemory(t *testing.T) {
-	r, err := reader.New(reader.Config{Fetcher: tagged{}, Clock: time.Now, Parallel: 4, Timeout: 20 * time.Second, Keep: time.Hour, Entries: 1000, Bytes: 100_000})
+	r, err := reader.New(reader.Config{Fetcher: tagged{}, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 20 * time.Second, CacheTTL: time.Hour, CacheEntries: 1000, CacheBytes: 100_000})
 	require.NoError(t, err)
 	for n := range 100 {
 		_, err := r.Read(t.Context(), keyvault.Ref{Vault: fmt.Sprint("kv-", n), Kind: keyvault.KindSecretList}, time.Minute)
 		require.NoError(t, err)
 	}
-	_, _, bytes := r.Remembered()
+	_, _, bytes := r.RetainedState()
 	assert.LessOrEqual(t, bytes, 100_000)
 	assert.Greater(t, bytes, 60_000)
 }

@@ -21,7 +21,7 @@ import (
 
 // pacedVault has only refreshed objects. Its calls, including pages of its list, pass a rate limiter.
 type pacedVault struct {
-	governor *governor.Governor
+	governor *governor.Limiter
 
 	mu          sync.Mutex
 	throttles   bool
@@ -31,7 +31,7 @@ type pacedVault struct {
 
 func (p *pacedVault) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	pages := 1
-	if ref.Kind.Listed() != "" {
+	if ref.Kind.ItemKind() != "" {
 		pages = len(p.put)/25 + 1
 	}
 	for range pages {
@@ -45,7 +45,7 @@ func (p *pacedVault) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Obje
 		p.gets++
 		var i int
 		_, _ = fmt.Sscanf(ref.Name, "o-%d", &i)
-		return keyvault.Object{Ref: ref, Version: p.put[i].String(), Updated: p.put[i], Answered: time.Now().UTC().Truncate(time.Second)}, nil
+		return keyvault.Object{Ref: ref, Version: p.put[i].String(), Updated: p.put[i], ResponseDate: time.Now().UTC().Truncate(time.Second)}, nil
 	}
 	p.pages += pages
 	list := keyvault.Object{Ref: ref, Version: "list"}
@@ -56,7 +56,7 @@ func (p *pacedVault) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Obje
 }
 
 func (p *pacedVault) call(ctx context.Context, vault string) error {
-	leave, err := p.governor.Enter(ctx, vault)
+	leave, err := p.governor.Acquire(ctx, vault)
 	if err != nil {
 		return err
 	}
@@ -65,10 +65,10 @@ func (p *pacedVault) call(ctx context.Context, vault string) error {
 	throttled := p.throttles
 	p.mu.Unlock()
 	if throttled {
-		leave(governor.Answer{Status: 429, RetryAfter: 10 * time.Second})
-		return &fault.Error{Kind: fault.Throttled, Doing: "429", RetryAfter: 10 * time.Second}
+		leave(governor.Response{Status: 429, RetryAfter: 10 * time.Second})
+		return &fault.Error{Kind: fault.Throttled, Operation: "429", RetryAfter: 10 * time.Second}
 	}
-	leave(governor.Answer{Status: 200})
+	leave(governor.Response{Status: 200})
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (l *lookers) look(ctx context.Context, i, n int) {
 		l.places <- struct{}{}
 		began := time.Now()
 		patience, stop := context.WithTimeout(ctx, 25*time.Second)
-		object, err := l.reader.Read(keyvault.For(patience, keyvault.Purpose{Namespace: fmt.Sprint(i % 200), Priority: keyvault.Refresh, Every: interval}), ref(fmt.Sprint("o-", i)), time.Second)
+		object, err := l.reader.Read(keyvault.WithPurpose(patience, keyvault.Purpose{Namespace: fmt.Sprint(i % 200), Priority: keyvault.PriorityRefresh, RefreshInterval: interval}), ref(fmt.Sprint("o-", i)), time.Second)
 		stop()
 		<-l.places
 		wait = interval - time.Since(began)
@@ -109,7 +109,7 @@ func (l *lookers) look(ctx context.Context, i, n int) {
 		switch {
 		case err == nil:
 			l.seen[i] = object.Version
-		case governor.PutOff(err):
+		case governor.IsDeferred(err):
 			wait = max(fault.RetryAfter(err), time.Second) + time.Duration(i)*time.Millisecond
 		default:
 			l.errs[err.Error()]++
@@ -122,13 +122,13 @@ func (l *lookers) look(ctx context.Context, i, n int) {
 // were read.
 func watchPaced(t *testing.T, n, limit int) (*pacedVault, *lookers) {
 	t.Helper()
-	g, err := governor.New(governor.Config{Clock: time.Now, PerVault: limit, InAll: 10 * limit, Parallel: 32})
+	g, err := governor.New(governor.Config{Clock: time.Now, VaultLimit: limit, TotalLimit: 10 * limit, MaxConcurrent: 32})
 	require.NoError(t, err)
 	v := &pacedVault{governor: g, put: make([]time.Time, n)}
 	for i := range v.put {
 		v.put[i] = time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	}
-	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, Parallel: 32, Timeout: 20 * time.Second, Keep: 15 * time.Second, Entries: 10000, Bytes: 32 << 20})
+	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, MaxConcurrent: 32, CallTimeout: 20 * time.Second, CacheTTL: 15 * time.Second, CacheEntries: 10000, CacheBytes: 32 << 20})
 	require.NoError(t, err)
 	l := &lookers{reader: r, places: make(chan struct{}, 32), seen: map[int]string{}, errs: map[string]int{}}
 	var ctx context.Context

@@ -46,7 +46,7 @@ func (v *vault) fail(err error) { v.err.Store(&err) }
 
 func open(t *testing.T, v *vault) *reader.Reader {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, Parallel: 4, Timeout: 10 * time.Second, Keep: time.Hour, Entries: 100, Bytes: 1 << 20})
+	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 10 * time.Second, CacheTTL: time.Hour, CacheEntries: 100, CacheBytes: 1 << 20})
 	require.NoError(t, err)
 	return r
 }
@@ -156,7 +156,7 @@ func TestRefusalsAreSharedShortlyAndReplaceWhatWasKnown(t *testing.T) {
 				v.fail(fault.New(kind, "no"))
 				_, err = r.Read(t.Context(), ref("a"), 0)
 				assert.Equal(t, kind, fault.KindOf(err))
-				_, ok := r.Last(ref("a"), time.Hour)
+				_, ok := r.LastGood(ref("a"), time.Hour)
 				assert.False(t, ok, "who lost access is not served from memory")
 				_, err = r.Read(t.Context(), ref("a"), time.Hour)
 				assert.Equal(t, kind, fault.KindOf(err))
@@ -174,7 +174,7 @@ func TestTroubleIsNeitherSharedNorForgetsTheLastGoodAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := &vault{}
 		r := open(t, v)
-		_, ok := r.Last(ref("a"), time.Hour)
+		_, ok := r.LastGood(ref("a"), time.Hour)
 		assert.False(t, ok)
 		_, err := r.Read(t.Context(), ref("a"), age)
 		require.NoError(t, err)
@@ -184,16 +184,16 @@ func TestTroubleIsNeitherSharedNorForgetsTheLastGoodAnswer(t *testing.T) {
 			assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 		}
 		assert.EqualValues(t, 3, v.calls.Load())
-		o, ok := r.Last(ref("a"), time.Hour)
+		o, ok := r.LastGood(ref("a"), time.Hour)
 		assert.True(t, ok)
 		assert.Equal(t, "1", o.Version)
 		time.Sleep(2 * time.Hour)
-		_, ok = r.Last(ref("a"), time.Hour)
+		_, ok = r.LastGood(ref("a"), time.Hour)
 		assert.False(t, ok, "its age is bounded")
 		v.fail(fault.New(fault.Unauthenticated, "bad token"))
 		_, err = r.Read(t.Context(), ref("a"), 0)
 		require.Error(t, err)
-		_, ok = r.Last(ref("a"), 24*time.Hour)
+		_, ok = r.LastGood(ref("a"), 24*time.Hour)
 		assert.False(t, ok)
 	})
 }
@@ -207,7 +207,7 @@ func TestCallsAndMemoryAreBounded(t *testing.T) {
 		for i := range 40 {
 			group.Go(func() {
 				if _, err := r.Read(t.Context(), ref(fmt.Sprint(i)), age); err != nil {
-					assert.True(t, governor.PutOff(err), err)
+					assert.True(t, governor.IsDeferred(err), err)
 					putOff.Add(1)
 				}
 			})
@@ -220,9 +220,9 @@ func TestCallsAndMemoryAreBounded(t *testing.T) {
 			_, err := r.Read(t.Context(), ref(fmt.Sprint("more", i)), age)
 			require.NoError(t, err)
 		}
-		_, ok := r.Last(ref("0"), 24*time.Hour)
+		_, ok := r.LastGood(ref("0"), 24*time.Hour)
 		assert.False(t, ok, "the oldest answers go first")
-		_, ok = r.Last(ref("more199"), 24*time.Hour)
+		_, ok = r.LastGood(ref("more199"), 24*time.Hour)
 		assert.True(t, ok)
 	})
 }
@@ -234,16 +234,16 @@ func TestNewRefusesAnEmptyConfiguration(t *testing.T) {
 
 func TestOldAnswersLeaveMemoryAlsoIfTheyAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, err := reader.New(reader.Config{Fetcher: &vault{}, Clock: time.Now, Parallel: 4, Timeout: 10 * time.Second, Keep: time.Minute, Entries: 100, Bytes: 1 << 20})
+		r, err := reader.New(reader.Config{Fetcher: &vault{}, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 10 * time.Second, CacheTTL: time.Minute, CacheEntries: 100, CacheBytes: 1 << 20})
 		require.NoError(t, err)
 		_, err = r.Read(t.Context(), ref("a"), age)
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
 		_, err = r.Read(t.Context(), ref("b"), age)
 		require.NoError(t, err)
-		_, there := r.Last(ref("a"), time.Hour)
+		_, there := r.LastGood(ref("a"), time.Hour)
 		assert.False(t, there, "a secret stays no longer than it is of use")
-		_, there = r.Last(ref("b"), time.Hour)
+		_, there = r.LastGood(ref("b"), time.Hour)
 		assert.True(t, there)
 	})
 }
@@ -254,7 +254,7 @@ func TestAPinnedVersionIsKnownLonger(t *testing.T) {
 		r := open(t, v)
 		pinned := ref("a")
 		pinned.Version = "1"
-		pod, refresh := keyvault.For(t.Context(), keyvault.Purpose{Priority: keyvault.PodStart}), t.Context()
+		pod, refresh := keyvault.WithPurpose(t.Context(), keyvault.Purpose{Priority: keyvault.PriorityPodStart}), t.Context()
 		read := func(ctx context.Context, maxAge time.Duration) {
 			_, err := r.Read(ctx, pinned, maxAge)
 			require.NoError(t, err)
@@ -280,10 +280,10 @@ func TestNothingStaysInMemoryWhenNobodyReads(t *testing.T) {
 		_, err := r.Read(t.Context(), ref("a"), age)
 		require.NoError(t, err)
 		time.Sleep(30 * time.Minute)
-		_, there := r.Last(ref("a"), 24*time.Hour)
+		_, there := r.LastGood(ref("a"), 24*time.Hour)
 		assert.True(t, there)
 		time.Sleep(2 * time.Hour)
-		_, there = r.Last(ref("a"), 24*time.Hour)
+		_, there = r.LastGood(ref("a"), 24*time.Hour)
 		assert.False(t, there)
 	})
 }

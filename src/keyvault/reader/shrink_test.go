@@ -52,7 +52,7 @@ func TestOnlyWhatTwoListsInARowLackIsGone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &lists{next: c.lists}
 				r := openOn(t, l)
-				ctx := keyvault.For(t.Context(), keyvault.Purpose{Every: time.Minute})
+				ctx := keyvault.WithPurpose(t.Context(), keyvault.Purpose{RefreshInterval: time.Minute})
 				list := keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}
 				_, err := r.Read(ctx, list, 0)
 				require.NoError(t, err)

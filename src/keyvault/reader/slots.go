@@ -6,32 +6,32 @@ import (
 	"time"
 )
 
-// slots limits concurrent calls. Namespaces share the slots: a namespace that holds its share waits, and a free slot
+// namespaceSlots limits concurrent calls. Namespaces share the slots: a namespace that holds its share waits, and a free slot
 // goes to the namespace that holds the fewest, among equals to the oldest waiter. It is safe for concurrent use.
-type slots struct {
+type namespaceSlots struct {
 	mu   sync.Mutex
 	free int
-	// share limits the slots of one namespace.
-	share int
-	held  map[string]int
-	// waiting lists the waiters, oldest first.
-	waiting []*seeker
+	// maxPerNamespace limits the slots of one namespace.
+	maxPerNamespace int
+	heldByNamespace map[string]int
+	// waiters lists the waiters, oldest first.
+	waiters []*slotWaiter
 }
 
-// seeker is a waiter for a slot.
-type seeker struct {
+// slotWaiter is a waiter for a slot.
+type slotWaiter struct {
 	namespace string
 	granted   chan struct{}
 }
 
-// acquire waits for a slot up to the timeout, and reports whether it got one.
-func (s *slots) acquire(ctx context.Context, namespace string) bool {
+// acquireSlot waits for a slot up to the timeout, and reports whether it got one.
+func (s *namespaceSlots) acquireSlot(ctx context.Context, namespace string) bool {
 	s.mu.Lock()
-	one := &seeker{namespace: namespace, granted: make(chan struct{})}
-	s.waiting = append(s.waiting, one)
-	s.grant()
+	one := &slotWaiter{namespace: namespace, granted: make(chan struct{})}
+	s.waiters = append(s.waiters, one)
+	s.grantFreeSlots()
 	s.mu.Unlock()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(slotWaitTimeout)
 	defer timer.Stop()
 	select {
 	case <-one.granted:
@@ -39,49 +39,49 @@ func (s *slots) acquire(ctx context.Context, namespace string) bool {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return s.withdraw(one)
+	return s.cancelWait(one)
 }
 
-// withdraw removes a waiter. It reports true if the slot was granted meanwhile.
-func (s *slots) withdraw(one *seeker) (granted bool) {
+// cancelWait removes a waiter. It reports true if the slot was granted meanwhile.
+func (s *namespaceSlots) cancelWait(one *slotWaiter) (granted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, other := range s.waiting {
+	for i, other := range s.waiters {
 		if other == one {
-			s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
+			s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
 			return false
 		}
 	}
 	return true
 }
 
-// release returns a slot.
-func (s *slots) release(namespace string) {
+// releaseSlot returns a slot.
+func (s *namespaceSlots) releaseSlot(namespace string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free++
-	if s.held[namespace]--; s.held[namespace] == 0 {
-		delete(s.held, namespace)
+	if s.heldByNamespace[namespace]--; s.heldByNamespace[namespace] == 0 {
+		delete(s.heldByNamespace, namespace)
 	}
-	s.grant()
+	s.grantFreeSlots()
 }
 
-// grant assigns the free slots to waiters; the caller holds mu.
-func (s *slots) grant() {
+// grantFreeSlots assigns the free slots to waiters; the caller holds mu.
+func (s *namespaceSlots) grantFreeSlots() {
 	for s.free > 0 {
 		best := -1
-		for i, one := range s.waiting {
-			if held := s.held[one.namespace]; held < s.share && (best < 0 || held < s.held[s.waiting[best].namespace]) {
+		for i, one := range s.waiters {
+			if held := s.heldByNamespace[one.namespace]; held < s.maxPerNamespace && (best < 0 || held < s.heldByNamespace[s.waiters[best].namespace]) {
 				best = i
 			}
 		}
 		if best < 0 {
 			return
 		}
-		one := s.waiting[best]
-		s.waiting = append(s.waiting[:best], s.waiting[best+1:]...)
+		one := s.waiters[best]
+		s.waiters = append(s.waiters[:best], s.waiters[best+1:]...)
 		s.free--
-		s.held[one.namespace]++
+		s.heldByNamespace[one.namespace]++
 		close(one.granted)
 	}
 }

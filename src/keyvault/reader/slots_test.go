@@ -39,14 +39,14 @@ func (s *slow) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, er
 
 func shared(t *testing.T, f reader.Fetcher) *reader.Reader {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: f, Clock: time.Now, Parallel: 5, PerNamespace: 4, Timeout: 20 * time.Second, Keep: time.Hour, Entries: 1000, Bytes: 1 << 20})
+	r, err := reader.New(reader.Config{Fetcher: f, Clock: time.Now, MaxConcurrent: 5, MaxPerNamespace: 4, CallTimeout: 20 * time.Second, CacheTTL: time.Hour, CacheEntries: 1000, CacheBytes: 1 << 20})
 	require.NoError(t, err)
 	return r
 }
 
 func of(t *testing.T, namespace string) context.Context {
 	t.Helper()
-	return keyvault.For(t.Context(), keyvault.Purpose{Namespace: namespace})
+	return keyvault.WithPurpose(t.Context(), keyvault.Purpose{Namespace: namespace})
 }
 
 func TestANamespaceThatAsksForManyKeepsNoOtherBack(t *testing.T) {
@@ -99,7 +99,7 @@ func TestPlacesComeBackHoweverTheWaitEnds(t *testing.T) {
 					ctx, cancel := context.WithTimeout(of(t, fmt.Sprint("n", i%3)), time.Duration(i)*100*time.Millisecond)
 					defer cancel()
 					_, err := r.Read(ctx, ref(fmt.Sprint(round, "-", i)), 0)
-					assert.True(t, err == nil || governor.PutOff(err) || fault.KindOf(err) == fault.Unavailable, "%v", err)
+					assert.True(t, err == nil || governor.IsDeferred(err) || fault.KindOf(err) == fault.Unavailable, "%v", err)
 				})
 			}
 			group.Wait()

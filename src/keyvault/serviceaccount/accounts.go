@@ -22,26 +22,26 @@ import (
 
 // Annotations of a ServiceAccount, as defined by Azure Workload Identity.
 const (
-	annotationClient = "azure.workload.identity/client-id"
-	annotationTenant = "azure.workload.identity/tenant-id"
+	annotationClientID = "azure.workload.identity/client-id"
+	annotationTenantID = "azure.workload.identity/tenant-id"
 )
 
-// audience restricts the token to the token exchange of Microsoft Entra ID.
-const audience = "api://AzureADTokenExchange"
+// tokenAudience restricts the token to the token exchange of Microsoft Entra ID.
+const tokenAudience = "api://AzureADTokenExchange"
 
-// tokenSeconds is the lifetime of a token. The token is used at once; ten minutes is the minimum that the API server
+// tokenLifetimeSeconds is the lifetime of a token. The token is used at once; ten minutes is the minimum that the API server
 // accepts.
-const tokenSeconds int64 = 600
+const tokenLifetimeSeconds int64 = 600
 
-// lookAgain is how long the annotations of a ServiceAccount are cached.
-const lookAgain = 10 * time.Second
+// annotationCacheTTL is how long the annotations of a ServiceAccount are cached.
+const annotationCacheTTL = 10 * time.Second
 
 // Config configures Accounts; every field is required.
 type Config struct {
-	// Live reads ServiceAccounts by name from the API server, without a cache.
-	Live client.Reader
-	// Tokens creates TokenRequests.
-	Tokens client.SubResourceClientConstructor
+	// APIReader reads ServiceAccounts by name from the API server, without a cache.
+	APIReader client.Reader
+	// TokenClient creates TokenRequests.
+	TokenClient client.SubResourceClientConstructor
 	// Clock returns the current time.
 	Clock func() time.Time
 }
@@ -50,86 +50,86 @@ type Config struct {
 type Accounts struct {
 	config Config
 	mu     sync.Mutex
-	seen   map[keyvault.Identity]sighting
+	cached map[keyvault.Identity]cachedApplication
 }
 
-// sighting holds the cached annotations of a ServiceAccount.
-type sighting struct {
-	tenant, client string
-	at             time.Time
+// cachedApplication holds the cached annotations of a ServiceAccount.
+type cachedApplication struct {
+	tenantID, clientID string
+	readAt             time.Time
 }
 
 // New returns Accounts. It fails if a field of the configuration is missing.
 func New(c Config) (*Accounts, error) {
-	if c.Live == nil || c.Tokens == nil || c.Clock == nil {
+	if c.APIReader == nil || c.TokenClient == nil || c.Clock == nil {
 		return nil, errors.New("serviceaccount.New: Config.APIReader, TokenClient and Clock are required")
 	}
-	return &Accounts{config: c, seen: map[keyvault.Identity]sighting{}}, nil
+	return &Accounts{config: c, cached: map[keyvault.Identity]cachedApplication{}}, nil
 }
 
-// Application returns the tenant id and the client id that the ServiceAccount is annotated with. The tenant id can be
+// ApplicationIDs returns the tenant id and the client id that the ServiceAccount is annotated with. The tenant id can be
 // empty. Errors are of package fault.
-func (a *Accounts) Application(ctx context.Context, who keyvault.Identity) (tenant, client string, err error) {
+func (a *Accounts) ApplicationIDs(ctx context.Context, who keyvault.Identity) (tenant, client string, err error) {
 	a.mu.Lock()
-	last, ok := a.seen[who]
+	last, ok := a.cached[who]
 	a.mu.Unlock()
-	if ok && a.config.Clock().Sub(last.at) < lookAgain {
-		return last.tenant, last.client, nil
+	if ok && a.config.Clock().Sub(last.readAt) < annotationCacheTTL {
+		return last.tenantID, last.clientID, nil
 	}
 	if problems := validation.IsDNS1123Subdomain(who.ServiceAccount); len(problems) > 0 {
-		return "", "", fault.Advise(fault.Invalid, "correct spec.vault.azureIdentity.name",
+		return "", "", fault.NewWithNextStep(fault.Invalid, "correct spec.vault.azureIdentity.name",
 			"spec.vault.azureIdentity.name %.80q is not a valid ServiceAccount name", who.ServiceAccount)
 	}
 	var account corev1.ServiceAccount
-	if err := a.config.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.ServiceAccount},
+	if err := a.config.APIReader.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.ServiceAccount},
 		&account); err != nil {
-		return "", "", a.refusal(err, who)
+		return "", "", a.classifyAPIError(err, who)
 	}
-	now := sighting{tenant: strings.TrimSpace(account.Annotations[annotationTenant]),
-		client: strings.TrimSpace(account.Annotations[annotationClient]), at: a.config.Clock()}
-	if now.client == "" {
-		return "", "", fault.Advise(fault.Unauthenticated,
+	now := cachedApplication{tenantID: strings.TrimSpace(account.Annotations[annotationTenantID]),
+		clientID: strings.TrimSpace(account.Annotations[annotationClientID]), readAt: a.config.Clock()}
+	if now.clientID == "" {
+		return "", "", fault.NewWithNextStep(fault.Unauthenticated,
 			"set it to the client id of the application that reads the vault", "%s has no annotation %s", who,
-			annotationClient)
+			annotationClientID)
 	}
-	a.remember(who, now)
-	return now.tenant, now.client, nil
+	a.cacheApplication(who, now)
+	return now.tenantID, now.clientID, nil
 }
 
-// remember caches the annotations. It removes expired entries, and other entries while the cache is full.
-func (a *Accounts) remember(who keyvault.Identity, now sighting) {
+// cacheApplication caches the annotations. It removes expired entries, and other entries while the cache is full.
+func (a *Accounts) cacheApplication(who keyvault.Identity, now cachedApplication) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for other, s := range a.seen {
-		if now.at.Sub(s.at) >= lookAgain || len(a.seen) >= limits.ReadIdentities {
-			delete(a.seen, other)
+	for other, s := range a.cached {
+		if now.readAt.Sub(s.readAt) >= annotationCacheTTL || len(a.cached) >= limits.CachedIdentities {
+			delete(a.cached, other)
 		}
 	}
-	a.seen[who] = now
+	a.cached[who] = now
 }
 
 // Token requests a token of the ServiceAccount that only Microsoft Entra ID accepts. Errors are of package fault.
 func (a *Accounts) Token(ctx context.Context, who keyvault.Identity) (string, error) {
-	seconds := tokenSeconds
+	seconds := tokenLifetimeSeconds
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = who.Namespace, who.ServiceAccount
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience},
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{tokenAudience},
 		ExpirationSeconds: &seconds}}
-	if err := a.config.Tokens.SubResource("token").Create(ctx, account, request); err != nil {
-		return "", a.refusal(err, who)
+	if err := a.config.TokenClient.SubResource("token").Create(ctx, account, request); err != nil {
+		return "", a.classifyAPIError(err, who)
 	}
 	return request.Status.Token, nil
 }
 
-func (a *Accounts) refusal(err error, who keyvault.Identity) error {
+func (a *Accounts) classifyAPIError(err error, who keyvault.Identity) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return fault.Advise(fault.Unauthenticated, "create it, or correct spec.vault.azureIdentity.name",
+		return fault.NewWithNextStep(fault.Unauthenticated, "create it, or correct spec.vault.azureIdentity.name",
 			"%s does not exist", who)
 	case apierrors.IsForbidden(err):
-		return fault.Advise(fault.Denied, "add it to the value identity.serviceAccounts, or set identity.allNamespaces",
+		return fault.NewWithNextStep(fault.Denied, "add it to the value identity.serviceAccounts, or set identity.allNamespaces",
 			"the installation is not allowed to use %s", who)
 	}
-	return &fault.Error{Kind: fault.Unavailable, Doing: fmt.Sprintf("requesting %s from the API server", who),
+	return &fault.Error{Kind: fault.Unavailable, Operation: fmt.Sprintf("requesting %s from the API server", who),
 		Cause: err, Next: "the request is retried; check the API server"}
 }

@@ -55,7 +55,7 @@ func newBench(t *testing.T, annotations map[string]string) *bench {
 		},
 	})
 	var err error
-	b.Accounts, err = serviceaccount.New(serviceaccount.Config{Live: b.client, Tokens: b.client, Clock: func() time.Time { return b.now }})
+	b.Accounts, err = serviceaccount.New(serviceaccount.Config{APIReader: b.client, TokenClient: b.client, Clock: func() time.Time { return b.now }})
 	require.NoError(t, err)
 	return b
 }
@@ -63,7 +63,7 @@ func newBench(t *testing.T, annotations map[string]string) *bench {
 func TestTheAnnotationsSayWhichApplication(t *testing.T) {
 	b := newBench(t, map[string]string{"azure.workload.identity/client-id": "c\n", "azure.workload.identity/tenant-id": " t"})
 	for range 3 {
-		tenant, client, err := b.Application(t.Context(), who)
+		tenant, client, err := b.ApplicationIDs(t.Context(), who)
 		require.NoError(t, err)
 		assert.Equal(t, []string{"t", "c"}, []string{tenant, client})
 	}
@@ -72,7 +72,7 @@ func TestTheAnnotationsSayWhichApplication(t *testing.T) {
 	require.NoError(t, b.client.Get(t.Context(), client.ObjectKey{Namespace: "team", Name: "reader"}, &account))
 	require.NoError(t, b.client.Delete(t.Context(), &account))
 	b.now = b.now.Add(11 * time.Second)
-	_, _, err := b.Application(t.Context(), who)
+	_, _, err := b.ApplicationIDs(t.Context(), who)
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err), "an account that is gone is not believed for long")
 	assert.ErrorContains(t, err, `ServiceAccount "reader" of namespace "team" does not exist`)
 }
@@ -88,15 +88,15 @@ func TestATokenIsForAzureAlone(t *testing.T) {
 
 func TestRefusalsSayWhatToDo(t *testing.T) {
 	b := newBench(t, map[string]string{"azure.workload.identity/tenant-id": "t"})
-	_, _, err := b.Application(t.Context(), who)
+	_, _, err := b.ApplicationIDs(t.Context(), who)
 	assert.Equal(t, fault.Unauthenticated, fault.KindOf(err))
 	assert.ErrorContains(t, err, "has no annotation azure.workload.identity/client-id; set it")
 
-	_, _, err = b.Application(t.Context(), keyvault.Identity{Namespace: "team", ServiceAccount: "../secrets/x"})
+	_, _, err = b.ApplicationIDs(t.Context(), keyvault.Identity{Namespace: "team", ServiceAccount: "../secrets/x"})
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
 
 	b.next = apierrors.NewForbidden(schema.GroupResource{Resource: "serviceaccounts"}, "reader", errors.New("no"))
-	_, _, err = b.Application(t.Context(), who)
+	_, _, err = b.ApplicationIDs(t.Context(), who)
 	assert.Equal(t, fault.Denied, fault.KindOf(err))
 	_, tokenErr := b.Token(t.Context(), who)
 	assert.Equal(t, fault.Denied, fault.KindOf(tokenErr))
@@ -107,9 +107,9 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	_, err = b.Token(t.Context(), who)
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 
-	whole := serviceaccount.Config{Live: b.client, Tokens: b.client, Clock: time.Now}
+	whole := serviceaccount.Config{APIReader: b.client, TokenClient: b.client, Clock: time.Now}
 	for name, without := range map[string]func(*serviceaccount.Config){
-		"live": func(c *serviceaccount.Config) { c.Live = nil }, "tokens": func(c *serviceaccount.Config) { c.Tokens = nil }, "clock": func(c *serviceaccount.Config) { c.Clock = nil },
+		"live": func(c *serviceaccount.Config) { c.APIReader = nil }, "tokens": func(c *serviceaccount.Config) { c.TokenClient = nil }, "clock": func(c *serviceaccount.Config) { c.Clock = nil },
 	} {
 		c := whole
 		without(&c)
@@ -127,19 +127,19 @@ func TestAccountsAreRememberedForAWhileAndUpToABound(t *testing.T) {
 			return nil
 		},
 	})
-	a, err := serviceaccount.New(serviceaccount.Config{Live: live, Tokens: live, Clock: func() time.Time { return now }})
+	a, err := serviceaccount.New(serviceaccount.Config{APIReader: live, TokenClient: live, Clock: func() time.Time { return now }})
 	require.NoError(t, err)
 	ask := func(i int) {
-		_, _, err := a.Application(t.Context(), keyvault.Identity{Namespace: "team", ServiceAccount: fmt.Sprint("a", i)})
+		_, _, err := a.ApplicationIDs(t.Context(), keyvault.Identity{Namespace: "team", ServiceAccount: fmt.Sprint("a", i)})
 		require.NoError(t, err)
 	}
-	for i := range limits.ReadIdentities + 5 {
+	for i := range limits.CachedIdentities + 5 {
 		ask(i)
-		require.LessOrEqual(t, a.Seen(), limits.ReadIdentities)
+		require.LessOrEqual(t, a.CachedAccounts(), limits.CachedIdentities)
 	}
-	ask(limits.ReadIdentities + 4)
-	assert.Equal(t, limits.ReadIdentities+5, reads, "the last one is remembered")
+	ask(limits.CachedIdentities + 4)
+	assert.Equal(t, limits.CachedIdentities+5, reads, "the last one is remembered")
 	now = now.Add(time.Minute)
 	ask(0)
-	assert.Equal(t, 1, a.Seen(), "the old ones are forgotten")
+	assert.Equal(t, 1, a.CachedAccounts(), "the old ones are forgotten")
 }

@@ -1,8 +1,8 @@
 package serviceaccount
 
-// Seen returns the number of cached ServiceAccounts.
-func (a *Accounts) Seen() int {
+// CachedAccounts returns the number of cached ServiceAccounts.
+func (a *Accounts) CachedAccounts() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.seen)
+	return len(a.cached)
 }

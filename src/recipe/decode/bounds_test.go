@@ -32,13 +32,13 @@ func encodings(n int) []string {
 }
 
 // dataOf is a resource that names one value n times.
-func dataOf(n int, value string, transforms []string) (recipe.Recipe, []decode.Content) {
-	r := recipe.Recipe{Vault: "kv1", Several: true, Secret: &recipe.SecretOutput{Name: "s"}, ConfigMap: &recipe.ConfigMapOutput{Name: "c"}}
-	var contents []decode.Content
+func dataOf(n int, value string, transforms []string) (recipe.Recipe, []decode.FetchedItem) {
+	r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Secret: &recipe.SecretOutput{Name: "s"}, ConfigMap: &recipe.ConfigMapOutput{Name: "c"}}
+	var contents []decode.FetchedItem
 	for i := range n {
 		item := recipe.Item{Name: fmt.Sprintf("o%d", i), Type: recipe.Secret, DataKey: fmt.Sprintf("k%d", i), Transforms: transforms}
 		r.Items = append(r.Items, item)
-		contents = append(contents, decode.Content{Item: item, Object: object(value)})
+		contents = append(contents, decode.FetchedItem{Item: item, Object: object(value)})
 	}
 	return r, contents
 }
@@ -58,9 +58,9 @@ func TestAnOutputIsBoundedWhileItGrows(t *testing.T) {
 		for _, kind := range []string{"Secret", "ConfigMap"} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				r, contents := dataOf(c.count, c.value, c.transforms)
-				output := decode.Secret
+				output := decode.SecretData
 				if kind == "ConfigMap" {
-					output = decode.ConfigMap
+					output = decode.ConfigMapData
 				}
 				var err error
 				used := allocated(func() { _, err = output(t.Context(), r, contents) })
@@ -71,7 +71,7 @@ func TestAnOutputIsBoundedWhileItGrows(t *testing.T) {
 		}
 	}
 	r, contents := dataOf(40, strings.Repeat("x", 25<<10), nil)
-	data, err := decode.Secret(t.Context(), r, contents)
+	data, err := decode.SecretData(t.Context(), r, contents)
 	require.NoError(t, err)
 	assert.Len(t, data, 40, "what Kubernetes stores is made")
 }
@@ -79,17 +79,17 @@ func TestAnOutputIsBoundedWhileItGrows(t *testing.T) {
 func TestKeysAndCertificatesCountForTheOutput(t *testing.T) {
 	for typ, value := range map[recipe.ObjectType]string{recipe.Key: strings.Repeat("x", 60<<10),
 		recipe.Certificate: strings.Repeat("x", 60<<10)} {
-		r := recipe.Recipe{Vault: "kv1", Several: true, Secret: &recipe.SecretOutput{Name: "s", KeyFormat: "jwk"}}
-		var contents []decode.Content
+		r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Secret: &recipe.SecretOutput{Name: "s", KeyFormat: "jwk"}}
+		var contents []decode.FetchedItem
 		for i := range 20 {
 			item := recipe.Item{Name: "o", Type: typ, DataKey: fmt.Sprint("k", i)}
 			o := object(value)
 			if typ == recipe.Certificate {
 				o.Ref.Kind = keyvault.KindCertificate
 			}
-			r.Items, contents = append(r.Items, item), append(contents, decode.Content{Item: item, Object: o})
+			r.Items, contents = append(r.Items, item), append(contents, decode.FetchedItem{Item: item, Object: o})
 		}
-		_, err := decode.Secret(t.Context(), r, contents)
+		_, err := decode.SecretData(t.Context(), r, contents)
 		assert.Equal(t, fault.Malformed, fault.KindOf(err), typ)
 		assert.ErrorContains(t, err, "larger than 1 MiB in total", typ)
 	}
@@ -122,11 +122,11 @@ func TestDecodingEndsWithItsContext(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	r, contents := dataOf(2, "x", nil)
-	_, err := decode.Secret(ended, r, contents)
+	_, err := decode.SecretData(ended, r, contents)
 	assert.ErrorIs(t, err, context.Canceled)
-	_, err = decode.ConfigMap(ended, r, contents)
+	_, err = decode.ConfigMapData(ended, r, contents)
 	assert.ErrorIs(t, err, context.Canceled)
-	_, err = decode.Expand(ended, searching(recipe.Search{Prefix: "shop"}), entries())
+	_, err = decode.ExpandSearches(ended, searching(recipe.Search{Prefix: "shop"}), decodeEntries())
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
@@ -154,8 +154,8 @@ func TestYAMLThatRepeatsItselfIsBounded(t *testing.T) {
 		"an alias of itself":      "a: &a [*a]\n",
 		"a merge key of itself":   "a: &a {<<: *a, b: 1}\n",
 		"a mapping many times":    "a: &a {" + strings.Repeat("kkkk: 1, ", 100) + "x: 1}\nb: [" + strings.Repeat("{<<: *a}, ", 5000) + "]\n",
-		"a large document":        "a: " + strings.Repeat("x", limits.StructuredBytes) + "\n",
-		"many small nodes":        "a: [" + strings.Repeat("1,", limits.StructuredBytes/2-10) + "]\n",
+		"a large document":        "a: " + strings.Repeat("x", limits.MultiKeyBytes) + "\n",
+		"many small nodes":        "a: [" + strings.Repeat("1,", limits.MultiKeyBytes/2-10) + "]\n",
 		"many keys":               strings.Repeat("k: 1\n", 20000),
 		"many anchors":            "a: [" + strings.Repeat("&a 1,", 20000) + "]\n",
 		"brackets that never end": "a: " + strings.Repeat("[", 9000),
@@ -209,9 +209,9 @@ func TestNodesAndLevelsOfYAMLAreCounted(t *testing.T) {
 		"as many nodes as are visited":   {list(limits.YAMLNodes - 10), ""},
 		"more nodes than are visited":    {list(limits.YAMLNodes + 10), repeats},
 		"merged fields are nodes too":    {"a: &a {" + strings.Repeat("b: 1, ", 1) + manyKeys(900) + "}\n" + "b:\n" + strings.Repeat("  - {<<: *a}\n", 30), repeats},
-		"lists as deep as they may be":   {nested(limits.NestedLevels), ""},
-		"lists that are deeper":          {nested(limits.NestedLevels + 5), deep},
-		"mappings that are deeper":       {mappings(limits.NestedLevels + 5), deep},
+		"lists as deep as they may be":   {nested(limits.MultiKeyDepth), ""},
+		"lists that are deeper":          {nested(limits.MultiKeyDepth + 5), deep},
+		"mappings that are deeper":       {mappings(limits.MultiKeyDepth + 5), deep},
 		"an alias of itself":             {"a: &a [*a]\n", deep},
 		"a merge key of itself":          {"a: &a {<<: *a, b: 1}\n", deep},
 		"merge keys in merge keys":       {"a: " + strings.Repeat("{<<: ", 600) + "{b: 1}" + strings.Repeat("}", 600) + "\n", deep},
@@ -255,7 +255,7 @@ func TestExpensiveExpressionsAreRefusedBeforeTheyAreCompiled(t *testing.T) {
 	} {
 		for _, s := range []recipe.Search{{Regexp: text}, {Prefix: "s", Source: text, Target: "k"}} {
 			var err error
-			used := allocated(func() { _, err = decode.Expand(t.Context(), searching(s), entries()) })
+			used := allocated(func() { _, err = decode.ExpandSearches(t.Context(), searching(s), decodeEntries()) })
 			assert.Equal(t, fault.Invalid, fault.KindOf(err), text)
 			assert.ErrorContains(t, err, "256 instructions", text)
 			assert.Less(t, used, uint64(2<<20), text)
@@ -278,19 +278,19 @@ func longNames(n int) []keyvault.Entry {
 
 func TestSearchesAreMeasuredAgainstTheVaultsNames(t *testing.T) {
 	expensive := recipe.Search{Regexp: "(a*)*(a{100}|b)(a*)*b$"}
-	_, err := decode.Expand(t.Context(), searching(expensive, expensive, expensive), longNames(2000))
+	_, err := decode.ExpandSearches(t.Context(), searching(expensive, expensive, expensive), longNames(2000))
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
 	assert.ErrorContains(t, err, "too expensive for the 2000 secrets")
 	rewriting := recipe.Search{Prefix: "a", Source: expensive.Regexp, Target: "k"}
-	_, err = decode.Expand(t.Context(), searching(rewriting, rewriting, rewriting), longNames(2000))
+	_, err = decode.ExpandSearches(t.Context(), searching(rewriting, rewriting, rewriting), longNames(2000))
 	assert.ErrorContains(t, err, "too expensive", "a rewrite costs as much")
 	var prefixes []recipe.Search
-	for range limits.Searches {
+	for range limits.DataFromSearches {
 		prefixes = append(prefixes, recipe.Search{Prefix: "a", Tags: map[string]string{"t": "none"}})
 	}
-	_, err = decode.Expand(t.Context(), searching(prefixes...), longNames(20_000))
+	_, err = decode.ExpandSearches(t.Context(), searching(prefixes...), longNames(20_000))
 	assert.Equal(t, fault.NotFound, fault.KindOf(err), "a prefix costs next to nothing")
-	_, err = decode.Expand(t.Context(), searching(recipe.Search{Regexp: "^b-(.*)$"}), longNames(20_000))
+	_, err = decode.ExpandSearches(t.Context(), searching(recipe.Search{Regexp: "^b-(.*)$"}), longNames(20_000))
 	assert.Equal(t, fault.NotFound, fault.KindOf(err), "an ordinary expression serves the largest vault")
 }
 
@@ -302,7 +302,7 @@ func TestARewriteThatRepeatsItsMatchIsBounded(t *testing.T) {
 		{Prefix: "a", Source: "(.)", Target: strings.Repeat("${1}", 60)},
 	} {
 		var err error
-		used := allocated(func() { _, err = decode.Expand(t.Context(), searching(s), longNames(1)) })
+		used := allocated(func() { _, err = decode.ExpandSearches(t.Context(), searching(s), longNames(1)) })
 		assert.Less(t, used, uint64(2<<20))
 		if s.Source != "" {
 			assert.Equal(t, fault.Malformed, fault.KindOf(err))

@@ -11,37 +11,37 @@ import (
 // budget limits the total size of values in bytes. Every value is charged as soon as it exists, before the next one is
 // decoded.
 type budget struct {
-	most, left int
+	limit, remaining int
 }
 
-func outputBudget() *budget { return &budget{limits.OutputBytes, limits.OutputBytes} }
+func newOutputBudget() *budget { return &budget{limits.OutputBytes, limits.OutputBytes} }
 
-func variableBudget() *budget { return &budget{limits.PodValueBytes, limits.PodValueBytes} }
+func newVariableBudget() *budget { return &budget{limits.PodValueBytes, limits.PodValueBytes} }
 
-// charge subtracts the n bytes of a value.
-func (b *budget) charge(n int) error {
-	if n > b.left {
-		return b.exceeded()
+// chargeBytes subtracts the n bytes of a value.
+func (b *budget) chargeBytes(n int) error {
+	if n > b.remaining {
+		return b.exceededError()
 	}
-	b.left -= n
+	b.remaining -= n
 	return nil
 }
 
-func (b *budget) exceeded() error {
+func (b *budget) exceededError() error {
 	return fault.New(fault.Malformed, "the values are larger than %s in total; store less, or remove transforms",
-		limits.Bytes(int64(b.most)))
+		limits.Bytes(int64(b.limit)))
 }
 
-// transformed applies the item's transforms to a value and charges the result.
-func (b *budget) transformed(item recipe.Item, v keyvault.Value) (keyvault.Value, error) {
-	if v.Len() > b.most {
-		return keyvault.Value{}, b.exceeded()
+// applyTransforms applies the item's transforms to a value and charges the result.
+func (b *budget) applyTransforms(item recipe.Item, v keyvault.Value) (keyvault.Value, error) {
+	if v.Len() > b.limit {
+		return keyvault.Value{}, b.exceededError()
 	}
-	out, err := transform.Apply(item.Transforms, v.Reveal(), b.most)
+	out, err := transform.Apply(item.Transforms, v.Reveal(), b.limit)
 	if err != nil {
 		return keyvault.Value{}, err
 	}
-	if err := b.charge(len(out)); err != nil {
+	if err := b.chargeBytes(len(out)); err != nil {
 		return keyvault.Value{}, err
 	}
 	return keyvault.NewValue(out), nil

@@ -11,48 +11,48 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// serverFirst is the chain order that begins with the certificate of the private key.
-const serverFirst = "ensureserverfirst"
+// chainOrderServerFirst is the chain order that begins with the certificate of the private key.
+const chainOrderServerFirst = "ensureserverfirst"
 
-func (s shape) ofCertificate(o keyvault.Object) (map[string]keyvault.Value, error) {
+func (s outputFormat) certificateValues(o keyvault.Object) (map[string]keyvault.Value, error) {
 	switch s.secretType {
 	case typeTLS:
-		return pair(o.Value, s.chainOrder)
+		return certificateAndKey(o.Value, s.chainOrder)
 	case typeOpaque:
-		if _, err := withKey(o.Value); err != nil {
+		if _, err := parseWithKey(o.Value); err != nil {
 			return nil, err
 		}
-		return s.one(keyvault.NewValue(unwrapped(o.Value.Reveal())), nil)
+		return s.singleValue(keyvault.NewValue(decodePFXBase64(o.Value.Reveal())), nil)
 	}
-	return s.one(publicPEM(o))
+	return s.singleValue(certificatePEM(o))
 }
 
-// pair returns the certificate chain and the private key of a base64-encoded PFX, or of a PEM.
-func pair(v keyvault.Value, order string) (map[string]keyvault.Value, error) {
-	bundle, err := withKey(v)
+// certificateAndKey returns the certificate chain and the private key of a base64-encoded PFX, or of a PEM.
+func certificateAndKey(v keyvault.Value, order string) (map[string]keyvault.Value, error) {
+	bundle, err := parseWithKey(v)
 	if err != nil {
 		return nil, err
 	}
 	chain := bundle.Certificates
-	if order == serverFirst {
+	if order == chainOrderServerFirst {
 		chain = bundle.Chain()
 	}
 	key, err := certificate.EncodeKey(bundle.Key)
 	if err != nil {
-		return nil, refused(err)
+		return nil, certificateError(err)
 	}
-	return map[string]keyvault.Value{keyCertificate: keyvault.NewValue(certificate.EncodeCertificates(chain...)),
-		keyPrivate: keyvault.NewValue(key)}, nil
+	return map[string]keyvault.Value{dataKeyCertificate: keyvault.NewValue(certificate.EncodeCertificates(chain...)),
+		dataKeyPrivateKey: keyvault.NewValue(key)}, nil
 }
 
-// withKey parses a base64-encoded PFX, or a PEM, that has a private key and its certificate.
-func withKey(v keyvault.Value) (certificate.Bundle, error) {
-	bundle, err := certificate.Parse(unwrapped(v.Reveal()), "")
+// parseWithKey parses a base64-encoded PFX, or a PEM, that has a private key and its certificate.
+func parseWithKey(v keyvault.Value) (certificate.Bundle, error) {
+	bundle, err := certificate.Parse(decodePFXBase64(v.Reveal()), "")
 	switch {
 	case err != nil:
-		return bundle, refused(err)
+		return bundle, certificateError(err)
 	case bundle.Key == nil:
-		return bundle, refused(certificate.ErrNoKey)
+		return bundle, certificateError(certificate.ErrNoKey)
 	case bundle.Leaf() == nil:
 		return bundle, fault.New(fault.Malformed,
 			"none of the %d certificates belongs to the private key; add the certificate of the key",
@@ -61,8 +61,8 @@ func withKey(v keyvault.Value) (certificate.Bundle, error) {
 	return bundle, nil
 }
 
-// unwrapped decodes the base64 of a PFX. It returns a PEM, or content that is not base64, unchanged.
-func unwrapped(content []byte) []byte {
+// decodePFXBase64 decodes the base64 of a PFX. It returns a PEM, or content that is not base64, unchanged.
+func decodePFXBase64(content []byte) []byte {
 	if certificate.IsPEM(content) {
 		return content
 	}
@@ -73,37 +73,37 @@ func unwrapped(content []byte) []byte {
 	return plain
 }
 
-// refused returns the error for a certificate that can't be read, with the next step.
-func refused(err error) error {
+// certificateError returns the error for a certificate that can't be read, with the next step.
+func certificateError(err error) error {
 	next := "store a base64-encoded PFX or a PEM in the vault"
 	switch {
-	case errors.Is(err, certificate.ErrPassword):
+	case errors.Is(err, certificate.ErrWrongPassword):
 		next = "store it without a password; the vault protects it"
 	case errors.Is(err, certificate.ErrNoKey):
 		next = "make the key exportable in the certificate's policy and issue a new version, or use only the public " +
 			"certificate: remove spec.output.secret.type and set dataKey"
-	case errors.Is(err, certificate.ErrKeys):
+	case errors.Is(err, certificate.ErrMultipleKeys):
 		next = "keep one key and its certificates"
-	case errors.Is(err, certificate.ErrRounds):
+	case errors.Is(err, certificate.ErrTooManyRounds):
 		next = "export it again with fewer rounds, such as openssl pkcs12 -export -iter 2048"
 	case errors.Is(err, certificate.ErrUnsupported):
 		next = "export it in another form, such as a PEM or a PFX with AES-256 and SHA-256, with a key that is RSA, " +
 			"Ed25519 or on a NIST curve"
-	case errors.Is(err, certificate.ErrTooMany), errors.Is(err, certificate.ErrKeySize),
+	case errors.Is(err, certificate.ErrTooManyCertificates), errors.Is(err, certificate.ErrKeyTooLarge),
 		errors.Is(err, certificate.ErrTooLarge):
 		next = "store only the certificate, its issuers and one private key"
 	}
-	return &fault.Error{Kind: fault.Malformed, Doing: "reading the certificate", Cause: err, Next: next}
+	return &fault.Error{Kind: fault.Malformed, Operation: "reading the certificate", Cause: err, Next: next}
 }
 
-// leaf returns the DER of the public certificate, for an object of either kind.
-func leaf(o keyvault.Object) ([]byte, error) {
+// leafDER returns the DER of the public certificate, for an object of either kind.
+func leafDER(o keyvault.Object) ([]byte, error) {
 	if o.Ref.Kind == keyvault.KindCertificate {
 		return o.Value.Reveal(), nil
 	}
-	bundle, err := certificate.Parse(unwrapped(o.Value.Reveal()), "")
+	bundle, err := certificate.Parse(decodePFXBase64(o.Value.Reveal()), "")
 	if err != nil {
-		return nil, refused(err)
+		return nil, certificateError(err)
 	}
 	if first := bundle.Leaf(); first != nil {
 		return first.Raw, nil
@@ -111,23 +111,23 @@ func leaf(o keyvault.Object) ([]byte, error) {
 	return bundle.Certificates[0].Raw, nil
 }
 
-func publicPEM(o keyvault.Object) (keyvault.Value, error) {
-	der, err := leaf(o)
+func certificatePEM(o keyvault.Object) (keyvault.Value, error) {
+	der, err := leafDER(o)
 	if err != nil {
 		return keyvault.Value{}, err
 	}
 	return keyvault.NewValue(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
 }
 
-// privatePEM returns the private key of a certificate that was read as a secret.
-func privatePEM(o keyvault.Object) (keyvault.Value, error) {
-	both, err := pair(o.Value, "")
-	return both[keyPrivate], err
+// privateKeyPEM returns the private key of a certificate that was read as a secret.
+func privateKeyPEM(o keyvault.Object) (keyvault.Value, error) {
+	both, err := certificateAndKey(o.Value, "")
+	return both[dataKeyPrivateKey], err
 }
 
-// rawCertificate returns the base64 of the DER, because the DER contains NUL bytes, which a variable can't hold.
-func rawCertificate(o keyvault.Object) (keyvault.Value, error) {
-	der, err := leaf(o)
+// certificateBase64 returns the base64 of the DER, because the DER contains NUL bytes, which a variable can't hold.
+func certificateBase64(o keyvault.Object) (keyvault.Value, error) {
+	der, err := leafDER(o)
 	if err != nil {
 		return keyvault.Value{}, err
 	}

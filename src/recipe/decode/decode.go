@@ -8,18 +8,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// Content is an item of a recipe with the vault object that was read for it.
-type Content struct {
+// FetchedItem is an item of a recipe with the vault object that was read for it.
+type FetchedItem struct {
 	Item   recipe.Item
 	Object keyvault.Object
 }
 
-// Kind returns the kind of vault object that the outputs need for the item. A certificate is read as a secret only if
+// KindForOutput returns the kind of vault object that the outputs need for the item. A certificate is read as a secret only if
 // an output needs its private key, so the public certificate needs no permission for the key.
-func Kind(r recipe.Recipe, item recipe.Item) keyvault.Kind {
+func KindForOutput(r recipe.Recipe, item recipe.Item) keyvault.Kind {
 	switch item.Type {
 	case recipe.Certificate:
-		if r.Secret != nil && shapeOfSecret(r).private() {
+		if r.Secret != nil && secretFormat(r).needsPrivateKey() {
 			return keyvault.KindSecret
 		}
 		return keyvault.KindCertificate
@@ -30,9 +30,9 @@ func Kind(r recipe.Recipe, item recipe.Item) keyvault.Kind {
 	}
 }
 
-// Check checks that the recipe's outputs are possible. If not, it returns fault.Invalid with the name of the field. It
+// CheckOutputs checks that the recipe's outputs are possible. If not, it returns fault.Invalid with the name of the field. It
 // needs no vault object, so an invalid recipe causes no request to the vault.
-func Check(r recipe.Recipe) error {
+func CheckOutputs(r recipe.Recipe) error {
 	if r.Secret == nil && r.ConfigMap == nil {
 		return fault.New(fault.Invalid,
 			"spec.output has neither secret nor configMap; set one of them, or remove spec.output if only pods use "+
@@ -40,12 +40,12 @@ func Check(r recipe.Recipe) error {
 	}
 	for _, item := range r.Items {
 		if r.Secret != nil {
-			if err := shapeOfSecret(r).of(r, item).check(item); err != nil {
+			if err := secretFormat(r).forItem(r, item).checkItem(item); err != nil {
 				return err
 			}
 		}
 		if r.ConfigMap != nil {
-			if err := shapeOfConfigMap(r).of(r, item).check(item); err != nil {
+			if err := configMapFormat(r).forItem(r, item).checkItem(item); err != nil {
 				return err
 			}
 		}
@@ -53,29 +53,29 @@ func Check(r recipe.Recipe) error {
 	return nil
 }
 
-// Secret decodes the contents to the data of the recipe's Secret, by data key. It stops after an object when ctx ends.
-func Secret(ctx context.Context, r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
-	return assemble(ctx, r, contents, shapeOfSecret(r))
+// SecretData decodes the contents to the data of the recipe's Secret, by data key. It stops after an object when ctx ends.
+func SecretData(ctx context.Context, r recipe.Recipe, contents []FetchedItem) (map[string]keyvault.Value, error) {
+	return decodeAll(ctx, r, contents, secretFormat(r))
 }
 
-// ConfigMap decodes the contents to the data of the recipe's ConfigMap, by data key. It rejects private keys. It stops
+// ConfigMapData decodes the contents to the data of the recipe's ConfigMapData, by data key. It rejects private keys. It stops
 // after an object when ctx ends.
-func ConfigMap(ctx context.Context, r recipe.Recipe, contents []Content) (map[string]keyvault.Value, error) {
-	return assemble(ctx, r, contents, shapeOfConfigMap(r))
+func ConfigMapData(ctx context.Context, r recipe.Recipe, contents []FetchedItem) (map[string]keyvault.Value, error) {
+	return decodeAll(ctx, r, contents, configMapFormat(r))
 }
 
-func assemble(ctx context.Context, r recipe.Recipe, contents []Content, s shape) (map[string]keyvault.Value, error) {
-	if err := Check(r); err != nil {
+func decodeAll(ctx context.Context, r recipe.Recipe, contents []FetchedItem, s outputFormat) (map[string]keyvault.Value, error) {
+	if err := CheckOutputs(r); err != nil {
 		return nil, err
 	}
-	all, left := map[string]keyvault.Value{}, outputBudget()
+	all, left := map[string]keyvault.Value{}, newOutputBudget()
 	for _, content := range contents {
 		if err := ctx.Err(); err != nil {
 			return nil, fault.Wrap(fault.Unavailable, err, "decoding the objects")
 		}
-		values, err := s.of(r, content.Item).values(content, left)
+		values, err := s.forItem(r, content.Item).decodeItem(content, left)
 		if err != nil {
-			return nil, nameObject(r, content.Item, err)
+			return nil, wrapWithObjectName(r, content.Item, err)
 		}
 		for key, value := range values {
 			if _, taken := all[key]; taken {
@@ -88,9 +88,9 @@ func assemble(ctx context.Context, r recipe.Recipe, contents []Content, s shape)
 	return all, nil
 }
 
-// nameObject adds the object's name to an error if the recipe has several objects.
-func nameObject(r recipe.Recipe, item recipe.Item, err error) error {
-	if !r.Several {
+// wrapWithObjectName adds the object's name to an error if the recipe has several objects.
+func wrapWithObjectName(r recipe.Recipe, item recipe.Item, err error) error {
+	if !r.MultipleItems {
 		return err
 	}
 	return fault.Wrap(fault.KindOf(err), err, "object "+item.Name)

@@ -30,20 +30,20 @@ func object(value string) keyvault.Object {
 	return keyvault.Object{Ref: keyvault.Ref{Kind: keyvault.KindSecret}, Version: "1", Value: keyvault.NewValue([]byte(value))}
 }
 
-func contents(r recipe.Recipe, o keyvault.Object) []decode.Content {
-	return []decode.Content{{Item: r.Items[0], Object: o}}
+func contents(r recipe.Recipe, o keyvault.Object) []decode.FetchedItem {
+	return []decode.FetchedItem{{Item: r.Items[0], Object: o}}
 }
 
 func secretOf(r recipe.Recipe, o keyvault.Object) (map[string]keyvault.Value, error) {
-	return decode.Secret(context.Background(), r, contents(r, o))
+	return decode.SecretData(context.Background(), r, contents(r, o))
 }
 
 func variableOf(r recipe.Recipe, o keyvault.Object, part string) (keyvault.Value, error) {
-	q, err := decode.Pick(r, part)
+	q, err := decode.NewQuery(r, part)
 	if err != nil {
 		return keyvault.Value{}, err
 	}
-	return decode.Variable(q, o)
+	return decode.VariableValue(q, o)
 }
 
 // vector reads a test file of package certificate. A PFX is base64-encoded, as in a vault.
@@ -126,7 +126,7 @@ func TestEveryCell(t *testing.T) {
 			}
 			assert.Equal(t, c.want, got)
 			if c.vault.Ref.Kind == keyvault.KindCertificate {
-				assert.Equal(t, keyvault.KindCertificate, decode.Kind(r, r.Items[0]), "the public part needs no permission for the secret")
+				assert.Equal(t, keyvault.KindCertificate, decode.KindForOutput(r, r.Items[0]), "the public part needs no permission for the secret")
 			}
 		})
 	}
@@ -149,7 +149,7 @@ func TestTLSIsTheChainAndTheKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := recipeOf(c.object, "kubernetes.io/tls")
 			r.Secret.DataKey, r.Secret.ChainOrder = "", c.order
-			assert.Equal(t, keyvault.KindSecret, decode.Kind(r, r.Items[0]), "the key is in the secret")
+			assert.Equal(t, keyvault.KindSecret, decode.KindForOutput(r, r.Items[0]), "the key is in the secret")
 			data, err := secretOf(r, object(vector(t, name)))
 			require.NoError(t, err)
 			require.Len(t, data, 2)
@@ -177,7 +177,7 @@ func TestKeysInEveryFormat(t *testing.T) {
 			variable, err := variableOf(r, object(c.jwk), c.format)
 			require.NoError(t, err)
 			assert.True(t, data["k"].Equal(variable), "a pod gets the same")
-			assert.Equal(t, keyvault.KindKey, decode.Kind(r, r.Items[0]))
+			assert.Equal(t, keyvault.KindKey, decode.KindForOutput(r, r.Items[0]))
 		})
 	}
 	for name, jwk := range map[string]string{
@@ -221,18 +221,18 @@ func TestOnlyWhoWantsThePrivateKeyReadsACertificateAsASecret(t *testing.T) {
 		"a certificate in binary": {"certificate", "raw", keyvault.KindCertificate, keyvault.KindSecret},
 	} {
 		q := decode.Query{Item: recipe.Item{Name: "o", Type: recipe.ObjectType(c.typ)}, Part: c.part}
-		assert.Equal(t, c.part == "tls.key", q.Private(), name)
-		assert.Equal(t, c.want, q.Kind(q.Private()), name)
+		assert.Equal(t, c.part == "tls.key", q.NeedsPrivateKey(), name)
+		assert.Equal(t, c.want, q.Kind(q.NeedsPrivateKey()), name)
 		assert.Equal(t, c.both, q.Kind(true), "%s, beside the key of the same certificate", name)
 	}
 	public := recipe.Recipe{Items: recipeOf(recipe.Certificate, "").Items,
 		ConfigMap: &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}}
-	assert.Equal(t, keyvault.KindCertificate, decode.Kind(public, public.Items[0]), "a ConfigMap alone")
+	assert.Equal(t, keyvault.KindCertificate, decode.KindForOutput(public, public.Items[0]), "a ConfigMap alone")
 	for typ, want := range map[string]keyvault.Kind{
 		"": keyvault.KindCertificate, "Opaque": keyvault.KindSecret, "kubernetes.io/tls": keyvault.KindSecret,
 	} {
 		r := recipeOf(recipe.Certificate, typ)
-		assert.Equal(t, want, decode.Kind(r, r.Items[0]), "type %q", typ)
+		assert.Equal(t, want, decode.KindForOutput(r, r.Items[0]), "type %q", typ)
 	}
 }
 
@@ -242,7 +242,7 @@ func TestAQueryThatIsNotKnownGivesNoEmptyValue(t *testing.T) {
 		if typ == recipe.MultiKey {
 			part = ""
 		}
-		_, err := decode.Variable(decode.Query{Item: recipe.Item{Name: "o", Type: typ}, Part: part}, object("user:password"))
+		_, err := decode.VariableValue(decode.Query{Item: recipe.Item{Name: "o", Type: typ}, Part: part}, object("user:password"))
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), typ)
 	}
 }
@@ -250,13 +250,13 @@ func TestAQueryThatIsNotKnownGivesNoEmptyValue(t *testing.T) {
 func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 	r := recipeOf(recipe.Secret, "kubernetes.io/basic-auth")
 	r.ConfigMap = &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"}
-	data, err := decode.ConfigMap(context.Background(), r, contents(r, object("u:p")))
+	data, err := decode.ConfigMapData(context.Background(), r, contents(r, object("u:p")))
 	require.NoError(t, err)
 	assert.Equal(t, "u:p", string(data["ck"].Reveal()), "the type of the Secret is not the ConfigMap's")
 
 	both := recipeOf(recipe.Certificate, "kubernetes.io/tls")
 	both.ConfigMap = &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"}
-	data, err = decode.ConfigMap(context.Background(), both, contents(both, object(vector(t, "openssl3.pfx"))))
+	data, err = decode.ConfigMapData(context.Background(), both, contents(both, object(vector(t, "openssl3.pfx"))))
 	require.NoError(t, err)
 	public, err := certificate.Parse(data["ck"].Reveal(), "")
 	require.NoError(t, err)
@@ -279,7 +279,7 @@ func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 		"a PFX with a password": {r, vector(t, "password.pfx")},
 		"an entry of many":      {many, `{"a": "-----BEGIN EC PRIVATE ` + `KEY-----\ncanary"}`},
 	} {
-		_, err := decode.ConfigMap(context.Background(), c.recipe, contents(c.recipe, object(c.content)))
+		_, err := decode.ConfigMapData(context.Background(), c.recipe, contents(c.recipe, object(c.content)))
 		assert.Equal(t, fault.Malformed, fault.KindOf(err), name)
 		assert.ErrorContains(t, err, "never goes into a ConfigMap", name)
 		assert.NotContains(t, err.Error(), "canary")
@@ -290,7 +290,7 @@ func TestPublicKeysAndPlainTextMayGoIntoAConfigMap(t *testing.T) {
 	r := recipeOf(recipe.Secret, "")
 	r.Secret, r.ConfigMap = nil, &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}
 	for _, content := range []string{rsaJWK, ecJWK, `{"keys":[` + ecJWK + `]}`, `{"d":"of the settings","k":"v"}`, "plain", "cGxhaW4=", "[1]"} {
-		data, err := decode.ConfigMap(context.Background(), r, contents(r, object(content)))
+		data, err := decode.ConfigMapData(context.Background(), r, contents(r, object(content)))
 		require.NoError(t, err, content)
 		assert.Equal(t, content, string(data["k"].Reveal()))
 	}
@@ -306,20 +306,20 @@ func keyDER(t *testing.T, name string) []byte {
 }
 
 func TestSeveralObjectsBecomeOneOutput(t *testing.T) {
-	r := recipe.Recipe{Vault: "kv1", Several: true, Secret: &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/basic-auth"}, Items: []recipe.Item{
+	r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Secret: &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/basic-auth"}, Items: []recipe.Item{
 		{Name: "user", Type: recipe.Secret, DataKey: "username"}, {Name: "pass", Type: recipe.Secret, DataKey: "password", Transforms: []string{"trim"}},
 		{Name: "more", Type: recipe.MultiKey, ContentType: "application/x-json"}}}
-	read := func(more string) []decode.Content {
-		return []decode.Content{{Item: r.Items[0], Object: object("me:too")}, {Item: r.Items[1], Object: object(" p ")}, {Item: r.Items[2], Object: object(more)}}
+	read := func(more string) []decode.FetchedItem {
+		return []decode.FetchedItem{{Item: r.Items[0], Object: object("me:too")}, {Item: r.Items[1], Object: object(" p ")}, {Item: r.Items[2], Object: object(more)}}
 	}
-	data, err := decode.Secret(context.Background(), r, read(`{"extra": 1}`))
+	data, err := decode.SecretData(context.Background(), r, read(`{"extra": 1}`))
 	require.NoError(t, err)
 	require.Len(t, data, 3)
 	assert.Equal(t, "me:too", string(data["username"].Reveal()), "each has its own key, and is not split")
 	assert.Equal(t, "p", string(data["password"].Reveal()))
-	_, err = decode.Secret(context.Background(), r, read(`{"username": "canary"}`))
+	_, err = decode.SecretData(context.Background(), r, read(`{"username": "canary"}`))
 	assert.ErrorContains(t, err, `data key "username"`)
-	_, err = decode.Secret(context.Background(), r, read(`canary`))
+	_, err = decode.SecretData(context.Background(), r, read(`canary`))
 	assert.ErrorContains(t, err, "object more")
 	assert.NotContains(t, err.Error(), "canary")
 }
@@ -370,7 +370,7 @@ func transforming(names ...string) recipe.Recipe {
 }
 
 func secretOrConfigMap(r recipe.Recipe, o keyvault.Object) (map[string]keyvault.Value, error) {
-	if err := decode.Check(r); err != nil {
+	if err := decode.CheckOutputs(r); err != nil {
 		return nil, err
 	}
 	return secretOf(r, o)
@@ -430,9 +430,9 @@ func TestEveryQuery(t *testing.T) {
 }
 
 func TestWhichVaultWasReadInPlaceOfAnother(t *testing.T) {
-	own, other := decode.Content{}, decode.Content{Object: keyvault.Object{Fallback: "kv2"}}
-	assert.Equal(t, "kv2", decode.Fallback([]decode.Content{own, other}))
-	assert.Empty(t, decode.Fallback([]decode.Content{own}))
+	own, other := decode.FetchedItem{}, decode.FetchedItem{Object: keyvault.Object{FallbackVault: "kv2"}}
+	assert.Equal(t, "kv2", decode.FallbackVault([]decode.FetchedItem{own, other}))
+	assert.Empty(t, decode.FallbackVault([]decode.FetchedItem{own}))
 }
 
 // FuzzJWK decodes keys in every format.

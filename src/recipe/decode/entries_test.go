@@ -108,7 +108,7 @@ func TestAnEmptyValueIsRefusedUnlessItIsAllowed(t *testing.T) {
 	contents[1].Object = object("")
 	for name, c := range map[string]struct {
 		recipe   recipe.Recipe
-		contents []decode.Content
+		contents []decode.FetchedItem
 		says     string
 	}{
 		"one object":              {recipeOf(recipe.Secret, ""), contents0(recipeOf(recipe.Secret, ""), ""), `secret "o"`},
@@ -118,14 +118,14 @@ func TestAnEmptyValueIsRefusedUnlessItIsAllowed(t *testing.T) {
 		"a pair of name and word": {recipeOf(recipe.Secret, "kubernetes.io/basic-auth"), contents0(recipeOf(recipe.Secret, ""), ""), `secret "o"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := decode.Secret(t.Context(), c.recipe, c.contents)
-			assert.ErrorIs(t, err, decode.ErrEmpty)
+			_, err := decode.SecretData(t.Context(), c.recipe, c.contents)
+			assert.ErrorIs(t, err, decode.ErrEmptyValue)
 			assert.Equal(t, fault.Malformed, fault.KindOf(err))
 			assert.ErrorContains(t, err, c.says)
 			assert.ErrorContains(t, err, "allowEmpty")
 			c.recipe.AllowEmpty = true
-			_, err = decode.Secret(t.Context(), c.recipe, c.contents)
-			assert.NotErrorIs(t, err, decode.ErrEmpty)
+			_, err = decode.SecretData(t.Context(), c.recipe, c.contents)
+			assert.NotErrorIs(t, err, decode.ErrEmptyValue)
 		})
 	}
 	data, err := secretOf(multiKey("json"), object(`{"a": ""}`))
@@ -139,4 +139,4 @@ func TestAnEmptyValueIsRefusedUnlessItIsAllowed(t *testing.T) {
 	assert.Zero(t, value.Len())
 }
 
-func contents0(r recipe.Recipe, value string) []decode.Content { return contents(r, object(value)) }
+func contents0(r recipe.Recipe, value string) []decode.FetchedItem { return contents(r, object(value)) }

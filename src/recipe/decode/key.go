@@ -33,8 +33,8 @@ type jwk struct {
 	Y     string `json:"y"`
 }
 
-// keyAs encodes the public key of the object, which is a JWK, in a format. The format raw is the modulus of an RSA key.
-func keyAs(o keyvault.Object, format string) (keyvault.Value, error) {
+// encodePublicKey encodes the public key of the object, which is a JWK, in a format. The format raw is the modulus of an RSA key.
+func encodePublicKey(o keyvault.Object, format string) (keyvault.Value, error) {
 	if format == formatJWK {
 		return o.Value, nil
 	}
@@ -43,7 +43,7 @@ func keyAs(o keyvault.Object, format string) (keyvault.Value, error) {
 		return keyvault.Value{}, fault.New(fault.Malformed, "the key is not a JSON web key")
 	}
 	if format == formatPEM {
-		return keyPEM(key)
+		return publicKeyPEM(key)
 	}
 	modulus, err := base64.RawURLEncoding.DecodeString(key.N)
 	if err != nil || len(modulus) == 0 {
@@ -54,63 +54,63 @@ func keyAs(o keyvault.Object, format string) (keyvault.Value, error) {
 	return keyvault.NewValue(modulus), nil
 }
 
-func keyPEM(key jwk) (keyvault.Value, error) {
-	der, err := key.der()
+func publicKeyPEM(key jwk) (keyvault.Value, error) {
+	der, err := key.marshalPKIX()
 	if err != nil {
-		return keyvault.Value{}, unreadable(key)
+		return keyvault.Value{}, unsupportedKeyError(key)
 	}
 	return keyvault.NewValue(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
 }
 
-// der encodes the public key as SubjectPublicKeyInfo.
-func (k jwk) der() ([]byte, error) {
+// marshalPKIX encodes the public key as SubjectPublicKeyInfo.
+func (k jwk) marshalPKIX() ([]byte, error) {
 	if k.Curve == "P-256K" || k.Curve == "SECP256K1" || k.Curve == "secp256k1" {
-		x, y := number(k.X), number(k.Y)
+		x, y := decodeNumber(k.X), decodeNumber(k.Y)
 		if x == nil || y == nil {
-			return nil, certificate.ErrKey
+			return nil, certificate.ErrInvalidKey
 		}
-		return certificate.EncodeSecp256k1(x, y)
+		return certificate.MarshalSecp256k1PublicKey(x, y)
 	}
-	public, err := k.public()
+	public, err := k.publicKey()
 	if err != nil {
 		return nil, err
 	}
 	return x509.MarshalPKIXPublicKey(public)
 }
 
-func unreadable(key jwk) error {
+func unsupportedKeyError(key jwk) error {
 	return fault.New(fault.Malformed, "a key of type %s %s can't be encoded as PEM; use the format jwk", key.Type,
 		key.Curve)
 }
 
-func (k jwk) public() (crypto.PublicKey, error) {
+func (k jwk) publicKey() (crypto.PublicKey, error) {
 	if k.Type == "RSA" {
-		n, e := number(k.N), number(k.E)
+		n, e := decodeNumber(k.N), decodeNumber(k.E)
 		if n == nil || e == nil || !e.IsInt64() || e.Int64() > 1<<31-1 {
-			return nil, unreadable(k)
+			return nil, unsupportedKeyError(k)
 		}
 		return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
 	}
 	curve, ok := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(),
 		"P-521": elliptic.P521()}[k.Curve]
-	x, y := number(k.X), number(k.Y)
+	x, y := decodeNumber(k.X), decodeNumber(k.Y)
 	if !ok || x == nil || y == nil {
-		return nil, unreadable(k)
+		return nil, unsupportedKeyError(k)
 	}
 	size := (curve.Params().BitSize + 7) / 8
 	if x.BitLen() > size*8 || y.BitLen() > size*8 {
-		return nil, unreadable(k)
+		return nil, unsupportedKeyError(k)
 	}
 	point := append([]byte{4}, x.FillBytes(make([]byte, size))...)
 	public, err := ecdsa.ParseUncompressedPublicKey(curve, append(point, y.FillBytes(make([]byte, size))...))
 	if err != nil {
-		return nil, unreadable(k)
+		return nil, unsupportedKeyError(k)
 	}
 	return public, nil
 }
 
-// number decodes a number in base64url. It returns nil if the text is invalid.
-func number(text string) *big.Int {
+// decodeNumber decodes a number in base64url. It returns nil if the text is invalid.
+func decodeNumber(text string) *big.Int {
 	content, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(content) == 0 {
 		return nil

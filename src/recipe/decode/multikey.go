@@ -13,41 +13,41 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// contentJSON is the content type of a multi-key object in JSON. The other content type is YAML.
-const contentJSON = "application/x-json"
+// contentTypeJSON is the content type of a multi-key object in JSON. The other content type is YAML.
+const contentTypeJSON = "application/x-json"
 
-// maxKey is the maximum length of a key of a Secret in Kubernetes.
-const maxKey = 253
+// maxDataKeyLength is the maximum length of a key of a Secret in Kubernetes.
+const maxDataKeyLength = 253
 
-var keyShape = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
+var dataKeyPattern = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 
-// isKey reports whether Kubernetes allows a text as a key of a Secret. Keys become file names, so they can't point to
+// isDataKey reports whether Kubernetes allows a text as a key of a Secret. Keys become file names, so they can't point to
 // another directory.
-func isKey(text string) bool {
-	return len(text) <= maxKey && keyShape.MatchString(text) && text != "." && !strings.HasPrefix(text, "..")
+func isDataKey(text string) bool {
+	return len(text) <= maxDataKeyLength && dataKeyPattern.MatchString(text) && text != "." && !strings.HasPrefix(text, "..")
 }
 
-// entries decodes a multi-key object to values by key, and transforms and charges each. Errors are fault.Malformed and
+// decodeEntries decodes a multi-key object to values by key, and transforms and charges each. Errors are fault.Malformed and
 // quote no values.
-func entries(item recipe.Item, v keyvault.Value, left *budget) (map[string]keyvault.Value, error) {
-	texts, err := readEntries(item, v, left)
+func decodeEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string]keyvault.Value, error) {
+	texts, err := parseEntries(item, v, left)
 	if err != nil {
 		return nil, err
 	}
 	values := make(map[string]keyvault.Value, len(texts))
 	for key, text := range texts {
-		if !isKey(key) {
-			return nil, notAKey(key)
+		if !isDataKey(key) {
+			return nil, invalidDataKeyError(key)
 		}
-		if values[key], err = left.transformed(item, keyvault.NewValue(text)); err != nil {
+		if values[key], err = left.applyTransforms(item, keyvault.NewValue(text)); err != nil {
 			return nil, err
 		}
 	}
 	return values, nil
 }
 
-// notAKey returns the error for an invalid data key. It quotes the key, shortened, because the key is not a value.
-func notAKey(key string) error {
+// invalidDataKeyError returns the error for an invalid data key. It quotes the key, shortened, because the key is not a value.
+func invalidDataKeyError(key string) error {
 	const most = 80
 	if len(key) > most {
 		key = strings.ToValidUTF8(key[:most], "") + "…"
@@ -59,12 +59,12 @@ func notAKey(key string) error {
 		key)
 }
 
-// readEntries parses a multi-key object and returns the texts of its entries. Strings are unchanged; numbers, booleans
+// parseEntries parses a multi-key object and returns the texts of its entries. Strings are unchanged; numbers, booleans
 // and other scalars keep their source text; null becomes empty; nested values become compact JSON.
-func readEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string][]byte, error) {
-	if v.Len() > limits.StructuredBytes {
+func parseEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string][]byte, error) {
+	if v.Len() > limits.MultiKeyBytes {
 		return nil, fault.New(fault.Malformed, "the object is larger than %s; store fewer entries in it",
-			limits.Bytes(limits.StructuredBytes))
+			limits.Bytes(limits.MultiKeyBytes))
 	}
 	content := v.Reveal()
 	if isUTF16(content) {
@@ -73,20 +73,20 @@ func readEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string][
 	content = bytes.TrimPrefix(content, []byte("\ufeff"))
 	var texts map[string][]byte
 	var err error
-	if item.ContentType == contentJSON {
-		texts, err = fromJSON(content)
+	if item.ContentType == contentTypeJSON {
+		texts, err = parseJSONEntries(content)
 	} else {
-		texts, err = fromYAML(content, left.left)
+		texts, err = parseYAMLEntries(content, left.remaining)
 	}
 	switch {
 	case err != nil:
 		return nil, err
 	case len(texts) == 0:
 		return nil, fault.New(fault.Malformed, "the object has no entries; add at least one")
-	case len(texts) > limits.Entries:
+	case len(texts) > limits.MultiKeyEntries:
 		return nil, fault.New(fault.Malformed,
 			"the object has %d entries, more than the limit of %d; store fewer entries in it",
-			len(texts), limits.Entries)
+			len(texts), limits.MultiKeyEntries)
 	}
 	return texts, nil
 }
@@ -97,8 +97,8 @@ func isUTF16(content []byte) bool {
 		len(content) > 1 && (content[0] == 0) != (content[1] == 0)
 }
 
-// fromJSON parses a JSON object. Of entries with the same key, the last one wins.
-func fromJSON(content []byte) (map[string][]byte, error) {
+// parseJSONEntries parses a JSON object. Of entries with the same key, the last one wins.
+func parseJSONEntries(content []byte) (map[string][]byte, error) {
 	malformed := fault.New(fault.Malformed,
 		"the object is not a JSON object; correct it in the vault, or spec.vault.object.contentType")
 	var raw map[string]json.RawMessage

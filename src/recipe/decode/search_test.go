@@ -17,7 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
-func entries() []keyvault.Entry {
+func decodeEntries() []keyvault.Entry {
 	return []keyvault.Entry{
 		{Name: "shop-db-password", Tags: map[string]string{"team": "shop", "tier": "1"}}, {Name: "shop-api-key", Tags: map[string]string{"team": "shop"}},
 		{Name: "other", Tags: map[string]string{"team": "other"}}, {Name: "SHOP-upper"},
@@ -25,7 +25,7 @@ func entries() []keyvault.Entry {
 }
 
 func searching(searches ...recipe.Search) recipe.Recipe {
-	return recipe.Recipe{Vault: "kv1", Several: true, Searches: searches, Secret: &recipe.SecretOutput{Name: "s"}}
+	return recipe.Recipe{Vault: "kv1", MultipleItems: true, Searches: searches, Secret: &recipe.SecretOutput{Name: "s"}}
 }
 
 // keys are the data keys of what was found, with the object's name.
@@ -54,7 +54,7 @@ func TestExpandFindsByNameAndTagsInTheOrderOfNames(t *testing.T) {
 		"a rewrite that does not match":  {recipe.Search{Regexp: "^other$", Source: "x", Target: "y"}, []string{"other=other"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := decode.Expand(context.Background(), searching(c.search), entries())
+			r, err := decode.ExpandSearches(context.Background(), searching(c.search), decodeEntries())
 			require.NoError(t, err)
 			assert.Equal(t, c.want, keys(r))
 		})
@@ -64,21 +64,21 @@ func TestExpandFindsByNameAndTagsInTheOrderOfNames(t *testing.T) {
 func TestWhatIsNamedHasTheSayOverWhatIsFound(t *testing.T) {
 	r := searching(recipe.Search{Prefix: "shop-", Transforms: []string{"trim"}}, recipe.Search{Regexp: "api"})
 	r.Items = []recipe.Item{{Name: "mine", Type: recipe.Secret, DataKey: "shop-db-password"}}
-	got, err := decode.Expand(context.Background(), r, entries())
+	got, err := decode.ExpandSearches(context.Background(), r, decodeEntries())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"shop-db-password=mine", "shop-api-key=shop-api-key"}, keys(got), "and what two searches find is there once")
 	assert.Equal(t, []string{"trim"}, got.Items[1].Transforms)
 	assert.Len(t, r.Items, 1, "the recipe that came in is as it was")
-	assert.NoError(t, decode.Check(got))
+	assert.NoError(t, decode.CheckOutputs(got))
 
-	var contents []decode.Content
+	var contents []decode.FetchedItem
 	for _, item := range got.Items {
-		contents = append(contents, decode.Content{Item: item, Object: object(" v ")})
+		contents = append(contents, decode.FetchedItem{Item: item, Object: object(" v ")})
 	}
-	data, err := decode.Secret(context.Background(), got, contents)
+	data, err := decode.SecretData(context.Background(), got, contents)
 	require.NoError(t, err)
 	assert.Equal(t, "v", string(data["shop-api-key"].Reveal()))
-	query, err := decode.Pick(got, "shop-api-key")
+	query, err := decode.NewQuery(got, "shop-api-key")
 	require.NoError(t, err)
 	assert.Equal(t, "shop-api-key", query.Item.Name, "pods find it by its data key")
 }
@@ -99,7 +99,7 @@ func TestSearchesThatCannotWorkSayWhy(t *testing.T) {
 		"a key that is none":     {recipe.Search{Prefix: "other", Source: "o", Target: "/"}, fault.Malformed, "spec.dataFrom[0].rewrite"},
 		"more than a Secret has": {recipe.Search{Prefix: "many-"}, fault.Malformed, "more than the 500 secrets"},
 	} {
-		_, err := decode.Expand(context.Background(), searching(c.search), slices.Concat(entries(), many))
+		_, err := decode.ExpandSearches(context.Background(), searching(c.search), slices.Concat(decodeEntries(), many))
 		assert.Equal(t, c.kind, fault.KindOf(err), name)
 		assert.ErrorContains(t, err, c.says, name)
 	}
@@ -117,7 +117,7 @@ func FuzzExpand(f *testing.F) {
 		var r recipe.Recipe
 		var err error
 		fuzzbudget.Check(t, decoding, len(expression)+len(source), func() {
-			r, err = decode.Expand(context.Background(), search, []keyvault.Entry{{Name: name}})
+			r, err = decode.ExpandSearches(context.Background(), search, []keyvault.Entry{{Name: name}})
 		})
 		if err != nil {
 			return
@@ -130,10 +130,10 @@ func FuzzExpand(f *testing.F) {
 
 func TestWhatIsDisabledOrOfACertificateIsNotFound(t *testing.T) {
 	all := []keyvault.Entry{{Name: "a"}, {Name: "off", Disabled: true}, {Name: "site", Managed: true}}
-	r, err := decode.Expand(context.Background(), searching(recipe.Search{Regexp: ".*"}), all)
+	r, err := decode.ExpandSearches(context.Background(), searching(recipe.Search{Regexp: ".*"}), all)
 	require.NoError(t, err)
 	require.Len(t, r.Items, 1)
 	assert.Equal(t, "a", r.Items[0].Name)
-	_, err = decode.Expand(context.Background(), searching(recipe.Search{Prefix: "site"}), all)
+	_, err = decode.ExpandSearches(context.Background(), searching(recipe.Search{Prefix: "site"}), all)
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
 }

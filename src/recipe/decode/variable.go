@@ -16,12 +16,12 @@ type Query struct {
 	Part string
 }
 
-// Pick returns the Query for the part of a reference. In a recipe with several items, the part is the data key of an
+// NewQuery returns the Query for the part of a reference. In a recipe with several items, the part is the data key of an
 // item. An unknown part gives fault.Invalid.
-func Pick(r recipe.Recipe, part string) (Query, error) {
-	if !r.Several {
+func NewQuery(r recipe.Recipe, part string) (Query, error) {
+	if !r.MultipleItems {
 		q := Query{Item: r.Items[0], Part: part}
-		return q, q.check()
+		return q, q.checkPart()
 	}
 	var keys []string
 	for _, item := range r.Items {
@@ -35,26 +35,26 @@ func Pick(r recipe.Recipe, part string) (Query, error) {
 		strings.Join(keys, ", "))
 }
 
-// parts returns the valid parts for an object type; nil means that any part is valid.
-func parts(t recipe.ObjectType) []string {
+// knownParts returns the valid parts for an object type; nil means that any part is valid.
+func knownParts(t recipe.ObjectType) []string {
 	switch t {
 	case recipe.Certificate:
-		return []string{"", keyCertificate, keyPrivate, formatRaw}
+		return []string{"", dataKeyCertificate, dataKeyPrivateKey, formatRaw}
 	case recipe.Key:
 		return []string{"", formatPEM, formatJWK}
 	case recipe.MultiKey:
 		return nil
 	default:
-		return []string{"", keyUsername, keyPassword}
+		return []string{"", dataKeyUsername, dataKeyPassword}
 	}
 }
 
-func (q Query) check() error {
+func (q Query) checkPart() error {
 	if q.Item.Type == recipe.MultiKey && q.Part == "" {
 		return fault.New(fault.Invalid,
 			"an object of type %s has several values; select one with NAME@azurekeyvault?KEY", q.Item.Type)
 	}
-	known := parts(q.Item.Type)
+	known := knownParts(q.Item.Type)
 	if known == nil {
 		return nil
 	}
@@ -68,8 +68,10 @@ func (q Query) check() error {
 		q.Part, q.Item.Type, strings.Join(known[1:], ", "))
 }
 
-// Private reports whether the query selects the private key of a certificate, which is in the secret of the same name.
-func (q Query) Private() bool { return q.Item.Type == recipe.Certificate && q.Part == keyPrivate }
+// NeedsPrivateKey reports whether the query selects the private key of a certificate, which is in the secret of the same name.
+func (q Query) NeedsPrivateKey() bool {
+	return q.Item.Type == recipe.Certificate && q.Part == dataKeyPrivateKey
+}
 
 // Kind returns the kind of vault object to read for the query. The argument private is true if any query of the same
 // item selects its private key.
@@ -84,9 +86,9 @@ func (q Query) Kind(private bool) keyvault.Kind {
 	}
 }
 
-// Variable decodes an object to the value of an environment variable.
-func Variable(q Query, o keyvault.Object) (keyvault.Value, error) {
-	if err := q.check(); err != nil {
+// VariableValue decodes an object to the value of an environment variable.
+func VariableValue(q Query, o keyvault.Object) (keyvault.Value, error) {
+	if err := q.checkPart(); err != nil {
 		return keyvault.Value{}, err
 	}
 	switch q.Item.Type {
@@ -95,28 +97,28 @@ func Variable(q Query, o keyvault.Object) (keyvault.Value, error) {
 	case recipe.Key:
 		return keyPart(q.Part, o)
 	case recipe.MultiKey:
-		return entry(q, o.Value)
+		return decodeEntry(q, o.Value)
 	}
-	value, err := variableBudget().transformed(q.Item, o.Value)
+	value, err := newVariableBudget().applyTransforms(q.Item, o.Value)
 	if err != nil || q.Part == "" {
 		return value, err
 	}
-	both, err := credentials(value)
+	both, err := splitBasicAuth(value)
 	return both[q.Part], err
 }
 
 func certificatePart(part string, o keyvault.Object) (keyvault.Value, error) {
 	switch part {
-	case keyPrivate:
-		return privatePEM(o)
+	case dataKeyPrivateKey:
+		return privateKeyPEM(o)
 	case formatRaw:
-		return rawCertificate(o)
+		return certificateBase64(o)
 	}
-	return publicPEM(o)
+	return certificatePEM(o)
 }
 
 func keyPart(part string, o keyvault.Object) (keyvault.Value, error) {
-	value, err := keyAs(o, part)
+	value, err := encodePublicKey(o, part)
 	if err == nil && part == "" && bytes.IndexByte(value.Reveal(), 0) >= 0 {
 		return keyvault.Value{}, fault.New(fault.Malformed,
 			"the modulus of the key has a NUL byte, which an environment variable can't hold; use ?pem or ?jwk")
@@ -124,9 +126,9 @@ func keyPart(part string, o keyvault.Object) (keyvault.Value, error) {
 	return value, err
 }
 
-// entry returns the entry that the query selects. The names of entries need not be valid data keys here.
-func entry(q Query, v keyvault.Value) (keyvault.Value, error) {
-	all, err := readEntries(q.Item, v, variableBudget())
+// decodeEntry returns the entry that the query selects. The names of entries need not be valid data keys here.
+func decodeEntry(q Query, v keyvault.Value) (keyvault.Value, error) {
+	all, err := parseEntries(q.Item, v, newVariableBudget())
 	if err != nil {
 		return keyvault.Value{}, err
 	}
@@ -135,5 +137,5 @@ func entry(q Query, v keyvault.Value) (keyvault.Value, error) {
 		return keyvault.Value{}, fault.New(fault.NotFound,
 			"the object has no entry %q; add it in the vault, or correct the name after the question mark", q.Part)
 	}
-	return variableBudget().transformed(q.Item, keyvault.NewValue(text))
+	return newVariableBudget().applyTransforms(q.Item, keyvault.NewValue(text))
 }

@@ -27,36 +27,36 @@ const (
 var (
 	errNotYAML = fault.New(fault.Malformed,
 		"the object is not a YAML mapping; correct it in the vault, or spec.vault.object.contentType")
-	errYAMLKey = fault.New(fault.Malformed, "the object has a key that is not plain text; use plain text for keys")
-	errGrows   = fault.New(fault.Malformed,
+	errYAMLKey  = fault.New(fault.Malformed, "the object has a key that is not plain text; use plain text for keys")
+	errTooLarge = fault.New(fault.Malformed,
 		"the object's aliases or merge keys repeat too much data; write the values out")
-	errDeep = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text",
-		limits.NestedLevels)
+	errTooDeep = fault.New(fault.Malformed, "the object is nested more than %d levels deep; store the entry as text",
+		limits.MultiKeyDepth)
 )
 
-// fromYAML parses a YAML mapping. Of entries with the same key, the last one wins. The texts of all entries have at
+// parseYAMLEntries parses a YAML mapping. Of entries with the same key, the last one wins. The texts of all entries have at
 // most maxBytes in total.
-func fromYAML(content []byte, maxBytes int) (map[string][]byte, error) {
-	root, err := onlyDocument(content)
+func parseYAMLEntries(content []byte, maxBytes int) (map[string][]byte, error) {
+	root, err := singleYAMLDocument(content)
 	if err != nil {
 		return nil, err
 	}
 	w := yamlWriter{bytesLeft: maxBytes, nodesLeft: limits.YAMLNodes}
-	fields, err := w.fields(root, 0)
+	fields, err := w.mappingFields(root, 0)
 	if err != nil {
 		return nil, err
 	}
 	texts := make(map[string][]byte, len(fields))
 	for _, field := range fields {
-		if texts[field.key], err = w.entry(field.value); err != nil {
+		if texts[field.key], err = w.entryText(field.value); err != nil {
 			return nil, err
 		}
 	}
 	return texts, nil
 }
 
-// onlyDocument returns the mapping of the only document. A document marker can follow it, but not a second document.
-func onlyDocument(content []byte) (*yaml.Node, error) {
+// singleYAMLDocument returns the mapping of the only document. A document marker can follow it, but not a second document.
+func singleYAMLDocument(content []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var first yaml.Node
 	if decoder.Decode(&first) != nil || len(first.Content) != 1 || first.Content[0].Kind != yaml.MappingNode {
@@ -84,19 +84,19 @@ type yamlWriter struct {
 	nodesLeft int
 }
 
-// field is one entry of a mapping.
-type field struct {
+// yamlField is one entry of a mapping.
+type yamlField struct {
 	key   string
 	value *yaml.Node
 }
 
-// enter counts a visit of a node and resolves an alias.
-func (w *yamlWriter) enter(node *yaml.Node, level int) (*yaml.Node, error) {
+// visitNode counts a visit of a node and resolves an alias.
+func (w *yamlWriter) visitNode(node *yaml.Node, level int) (*yaml.Node, error) {
 	if w.nodesLeft--; w.nodesLeft < 0 {
-		return nil, errGrows
+		return nil, errTooLarge
 	}
-	if level > limits.NestedLevels+1 { // also stops an alias that contains itself
-		return nil, errDeep
+	if level > limits.MultiKeyDepth+1 { // also stops an alias that contains itself
+		return nil, errTooDeep
 	}
 	if node.Kind == yaml.AliasNode {
 		return node.Alias, nil
@@ -104,12 +104,12 @@ func (w *yamlWriter) enter(node *yaml.Node, level int) (*yaml.Node, error) {
 	return node, nil
 }
 
-// fields returns the entries of a mapping, with unique keys. Own entries override merged ones, and later own entries
+// mappingFields returns the entries of a mapping, with unique keys. Own entries override merged ones, and later own entries
 // override earlier ones.
-func (w *yamlWriter) fields(mapping *yaml.Node, level int) ([]field, error) {
-	var own, merged []field
+func (w *yamlWriter) mappingFields(mapping *yaml.Node, level int) ([]yamlField, error) {
+	var own, merged []yamlField
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		key, err := w.enter(mapping.Content[i], level)
+		key, err := w.visitNode(mapping.Content[i], level)
 		if err != nil {
 			return nil, err
 		}
@@ -117,21 +117,21 @@ func (w *yamlWriter) fields(mapping *yaml.Node, level int) ([]field, error) {
 			return nil, errYAMLKey
 		}
 		if key.Tag == tagMerge {
-			if merged, err = w.merge(merged, mapping.Content[i+1], level+1); err != nil {
+			if merged, err = w.addMergedFields(merged, mapping.Content[i+1], level+1); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		own = append(own, field{key.Value, mapping.Content[i+1]})
+		own = append(own, yamlField{key.Value, mapping.Content[i+1]})
 	}
-	return distinct(own, merged), nil
+	return combineFields(own, merged), nil
 }
 
-// distinct returns one field per key, in the order of the keys' first use: the last own value, or else the first merged
+// combineFields returns one field per key, in the order of the keys' first use: the last own value, or else the first merged
 // value.
-func distinct(own, merged []field) []field {
+func combineFields(own, merged []yamlField) []yamlField {
 	at := make(map[string]int, len(own))
-	var all []field
+	var all []yamlField
 	for _, f := range own {
 		if i, there := at[f.key]; there {
 			all[i].value = f.value
@@ -149,22 +149,22 @@ func distinct(own, merged []field) []field {
 	return all
 }
 
-// merge appends the fields of the value of a merge key, which is a mapping or a list of mappings.
-func (w *yamlWriter) merge(fields []field, value *yaml.Node, level int) ([]field, error) {
-	value, err := w.enter(value, level)
+// addMergedFields appends the fields of the value of a merge key, which is a mapping or a list of mappings.
+func (w *yamlWriter) addMergedFields(fields []yamlField, value *yaml.Node, level int) ([]yamlField, error) {
+	value, err := w.visitNode(value, level)
 	if err != nil {
 		return nil, err
 	}
 	switch value.Kind {
 	case yaml.MappingNode:
-		more, err := w.fields(value, level+1)
+		more, err := w.mappingFields(value, level+1)
 		if w.nodesLeft -= len(more); w.nodesLeft < 0 {
-			return nil, errGrows
+			return nil, errTooLarge
 		}
 		return append(fields, more...), err
 	case yaml.SequenceNode:
 		for _, item := range value.Content {
-			if fields, err = w.merge(fields, item, level+1); err != nil {
+			if fields, err = w.addMergedFields(fields, item, level+1); err != nil {
 				return nil, err
 			}
 		}
@@ -173,16 +173,16 @@ func (w *yamlWriter) merge(fields []field, value *yaml.Node, level int) ([]field
 	return nil, errYAMLKey
 }
 
-// entry returns the text of one entry: the source text of a scalar, without quotes, or the compact JSON of a nested
+// entryText returns the text of one entry: the source text of a scalar, without quotes, or the compact JSON of a nested
 // value.
-func (w *yamlWriter) entry(node *yaml.Node) ([]byte, error) {
+func (w *yamlWriter) entryText(node *yaml.Node) ([]byte, error) {
 	w.out.Reset()
-	target, err := w.enter(node, 0)
+	target, err := w.visitNode(node, 0)
 	if err != nil {
 		return nil, err
 	}
 	if target.Kind != yaml.ScalarNode {
-		err = w.write(node, 0)
+		err = w.writeJSON(node, 0)
 		return bytes.Clone(w.out.Bytes()), err
 	}
 	text := []byte(target.Value)
@@ -195,73 +195,73 @@ func (w *yamlWriter) entry(node *yaml.Node) ([]byte, error) {
 		}
 	}
 	if w.bytesLeft -= len(text); w.bytesLeft < 0 {
-		return nil, errGrows
+		return nil, errTooLarge
 	}
 	return text, nil
 }
 
-// write appends a node to the output as JSON.
-func (w *yamlWriter) write(node *yaml.Node, level int) error {
-	node, err := w.enter(node, level)
+// writeJSON appends a node to the output as JSON.
+func (w *yamlWriter) writeJSON(node *yaml.Node, level int) error {
+	node, err := w.visitNode(node, level)
 	if err != nil {
 		return err
 	}
 	switch node.Kind {
 	case yaml.ScalarNode:
-		return w.text(scalarJSON(node))
+		return w.writeText(scalarJSON(node))
 	case yaml.SequenceNode:
-		return w.list(node, level)
+		return w.writeJSONList(node, level)
 	case yaml.MappingNode:
-		return w.mapping(node, level)
+		return w.writeJSONMapping(node, level)
 	}
 	return errNotYAML
 }
 
-func (w *yamlWriter) list(node *yaml.Node, level int) error {
+func (w *yamlWriter) writeJSONList(node *yaml.Node, level int) error {
 	opening := "["
 	for _, item := range node.Content {
-		if err := w.text(opening); err != nil {
+		if err := w.writeText(opening); err != nil {
 			return err
 		}
-		if err := w.write(item, level+1); err != nil {
+		if err := w.writeJSON(item, level+1); err != nil {
 			return err
 		}
 		opening = ","
 	}
 	if len(node.Content) == 0 {
-		return w.text("[]")
+		return w.writeText("[]")
 	}
-	return w.text("]")
+	return w.writeText("]")
 }
 
-// text appends a text to the output and charges its bytes.
-func (w *yamlWriter) text(s string) error {
+// writeText appends a text to the output and charges its bytes.
+func (w *yamlWriter) writeText(s string) error {
 	if w.bytesLeft -= len(s); w.bytesLeft < 0 {
-		return errGrows
+		return errTooLarge
 	}
 	w.out.WriteString(s)
 	return nil
 }
 
-func (w *yamlWriter) mapping(node *yaml.Node, level int) error {
-	fields, err := w.fields(node, level)
+func (w *yamlWriter) writeJSONMapping(node *yaml.Node, level int) error {
+	fields, err := w.mappingFields(node, level)
 	if err != nil {
 		return err
 	}
 	opening := "{"
 	for _, f := range fields {
-		if err := w.text(opening + quoteJSON(f.key) + ":"); err != nil {
+		if err := w.writeText(opening + quoteJSON(f.key) + ":"); err != nil {
 			return err
 		}
-		if err := w.write(f.value, level+1); err != nil {
+		if err := w.writeJSON(f.value, level+1); err != nil {
 			return err
 		}
 		opening = ","
 	}
 	if len(fields) == 0 {
-		return w.text("{}")
+		return w.writeText("{}")
 	}
-	return w.text("}")
+	return w.writeText("}")
 }
 
 // scalarJSON keeps the source text of a scalar, as a number if JSON allows it, else as a string. Only null and booleans

@@ -91,15 +91,15 @@ func Parse(content []byte) (recipe.Recipe, error) {
 	if id := res.Spec.Vault.AzureIdentity; id != nil {
 		r.Identity = id.Name
 	}
-	err := check(rule{"spec.vault.name", r.Vault, vaultPattern,
+	err := checkFields(fieldRule{"spec.vault.name", r.Vault, vaultPattern,
 		"use the vault's name alone, without a domain or a URL"})
 	if err != nil {
 		return recipe.Recipe{}, err
 	}
-	if r.Refresh, err = refresh(res.Spec.RefreshInterval); err != nil {
+	if r.RefreshInterval, err = parseRefreshInterval(res.Spec.RefreshInterval); err != nil {
 		return recipe.Recipe{}, err
 	}
-	if r.Restart, err = restart(res); err != nil {
+	if r.Restart, err = parseRolloutRestart(res); err != nil {
 		return recipe.Recipe{}, err
 	}
 	if err := addItems(&r, res); err != nil {
@@ -117,8 +117,8 @@ const (
 	maxRefresh = 365 * 24 * time.Hour
 )
 
-// refresh parses a duration, or the number 0, which an unquoted 0 in YAML becomes.
-func refresh(written json.RawMessage) (*time.Duration, error) {
+// parseRefreshInterval parses a duration, or the number 0, which an unquoted 0 in YAML becomes.
+func parseRefreshInterval(written json.RawMessage) (*time.Duration, error) {
 	text := strings.Trim(string(written), `"`)
 	if text == "" || text == "null" {
 		return nil, nil
@@ -132,7 +132,7 @@ func refresh(written json.RawMessage) (*time.Duration, error) {
 	return &interval, nil
 }
 
-func restart(res resource) (*recipe.Restart, error) {
+func parseRolloutRestart(res resource) (*recipe.Restart, error) {
 	asked := res.Spec.RolloutRestart
 	if asked == nil {
 		return nil, nil
@@ -147,7 +147,7 @@ func restart(res resource) (*recipe.Restart, error) {
 			return nil, fault.New(fault.Invalid, "%s.kind %q is not known; use Deployment, StatefulSet or DaemonSet",
 				field, w.Kind)
 		}
-		if err := check(rule{field + ".name", w.Name, namePattern, nameHint}); err != nil {
+		if err := checkFields(fieldRule{field + ".name", w.Name, namePattern, nameHint}); err != nil {
 			return nil, err
 		}
 	}
@@ -162,16 +162,16 @@ func addItems(r *recipe.Recipe, res resource) error {
 			"set either spec.vault.object, for one object, or spec.data and spec.dataFrom, for several")
 	}
 	if one != nil {
-		r.Items = []recipe.Item{one.item()}
+		r.Items = []recipe.Item{one.toItem()}
 		return checkItem(r.Items[0], "spec.vault.object")
 	}
 	if err := checkCount(len(data), limits.DataItems, "spec.data"); err != nil {
 		return err
 	}
-	r.Several = true
+	r.MultipleItems = true
 	taken := map[string]bool{}
 	for i, d := range data {
-		item, field := d.Object.item(), fmt.Sprintf("spec.data[%d]", i)
+		item, field := d.Object.toItem(), fmt.Sprintf("spec.data[%d]", i)
 		item.DataKey, item.Transforms = d.DataKey, d.Transform
 		if err := checkItem(item, field+".object"); err != nil {
 			return err
@@ -206,7 +206,7 @@ func checkSearch(s recipe.Search, field string) error {
 }
 
 func addSearches(r *recipe.Recipe, res resource) error {
-	if err := checkCount(len(res.Spec.DataFrom), limits.Searches, "spec.dataFrom"); err != nil {
+	if err := checkCount(len(res.Spec.DataFrom), limits.DataFromSearches, "spec.dataFrom"); err != nil {
 		return err
 	}
 	for i, d := range res.Spec.DataFrom {
@@ -248,7 +248,7 @@ func checkCount(count, most int, field string) error {
 	return nil
 }
 
-func (o object) item() recipe.Item {
+func (o object) toItem() recipe.Item {
 	return recipe.Item{Name: o.Name, Version: o.Version, Type: recipe.ObjectType(o.Type), ContentType: o.ContentType}
 }
 
@@ -266,13 +266,13 @@ func checkDataKey(item recipe.Item, field string, taken map[string]bool) error {
 		return fault.New(fault.Invalid, "%s.dataKey %q is used twice; choose a different one", field, item.DataKey)
 	}
 	taken[item.DataKey] = true
-	return check(rule{field + ".dataKey", item.DataKey, dataKeyPattern, keyHint})
+	return checkFields(fieldRule{field + ".dataKey", item.DataKey, dataKeyPattern, dataKeyHint})
 }
 
 // pattern describes a text that becomes part of a URL or a name in Kubernetes.
 type pattern struct {
-	shape *regexp.Regexp
-	most  int
+	expression *regexp.Regexp
+	maxLength  int
 }
 
 // The patterns are compiled once, because every sync uses them. Their length limits are separate, because compiling a
@@ -289,16 +289,16 @@ var (
 	orderPattern   = pattern{regexp.MustCompile(`^(ensureserverfirst)?$`), 17}
 )
 
-// rule is a field with the pattern that it must match.
-type rule struct {
+// fieldRule is a field with the pattern that it must match.
+type fieldRule struct {
 	field, value string
 	pattern      pattern
 	hint         string
 }
 
-func check(rules ...rule) error {
+func checkFields(rules ...fieldRule) error {
 	for _, r := range rules {
-		if len(r.value) > r.pattern.most || !r.pattern.shape.MatchString(r.value) {
+		if len(r.value) > r.pattern.maxLength || !r.pattern.expression.MatchString(r.value) {
 			return fault.New(fault.Invalid, "%s %q is not valid; %s", r.field, r.value, r.hint)
 		}
 	}
@@ -306,9 +306,9 @@ func check(rules ...rule) error {
 }
 
 func checkItem(item recipe.Item, field string) error {
-	err := check(
-		rule{field + ".name", item.Name, objectPattern, "use 1 to 127 letters, digits and hyphens"},
-		rule{field + ".version", item.Version, versionPattern,
+	err := checkFields(
+		fieldRule{field + ".name", item.Name, objectPattern, "use 1 to 127 letters, digits and hyphens"},
+		fieldRule{field + ".version", item.Version, versionPattern,
 			"use the version's identifier, or leave it empty for the latest"},
 	)
 	if err != nil {
@@ -331,7 +331,7 @@ func checkTransforms(names []string, field string) error {
 		return err
 	}
 	for _, name := range names {
-		if !transform.Known(name) {
+		if !transform.IsKnown(name) {
 			return fault.New(fault.Invalid, "%s %q is not known; use trim, base64encode or base64decode", field, name)
 		}
 	}
@@ -347,11 +347,11 @@ func addOutput(r *recipe.Recipe, out *output) error {
 	switch {
 	case len(out.Transform) > 0 && len(out.Transforms) > 0:
 		return fault.New(fault.Invalid, "spec.output has both transform and transforms; keep transform")
-	case len(transforms) > 0 && r.Several:
+	case len(transforms) > 0 && r.MultipleItems:
 		return fault.New(fault.Invalid,
 			"spec.output.transform applies to spec.vault.object only; with several objects, set "+
 				"spec.data[].transform or spec.dataFrom[].transform")
-	case !r.Several:
+	case !r.MultipleItems:
 		r.Items[0].Transforms = transforms
 	}
 	if err := checkTransforms(transforms, "spec.output.transform"); err != nil {
@@ -370,10 +370,10 @@ func addOutput(r *recipe.Recipe, out *output) error {
 
 // The hints in error messages.
 const (
-	nameHint   = "use a DNS subdomain name: lower-case letters, digits, hyphens and dots"
-	keyHint    = "use letters, digits, hyphens, underscores and dots, but neither . alone nor two dots at the start"
-	formatHint = "use raw, pem or jwk"
-	orderHint  = "use ensureserverfirst, or leave it empty for the order of the object"
+	nameHint    = "use a DNS subdomain name: lower-case letters, digits, hyphens and dots"
+	dataKeyHint = "use letters, digits, hyphens, underscores and dots, but neither . alone nor two dots at the start"
+	formatHint  = "use raw, pem or jwk"
+	orderHint   = "use ensureserverfirst, or leave it empty for the order of the object"
 )
 
 func checkOutput(r recipe.Recipe) error {
@@ -383,18 +383,18 @@ func checkOutput(r recipe.Recipe) error {
 				"spec.output.secret.type %q is reserved for credentials of the cluster; use another type",
 				s.Type)
 		}
-		err := check(rule{"spec.output.secret.name", s.Name, namePattern, nameHint},
-			rule{"spec.output.secret.dataKey", s.DataKey, dataKeyPattern, keyHint},
-			rule{"spec.output.secret.chainOrder", s.ChainOrder, orderPattern, orderHint},
-			rule{"spec.output.secret.keyFormat", s.KeyFormat, formatPattern, formatHint})
+		err := checkFields(fieldRule{"spec.output.secret.name", s.Name, namePattern, nameHint},
+			fieldRule{"spec.output.secret.dataKey", s.DataKey, dataKeyPattern, dataKeyHint},
+			fieldRule{"spec.output.secret.chainOrder", s.ChainOrder, orderPattern, orderHint},
+			fieldRule{"spec.output.secret.keyFormat", s.KeyFormat, formatPattern, formatHint})
 		if err != nil {
 			return err
 		}
 	}
 	if c := r.ConfigMap; c != nil {
-		return check(rule{"spec.output.configMap.name", c.Name, namePattern, nameHint},
-			rule{"spec.output.configMap.dataKey", c.DataKey, dataKeyPattern, keyHint},
-			rule{"spec.output.configMap.keyFormat", c.KeyFormat, formatPattern, formatHint})
+		return checkFields(fieldRule{"spec.output.configMap.name", c.Name, namePattern, nameHint},
+			fieldRule{"spec.output.configMap.dataKey", c.DataKey, dataKeyPattern, dataKeyHint},
+			fieldRule{"spec.output.configMap.keyFormat", c.KeyFormat, formatPattern, formatHint})
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func TestParseReadsEveryField(t *testing.T) {
 	}}
 	hour := time.Hour
 	want := recipe.Recipe{
-		Vault: "kv-1", Identity: "sa", Refresh: &hour,
+		Vault: "kv-1", Identity: "sa", RefreshInterval: &hour,
 		Items: []recipe.Item{{Name: "cert", Version: "0a", Type: recipe.MultiKey, ContentType: "application/x-yaml", Transforms: []string{"trim", "base64decode"}}},
 		Secret: &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst", KeyFormat: "jwk",
 			Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}, Immutable: true},
@@ -160,7 +160,7 @@ func TestParseReadsTheRefreshInterval(t *testing.T) {
 	for text, want := range map[string]*time.Duration{`"8760h"`: &year, `"0"`: &none, `"0s"`: &none, `"1m30s"`: &short, `""`: nil, "null": nil, "0": &none} {
 		r, err := fromapi.Parse([]byte(minimal + `,"refreshInterval":` + text + `}}`))
 		require.NoError(t, err, text)
-		assert.Equal(t, want, r.Refresh, text)
+		assert.Equal(t, want, r.RefreshInterval, text)
 	}
 }
 
@@ -185,10 +185,10 @@ func TestParseReadsSearches(t *testing.T) {
 		{"match":{"prefix":"a-","tags":{"t":"v"}},"rewrite":{"source":"^a-","target":"b"},"transform":["trim"]},{"match":{"regexp":"x$"}},
 		{"match":{"tags":{"t":"v"}}}]}}`))
 	require.NoError(t, err)
-	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", Several: true, Items: []recipe.Item{{Name: "o", Type: recipe.Secret, DataKey: "k"}},
+	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", MultipleItems: true, Items: []recipe.Item{{Name: "o", Type: recipe.Secret, DataKey: "k"}},
 		Searches: []recipe.Search{{Prefix: "a-", Tags: map[string]string{"t": "v"}, Source: "^a-", Target: "b", Transforms: []string{"trim"}}, {Regexp: "x$"},
 			{Tags: map[string]string{"t": "v"}}}}, r))
-	assert.Equal(t, keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}, r.List())
+	assert.Equal(t, keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}, r.SecretListRef())
 }
 
 func several(items string) string { return `{"spec":{"vault":{"name":"kv1"},"data":[` + items + `]}}` }
@@ -197,7 +197,7 @@ func TestParseReadsSeveralObjects(t *testing.T) {
 	r, err := fromapi.Parse([]byte(several(`{"object":{"name":"o","type":"secret","version":"1"},"dataKey":"k","transform":["trim"]},` +
 		`{"object":{"name":"m","type":"multi-key-value-secret","contentType":"application/x-json"}}],"output":{"secret":{"name":"s"}},"unknown":[`)))
 	require.NoError(t, err)
-	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", Several: true, Items: []recipe.Item{
+	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", MultipleItems: true, Items: []recipe.Item{
 		{Name: "o", Version: "1", Type: recipe.Secret, DataKey: "k", Transforms: []string{"trim"}},
 		{Name: "m", Type: recipe.MultiKey, ContentType: "application/x-json"},
 	}, Secret: &recipe.SecretOutput{Name: "s"}}, r))

@@ -7,16 +7,16 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// step is one transform.
-type step struct {
-	// size is the maximum size of the result for a value of n bytes.
-	size  func(n int) int
-	apply func([]byte) ([]byte, error)
+// transform is one transform.
+type transform struct {
+	// maxSize is the maximum size of the result for a value of n bytes.
+	maxSize func(n int) int
+	apply   func([]byte) ([]byte, error)
 }
 
-func steps() map[string]step {
+func knownTransforms() map[string]transform {
 	unchanged := func(n int) int { return n }
-	return map[string]step{
+	return map[string]transform{
 		"trim": {unchanged, func(b []byte) ([]byte, error) { return bytes.TrimSpace(b), nil }},
 		"base64encode": {base64.StdEncoding.EncodedLen,
 			func(b []byte) ([]byte, error) { return base64.StdEncoding.AppendEncode(nil, b), nil }},
@@ -24,9 +24,9 @@ func steps() map[string]step {
 	}
 }
 
-// Known reports whether a transform with the name exists.
-func Known(name string) bool {
-	_, ok := steps()[name]
+// IsKnown reports whether a transform with the name exists.
+func IsKnown(name string) bool {
+	_, ok := knownTransforms()[name]
 	return ok
 }
 
@@ -34,14 +34,14 @@ func Known(name string) bool {
 // process, or that can become larger than maxBytes, gives fault.Malformed. Errors never quote the value. Apply checks
 // the size before each transform.
 func Apply(names []string, value []byte, maxBytes int) ([]byte, error) {
-	known := steps()
+	known := knownTransforms()
 	for _, name := range names {
 		s, ok := known[name]
 		if !ok {
 			return nil, fault.New(fault.Invalid, "transform %q is not known; use trim, base64encode or base64decode",
 				name)
 		}
-		if s.size(len(value)) > maxBytes {
+		if s.maxSize(len(value)) > maxBytes {
 			return nil, fault.New(fault.Malformed,
 				"transform %s: the value becomes too large; remove transforms, or store a smaller value", name)
 		}

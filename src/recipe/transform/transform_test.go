@@ -38,8 +38,8 @@ func TestApply(t *testing.T) {
 func TestApplyRefuses(t *testing.T) {
 	_, err := transform.Apply([]string{"rot13"}, []byte("x"), 1<<20)
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
-	assert.False(t, transform.Known("rot13"))
-	assert.True(t, transform.Known("trim"))
+	assert.False(t, transform.IsKnown("rot13"))
+	assert.True(t, transform.IsKnown("trim"))
 	_, err = transform.Apply([]string{"base64decode"}, []byte("canary 11 !"), 1<<20)
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
 	assert.NotContains(t, err.Error(), "canary")

@@ -47,7 +47,7 @@ type Azure struct {
 	// CA is the certificate of the emulator's certificate authority, PEM.
 	CA []byte
 
-	azure, metadata net.Addr
+	azureAddress, metadataAddress net.Addr
 }
 
 // Start runs an emulator until the test ends. It has an empty vault kv1, on which every principal can get and list.
@@ -60,7 +60,7 @@ func Start(t *testing.T) *Azure {
 	for _, id := range []string{AppObjectID, UserObjectID, SystemObjectID} {
 		everybody[id] = []string{"get", "list", "certificates/get", "certificates/list", "keys/get", "keys/list"}
 	}
-	require.NoError(t, e.Plant(emulator.Seed{
+	require.NoError(t, e.ApplySeed(emulator.Seed{
 		Principals: []entra.Principal{
 			{Name: "app", ClientID: AppClientID, ObjectID: AppObjectID, Secret: a.AppSecret},
 			{Name: "user-assigned", ClientID: UserClientID, ObjectID: UserObjectID, ManagedIdentity: "user",
@@ -69,21 +69,21 @@ func Start(t *testing.T) *Azure {
 		},
 		Vaults: map[string]emulator.VaultSeed{"kv1": {Permissions: everybody, Secrets: map[string]keyvault.Secret{}}},
 	}))
-	authority, certificate := certificates(t)
-	azure := httptest.NewUnstartedServer(e.Azure())
+	authority, certificate := newCertificates(t)
+	azure := httptest.NewUnstartedServer(e.AzureHandler())
 	azure.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	azure.EnableHTTP2 = true
 	azure.Config.ErrorLog = nil
 	azure.StartTLS()
-	metadata := httptest.NewServer(e.Metadata())
+	metadata := httptest.NewServer(e.MetadataHandler())
 	t.Cleanup(azure.Close)
 	t.Cleanup(metadata.Close)
-	a.azure, a.metadata = azure.Listener.Addr(), metadata.Listener.Addr()
+	a.azureAddress, a.metadataAddress = azure.Listener.Addr(), metadata.Listener.Addr()
 	a.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw})
 
 	pool := x509.NewCertPool()
 	pool.AddCert(authority)
-	a.Client = trust.Client(pool)
+	a.Client = trust.NewHTTPClient(pool)
 	transport := a.Client.Transport.(*http.Transport)
 	transport.Proxy = nil
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -102,8 +102,8 @@ func Start(t *testing.T) *Azure {
 	return a
 }
 
-// certificates creates a certificate authority and a certificate for every name that the emulator serves.
-func certificates(t *testing.T) (*x509.Certificate, tls.Certificate) {
+// newCertificates creates a certificate authority and a certificate for every name that the emulator serves.
+func newCertificates(t *testing.T) (*x509.Certificate, tls.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

@@ -11,17 +11,17 @@ import (
 	"testing"
 )
 
-// Proxy runs a forward proxy until the test ends and returns its URL. The proxy connects every name to the emulator. A
+// StartProxy runs a forward proxy until the test ends and returns its URL. The proxy connects every name to the emulator. A
 // program with this URL as HTTPS_PROXY and HTTP_PROXY that trusts CA uses the emulator in place of Azure.
-func (a *Azure) Proxy(t *testing.T) string {
+func (a *Azure) StartProxy(t *testing.T) string {
 	t.Helper()
 	metadata := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(&url.URL{Scheme: "http", Host: a.metadata.String()})
+		r.SetURL(&url.URL{Scheme: "http", Host: a.metadataAddress.String()})
 	}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method == http.MethodConnect:
-			a.tunnel(w, r)
+			a.tunnelToEmulator(w, r)
 		case r.URL.Host == "169.254.169.254":
 			metadata.ServeHTTP(w, r)
 		default:
@@ -32,9 +32,9 @@ func (a *Azure) Proxy(t *testing.T) string {
 	return server.URL
 }
 
-// tunnel connects a client with the emulator. It ignores the requested name, because the TLS handshake repeats it.
-func (a *Azure) tunnel(w http.ResponseWriter, r *http.Request) {
-	upstream, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", a.azure.String())
+// tunnelToEmulator connects a client with the emulator. It ignores the requested name, because the TLS handshake repeats it.
+func (a *Azure) tunnelToEmulator(w http.ResponseWriter, r *http.Request) {
+	upstream, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", a.azureAddress.String())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return

@@ -14,30 +14,30 @@ type Budget struct {
 	Bytes, PerByte int64
 }
 
-// attempts is the number of runs of a slow input before it fails the test.
-const attempts = 3
+// maxAttempts is the number of runs of a slow input before it fails the test.
+const maxAttempts = 3
 
 // Check calls run, which tests an input of size bytes, and fails the test if it exceeds the budget. It can call run
 // several times.
 func Check(t *testing.T, b Budget, size int, run func()) {
 	t.Helper()
 	var took time.Duration
-	for range attempts {
-		before, started := allocated(), time.Now()
+	for range maxAttempts {
+		before, started := allocatedBytes(), time.Now()
 		run()
 		took = time.Since(started)
-		if bytes, most := int64(allocated()-before), b.Bytes+b.PerByte*int64(size); bytes > most {
+		if bytes, most := int64(allocatedBytes()-before), b.Bytes+b.PerByte*int64(size); bytes > most {
 			t.Fatalf("an input of %d bytes made the parser allocate %d bytes; its budget is %d", size, bytes, most)
 		}
 		if took <= b.Time {
 			return
 		}
 	}
-	t.Fatalf("an input of %d bytes took %s in each of %d runs; its budget is %s", size, took, attempts, b.Time)
+	t.Fatalf("an input of %d bytes took %s in each of %d runs; its budget is %s", size, took, maxAttempts, b.Time)
 }
 
-// allocated returns the number of bytes that the process has allocated so far.
-func allocated() uint64 {
+// allocatedBytes returns the number of bytes that the process has allocated so far.
+func allocatedBytes() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()

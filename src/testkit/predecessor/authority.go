@@ -17,8 +17,8 @@ const (
 	FileKey  = "tls.key"
 )
 
-// clientBits is the size of client keys in 1.8.
-const clientBits = 1024
+// clientKeyBits is the size of client keys in 1.8.
+const clientKeyBits = 1024
 
 // Authority is a CA as the chart of 1.8 created it at each upgrade.
 type Authority struct {
@@ -35,7 +35,7 @@ func NewAuthority(now time.Time) (Authority, error) {
 	if err != nil {
 		return Authority{}, err
 	}
-	template := &x509.Certificate{SerialNumber: serial(), Subject: pkix.Name{CommonName: "svc-cat-ca"},
+	template := &x509.Certificate{SerialNumber: newSerialNumber(), Subject: pkix.Name{CommonName: "svc-cat-ca"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
 		IsCA: true, BasicConstraintsValid: true,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageCertSign,
@@ -44,29 +44,29 @@ func NewAuthority(now time.Time) (Authority, error) {
 	if err != nil {
 		return Authority{}, err
 	}
-	a := Authority{Cert: encode("CERTIFICATE", der), Key: encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
+	a := Authority{Cert: encodePEM("CERTIFICATE", der), Key: encodePEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
 		key: key}
 	a.parsed, err = x509.ParseCertificate(der)
 	return a, err
 }
 
-// Secret returns the data of the Secret with the CA.
-func (a Authority) Secret() map[string][]byte {
+// CASecretData returns the data of the Secret with the CA.
+func (a Authority) CASecretData() map[string][]byte {
 	return map[string][]byte{FileCert: a.Cert, FileKey: a.Key}
 }
 
-// Client returns the data of the Secret of a workload, with a new client certificate.
-func (a Authority) Client(now time.Time) (map[string][]byte, error) {
-	return a.Issue(now, x509.ExtKeyUsageClientAuth)
+// ClientSecretData returns the data of the Secret of a workload, with a new client certificate.
+func (a Authority) ClientSecretData(now time.Time) (map[string][]byte, error) {
+	return a.IssueSecretData(now, x509.ExtKeyUsageClientAuth)
 }
 
-// Issue returns the data of a Secret with a new certificate for any key usage and DNS names.
-func (a Authority) Issue(now time.Time, usage x509.ExtKeyUsage, hosts ...string) (map[string][]byte, error) {
-	key, err := rsa.GenerateKey(rand.Reader, clientBits)
+// IssueSecretData returns the data of a Secret with a new certificate for any key usage and DNS names.
+func (a Authority) IssueSecretData(now time.Time, usage x509.ExtKeyUsage, hosts ...string) (map[string][]byte, error) {
+	key, err := rsa.GenerateKey(rand.Reader, clientKeyBits)
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{SerialNumber: serial(),
+	template := &x509.Certificate{SerialNumber: newSerialNumber(),
 		Subject:   pkix.Name{Organization: []string{"akv2k8s"}, CommonName: rand.Text()},
 		NotBefore: now.Add(-time.Minute), NotAfter: now.AddDate(2, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{usage},
@@ -76,15 +76,15 @@ func (a Authority) Issue(now time.Time, usage x509.ExtKeyUsage, hosts ...string)
 		return nil, err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	return map[string][]byte{FileCA: a.Cert, FileCert: encode("CERTIFICATE", der),
-		FileKey: encode("PRIVATE KEY", keyDER)}, err
+	return map[string][]byte{FileCA: a.Cert, FileCert: encodePEM("CERTIFICATE", der),
+		FileKey: encodePEM("PRIVATE KEY", keyDER)}, err
 }
 
-func encode(kind string, der []byte) []byte {
+func encodePEM(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-func serial() *big.Int {
+func newSerialNumber() *big.Int {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return big.NewInt(time.Now().UnixNano())

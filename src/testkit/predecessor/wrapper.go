@@ -19,28 +19,28 @@ type Wrapper struct {
 	// Folder is the path of the mounted Secret.
 	Folder string
 	// URLs of the token step and of the validation step.
-	Service, Validation string
+	ServiceURL, ValidationURL string
 	// Namespace, Pod and Secret name the pod and its Secret.
 	Namespace, Pod, Secret string
-	// Wait is the first interval at which it polls for a CA that the auth service wrote. It doubles each time.
-	Wait time.Duration
-	// Dialer connects to the auth service in tests without DNS. It is nil in a cluster.
-	Dialer *http.Transport
+	// InitialWait is the first interval at which it polls for a CA that the auth service wrote. It doubles each time.
+	InitialWait time.Duration
+	// Transport connects to the auth service in tests without DNS. It is nil in a cluster.
+	Transport *http.Transport
 }
 
-// FromEnv reads the variables that the webhook of 1.8 set.
-func FromEnv(getenv func(string) string) Wrapper {
-	return Wrapper{Folder: getenv("ENV_INJECTOR_CLIENT_CERT_DIR"), Service: getenv("ENV_INJECTOR_AUTH_SERVICE"),
-		Validation: getenv("ENV_INJECTOR_AUTH_SERVICE_VALIDATION"),
-		Namespace:  getenv("ENV_INJECTOR_POD_NAMESPACE"), Pod: getenv("ENV_INJECTOR_POD_NAME"),
-		Secret: getenv("ENV_INJECTOR_AUTH_SERVICE_SECRET"), Wait: 5 * time.Second}
+// WrapperFromEnv reads the variables that the webhook of 1.8 set.
+func WrapperFromEnv(getenv func(string) string) Wrapper {
+	return Wrapper{Folder: getenv("ENV_INJECTOR_CLIENT_CERT_DIR"), ServiceURL: getenv("ENV_INJECTOR_AUTH_SERVICE"),
+		ValidationURL: getenv("ENV_INJECTOR_AUTH_SERVICE_VALIDATION"),
+		Namespace:     getenv("ENV_INJECTOR_POD_NAMESPACE"), Pod: getenv("ENV_INJECTOR_POD_NAME"),
+		Secret: getenv("ENV_INJECTOR_AUTH_SERVICE_SECRET"), InitialWait: 5 * time.Second}
 }
 
-// polls is the maximum number of polls for the CA.
-const polls = 20
+// maxPolls is the maximum number of polls for the CA.
+const maxPolls = 20
 
-// Token performs both steps. Errors begin with the name of the step, followed by the status of the response.
-func (w Wrapper) Token(ctx context.Context) (string, error) {
+// FetchToken performs both steps. Errors begin with the name of the step, followed by the status of the response.
+func (w Wrapper) FetchToken(ctx context.Context) (string, error) {
 	before, err := os.ReadFile(filepath.Join(w.Folder, FileCA))
 	if err != nil {
 		return "", err
@@ -52,18 +52,18 @@ func (w Wrapper) Token(ctx context.Context) (string, error) {
 	switch status {
 	case http.StatusOK:
 	case http.StatusCreated:
-		if err := w.await(ctx, before); err != nil {
+		if err := w.waitForNewCA(ctx, before); err != nil {
 			return "", fmt.Errorf("validation: %w", err)
 		}
 	default:
 		return "", fmt.Errorf("validation: %d", status)
 	}
-	return w.Ask(ctx)
+	return w.RequestToken(ctx)
 }
 
 // Validate performs the first step and returns the status of the response.
 func (w Wrapper) Validate(ctx context.Context) (int, error) {
-	response, err := w.get(ctx, w.Validation, "?secret="+w.Secret, nil)
+	response, err := w.get(ctx, w.ValidationURL, "?secret="+w.Secret, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -71,8 +71,8 @@ func (w Wrapper) Validate(ctx context.Context) (int, error) {
 	return response.StatusCode, nil
 }
 
-// Ask performs the second step and returns the token.
-func (w Wrapper) Ask(ctx context.Context) (string, error) {
+// RequestToken performs the second step and returns the token.
+func (w Wrapper) RequestToken(ctx context.Context) (string, error) {
 	ca, err := os.ReadFile(filepath.Join(w.Folder, FileCA))
 	if err != nil {
 		return "", err
@@ -83,7 +83,7 @@ func (w Wrapper) Ask(ctx context.Context) (string, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	response, err := w.get(ctx, w.Service, "", &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{mine}})
+	response, err := w.get(ctx, w.ServiceURL, "", &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{mine}})
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
 	}
@@ -107,17 +107,17 @@ func (w Wrapper) get(ctx context.Context, service, query string, secure *tls.Con
 		return nil, err
 	}
 	transport := &http.Transport{}
-	if w.Dialer != nil {
-		transport = w.Dialer.Clone()
+	if w.Transport != nil {
+		transport = w.Transport.Clone()
 	}
 	transport.TLSClientConfig, transport.DisableKeepAlives = secure, true
 	return (&http.Client{Timeout: 10 * time.Second, Transport: transport}).Do(request)
 }
 
-// await waits until the kubelet has updated the CA in the pod.
-func (w Wrapper) await(ctx context.Context, before []byte) error {
-	wait := w.Wait
-	for range polls {
+// waitForNewCA waits until the kubelet has updated the CA in the pod.
+func (w Wrapper) waitForNewCA(ctx context.Context, before []byte) error {
+	wait := w.InitialWait
+	for range maxPolls {
 		if now, err := os.ReadFile(filepath.Join(w.Folder, FileCA)); err == nil && !bytes.Equal(now, before) {
 			return nil
 		}

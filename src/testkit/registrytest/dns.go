@@ -11,21 +11,21 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Resolver returns a resolver that queries a DNS server of the test. The function answer returns the address of a name,
+// NewResolver returns a resolver that queries a DNS server of the test. The function answer returns the address of a name,
 // or false if the name does not exist.
-func Resolver(t *testing.T, answer func(name string) (netip.Addr, bool)) *net.Resolver {
+func NewResolver(t *testing.T, answer func(name string) (netip.Addr, bool)) *net.Resolver {
 	t.Helper()
 	conn, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	go serve(conn, answer)
+	go serveDNS(conn, answer)
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "udp", conn.LocalAddr().String())
 	}}
 }
 
-// serve answers DNS queries for addresses until the connection is closed.
-func serve(conn net.PacketConn, answer func(name string) (netip.Addr, bool)) {
+// serveDNS answers DNS queries for addresses until the connection is closed.
+func serveDNS(conn net.PacketConn, answer func(name string) (netip.Addr, bool)) {
 	buffer := make([]byte, 1500)
 	for {
 		n, from, err := conn.ReadFrom(buffer)

@@ -53,8 +53,8 @@ func NewAuthority(t *testing.T) *Authority {
 	return a
 }
 
-// For issues a certificate for a name.
-func (a *Authority) For(t *testing.T, name string) tls.Certificate {
+// IssueCertificate issues a certificate for a name.
+func (a *Authority) IssueCertificate(t *testing.T, name string) tls.Certificate {
 	t.Helper()
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: a.certificate.NotBefore,
 		NotAfter: a.certificate.NotAfter, DNSNames: []string{name}}
@@ -100,7 +100,7 @@ func Start(t *testing.T, o Options) Registry {
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // tests break connections on purpose
 	if o.Authority != nil {
-		server.TLS = &tls.Config{Certificates: []tls.Certificate{o.Authority.For(t, o.Name)},
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{o.Authority.IssueCertificate(t, o.Name)},
 			MinVersion: tls.VersionTLS12}
 		server.EnableHTTP2 = true
 		server.StartTLS()
@@ -123,7 +123,7 @@ func requirePassword(o Options, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, ok := r.BasicAuth()
 		if !ok || user != o.User || password != o.Password {
-			refuse(w, `Basic realm="test"`)
+			replyUnauthorized(w, `Basic realm="test"`)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -134,17 +134,17 @@ func requirePassword(o Options, next http.Handler) http.Handler {
 // service requires.
 func requireToken(o Options, key any, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		repository, actions := neededAccess(r)
+		repository, actions := requiredAccess(r)
 		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		var claims accessClaims
 		_, err := jwt.ParseWithClaims(given, &claims, func(*jwt.Token) (any, error) { return key, nil },
 			jwt.WithAudience(tokenService), jwt.WithExpirationRequired())
-		if err != nil || !claims.allows(repository, actions) {
+		if err != nil || !claims.allowsAccess(repository, actions) {
 			challenge := fmt.Sprintf("Bearer realm=%q,service=%q", o.TokenRealm, tokenService)
 			if repository != "" {
 				challenge += fmt.Sprintf(",scope=\"repository:%s:%s\"", repository, strings.Join(actions, ","))
 			}
-			refuse(w, challenge)
+			replyUnauthorized(w, challenge)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -154,8 +154,8 @@ func requireToken(o Options, key any, next http.Handler) http.Handler {
 // tokenService is the name of the registry in tokens.
 const tokenService = "registry"
 
-// neededAccess returns the repository of a request, empty for the API itself, and the actions that the request needs.
-func neededAccess(r *http.Request) (repository string, actions []string) {
+// requiredAccess returns the repository of a request, empty for the API itself, and the actions that the request needs.
+func requiredAccess(r *http.Request) (repository string, actions []string) {
 	path := strings.TrimPrefix(r.URL.Path, "/v2/")
 	for _, part := range []string{"/manifests/", "/blobs/", "/tags/"} {
 		if name, _, found := strings.Cut(path, part); found {
@@ -178,7 +178,7 @@ type accessClaims struct {
 	} `json:"access"`
 }
 
-func (c accessClaims) allows(repository string, actions []string) bool {
+func (c accessClaims) allowsAccess(repository string, actions []string) bool {
 	if repository == "" {
 		return true
 	}
@@ -202,8 +202,8 @@ func tokenKey(t *testing.T, certificate []byte) any {
 	return parsed.PublicKey
 }
 
-// refuse responds with 401 and a challenge.
-func refuse(w http.ResponseWriter, challenge string) {
+// replyUnauthorized responds with 401 and a challenge.
+func replyUnauthorized(w http.ResponseWriter, challenge string) {
 	w.Header().Set("WWW-Authenticate", challenge)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusUnauthorized)

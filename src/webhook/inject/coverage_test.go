@@ -157,14 +157,14 @@ func TestEphemeralContainersOfInjectedPods(t *testing.T) {
 	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debugger", Env: []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}}}}
 	plan, err := inject.DecideEphemeral(pod, pod, nil, false)
 	require.NoError(t, err)
-	assert.True(t, plan.Empty())
+	assert.True(t, plan.IsEmpty())
 }
 
 func TestWhatIsReadForAPod(t *testing.T) {
 	assert.Equal(t, []inject.SourceName{{Kind: "ConfigMap", Name: "plain"}, {Kind: "ConfigMap", Name: "settings"}, {Kind: "Secret", Name: "credentials"}},
-		inject.Needed(podOf(t, "from-sources.in.yaml")))
-	assert.Empty(t, inject.Needed(podOf(t, "static-pod.in.yaml")))
-	for key, value := range inject.Reduce(map[string][]byte{"secret": []byte("hunter2"), "reference": []byte("a@azurekeyvault")}).Values {
+		inject.NeededSources(podOf(t, "from-sources.in.yaml")))
+	assert.Empty(t, inject.NeededSources(podOf(t, "static-pod.in.yaml")))
+	for key, value := range inject.NewSource(map[string][]byte{"secret": []byte("hunter2"), "reference": []byte("a@azurekeyvault")}).Values {
 		assert.NotContains(t, value, "hunter2", key)
 	}
 }
@@ -173,10 +173,10 @@ func TestAContainerThatMayStayAsItIs(t *testing.T) {
 	pod := podOf(t, "missing-source-is-open.in.yaml")
 	plan, err := inject.Decide(pod, sources())
 	require.NoError(t, err)
-	require.NotNil(t, plan.Target("app"))
-	without := plan.Without("app", "because")
-	assert.Nil(t, without.Target("app"))
+	require.NotNil(t, plan.TargetFor("app"))
+	without := plan.WithoutContainer("app", "because")
+	assert.Nil(t, without.TargetFor("app"))
 	assert.Equal(t, []string{"because"}, without.Warnings)
-	assert.NotNil(t, plan.Target("app"), "the plan itself stays")
+	assert.NotNil(t, plan.TargetFor("app"), "the plan itself stays")
 	assert.Equal(t, pod, inject.Mutate(pod, without, settings()))
 }

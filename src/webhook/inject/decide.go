@@ -26,8 +26,8 @@ type Plan struct {
 type Target struct {
 	// Container is the name of the container.
 	Container string
-	// Lookup is the image whose entrypoint and command Mutate needs, or empty if the pod itself has the command.
-	Lookup string
+	// LookupImage is the image whose entrypoint and command Mutate needs, or empty if the pod itself has the command.
+	LookupImage string
 	// Entrypoint and Cmd come from the image. The annotation wire.AnnotationCommands sets Entrypoint in its place.
 	Entrypoint, Cmd []string
 	// Precaution says that the container has no known reference, but a source of its environment is missing. If its
@@ -37,28 +37,28 @@ type Target struct {
 	environment *environment
 }
 
-// Learn adds the references in the environment of the image. A variable that the pod sets overrides that of the image.
+// AddImageReferences adds the references in the environment of the image. A variable that the pod sets overrides that of the image.
 // The error is of kind fault.Invalid, for a malformed reference, with which the program could not start.
-func (t *Target) Learn(references map[string]string) error {
+func (t *Target) AddImageReferences(references map[string]string) error {
 	e := t.environment
 	for _, name := range slices.Sorted(maps.Keys(references)) {
-		if _, set := e.variables[name]; set || isOurs(name) {
+		if _, set := e.variables[name]; set || isReserved(name) {
 			continue
 		}
 		if _, err := envref.Parse(references[name]); err != nil {
-			return refuse(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v", Shown(name),
+			return invalidContainerError(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v", PrintableName(name),
 				err)
 		}
-		e.image[name] = references[name]
+		e.imageReferences[name] = references[name]
 	}
 	return nil
 }
 
-// Empty says whether no container is wrapped, so that the pod stays unchanged.
-func (p Plan) Empty() bool { return len(p.Targets) == 0 }
+// IsEmpty says whether no container is wrapped, so that the pod stays unchanged.
+func (p Plan) IsEmpty() bool { return len(p.Targets) == 0 }
 
-// Target is the target of that container, or nil.
-func (p Plan) Target(container string) *Target {
+// TargetFor is the target of that container, or nil.
+func (p Plan) TargetFor(container string) *Target {
 	for i := range p.Targets {
 		if p.Targets[i].Container == container {
 			return &p.Targets[i]
@@ -67,8 +67,8 @@ func (p Plan) Target(container string) *Target {
 	return nil
 }
 
-// byName has the targets by the names of their containers.
-func (p Plan) byName() map[string]*Target {
+// targetsByName has the targets by the names of their containers.
+func (p Plan) targetsByName() map[string]*Target {
 	targets := make(map[string]*Target, len(p.Targets))
 	for i := range p.Targets {
 		targets[p.Targets[i].Container] = &p.Targets[i]
@@ -76,8 +76,8 @@ func (p Plan) byName() map[string]*Target {
 	return targets
 }
 
-// Without returns a copy of the plan without that container and with an additional warning.
-func (p Plan) Without(container, warning string) Plan {
+// WithoutContainer returns a copy of the plan without that container and with an additional warning.
+func (p Plan) WithoutContainer(container, warning string) Plan {
 	p.Targets = slices.DeleteFunc(slices.Clone(p.Targets), func(t Target) bool { return t.Container == container })
 	p.Warnings = append(slices.Clone(p.Warnings), warning)
 	return p
@@ -88,25 +88,25 @@ func (p Plan) Without(container, warning string) Plan {
 // variable and the next step, and never holds a value.
 func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	var plan Plan
-	if leftAlone(pod) {
+	if isExcluded(pod) {
 		return plan, nil
 	}
-	plan, err := decide(pod, slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), sources)
-	if err != nil || plan.Empty() {
-		plan.Warnings = append(plan.Warnings, uselessMarks(pod)...)
+	plan, err := decideContainers(pod, slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), sources)
+	if err != nil || plan.IsEmpty() {
+		plan.Warnings = append(plan.Warnings, injectMetadataWarnings(pod)...)
 		return plan, err
 	}
-	if err := checkMarks(pod); err != nil {
+	if err := checkInjectMetadata(pod); err != nil {
 		return Plan{}, err
 	}
-	return plan, reserved(pod)
+	return plan, checkReservedNames(pod)
 }
 
 // DecideEphemeral makes the plan for the ephemeral containers that are in pod and not in old. Volumes cannot be added
 // to a running pod, so a pod without the volumes of an injected pod is rejected. direct says that the installation has
 // no auth service.
 func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, error) {
-	if leftAlone(pod) {
+	if isExcluded(pod) {
 		return Plan{}, nil
 	}
 	var added []corev1.Container
@@ -119,15 +119,15 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 			added = append(added, corev1.Container(e.EphemeralContainerCommon))
 		}
 	}
-	plan, err := decide(pod, added, sources)
+	plan, err := decideContainers(pod, added, sources)
 	if err != nil {
 		return Plan{}, err
 	}
 	plan.Targets = slices.DeleteFunc(plan.Targets, func(t Target) bool { return t.Precaution })
-	for _, volume := range plan.volumes(added, direct) {
+	for _, volume := range plan.requiredVolumes(added, direct) {
 		if !slices.ContainsFunc(old.Spec.Volumes,
-			func(v corev1.Volume) bool { return v.Name == volume && !foreign(v) }) {
-			return Plan{}, refuse(corev1.Container{Name: plan.Targets[0].Container},
+			func(v corev1.Volume) bool { return v.Name == volume && !isForeignVolume(v) }) {
+			return Plan{}, invalidContainerError(corev1.Container{Name: plan.Targets[0].Container},
 				"it has references to Key Vault, but this pod was not injected when it was created; "+
 					"use kubectl debug --copy-to, which creates a new pod")
 		}
@@ -135,26 +135,26 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 	return plan, nil
 }
 
-// leftAlone says whether the webhook ignores the pod: its label switches injection off, or it is the mirror pod of a
+// isExcluded says whether the webhook ignores the pod: its label switches injection off, or it is the mirror pod of a
 // static pod, which cannot be changed.
-func leftAlone(pod *corev1.Pod) bool {
+func isExcluded(pod *corev1.Pod) bool {
 	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
-	return mirror || isSwitchedOff(pod)
+	return mirror || isInjectionDisabled(pod)
 }
 
-// decide makes the plan for some containers of a pod, without the checks of the pod as a whole.
-func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Plan, error) {
+// decideContainers makes the plan for some containers of a pod, without the checks of the pod as a whole.
+func decideContainers(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Plan, error) {
 	var plan Plan
-	commands, err := commandsOf(pod)
+	commands, err := annotatedCommands(pod)
 	if err != nil {
 		return plan, err
 	}
-	onlyOn := windows(pod)
+	onlyOn := windowsReason(pod)
 	for _, c := range containers {
-		if c.Name == wire.InitContainer && slices.ContainsFunc(c.VolumeMounts, ofBinary) {
+		if c.Name == wire.InitContainer && slices.ContainsFunc(c.VolumeMounts, isBinaryMount) {
 			continue
 		}
-		target, warnings, err := targeted(pod, c, sources, onlyOn)
+		target, warnings, err := decideContainer(pod, c, sources, onlyOn)
 		if err != nil {
 			return Plan{}, err
 		}
@@ -164,7 +164,7 @@ func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Pl
 		}
 		if len(c.Command) == 0 {
 			if target.Entrypoint = commands[c.Name]; target.Entrypoint == nil {
-				target.Lookup = c.Image
+				target.LookupImage = c.Image
 			}
 		}
 		plan.Targets = append(plan.Targets, *target)
@@ -172,42 +172,42 @@ func decide(pod *corev1.Pod, containers []corev1.Container, sources Sources) (Pl
 	return plan, nil
 }
 
-// targeted decides about one container, and returns nil if it stays unchanged. onWindows is the reason why the pod can
+// decideContainer decides about one container, and returns nil if it stays unchanged. onWindows is the reason why the pod can
 // only run on Windows, or empty.
-func targeted(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows string) (*Target, []string, error) {
-	e, err := evaluate(pod, c, sources)
+func decideContainer(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows string) (*Target, []string, error) {
+	e, err := evaluateEnvironment(pod, c, sources)
 	if err != nil {
 		return nil, nil, err
 	}
-	e.warnings = append(e.warnings, inCommand(c)...)
-	wanted := e.refers() || isAlways(pod)
-	if !wanted && (!e.open || onWindows != "") {
+	e.warnings = append(e.warnings, commandWarnings(c)...)
+	wanted := e.needsInjector() || isAlwaysInjected(pod)
+	if !wanted && (!e.hasMissingSource || onWindows != "") {
 		return nil, e.warnings, nil
 	}
-	if err := possible(c, onWindows); err != nil {
+	if err := checkInjectable(c, onWindows); err != nil {
 		return nil, nil, err
 	}
-	warnings, err := checkOptions(c, e)
+	warnings, err := checkContainerSettings(c, e)
 	if err != nil {
 		return nil, nil, err
 	}
 	return &Target{Container: c.Name, Precaution: !wanted, environment: e},
-		slices.Concat(e.warnings, warnings, unresolved(c, e)), nil
+		slices.Concat(e.warnings, warnings, execWarnings(c, e)), nil
 }
 
-// volumes are the names of the volumes that the plan's containers need, sorted.
-func (p Plan) volumes(containers []corev1.Container, direct bool) []string {
-	if p.Empty() {
+// requiredVolumes are the names of the volumes that the plan's containers need, sorted.
+func (p Plan) requiredVolumes(containers []corev1.Container, direct bool) []string {
+	if p.IsEmpty() {
 		return nil
 	}
-	names := map[string]bool{wire.VolumeBinary: true}
-	targets := p.byName()
+	names := map[string]bool{wire.VolumeInjector: true}
+	targets := p.targetsByName()
 	for _, c := range containers {
 		if targets[c.Name] == nil {
 			continue
 		}
-		if direct || disabled(c) {
-			names[wire.VolumeAPI] = true
+		if direct || isAuthServiceDisabled(c) {
+			names[wire.VolumeAPIAccess] = true
 		} else {
 			names[wire.VolumeToken] = true
 		}
@@ -215,8 +215,8 @@ func (p Plan) volumes(containers []corev1.Container, direct bool) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// commandsOf are the commands by container in the annotation wire.AnnotationCommands of the pod.
-func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
+// annotatedCommands are the commands by container in the annotation wire.AnnotationCommands of the pod.
+func annotatedCommands(pod *corev1.Pod) (map[string][]string, error) {
 	text, ok := pod.Annotations[wire.AnnotationCommands]
 	if !ok {
 		return nil, nil
@@ -228,51 +228,51 @@ func commandsOf(pod *corev1.Pod) (map[string][]string, error) {
 			wire.AnnotationCommands)
 	}
 	exists := map[string]bool{}
-	for _, c := range containers(pod) {
+	for _, c := range allContainers(pod) {
 		exists[c.Name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(commands)) {
 		if !exists[name] {
 			return nil, fault.New(fault.Invalid,
 				"the annotation %s names container %q, which the pod does not have; correct the name",
-				wire.AnnotationCommands, Shown(name))
+				wire.AnnotationCommands, PrintableName(name))
 		}
 		if len(commands[name]) == 0 {
 			return nil, fault.New(fault.Invalid,
 				"the annotation %s has no command for container %q; write the command that its image runs",
-				wire.AnnotationCommands, Shown(name))
+				wire.AnnotationCommands, PrintableName(name))
 		}
 	}
 	return commands, nil
 }
 
-// inCommand warns of references in the command and its arguments, where they are not resolved.
-func inCommand(c corev1.Container) []string {
+// commandWarnings warns of references in the command and its arguments, where they are not resolved.
+func commandWarnings(c corev1.Container) []string {
 	for _, text := range slices.Concat(c.Command, c.Args) {
-		if envref.Meant(text) || envref.Mentioned(text) {
+		if envref.IsIntendedReference(text) || envref.NeedsWarning(text) {
 			return []string{fmt.Sprintf("container %q: a reference to Key Vault in its command or args is not "+
-				"resolved; move it into a variable of env, and write $(NAME) into args", Shown(c.Name))}
+				"resolved; move it into a variable of env, and write $(NAME) into args", PrintableName(c.Name))}
 		}
 	}
 	return nil
 }
 
-// unresolved warns of probes and hooks that run a command: the kubelet starts it with the environment of the pod, and
+// execWarnings warns of probes and hooks that run a command: the kubelet starts it with the environment of the pod, and
 // not with that of the program.
-func unresolved(c corev1.Container, e *environment) []string {
+func execWarnings(c corev1.Container, e *environment) []string {
 	var texts []string
-	for _, where := range beside(c) {
-		if e.refers() {
+	for _, where := range execProbesAndHooks(c) {
+		if e.needsInjector() {
 			texts = append(texts,
 				fmt.Sprintf("container %q: the %s runs a command, which gets references instead of values",
-					Shown(c.Name), where))
+					PrintableName(c.Name), where))
 		}
 	}
 	return texts
 }
 
-// beside are the names of the probes and hooks of a container that run a command.
-func beside(c corev1.Container) []string {
+// execProbesAndHooks are the names of the probes and hooks of a container that run a command.
+func execProbesAndHooks(c corev1.Container) []string {
 	var names []string
 	probe := func(name string, p *corev1.Probe) {
 		if p != nil && p.Exec != nil {

@@ -18,69 +18,69 @@ import (
 type variable struct {
 	// value is the value after the expansion by the kubelet. A text that is too long for a reference is shortened.
 	value string
-	// known says that the value is known.
-	known bool
-	// deferred says that only the injector can set the value: it is a reference, or a text that uses one.
-	deferred bool
+	// isKnown says that the value is known.
+	isKnown bool
+	// needsInjector says that only the injector can set the value: it is a reference, or a text that uses one.
+	needsInjector bool
 }
 
-// enough is the length in bytes above which a text is shortened.
-const enough = 4 << 10
+// shortenThreshold is the length in bytes above which a text is shortened.
+const shortenThreshold = 4 << 10
 
-// behind is an index after all variables.
-const behind = math.MaxInt
+// afterAllVariables is an index after all variables.
+const afterAllVariables = math.MaxInt
 
-// reference says whether the value is meant as a reference.
-func (v variable) reference() bool { return v.known && envref.Meant(v.value) }
+// isReference says whether the value is meant as a reference.
+func (v variable) isReference() bool { return v.isKnown && envref.IsIntendedReference(v.value) }
 
 // environment is the environment of a container, evaluated by the rules of the kubelet.
 type environment struct {
 	// variables by name, without the reserved ones.
 	variables map[string]variable
-	// literal is the set of references that the container's own env holds.
-	literal map[string]bool
-	// texts are the values that the injector expands in place of the kubelet, escaped for the pod, by index in env.
-	texts map[int]string
-	// last is the index in env of the last entry of each variable.
-	last map[string]int
-	// expand are the names of the variables that the injector expands, in order. Those of an earlier mutation come
+	// literalValues is the set of references that the container's own env holds.
+	literalValues map[string]bool
+	// rewrittenTexts are the values that the injector expands in place of the kubelet, escaped for the pod, by index in env.
+	rewrittenTexts map[int]string
+	// lastIndex is the index in env of the last entry of each variable.
+	lastIndex map[string]int
+	// expandNames are the names of the variables that the injector expands, in order. Those of an earlier mutation come
 	// first.
-	expand []string
-	// before is the set of those that an earlier mutation left to the injector.
-	before map[string]bool
-	// image are the references in the environment of the image, by variable, if the image was read. The kubelet does
+	expandNames []string
+	// expandedBefore is the set of those that an earlier mutation left to the injector.
+	expandedBefore map[string]bool
+	// imageReferences are the references in the environment of the image, by variable, if the image was read. The kubelet does
 	// not expand them.
-	image map[string]string
-	// taken has the source of each variable that envFrom adds. Unlike variables it includes reserved names.
-	taken map[string]SourceName
-	// open says that a source or a key was missing, so that the container can get unknown references when it starts.
-	open bool
-	// hidden says that the installation is not allowed to read a source.
-	hidden   bool
-	warnings []string
+	imageReferences map[string]string
+	// sourceVariables has the source of each variable that envFrom adds. Unlike variables it includes reserved names.
+	sourceVariables map[string]SourceName
+	// hasMissingSource says that a source or a key was missing, so that the container can get unknown references when it starts.
+	hasMissingSource bool
+	// hasForbiddenSource says that the installation is not allowed to read a source.
+	hasForbiddenSource bool
+	warnings           []string
 }
 
-// evaluate evaluates the environment of a container. The error is of kind fault.Invalid, for a malformed reference.
-func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
-	e := &environment{variables: map[string]variable{}, literal: map[string]bool{}, texts: map[int]string{},
-		last:   map[string]int{},
-		expand: expansionOf(c).Env, before: map[string]bool{}, image: imageOf(c), taken: map[string]SourceName{}}
-	for _, name := range e.expand {
-		e.before[name] = true
+// evaluateEnvironment evaluates the environment of a container. The error is of kind fault.Invalid, for a malformed reference.
+func evaluateEnvironment(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
+	e := &environment{variables: map[string]variable{}, literalValues: map[string]bool{}, rewrittenTexts: map[int]string{},
+		lastIndex:   map[string]int{},
+		expandNames: priorExpansion(c).Variables, expandedBefore: map[string]bool{}, imageReferences: priorImageReferences(c), sourceVariables: map[string]SourceName{}}
+	for _, name := range e.expandNames {
+		e.expandedBefore[name] = true
 	}
 	for i, entry := range c.Env {
-		e.last[entry.Name] = i
+		e.lastIndex[entry.Name] = i
 	}
 	for _, from := range c.EnvFrom {
-		if err := e.takeAll(c, from, sources); err != nil {
+		if err := e.addSource(c, from, sources); err != nil {
 			return nil, err
 		}
 	}
 	for i, entry := range c.Env {
-		if isOurs(entry.Name) {
+		if isReserved(entry.Name) {
 			continue
 		}
-		v, err := e.entry(pod, c, i, sources)
+		v, err := e.evaluateEntry(pod, c, i, sources)
 		if err != nil {
 			return nil, err
 		}
@@ -89,118 +89,118 @@ func evaluate(pod *corev1.Pod, c corev1.Container, sources Sources) (*environmen
 	return e, nil
 }
 
-// takeAll adds the variables of one entry of envFrom.
-func (e *environment) takeAll(c corev1.Container, from corev1.EnvFromSource, sources Sources) error {
-	name, ok := sourceOf(from)
+// addSource adds the variables of one entry of envFrom.
+func (e *environment) addSource(c corev1.Container, from corev1.EnvFromSource, sources Sources) error {
+	name, ok := sourceNameOf(from)
 	if !ok {
 		return nil
 	}
 	source := sources[name]
-	e.open, e.hidden = e.open || source.Missing, e.hidden || source.Hidden
+	e.hasMissingSource, e.hasForbiddenSource = e.hasMissingSource || source.Missing, e.hasForbiddenSource || source.Forbidden
 	for _, key := range slices.Sorted(maps.Keys(source.Values)) {
 		variableName := from.Prefix + key
-		e.taken[variableName] = name
-		if isOurs(variableName) {
+		e.sourceVariables[variableName] = name
+		if isReserved(variableName) {
 			continue
 		}
-		v, err := taken(c, variableName, name, source.Values[key])
+		v, err := sourceVariable(c, variableName, name, source.Values[key])
 		if err != nil {
 			return err
 		}
 		e.variables[variableName] = v
 		if source.Mentions[key] {
-			e.mention(c, variableName, fmt.Sprintf(", from %s %q", name.Kind, Shown(name.Name)))
+			e.warnOfMention(c, variableName, fmt.Sprintf(", from %s %q", name.Kind, PrintableName(name.Name)))
 		}
 	}
 	return nil
 }
 
-// taken is a variable with a value from a source.
-func taken(c corev1.Container, variableName string, name SourceName, value string) (variable, error) {
+// sourceVariable is a variable with a value from a source.
+func sourceVariable(c corev1.Container, variableName string, name SourceName, value string) (variable, error) {
 	if value == "" { // not a reference, so its value was not kept
 		return variable{}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
-		return variable{}, refuse(c, "variable %s, from %s %q: %v", Shown(variableName), name.Kind, Shown(name.Name),
+		return variable{}, invalidContainerError(c, "variable %s, from %s %q: %v", PrintableName(variableName), name.Kind, PrintableName(name.Name),
 			err)
 	}
-	return variable{value: value, known: true, deferred: true}, nil
+	return variable{value: value, isKnown: true, needsInjector: true}, nil
 }
 
-// entry evaluates the entry of env at an index.
-func (e *environment) entry(pod *corev1.Pod, c corev1.Container, i int, sources Sources) (variable, error) {
+// evaluateEntry evaluates the entry of env at an index.
+func (e *environment) evaluateEntry(pod *corev1.Pod, c corev1.Container, i int, sources Sources) (variable, error) {
 	entry := c.Env[i]
 	if entry.ValueFrom == nil {
-		return e.text(c, i)
+		return e.evaluateLiteral(c, i)
 	}
-	if name, key, ok := keyOf(entry.ValueFrom); ok {
+	if name, key, ok := sourceKeyOf(entry.ValueFrom); ok {
 		source := sources[name]
 		value, found := source.Values[key]
 		if source.Mentions[key] {
-			e.mention(c, entry.Name, fmt.Sprintf(", from %s %q", name.Kind, Shown(name.Name)))
+			e.warnOfMention(c, entry.Name, fmt.Sprintf(", from %s %q", name.Kind, PrintableName(name.Name)))
 		}
-		e.open, e.hidden = e.open || source.Missing || (!found && !source.Hidden), e.hidden || source.Hidden
-		return taken(c, entry.Name, name, value)
+		e.hasMissingSource, e.hasForbiddenSource = e.hasMissingSource || source.Missing || (!found && !source.Forbidden), e.hasForbiddenSource || source.Forbidden
+		return sourceVariable(c, entry.Name, name, value)
 	}
-	value, known := downward(pod, entry.ValueFrom.FieldRef)
-	if !envref.Meant(value) && envref.Mentioned(value) {
-		e.mention(c, entry.Name, ", from the pod's "+Shown(entry.ValueFrom.FieldRef.FieldPath))
+	value, known := downwardValue(pod, entry.ValueFrom.FieldRef)
+	if !envref.IsIntendedReference(value) && envref.NeedsWarning(value) {
+		e.warnOfMention(c, entry.Name, ", from the pod's "+PrintableName(entry.ValueFrom.FieldRef.FieldPath))
 	}
-	if value = envref.Shorten(value); envref.Meant(value) {
+	if value = envref.Shorten(value); envref.IsIntendedReference(value) {
 		if _, err := envref.Parse(value); err != nil {
-			return variable{}, refuse(c, "variable %s, from the pod's %s: %v", Shown(entry.Name),
-				Shown(entry.ValueFrom.FieldRef.FieldPath), err)
+			return variable{}, invalidContainerError(c, "variable %s, from the pod's %s: %v", PrintableName(entry.Name),
+				PrintableName(entry.ValueFrom.FieldRef.FieldPath), err)
 		}
 	}
-	return variable{value: value, known: known, deferred: envref.Meant(value)}, nil
+	return variable{value: value, isKnown: known, needsInjector: envref.IsIntendedReference(value)}, nil
 }
 
-// text evaluates an entry of env with a literal value.
-func (e *environment) text(c corev1.Container, i int) (variable, error) {
+// evaluateLiteral evaluates an entry of env with a literal value.
+func (e *environment) evaluateLiteral(c corev1.Container, i int) (variable, error) {
 	entry := c.Env[i]
-	if e.before[entry.Name] && wrapped(c) { // rewritten by an earlier mutation
-		return variable{deferred: true}, nil
+	if e.expandedBefore[entry.Name] && isWrapped(c) { // rewritten by an earlier mutation
+		return variable{needsInjector: true}, nil
 	}
-	if value, uses := e.rewrite(entry.Value, i); uses {
-		if envref.Meant(entry.Value) {
-			return variable{}, refuse(c, "variable %s: a reference cannot contain the value of another reference; "+
-				"write it without $(NAME)", Shown(entry.Name))
+	if value, uses := e.rewriteForInjector(entry.Value, i); uses {
+		if envref.IsIntendedReference(entry.Value) {
+			return variable{}, invalidContainerError(c, "variable %s: a reference cannot contain the value of another reference; "+
+				"write it without $(NAME)", PrintableName(entry.Name))
 		}
-		e.texts[i] = value
-		e.expand = append(e.expand, entry.Name)
-		return variable{deferred: true}, nil
+		e.rewrittenTexts[i] = value
+		e.expandNames = append(e.expandNames, entry.Name)
+		return variable{needsInjector: true}, nil
 	}
-	value, known := e.value(entry.Value)
+	value, known := e.expandKnown(entry.Value)
 	switch {
-	case !known && envref.Meant(entry.Value):
+	case !known && envref.IsIntendedReference(entry.Value):
 		return variable{},
-			refuse(c, "variable %s: the reference uses variables whose values are not known when the pod is "+
-				"created; write it without $(NAME)", Shown(entry.Name))
-	case !known || !envref.Meant(value):
-		if envref.Mentioned(entry.Value) {
-			e.mention(c, entry.Name, "")
+			invalidContainerError(c, "variable %s: the reference uses variables whose values are not known when the pod is "+
+				"created; write it without $(NAME)", PrintableName(entry.Name))
+	case !known || !envref.IsIntendedReference(value):
+		if envref.NeedsWarning(entry.Value) {
+			e.warnOfMention(c, entry.Name, "")
 		}
-		return variable{value: value, known: known}, nil
+		return variable{value: value, isKnown: known}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
-		return variable{}, refuse(c, "variable %s: %v", Shown(entry.Name), err)
+		return variable{}, invalidContainerError(c, "variable %s: %v", PrintableName(entry.Name), err)
 	}
-	e.literal[entry.Value] = true
-	return variable{value: value, known: true, deferred: true}, nil
+	e.literalValues[entry.Value] = true
+	return variable{value: value, isKnown: true, needsInjector: true}, nil
 }
 
-// mention warns of a value that resembles a reference but is not one.
-func (e *environment) mention(c corev1.Container, variable, from string) {
+// warnOfMention warns of a value that resembles a reference but is not one.
+func (e *environment) warnOfMention(c corev1.Container, variable, from string) {
 	e.warnings = append(e.warnings,
 		fmt.Sprintf("container %q, variable %s%s: the value contains @azurekeyvault or a similar text but is not a "+
 			"reference, so the program gets it unchanged; a reference is the whole value, for example "+
-			"name@azurekeyvault or name@azurekeyvault?key", Shown(c.Name), Shown(variable), from))
+			"name@azurekeyvault or name@azurekeyvault?key", PrintableName(c.Name), PrintableName(variable), from))
 }
 
-// value expands a text by the rules of the kubelet, and says whether the result is known. Variables that use each other
+// expandKnown expands a text by the rules of the kubelet, and says whether the result is known. Variables that use each other
 // can grow to any length, so a text that is too long for a reference is shortened.
-func (e *environment) value(text string) (string, bool) {
-	if len(text) > longest {
+func (e *environment) expandKnown(text string) (string, bool) {
+	if len(text) > maxVariableBytes {
 		return envref.Shorten(text), !strings.Contains(text, "$(")
 	}
 	known := true
@@ -210,31 +210,31 @@ func (e *environment) value(text string) (string, bool) {
 		switch {
 		case piece.Escape:
 			part = "$"
-		case piece.Name != "" && v.known:
+		case piece.Name != "" && v.isKnown:
 			part = v.value
 		case piece.Name != "":
 			known = false
 		}
-		if out = append(out, part...); len(out) > enough {
+		if out = append(out, part...); len(out) > shortenThreshold {
 			out = []byte(envref.Shorten(string(out)))
 		}
 	}
 	return envref.Shorten(string(out)), known
 }
 
-// rewrite escapes a text at an index of env, so that the injector expands it in place of the kubelet with the same
+// rewriteForInjector escapes a text at an index of env, so that the injector expands it in place of the kubelet with the same
 // result. It also says whether the text uses a variable that only the injector can set. A variable that is defined
 // later in env is plain text to the kubelet, so its use is escaped for the injector too.
-func (e *environment) rewrite(text string, at int) (string, bool) {
-	if len(text) > longest { // Linux cannot start a program with this text, so its expansion does not matter
+func (e *environment) rewriteForInjector(text string, at int) (string, bool) {
+	if len(text) > maxVariableBytes { // Linux cannot start a program with this text, so its expansion does not matter
 		return text, false
 	}
 	uses := false
 	var out strings.Builder
 	for piece := range envref.Pieces(text) {
 		v, defined := e.variables[piece.Name]
-		uses = uses || v.deferred
-		if last, later := e.last[piece.Name]; !defined && later && last >= at {
+		uses = uses || v.needsInjector
+		if last, later := e.lastIndex[piece.Name]; !defined && later && last >= at {
 			out.WriteByte('$')
 		}
 		out.WriteString(piece.Text)
@@ -242,29 +242,29 @@ func (e *environment) rewrite(text string, at int) (string, bool) {
 	return envref.Escape(out.String()), uses
 }
 
-// record has the references that the container's own env does not hold, by variable.
-func (e *environment) record() map[string]string {
+// recordedReferences has the references that the container's own env does not hold, by variable.
+func (e *environment) recordedReferences() map[string]string {
 	record := map[string]string{}
 	for name, v := range e.variables {
-		if v.reference() && !e.literal[v.value] {
+		if v.isReference() && !e.literalValues[v.value] {
 			record[name] = v.value
 		}
 	}
 	return record
 }
 
-// refers says whether any variable holds or uses a reference.
-func (e *environment) refers() bool {
+// needsInjector says whether any variable holds or uses a reference.
+func (e *environment) needsInjector() bool {
 	for _, v := range e.variables {
-		if v.deferred {
+		if v.needsInjector {
 			return true
 		}
 	}
 	return false
 }
 
-// downward is the value of a field of the pod that can hold a reference or a part of one, and whether it is known.
-func downward(pod *corev1.Pod, field *corev1.ObjectFieldSelector) (string, bool) {
+// downwardValue is the value of a field of the pod that can hold a reference or a part of one, and whether it is known.
+func downwardValue(pod *corev1.Pod, field *corev1.ObjectFieldSelector) (string, bool) {
 	if field == nil {
 		return "", false
 	}
@@ -285,11 +285,11 @@ func downward(pod *corev1.Pod, field *corev1.ObjectFieldSelector) (string, bool)
 	return "", false
 }
 
-// imageOf are the references of the image that an earlier mutation recorded, by variable.
-func imageOf(c corev1.Container) map[string]string {
+// priorImageReferences are the references of the image that an earlier mutation recorded, by variable.
+func priorImageReferences(c corev1.Container) map[string]string {
 	before := map[string]string{}
 	for _, entry := range c.Env {
-		if entry.Name == wire.EnvImageReferences && wrapped(c) {
+		if entry.Name == wire.EnvImageReferences && isWrapped(c) {
 			_ = json.Unmarshal([]byte(entry.Value), &before)
 		}
 	}
@@ -297,10 +297,10 @@ func imageOf(c corev1.Container) map[string]string {
 	return before
 }
 
-// expansionOf is the expansion that an earlier mutation left to the injector.
-func expansionOf(c corev1.Container) (before wire.Expansion) {
+// priorExpansion is the expansion that an earlier mutation left to the injector.
+func priorExpansion(c corev1.Container) (before wire.Expansion) {
 	for _, entry := range c.Env {
-		if entry.Name == wire.EnvExpand && wrapped(c) {
+		if entry.Name == wire.EnvExpand && isWrapped(c) {
 			_ = json.Unmarshal([]byte(entry.Value), &before) // a malformed value counts as no expansion
 		}
 	}

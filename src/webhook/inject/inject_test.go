@@ -34,13 +34,13 @@ func withoutAuthService() inject.Settings {
 // sources are the ConfigMaps and Secrets that the pods in testdata use.
 func sources() inject.Sources {
 	return inject.Sources{
-		{Kind: inject.KindConfigMap, Name: "settings"}: inject.Reduce(map[string]string{"DB": "of-map@azurekeyvault?user", "PLAIN": "x", "OVERRIDDEN": "gone@azurekeyvault",
+		{Kind: inject.KindConfigMap, Name: "settings"}: inject.NewSource(map[string]string{"DB": "of-map@azurekeyvault?user", "PLAIN": "x", "OVERRIDDEN": "gone@azurekeyvault",
 			"odd $(NAME)": "odd@azurekeyvault"}),
-		{Kind: inject.KindConfigMap, Name: "plain"}:    inject.Reduce(map[string]string{"PLAIN": "x"}),
-		{Kind: inject.KindConfigMap, Name: "broken"}:   inject.Reduce(map[string]string{"bad": "hunter2 @azurekeyvault"}),
-		{Kind: inject.KindSecret, Name: "credentials"}: inject.Reduce(map[string][]byte{"db": []byte("of-secret@azurekeyvault"), "password": []byte("hunter2")}),
+		{Kind: inject.KindConfigMap, Name: "plain"}:    inject.NewSource(map[string]string{"PLAIN": "x"}),
+		{Kind: inject.KindConfigMap, Name: "broken"}:   inject.NewSource(map[string]string{"bad": "hunter2 @azurekeyvault"}),
+		{Kind: inject.KindSecret, Name: "credentials"}: inject.NewSource(map[string][]byte{"db": []byte("of-secret@azurekeyvault"), "password": []byte("hunter2")}),
 		{Kind: inject.KindConfigMap, Name: "later"}:    {Missing: true},
-		{Kind: inject.KindSecret, Name: "hidden"}:      {Hidden: true},
+		{Kind: inject.KindSecret, Name: "hidden"}:      {Forbidden: true},
 	}
 }
 
@@ -54,8 +54,8 @@ func result(t *testing.T, pod *corev1.Pod, s inject.Settings) (string, *corev1.P
 		return "refused: " + err.Error() + "\n", nil
 	}
 	for i := range plan.Targets {
-		if target := &plan.Targets[i]; target.Lookup != "" { // as if the image had been read
-			assert.Equal(t, "app:1", target.Lookup)
+		if target := &plan.Targets[i]; target.LookupImage != "" { // as if the image had been read
+			assert.Equal(t, "app:1", target.LookupImage)
 			target.Entrypoint, target.Cmd = []string{"/entrypoint", "$(DB)"}, []string{"--of-image", "$HOME"}
 		}
 	}
@@ -147,7 +147,7 @@ func TestAnInstallationThatChangesItsMindChangesPodsThatAreAppliedAgain(t *testi
 func TestTheInstallationMaySayWhatTheInitContainerAsksFor(t *testing.T) {
 	group := int64(7)
 	s := settings()
-	s.Init = inject.Init{User: 2000, Group: &group, Writable: true, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}}}
+	s.InitContainer = inject.InitContainerSettings{RunAsUser: 2000, RunAsGroup: &group, WritableRoot: true, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}}}
 	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Command: []string{"app"}, Env: []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}}}}}
 	_, out := result(t, pod, s)
 	init := out.Spec.InitContainers[0]

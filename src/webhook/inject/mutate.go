@@ -28,107 +28,107 @@ type Settings struct {
 	Cloud, ExtraCAs, AuthType string
 	// LogLevel and LogFormat are the defaults for the injector's log; each can be empty.
 	LogLevel, LogFormat string
-	// Init has the settings for the init container.
-	Init Init
-	// Ranges are the LimitRanges of the pod's namespace.
-	Ranges []corev1.LimitRangeItem
+	// InitContainer has the settings for the init container.
+	InitContainer InitContainerSettings
+	// LimitRanges are the LimitRanges of the pod's namespace.
+	LimitRanges []corev1.LimitRangeItem
 }
 
 // Mutate returns the injected pod, and leaves its argument unchanged. In a pod that was mutated before it replaces the
 // earlier additions. The entrypoint and command of every image in the plan must be set.
 func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	out := pod.DeepCopy()
-	if plan.Empty() {
+	if plan.IsEmpty() {
 		return out
 	}
 	spec := &out.Spec
 	spec.InitContainers = slices.DeleteFunc(spec.InitContainers,
 		func(c corev1.Container) bool { return c.Name == wire.InitContainer })
 	spec.Volumes = slices.DeleteFunc(spec.Volumes,
-		func(v corev1.Volume) bool { return slices.Contains(volumeNames(), v.Name) })
+		func(v corev1.Volume) bool { return slices.Contains(injectedVolumeNames(), v.Name) })
 	spec.Volumes = append(spec.Volumes, binaryVolume())
-	injector, found, reachable := thin, newCheck(), !hasMeshProxy(pod)
-	targets, volumes := plan.byName(), map[string]bool{}
-	for kind, containers := range [][]corev1.Container{ofInit: spec.InitContainers, ofProgram: spec.Containers} {
+	injector, found, reachable := thinInjectorPath, newReferenceCheck(), !hasMeshProxy(pod)
+	targets, volumes := plan.targetsByName(), map[string]bool{}
+	for kind, containers := range [][]corev1.Container{initContainersIndex: spec.InitContainers, containersIndex: spec.Containers} {
 		for i := range containers {
 			c := &containers[i]
 			target := targets[c.Name]
 			if target == nil {
 				continue
 			}
-			if s.direct(*c) {
-				injector = program
+			if s.isDirect(*c) {
+				injector = injectorPath
 			}
-			volume := s.volume(*c)
-			checked := reachable && s.isCheckable(*c, target.environment) && found.add(c.Name, target.environment)
-			wrap(c, target, s, waiting(c, target, placeOf(pod, *c, kind == ofInit), checked))
+			volume := s.credentialVolume(*c)
+			checked := reachable && s.isCheckable(*c, target.environment) && found.addContainer(c.Name, target.environment)
+			wrapContainer(c, target, s, configureWaiting(c, target, roleOf(pod, *c, kind == initContainersIndex), checked))
 			if !volumes[volume.Name] {
 				spec.Volumes, volumes[volume.Name] = append(spec.Volumes, volume), true
 			}
 		}
 	}
-	spec.InitContainers = slices.Insert(spec.InitContainers, 0, initContainer(pod, injector, found, s))
+	spec.InitContainers = slices.Insert(spec.InitContainers, 0, newInitContainer(pod, injector, found, s))
 	return out
 }
 
 // Indexes of the container lists of a pod, in the order in which the containers start.
 const (
-	ofInit = iota
-	ofProgram
+	initContainersIndex = iota
+	containersIndex
 )
 
 // MutateEphemeral wraps the plan's ephemeral containers and changes nothing else.
 func MutateEphemeral(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	out := pod.DeepCopy()
-	targets := plan.byName()
+	targets := plan.targetsByName()
 	for i := range out.Spec.EphemeralContainers {
 		common := &out.Spec.EphemeralContainers[i].EphemeralContainerCommon
 		if target := targets[common.Name]; target != nil {
-			wrap((*corev1.Container)(common), target, s, nil)
+			wrapContainer((*corev1.Container)(common), target, s, nil)
 		}
 	}
 	return out
 }
 
-// direct says whether the container reads vaults with its own credentials.
-func (s Settings) direct(c corev1.Container) bool { return s.Direct || disabled(c) }
+// isDirect says whether the container reads vaults with its own credentials.
+func (s Settings) isDirect(c corev1.Container) bool { return s.Direct || isAuthServiceDisabled(c) }
 
-// volume is the volume with the token that the container authenticates with.
-func (s Settings) volume(c corev1.Container) corev1.Volume {
-	if s.direct(c) {
+// credentialVolume is the volume with the token that the container authenticates with.
+func (s Settings) credentialVolume(c corev1.Container) corev1.Volume {
+	if s.isDirect(c) {
 		return apiVolume()
 	}
 	return tokenVolume()
 }
 
-// wrap makes the injector the command of the container and the original command its arguments. wait are the variables
+// wrapContainer makes the injector the command of the container and the original command its arguments. wait are the variables
 // for the time that the injector waits.
-func wrap(c *corev1.Container, target *Target, s Settings, wait []corev1.EnvVar) {
-	expansion := wire.Expansion{Env: target.environment.expand, Args: expansionOf(*c).Args}
-	for i, text := range target.environment.texts {
+func wrapContainer(c *corev1.Container, target *Target, s Settings, wait []corev1.EnvVar) {
+	expansion := wire.Expansion{Variables: target.environment.expandNames, ArgIndexes: priorExpansion(*c).ArgIndexes}
+	for i, text := range target.environment.rewrittenTexts {
 		c.Env[i].Value = text
 	}
-	if !wrapped(*c) {
-		c.Args, expansion.Args = target.argv(*c)
+	if !isWrapped(*c) {
+		c.Args, expansion.ArgIndexes = target.injectorArgs(*c)
 		c.Command = []string{wire.InjectorPath}
 	}
 	c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts,
-		func(m corev1.VolumeMount) bool { return slices.Contains(volumeNames(), m.Name) })
+		func(m corev1.VolumeMount) bool { return slices.Contains(injectedVolumeNames(), m.Name) })
 	c.VolumeMounts = append(c.VolumeMounts,
-		corev1.VolumeMount{Name: wire.VolumeBinary, MountPath: wire.MountBinary, ReadOnly: true},
-		corev1.VolumeMount{Name: s.volume(*c).Name, MountPath: wire.MountToken, ReadOnly: true})
-	c.Env = environ(c.Env, slices.Concat(target.environment.unset(variables(*c, s)), wait,
-		findings(target.environment, expansion)))
+		corev1.VolumeMount{Name: wire.VolumeInjector, MountPath: wire.MountInjector, ReadOnly: true},
+		corev1.VolumeMount{Name: s.credentialVolume(*c).Name, MountPath: wire.MountToken, ReadOnly: true})
+	c.Env = mergeEnv(c.Env, slices.Concat(target.environment.dropChosenInSources(injectorEnv(*c, s)), wait,
+		recordedEnv(target.environment, expansion)))
 }
 
-// argv is the command line of the container's program, and the indexes of the arguments that the injector expands. The
+// injectorArgs is the command line of the container's program, and the indexes of the arguments that the injector expands. The
 // kubelet expands args but not the command of an image. Since the latter moves into args, its dollars are doubled.
-func (t *Target) argv(c corev1.Container) (argv []string, expand []int) {
+func (t *Target) injectorArgs(c corev1.Container) (argv []string, expand []int) {
 	for _, text := range t.Entrypoint {
 		argv = append(argv, envref.Escape(text))
 	}
 	for _, text := range slices.Concat(c.Command, c.Args) {
-		if rewritten, uses := t.environment.rewrite(text, behind); uses {
+		if rewritten, uses := t.environment.rewriteForInjector(text, afterAllVariables); uses {
 			expand = append(expand, len(argv))
 			text = rewritten
 		}

@@ -51,7 +51,7 @@ func TestTheAuthServiceIsSwitchedOffByWhateverParsesAsTrueAndNothingIsIgnored(t 
 			_, err := inject.Decide(with(append(env, referenceA)...), nil)
 			require.Equal(t, fault.Invalid, fault.KindOf(err), "%v", err)
 			assert.Contains(t, err.Error(), name)
-			_, err = inject.Decide(with(env...), inject.Sources{{Kind: inject.KindConfigMap, Name: "m"}: inject.Reduce(map[string]string{"k": "true"})})
+			_, err = inject.Decide(with(env...), inject.Sources{{Kind: inject.KindConfigMap, Name: "m"}: inject.NewSource(map[string]string{"k": "true"})})
 			assert.NoError(t, err, "a container without references is not concerned")
 		})
 	}
@@ -104,7 +104,7 @@ func TestSettingsAndReservedVariablesOfAWholeConfigMap(t *testing.T) {
 	decide := func(key string) error {
 		pod := with(referenceA)
 		pod.Spec.Containers[0].EnvFrom = fromMap("m")
-		_, err := inject.Decide(pod, inject.Sources{{Kind: inject.KindConfigMap, Name: "m"}: inject.Reduce(map[string]string{key: "x"})})
+		_, err := inject.Decide(pod, inject.Sources{{Kind: inject.KindConfigMap, Name: "m"}: inject.NewSource(map[string]string{key: "x"})})
 		return err
 	}
 	for _, reserved := range []string{"ENV_INJECTOR_CA", "ENV_INJECTOR_AUTH_SERVICE", "ENV_INJECTOR_EXPAND", "ENV_INJECTOR_REFERENCES", "ENV_INJECTOR_ADDED", "ENV_INJECTOR_USE_AUTH_SERVICE"} {
@@ -116,7 +116,7 @@ func TestSettingsAndReservedVariablesOfAWholeConfigMap(t *testing.T) {
 	assert.NoError(t, decide("ENV_INJECTOR_TIMEOUT"), "the injector reads it when the container starts")
 	pod := with(referenceA)
 	pod.Spec.Containers[0].EnvFrom = fromMap("m")
-	plan, err := inject.Decide(pod, inject.Sources{{Kind: inject.KindConfigMap, Name: "m"}: inject.Reduce(map[string]string{"ENV_INJECTOR_LOG_LEVEL": "debug"})})
+	plan, err := inject.Decide(pod, inject.Sources{{Kind: inject.KindConfigMap, Name: "m"}: inject.NewSource(map[string]string{"ENV_INJECTOR_LOG_LEVEL": "debug"})})
 	require.NoError(t, err)
 	for _, v := range inject.Mutate(pod, plan, settings()).Spec.Containers[0].Env {
 		assert.NotEqual(t, "ENV_INJECTOR_LOG_LEVEL", v.Name, "the installation's level would replace the container's")
@@ -147,7 +147,7 @@ func outcome(pod *corev1.Pod) string {
 	switch {
 	case err != nil:
 		return "refused"
-	case plan.Empty():
+	case plan.IsEmpty():
 		return "left"
 	}
 	return "injected"
@@ -161,7 +161,7 @@ func TestNoReferenceReachesTheProgramInSilence(t *testing.T) {
 		"postgres://user:pw@azurekeyvault/db": "warned", "db@azure-keyvault": "warned", "db@azurekeyvaults?x": "warned", "db@azurekeyvault;": "warned",
 		"me@example.com": "left",
 	} {
-		data := inject.Sources{{Kind: inject.KindConfigMap, Name: "m"}: inject.Reduce(map[string]string{"k": value})}
+		data := inject.Sources{{Kind: inject.KindConfigMap, Name: "m"}: inject.NewSource(map[string]string{"k": value})}
 		annotated := with(corev1.EnvVar{Name: "A", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['k']"}}})
 		annotated.Annotations = map[string]string{"k": value}
 		whole := with()
@@ -173,7 +173,7 @@ func TestNoReferenceReachesTheProgramInSilence(t *testing.T) {
 			switch {
 			case err != nil:
 				got = "refused"
-			case !plan.Empty():
+			case !plan.IsEmpty():
 				got = "injected"
 				record := ""
 				for _, v := range inject.Mutate(pod, plan, settings()).Spec.Containers[0].Env {

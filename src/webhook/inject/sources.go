@@ -26,22 +26,22 @@ type Source struct {
 	Mentions map[string]bool
 	// Missing says that the object does not exist.
 	Missing bool
-	// Hidden says that the installation is not allowed to read the object.
-	Hidden bool
+	// Forbidden says that the installation is not allowed to read the object.
+	Forbidden bool
 }
 
 // Sources are the sources of a pod.
 type Sources map[SourceName]Source
 
-// Reduce returns the source with these data. It keeps the keys and the references, and drops all other values.
-func Reduce[V string | []byte](data map[string]V) Source {
+// NewSource returns the source with these data. It keeps the keys and the references, and drops all other values.
+func NewSource[V string | []byte](data map[string]V) Source {
 	s := Source{Values: make(map[string]string, len(data))}
 	for key, value := range data {
 		s.Values[key] = ""
 		switch text := string(value); {
-		case envref.Meant(text):
+		case envref.IsIntendedReference(text):
 			s.Values[key] = text
-		case envref.Mentioned(text):
+		case envref.NeedsWarning(text):
 			if s.Mentions == nil {
 				s.Mentions = map[string]bool{}
 			}
@@ -51,21 +51,21 @@ func Reduce[V string | []byte](data map[string]V) Source {
 	return s
 }
 
-// Needed are the sources that the environment of the pod's containers uses, sorted and without duplicates. It is empty
+// NeededSources are the sources that the environment of the pod's containers uses, sorted and without duplicates. It is empty
 // for a pod that the webhook ignores.
-func Needed(pod *corev1.Pod) []SourceName {
-	if leftAlone(pod) {
+func NeededSources(pod *corev1.Pod) []SourceName {
+	if isExcluded(pod) {
 		return nil
 	}
 	var names []SourceName
-	for _, c := range containers(pod) {
+	for _, c := range allContainers(pod) {
 		for _, from := range c.EnvFrom {
-			if name, ok := sourceOf(from); ok {
+			if name, ok := sourceNameOf(from); ok {
 				names = append(names, name)
 			}
 		}
 		for _, variable := range c.Env {
-			if name, _, ok := keyOf(variable.ValueFrom); ok {
+			if name, _, ok := sourceKeyOf(variable.ValueFrom); ok {
 				names = append(names, name)
 			}
 		}
@@ -77,8 +77,8 @@ func Needed(pod *corev1.Pod) []SourceName {
 	return slices.Compact(names)
 }
 
-// containers are all containers of the pod: init containers, containers and ephemeral containers.
-func containers(pod *corev1.Pod) []corev1.Container {
+// allContainers are all containers of the pod: init containers, containers and ephemeral containers.
+func allContainers(pod *corev1.Pod) []corev1.Container {
 	all := slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers)
 	for _, e := range pod.Spec.EphemeralContainers {
 		all = append(all, corev1.Container(e.EphemeralContainerCommon))
@@ -86,8 +86,8 @@ func containers(pod *corev1.Pod) []corev1.Container {
 	return all
 }
 
-// sourceOf is the source of an entry of envFrom; ok is false if it has none.
-func sourceOf(from corev1.EnvFromSource) (SourceName, bool) {
+// sourceNameOf is the source of an entry of envFrom; ok is false if it has none.
+func sourceNameOf(from corev1.EnvFromSource) (SourceName, bool) {
 	switch {
 	case from.ConfigMapRef != nil:
 		return SourceName{KindConfigMap, from.ConfigMapRef.Name}, true
@@ -97,8 +97,8 @@ func sourceOf(from corev1.EnvFromSource) (SourceName, bool) {
 	return SourceName{}, false
 }
 
-// keyOf is the source and the key of a valueFrom; ok is false for other kinds of valueFrom.
-func keyOf(from *corev1.EnvVarSource) (name SourceName, key string, ok bool) {
+// sourceKeyOf is the source and the key of a valueFrom; ok is false for other kinds of valueFrom.
+func sourceKeyOf(from *corev1.EnvVarSource) (name SourceName, key string, ok bool) {
 	switch {
 	case from == nil:
 		return SourceName{}, "", false

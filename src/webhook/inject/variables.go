@@ -10,9 +10,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// variables are the settings of the installation for the injector in a container.
-func variables(c corev1.Container, s Settings) []corev1.EnvVar {
-	if s.direct(c) {
+// injectorEnv are the settings of the installation for the injector in a container.
+func injectorEnv(c corev1.Container, s Settings) []corev1.EnvVar {
+	if s.isDirect(c) {
 		return []corev1.EnvVar{{Name: wire.EnvUseAuthService, Value: "false"}, {Name: wire.EnvCloud, Value: s.Cloud},
 			{Name: wire.EnvExtraCAs, Value: s.ExtraCAs},
 			{Name: wire.EnvAuthType, Value: s.AuthType}, {Name: wire.EnvLogLevel, Value: s.LogLevel},
@@ -23,46 +23,48 @@ func variables(c corev1.Container, s Settings) []corev1.EnvVar {
 		{Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
 }
 
-// ours are the reserved variables, which only the webhook can set.
-func ours() []string { return wire.Reserved() }
+// reservedVariables are the reserved variables, which only the webhook can set.
+func reservedVariables() []string { return wire.ReservedVariables() }
 
-// isOurs says whether a variable is reserved.
-func isOurs(name string) bool {
-	return strings.HasPrefix(name, "ENV_INJECTOR_") && slices.Contains(ours(), name)
+// isReserved says whether a variable is reserved.
+func isReserved(name string) bool {
+	return strings.HasPrefix(name, "ENV_INJECTOR_") && slices.Contains(reservedVariables(), name)
 }
 
-// chosen are the variables that the webhook adds unless the container sets them.
-func chosen() []string { return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat} }
+// overridableVariables are the variables that the webhook adds unless the container sets them.
+func overridableVariables() []string {
+	return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat}
+}
 
-// unset drops the settings that the container takes from a whole ConfigMap or Secret, so that the container's value
+// dropChosenInSources drops the settings that the container takes from a whole ConfigMap or Secret, so that the container's value
 // stays in effect.
-func (e *environment) unset(variables []corev1.EnvVar) []corev1.EnvVar {
+func (e *environment) dropChosenInSources(variables []corev1.EnvVar) []corev1.EnvVar {
 	return slices.DeleteFunc(variables, func(v corev1.EnvVar) bool {
-		_, taken := e.taken[v.Name]
-		return taken && slices.Contains(chosen(), v.Name)
+		_, taken := e.sourceVariables[v.Name]
+		return taken && slices.Contains(overridableVariables(), v.Name)
 	})
 }
 
-// findings are the variables with the results of the admission, for the broker and the injector.
-func findings(e *environment, expansion wire.Expansion) []corev1.EnvVar {
+// recordedEnv are the variables with the results of the admission, for the broker and the injector.
+func recordedEnv(e *environment, expansion wire.Expansion) []corev1.EnvVar {
 	var found []corev1.EnvVar
 	add := func(name string, empty bool, content any) {
 		if text, err := json.Marshal(content); err == nil && !empty {
-			found = append(found, corev1.EnvVar{Name: name, Value: withoutDollars(string(text))})
+			found = append(found, corev1.EnvVar{Name: name, Value: escapeDollars(string(text))})
 		}
 	}
-	record := e.record()
+	record := e.recordedReferences()
 	add(wire.EnvReferences, len(record) == 0, record)
-	add(wire.EnvImageReferences, len(e.image) == 0, e.image)
-	add(wire.EnvOpen, !e.open, true)
-	add(wire.EnvExpand, len(expansion.Args)+len(expansion.Env) == 0, expansion)
+	add(wire.EnvImageReferences, len(e.imageReferences) == 0, e.imageReferences)
+	add(wire.EnvAllowUnrecorded, !e.hasMissingSource, true)
+	add(wire.EnvExpand, len(expansion.ArgIndexes)+len(expansion.Variables) == 0, expansion)
 	return found
 }
 
-// environ replaces the variables of an earlier mutation by new ones, and adds the list of their names. It skips
+// mergeEnv replaces the variables of an earlier mutation by new ones, and adds the list of their names. It skips
 // variables that are empty or that the container sets itself.
-func environ(env, add []corev1.EnvVar) []corev1.EnvVar {
-	before := added(env)
+func mergeEnv(env, add []corev1.EnvVar) []corev1.EnvVar {
+	before := previouslyAdded(env)
 	env = slices.DeleteFunc(env, func(v corev1.EnvVar) bool { return slices.Contains(before, v.Name) })
 	names := []string{}
 	own := make(map[string]bool, len(env))
@@ -76,20 +78,20 @@ func environ(env, add []corev1.EnvVar) []corev1.EnvVar {
 		env = append(env, variable)
 		names = append(names, variable.Name)
 	}
-	names = append(names, wire.EnvAdded)
-	return append(env, corev1.EnvVar{Name: wire.EnvAdded, Value: strings.Join(names, ",")})
+	names = append(names, wire.EnvAddedVariables)
+	return append(env, corev1.EnvVar{Name: wire.EnvAddedVariables, Value: strings.Join(names, ",")})
 }
 
-// added are the variables that an earlier mutation can have added: all reserved ones, and the others in its list that
+// previouslyAdded are the variables that an earlier mutation can have added: all reserved ones, and the others in its list that
 // the webhook adds.
-func added(env []corev1.EnvVar) []string {
-	names := ours()
+func previouslyAdded(env []corev1.EnvVar) []string {
+	names := reservedVariables()
 	for _, variable := range env {
-		if variable.Name != wire.EnvAdded {
+		if variable.Name != wire.EnvAddedVariables {
 			continue
 		}
 		for name := range strings.SplitSeq(variable.Value, ",") {
-			if slices.Contains(chosen(), name) {
+			if slices.Contains(overridableVariables(), name) {
 				names = append(names, name)
 			}
 		}

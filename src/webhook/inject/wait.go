@@ -11,64 +11,64 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// place has the properties of a container in its pod that matter while its injector waits for values.
-type place struct {
-	// restart is the restart policy of the pod.
-	restart corev1.RestartPolicy
-	// init says that the container is an init container that must end before others start, so the pod is not ready
+// containerRole has the properties of a container in its pod that matter while its injector waits for values.
+type containerRole struct {
+	// restartPolicy is the restart policy of the pod.
+	restartPolicy corev1.RestartPolicy
+	// blocksOthers says that the container is an init container that must end before others start, so the pod is not ready
 	// while it runs.
-	init bool
+	blocksOthers bool
 }
 
-// placeOf returns the properties of a container. A sidecar (an init container that always restarts) does not block the
+// roleOf returns the properties of a container. A sidecar (an init container that always restarts) does not block the
 // others.
-func placeOf(pod *corev1.Pod, c corev1.Container, ofInit bool) place {
+func roleOf(pod *corev1.Pod, c corev1.Container, ofInit bool) containerRole {
 	sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
-	return place{restart: pod.Spec.RestartPolicy, init: ofInit && !sidecar}
+	return containerRole{restartPolicy: pod.Spec.RestartPolicy, blocksOthers: ofInit && !sidecar}
 }
 
-// needsProbe says whether the container needs a startup probe. Without one, Kubernetes would count the container as
+// needsStartedProbe says whether the container needs a startup probe. Without one, Kubernetes would count the container as
 // ready while its injector waits, and a rollout would replace older pods. Pods that end by themselves are not part of a
 // rollout and get no probe.
-func (p place) needsProbe(c corev1.Container, checked bool) bool {
-	always := p.restart == corev1.RestartPolicyAlways || p.restart == ""
-	return always && !checked && !p.init && c.StartupProbe == nil && c.ReadinessProbe == nil
+func (p containerRole) needsStartedProbe(c corev1.Container, checked bool) bool {
+	always := p.restartPolicy == corev1.RestartPolicyAlways || p.restartPolicy == ""
+	return always && !checked && !p.blocksOthers && c.StartupProbe == nil && c.ReadinessProbe == nil
 }
 
 // countsAsReady says whether Kubernetes counts the container as ready while its injector waits. A container whose
 // references were checked before it started can wait for a short time like this.
-func (p place) countsAsReady(c corev1.Container) bool {
-	return p.restart != corev1.RestartPolicyNever && !p.init && c.StartupProbe == nil && c.ReadinessProbe == nil
+func (p containerRole) countsAsReady(c corev1.Container) bool {
+	return p.restartPolicy != corev1.RestartPolicyNever && !p.blocksOthers && c.StartupProbe == nil && c.ReadinessProbe == nil
 }
 
 const (
-	// probePeriod is short, so that a started program counts as ready within a second. In seconds.
-	probePeriod = 1
-	// probeTimeout is the timeout of one probe, in seconds.
-	probeTimeout = 5
-	// probeReserve is the time for the attempts themselves, in addition to the waits between them.
-	probeReserve = 2 * time.Minute
+	// probePeriodSeconds is short, so that a started program counts as ready within a second. In seconds.
+	probePeriodSeconds = 1
+	// probeTimeoutSeconds is the timeout of one probe, in seconds.
+	probeTimeoutSeconds = 5
+	// probeTimeReserve is the time for the attempts themselves, in addition to the waits between them.
+	probeTimeReserve = 2 * time.Minute
 )
 
-// startedProbe is a startup probe that succeeds when the program has replaced the injector. It lasts longer than the
+// newStartedProbe is a startup probe that succeeds when the program has replaced the injector. It lasts longer than the
 // injector waits, because the injector ends by itself.
-func startedProbe(e *environment) *corev1.Probe {
-	failures := int64((patienceOf(e) + probeReserve) / time.Second / probePeriod)
+func newStartedProbe(e *environment) *corev1.Probe {
+	failures := int64((maxInjectorWait(e) + probeTimeReserve) / time.Second / probePeriodSeconds)
 	return &corev1.Probe{
-		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{wire.StartedPath}}},
-		PeriodSeconds: probePeriod, TimeoutSeconds: probeTimeout,
+		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{wire.HasStartedPath}}},
+		PeriodSeconds: probePeriodSeconds, TimeoutSeconds: probeTimeoutSeconds,
 		FailureThreshold: int32(min(failures, limits.StartupProbeFailures)),
 	}
 }
 
 // isStartedProbe says whether the webhook added the probe.
 func isStartedProbe(p *corev1.Probe) bool {
-	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.StartedPath
+	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.HasStartedPath
 }
 
-// patienceOf is the maximum of the sum of the injector's waits between attempts, by the settings of the container that
+// maxInjectorWait is the maximum of the sum of the injector's waits between attempts, by the settings of the container that
 // are known. It is at most a day.
-func patienceOf(e *environment) time.Duration {
+func maxInjectorWait(e *environment) time.Duration {
 	day := limits.StartupProbeFailures * time.Second
 	wait := limits.WaitWithoutRestart
 	if d, err := time.ParseDuration(e.variables[wire.EnvTimeout].value); err == nil && d >= 0 {
@@ -78,7 +78,7 @@ func patienceOf(e *environment) time.Duration {
 	if err != nil {
 		retries = 3
 	}
-	pause, err := strconv.Atoi(e.variables[wire.EnvWait].value)
+	pause, err := strconv.Atoi(e.variables[wire.EnvWaitBeforeRetry].value)
 	if err != nil {
 		pause = 3
 	}
@@ -92,16 +92,16 @@ func patienceOf(e *environment) time.Duration {
 	return min(wait, day)
 }
 
-// waiting adds a startup probe to the container if it needs one, and returns variables for the injector: the default
+// configureWaiting adds a startup probe to the container if it needs one, and returns variables for the injector: the default
 // timeout, and the path of the termination message if it is not the default.
-func waiting(c *corev1.Container, target *Target, p place, checked bool) []corev1.EnvVar {
+func configureWaiting(c *corev1.Container, target *Target, p containerRole, checked bool) []corev1.EnvVar {
 	if isStartedProbe(c.StartupProbe) { // added by an earlier mutation
 		c.StartupProbe = nil
 	}
 	var set []corev1.EnvVar
 	switch {
-	case p.needsProbe(*c, checked):
-		c.StartupProbe = startedProbe(target.environment)
+	case p.needsStartedProbe(*c, checked):
+		c.StartupProbe = newStartedProbe(target.environment)
 	case checked && p.countsAsReady(*c):
 		set = append(set, corev1.EnvVar{Name: wire.EnvDefaultTimeout, Value: limits.WaitWhileReady.String()})
 	}

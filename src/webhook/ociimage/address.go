@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// errAddress rejects a connection to an address that no registry has.
-var errAddress = errors.New("the address belongs to this machine, a metadata service, the API server or the cluster, " +
+// errForbiddenAddress rejects a connection to an address that no registry has.
+var errForbiddenAddress = errors.New("the address belongs to this machine, a metadata service, the API server or the cluster, " +
 	"and a registry must not have it")
 
-// refusedNetworks returns the networks in which no registry is: loopback and link-local addresses, metadata services,
+// forbiddenNetworks returns the networks in which no registry is: loopback and link-local addresses, metadata services,
 // private IPv6 addresses, and IPv6 forms that embed an IPv4 address. Private IPv4 networks are allowed, because private
 // registries and private endpoints have such addresses.
-func refusedNetworks() []netip.Prefix {
+func forbiddenNetworks() []netip.Prefix {
 	var all []netip.Prefix
 	for _, text := range []string{
 		"0.0.0.0/8", "127.0.0.0/8", "::/128", "::1/128", // this machine
@@ -34,8 +34,8 @@ func refusedNetworks() []netip.Prefix {
 	return all
 }
 
-// nat64 returns the IPv6 prefix that embeds an IPv4 address. checkAddress checks the embedded address.
-func nat64() netip.Prefix { return netip.MustParsePrefix("64:ff9b::/96") }
+// nat64Prefix returns the IPv6 prefix that embeds an IPv4 address. checkAddress checks the embedded address.
+func nat64Prefix() netip.Prefix { return netip.MustParsePrefix("64:ff9b::/96") }
 
 // isMetadataName reports whether a host name is that of a metadata service. The name matters behind a proxy that
 // resolves names itself.
@@ -45,28 +45,28 @@ func isMetadataName(host string) bool {
 		"instance-data.ec2.internal"}, host)
 }
 
-// checkAddress returns errAddress for an address that a registry must not have.
+// checkAddress returns errForbiddenAddress for an address that a registry must not have.
 func (c TransportConfig) checkAddress(at netip.AddrPort) error {
 	to := at.Addr().WithZone("").Unmap()
-	if nat64().Contains(to) {
+	if nat64Prefix().Contains(to) {
 		bytes := to.As16()
 		to = netip.AddrFrom4([4]byte(bytes[12:]))
 	}
 	contains := func(network netip.Prefix) bool { return network.Contains(to) }
-	if slices.ContainsFunc(c.Allowed, func(network netip.Prefix) bool {
+	if slices.ContainsFunc(c.AllowedNetworks, func(network netip.Prefix) bool {
 		return network.IsSingleIP() &&
 			contains(network)
 	}) {
 		return nil
 	}
-	if c.Refused != nil && c.Refused(netip.AddrPortFrom(to, at.Port())) {
-		return errAddress
+	if c.IsForbidden != nil && c.IsForbidden(netip.AddrPortFrom(to, at.Port())) {
+		return errForbiddenAddress
 	}
-	if slices.ContainsFunc(c.Allowed, contains) {
+	if slices.ContainsFunc(c.AllowedNetworks, contains) {
 		return nil
 	}
-	if slices.ContainsFunc(refusedNetworks(), contains) || slices.ContainsFunc(c.Cluster, contains) {
-		return errAddress
+	if slices.ContainsFunc(forbiddenNetworks(), contains) || slices.ContainsFunc(c.ClusterNetworks, contains) {
+		return errForbiddenAddress
 	}
 	return nil
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// errPaused rejects a call of a host whose circuit breaker is open.
-var errPaused = errors.New("the host was not called, because it did not answer the previous calls")
+// errBreakerOpen rejects a call of a host whose circuit breaker is open.
+var errBreakerOpen = errors.New("the host was not called, because it did not answer the previous calls")
 
-// breaker is a circuit breaker by host. It opens after slow failures alone, because a fast failure delays no pod.
-type breaker struct {
+// circuitBreaker is a circuit breaker by host. It opens after slow failures alone, because a fast failure delays no pod.
+type circuitBreaker struct {
 	mu    sync.Mutex
 	hosts *lru.Cache
 }
@@ -23,49 +23,51 @@ type breaker struct {
 type hostState struct {
 	// failures in a row.
 	failures int
-	// until is when the next call can try the host again. trying is true while that call is in flight.
-	until  time.Time
-	trying bool
+	// retryAt is when the next call can try the host again. trying is true while that call is in flight.
+	retryAt time.Time
+	probing bool
 }
 
-func newBreaker() *breaker { return &breaker{hosts: lru.New(limits.ImageBreakerHosts)} }
+func newCircuitBreaker() *circuitBreaker {
+	return &circuitBreaker{hosts: lru.New(limits.ImageBreakerHosts)}
+}
 
-func (b *breaker) state(host string) hostState {
+func (b *circuitBreaker) hostStateOf(host string) hostState {
 	if value, ok := b.hosts.Get(host); ok {
 		return value.(hostState)
 	}
 	return hostState{}
 }
 
-// allow returns errPaused if the host must not be called. Otherwise the caller calls record with the result.
-func (b *breaker) allow(host string) error {
+// checkCallAllowed returns errBreakerOpen if the host must not be called. Otherwise the caller calls record with the result.
+func (b *circuitBreaker) checkCallAllowed(host string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	state := b.state(host)
+	state := b.hostStateOf(host)
 	if state.failures < limits.ImageBreakerFailures {
 		return nil
 	}
-	if state.trying || time.Now().Before(state.until) {
-		return errPaused
+	if state.probing || time.Now().Before(state.retryAt) {
+		return errBreakerOpen
 	}
-	state.trying = true
+	state.probing = true
 	b.hosts.Add(host, state)
 	return nil
 }
 
-// record updates the state with the result of a call that allow permitted.
-func (b *breaker) record(host string, waited time.Duration, answered bool) {
+// recordResult updates the state with the result of a call that allow permitted.
+func (b *circuitBreaker) recordResult(host string, waited time.Duration, answered bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	state := b.state(host)
-	state.trying = false
+	state := b.hostStateOf(host)
+	state.probing = false
 	switch {
 	case answered:
 		b.hosts.Remove(host)
 		return
-	case waited >= limits.ImageBreakerWait:
+	case waited >= limits.ImageBreakerSlowCall:
 		state.failures++
-		state.until = time.Now().Add(limits.ImageBreakerPause)
+		state.retryAt = time.Now().Add(limits.ImageBreakerPause)
 	}
 	b.hosts.Add(host, state)
 }

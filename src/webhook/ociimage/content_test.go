@@ -32,7 +32,7 @@ func on(descriptor map[string]any, os, architecture, variant string) map[string]
 func command(t testing.TB, s *store, architecture string) (Command, error) {
 	t.Helper()
 	images, _ := memoryImages(t, hosts{"r.test": s.serve}, TransportConfig{})
-	return images.Command(t.Context(), Question{Namespace: "a", Image: "r.test/app:1", OS: "linux", Architecture: architecture})
+	return images.ReadCommand(t.Context(), Query{Namespace: "a", Image: "r.test/app:1", OS: "linux", Architecture: architecture})
 }
 
 func TestIndexesAreReadAsContainerdReadsThem(t *testing.T) {
@@ -129,14 +129,14 @@ func TestWhatIsRememberedOfImagesIsBoundedInBytes(t *testing.T) {
 	held := func() int {
 		size := 0
 		for _, element := range c.entries {
-			size += element.Value.(cached[Command]).size
+			size += element.Value.(cacheEntry[Command]).size
 		}
 		return size
 	}
 	for n := range 1000 {
 		c.add(fmt.Sprint(n), Command{Cmd: []string{strings.Repeat("x", 100<<10)}})
 		require.LessOrEqual(t, held(), 1<<20)
-		require.Equal(t, held(), c.size)
+		require.Equal(t, held(), c.usedBytes)
 	}
 	assert.Len(t, c.entries, 10)
 	_, ok := c.get("999")
@@ -152,12 +152,12 @@ func TestWhatIsRememberedOfImagesIsBoundedInBytes(t *testing.T) {
 	c.add("new", Command{Cmd: []string{strings.Repeat("x", 2<<20)}})
 	_, ok = c.get("new")
 	assert.False(t, ok)
-	assert.Equal(t, held(), c.size)
-	tags := newCache(limits.ImageTagCacheBytes, func(s seen) int { return len(s.digest) })
+	assert.Equal(t, held(), c.usedBytes)
+	tags := newCache(limits.ImageTagCacheBytes, func(s resolvedTag) int { return len(s.digest) })
 	for n := range 20_000 {
-		tags.add(fmt.Sprintf("%064d", n), seen{strings.Repeat("d", 71), time.Now()})
+		tags.add(fmt.Sprintf("%064d", n), resolvedTag{strings.Repeat("d", 71), time.Now()})
 	}
-	assert.LessOrEqual(t, tags.size, limits.ImageTagCacheBytes)
+	assert.LessOrEqual(t, tags.usedBytes, limits.ImageTagCacheBytes)
 	assert.Greater(t, len(tags.entries), 3000)
 }
 
@@ -175,7 +175,7 @@ func TestManyLargeImagesTakeLittleMemory(t *testing.T) {
 	for n := range 300 {
 		clear(s.contents)
 		s.image(runs("linux", "amd64", strings.Repeat("x", 120<<10)+fmt.Sprint(n)), fmt.Sprint(n))
-		_, err := images.Command(t.Context(), Question{Image: fmt.Sprintf("r.test/app:%d", n), OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: fmt.Sprintf("r.test/app:%d", n), OS: "linux"})
 		require.NoError(t, err)
 	}
 	clear(s.contents)
@@ -205,7 +205,7 @@ func TestContentIsWhatItsDigestSays(t *testing.T) {
 		}
 	}
 	ask := func(images *Images) error {
-		got, err := images.Command(t.Context(), Question{Image: "r.test/app@" + good["digest"].(string), OS: "linux"})
+		got, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app@" + good["digest"].(string), OS: "linux"})
 		if err == nil {
 			assert.Equal(t, []string{"good"}, got.Cmd)
 		}
@@ -220,7 +220,7 @@ func TestContentIsWhatItsDigestSays(t *testing.T) {
 	swapped := images(func(path string) string {
 		return strings.Replace(path, good["digest"].(string), "evil", 1)
 	})
-	_, err := swapped.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+	_, err := swapped.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux"})
 	assert.Error(t, err)
 }
 
@@ -237,9 +237,9 @@ func TestAnswersAreBoundedByWhatTheyAre(t *testing.T) {
 			}
 			s.serve(w, r)
 		}, "t.test": s.serve}, kind, read}, TransportConfig{})
-		_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux"})
 		assert.Error(t, err, kind)
-		assert.Contains(t, log.String(), errTooLong.Error(), kind)
+		assert.Contains(t, log.String(), errAnswerTooLong.Error(), kind)
 		assert.Positive(t, read[kind], kind)
 		assert.LessOrEqual(t, read[kind], bound+4<<10, kind)
 	}

@@ -14,15 +14,15 @@ import (
 
 // credentials are one way to authenticate at a registry.
 type credentials struct {
-	// whose credentials they are, for messages.
-	whose string
+	// description credentials they are, for messages.
+	description string
 	// authenticator returns the credentials, after a token exchange if they need one.
 	authenticator func(ctx context.Context) (authn.Authenticator, error)
 }
 
-// candidates returns the credentials to try at a registry, in this order: the pod's pull secrets, the identity of the
+// credentialCandidates returns the credentials to try at a registry, in this order: the pod's pull secrets, the identity of the
 // env-injector for an Azure container registry, and anonymous.
-func (i *Images) candidates(q Question, at name.Reference) []credentials {
+func (i *Images) credentialCandidates(q Query, at name.Reference) []credentials {
 	var all []credentials
 	ready := func(whose string, auth authn.Authenticator) {
 		all = append(all, credentials{whose, func(context.Context) (authn.Authenticator, error) { return auth, nil }})
@@ -33,10 +33,10 @@ func (i *Images) candidates(q Question, at name.Reference) []credentials {
 		}
 	}
 	registry := at.Context().RegistryStr()
-	if i.Azure != nil && i.Azure.Hosts(registry) {
+	if i.Azure != nil && i.Azure.HasRegistry(registry) {
 		all = append(all, credentials{"the identity of the env-injector",
 			func(ctx context.Context) (authn.Authenticator, error) {
-				token, err := i.Azure.Token(ctx, registry)
+				token, err := i.Azure.RefreshToken(ctx, registry)
 				if err != nil {
 					return nil, err
 				}
@@ -56,14 +56,14 @@ type PullSecret struct {
 	keychain authn.Keychain
 }
 
-// ReadPullSecret parses the credentials of a Secret. A malformed or too large Secret has none, as in the kubelet.
-func ReadPullSecret(ctx context.Context, secret corev1.Secret) PullSecret {
+// ParsePullSecret parses the credentials of a Secret. A malformed or too large Secret has none, as in the kubelet.
+func ParsePullSecret(ctx context.Context, secret corev1.Secret) PullSecret {
 	read := PullSecret{name: secret.Name}
 	content := secret.Data[corev1.DockerConfigJsonKey]
 	if secret.Type == corev1.SecretTypeDockercfg {
 		content = secret.Data[corev1.DockerConfigKey]
 	}
-	if len(content) > limits.ImagePullSecretBytes || !isModest(content) {
+	if len(content) > limits.ImagePullSecretBytes || !isWithinJSONLimits(content) {
 		return read
 	}
 	read.hash = sha256.Sum256(content)
@@ -78,7 +78,7 @@ func (s PullSecret) credentialsFor(at name.Reference) (authn.Authenticator, bool
 	if s.keychain == nil {
 		return nil, false
 	}
-	for _, target := range targets(at) {
+	for _, target := range repositoryNames(at) {
 		if auth, err := s.keychain.Resolve(target); err == nil && auth != authn.Anonymous {
 			return auth, true
 		}
@@ -86,23 +86,23 @@ func (s PullSecret) credentialsFor(at name.Reference) (authn.Authenticator, bool
 	return nil, false
 }
 
-// target is one name of a repository, as pull secrets write it.
-type target struct{ registry, repository string }
+// repositoryName is one name of a repository, as pull secrets write it.
+type repositoryName struct{ registry, repository string }
 
 // String implements authn.Resource.
-func (t target) String() string { return t.registry + "/" + t.repository }
+func (t repositoryName) String() string { return t.registry + "/" + t.repository }
 
 // RegistryStr implements authn.Resource.
-func (t target) RegistryStr() string { return t.registry }
+func (t repositoryName) RegistryStr() string { return t.registry }
 
-// targets returns the names of a repository. Docker Hub has several host names.
-func targets(at name.Reference) []authn.Resource {
+// repositoryNames returns the names of a repository. Docker Hub has several host names.
+func repositoryNames(at name.Reference) []authn.Resource {
 	if registry := at.Context().RegistryStr(); registry != name.DefaultRegistry {
-		return []authn.Resource{target{registry, at.Context().RepositoryStr()}}
+		return []authn.Resource{repositoryName{registry, at.Context().RepositoryStr()}}
 	}
 	var all []authn.Resource
 	for _, registry := range []string{name.DefaultRegistry, "docker.io", "registry-1.docker.io"} {
-		all = append(all, target{registry, at.Context().RepositoryStr()})
+		all = append(all, repositoryName{registry, at.Context().RepositoryStr()})
 	}
 	return all
 }

@@ -48,7 +48,7 @@ func FuzzImageReference(f *testing.F) {
 	f.Fuzz(func(t *testing.T, image string) {
 		images, log := memoryImages(t, hosts{}, TransportConfig{})
 		frugal(t, func() {
-			got, err := images.Command(t.Context(), Question{Namespace: "a", Image: image, OS: "linux"})
+			got, err := images.ReadCommand(t.Context(), Query{Namespace: "a", Image: image, OS: "linux"})
 			assert.Error(t, err)
 			checkCommand(t, got, err)
 		})
@@ -77,7 +77,7 @@ func FuzzManifest(f *testing.F) {
 			s.serve(w, r)
 		}}, TransportConfig{})
 		frugal(t, func() {
-			got, err := images.Command(t.Context(), Question{Namespace: "a", Image: "r.test/app:fuzzed", OS: "linux"})
+			got, err := images.ReadCommand(t.Context(), Query{Namespace: "a", Image: "r.test/app:fuzzed", OS: "linux"})
 			checkCommand(t, got, err)
 		})
 	})
@@ -116,7 +116,7 @@ func FuzzChallenge(f *testing.F) {
 		images, log := memoryImages(t, network, TransportConfig{})
 		secret := secretFor(t, fmt.Sprintf(`"username":"u","password":%q`, password))
 		frugal(t, func() {
-			got, err := images.Command(t.Context(), Question{Namespace: "a", Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secret}})
+			got, err := images.ReadCommand(t.Context(), Query{Namespace: "a", Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secret}})
 			assert.Error(t, err)
 			checkCommand(t, got, err)
 			assert.NotContains(t, err.Error()+log.String(), password)
@@ -148,7 +148,7 @@ func FuzzToken(f *testing.F) {
 			_, _ = w.Write(content)
 		}}, TransportConfig{})
 		frugal(t, func() {
-			got, err := images.Command(t.Context(), Question{Namespace: "a", Image: "r.test/app:1", OS: "linux"})
+			got, err := images.ReadCommand(t.Context(), Query{Namespace: "a", Image: "r.test/app:1", OS: "linux"})
 			checkCommand(t, got, err)
 		})
 		assert.NotContains(t, log.String(), canaryText)

@@ -25,65 +25,65 @@ import (
 )
 
 func TestTheIdentitysTokenIsForRegistriesOfTheCloudAlone(t *testing.T) {
-	azure := NewAzure(Azure{Suffix: "azurecr.io"})
+	azure := NewAzureRegistries(AzureRegistries{Suffix: "azurecr.io"})
 	for host, ours := range map[string]bool{
 		"mine1.azurecr.io": true, "MINE1.AzureCR.io": true,
 		"mine1": false, "localhost": false, "azurecr.io": false, ".azurecr.io": false, "a.b.azurecr.io": false, "mine1azurecr.io": false, "mine1.azurecr.io.thief.test": false,
 		"mine1.azurecr.io:443": false, "mine1.azurecr.cn": false, "thief.test/mine1.azurecr.io": false,
 	} {
-		assert.Equal(t, ours, azure.Hosts(host), host)
+		assert.Equal(t, ours, azure.HasRegistry(host), host)
 	}
-	none := NewAzure(Azure{}) // a private cloud without registries
+	none := NewAzureRegistries(AzureRegistries{}) // a private cloud without registries
 	for _, host := range []string{"mine1.", "mine1", ""} {
-		assert.False(t, none.Hosts(host), host)
+		assert.False(t, none.HasRegistry(host), host)
 	}
 }
 
 func TestATokenOfAnAzureRegistryIsKeptForItsTimeAndBounded(t *testing.T) {
 	now, exchanges, answer, status := time.Now(), 0, `{"refresh_token":"x"}`, http.StatusOK
-	azure := NewAzure(Azure{Credential: identity{}, Suffix: "azurecr.io", Clock: func() time.Time { return now }, Transport: hosts{
+	azure := NewAzureRegistries(AzureRegistries{Credential: identity{}, Suffix: "azurecr.io", Clock: func() time.Time { return now }, Transport: hosts{
 		"mine1.azurecr.io": func(w http.ResponseWriter, _ *http.Request) {
 			exchanges++
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, answer)
 		}}})
-	ask := func() (string, error) { return azure.Token(t.Context(), "mine1.azurecr.io") }
+	ask := func() (string, error) { return azure.RefreshToken(t.Context(), "mine1.azurecr.io") }
 	for range 3 {
 		token, err := ask()
 		require.NoError(t, err)
 		require.Equal(t, "x", token)
 	}
 	assert.Equal(t, 1, exchanges)
-	now = now.Add(tokenAge)
+	now = now.Add(refreshTokenAge)
 	_, err := ask()
 	require.NoError(t, err)
 	assert.Equal(t, 2, exchanges, "then there is a new one")
 
 	for _, nonsense := range []string{`{}`, fmt.Sprintf(`{"refresh_token":%q}`, strings.Repeat("x", limits.ImageRegistryTokenBytes+1))} {
-		now, answer = now.Add(tokenAge), nonsense
+		now, answer = now.Add(refreshTokenAge), nonsense
 		_, err = ask()
-		assert.ErrorIs(t, err, errNonsense)
+		assert.ErrorIs(t, err, errMalformedAnswer)
 	}
 	answer, status = `{}`, http.StatusUnauthorized
 	_, err = ask()
 	assert.Equal(t, fault.Denied, fault.KindOf(err))
 	assert.ErrorContains(t, err, "answered 401")
-	assert.Contains(t, fault.NextOf(err), "AcrPull")
+	assert.Contains(t, fault.NextStepOf(err), "AcrPull")
 }
 
 func TestWhatACallAsksForDecidesItsBound(t *testing.T) {
-	at := &trace{registry: "R.test"}
-	for address, want := range map[string]content{
-		"https://r.test/v2/":                 ping,
-		"https://r.test/v2/app/manifests/1":  manifest,
-		"https://r.test/v2/app/blobs/sha":    blob,
-		"https://r.test/v2/app/tags/list":    token,
-		"https://r.test/token":               token,
-		"https://r.test/app/manifests/1":     token,
-		"https://t.test/v2/app/manifests/1":  token,
-		"https://t.test/v2/":                 token,
-		"https://r.test.evil/v2/app/blobs/x": token,
+	at := &lookupTrace{registry: "R.test"}
+	for address, want := range map[string]contentKind{
+		"https://r.test/v2/":                 contentPing,
+		"https://r.test/v2/app/manifests/1":  contentManifest,
+		"https://r.test/v2/app/blobs/sha":    contentBlob,
+		"https://r.test/v2/app/tags/list":    contentToken,
+		"https://r.test/token":               contentToken,
+		"https://r.test/app/manifests/1":     contentToken,
+		"https://t.test/v2/app/manifests/1":  contentToken,
+		"https://t.test/v2/":                 contentToken,
+		"https://r.test.evil/v2/app/blobs/x": contentToken,
 	} {
 		request, err := http.NewRequest(http.MethodGet, address, nil)
 		require.NoError(t, err)
@@ -108,7 +108,7 @@ func (u *unread) Close() error { return nil }
 func TestAnAnswerIsReadWithinTheBoundOfWhatItIs(t *testing.T) {
 	deep := strings.Repeat("[", limits.ImageAnswerDepth+1)
 	for name, c := range map[string]struct {
-		of     content
+		of     contentKind
 		status int
 		length int64
 		body   string
@@ -116,23 +116,23 @@ func TestAnAnswerIsReadWithinTheBoundOfWhatItIs(t *testing.T) {
 		// most is read of the body; left of it is given on.
 		most, left int
 	}{
-		"a manifest that says that it is too long": {manifest, 200, limits.ImageManifestBytes + 1, "{}", errTooLong, 0, 0},
-		"a manifest that is too long": {manifest, 200, -1, strings.Repeat(" ", limits.ImageManifestBytes+100), errTooLong,
+		"a manifest that says that it is too long": {contentManifest, 200, limits.ImageManifestBytes + 1, "{}", errAnswerTooLong, 0, 0},
+		"a manifest that is too long": {contentManifest, 200, -1, strings.Repeat(" ", limits.ImageManifestBytes+100), errAnswerTooLong,
 			limits.ImageManifestBytes + 1, 0},
-		"a refusal that is too long":              {manifest, 403, -1, strings.Repeat(" ", 1<<20), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
-		"a refusal that says that it is too long": {manifest, 403, 1 << 30, "{}", nil, 2, 2},
-		"a ping that is too long":                 {ping, 200, -1, strings.Repeat(" ", 1<<20), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
-		"a manifest that is too deep":             {manifest, 200, -1, deep, errTooComplex, len(deep), 0},
-		"a refusal that is too deep":              {manifest, 500, -1, deep, nil, len(deep), len(deep)},
-		"a partial answer":                        {blob, 206, -1, strings.Repeat(" ", limits.ImageErrorBytes+9), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
-		"brackets in a text":                      {manifest, 200, -1, `{"a":"` + deep + `"}`, nil, len(deep) + 8, len(deep) + 8},
-		"brackets after a quote in a text":        {manifest, 200, -1, `{"a":"\"` + deep + `"}`, nil, len(deep) + 10, len(deep) + 10},
-		"brackets after a text that ends in \\":   {manifest, 200, -1, `{"a":"\\",` + deep, errTooComplex, len(deep) + 10, 0},
+		"a refusal that is too long":              {contentManifest, 403, -1, strings.Repeat(" ", 1<<20), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
+		"a refusal that says that it is too long": {contentManifest, 403, 1 << 30, "{}", nil, 2, 2},
+		"a ping that is too long":                 {contentPing, 200, -1, strings.Repeat(" ", 1<<20), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
+		"a manifest that is too deep":             {contentManifest, 200, -1, deep, errAnswerTooComplex, len(deep), 0},
+		"a refusal that is too deep":              {contentManifest, 500, -1, deep, nil, len(deep), len(deep)},
+		"a partial answer":                        {contentBlob, 206, -1, strings.Repeat(" ", limits.ImageErrorBytes+9), nil, limits.ImageErrorBytes + 1, limits.ImageErrorBytes},
+		"brackets in a text":                      {contentManifest, 200, -1, `{"a":"` + deep + `"}`, nil, len(deep) + 8, len(deep) + 8},
+		"brackets after a quote in a text":        {contentManifest, 200, -1, `{"a":"\"` + deep + `"}`, nil, len(deep) + 10, len(deep) + 10},
+		"brackets after a text that ends in \\":   {contentManifest, 200, -1, `{"a":"\\",` + deep, errAnswerTooComplex, len(deep) + 10, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := &unread{Reader: strings.NewReader(c.body)}
 			answer := &http.Response{StatusCode: c.status, ContentLength: c.length, Header: http.Header{}, Body: body}
-			err := readAnswer(answer, c.of)
+			err := bufferAnswer(answer, c.of)
 			assert.LessOrEqual(t, body.bytes, c.most)
 			if c.want != nil {
 				require.ErrorIs(t, err, c.want)
@@ -146,7 +146,7 @@ func TestAnAnswerIsReadWithinTheBoundOfWhatItIs(t *testing.T) {
 		})
 	}
 	long := &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {strings.Repeat("x", limits.ImageChallengeBytes), "y"}}, Body: http.NoBody}
-	assert.ErrorIs(t, readAnswer(long, manifest), errChallenge)
+	assert.ErrorIs(t, bufferAnswer(long, contentManifest), errChallengeTooLong)
 }
 
 func TestOnlyAChallengeOrAHeaderMarksARegistry(t *testing.T) {
@@ -160,12 +160,12 @@ func TestOnlyAChallengeOrAHeaderMarksARegistry(t *testing.T) {
 		"one for a password":       {"WWW-Authenticate", `Basic realm="r"`, false},
 		"nothing":                  {"X", "y", false},
 	} {
-		at := &trace{registry: "r.test"}
+		at := &lookupTrace{registry: "r.test"}
 		request, err := http.NewRequest(http.MethodGet, "https://r.test/v2/", nil)
 		require.NoError(t, err)
 		answer := &http.Response{Header: http.Header{}}
 		answer.Header.Set(c.header, c.value)
-		at.notice(request, answer)
+		at.recordAnswer(request, answer)
 		assert.Equal(t, c.marks, at.isRegistry(), name)
 	}
 }
@@ -182,7 +182,7 @@ func TestFurtherCredentialsAreNotShownToARegistryThatIsOutOfOrder(t *testing.T) 
 		}}}
 		images, _ := memoryImages(t, network, TransportConfig{})
 		first, second := secretFor(t, fmt.Sprintf(`"username":"first","password":%q`, password)), secretFor(t, fmt.Sprintf(`"username":"second","password":%q`, password))
-		_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{first, second}})
+		_, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{first, second}})
 		require.Error(t, err)
 		shown := map[string]bool{}
 		for _, request := range network.requests {
@@ -206,7 +206,7 @@ func TestAConnectionThatBreaksIsTriedOnceMore(t *testing.T) {
 	} {
 		left := c.times
 		images, _ := memoryImages(t, breaking{hosts{"r.test": s.serve}, &left, c.breaks}, TransportConfig{})
-		_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux"})
 		assert.Equal(t, c.works, err == nil, "%s: %v", name, err)
 	}
 }
@@ -228,7 +228,7 @@ func (b breaking) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestAnOldPullSecretIsBoundedToo(t *testing.T) {
 	secret := func(content string) PullSecret {
-		return ReadPullSecret(t.Context(), corev1.Secret{Type: corev1.SecretTypeDockercfg, Data: map[string][]byte{corev1.DockerConfigKey: []byte(content)}})
+		return ParsePullSecret(t.Context(), corev1.Secret{Type: corev1.SecretTypeDockercfg, Data: map[string][]byte{corev1.DockerConfigKey: []byte(content)}})
 	}
 	assert.NotNil(t, secret(`{"r.test":{"username":"u","password":"`+password+`"}}`).keychain)
 	large := fmt.Sprintf(`{"r.test":{"username":"u","password":%q,"x":%q}}`, password, strings.Repeat("x", limits.ImagePullSecretBytes))
@@ -246,10 +246,10 @@ func TestALargeEntryDoesNotCostTheOthers(t *testing.T) {
 
 func TestOneAddressThatIsAllowedMayBeTheAPIServersToo(t *testing.T) {
 	refused := func(to netip.AddrPort) bool { return to == netip.MustParseAddrPort("10.0.0.1:443") }
-	allowed := TransportConfig{Refused: refused, Allowed: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}
+	allowed := TransportConfig{IsForbidden: refused, AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}
 	assert.NoError(t, allowed.checkAddress(netip.MustParseAddrPort("10.0.0.1:443")), "somebody named this very address")
-	network := TransportConfig{Refused: refused, Allowed: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/31")}}
-	assert.ErrorIs(t, network.checkAddress(netip.MustParseAddrPort("10.0.0.1:443")), errAddress, "a network may have it by accident")
+	network := TransportConfig{IsForbidden: refused, AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/31")}}
+	assert.ErrorIs(t, network.checkAddress(netip.MustParseAddrPort("10.0.0.1:443")), errForbiddenAddress, "a network may have it by accident")
 }
 
 func TestImagesOfAnIndexThatReferToOtherObjectsAreNotEqual(t *testing.T) {
@@ -262,10 +262,10 @@ func TestImagesOfAnIndexThatReferToOtherObjectsAreNotEqual(t *testing.T) {
 
 func TestWhoHasToMakeRoomForALookup(t *testing.T) {
 	old, young := time.Now().Add(-2*limits.ImageLookupGrace), time.Now()
-	lookup := func(namespace, registry string, since time.Time) *place {
-		return &place{namespace: namespace, registry: registry, since: since}
+	lookup := func(namespace, registry string, since time.Time) *lookupSlot {
+		return &lookupSlot{namespace: namespace, registry: registry, startedAt: since}
 	}
-	of := func(namespace string, n int, since time.Time) (all []*place) {
+	of := func(namespace string, n int, since time.Time) (all []*lookupSlot) {
 		for i := range n {
 			all = append(all, lookup(namespace, fmt.Sprint("r", i), since))
 		}
@@ -273,7 +273,7 @@ func TestWhoHasToMakeRoomForALookup(t *testing.T) {
 	}
 	mine := lookup("mine", "new", young)
 	for name, c := range map[string]struct {
-		held   []*place
+		held   []*lookupSlot
 		victim string
 	}{
 		"nobody, of none":                         {nil, ""},
@@ -282,14 +282,14 @@ func TestWhoHasToMakeRoomForALookup(t *testing.T) {
 		"not who has as many, but one of its own": {append(of("other", 1, old), of("mine", 1, old)...), "mine"},
 		"not who has fewer, but one of its own":   {append(of("other", 1, old), of("mine", 2, old)...), "mine"},
 		"of a full share one of its own alone":    {append(of("greedy", limits.ImageLookupsPerNamespace+3, old), of("mine", limits.ImageLookupsPerNamespace, old)...), "mine"},
-		"nobody, if the registry has its share": {append(of("greedy", 9, old), slices.Repeat([]*place{lookup("mine", "new", old)}, limits.ImageLookupsPerRegistry)...),
+		"nobody, if the registry has its share": {append(of("greedy", 9, old), slices.Repeat([]*lookupSlot{lookup("mine", "new", old)}, limits.ImageLookupsPerRegistry)...),
 			""},
-		"what another namespace has of that registry does not count": {append(of("greedy", 2, old), slices.Repeat([]*place{lookup("greedy", "new", old)},
+		"what another namespace has of that registry does not count": {append(of("greedy", 2, old), slices.Repeat([]*lookupSlot{lookup("greedy", "new", old)},
 			limits.ImageLookupsPerRegistry)...), "greedy"},
 	} {
-		p := &places{held: c.held}
+		p := &lookupSlots{active: c.held}
 		got := ""
-		if victim := p.victim(mine); victim != nil {
+		if victim := p.slotToReclaim(mine); victim != nil {
 			got = victim.namespace
 		}
 		assert.Equal(t, c.victim, got, name)
@@ -300,12 +300,12 @@ func TestThePortDecidesWhetherAnAddressIsTheAPIServers(t *testing.T) {
 	s := newStore()
 	s.image(runs("linux", "amd64", "app"), "1")
 	network := &recorded{RoundTripper: hosts{"10.0.0.1:6443": s.serve, "10.0.0.1": s.serve, "10.0.0.2": s.serve, "10.0.0.2:5000": s.serve}}
-	images, _ := memoryImages(t, network, TransportConfig{PlainHTTP: []string{"10.0.0.2", "10.0.0.2:80"}, Refused: func(to netip.AddrPort) bool {
+	images, _ := memoryImages(t, network, TransportConfig{PlainHTTP: []string{"10.0.0.2", "10.0.0.2:80"}, IsForbidden: func(to netip.AddrPort) bool {
 		return to == netip.MustParseAddrPort("10.0.0.1:6443") || to == netip.MustParseAddrPort("10.0.0.2:80") || to == netip.MustParseAddrPort("10.0.0.2:443")
 	}})
 	for image, allowed := range map[string]bool{"10.0.0.1:6443/app:1": false, "10.0.0.1/app:1": true, "10.0.0.2/app:1": false, "10.0.0.2:5000/app:1": true} {
 		network.requests = nil
-		_, err := images.Command(t.Context(), Question{Image: image, OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: image, OS: "linux"})
 		assert.Equal(t, allowed, err == nil, "%s: %v", image, err)
 		assert.Equal(t, allowed, len(network.requests) > 0, image)
 	}
@@ -317,8 +317,8 @@ func TestAConfigurationInsideAManifestIsWeighedToo(t *testing.T) {
 		want   error
 	}{
 		"modest":  {`{"os":"linux","architecture":"amd64","config":{"Cmd":["app"]}}`, nil},
-		"complex": {`{"os":"linux","architecture":"amd64","x":[1` + strings.Repeat(",1", limits.ImageAnswerElements) + `]}`, errTooComplex},
-		"none":    {`nonsense`, errNonsense},
+		"complex": {`{"os":"linux","architecture":"amd64","x":[1` + strings.Repeat(",1", limits.ImageAnswerElements) + `]}`, errAnswerTooComplex},
+		"none":    {`nonsense`, errMalformedAnswer},
 	} {
 		s := newStore()
 		sum := sha256.Sum256([]byte(c.config))
@@ -326,7 +326,7 @@ func TestAConfigurationInsideAManifestIsWeighedToo(t *testing.T) {
 			ociManifest, sum, len(c.config), base64.StdEncoding.EncodeToString([]byte(c.config)))
 		s.put(ociManifest, []byte(manifest), "1")
 		images, log := memoryImages(t, hosts{"r.test": s.serve}, TransportConfig{})
-		command, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+		command, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux"})
 		if c.want == nil {
 			require.NoError(t, err, name)
 			assert.Equal(t, []string{"app"}, command.Cmd)
@@ -344,34 +344,34 @@ func TestAConfigurationThatSaysThatItIsTooLongIsNotAskedFor(t *testing.T) {
 	s.put(ociManifest, []byte(manifest), "1")
 	network := &recorded{RoundTripper: hosts{"r.test": s.serve}}
 	images, log := memoryImages(t, network, TransportConfig{})
-	_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+	_, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux"})
 	require.Error(t, err)
-	assert.Contains(t, log.String(), errTooLong.Error())
+	assert.Contains(t, log.String(), errAnswerTooLong.Error())
 	assert.NotContains(t, fmt.Sprint(network.requests), "/blobs/")
 }
 
 func TestAnImageWithoutAPlatformInItsIndexFitsByItsOwn(t *testing.T) {
 	for name, c := range map[string]struct {
-		of           search
+		of           platformSearch
 		os, platform string
 		fits         bool
 	}{
-		"the same":              {search{os: "linux", architecture: "amd64"}, "linux", "amd64", true},
-		"any architecture":      {search{os: "linux"}, "linux", "s390x", true},
-		"another architecture":  {search{os: "linux", architecture: "amd64"}, "linux", "arm64", false},
-		"another system":        {search{os: "linux"}, "windows", "amd64", false},
-		"none of a system":      {search{os: "linux"}, "", "amd64", false},
-		"none of architectures": {search{os: "linux"}, "linux", "", false},
+		"the same":              {platformSearch{os: "linux", architecture: "amd64"}, "linux", "amd64", true},
+		"any architecture":      {platformSearch{os: "linux"}, "linux", "s390x", true},
+		"another architecture":  {platformSearch{os: "linux", architecture: "amd64"}, "linux", "arm64", false},
+		"another system":        {platformSearch{os: "linux"}, "windows", "amd64", false},
+		"none of a system":      {platformSearch{os: "linux"}, "", "amd64", false},
+		"none of architectures": {platformSearch{os: "linux"}, "linux", "", false},
 	} {
-		assert.Equal(t, c.fits, c.of.fits(specs.Platform{OS: c.os, Architecture: c.platform}), name)
+		assert.Equal(t, c.fits, c.of.canRunOnPodNodes(specs.Platform{OS: c.os, Architecture: c.platform}), name)
 	}
 	artifact := v1.Descriptor{MediaType: "application/vnd.in-toto+json"}
 	image := v1.Descriptor{MediaType: ociManifest}
 	linux := v1.Descriptor{MediaType: ociManifest, Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}
-	anywhere, here := search{os: "linux"}, search{os: "linux", architecture: "amd64"}
-	assert.Equal(t, []v1.Descriptor{image}, here.candidates([]v1.Descriptor{artifact, image}), "what is no image is not asked for")
-	assert.Equal(t, []v1.Descriptor{linux}, here.candidates([]v1.Descriptor{image, linux}), "one without a platform only if nothing else fits")
-	assert.Contains(t, anywhere.candidates([]v1.Descriptor{image, linux}), image)
+	anywhere, here := platformSearch{os: "linux"}, platformSearch{os: "linux", architecture: "amd64"}
+	assert.Equal(t, []v1.Descriptor{image}, here.candidateEntries([]v1.Descriptor{artifact, image}), "what is no image is not asked for")
+	assert.Equal(t, []v1.Descriptor{linux}, here.candidateEntries([]v1.Descriptor{image, linux}), "one without a platform only if nothing else fits")
+	assert.Contains(t, anywhere.candidateEntries([]v1.Descriptor{image, linux}), image)
 }
 
 func TestAMirrorIsAskedForTheVeryDigest(t *testing.T) {
@@ -380,7 +380,7 @@ func TestAMirrorIsAskedForTheVeryDigest(t *testing.T) {
 	for from, want := range map[string]string{"r.test/app:1": "mirror.test/cache/app:1", "r.test/app@" + digest: "mirror.test/cache/app@" + digest} {
 		reference, err := name.ParseReference(from)
 		require.NoError(t, err)
-		mirrors := r.mirrors(reference)
+		mirrors := r.mirrorsOf(reference)
 		require.Len(t, mirrors, 1, "what is no name is left out")
 		assert.Equal(t, want, mirrors[0].Name())
 	}

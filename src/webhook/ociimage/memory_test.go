@@ -45,7 +45,7 @@ func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 func memoryImages(t testing.TB, network http.RoundTripper, transport TransportConfig) (*Images, *lockedLog) {
 	t.Helper()
 	log := &lockedLog{}
-	images, err := New(Config{Transport: &guarded{transport, newBreaker(), network}, TagAge: time.Minute, Timeout: 20 * time.Second,
+	images, err := New(Config{Transport: &guardedTransport{transport, newCircuitBreaker(), network}, TagAge: time.Minute, Timeout: 20 * time.Second,
 		Clock: time.Now, Log: funcr.New(func(_, args string) { log.write(args) }, funcr.Options{}),
 		Registries: Registries{PlainHTTP: transport.PlainHTTP}})
 	require.NoError(t, err)

@@ -56,7 +56,7 @@ func (n *recorded) to(host string) (all []string) {
 
 func secretFor(t *testing.T, fields string) PullSecret {
 	t.Helper()
-	return ReadPullSecret(t.Context(), corev1.Secret{Type: corev1.SecretTypeDockerConfigJson,
+	return ParsePullSecret(t.Context(), corev1.Secret{Type: corev1.SecretTypeDockerConfigJson,
 		Data: map[string][]byte{corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths":{"r.test":{%s}}}`, fields)}})
 }
 
@@ -81,7 +81,7 @@ func TestACredentialGoesToItsHostAlone(t *testing.T) {
 	images, _ := memoryImages(t, network, TransportConfig{})
 	mine := secretFor(t, fmt.Sprintf(`"username":"u","password":%q`, password))
 	for _, image := range []string{"r.test/app:1", "other.test/app:1", "sub.r.test/app:1", "r.test:444/app:1"} {
-		_, err := images.Command(t.Context(), Question{Image: image, OS: "linux", PullSecrets: []PullSecret{mine}})
+		_, err := images.ReadCommand(t.Context(), Query{Image: image, OS: "linux", PullSecrets: []PullSecret{mine}})
 		assert.Equal(t, image == "r.test:444/app:1", err != nil, image)
 	}
 	assert.NotEmpty(t, network.to("storage.test"), "a redirect to the registry's storage is followed")
@@ -90,10 +90,10 @@ func TestACredentialGoesToItsHostAlone(t *testing.T) {
 			assert.Contains(t, request, `auth=""`)
 		}
 	}
-	_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+	_, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux"})
 	assert.Equal(t, fault.Unauthenticated == fault.KindOf(err), false)
 	assert.Error(t, err, "what was seen with a credential is not answered without it")
-	_, err = images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, `"username":"u","password":"x"`)}})
+	_, err = images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, `"username":"u","password":"x"`)}})
 	assert.Error(t, err, "nor with another")
 }
 
@@ -116,7 +116,7 @@ func TestTokenRequestsFollowNoRedirect(t *testing.T) {
 				"thief.test": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"token":"x"}`)) },
 			}}
 			images, log := memoryImages(t, network, TransportConfig{})
-			_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, fields)}})
+			_, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{secretFor(t, fields)}})
 			require.Error(t, err)
 			assert.Greater(t, len(network.requests), 1, name)
 			assert.NotContains(t, strings.Join(network.to("thief.test"), " "), "refresh_token", "%s, %v", name, c)
@@ -162,10 +162,10 @@ func TestTheExchangeOfTheIdentitysTokenFollowsNoRedirect(t *testing.T) {
 			},
 			"thief.test": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"refresh_token":"x"}`)) },
 		}}
-		for name, transport := range map[string]http.RoundTripper{"guarded": &guarded{TransportConfig{}, newBreaker(), network}, "bare": network} {
+		for name, transport := range map[string]http.RoundTripper{"guarded": &guardedTransport{TransportConfig{}, newCircuitBreaker(), network}, "bare": network} {
 			network.requests = nil
-			azure := NewAzure(Azure{Credential: identity{}, Suffix: "azurecr.io", Transport: transport, Clock: time.Now})
-			_, err := azure.Token(t.Context(), "mine1.azurecr.io")
+			azure := NewAzureRegistries(AzureRegistries{Credential: identity{}, Suffix: "azurecr.io", Transport: transport, Clock: time.Now})
+			_, err := azure.RefreshToken(t.Context(), "mine1.azurecr.io")
 			require.Error(t, err, name)
 			assert.NotContains(t, err.Error(), "AcrPull", "a redirect is not a missing role")
 			require.Len(t, network.to("mine1.azurecr.io"), 1, name)
@@ -196,9 +196,9 @@ func TestRedirectsAreBounded(t *testing.T) {
 			}
 		}
 		images, log := memoryImages(t, network, TransportConfig{})
-		_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux"})
 		assert.Equal(t, works, err == nil, "%d redirects: %v", hops, err)
-		assert.Equal(t, !works, strings.Contains(log.String(), errRedirect.Error()))
+		assert.Equal(t, !works, strings.Contains(log.String(), errUnsafeRedirect.Error()))
 	}
 }
 
@@ -210,9 +210,9 @@ func TestPlainHTTPIsForTheHostsThatAreNamedAlone(t *testing.T) {
 		network := &recorded{RoundTripper: schemes{"http": s.serve, "https": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://other.test"+r.URL.Path, http.StatusFound)
 		}}}
-		config := TransportConfig{PlainHTTP: []string{"plain.test", "10.1.2.4:5000"}, Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+		config := TransportConfig{PlainHTTP: []string{"plain.test", "10.1.2.4:5000"}, AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 		images, _ := memoryImages(t, network, config)
-		_, err := images.Command(t.Context(), Question{Image: image, OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: image, OS: "linux"})
 		assert.Equal(t, works, err == nil, "%s: %v", image, err)
 		for _, request := range network.requests {
 			host := strings.Split(image, "/")[0]
@@ -250,7 +250,7 @@ func TestTheFirstFailureOfARegistryNamedByAnAddressIsKept(t *testing.T) {
 		"reg.localhost":     {&net.DNSError{IsNotFound: true}, "does not resolve"},
 	} {
 		images, log := memoryImages(t, failing{host: c.err}, TransportConfig{})
-		_, err := images.Command(t.Context(), Question{Image: host + "/app:1", OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: host + "/app:1", OS: "linux"})
 		require.Error(t, err, host)
 		assert.Contains(t, log.String(), c.log, host)
 		assert.NotContains(t, log.String()+err.Error(), "plainHTTP", host)
@@ -271,7 +271,7 @@ func TestOnlyTheRegistryItselfSpeaksForIt(t *testing.T) {
 		}
 		s.serve(w, r)
 	}}, TransportConfig{})
-	_, err := images.Command(t.Context(), Question{Image: "x.test/app:1", OS: "linux"})
+	_, err := images.ReadCommand(t.Context(), Query{Image: "x.test/app:1", OS: "linux"})
 	assert.ErrorContains(t, err, "the registry x.test could not be reached or did not answer as a registry")
 	assert.NotContains(t, err.Error(), "403")
 	assert.Contains(t, log.String(), "it answered 403")
@@ -298,13 +298,13 @@ func TestRefusalsAreNoMapOfTheNetwork(t *testing.T) {
 		"no name":  broken(&net.DNSError{IsNotFound: true}),
 		"no TLS":   broken(tls.RecordHeaderError{RecordHeader: [5]byte([]byte("HTTP/"))}),
 		"not HTTP": broken(tls.RecordHeaderError{RecordHeader: [5]byte([]byte("SSH-2"))}), "a stranger's certificate": broken(x509.UnknownAuthorityError{}),
-		"another's certificate": broken(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x.test"}), "refused": broken(errAddress),
+		"another's certificate": broken(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x.test"}), "refused": broken(errForbiddenAddress),
 		"no page": hosts{"x.test": answer(404, "", "<html>")}, "a page": hosts{"x.test": answer(200, "", "<html>internal")},
 		"a login": hosts{"x.test": answer(401, `Basic realm="Prometheus"`, "")}, "a failure": hosts{"x.test": answer(500, "", "stack trace")},
 		"JSON": hosts{"x.test": answer(403, "", `{"kind":"Status","code":403}`)}, "a way elsewhere": hosts{"x.test": answer(302, "", "")},
 	} {
 		images, log := memoryImages(t, network, TransportConfig{})
-		_, err := images.Command(t.Context(), Question{Image: "x.test/app:1", OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: "x.test/app:1", OS: "linux"})
 		require.Error(t, err, name)
 		text := id.ReplaceAllString(err.Error(), "id")
 		texts[text] = append(texts[text], name)
@@ -315,13 +315,13 @@ func TestRefusalsAreNoMapOfTheNetwork(t *testing.T) {
 
 func TestLinesAboutFailuresAreBounded(t *testing.T) {
 	images, log := memoryImages(t, failing{}, TransportConfig{})
-	images.Transport = &guarded{TransportConfig{}, newBreaker(), hosts{}}
+	images.Transport = &guardedTransport{TransportConfig{}, newCircuitBreaker(), hosts{}}
 	var last error
 	for n := range 500 {
-		_, last = images.Command(t.Context(), Question{Image: fmt.Sprintf("x%d.test/app:1", n), OS: "linux"})
+		_, last = images.ReadCommand(t.Context(), Query{Image: fmt.Sprintf("x%d.test/app:1", n), OS: "linux"})
 		require.Error(t, last)
 	}
-	assert.LessOrEqual(t, strings.Count(log.String(), "\n"), 11*limits.ImageFailureLines)
+	assert.LessOrEqual(t, strings.Count(log.String(), "\n"), 11*limits.ImageFailureLogRate)
 	assert.ErrorContains(t, last, "has too many such lines now")
 }
 
@@ -333,7 +333,7 @@ func TestPullSecretsAreBounded(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 	}}}
 	images, _ := memoryImages(t, network, TransportConfig{})
-	_, err := images.Command(t.Context(), Question{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{large, intricate}})
+	_, err := images.ReadCommand(t.Context(), Query{Image: "r.test/app:1", OS: "linux", PullSecrets: []PullSecret{large, intricate}})
 	require.Error(t, err)
 	for _, request := range network.requests {
 		assert.Contains(t, request, `auth=""`)
@@ -342,7 +342,7 @@ func TestPullSecretsAreBounded(t *testing.T) {
 	for n := range 100 {
 		many = append(many, secretFor(t, fmt.Sprintf(`"username":"u%d","password":"x"`, n)))
 	}
-	_, err = images.Command(t.Context(), Question{Image: "r.test/app:2", OS: "linux", PullSecrets: many})
+	_, err = images.ReadCommand(t.Context(), Query{Image: "r.test/app:2", OS: "linux", PullSecrets: many})
 	require.Error(t, err)
 	used := map[string]bool{}
 	for _, request := range network.requests {
@@ -354,7 +354,7 @@ func TestPullSecretsAreBounded(t *testing.T) {
 func TestNamesOfImagesAreBounded(t *testing.T) {
 	images, _ := memoryImages(t, hosts{}, TransportConfig{})
 	for _, image := range []string{strings.Repeat("a", 1<<20), "r.test/" + strings.Repeat("é", 1000) + ":1", strings.Repeat("a.", 600) + "test/x:1"} {
-		_, err := images.Command(t.Context(), Question{Image: image, OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: image, OS: "linux"})
 		assert.Equal(t, fault.Invalid, fault.KindOf(err))
 		assert.Less(t, len(err.Error()), 1000)
 		assert.Empty(t, RegistryOf(image))
@@ -364,9 +364,9 @@ func TestNamesOfImagesAreBounded(t *testing.T) {
 }
 
 func TestWhichAddressesARegistryMayHave(t *testing.T) {
-	config := TransportConfig{Cluster: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, Refused: func(to netip.AddrPort) bool {
+	config := TransportConfig{ClusterNetworks: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}, IsForbidden: func(to netip.AddrPort) bool {
 		return to == netip.MustParseAddrPort("10.0.0.1:443")
-	}, Allowed: []netip.Prefix{netip.MustParsePrefix("10.244.7.0/24"), netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("127.0.0.5/32")}}
+	}, AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("10.244.7.0/24"), netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("127.0.0.5/32")}}
 	for text, allowed := range map[string]bool{
 		"20.1.2.3:443": true, "10.1.2.3:443": true, "172.16.1.1:5000": true, "192.168.0.1:443": true, "100.64.1.1:443": true, "[2603:1030::1]:443": true,
 		"[64:ff9b::1401:203]:443": true, "[::ffff:20.1.2.3]:443": true, "10.244.7.1:443": true, "127.0.0.5:443": true,
@@ -377,7 +377,7 @@ func TestWhichAddressesARegistryMayHave(t *testing.T) {
 	} {
 		assert.Equal(t, allowed, config.checkAddress(netip.MustParseAddrPort(text)) == nil, text)
 	}
-	assert.Error(t, config.checkDial("registry.test:443"), "what is dialled is an address")
+	assert.Error(t, config.checkDialAddress("registry.test:443"), "what is dialled is an address")
 }
 
 // TestAddressesAreCheckedWithoutADialToo is about a proxy: there, the address that is dialled is the proxy's.
@@ -390,7 +390,7 @@ func TestAddressesAreCheckedWithoutADialToo(t *testing.T) {
 		}}}
 	images, _ := memoryImages(t, network, TransportConfig{})
 	for _, image := range []string{"169.254.169.254/app:1", "[fd00:ec2::254]/app:1", "metadata.google.internal/app:1", "r.test/app:1"} {
-		_, err := images.Command(t.Context(), Question{Image: image, OS: "linux"})
+		_, err := images.ReadCommand(t.Context(), Query{Image: image, OS: "linux"})
 		assert.Error(t, err, image)
 	}
 	assert.Len(t, network.requests, len(network.to("r.test")))

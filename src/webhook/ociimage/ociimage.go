@@ -20,8 +20,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Question identifies an image and the pod that runs it.
-type Question struct {
+// Query identifies an image and the pod that runs it.
+type Query struct {
 	// Namespace of the pod. Each namespace has its share of the look-up slots.
 	Namespace string
 	// Image as written in the pod.
@@ -58,12 +58,12 @@ func (c Command) size() int {
 	return size
 }
 
-// Exchange returns refresh tokens of Azure container registries for the identity of the installation.
-type Exchange interface {
-	// Hosts reports whether the host name is that of an Azure container registry.
-	Hosts(registry string) bool
-	// Token returns a refresh token for the registry.
-	Token(ctx context.Context, registry string) (string, error)
+// TokenExchange returns refresh tokens of Azure container registries for the identity of the installation.
+type TokenExchange interface {
+	// HasRegistry reports whether the host name is that of an Azure container registry.
+	HasRegistry(registry string) bool
+	// RefreshToken returns a refresh token for the registry.
+	RefreshToken(ctx context.Context, registry string) (string, error)
 }
 
 // Config configures Images.
@@ -71,7 +71,7 @@ type Config struct {
 	// Transport makes the calls; see NewTransport.
 	Transport http.RoundTripper
 	// Azure authenticates at Azure container registries; nil disables it.
-	Azure Exchange
+	Azure TokenExchange
 	// Registries are the rules for registries.
 	Registries Registries
 	// TagAge is how long the digest of a tag stays in the cache.
@@ -86,28 +86,28 @@ type Config struct {
 // Images reads and caches the commands of images. It is safe for concurrent use.
 type Images struct {
 	Config
-	// tags are digests by image and credentials. The credentials are in the key, so that a pod without access to an
+	// digestsByTag are digests by image and credentials. The credentials are in the key, so that a pod without access to an
 	// image learns nothing from the look-ups of others.
-	tags *cache[seen]
-	// digests are commands by repository, digest and platform. A caller needs the digest from tags to read them.
-	digests *cache[Command]
-	// refusals are recent errors of registries by namespace, image and credentials.
-	refusals *cache[refusal]
-	flights  flights
-	places   places
-	lines    *rate.Limiter
+	digestsByTag *cache[resolvedTag]
+	// commandsByDigest are commands by repository, digest and platform. A caller needs the digest from tags to read them.
+	commandsByDigest *cache[Command]
+	// recentErrors are recent errors of registries by namespace, image and credentials.
+	recentErrors    *cache[recentError]
+	inFlight        inFlightCalls
+	slots           lookupSlots
+	causeLogLimiter *rate.Limiter
 }
 
-// seen is the digest of a tag at the time of its look-up.
-type seen struct {
-	digest string
-	at     time.Time
+// resolvedTag is the digest of a tag at the time of its look-up.
+type resolvedTag struct {
+	digest     string
+	resolvedAt time.Time
 }
 
-// refusal is an error of a registry and its time.
-type refusal struct {
-	err error
-	at  time.Time
+// recentError is an error of a registry and its time.
+type recentError struct {
+	err      error
+	failedAt time.Time
 }
 
 // New returns Images without cached commands, or an error if a required field of the configuration is missing.
@@ -116,40 +116,40 @@ func New(c Config) (*Images, error) {
 		return nil, errors.New("ociimage.New: Transport, Clock, Timeout or TagAge of the Config is missing or negative")
 	}
 	return &Images{Config: c,
-		tags:     newCache(limits.ImageTagCacheBytes, func(s seen) int { return len(s.digest) }),
-		digests:  newCache(limits.ImageCacheBytes, Command.size),
-		refusals: newCache(limits.ImageRefusalCacheBytes, func(r refusal) int { return len(r.err.Error()) }),
-		lines:    rate.NewLimiter(limits.ImageFailureLines, 10*limits.ImageFailureLines),
+		digestsByTag:     newCache(limits.ImageTagCacheBytes, func(s resolvedTag) int { return len(s.digest) }),
+		commandsByDigest: newCache(limits.ImageCacheBytes, Command.size),
+		recentErrors:     newCache(limits.ImageErrorCacheBytes, func(r recentError) int { return len(r.err.Error()) }),
+		causeLogLimiter:  rate.NewLimiter(limits.ImageFailureLogRate, 10*limits.ImageFailureLogRate),
 	}, nil
 }
 
-// Command returns the command of the image, from the cache or from its registry. Concurrent callers with the same
+// ReadCommand returns the command of the image, from the cache or from its registry. Concurrent callers with the same
 // question share one look-up, which is canceled when no caller waits for it. The error is a fault.Error.
-func (i *Images) Command(ctx context.Context, q Question) (Command, error) {
-	reference, err := i.Registries.parse(q.Image)
+func (i *Images) ReadCommand(ctx context.Context, q Query) (Command, error) {
+	reference, err := i.Registries.parseAllowedImage(q.Image)
 	if err != nil {
 		return Command{}, err
 	}
-	key := q.key()
-	if known, err, ok := i.remembered(reference, q, key); ok {
+	key := q.cacheKey()
+	if known, err, ok := i.cachedResult(reference, q, key); ok {
 		return known, err
 	}
 	// A look-up takes a slot of one namespace, so namespaces do not share look-ups.
-	command, err := i.flights.do(ctx, q.Namespace+" "+key, func(ctx context.Context) (Command, error) {
+	command, err := i.inFlight.shareCall(ctx, q.Namespace+" "+key, func(ctx context.Context) (Command, error) {
 		ctx, cancel := context.WithTimeout(ctx, i.Timeout)
 		defer cancel()
-		return i.lookup(ctx, q, reference, key)
+		return i.lookUpImage(ctx, q, reference, key)
 	})
 	if err != nil && fault.KindOf(err) == fault.Bug { // the caller's context ended
-		waited := failed{q: q, at: reference, with: credentials{whose: "not known yet"}, trace: &trace{}}
-		return Command{}, i.unreachable(waited,
+		waited := failedAttempt{query: q, reference: reference, credentials: credentials{description: "not known yet"}, lookupTrace: &lookupTrace{}}
+		return Command{}, i.unreachableError(waited,
 			"it did not answer within the time that the API server allows for the admission of the pod")
 	}
 	return command, err
 }
 
-// key is the cache key: everything that the answer depends on, credentials included.
-func (q Question) key() string {
+// cacheKey is the cache key: everything that the answer depends on, credentials included.
+func (q Query) cacheKey() string {
 	hash := sha256.New()
 	for _, text := range []string{q.Image, q.OS, q.Architecture} {
 		fmt.Fprintf(hash, "%d:%s", len(text), text)
@@ -160,21 +160,21 @@ func (q Question) key() string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// lookup reads the image from its mirrors and then from its registry, each with its own credentials.
-func (i *Images) lookup(ctx context.Context, q Question, reference name.Reference, key string) (Command, error) {
-	ctx, release, err := i.places.acquire(ctx, q.Namespace, reference.Context().RegistryStr())
+// lookUpImage reads the image from its mirrors and then from its registry, each with its own credentials.
+func (i *Images) lookUpImage(ctx context.Context, q Query, reference name.Reference, key string) (Command, error) {
+	ctx, release, err := i.slots.acquireSlot(ctx, q.Namespace, reference.Context().RegistryStr())
 	if err != nil {
 		return Command{}, &fault.Error{Kind: fault.Throttled,
-			Doing: fmt.Sprintf("reading the command of image %q", q.Image),
-			Cause: fmt.Errorf("namespace %s has too many image look-ups", q.Namespace), Next: "try again"}
+			Operation: fmt.Sprintf("reading the command of image %q", q.Image),
+			Cause:     fmt.Errorf("namespace %s has too many image look-ups", q.Namespace), Next: "try again"}
 	}
 	defer release()
 	var last error
-	for _, at := range append(i.Registries.mirrors(reference), reference) {
-		digest, command, err := i.ask(ctx, q, at)
+	for _, at := range append(i.Registries.mirrorsOf(reference), reference) {
+		digest, command, err := i.readWithCandidates(ctx, q, at)
 		if err == nil {
-			i.tags.add(key, seen{digest, i.Clock()})
-			i.digests.add(imageKey(reference, digest, q), command)
+			i.digestsByTag.add(key, resolvedTag{digest, i.Clock()})
+			i.commandsByDigest.add(imageKey(reference, digest, q), command)
 			return command, nil
 		}
 		// The registry is the last of them, and its error is the one to report.
@@ -182,28 +182,28 @@ func (i *Images) lookup(ctx context.Context, q Question, reference name.Referenc
 	}
 	if slices.Contains([]fault.Kind{fault.Denied, fault.NotFound, fault.Throttled}, fault.KindOf(last)) &&
 		ctx.Err() == nil {
-		i.refusals.add(q.Namespace+" "+key, refusal{last, i.Clock()})
+		i.recentErrors.add(q.Namespace+" "+key, recentError{last, i.Clock()})
 	}
 	return Command{}, last
 }
 
-// remembered returns the cached command or error. The command of a digest is valid forever, that of a tag for TagAge,
+// cachedResult returns the cached command or error. The command of a digest is valid forever, that of a tag for TagAge,
 // and an error for limits.ImageRefusalAge.
-func (i *Images) remembered(reference name.Reference, q Question, key string) (Command, error, bool) {
-	if tag, ok := i.tags.get(key); ok {
+func (i *Images) cachedResult(reference name.Reference, q Query, key string) (Command, error, bool) {
+	if tag, ok := i.digestsByTag.get(key); ok {
 		_, pinned := reference.(name.Digest)
-		if command, ok := i.digests.get(imageKey(reference, tag.digest, q)); ok &&
-			(pinned || i.Clock().Sub(tag.at) <= i.TagAge) {
+		if command, ok := i.commandsByDigest.get(imageKey(reference, tag.digest, q)); ok &&
+			(pinned || i.Clock().Sub(tag.resolvedAt) <= i.TagAge) {
 			return command, nil, true
 		}
 	}
-	if refused, ok := i.refusals.get(q.Namespace + " " + key); ok &&
-		i.Clock().Sub(refused.at) < limits.ImageRefusalAge {
+	if refused, ok := i.recentErrors.get(q.Namespace + " " + key); ok &&
+		i.Clock().Sub(refused.failedAt) < limits.ImageErrorCacheAge {
 		return Command{}, refused.err, true
 	}
 	return Command{}, nil, false
 }
 
-func imageKey(reference name.Reference, digest string, q Question) string {
+func imageKey(reference name.Reference, digest string, q Query) string {
 	return strings.Join([]string{reference.Context().Name(), digest, q.OS, q.Architecture}, " ")
 }

@@ -73,8 +73,8 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{T: t, authority: registrytest.NewAuthority(t), now: time.Now(), names: map[string]netip.Addr{}, looked: map[string]int{}}
-	b.transport = ociimage.TransportConfig{Roots: b.authority.Pool, Allowed: []netip.Prefix{only(loopback)},
-		Resolver: registrytest.Resolver(t, func(name string) (netip.Addr, bool) {
+	b.transport = ociimage.TransportConfig{Roots: b.authority.Pool, AllowedNetworks: []netip.Prefix{only(loopback)},
+		Resolver: registrytest.NewResolver(t, func(name string) (netip.Addr, bool) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.looked[name]++
@@ -154,7 +154,7 @@ func (b *bench) push(at registrytest.Registry, path string, content v1.Image) st
 	return at.Host + "/" + path
 }
 
-func (b *bench) ask(q ociimage.Question) (ociimage.Command, error) {
+func (b *bench) ask(q ociimage.Query) (ociimage.Command, error) {
 	b.Helper()
 	if b.images == nil {
 		b.config.Transport = ociimage.NewTransport(b.transport)
@@ -165,7 +165,7 @@ func (b *bench) ask(q ociimage.Question) (ociimage.Command, error) {
 	if q.OS == "" {
 		q.OS = "linux"
 	}
-	command, err := b.images.Command(b.Context(), q)
+	command, err := b.images.ReadCommand(b.Context(), q)
 	if err != nil {
 		assert.NotContains(b, err.Error(), canary)
 		asked := strings.NewReplacer(q.Image, "", ociimage.RegistryOf(q.Image)+" is an address", "")
@@ -175,7 +175,7 @@ func (b *bench) ask(q ociimage.Question) (ociimage.Command, error) {
 }
 
 func read(secret corev1.Secret) ociimage.PullSecret {
-	return ociimage.ReadPullSecret(context.Background(), secret)
+	return ociimage.ParsePullSecret(context.Background(), secret)
 }
 
 func pullSecret(host, username, password string) ociimage.PullSecret {
@@ -193,7 +193,7 @@ func TestAPrivateRegistryWithPasswords(t *testing.T) {
 		corev1.DockerConfigKey: fmt.Appendf(nil, `{"https://%s":{"username":%q,"password":%q}}`, at.Host, user, canary)}})
 	for name, secrets := range map[string][]ociimage.PullSecret{"by a pull secret": {good}, "by the second": {bad, good}, "of the old kind": {legacy},
 		"after one that is broken": {read(corev1.Secret{Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{")}}), good}} {
-		command, err := b.ask(ociimage.Question{Image: app, PullSecrets: secrets})
+		command, err := b.ask(ociimage.Query{Image: app, PullSecrets: secrets})
 		require.NoError(t, err, name)
 		assert.Equal(t, ociimage.Command{Entrypoint: []string{"/app", "--x"}, Cmd: []string{"serve"}}, command, name)
 	}
@@ -202,11 +202,11 @@ func TestAPrivateRegistryWithPasswords(t *testing.T) {
 		"answered 401 UNAUTHORIZED to the pull secret pull-other": {bad},
 		"401 UNAUTHORIZED to anonymous":                           {pullSecret("elsewhere.test", user, canary)},
 	} {
-		_, err := b.ask(ociimage.Question{Image: app, PullSecrets: secrets})
+		_, err := b.ask(ociimage.Query{Image: app, PullSecrets: secrets})
 		assert.Equal(t, fault.Denied, fault.KindOf(err))
 		assert.ErrorContains(t, err, says, "what others may see is not answered from memory")
 	}
-	_, err := b.ask(ociimage.Question{Image: at.Host + "/team/app:gone", PullSecrets: []ociimage.PullSecret{good}})
+	_, err := b.ask(ociimage.Query{Image: at.Host + "/team/app:gone", PullSecrets: []ociimage.PullSecret{good}})
 	assert.Equal(t, fault.NotFound, fault.KindOf(err))
 	assert.ErrorContains(t, err, "404 MANIFEST_UNKNOWN")
 }
@@ -238,7 +238,7 @@ func TestARegistryWithTokens(t *testing.T) {
 		assert.NoError(t, err)
 		_ = json.NewEncoder(w).Encode(map[string]string{"token": signed})
 	}))
-	service.TLS = &tls.Config{Certificates: []tls.Certificate{b.authority.For(t, "auth.test")}, MinVersion: tls.VersionTLS12}
+	service.TLS = &tls.Config{Certificates: []tls.Certificate{b.authority.IssueCertificate(t, "auth.test")}, MinVersion: tls.VersionTLS12}
 	service.StartTLS()
 	t.Cleanup(service.Close)
 	b.is("auth.test", loopback)
@@ -254,15 +254,15 @@ func TestARegistryWithTokens(t *testing.T) {
 	}))}
 	require.NoError(t, remote.Write(b.reference(at.Host+"/app:1"), image(t, []string{"/app"}), push...))
 	granted.Store(0)
-	command, err := b.ask(ociimage.Question{Image: at.Host + "/app:1", PullSecrets: []ociimage.PullSecret{pullSecret(at.Host, user, canary)}})
+	command, err := b.ask(ociimage.Query{Image: at.Host + "/app:1", PullSecrets: []ociimage.PullSecret{pullSecret(at.Host, user, canary)}})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"/app"}, command.Entrypoint)
 	assert.EqualValues(t, 1, granted.Load())
-	_, err = b.ask(ociimage.Question{Image: at.Host + "/app:1"})
+	_, err = b.ask(ociimage.Query{Image: at.Host + "/app:1"})
 	assert.Equal(t, fault.Denied, fault.KindOf(err))
 	// The token service has an address that a registry must not have.
-	b.images, b.transport.Allowed = nil, nil
-	_, err = b.ask(ociimage.Question{Image: at.Host + "/app:1"})
+	b.images, b.transport.AllowedNetworks = nil, nil
+	_, err = b.ask(ociimage.Query{Image: at.Host + "/app:1"})
 	b.unreachable(err, at.Host, "a registry must not have")
 }
 
@@ -292,7 +292,7 @@ func TestImagesOfSeveralPlatforms(t *testing.T) {
 		{"same:1", "", "/app", ""}, {"same:1", "arm64", "/app", ""}, {"differ:1", "amd64", "/app", ""}, {"differ:1", "arm64", "/app-arm", ""},
 		{"differ:1", "", "", "kubernetes.io/arch in the pod's nodeSelector"}, {"same:1", "s390x", "", "no manifest for the pod's platform (linux/s390x)"},
 	} {
-		command, err := b.ask(ociimage.Question{Image: at.Host + "/" + c.image, Architecture: c.architecture})
+		command, err := b.ask(ociimage.Query{Image: at.Host + "/" + c.image, Architecture: c.architecture})
 		if c.says != "" {
 			assert.ErrorContains(t, err, c.says)
 			continue
@@ -311,7 +311,7 @@ func TestManifestsOfBothKindsAndDigests(t *testing.T) {
 		digest, err := content.Digest()
 		require.NoError(t, err)
 		for _, image := range []string{tagged, at.Host + "/" + want + "@" + digest.String(), tagged + "@" + digest.String()} {
-			command, err := b.ask(ociimage.Question{Image: image})
+			command, err := b.ask(ociimage.Query{Image: image})
 			require.NoError(t, err)
 			assert.Equal(t, ociimage.Command{Cmd: []string{want}}, command)
 		}
@@ -327,12 +327,12 @@ func TestWhatWasSeenIsRemembered(t *testing.T) {
 	pinned := at.Host + "/app@" + digest.String()
 	is := func(image, want string) {
 		t.Helper()
-		command, err := b.ask(ociimage.Question{Image: image})
+		command, err := b.ask(ociimage.Query{Image: image})
 		require.NoError(t, err)
 		assert.Equal(t, []string{want}, command.Cmd)
 	}
 	var group sync.WaitGroup
-	b.ask(ociimage.Question{Image: pinned}) //nolint:errcheck // makes the reader
+	b.ask(ociimage.Query{Image: pinned}) //nolint:errcheck // makes the reader
 	for range 20 {
 		group.Go(func() { is(tag, "one") })
 	}
@@ -345,11 +345,11 @@ func TestWhatWasSeenIsRemembered(t *testing.T) {
 	delete(b.names, "registry.test")
 	b.mu.Unlock()
 	at.Stop()
-	b.ask(ociimage.Question{Image: at.Host + "/other:1"}) //nolint:errcheck // ends the connection that was kept
+	b.ask(ociimage.Query{Image: at.Host + "/other:1"}) //nolint:errcheck // ends the connection that was kept
 	is(tag, "two")
 	b.now = b.now.Add(24 * time.Hour)
 	is(pinned, "one")
-	_, err = b.ask(ociimage.Question{Image: tag})
+	_, err = b.ask(ociimage.Query{Image: tag})
 	b.unreachable(err, at.Host, "does not resolve")
 	assert.Equal(t, fault.Unavailable, fault.KindOf(err))
 }
@@ -358,12 +358,12 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 	b := newBench(t)
 	azure := azuretest.Start(t)
 	counts := map[string]int{}
-	server := &acr.Server{Tokens: azure.Directory, Images: acr.NewImages(), Count: func(name string) { counts[name]++ }}
-	server.Permit("mine", azuretest.AppObjectID)
-	server.Permit("others")
+	server := &acr.Server{Tokens: azure.Directory, Images: acr.NewImageRegistry(), Count: func(name string) { counts[name]++ }}
+	server.AllowPull("mine", azuretest.AppObjectID)
+	server.AllowPull("others")
 	front := httptest.NewUnstartedServer(server)
 	front.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		certificate := b.authority.For(t, hello.ServerName)
+		certificate := b.authority.IssueCertificate(t, hello.ServerName)
 		return &certificate, nil
 	}, MinVersion: tls.VersionTLS12}
 	// A port of its own address, because the host of an image of Azure has none.
@@ -373,38 +373,38 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 	front.Listener = listener
 	front.StartTLS()
 	t.Cleanup(front.Close)
-	require.NoError(t, server.Put("app", "1", acr.Image{Entrypoint: []string{"/app"}}))
+	require.NoError(t, server.PutImage("app", "1", acr.Image{Entrypoint: []string{"/app"}}))
 
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
 	values := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": azure.AppSecret}
-	token, err := credential.New(credential.Config{Mode: credential.Environment, Cloud: public, Transport: azure.Client, Clock: time.Now, ReadFile: os.ReadFile,
-		Lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
+	token, err := credential.New(credential.Config{Mode: credential.ModeEnvironment, Cloud: public, Transport: azure.Client, Clock: time.Now, ReadFile: os.ReadFile,
+		LookupEnv: func(name string) (string, bool) { value, ok := values[name]; return value, ok }})
 	require.NoError(t, err)
 	here := netip.MustParseAddr("127.83.19.7")
-	b.transport.Allowed = []netip.Prefix{only(here)}
+	b.transport.AllowedNetworks = []netip.Prefix{only(here)}
 	transport := ociimage.NewTransport(b.transport)
-	exchange := ociimage.NewAzure(ociimage.Azure{Credential: token, Suffix: public.RegistrySuffix, Transport: transport, Clock: time.Now})
+	exchange := ociimage.NewAzureRegistries(ociimage.AzureRegistries{Credential: token, Suffix: public.RegistrySuffix, Transport: transport, Clock: time.Now})
 	b.config.Azure = exchange
 	for _, host := range []string{"mine.azurecr.io", "others.azurecr.io", "mine.azurecr.io.evil.test"} {
 		b.is(host, here)
 	}
 	for range 3 {
-		command, err := b.ask(ociimage.Question{Image: "mine.azurecr.io/app:1"})
+		command, err := b.ask(ociimage.Query{Image: "mine.azurecr.io/app:1"})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"/app"}, command.Entrypoint)
 		b.now = b.now.Add(time.Hour)
 	}
 	assert.Equal(t, 1, counts["registry mine exchange 200"], "the token is used again")
-	_, err = b.ask(ociimage.Question{Image: "others.azurecr.io/app:1"})
+	_, err = b.ask(ociimage.Query{Image: "others.azurecr.io/app:1"})
 	assert.ErrorContains(t, err, "401")
 	assert.ErrorContains(t, err, "the identity of the env-injector")
 	for host, hosts := range map[string]bool{"mine.azurecr.io": true, "MINE-abc.azurecr.io": true, "mine.azurecr.io.evil.test": false, "evil.test": false, "azurecr.io": false,
 		"a/b.azurecr.io": false, "evilazurecr.io": false, "mine.azurecr.io:5000": false, "mine.azurecr.us": false} {
-		assert.Equal(t, hosts, exchange.Hosts(host), host)
+		assert.Equal(t, hosts, exchange.HasRegistry(host), host)
 	}
 	// Only an Azure container registry receives a token of the identity.
-	_, err = b.ask(ociimage.Question{Image: "mine.azurecr.io.evil.test/app:1"})
+	_, err = b.ask(ociimage.Query{Image: "mine.azurecr.io.evil.test/app:1"})
 	require.Error(t, err)
 	assert.Zero(t, counts["registry mine exchange 401"])
 }
@@ -415,7 +415,7 @@ func TestReferencesOfAnImagesOwnEnvironmentAreFound(t *testing.T) {
 	made, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{Entrypoint: []string{"/app"},
 		Env: []string{"PATH=/bin", "DB=db@azurekeyvault?password", "ODD=a b@azurekeyvault", "TEXT=" + canary, "EMPTY"}}})
 	require.NoError(t, err)
-	command, err := b.ask(ociimage.Question{Image: b.push(private, "app:1", made)})
+	command, err := b.ask(ociimage.Query{Image: b.push(private, "app:1", made)})
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"DB": "db@azurekeyvault?password", "ODD": "a b@azurekeyvault"}, command.References, "and nothing else of it is kept")
 }
@@ -430,11 +430,11 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 	t.Cleanup(inside.Close)
 	_, port, err := net.SplitHostPort(inside.Listener.Addr().String())
 	require.NoError(t, err)
-	b.transport.Allowed = nil
-	b.transport.Cluster = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}
+	b.transport.AllowedNetworks = nil
+	b.transport.ClusterNetworks = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}
 	// A replica of the API server that came a moment ago.
 	replica := ""
-	b.transport.Refused = func(to netip.AddrPort) bool {
+	b.transport.IsForbidden = func(to netip.AddrPort) bool {
 		return to.Addr() == netip.MustParseAddr("10.96.0.1") || to.String() == replica
 	}
 	b.transport.PlainHTTP = []string{"*"}
@@ -445,11 +445,11 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 		"six-to-four.test": "2002:a9fe:a9fe::1", "teredo.test": "2001::a9fe:a9fe", "compatible.test": "::a9fe:a9fe", "translated.test": "::ffff:0:169.254.169.254",
 		"private-v6.test": "fd12:3456::1", "local-nat64.test": "64:ff9b:1::a9fe:a9fe", "site.test": "fec0::1", "class-e.test": "240.0.0.1", "pod.test": "10.244.3.4"} {
 		b.is(host, netip.MustParseAddr(address))
-		_, err := b.ask(ociimage.Question{Image: host + ":" + port + "/app:1"})
+		_, err := b.ask(ociimage.Query{Image: host + ":" + port + "/app:1"})
 		b.unreachable(err, host+":"+port, "a registry must not have")
 		b.images = nil // the log has a limit
 		literal := netip.AddrPortFrom(netip.MustParseAddr(address), 5000).String()
-		_, err = b.ask(ociimage.Question{Image: literal + "/app:1"})
+		_, err = b.ask(ociimage.Query{Image: literal + "/app:1"})
 		require.Error(t, err, literal)
 		if fault.KindOf(err) != fault.Invalid { // IPv6 in names of images
 			assert.ErrorContains(t, err, literal+" is an address that a registry must not have; if it is intended, add it to the value env_injector.registries.local")
@@ -457,13 +457,13 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 		b.images = nil
 	}
 	b.is("metadata.google.internal", netip.MustParseAddr("198.18.0.9"))
-	_, err = b.ask(ociimage.Question{Image: "metadata.google.internal/app:1"})
+	_, err = b.ask(ociimage.Query{Image: "metadata.google.internal/app:1"})
 	b.unreachable(err, "metadata.google.internal", "a registry must not have")
 	b.is("replica.test", netip.MustParseAddr("198.18.0.7"))
 	replica = "198.18.0.7:" + port
-	_, err = b.ask(ociimage.Question{Image: "replica.test:" + port + "/app:1"})
+	_, err = b.ask(ociimage.Query{Image: "replica.test:" + port + "/app:1"})
 	b.unreachable(err, "replica.test:"+port, "a registry must not have")
-	_, err = b.ask(ociimage.Question{Image: replica + "/app:1"})
+	_, err = b.ask(ociimage.Query{Image: replica + "/app:1"})
 	assert.ErrorContains(t, err, "a registry must not have")
 	replica = "198.18.0.7:443"
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://198.18.0.7/v2/", nil)
@@ -471,7 +471,7 @@ func TestStrangersCannotMakeUsAskInside(t *testing.T) {
 	_, err = ociimage.NewTransport(b.transport).RoundTrip(request)
 	assert.ErrorContains(t, err, "a registry must not have")
 	for _, image := range []string{"127.0.0.1:" + port + "/app:1", "[::1]:" + port + "/app:1", "169.254.169.254/app:1"} {
-		_, err := b.ask(ociimage.Question{Image: image})
+		_, err := b.ask(ociimage.Query{Image: image})
 		assert.Error(t, err, image)
 	}
 	assert.Zero(t, reached.Load())
@@ -489,16 +489,16 @@ func TestADetourIsGuardedToo(t *testing.T) {
 	require.NoError(t, err)
 	_ = outside.Listener.Close()
 	outside.Listener = listener
-	outside.TLS = &tls.Config{Certificates: []tls.Certificate{b.authority.For(t, "outside.test")}, MinVersion: tls.VersionTLS12}
+	outside.TLS = &tls.Config{Certificates: []tls.Certificate{b.authority.IssueCertificate(t, "outside.test")}, MinVersion: tls.VersionTLS12}
 	outside.StartTLS()
 	t.Cleanup(outside.Close)
 	outsider := netip.MustParseAddr("127.83.19.8")
 	b.is("outside.test", outsider)
-	b.transport.Allowed = []netip.Prefix{only(outsider)}
+	b.transport.AllowedNetworks = []netip.Prefix{only(outsider)}
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	require.NoError(t, err)
 	for _, path := range []string{"plain", "inside"} {
-		_, err = b.ask(ociimage.Question{Image: "outside.test:" + port + "/" + path + ":1"})
+		_, err = b.ask(ociimage.Query{Image: "outside.test:" + port + "/" + path + ":1"})
 		assert.Error(t, err, path)
 	}
 	assert.Zero(t, inside.Load())
@@ -510,22 +510,22 @@ func TestWhichRegistriesAndHow(t *testing.T) {
 	mirror := b.registry(registrytest.Options{Name: "mirror.test", Authority: b.authority})
 	app := b.push(plain, "app:1", image(t, nil, "plain"))
 	b.push(mirror, "hub/library/busybox:1", image(t, nil, "mirrored"))
-	_, err := b.ask(ociimage.Question{Image: app})
+	_, err := b.ask(ociimage.Query{Image: app})
 	b.unreachable(err, plain.Host, "registries.plainHTTP")
 	b.images, b.transport.PlainHTTP = nil, []string{plain.Host}
 	b.config.Registries = ociimage.Registries{PlainHTTP: []string{plain.Host}, Mirrors: map[string][]string{"docker.io": {"gone.test", mirror.Host + "/hub"}},
-		Allow: []string{"plain.test:*", "index.docker.io"}}
+		Allowed: []string{"plain.test:*", "index.docker.io"}}
 	for image, want := range map[string]string{app: "plain", "busybox:1": "mirrored"} {
-		command, err := b.ask(ociimage.Question{Image: image})
+		command, err := b.ask(ociimage.Query{Image: image})
 		require.NoError(t, err)
 		assert.Equal(t, []string{want}, command.Cmd)
 	}
-	_, err = b.ask(ociimage.Question{Image: mirror.Host + "/hub/library/busybox:1"})
+	_, err = b.ask(ociimage.Query{Image: mirror.Host + "/hub/library/busybox:1"})
 	assert.Equal(t, fault.Denied, fault.KindOf(err))
 	assert.ErrorContains(t, err, "env_injector.registries.allow")
-	_, err = b.ask(ociimage.Question{Image: "Not an image"})
+	_, err = b.ask(ociimage.Query{Image: "Not an image"})
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
-	assert.Error(t, ociimage.CheckPatterns([]string{"["}))
+	assert.Error(t, ociimage.CheckHostPatterns([]string{"["}))
 	_, err = ociimage.New(ociimage.Config{})
 	assert.Error(t, err)
 }
@@ -565,7 +565,7 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 			answers[parts[2]](w)
 		}
 	}))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{b.authority.For(t, "odd.test")}, MinVersion: tls.VersionTLS12}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{b.authority.IssueCertificate(t, "odd.test")}, MinVersion: tls.VersionTLS12}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	b.is("odd.test", loopback)
@@ -576,22 +576,22 @@ func TestARegistryThatAnswersNonsense(t *testing.T) {
 	for name, cause := range map[string]string{"huge": "the answer is too long", "intricate": "too many JSON elements", "deep": "too many JSON elements",
 		"challenge": "WWW-Authenticate headers are too long", "headers": "could not be parsed", "html": "could not be parsed",
 		"cut": "closed the connection before the answer was complete", "slow": "did not answer in time"} {
-		_, err := b.ask(ociimage.Question{Image: "odd.test:" + port + "/" + name + ":1"})
+		_, err := b.ask(ociimage.Query{Image: "odd.test:" + port + "/" + name + ":1"})
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%s: %v", name, err)
 		b.unreachable(err, "odd.test:"+port, cause)
 	}
 	for name, kind := range map[string]fault.Kind{"fails": fault.Unavailable, "many": fault.Throttled} {
-		_, err := b.ask(ociimage.Question{Image: "odd.test:" + port + "/" + name + ":1"})
+		_, err := b.ask(ociimage.Query{Image: "odd.test:" + port + "/" + name + ":1"})
 		assert.Equal(t, kind, fault.KindOf(err), "%s: %v", name, err)
 		assert.ErrorContains(t, err, "the registry odd.test:"+port+" answered ")
 	}
-	_, err = b.ask(ociimage.Question{Image: "other.test:" + port + "/x:1"})
+	_, err = b.ask(ociimage.Query{Image: "other.test:" + port + "/x:1"})
 	b.unreachable(err, "other.test:"+port, "another host name")
 	b.images, b.transport.Roots = nil, x509.NewCertPool()
-	_, err = b.ask(ociimage.Question{Image: "odd.test:" + port + "/x:1"})
+	_, err = b.ask(ociimage.Query{Image: "odd.test:" + port + "/x:1"})
 	b.unreachable(err, "odd.test:"+port, "global.extraCACertificates")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = b.images.Command(ctx, ociimage.Question{Image: "odd.test:" + port + "/slow:1", OS: "linux"})
+	_, err = b.images.ReadCommand(ctx, ociimage.Query{Image: "odd.test:" + port + "/slow:1", OS: "linux"})
 	b.unreachable(err, "odd.test:"+port, "within the time that the API server allows")
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// config is the part of an image's configuration that is read.
-type config struct {
+// imageConfig is the part of an image's configuration that is read.
+type imageConfig struct {
 	OS           string `json:"os"`
 	Architecture string `json:"architecture"`
 	Variant      string `json:"variant"`
@@ -22,37 +22,37 @@ type config struct {
 	} `json:"config"`
 }
 
-func (c config) platform() specs.Platform {
+func (c imageConfig) imagePlatform() specs.Platform {
 	return specs.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
 }
 
-// search finds the images of an index that containerd would run on the nodes where the pod can be scheduled.
-type search struct {
+// platformSearch finds the images of an index that containerd would run on the nodes where the pod can be scheduled.
+type platformSearch struct {
 	os, architecture string
-	// found are configurations by digest. reads counts the requested manifests.
-	found map[v1.Hash]config
-	reads int
+	// configsByDigest are configurations by digest. reads counts the requested manifests.
+	configsByDigest map[v1.Hash]imageConfig
+	manifestsRead   int
 }
 
-func newSearch(q Question) *search {
-	return &search{os: q.OS, architecture: q.Architecture, found: map[v1.Hash]config{}}
+func newPlatformSearch(q Query) *platformSearch {
+	return &platformSearch{os: q.OS, architecture: q.Architecture, configsByDigest: map[v1.Hash]imageConfig{}}
 }
 
-// command returns the command that all found images share, or an error if their commands differ.
-func (s *search) command() (Command, error) {
-	if len(s.found) == 0 {
+// commonCommand returns the command that all found images share, or an error if their commands differ.
+func (s *platformSearch) commonCommand() (Command, error) {
+	if len(s.configsByDigest) == 0 {
 		platform := s.os + "/" + s.architecture
 		if s.architecture == "" {
 			platform = s.os
 		}
 		return Command{}, &fault.Error{Kind: fault.NotFound,
-			Doing: "the image has no manifest for the pod's platform (" + platform + ")",
-			Next:  "correct the pod's nodeSelector or the image"}
+			Operation: "the image has no manifest for the pod's platform (" + platform + ")",
+			Next:      "correct the pod's nodeSelector or the image"}
 	}
 	var command Command
 	first := true
-	for _, read := range s.found {
-		next, err := configured(read)
+	for _, read := range s.configsByDigest {
+		next, err := commandFromConfig(read)
 		if err != nil {
 			return Command{}, err
 		}
@@ -66,8 +66,8 @@ func (s *search) command() (Command, error) {
 	return command, nil
 }
 
-// index searches an index and the indexes in it.
-func (s *search) index(index v1.ImageIndex, depth int) error {
+// searchIndex searches an index and the indexes in it.
+func (s *platformSearch) searchIndex(index v1.ImageIndex, depth int) error {
 	if depth > limits.ImageIndexDepth {
 		return fault.New(fault.Invalid, "the image has more than %d levels of indexes", limits.ImageIndexDepth)
 	}
@@ -75,19 +75,19 @@ func (s *search) index(index v1.ImageIndex, depth int) error {
 	if err != nil {
 		return err
 	}
-	for _, entry := range s.candidates(content.Manifests) {
-		if err := s.entry(index, entry, depth); err != nil {
+	for _, entry := range s.candidateEntries(content.Manifests) {
+		if err := s.searchEntry(index, entry, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *search) entry(index v1.ImageIndex, entry v1.Descriptor, depth int) error {
-	if _, known := s.found[entry.Digest]; known {
+func (s *platformSearch) searchEntry(index v1.ImageIndex, entry v1.Descriptor, depth int) error {
+	if _, known := s.configsByDigest[entry.Digest]; known {
 		return nil
 	}
-	if s.reads++; s.reads > limits.ImageManifests {
+	if s.manifestsRead++; s.manifestsRead > limits.ImageManifests {
 		return fault.New(fault.Invalid,
 			"the image has more than %d manifests for the pod; select an architecture by kubernetes.io/arch in "+
 				"the pod's nodeSelector", limits.ImageManifests)
@@ -97,7 +97,7 @@ func (s *search) entry(index v1.ImageIndex, entry v1.Descriptor, depth int) erro
 		if err != nil {
 			return err
 		}
-		return s.index(nested, depth+1)
+		return s.searchIndex(nested, depth+1)
 	}
 	image, err := index.Image(entry.Digest)
 	if err != nil {
@@ -107,29 +107,29 @@ func (s *search) entry(index v1.ImageIndex, entry v1.Descriptor, depth int) erro
 	if err != nil {
 		return err
 	}
-	if entry.Platform == nil && !s.fits(read.platform()) {
+	if entry.Platform == nil && !s.canRunOnPodNodes(read.imagePlatform()) {
 		return nil
 	}
-	s.found[entry.Digest] = read
+	s.configsByDigest[entry.Digest] = read
 	return nil
 }
 
-// candidates returns the entries that containerd can choose. It takes the best match for a node's platform, and an
+// candidateEntries returns the entries that containerd can choose. It takes the best match for a node's platform, and an
 // entry without a platform only if no entry matches; then the image's configuration has the platform.
-func (s *search) candidates(entries []v1.Descriptor) []v1.Descriptor {
+func (s *platformSearch) candidateEntries(entries []v1.Descriptor) []v1.Descriptor {
 	var known, unknown []v1.Descriptor
 	for _, entry := range entries {
 		switch {
 		case !entry.MediaType.IsImage() && !entry.MediaType.IsIndex():
 		case entry.Platform == nil:
 			unknown = append(unknown, entry)
-		case s.isOS(platformOf(entry)):
+		case s.isPodOS(entryPlatform(entry)):
 			known = append(known, entry)
 		}
 	}
 	var chosen []v1.Descriptor
-	for _, node := range s.nodes(known) {
-		if best := bestFor(node, known); best != nil {
+	for _, node := range s.nodePlatforms(known) {
+		if best := bestEntryFor(node, known); best != nil {
 			chosen = append(chosen, *best)
 		}
 	}
@@ -139,9 +139,9 @@ func (s *search) candidates(entries []v1.Descriptor) []v1.Descriptor {
 	return chosen
 }
 
-// nodes returns the platforms of the nodes where the pod can be scheduled. Without an architecture, these are all
+// nodePlatforms returns the platforms of the nodes where the pod can be scheduled. Without an architecture, these are all
 // platforms of the index.
-func (s *search) nodes(entries []v1.Descriptor) []specs.Platform {
+func (s *platformSearch) nodePlatforms(entries []v1.Descriptor) []specs.Platform {
 	if s.architecture != "" {
 		node := platforms.Normalize(specs.Platform{OS: s.os, Architecture: s.architecture})
 		if node.Architecture != "arm" {
@@ -155,59 +155,61 @@ func (s *search) nodes(entries []v1.Descriptor) []specs.Platform {
 	}
 	var all []specs.Platform
 	for _, entry := range entries {
-		all = append(all, platformOf(entry))
+		all = append(all, entryPlatform(entry))
 	}
 	return all
 }
 
-// bestFor returns the entry that containerd chooses on a node, or nil.
-func bestFor(node specs.Platform, entries []v1.Descriptor) *v1.Descriptor {
+// bestEntryFor returns the entry that containerd chooses on a node, or nil.
+func bestEntryFor(node specs.Platform, entries []v1.Descriptor) *v1.Descriptor {
 	matcher := platforms.Only(node)
 	var best *v1.Descriptor
 	for n := range entries {
-		one := platformOf(entries[n])
-		if matcher.Match(one) && (best == nil || matcher.Less(one, platformOf(*best))) {
+		one := entryPlatform(entries[n])
+		if matcher.Match(one) && (best == nil || matcher.Less(one, entryPlatform(*best))) {
 			best = &entries[n]
 		}
 	}
 	return best
 }
 
-func platformOf(entry v1.Descriptor) specs.Platform {
+func entryPlatform(entry v1.Descriptor) specs.Platform {
 	return platforms.Normalize(specs.Platform{OS: entry.Platform.OS, Architecture: entry.Platform.Architecture,
 		Variant: entry.Platform.Variant})
 }
 
-func (s *search) isOS(platform specs.Platform) bool { return platforms.Normalize(platform).OS == s.os }
+func (s *platformSearch) isPodOS(platform specs.Platform) bool {
+	return platforms.Normalize(platform).OS == s.os
+}
 
-// fits reports whether an image without a platform in the index runs on a node where the pod can be scheduled.
-func (s *search) fits(platform specs.Platform) bool {
-	if platform.OS == "" || platform.Architecture == "" || !s.isOS(platform) {
+// canRunOnPodNodes reports whether an image without a platform in the index runs on a node where the pod can be scheduled.
+func (s *platformSearch) canRunOnPodNodes(platform specs.Platform) bool {
+	if platform.OS == "" || platform.Architecture == "" || !s.isPodOS(platform) {
 		return false
 	}
-	return s.architecture == "" || slices.ContainsFunc(s.nodes(nil),
+	return s.architecture == "" || slices.ContainsFunc(s.nodePlatforms(nil),
 		func(node specs.Platform) bool { return platforms.Only(node).Match(platform) })
 }
 
 // readConfig reads an image's configuration. It checks the size in the manifest before it requests the configuration.
-func readConfig(image v1.Image) (config, error) {
+func readConfig(image v1.Image) (imageConfig, error) {
 	manifest, err := image.Manifest()
 	if err != nil {
-		return config{}, err
+		return imageConfig{}, err
 	}
 	if manifest.Config.Size > limits.ImageConfigBytes {
-		return config{}, errTooLong
+		return imageConfig{}, errAnswerTooLong
 	}
 	raw, err := image.RawConfigFile()
 	if err != nil {
-		return config{}, err
+		return imageConfig{}, err
 	}
-	if !isModest(raw) {
-		return config{}, errTooComplex
+	if !isWithinJSONLimits(raw) {
+		return imageConfig{}, errAnswerTooComplex
 	}
-	var read config
+	var read imageConfig
 	if json.Unmarshal(raw, &read) != nil {
-		return config{}, errNonsense
+		return imageConfig{}, errMalformedAnswer
 	}
 	return read, nil
 }

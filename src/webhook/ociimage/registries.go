@@ -14,26 +14,26 @@ import (
 
 // Registries are the rules for registries.
 type Registries struct {
-	// Allow are patterns of allowed registry hosts (with the port, if it is not 443), with * for any part of a name. An
+	// Allowed are patterns of allowed registry hosts (with the port, if it is not 443), with * for any part of a name. An
 	// empty list allows all.
-	Allow []string
+	Allowed []string
 	// PlainHTTP are patterns of hosts without TLS.
 	PlainHTTP []string
 	// Mirrors are the hosts, with or without a path, that are tried first, by the host of the registry they mirror.
 	Mirrors map[string][]string
 }
 
-// parse parses the name of an image, and returns fault.Denied if its registry is not allowed.
-func (r Registries) parse(image string) (name.Reference, error) {
+// parseAllowedImage parses the name of an image, and returns fault.Denied if its registry is not allowed.
+func (r Registries) parseAllowedImage(image string) (name.Reference, error) {
 	if len(image) > limits.ImageNameBytes {
 		return nil, fault.New(fault.Invalid, "the image name %q… is longer than %s", image[:100],
 			limits.Bytes(limits.ImageNameBytes))
 	}
-	reference, err := r.reference(image)
+	reference, err := r.parseImageName(image)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%q is not a valid image name", image)
 	}
-	if registry := reference.Context().RegistryStr(); len(r.Allow) > 0 && !matches(r.Allow, registry) {
+	if registry := reference.Context().RegistryStr(); len(r.Allowed) > 0 && !matchesAnyPattern(r.Allowed, registry) {
 		return nil, fault.New(fault.Denied,
 			"reading the command of image %q: the registry %s is not allowed by the value "+
 				"env_injector.registries.allow", image,
@@ -42,17 +42,17 @@ func (r Registries) parse(image string) (name.Reference, error) {
 	return reference, nil
 }
 
-// reference parses a name. Only hosts in PlainHTTP are called without TLS.
-func (r Registries) reference(image string) (name.Reference, error) {
+// parseImageName parses a name. Only hosts in PlainHTTP are called without TLS.
+func (r Registries) parseImageName(image string) (name.Reference, error) {
 	reference, err := name.ParseReference(image)
-	if err == nil && matches(r.PlainHTTP, reference.Context().RegistryStr()) {
+	if err == nil && matchesAnyPattern(r.PlainHTTP, reference.Context().RegistryStr()) {
 		return name.ParseReference(image, name.Insecure)
 	}
 	return reference, err
 }
 
-// mirrors returns the names of an image at the mirrors of its registry.
-func (r Registries) mirrors(reference name.Reference) []name.Reference {
+// mirrorsOf returns the names of an image at the mirrors of its registry.
+func (r Registries) mirrorsOf(reference name.Reference) []name.Reference {
 	registry := reference.Context().RegistryStr()
 	hosts := r.Mirrors[registry]
 	if registry == name.DefaultRegistry {
@@ -64,7 +64,7 @@ func (r Registries) mirrors(reference name.Reference) []name.Reference {
 		if _, pinned := reference.(name.Digest); pinned {
 			separator = "@"
 		}
-		if at, err := r.reference(host + "/" + reference.Context().RepositoryStr() + separator +
+		if at, err := r.parseImageName(host + "/" + reference.Context().RepositoryStr() + separator +
 			reference.Identifier()); err == nil {
 			all = append(all, at)
 		}
@@ -84,16 +84,16 @@ func RegistryOf(image string) string {
 	return strings.ToLower(reference.Context().RegistryStr())
 }
 
-// matches reports whether a host matches one of the patterns, in which * matches any part of a name.
-func matches(patterns []string, host string) bool {
+// matchesAnyPattern reports whether a host matches one of the patterns, in which * matches any part of a name.
+func matchesAnyPattern(patterns []string, host string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(host))
 		return err == nil && ok
 	})
 }
 
-// CheckPatterns returns an error that names the first invalid pattern.
-func CheckPatterns(patterns []string) error {
+// CheckHostPatterns returns an error that names the first invalid pattern.
+func CheckHostPatterns(patterns []string) error {
 	for _, pattern := range patterns {
 		if _, err := path.Match(pattern, "x"); err != nil {
 			return fmt.Errorf("%q is not a valid host pattern; use * for any part of a name", pattern)

@@ -21,21 +21,21 @@ import (
 var (
 	errPlainHTTP = errors.New("it answers without TLS; if that is intended, add it to the value " +
 		"env_injector.registries.plainHTTP")
-	errRedirect = errors.New("it redirects too often, or to a host that would receive a credential")
+	errUnsafeRedirect = errors.New("it redirects too often, or to a host that would receive a credential")
 )
 
 // TransportConfig configures NewTransport.
 type TransportConfig struct {
 	// Roots are the trusted certificate authorities.
 	Roots *x509.CertPool
-	// Refused reports whether a connection to an address is forbidden, besides the addresses that no registry has; nil
+	// IsForbidden reports whether a connection to an address is forbidden, besides the addresses that no registry has; nil
 	// forbids no others. It is called for each connection, because the addresses of the API server change.
-	Refused func(netip.AddrPort) bool
-	// Cluster are the networks of the cluster itself. Connections to them are forbidden unless Allowed contains them.
-	Cluster []netip.Prefix
-	// Allowed are exceptions from the networks that no registry has and from Cluster. A single address is also an
+	IsForbidden func(netip.AddrPort) bool
+	// ClusterNetworks are the networks of the cluster itself. Connections to them are forbidden unless Allowed contains them.
+	ClusterNetworks []netip.Prefix
+	// AllowedNetworks are exceptions from the networks that no registry has and from Cluster. A single address is also an
 	// exception from Refused.
-	Allowed []netip.Prefix
+	AllowedNetworks []netip.Prefix
 	// Resolver resolves host names; nil means the resolver of the machine.
 	Resolver *net.Resolver
 	// PlainHTTP are patterns of hosts without TLS. Plain HTTP to other hosts is rejected, also after a redirect.
@@ -48,66 +48,66 @@ func NewTransport(c TransportConfig) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: limits.ImageDialTime, Resolver: c.Resolver,
 		ControlContext: func(_ context.Context, _, address string,
 			_ syscall.RawConn) error {
-			return c.checkDial(address)
+			return c.checkDialAddress(address)
 		}}
-	return &guarded{c, newBreaker(), &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
+	return &guardedTransport{c, newCircuitBreaker(), &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
 		ForceAttemptHTTP2:   true,
 		TLSHandshakeTimeout: limits.ImageDialTime, MaxResponseHeaderBytes: limits.ImageHeaderBytes,
 		MaxIdleConns: 50, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
 		TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}}}
 }
 
-// checkDial returns errAddress if a connection to the address is forbidden.
-func (c TransportConfig) checkDial(address string) error {
+// checkDialAddress returns errForbiddenAddress if a connection to the address is forbidden.
+func (c TransportConfig) checkDialAddress(address string) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return errAddress
+		return errForbiddenAddress
 	}
 	return c.checkAddress(to)
 }
 
-// guarded checks requests before a connection is made, and limits answers.
-type guarded struct {
+// guardedTransport checks requests before a connection is made, and limits answers.
+type guardedTransport struct {
 	TransportConfig
-	breaker *breaker
+	breaker *circuitBreaker
 	next    http.RoundTripper
 }
 
 // RoundTrip implements http.RoundTripper. The body of the answer is already in memory.
-func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
-	t := traceOf(r.Context())
-	first, hops := originOf(r)
-	if r.URL.Scheme != "https" && !matches(g.PlainHTTP, r.URL.Host) {
+func (g *guardedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	t := traceFromContext(r.Context())
+	first, hops := firstRequestOf(r)
+	if r.URL.Scheme != "https" && !matchesAnyPattern(g.PlainHTTP, r.URL.Host) {
 		if hops == 0 && r.URL.Scheme == "http" {
 			return nil, errPlainHTTP // the client's fallback after HTTPS failed; that failure is the cause
 		}
-		return nil, t.fail(errPlainHTTP)
+		return nil, t.recordFailure(errPlainHTTP)
 	}
 	if err := g.checkRequest(r, first, hops); err != nil {
-		return nil, t.fail(err)
+		return nil, t.recordFailure(err)
 	}
 	host := strings.ToLower(r.URL.Host)
-	if err := g.breaker.allow(host); err != nil {
-		return nil, t.fail(err)
+	if err := g.breaker.checkCallAllowed(host); err != nil {
+		return nil, t.recordFailure(err)
 	}
 	started := time.Now()
-	answer, err := g.call(r, t.contentOf(first))
-	g.breaker.record(host, time.Since(started), err == nil)
+	answer, err := g.sendRequest(r, t.contentOf(first))
+	g.breaker.recordResult(host, time.Since(started), err == nil)
 	if err != nil {
-		return nil, t.fail(err)
+		return nil, t.recordFailure(err)
 	}
-	t.notice(r, answer)
+	t.recordAnswer(r, answer)
 	return answer, nil
 }
 
 // checkRequest returns an error for a request that must not be sent, whatever its connection is.
-func (g *guarded) checkRequest(r, first *http.Request, hops int) error {
+func (g *guardedTransport) checkRequest(r, first *http.Request, hops int) error {
 	if hops > limits.ImageRedirects || hops > 0 &&
-		(first.Method != http.MethodGet || traceOf(r.Context()).contentOf(first) == token) {
-		return errRedirect
+		(first.Method != http.MethodGet || traceFromContext(r.Context()).contentOf(first) == contentToken) {
+		return errUnsafeRedirect
 	}
 	if isMetadataName(r.URL.Hostname()) {
-		return errAddress
+		return errForbiddenAddress
 	}
 	// Behind a proxy, the dialer sees the address of the proxy alone.
 	if to, err := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); err == nil {
@@ -116,23 +116,23 @@ func (g *guarded) checkRequest(r, first *http.Request, hops int) error {
 	return nil
 }
 
-// call sends the request and reads the answer, both within limits.ImageAnswerTime.
-func (g *guarded) call(r *http.Request, of content) (*http.Response, error) {
+// sendRequest sends the request and reads the answer, both within limits.ImageAnswerTime.
+func (g *guardedTransport) sendRequest(r *http.Request, of contentKind) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), limits.ImageAnswerTime)
 	defer cancel()
 	answer, err := g.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	answer.Request = r // originOf counts redirects by it
-	if err := readAnswer(answer, of); err != nil {
+	answer.Request = r // firstRequestOf counts redirects by it
+	if err := bufferAnswer(answer, of); err != nil {
 		return nil, err
 	}
 	return answer, nil
 }
 
-// originOf returns the first request of a chain of redirects, and the number of redirects.
-func originOf(r *http.Request) (*http.Request, int) {
+// firstRequestOf returns the first request of a chain of redirects, and the number of redirects.
+func firstRequestOf(r *http.Request) (*http.Request, int) {
 	hops := 0
 	for r.Response != nil && r.Response.Request != nil && hops <= limits.ImageRedirects {
 		r = r.Response.Request
@@ -154,7 +154,7 @@ func portOf(u *url.URL) uint16 {
 }
 
 // CloseIdleConnections implements the method of the same name that http.Client calls.
-func (g *guarded) CloseIdleConnections() {
+func (g *guardedTransport) CloseIdleConnections() {
 	if next, ok := g.next.(interface{ CloseIdleConnections() }); ok {
 		next.CloseIdleConnections()
 	}

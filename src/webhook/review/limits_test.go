@@ -13,8 +13,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
-// listOf is a JSON array with the item n times.
-func listOf(item string, n int) string {
+// listKindOf is a JSON array with the item n times.
+func listKindOf(item string, n int) string {
 	return "[" + strings.TrimSuffix(strings.Repeat(item+",", n), ",") + "]"
 }
 
@@ -23,7 +23,7 @@ func of(spec string) string { return `{"request":{"object":{"spec":` + spec + `}
 
 func TestEachLimitHoldsAndIsNamed(t *testing.T) {
 	two := func(first, second, item string, n int) string {
-		return fmt.Sprintf(`{%q:%s,%q:%s}`, first, listOf(item, n/2), second, listOf(item, n-n/2))
+		return fmt.Sprintf(`{%q:%s,%q:%s}`, first, listKindOf(item, n/2), second, listKindOf(item, n-n/2))
 	}
 	for name, c := range map[string]struct {
 		// body returns a review with n of the counted elements.
@@ -32,24 +32,24 @@ func TestEachLimitHoldsAndIsNamed(t *testing.T) {
 		of, tooMany string
 	}{
 		"levels": {func(n int) string { return `{"a":` + strings.Repeat("[", n-1) + strings.Repeat("]", n-1) + "}" }, limits.ReviewDepth, "review", "nested more than"},
-		"keys and values of the object": {func(n int) string { return `{"request":{"object":{"a":` + listOf("1", n-2) + `}}}` }, limits.ReviewElements, "object",
+		"keys and values of the object": {func(n int) string { return `{"request":{"object":{"a":` + listKindOf("1", n-2) + `}}}` }, limits.ReviewElements, "object",
 			"keys and values"},
-		"keys and values around it": {func(n int) string { return `{"request":{"options":{"a":` + listOf("1", n-7) + `}}}` }, limits.ReviewElements, "review",
+		"keys and values around it": {func(n int) string { return `{"request":{"options":{"a":` + listKindOf("1", n-7) + `}}}` }, limits.ReviewElements, "review",
 			"keys and values"},
-		"containers": {func(n int) string { return of(`{"containers":` + listOf("{}", n) + "}") }, limits.ReviewContainers, "object", "containers"},
+		"containers": {func(n int) string { return of(`{"containers":` + listKindOf("{}", n) + "}") }, limits.ReviewContainers, "object", "containers"},
 		"containers of two kinds": {func(n int) string { return of(two("initContainers", "ephemeralContainers", "{}", n)) }, limits.ReviewContainers, "object",
 			"containers"},
-		"containers in other letters": {func(n int) string { return of(`{"CONTAINERS":` + listOf("{}", n) + "}") }, limits.ReviewContainers, "object", "containers"},
-		"containers with an escape":   {func(n int) string { return of(`{"\u0063ontainers":` + listOf("{}", n) + "}") }, limits.ReviewContainers, "object", "containers"},
-		"containers with a long s":    {func(n int) string { return of(`{"containerſ":` + listOf("{}", n) + "}") }, limits.ReviewContainers, "object", "containers"},
-		"containers that are texts":   {func(n int) string { return of(`{"containers":` + listOf(`""`, n) + "}") }, limits.ReviewContainers, "object", "containers"},
+		"containers in other letters": {func(n int) string { return of(`{"CONTAINERS":` + listKindOf("{}", n) + "}") }, limits.ReviewContainers, "object", "containers"},
+		"containers with an escape":   {func(n int) string { return of(`{"\u0063ontainers":` + listKindOf("{}", n) + "}") }, limits.ReviewContainers, "object", "containers"},
+		"containers with a long s":    {func(n int) string { return of(`{"containerſ":` + listKindOf("{}", n) + "}") }, limits.ReviewContainers, "object", "containers"},
+		"containers that are texts":   {func(n int) string { return of(`{"containers":` + listKindOf(`""`, n) + "}") }, limits.ReviewContainers, "object", "containers"},
 		"containers after the object": {func(n int) string {
-			return `{"request":{"object":{},"options":{"containers":` + listOf("{}", n) + "}}}"
+			return `{"request":{"object":{},"options":{"containers":` + listKindOf("{}", n) + "}}}"
 		}, limits.ReviewContainers,
 			"review", "containers"},
 		"variables":              {func(n int) string { return of(two("env", "envFrom", "{}", n)) }, limits.ReviewVariables, "object", "environment variables"},
-		"objects in other lists": {func(n int) string { return of(two("volumes", "env2", "{}", n)) }, limits.ReviewListed, "object", "objects in lists"},
-		"lists in other lists":   {func(n int) string { return of(two("volumes", "env2", "[]", n)) }, limits.ReviewListed, "object", "objects in lists"},
+		"objects in other lists": {func(n int) string { return of(two("volumes", "env2", "{}", n)) }, limits.ReviewListItems, "object", "objects in lists"},
+		"lists in other lists":   {func(n int) string { return of(two("volumes", "env2", "[]", n)) }, limits.ReviewListItems, "object", "objects in lists"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := review.Check([]byte(c.body(c.limit)))
@@ -61,7 +61,7 @@ func TestEachLimitHoldsAndIsNamed(t *testing.T) {
 			assert.Equal(t, fault.Invalid, fault.KindOf(err))
 		})
 	}
-	_, err := review.Check([]byte(of(`{"command":` + listOf(`"x"`, limits.ReviewListed+1) + `}`)))
+	_, err := review.Check([]byte(of(`{"command":` + listKindOf(`"x"`, limits.ReviewListItems+1) + `}`)))
 	assert.NoError(t, err, "texts in lists are counted as values alone")
 }
 
@@ -74,7 +74,7 @@ func TestOnlyAJSONObjectIsAReview(t *testing.T) {
 }
 
 func TestOnlyTheObjectsOfTheRequestAreDocuments(t *testing.T) {
-	some := `{"containers":` + listOf("{}", 300) + `}`
+	some := `{"containers":` + listKindOf("{}", 300) + `}`
 	for name, body := range map[string]string{
 		"an object outside of the request": `{"other":{"object":` + some + `},"request":{"object":` + some + `}}`,
 		"another part of the request":      `{"request":{"options":{},"object":` + some + `,"userInfo":{}}}`,

@@ -10,138 +10,138 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// list is the kind of the elements of a JSON array.
-type list int
+// listKind is the kind of the elements of a JSON array.
+type listKind int
 
 const (
-	otherList list = iota
+	otherList listKind = iota
 	containerList
 	variableList
 )
 
-// longestKey is the maximum length of a known key in bytes: ephemeralContainers with every letter escaped as \u0000.
-const longestKey = 6 * len("ephemeralContainers")
+// maxKeyLength is the maximum length of a known key in bytes: ephemeralContainers with every letter escaped as \u0000.
+const maxKeyLength = 6 * len("ephemeralContainers")
 
-// maxUID is the maximum length of a UID in bytes. UIDs of the API server have 36.
-const maxUID = 128
+// maxUIDLength is the maximum length of a UID in bytes. UIDs of the API server have 36.
+const maxUIDLength = 128
 
 // frame is an object or array that the scanner has entered and not left.
 type frame struct {
-	array bool
-	list  list
+	isArray bool
+	list    listKind
 	// key is the key of the next value of an object, if it is a known key, or empty.
 	key string
-	// named says that the scanner has read a key, so the next string of the object is a value.
-	named bool
+	// expectsValue says that the scanner has read a key, so the next string of the object is a value.
+	expectsValue bool
 }
 
 // counts has the numbers of elements in one document: the review without its objects, the object, or the old object.
 // The last field counts objects and arrays in arrays other than those of containers and variables.
-type counts struct{ elements, containers, variables, listed int }
+type counts struct{ elements, containers, variables, listedObjects int }
 
 // scanner reads JSON once and counts its elements. It allocates no memory for them.
 type scanner struct {
-	text  []byte
-	at    int
-	stack []frame
+	text   []byte
+	offset int
+	stack  []frame
 	// counts by document: "" is the review without its objects, the others are object and oldObject.
 	counts map[string]*counts
-	// inside is the document at the current position.
-	inside string
-	uid    string
-	err    error
+	// document is the document at the current position.
+	document string
+	uid      string
+	err      error
 }
 
-// Size has the UID and the estimated memory of a review.
-type Size struct {
+// Result has the UID and the estimated memory of a review.
+type Result struct {
 	// UID of the request, or empty. It is also set if a limit is exceeded after the UID, so that the rejection can be
 	// sent as the answer to that request.
 	UID string
-	// Memory is an estimate of the bytes that it takes to decode and answer the review.
-	Memory int64
+	// MemoryBytes is an estimate of the bytes that it takes to decode and answer the review.
+	MemoryBytes int64
 }
 
 // Check measures a review and applies the limits. The error is of kind fault.Invalid. It names the exceeded limit and
 // quotes no part of the body.
-func Check(body []byte) (Size, error) {
+func Check(body []byte) (Result, error) {
 	s := &scanner{text: body, counts: map[string]*counts{"": {}}}
-	if !startsObject(body) || !json.Valid(body) {
+	if !startsWithObject(body) || !json.Valid(body) {
 		// Kubernetes decoders also accept protobuf, and YAML, whose aliases can expand to any size.
 		s.run() // a truncated review usually still has its UID
-		return Size{UID: s.uid}, fault.New(fault.Invalid, "the request is not a JSON object")
+		return Result{UID: s.uid}, fault.New(fault.Invalid, "the request is not a JSON object")
 	}
 	s.run()
 	elements := 0
 	for _, c := range s.counts {
 		elements += c.elements
 	}
-	return Size{UID: s.uid, Memory: int64(len(body))*limits.ReviewWeight + int64(elements)*limits.ReviewElementWeight},
+	return Result{UID: s.uid, MemoryBytes: int64(len(body))*limits.ReviewMemoryFactor + int64(elements)*limits.ReviewElementMemory},
 		s.err
 }
 
-// startsObject says whether the first character of the JSON text opens an object.
-func startsObject(body []byte) bool {
+// startsWithObject says whether the first character of the JSON text opens an object.
+func startsWithObject(body []byte) bool {
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	return len(trimmed) > 0 && trimmed[0] == '{'
 }
 
 // run scans the text to its end, or until a limit is exceeded.
 func (s *scanner) run() {
-	for s.at < len(s.text) && s.err == nil {
-		switch c := s.text[s.at]; c {
+	for s.offset < len(s.text) && s.err == nil {
+		switch c := s.text[s.offset]; c {
 		case '{', '[':
-			s.open(c == '[')
-			s.at++
+			s.openFrame(c == '[')
+			s.offset++
 		case '}', ']':
 			s.closeFrame()
-			s.at++
+			s.offset++
 		case '"':
-			s.str()
+			s.readString()
 		case ',', ':', ' ', '\t', '\r', '\n':
-			s.at++
+			s.offset++
 		default:
-			s.element(false)
-			s.scalar()
+			s.countValue(false)
+			s.skipScalar()
 		}
 	}
 }
 
-// scalar skips a number, true, false or null.
-func (s *scanner) scalar() {
-	for s.at++; s.at < len(s.text); s.at++ {
-		if strings.IndexByte(",]} \t\r\n", s.text[s.at]) >= 0 {
+// skipScalar skips a number, true, false or null.
+func (s *scanner) skipScalar() {
+	for s.offset++; s.offset < len(s.text); s.offset++ {
+		if strings.IndexByte(",]} \t\r\n", s.text[s.offset]) >= 0 {
 			return
 		}
 	}
 }
 
-// open enters an object or array and counts it.
-func (s *scanner) open(array bool) {
-	s.element(true)
+// openFrame enters an object or array and counts it.
+func (s *scanner) openFrame(array bool) {
+	s.countValue(true)
 	of := otherList
-	if parent := s.top(); array && parent != nil && !parent.array {
-		of = listOf(parent.key)
+	if parent := s.topFrame(); array && parent != nil && !parent.isArray {
+		of = listKindOf(parent.key)
 	}
-	s.enter()
-	s.stack = append(s.stack, frame{array: array, list: of})
+	s.enterDocument()
+	s.stack = append(s.stack, frame{isArray: array, list: of})
 	if len(s.stack) > limits.ReviewDepth {
-		s.exceeded("is nested more than %d levels deep", limits.ReviewDepth)
+		s.reportExceeded("is nested more than %d levels deep", limits.ReviewDepth)
 	}
 }
 
-// enter starts the counts of the object or the old object of the request. A second one is an error, because decoders
+// enterDocument starts the counts of the object or the old object of the request. A second one is an error, because decoders
 // would merge it into the first.
-func (s *scanner) enter() {
-	parent := s.top()
-	if len(s.stack) != 2 || parent.array || s.stack[0].key != "request" ||
+func (s *scanner) enterDocument() {
+	parent := s.topFrame()
+	if len(s.stack) != 2 || parent.isArray || s.stack[0].key != "request" ||
 		(parent.key != "object" && parent.key != "oldObject") {
 		return
 	}
 	if s.counts[parent.key] != nil {
-		s.exceeded("has a second %s", parent.key)
+		s.reportExceeded("has a second %s", parent.key)
 		return
 	}
-	s.inside, s.counts[parent.key] = parent.key, &counts{}
+	s.document, s.counts[parent.key] = parent.key, &counts{}
 }
 
 // closeFrame leaves the current object or array.
@@ -149,47 +149,47 @@ func (s *scanner) closeFrame() {
 	if len(s.stack) > 0 {
 		s.stack = s.stack[:len(s.stack)-1]
 	}
-	if parent := s.top(); parent != nil {
-		parent.key, parent.named = "", false
+	if parent := s.topFrame(); parent != nil {
+		parent.key, parent.expectsValue = "", false
 	}
 	if len(s.stack) <= 2 {
-		s.inside = ""
+		s.document = ""
 	}
 }
 
-// str reads a string, which is a key or a value, and takes the UID of the request.
-func (s *scanner) str() {
-	start, end := s.at+1, s.at+1
+// readString reads a string, which is a key or a value, and takes the UID of the request.
+func (s *scanner) readString() {
+	start, end := s.offset+1, s.offset+1
 	for end < len(s.text) && s.text[end] != '"' {
 		if s.text[end] == '\\' {
 			end++
 		}
 		end++
 	}
-	s.at = end + 1
+	s.offset = end + 1
 	raw := s.text[min(start, len(s.text)):min(end, len(s.text))]
-	if top := s.top(); top != nil && !top.array && !top.named {
-		s.elementKey()
-		top.key, top.named = keyOf(raw), true
+	if top := s.topFrame(); top != nil && !top.isArray && !top.expectsValue {
+		s.countKey()
+		top.key, top.expectsValue = knownKey(raw), true
 		return
 	}
-	if top := s.top(); len(s.stack) == 2 && !top.array && top.key == "uid" && s.stack[0].key == "request" &&
-		len(raw) <= maxUID {
+	if top := s.topFrame(); len(s.stack) == 2 && !top.isArray && top.key == "uid" && s.stack[0].key == "request" &&
+		len(raw) <= maxUIDLength {
 		s.uid = string(raw)
 	}
-	s.element(false)
+	s.countValue(false)
 }
 
-// elementKey counts a key, which takes as much memory as a value in a map.
-func (s *scanner) elementKey() { s.count(func(c *counts) { c.elements++ }) }
+// countKey counts a key, which takes as much memory as a value in a map.
+func (s *scanner) countKey() { s.updateCounts(func(c *counts) { c.elements++ }) }
 
-// element counts a value by the kind of the array that holds it. The key of a value ends with it, but that of an object
+// countValue counts a value by the kind of the array that holds it. The key of a value ends with it, but that of an object
 // or array (opens) stays current until the object or array is closed.
-func (s *scanner) element(opens bool) {
-	top := s.top()
-	s.count(func(c *counts) {
+func (s *scanner) countValue(opens bool) {
+	top := s.topFrame()
+	s.updateCounts(func(c *counts) {
 		c.elements++
-		if top == nil || !top.array {
+		if top == nil || !top.isArray {
 			return
 		}
 		switch top.list {
@@ -199,56 +199,56 @@ func (s *scanner) element(opens bool) {
 			c.variables++
 		default:
 			if opens {
-				c.listed++
+				c.listedObjects++
 			}
 		}
 	})
-	if top != nil && !top.array && !opens {
-		top.key, top.named = "", false
+	if top != nil && !top.isArray && !opens {
+		top.key, top.expectsValue = "", false
 	}
 }
 
-// count changes the counts of the current document and applies their limits.
-func (s *scanner) count(add func(*counts)) {
-	c := s.counts[s.inside]
+// updateCounts changes the counts of the current document and applies their limits.
+func (s *scanner) updateCounts(add func(*counts)) {
+	c := s.counts[s.document]
 	add(c)
 	switch {
 	case c.elements > limits.ReviewElements:
-		s.exceeded("has more than %d keys and values", limits.ReviewElements)
+		s.reportExceeded("has more than %d keys and values", limits.ReviewElements)
 	case c.containers > limits.ReviewContainers:
-		s.exceeded("has more than %d containers", limits.ReviewContainers)
+		s.reportExceeded("has more than %d containers", limits.ReviewContainers)
 	case c.variables > limits.ReviewVariables:
-		s.exceeded("has more than %d environment variables", limits.ReviewVariables)
-	case c.listed > limits.ReviewListed:
-		s.exceeded("has more than %d objects in lists", limits.ReviewListed)
+		s.reportExceeded("has more than %d environment variables", limits.ReviewVariables)
+	case c.listedObjects > limits.ReviewListItems:
+		s.reportExceeded("has more than %d objects in lists", limits.ReviewListItems)
 	}
 }
 
-// exceeded sets the error for a limit, unless an earlier limit was exceeded.
-func (s *scanner) exceeded(format string, arg any) {
+// reportExceeded sets the error for a limit, unless an earlier limit was exceeded.
+func (s *scanner) reportExceeded(format string, arg any) {
 	if s.err != nil {
 		return
 	}
 	of := "review"
-	if s.inside != "" {
-		of = s.inside
+	if s.document != "" {
+		of = s.document
 	}
-	s.err = &fault.Error{Kind: fault.Invalid, Doing: fmt.Sprintf("the %s of the request "+format, of, arg),
+	s.err = &fault.Error{Kind: fault.Invalid, Operation: fmt.Sprintf("the %s of the request "+format, of, arg),
 		Next: "make the pod smaller"}
 }
 
-// top is the current object or array, or nil outside of all.
-func (s *scanner) top() *frame {
+// topFrame is the current object or array, or nil outside of all.
+func (s *scanner) topFrame() *frame {
 	if len(s.stack) == 0 {
 		return nil
 	}
 	return &s.stack[len(s.stack)-1]
 }
 
-// keyOf is the known key that the JSON text of a key stands for, or empty. Like encoding/json, it ignores letter case
+// knownKey is the known key that the JSON text of a key stands for, or empty. Like encoding/json, it ignores letter case
 // and resolves escapes.
-func keyOf(raw []byte) string {
-	if len(raw) > longestKey {
+func knownKey(raw []byte) string {
+	if len(raw) > maxKeyLength {
 		return ""
 	}
 	if bytes.IndexByte(raw, '\\') >= 0 {
@@ -268,8 +268,8 @@ func keyOf(raw []byte) string {
 	return ""
 }
 
-// listOf is the kind of an array by its key.
-func listOf(key string) list {
+// listKindOf is the kind of an array by its key.
+func listKindOf(key string) listKind {
 	switch key {
 	case "containers", "initContainers", "ephemeralContainers":
 		return containerList

@@ -37,7 +37,7 @@ func TestEveryKeyAndValueIsCounted(t *testing.T) {
 	for _, body := range []string{`{}`, ` {"a":1}`, `{"a":[1,-2.5e3,true,false,null,"x",{},[],{"b":"\"}"}]}`, `{"a\\":{"b\"":["\\"]}}`, "{\"a\"\n:\t[ 1 , 2 ]\r}"} {
 		size, err := review.Check([]byte(body))
 		require.NoError(t, err, body)
-		assert.EqualValues(t, len(body)*limits.ReviewWeight+elements(t, []byte(body))*limits.ReviewElementWeight, size.Memory, body)
+		assert.EqualValues(t, len(body)*limits.ReviewMemoryFactor+elements(t, []byte(body))*limits.ReviewElementMemory, size.MemoryBytes, body)
 	}
 }
 
@@ -85,7 +85,7 @@ func FuzzCheck(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		var size review.Size
+		var size review.Result
 		var err error
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: time.Second, Bytes: 1 << 20, PerByte: 100}, len(body), func() { size, err = review.Check(body) })
 		if err != nil {
@@ -94,8 +94,8 @@ func FuzzCheck(f *testing.F) {
 			}
 			return
 		}
-		if want := int64(len(body)*limits.ReviewWeight + elements(t, body)*limits.ReviewElementWeight); size.Memory != want {
-			t.Fatalf("%q is counted as %d, not %d", body, size.Memory, want)
+		if want := int64(len(body)*limits.ReviewMemoryFactor + elements(t, body)*limits.ReviewElementMemory); size.MemoryBytes != want {
+			t.Fatalf("%q is counted as %d, not %d", body, size.MemoryBytes, want)
 		}
 	})
 }

@@ -223,8 +223,8 @@ func (b *bench) envInjector(t *testing.T, namespace string, m method, c place) {
 		Audiences: []string{wire.TokenAudience}, ExpirationSeconds: &seconds,
 		BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID}}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	asker, err := client.New(client.Config{CA: string(ca), Broker: namespace + "." + namespace + ".svc:" + port, Address: "127.0.0.1:" + port,
-		Token: func() (string, error) { return response.Status.Token, nil }})
+	asker, err := client.New(client.Config{CA: string(ca), Broker: namespace + "." + namespace + ".svc:" + port, ServiceAddress: "127.0.0.1:" + port,
+		ReadToken: func() (string, error) { return response.Status.Token, nil }})
 	require.NoError(t, err)
 	values, err := asker.Resolve(t.Context(), map[string]string{"DB": "db@azurekeyvault"})
 	require.NoError(t, err)
@@ -277,7 +277,7 @@ func (b *bench) inject(t *testing.T, namespace string, env map[string]string, fi
 	variables := map[string]string{"DB": "db@azurekeyvault", wire.EnvUseAuthService: "false", wire.EnvExtraCAs: string(b.azure.CA), wire.EnvLogLevel: "trace",
 		wire.EnvRetries: "0", wire.EnvTimeout: "0s", "KUBERNETES_SERVICE_HOST": server.Hostname(), "KUBERNETES_SERVICE_PORT": server.Port()}
 	maps.Copy(variables, env)
-	variables[wire.EnvAdded] = addedBy(variables)
+	variables[wire.EnvAddedVariables] = addedBy(variables)
 	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "bash", "-ec", script, "bash", mounts, file, filepath.Join(b.programs, "azure-keyvault-env"))
 	cmd.Env = b.environment(variables)
 	var printed, said bytes.Buffer
@@ -293,9 +293,9 @@ func (b *bench) inject(t *testing.T, namespace string, env map[string]string, fi
 
 // addedBy is the list that the webhook writes of the reserved variables that it sets.
 func addedBy(variables map[string]string) string {
-	added := []string{wire.EnvAdded}
-	for _, name := range wire.Reserved() {
-		if _, ok := variables[name]; ok && name != wire.EnvAdded {
+	added := []string{wire.EnvAddedVariables}
+	for _, name := range wire.ReservedVariables() {
+		if _, ok := variables[name]; ok && name != wire.EnvAddedVariables {
 			added = append(added, name)
 		}
 	}

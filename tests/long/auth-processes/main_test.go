@@ -54,7 +54,7 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, b.stage.Apply(t.Context(), "", reader))
 	server, err := url.Parse(b.stage.REST.Host)
 	require.NoError(t, err)
-	proxy := b.azure.Proxy(t)
+	proxy := b.azure.StartProxy(t)
 	b.environ = []string{"HTTPS_PROXY=" + proxy, "HTTP_PROXY=" + proxy, "NO_PROXY=" + server.Hostname() + ",127.0.0.1", "PATH=" + os.Getenv("PATH")}
 	b.write(t, "ca.crt", string(b.azure.CA))
 	return b
@@ -86,7 +86,7 @@ func TestMatrix(t *testing.T) {
 	for _, m := range methods {
 		everybody[m.principal] = []string{"get"}
 	}
-	require.NoError(t, b.azure.Plant(emulator.Seed{Vaults: map[string]emulator.VaultSeed{vault: {Permissions: everybody, Secrets: map[string]keyvault.Secret{"db": {Value: value}}}}}))
+	require.NoError(t, b.azure.ApplySeed(emulator.Seed{Vaults: map[string]emulator.VaultSeed{vault: {Permissions: everybody, Secrets: map[string]keyvault.Secret{"db": {Value: value}}}}}))
 	n := 0
 	for _, m := range methods {
 		t.Run(m.name, func(t *testing.T) {

@@ -80,7 +80,7 @@ func (b *bench) refusals(t *testing.T) {
 		}
 		cases["the metadata service answers "+strconv.Itoa(status)] = refusal{map[string]string{"AZURE_CLIENT_ID": p.ClientID}, code, []string{strconv.Itoa(status), p.ClientID, "node"}}
 	}
-	require.NoError(t, b.azure.Plant(seed))
+	require.NoError(t, b.azure.ApplySeed(seed))
 	b.namespace(t, "refusals", false)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

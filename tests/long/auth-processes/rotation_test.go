@@ -34,7 +34,7 @@ type rotation struct {
 // begin starts it, and waits for the first value.
 func (r rotation) begin(env map[string]string, flags ...string) {
 	r.Helper()
-	require.NoError(r, r.azure.Plant(emulator.Seed{Principals: []entra.Principal{r.principal}, Vaults: map[string]emulator.VaultSeed{"kv-" + r.namespace: {
+	require.NoError(r, r.azure.ApplySeed(emulator.Seed{Principals: []entra.Principal{r.principal}, Vaults: map[string]emulator.VaultSeed{"kv-" + r.namespace: {
 		Permissions: map[string][]string{r.principal.ObjectID: {"get"}}, Secrets: map[string]keyvault.Secret{"db": {Value: "before"}}}}}))
 	r.bench.namespace(r.T, r.namespace, true)
 	patch := []byte(`{"spec":{"vault":{"name":"kv-` + r.namespace + `"}}}`)
@@ -63,7 +63,7 @@ func (r rotation) await(value string) {
 // put changes the vault's object and waits for the Secret to follow.
 func (r rotation) put(value string) {
 	r.Helper()
-	r.azure.Vaults.Put("kv-"+r.namespace, "db", keyvault.Secret{Value: value})
+	r.azure.Vaults.PutSecret("kv-"+r.namespace, "db", keyvault.Secret{Value: value})
 	r.await(value)
 	require.NoError(r, stage.Await(r.Context(), patience, "a good condition", func(ctx context.Context) error {
 		if said := r.condition(ctx, r.namespace); len(said) < 6 || said[:6] != "Synced" {

@@ -161,15 +161,15 @@ func TestNoPageInstallsInAWayThatFailsTheSecondTime(t *testing.T) {
 // local is an emulator in this process.
 type local struct{ *emulator.Emulator }
 
-func (l local) Seed(_ context.Context, seed emulator.Seed) error { return l.Plant(seed) }
+func (l local) Seed(_ context.Context, seed emulator.Seed) error { return l.ApplySeed(seed) }
 
 func (l local) Permit(_ context.Context, vault, objectID string, operations ...string) error {
-	l.Vaults.Permit(vault, objectID, operations)
+	l.Vaults.SetPermissions(vault, objectID, operations)
 	return nil
 }
 
 func (l local) PutSecret(_ context.Context, vault, name string, secret keyvault.Secret) error {
-	l.Vaults.Put(vault, name, secret)
+	l.Vaults.PutSecret(vault, name, secret)
 	return nil
 }
 
