@@ -45,7 +45,7 @@ bench: ## figures: times, memory and calls of the vault, each against its goal
 scale: ## figures of a large installation: 5,000 resources, 10,000 pods, vaults that throttle
 	@SUITE=scale go run ./tests/run long
 soak: ## ten minutes of seeded faults between reader and vaults, and ten on a real cluster (SOAK=10m SOAK_SEED=7)
-	@SOAK=$(or $(SOAK),10m) go test -count=1 -timeout=3h -v -run '^TestSoak$$' ./src/keyvault/gateway
+	@SOAK=$(or $(SOAK),10m) go test -count=1 -timeout=3h -v -run '^TestSoak$$' ./src/keyvault/vaultclient
 	@SOAK=$(or $(SOAK),10m) go test -tags=cluster -count=1 -timeout=3h -v -run '^TestProduct$$/^alone$$/^every_fault' ./tests/e2e
 fuzz: ## each fuzz target for 30 seconds (FUZZTIME=30s), with the executions of each
 	@go run ./tests/run fuzz

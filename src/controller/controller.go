@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
-	"github.com/akv2k8s/akv2k8s/src/controller/counters"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
@@ -60,7 +60,7 @@ type Config struct {
 	// Hasher computes status.secretHash and status.configMapHash.
 	Hasher Hasher
 	// Metrics counts syncs and vault reads.
-	Metrics *counters.Counters
+	Metrics *syncmetrics.Counters
 	// RefreshInterval is the time between two refreshes of a resource without errors, at least one second.
 	RefreshInterval time.Duration
 	// VaultRules determine which namespaces can read which vaults; zero allows all.

@@ -32,9 +32,9 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
-	"github.com/akv2k8s/akv2k8s/src/controller/counters"
-	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
+	"github.com/akv2k8s/akv2k8s/src/controller/statushash"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
@@ -133,11 +133,11 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		WithIndex(store.NewPartialMetadata("Secret"), store.OwnerIndex, store.OwnerIndexValues).
 		WithIndex(store.NewPartialMetadata("ConfigMap"), store.OwnerIndex, store.OwnerIndexValues).
 		WithInterceptorFuncs(b.witness()).Build()
-	metrics, err := counters.New(b.registry)
+	metrics, err := syncmetrics.New(b.registry)
 	require.NoError(t, err)
 	b.controller, err = controller.New(controller.Config{
 		Client: b.client, APIReader: b, Vault: b.vault, Events: b.events, Metrics: metrics,
-		Hasher: &fingerprint.Key{APIReader: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 320)),
+		Hasher: &statushash.Key{APIReader: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 320)),
 			Clock: func() time.Time { return b.now }, SecretName: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
 		RefreshInterval: 30 * time.Second, ExpiryWarning: 30 * 24 * time.Hour, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
 		DecodePool: decodepool.New(decodepool.Config{}),

@@ -23,7 +23,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
@@ -255,7 +255,7 @@ func TestAReadThatIsPutOffIsToldOnlyIfThatGoesOn(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.reconcile("db")
 	before, writes, events := b.status("db"), len(b.writes), len(b.events.events)
-	b.vault.next, b.now = governor.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	b.vault.next, b.now = ratelimit.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
 	for range 6 {
 		wait := b.reconcile("db").RequeueAfter
 		assert.GreaterOrEqual(t, wait, 4*time.Second)
@@ -271,7 +271,7 @@ func TestAReadThatIsPutOffIsToldOnlyIfThatGoesOn(t *testing.T) {
 	b.vault.next, b.now = nil, b.now.Add(time.Minute)
 	b.reconcile("db")
 	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status)
-	b.vault.next, b.now = governor.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	b.vault.next, b.now = ratelimit.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
 	b.reconcile("db")
 	assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status, "another time counts anew")
 }
@@ -280,7 +280,7 @@ func TestWhatIsOldIsToldAsStaleHoweverLongThePauseIs(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.reconcile("db")
 	succeeded := b.now
-	b.vault.next, b.now = governor.PausedError("kv1", 5*time.Minute), b.now.Add(30*time.Second)
+	b.vault.next, b.now = ratelimit.PausedError("kv1", 5*time.Minute), b.now.Add(30*time.Second)
 	for b.now.Sub(succeeded) < 75*time.Second {
 		assert.Equal(t, metav1.ConditionTrue, b.ready("db").Status)
 		b.now = b.now.Add(b.reconcile("db").RequeueAfter)
@@ -410,7 +410,7 @@ func TestAVaultThatAsksForADayIsToldAndTriedAgain(t *testing.T) {
 	b := newBench(t, resource("db"))
 	b.reconcile("db")
 	start := b.now.Add(30 * time.Second)
-	b.vault.next, b.now = governor.PausedError("kv1", 24*time.Hour), start
+	b.vault.next, b.now = ratelimit.PausedError("kv1", 24*time.Hour), start
 	for b.now.Sub(start) < 45*time.Second {
 		wait := b.reconcile("db").RequeueAfter
 		require.LessOrEqual(t, wait, 45*time.Second, "then it has to be told")
@@ -481,7 +481,7 @@ func TestNothingIsRememberedOfAResourceThatIsGone(t *testing.T) {
 	object := b.vault.calls[0]
 	b.controller.OnObjectChanged(object)
 	assert.Equal(t, []ctrl.Request{requestForDB()}, woken)
-	b.vault.next, b.now = governor.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
+	b.vault.next, b.now = ratelimit.BusyError("kv1", 4*time.Second), b.now.Add(30*time.Second)
 	b.reconcile("db")
 	b.remove(resource("db"))
 	b.controller.OnObjectChanged(object)

@@ -13,12 +13,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/objectindex"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/schedule"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
-	"github.com/akv2k8s/akv2k8s/src/controller/timing"
-	"github.com/akv2k8s/akv2k8s/src/controller/usage"
 	"github.com/akv2k8s/akv2k8s/src/fault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
@@ -52,9 +52,9 @@ type stateStore struct {
 	mu      sync.Mutex
 	entries map[types.NamespacedName]resourceState
 	// deferredSince records since when the reads of a resource have been deferred.
-	deferredSince timing.FirstSeen
+	deferredSince schedule.FirstSeen
 	// objectIndex maps vault objects to the resources that use them, for resources that are in sync.
-	objectIndex usage.Index
+	objectIndex objectindex.Index
 	// refreshRequestedAt is the time of a refresh request that came after the last sync began. That sync may have read the old
 	// value, so its schedule must not delay the requested refresh.
 	refreshRequestedAt map[types.NamespacedName]time.Time
@@ -129,7 +129,7 @@ func (m *stateStore) requestRefresh(name types.NamespacedName, now time.Time) {
 // synced for two and a half intervals, the deferral is reported like any other failure.
 func (c *Controller) isDeferred(resource *v2beta1.AzureKeyVaultSecret, o syncResult) (wait time.Duration, quiet bool) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
-	if !governor.IsDeferred(o.err) {
+	if !ratelimit.IsDeferred(o.err) {
 		c.state.deferredSince.Clear(name)
 		return 0, false
 	}
@@ -145,7 +145,7 @@ func (c *Controller) isDeferred(resource *v2beta1.AzureKeyVaultSecret, o syncRes
 	}
 	// The vault's pause can be longer than that. The resource is still reconciled in time to report the deferral, which
 	// needs no vault call.
-	return min(timing.AddJitter(resource.UID, max(fault.RetryAfter(o.err), time.Second)), max(told.Sub(now), time.Second)),
+	return min(schedule.AddJitter(resource.UID, max(fault.RetryAfter(o.err), time.Second)), max(told.Sub(now), time.Second)),
 		true
 }
 
@@ -266,7 +266,7 @@ func withoutData(outputs []store.Result) []store.Result {
 func (c *Controller) nextRefresh(uid types.UID, r recipe.Recipe, expires time.Time) time.Time {
 	now := c.Clock()
 	if !r.IsReadOnce() {
-		return timing.NextRefresh(uid, r.RefreshIntervalOr(c.RefreshInterval), now)
+		return schedule.NextRefresh(uid, r.RefreshIntervalOr(c.RefreshInterval), now)
 	}
 	if warn := expires.Add(-c.ExpiryWarning); !expires.IsZero() && warn.After(now) {
 		return warn
@@ -283,8 +283,8 @@ func (c *Controller) retryDelay(uid types.UID, o syncResult, failures int) time.
 	case fault.Invalid:
 		return indefiniteWait
 	case fault.Malformed, fault.NotFound, fault.Disabled:
-		return timing.NextRefresh(uid, o.recipe.RefreshIntervalOr(c.RefreshInterval), c.Clock()).Sub(c.Clock())
+		return schedule.NextRefresh(uid, o.recipe.RefreshIntervalOr(c.RefreshInterval), c.Clock()).Sub(c.Clock())
 	default:
-		return min(limits.TransientRetryTime, timing.RetryDelay(uid, o.err, failures))
+		return min(limits.TransientRetryTime, schedule.RetryDelay(uid, o.err, failures))
 	}
 }

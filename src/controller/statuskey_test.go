@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
-	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
+	"github.com/akv2k8s/akv2k8s/src/controller/statushash"
 )
 
 var statusKey = types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}
@@ -25,7 +25,7 @@ var statusKey = types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status
 func (b *bench) withoutKey(allowed *bool) {
 	b.Helper()
 	require.NoError(b, b.client.Delete(b.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: statusKey.Namespace, Name: statusKey.Name}}))
-	key := b.controller.Hasher.(*fingerprint.Key)
+	key := b.controller.Hasher.(*statushash.Key)
 	key.Writer = interceptor.NewClient(b.client, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, opts ...client.CreateOption) error {
 			if !*allowed {

@@ -33,12 +33,12 @@ func InjectorRoles() []Role {
 		{ID: "injector", Name: injectorPlaceholder, Scope: ScopeOwnNamespace, Rules: injectorOwnRules()},
 		{ID: "injector-legacy", Name: injectorPlaceholder + "-legacy", Scope: ScopeWatched,
 			NamespacesValue: "env_injector.legacyAuthService.namespaces", Condition: "env_injector.legacyAuthService.enabled",
-			Rules: []Rule{{Package: "broker/legacy", Groups: "core", Resources: "secrets", Verbs: "get patch",
+			Rules: []Rule{{Package: "v1compat/authservice", Groups: "core", Resources: "secrets", Verbs: "get patch",
 				Reason: "reads the Secrets that 1.8 created for its pods, to verify their client certificates, and " +
 					"writes a CA into them; a ValidatingAdmissionPolicy denies any other change"}}},
 		{ID: "injector-legacy-ca", Name: injectorPlaceholder + "-legacy-ca", Scope: ScopeOwnNamespace,
 			Condition: "env_injector.legacyAuthService.enabled", Rules: []Rule{
-				{Package: "broker/legacy", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-ca", Verbs: "get",
+				{Package: "v1compat/authservice", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-ca", Verbs: "get",
 					Reason: "reads the CA that pods of 1.8 trust"},
 			}},
 	}

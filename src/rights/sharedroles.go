@@ -4,7 +4,7 @@ package rights
 func HookRoles() []Role {
 	return []Role{
 		{ID: "crds", Name: crdsPlaceholder + "-" + namespacePlaceholder, Scope: ScopeCluster, Rules: []Rule{
-			{Package: "controller/definition", Groups: "apiextensions.k8s.io", Resources: "customresourcedefinitions",
+			{Package: "controller/crdupgrade", Groups: "apiextensions.k8s.io", Resources: "customresourcedefinitions",
 				Names: "azurekeyvaultsecrets.spv.no", Verbs: "get create patch",
 				Reason: "updates this definition with server-side apply, which needs create if the definition does " +
 					"not exist"},

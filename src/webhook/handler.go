@@ -14,14 +14,14 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
-	"github.com/akv2k8s/akv2k8s/src/gate"
+	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
 // Handler answers AdmissionReviews over HTTP. It reserves the memory of a review at the gate and measures the review
 // before it decodes it. The handler of controller-runtime decodes first, accepts YAML, and logs what it cannot decode.
-func (w *Webhook) Handler(g *gate.Limiter) http.Handler {
+func (w *Webhook) Handler(g *iplimit.Limiter) http.Handler {
 	hook := &admission.Webhook{Handler: w}
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		held := g.ReserveMemory(r)
@@ -46,7 +46,7 @@ type rejection struct {
 
 // answerReview reads, measures and decodes the review, and returns the encoded answer. With a refusal it also returns the UID
 // of the request, if the body had one.
-func (w *Webhook) answerReview(hook *admission.Webhook, r *http.Request, held *gate.MemoryReservation) (answer []byte, uid string,
+func (w *Webhook) answerReview(hook *admission.Webhook, r *http.Request, held *iplimit.MemoryReservation) (answer []byte, uid string,
 	refused *rejection) {
 	body, refused := readReview(r, held)
 	size, err := review.Check(body)
@@ -75,7 +75,7 @@ func (w *Webhook) answerReview(hook *admission.Webhook, r *http.Request, held *g
 
 // readReview reads the body and reserves its memory as the bytes arrive. It ignores Content-Length, so that a client
 // cannot reserve memory that it does not send.
-func readReview(r *http.Request, held *gate.MemoryReservation) ([]byte, *rejection) {
+func readReview(r *http.Request, held *iplimit.MemoryReservation) ([]byte, *rejection) {
 	tooLarge := &rejection{http.StatusRequestEntityTooLarge,
 		fmt.Sprintf("the request is larger than %s; make the pod smaller", limits.Bytes(limits.ReviewBytes))}
 	switch encoding := r.Header.Get("Content-Encoding"); {

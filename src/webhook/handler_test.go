@@ -21,18 +21,18 @@ import (
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/akv2k8s/akv2k8s/src/gate"
+	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 )
 
 // door is a gate with the memory limits of the installation.
-func door(t testing.TB, known func(netip.Addr) bool) *gate.Limiter {
+func door(t testing.TB, known func(netip.Addr) bool) *iplimit.Limiter {
 	t.Helper()
-	metrics, err := gate.NewMetrics(prometheus.NewRegistry())
+	metrics, err := iplimit.NewMetrics(prometheus.NewRegistry())
 	require.NoError(t, err)
-	g, err := gate.New(gate.Config{Port: "webhook", IsAPIServer: known, Metrics: metrics, Clock: time.Now, Limits: gate.Limits{Connections: 1, Requests: 1, RequestsPerSecond: 1,
+	g, err := iplimit.New(iplimit.Config{Port: "webhook", IsAPIServer: known, Metrics: metrics, Clock: time.Now, Limits: iplimit.Limits{Connections: 1, Requests: 1, RequestsPerSecond: 1,
 		RequestsBurst: 1, TotalConnections: 1, Memory: limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}})
 	require.NoError(t, err)
 	return g

@@ -25,7 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/akv2k8s/akv2k8s/src/testkit/predecessor"
+	"github.com/akv2k8s/akv2k8s/src/testkit/v1"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
@@ -34,7 +34,7 @@ type older struct {
 	team
 	// system is the namespace of the installation.
 	system    string
-	authority predecessor.Authority
+	authority v1.Authority
 }
 
 const olderRelease = "akv2k8s-older"
@@ -47,7 +47,7 @@ func newOlder(t *testing.T) older {
 	tm := newTeam(t)
 	o := older{team: team{t, "older-" + tm.namespace, tm.vault}, system: "system-" + tm.namespace}
 	var err error
-	o.authority, err = predecessor.NewAuthority(time.Now())
+	o.authority, err = v1.NewAuthority(time.Now())
 	require.NoError(t, err)
 	require.NoError(t, s.Namespace(t.Context(), o.namespace, map[string]string{"azure-key-vault-env-injection": "older", "pod-security.kubernetes.io/enforce": "restricted"}))
 	require.NoError(t, s.Namespace(t.Context(), o.system, nil))
@@ -143,7 +143,7 @@ func predecessorsPodsAreServed(t *testing.T) {
 	bare := o.injected("bare")
 	bare.Spec.Volumes[1].Name, bare.Spec.Containers[0].VolumeMounts[1].Name = "client-cert", "client-cert"
 	o.create(bare)
-	other, err := predecessor.NewAuthority(time.Now())
+	other, err := v1.NewAuthority(time.Now())
 	require.NoError(t, err)
 	o.change("drifted", func(secret *corev1.Secret) { secret.Data["ca.crt"] = other.Cert })
 	o.create(o.injected("drifted"))
@@ -281,7 +281,7 @@ func (o older) withoutTheCA() {
 	require.NoError(o, s.Client.Delete(o.Context(), ca))
 	replica := o.replica()
 	plain, secure := forwardIn(o.T, o.system, replica, 8080), forwardIn(o.T, o.system, replica, 9443)
-	w := predecessor.Wrapper{Folder: o.TempDir(), ServiceURL: "https://" + o.host() + ":9443", ValidationURL: "http://" + o.host() + ":80", Namespace: o.namespace, Pod: "app", Secret: "akv2k8s-app",
+	w := v1.Wrapper{Folder: o.TempDir(), ServiceURL: "https://" + o.host() + ":9443", ValidationURL: "http://" + o.host() + ":80", Namespace: o.namespace, Pod: "app", Secret: "akv2k8s-app",
 		Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			to := plain
 			if strings.HasSuffix(address, ":9443") {

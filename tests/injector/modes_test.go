@@ -46,7 +46,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/fault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -122,7 +122,7 @@ func (m *modes) throughTheAuthService(env []string, resources []client.Object) w
 		}
 	}
 	credentials := m.credentials()
-	vault, err := gateway.New(gateway.Config{AuthType: "environment", ExtraCAs: m.azure.CA, CacheTTL: time.Millisecond,
+	vault, err := vaultclient.New(vaultclient.Config{AuthType: "environment", ExtraCAs: m.azure.CA, CacheTTL: time.Millisecond,
 		LookupEnv: func(name string) (string, bool) { value, ok := credentials[name]; return value, ok }})
 	require.NoError(m, err)
 	metrics, err := broker.NewMetrics(prometheus.NewRegistry())

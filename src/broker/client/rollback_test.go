@@ -12,17 +12,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
-	"github.com/akv2k8s/akv2k8s/src/testkit/predecessor"
+	"github.com/akv2k8s/akv2k8s/src/testkit/v1"
 )
 
 // TestAfterARollbackThePodHasToBeRecreated calls the auth service of 1.8 from a pod that this version injected before a
 // rollback.
 func TestAfterARollbackThePodHasToBeRecreated(t *testing.T) {
-	authority, err := predecessor.NewAuthority(time.Now())
+	authority, err := v1.NewAuthority(time.Now())
 	require.NoError(t, err)
 	data, err := authority.IssueSecretData(time.Now(), x509.ExtKeyUsageServerAuth, host)
 	require.NoError(t, err)
-	mine, err := tls.X509KeyPair(data[predecessor.FileCert], data[predecessor.FileKey])
+	mine, err := tls.X509KeyPair(data[v1.FileCert], data[v1.FileKey])
 	require.NoError(t, err)
 	clients := x509.NewCertPool()
 	require.True(t, clients.AppendCertsFromPEM(authority.Cert))

@@ -11,7 +11,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/injector/akvsclient"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 	"github.com/akv2k8s/akv2k8s/src/resolver"
@@ -33,7 +33,7 @@ const maxSharedAge = 2 * time.Second
 // directResolver reads resources and vaults with the pod's own credentials.
 type directResolver struct {
 	resources *akvsclient.Client
-	vault     *gateway.Client
+	vault     *vaultclient.Client
 }
 
 // newDirectResolver reads and checks the pod's settings and credentials. It makes no network calls.
@@ -54,7 +54,7 @@ func newDirectResolver(get func(string) string) (injector.Resolver, error) {
 		auth = string(credential.ModeEnvironment)
 	}
 	lookup := func(name string) (string, bool) { value := get(name); return value, value != "" }
-	vault, err := gateway.New(gateway.Config{AuthType: auth, CloudConfigFile: cloudConfigFile,
+	vault, err := vaultclient.New(vaultclient.Config{AuthType: auth, CloudConfigFile: cloudConfigFile,
 		ExtraCAs: []byte(get(wire.EnvExtraCAs)),
 		Cloud:    get(wire.EnvCloud), LookupEnv: lookup, CacheTTL: maxSharedAge})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/akv2k8s/akv2k8s/src/controller/definition"
+	"github.com/akv2k8s/akv2k8s/src/controller/crdupgrade"
 )
 
 // applyCRDs updates the CustomResourceDefinition. The chart's hook runs it before install and upgrade.
@@ -23,7 +23,7 @@ func applyCRDs(ctx context.Context, s settings, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)
 	}
-	done, err := definition.Apply(ctx, live)
+	done, err := crdupgrade.Apply(ctx, live)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func applyCRDs(ctx context.Context, s settings, stdout io.Writer) error {
 // checkCRDs returns an error if the CustomResourceDefinition is older than the program. It skips the check if the
 // program has no right to read it: in an installation for one namespace without crds.upgrade.
 func checkCRDs(ctx context.Context, live client.Reader, logger logr.Logger) error {
-	err := definition.CheckSchema(ctx, live)
+	err := crdupgrade.CheckSchema(ctx, live)
 	if apierrors.IsForbidden(err) {
 		logger.Info("skipping the check of the CustomResourceDefinition: reading it is forbidden", "error", err.Error())
 		return nil

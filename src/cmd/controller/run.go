@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
@@ -22,8 +22,8 @@ type settings struct {
 	watchAll                         bool
 	identities                       rule.IdentityPolicy
 	rules                            rule.AccessRules
-	limits                           gateway.RateLimits
-	fallbacks                        gateway.VaultFallbacks
+	limits                           vaultclient.RateLimits
+	fallbacks                        vaultclient.VaultFallbacks
 	resyncSeconds, kubeResyncSeconds int
 	logFormat, logLevel              string
 	showVersion                      bool

@@ -24,7 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -112,8 +112,8 @@ func TestEverySettingOfOursIsRead(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []any{"own", "/ca", true, true, 3, time.Hour, 5 * time.Second},
 		[]any{s.fullname, s.extraCAFile, s.identities.AllowServiceAccounts, s.restartWorkloads, s.workers, s.expiryWarning, s.restartWindow})
-	assert.Equal(t, gateway.RateLimits{Vault: 7, Subscription: 8, Readers: 9}, s.limits)
-	assert.Equal(t, gateway.VaultFallbacks{"kv-one": "kv-two"}, s.fallbacks)
+	assert.Equal(t, vaultclient.RateLimits{Vault: 7, Subscription: 8, Readers: 9}, s.limits)
+	assert.Equal(t, vaultclient.VaultFallbacks{"kv-one": "kv-two"}, s.fallbacks)
 	assert.Equal(t, "reader", s.identities.IdentityFor("team", "").ServiceAccount)
 	s, err = parse(nil, nothing, io.Discard)
 	require.NoError(t, err)

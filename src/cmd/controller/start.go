@@ -30,15 +30,15 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
-	"github.com/akv2k8s/akv2k8s/src/controller/counters"
-	"github.com/akv2k8s/akv2k8s/src/controller/fingerprint"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
+	"github.com/akv2k8s/akv2k8s/src/controller/statushash"
+	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
-	"github.com/akv2k8s/akv2k8s/src/gate"
+	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -46,12 +46,12 @@ import (
 
 // The interfaces of other packages that this program fills.
 var (
-	_ controller.Vault        = (*gateway.Client)(nil)
-	_ gateway.Observer        = (*telemetry.VaultMetrics)(nil)
-	_ reader.Fetcher          = (*azure.Fetcher)(nil)
-	_ gateway.ServiceAccounts = (*serviceaccount.Accounts)(nil)
-	_ controller.Hasher       = (*fingerprint.Key)(nil)
-	_ controller.Restarter    = (*rollout.Restarter)(nil)
+	_ controller.Vault            = (*vaultclient.Client)(nil)
+	_ vaultclient.Observer        = (*telemetry.VaultMetrics)(nil)
+	_ reader.Fetcher              = (*azure.Fetcher)(nil)
+	_ vaultclient.ServiceAccounts = (*serviceaccount.Accounts)(nil)
+	_ controller.Hasher           = (*statushash.Key)(nil)
+	_ controller.Restarter        = (*rollout.Restarter)(nil)
 )
 
 // vaultCacheTime is how long vault objects stay in the cache: a little longer than resources share them.
@@ -72,12 +72,12 @@ func runController(ctx context.Context, s settings, stderr io.Writer) error {
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger) // for the Kubernetes libraries
 	telemetry.LimitMemory(s.lookupEnv)
-	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
+	extraCAs, err := vaultclient.ReadExtraCAs(s.extraCAFile)
 	if err != nil {
 		return err
 	}
 	calls := telemetry.NewVaultMetrics(logger.WithName("vaults"))
-	vault, err := gateway.New(gateway.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
+	vault, err := vaultclient.New(vaultclient.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
 		LookupEnv: s.lookupEnv, CacheTTL: vaultCacheTime,
 		RateLimits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
@@ -181,9 +181,9 @@ func (s settings) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-func (s settings) registerController(ctx context.Context, mgr ctrl.Manager, vault *gateway.Client,
+func (s settings) registerController(ctx context.Context, mgr ctrl.Manager, vault *vaultclient.Client,
 	calls *telemetry.VaultMetrics) error {
-	counted, err := counters.New(metrics.Registry)
+	counted, err := syncmetrics.New(metrics.Registry)
 	if err != nil {
 		return err
 	}
@@ -197,8 +197,8 @@ func (s settings) registerController(ctx context.Context, mgr ctrl.Manager, vaul
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Vault: vault,
 		Events:  mgr.GetEventRecorder("akv2k8s-controller"),
 		Metrics: counted, RefreshInterval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning,
-		FetchTimeout: gateway.MinReadTimeout, Identities: s.identities, VaultRules: s.rules, Clock: time.Now,
-		Hasher: &fingerprint.Key{APIReader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
+		FetchTimeout: vaultclient.MinReadTimeout, Identities: s.identities, VaultRules: s.rules, Clock: time.Now,
+		Hasher: &statushash.Key{APIReader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Random: rand.Reader,
 			Clock:      time.Now,
 			SecretName: types.NamespacedName{Namespace: s.namespace, Name: s.fullname + "-status-key"}},
 	})
@@ -222,16 +222,16 @@ func (s settings) addHealth(mgr ctrl.Manager) error {
 	if s.serveMetrics {
 		health.Gatherer = metrics.Registry
 	}
-	rejected, err := gate.NewMetrics(metrics.Registry)
+	rejected, err := iplimit.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
-	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), IsExempt: telemetry.IsProbe,
+	door, err := iplimit.New(iplimit.Config{Port: "health", Limits: iplimit.HealthLimits(), IsExempt: telemetry.IsProbe,
 		Metrics: rejected, Clock: time.Now,
 		Log: mgr.GetLogger().WithName("gate")})
 	if err != nil {
 		return err
 	}
-	return mgr.Add(&gate.Server{Address: ":" + s.httpPort, Limiter: door, Handler: health.Handler(),
+	return mgr.Add(&iplimit.Server{Address: ":" + s.httpPort, Limiter: door, Handler: health.Handler(),
 		RequestTimeout: limits.AnswerWriteTime})
 }

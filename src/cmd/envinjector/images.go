@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
@@ -76,7 +76,7 @@ func ownAddresses() (all []netip.Prefix) {
 }
 
 // newImageInspector creates the reader of images, for containers without a command.
-func (s settings) newImageInspector(extraCAs []byte, vault *gateway.Client,
+func (s settings) newImageInspector(extraCAs []byte, vault *vaultclient.Client,
 	api *apiServerAddresses) (*ociimage.Images, error) {
 	roots, err := trust.NewPool(extraCAs)
 	if err != nil {

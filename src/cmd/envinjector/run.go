@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 	"github.com/akv2k8s/akv2k8s/src/version"
@@ -24,8 +24,8 @@ type settings struct {
 	showVersion, serveMetrics, watchAll bool
 	identities                          rule.IdentityPolicy
 	rules                               rule.AccessRules
-	limits                              gateway.RateLimits
-	fallbacks                           gateway.VaultFallbacks
+	limits                              vaultclient.RateLimits
+	fallbacks                           vaultclient.VaultFallbacks
 	authService, v1AuthService          bool
 	v1UpgradeTime                       time.Duration
 	serviceName                         string

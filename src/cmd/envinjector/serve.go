@@ -18,12 +18,12 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
-	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
-	"github.com/akv2k8s/akv2k8s/src/gate"
+	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
+	"github.com/akv2k8s/akv2k8s/src/v1compat/authservice"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
@@ -37,18 +37,18 @@ type sharedParts struct {
 	certWatcher *certwatcher.CertWatcher
 	apiServer   *apiServerAddresses
 	// rejections counts the rejected requests of all ports.
-	rejections    *gate.Metrics
-	webhookServer *gate.Server
+	rejections    *iplimit.Metrics
+	webhookServer *iplimit.Server
 	// v1Handler responds to pods that v1 injected.
-	v1Handler *legacy.Handler
+	v1Handler *authservice.Handler
 }
 
 // maxReviewTime is the maximum timeoutSeconds of a webhook.
 const maxReviewTime = 30 * time.Second
 
 // admissionLimits are the limits of an address on the webhook's port. They are far above the rate of an API server.
-func admissionLimits() gate.Limits {
-	return gate.Limits{Connections: limits.WebhookConnections, ConnectionsPerSecond: limits.WebhookConnectionsPerSecond,
+func admissionLimits() iplimit.Limits {
+	return iplimit.Limits{Connections: limits.WebhookConnections, ConnectionsPerSecond: limits.WebhookConnectionsPerSecond,
 		Requests:          limits.WebhookRequests,
 		RequestsPerSecond: limits.WebhookRequestsPerSecond, RequestsBurst: limits.WebhookRequestsBurst,
 		TotalConnections: limits.WebhookTotalConnections,
@@ -57,15 +57,15 @@ func admissionLimits() gate.Limits {
 
 // podLimits are the limits of an address on the auth service's port. They fit a node whose pods share its address and
 // all start at the same time.
-func podLimits() gate.Limits {
-	return gate.Limits{Connections: limits.AuthConnections, ConnectionsPerSecond: limits.AuthConnectionsPerSecond,
+func podLimits() iplimit.Limits {
+	return iplimit.Limits{Connections: limits.AuthConnections, ConnectionsPerSecond: limits.AuthConnectionsPerSecond,
 		Requests:          limits.AuthRequests,
 		RequestsPerSecond: limits.AuthRequestsPerSecond, RequestsBurst: limits.AuthRequestsBurst,
 		TotalConnections: limits.AuthTotalConnections}
 }
 
-func (p *sharedParts) newAddressLimiter(port string, bounds gate.Limits) (*gate.Limiter, error) {
-	return gate.New(gate.Config{Port: port, Limits: bounds, IsAPIServer: p.apiServer.isReplicaAddress, Metrics: p.rejections,
+func (p *sharedParts) newAddressLimiter(port string, bounds iplimit.Limits) (*iplimit.Limiter, error) {
+	return iplimit.New(iplimit.Config{Port: port, Limits: bounds, IsAPIServer: p.apiServer.isReplicaAddress, Metrics: p.rejections,
 		Clock: time.Now, Log: p.mgr.GetLogger().WithName("gate")})
 }
 
@@ -113,7 +113,7 @@ func (p *sharedParts) addWebhook(images webhook.ImageInspector, common inject.Se
 	// The library's server only adds its metrics. The requests are served with limits per address.
 	counted := rtwebhook.NewServer(rtwebhook.Options{})
 	counted.Register(webhook.Path, hook.Handler(door))
-	p.webhookServer = &gate.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Limiter: door, Handler: counted.WebhookMux(),
+	p.webhookServer = &iplimit.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Limiter: door, Handler: counted.WebhookMux(),
 		TLS: secure, RequestTimeout: maxReviewTime}
 	return p.mgr.Add(p.webhookServer)
 }
@@ -140,7 +140,7 @@ func (p *sharedParts) addBroker(vault broker.Vault) error {
 	if err != nil {
 		return err
 	}
-	server := &gate.Server{Address: fmt.Sprintf(":%d", p.authPort), Limiter: door, Handler: b, RequestTimeout: broker.RequestTimeout,
+	server := &iplimit.Server{Address: fmt.Sprintf(":%d", p.authPort), Limiter: door, Handler: b, RequestTimeout: broker.RequestTimeout,
 		TooManyRequests: b.RejectRequest,
 		TLS:             &tls.Config{GetCertificate: p.rotator.GetCertificate, MinVersion: tls.VersionTLS13}}
 	if p.v1AuthService {
@@ -156,7 +156,7 @@ func (p *sharedParts) addTelemetry(ctx context.Context) error {
 	}}
 	// Without the auth service, the program has no rights to read pods and resources, and pods send no requests.
 	if p.authService {
-		health.Handlers = map[string]http.Handler{legacy.RoutePattern: p.v1Handler}
+		health.Handlers = map[string]http.Handler{authservice.RoutePattern: p.v1Handler}
 		// Creates the informer now, so that the cache is filled before the first request of a pod.
 		if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{},
 			cache.BlockUntilSynced(false)); err != nil {
@@ -166,13 +166,13 @@ func (p *sharedParts) addTelemetry(ctx context.Context) error {
 	if p.serveMetrics {
 		health.Gatherer = metrics.Registry
 	}
-	door, err := gate.New(gate.Config{Port: "health", Limits: gate.HealthLimits(), IsExempt: telemetry.IsProbe,
+	door, err := iplimit.New(iplimit.Config{Port: "health", Limits: iplimit.HealthLimits(), IsExempt: telemetry.IsProbe,
 		Metrics: p.rejections, Clock: time.Now,
 		Log: p.mgr.GetLogger().WithName("gate")})
 	if err != nil {
 		return err
 	}
-	server := &gate.Server{Address: fmt.Sprintf(":%d", p.httpPort), Limiter: door, Handler: health.Handler(),
+	server := &iplimit.Server{Address: fmt.Sprintf(":%d", p.httpPort), Limiter: door, Handler: health.Handler(),
 		RequestTimeout: limits.AnswerWriteTime}
 	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.v1Handler))
 }

@@ -29,10 +29,10 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/broker"
-	"github.com/akv2k8s/akv2k8s/src/gate"
+	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
@@ -42,7 +42,7 @@ import (
 
 // The interfaces of other packages that this program fills.
 var (
-	_ broker.Vault           = (*gateway.Client)(nil)
+	_ broker.Vault           = (*vaultclient.Client)(nil)
 	_ admission.Handler      = (*webhook.Webhook)(nil)
 	_ webhook.ImageInspector = (*ociimage.Images)(nil)
 	_ ociimage.TokenExchange = (*ociimage.AzureRegistries)(nil)
@@ -59,12 +59,12 @@ func runServers(ctx context.Context, s settings, stderr io.Writer) error {
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger) // for the Kubernetes libraries
 	telemetry.LimitMemory(s.lookupEnv)
-	extraCAs, err := gateway.ReadExtraCAs(s.extraCAFile)
+	extraCAs, err := vaultclient.ReadExtraCAs(s.extraCAFile)
 	if err != nil {
 		return err
 	}
 	calls := telemetry.NewVaultMetrics(logger.WithName("vaults"))
-	vault, err := gateway.New(gateway.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
+	vault, err := vaultclient.New(vaultclient.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
 		LookupEnv: s.lookupEnv, CacheTTL: maxStaleAge,
 		RateLimits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
@@ -97,7 +97,7 @@ func runServers(ctx context.Context, s settings, stderr io.Writer) error {
 }
 
 // createSharedParts creates the parts that the servers share, other than the manager.
-func (p *sharedParts) createSharedParts(vault *gateway.Client, logger logr.Logger) (err error) {
+func (p *sharedParts) createSharedParts(vault *vaultclient.Client, logger logr.Logger) (err error) {
 	live := p.mgr.GetAPIReader()
 	if p.identities.AllowServiceAccounts {
 		accounts, err := serviceaccount.New(serviceaccount.Config{APIReader: live, TokenClient: p.mgr.GetClient(),
@@ -109,7 +109,7 @@ func (p *sharedParts) createSharedParts(vault *gateway.Client, logger logr.Logge
 	}
 	host, _ := p.lookupEnv("KUBERNETES_SERVICE_HOST")
 	p.apiServer = newAPIServerAddresses(live, logger, host)
-	if p.rejections, err = gate.NewMetrics(metrics.Registry); err != nil {
+	if p.rejections, err = iplimit.NewMetrics(metrics.Registry); err != nil {
 		return err
 	}
 	p.v1Handler, err = p.settings.newV1Handler(p.mgr, p.rotator, vault)
@@ -117,7 +117,7 @@ func (p *sharedParts) createSharedParts(vault *gateway.Client, logger logr.Logge
 }
 
 // injectionSettings are the injection settings that are the same for every pod.
-func (s settings) injectionSettings(vault *gateway.Client, extraCAs []byte, logger logr.Logger) (inject.Settings, error) {
+func (s settings) injectionSettings(vault *vaultclient.Client, extraCAs []byte, logger logr.Logger) (inject.Settings, error) {
 	init, policy, err := s.initContainerSettings(logger)
 	return inject.Settings{Image: s.injectorImage, PullPolicy: policy, InitContainer: init, LogLevel: s.logLevel, LogFormat: s.logFormat,
 		Direct: !s.authService, Cloud: vault.Cloud.FormatSetting(), ExtraCAs: string(extraCAs),

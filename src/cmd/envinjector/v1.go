@@ -12,17 +12,17 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/akv2k8s/akv2k8s/src/broker/legacy"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/gateway"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
+	"github.com/akv2k8s/akv2k8s/src/v1compat/authservice"
 )
 
 // newV1Handler creates the handler for pods that v1 injected. It responds that they must be recreated or, with
 // -legacy-auth-service, serves the v1 protocol.
 func (s settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
-	vault *gateway.Client) (*legacy.Handler, error) {
-	config := legacy.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"),
+	vault *vaultclient.Client) (*authservice.Handler, error) {
+	config := authservice.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"),
 		Registry: metrics.Registry,
 		Log:      mgr.GetLogger().WithName("auth-service")}
 	if s.v1AuthService {
@@ -30,17 +30,17 @@ func (s settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
 			return types.NamespacedName{Namespace: s.namespace, Name: s.serviceName + name}
 		}
 		label, value, _ := strings.Cut(s.namespaceLabel, "=")
-		config.Protocol = &legacy.ProtocolConfig{Writer: mgr.GetClient(), ServingSecret: ours("-serving"), CASecret: ours("-ca"),
+		config.Protocol = &authservice.ProtocolConfig{Writer: mgr.GetClient(), ServingSecret: ours("-serving"), CASecret: ours("-ca"),
 			UpgradeAllowance: s.v1UpgradeTime, NamespaceLabel: label, NamespaceLabelValue: value,
 			HasOwnIdentity: func(namespace string) bool { return s.identities.IdentityFor(namespace, "") != keyvault.Identity{} },
 			RootCAs:        keeper.RootCAs, ServingCertificate: keeper.GetCertificate, VaultToken: vaultTokenSource(vault), Clock: time.Now,
 			Random: rand.Reader}
 	}
-	return legacy.New(config)
+	return authservice.New(config)
 }
 
 // vaultTokenSource returns a function that gets the installation's vault token, which the v1 protocol hands to pods.
-func vaultTokenSource(vault *gateway.Client) func(context.Context) (string, error) {
+func vaultTokenSource(vault *vaultclient.Client) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		got, err := vault.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{vault.Cloud.VaultScope}})
 		return got.Token, err
@@ -48,9 +48,9 @@ func vaultTokenSource(vault *gateway.Client) func(context.Context) (string, erro
 }
 
 // withV1TokenHandler serves the second step of the v1 protocol on the port of the auth service.
-func withV1TokenHandler(own http.Handler, older *legacy.Handler) http.Handler {
+func withV1TokenHandler(own http.Handler, older *authservice.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", own)
-	mux.Handle(legacy.RoutePattern, older.TokenHandler())
+	mux.Handle(authservice.RoutePattern, older.TokenHandler())
 	return mux
 }

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/akv2k8s/akv2k8s/src/testkit/predecessor"
+	"github.com/akv2k8s/akv2k8s/src/testkit/v1"
 )
 
 // referenceSuffix is the suffix of values that are references.
@@ -39,7 +39,7 @@ func execWithSecret(ctx context.Context, args, environ []string) error {
 		}
 		return ""
 	}
-	token, err := predecessor.WrapperFromEnv(getenv).FetchToken(ctx)
+	token, err := v1.WrapperFromEnv(getenv).FetchToken(ctx)
 	if err != nil {
 		return err
 	}

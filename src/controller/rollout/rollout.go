@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
-	"github.com/akv2k8s/akv2k8s/src/controller/refusal"
+	"github.com/akv2k8s/akv2k8s/src/controller/redactederror"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -92,7 +92,7 @@ func (r *Restarter) patchRestartTime(ctx context.Context, w workload) error {
 	err = r.Writer.Patch(ctx, w.Object, client.RawPatch(types.MergePatchType, patch),
 		client.FieldOwner(wire.RestartFieldManager))
 	if client.IgnoreNotFound(err) != nil {
-		return refusal.Wrap(err, "restarting %s %s/%s", w.kind, w.GetNamespace(), w.GetName())
+		return redactederror.Wrap(err, "restarting %s %s/%s", w.kind, w.GetNamespace(), w.GetName())
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
-	"github.com/akv2k8s/akv2k8s/src/controller/refusal"
+	"github.com/akv2k8s/akv2k8s/src/controller/redactederror"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
@@ -201,10 +201,10 @@ func classifyApplyError(err error, d output.Desired) error {
 func classifyError(err error, doing string) error {
 	switch {
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err),
-		apierrors.IsRequestEntityTooLargeError(err), refusal.IsWebhookDenied(err):
-		return fault.New(fault.Conflict, "%s: the API server rejected the request: %s", doing, refusal.Describe(err))
+		apierrors.IsRequestEntityTooLargeError(err), redactederror.IsWebhookDenied(err):
+		return fault.New(fault.Conflict, "%s: the API server rejected the request: %s", doing, redactederror.Describe(err))
 	}
-	return refusal.Wrap(err, "%s", doing)
+	return redactederror.Wrap(err, "%s", doing)
 }
 
 // clientObject returns the live object as an object for the client, with metadata only.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
@@ -67,7 +67,7 @@ func (d *circuitBreakers) admitCall(ctx context.Context, ref keyvault.Ref) (leav
 	}
 	places := at.slotsByPriority[purpose.Priority]
 	if !places.acquireSlot(ctx, purpose.Namespace) {
-		err = governor.BusyError(ref.Vault, slotWaitTimeout)
+		err = ratelimit.BusyError(ref.Vault, slotWaitTimeout)
 		d.recordOutcome(key, at, callOutcome{err: err, isProbe: trying})
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (d *circuitBreakers) recordOutcome(key breakerKey, at *circuitBreaker, o ca
 		at.probing = false
 	}
 	switch {
-	case governor.IsDeferred(o.err): // the vault was not called
+	case ratelimit.IsDeferred(o.err): // the vault was not called
 	case fault.KindOf(o.err) == fault.Unavailable && o.duration >= d.callTimeout/2:
 		at.consecutiveTimeouts, at.lastError = at.consecutiveTimeouts+1, o.err
 		if now := d.clock(); at.consecutiveTimeouts >= timeoutsToTrip && !now.Add(-o.duration).Before(at.trippedAt) {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
@@ -66,7 +66,7 @@ func TestWhoeverIsNotAnsweredKeepsNobodyElseBack(t *testing.T) {
 				bad.Identity = tenant
 				_, err := r.Read(t.Context(), bad, age)
 				require.Error(t, err)
-				if governor.IsDeferred(err) {
+				if ratelimit.IsDeferred(err) {
 					assert.Equal(t, 2*time.Second, time.Since(began), "those who would have to wait longer come back later")
 				}
 			})
@@ -94,7 +94,7 @@ func TestAVaultThatIsSilentIsAskedByOneCallAtATime(t *testing.T) {
 		err := read("other")
 		assert.Zero(t, time.Since(began), "nobody waits for what did not come three times")
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err))
-		assert.False(t, governor.IsDeferred(err), "it is told, and the last value known may serve")
+		assert.False(t, ratelimit.IsDeferred(err), "it is told, and the last value known may serve")
 		assert.Equal(t, 2*time.Second, fault.RetryAfter(err))
 		assert.EqualError(t, err, `reading secret "other" of vault "kv1": pausing calls after repeated timeouts: no token in time; check the tenant`)
 		for range 1000 { // half an hour

@@ -3,5 +3,5 @@
 // respond.
 //
 // Floor 3. Authorization happens before a read, for each caller. How a vault is called belongs in keyvault/azure; when
-// it can be called, in keyvault/governor.
+// it can be called, in keyvault/ratelimit.
 package reader

@@ -11,7 +11,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
@@ -92,7 +92,7 @@ func TestADoorIsClosedBySilencesAloneAndNeverForLongerThanItsBound(t *testing.T)
 		now = now.Add(10 * time.Second)
 		require.NoError(t, call(9*time.Second, silence))
 		if d.byKey[key].consecutiveTimeouts < timeoutsToTrip {
-			require.NoError(t, call(9*time.Second, governor.BusyError("kv1", time.Second)), "a call that was not made says nothing of the vault")
+			require.NoError(t, call(9*time.Second, ratelimit.BusyError("kv1", time.Second)), "a call that was not made says nothing of the vault")
 		}
 	}
 	for range 8 {

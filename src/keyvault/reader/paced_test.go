@@ -13,7 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
@@ -21,7 +21,7 @@ import (
 
 // pacedVault has only refreshed objects. Its calls, including pages of its list, pass a rate limiter.
 type pacedVault struct {
-	governor *governor.Limiter
+	governor *ratelimit.Limiter
 
 	mu          sync.Mutex
 	throttles   bool
@@ -65,10 +65,10 @@ func (p *pacedVault) call(ctx context.Context, vault string) error {
 	throttled := p.throttles
 	p.mu.Unlock()
 	if throttled {
-		leave(governor.Response{Status: 429, RetryAfter: 10 * time.Second})
+		leave(ratelimit.Response{Status: 429, RetryAfter: 10 * time.Second})
 		return &fault.Error{Kind: fault.Throttled, Operation: "429", RetryAfter: 10 * time.Second}
 	}
-	leave(governor.Response{Status: 200})
+	leave(ratelimit.Response{Status: 200})
 	return nil
 }
 
@@ -109,7 +109,7 @@ func (l *lookers) look(ctx context.Context, i, n int) {
 		switch {
 		case err == nil:
 			l.seen[i] = object.Version
-		case governor.IsDeferred(err):
+		case ratelimit.IsDeferred(err):
 			wait = max(fault.RetryAfter(err), time.Second) + time.Duration(i)*time.Millisecond
 		default:
 			l.errs[err.Error()]++
@@ -122,7 +122,7 @@ func (l *lookers) look(ctx context.Context, i, n int) {
 // were read.
 func watchPaced(t *testing.T, n, limit int) (*pacedVault, *lookers) {
 	t.Helper()
-	g, err := governor.New(governor.Config{Clock: time.Now, VaultLimit: limit, TotalLimit: 10 * limit, MaxConcurrent: 32})
+	g, err := ratelimit.New(ratelimit.Config{Clock: time.Now, VaultLimit: limit, TotalLimit: 10 * limit, MaxConcurrent: 32})
 	require.NoError(t, err)
 	v := &pacedVault{governor: g, put: make([]time.Time, n)}
 	for i := range v.put {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 )
 
 // negativeTTL is how long a NotFound, Denied or Disabled result is shared. It protects a vault from a crash-looping
@@ -95,7 +95,7 @@ type inFlightCall struct {
 	done        chan struct{}
 	cancel      context.CancelFunc
 	waiters     int
-	limiterCall *governor.Call
+	limiterCall *ratelimit.Call
 }
 
 // New returns a Reader. It fails if the configuration is incomplete.
@@ -168,7 +168,7 @@ func (r *Reader) isFresh(a *fetchResult, maxAge time.Duration, p keyvault.Purpos
 // startCall starts a call; the caller holds mu. The call keeps the values of the first reader's context, but not its
 // deadline.
 func (r *Reader) startCall(ctx context.Context, ref keyvault.Ref) *inFlightCall {
-	call, ctx := governor.NewCall(context.WithoutCancel(ctx))
+	call, ctx := ratelimit.NewCall(context.WithoutCancel(ctx))
 	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
 	f := &inFlightCall{done: make(chan struct{}), cancel: cancel, limiterCall: call,
 		fetchResult: fetchResult{ref: ref, requestedAt: r.config.Clock(), refreshInterval: keyvault.PurposeOf(ctx).RefreshInterval}}

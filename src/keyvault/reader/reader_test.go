@@ -14,7 +14,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
@@ -207,7 +207,7 @@ func TestCallsAndMemoryAreBounded(t *testing.T) {
 		for i := range 40 {
 			group.Go(func() {
 				if _, err := r.Read(t.Context(), ref(fmt.Sprint(i)), age); err != nil {
-					assert.True(t, governor.IsDeferred(err), err)
+					assert.True(t, ratelimit.IsDeferred(err), err)
 					putOff.Add(1)
 				}
 			})

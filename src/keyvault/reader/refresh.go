@@ -8,7 +8,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
@@ -34,8 +34,8 @@ func (r *Reader) readThroughList(ctx context.Context, ref keyvault.Ref, maxAge t
 	case r.canWaitForList(listRefOf(ref), list.err):
 		// Reading each object would add load to a throttled vault, and these reads would delay the next list.
 		err := list.err
-		if !governor.IsDeferred(err) { // the error is about the list, not about the object
-			err = governor.PausedError(ref.Vault, max(fault.RetryAfter(err), time.Second))
+		if !ratelimit.IsDeferred(err) { // the error is about the list, not about the object
+			err = ratelimit.PausedError(ref.Vault, max(fault.RetryAfter(err), time.Second))
 		}
 		return fetchResult{ref: ref, err: err}, sourceList
 	default:
@@ -106,7 +106,7 @@ const maxLateLists = 3
 
 // canWaitForList reports whether a list failed only because of throttling, so the refresh can wait for the next list.
 func (r *Reader) canWaitForList(list keyvault.Ref, err error) bool {
-	if governor.IsPaused(err) || !governor.IsDeferred(err) {
+	if ratelimit.IsPaused(err) || !ratelimit.IsDeferred(err) {
 		return fault.KindOf(err) == fault.Throttled
 	}
 	r.mu.Lock()
@@ -119,7 +119,7 @@ func (r *Reader) canWaitForList(list keyvault.Ref, err error) bool {
 func (r *Reader) avoidList(list keyvault.Ref, err error) {
 	wait := rejectedListRetry
 	switch {
-	case governor.IsDeferred(err):
+	case ratelimit.IsDeferred(err):
 		wait = lateListRetry
 	case fault.KindOf(err).IsTransient():
 		wait = failedListRetry
@@ -140,7 +140,7 @@ func (r *Reader) avoidList(list keyvault.Ref, err error) {
 func (r *Reader) applyList(list *fetchResult) (changed []keyvault.Ref) {
 	c, ok := r.plans[list.ref]
 	if list.err != nil {
-		if ok && governor.IsDeferred(list.err) && !governor.IsPaused(list.err) {
+		if ok && ratelimit.IsDeferred(list.err) && !ratelimit.IsPaused(list.err) {
 			c.lateLists++
 		}
 		return nil

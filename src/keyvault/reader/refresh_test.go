@@ -13,7 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
@@ -276,12 +276,12 @@ func TestAListThatIsTooSlowForItsVaultIsDoneWithout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watching(t, 100)
 		w.cycle(keyvault.PriorityFirstSync)
-		w.refuse = governor.BusyError("kv1", time.Second)
+		w.refuse = ratelimit.BusyError("kv1", time.Second)
 		w.gets, w.lists = 0, 0
 		time.Sleep(interval)
 		for i := range 2 {
 			_, err := w.get(w.names[i], keyvault.PriorityRefresh)
-			assert.True(t, governor.IsDeferred(err), "others come first, and the next list may come in time")
+			assert.True(t, ratelimit.IsDeferred(err), "others come first, and the next list may come in time")
 		}
 		_, err := w.get(w.names[2], keyvault.PriorityRefresh)
 		require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/governor"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
@@ -99,7 +99,7 @@ func TestPlacesComeBackHoweverTheWaitEnds(t *testing.T) {
 					ctx, cancel := context.WithTimeout(of(t, fmt.Sprint("n", i%3)), time.Duration(i)*100*time.Millisecond)
 					defer cancel()
 					_, err := r.Read(ctx, ref(fmt.Sprint(round, "-", i)), 0)
-					assert.True(t, err == nil || governor.IsDeferred(err) || fault.KindOf(err) == fault.Unavailable, "%v", err)
+					assert.True(t, err == nil || ratelimit.IsDeferred(err) || fault.KindOf(err) == fault.Unavailable, "%v", err)
 				})
 			}
 			group.Wait()
