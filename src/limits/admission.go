@@ -57,15 +57,15 @@ func admissionArea() Area {
 		{Name: "ReviewVariables", Value: Count(ReviewVariables), Subject: "Entries of env and envFrom of a pod together",
 			Exceeded: denied,
 			Reason:   "etcd does not store a pod with a larger environment"},
-		{Name: "ReviewListed", Value: Count(ReviewListItems),
+		{Name: "ReviewListItems", Value: Count(ReviewListItems),
 			Subject: "Objects in all other lists of a pod (volumes, mounts, ports, status) together", Exceeded: denied,
 			Reason: "A decoded volume takes about 300 bytes, however short its text is"},
-		{Name: "ReviewWeight", Value: Count(ReviewMemoryFactor),
+		{Name: "ReviewMemoryFactor", Value: Count(ReviewMemoryFactor),
 			Subject:  "Bytes of memory that are reserved for each byte of a review while it is processed",
 			Exceeded: "If the memory for reviews is used up, the answer is 429 and the API server retries",
 			Reason: "The text, its decoded form, the answer and its text, measured with the most expensive reviews " +
 				"that the other limits allow"},
-		{Name: "ReviewElementWeight", Value: Bytes(ReviewElementMemory),
+		{Name: "ReviewElementMemory", Value: Bytes(ReviewElementMemory),
 			Subject:  "Memory that is reserved for each key and value of a review, besides its text",
 			Exceeded: "As above", Reason: "Maps and lists of small values take more memory than their text"},
 		{Name: "InjectedPodBytes", Value: Bytes(InjectedPodBytes), Subject: "Size of a pod with what the webhook adds",
@@ -113,7 +113,7 @@ func readForReview() []Limit {
 			Reason:   "A namespace has one or a few"},
 		{Name: "LimitRangeAge", Value: Duration(LimitRangeAge), Subject: "Time for which LimitRanges are cached",
 			Exceeded: "They are read again", Reason: "Saves a read for each pod of a rollout"},
-		{Name: "RecentAnswers", Value: Count(AdmissionCacheEntries), Subject: "Cached answers of each of these kinds",
+		{Name: "AdmissionCacheEntries", Value: Count(AdmissionCacheEntries), Subject: "Cached answers of each of these kinds",
 			Exceeded: "The cache is cleared", Reason: "About 200 bytes each"},
 	}
 }

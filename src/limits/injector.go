@@ -52,7 +52,7 @@ func injectorArea() Area {
 			Subject:  "Wait for values in any other container, requests included",
 			Exceeded: "The container exits with 75, and the kubelet restarts it",
 			Reason:   "Kubernetes counts it as ready while it waits", Setting: "ENV_INJECTOR_TIMEOUT"},
-		{Name: "RetryAfterTime", Value: Duration(InjectorRetryAfter), Subject: "Retry-After of a server, in an injected pod",
+		{Name: "InjectorRetryAfter", Value: Duration(InjectorRetryAfter), Subject: "Retry-After of a server, in an injected pod",
 			Exceeded: "The injector retries after this time", Reason: "A server must not delay a pod for a day"},
 		{Name: "RetryWait", Value: Duration(RetryWait), Subject: "One wait of `ENV_INJECTOR_WAIT_BEFORE_RETRY`, doubled",
 			Exceeded: "The injector waits this long", Reason: "Doubling would overflow"},

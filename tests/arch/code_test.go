@@ -204,3 +204,28 @@ func TestNoKeysInSource(t *testing.T) {
 		})
 	}
 }
+
+// TestNamesSayWhatIsDone counts the functions and methods that are named by one bare word, such as look or turn: a
+// reader has to open them to know what they do.
+func TestNamesSayWhatIsDone(t *testing.T) {
+	clear := []string{"main", "init", "run", "parse", "get", "put", "add", "remove", "read", "write", "close", "len", "size", "equal"}
+	unexported, bare := 0, []string{}
+	for _, s := range sources(t, "src") {
+		if s.test() || strings.HasPrefix(s.path, "src/emulator") || strings.HasPrefix(s.path, "src/testkit") {
+			continue
+		}
+		for _, declaration := range s.tree.Decls {
+			f, ok := declaration.(*ast.FuncDecl)
+			if !ok || f.Name.IsExported() {
+				continue
+			}
+			unexported++
+			if strings.ToLower(f.Name.Name) == f.Name.Name && !slices.Contains(clear, f.Name.Name) {
+				bare = append(bare, s.path+": "+f.Name.Name)
+			}
+		}
+	}
+	share := 100 * float64(len(bare)) / float64(unexported)
+	t.Logf("%d of %d unexported functions (%.1f %%) are named by one word", len(bare), unexported, share)
+	assert.LessOrEqual(t, share, maxBareNames, "give these a verb and an object, or a noun that says more:\n%s", strings.Join(bare, "\n"))
+}

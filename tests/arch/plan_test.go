@@ -5,8 +5,8 @@ import "regexp"
 // module is the module's path.
 const module = "github.com/akv2k8s/akv2k8s/"
 
-// garden is the floor of what is never imported by a shipping program.
-const garden = -1
+// testOnly is the floor of packages that no shipped program imports.
+const testOnly = -1
 
 // rooms are all packages of src, by path below src, with their floor. Imports point down only; rooms on one floor are
 // strangers.
@@ -14,20 +14,20 @@ func rooms() map[string]int {
 	return map[string]int{
 		"cmd/controller": 5, "cmd/envinjector": 5, "cmd/azure-keyvault-env": 5, "cmd/azure-keyvault-env-thin": 5, "cmd/generate": 5,
 		"controller": 4, "webhook": 4, "broker": 4, "injector": 4,
-		// gateway puts credential, adapter and reader together for the programs.
+		// vaultclient puts credential, adapter and reader together for the programs.
 		"keyvault/vaultclient": 4,
 		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
-		// fingerprint reads and writes the Secret of its key, store the outputs.
+		// statushash reads and writes the Secret of its key, store the outputs.
 		"controller/statushash": 3, "controller/store": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3,
 		// resolver is what broker and injector share: references become values.
 		"resolver": 3,
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
 		"trust": 3, "telemetry": 3,
-		// gate serves the ports that anybody can reach.
+		// iplimit serves the ports that every pod can reach.
 		"iplimit": 3,
 		// diagnosis is the table of what Azure and registries may answer.
 		"diagnosis": 1,
-		// governor counts and waits; the calls are made elsewhere.
+		// ratelimit counts and waits; other packages make the calls.
 		"keyvault/ratelimit": 2,
 		// decodepool runs what decode does, for all who decode.
 		"decodepool":     2,
@@ -35,8 +35,8 @@ func rooms() map[string]int {
 		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1, "controller/objectindex": 1,
 		"controller/redactederror": 1,
 		"api/v1alpha1":             0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0,
-		"cmd/azure-emulator": garden, "emulator": garden, "emulator/keyvault": garden, "emulator/entra": garden, "emulator/imds": garden,
-		"emulator/acr": garden, "testkit/azuretest": garden, "testkit/fuzzbudget": garden, "testkit/registrytest": garden, "testkit/v1": garden, "cmd/predecessor": garden,
+		"cmd/azure-emulator": testOnly, "emulator": testOnly, "emulator/keyvault": testOnly, "emulator/entra": testOnly, "emulator/imds": testOnly,
+		"emulator/acr": testOnly, "testkit/azuretest": testOnly, "testkit/fuzzbudget": testOnly, "testkit/registrytest": testOnly, "testkit/v1": testOnly, "cmd/predecessor": testOnly,
 	}
 }
 
@@ -87,4 +87,5 @@ const (
 	maxParameters = 4
 	maxMain       = 30
 	minCoverage   = 90.0
+	maxBareNames  = 12.0 // percent of the unexported functions
 )

@@ -56,8 +56,8 @@ func Shipped() []Program {
 	}
 }
 
-// Garden are the images that only tests and the demo use.
-func Garden() []Program { return []Program{{"azure-emulator", []string{"src/cmd/azure-emulator"}}} }
+// TestOnly are the images that only tests and the demo use.
+func TestOnly() []Program { return []Program{{"azure-emulator", []string{"src/cmd/azure-emulator"}}} }
 
 // Maker builds images from a repository.
 type Maker struct {
@@ -101,11 +101,11 @@ func (m Maker) All(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	m.FIPS = false
-	garden, err := m.specs(ctx, Garden(), runtime.GOARCH)
+	testOnly, err := m.specs(ctx, TestOnly(), runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}
-	specs = append(specs, garden...)
+	specs = append(specs, testOnly...)
 	version, err := m.Version()
 	if err != nil {
 		return nil, err
