@@ -20,7 +20,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// readCallerPod reads the caller's pod from the API server. It returns an error if injection is not enabled in its namespace.
+// readCallerPod reads the caller's pod from the API server. It returns an error if injection is not enabled in its
+// namespace.
 func (c *podRequest) readCallerPod(ctx context.Context) (*corev1.Pod, error) {
 	var pod *corev1.Pod
 	var disabled, missing error
@@ -31,8 +32,8 @@ func (c *podRequest) readCallerPod(ctx context.Context) (*corev1.Pod, error) {
 	return pod, cmp.Or(disabled, missing)
 }
 
-// authorizeReferences allows the references that the live pod's own spec holds. The environment in a spec cannot change after
-// creation, so a running program cannot extend its access.
+// authorizeReferences allows the references that the live pod's own spec holds. The environment in a spec cannot change
+// after creation, so a running program cannot extend its access.
 func (c *podRequest) authorizeReferences(allowed allowedReferences, asked map[string]string) error {
 	for _, variable := range slices.Sorted(maps.Keys(asked)) {
 		switch {
@@ -59,14 +60,15 @@ func (b *Broker) requireNamespaceEnabled(ctx context.Context, name string) error
 		return readError(err, "namespace", name)
 	}
 	if namespace.Labels[b.NamespaceLabel] != b.NamespaceLabelValue {
-		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, b.NamespaceLabel,
+		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name,
+			b.NamespaceLabel,
 			b.NamespaceLabelValue)
 	}
 	return nil
 }
 
-// readLivePod reads the caller's pod from the API server. It must be the pod that the token is bound to, and it must not have
-// ended.
+// readLivePod reads the caller's pod from the API server. It must be the pod that the token is bound to, and it must
+// not have ended.
 func (b *Broker) readLivePod(ctx context.Context, who caller) (*corev1.Pod, error) {
 	var pod corev1.Pod
 	if err := b.Live.Get(ctx, types.NamespacedName{Namespace: who.Namespace, Name: who.Pod}, &pod); err != nil {
@@ -97,7 +99,8 @@ type allowedReferences struct {
 	// values are all literal values of the pod's env, and the references that admission recorded from its ConfigMaps
 	// and Secrets. The resolver checks that they are references.
 	values map[string]bool
-	// allowUnrecorded reports that a ConfigMap or Secret did not exist when the pod was created, so any reference is allowed.
+	// allowUnrecorded reports that a ConfigMap or Secret did not exist when the pod was created, so any reference is
+	// allowed.
 	allowUnrecorded bool
 	// variableCount is the maximum number of variables that one request needs.
 	variableCount int

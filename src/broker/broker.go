@@ -66,7 +66,8 @@ type Broker struct {
 
 // New checks the configuration and returns a Broker.
 func New(c Config) (*Broker, error) {
-	if c.Live == nil || c.Cached == nil || c.Reviewer == nil || c.Vault == nil || c.Metrics == nil || c.NamespaceLabel == "" {
+	if c.Live == nil || c.Cached == nil || c.Reviewer == nil || c.Vault == nil || c.Metrics == nil ||
+		c.NamespaceLabel == "" {
 		return nil, errors.New("broker.New: Config lacks Live, Cached, Reviewer, Vault, Metrics or the namespace label")
 	}
 	if c.MaxAge < 0 || c.MaxStaleAge < c.MaxAge {
@@ -75,7 +76,8 @@ func New(c Config) (*Broker, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	b := &Broker{Config: c, limiters: newRequestLimiters(c.Clock), missingResources: newMissingResourceCache(c.Clock), podEvents: newPodEventLimiter(c.Clock)}
+	b := &Broker{Config: c, limiters: newRequestLimiters(c.Clock), missingResources: newMissingResourceCache(c.Clock),
+		podEvents: newPodEventLimiter(c.Clock)}
 	b.requestLog = newRequestLog(c.Log, c.Clock)
 	return b, nil
 }
@@ -87,8 +89,8 @@ const checkAgeFactor = 3
 // RequestTimeout is the timeout of one request. The injector retries requests that time out.
 const RequestTimeout = limits.AuthRequestTime
 
-// RejectRequest rejects a request because its client address exceeds a limit, and makes the injector retry later. Package
-// gate writes the rate-limited log lines for it.
+// RejectRequest rejects a request because its client address exceeds a limit, and makes the injector retry later.
+// Package gate writes the rate-limited log lines for it.
 func (b *Broker) RejectRequest(w http.ResponseWriter, r *http.Request) {
 	c := b.newPodRequest(w, r)
 	b.Metrics.failedRequests.WithLabelValues(fault.Throttled.Reason()).Inc()
@@ -139,8 +141,8 @@ func (c *podRequest) releaseAll() {
 	c.releaseFuncs = nil
 }
 
-// handleRequest identifies the pod, reads and authorizes its references, and writes their values. The pod is identified first,
-// so that nothing but the headers is read from unauthenticated clients and from namespaces without the label.
+// handleRequest identifies the pod, reads and authorizes its references, and writes their values. The pod is identified
+// first, so that nothing but the headers is read from unauthenticated clients and from namespaces without the label.
 func (c *podRequest) handleRequest(ctx context.Context) error {
 	pod, err := c.identifyPod(ctx)
 	if err != nil {

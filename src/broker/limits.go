@@ -12,8 +12,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// requestLimiters are the limits that all requests share. Limits before authentication are divided among client addresses,
-// limits after it among namespaces.
+// requestLimiters are the limits that all requests share. Limits before authentication are divided among client
+// addresses, limits after it among namespaces.
 type requestLimiters struct {
 	identificationSlots *fairshare.Pool
 	identificationRate  *fairshare.RateLimiter
@@ -61,7 +61,8 @@ func (p *podSlotCounter) release(pod types.UID) {
 	}
 }
 
-// acquireForRequest acquires n units of a pool until the response is written. It returns false if they are not available.
+// acquireForRequest acquires n units of a pool until the response is written. It returns false if they are not
+// available.
 func (c *podRequest) acquireForRequest(pool *fairshare.Pool, key string, n int64) bool {
 	if !pool.TryAcquire(key, n) {
 		return false
@@ -70,18 +71,19 @@ func (c *podRequest) acquireForRequest(pool *fairshare.Pool, key string, n int64
 	return true
 }
 
-// acquirePodSlot acquires a slot of the pod as soon as the pod is authenticated, so that the cost of reading its requests
-// limits only the pod itself.
+// acquirePodSlot acquires a slot of the pod as soon as the pod is authenticated, so that the cost of reading its
+// requests limits only the pod itself.
 func (c *podRequest) acquirePodSlot() error {
 	if !c.limiters.podSlots.tryAcquire(c.caller.UID) {
-		return throttledError("too many concurrent requests from pod %q (limit %d)", c.caller.Pod, limits.AuthSlotsPerPod)
+		return throttledError("too many concurrent requests from pod %q (limit %d)", c.caller.Pod,
+			limits.AuthSlotsPerPod)
 	}
 	c.releaseFuncs = append(c.releaseFuncs, func() { c.limiters.podSlots.release(c.caller.UID) })
 	return nil
 }
 
-// acquireNamespaceSlot acquires a slot of the namespace, so that a slow vault or many pods of one namespace cannot use up the
-// slots of the others.
+// acquireNamespaceSlot acquires a slot of the namespace, so that a slow vault or many pods of one namespace cannot use
+// up the slots of the others.
 func (c *podRequest) acquireNamespaceSlot() error {
 	if !c.acquireForRequest(c.limiters.requestSlots, c.caller.Namespace, 1) {
 		return throttledError("too many concurrent requests from namespace %q (its share of %d)", c.caller.Namespace,
@@ -93,7 +95,8 @@ func (c *podRequest) acquireNamespaceSlot() error {
 // reserveRequestMemory reserves memory for the request, in bytes, until the response is written.
 func (c *podRequest) reserveRequestMemory(bytes int) error {
 	if !c.acquireForRequest(c.limiters.requestMemory, c.caller.Namespace, int64(bytes)) {
-		return throttledError("requests of pods in namespace %q hold too much memory (its share of %s)", c.caller.Namespace,
+		return throttledError("requests of pods in namespace %q hold too much memory (its share of %s)",
+			c.caller.Namespace,
 			limits.Bytes(limits.AuthRequestsBytes))
 	}
 	return nil

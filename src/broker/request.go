@@ -67,9 +67,11 @@ func (c *podRequest) readBody() ([]byte, error) {
 	}
 }
 
-// parseRequest decodes a request token by token, so that it rejects a body with too many variables before it allocates them.
+// parseRequest decodes a request token by token, so that it rejects a body with too many variables before it allocates
+// them.
 func parseRequest(body []byte, variables int) (wire.ResolveRequest, error) {
-	p := requestParser{Decoder: json.NewDecoder(bytes.NewReader(body)), maxVariables: min(variables, limits.VariablesPerRequest)}
+	p := requestParser{Decoder: json.NewDecoder(bytes.NewReader(body)),
+		maxVariables: min(variables, limits.VariablesPerRequest)}
 	p.request.References = map[string]string{}
 	err := p.parseObject(p.parseField)
 	if _, more := p.Token(); err == nil && !errors.Is(more, io.EOF) {

@@ -14,8 +14,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// requestLog logs requests, at most one line each. Its rate is limited by namespace; requests of unauthenticated clients
-// count for namespace "".
+// requestLog logs requests, at most one line each. Its rate is limited by namespace; requests of unauthenticated
+// clients count for namespace "".
 type requestLog struct {
 	log  logr.Logger
 	rate *fairshare.RateLimiter
@@ -66,7 +66,8 @@ type podEventLimiter struct {
 }
 
 func newPodEventLimiter(clock func() time.Time) *podEventLimiter {
-	return &podEventLimiter{clock: clock, rate: fairshare.NewRateLimiter(limits.AuthEventsPerSecond, time.Second, clock),
+	return &podEventLimiter{clock: clock,
+		rate:      fairshare.NewRateLimiter(limits.AuthEventsPerSecond, time.Second, clock),
 		lastEvent: lru.New(limits.AuthEventPods)}
 }
 
@@ -76,7 +77,8 @@ func (c *podRequest) emitStaleValueEvent(from *resourceSource) {
 	if stale == nil || c.Events == nil || !c.podEvents.allowEvent(c.caller) {
 		return
 	}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: c.caller.Namespace, Name: c.caller.Pod, UID: c.caller.UID}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: c.caller.Namespace, Name: c.caller.Pod,
+		UID: c.caller.UID}}
 	c.Events.Eventf(pod, nil, corev1.EventTypeWarning, "StaleValue", "Resolve",
 		"%s could not be read; the pod got the last known value, which is at most %s old", stale.name, c.MaxStaleAge)
 }

@@ -45,8 +45,8 @@ func (s *resourceSource) DecodeShare() decodepool.NamespacePool {
 	return s.Config.DecodePool.ForNamespace(s.namespace)
 }
 
-// ReadObject implements resolver.Source. While the vault is unavailable, it returns the last successfully read object, so
-// that pods can still start.
+// ReadObject implements resolver.Source. While the vault is unavailable, it returns the last successfully read object,
+// so that pods can still start.
 func (s *resourceSource) ReadObject(ctx context.Context, r recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	if err := s.Rules.CheckAccess(s.namespace, r.Vault); err != nil {
 		return keyvault.Object{}, err
@@ -88,9 +88,10 @@ func (s *resourceSource) ReadResource(ctx context.Context, resource string) (rec
 	return fromapi.Parse(content)
 }
 
-// readAzureKeyVaultSecret reads an AzureKeyVaultSecret. The cache can lack a resource that was created a moment ago, so it then
-// reads from the API server, at a limited rate.
-func (s *resourceSource) readAzureKeyVaultSecret(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
+// readAzureKeyVaultSecret reads an AzureKeyVaultSecret. The cache can lack a resource that was created a moment ago, so
+// it then reads from the API server, at a limited rate.
+func (s *resourceSource) readAzureKeyVaultSecret(ctx context.Context,
+	name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
 	var object v2beta1.AzureKeyVaultSecret
 	err := s.Cached.Get(ctx, name, &object)
 	if apierrors.IsNotFound(err) {

@@ -18,7 +18,8 @@ import (
 func (c *podRequest) handleError(err error) {
 	kind := fault.KindOf(err)
 	c.Metrics.failedRequests.WithLabelValues(kind.Reason()).Inc()
-	c.requestLog.writeLine(c.caller.Namespace, "refused", "namespace", c.caller.Namespace, "pod", c.caller.Pod, "remoteAddr", c.clientAddress,
+	c.requestLog.writeLine(c.caller.Namespace, "refused", "namespace", c.caller.Namespace, "pod", c.caller.Pod,
+		"remoteAddr", c.clientAddress,
 		"reason", kind.Reason(),
 		"error", truncateText(err.Error(), limits.AuthMessageBytes))
 	c.writeError(err)
@@ -32,7 +33,8 @@ func (c *podRequest) writeError(err error) {
 		message = "the auth service failed; see the log of the env-injector"
 	}
 	after := (fault.RetryAfter(err) + time.Second - 1) / time.Second
-	c.writeJSON(httpStatus(kind), wire.ErrorResponse{Kind: string(kind), Message: truncateText(message, limits.AuthMessageBytes),
+	c.writeJSON(httpStatus(kind), wire.ErrorResponse{Kind: string(kind),
+		Message:           truncateText(message, limits.AuthMessageBytes),
 		RetryAfterSeconds: int(after),
 		CanAppearLater:    fault.CanAppearLater(err)})
 }
@@ -114,7 +116,8 @@ func (p *deadlineWriter) Write(content []byte) (int, error) {
 	return p.w.Write(content)
 }
 
-// extendDeadline sets the deadline of the next part. It ignores errors, because response writers of tests have no deadlines.
+// extendDeadline sets the deadline of the next part. It ignores errors, because response writers of tests have no
+// deadlines.
 func (p *deadlineWriter) extendDeadline() {
 	next := time.Now().Add(limits.AuthAnswerChunkTime)
 	if next.After(p.deadline) {

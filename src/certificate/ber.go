@@ -67,7 +67,8 @@ func (b *berReader) rewriteElement(in []byte, levels int) (out, rest []byte, err
 }
 
 // rewriteChildren rewrites the elements inside a constructed element.
-func (b *berReader) rewriteChildren(h berHeader, content []byte, levels int) (children [][]byte, rest []byte, err error) {
+func (b *berReader) rewriteChildren(h berHeader, content []byte, levels int) (children [][]byte, rest []byte,
+	err error) {
 	inside := content
 	if h.length >= 0 {
 		inside, rest = content[:h.length], content[h.length:]

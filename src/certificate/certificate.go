@@ -57,7 +57,8 @@ func Parse(content []byte, password string) (Bundle, error) {
 // it returns the first certificate that issued no other one.
 func (b Bundle) Leaf() *x509.Certificate {
 	if b.Key != nil {
-		if i := slices.IndexFunc(b.Certificates, func(c *x509.Certificate) bool { return isKeyOfCertificate(b.Key, c) }); i >= 0 {
+		if i := slices.IndexFunc(b.Certificates,
+			func(c *x509.Certificate) bool { return isKeyOfCertificate(b.Key, c) }); i >= 0 {
 			return b.Certificates[i]
 		}
 		return nil

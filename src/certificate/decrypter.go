@@ -46,8 +46,8 @@ const (
 type decrypter struct {
 	// password is UTF-8, as PBES2 requires.
 	password string
-	// bmpPasswords are the possible UTF-16 forms of the password for PKCS #12. Depending on the program that wrote the file, an
-	// empty password is two zero bytes or no bytes.
+	// bmpPasswords are the possible UTF-16 forms of the password for PKCS #12. Depending on the program that wrote the
+	// file, an empty password is two zero bytes or no bytes.
 	bmpPasswords [][]byte
 	// passwordVerified is true once a MAC has confirmed the password.
 	passwordVerified bool
@@ -67,7 +67,8 @@ func newDecrypter(password string) decrypter {
 	return o
 }
 
-// chargeRounds subtracts the rounds of a key derivation from the limit, before the derivation runs. A nil count means 1.
+// chargeRounds subtracts the rounds of a key derivation from the limit, before the derivation runs. A nil count means
+// 1.
 func (o *decrypter) chargeRounds(count *big.Int) (int, error) {
 	if count == nil {
 		count = big.NewInt(1)

@@ -56,8 +56,8 @@ func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 	return parseKeyDER(der)
 }
 
-// parseEncryptedKey decrypts and parses a private key. A wrong password can produce valid padding by chance, but no key:
-// the error then is about the password.
+// parseEncryptedKey decrypts and parses a private key. A wrong password can produce valid padding by chance, but no
+// key: the error then is about the password.
 func (o *decrypter) parseEncryptedKey(sealed []byte) (crypto.Signer, error) {
 	der, err := o.decryptKey(sealed)
 	if err != nil {
@@ -121,8 +121,8 @@ func parseSEC1(der []byte, curve asn1.ObjectIdentifier) (crypto.Signer, error) {
 	return nil, unsupportedKeyError(curve.String())
 }
 
-// IsPrivateKey reports whether the content has the DER structure of a private key: PKCS #8 (encrypted or not), PKCS #1, SEC 1
-// or DSA, on any curve. It does not validate the key.
+// IsPrivateKey reports whether the content has the DER structure of a private key: PKCS #8 (encrypted or not), PKCS #1,
+// SEC 1 or DSA, on any curve. It does not validate the key.
 func IsPrivateKey(content []byte) bool {
 	if len(content) > limits.PrivateKeyBytes || len(content) == 0 || content[0] != asn1.TagSequence|tagConstructed {
 		return false
@@ -141,8 +141,8 @@ func IsPrivateKey(content []byte) bool {
 	return isNumberSequence(content)
 }
 
-// isNumberSequence reports whether the content is a sequence of integers as in PKCS #1 and DSA. An RSA key has a version and
-// at least eight integers, a DSA key a version and five.
+// isNumberSequence reports whether the content is a sequence of integers as in PKCS #1 and DSA. An RSA key has a
+// version and at least eight integers, a DSA key a version and five.
 func isNumberSequence(content []byte) bool {
 	const fewest = 6
 	var numbers []asn1.RawValue

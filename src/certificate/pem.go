@@ -40,9 +40,9 @@ const (
 	dashes    = "-----"
 )
 
-// DecodePEMBlocks decodes every block of a PEM file, in order. It accepts byte-order marks, any line ends, indentation, several
-// blocks on one line and text between blocks. Any other deviation is an error that names the block: it never skips a
-// damaged block.
+// DecodePEMBlocks decodes every block of a PEM file, in order. It accepts byte-order marks, any line ends, indentation,
+// several blocks on one line and text between blocks. Any other deviation is an error that names the block: it never
+// skips a damaged block.
 func DecodePEMBlocks(content []byte) ([]*pem.Block, error) {
 	if isUTF16(content) {
 		return nil, ErrUTF16

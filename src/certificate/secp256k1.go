@@ -81,8 +81,8 @@ func (c curveParameters) addPoints(x1, y1, x2, y2 *big.Int) (x, y *big.Int) {
 	return x, c.modP(y.Sub(y, y1))
 }
 
-// multiplyBasePoint multiplies the base point by the scalar of a private key. It does not run in constant time; it runs once for
-// each version of a vault object.
+// multiplyBasePoint multiplies the base point by the scalar of a private key. It does not run in constant time; it runs
+// once for each version of a vault object.
 func (c curveParameters) multiplyBasePoint(scalar *big.Int) (x, y *big.Int) {
 	for i := scalar.BitLen() - 1; i >= 0; i-- {
 		x, y = c.addPoints(x, y, x, y)
@@ -149,8 +149,8 @@ func (k *secp256k1Key) marshalSEC1() ([]byte, error) {
 
 func secp256k1OID() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 132, 0, 10} }
 
-// MarshalSecp256k1PublicKey encodes the point (x, y) as a SubjectPublicKeyInfo in DER. It returns an error if the point is not on
-// the curve.
+// MarshalSecp256k1PublicKey encodes the point (x, y) as a SubjectPublicKeyInfo in DER. It returns an error if the point
+// is not on the curve.
 func MarshalSecp256k1PublicKey(x, y *big.Int) ([]byte, error) {
 	if !secp256k1Parameters().isOnCurve(x, y) {
 		return nil, ErrInvalidKey

@@ -109,8 +109,8 @@ type InitContainer struct {
 	SecurityContext InitSecurityContext `json:"securityContext"`
 }
 
-// InitSecurityContext has the configurable fields of its security context. All of them keep the pod within the restricted Pod
-// Security Standard.
+// InitSecurityContext has the configurable fields of its security context. All of them keep the pod within the
+// restricted Pod Security Standard.
 type InitSecurityContext struct {
 	RunAsUser              *QuotableInt `json:"runAsUser" chart:"min=1"`
 	RunAsGroup             *QuotableInt `json:"runAsGroup" chart:"min=0"`

@@ -96,8 +96,8 @@ func LeafPaths() []string {
 	return all
 }
 
-// RequiredPaths returns the paths of keys that must have a value, and of sections that must exist. The defaults set them, but
-// a user can remove them with null.
+// RequiredPaths returns the paths of keys that must have a value, and of sections that must exist. The defaults set
+// them, but a user can remove them with null.
 func RequiredPaths() []string { return requiredPaths(reflect.TypeFor[Values](), "") }
 
 func requiredPaths(t reflect.Type, path string) []string {
@@ -143,8 +143,8 @@ func pathsOf(t reflect.Type, path string, wanted reflect.Type) []string {
 	return all
 }
 
-// SharedGlobalKeys returns the keys that this chart knows in each object that Helm shares among charts, by path, for example
-// "global": logLevel, logFormat, …. These objects accept other keys too.
+// SharedGlobalKeys returns the keys that this chart knows in each object that Helm shares among charts, by path, for
+// example "global": logLevel, logFormat, …. These objects accept other keys too.
 func SharedGlobalKeys() map[string][]string {
 	known := map[string][]string{}
 	var visit func(t reflect.Type, path string)

@@ -37,8 +37,8 @@ func kubernetesTypes() map[string]reflect.Type {
 // definitionPrefix is the prefix of Kubernetes types in the definitions of a schema.
 const definitionPrefix = "kubernetes."
 
-// templatePattern matches a string with a Helm template, which can stand for a number or a boolean in values that the chart
-// renders.
+// templatePattern matches a string with a Helm template, which can stand for a number or a boolean in values that the
+// chart renders.
 const templatePattern = `\{\{`
 
 // kubernetesSchema returns the schema of a Kubernetes type. It adds the definitions of all structs in it.
@@ -88,7 +88,8 @@ func structDefinition(t reflect.Type, definitions Schema) Schema {
 	return reference
 }
 
-// kubernetesFieldSchema returns the schema of a field that contains a part of a Kubernetes object, or a list of such parts.
+// kubernetesFieldSchema returns the schema of a field that contains a part of a Kubernetes object, or a list of such
+// parts.
 func kubernetesFieldSchema(f valueField, definitions Schema) Schema {
 	t, known := kubernetesTypes()[f.rules["kubernetes"]]
 	if !known {

@@ -27,8 +27,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// Vault reads vault objects. The answer is not older than maxAnswerAge. Errors are classified by package fault; their text
-// contains no value and is the same each time for the same cause.
+// Vault reads vault objects. The answer is not older than maxAnswerAge. Errors are classified by package fault; their
+// text contains no value and is the same each time for the same cause.
 type Vault interface {
 	Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error)
 }
@@ -90,8 +90,8 @@ type Controller struct {
 	Config
 	state stateStore
 	store *store.Store
-	// eventLimiter limits the events about successful syncs. When thousands of resources are synced at once, unlimited events
-	// would cost the API server a third of its time, and ten a second still a tenth. The status holds the same
+	// eventLimiter limits the events about successful syncs. When thousands of resources are synced at once, unlimited
+	// events would cost the API server a third of its time, and ten a second still a tenth. The status holds the same
 	// information.
 	eventLimiter *rate.Limiter
 	// failureEventLimiter limits the events about failed syncs.
@@ -102,8 +102,8 @@ type Controller struct {
 	enqueue func(ctrl.Request)
 }
 
-// waitersPerWriter is the number of concurrent reconciles for each write slot. Resources whose vault does not answer then don't
-// block the others.
+// waitersPerWriter is the number of concurrent reconciles for each write slot. Resources whose vault does not answer
+// then don't block the others.
 const waitersPerWriter = 4
 
 // acquireWriteSlot waits for a write slot and returns the function that releases it.
@@ -159,7 +159,8 @@ func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return c.scheduleNext(ctx, resource, outcome)
 }
 
-func (c *Controller) reportWithWriteSlot(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o syncResult) error {
+func (c *Controller) reportWithWriteSlot(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret,
+	o syncResult) error {
 	defer c.acquireWriteSlot()()
 	return c.reportResult(ctx, resource, o)
 }
@@ -192,7 +193,8 @@ func (c *Controller) syncResource(ctx context.Context, resource *v2beta1.AzureKe
 		if o.contents, o.err = c.fetchObjects(ctx, resource.Namespace, o.recipe); o.err != nil {
 			return o
 		}
-		if o.outputs, o.err = c.desiredOutputs(ctx, resource, o.recipe, c.contentDecoder(ctx, resource.Namespace, o)); o.err != nil {
+		if o.outputs, o.err = c.desiredOutputs(ctx, resource, o.recipe,
+			c.contentDecoder(ctx, resource.Namespace, o)); o.err != nil {
 			return o
 		}
 	}

@@ -19,8 +19,8 @@ import (
 // dataFunc returns the data for an output kind.
 type dataFunc func(kind output.Kind) (map[string]keyvault.Value, error)
 
-// contentDecoder returns a function that decodes what the vault returned. Results are cached, and reused while the objects and
-// the recipe are unchanged.
+// contentDecoder returns a function that decodes what the vault returned. Results are cached, and reused while the
+// objects and the recipe are unchanged.
 func (c *Controller) contentDecoder(ctx context.Context, namespace string, o syncResult) dataFunc {
 	share := c.DecodePool.ForNamespace(namespace)
 	return func(kind output.Kind) (map[string]keyvault.Value, error) {
@@ -61,15 +61,16 @@ func (c *Controller) desiredOutputs(ctx context.Context, resource *v2beta1.Azure
 }
 
 // desiredOutput returns the desired output of a kind. The recipe must have an output of that kind.
-func desiredOutput(owner output.Owner, r recipe.Recipe, kind output.Kind, data map[string]keyvault.Value) output.Desired {
+func desiredOutput(owner output.Owner, r recipe.Recipe, kind output.Kind,
+	data map[string]keyvault.Value) output.Desired {
 	if kind == output.ConfigMap {
 		return output.DesiredConfigMap(owner, *r.ConfigMap, data)
 	}
 	return output.DesiredSecret(owner, *r.Secret, data)
 }
 
-// restoreOutputs creates outputs whose replacement was interrupted. It runs before the vault is read, because the vault can be
-// unavailable. If it fails, the sync continues and creates them too.
+// restoreOutputs creates outputs whose replacement was interrupted. It runs before the vault is read, because the vault
+// can be unavailable. If it fails, the sync continues and creates them too.
 func (c *Controller) restoreOutputs(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) {
 	for _, kind := range outputKinds(r) {
 		d := desiredOutput(store.OwnerOf(resource), r, kind, nil)
@@ -96,10 +97,11 @@ func outputKinds(r recipe.Recipe) []output.Kind {
 	return kinds
 }
 
-// reuseOutputs returns the outputs with the data that they already hold, for a resource that is read from the vault only
-// once. So the vault is not read again after a restart, or when only labels change. The data must match the keyed hash
-// in the status; otherwise the result is nil, and the vault is read.
-func (c *Controller) reuseOutputs(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) ([]store.Result,
+// reuseOutputs returns the outputs with the data that they already hold, for a resource that is read from the vault
+// only once. So the vault is not read again after a restart, or when only labels change. The data must match the keyed
+// hash in the status; otherwise the result is nil, and the vault is read.
+func (c *Controller) reuseOutputs(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret,
+	r recipe.Recipe) ([]store.Result,
 	error) {
 	if !r.IsReadOnce() || !isSpecSynced(resource) || c.Hasher.UnavailableReason() != "" {
 		return nil, nil

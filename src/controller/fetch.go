@@ -14,8 +14,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// sharedReadMaxAge is the maximum age of a value that another resource or a repair has just read. Without it, many resources
-// with the same object, or two controllers that overwrite each other's output, would cause as many vault calls.
+// sharedReadMaxAge is the maximum age of a value that another resource or a repair has just read. Without it, many
+// resources with the same object, or two controllers that overwrite each other's output, would cause as many vault
+// calls.
 const sharedReadMaxAge = 10 * time.Second
 
 // expandSearches replaces the searches of the recipe by items, using the vault's list of secrets.
@@ -33,17 +34,19 @@ func (c *Controller) expandSearches(ctx context.Context, namespace string, r rec
 		return r, err
 	}
 	share := c.DecodePool.ForNamespace(namespace)
-	found, err := share.Do(ctx, share.CacheKey("searches", r, list), func(ctx context.Context) (decodepool.Output, error) {
-		expanded, err := decode.ExpandSearches(ctx, r, list.Entries)
-		return decodepool.Output{Items: expanded.Items}, err
-	})
+	found, err := share.Do(ctx, share.CacheKey("searches", r, list),
+		func(ctx context.Context) (decodepool.Output, error) {
+			expanded, err := decode.ExpandSearches(ctx, r, list.Entries)
+			return decodepool.Output{Items: expanded.Items}, err
+		})
 	if err == nil {
 		r.Items = found.Items
 	}
 	return r, err
 }
 
-// readPurpose returns the purpose of a read. The first sync of a resource, or of a new spec, has priority over refreshes.
+// readPurpose returns the purpose of a read. The first sync of a resource, or of a new spec, has priority over
+// refreshes.
 func (c *Controller) readPurpose(resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) keyvault.Purpose {
 	p := keyvault.Purpose{Namespace: resource.Namespace, Priority: keyvault.PriorityRefresh}
 	if resource.Status.LastAzureUpdate == nil || resource.Status.ObservedGeneration != resource.Generation {
@@ -60,10 +63,11 @@ func (c *Controller) maxAnswerAge(r recipe.Recipe) time.Duration {
 	return min(sharedReadMaxAge, r.RefreshIntervalOr(c.RefreshInterval)/2)
 }
 
-// fetchObjects reads every object of the recipe. If reads fail, it returns the error of the first failed object in the order
-// of the spec, so that the error is the same each time. It returns no objects then, because the output would be
+// fetchObjects reads every object of the recipe. If reads fail, it returns the error of the first failed object in the
+// order of the spec, so that the error is the same each time. It returns no objects then, because the output would be
 // incomplete.
-func (c *Controller) fetchObjects(ctx context.Context, namespace string, r recipe.Recipe) ([]decode.FetchedItem, error) {
+func (c *Controller) fetchObjects(ctx context.Context, namespace string, r recipe.Recipe) ([]decode.FetchedItem,
+	error) {
 	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
 	defer cancel()
 	contents, failures := make([]decode.FetchedItem, len(r.Items)), make([]error, len(r.Items))

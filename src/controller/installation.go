@@ -103,15 +103,16 @@ func (c *Controller) claimWindow(r recipe.Recipe) time.Duration {
 // contestedMessage returns the same text for both installations, so that they don't overwrite each other's condition.
 func contestedMessage(installations ...string) string {
 	slices.Sort(installations)
-	return truncateText(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity and "+
-		"settings; uninstall one of them, or give each its own resources with controller.env.OBJECT_LABELS or "+
+	return truncateText(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity "+
+		"and settings; uninstall one of them, or give each its own resources with controller.env.OBJECT_LABELS or "+
 		"watchAllNamespaces=false", installations[0], installations[1]),
 		limits.ConditionMessageBytes)
 }
 
 // recordContestedEvent records an event when another installation is first found.
 func (c *Controller) recordContestedEvent(before, after *v2beta1.AzureKeyVaultSecret) {
-	if found := becameTrue(before, after, v2beta1.ConditionContested); found != nil && c.failureEventLimiter.AllowN(c.Clock(), 1) {
+	if found := becameTrue(before, after, v2beta1.ConditionContested); found != nil &&
+		c.failureEventLimiter.AllowN(c.Clock(), 1) {
 		c.recordEvent(before, corev1.EventTypeWarning, eventContested, found.Message)
 	}
 }

@@ -133,8 +133,8 @@ const (
 	reasonNotSoon  = "NotSoon"
 )
 
-// fillStatus sets the new status. After a failure only the conditions and the observed generation change; the other fields
-// still describe the last good output.
+// fillStatus sets the new status. After a failure only the conditions and the observed generation change; the other
+// fields still describe the last good output.
 func (c *Controller) fillStatus(status *v2beta1.AzureKeyVaultSecretStatus, generation int64, o syncResult) {
 	status.ObservedGeneration = generation
 	if o.err == nil {
@@ -191,7 +191,8 @@ func (c *Controller) fillSyncedStatus(status *v2beta1.AzureKeyVaultSecretStatus,
 func (c *Controller) readyCondition(o syncResult) (condition metav1.Condition) {
 	condition = metav1.Condition{Type: v2beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: eventSynced}
 	if o.err != nil {
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, o.errorKind().Reason(), userMessage(o.err)
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, o.errorKind().Reason(),
+			userMessage(o.err)
 		return condition
 	}
 	condition.Message = o.summaryText()
@@ -255,7 +256,8 @@ func (o syncResult) outputExpiry(resource *v2beta1.AzureKeyVaultSecret) time.Tim
 	return firstExpiry(o.contents)
 }
 
-// userMessage returns the text for the status. The text of an unclassified error can contain anything, so it is replaced.
+// userMessage returns the text for the status. The text of an unclassified error can contain anything, so it is
+// replaced.
 func userMessage(err error) string {
 	if fault.KindOf(err) == fault.Bug {
 		return "internal error; see the log of the controller"

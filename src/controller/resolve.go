@@ -15,9 +15,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 )
 
-// readResource returns the AzureKeyVaultSecret. It returns nil if there is nothing to do: the resource does not exist, is
-// being deleted (the garbage collector deletes its outputs), or has no output because only pods use it.
-func (c *Controller) readResource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret, error) {
+// readResource returns the AzureKeyVaultSecret. It returns nil if there is nothing to do: the resource does not exist,
+// is being deleted (the garbage collector deletes its outputs), or has no output because only pods use it.
+func (c *Controller) readResource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret,
+	error) {
 	var resource v2beta1.AzureKeyVaultSecret
 	if err := c.Client.Get(ctx, name, &resource); err != nil {
 		if apierrors.IsNotFound(err) {

@@ -20,8 +20,8 @@ import (
 const restartsIgnored = "spec.rolloutRestart is ignored: this installation does not restart workloads; see the chart " +
 	"value controller.rolloutRestart.enabled"
 
-// leaderChangeWindow is the maximum age of a change for which a new leader still restarts workloads, because the previous leader
-// may have stopped before it restarted them.
+// leaderChangeWindow is the maximum age of a change for which a new leader still restarts workloads, because the
+// previous leader may have stopped before it restarted them.
 const leaderChangeWindow = 5 * time.Minute
 
 // restartRetryDelay is the delay after a failed restart.
@@ -48,10 +48,11 @@ func reportedHashes(before resourceState, resource *v2beta1.AzureKeyVaultSecret)
 	return reported
 }
 
-// scheduleRestart returns the scheduled restart after a sync. The first of several changes sets its time; otherwise a value that
-// changes constantly would postpone the restart forever. Data in a new output does not cause a restart, because no
-// workload has old data. Reverting a hand-made edit does not cause one either.
-func (c *Controller) scheduleRestart(before resourceState, known bool, resource *v2beta1.AzureKeyVaultSecret, o syncResult) pendingRestart {
+// scheduleRestart returns the scheduled restart after a sync. The first of several changes sets its time; otherwise a
+// value that changes constantly would postpone the restart forever. Data in a new output does not cause a restart,
+// because no workload has old data. Reverting a hand-made edit does not cause one either.
+func (c *Controller) scheduleRestart(before resourceState, known bool, resource *v2beta1.AzureKeyVaultSecret,
+	o syncResult) pendingRestart {
 	p, now := before.pendingRestart, c.Clock()
 	if c.Restarter == nil || o.recipe.Restart == nil {
 		return pendingRestart{}
@@ -72,8 +73,8 @@ func (c *Controller) scheduleRestart(before resourceState, known bool, resource 
 	return p
 }
 
-// unfinishedRestart returns the restart that a previous leader may not have done: for a recent change of an output that existed
-// before the change.
+// unfinishedRestart returns the restart that a previous leader may not have done: for a recent change of an output that
+// existed before the change.
 func (c *Controller) unfinishedRestart(resource *v2beta1.AzureKeyVaultSecret, o syncResult) pendingRestart {
 	last, now := resource.Status.LastAzureUpdate, c.Clock()
 	if last == nil || now.Sub(last.Time) > c.RestartDelay+leaderChangeWindow {
@@ -108,10 +109,12 @@ func (c *Controller) restartIfDue(ctx context.Context, resource *v2beta1.AzureKe
 }
 
 // restartWorkloads restarts the workloads and returns the restart that is still to be done; zero if there is none.
-func (c *Controller) restartWorkloads(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, change rollout.Change) pendingRestart {
+func (c *Controller) restartWorkloads(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret,
+	change rollout.Change) pendingRestart {
 	report, err := c.Restarter.Restart(ctx, change)
 	if len(report.Restarted) > 0 {
-		c.recordEvent(resource, corev1.EventTypeNormal, eventRestarted, "restarted "+strings.Join(report.Restarted, ", "))
+		c.recordEvent(resource, corev1.EventTypeNormal, eventRestarted,
+			"restarted "+strings.Join(report.Restarted, ", "))
 	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "restarting workloads failed", "retryIn", restartRetryDelay.String())

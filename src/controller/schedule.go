@@ -23,8 +23,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// resourceState is what the controller remembers of a resource between two syncs. It can be lost: without it, the resource is
-// refreshed once more.
+// resourceState is what the controller remembers of a resource between two syncs. It can be lost: without it, the
+// resource is refreshed once more.
 type resourceState struct {
 	uid                 types.UID
 	generation          int64
@@ -55,8 +55,8 @@ type stateStore struct {
 	deferredSince schedule.FirstSeen
 	// objectIndex maps vault objects to the resources that use them, for resources that are in sync.
 	objectIndex objectindex.Index
-	// refreshRequestedAt is the time of a refresh request that came after the last sync began. That sync may have read the old
-	// value, so its schedule must not delay the requested refresh.
+	// refreshRequestedAt is the time of a refresh request that came after the last sync began. That sync may have read
+	// the old value, so its schedule must not delay the requested refresh.
 	refreshRequestedAt map[types.NamespacedName]time.Time
 	// claims holds the claims on resources that this process has synced.
 	claims map[types.NamespacedName]claim
@@ -145,13 +145,16 @@ func (c *Controller) isDeferred(resource *v2beta1.AzureKeyVaultSecret, o syncRes
 	}
 	// The vault's pause can be longer than that. The resource is still reconciled in time to report the deferral, which
 	// needs no vault call.
-	return min(schedule.AddJitter(resource.UID, max(fault.RetryAfter(o.err), time.Second)), max(told.Sub(now), time.Second)),
+	return min(schedule.AddJitter(resource.UID, max(fault.RetryAfter(o.err), time.Second)),
+			max(told.Sub(now), time.Second)),
 		true
 }
 
-// timeToNextRefresh returns the time for which nothing needs to be done: the resource is unchanged, its refresh is not due, and its
-// outputs were not modified. Zero means that a sync is needed. Our own writes cause events, which end here.
-func (c *Controller) timeToNextRefresh(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (time.Duration, error) {
+// timeToNextRefresh returns the time for which nothing needs to be done: the resource is unchanged, its refresh is not
+// due, and its outputs were not modified. Zero means that a sync is needed. Our own writes cause events, which end
+// here.
+func (c *Controller) timeToNextRefresh(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (time.Duration,
+	error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	e, known := c.state.get(name)
 	if !known || !e.isCurrentFor(resource) || !e.refreshAt.After(c.Clock()) {
@@ -172,9 +175,9 @@ func (c *Controller) timeToNextRefresh(ctx context.Context, resource *v2beta1.Az
 	return wait, nil
 }
 
-// isUpToDate reports whether an output is known to match the desired state without reading its data: it was in sync after
-// the last sync, the resource and the data are the same, nobody has written to it since, and no other resource has
-// fields in it.
+// isUpToDate reports whether an output is known to match the desired state without reading its data: it was in sync
+// after the last sync, the resource and the data are the same, nobody has written to it since, and no other resource
+// has fields in it.
 func (c *Controller) isUpToDate(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *store.Result) bool {
 	e, known := c.state.get(types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name})
 	if !known || !e.isCurrentFor(resource) || e.failureKind != "" {
@@ -188,14 +191,16 @@ func (c *Controller) isUpToDate(ctx context.Context, resource *v2beta1.AzureKeyV
 		if untouched, err := c.store.IsUnchanged(ctx, resource.Namespace, was); err != nil || !untouched {
 			return false
 		}
-		m.Existed, m.CreatedAt, m.ResourceVersion, m.SoleOwner, m.Shared = true, was.CreatedAt, was.ResourceVersion, true, was.Shared
+		m.Existed, m.CreatedAt, m.ResourceVersion, m.SoleOwner, m.Shared = true, was.CreatedAt, was.ResourceVersion,
+			true, was.Shared
 		return true
 	}
 	return false
 }
 
 // scheduleNext stores the outcome and schedules the next reconcile.
-func (c *Controller) scheduleNext(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o syncResult) (ctrl.Result, error) {
+func (c *Controller) scheduleNext(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret,
+	o syncResult) (ctrl.Result, error) {
 	name := types.NamespacedName{Namespace: resource.Namespace, Name: resource.Name}
 	before, known := c.state.get(name)
 	e := resourceState{
@@ -233,12 +238,12 @@ func (c *Controller) scheduleNext(ctx context.Context, resource *v2beta1.AzureKe
 	return requeueAfter(e.wakeTime().Sub(c.Clock())), nil
 }
 
-// refreshPriority is the priority of scheduled refreshes. It is below the priority of first syncs, which have the lowest
-// priority of controller-runtime, and below that of changes.
+// refreshPriority is the priority of scheduled refreshes. It is below the priority of first syncs, which have the
+// lowest priority of controller-runtime, and below that of changes.
 const refreshPriority = 2 * handler.LowPriority
 
-// requeueAfter requeues the resource after a time; at once if that time has passed, because controller-runtime takes zero and
-// negative values for never. A change of the resource is reconciled earlier, with its own priority.
+// requeueAfter requeues the resource after a time; at once if that time has passed, because controller-runtime takes
+// zero and negative values for never. A change of the resource is reconciled earlier, with its own priority.
 func requeueAfter(wait time.Duration) ctrl.Result {
 	priority := refreshPriority
 	return ctrl.Result{RequeueAfter: max(wait, time.Nanosecond), Priority: &priority}
@@ -274,7 +279,8 @@ func (c *Controller) nextRefresh(uid types.UID, r recipe.Recipe, expires time.Ti
 	return now.Add(indefiniteWait)
 }
 
-// indefiniteWait is the delay for a resource that can only succeed after somebody changes it; the change triggers a sync.
+// indefiniteWait is the delay for a resource that can only succeed after somebody changes it; the change triggers a
+// sync.
 const indefiniteWait = 10 * 365 * 24 * time.Hour
 
 // retryDelay returns the delay before the retry, by kind of failure.

@@ -22,10 +22,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// SetupWithManager adds the controller to the manager. Reconcile is called for each resource whose spec, labels or annotations
-// change, and for the resources whose outputs change or are deleted. Only the metadata of outputs is watched.
-// concurrency is the number of resources that are written at once; more resources can read their vaults at the same
-// time.
+// SetupWithManager adds the controller to the manager. Reconcile is called for each resource whose spec, labels or
+// annotations change, and for the resources whose outputs change or are deleted. Only the metadata of outputs is
+// watched. concurrency is the number of resources that are written at once; more resources can read their vaults at the
+// same time.
 func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
 	c.writeSlots = make(chan struct{}, concurrency)
 	changed := predicate.Or[client.Object](
@@ -51,8 +51,8 @@ func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		Complete(c)
 }
 
-// OnObjectChanged triggers a refresh of the resources that use a vault object. The reader calls it when the vault's list shows
-// a change of that object.
+// OnObjectChanged triggers a refresh of the resources that use a vault object. The reader calls it when the vault's
+// list shows a change of that object.
 func (c *Controller) OnObjectChanged(object keyvault.Ref) {
 	for _, name := range c.state.objectIndex.ResourcesUsing(object) {
 		c.state.requestRefresh(name, c.Clock())
@@ -62,9 +62,9 @@ func (c *Controller) OnObjectChanged(object keyvault.Ref) {
 	}
 }
 
-// requestsForOwners returns requests for the resources that an output belongs to or that share it, whether they exist or not. This
-// way the controller finds a resource that was deleted while it did not run. The namespace is that of the output,
-// because owner references can't cross namespaces.
+// requestsForOwners returns requests for the resources that an output belongs to or that share it, whether they exist
+// or not. This way the controller finds a resource that was deleted while it did not run. The namespace is that of the
+// output, because owner references can't cross namespaces.
 func requestsForOwners(_ context.Context, object client.Object) []reconcile.Request {
 	var requests []reconcile.Request
 	names := output.OwnerNames(object.GetOwnerReferences())

@@ -53,8 +53,8 @@ func (o Output) wipeValues() {
 // CacheKey identifies an input. It is a keyed hash (HMAC-SHA-256), so it reveals nothing about a value.
 type CacheKey [sha256.Size]byte
 
-// CacheKey computes the cache key of an input: the kind of output (what), its spec without values, and the objects. The key
-// covers everything that decoding reads, so a cache entry is never stale.
+// CacheKey computes the cache key of an input: the kind of output (what), its spec without values, and the objects. The
+// key covers everything that decoding reads, so a cache entry is never stale.
 func (s NamespacePool) CacheKey(what string, spec any, objects ...keyvault.Object) CacheKey {
 	var key CacheKey
 	if s.pool == nil {

@@ -119,8 +119,8 @@ func (j *job) finishJob() {
 	p.removeIfIdle(j.namespace)
 }
 
-// decodeRecovered turns a panic of decode into an error. Decoding reads untrusted input, and a panic would stop the program for
-// all namespaces.
+// decodeRecovered turns a panic of decode into an error. Decoding reads untrusted input, and a panic would stop the
+// program for all namespaces.
 func decodeRecovered(ctx context.Context, decode DecodeFunc) (output Output, err error) {
 	defer func() {
 		if recover() != nil { // the text of the panic can quote a value

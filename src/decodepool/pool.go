@@ -64,7 +64,8 @@ func New(c Config) *Pool {
 		cache: newCache(c.CacheBytes)}
 }
 
-// NamespacePool is a pool as one namespace uses it. The zero value decodes in the caller's goroutine and caches nothing.
+// NamespacePool is a pool as one namespace uses it. The zero value decodes in the caller's goroutine and caches
+// nothing.
 type NamespacePool struct {
 	pool      *Pool
 	namespace string
@@ -112,7 +113,8 @@ func (t *namespaceState) checkLimits(namespace string) error {
 	if t.stuckJobs >= limits.StuckDecodes {
 		return &fault.Error{Kind: fault.Throttled, RetryAfter: retryAfterStuck,
 			Operation: "earlier objects of namespace " + namespace + " are still being decoded",
-			Next:      "correct or remove the resources of the namespace whose condition says that decoding takes too long"}
+			Next: "correct or remove the resources of the namespace whose condition says that decoding takes " +
+				"too long"}
 	}
 	if len(t.waiters) >= limits.QueuedDecodes {
 		return fault.New(fault.Throttled,

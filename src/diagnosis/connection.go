@@ -52,7 +52,8 @@ func (b *limitedBody) Read(into []byte) (int, error) {
 	return n, err
 }
 
-// DNSResult is the result of a DNS query. The caller takes it out of the error, because this package does not import net.
+// DNSResult is the result of a DNS query. The caller takes it out of the error, because this package does not import
+// net.
 type DNSResult struct {
 	// Name is the name in the query; empty if the error does not come from DNS.
 	Name string
@@ -60,8 +61,8 @@ type DNSResult struct {
 	NotFound bool
 }
 
-// ExplainNoAnswer explains why a request to facts["host"] had no answer. It quotes no addresses and ports, which differ each
-// time.
+// ExplainNoAnswer explains why a request to facts["host"] had no answer. It quotes no addresses and ports, which differ
+// each time.
 func ExplainNoAnswer(err error, name DNSResult, facts Facts) *fault.Error {
 	var refusal *ProxyRefusal
 	code := connectionCode(err)

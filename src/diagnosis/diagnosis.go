@@ -66,8 +66,9 @@ func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 		words = append(words, "{"+optional+"}", "")
 	}
 	fill := strings.NewReplacer(words...)
-	return &fault.Error{Kind: best.Kind, Cause: errors.New(fill.Replace(best.Cause) + statusSuffix(source, status, code)),
-		Next: fill.Replace(best.Next)}
+	return &fault.Error{Kind: best.Kind,
+		Cause: errors.New(fill.Replace(best.Cause) + statusSuffix(source, status, code)),
+		Next:  fill.Replace(best.Next)}
 }
 
 // matchScore returns how exactly a row matches an answer; -1 if it does not.

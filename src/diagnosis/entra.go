@@ -79,7 +79,8 @@ func entraAnswers() []Answer {
 // entraUsers returns the answers to the sign-in of a user.
 func entraUsers(refused func(code, cause, next string) Answer) []Answer {
 	return []Answer{
-		refused("50020", "the user belongs to another tenant", "use an account of the tenant {tenant}, or "+useApplicationNextStep),
+		refused("50020", "the user belongs to another tenant",
+			"use an account of the tenant {tenant}, or "+useApplicationNextStep),
 		refused("50034", "the user does not exist in the tenant", "correct AZURE_USERNAME and AZURE_TENANT_ID"),
 		refused("50053", "the account is locked after too many wrong passwords, or the address is blocked",
 			"unlock the account, then correct AZURE_PASSWORD; or "+useApplicationNextStep),
@@ -88,12 +89,15 @@ func entraUsers(refused func(code, cause, next string) Answer) []Answer {
 		refused("50126", "the username or the password is wrong", "correct AZURE_USERNAME and AZURE_PASSWORD{blank}"),
 		refused("50056", "the user has no password in this directory", useApplicationNextStep),
 		refused("50072", "the user must set up a second factor, which a program cannot do", useApplicationNextStep),
-		refused("50074", "the user must sign in with a second factor, which a program cannot do", useApplicationNextStep),
-		refused("50076", "the user must sign in with a second factor, which a program cannot do", useApplicationNextStep),
+		refused("50074", "the user must sign in with a second factor, which a program cannot do",
+			useApplicationNextStep),
+		refused("50076", "the user must sign in with a second factor, which a program cannot do",
+			useApplicationNextStep),
 		refused("50079", "the user must set up a second factor, which a program cannot do", useApplicationNextStep),
 		refused("50144", "the user's password in Active Directory has expired",
 			"set a new password and update AZURE_PASSWORD"),
-		refused("50158", "the user must pass a check outside Entra ID, which a program cannot do", useApplicationNextStep),
+		refused("50158", "the user must pass a check outside Entra ID, which a program cannot do",
+			useApplicationNextStep),
 		refused("53000", "Conditional Access requires a compliant device", useApplicationNextStep),
 		refused("53001", "Conditional Access requires a device that is joined to the domain", useApplicationNextStep),
 		refused("530003", "Conditional Access requires a managed device", useApplicationNextStep),

@@ -11,8 +11,8 @@ const (
 )
 
 // metadataNextStep is the next step for an answer that may come from a proxy of the metadata service.
-const metadataNextStep = "akv2k8s retries; if the error persists, check the node, and what redirects 169.254.169.254: a " +
-	"proxy, or aad-pod-identity (then set the value addAzurePodIdentityException)"
+const metadataNextStep = "akv2k8s retries; if the error persists, check the node, and what redirects " +
+	"169.254.169.254: a proxy, or aad-pod-identity (then set the value addAzurePodIdentityException)"
 
 func metadataAnswers() []Answer {
 	return []Answer{
@@ -42,11 +42,14 @@ func metadataAnswers() []Answer {
 func intermediaryAnswers() []Answer {
 	const open = "allow {host} in the proxy or firewall, or correct HTTPS_PROXY and NO_PROXY of the pod"
 	return []Answer{
-		{Intermediary, "3xx", "", fault.Unavailable, "something between this pod and {host} redirects to another page{via}",
+		{Intermediary, "3xx", "", fault.Unavailable,
+			"something between this pod and {host} redirects to another page{via}",
 			open},
-		{Intermediary, "401", "", fault.Unavailable, "something between this pod and {host} requires its own sign-in{via}",
+		{Intermediary, "401", "", fault.Unavailable,
+			"something between this pod and {host} requires its own sign-in{via}",
 			open},
-		{Intermediary, "403", "", fault.Unavailable, "something between this pod and {host} blocked the request{via}", open},
+		{Intermediary, "403", "", fault.Unavailable, "something between this pod and {host} blocked the request{via}",
+			open},
 		{Intermediary, "407", "", fault.Unavailable, "a proxy between this pod and {host} requires a sign-in{via}",
 			"set user and password in HTTPS_PROXY, or " + open},
 		{Intermediary, "429", "", fault.Throttled,
@@ -57,7 +60,8 @@ func intermediaryAnswers() []Answer {
 			"akv2k8s retries; if the error persists, " + open},
 		{Intermediary, "", TooLarge, fault.Unavailable, "the answer for {host} exceeds {limit}{via}",
 			"check what answers at {host}: " + open},
-		{Intermediary, "", "", fault.Unavailable, "something between this pod and {host} answered in its place{via}", open},
+		{Intermediary, "", "", fault.Unavailable, "something between this pod and {host} answered in its place{via}",
+			open},
 	}
 }
 

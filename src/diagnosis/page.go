@@ -19,14 +19,15 @@ func Page() string {
 				"\n## %s\n\n%s\n\n| Status | Code | Reason | Cause | Next step |\n|---|---|---|---|---|\n", a.Source,
 				describeSource(a.Source))
 		}
-		fmt.Fprintf(&out, "| %s | %s | `%s` | %s | %s |\n", cmp.Or(a.Status, "any"), displayCode(a.Code), a.Kind.Reason(),
+		fmt.Fprintf(&out, "| %s | %s | `%s` | %s | %s |\n", cmp.Or(a.Status, "any"), displayCode(a.Code),
+			a.Kind.Reason(),
 			displayText(a.Cause), displayText(a.Next))
 	}
 	return out.String()
 }
 
-// displayCode returns a code as the page displays it. Codes of this package are not displayed, because users cannot look them
-// up.
+// displayCode returns a code as the page displays it. Codes of this package are not displayed, because users cannot
+// look them up.
 func displayCode(code string) string {
 	switch {
 	case code == "":
@@ -54,9 +55,10 @@ func displayText(text string) string {
 // describeSource returns the introduction of a source on the page.
 func describeSource(s Source) string {
 	return map[Source]string{
-		Vault:        "Answers of a vault to a read. The code is the innermost one of the answer.",
-		Entra:        "Answers of Entra ID when an application or a user signs in.",
-		Metadata:     "Answers of the node's metadata service (169.254.169.254) to a token request of a managed identity.",
+		Vault: "Answers of a vault to a read. The code is the innermost one of the answer.",
+		Entra: "Answers of Entra ID when an application or a user signs in.",
+		Metadata: "Answers of the node's metadata service (169.254.169.254) to a token request of a managed " +
+			"identity.",
 		Intermediary: "Answers of a proxy, a firewall or a gateway: their form is not that of the requested service.",
 		Network:      "The request had no answer.",
 		Registry: "Answers of a registry when the command of an image is read. The message begins with the registry, " +

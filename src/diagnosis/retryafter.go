@@ -8,8 +8,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// ParseRetryAfter parses a Retry-After header, which holds seconds or a date. A date is compared with the Date header of the
-// answer, because the local clock can be wrong. An invalid header is zero, and the result is at most limits.ParseRetryAfter.
+// ParseRetryAfter parses a Retry-After header, which holds seconds or a date. A date is compared with the Date header
+// of the answer, because the local clock can be wrong. An invalid header is zero, and the result is at most
+// limits.ParseRetryAfter.
 func ParseRetryAfter(header, date string) time.Duration {
 	header = strings.TrimSpace(header)
 	if seconds, err := strconv.ParseFloat(header, 64); err == nil {

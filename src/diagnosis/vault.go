@@ -3,10 +3,12 @@ package diagnosis
 import "github.com/akv2k8s/akv2k8s/src/fault"
 
 // roleDelayHint is the hint that a new role takes time.
-const roleDelayHint = "a role that was granted in the last ten minutes may not be in force yet; akv2k8s retries the read"
+const roleDelayHint = "a role that was granted in the last ten minutes may not be in force yet; akv2k8s retries the " +
+	"read"
 
 // grantRoleNextStep is the usual next step after a 403.
-const grantRoleNextStep = "grant the role \"{role}\" on the vault (or an access policy with {permission}) to {principal}; " + roleDelayHint
+const grantRoleNextStep = "grant the role \"{role}\" on the vault (or an access policy with {permission}) to " +
+	"{principal}; " + roleDelayHint
 
 func vaultAnswers() []Answer {
 	denied := func(code, cause, next string) Answer { return Answer{Vault, "403", code, fault.Denied, cause, next} }

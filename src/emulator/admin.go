@@ -30,17 +30,19 @@ func (e *Emulator) AdminHandler() http.Handler {
 	mux.HandleFunc("PUT /vaults/{vault}/secrets/{name}", withBody(func(r *http.Request, secret keyvault.Secret) bool {
 		return e.Vaults.PutSecret(r.PathValue("vault"), r.PathValue("name"), secret) != ""
 	}))
-	mux.HandleFunc("PUT /vaults/{vault}/certificates/{name}", withBody(func(r *http.Request, c keyvault.Certificate) bool {
-		return e.Vaults.PutCertificate(r.PathValue("vault"), r.PathValue("name"), c) == nil
-	}))
+	mux.HandleFunc("PUT /vaults/{vault}/certificates/{name}",
+		withBody(func(r *http.Request, c keyvault.Certificate) bool {
+			return e.Vaults.PutCertificate(r.PathValue("vault"), r.PathValue("name"), c) == nil
+		}))
 	mux.HandleFunc("PUT /vaults/{vault}/keys/{name}", withBody(func(r *http.Request, k keyvault.Key) bool {
 		return e.Vaults.PutKey(r.PathValue("vault"), r.PathValue("name"), k) == nil
 	}))
 	mux.HandleFunc("POST /vaults/{vault}/secrets/{name}/{action}", e.handleSecretAction)
-	mux.HandleFunc("PUT /vaults/{vault}/permissions/{principal}", withBody(func(r *http.Request, operations []string) bool {
-		e.Vaults.SetPermissions(r.PathValue("vault"), r.PathValue("principal"), operations)
-		return true
-	}))
+	mux.HandleFunc("PUT /vaults/{vault}/permissions/{principal}",
+		withBody(func(r *http.Request, operations []string) bool {
+			e.Vaults.SetPermissions(r.PathValue("vault"), r.PathValue("principal"), operations)
+			return true
+		}))
 	mux.HandleFunc("PUT /vaults/{vault}/firewall", withBody(func(r *http.Request, closed bool) bool {
 		e.Vaults.SetFirewall(r.PathValue("vault"), closed)
 		return true

@@ -6,8 +6,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// AddressKey returns the key of a client from its address and port. All addresses of an IPv6 network are one key, because
-// a node, or even a pod, has all of them. An address that cannot be parsed has the key "unknown".
+// AddressKey returns the key of a client from its address and port. All addresses of an IPv6 network are one key,
+// because a node, or even a pod, has all of them. An address that cannot be parsed has the key "unknown".
 func AddressKey(remote string) string {
 	from, err := netip.ParseAddrPort(remote)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// RateLimiter limits the number of events in each window of time. Keys share the events as the units of a Pool, in which each
-// event holds one unit for one window. It is safe for concurrent use.
+// RateLimiter limits the number of events in each window of time. Keys share the events as the units of a Pool, in
+// which each event holds one unit for one window. It is safe for concurrent use.
 type RateLimiter struct {
 	mu     sync.Mutex
 	pool   *Pool

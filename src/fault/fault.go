@@ -94,7 +94,8 @@ func New(kind Kind, format string, args ...any) error {
 	return &Error{Kind: kind, Operation: fmt.Sprintf(format, args...)}
 }
 
-// NewWithNextStep returns an error of the kind with a next step and without a cause. format and args are those of fmt.Sprintf.
+// NewWithNextStep returns an error of the kind with a next step and without a cause. format and args are those of
+// fmt.Sprintf.
 func NewWithNextStep(kind Kind, next, format string, args ...any) error {
 	return &Error{Kind: kind, Operation: fmt.Sprintf(format, args...), Next: next}
 }
@@ -140,7 +141,8 @@ func CauseOf(err error) string {
 	return text
 }
 
-// NextStepOf returns the next step of an error or of its cause; empty if there is none. Joined errors contribute one each.
+// NextStepOf returns the next step of an error or of its cause; empty if there is none. Joined errors contribute one
+// each.
 func NextStepOf(err error) string {
 	if e, ok := err.(*Error); ok && e.Next != "" { //nolint:errorlint // the outermost next step wins
 		return e.Next

@@ -64,8 +64,8 @@ func newByteBudget(texts ...[]string) byteBudget {
 	return byteBudget(left)
 }
 
-// expandText returns a text with the values of its variables, and subtracts its growth. It stops before the growth is more
-// than the remaining bytes.
+// expandText returns a text with the values of its variables, and subtracts its growth. It stops before the growth is
+// more than the remaining bytes.
 func (r *byteBudget) expandText(what, text string, v variableIndex) (string, error) {
 	most := len(text) + max(int(*r), 0)
 	out, fits := envref.ExpandWithin(text, most, v.lookUpValue)

@@ -34,8 +34,8 @@ func copyProgramTo(folder string) error {
 	return linkProgram(to, filepath.Join(folder, filepath.Base(wire.HasStartedPath)))
 }
 
-// linkProgram creates the second name of the program. An existing link is not an error: a restarted init container finds
-// the link of its first run.
+// linkProgram creates the second name of the program. An existing link is not an error: a restarted init container
+// finds the link of its first run.
 func linkProgram(program, name string) error {
 	err := os.Symlink(filepath.Base(program), name)
 	if err == nil || errors.Is(err, fs.ErrExist) {

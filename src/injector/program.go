@@ -158,8 +158,8 @@ func randomJitter(most time.Duration) time.Duration {
 	return rand.N(most)
 }
 
-// newAuthServiceClient creates a client of the auth service that the webhook named. The client tries replica first; it can be
-// empty.
+// newAuthServiceClient creates a client of the auth service that the webhook named. The client tries replica first; it
+// can be empty.
 func (p Program) newAuthServiceClient(replica string) (*client.Client, error) {
 	get := func(name string) string { return valueOf(p.Environ, name) }
 	return client.New(client.Config{CA: get(wire.EnvCA), Broker: get(wire.EnvBroker),
@@ -191,7 +191,8 @@ func checkDisableSetting(text string) error {
 	}
 	return fault.New(fault.Invalid,
 		"%s comes from the image, or from a ConfigMap or Secret that was missing when the pod was created, where the "+
-			"env-injector does not read it; set it in the container's env and recreate the pod", wire.EnvDisableAuthService)
+			"env-injector does not read it; set it in the container's env and recreate the pod",
+		wire.EnvDisableAuthService)
 }
 
 // ReadToken reads the pod's token for the auth service or the API server. The kubelet renews it, so callers read it

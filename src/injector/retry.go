@@ -67,7 +67,8 @@ func (p *retryPolicy) readV1Settings(environ []string) error {
 	if pause != "" {
 		seconds, err := strconv.Atoi(pause)
 		if err != nil || seconds < 0 {
-			return fault.New(fault.Invalid, "%s is not a number of seconds; write for example 3", wire.EnvWaitBeforeRetry)
+			return fault.New(fault.Invalid, "%s is not a number of seconds; write for example 3",
+				wire.EnvWaitBeforeRetry)
 		}
 		p.nextPause = time.Duration(min(seconds, int(limits.RetryWait/time.Second))) * time.Second
 		p.isUserConfigured, p.retriesLeft = true, defaultRetries

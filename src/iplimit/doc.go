@@ -1,5 +1,5 @@
-// Package iplimit serves a port that everybody in the cluster can reach, and limits the connections, requests and memory
-// of each client address, so that one pod cannot starve the API server or other pods.
+// Package iplimit serves a port that everybody in the cluster can reach, and limits the connections, requests and
+// memory of each client address, so that one pod cannot starve the API server or other pods.
 //
 // Floor 3. Authorization, and limits on the cost of an answer, belong in webhook and broker.
 package iplimit

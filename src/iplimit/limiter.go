@@ -48,8 +48,8 @@ type Config struct {
 type Limiter struct {
 	Config
 	mu sync.Mutex
-	// activeByAddress are addresses with an open connection or a request; they are never evicted. idle are other addresses, kept
-	// for their rates.
+	// activeByAddress are addresses with an open connection or a request; they are never evicted. idle are other
+	// addresses, kept for their rates.
 	activeByAddress map[netip.Addr]*addressState
 	idleByAddress   *lru.Cache
 	openConnections int
@@ -65,8 +65,10 @@ func New(c Config) (*Limiter, error) {
 		min(l.Connections, l.Requests, l.RequestsPerSecond, l.RequestsBurst, l.TotalConnections) <= 0 {
 		return nil, errors.New("gate.New: Port, Metrics, Clock or a limit of the Config is missing")
 	}
-	return &Limiter{Config: c, activeByAddress: map[netip.Addr]*addressState{}, idleByAddress: lru.New(limits.RememberedAddresses),
-		memoryUse: memoryUsage{shared: l.Memory, reserved: l.ReservedMemory, usedByAddress: map[netip.Addr]int64{}}}, nil
+	return &Limiter{Config: c, activeByAddress: map[netip.Addr]*addressState{},
+		idleByAddress: lru.New(limits.RememberedAddresses),
+		memoryUse: memoryUsage{shared: l.Memory, reserved: l.ReservedMemory,
+			usedByAddress: map[netip.Addr]int64{}}}, nil
 }
 
 // addressState is the state of one address. The gate's mutex guards it.
@@ -78,8 +80,8 @@ type addressState struct {
 	connectionRate, requestRate *rate.Limiter
 }
 
-// addressKey returns the address that limits apply to: the network prefix of an IPv6 address, because a node has all addresses
-// of such a network.
+// addressKey returns the address that limits apply to: the network prefix of an IPv6 address, because a node has all
+// addresses of such a network.
 func addressKey(address netip.Addr) netip.Addr {
 	address = address.Unmap().WithZone("")
 	if !address.Is6() {
@@ -126,9 +128,9 @@ func (g *Limiter) isFromAPIServer(from netip.Addr) bool {
 	return g.IsAPIServer != nil && g.IsAPIServer(from)
 }
 
-// admitConnection admits a connection, or returns false if the address has reached its limit. The caller calls leave when the
-// connection ends. end closes the connection; it is called in its own goroutine when another connection takes its
-// place.
+// admitConnection admits a connection, or returns false if the address has reached its limit. The caller calls leave
+// when the connection ends. end closes the connection; it is called in its own goroutine when another connection takes
+// its place.
 func (g *Limiter) admitConnection(from netip.Addr, end func()) (leave func(), ok bool) {
 	if g.isFromAPIServer(from) {
 		return func() {}, true
@@ -217,7 +219,8 @@ func (g *Limiter) admitRequest(from netip.Addr) (leave func(), ok bool) {
 	}, true
 }
 
-// rejectionLogInterval is the least time between two log lines about rejections, so that a flood of requests does not flood the log.
+// rejectionLogInterval is the least time between two log lines about rejections, so that a flood of requests does not
+// flood the log.
 const rejectionLogInterval = 10 * time.Second
 
 // recordRejection counts a rejection, and logs the address at most once per silence. The caller holds mu.

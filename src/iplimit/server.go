@@ -123,7 +123,8 @@ func (s *Server) limitRequests() http.Handler {
 	})
 }
 
-// rejectRequest answers a rejected request with Retry-After: 1. The API server retries ten times before it rejects a pod.
+// rejectRequest answers a rejected request with Retry-After: 1. The API server retries ten times before it rejects a
+// pod.
 func (s *Server) rejectRequest(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "1")
 	if s.TooManyRequests != nil {

@@ -6,7 +6,8 @@ import "time"
 type Object struct {
 	// Ref is the requested reference; its Version is empty if the latest version was requested.
 	Ref Ref
-	// FallbackVault is the name of the vault that served the object because Ref's vault was unavailable; empty otherwise.
+	// FallbackVault is the name of the vault that served the object because Ref's vault was unavailable; empty
+	// otherwise.
 	FallbackVault string
 	// Version is the version that the vault returned, never empty.
 	Version string

@@ -48,8 +48,8 @@ type Ref struct {
 	Name string
 	// Version is the version of the object; empty for the latest version.
 	Version string
-	// Identity is the identity that reads the object. It is part of the key, so an object read with one identity is never
-	// served to another.
+	// Identity is the identity that reads the object. It is part of the key, so an object read with one identity is
+	// never served to another.
 	Identity Identity
 }
 

@@ -11,8 +11,8 @@ const (
 	ReviewContainers = 500
 	ReviewVariables  = 20_000
 	ReviewListItems  = 5_000
-	// ReviewMemoryFactor and ReviewElementMemory are the bytes of memory that are reserved for each byte and each element of
-	// a review.
+	// ReviewMemoryFactor and ReviewElementMemory are the bytes of memory that are reserved for each byte and each
+	// element of a review.
 	ReviewMemoryFactor  = 8
 	ReviewElementMemory = 128
 )
@@ -54,7 +54,8 @@ func admissionArea() Area {
 		{Name: "ReviewContainers", Value: Count(ReviewContainers),
 			Subject: "Containers, init containers and ephemeral containers of a pod together", Exceeded: denied,
 			Reason: "A decoded container takes more than 1 KiB, however short its text is"},
-		{Name: "ReviewVariables", Value: Count(ReviewVariables), Subject: "Entries of env and envFrom of a pod together",
+		{Name: "ReviewVariables", Value: Count(ReviewVariables),
+			Subject:  "Entries of env and envFrom of a pod together",
 			Exceeded: denied,
 			Reason:   "etcd does not store a pod with a larger environment"},
 		{Name: "ReviewListItems", Value: Count(ReviewListItems),
@@ -113,7 +114,8 @@ func readForReview() []Limit {
 			Reason:   "A namespace has one or a few"},
 		{Name: "LimitRangeAge", Value: Duration(LimitRangeAge), Subject: "Time for which LimitRanges are cached",
 			Exceeded: "They are read again", Reason: "Saves a read for each pod of a rollout"},
-		{Name: "AdmissionCacheEntries", Value: Count(AdmissionCacheEntries), Subject: "Cached answers of each of these kinds",
+		{Name: "AdmissionCacheEntries", Value: Count(AdmissionCacheEntries),
+			Subject:  "Cached answers of each of these kinds",
 			Exceeded: "The cache is cleared", Reason: "About 200 bytes each"},
 	}
 }

@@ -59,7 +59,8 @@ func authServiceArea() Area {
 
 const (
 	retryAfterOneSecond = "429; the injector retries after a second"
-	namespaceShareNote  = ". One namespace gets at most half, two get a third each, and so on; the rest stays free for others"
+	namespaceShareNote  = ". One namespace gets at most half, two get a third each, and so on; the rest stays free " +
+		"for others"
 )
 
 // requestLimits returns the limits of one request.
@@ -116,21 +117,25 @@ func sharedLimits() []Limit {
 			"Concurrent requests whose pod the API server identifies",
 			"They wait for at most " + Duration(AuthIdentificationTime) + ", then " + retryAfterOneSecond,
 			"Each takes three reads" + addressShareNote, ""},
-		{"AuthIdentificationsPerSecond", Rate(AuthIdentificationsPerSecond), "The same, per second", retryAfterOneSecond,
+		{"AuthIdentificationsPerSecond", Rate(AuthIdentificationsPerSecond), "The same, per second",
+			retryAfterOneSecond,
 			"The largest clusters start fewer pods" + addressShareNote, ""},
 		{"AuthRequestsBytes", Bytes(AuthRequestsBytes),
 			"Bodies of all requests in progress, and the variables of their pods", retryAfterOneSecond,
 			"A request usually has less than 20 KiB" + namespaceShareNote, ""},
 		{"AuthSlots", Count(AuthSlots), "Requests in progress, until their answers are sent", retryAfterOneSecond,
-			"A request that waits for a vault costs little" + namespaceShareNote + ", also while their vaults do not answer", ""},
+			"A request that waits for a vault costs little" + namespaceShareNote +
+				", also while their vaults do not answer", ""},
 		{"AuthSlotsPerPod", Count(AuthSlotsPerPod), "Requests in progress of one pod", retryAfterOneSecond,
 			"One for each container that starts", ""},
-		{"AuthAnswersBytes", Bytes(AuthAnswersBytes), "Values in answers that are being prepared or sent", retryAfterOneSecond,
+		{"AuthAnswersBytes", Bytes(AuthAnswersBytes), "Values in answers that are being prepared or sent",
+			retryAfterOneSecond,
 			"A fifth of the env-injector's memory" + namespaceShareNote, ""},
 		{"AuthResourceReadsPerSecond", Rate(AuthResourceReadsPerSecond),
 			"Reads of AzureKeyVaultSecrets that are not in the cache", retryAfterOneSecond,
 			"Only missing or new ones are not in the cache" + namespaceShareNote, ""},
-		{"AuthAbsentResourceTime", Duration(AuthAbsentResourceTime), "Time for which the absence of an AzureKeyVaultSecret is cached",
+		{"AuthAbsentResourceTime", Duration(AuthAbsentResourceTime),
+			"Time for which the absence of an AzureKeyVaultSecret is cached",
 			"It is read again",
 			"A pod that waits for it starts soon after its creation", ""},
 		{"AuthAbsentResources", Count(AuthAbsentResources), "Missing AzureKeyVaultSecrets in the cache",

@@ -121,8 +121,9 @@ func searchLimits() []Limit {
 	return []Limit{
 		{Name: "DataItems", Value: Count(DataItems), Subject: "Objects in `spec.data`", Exceeded: "`InvalidSpec`",
 			Reason: "The schema of the resource"},
-		{Name: "DataFromSearches", Value: Count(DataFromSearches), Subject: "Searches in `spec.dataFrom`", Exceeded: "`InvalidSpec`",
-			Reason: "The schema of the resource"},
+		{Name: "DataFromSearches", Value: Count(DataFromSearches), Subject: "Searches in `spec.dataFrom`",
+			Exceeded: "`InvalidSpec`",
+			Reason:   "The schema of the resource"},
 		{Name: "FoundSecrets", Value: Count(FoundSecrets), Subject: "Secrets that the searches of one resource find",
 			Exceeded: "`MalformedObject`; narrow the searches",
 			Reason:   "Each one is a read of the vault and a key of one Secret"},

@@ -125,13 +125,15 @@ func imageLookupLimits() []Limit {
 func imageAnswerLimits() []Limit {
 	refused := "The pod is rejected, and the log has the cause"
 	return []Limit{
-		{Name: "ImageDialTime", Value: Duration(ImageDialTime), Subject: "Name resolution and connection; TLS handshake",
+		{Name: "ImageDialTime", Value: Duration(ImageDialTime),
+			Subject:  "Name resolution and connection; TLS handshake",
 			Exceeded: refused,
 			Reason:   "Reachable registries take milliseconds"},
 		{Name: "ImageAnswerTime", Value: Duration(ImageAnswerTime),
 			Subject:  "One call of a registry or token server, with its whole answer",
 			Exceeded: refused, Reason: "Half of the time for a look-up"},
-		{Name: "ImageRedirects", Value: Count(ImageRedirects), Subject: "Redirects of one call; none for token requests",
+		{Name: "ImageRedirects", Value: Count(ImageRedirects),
+			Subject:  "Redirects of one call; none for token requests",
 			Exceeded: refused,
 			Reason:   "Registries redirect once, to their storage"},
 		{Name: "ImageHeaderBytes", Value: Bytes(ImageHeaderBytes), Subject: "Headers of an answer", Exceeded: refused,

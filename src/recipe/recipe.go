@@ -29,8 +29,8 @@ type Recipe struct {
 	Identity string
 	// Items are the vault objects to read: the one of spec.vault.object, or those of spec.data.
 	Items []Item
-	// RefreshInterval is the time between two refreshes: nil means the installation's interval, 0 means to read the vault
-	// only once.
+	// RefreshInterval is the time between two refreshes: nil means the installation's interval, 0 means to read the
+	// vault only once.
 	RefreshInterval *time.Duration
 	// Searches are those of spec.dataFrom. They find further items in the vault's list of secrets; recipe/decode adds
 	// these items.
@@ -127,14 +127,14 @@ func (r Recipe) RefreshIntervalOr(otherwise time.Duration) time.Duration {
 	return *r.RefreshInterval
 }
 
-// SecretListRef returns the reference to the vault's list of secrets. The caller sets As, because a Recipe does not know its
-// namespace.
+// SecretListRef returns the reference to the vault's list of secrets. The caller sets As, because a Recipe does not
+// know its namespace.
 func (r Recipe) SecretListRef() keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: keyvault.KindSecretList}
 }
 
-// ItemRef returns the reference to an item as an object of the kind, read with the installation's identity. The caller sets
-// As, because a Recipe does not know its namespace.
+// ItemRef returns the reference to an item as an object of the kind, read with the installation's identity. The caller
+// sets As, because a Recipe does not know its namespace.
 func (r Recipe) ItemRef(item Item, kind keyvault.Kind) keyvault.Ref {
 	return keyvault.Ref{Vault: r.Vault, Kind: kind, Name: item.Name, Version: item.Version}
 }

@@ -237,7 +237,8 @@ func (w *resolution) checkLimits() error {
 		{"AzureKeyVaultSecrets", len(w.resources), limits.ResourcesPerRequest}} {
 		if int64(count.n) > count.most {
 			return &fault.Error{Kind: fault.Invalid,
-				Operation: fmt.Sprintf("the variables use more than %s %s, which is the limit", limits.Count(count.most),
+				Operation: fmt.Sprintf("the variables use more than %s %s, which is the limit",
+					limits.Count(count.most),
 					count.of),
 				Next: "spread them over several pods, or use one AzureKeyVaultSecret for several objects (spec.data)"}
 		}
@@ -333,7 +334,8 @@ func (q *pendingReference) pickItem(found *resourceResult) (err error) {
 
 // explainError adds the variable and its reference to an error, and keeps the error's RetryAfter.
 func (q *pendingReference) explainError(variable string, err error) error {
-	return &fault.Error{Kind: fault.KindOf(err), Operation: fmt.Sprintf("variable %s (%s)", shortenName(variable), q.text),
+	return &fault.Error{Kind: fault.KindOf(err),
+		Operation:  fmt.Sprintf("variable %s (%s)", shortenName(variable), q.text),
 		Cause:      err,
 		RetryAfter: fault.RetryAfter(err)}
 }

@@ -5,23 +5,28 @@ const apiGroup = "spv.no"
 // ControllerRoles returns the roles of the controller.
 func ControllerRoles() []Role {
 	return []Role{
-		{ID: "controller-sync", Name: controllerPlaceholder + "-sync", Scope: ScopeWatched, Rules: controllerSyncRules()},
+		{ID: "controller-sync", Name: controllerPlaceholder + "-sync", Scope: ScopeWatched,
+			Rules: controllerSyncRules()},
 		{ID: "controller", Name: controllerPlaceholder, Scope: ScopeOwnNamespace, Rules: []Rule{
 			{Package: "cmd/controller", Groups: "coordination.k8s.io", Resources: "leases", Verbs: "create",
 				Reason: "leader election: one replica is active and the others wait"},
-			{Package: "cmd/controller", Groups: "coordination.k8s.io", Resources: "leases", Names: controllerPlaceholder,
+			{Package: "cmd/controller", Groups: "coordination.k8s.io", Resources: "leases",
+				Names: controllerPlaceholder,
 				Verbs: "get update", Reason: "the same"},
-			{Package: "controller/statushash", Groups: "core", Resources: "secrets", Names: chartPlaceholder + "-status-key",
+			{Package: "controller/statushash", Groups: "core", Resources: "secrets",
+				Names:  chartPlaceholder + "-status-key",
 				Verbs:  "get update",
 				Reason: "reads the key of the hashes in statuses, and writes it once"},
 			{Package: "cmd/controller", Groups: "core events.k8s.io", Resources: "events", Verbs: "create patch",
 				Reason: "records the events of leader election, which use the core API"},
 		}},
-		{ID: "controller-crd", Name: controllerPlaceholder + "-crd-" + namespacePlaceholder, Scope: ScopeCluster, Rules: []Rule{
-			{Package: "controller/crdupgrade", Groups: "apiextensions.k8s.io", Resources: "customresourcedefinitions",
-				Names: "azurekeyvaultsecrets.spv.no", Verbs: "get",
-				Reason: "checks that the definition is as new as the controller, which stops if it is not"},
-		}},
+		{ID: "controller-crd", Name: controllerPlaceholder + "-crd-" + namespacePlaceholder, Scope: ScopeCluster,
+			Rules: []Rule{
+				{Package: "controller/crdupgrade", Groups: "apiextensions.k8s.io",
+					Resources: "customresourcedefinitions",
+					Names:     "azurekeyvaultsecrets.spv.no", Verbs: "get",
+					Reason: "checks that the definition is as new as the controller, which stops if it is not"},
+			}},
 	}
 }
 

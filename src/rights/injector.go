@@ -16,13 +16,16 @@ func InjectorRoles() []Role {
 				Reason: "reads the pod that requests values, to authorize its references"},
 			{Package: "webhook", Groups: "core", Resources: "limitranges", Verbs: "list",
 				Reason: "the init container must satisfy the LimitRanges of the pod's namespace"},
-			{Package: "broker", Groups: "events.k8s.io", Resources: "events", Verbs: "create patch", Condition: authServiceValue,
+			{Package: "broker", Groups: "events.k8s.io", Resources: "events", Verbs: "create patch",
+				Condition: authServiceValue,
 				Reason: "records an event on a pod that got a stale value, or that akv2k8s 1.8 injected and that " +
 					"must be recreated"},
-			{Package: "broker", Groups: apiGroup, Resources: "azurekeyvaultsecrets", Verbs: "get list watch", Condition: authServiceValue,
-				Reason: "reads the resources that references name"},
+			{Package: "broker", Groups: apiGroup, Resources: "azurekeyvaultsecrets", Verbs: "get list watch",
+				Condition: authServiceValue,
+				Reason:    "reads the resources that references name"},
 		}},
-		{ID: "injector-sources", Name: injectorPlaceholder + "-sources", Scope: ScopeWatched, NamespacesValue: "env_injector.sourceNamespaces",
+		{ID: "injector-sources", Name: injectorPlaceholder + "-sources", Scope: ScopeWatched,
+			NamespacesValue: "env_injector.sourceNamespaces",
 			Rules: []Rule{
 				{Package: "webhook", Groups: "core", Resources: "configmaps", Verbs: "get",
 					Reason: "reads the sources of a pod's environment, which can hold references; once, by name, " +
@@ -32,13 +35,15 @@ func InjectorRoles() []Role {
 			}},
 		{ID: "injector", Name: injectorPlaceholder, Scope: ScopeOwnNamespace, Rules: injectorOwnRules()},
 		{ID: "injector-legacy", Name: injectorPlaceholder + "-legacy", Scope: ScopeWatched,
-			NamespacesValue: "env_injector.legacyAuthService.namespaces", Condition: "env_injector.legacyAuthService.enabled",
+			NamespacesValue: "env_injector.legacyAuthService.namespaces",
+			Condition:       "env_injector.legacyAuthService.enabled",
 			Rules: []Rule{{Package: "v1compat/authservice", Groups: "core", Resources: "secrets", Verbs: "get patch",
 				Reason: "reads the Secrets that 1.8 created for its pods, to verify their client certificates, and " +
 					"writes a CA into them; a ValidatingAdmissionPolicy denies any other change"}}},
 		{ID: "injector-legacy-ca", Name: injectorPlaceholder + "-legacy-ca", Scope: ScopeOwnNamespace,
 			Condition: "env_injector.legacyAuthService.enabled", Rules: []Rule{
-				{Package: "v1compat/authservice", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-ca", Verbs: "get",
+				{Package: "v1compat/authservice", Groups: "core", Resources: "secrets",
+					Names: injectorPlaceholder + "-ca", Verbs: "get",
 					Reason: "reads the CA that pods of 1.8 trust"},
 			}},
 	}
@@ -49,8 +54,9 @@ func injectorClusterRules() []Rule {
 	const addresses = "reads the API server's addresses, which it never uses as a registry and whose requests it " +
 		"does not limit; by name in all namespaces, so that the chart needs no object in another one"
 	return []Rule{
-		{Package: "broker", Groups: "authentication.k8s.io", Resources: "tokenreviews", Verbs: "create", Condition: authServiceValue,
-			Reason: "verifies the token of a pod"},
+		{Package: "broker", Groups: "authentication.k8s.io", Resources: "tokenreviews", Verbs: "create",
+			Condition: authServiceValue,
+			Reason:    "verifies the token of a pod"},
 		{Package: "servingcert", Groups: "admissionregistration.k8s.io", Resources: "mutatingwebhookconfigurations",
 			Names: injectorPlaceholder, Verbs: "get list watch",
 			Reason: "checks the CA in its own webhook configuration, and whether it manages that CA"},
@@ -58,7 +64,8 @@ func injectorClusterRules() []Rule {
 			Names: injectorPlaceholder, Verbs: "patch",
 			Condition: "!" + certManagerValue + " !" + customCertificateValue,
 			Reason:    "writes the CA into its own webhook configuration and repairs it"},
-		{Package: "webhook", Groups: "core", Resources: "namespaces", OwnNamespaceNames: namespacePlaceholder, Verbs: "get",
+		{Package: "webhook", Groups: "core", Resources: "namespaces", OwnNamespaceNames: namespacePlaceholder,
+			Verbs:  "get",
 			Reason: "checks that injection is enabled in the pod's namespace; the auth service does the same"},
 		{Package: "cmd/envinjector", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get",
 			Reason: addresses},
@@ -72,12 +79,14 @@ func injectorOwnRules() []Rule {
 	return []Rule{
 		{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-serving",
 			Verbs: "get list watch update", Reason: "reads and writes the CA that all replicas share"},
-		{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-serving-predecessor",
+		{Package: "servingcert", Groups: "core", Resources: "secrets",
+			Names:  injectorPlaceholder + "-serving-predecessor",
 			Verbs:  "get delete",
 			Reason: "reads the CA certificate of 1.8, and deletes it when no replica of 1.8 is left"},
 		{Package: "cmd/envinjector", Groups: "apps", Resources: "deployments", Names: injectorPlaceholder, Verbs: "get",
 			Reason: "checks during an upgrade whether replicas of 1.8 are left, whose CA must be trusted"},
-		{Package: "cmd/envinjector", Groups: "core", Resources: "services", Names: injectorPlaceholder, Verbs: "get", Condition: authServiceValue,
-			Reason: "reads the IP address that pods dial first"},
+		{Package: "cmd/envinjector", Groups: "core", Resources: "services", Names: injectorPlaceholder, Verbs: "get",
+			Condition: authServiceValue,
+			Reason:    "reads the IP address that pods dial first"},
 	}
 }

@@ -70,9 +70,11 @@ const (
 	accountsPlaceholder   = "{accounts}"
 )
 
-// exampleReplacer replaces placeholders with the names of a release akv2k8s in namespace akv2k8s, and of ServiceAccount reader.
+// exampleReplacer replaces placeholders with the names of a release akv2k8s in namespace akv2k8s, and of ServiceAccount
+// reader.
 func exampleReplacer() *strings.Replacer {
-	return strings.NewReplacer(chartPlaceholder, "akv2k8s", controllerPlaceholder, "akv2k8s-controller", injectorPlaceholder, "akv2k8s-envinjector",
+	return strings.NewReplacer(chartPlaceholder, "akv2k8s", controllerPlaceholder, "akv2k8s-controller",
+		injectorPlaceholder, "akv2k8s-envinjector",
 		crdsPlaceholder, "akv2k8s-crds", namespacePlaceholder, "akv2k8s", accountsPlaceholder, "reader")
 }
 
@@ -93,8 +95,8 @@ func (r Rule) Permissions(alone bool) []string {
 	return all
 }
 
-// ConditionHolds reports whether the condition of a rule or role is met. isTrue reports whether the value at a path is set and
-// true.
+// ConditionHolds reports whether the condition of a rule or role is met. isTrue reports whether the value at a path is
+// set and true.
 func ConditionHolds(when string, isTrue func(path string) bool) bool {
 	for _, word := range strings.Fields(when) {
 		path, negated := strings.CutPrefix(word, "!")

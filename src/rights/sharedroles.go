@@ -10,15 +10,19 @@ func HookRoles() []Role {
 					"not exist"},
 		}},
 		{ID: "inherit", Name: injectorPlaceholder + "-inherit", Scope: ScopeOwnNamespace, Rules: []Rule{
-			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-ca", Verbs: "get patch",
+			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-ca",
+				Verbs:  "get patch",
 				Reason: "copies the CA certificate of 1.8, and annotates its Secret so that Helm keeps it"},
-			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-tls", Verbs: "get patch",
+			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-tls",
+				Verbs:     "get patch",
 				Condition: "!" + customCertificateValue,
 				Reason: "the same for the serving certificate of 1.8; a custom certificate uses a Secret of that " +
 					"name"},
-			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-serving", Verbs: "get",
+			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-serving",
+				Verbs:  "get",
 				Reason: "checks whether this is the first upgrade from 1.8"},
-			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-serving-predecessor",
+			{Package: "servingcert", Groups: "core", Resources: "secrets",
+				Names:  injectorPlaceholder + "-serving-predecessor",
 				Verbs:  "create patch",
 				Reason: "writes the copy with server-side apply, which needs create"},
 		}},
@@ -32,7 +36,8 @@ func SharedRoles() []Role {
 		{ID: "identity", Name: identity, Scope: ScopeTenants, Condition: "identity.serviceAccounts", Rules: []Rule{
 			{Package: room, Groups: "core", Resources: "serviceaccounts", Names: accountsPlaceholder, Verbs: "get",
 				Reason: "reads the identity in the annotations of the ServiceAccount"},
-			{Package: room, Groups: "core", Resources: "serviceaccounts/token", Names: accountsPlaceholder, Verbs: "create",
+			{Package: room, Groups: "core", Resources: "serviceaccounts/token", Names: accountsPlaceholder,
+				Verbs: "create",
 				Reason: "requests a token to exchange in Entra ID; a ValidatingAdmissionPolicy denies any other " +
 					"audience"},
 		}},

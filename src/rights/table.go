@@ -6,13 +6,15 @@ import (
 	"strings"
 )
 
-// MarkdownTable renders roles as a Markdown table with a row for each rule. links is the relative path from the page to src.
+// MarkdownTable renders roles as a Markdown table with a row for each rule. links is the relative path from the page to
+// src.
 func MarkdownTable(roles []Role, links string) string {
 	var page strings.Builder
 	page.WriteString("| Role | Where | Resource | Verbs | Why | Code |\n|---|---|---|---|---|---|\n")
 	for _, role := range roles {
 		for _, rule := range role.Rules {
-			fmt.Fprintf(&page, "| `%s` | %s | %s | %s | %s | [%s](%s/%s) |\n", role.ExampleName(), describeScope(role, rule),
+			fmt.Fprintf(&page, "| `%s` | %s | %s | %s | %s | [%s](%s/%s) |\n", role.ExampleName(),
+				describeScope(role, rule),
 				codeSpans(rule.namedResources(false)),
 				codeSpans(strings.Fields(rule.Verbs)), rule.Reason, rule.Package, links, rule.Package)
 		}

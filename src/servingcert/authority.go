@@ -75,8 +75,8 @@ func parseAuthority(certPEM, keyPEM []byte) (authority, error) {
 	return authority{cert: cert, key: key, pem: certPEM}, nil
 }
 
-// signLeaf creates a serving certificate for the DNS names. The chain includes the cross-certificates, so that clients that
-// trust a previous CA can verify it.
+// signLeaf creates a serving certificate for the DNS names. The chain includes the cross-certificates, so that clients
+// that trust a previous CA can verify it.
 func (a caSet) signLeaf(names []string, now time.Time, random io.Reader) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {

@@ -82,8 +82,8 @@ func (k *Rotator) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return k.leaf, nil
 }
 
-// RootCAs returns the CAs that clients must trust, in PEM: the current CA and previous ones that replicas can still serve
-// with. It returns "" before the first CA exists.
+// RootCAs returns the CAs that clients must trust, in PEM: the current CA and previous ones that replicas can still
+// serve with. It returns "" before the first CA exists.
 func (k *Rotator) RootCAs() string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -98,8 +98,8 @@ func (k *Rotator) CheckReady() error {
 	return nil
 }
 
-// SetupWithManager adds a controller to mgr that watches the Secret and the webhook configuration, and repairs both within
-// seconds. It runs in every replica.
+// SetupWithManager adds a controller to mgr that watches the Secret and the webhook configuration, and repairs both
+// within seconds. It runs in every replica.
 func (k *Rotator) SetupWithManager(mgr ctrl.Manager) error {
 	everybody := false
 	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
@@ -148,8 +148,8 @@ func (k *Rotator) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, e
 	return ctrl.Result{RequeueAfter: max(next.Sub(k.Clock()), time.Second)}, nil
 }
 
-// loadOrCreateCA reads the CA. It creates the first CA, and the next one when rotation is due. If several replicas write a
-// CA at once, the resourceVersion lets one of them succeed.
+// loadOrCreateCA reads the CA. It creates the first CA, and the next one when rotation is due. If several replicas
+// write a CA at once, the resourceVersion lets one of them succeed.
 func (k *Rotator) loadOrCreateCA(ctx context.Context) (caSet, error) {
 	secret, ca, err := k.readCASecret(ctx)
 	if err != nil {
@@ -257,12 +257,14 @@ func (k *Rotator) currentLeaf(ca caSet) (*tls.Certificate, error) {
 	return leaf, nil
 }
 
-// publishCABundle writes the CA into caBundle of the webhook configuration if it differs. An annotation of the configuration
-// says whether we write the CA, so that replicas with different settings or versions do not overwrite each other.
+// publishCABundle writes the CA into caBundle of the webhook configuration if it differs. An annotation of the
+// configuration says whether we write the CA, so that replicas with different settings or versions do not overwrite
+// each other.
 func (k *Rotator) publishCABundle(ctx context.Context, ca caSet) error {
 	var live admissionv1.MutatingWebhookConfiguration
 	if err := k.Live.Get(ctx, types.NamespacedName{Name: k.WebhookConfigName}, &live); err != nil {
-		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w; if it was deleted, run helm upgrade", k.WebhookConfigName,
+		return fmt.Errorf("reading MutatingWebhookConfiguration %s: %w; if it was deleted, run helm upgrade",
+			k.WebhookConfigName,
 			err)
 	}
 	if live.Annotations[wire.AnnotationCASource] != wire.CASourceEnvInjector {

@@ -39,8 +39,8 @@ func V1CASecret(ours types.NamespacedName) types.NamespacedName {
 	return types.NamespacedName{Namespace: ours.Namespace, Name: ours.Name + "-predecessor"}
 }
 
-// MigrateV1CA prepares an upgrade from 1.8. It runs before Helm changes the release. Replicas of 1.8 serve until they are
-// replaced, so it copies the CA certificate of 1.8 into a Secret that the new replicas read. It also annotates the
+// MigrateV1CA prepares an upgrade from 1.8. It runs before Helm changes the release. Replicas of 1.8 serve until they
+// are replaced, so it copies the CA certificate of 1.8 into a Secret that the new replicas read. It also annotates the
 // Secrets of 1.8 so that Helm keeps them. from names these Secrets: that of the CA and that of the serving certificate.
 // It copies nothing if there are no such Secrets or if Secret ours exists already. It returns a sentence that says what
 // it did.
@@ -81,8 +81,8 @@ func MigrateV1CA(ctx context.Context, c client.Client, ours types.NamespacedName
 		return "", damaged
 	}
 	into := V1CASecret(ours)
-	secret := corev1ac.Secret(into.Name,
-		into.Namespace).WithType(corev1.SecretTypeOpaque).WithData(map[string][]byte{caCertDataKey: encodeCertificates(roots)})
+	secret := corev1ac.Secret(into.Name, into.Namespace).WithType(corev1.SecretTypeOpaque).
+		WithData(map[string][]byte{caCertDataKey: encodeCertificates(roots)})
 	if err := c.Apply(ctx, secret, client.FieldOwner(upgradeFieldManager), client.ForceOwnership); err != nil {
 		return "", fmt.Errorf("writing the CA of akv2k8s 1.8 into Secret %s: %w", into.Name, err)
 	}
@@ -99,8 +99,9 @@ func annotateHelmKeep(ctx context.Context, c client.Client, secret *corev1.Secre
 	return nil
 }
 
-// caCertificatesOf returns the CA certificates in the data of a Secret. The Secret can hold a user's own certificate, so an
-// unreadable block is an error: it can be the CA, and without the CA the API server does not trust replicas of 1.8.
+// caCertificatesOf returns the CA certificates in the data of a Secret. The Secret can hold a user's own certificate,
+// so an unreadable block is an error: it can be the CA, and without the CA the API server does not trust replicas of
+// 1.8.
 func caCertificatesOf(data map[string][]byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for _, key := range []string{"ca.crt", "tls.crt"} {

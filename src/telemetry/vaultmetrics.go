@@ -14,14 +14,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// otherVaultsLabel is the label of vaults without a label of their own: vaults that never answered, because users can name vaults
-// that do not exist, and vaults beyond limits.MetricVaults.
+// otherVaultsLabel is the label of vaults without a label of their own: vaults that never answered, because users can
+// name vaults that do not exist, and vaults beyond limits.MetricVaults.
 const otherVaultsLabel = "other"
 
 // vaultSeriesAge is the time after a vault's last answer when its series can be replaced by those of another vault.
 const vaultSeriesAge = time.Hour
 
-// VaultMetrics collects the metrics of calls and reads of vaults. It is a prometheus.Collector, and safe for concurrent use.
+// VaultMetrics collects the metrics of calls and reads of vaults. It is a prometheus.Collector, and safe for concurrent
+// use.
 type VaultMetrics struct {
 	calls, waits *prometheus.HistogramVec
 	reads        *prometheus.CounterVec
@@ -45,7 +46,8 @@ type listMethod struct {
 
 // NewVaultMetrics creates the metrics. The caller registers them.
 func NewVaultMetrics(log logr.Logger) *VaultMetrics {
-	return &VaultMetrics{lastAnswers: map[string]time.Time{}, listsByMethod: map[listMethod]int{}, log: log, clock: time.Now,
+	return &VaultMetrics{lastAnswers: map[string]time.Time{}, listsByMethod: map[listMethod]int{}, log: log,
+		clock: time.Now,
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "akv2k8s_vault_request_duration_seconds",
 			Help: "Duration of calls of vaults, by vault name, kind of object, and HTTP status of the answer " +
@@ -116,8 +118,8 @@ func (v *VaultMetrics) RecordRead(ref keyvault.Ref, from string, err error) {
 	v.reads.WithLabelValues(v.vaultLabel(ref.Vault), string(ref.Kind), from, outcome).Inc()
 }
 
-// RecordChangeDetection records the method by which changes in a list are found: list or get. was is the previous method; empty at
-// first.
+// RecordChangeDetection records the method by which changes in a list are found: list or get. was is the previous
+// method; empty at first.
 func (v *VaultMetrics) RecordChangeDetection(list keyvault.Ref, was, is string) {
 	vault := v.vaultLabel(list.Vault)
 	v.mu.Lock()
@@ -140,8 +142,8 @@ func (v *VaultMetrics) RecordListUnavailable(list keyvault.Ref, err error, wait 
 		"error", err.Error(), "askedAgainIn", wait.String())
 }
 
-// assignVaultLabel gives a vault that answered its own label. At the limit, it replaces the vault whose last answer is the oldest,
-// if that is older than forgotten.
+// assignVaultLabel gives a vault that answered its own label. At the limit, it replaces the vault whose last answer is
+// the oldest, if that is older than forgotten.
 func (v *VaultMetrics) assignVaultLabel(vault string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

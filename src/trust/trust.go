@@ -23,8 +23,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// NewPool returns the system's pool (empty in an image without one) with the built-in public roots and the certificates in
-// extra, which is PEM and can be empty. See Certificates for its format and errors.
+// NewPool returns the system's pool (empty in an image without one) with the built-in public roots and the certificates
+// in extra, which is PEM and can be empty. See Certificates for its format and errors.
 func NewPool(extra []byte) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
@@ -54,9 +54,9 @@ func NewPool(extra []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// ParseCertificates parses PEM that holds only certificates; of names it in messages. Empty content has no certificates.
-// Text without a PEM block and a block that cannot be parsed are fault.Invalid, because a missing CA would otherwise
-// show only as failed connections.
+// ParseCertificates parses PEM that holds only certificates; of names it in messages. Empty content has no
+// certificates. Text without a PEM block and a block that cannot be parsed are fault.Invalid, because a missing CA
+// would otherwise show only as failed connections.
 func ParseCertificates(content []byte, of string) ([]*x509.Certificate, error) {
 	blocks, err := certificate.DecodePEMBlocks(content)
 	if err != nil {
@@ -91,7 +91,8 @@ type Root struct {
 	SHA256 string
 }
 
-// TrustedRoots returns the built-in public roots that a pool trusts at that time. It verifies each root against the pool.
+// TrustedRoots returns the built-in public roots that a pool trusts at that time. It verifies each root against the
+// pool.
 func TrustedRoots(pool *x509.CertPool, now time.Time) []Root {
 	var roots []Root
 	for root := range bundle.Roots() {
@@ -109,8 +110,8 @@ func TrustedRoots(pool *x509.CertPool, now time.Time) []Root {
 	return roots
 }
 
-// PrintRoots writes the fingerprint and subject of each built-in root that a pool with these extra CAs trusts, one root a
-// line. It is the subcommand trust of each program.
+// PrintRoots writes the fingerprint and subject of each built-in root that a pool with these extra CAs trusts, one root
+// a line. It is the subcommand trust of each program.
 func PrintRoots(out io.Writer, extra []byte, now time.Time) error {
 	pool, err := NewPool(extra)
 	if err != nil {
@@ -124,9 +125,9 @@ func PrintRoots(out io.Writer, extra []byte, now time.Time) error {
 	return nil
 }
 
-// NewHTTPClient returns an HTTP client that trusts the pool alone, speaks HTTP/2, uses the proxy settings of the environment
-// and keeps a few connections per host open. It follows no redirect, because the Azure services that it calls send
-// none, and a request can carry a token. The error of a proxy that does not open a connection is a
+// NewHTTPClient returns an HTTP client that trusts the pool alone, speaks HTTP/2, uses the proxy settings of the
+// environment and keeps a few connections per host open. It follows no redirect, because the Azure services that it
+// calls send none, and a request can carry a token. The error of a proxy that does not open a connection is a
 // *diagnosis.ProxyRefusal.
 func NewHTTPClient(pool *x509.CertPool) *http.Client {
 	return &http.Client{

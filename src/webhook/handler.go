@@ -44,9 +44,10 @@ type rejection struct {
 	message string
 }
 
-// answerReview reads, measures and decodes the review, and returns the encoded answer. With a refusal it also returns the UID
-// of the request, if the body had one.
-func (w *Webhook) answerReview(hook *admission.Webhook, r *http.Request, held *iplimit.MemoryReservation) (answer []byte, uid string,
+// answerReview reads, measures and decodes the review, and returns the encoded answer. With a refusal it also returns
+// the UID of the request, if the body had one.
+func (w *Webhook) answerReview(hook *admission.Webhook, r *http.Request,
+	held *iplimit.MemoryReservation) (answer []byte, uid string,
 	refused *rejection) {
 	body, refused := readReview(r, held)
 	size, err := review.Check(body)
@@ -113,8 +114,8 @@ func tooManyRequests() *rejection {
 	return &rejection{http.StatusTooManyRequests, "too many requests; retry in a second"}
 }
 
-// writeTo sends the refusal. With a UID it is an AdmissionReview, whose message the API server shows to the user. Without
-// a UID, and if the API server must try again, it is an HTTP error.
+// writeTo sends the refusal. With a UID it is an AdmissionReview, whose message the API server shows to the user.
+// Without a UID, and if the API server must try again, it is an HTTP error.
 func (f *rejection) writeTo(out http.ResponseWriter, uid string) {
 	if f.code == http.StatusTooManyRequests {
 		out.Header().Set("Retry-After", "1")

@@ -10,8 +10,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// rateLimitedLogger is a logger with a rate limiter. Anyone who creates pods or reaches the port causes log lines about reviews and
-// chooses a part of their text.
+// rateLimitedLogger is a logger with a rate limiter. Anyone who creates pods or reaches the port causes log lines about
+// reviews and chooses a part of their text.
 type rateLimitedLogger struct {
 	logger       logr.Logger
 	limiter      *rate.Limiter
@@ -36,8 +36,8 @@ func (l *rateLimitedLogger) Info(message string, keysAndValues ...any) {
 	l.logger.Info(message, keysAndValues...)
 }
 
-// loggerFor returns the logger for reviews of a known API server, or the one for all other reviews. They have separate rate
-// limiters, so that other clients cannot suppress log lines about the API server's reviews.
+// loggerFor returns the logger for reviews of a known API server, or the one for all other reviews. They have separate
+// rate limiters, so that other clients cannot suppress log lines about the API server's reviews.
 func (w *Webhook) loggerFor(trusted bool) *rateLimitedLogger {
 	if trusted {
 		return w.trustedLogger

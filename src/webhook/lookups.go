@@ -25,15 +25,16 @@ import (
 // concurrencyPerPod is the maximum of concurrent API server and registry requests for one pod.
 const concurrencyPerPod = 8
 
-// precautionTimeout is the timeout for the image of a container without a known reference. Most of these containers do not
-// use Key Vault.
+// precautionTimeout is the timeout for the image of a container without a known reference. Most of these containers do
+// not use Key Vault.
 const precautionTimeout = 2 * time.Second
 
 // deadlineMargin is the time between our deadline and the timeout of the API server.
 const deadlineMargin = 2 * time.Second
 
-// withReviewDeadline limits the context of a review to the time that the API server waits for the answer. The API server passes
-// this time in the URL, as the query parameter timeout. A context without a valid timeout gets no deadline.
+// withReviewDeadline limits the context of a review to the time that the API server waits for the answer. The API
+// server passes this time in the URL, as the query parameter timeout. A context without a valid timeout gets no
+// deadline.
 func withReviewDeadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc) {
 	wait, err := time.ParseDuration(r.URL.Query().Get("timeout"))
 	if seconds, number := strconv.Atoi(r.URL.Query().Get("timeout")); number == nil {
@@ -45,8 +46,8 @@ func withReviewDeadline(ctx context.Context, r *http.Request) (context.Context, 
 	return context.WithTimeout(ctx, max(wait-deadlineMargin, wait/2))
 }
 
-// forEachConcurrently calls do for every element, several at a time. It returns the first error, which cancels the context of the
-// other calls.
+// forEachConcurrently calls do for every element, several at a time. It returns the first error, which cancels the
+// context of the other calls.
 func forEachConcurrently[E any](ctx context.Context, elements []E, do func(context.Context, E) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrencyPerPod)
@@ -74,7 +75,8 @@ func (a *podAdmission) readSources(ctx context.Context) (inject.Sources, error) 
 	for _, name := range needed {
 		if len(validation.IsDNS1123Subdomain(name.Name)) > 0 {
 			return nil, fault.New(fault.Invalid,
-				"%q is not a valid name of a %s; correct it in env or envFrom of the pod", inject.PrintableName(name.Name),
+				"%q is not a valid name of a %s; correct it in env or envFrom of the pod",
+				inject.PrintableName(name.Name),
 				name.Kind)
 		}
 	}
@@ -121,8 +123,8 @@ func (a *podAdmission) readSource(ctx context.Context, name inject.SourceName) (
 		Operation: fmt.Sprintf("reading %s %q from the API server", name.Kind, name.Name), Next: "try again"}
 }
 
-// lookUpImageCommands reads the commands of the images that the plan needs from their registries. If this fails for a container
-// without a known reference, the container stays unchanged and the pod gets a warning.
+// lookUpImageCommands reads the commands of the images that the plan needs from their registries. If this fails for a
+// container without a known reference, the container stays unchanged and the pod gets a warning.
 func (a *podAdmission) lookUpImageCommands(ctx context.Context, plan inject.Plan) (inject.Plan, error) {
 	var wanted []*inject.Target
 	for i := range plan.Targets {
@@ -211,18 +213,19 @@ func (a *podAdmission) lookUpImageCommand(ctx context.Context, t *inject.Target,
 	return t.AddImageReferences(command.References)
 }
 
-// unknownCommandError is the error for a container whose command could not be read, with the possible next steps. It counts the
-// failure.
+// unknownCommandError is the error for a container whose command could not be read, with the possible next steps. It
+// counts the failure.
 func (a *podAdmission) unknownCommandError(t *inject.Target, err error) error {
 	a.Metrics.failedImageLookups.Inc()
-	return &fault.Error{Kind: fault.KindOf(err), Operation: fmt.Sprintf("container %q", inject.PrintableName(t.Container)),
-		Cause: err,
+	return &fault.Error{Kind: fault.KindOf(err),
+		Operation: fmt.Sprintf("container %q", inject.PrintableName(t.Container)),
+		Cause:     err,
 		Next: "set the container's command, write it into the pod's annotation akv2k8s.io/commands, or give the " +
 			"env-injector access to the image by imagePullSecrets or by the role AcrPull for its identity"}
 }
 
-// readPullSecrets reads the pull secrets of the pod. The API server has already added those of the ServiceAccount to the
-// pod. A pull secret that cannot be read is skipped, as by the kubelet.
+// readPullSecrets reads the pull secrets of the pod. The API server has already added those of the ServiceAccount to
+// the pod. A pull secret that cannot be read is skipped, as by the kubelet.
 func (a *podAdmission) readPullSecrets(ctx context.Context) []ociimage.PullSecret {
 	var secrets []ociimage.PullSecret
 	var skipped []string

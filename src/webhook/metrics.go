@@ -24,7 +24,8 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 			"Containers for which the webhook could not read the command of the image."),
 		failedMutations: counter("akv2k8s_pod_mutations_failed_total", "Pods that the webhook rejected."),
 	}
-	for _, c := range []prometheus.Collector{m.inspectedPods, m.inspectedContainers, m.mutatedPods, m.failedMutations, m.failedImageLookups} {
+	for _, c := range []prometheus.Collector{m.inspectedPods, m.inspectedContainers, m.mutatedPods, m.failedMutations,
+		m.failedImageLookups} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}

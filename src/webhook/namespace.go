@@ -15,9 +15,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// requireInjectionEnabled rejects pods of namespaces without the injection label before anything is read in the namespace. The
-// API server sends no review for such a pod, but any client that reaches the port can, and an answer would disclose
-// which Secrets and keys exist.
+// requireInjectionEnabled rejects pods of namespaces without the injection label before anything is read in the
+// namespace. The API server sends no review for such a pod, but any client that reaches the port can, and an answer
+// would disclose which Secrets and keys exist.
 func (a *podAdmission) requireInjectionEnabled(ctx context.Context) error {
 	name := a.request.Namespace
 	enabled, known := a.namespaceCache.get(name)
@@ -36,14 +36,15 @@ func (a *podAdmission) requireInjectionEnabled(ctx context.Context) error {
 		a.namespaceCache.put(name, enabled, age)
 	}
 	if !enabled {
-		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name, a.NamespaceLabel,
+		return fault.New(fault.Denied, "injection is not enabled in namespace %q; label it %s=%s", name,
+			a.NamespaceLabel,
 			a.NamespaceLabelValue)
 	}
 	return nil
 }
 
-// readLimitRanges are the LimitRange items for containers in the pod's namespace. They are empty if they cannot be read;
-// the API server then rejects an init container that does not fit.
+// readLimitRanges are the LimitRange items for containers in the pod's namespace. They are empty if they cannot be
+// read; the API server then rejects an init container that does not fit.
 func (a *podAdmission) readLimitRanges(ctx context.Context) []corev1.LimitRangeItem {
 	if items, known := a.limitRangeCache.get(a.request.Namespace); known {
 		return items
@@ -51,7 +52,7 @@ func (a *podAdmission) readLimitRanges(ctx context.Context) []corev1.LimitRangeI
 	var list corev1.LimitRangeList
 	if err := a.APIReader.List(ctx, &list, client.InNamespace(a.request.Namespace),
 		client.Limit(limits.LimitRanges)); err != nil {
-		a.loggerFor(a.trusted).Info("cannot read the LimitRanges of a namespace, so the init container may not fit them",
+		a.loggerFor(a.trusted).Info("cannot read LimitRanges, so the init container may not fit them",
 			"namespace", a.request.Namespace, "error", err.Error())
 	}
 	var items []corev1.LimitRangeItem

@@ -28,8 +28,8 @@ const Path = "/pods"
 
 // ImageInspector reads the configuration of container images.
 type ImageInspector interface {
-	// ReadCommand returns the entrypoint, the command and the references of an image. Errors have a fault.Kind and the next
-	// step.
+	// ReadCommand returns the entrypoint, the command and the references of an image. Errors have a fault.Kind and the
+	// next step.
 	ReadCommand(ctx context.Context, q ociimage.Query) (ociimage.Command, error)
 }
 
@@ -39,8 +39,8 @@ type Config struct {
 	Settings func(ctx context.Context) (inject.Settings, error)
 	// APIReader reads namespaces, ConfigMaps, Secrets and LimitRanges from the API server, without a cache.
 	APIReader client.Reader
-	// NamespaceLabel is the key of the label of the namespaces whose pods are injected. The webhook reads nothing in other
-	// namespaces.
+	// NamespaceLabel is the key of the label of the namespaces whose pods are injected. The webhook reads nothing in
+	// other namespaces.
 	NamespaceLabel string
 	// NamespaceLabelValue is the value of that label.
 	NamespaceLabelValue string
@@ -64,7 +64,8 @@ type Webhook struct {
 
 // New returns a Webhook, or an error if a field of the configuration is not set.
 func New(c Config) (*Webhook, error) {
-	if c.Settings == nil || c.Metrics == nil || c.APIReader == nil || c.Images == nil || c.Clock == nil || c.ReviewTimeout <= 0 ||
+	if c.Settings == nil || c.Metrics == nil || c.APIReader == nil || c.Images == nil || c.Clock == nil ||
+		c.ReviewTimeout <= 0 ||
 		c.NamespaceLabel == "" {
 		return nil, errors.New("webhook.New: a required field of webhook.Config is not set")
 	}
@@ -112,7 +113,8 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 	}
 	if notReady != nil {
 		w.Metrics.failedMutations.Inc()
-		w.loggerFor(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", printablePodName(a.pod), "error",
+		w.loggerFor(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", printablePodName(a.pod),
+			"error",
 			notReady.Error())
 		return admission.Errored(http.StatusServiceUnavailable,
 			errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
@@ -209,12 +211,14 @@ func (a *podAdmission) recordInjection(plan inject.Plan) {
 		names = append(names, inject.PrintableName(target.Container))
 	}
 	a.Metrics.mutatedPods.Inc()
-	a.loggerFor(a.trusted).Info("injected", "namespace", a.request.Namespace, "pod", printablePodName(a.pod), "containers", names,
+	a.loggerFor(a.trusted).Info("injected", "namespace", a.request.Namespace, "pod", printablePodName(a.pod),
+		"containers", names,
 		"containerCount", len(plan.Targets),
 		"dryRun", a.request.DryRun != nil && *a.request.DryRun)
 }
 
-// rejectPod counts and logs a rejected pod, and returns the answer with the reason. The API server shows it to the user.
+// rejectPod counts and logs a rejected pod, and returns the answer with the reason. The API server shows it to the
+// user.
 func (a *podAdmission) rejectPod(err error) admission.Response {
 	a.Metrics.failedMutations.Inc()
 	message := err.Error()

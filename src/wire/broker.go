@@ -12,9 +12,9 @@ type ResolveRequest struct {
 	// References by variable name, as written in the pod ("name@azurekeyvault?query"). A check of several containers
 	// can prefix the name with the container ("app/PASSWORD"), because names then occur only in messages.
 	References map[string]string `json:"references"`
-	// CheckOnly requests only whether every reference can be resolved. Authentication, authorization and errors are those
-	// of other requests; the answer has no values. A broker without support for this field answers with values, which
-	// the client discards.
+	// CheckOnly requests only whether every reference can be resolved. Authentication, authorization and errors are
+	// those of other requests; the answer has no values. A broker without support for this field answers with values,
+	// which the client discards.
 	CheckOnly bool `json:"check,omitempty"`
 }
 
@@ -32,8 +32,8 @@ type ErrorResponse struct {
 	Message string `json:"message"`
 	// RetryAfterSeconds is set if the vault or the broker requested a wait.
 	RetryAfterSeconds int `json:"retryAfterSeconds,omitempty"`
-	// CanAppearLater is set if the AzureKeyVaultSecret does not exist, because it can be created after the pod. It is not
-	// set for an object that does not exist in the vault.
+	// CanAppearLater is set if the AzureKeyVaultSecret does not exist, because it can be created after the pod. It is
+	// not set for an object that does not exist in the vault.
 	CanAppearLater bool `json:"mayComeLater,omitempty"`
 }
 

@@ -15,8 +15,8 @@ const (
 	// AnnotationKeysPrefix with a resource's uid is an annotation on an output with data of several owners, written and
 	// read by the controller: the resource's name and its data keys.
 	AnnotationKeysPrefix = "keys.akv2k8s.io/"
-	// AnnotationSpareOf on a Secret or ConfigMap, written and read by the controller: the name of an output that is being
-	// deleted and recreated, and whose data the object holds meanwhile.
+	// AnnotationSpareOf on a Secret or ConfigMap, written and read by the controller: the name of an output that is
+	// being deleted and recreated, and whose data the object holds meanwhile.
 	AnnotationSpareOf = "akv2k8s.io/spare-of"
 	// AnnotationRestart on a workload, written by users: the value "true" allows the controller to restart it when an
 	// output that its pods use changes.
@@ -32,9 +32,9 @@ const (
 	// AnnotationCommands on a pod, written by users and read by the webhook: a JSON object with the command (and its
 	// arguments) of each image by container name.
 	AnnotationCommands = "akv2k8s.io/commands"
-	// AnnotationCASource on the webhook configuration, rendered by the chart and read by the env-injector: the source of the
-	// CA bundle. With the value CAOwn the env-injector writes its own CA; otherwise the CA comes from cert-manager,
-	// from values, or from an older version after a rollback.
+	// AnnotationCASource on the webhook configuration, rendered by the chart and read by the env-injector: the source
+	// of the CA bundle. With the value CAOwn the env-injector writes its own CA; otherwise the CA comes from
+	// cert-manager, from values, or from an older version after a rollback.
 	AnnotationCASource = "akv2k8s.io/ca"
 	// CASourceEnvInjector is the value of AnnotationCASource for the env-injector's own CA.
 	CASourceEnvInjector = "env-injector"
@@ -73,8 +73,9 @@ const (
 	NamespaceFile   = "namespace"
 )
 
-// Environment variables of a container, written by the webhook and read by the injector. Users can write EnvDisableAuthService,
-// EnvAuthType, EnvCheckBeforeStart, EnvTimeout, EnvRetries, EnvWaitBeforeRetry and the two log settings.
+// Environment variables of a container, written by the webhook and read by the injector. Users can write
+// EnvDisableAuthService, EnvAuthType, EnvCheckBeforeStart, EnvTimeout, EnvRetries, EnvWaitBeforeRetry and the two log
+// settings.
 const (
 	// EnvCA is the broker's root certificate, PEM.
 	EnvCA = "ENV_INJECTOR_CA"
@@ -82,8 +83,8 @@ const (
 	EnvBroker = "ENV_INJECTOR_AUTH_SERVICE"
 	// EnvBrokerAddress is host:port of the same Service by ClusterIP, which is dialed first; it can be absent.
 	EnvBrokerAddress = "ENV_INJECTOR_AUTH_SERVICE_ADDRESS"
-	// EnvAddedVariables is the comma-separated list of the variables that the webhook added, itself included. The injector
-	// removes these alone before it starts the program.
+	// EnvAddedVariables is the comma-separated list of the variables that the webhook added, itself included. The
+	// injector removes these alone before it starts the program.
 	EnvAddedVariables = "ENV_INJECTOR_ADDED"
 	// EnvReferences are the references outside of the container's env, as a JSON object by variable: those in
 	// ConfigMaps, Secrets and fields of the pod when it was created. The broker reads them, too. A dollar is \u0024, so
@@ -92,8 +93,8 @@ const (
 	// EnvImageReferences are the references in the environment of the image, in the same form, as of the time when the
 	// container was wrapped.
 	EnvImageReferences = "ENV_INJECTOR_IMAGE_REFERENCES"
-	// EnvAllowUnrecorded = "true" means that a ConfigMap or Secret was missing at that time. The broker then allows every
-	// AzureKeyVaultSecret of the namespace.
+	// EnvAllowUnrecorded = "true" means that a ConfigMap or Secret was missing at that time. The broker then allows
+	// every AzureKeyVaultSecret of the namespace.
 	EnvAllowUnrecorded = "ENV_INJECTOR_OPEN"
 	// EnvExpand is an Expansion, as JSON.
 	EnvExpand = "ENV_INJECTOR_EXPAND"
@@ -109,8 +110,8 @@ const (
 	EnvCloud = "ENV_INJECTOR_CLOUD"
 	// EnvExtraCAs are the installation's extra certificate authorities, PEM; it can be absent.
 	EnvExtraCAs = "ENV_INJECTOR_EXTRA_CA"
-	// EnvCheckReferences holds the references that the init container checks: a JSON object by container and variable. A dollar
-	// is \u0024.
+	// EnvCheckReferences holds the references that the init container checks: a JSON object by container and variable.
+	// A dollar is \u0024.
 	EnvCheckReferences = "ENV_INJECTOR_CHECK_REFERENCES"
 	// EnvCheckBeforeStart = "false", written by users, excludes the references of a container from that check, because
 	// another init container can create their values. The webhook reads it.
@@ -121,16 +122,18 @@ const (
 	EnvDefaultTimeout = "ENV_INJECTOR_DEFAULT_TIMEOUT"
 	// EnvTimeout is how long Unavailable, Throttled and a missing AzureKeyVaultSecret are retried, a Go duration.
 	EnvTimeout = "ENV_INJECTOR_TIMEOUT"
-	// EnvRetries and EnvWaitBeforeRetry limit the retries of all other errors: their number, and the seconds before the first one.
+	// EnvRetries and EnvWaitBeforeRetry limit the retries of all other errors: their number, and the seconds before the
+	// first one.
 	EnvRetries         = "ENV_INJECTOR_RETRIES"
 	EnvWaitBeforeRetry = "ENV_INJECTOR_WAIT_BEFORE_RETRY"
 	EnvLogLevel        = "ENV_INJECTOR_LOG_LEVEL"
 	EnvLogFormat       = "ENV_INJECTOR_LOG_FORMAT"
 )
 
-// ReservedVariables returns the variables that only the webhook may write. The injector recognizes those of the webhook by
-// EnvAddedVariables; others come from the image or a ConfigMap.
+// ReservedVariables returns the variables that only the webhook may write. The injector recognizes those of the webhook
+// by EnvAddedVariables; others come from the image or a ConfigMap.
 func ReservedVariables() []string {
 	return []string{EnvCA, EnvBroker, EnvBrokerAddress, EnvAddedVariables, EnvUseAuthService, EnvCloud, EnvExtraCAs,
-		EnvReferences, EnvImageReferences, EnvAllowUnrecorded, EnvExpand, EnvCheckReferences, EnvDefaultTimeout, EnvTerminationLog}
+		EnvReferences, EnvImageReferences, EnvAllowUnrecorded, EnvExpand, EnvCheckReferences, EnvDefaultTimeout,
+		EnvTerminationLog}
 }

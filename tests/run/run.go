@@ -139,7 +139,8 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 		command: goTest("-tags=cluster", "-count=1", "-timeout=30m", "./tests/e2e")}}
 	// Of the reader; e2e has that of the product.
 	soak := step{name: "soak of two minutes", budget: 4 * time.Minute, tests: true,
-		command: append([]string{"env", "SOAK=2m"}, goTest("-count=1", "-run=^TestSoak$", "./src/keyvault/vaultclient")...)}
+		command: append([]string{"env", "SOAK=2m"},
+			goTest("-count=1", "-run=^TestSoak$", "./src/keyvault/vaultclient")...)}
 	packaging := step{name: "terratest and chart-testing", budget: 6 * time.Minute, tests: true,
 		command: goTest("-tags=cluster", "-count=1", "-timeout=20m", "-run=^TestPackaging$", "./tests/long/packaging")}
 	long, notes, err := longSteps(ctx, suite)

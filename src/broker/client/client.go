@@ -25,11 +25,11 @@ type Config struct {
 	CA string
 	// Broker is the broker's DNS name and port, as host:port. Its certificate must be valid for that host.
 	Broker string
-	// ServiceAddress is the IP address and port of the same Service, as host:port. It is dialed before Broker, because a pod
-	// in the host's network often cannot resolve the DNS name. Optional.
+	// ServiceAddress is the IP address and port of the same Service, as host:port. It is dialed before Broker, because
+	// a pod in the host's network often cannot resolve the DNS name. Optional.
 	ServiceAddress string
-	// ReplicaAddress is the IP address and port of the replica that checked the references, as host:port. It is dialed first.
-	// Optional.
+	// ReplicaAddress is the IP address and port of the replica that checked the references, as host:port. It is dialed
+	// first. Optional.
 	ReplicaAddress string
 	// ReadToken returns the pod's token. It is called for each request, because the kubelet renews the token.
 	ReadToken func() (string, error)
@@ -78,13 +78,14 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
-// dialBroker tries the addresses in order. If a TLS handshake fails at the Service, it does not try the next address. If it
-// fails at the replica, it does, because another pod can have the replica's address by now.
+// dialBroker tries the addresses in order. If a TLS handshake fails at the Service, it does not try the next address.
+// If it fails at the replica, it does, because another pod can have the replica's address by now.
 func (c *Client) dialBroker(ctx context.Context, network, _ string) (net.Conn, error) {
 	if c.config.ReplicaAddress != "" {
 		ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
 		defer cancel()
-		if conn, err := (&tls.Dialer{Config: c.tlsConfig}).DialContext(ctx, network, c.config.ReplicaAddress); err == nil {
+		if conn, err := (&tls.Dialer{Config: c.tlsConfig}).DialContext(ctx, network,
+			c.config.ReplicaAddress); err == nil {
 			return conn, nil
 		}
 	}
@@ -133,12 +134,13 @@ func (c *Client) Resolve(ctx context.Context, references map[string]string) (map
 // Check returns an error of package fault if a reference cannot be resolved. It transfers no values. It returns the
 // host:port of the replica that has the values in its cache now, or "".
 func (c *Client) Check(ctx context.Context, references map[string]string) (replica string, err error) {
-	err = c.sendRequest(ctx, wire.ResolveRequest{References: references, CheckOnly: true}, func(answer *http.Response) error {
-		if _, _, err := net.SplitHostPort(answer.Header.Get(wire.HeaderReplica)); err == nil {
-			replica = answer.Header.Get(wire.HeaderReplica)
-		}
-		return nil
-	})
+	err = c.sendRequest(ctx, wire.ResolveRequest{References: references, CheckOnly: true},
+		func(answer *http.Response) error {
+			if _, _, err := net.SplitHostPort(answer.Header.Get(wire.HeaderReplica)); err == nil {
+				replica = answer.Header.Get(wire.HeaderReplica)
+			}
+			return nil
+		})
 	return replica, err
 }
 

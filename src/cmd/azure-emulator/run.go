@@ -33,7 +33,8 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	flags.StringVar(&s.seedFile, "seed", "", "JSON file with the initial state")
 	flags.StringVar(&s.certFile, "tls-cert", "", "certificate for all served names, PEM")
 	flags.StringVar(&s.keyFile, "tls-key", "", "private key of the certificate, PEM")
-	flags.StringVar(&s.signingKeyFile, "signing-key", "", "RSA key that signs tokens, PEM; if empty, a new key at each start")
+	flags.StringVar(&s.signingKeyFile, "signing-key", "",
+		"RSA key that signs tokens, PEM; if empty, a new key at each start")
 	flags.StringVar(&s.tenant, "tenant", "11111111-1111-4111-8111-111111111111", "id of the tenant")
 	if err := flags.Parse(args); err != nil {
 		return 2

@@ -77,7 +77,8 @@ func runController(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	calls := telemetry.NewVaultMetrics(logger.WithName("vaults"))
-	vault, err := vaultclient.New(vaultclient.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
+	vault, err := vaultclient.New(vaultclient.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig,
+		ExtraCAs:  extraCAs,
 		LookupEnv: s.lookupEnv, CacheTTL: vaultCacheTime,
 		RateLimits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
@@ -91,8 +92,9 @@ func runController(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	if s.identities.AllowServiceAccounts {
-		accounts, err := serviceaccount.New(serviceaccount.Config{APIReader: mgr.GetAPIReader(), TokenClient: mgr.GetClient(),
-			Clock: time.Now})
+		accounts, err := serviceaccount.New(serviceaccount.Config{APIReader: mgr.GetAPIReader(),
+			TokenClient: mgr.GetClient(),
+			Clock:       time.Now})
 		if err != nil {
 			return err
 		}

@@ -35,8 +35,9 @@ func renewCA(ctx context.Context, s settings, how string, stdout io.Writer) erro
 		return err
 	}
 	secret := s.servingSecretName()
-	keeper, err := servingcert.New(servingcert.Config{Live: live, Writer: live, Secret: secret, WebhookConfigName: s.serviceName,
-		DNSNames: []string{s.serviceName}, Clock: time.Now, Random: rand.Reader})
+	keeper, err := servingcert.New(servingcert.Config{Live: live, Writer: live, Secret: secret,
+		WebhookConfigName: s.serviceName,
+		DNSNames:          []string{s.serviceName}, Clock: time.Now, Random: rand.Reader})
 	if err != nil {
 		return err
 	}

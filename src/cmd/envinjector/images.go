@@ -85,7 +85,8 @@ func (s settings) newImageInspector(extraCAs []byte, vault *vaultclient.Client,
 	transport := ociimage.NewTransport(ociimage.TransportConfig{Roots: roots, IsForbidden: api.isAPIServer,
 		AllowedNetworks: s.registries.localPrefixes,
 		ClusterNetworks: append(ownAddresses(), s.registries.clusterPrefixes...), PlainHTTP: s.registries.PlainHTTP})
-	azure := ociimage.NewAzureRegistries(ociimage.AzureRegistries{Credential: vault.Credential, Suffix: vault.Cloud.RegistrySuffix,
+	azure := ociimage.NewAzureRegistries(ociimage.AzureRegistries{Credential: vault.Credential,
+		Suffix:    vault.Cloud.RegistrySuffix,
 		Transport: transport, Clock: time.Now})
 	return ociimage.New(ociimage.Config{Transport: transport, Azure: azure, TagAge: s.registries.tagAge,
 		Timeout: s.imageTimeout, Clock: time.Now,

@@ -111,7 +111,8 @@ func (o *v1Variables) warnIfForbidden(name string, forbidden bool) {
 
 // mergeV1Variables merges the chart value with the v1 variables, which fill the fields that the value does not set. It
 // returns the warnings about ignored variables.
-func (i initContainerValue) mergeV1Variables(lookup func(string) (string, bool)) (inject.InitContainerSettings, []string, error) {
+func (i initContainerValue) mergeV1Variables(lookup func(string) (string, bool)) (inject.InitContainerSettings,
+	[]string, error) {
 	o := &v1Variables{lookup: lookup}
 	security, out := i.SecurityContext, inject.InitContainerSettings{Resources: *i.Resources.DeepCopy()}
 	o.addQuantity("REQUESTS_CPU", corev1.ResourceCPU, &out.Resources.Requests)

@@ -48,9 +48,10 @@ const maxReviewTime = 30 * time.Second
 
 // admissionLimits are the limits of an address on the webhook's port. They are far above the rate of an API server.
 func admissionLimits() iplimit.Limits {
-	return iplimit.Limits{Connections: limits.WebhookConnections, ConnectionsPerSecond: limits.WebhookConnectionsPerSecond,
-		Requests:          limits.WebhookRequests,
-		RequestsPerSecond: limits.WebhookRequestsPerSecond, RequestsBurst: limits.WebhookRequestsBurst,
+	return iplimit.Limits{Connections: limits.WebhookConnections,
+		ConnectionsPerSecond: limits.WebhookConnectionsPerSecond,
+		Requests:             limits.WebhookRequests,
+		RequestsPerSecond:    limits.WebhookRequestsPerSecond, RequestsBurst: limits.WebhookRequestsBurst,
 		TotalConnections: limits.WebhookTotalConnections,
 		Memory:           limits.WebhookMemory, ReservedMemory: limits.WebhookReservedMemory}
 }
@@ -65,8 +66,9 @@ func podLimits() iplimit.Limits {
 }
 
 func (p *sharedParts) newAddressLimiter(port string, bounds iplimit.Limits) (*iplimit.Limiter, error) {
-	return iplimit.New(iplimit.Config{Port: port, Limits: bounds, IsAPIServer: p.apiServer.isReplicaAddress, Metrics: p.rejections,
-		Clock: time.Now, Log: p.mgr.GetLogger().WithName("gate")})
+	return iplimit.New(iplimit.Config{Port: port, Limits: bounds, IsAPIServer: p.apiServer.isReplicaAddress,
+		Metrics: p.rejections,
+		Clock:   time.Now, Log: p.mgr.GetLogger().WithName("gate")})
 }
 
 // addWebhook adds the webhook's server. Its settings are the common ones and those that can change at run time: the CA
@@ -113,8 +115,9 @@ func (p *sharedParts) addWebhook(images webhook.ImageInspector, common inject.Se
 	// The library's server only adds its metrics. The requests are served with limits per address.
 	counted := rtwebhook.NewServer(rtwebhook.Options{})
 	counted.Register(webhook.Path, hook.Handler(door))
-	p.webhookServer = &iplimit.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Limiter: door, Handler: counted.WebhookMux(),
-		TLS: secure, RequestTimeout: maxReviewTime}
+	p.webhookServer = &iplimit.Server{Address: fmt.Sprintf(":%d", p.tlsPort), Limiter: door,
+		Handler: counted.WebhookMux(),
+		TLS:     secure, RequestTimeout: maxReviewTime}
 	return p.mgr.Add(p.webhookServer)
 }
 
@@ -132,7 +135,8 @@ func (p *sharedParts) addBroker(vault broker.Vault) error {
 		DecodePool: decodepool.New(decodepool.Config{}),
 		Events:     p.mgr.GetEventRecorder("akv2k8s-env-injector"),
 		Identities: p.identities, Rules: p.rules, MaxAge: p.cacheMaxAge, MaxStaleAge: maxStaleAge,
-		NamespaceLabel: label, NamespaceLabelValue: value, Metrics: counters, Log: p.mgr.GetLogger().WithName("auth-service")})
+		NamespaceLabel: label, NamespaceLabelValue: value, Metrics: counters,
+		Log: p.mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
 		return err
 	}
@@ -140,7 +144,8 @@ func (p *sharedParts) addBroker(vault broker.Vault) error {
 	if err != nil {
 		return err
 	}
-	server := &iplimit.Server{Address: fmt.Sprintf(":%d", p.authPort), Limiter: door, Handler: b, RequestTimeout: broker.RequestTimeout,
+	server := &iplimit.Server{Address: fmt.Sprintf(":%d", p.authPort), Limiter: door, Handler: b,
+		RequestTimeout:  broker.RequestTimeout,
 		TooManyRequests: b.RejectRequest,
 		TLS:             &tls.Config{GetCertificate: p.rotator.GetCertificate, MinVersion: tls.VersionTLS13}}
 	if p.v1AuthService {

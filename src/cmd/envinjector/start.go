@@ -64,7 +64,8 @@ func runServers(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 	calls := telemetry.NewVaultMetrics(logger.WithName("vaults"))
-	vault, err := vaultclient.New(vaultclient.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig, ExtraCAs: extraCAs,
+	vault, err := vaultclient.New(vaultclient.Config{AuthType: s.authType, CloudConfigFile: s.cloudConfig,
+		ExtraCAs:  extraCAs,
 		LookupEnv: s.lookupEnv, CacheTTL: maxStaleAge,
 		RateLimits: s.limits, Fallbacks: s.fallbacks, Observer: calls})
 	if err != nil {
@@ -117,10 +118,12 @@ func (p *sharedParts) createSharedParts(vault *vaultclient.Client, logger logr.L
 }
 
 // injectionSettings are the injection settings that are the same for every pod.
-func (s settings) injectionSettings(vault *vaultclient.Client, extraCAs []byte, logger logr.Logger) (inject.Settings, error) {
+func (s settings) injectionSettings(vault *vaultclient.Client, extraCAs []byte, logger logr.Logger) (inject.Settings,
+	error) {
 	init, policy, err := s.initContainerSettings(logger)
-	return inject.Settings{Image: s.injectorImage, PullPolicy: policy, InitContainer: init, LogLevel: s.logLevel, LogFormat: s.logFormat,
-		Direct: !s.authService, Cloud: vault.Cloud.FormatSetting(), ExtraCAs: string(extraCAs),
+	return inject.Settings{Image: s.injectorImage, PullPolicy: policy, InitContainer: init, LogLevel: s.logLevel,
+		LogFormat: s.logFormat,
+		Direct:    !s.authService, Cloud: vault.Cloud.FormatSetting(), ExtraCAs: string(extraCAs),
 		AuthType: s.podAuthType()}, err
 }
 

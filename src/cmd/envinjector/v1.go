@@ -30,10 +30,15 @@ func (s settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
 			return types.NamespacedName{Namespace: s.namespace, Name: s.serviceName + name}
 		}
 		label, value, _ := strings.Cut(s.namespaceLabel, "=")
-		config.Protocol = &authservice.ProtocolConfig{Writer: mgr.GetClient(), ServingSecret: ours("-serving"), CASecret: ours("-ca"),
+		config.Protocol = &authservice.ProtocolConfig{Writer: mgr.GetClient(), ServingSecret: ours("-serving"),
+			CASecret:         ours("-ca"),
 			UpgradeAllowance: s.v1UpgradeTime, NamespaceLabel: label, NamespaceLabelValue: value,
-			HasOwnIdentity: func(namespace string) bool { return s.identities.IdentityFor(namespace, "") != keyvault.Identity{} },
-			RootCAs:        keeper.RootCAs, ServingCertificate: keeper.GetCertificate, VaultToken: vaultTokenSource(vault), Clock: time.Now,
+			HasOwnIdentity: func(namespace string) bool {
+				return s.identities.IdentityFor(namespace,
+					"") != keyvault.Identity{}
+			},
+			RootCAs: keeper.RootCAs, ServingCertificate: keeper.GetCertificate, VaultToken: vaultTokenSource(vault),
+			Clock:  time.Now,
 			Random: rand.Reader}
 	}
 	return authservice.New(config)

@@ -89,7 +89,7 @@ func programsOf(path string) string {
 	switch part, _, _ := strings.Cut(path, "/"); part {
 	case "controller":
 		return "controller"
-	case "webhook", "broker", "gate":
+	case "webhook", "broker", "v1compat":
 		return "env-injector"
 	}
 	return "both"

@@ -59,7 +59,8 @@ func execWithSecret(ctx context.Context, args, environ []string) error {
 	return syscall.Exec(program, args, environ)
 }
 
-// readVaultSecret reads a secret from the vault with the token. 1.8 got the URL from the API server; here the test sets it.
+// readVaultSecret reads a secret from the vault with the token. 1.8 got the URL from the API server; here the test sets
+// it.
 func readVaultSecret(ctx context.Context, token, url, ca string) (string, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(ca))

@@ -27,11 +27,11 @@ const (
 )
 
 // manualUpgradeAdvice is the advice in errors: how to update the definition by hand.
-const manualUpgradeAdvice = "run helm show crds CHART | kubectl apply --server-side --force-conflicts -f - (CHART is the chart " +
-	"that was installed), or helm upgrade with crds.upgrade=true"
+const manualUpgradeAdvice = "run helm show crds CHART | kubectl apply --server-side --force-conflicts -f - (CHART is " +
+	"the chart that was installed), or helm upgrade with crds.upgrade=true"
 
-// CheckSchema returns an error if the live definition is missing or its schema is older than the one that this program needs.
-// A newer schema is accepted. If the caller has no permission to read the definition, the error is an
+// CheckSchema returns an error if the live definition is missing or its schema is older than the one that this program
+// needs. A newer schema is accepted. If the caller has no permission to read the definition, the error is an
 // apierrors.IsForbidden error.
 func CheckSchema(ctx context.Context, live client.Reader) error {
 	found, err := readLiveMetadata(ctx, live)
@@ -107,10 +107,11 @@ func emptyDefinition() *unstructured.Unstructured {
 // waitUntilServed waits until the API server serves the resource.
 func waitUntilServed(ctx context.Context, live client.Reader) error {
 	var why error
-	err := wait.PollUntilContextTimeout(ctx, servedPollInterval, servedTimeout, true, func(ctx context.Context) (bool, error) {
-		why = checkEstablished(ctx, live)
-		return why == nil, nil //nolint:nilerr // the next poll retries
-	})
+	err := wait.PollUntilContextTimeout(ctx, servedPollInterval, servedTimeout, true,
+		func(ctx context.Context) (bool, error) {
+			why = checkEstablished(ctx, live)
+			return why == nil, nil //nolint:nilerr // the next poll retries
+		})
 	if err != nil && why != nil {
 		err = why
 	}

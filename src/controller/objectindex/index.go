@@ -20,7 +20,8 @@ func (x *Index) SetObjects(name types.NamespacedName, objects []keyvault.Ref) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.objectsByResource == nil {
-		x.resourcesByObject, x.objectsByResource = map[keyvault.Ref]map[types.NamespacedName]bool{}, map[types.NamespacedName][]keyvault.Ref{}
+		x.resourcesByObject, x.objectsByResource = map[keyvault.Ref]map[types.NamespacedName]bool{},
+			map[types.NamespacedName][]keyvault.Ref{}
 	}
 	for _, object := range x.objectsByResource[name] {
 		if delete(x.resourcesByObject[object], name); len(x.resourcesByObject[object]) == 0 {

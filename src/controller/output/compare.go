@@ -148,8 +148,8 @@ func ownedKeysOfSet(set fieldpath.Set) ownedKeys {
 	return o
 }
 
-// KeysOfOtherOwners returns the desired data keys that other owners hold in the live object, by owner uid. The caller knows which
-// of these owners still exist, and which are older.
+// KeysOfOtherOwners returns the desired data keys that other owners hold in the live object, by owner uid. The caller
+// knows which of these owners still exist, and which are older.
 func KeysOfOtherOwners(live Live, d Desired) map[string][]string {
 	claims := map[string][]string{}
 	for manager, fields := range ownedKeysByManager(live.ManagedFields) {
@@ -166,8 +166,8 @@ func KeysOfOtherOwners(live Live, d Desired) map[string][]string {
 	return claims
 }
 
-// OtherOwnerUIDs returns the uids of all other owners of the object, sorted: those with fields of their own, and those in owner
-// references.
+// OtherOwnerUIDs returns the uids of all other owners of the object, sorted: those with fields of their own, and those
+// in owner references.
 func OtherOwnerUIDs(live Live, owner Owner) []string {
 	uids := map[string]bool{}
 	for manager := range ownedKeysByManager(live.ManagedFields) {
@@ -186,8 +186,8 @@ func HasFieldsOf(live Live, uid string) bool {
 	return ok
 }
 
-// HasOnlyDataOf reports whether all data of the object belongs to the given owners, or was written by akv2k8s 1.8 on their
-// behalf.
+// HasOnlyDataOf reports whether all data of the object belongs to the given owners, or was written by akv2k8s 1.8 on
+// their behalf.
 func HasOnlyDataOf(live Live, owners ...Owner) bool {
 	theirs := keyNames{}
 	if at := v1EntryIndex(live.ManagedFields); at >= 0 {
@@ -222,11 +222,12 @@ func IsDataChanged(live Live, d Desired) bool {
 	return !hasAllBytes(live.Data, d.Data) || (applied && !mine.data.equal(d.Data))
 }
 
-// IsTypedSecret reports whether the object is a Secret of a type for which the API server can require certain data keys.
+// IsTypedSecret reports whether the object is a Secret of a type for which the API server can require certain data
+// keys.
 func (l Live) IsTypedSecret() bool { return l.Kind == Secret && l.Type != corev1.SecretTypeOpaque }
 
-// CheckWritable returns nil if the owner can write the live object. Otherwise it returns a fault.Conflict with the cause and
-// the next step.
+// CheckWritable returns nil if the owner can write the live object. Otherwise it returns a fault.Conflict with the
+// cause and the next step.
 func CheckWritable(live Live, d Desired) error {
 	// An object without our owner reference, but with our entry in managedFields, is still ours: somebody removed the
 	// reference, and the next apply restores it.
@@ -240,14 +241,15 @@ func CheckWritable(live Live, d Desired) error {
 		value = AdoptAnnotationValue(live, contested)
 	}
 	return &fault.Error{Kind: fault.Conflict,
-		Operation: fmt.Sprintf("%s %q already exists and does not belong to an AzureKeyVaultSecret", live.Kind, live.Name),
+		Operation: fmt.Sprintf("%s %q already exists and does not belong to an AzureKeyVaultSecret", live.Kind,
+			live.Name),
 		Next: fmt.Sprintf("choose another name in spec.output, delete it, or let akv2k8s write its keys into it: "+
 			"kubectl -n %s annotate %s %s %s=%s",
 			live.Namespace, kind, live.Name, wire.AnnotationAdopt, value)}
 }
 
-// RecreateReason returns why the object can't be changed in place and must be deleted and created again. It is empty if an
-// update in place is possible. The text completes the sentence 'Secret "out" …'.
+// RecreateReason returns why the object can't be changed in place and must be deleted and created again. It is empty if
+// an update in place is possible. The text completes the sentence 'Secret "out" …'.
 func RecreateReason(live Live, d Desired) string {
 	switch {
 	case live.Type != d.Type:

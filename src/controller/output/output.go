@@ -43,7 +43,8 @@ func (o Owner) FieldManager() string { return wire.FieldManagerPrefix + string(o
 
 // ownerReference returns the owner reference for an output that only holds data of AzureKeyVaultSecrets.
 func (o Owner) ownerReference() *metav1ac.OwnerReferenceApplyConfiguration {
-	return metav1ac.OwnerReference().WithAPIVersion(ownerAPIVersion).WithKind(wire.Kind).WithName(o.Name).WithUID(o.UID).
+	return metav1ac.OwnerReference().WithAPIVersion(ownerAPIVersion).WithKind(wire.Kind).
+		WithName(o.Name).WithUID(o.UID).
 		WithController(false).WithBlockOwnerDeletion(true)
 }
 
@@ -147,7 +148,8 @@ func (c ApplyConfig) objectMeta() *metav1ac.ObjectMetaApplyConfiguration {
 	return c.configMap.ObjectMetaApplyConfiguration
 }
 
-// unusedResourceVersion is a resourceVersion that no object has: the revision counter is higher before the first object is created.
+// unusedResourceVersion is a resourceVersion that no object has: the revision counter is higher before the first object
+// is created.
 const unusedResourceVersion = "1"
 
 // CreateOnly makes the configuration create-only: if the object exists, the API server returns Conflict.
@@ -157,7 +159,8 @@ func (c ApplyConfig) CreateOnly() ApplyConfig {
 	return c
 }
 
-// EmptyApplyConfig returns a configuration without fields. Applying it removes every field of the manager from the object.
+// EmptyApplyConfig returns a configuration without fields. Applying it removes every field of the manager from the
+// object.
 func EmptyApplyConfig(live Live) ApplyConfig {
 	return newApplyConfig(live.Kind, live.Namespace, live.Name, live.UID)
 }
@@ -200,8 +203,9 @@ func (d Desired) ApplyConfig(uid types.UID) ApplyConfig {
 	return c
 }
 
-// withoutTrackingKeys returns a copy without the keys that other tools use to track their own objects: with them, those tools would
-// adopt or delete the output. It also leaves out our own annotations of outputs, which have no meaning on the resource.
+// withoutTrackingKeys returns a copy without the keys that other tools use to track their own objects: with them, those
+// tools would adopt or delete the output. It also leaves out our own annotations of outputs, which have no meaning on
+// the resource.
 func withoutTrackingKeys(from map[string]string) map[string]string {
 	to := make(map[string]string, len(from)+1)
 	for key, value := range from {
@@ -249,7 +253,8 @@ func OwnerUIDs(references []metav1.OwnerReference) []string {
 	return uids
 }
 
-// isOurOwnerReference matches every version of our API, because references written by akv2k8s 1.8 can contain an older one.
+// isOurOwnerReference matches every version of our API, because references written by akv2k8s 1.8 can contain an older
+// one.
 func isOurOwnerReference(ref metav1.OwnerReference) bool {
 	return ref.Kind == wire.Kind && strings.HasPrefix(ref.APIVersion, wire.Group+"/")
 }

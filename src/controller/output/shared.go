@@ -62,8 +62,8 @@ func (d Desired) KeysAnnotationSize() int {
 	return size
 }
 
-// parseAdoptAnnotation parses the annotation that lets akv2k8s write into an existing object. "true" allows new data keys; a list
-// of data keys, separated by commas, also allows overwriting these keys.
+// parseAdoptAnnotation parses the annotation that lets akv2k8s write into an existing object. "true" allows new data
+// keys; a list of data keys, separated by commas, also allows overwriting these keys.
 func parseAdoptAnnotation(live Live) (adopted bool, keys map[string]bool) {
 	switch text := live.Annotations[wire.AnnotationAdopt]; text {
 	case "", "false":
@@ -165,8 +165,8 @@ func isOwnedBy(live Live, owner Owner) bool {
 	return HasFieldsOf(live, string(owner.UID)) || slices.Contains(OwnerUIDs(live.OwnerReferences), string(owner.UID))
 }
 
-// ForeignDataKeys returns the desired data keys that existed before in the object, come from others, and were not adopted by
-// annotation. Applying them would overwrite data that nobody can restore.
+// ForeignDataKeys returns the desired data keys that existed before in the object, come from others, and were not
+// adopted by annotation. Applying them would overwrite data that nobody can restore.
 func ForeignDataKeys(live Live, d Desired) (keys []string) {
 	share, shared := KeyOwnerships(live.Annotations)[string(d.Owner.UID)]
 	if !shared && isOwnedBy(live, d.Owner) {
@@ -182,7 +182,8 @@ func ForeignDataKeys(live Live, d Desired) (keys []string) {
 	return keys
 }
 
-// AdoptAnnotationValue returns the value of the adopt annotation that adds these data keys to the ones that were already adopted.
+// AdoptAnnotationValue returns the value of the adopt annotation that adds these data keys to the ones that were
+// already adopted.
 func AdoptAnnotationValue(live Live, keys []string) string {
 	_, all := parseAdoptAnnotation(live)
 	union := maps.Clone(all)

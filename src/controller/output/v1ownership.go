@@ -34,8 +34,8 @@ type patchOperation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// DropV1OwnershipPatch returns the JSON patch that removes the 1.8 entry from managedFields, and the data, labels and annotations
-// that no other manager owns. The patch fails if the object has changed since it was read.
+// DropV1OwnershipPatch returns the JSON patch that removes the 1.8 entry from managedFields, and the data, labels and
+// annotations that no other manager owns. The patch fails if the object has changed since it was read.
 func DropV1OwnershipPatch(live Live) ([]byte, error) {
 	at := v1EntryIndex(live.ManagedFields)
 	others := fieldpath.NewSet()
@@ -64,14 +64,15 @@ func DropV1OwnershipPatch(live Live) ([]byte, error) {
 	return json.Marshal(patch)
 }
 
-// DropOwnerReferencesPatch returns the JSON patch that removes all owner references to AzureKeyVaultSecrets; nil if there are
-// none. All of them are removed at once, because the garbage collector deletes an object as soon as none of its owners
-// exists. The patch fails if the object has changed since it was read.
+// DropOwnerReferencesPatch returns the JSON patch that removes all owner references to AzureKeyVaultSecrets; nil if
+// there are none. All of them are removed at once, because the garbage collector deletes an object as soon as none of
+// its owners exists. The patch fails if the object has changed since it was read.
 func DropOwnerReferencesPatch(live Live) ([]byte, error) {
 	patch := []patchOperation{{"test", "/metadata/resourceVersion", live.ResourceVersion}}
 	for i, ref := range slices.Backward(live.OwnerReferences) {
 		if isOurOwnerReference(ref) {
-			patch = append(patch, patchOperation{"remove", jsonPointer("metadata", "ownerReferences", formatIndex(i)), nil})
+			patch = append(patch, patchOperation{"remove", jsonPointer("metadata", "ownerReferences", formatIndex(i)),
+				nil})
 		}
 	}
 	if len(patch) == 1 {

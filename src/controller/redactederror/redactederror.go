@@ -44,11 +44,13 @@ func Describe(err error) string {
 		pattern *regexp.Regexp
 		text    string
 	}{
-		{webhookDeniedPattern, "admission webhook %q denied the request; its message is omitted because it can contain " +
-			"secret data"},
+		{webhookDeniedPattern,
+			"admission webhook %q denied the request; its message is omitted because it can contain " +
+				"secret data"},
 		{webhookFailedPattern, "calling admission webhook %q failed"},
-		{policyDeniedPattern, "ValidatingAdmissionPolicy %q (binding %q) denied the request; its message is omitted because " +
-			"it can contain secret data"},
+		{policyDeniedPattern,
+			"ValidatingAdmissionPolicy %q (binding %q) denied the request; its message is omitted because " +
+				"it can contain secret data"},
 		{quotaExceededPattern, "ResourceQuota %q is exceeded"},
 		{invalidFieldPattern, "field %q is invalid"},
 		{forbiddenPattern, "the controller has no permission to %s the object; check the roles of the chart"},
@@ -93,8 +95,8 @@ func statusReason(err error) string {
 	return "(unknown reason)"
 }
 
-// describeNoResponse describes a request that got no response. A network error only describes the connection, so its text is
-// shown; the text of any other error can contain the object.
+// describeNoResponse describes a request that got no response. A network error only describes the connection, so its
+// text is shown; the text of any other error can contain the object.
 func describeNoResponse(err error) string {
 	var network *url.Error
 	switch {

@@ -9,8 +9,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/envref"
 )
 
-// isAffectedBy reports whether pods with this spec use a changed output, as variables or files, or have a reference to the
-// resource.
+// isAffectedBy reports whether pods with this spec use a changed output, as variables or files, or have a reference to
+// the resource.
 func isAffectedBy(pod corev1.PodSpec, c Change) bool {
 	containers := slices.Concat(pod.InitContainers, pod.Containers)
 	return slices.ContainsFunc(containers, c.isUsedInEnv) || slices.ContainsFunc(pod.Volumes, c.isUsedInVolume)
@@ -31,7 +31,8 @@ func (c Change) isUsedInEnv(container corev1.Container) bool {
 			return err == nil && ref.Name == c.Resource
 		}
 		secret, configMap := v.ValueFrom.SecretKeyRef, v.ValueFrom.ConfigMapKeyRef
-		return (secret != nil && c.isChangedSecret(secret.Name)) || (configMap != nil && c.isChangedConfigMap(configMap.Name))
+		return (secret != nil && c.isChangedSecret(secret.Name)) ||
+			(configMap != nil && c.isChangedConfigMap(configMap.Name))
 	}
 	inSource := func(s corev1.EnvFromSource) bool {
 		return (s.SecretRef != nil && c.isChangedSecret(s.SecretRef.Name)) ||
@@ -50,6 +51,7 @@ func (c Change) isUsedInVolume(v corev1.Volume) bool {
 		return false
 	}
 	return slices.ContainsFunc(v.Projected.Sources, func(p corev1.VolumeProjection) bool {
-		return (p.Secret != nil && c.isChangedSecret(p.Secret.Name)) || (p.ConfigMap != nil && c.isChangedConfigMap(p.ConfigMap.Name))
+		return (p.Secret != nil && c.isChangedSecret(p.Secret.Name)) ||
+			(p.ConfigMap != nil && c.isChangedConfigMap(p.ConfigMap.Name))
 	})
 }

@@ -131,7 +131,8 @@ func (w workload) hasPodsOlderThan(at time.Time) bool {
 	return true
 }
 
-// selectWorkloads returns the workloads that the change selects. A selected workload that does not exist is added to the report.
+// selectWorkloads returns the workloads that the change selects. A selected workload that does not exist is added to
+// the report.
 func (r *Restarter) selectWorkloads(ctx context.Context, c Change, report *Report) ([]workload, error) {
 	if c.Targets.Auto {
 		all, err := r.listWorkloads(ctx, c.Namespace)

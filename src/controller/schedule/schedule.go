@@ -10,9 +10,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// NextRefresh returns the first refresh time of a resource after now. Each resource has a fixed offset in the interval that
-// depends only on its uid. Refreshes of many resources are therefore spread over the interval, even if all of them were
-// created at the same time, and after a restart of the controller.
+// NextRefresh returns the first refresh time of a resource after now. Each resource has a fixed offset in the interval
+// that depends only on its uid. Refreshes of many resources are therefore spread over the interval, even if all of them
+// were created at the same time, and after a restart of the controller.
 func NextRefresh(uid types.UID, interval time.Duration, now time.Time) time.Time {
 	at := now.Truncate(interval).Add(time.Duration(uidHash(uid) % uint64(interval)))
 	if !at.After(now) {
@@ -30,8 +30,8 @@ func uidHash(uid types.UID) uint64 {
 // maxJitter is the maximum jitter.
 const maxJitter = 10 * time.Second
 
-// AddJitter adds a delay that depends on the uid, so that resources that wait for the same event don't all retry at once.
-// It adds at most the delay itself, and at most 10 seconds.
+// AddJitter adds a delay that depends on the uid, so that resources that wait for the same event don't all retry at
+// once. It adds at most the delay itself, and at most 10 seconds.
 func AddJitter(uid types.UID, wait time.Duration) time.Duration {
 	return wait + time.Duration(uidHash(uid)%uint64(min(max(wait, 1), maxJitter)))
 }
@@ -57,8 +57,8 @@ func (b backoff) delayAfter(failures int) time.Duration {
 	return wait
 }
 
-// rolePropagationTime is how long Azure can take to apply a new role or federated credential. Retries stay frequent for that time,
-// because a user may be waiting for a role that was just assigned.
+// rolePropagationTime is how long Azure can take to apply a new role or federated credential. Retries stay frequent for
+// that time, because a user may be waiting for a role that was just assigned.
 const rolePropagationTime = 10 * time.Minute
 
 // RetryDelay returns the delay before the next attempt after a transient failure; failures is the number of earlier

@@ -65,7 +65,8 @@ func (k *Key) loadKey(ctx context.Context) error {
 	case apierrors.IsNotFound(err):
 		return k.createSecret(ctx)
 	case apierrors.IsForbidden(err):
-		return k.useTemporaryKey(ctx, fmt.Sprintf("no permission to read Secret %s with the key for status hashes", k.SecretName))
+		return k.useTemporaryKey(ctx, fmt.Sprintf("no permission to read Secret %s with the key for status hashes",
+			k.SecretName))
 	case err != nil:
 		return redactederror.Wrap(err, "reading Secret %s", k.SecretName)
 	}
@@ -78,8 +79,9 @@ func (k *Key) loadKey(ctx context.Context) error {
 		secret.Data = map[string][]byte{keyDataKey: key}
 		err := k.Writer.Update(ctx, &secret)
 		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || redactederror.IsWebhookDenied(err) {
-			return k.useTemporaryKey(ctx, fmt.Sprintf("Secret %s has no key for status hashes, and writing one failed: %s",
-				k.SecretName, redactederror.Describe(err)))
+			return k.useTemporaryKey(ctx,
+				fmt.Sprintf("Secret %s has no key for status hashes, and writing one failed: %s",
+					k.SecretName, redactederror.Describe(err)))
 		}
 		if err != nil {
 			return redactederror.Wrap(err, "writing Secret %s", k.SecretName)
@@ -99,7 +101,8 @@ func (k *Key) createSecret(ctx context.Context) error {
 		Data: map[string][]byte{keyDataKey: key}}
 	if err := k.Writer.Create(ctx, secret); err != nil {
 		return k.useTemporaryKey(ctx,
-			fmt.Sprintf("Secret %s with the key for status hashes does not exist and can't be created: %s", k.SecretName,
+			fmt.Sprintf("Secret %s with the key for status hashes does not exist and can't be created: %s",
+				k.SecretName,
 				redactederror.Describe(err)))
 	}
 	log.FromContext(ctx).Info("created the missing Secret with the key for status hashes; all hashes change once",
@@ -131,8 +134,8 @@ func (k *Key) generateKey() ([]byte, error) {
 	return key, nil
 }
 
-// UnavailableReason returns why the installation's key is unavailable, and the next step; empty if the key is available. While it
-// is not empty, hashes use the temporary key and must not be shown.
+// UnavailableReason returns why the installation's key is unavailable, and the next step; empty if the key is
+// available. While it is not empty, hashes use the temporary key and must not be shown.
 func (k *Key) UnavailableReason() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()

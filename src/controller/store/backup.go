@@ -12,9 +12,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// RestoreFromBackup creates an output again that was deleted for replacement, if the controller stopped before it created the new
-// one. The data comes from the copy that was stored before, so the vault is not needed. desired is the output without
-// data. An existing output is never changed.
+// RestoreFromBackup creates an output again that was deleted for replacement, if the controller stopped before it
+// created the new one. The data comes from the copy that was stored before, so the vault is not needed. desired is the
+// output without data. An existing output is never changed.
 func (s *Store) RestoreFromBackup(ctx context.Context, desired output.Desired) (restored bool, err error) {
 	spare := desired.Backup()
 	name := types.NamespacedName{Namespace: spare.Owner.Namespace, Name: spare.Name}
@@ -36,7 +36,8 @@ func (s *Store) RestoreFromBackup(ctx context.Context, desired output.Desired) (
 	return err == nil, err
 }
 
-// createBackup stores a copy of an output that will be deleted and created again. It never overwrites an existing object.
+// createBackup stores a copy of an output that will be deleted and created again. It never overwrites an existing
+// object.
 func (s *Store) createBackup(ctx context.Context, desired output.Desired) error {
 	spare := desired.Backup()
 	return classifyApplyError(s.Client.Apply(ctx, spare.ApplyConfig("").CreateOnly().Body(),

@@ -17,8 +17,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// otherOwners are the other resources with fields in an output, and the uids of owners that no longer exist. The resources
-// can be objects of the cache and must not be changed.
+// otherOwners are the other resources with fields in an output, and the uids of owners that no longer exist. The
+// resources can be objects of the cache and must not be changed.
 type otherOwners struct {
 	older, younger []*v2beta1.AzureKeyVaultSecret
 	// deletedUIDs holds the uids of owners that no longer exist.
@@ -26,7 +26,8 @@ type otherOwners struct {
 }
 
 // findOtherOwners returns the other owners of the object. Most outputs have a single owner and need no lookup.
-func (s *Store) findOtherOwners(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, live output.Live) (otherOwners, error) {
+func (s *Store) findOtherOwners(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret,
+	live output.Live) (otherOwners, error) {
 	r := otherOwners{deletedUIDs: output.OtherOwnerUIDs(live, OwnerOf(resource))}
 	// With OBJECT_LABELS the cache holds only some of the resources, and it can be stale. An owner that the cache does
 	// not have is therefore looked up at the API server. While the object still has the 1.8 entry, only the API server
@@ -50,8 +51,8 @@ func (s *Store) findOtherOwners(ctx context.Context, resource *v2beta1.AzureKeyV
 	return r, nil
 }
 
-// addExisting sorts existing owners into older and younger ones, and removes them from the uids of owners that no longer
-// exist.
+// addExisting sorts existing owners into older and younger ones, and removes them from the uids of owners that no
+// longer exist.
 func (r *otherOwners) addExisting(all []v2beta1.AzureKeyVaultSecret, resource *v2beta1.AzureKeyVaultSecret) {
 	for i := range all {
 		other := &all[i]
@@ -78,8 +79,8 @@ func isOlder(a, b *v2beta1.AzureKeyVaultSecret) bool {
 	return at.Before(bt)
 }
 
-// refuseShared rejects changes that are not possible while other resources use the object: adding an owner beyond the limit,
-// recreating the object, and making it immutable, because then each resource in turn would recreate it.
+// refuseShared rejects changes that are not possible while other resources use the object: adding an owner beyond the
+// limit, recreating the object, and making it immutable, because then each resource in turn would recreate it.
 func (r otherOwners) refuseShared(live output.Live, d output.Desired) error {
 	if feeding := len(r.older) + len(r.younger); feeding >= limits.ResourcesPerOutput &&
 		!output.HasFieldsOf(live, string(d.Owner.UID)) {
@@ -132,8 +133,8 @@ func (s *Store) dropContestedKeys(live output.Live, m *Result, others otherOwner
 	return conflict
 }
 
-// removeOrphanedKeys removes the data keys of owners that no longer exist. The garbage collector does not remove them, because the
-// object still has another owner. Secrets of a type that can require these keys are skipped.
+// removeOrphanedKeys removes the data keys of owners that no longer exist. The garbage collector does not remove them,
+// because the object still has another owner. Secrets of a type that can require these keys are skipped.
 func (s *Store) removeOrphanedKeys(ctx context.Context, m *Result, live output.Live, others otherOwners) error {
 	for _, uid := range others.deletedUIDs {
 		if live.IsTypedSecret() || !output.HasFieldsOf(live, uid) {

@@ -17,8 +17,8 @@ import (
 // OwnerIndex is the name of the cache index of outputs by owner.
 const OwnerIndex = "akv2k8s.owner"
 
-// OwnerIndexValues returns the index values of an object: the uids of its owners, and the uids and names of the resources
-// that share it.
+// OwnerIndexValues returns the index values of an object: the uids of its owners, and the uids and names of the
+// resources that share it.
 func OwnerIndexValues(object client.Object) []string {
 	values := output.OwnerUIDs(object.GetOwnerReferences())
 	for uid, share := range output.KeyOwnerships(object.GetAnnotations()) {
@@ -59,7 +59,8 @@ func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 }
 
 // listByIndex lists the metadata of outputs in a namespace by the index OwnerIndex.
-func (s *Store) listByIndex(ctx context.Context, kind output.Kind, namespace, value string) ([]metav1.PartialObjectMetadata,
+func (s *Store) listByIndex(ctx context.Context, kind output.Kind, namespace,
+	value string) ([]metav1.PartialObjectMetadata,
 	error) {
 	list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind) + "List"}}
 	if err := s.Client.List(ctx, list, client.InNamespace(namespace),
@@ -69,8 +70,8 @@ func (s *Store) listByIndex(ctx context.Context, kind output.Kind, namespace, va
 	return list.Items, nil
 }
 
-// removeFromOutput removes a resource's data from an object, and deletes the object if no other owner or tool has a part in it.
-// Data of others is kept. It serves for renamed outputs and for deleted resources.
+// removeFromOutput removes a resource's data from an object, and deletes the object if no other owner or tool has a
+// part in it. Data of others is kept. It serves for renamed outputs and for deleted resources.
 func (s *Store) removeFromOutput(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, d output.Desired) error {
 	live, found, err := s.readLive(ctx, d)
 	if err != nil || !found {
@@ -106,8 +107,8 @@ func (s *Store) removeOwnData(ctx context.Context, live output.Live, d output.De
 	return s.deleteIfEmpty(ctx, d)
 }
 
-// deleteIfEmpty deletes an object that holds no data and in which no owner or other tool has fields: akv2k8s created it,
-// and the data of all others was removed.
+// deleteIfEmpty deletes an object that holds no data and in which no owner or other tool has fields: akv2k8s created
+// it, and the data of all others was removed.
 func (s *Store) deleteIfEmpty(ctx context.Context, d output.Desired) error {
 	live, found, err := s.readLive(ctx, d)
 	if err != nil || !found || !output.IsEmptyAndUnowned(live) {

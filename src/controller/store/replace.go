@@ -13,9 +13,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// recreateOutput deletes an object that can't be changed in place and creates it again. It does so only if all data belongs to
-// this resource: otherwise data of others would be lost, including the last good value of a resource whose vault is
-// unavailable. If the controller stops between the two requests, the next sync creates the object from the stored copy.
+// recreateOutput deletes an object that can't be changed in place and creates it again. It does so only if all data
+// belongs to this resource: otherwise data of others would be lost, including the last good value of a resource whose
+// vault is unavailable. If the controller stops between the two requests, the next sync creates the object from the
+// stored copy.
 func (s *Store) recreateOutput(ctx context.Context, m *Result, live output.Live, others otherOwners) error {
 	if !output.HasOnlyDataOf(live, others.removableOwners(m.Desired.Owner)...) {
 		return fault.New(fault.Conflict, "%s %q %s, and holds data of others; delete it, and akv2k8s creates it again",
@@ -43,13 +44,14 @@ func (s *Store) recreateOutput(ctx context.Context, m *Result, live output.Live,
 	return s.deleteBackup(ctx, m.Desired)
 }
 
-// dryRunCreate sends the new object as a dry run, to find out whether the API server would accept it. If a policy rejects
-// the new object, the last good one must not be deleted. The dry run uses another name, because the old object still
-// exists.
+// dryRunCreate sends the new object as a dry run, to find out whether the API server would accept it. If a policy
+// rejects the new object, the last good one must not be deleted. The dry run uses another name, because the old object
+// still exists.
 func (s *Store) dryRunCreate(ctx context.Context, d output.Desired) error {
 	name := d.Name
 	d.Name = d.Owner.FieldManager()
-	err := s.Client.Apply(ctx, d.ApplyConfig("").Body(), client.FieldOwner(d.Owner.FieldManager()), client.ForceOwnership,
+	err := s.Client.Apply(ctx, d.ApplyConfig("").Body(), client.FieldOwner(d.Owner.FieldManager()),
+		client.ForceOwnership,
 		client.DryRunAll)
 	rehearsed := d.Name
 	d.Name = name
@@ -78,12 +80,12 @@ func (s *Store) deleteLive(ctx context.Context, live output.Live) error {
 // errObjectGone means that the object no longer exists.
 var errObjectGone = errors.New("the object no longer exists")
 
-// errDataRequired means that the object is invalid without our data, for example a Secret of a type that requires certain
-// keys.
+// errDataRequired means that the object is invalid without our data, for example a Secret of a type that requires
+// certain keys.
 var errDataRequired = errors.New("the API server rejects the object without this data")
 
-// removeOwnerFields removes an owner's fields from an object and returns the new resourceVersion. The error is distinct if the
-// object no longer exists, or if it is invalid without these fields.
+// removeOwnerFields removes an owner's fields from an object and returns the new resourceVersion. The error is distinct
+// if the object no longer exists, or if it is invalid without these fields.
 func (s *Store) removeOwnerFields(ctx context.Context, live output.Live, owner output.Owner) (string, error) {
 	nothing := output.EmptyApplyConfig(live)
 	err := s.Client.Apply(ctx, nothing.Body(), client.FieldOwner(owner.FieldManager()), client.ForceOwnership)

@@ -18,8 +18,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// dropForeignDataKeys leaves out the data keys that others wrote before the resource first wrote to the object, and returns
-// a conflict for them.
+// dropForeignDataKeys leaves out the data keys that others wrote before the resource first wrote to the object, and
+// returns a conflict for them.
 func (s *Store) dropForeignDataKeys(live output.Live, m *Result) error {
 	keys := output.ForeignDataKeys(live, m.Desired)
 	if len(keys) == 0 {
@@ -35,7 +35,8 @@ func (s *Store) dropForeignDataKeys(live output.Live, m *Result) error {
 			output.AdoptAnnotationValue(live, keys))}
 }
 
-// prepareSharedWrite prepares a write to a shared object: it writes only our own keys and no field that concerns the whole object.
+// prepareSharedWrite prepares a write to a shared object: it writes only our own keys and no field that concerns the
+// whole object.
 func (s *Store) prepareSharedWrite(ctx context.Context, m *Result, live output.Live) error {
 	reason := output.RecreateReason(live, m.Desired)
 	if reason == "" && m.Desired.Immutable && !live.Immutable {
@@ -50,7 +51,8 @@ func (s *Store) prepareSharedWrite(ctx context.Context, m *Result, live output.L
 	if size := m.Desired.KeysAnnotationSize(); size > limits.SharedKeyNamesBytes {
 		return fault.New(fault.Conflict,
 			"%s %q holds data of others, and the names of the data keys to add take %d bytes (limit %s); "+
-				"choose another name in spec.output", live.Kind, live.Name, size, limits.Bytes(limits.SharedKeyNamesBytes))
+				"choose another name in spec.output", live.Kind, live.Name, size,
+			limits.Bytes(limits.SharedKeyNamesBytes))
 	}
 	m.Desired, m.Shared = m.Desired.AsShared(), true
 	var err error
@@ -58,8 +60,8 @@ func (s *Store) prepareSharedWrite(ctx context.Context, m *Result, live output.L
 	return err
 }
 
-// dropOwnerReferences removes our owner references, and reports whether there were any. It runs before any other change: as long as
-// an owner reference exists, the garbage collector can delete the object with the data of others.
+// dropOwnerReferences removes our owner references, and reports whether there were any. It runs before any other
+// change: as long as an owner reference exists, the garbage collector can delete the object with the data of others.
 func (s *Store) dropOwnerReferences(ctx context.Context, live output.Live) (bool, error) {
 	patch, err := output.DropOwnerReferencesPatch(live)
 	if err != nil || patch == nil {
@@ -74,15 +76,16 @@ func (s *Store) dropOwnerReferences(ctx context.Context, live output.Live) (bool
 		return false, fault.New(fault.Conflict,
 			"%s %q was changed while its owner references were being removed; retrying", live.Kind, live.Name)
 	case err != nil:
-		return false, classifyError(err, fmt.Sprintf("removing the owner references of %s %s/%s", live.Kind, live.Namespace,
+		return false, classifyError(err, fmt.Sprintf("removing the owner references of %s %s/%s", live.Kind,
+			live.Namespace,
 			live.Name))
 	}
 	return true, nil
 }
 
-// ReleaseSharedOutputs removes the data that a deleted resource with this name left in shared outputs. The garbage collector deletes
-// exclusive outputs, but shared outputs have no owner reference. A resource that is not in the cache can still exist,
-// because with OBJECT_LABELS another installation can manage it; the API server decides.
+// ReleaseSharedOutputs removes the data that a deleted resource with this name left in shared outputs. The garbage
+// collector deletes exclusive outputs, but shared outputs have no owner reference. A resource that is not in the cache
+// can still exist, because with OBJECT_LABELS another installation can manage it; the API server decides.
 func (s *Store) ReleaseSharedOutputs(ctx context.Context, name types.NamespacedName) error {
 	for _, kind := range output.Kinds() {
 		items, err := s.listByIndex(ctx, kind, name.Namespace, sharedIndexValue(name.Name))

@@ -16,10 +16,11 @@ import (
 // metadataPatchManager is the field manager of patches that remove metadata; it never owns a field.
 const metadataPatchManager = "akv2k8s-takeover"
 
-// dropV1Ownership removes the field ownership of akv2k8s 1.8 from an output, after every resource that writes to it has applied
-// its own part. Until then, the 1.8 entry keeps the keys of resources whose vault is unavailable.
+// dropV1Ownership removes the field ownership of akv2k8s 1.8 from an output, after every resource that writes to it has
+// applied its own part. Until then, the 1.8 entry keeps the keys of resources whose vault is unavailable.
 func (s *Store) dropV1Ownership(ctx context.Context, m *Result, before output.Live, others otherOwners) error {
-	if !output.HasV1Fields(before) || hasUnappliedResource(before, others.older) || hasUnappliedResource(before, others.younger) {
+	if !output.HasV1Fields(before) || hasUnappliedResource(before, others.older) ||
+		hasUnappliedResource(before, others.younger) {
 		return nil
 	}
 	live, found, err := s.readLive(ctx, m.Desired)
@@ -35,7 +36,8 @@ func (s *Store) dropV1Ownership(ctx context.Context, m *Result, before output.Li
 
 func (s *Store) applyV1Patch(ctx context.Context, m *Result, live output.Live, patch []byte) error {
 	object := clientObject(live)
-	err := s.Client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(metadataPatchManager))
+	err := s.Client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch),
+		client.FieldOwner(metadataPatchManager))
 	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
 		return fault.New(fault.Conflict, "%s %q was changed while the field ownership of akv2k8s 1.8 was being "+
 			"removed; retrying", live.Kind, live.Name)

@@ -77,7 +77,8 @@ func (s *Store) Write(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 }
 
 // updateOutput changes the live object to the desired state.
-func (s *Store) updateOutput(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Result, live output.Live) error {
+func (s *Store) updateOutput(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Result,
+	live output.Live) error {
 	if err := output.CheckWritable(live, m.Desired); err != nil {
 		return err
 	}
@@ -120,7 +121,8 @@ func (s *Store) tryCreate(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		output.ConfigMap: resource.Status.ConfigMapName}[d.Kind] {
 		return false
 	}
-	err := s.Client.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, NewPartialMetadata(d.Kind))
+	err := s.Client.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name},
+		NewPartialMetadata(d.Kind))
 	if !apierrors.IsNotFound(err) {
 		return false
 	}
@@ -175,11 +177,12 @@ func (s *Store) readLive(ctx context.Context, d output.Desired) (output.Live, bo
 	return output.LiveFromSecret(&secret), true, nil
 }
 
-// applyOutput always forces ownership: the caller has already decided what can be overwritten, and hand-made edits of our own
-// keys must be reverted.
+// applyOutput always forces ownership: the caller has already decided what can be overwritten, and hand-made edits of
+// our own keys must be reverted.
 func (s *Store) applyOutput(ctx context.Context, m *Result, configuration output.ApplyConfig) error {
 	owner := client.FieldOwner(m.Desired.Owner.FieldManager())
-	if err := classifyApplyError(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership), m.Desired); err != nil {
+	if err := classifyApplyError(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership),
+		m.Desired); err != nil {
 		return err
 	}
 	m.Written, m.ResourceVersion = true, configuration.ResourceVersion()
@@ -202,7 +205,8 @@ func classifyError(err error, doing string) error {
 	switch {
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err),
 		apierrors.IsRequestEntityTooLargeError(err), redactederror.IsWebhookDenied(err):
-		return fault.New(fault.Conflict, "%s: the API server rejected the request: %s", doing, redactederror.Describe(err))
+		return fault.New(fault.Conflict, "%s: the API server rejected the request: %s", doing,
+			redactederror.Describe(err))
 	}
 	return redactederror.Wrap(err, "%s", doing)
 }

@@ -27,8 +27,8 @@ type Server struct {
 	Count func(name string)
 
 	mu sync.Mutex
-	// pullersByRegistry are the object ids that can pull, by registry. refresh and access map "REGISTRY TOKEN" of each issued
-	// token to the object id of its principal.
+	// pullersByRegistry are the object ids that can pull, by registry. refresh and access map "REGISTRY TOKEN" of each
+	// issued token to the object id of its principal.
 	pullersByRegistry           map[string][]string
 	refreshTokens, accessTokens map[string]string
 }
@@ -38,7 +38,8 @@ func (s *Server) AllowPull(registry string, objectIDs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pullersByRegistry == nil {
-		s.pullersByRegistry, s.refreshTokens, s.accessTokens = map[string][]string{}, map[string]string{}, map[string]string{}
+		s.pullersByRegistry, s.refreshTokens, s.accessTokens = map[string][]string{}, map[string]string{},
+			map[string]string{}
 	}
 	s.pullersByRegistry[registry] = objectIDs
 }

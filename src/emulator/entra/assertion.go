@@ -26,8 +26,8 @@ const (
 // those to the login host.
 const ProxyHost = "token-proxy.aks.example"
 
-// authenticateAssertion authenticates a request by a client assertion: a token that the application signed with the key of its
-// certificate, or a federated token of a trusted issuer.
+// authenticateAssertion authenticates a request by a client assertion: a token that the application signed with the key
+// of its certificate, or a federated token of a trusted issuer.
 func (d *Directory) authenticateAssertion(r *http.Request) (Principal, *tokenError) {
 	principal, refused := d.findApplication(r)
 	if refused != nil {
@@ -65,10 +65,11 @@ func (d *Directory) checkCertificateAssertion(r *http.Request, principal Princip
 		// Entra ID accepts both spellings of the token endpoint as audience.
 		audiences := []string{"https://" + r.Host + "/" + d.Tenant + "/oauth2/v2.0/token",
 			"https://" + r.Host + "/" + d.Tenant + "/v2.0"}
-		return d.checkSignedToken(token.Raw, cert.PublicKey, []string{"PS256", "RS256"}, func(c jwt.RegisteredClaims) bool {
-			return c.Subject == principal.ClientID &&
-				slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(c.Audience, a) })
-		})
+		return d.checkSignedToken(token.Raw, cert.PublicKey, []string{"PS256", "RS256"},
+			func(c jwt.RegisteredClaims) bool {
+				return c.Subject == principal.ClientID &&
+					slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(c.Audience, a) })
+			})
 	}
 	return &tokenError{"invalid_client", 700027,
 		"The certificate with identifier used to sign the client assertion is not registered on application."}
@@ -81,7 +82,8 @@ func isSameThumbprint(sent string, sum []byte) bool {
 }
 
 // checkFederatedAssertion checks a token of a trusted issuer, such as a Kubernetes cluster.
-func (d *Directory) checkFederatedAssertion(principal Principal, text string, content jwt.RegisteredClaims, byProxy bool) *tokenError {
+func (d *Directory) checkFederatedAssertion(principal Principal, text string, content jwt.RegisteredClaims,
+	byProxy bool) *tokenError {
 	for _, trusted := range principal.Federated {
 		if trusted.Issuer != content.Issuer || trusted.Subject != content.Subject || trusted.Bound != byProxy {
 			continue

@@ -25,8 +25,8 @@ func Handler(d *entra.Directory) http.Handler {
 	return mux
 }
 
-// requireMetadataHeader rejects forwarded requests and requests without the Metadata header, as Azure does. A server-side request
-// forgery can't set the header.
+// requireMetadataHeader rejects forwarded requests and requests without the Metadata header, as Azure does. A
+// server-side request forgery can't set the header.
 func requireMetadataHeader(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !strings.EqualFold(r.Header.Get("Metadata"), "true") || r.Header.Get("X-Forwarded-For") != "" {
@@ -44,7 +44,10 @@ func handleToken(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 		replyError(w, "Required query variable 'resource' or 'api-version' is missing")
 		return
 	}
-	principal, ok := d.Find(func(p entra.Principal) bool { return p.IsAssignedAt(d.Now()) && matchesQuery(p, query.Get) })
+	principal, ok := d.Find(func(p entra.Principal) bool {
+		return p.IsAssignedAt(d.Now()) &&
+			matchesQuery(p, query.Get)
+	})
 	if !ok && query.Get("client_id")+query.Get("object_id")+query.Get("msi_res_id")+query.Get("mi_res_id") == "" {
 		users := 0
 		_, _ = d.Find(func(p entra.Principal) bool {
@@ -85,8 +88,8 @@ func handleToken(d *entra.Directory, w http.ResponseWriter, r *http.Request) {
 		"expires_on":     strconv.FormatInt(expires, 10), "not_before": strconv.FormatInt(d.Now().Unix(), 10)})
 }
 
-// matchesQuery reports whether a principal is the requested identity: the user-assigned one with the client id, object id or
-// resource id of the query, or else the system-assigned one.
+// matchesQuery reports whether a principal is the requested identity: the user-assigned one with the client id, object
+// id or resource id of the query, or else the system-assigned one.
 func matchesQuery(p entra.Principal, ask func(string) string) bool {
 	resourceID := ask("msi_res_id") + ask("mi_res_id")
 	switch {

@@ -92,8 +92,8 @@ func (s *Store) applicableFault(c call) (Fault, bool) {
 	return Fault{}, false
 }
 
-// retryDelay returns how long a caller must wait after the response: the Retry-After header, or a second after a 429, as
-// Azure recommends.
+// retryDelay returns how long a caller must wait after the response: the Retry-After header, or a second after a 429,
+// as Azure recommends.
 func (f Fault) retryDelay() time.Duration {
 	switch {
 	case f.RetryAfter > 0:
@@ -104,12 +104,12 @@ func (f Fault) retryDelay() time.Duration {
 	return 0
 }
 
-// inFlightTolerance is the time after such a response in which calls can still arrive that were sent before it. On a busy
-// machine, a new connection takes some time.
+// inFlightTolerance is the time after such a response in which calls can still arrive that were sent before it. On a
+// busy machine, a new connection takes some time.
 const inFlightTolerance = 500 * time.Millisecond
 
-// callerPauses records the periods in which a caller, identified by its address, must not call a vault. It only observes: no
-// call is rejected because of it.
+// callerPauses records the periods in which a caller, identified by its address, must not call a vault. It only
+// observes: no call is rejected because of it.
 type callerPauses struct {
 	mu       sync.Mutex
 	byCaller map[string]pauseWindow
@@ -132,8 +132,8 @@ func (p *callerPauses) beginPause(who string, now time.Time, long time.Duration)
 	}
 }
 
-// timeIntoPause returns the time since the beginning of the caller's pause; zero if there is no pause, or if the call can have
-// been sent before it.
+// timeIntoPause returns the time since the beginning of the caller's pause; zero if there is no pause, or if the call
+// can have been sent before it.
 func (p *callerPauses) timeIntoPause(who string, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -162,10 +162,11 @@ func parseRequest(r *http.Request) (call, bool) {
 	return c, ok
 }
 
-// authenticateCaller responds with 401 and a challenge unless the request has a valid token. A fault can reject every token
-// or replace the challenge.
+// authenticateCaller responds with 401 and a challenge unless the request has a valid token. A fault can reject every
+// token or replace the challenge.
 func (s *Server) authenticateCaller(w http.ResponseWriter, r *http.Request, c call, f Fault) (string, bool) {
-	challenge := fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`, authorityBySuffix()[c.suffix],
+	challenge := fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="https://%s"`,
+		authorityBySuffix()[c.suffix],
 		s.Tenant, c.suffix)
 	if f.Challenge != "" {
 		challenge = f.Challenge
@@ -179,7 +180,8 @@ func (s *Server) authenticateCaller(w http.ResponseWriter, r *http.Request, c ca
 		challenge += `, error="invalid_token", error_description="Error validating token: 'S2S12001'."`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	replyError(w, apiError{http.StatusUnauthorized, "Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.",
+	replyError(w, apiError{http.StatusUnauthorized, "Unauthorized",
+		"AKV10000: Request is missing a Bearer or PoP token.",
 		""})
 	return "", false
 }

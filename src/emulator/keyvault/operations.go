@@ -19,7 +19,8 @@ const maxValueBytes = 25 << 10
 
 func (s *Server) executeOperation(w http.ResponseWriter, r *http.Request, c call) {
 	if !slices.Contains(apiVersions(), r.URL.Query().Get("api-version")) {
-		replyError(w, apiError{http.StatusBadRequest, "BadParameter", "The specified api-version is not supported.", ""})
+		replyError(w, apiError{http.StatusBadRequest, "BadParameter", "The specified api-version is not supported.",
+			""})
 		return
 	}
 	s.Store.mu.Lock()
@@ -65,7 +66,8 @@ func (s *Server) executeOnSecret(w http.ResponseWriter, r *http.Request, c call,
 	switch c.operation {
 	case "get":
 		if secret.Disabled {
-			replyError(w, apiError{http.StatusForbidden, "Forbidden", "Operation get is not allowed on a disabled secret.",
+			replyError(w, apiError{http.StatusForbidden, "Forbidden",
+				"Operation get is not allowed on a disabled secret.",
 				"SecretDisabled"})
 			return
 		}
@@ -147,8 +149,8 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request, c call, o 
 	replyPage(w, r, items)
 }
 
-// replyPage responds with one page of a list as Key Vault does: at most 25 items, a nextLink with a port, and an empty last
-// page if the number of items is a multiple of the page size.
+// replyPage responds with one page of a list as Key Vault does: at most 25 items, a nextLink with a port, and an empty
+// last page if the number of items is a multiple of the page size.
 func replyPage(w http.ResponseWriter, r *http.Request, items []any) {
 	size := maxPageSize
 	if asked, err := strconv.Atoi(r.URL.Query().Get("maxresults")); err == nil && asked >= 1 && asked <= maxPageSize {

@@ -94,8 +94,8 @@ func (s *Store) SetFirewall(vaultName string, closed bool) {
 	s.getOrCreateVault(vaultName).firewall = closed
 }
 
-// SetPrivateOnly makes a vault deny all requests, as if it accepted only connections through a private endpoint, or stops
-// that.
+// SetPrivateOnly makes a vault deny all requests, as if it accepted only connections through a private endpoint, or
+// stops that.
 func (s *Store) SetPrivateOnly(vaultName string, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

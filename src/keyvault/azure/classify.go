@@ -90,8 +90,8 @@ func (v *Fetcher) explainIntermediary(response *http.Response, facts diagnosis.F
 	return e
 }
 
-// explainUnreadableBody explains a success response that the SDK can't decode. The SDK's error is not used, because it can quote
-// the response.
+// explainUnreadableBody explains a success response that the SDK can't decode. The SDK's error is not used, because it
+// can quote the response.
 func (v *Fetcher) explainUnreadableBody(response *http.Response, facts diagnosis.Facts) *fault.Error {
 	content, err := readBody(response)
 	if err != nil || !bytes.HasPrefix(bytes.TrimSpace(content), []byte("{")) {
@@ -100,14 +100,16 @@ func (v *Fetcher) explainUnreadableBody(response *http.Response, facts diagnosis
 	return diagnosis.Explain(diagnosis.Vault, http.StatusOK, "", facts)
 }
 
-// explainNoResponse explains a request without a response. A name that does not resolve is reported as a missing vault only if
-// the DNS resolves other names and no vault of this name ever responded. Otherwise a DNS failure would look as if
-// vaults were deleted.
-func (v *Fetcher) explainNoResponse(ctx context.Context, err error, ref keyvault.Ref, facts diagnosis.Facts) *fault.Error {
+// explainNoResponse explains a request without a response. A name that does not resolve is reported as a missing vault
+// only if the DNS resolves other names and no vault of this name ever responded. Otherwise a DNS failure would look as
+// if vaults were deleted.
+func (v *Fetcher) explainNoResponse(ctx context.Context, err error, ref keyvault.Ref,
+	facts diagnosis.Facts) *fault.Error {
 	name := dnsFailureOf(err)
 	if name.NotFound && strings.EqualFold(strings.TrimSuffix(name.Name, "."), facts["host"]) &&
 		v.config.CanResolve != nil &&
-		!v.config.ClientCache.hasVaultAnswered(v, ref.Vault) && v.config.CanResolve(ctx, hostOf(v.config.Cloud.Authority)) {
+		!v.config.ClientCache.hasVaultAnswered(v, ref.Vault) &&
+		v.config.CanResolve(ctx, hostOf(v.config.Cloud.Authority)) {
 		return diagnosis.Explain(diagnosis.Vault, 0, diagnosis.NoSuchVault, facts)
 	}
 	return diagnosis.ExplainNoAnswer(err, name, facts)

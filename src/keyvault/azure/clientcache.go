@@ -16,8 +16,8 @@ type endpoint struct {
 	kind    keyvault.Kind
 }
 
-// fetchFunc reads one object of an endpoint. Its errors are those of the SDK, or classified errors without content of the
-// object.
+// fetchFunc reads one object of an endpoint. Its errors are those of the SDK, or classified errors without content of
+// the object.
 type fetchFunc func(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error)
 
 // cachedClient is the SDK client of one endpoint.
@@ -25,8 +25,8 @@ type cachedClient struct {
 	fetch fetchFunc
 	// hasVersions reports whether an object of the name has versions.
 	hasVersions func(ctx context.Context, name string) (bool, error)
-	// firstCallDone is closed when the first call has ended. Other calls wait for it, because the SDK learns the required
-	// token from a 401, and concurrent first calls would all receive one.
+	// firstCallDone is closed when the first call has ended. Other calls wait for it, because the SDK learns the
+	// required token from a 401, and concurrent first calls would all receive one.
 	firstCallDone chan struct{}
 
 	endpoint endpoint
@@ -36,9 +36,9 @@ type cachedClient struct {
 	lruElement  *list.Element
 }
 
-// ClientCache caches the SDK clients of all identities, because the first request of each client receives a 401. Users can
-// name vaults that do not exist, so a client without any response is not kept. At most limits.VaultClients are kept. It
-// is safe for concurrent use.
+// ClientCache caches the SDK clients of all identities, because the first request of each client receives a 401. Users
+// can name vaults that do not exist, so a client without any response is not kept. At most limits.VaultClients are
+// kept. It is safe for concurrent use.
 type ClientCache struct {
 	mu         sync.Mutex
 	byEndpoint map[endpoint]*cachedClient
@@ -49,9 +49,10 @@ type ClientCache struct {
 // NewClientCache returns an empty cache for the users of one transport.
 func NewClientCache() *ClientCache { return &ClientCache{byEndpoint: map[endpoint]*cachedClient{}} }
 
-// acquireClient returns the client of an endpoint; first reports that the caller is its first user. The caller returns it
-// with releaseClient.
-func (c *ClientCache) acquireClient(at endpoint, open func(endpoint) (*cachedClient, error)) (found *cachedClient, first bool, err error) {
+// acquireClient returns the client of an endpoint; first reports that the caller is its first user. The caller returns
+// it with releaseClient.
+func (c *ClientCache) acquireClient(at endpoint, open func(endpoint) (*cachedClient, error)) (found *cachedClient,
+	first bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, ok := c.byEndpoint[at]

@@ -83,10 +83,11 @@ func (v *Fetcher) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.
 			e.Operation, object, err = "reading "+ref.String(), keyvault.Object{}, e
 		}
 	}()
-	err = v.withClient(policy.WithCaptureResponse(ctx, &answer), ref, func(ctx context.Context, c *cachedClient) (err error) {
-		object, err = c.fetch(ctx, ref)
-		return err
-	})
+	err = v.withClient(policy.WithCaptureResponse(ctx, &answer), ref,
+		func(ctx context.Context, c *cachedClient) (err error) {
+			object, err = c.fetch(ctx, ref)
+			return err
+		})
 	switch {
 	case isObjectNotFound(err):
 		return keyvault.Object{}, v.classifyNotFound(ctx, ref, err)
@@ -98,7 +99,8 @@ func (v *Fetcher) Fetch(ctx context.Context, ref keyvault.Ref) (object keyvault.
 }
 
 // withClient calls do with the SDK client for the vault and type of ref.
-func (v *Fetcher) withClient(ctx context.Context, ref keyvault.Ref, do func(context.Context, *cachedClient) error) (err error) {
+func (v *Fetcher) withClient(ctx context.Context, ref keyvault.Ref,
+	do func(context.Context, *cachedClient) error) (err error) {
 	address, err := v.config.Cloud.VaultURL(ref.Vault)
 	if err != nil {
 		return err
@@ -159,7 +161,8 @@ func (v *Fetcher) newClient(at endpoint) (*cachedClient, error) {
 	case keyvault.KindCertificate:
 		options := azcertificates.ClientOptions(v.clientOptions())
 		c, err := azcertificates.NewClient(at.url, v.config.Credential, &options)
-		return &cachedClient{fetch: certificateClient{c, host}.fetchObject, hasVersions: certificateClient{c, host}.hasVersions}, err
+		return &cachedClient{fetch: certificateClient{c, host}.fetchObject,
+			hasVersions: certificateClient{c, host}.hasVersions}, err
 	case keyvault.KindKey:
 		options := azkeys.ClientOptions(v.clientOptions())
 		c, err := azkeys.NewClient(at.url, v.config.Credential, &options)
@@ -167,7 +170,8 @@ func (v *Fetcher) newClient(at endpoint) (*cachedClient, error) {
 	default:
 		options := v.clientOptions()
 		c, err := azsecrets.NewClient(at.url, v.config.Credential, &options)
-		return &cachedClient{fetch: secretClient{c, host}.fetchObject, hasVersions: secretClient{c, host}.hasVersions}, err
+		return &cachedClient{fetch: secretClient{c, host}.fetchObject, hasVersions: secretClient{c, host}.hasVersions},
+			err
 	}
 }
 

@@ -121,7 +121,8 @@ func readList[T any](ctx context.Context, ref keyvault.Ref, host string, pager *
 			size += entry.Size()
 		}
 		if pages > limits.ListPages || len(object.Entries) > limits.ListEntries || size > limits.ListBytes {
-			return keyvault.Object{}, fault.NewWithNextStep(fault.Malformed, "distribute the objects over several vaults",
+			return keyvault.Object{}, fault.NewWithNextStep(fault.Malformed,
+				"distribute the objects over several vaults",
 				"the list is too long: the limits are %s pages, %s objects and %s",
 				limits.Count(limits.ListPages), limits.Count(limits.ListEntries), limits.Bytes(limits.ListBytes))
 		}

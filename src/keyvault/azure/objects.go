@@ -104,8 +104,8 @@ func (k keyClient) fetchObject(ctx context.Context, ref keyvault.Ref) (keyvault.
 	return object, err
 }
 
-// publicJSONWebKey returns the public JSON web key with the names of the standard: a vault uses the type RSA-HSM for keys in
-// hardware, and the curve name P-256K for secp256k1 (RFC 8812).
+// publicJSONWebKey returns the public JSON web key with the names of the standard: a vault uses the type RSA-HSM for
+// keys in hardware, and the curve name P-256K for secp256k1 (RFC 8812).
 func publicJSONWebKey(key *azkeys.JSONWebKey) []byte {
 	number := func(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 	out := struct {
@@ -150,7 +150,8 @@ func newObject(ref keyvault.Ref, id objectID, value []byte) (keyvault.Object, er
 }
 
 func incompleteAnswerError() error {
-	return fault.NewWithNextStep(fault.Malformed, "check what is between the cluster and the vault, such as a caching proxy",
+	return fault.NewWithNextStep(fault.Malformed,
+		"check what is between the cluster and the vault, such as a caching proxy",
 		"the vault's response is incomplete: it has no value or no id")
 }
 

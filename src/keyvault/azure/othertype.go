@@ -55,8 +55,8 @@ func isObjectNotFound(err error) bool {
 	return ok
 }
 
-// classifyNotFound returns the error of a missing object. The error names another type that has an object of this name, if the
-// identity is allowed to list it.
+// classifyNotFound returns the error of a missing object. The error names another type that has an object of this name,
+// if the identity is allowed to list it.
 func (v *Fetcher) classifyNotFound(ctx context.Context, ref keyvault.Ref, err error) error {
 	var response *azcore.ResponseError
 	if !errors.As(err, &response) || ref.Kind.ListKind() == "" {

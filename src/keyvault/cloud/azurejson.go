@@ -17,7 +17,8 @@ import (
 // managedIdentityMarker is the client id and secret that AKS writes for a cluster with a managed identity.
 const managedIdentityMarker = "msi"
 
-// AzureJSON has the fields of azure.json that describe the identity of the cluster. It never prints secret and password.
+// AzureJSON has the fields of azure.json that describe the identity of the cluster. It never prints secret and
+// password.
 type AzureJSON struct {
 	Cloud                  string
 	TenantID               string
@@ -38,14 +39,14 @@ func (c AzureJSON) String() string {
 // GoString implements fmt.GoStringer.
 func (c AzureJSON) GoString() string { return c.String() }
 
-// HasManagedIdentity reports whether the cluster has a managed identity: by its flag, or by the marker that AKS writes as
-// the secret.
+// HasManagedIdentity reports whether the cluster has a managed identity: by its flag, or by the marker that AKS writes
+// as the secret.
 func (c AzureJSON) HasManagedIdentity() bool {
 	return c.UseManagedIdentity || strings.EqualFold(strings.TrimSpace(c.ClientSecret), managedIdentityMarker)
 }
 
-// azureJSONFile has the fields of azure.json, named as in the Kubernetes cloud provider. Names match in any letter case.
-// Of a repeated field, the last one counts.
+// azureJSONFile has the fields of azure.json, named as in the Kubernetes cloud provider. Names match in any letter
+// case. Of a repeated field, the last one counts.
 type azureJSONFile struct {
 	Cloud                  looseString `json:"cloud"`
 	TenantID               looseString `json:"tenantId"`
@@ -105,8 +106,8 @@ func (f *looseBool) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ParseAzureJSON reads azure.json in JSON or YAML and ignores unused fields. Errors never quote the file, because it holds
-// a secret.
+// ParseAzureJSON reads azure.json in JSON or YAML and ignores unused fields. Errors never quote the file, because it
+// holds a secret.
 func ParseAzureJSON(data []byte) (AzureJSON, error) {
 	const next = "check the file on the node, or set keyVaultAuth to environment and configure credentials"
 	if len(data) > limits.CloudConfigBytes {
@@ -127,7 +128,8 @@ func ParseAzureJSON(data []byte) (AzureJSON, error) {
 			"parsing azure.json: one of the fields %s has the wrong type, or the file is not an object",
 			strings.Join(fieldNames(), ", "))
 	case err != nil:
-		return AzureJSON{}, fault.NewWithNextStep(fault.Invalid, next, "parsing azure.json: it is neither JSON nor YAML")
+		return AzureJSON{}, fault.NewWithNextStep(fault.Invalid, next,
+			"parsing azure.json: it is neither JSON nor YAML")
 	}
 	trim := func(t looseString) string { return strings.TrimSpace(string(t)) }
 	return AzureJSON{Cloud: trim(file.Cloud), TenantID: trim(file.TenantID), ClientID: trim(file.ClientID),

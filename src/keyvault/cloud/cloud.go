@@ -24,8 +24,8 @@ type Cloud struct {
 	IsPrivate bool
 }
 
-// vaultNamePattern matches the names that Azure allows: 3 to 24 letters, digits and single hyphens, starting with a letter.
-// VaultURL checks it regardless of earlier checks, so a name can never produce a URL on another host.
+// vaultNamePattern matches the names that Azure allows: 3 to 24 letters, digits and single hyphens, starting with a
+// letter. VaultURL checks it regardless of earlier checks, so a name can never produce a URL on another host.
 var vaultNamePattern = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`)
 
 // knownClouds maps lower-case names to clouds. Azure's tools use different names for the same cloud.
@@ -57,7 +57,8 @@ func Parse(name string) (Cloud, error) {
 // VaultURL returns the https URL of a vault in the cloud. A name that Azure does not allow is fault.Invalid.
 func (c Cloud) VaultURL(name string) (string, error) {
 	if !vaultNamePattern.MatchString(name) || strings.Contains(name, "--") {
-		return "", fault.NewWithNextStep(fault.Invalid, "use the vault's name (3 to 24 letters, digits, hyphens), not its URL",
+		return "", fault.NewWithNextStep(fault.Invalid,
+			"use the vault's name (3 to 24 letters, digits, hyphens), not its URL",
 			"%.80q is not a vault name", name)
 	}
 	return "https://" + strings.ToLower(name) + "." + c.VaultSuffix, nil

@@ -37,7 +37,8 @@ func ParseCustom(content []byte) (Cloud, error) {
 	var file environmentFile
 	if len(content) > limits.CloudConfigBytes ||
 		json.Unmarshal(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), &file) != nil {
-		return Cloud{}, fault.NewWithNextStep(fault.Invalid, "use the format of Azure's tools, or the value global.customCloud",
+		return Cloud{}, fault.NewWithNextStep(fault.Invalid,
+			"use the format of Azure's tools, or the value global.customCloud",
 			"the cloud's environment file is not JSON of at most %s", limits.Bytes(limits.CloudConfigBytes))
 	}
 	c := Cloud{Name: CustomCloudName, IsPrivate: true,

@@ -22,10 +22,12 @@ func parseCertificate(content []byte, password string) ([]*x509.Certificate, cry
 		return nil, nil, fault.NewWithNextStep(fault.Invalid, "set "+envCertPassword,
 			"the private key in the certificate file is encrypted")
 	case errors.Is(err, certificate.ErrWrongPassword):
-		return nil, nil, fault.NewWithNextStep(fault.Invalid, "correct "+envCertPassword+whitespaceHint(envCertPassword, password),
+		return nil, nil, fault.NewWithNextStep(fault.Invalid,
+			"correct "+envCertPassword+whitespaceHint(envCertPassword, password),
 			"the password of the private key in the certificate file is wrong")
 	case err != nil:
-		return nil, nil, fault.NewWithNextStep(fault.Invalid, "export certificate and private key into one file, PFX or PEM",
+		return nil, nil, fault.NewWithNextStep(fault.Invalid,
+			"export certificate and private key into one file, PFX or PEM",
 			"the certificate file can't be used: %s", err)
 	case bundle.Key == nil:
 		return nil, nil, fault.NewWithNextStep(fault.Invalid, "put the certificate and its key into one file",

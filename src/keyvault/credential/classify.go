@@ -18,15 +18,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// classifyingCredential replaces the errors of a credential by classified errors with a stable text. The SDK's errors contain ids
-// and times that differ each time.
+// classifyingCredential replaces the errors of a credential by classified errors with a stable text. The SDK's errors
+// contain ids and times that differ each time.
 type classifyingCredential struct {
 	azcore.TokenCredential
 	description string
 	// tenantID is the tenant id of the application; empty for a managed identity.
 	tenantID string
-	// requestSlot admits one request at a time. The next caller finds the token in the SDK's cache, so many reads at startup
-	// cause one request.
+	// requestSlot admits one request at a time. The next caller finds the token in the SDK's cache, so many reads at
+	// startup cause one request.
 	requestSlot chan struct{}
 	// transport is the transport of the credential.
 	transport *recordingTransport
@@ -36,8 +36,10 @@ type classifyingCredential struct {
 	precedingError func() error
 }
 
-func newClassifyingCredential(credential azcore.TokenCredential, heard *recordingTransport, who string) *classifyingCredential {
-	return &classifyingCredential{TokenCredential: credential, transport: heard, description: who, requestSlot: make(chan struct{}, 1),
+func newClassifyingCredential(credential azcore.TokenCredential, heard *recordingTransport,
+	who string) *classifyingCredential {
+	return &classifyingCredential{TokenCredential: credential, transport: heard, description: who,
+		requestSlot:  make(chan struct{}, 1),
 		messageFacts: diagnosis.Facts{}}
 }
 
@@ -46,7 +48,8 @@ var tenantIDPattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 })
 
-// withEarlierDeadline returns a context that ends before the caller's deadline, because the SDK discards errors returned after it.
+// withEarlierDeadline returns a context that ends before the caller's deadline, because the SDK discards errors
+// returned after it.
 func withEarlierDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -56,7 +59,8 @@ func withEarlierDeadline(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // GetToken implements azcore.TokenCredential.
-func (c *classifyingCredential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+func (c *classifyingCredential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken,
+	error) {
 	ctx, cancel := withEarlierDeadline(ctx)
 	defer cancel()
 	if c.tenantID != "" {
@@ -138,8 +142,8 @@ func (c *classifyingCredential) explainError(err error) *fault.Error {
 	return e
 }
 
-// isConclusiveStatus reports whether a status of the metadata service is conclusive without a JSON body. aad-pod-identity, and
-// nodes during an update, respond without JSON.
+// isConclusiveStatus reports whether a status of the metadata service is conclusive without a JSON body.
+// aad-pod-identity, and nodes during an update, respond without JSON.
 func isConclusiveStatus(status int) bool {
 	return status == http.StatusNotFound || status == http.StatusGone || status == http.StatusTooManyRequests ||
 		status >= http.StatusInternalServerError

@@ -65,7 +65,8 @@ func New(c Config) (azcore.TokenCredential, error) {
 	case ModeDefaultChain:
 		return c.defaultChainCredential()
 	}
-	return nil, fault.NewWithNextStep(fault.Invalid, fmt.Sprintf("use %s, %s or %s", ModeCloudConfig, ModeEnvironment, ModeDefaultChain),
+	return nil, fault.NewWithNextStep(fault.Invalid,
+		fmt.Sprintf("use %s, %s or %s", ModeCloudConfig, ModeEnvironment, ModeDefaultChain),
 		"keyVaultAuth %q is not known", c.Mode)
 }
 
@@ -79,14 +80,16 @@ type FederatedApplication struct {
 	GetAssertion func(context.Context) (string, error)
 }
 
-// NewFederated creates the credential of an application that exchanges tokens of another issuer. It uses Cloud, Transport
-// and Proxy of the configuration.
+// NewFederated creates the credential of an application that exchanges tokens of another issuer. It uses Cloud,
+// Transport and Proxy of the configuration.
 func NewFederated(c Config, f FederatedApplication) (azcore.TokenCredential, error) {
-	return c.federatedCredential(application{tenantID: f.TenantID, clientID: f.ClientID, source: f.Subject}, f.GetAssertion)
+	return c.federatedCredential(application{tenantID: f.TenantID, clientID: f.ClientID, source: f.Subject},
+		f.GetAssertion)
 }
 
-// clientOptions returns the client options of a credential and its transport. Each credential has its own transport, because
-// the transport records the last response. Retries of the SDK stay enabled; the deadline of the caller limits them.
+// clientOptions returns the client options of a credential and its transport. Each credential has its own transport,
+// because the transport records the last response. Retries of the SDK stay enabled; the deadline of the caller limits
+// them.
 func (c Config) clientOptions() (azcore.ClientOptions, *recordingTransport) {
 	listening := &recordingTransport{next: c.Transport, proxy: c.Proxy}
 	return azcore.ClientOptions{

@@ -19,7 +19,8 @@ func (c Config) clientSecretCredential(app application, secret string) (azcore.T
 	return app.wrapCredential(credential, heard, err, whitespaceHint(app.source, secret))
 }
 
-func (c Config) certificateCredential(app application, path, password string, files *watchedFiles) (azcore.TokenCredential, error) {
+func (c Config) certificateCredential(app application, path, password string,
+	files *watchedFiles) (azcore.TokenCredential, error) {
 	content, err := files.read(path)
 	if err != nil {
 		return nil, fault.NewWithNextStep(fault.Invalid, "mount it there, or correct the path in "+envCertPath,
@@ -45,8 +46,8 @@ func (c Config) passwordCredential(app application, username, password string) (
 	return app.wrapCredential(credential, heard, err, whitespaceHint(envPassword, password))
 }
 
-// workloadCredential exchanges the token that the kubelet keeps in a file. It reads the file for each exchange, because the SDK's
-// own credential caches an old token for ten minutes.
+// workloadCredential exchanges the token that the kubelet keeps in a file. It reads the file for each exchange, because
+// the SDK's own credential caches an old token for ten minutes.
 func (c Config) workloadCredential(app application, path string) (azcore.TokenCredential, error) {
 	read := func() (string, error) {
 		content, err := c.ReadFile(path)
@@ -67,9 +68,10 @@ func (c Config) workloadCredential(app application, path string) (azcore.TokenCr
 	return c.federatedCredential(app, func(context.Context) (string, error) { return read() })
 }
 
-// identityBindingCredential creates the credential of an AKS identity binding: a proxy of the cluster exchanges the token. The SDK finds
-// the proxy by variables that AKS sets.
-func (c Config) identityBindingCredential(app application, path string, read func() (string, error)) (azcore.TokenCredential, error) {
+// identityBindingCredential creates the credential of an AKS identity binding: a proxy of the cluster exchanges the
+// token. The SDK finds the proxy by variables that AKS sets.
+func (c Config) identityBindingCredential(app application, path string,
+	read func() (string, error)) (azcore.TokenCredential, error) {
 	app.source = envTokenProxy
 	options, heard := c.clientOptions()
 	credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
@@ -91,9 +93,10 @@ func (c Config) identityBindingCredential(app application, path string, read fun
 	return known, nil
 }
 
-// federatedCredential exchanges tokens of an issuer that the application trusts. Errors of assertion are of package fault and are
-// returned unchanged.
-func (c Config) federatedCredential(app application, assertion func(context.Context) (string, error)) (azcore.TokenCredential,
+// federatedCredential exchanges tokens of an issuer that the application trusts. Errors of assertion are of package
+// fault and are returned unchanged.
+func (c Config) federatedCredential(app application,
+	assertion func(context.Context) (string, error)) (azcore.TokenCredential,
 	error) {
 	// The SDK would hide the kind of an error of assertion, so it is kept in a variable. GetToken of the wrapper runs
 	// one request at a time, so one variable is enough.
@@ -104,7 +107,8 @@ func (c Config) federatedCredential(app application, assertion func(context.Cont
 	}
 	options, heard := c.clientOptions()
 	credential, err := azidentity.NewClientAssertionCredential(app.tenantID, app.clientID, read,
-		&azidentity.ClientAssertionCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: c.Cloud.IsPrivate})
+		&azidentity.ClientAssertionCredentialOptions{ClientOptions: options,
+			DisableInstanceDiscovery: c.Cloud.IsPrivate})
 	if err != nil {
 		return app.wrapCredential(nil, heard, err, "")
 	}
@@ -114,8 +118,8 @@ func (c Config) federatedCredential(app application, assertion func(context.Cont
 	return known, nil
 }
 
-// wrapCredential wraps a credential of the SDK, or explains err; the SDK's constructors check only the format of ids. blank
-// is advice about whitespace in a secret.
+// wrapCredential wraps a credential of the SDK, or explains err; the SDK's constructors check only the format of ids.
+// blank is advice about whitespace in a secret.
 func (a application) wrapCredential(credential azcore.TokenCredential, heard *recordingTransport, err error,
 	blank string) (azcore.TokenCredential, error) {
 	if err != nil {
@@ -128,8 +132,8 @@ func (a application) wrapCredential(credential azcore.TokenCredential, heard *re
 	return known, nil
 }
 
-// whitespaceHint returns advice if a secret begins or ends with whitespace, else "". The secret itself is not trimmed, because
-// the whitespace can be part of it.
+// whitespaceHint returns advice if a secret begins or ends with whitespace, else "". The secret itself is not trimmed,
+// because the whitespace can be part of it.
 func whitespaceHint(name, secret string) string {
 	if strings.TrimSpace(secret) == secret {
 		return ""
@@ -150,8 +154,8 @@ type managedIdentity struct {
 	hint string
 }
 
-// managedIdentityCredential returns the credential of the user-assigned identity with the given id, or of the system-assigned
-// identity.
+// managedIdentityCredential returns the credential of the user-assigned identity with the given id, or of the
+// system-assigned identity.
 func (c Config) managedIdentityCredential(m managedIdentity) (azcore.TokenCredential, error) {
 	switch {
 	case m.id == "":
@@ -172,7 +176,8 @@ func (c Config) managedIdentityCredential(m managedIdentity) (azcore.TokenCreden
 	return newCredentialPair(byClient, byObject), nil
 }
 
-func (c Config) newManagedIdentity(m managedIdentity, id azidentity.ManagedIDKind, who string) (azcore.TokenCredential, error) {
+func (c Config) newManagedIdentity(m managedIdentity, id azidentity.ManagedIDKind, who string) (azcore.TokenCredential,
+	error) {
 	options, heard := c.clientOptions()
 	credential, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{
 		ClientOptions: options, ID: id,
@@ -193,7 +198,8 @@ func (c Config) defaultChainCredential() (azcore.TokenCredential, error) {
 		ClientOptions: options, DisableInstanceDiscovery: c.Cloud.IsPrivate,
 	})
 	if err != nil {
-		return nil, fault.NewWithNextStep(fault.Invalid, "check the AZURE_ variables, or use keyVaultAuth "+string(ModeEnvironment),
+		return nil, fault.NewWithNextStep(fault.Invalid,
+			"check the AZURE_ variables, or use keyVaultAuth "+string(ModeEnvironment),
 			"the SDK's default chain found no credential")
 	}
 	known := newClassifyingCredential(credential, heard, "the first credential of the SDK's default chain that works")

@@ -21,8 +21,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// recordingTransport is a transport that limits the size of responses and records the last one. The errors of the SDK lack this
-// information: after retries until the deadline, or for an unreadable response, they name no cause.
+// recordingTransport is a transport that limits the size of responses and records the last one. The errors of the SDK
+// lack this information: after retries until the deadline, or for an unreadable response, they name no cause.
 type recordingTransport struct {
 	next  policy.Transporter
 	proxy func(*http.Request) (*url.URL, error)
@@ -36,7 +36,8 @@ type tokenReply struct {
 	host, via string
 	err       error
 	status    int
-	// isServiceReply reports that the response has the format of the requested service; errorCode is the error code in it.
+	// isServiceReply reports that the response has the format of the requested service; errorCode is the error code in
+	// it.
 	isServiceReply bool
 	errorCode      string
 	// multipleIdentities reports that the metadata service has several identities.

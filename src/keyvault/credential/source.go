@@ -33,8 +33,8 @@ func (a application) String() string {
 	return fmt.Sprintf("client %s of tenant %s (%s)", a.clientID, a.tenantID, a.source)
 }
 
-// fromCloudConfig creates the credential that azure.json describes: the managed identity if it is enabled, else the client
-// secret, else the certificate.
+// fromCloudConfig creates the credential that azure.json describes: the managed identity if it is enabled, else the
+// client secret, else the certificate.
 func (c Config) fromCloudConfig(files *watchedFiles) (azcore.TokenCredential, error) {
 	content, err := files.read(c.CloudConfigFile)
 	if err != nil {
@@ -59,12 +59,15 @@ func (c Config) fromCloudConfig(files *watchedFiles) (azcore.TokenCredential, er
 	if len(missing) > 0 {
 		return nil, fault.NewWithNextStep(fault.Invalid,
 			"set keyVaultAuth to "+string(ModeEnvironment)+" and configure credentials",
-			"azure.json describes no identity: useManagedIdentityExtension is off and %s missing", joinWithVerb(missing))
+			"azure.json describes no identity: useManagedIdentityExtension is off and %s missing",
+			joinWithVerb(missing))
 	}
 	if file.ClientSecret != "" {
-		return c.clientSecretCredential(application{file.TenantID, file.ClientID, "secret in azure.json"}, file.ClientSecret)
+		return c.clientSecretCredential(application{file.TenantID, file.ClientID, "secret in azure.json"},
+			file.ClientSecret)
 	}
-	return c.certificateCredential(application{file.TenantID, file.ClientID, "certificate of azure.json"}, file.ClientCertPath,
+	return c.certificateCredential(application{file.TenantID, file.ClientID, "certificate of azure.json"},
+		file.ClientCertPath,
 		file.ClientCertPassword, files)
 }
 
@@ -97,21 +100,26 @@ func (c Config) fromEnvironment(files *watchedFiles) (azcore.TokenCredential, er
 		}, envUsername, envPassword)
 	case env[envTokenFile] != "":
 		app.source = envTokenFile
-		return buildIfComplete(env, app, func() (azcore.TokenCredential, error) { return c.workloadCredential(app, env[envTokenFile]) })
+		return buildIfComplete(env, app, func() (azcore.TokenCredential,
+			error) {
+			return c.workloadCredential(app, env[envTokenFile])
+		})
 	case env[envTenantID] != "":
 		return nil, incompleteEnvError(env)
 	}
-	return c.managedIdentityCredential(managedIdentity{id: env[envClientID], source: "no credentials in the environment",
+	return c.managedIdentityCredential(managedIdentity{id: env[envClientID],
+		source:      "no credentials in the environment",
 		settingName: envClientID, hint: c.WorkloadIdentityHint()})
 }
 
-// incompleteEnvError returns the error of a tenant id without credentials. v1 used the managed identity in this case, so the
-// advice includes it.
+// incompleteEnvError returns the error of a tenant id without credentials. v1 used the managed identity in this case,
+// so the advice includes it.
 func incompleteEnvError(env map[string]string) error {
 	missing := append(missingNames(env, envClientID), envClientSecret)
 	return fault.NewWithNextStep(fault.Invalid,
 		fmt.Sprintf("for an application set one of them; for workload identity give the pod the label %s; "+
-			"for a managed identity, which akv2k8s 1.8 used here, remove %s and keep %s", workloadIdentityLabel, envTenantID,
+			"for a managed identity, which akv2k8s 1.8 used here, remove %s and keep %s", workloadIdentityLabel,
+			envTenantID,
 			envClientID),
 		"the credentials in the environment are half set: %s missing (or %s, or %s and %s, or %s)",
 		joinWithVerb(missing), envCertPath, envUsername, envPassword, envTokenFile)
@@ -123,9 +131,9 @@ const workloadIdentityLabel = `azure.workload.identity/use: "true"`
 // envAnnotatedClientID is the variable that the chart sets to the client id in the ServiceAccount's annotation.
 const envAnnotatedClientID = "AKV2K8S_SERVICE_ACCOUNT_CLIENT_ID"
 
-// WorkloadIdentityHint returns advice for a rejected managed identity of the node, which is used by mistake if workload identity is
-// configured but the pod has no token. The advice begins with a semicolon; it is empty if another identity is
-// configured.
+// WorkloadIdentityHint returns advice for a rejected managed identity of the node, which is used by mistake if workload
+// identity is configured but the pod has no token. The advice begins with a semicolon; it is empty if another identity
+// is configured.
 func (c Config) WorkloadIdentityHint() string {
 	env := c.readEnvironment()
 	if c.Mode == ModeCloudConfig || env[envTokenFile] != "" ||
@@ -141,7 +149,8 @@ func (c Config) WorkloadIdentityHint() string {
 
 // EnvironmentVariables returns the names of the environment variables of mode Environment.
 func EnvironmentVariables() []string {
-	return []string{envTenantID, envClientID, envClientSecret, envCertPath, envCertPassword, envSDKCertPath, envSDKCertPassword,
+	return []string{envTenantID, envClientID, envClientSecret, envCertPath, envCertPassword, envSDKCertPath,
+		envSDKCertPassword,
 		envUsername, envPassword, envTokenFile}
 }
 
@@ -169,8 +178,10 @@ func (c Config) readEnvironment() map[string]string {
 func buildIfComplete(env map[string]string, app application, build func() (azcore.TokenCredential, error),
 	besides ...string) (azcore.TokenCredential, error) {
 	if missing := missingNames(env, append([]string{envTenantID, envClientID}, besides...)...); len(missing) > 0 {
-		return nil, fault.NewWithNextStep(fault.Invalid, "set "+strings.Join(missing, " and ")+" too, or remove "+app.source,
-			"the credentials in the environment are half set: %s is set, but %s missing", app.source, joinWithVerb(missing))
+		return nil, fault.NewWithNextStep(fault.Invalid,
+			"set "+strings.Join(missing, " and ")+" too, or remove "+app.source,
+			"the credentials in the environment are half set: %s is set, but %s missing", app.source,
+			joinWithVerb(missing))
 	}
 	return build()
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// credentialPair uses the first credential, or the second if Entra ID does not know the first. It keeps the one that worked.
+// credentialPair uses the first credential, or the second if Entra ID does not know the first. It keeps the one that
+// worked.
 type credentialPair struct {
 	first, second azcore.TokenCredential
 	// probeSlot admits one caller at a time, so many callers at startup cause one rejected request.
@@ -96,7 +97,8 @@ type reloadingCredential struct {
 	reloadErr error
 }
 
-func (c Config) newReloadingCredential(build func(*watchedFiles) (azcore.TokenCredential, error)) (azcore.TokenCredential, error) {
+func (c Config) newReloadingCredential(build func(*watchedFiles) (azcore.TokenCredential,
+	error)) (azcore.TokenCredential, error) {
 	r := &reloadingCredential{config: c, build: build}
 	return r, r.rebuildCredential()
 }
@@ -113,7 +115,8 @@ func (r *reloadingCredential) rebuildCredential() error {
 }
 
 // GetToken implements azcore.TokenCredential.
-func (r *reloadingCredential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken, error) {
+func (r *reloadingCredential) GetToken(ctx context.Context, options policy.TokenRequestOptions) (azcore.AccessToken,
+	error) {
 	credential, err := r.currentCredential()
 	if err != nil {
 		return azcore.AccessToken{}, nonRetriableError{err}
@@ -121,8 +124,8 @@ func (r *reloadingCredential) GetToken(ctx context.Context, options policy.Token
 	return credential.GetToken(ctx, options)
 }
 
-// currentCredential returns the credential of the current files. Invalid new content is an error, as it is at startup: the old
-// credential may be revoked, and its continued use would hide the mistake until it expires.
+// currentCredential returns the credential of the current files. Invalid new content is an error, as it is at startup:
+// the old credential may be revoked, and its continued use would hide the mistake until it expires.
 func (r *reloadingCredential) currentCredential() (azcore.TokenCredential, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

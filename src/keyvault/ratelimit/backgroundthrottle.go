@@ -14,9 +14,9 @@ const (
 	burstTime = time.Second
 )
 
-// backgroundThrottle slows down refreshes of a vault that returned a 429. Other processes call the same vault, and their pods can be
-// starting. Refreshes are therefore reduced to half of the rate that this process had in fact, even if its limit is
-// much higher, and the rate increases slowly.
+// backgroundThrottle slows down refreshes of a vault that returned a 429. Other processes call the same vault, and
+// their pods can be starting. Refreshes are therefore reduced to half of the rate that this process had in fact, even
+// if its limit is much higher, and the rate increases slowly.
 type backgroundThrottle struct {
 	fullRate float64 // in calls per second
 	// loweredRate is the rate after the last reduction. The brake is inactive if there was no reduction.
@@ -24,8 +24,8 @@ type backgroundThrottle struct {
 	loweredAt   time.Time
 	tokens      float64
 	filledAt    time.Time
-	// recentCalls is the number of calls in the last ten seconds as of lastCallAt, with an exponentially lower weight for
-	// older calls.
+	// recentCalls is the number of calls in the last ten seconds as of lastCallAt, with an exponentially lower weight
+	// for older calls.
 	recentCalls float64
 	lastCallAt  time.Time
 }

@@ -27,7 +27,8 @@ func NewCall(ctx context.Context) (*Call, context.Context) {
 
 // RaisePriority raises the priority of the call to p if p is higher. It is called for each reader that joins the call.
 func (c *Call) RaisePriority(p keyvault.Priority) {
-	for now := c.highestPriority.Load(); int32(p) > now && !c.highestPriority.CompareAndSwap(now, int32(p)); now = c.highestPriority.Load() {
+	for now := c.highestPriority.Load(); int32(p) > now &&
+		!c.highestPriority.CompareAndSwap(now, int32(p)); now = c.highestPriority.Load() {
 	}
 }
 
@@ -61,8 +62,8 @@ type fairQueue struct {
 	lastAdmission map[string]int
 }
 
-// oldestFirstInterval is the interval of admissions at which the oldest waiter is admitted regardless of priority, so every waiter is
-// admitted eventually.
+// oldestFirstInterval is the interval of admissions at which the oldest waiter is admitted regardless of priority, so
+// every waiter is admitted eventually.
 const oldestFirstInterval = 8
 
 func (q *fairQueue) isEmpty() bool { return len(q.waiters) == 0 }
@@ -86,8 +87,8 @@ func (q *fairQueue) rejectAll(err error) {
 	q.waiters = nil
 }
 
-// takeNext removes and returns the waiter to admit: among those with the highest priority, one of the namespace that was
-// admitted least recently. With urgentOnly it can be nil.
+// takeNext removes and returns the waiter to admit: among those with the highest priority, one of the namespace that
+// was admitted least recently. With urgentOnly it can be nil.
 func (q *fairQueue) takeNext(urgentOnly bool) *waiter {
 	best, longest := -1, (q.admitted+1)%oldestFirstInterval == 0
 	for i, w := range q.waiters {

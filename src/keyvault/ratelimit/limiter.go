@@ -70,8 +70,8 @@ var (
 	errBusy   = errors.New("too many calls to the vault are waiting")
 )
 
-// IsDeferred reports whether err means that a call was deferred. The vault was not called, so the state of the object is
-// unknown.
+// IsDeferred reports whether err means that a call was deferred. The vault was not called, so the state of the object
+// is unknown.
 func IsDeferred(err error) bool { return errors.Is(err, errPaused) || errors.Is(err, errBusy) }
 
 // IsPaused reports whether a call was deferred because the vault asked for a pause.
@@ -99,7 +99,8 @@ func New(c Config) (*Limiter, error) {
 	if c.Clock == nil || c.VaultLimit < 1 || c.TotalLimit < 1 || c.MaxConcurrent < 1 {
 		return nil, errors.New("creating the rate limiter: a clock and limits of at least 1 are required")
 	}
-	return &Limiter{config: c, vaults: map[string]*vaultState{}, totalBucket: newTokenBucket(c.TotalLimit, c.Clock())}, nil
+	return &Limiter{config: c, vaults: map[string]*vaultState{}, totalBucket: newTokenBucket(c.TotalLimit, c.Clock())},
+		nil
 }
 
 // Acquire waits until a call to the vault is admitted, by the priority of the context's Call or Purpose. The caller
@@ -128,8 +129,8 @@ func (g *Limiter) Acquire(ctx context.Context, name string) (leave func(Response
 	return func(a Response) { g.finishCall(v, began, a) }, nil
 }
 
-// withEarlierDeadline returns a context that ends shortly before ctx, so there is time to return the reason. After the deadline of
-// ctx the SDK only reports that the deadline was exceeded.
+// withEarlierDeadline returns a context that ends shortly before ctx, so there is time to return the reason. After the
+// deadline of ctx the SDK only reports that the deadline was exceeded.
 func (g *Limiter) withEarlierDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -163,7 +164,8 @@ func (g *Limiter) stateOf(name string) *vaultState {
 	}
 	if len(g.vaults) >= limits.RateLimitedVaults {
 		for other, v := range g.vaults {
-			if v.activeCalls == 0 && v.queue.isEmpty() && !v.pausedUntil.After(now) && v.bucket.isIdle(now) && !v.throttle.isActive(now) {
+			if v.activeCalls == 0 && v.queue.isEmpty() && !v.pausedUntil.After(now) && v.bucket.isIdle(now) &&
+				!v.throttle.isActive(now) {
 				delete(g.vaults, other)
 			}
 		}
@@ -174,8 +176,8 @@ func (g *Limiter) stateOf(name string) *vaultState {
 	return v
 }
 
-// throttledQueueRecheck is the longest time after which a queue of throttled calls is checked again. A queued call becomes urgent when
-// a pod joins it.
+// throttledQueueRecheck is the longest time after which a queue of throttled calls is checked again. A queued call
+// becomes urgent when a pod joins it.
 const throttledQueueRecheck = 100 * time.Millisecond
 
 // admitWaiters admits waiters while there are slots and tokens; the caller holds mu.

@@ -11,8 +11,8 @@ const recoveryTime = time.Minute
 // minRateFraction is the fraction of the full rate that always remains.
 const minRateFraction = 1.0 / 64
 
-// tokenBucket is a token bucket. Its capacity is half of the limit, and the other half is refilled within the ten seconds of
-// Azure's limit, so no ten seconds have more calls than the limit.
+// tokenBucket is a token bucket. Its capacity is half of the limit, and the other half is refilled within the ten
+// seconds of Azure's limit, so no ten seconds have more calls than the limit.
 type tokenBucket struct {
 	capacity, fullRate float64 // in calls, and in calls per second
 	tokens             float64
@@ -25,8 +25,9 @@ type tokenBucket struct {
 func newTokenBucket(limit int, now time.Time) tokenBucket {
 	half := float64(limit) / 2
 	size := max(half, 1)
-	return tokenBucket{capacity: size, fullRate: half / limitWindow.Seconds(), tokens: size, filledAt: now, loweredRate: half / limitWindow.Seconds(),
-		loweredAt: now}
+	return tokenBucket{capacity: size, fullRate: half / limitWindow.Seconds(), tokens: size, filledAt: now,
+		loweredRate: half / limitWindow.Seconds(),
+		loweredAt:   now}
 }
 
 // rateAt returns the current rate in calls per second. It grows linearly until it reaches the full rate.

@@ -13,8 +13,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// breakerKey is the key of a circuit breaker: one identity at one vault. A vault or identity that does not respond delays
-// only its own calls.
+// breakerKey is the key of a circuit breaker: one identity at one vault. A vault or identity that does not respond
+// delays only its own calls.
 type breakerKey struct {
 	vault    string
 	identity keyvault.Identity
@@ -36,8 +36,8 @@ type circuitBreakers struct {
 type circuitBreaker struct {
 	slotsByPriority [keyvault.PriorityPodStart + 1]*namespaceSlots
 	activeCalls     int
-	// consecutiveTimeouts counts consecutive timeouts. After timeoutsToTrip of them, calls are rejected until retryAt, and then
-	// one probe is let through.
+	// consecutiveTimeouts counts consecutive timeouts. After timeoutsToTrip of them, calls are rejected until retryAt,
+	// and then one probe is let through.
 	consecutiveTimeouts int
 	retryAt             time.Time
 	probing             bool
@@ -49,7 +49,8 @@ type circuitBreaker struct {
 }
 
 const (
-	// slotWaitTimeout is how long a call waits for a slot. A call that gets none is deferred, so its caller can do other work.
+	// slotWaitTimeout is how long a call waits for a slot. A call that gets none is deferred, so its caller can do
+	// other work.
 	slotWaitTimeout = 2 * time.Second
 	// timeoutsToTrip is the number of consecutive timeouts that trip the breaker.
 	timeoutsToTrip = 3
@@ -58,7 +59,8 @@ const (
 	firstOpenTime, maxOpenTime = 2 * time.Second, 30 * time.Second
 )
 
-// admitCall admits a call when the breaker allows it and a slot is free. The caller passes the result of the call to leave.
+// admitCall admits a call when the breaker allows it and a slot is free. The caller passes the result of the call to
+// leave.
 func (d *circuitBreakers) admitCall(ctx context.Context, ref keyvault.Ref) (leave func(error), err error) {
 	key, purpose := breakerKey{ref.Vault, ref.Identity}, keyvault.PurposeOf(ctx)
 	at, trying, err := d.acquireBreaker(key)
@@ -85,8 +87,8 @@ type callOutcome struct {
 	isProbe  bool
 }
 
-// acquireBreaker returns the breaker for key, or the error with which it rejects the call. trying reports that the call is a
-// probe.
+// acquireBreaker returns the breaker for key, or the error with which it rejects the call. trying reports that the call
+// is a probe.
 func (d *circuitBreakers) acquireBreaker(key breakerKey) (at *circuitBreaker, trying bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,7 +112,8 @@ func (d *circuitBreakers) newBreaker(key breakerKey) *circuitBreaker {
 	}
 	at := &circuitBreaker{}
 	for p := range at.slotsByPriority {
-		at.slotsByPriority[p] = &namespaceSlots{free: d.maxConcurrent, maxPerNamespace: d.maxPerNamespace, heldByNamespace: map[string]int{}}
+		at.slotsByPriority[p] = &namespaceSlots{free: d.maxConcurrent, maxPerNamespace: d.maxPerNamespace,
+			heldByNamespace: map[string]int{}}
 	}
 	d.byKey[key] = at
 	return at
@@ -127,7 +130,8 @@ func openBreakerError(said error, rest time.Duration) error {
 	return e
 }
 
-// tripBreaker trips the breaker. Calls that began before a trip do not trip it again: many calls can wait for one connection.
+// tripBreaker trips the breaker. Calls that began before a trip do not trip it again: many calls can wait for one
+// connection.
 func (at *circuitBreaker) tripBreaker(now time.Time) {
 	at.retryAt = now.Add(min(firstOpenTime<<min(at.trips, 4), maxOpenTime))
 	at.trips, at.trippedAt = at.trips+1, now

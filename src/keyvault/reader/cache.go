@@ -109,8 +109,9 @@ func (m *lruCache) remove(ref keyvault.Ref) {
 	a.object.Value.Wipe()
 }
 
-// removeExpired removes expired results. The result of a refreshed object stays until two refreshes failed to happen. It also
-// stays while a vault is unavailable: afterwards a list tells which objects changed, so the others need no new read.
+// removeExpired removes expired results. The result of a refreshed object stays until two refreshes failed to happen.
+// It also stays while a vault is unavailable: afterwards a list tells which objects changed, so the others need no new
+// read.
 func (m *lruCache) removeExpired(now time.Time) {
 	for e := m.lru.Front(); e != nil; {
 		a := e.Value.(*fetchResult)

@@ -19,8 +19,8 @@ import (
 // pod, and is short enough that a repair takes effect soon.
 const negativeTTL = 10 * time.Second
 
-// pinnedVersionTTL is the minimum cache age that a pod accepts for a pinned version. The value of a version never changes,
-// but the version can be disabled and access can be revoked.
+// pinnedVersionTTL is the minimum cache age that a pod accepts for a pinned version. The value of a version never
+// changes, but the version can be disabled and access can be revoked.
 const pinnedVersionTTL = 30 * time.Second
 
 // Fetcher fetches an object or a list from a vault. Its errors are classified by package fault.
@@ -44,11 +44,11 @@ type Observer interface {
 	// RecordRead is called after each read with the source of the result (vault, fallback, shared, memory or list), and
 	// its error or nil.
 	RecordRead(ref keyvault.Ref, from string, err error)
-	// RecordChangeDetection is called when the method that detects changes of a list's objects changes. was and is are list or get;
-	// was is empty the first time.
+	// RecordChangeDetection is called when the method that detects changes of a list's objects changes. was and is are
+	// list or get; was is empty the first time.
 	RecordChangeDetection(list keyvault.Ref, was, is string)
-	// RecordListUnavailable is called when a list starts to fail, with the time after which it is requested again. It is not called
-	// again before that time.
+	// RecordListUnavailable is called when a list starts to fail, with the time after which it is requested again. It
+	// is not called again before that time.
 	RecordListUnavailable(list keyvault.Ref, err error, wait time.Duration)
 }
 
@@ -100,14 +100,17 @@ type inFlightCall struct {
 
 // New returns a Reader. It fails if the configuration is incomplete.
 func New(c Config) (*Reader, error) {
-	if c.Fetcher == nil || c.Clock == nil || c.MaxConcurrent < 1 || c.CallTimeout <= 0 || c.CacheTTL <= 0 || c.CacheEntries < 1 ||
+	if c.Fetcher == nil || c.Clock == nil || c.MaxConcurrent < 1 || c.CallTimeout <= 0 || c.CacheTTL <= 0 ||
+		c.CacheEntries < 1 ||
 		c.CacheBytes < 1 {
 		return nil, errors.New("creating the reader: a fetcher, a clock and positive limits are required")
 	}
 	return &Reader{config: c, inFlight: map[keyvault.Ref]*inFlightCall{}, plans: map[keyvault.Ref]*refreshPlan{},
-		breakers: circuitBreakers{clock: c.Clock, maxConcurrent: c.MaxConcurrent, maxPerNamespace: cmp.Or(c.MaxPerNamespace, c.MaxConcurrent),
-			callTimeout: c.CallTimeout, byKey: map[breakerKey]*circuitBreaker{}},
-		cache: lruCache{maxEntries: c.CacheEntries, maxBytes: c.CacheBytes, ttl: c.CacheTTL, elements: map[keyvault.Ref]*list.Element{}}}, nil
+		breakers: circuitBreakers{clock: c.Clock, maxConcurrent: c.MaxConcurrent,
+			maxPerNamespace: cmp.Or(c.MaxPerNamespace, c.MaxConcurrent),
+			callTimeout:     c.CallTimeout, byKey: map[breakerKey]*circuitBreaker{}},
+		cache: lruCache{maxEntries: c.CacheEntries, maxBytes: c.CacheBytes, ttl: c.CacheTTL,
+			elements: map[keyvault.Ref]*list.Element{}}}, nil
 }
 
 // Read returns the object as the vault had it at most maxAge ago. It joins an in-flight call for the same object that
@@ -171,7 +174,8 @@ func (r *Reader) startCall(ctx context.Context, ref keyvault.Ref) *inFlightCall 
 	call, ctx := ratelimit.NewCall(context.WithoutCancel(ctx))
 	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
 	f := &inFlightCall{done: make(chan struct{}), cancel: cancel, limiterCall: call,
-		fetchResult: fetchResult{ref: ref, requestedAt: r.config.Clock(), refreshInterval: keyvault.PurposeOf(ctx).RefreshInterval}}
+		fetchResult: fetchResult{ref: ref, requestedAt: r.config.Clock(),
+			refreshInterval: keyvault.PurposeOf(ctx).RefreshInterval}}
 	r.inFlight[ref] = f
 	go func() {
 		defer cancel()
@@ -181,8 +185,8 @@ func (r *Reader) startCall(ctx context.Context, ref keyvault.Ref) *inFlightCall 
 	return f
 }
 
-// fetchWithFallback reads the vault of ref, and its fallback if the vault is unavailable. A list has no fallback, because it
-// describes one vault.
+// fetchWithFallback reads the vault of ref, and its fallback if the vault is unavailable. A list has no fallback,
+// because it describes one vault.
 func (r *Reader) fetchWithFallback(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	if ref.Kind.ItemKind() != "" {
 		return r.fetchConfirmedList(ctx, ref)
@@ -206,8 +210,8 @@ func (r *Reader) fetchWithFallback(ctx context.Context, ref keyvault.Ref) (keyva
 	return object, nil
 }
 
-// fetchConfirmedList reads a list, and reads it again if an entry of the cached list is missing. An entry is dropped only if
-// both lists lack it, so a truncated response does not remove keys from Secrets.
+// fetchConfirmedList reads a list, and reads it again if an entry of the cached list is missing. An entry is dropped
+// only if both lists lack it, so a truncated response does not remove keys from Secrets.
 func (r *Reader) fetchConfirmedList(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	list, err := r.callVault(ctx, ref)
 	if err != nil || !r.lacksKnownEntries(list) {

@@ -17,9 +17,9 @@ func listRefOf(ref keyvault.Ref) keyvault.Ref {
 	return keyvault.Ref{Vault: ref.Vault, Kind: ref.Kind.ListKind(), Identity: ref.Identity}
 }
 
-// readThroughList reads an object, from the cache if a list confirms the cached result. It calls the vault for an object that is
-// not cached, for a pinned version, for an object whose list entry is missing or differs, for a result that was read so
-// soon after a change that a list can't detect the next one, and once a day for every object.
+// readThroughList reads an object, from the cache if a list confirms the cached result. It calls the vault for an
+// object that is not cached, for a pinned version, for an object whose list entry is missing or differs, for a result
+// that was read so soon after a change that a list can't detect the next one, and once a day for every object.
 func (r *Reader) readThroughList(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (fetchResult, string) {
 	purpose := keyvault.PurposeOf(ctx)
 	if purpose.RefreshInterval <= 0 || ref.Version != "" || ref.Kind.ListKind() == "" {
@@ -71,7 +71,8 @@ func (r *Reader) canConfirmByList(ref keyvault.Ref, maxAge time.Duration, p keyv
 	c.trackObject(ref, p.RefreshInterval, now)
 	was, is := c.method, c.chooseMethod(p.RefreshInterval, now)
 	c.method = is
-	ok = ok && known.err == nil && !r.isFresh(known, maxAge, p) && known.hasConclusiveDate() && !now.After(known.nextDailyRead())
+	ok = ok && known.err == nil && !r.isFresh(known, maxAge, p) && known.hasConclusiveDate() &&
+		!now.After(known.nextDailyRead())
 	r.mu.Unlock()
 	if was != is && r.config.Observer != nil {
 		r.config.Observer.RecordChangeDetection(listRefOf(ref), was, is)
@@ -79,8 +80,8 @@ func (r *Reader) canConfirmByList(ref keyvault.Ref, maxAge time.Duration, p keyv
 	return ok && is == methodList && p.Priority == keyvault.PriorityRefresh
 }
 
-// trackObject tracks an object whose vault returned it. Users can name vaults that do not exist, so nothing is stored for a
-// name before that; the caller holds mu.
+// trackObject tracks an object whose vault returned it. Users can name vaults that do not exist, so nothing is stored
+// for a name before that; the caller holds mu.
 func (r *Reader) trackObject(ref keyvault.Ref, every time.Duration) {
 	now := r.config.Clock()
 	c, ok := r.plans[listRefOf(ref)]
@@ -165,14 +166,14 @@ func (r *Reader) applyList(list *fetchResult) (changed []keyvault.Ref) {
 // dateMargin is the minimum time between a change and a read for the next change to get a different date.
 const dateMargin = 2 * time.Second
 
-// hasConclusiveDate reports whether the next change of the object will change its date. Dates of a vault have a resolution of one
-// second.
+// hasConclusiveDate reports whether the next change of the object will change its date. Dates of a vault have a
+// resolution of one second.
 func (a *fetchResult) hasConclusiveDate() bool {
 	return !a.object.Updated.IsZero() && a.object.Updated.Before(a.object.ResponseDate.Add(-dateMargin))
 }
 
-// nextDailyRead returns the time of the object's daily read, which no list replaces. The hash of the name spreads objects over
-// the day.
+// nextDailyRead returns the time of the object's daily read, which no list replaces. The hash of the name spreads
+// objects over the day.
 func (a *fetchResult) nextDailyRead() time.Time {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(a.ref.Vault + "/" + string(a.ref.Kind) + "/" + a.ref.Name))
@@ -184,8 +185,8 @@ func (a *fetchResult) nextDailyRead() time.Time {
 	return at
 }
 
-// matchesList reports whether the list entry of the object matches the cached result. Only the date is compared, because a
-// list has no version ids.
+// matchesList reports whether the list entry of the object matches the cached result. Only the date is compared,
+// because a list has no version ids.
 func (a *fetchResult) matchesList(list fetchResult) bool {
 	entry, ok := list.entriesByName[strings.ToLower(a.ref.Name)]
 	return ok && !entry.Disabled && entry.Updated.Equal(a.object.Updated)

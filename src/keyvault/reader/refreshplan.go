@@ -46,7 +46,8 @@ const (
 )
 
 func newRefreshPlan(now time.Time) *refreshPlan {
-	return &refreshPlan{tracked: map[keyvault.Ref]trackedObject{}, countByInterval: map[time.Duration]int{}, sweptAt: now}
+	return &refreshPlan{tracked: map[keyvault.Ref]trackedObject{}, countByInterval: map[time.Duration]int{},
+		sweptAt: now}
 }
 
 // trackObject records a refresh of an object and its interval.
@@ -81,8 +82,8 @@ func (c *refreshPlan) untrackObject(ref keyvault.Ref) {
 	}
 }
 
-// chooseMethod returns the method for an object with the given interval. It compares the calls for one list with the reads
-// that the list saves in one interval.
+// chooseMethod returns the method for an object with the given interval. It compares the calls for one list with the
+// reads that the list saves in one interval.
 func (c *refreshPlan) chooseMethod(every time.Duration, now time.Time) string {
 	saved := 0.0
 	for other, n := range c.countByInterval {

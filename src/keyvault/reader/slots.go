@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// namespaceSlots limits concurrent calls. Namespaces share the slots: a namespace that holds its share waits, and a free slot
-// goes to the namespace that holds the fewest, among equals to the oldest waiter. It is safe for concurrent use.
+// namespaceSlots limits concurrent calls. Namespaces share the slots: a namespace that holds its share waits, and a
+// free slot goes to the namespace that holds the fewest, among equals to the oldest waiter. It is safe for concurrent
+// use.
 type namespaceSlots struct {
 	mu   sync.Mutex
 	free int
@@ -71,7 +72,8 @@ func (s *namespaceSlots) grantFreeSlots() {
 	for s.free > 0 {
 		best := -1
 		for i, one := range s.waiters {
-			if held := s.heldByNamespace[one.namespace]; held < s.maxPerNamespace && (best < 0 || held < s.heldByNamespace[s.waiters[best].namespace]) {
+			if held := s.heldByNamespace[one.namespace]; held < s.maxPerNamespace &&
+				(best < 0 || held < s.heldByNamespace[s.waiters[best].namespace]) {
 				best = i
 			}
 		}

@@ -17,7 +17,8 @@ type AccessRule struct {
 	Vaults     []string `json:"vaults"`
 }
 
-// AccessRules are alternatives: one matching rule allows a read. An empty list allows every namespace to read every vault.
+// AccessRules are alternatives: one matching rule allows a read. An empty list allows every namespace to read every
+// vault.
 type AccessRules []AccessRule
 
 // namePattern matches valid names and name patterns.

@@ -29,8 +29,8 @@ const (
 // tokenAudience restricts the token to the token exchange of Microsoft Entra ID.
 const tokenAudience = "api://AzureADTokenExchange"
 
-// tokenLifetimeSeconds is the lifetime of a token. The token is used at once; ten minutes is the minimum that the API server
-// accepts.
+// tokenLifetimeSeconds is the lifetime of a token. The token is used at once; ten minutes is the minimum that the API
+// server accepts.
 const tokenLifetimeSeconds int64 = 600
 
 // annotationCacheTTL is how long the annotations of a ServiceAccount are cached.
@@ -67,8 +67,8 @@ func New(c Config) (*Accounts, error) {
 	return &Accounts{config: c, cached: map[keyvault.Identity]cachedApplication{}}, nil
 }
 
-// ApplicationIDs returns the tenant id and the client id that the ServiceAccount is annotated with. The tenant id can be
-// empty. Errors are of package fault.
+// ApplicationIDs returns the tenant id and the client id that the ServiceAccount is annotated with. The tenant id can
+// be empty. Errors are of package fault.
 func (a *Accounts) ApplicationIDs(ctx context.Context, who keyvault.Identity) (tenant, client string, err error) {
 	a.mu.Lock()
 	last, ok := a.cached[who]
@@ -127,7 +127,8 @@ func (a *Accounts) classifyAPIError(err error, who keyvault.Identity) error {
 		return fault.NewWithNextStep(fault.Unauthenticated, "create it, or correct spec.vault.azureIdentity.name",
 			"%s does not exist", who)
 	case apierrors.IsForbidden(err):
-		return fault.NewWithNextStep(fault.Denied, "add it to the value identity.serviceAccounts, or set identity.allNamespaces",
+		return fault.NewWithNextStep(fault.Denied,
+			"add it to the value identity.serviceAccounts, or set identity.allNamespaces",
 			"the installation is not allowed to use %s", who)
 	}
 	return &fault.Error{Kind: fault.Unavailable, Operation: fmt.Sprintf("requesting %s from the API server", who),

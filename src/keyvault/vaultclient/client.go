@@ -24,8 +24,8 @@ import (
 // FetchTimeout limits one read of a vault, including retries and the request of a token.
 const FetchTimeout = limits.VaultReadTime
 
-// MinReadTimeout is the shortest timeout that a caller should set. It is longer than FetchTimeout, so the caller receives the
-// cause of a failure and not only a deadline error.
+// MinReadTimeout is the shortest timeout that a caller should set. It is longer than FetchTimeout, so the caller
+// receives the cause of a failure and not only a deadline error.
 const MinReadTimeout = FetchTimeout + 5*time.Second
 
 // Config is the configuration of an installation, or of a pod that reads vaults itself.
@@ -61,11 +61,12 @@ type Client struct {
 	onChange   func(ref keyvault.Ref)
 }
 
-// UseServiceAccounts enables reads with the ServiceAccounts of tenants. Without it, only the identity of the installation reads
-// vaults. Call it before the first read.
+// UseServiceAccounts enables reads with the ServiceAccounts of tenants. Without it, only the identity of the
+// installation reads vaults. Call it before the first read.
 func (g *Client) UseServiceAccounts(accounts ServiceAccounts) { g.identities.accounts = accounts }
 
-// OnChange sets the function that is called for each object that a list shows as changed. Call it before the first read.
+// OnChange sets the function that is called for each object that a list shows as changed. Call it before the first
+// read.
 func (g *Client) OnChange(changed func(ref keyvault.Ref)) { g.onChange = changed }
 
 // notifyChange passes a changed object to the function that was set, if any.
@@ -77,8 +78,9 @@ func (g *Client) notifyChange(ref keyvault.Ref) {
 
 // New builds a client: it reads the files and checks the configuration. It does not call a vault.
 func New(c Config) (*Client, error) {
-	identity := credential.Config{Mode: credential.Mode(c.AuthType), LookupEnv: c.LookupEnv, CloudConfigFile: c.CloudConfigFile,
-		ReadFile: readCredentialFile, Clock: time.Now, Proxy: http.ProxyFromEnvironment}
+	identity := credential.Config{Mode: credential.Mode(c.AuthType), LookupEnv: c.LookupEnv,
+		CloudConfigFile: c.CloudConfigFile,
+		ReadFile:        readCredentialFile, Clock: time.Now, Proxy: http.ProxyFromEnvironment}
 	var err error
 	if identity.Cloud, err = c.selectCloud(); err != nil {
 		return nil, err
@@ -98,23 +100,27 @@ func New(c Config) (*Client, error) {
 		return nil, err
 	}
 	shared := azure.Config{Credential: token, Cloud: identity.Cloud,
-		Transport: rateLimitedTransport{observeTransport(transport, c.Observer), pace}, ClientCache: azure.NewClientCache(),
-		CanResolve: canResolveHost, Proxy: http.ProxyFromEnvironment, CredentialHint: identity.WorkloadIdentityHint()}
+		Transport:   rateLimitedTransport{observeTransport(transport, c.Observer), pace},
+		ClientCache: azure.NewClientCache(),
+		CanResolve:  canResolveHost, Proxy: http.ProxyFromEnvironment, CredentialHint: identity.WorkloadIdentityHint()}
 	installation, err := azure.New(shared)
 	if err != nil {
 		return nil, err
 	}
-	all := &identityFetcher{installation: installation, azureConfig: shared, credentialConfig: identity, defaultTenantID: c.tenantID(),
-		fetchers: map[keyvault.Identity]*cachedFetcher{}}
+	all := &identityFetcher{installation: installation, azureConfig: shared, credentialConfig: identity,
+		defaultTenantID: c.tenantID(),
+		fetchers:        map[keyvault.Identity]*cachedFetcher{}}
 	g := &Client{Cloud: identity.Cloud, Credential: token, identities: all}
 	g.Reader, err = reader.New(reader.Config{Fetcher: all, Clock: time.Now, MaxConcurrent: limits.CallsPerIdentity,
 		MaxPerNamespace: limits.CallsPerNamespace, CallTimeout: FetchTimeout, CacheTTL: c.CacheTTL,
-		CacheEntries: limits.CachedAnswers, CacheBytes: limits.CachedAnswerBytes, Fallbacks: c.Fallbacks, Observer: c.Observer,
+		CacheEntries: limits.CachedAnswers, CacheBytes: limits.CachedAnswerBytes, Fallbacks: c.Fallbacks,
+		Observer: c.Observer,
 		OnChange: g.notifyChange})
 	return g, err
 }
 
-// readCredentialFile reads a credential file up to its size limit plus one byte, so a caller can detect a file that is too large.
+// readCredentialFile reads a credential file up to its size limit plus one byte, so a caller can detect a file that is
+// too large.
 func readCredentialFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -147,7 +153,8 @@ func ReadExtraCAs(path string) ([]byte, error) {
 	return content, nil
 }
 
-// selectCloud returns the cloud that AZURE_ENVIRONMENT names, else the one of the configuration, else the one in azure.json.
+// selectCloud returns the cloud that AZURE_ENVIRONMENT names, else the one of the configuration, else the one in
+// azure.json.
 func (c Config) selectCloud() (cloud.Cloud, error) {
 	name, _ := c.LookupEnv("AZURE_ENVIRONMENT")
 	if name == "" && c.Cloud != "" {

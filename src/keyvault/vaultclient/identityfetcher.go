@@ -19,8 +19,8 @@ type ServiceAccounts interface {
 	Token(ctx context.Context, who keyvault.Identity) (string, error)
 }
 
-// identityFetcher reads each object with the identity in its Ref. It uses the identity of the installation only if the Ref has
-// no other identity.
+// identityFetcher reads each object with the identity in its Ref. It uses the identity of the installation only if the
+// Ref has no other identity.
 type identityFetcher struct {
 	installation *azure.Fetcher
 	// azureConfig is the configuration that all identities share; its Credential is not used.

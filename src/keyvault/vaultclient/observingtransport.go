@@ -14,8 +14,8 @@ import (
 // Observer observes calls and reads. Its methods are called often and must return quickly.
 type Observer interface {
 	reader.Observer
-	// RecordCall is called after each request: with the name of the vault, the requested kind (empty for other paths), the
-	// HTTP status (0 without a response), and the duration.
+	// RecordCall is called after each request: with the name of the vault, the requested kind (empty for other paths),
+	// the HTTP status (0 without a response), and the duration.
 	RecordCall(vault string, kind keyvault.Kind, status int, took time.Duration)
 	// RecordWait is called with the time that a call waited in the queue of the rate limiter.
 	RecordWait(vault string, p keyvault.Priority, waited time.Duration)

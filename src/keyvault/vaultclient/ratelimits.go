@@ -47,7 +47,8 @@ type VaultFallbacks map[string]string
 
 // AddFlags adds the flag of the fallbacks to flags.
 func (f *VaultFallbacks) AddFlags(flags *flag.FlagSet) {
-	flags.Func("vault-fallback", "VAULT=FALLBACK: read FALLBACK while VAULT is unavailable; can be repeated", f.addFallback)
+	flags.Func("vault-fallback", "VAULT=FALLBACK: read FALLBACK while VAULT is unavailable; can be repeated",
+		f.addFallback)
 }
 
 var vaultNamePattern = regexp.MustCompile(`^[a-z0-9-]{3,24}$`)
@@ -81,8 +82,9 @@ func (c Config) newRateLimiter() (*ratelimit.Limiter, error) {
 	return ratelimit.New(config)
 }
 
-// rateLimitedTransport rate-limits each request to a vault, including pages of lists, requests that receive a 401, and retries of
-// the SDK. Token requests use another transport, so a slow identity service does not use up the slots of a vault.
+// rateLimitedTransport rate-limits each request to a vault, including pages of lists, requests that receive a 401, and
+// retries of the SDK. Token requests use another transport, so a slow identity service does not use up the slots of a
+// vault.
 type rateLimitedTransport struct {
 	policy.Transporter
 	limiter *ratelimit.Limiter

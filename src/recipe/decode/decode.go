@@ -14,8 +14,8 @@ type FetchedItem struct {
 	Object keyvault.Object
 }
 
-// KindForOutput returns the kind of vault object that the outputs need for the item. A certificate is read as a secret only if
-// an output needs its private key, so the public certificate needs no permission for the key.
+// KindForOutput returns the kind of vault object that the outputs need for the item. A certificate is read as a secret
+// only if an output needs its private key, so the public certificate needs no permission for the key.
 func KindForOutput(r recipe.Recipe, item recipe.Item) keyvault.Kind {
 	switch item.Type {
 	case recipe.Certificate:
@@ -30,8 +30,8 @@ func KindForOutput(r recipe.Recipe, item recipe.Item) keyvault.Kind {
 	}
 }
 
-// CheckOutputs checks that the recipe's outputs are possible. If not, it returns fault.Invalid with the name of the field. It
-// needs no vault object, so an invalid recipe causes no request to the vault.
+// CheckOutputs checks that the recipe's outputs are possible. If not, it returns fault.Invalid with the name of the
+// field. It needs no vault object, so an invalid recipe causes no request to the vault.
 func CheckOutputs(r recipe.Recipe) error {
 	if r.Secret == nil && r.ConfigMap == nil {
 		return fault.New(fault.Invalid,
@@ -53,18 +53,20 @@ func CheckOutputs(r recipe.Recipe) error {
 	return nil
 }
 
-// SecretData decodes the contents to the data of the recipe's Secret, by data key. It stops after an object when ctx ends.
+// SecretData decodes the contents to the data of the recipe's Secret, by data key. It stops after an object when ctx
+// ends.
 func SecretData(ctx context.Context, r recipe.Recipe, contents []FetchedItem) (map[string]keyvault.Value, error) {
 	return decodeAll(ctx, r, contents, secretFormat(r))
 }
 
-// ConfigMapData decodes the contents to the data of the recipe's ConfigMapData, by data key. It rejects private keys. It stops
-// after an object when ctx ends.
+// ConfigMapData decodes the contents to the data of the recipe's ConfigMapData, by data key. It rejects private keys.
+// It stops after an object when ctx ends.
 func ConfigMapData(ctx context.Context, r recipe.Recipe, contents []FetchedItem) (map[string]keyvault.Value, error) {
 	return decodeAll(ctx, r, contents, configMapFormat(r))
 }
 
-func decodeAll(ctx context.Context, r recipe.Recipe, contents []FetchedItem, s outputFormat) (map[string]keyvault.Value, error) {
+func decodeAll(ctx context.Context, r recipe.Recipe, contents []FetchedItem, s outputFormat) (map[string]keyvault.Value,
+	error) {
 	if err := CheckOutputs(r); err != nil {
 		return nil, err
 	}

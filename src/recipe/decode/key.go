@@ -33,7 +33,8 @@ type jwk struct {
 	Y     string `json:"y"`
 }
 
-// encodePublicKey encodes the public key of the object, which is a JWK, in a format. The format raw is the modulus of an RSA key.
+// encodePublicKey encodes the public key of the object, which is a JWK, in a format. The format raw is the modulus of
+// an RSA key.
 func encodePublicKey(o keyvault.Object, format string) (keyvault.Value, error) {
 	if format == formatJWK {
 		return o.Value, nil

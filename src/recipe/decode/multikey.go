@@ -21,14 +21,15 @@ const maxDataKeyLength = 253
 
 var dataKeyPattern = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 
-// isDataKey reports whether Kubernetes allows a text as a key of a Secret. Keys become file names, so they can't point to
-// another directory.
+// isDataKey reports whether Kubernetes allows a text as a key of a Secret. Keys become file names, so they can't point
+// to another directory.
 func isDataKey(text string) bool {
-	return len(text) <= maxDataKeyLength && dataKeyPattern.MatchString(text) && text != "." && !strings.HasPrefix(text, "..")
+	return len(text) <= maxDataKeyLength && dataKeyPattern.MatchString(text) && text != "." &&
+		!strings.HasPrefix(text, "..")
 }
 
-// decodeEntries decodes a multi-key object to values by key, and transforms and charges each. Errors are fault.Malformed and
-// quote no values.
+// decodeEntries decodes a multi-key object to values by key, and transforms and charges each. Errors are
+// fault.Malformed and quote no values.
 func decodeEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string]keyvault.Value, error) {
 	texts, err := parseEntries(item, v, left)
 	if err != nil {
@@ -46,7 +47,8 @@ func decodeEntries(item recipe.Item, v keyvault.Value, left *budget) (map[string
 	return values, nil
 }
 
-// invalidDataKeyError returns the error for an invalid data key. It quotes the key, shortened, because the key is not a value.
+// invalidDataKeyError returns the error for an invalid data key. It quotes the key, shortened, because the key is not a
+// value.
 func invalidDataKeyError(key string) error {
 	const most = 80
 	if len(key) > most {

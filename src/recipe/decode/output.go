@@ -45,19 +45,21 @@ type outputFormat struct {
 
 func secretFormat(r recipe.Recipe) outputFormat {
 	s := r.Secret
-	return outputFormat{fieldPath: "spec.output.secret", secretType: s.Type, dataKey: s.DataKey, chainOrder: s.ChainOrder,
+	return outputFormat{fieldPath: "spec.output.secret", secretType: s.Type, dataKey: s.DataKey,
+		chainOrder: s.ChainOrder,
 		keyFormat:  s.KeyFormat,
 		allowEmpty: r.AllowEmpty}
 }
 
 func configMapFormat(r recipe.Recipe) outputFormat {
-	return outputFormat{fieldPath: "spec.output.configMap", dataKey: r.ConfigMap.DataKey, keyFormat: r.ConfigMap.KeyFormat,
+	return outputFormat{fieldPath: "spec.output.configMap", dataKey: r.ConfigMap.DataKey,
+		keyFormat:  r.ConfigMap.KeyFormat,
 		isPublic:   true,
 		allowEmpty: r.AllowEmpty}
 }
 
-// forItem returns the shape for one of the recipe's items. With several items, each has its own data key, and the type of
-// the Secret sets none.
+// forItem returns the shape for one of the recipe's items. With several items, each has its own data key, and the type
+// of the Secret sets none.
 func (s outputFormat) forItem(r recipe.Recipe, item recipe.Item) outputFormat {
 	if !r.MultipleItems {
 		return s

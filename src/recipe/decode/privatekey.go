@@ -20,9 +20,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// checkNoPrivateKeys rejects values that contain a private key, in the formats that common tools write, also inside up to
-// limits.PeelLevels layers of encoding. It prevents accidents, not attacks: a user can write a key in an unknown format
-// on purpose.
+// checkNoPrivateKeys rejects values that contain a private key, in the formats that common tools write, also inside up
+// to limits.PeelLevels layers of encoding. It prevents accidents, not attacks: a user can write a key in an unknown
+// format on purpose.
 func checkNoPrivateKeys(values map[string]keyvault.Value) error {
 	for _, value := range values {
 		if value.Len() == 0 {
@@ -90,7 +90,8 @@ func (s *privateKeyScanner) hasPrivateKey(content []byte, levels int) bool {
 	if levels == 0 {
 		return false
 	}
-	return slices.ContainsFunc(decodeOneLayer(content), func(inner []byte) bool { return s.hasPrivateKey(inner, levels-1) })
+	return slices.ContainsFunc(decodeOneLayer(content),
+		func(inner []byte) bool { return s.hasPrivateKey(inner, levels-1) })
 }
 
 // isPlainPrivateKey detects private keys without a further layer of encoding.
@@ -128,8 +129,8 @@ func isBinaryPrivateKey(content []byte) bool {
 	return binary.LittleEndian.Uint32(content) == 0xb0b5f11e || isPGPSecretKey(content)
 }
 
-// isPGPSecretKey detects a secret-key packet (RFC 9580, section 4.2). Its tag is 5, or 7 for a subkey; a version and a date
-// follow the length.
+// isPGPSecretKey detects a secret-key packet (RFC 9580, section 4.2). Its tag is 5, or 7 for a subkey; a version and a
+// date follow the length.
 func isPGPSecretKey(content []byte) bool {
 	tag, length := content[0]>>2&0xf, 1<<(content[0]&3)
 	switch {
@@ -162,8 +163,8 @@ func (s *privateKeyScanner) isPFXWithKey(content []byte) bool {
 	return !errors.Is(err, certificate.ErrNoKey) && !errors.Is(err, certificate.ErrNoCertificate)
 }
 
-// decodeOneLayer decodes one layer of encoding: gzip, the strings of JSON, UTF-16, percent encoding, base64 and hexadecimal
-// digits.
+// decodeOneLayer decodes one layer of encoding: gzip, the strings of JSON, UTF-16, percent encoding, base64 and
+// hexadecimal digits.
 func decodeOneLayer(content []byte) (inner [][]byte) {
 	if unzipped := decompressGzip(content); unzipped != nil {
 		return [][]byte{unzipped}
@@ -206,8 +207,8 @@ func decodeBase64(run string) ([]byte, error) {
 	return base64.RawStdEncoding.DecodeString(run)
 }
 
-// joinWrappedLines joins base64 that is wrapped into several lines, indented or not. The first line must have at least 40
-// characters; a shorter line ends the text.
+// joinWrappedLines joins base64 that is wrapped into several lines, indented or not. The first line must have at least
+// 40 characters; a shorter line ends the text.
 func joinWrappedLines(text string) string {
 	var out strings.Builder
 	width := 0 // the width of the lines being joined, 0 if none are

@@ -12,9 +12,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// ExpandSearches adds an item to the recipe for each secret that its searches find in the list of the vault's secrets, in the
-// order of their names. An item of the recipe takes precedence over a secret with the same data key. A search without
-// matches gives fault.NotFound, so a typing error does not empty an output. It stops between two names when ctx
+// ExpandSearches adds an item to the recipe for each secret that its searches find in the list of the vault's secrets,
+// in the order of their names. An item of the recipe takes precedence over a secret with the same data key. A search
+// without matches gives fault.NotFound, so a typing error does not empty an output. It stops between two names when ctx
 // ends.
 func ExpandSearches(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
 	finders, err := compileSearches(r, entries)
@@ -132,8 +132,8 @@ func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]compiledSearc
 	return finders, nil
 }
 
-// matchesEntry reports whether the search finds an entry. It excludes the secret of a certificate, as the Azure portal does,
-// because it contains a private key and is read as an object of type certificate.
+// matchesEntry reports whether the search finds an entry. It excludes the secret of a certificate, as the Azure portal
+// does, because it contains a private key and is read as an object of type certificate.
 func (f compiledSearch) matchesEntry(e keyvault.Entry) bool {
 	if e.Disabled || e.Managed || !strings.HasPrefix(e.Name, f.Prefix) {
 		return false
@@ -146,8 +146,8 @@ func (f compiledSearch) matchesEntry(e keyvault.Entry) bool {
 	return f.Regexp == "" || f.matchExpression.MatchString(e.Name)
 }
 
-// dataKeyOf returns the data key for the name of a secret, and whether Kubernetes allows it. It stops as soon as the key is
-// too long, because each match can add a long target.
+// dataKeyOf returns the data key for the name of a secret, and whether Kubernetes allows it. It stops as soon as the
+// key is too long, because each match can add a long target.
 func (f compiledSearch) dataKeyOf(name string) (string, bool) {
 	if f.Source == "" {
 		return name, isDataKey(name)

@@ -16,8 +16,8 @@ type Query struct {
 	Part string
 }
 
-// NewQuery returns the Query for the part of a reference. In a recipe with several items, the part is the data key of an
-// item. An unknown part gives fault.Invalid.
+// NewQuery returns the Query for the part of a reference. In a recipe with several items, the part is the data key of
+// an item. An unknown part gives fault.Invalid.
 func NewQuery(r recipe.Recipe, part string) (Query, error) {
 	if !r.MultipleItems {
 		q := Query{Item: r.Items[0], Part: part}
@@ -68,7 +68,8 @@ func (q Query) checkPart() error {
 		q.Part, q.Item.Type, strings.Join(known[1:], ", "))
 }
 
-// NeedsPrivateKey reports whether the query selects the private key of a certificate, which is in the secret of the same name.
+// NeedsPrivateKey reports whether the query selects the private key of a certificate, which is in the secret of the
+// same name.
 func (q Query) NeedsPrivateKey() bool {
 	return q.Item.Type == recipe.Certificate && q.Part == dataKeyPrivateKey
 }

@@ -34,8 +34,8 @@ var (
 		limits.MultiKeyDepth)
 )
 
-// parseYAMLEntries parses a YAML mapping. Of entries with the same key, the last one wins. The texts of all entries have at
-// most maxBytes in total.
+// parseYAMLEntries parses a YAML mapping. Of entries with the same key, the last one wins. The texts of all entries
+// have at most maxBytes in total.
 func parseYAMLEntries(content []byte, maxBytes int) (map[string][]byte, error) {
 	root, err := singleYAMLDocument(content)
 	if err != nil {
@@ -55,7 +55,8 @@ func parseYAMLEntries(content []byte, maxBytes int) (map[string][]byte, error) {
 	return texts, nil
 }
 
-// singleYAMLDocument returns the mapping of the only document. A document marker can follow it, but not a second document.
+// singleYAMLDocument returns the mapping of the only document. A document marker can follow it, but not a second
+// document.
 func singleYAMLDocument(content []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var first yaml.Node
@@ -104,8 +105,8 @@ func (w *yamlWriter) visitNode(node *yaml.Node, level int) (*yaml.Node, error) {
 	return node, nil
 }
 
-// mappingFields returns the entries of a mapping, with unique keys. Own entries override merged ones, and later own entries
-// override earlier ones.
+// mappingFields returns the entries of a mapping, with unique keys. Own entries override merged ones, and later own
+// entries override earlier ones.
 func (w *yamlWriter) mappingFields(mapping *yaml.Node, level int) ([]yamlField, error) {
 	var own, merged []yamlField
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
@@ -127,8 +128,8 @@ func (w *yamlWriter) mappingFields(mapping *yaml.Node, level int) ([]yamlField, 
 	return combineFields(own, merged), nil
 }
 
-// combineFields returns one field per key, in the order of the keys' first use: the last own value, or else the first merged
-// value.
+// combineFields returns one field per key, in the order of the keys' first use: the last own value, or else the first
+// merged value.
 func combineFields(own, merged []yamlField) []yamlField {
 	at := make(map[string]int, len(own))
 	var all []yamlField

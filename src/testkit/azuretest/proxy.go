@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// StartProxy runs a forward proxy until the test ends and returns its URL. The proxy connects every name to the emulator. A
-// program with this URL as HTTPS_PROXY and HTTP_PROXY that trusts CA uses the emulator in place of Azure.
+// StartProxy runs a forward proxy until the test ends and returns its URL. The proxy connects every name to the
+// emulator. A program with this URL as HTTPS_PROXY and HTTP_PROXY that trusts CA uses the emulator in place of Azure.
 func (a *Azure) StartProxy(t *testing.T) string {
 	t.Helper()
 	metadata := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -32,7 +32,8 @@ func (a *Azure) StartProxy(t *testing.T) string {
 	return server.URL
 }
 
-// tunnelToEmulator connects a client with the emulator. It ignores the requested name, because the TLS handshake repeats it.
+// tunnelToEmulator connects a client with the emulator. It ignores the requested name, because the TLS handshake
+// repeats it.
 func (a *Azure) tunnelToEmulator(w http.ResponseWriter, r *http.Request) {
 	upstream, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", a.azureAddress.String())
 	if err != nil {

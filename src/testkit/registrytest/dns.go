@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// NewResolver returns a resolver that queries a DNS server of the test. The function answer returns the address of a name,
-// or false if the name does not exist.
+// NewResolver returns a resolver that queries a DNS server of the test. The function answer returns the address of a
+// name, or false if the name does not exist.
 func NewResolver(t *testing.T, answer func(name string) (netip.Addr, bool)) *net.Resolver {
 	t.Helper()
 	conn, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")

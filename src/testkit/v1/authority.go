@@ -44,7 +44,8 @@ func NewAuthority(now time.Time) (Authority, error) {
 	if err != nil {
 		return Authority{}, err
 	}
-	a := Authority{Cert: encodePEM("CERTIFICATE", der), Key: encodePEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
+	a := Authority{Cert: encodePEM("CERTIFICATE", der),
+		Key: encodePEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
 		key: key}
 	a.parsed, err = x509.ParseCertificate(der)
 	return a, err

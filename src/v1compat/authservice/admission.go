@@ -32,7 +32,8 @@ type admittedPod struct {
 	certificate *x509.Certificate
 }
 
-// checkClientCertificate checks that 1.8 issued the client certificate. If the CA of 1.8 no longer exists, it can check only the form.
+// checkClientCertificate checks that 1.8 issued the client certificate. If the CA of 1.8 no longer exists, it can check
+// only the form.
 func (left *v1State) checkClientCertificate(cert *x509.Certificate, now time.Time) error {
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) || cert.IsCA ||
 		!slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}) {
@@ -44,8 +45,8 @@ func (left *v1State) checkClientCertificate(cert *x509.Certificate, now time.Tim
 	return nil
 }
 
-// admitPod checks that the pod may use the protocol, by objects read directly from the API server. All that it checks is
-// set by the API server, except the data of the Secret, which everyone with write access to Secrets in the pod's
+// admitPod checks that the pod may use the protocol, by objects read directly from the API server. All that it checks
+// is set by the API server, except the data of the Secret, which everyone with write access to Secrets in the pod's
 // namespace can change.
 func (t *protocolServer) admitPod(ctx context.Context, name types.NamespacedName, left *v1State) (admittedPod, error) {
 	if err := t.requireNamespaceEnabled(ctx, name.Namespace); err != nil {
@@ -58,7 +59,8 @@ func (t *protocolServer) admitPod(ctx context.Context, name types.NamespacedName
 	secret, err := v1SecretNameOf(&pod, left.createdBefore)
 	if err == nil {
 		var who admittedPod
-		if who, err = t.readPodSecret(ctx, types.NamespacedName{Namespace: pod.Namespace, Name: secret}, left); err == nil {
+		if who, err = t.readPodSecret(ctx, types.NamespacedName{Namespace: pod.Namespace, Name: secret},
+			left); err == nil {
 			who.pod = &pod
 			return who, nil
 		}
@@ -85,10 +87,11 @@ func (t *protocolServer) requireNamespaceEnabled(ctx context.Context, name strin
 	return nil
 }
 
-// v1SecretNameOf returns the name of the Secret that 1.8 mounted into the pod. It returns fault.Denied if 1.8 did not inject
-// the pod before the upgrade, or if the pod has ended.
+// v1SecretNameOf returns the name of the Secret that 1.8 mounted into the pod. It returns fault.Denied if 1.8 did not
+// inject the pod before the upgrade, or if the pod has ended.
 func v1SecretNameOf(pod *corev1.Pod, before time.Time) (string, error) {
-	i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == clientCertVolume && v.Secret != nil })
+	i := slices.IndexFunc(pod.Spec.Volumes,
+		func(v corev1.Volume) bool { return v.Name == clientCertVolume && v.Secret != nil })
 	switch {
 	case i < 0:
 		return "", fault.New(fault.Denied, "the pod has no volume %q of a Secret", clientCertVolume)
@@ -115,7 +118,8 @@ func isWrappedByV1(pod *corev1.Pod) bool {
 }
 
 // readPodSecret reads the pod's Secret. It must be older than the upgrade and have the form that 1.8 gave it.
-func (t *protocolServer) readPodSecret(ctx context.Context, name types.NamespacedName, left *v1State) (admittedPod, error) {
+func (t *protocolServer) readPodSecret(ctx context.Context, name types.NamespacedName, left *v1State) (admittedPod,
+	error) {
 	var secret corev1.Secret
 	if err := t.Live.Get(ctx, name, &secret); err != nil {
 		return admittedPod{}, readError(err, "the pod's Secret")
@@ -123,12 +127,14 @@ func (t *protocolServer) readPodSecret(ctx context.Context, name types.Namespace
 	ca, hasCA := secret.Data[caDataKey]
 	cert := secret.Data[corev1.TLSCertKey]
 	if max(len(ca), len(cert)) > limits.V1CertificateBytes { // before parsing it
-		return admittedPod{}, fault.New(fault.Denied, "the pod's Secret does not look like one that akv2k8s 1.8 created")
+		return admittedPod{}, fault.New(fault.Denied,
+			"the pod's Secret does not look like one that akv2k8s 1.8 created")
 	}
 	certs := parseCertificates(cert)
 	switch {
 	case secret.Type != corev1.SecretTypeTLS || len(secret.Data) != 3 || !hasCA || len(certs) != 1:
-		return admittedPod{}, fault.New(fault.Denied, "the pod's Secret does not look like one that akv2k8s 1.8 created")
+		return admittedPod{}, fault.New(fault.Denied,
+			"the pod's Secret does not look like one that akv2k8s 1.8 created")
 	case !secret.CreationTimestamp.Time.Before(left.createdBefore):
 		return admittedPod{}, fault.New(fault.Denied, "the pod's Secret is younger than the upgrade")
 	}
@@ -138,9 +144,10 @@ func (t *protocolServer) readPodSecret(ctx context.Context, name types.Namespace
 	return admittedPod{secret: &secret, certificate: certs[0]}, nil
 }
 
-// ensurePodTrustsCA makes sure that the pod's Secret has a CA that verifies our serving certificate. It reports whether it wrote
-// the CA.
-func (t *protocolServer) ensurePodTrustsCA(ctx context.Context, name types.NamespacedName, asked string) (written bool, err error) {
+// ensurePodTrustsCA makes sure that the pod's Secret has a CA that verifies our serving certificate. It reports whether
+// it wrote the CA.
+func (t *protocolServer) ensurePodTrustsCA(ctx context.Context, name types.NamespacedName, asked string) (written bool,
+	err error) {
 	written, err = t.tryEnsurePodTrustsCA(ctx, name, asked)
 	if apierrors.IsConflict(err) { // another pod of the workload wrote it first
 		_, err = t.tryEnsurePodTrustsCA(ctx, name, asked)
@@ -150,7 +157,8 @@ func (t *protocolServer) ensurePodTrustsCA(ctx context.Context, name types.Names
 }
 
 // tryEnsurePodTrustsCA is one attempt without retry. It accepts only the Secret that the pod's volume names.
-func (t *protocolServer) tryEnsurePodTrustsCA(ctx context.Context, name types.NamespacedName, asked string) (written bool,
+func (t *protocolServer) tryEnsurePodTrustsCA(ctx context.Context, name types.NamespacedName,
+	asked string) (written bool,
 	err error) {
 	left := t.state.Load()
 	if left == nil || len(t.trustedCAs(left)) == 0 {

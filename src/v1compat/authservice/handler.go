@@ -25,10 +25,10 @@ const clientCertVolume = "akv2k8s-client-cert"
 
 // Messages in responses and events of pods that 1.8 injected.
 const (
-	recreateMessage = "this pod was injected by akv2k8s 1.8, whose auth protocol is no longer served; recreate the pod: " +
-		"kubectl rollout restart its workload"
-	servedMessage = "this pod was injected by akv2k8s 1.8 and gets a token for every vault of the installation until it is " +
-		"recreated; recreate the pod: kubectl rollout restart its workload"
+	recreateMessage = "this pod was injected by akv2k8s 1.8, whose auth protocol is no longer served; recreate the " +
+		"pod: kubectl rollout restart its workload"
+	servedMessage = "this pod was injected by akv2k8s 1.8 and gets a token for every vault of the installation until " +
+		"it is recreated; recreate the pod: kubectl rollout restart its workload"
 )
 
 // Config configures a Handler. Fields are required unless their comment says that they are optional.

@@ -13,13 +13,13 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// requestLimiters are limits of the work for unauthenticated clients, divided among client addresses. The two steps of the
-// protocol have separate limits, so that a client that can do only the first cannot use up the limit of the second.
+// requestLimiters are limits of the work for unauthenticated clients, divided among client addresses. The two steps of
+// the protocol have separate limits, so that a client that can do only the first cannot use up the limit of the second.
 type requestLimiters struct {
 	requestSlots                          *fairshare.Pool
 	lookupRate, validationRate, tokenRate *fairshare.RateLimiter
-	// reportRate limits log lines and events about pods, by namespace. refusals limits log lines about rejected requests,
-	// by address.
+	// reportRate limits log lines and events about pods, by namespace. refusals limits log lines about rejected
+	// requests, by address.
 	reportRate, rejectionLogRate *fairshare.RateLimiter
 }
 
@@ -27,14 +27,16 @@ func newRequestLimiters() requestLimiters {
 	rate := func(perSecond int64) *fairshare.RateLimiter {
 		return fairshare.NewRateLimiter(perSecond, time.Second, time.Now)
 	}
-	return requestLimiters{requestSlots: fairshare.NewPool(limits.V1RequestsAtOnce), lookupRate: rate(limits.V1LookupsPerSecond),
+	return requestLimiters{requestSlots: fairshare.NewPool(limits.V1RequestsAtOnce),
+		lookupRate:     rate(limits.V1LookupsPerSecond),
 		validationRate: rate(limits.V1StepsPerSecond),
 		tokenRate:      rate(limits.V1StepsPerSecond), reportRate: rate(limits.V1ReportsPerSecond),
 		rejectionLogRate: rate(limits.V1ReportsPerSecond)}
 }
 
 // acquireSlot waits until the limits allow a request of the address. leave releases its slot.
-func (s *requestLimiters) acquireSlot(ctx context.Context, rate *fairshare.RateLimiter, from string) (leave func(), err error) {
+func (s *requestLimiters) acquireSlot(ctx context.Context, rate *fairshare.RateLimiter, from string) (leave func(),
+	err error) {
 	tooMany := fault.New(fault.Throttled, "too many requests of akv2k8s 1.8 pods from address %s", from)
 	if rate.Wait(ctx, from) != nil || s.requestSlots.Acquire(ctx, from, 1) != nil {
 		return nil, tooMany

@@ -23,8 +23,8 @@ import (
 type ProtocolConfig struct {
 	// Writer writes the CA into the Secrets of pods. It writes nothing else.
 	Writer client.Writer
-	// ServingSecret is the Secret with our own CA. The upgrade creates it, so its creation time is the time of the upgrade.
-	// Pods that were created later are not served, except within the allowance.
+	// ServingSecret is the Secret with our own CA. The upgrade creates it, so its creation time is the time of the
+	// upgrade. Pods that were created later are not served, except within the allowance.
 	ServingSecret    types.NamespacedName
 	UpgradeAllowance time.Duration
 	// CASecret is the Secret with the CA of 1.8. If it does not exist, pods get our own CA.
@@ -55,7 +55,8 @@ type protocolServer struct {
 
 func newProtocolServer(h *Handler) (*protocolServer, error) {
 	t := h.Protocol
-	if t.Writer == nil || t.ServingSecret.Name == "" || t.CASecret.Name == "" || t.NamespaceLabel == "" || t.RootCAs == nil || t.ServingCertificate == nil ||
+	if t.Writer == nil || t.ServingSecret.Name == "" || t.CASecret.Name == "" || t.NamespaceLabel == "" ||
+		t.RootCAs == nil || t.ServingCertificate == nil ||
 		t.VaultToken == nil || t.Clock == nil || t.Random == nil {
 		return nil, errors.New("creating the v1 auth service: the configuration of the protocol lacks a required field")
 	}
@@ -65,9 +66,9 @@ func newProtocolServer(h *Handler) (*protocolServer, error) {
 	return &protocolServer{Handler: h, ProtocolConfig: t, answerCounter: answers}, h.Registry.Register(answers)
 }
 
-// handleValidation serves the first step, over plain HTTP: it makes sure that the pod has a CA that verifies our serving
-// certificate. The client is not authenticated, so the only effect is that a public certificate is written into the
-// pod's own Secret.
+// handleValidation serves the first step, over plain HTTP: it makes sure that the pod has a CA that verifies our
+// serving certificate. The client is not authenticated, so the only effect is that a public certificate is written into
+// the pod's own Secret.
 func (t *protocolServer) handleValidation(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), limits.V1RequestTime)
 	defer cancel()
@@ -104,8 +105,8 @@ func (t *protocolServer) validatePod(ctx context.Context, r *http.Request, name 
 	return t.ensurePodTrustsCA(ctx, name, secret)
 }
 
-// TokenHandler returns the handler of the second step, over TLS: a pod that presents the client certificate of its own Secret
-// gets the installation's token. It returns nil if the protocol is disabled.
+// TokenHandler returns the handler of the second step, over TLS: a pod that presents the client certificate of its own
+// Secret gets the installation's token. It returns nil if the protocol is disabled.
 func (h *Handler) TokenHandler() http.Handler {
 	if h.protocol == nil {
 		return nil
@@ -146,7 +147,8 @@ func (t *protocolServer) issueToken(ctx context.Context, r *http.Request, name t
 	if left == nil {
 		return "", stateUnknownError()
 	}
-	if err := left.checkClientCertificate(shown, t.Clock()); err != nil { // before calling the API server for an unauthenticated client
+	if err := left.checkClientCertificate(shown,
+		t.Clock()); err != nil { // before calling the API server for an unauthenticated client
 		return "", err
 	}
 	leave, err := t.limiters.acquireSlot(ctx, t.limiters.tokenRate, fairshare.AddressKey(r.RemoteAddr))

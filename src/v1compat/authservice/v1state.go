@@ -50,7 +50,8 @@ func (h *Handler) Start(ctx context.Context) error {
 	}
 }
 
-// refreshState refreshes the state of 1.8. If reading fails, the last state stays. No pod is served before the first success.
+// refreshState refreshes the state of 1.8. If reading fails, the last state stays. No pod is served before the first
+// success.
 func (t *protocolServer) refreshState(ctx context.Context) {
 	found, err := t.readState(ctx)
 	if err != nil {
@@ -110,8 +111,8 @@ type crossCertificate struct {
 	der          []byte // DER
 }
 
-// GetCertificate implements tls.Config.GetCertificate. It returns the leaf of our own CA together with a cross-certificate
-// of that CA signed by the CA of 1.8, so that pods of 1.8 and our own pods verify the same leaf.
+// GetCertificate implements tls.Config.GetCertificate. It returns the leaf of our own CA together with a
+// cross-certificate of that CA signed by the CA of 1.8, so that pods of 1.8 and our own pods verify the same leaf.
 func (h *Handler) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	leaf, err := h.protocol.ServingCertificate(hello)
 	left := h.protocol.state.Load()
@@ -165,8 +166,8 @@ func (t *protocolServer) issuingRootOf(leaf *x509.Certificate) *x509.Certificate
 	return nil
 }
 
-// parseCertificates decodes PEM and skips blocks that it cannot parse. The input is our own CA, or the ca.crt of a 1.8 pod.
-// The wrapper in that pod skips damaged blocks too, so both see the same certificates.
+// parseCertificates decodes PEM and skips blocks that it cannot parse. The input is our own CA, or the ca.crt of a 1.8
+// pod. The wrapper in that pod skips damaged blocks too, so both see the same certificates.
 func parseCertificates(content []byte) []*x509.Certificate {
 	var all []*x509.Certificate
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {

@@ -37,8 +37,8 @@ type Target struct {
 	environment *environment
 }
 
-// AddImageReferences adds the references in the environment of the image. A variable that the pod sets overrides that of the image.
-// The error is of kind fault.Invalid, for a malformed reference, with which the program could not start.
+// AddImageReferences adds the references in the environment of the image. A variable that the pod sets overrides that
+// of the image. The error is of kind fault.Invalid, for a malformed reference, with which the program could not start.
 func (t *Target) AddImageReferences(references map[string]string) error {
 	e := t.environment
 	for _, name := range slices.Sorted(maps.Keys(references)) {
@@ -46,7 +46,8 @@ func (t *Target) AddImageReferences(references map[string]string) error {
 			continue
 		}
 		if _, err := envref.Parse(references[name]); err != nil {
-			return invalidContainerError(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v", PrintableName(name),
+			return invalidContainerError(corev1.Container{Name: t.Container}, "variable %s, from the image itself: %v",
+				PrintableName(name),
 				err)
 		}
 		e.imageReferences[name] = references[name]
@@ -172,9 +173,10 @@ func decideContainers(pod *corev1.Pod, containers []corev1.Container, sources So
 	return plan, nil
 }
 
-// decideContainer decides about one container, and returns nil if it stays unchanged. onWindows is the reason why the pod can
-// only run on Windows, or empty.
-func decideContainer(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows string) (*Target, []string, error) {
+// decideContainer decides about one container, and returns nil if it stays unchanged. onWindows is the reason why the
+// pod can only run on Windows, or empty.
+func decideContainer(pod *corev1.Pod, c corev1.Container, sources Sources, onWindows string) (*Target, []string,
+	error) {
 	e, err := evaluateEnvironment(pod, c, sources)
 	if err != nil {
 		return nil, nil, err

@@ -39,7 +39,8 @@ type environment struct {
 	variables map[string]variable
 	// literalValues is the set of references that the container's own env holds.
 	literalValues map[string]bool
-	// rewrittenTexts are the values that the injector expands in place of the kubelet, escaped for the pod, by index in env.
+	// rewrittenTexts are the values that the injector expands in place of the kubelet, escaped for the pod, by index in
+	// env.
 	rewrittenTexts map[int]string
 	// lastIndex is the index in env of the last entry of each variable.
 	lastIndex map[string]int
@@ -48,23 +49,27 @@ type environment struct {
 	expandNames []string
 	// expandedBefore is the set of those that an earlier mutation left to the injector.
 	expandedBefore map[string]bool
-	// imageReferences are the references in the environment of the image, by variable, if the image was read. The kubelet does
-	// not expand them.
+	// imageReferences are the references in the environment of the image, by variable, if the image was read. The
+	// kubelet does not expand them.
 	imageReferences map[string]string
 	// sourceVariables has the source of each variable that envFrom adds. Unlike variables it includes reserved names.
 	sourceVariables map[string]SourceName
-	// hasMissingSource says that a source or a key was missing, so that the container can get unknown references when it starts.
+	// hasMissingSource says that a source or a key was missing, so that the container can get unknown references when
+	// it starts.
 	hasMissingSource bool
 	// hasForbiddenSource says that the installation is not allowed to read a source.
 	hasForbiddenSource bool
 	warnings           []string
 }
 
-// evaluateEnvironment evaluates the environment of a container. The error is of kind fault.Invalid, for a malformed reference.
+// evaluateEnvironment evaluates the environment of a container. The error is of kind fault.Invalid, for a malformed
+// reference.
 func evaluateEnvironment(pod *corev1.Pod, c corev1.Container, sources Sources) (*environment, error) {
-	e := &environment{variables: map[string]variable{}, literalValues: map[string]bool{}, rewrittenTexts: map[int]string{},
-		lastIndex:   map[string]int{},
-		expandNames: priorExpansion(c).Variables, expandedBefore: map[string]bool{}, imageReferences: priorImageReferences(c), sourceVariables: map[string]SourceName{}}
+	e := &environment{variables: map[string]variable{}, literalValues: map[string]bool{},
+		rewrittenTexts: map[int]string{},
+		lastIndex:      map[string]int{},
+		expandNames:    priorExpansion(c).Variables, expandedBefore: map[string]bool{},
+		imageReferences: priorImageReferences(c), sourceVariables: map[string]SourceName{}}
 	for _, name := range e.expandNames {
 		e.expandedBefore[name] = true
 	}
@@ -96,7 +101,8 @@ func (e *environment) addSource(c corev1.Container, from corev1.EnvFromSource, s
 		return nil
 	}
 	source := sources[name]
-	e.hasMissingSource, e.hasForbiddenSource = e.hasMissingSource || source.Missing, e.hasForbiddenSource || source.Forbidden
+	e.hasMissingSource, e.hasForbiddenSource = e.hasMissingSource || source.Missing,
+		e.hasForbiddenSource || source.Forbidden
 	for _, key := range slices.Sorted(maps.Keys(source.Values)) {
 		variableName := from.Prefix + key
 		e.sourceVariables[variableName] = name
@@ -121,7 +127,8 @@ func sourceVariable(c corev1.Container, variableName string, name SourceName, va
 		return variable{}, nil
 	}
 	if _, err := envref.Parse(value); err != nil {
-		return variable{}, invalidContainerError(c, "variable %s, from %s %q: %v", PrintableName(variableName), name.Kind, PrintableName(name.Name),
+		return variable{}, invalidContainerError(c, "variable %s, from %s %q: %v", PrintableName(variableName),
+			name.Kind, PrintableName(name.Name),
 			err)
 	}
 	return variable{value: value, isKnown: true, needsInjector: true}, nil
@@ -139,7 +146,8 @@ func (e *environment) evaluateEntry(pod *corev1.Pod, c corev1.Container, i int, 
 		if source.Mentions[key] {
 			e.warnOfMention(c, entry.Name, fmt.Sprintf(", from %s %q", name.Kind, PrintableName(name.Name)))
 		}
-		e.hasMissingSource, e.hasForbiddenSource = e.hasMissingSource || source.Missing || (!found && !source.Forbidden), e.hasForbiddenSource || source.Forbidden
+		e.hasMissingSource, e.hasForbiddenSource = e.hasMissingSource || source.Missing ||
+			(!found && !source.Forbidden), e.hasForbiddenSource || source.Forbidden
 		return sourceVariable(c, entry.Name, name, value)
 	}
 	value, known := downwardValue(pod, entry.ValueFrom.FieldRef)
@@ -163,8 +171,9 @@ func (e *environment) evaluateLiteral(c corev1.Container, i int) (variable, erro
 	}
 	if value, uses := e.rewriteForInjector(entry.Value, i); uses {
 		if envref.IsIntendedReference(entry.Value) {
-			return variable{}, invalidContainerError(c, "variable %s: a reference cannot contain the value of another reference; "+
-				"write it without $(NAME)", PrintableName(entry.Name))
+			return variable{}, invalidContainerError(c,
+				"variable %s: a reference cannot contain the value of another reference; "+
+					"write it without $(NAME)", PrintableName(entry.Name))
 		}
 		e.rewrittenTexts[i] = value
 		e.expandNames = append(e.expandNames, entry.Name)
@@ -174,8 +183,9 @@ func (e *environment) evaluateLiteral(c corev1.Container, i int) (variable, erro
 	switch {
 	case !known && envref.IsIntendedReference(entry.Value):
 		return variable{},
-			invalidContainerError(c, "variable %s: the reference uses variables whose values are not known when the pod is "+
-				"created; write it without $(NAME)", PrintableName(entry.Name))
+			invalidContainerError(c,
+				"variable %s: the reference uses variables whose values are not known when the pod is "+
+					"created; write it without $(NAME)", PrintableName(entry.Name))
 	case !known || !envref.IsIntendedReference(value):
 		if envref.NeedsWarning(entry.Value) {
 			e.warnOfMention(c, entry.Name, "")
@@ -197,8 +207,8 @@ func (e *environment) warnOfMention(c corev1.Container, variable, from string) {
 			"name@azurekeyvault or name@azurekeyvault?key", PrintableName(c.Name), PrintableName(variable), from))
 }
 
-// expandKnown expands a text by the rules of the kubelet, and says whether the result is known. Variables that use each other
-// can grow to any length, so a text that is too long for a reference is shortened.
+// expandKnown expands a text by the rules of the kubelet, and says whether the result is known. Variables that use each
+// other can grow to any length, so a text that is too long for a reference is shortened.
 func (e *environment) expandKnown(text string) (string, bool) {
 	if len(text) > maxVariableBytes {
 		return envref.Shorten(text), !strings.Contains(text, "$(")
@@ -222,9 +232,9 @@ func (e *environment) expandKnown(text string) (string, bool) {
 	return envref.Shorten(string(out)), known
 }
 
-// rewriteForInjector escapes a text at an index of env, so that the injector expands it in place of the kubelet with the same
-// result. It also says whether the text uses a variable that only the injector can set. A variable that is defined
-// later in env is plain text to the kubelet, so its use is escaped for the injector too.
+// rewriteForInjector escapes a text at an index of env, so that the injector expands it in place of the kubelet with
+// the same result. It also says whether the text uses a variable that only the injector can set. A variable that is
+// defined later in env is plain text to the kubelet, so its use is escaped for the injector too.
 func (e *environment) rewriteForInjector(text string, at int) (string, bool) {
 	if len(text) > maxVariableBytes { // Linux cannot start a program with this text, so its expansion does not matter
 		return text, false

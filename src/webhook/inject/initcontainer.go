@@ -20,8 +20,8 @@ const (
 // defaultUser is the default user ID of the init container.
 const defaultUser int64 = 65532
 
-// InitContainerSettings has the settings of an installation for the init container. With every setting the init container meets the
-// restricted Pod Security Standard.
+// InitContainerSettings has the settings of an installation for the init container. With every setting the init
+// container meets the restricted Pod Security Standard.
 type InitContainerSettings struct {
 	// Resources override the default requests and limits one by one. A limit below its request is raised to it.
 	Resources corev1.ResourceRequirements
@@ -33,8 +33,8 @@ type InitContainerSettings struct {
 	WritableRoot bool
 }
 
-// newInitContainer is the init container that copies the injector at the given path of its image into the pod, and waits
-// until the references can be resolved.
+// newInitContainer is the init container that copies the injector at the given path of its image into the pod, and
+// waits until the references can be resolved.
 func newInitContainer(pod *corev1.Pod, injector string, found *referenceCheck, s Settings) corev1.Container {
 	user := s.InitContainer.RunAsUser
 	if user == 0 {
@@ -60,9 +60,9 @@ func newInitContainer(pod *corev1.Pod, injector string, found *referenceCheck, s
 	return c
 }
 
-// initResources are the requests and limits of the init container before the limits of pod and namespace apply. Requests
-// are low, and the CPU limit allows a fast copy. Both are set because a ResourceQuota can require it. A pod of the QoS
-// class Guaranteed stays in this class.
+// initResources are the requests and limits of the init container before the limits of pod and namespace apply.
+// Requests are low, and the CPU limit allows a fast copy. Both are set because a ResourceQuota can require it. A pod of
+// the QoS class Guaranteed stays in this class.
 func initResources(pod *corev1.Pod, wanted corev1.ResourceRequirements) corev1.ResourceRequirements {
 	r := corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),

@@ -13,8 +13,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// checkInjectable checks that the container can be wrapped. onWindows is the reason why the pod can only run on Windows, or
-// empty.
+// checkInjectable checks that the container can be wrapped. onWindows is the reason why the pod can only run on
+// Windows, or empty.
 func checkInjectable(c corev1.Container, onWindows string) error {
 	if onWindows != "" {
 		return invalidContainerError(c,
@@ -33,8 +33,8 @@ func checkInjectable(c corev1.Container, onWindows string) error {
 	return nil
 }
 
-// checkReservedNames rejects a pod with volumes, init containers or mounts of its own under our names and paths. To replace them
-// without a message would lose what the user wrote.
+// checkReservedNames rejects a pod with volumes, init containers or mounts of its own under our names and paths. To
+// replace them without a message would lose what the user wrote.
 func checkReservedNames(pod *corev1.Pod) error {
 	for _, volume := range pod.Spec.Volumes {
 		if isForeignVolume(volume) {
@@ -127,7 +127,8 @@ func isWrapped(c corev1.Container) bool {
 	return len(c.Command) == 1 && c.Command[0] == wire.InjectorPath
 }
 
-// isAuthServiceDisabled says whether the container switches the auth service off and reads vaults with its own credentials.
+// isAuthServiceDisabled says whether the container switches the auth service off and reads vaults with its own
+// credentials.
 func isAuthServiceDisabled(c corev1.Container) bool {
 	return isTrueInEnv(c, wire.EnvDisableAuthService)
 }

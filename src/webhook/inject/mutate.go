@@ -49,7 +49,8 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	spec.Volumes = append(spec.Volumes, binaryVolume())
 	injector, found, reachable := thinInjectorPath, newReferenceCheck(), !hasMeshProxy(pod)
 	targets, volumes := plan.targetsByName(), map[string]bool{}
-	for kind, containers := range [][]corev1.Container{initContainersIndex: spec.InitContainers, containersIndex: spec.Containers} {
+	for kind, containers := range [][]corev1.Container{initContainersIndex: spec.InitContainers,
+		containersIndex: spec.Containers} {
 		for i := range containers {
 			c := &containers[i]
 			target := targets[c.Name]
@@ -60,8 +61,10 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 				injector = injectorPath
 			}
 			volume := s.credentialVolume(*c)
-			checked := reachable && s.isCheckable(*c, target.environment) && found.addContainer(c.Name, target.environment)
-			wrapContainer(c, target, s, configureWaiting(c, target, roleOf(pod, *c, kind == initContainersIndex), checked))
+			checked := reachable && s.isCheckable(*c, target.environment) &&
+				found.addContainer(c.Name, target.environment)
+			wrapContainer(c, target, s, configureWaiting(c, target, roleOf(pod, *c, kind == initContainersIndex),
+				checked))
 			if !volumes[volume.Name] {
 				spec.Volumes, volumes[volume.Name] = append(spec.Volumes, volume), true
 			}
@@ -101,8 +104,8 @@ func (s Settings) credentialVolume(c corev1.Container) corev1.Volume {
 	return tokenVolume()
 }
 
-// wrapContainer makes the injector the command of the container and the original command its arguments. wait are the variables
-// for the time that the injector waits.
+// wrapContainer makes the injector the command of the container and the original command its arguments. wait are the
+// variables for the time that the injector waits.
 func wrapContainer(c *corev1.Container, target *Target, s Settings, wait []corev1.EnvVar) {
 	expansion := wire.Expansion{Variables: target.environment.expandNames, ArgIndexes: priorExpansion(*c).ArgIndexes}
 	for i, text := range target.environment.rewrittenTexts {
@@ -121,8 +124,9 @@ func wrapContainer(c *corev1.Container, target *Target, s Settings, wait []corev
 		recordedEnv(target.environment, expansion)))
 }
 
-// injectorArgs is the command line of the container's program, and the indexes of the arguments that the injector expands. The
-// kubelet expands args but not the command of an image. Since the latter moves into args, its dollars are doubled.
+// injectorArgs is the command line of the container's program, and the indexes of the arguments that the injector
+// expands. The kubelet expands args but not the command of an image. Since the latter moves into args, its dollars are
+// doubled.
 func (t *Target) injectorArgs(c corev1.Container) (argv []string, expand []int) {
 	for _, text := range t.Entrypoint {
 		argv = append(argv, envref.Escape(text))

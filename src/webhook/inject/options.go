@@ -22,8 +22,8 @@ type containerSetting struct {
 	// acceptedValues describes the valid values for messages.
 	acceptedValues string
 	isValid        func(string) bool
-	// neededAtAdmission says that the webhook needs the value, so the pod must hold it literally. Other values are read when
-	// the container starts.
+	// neededAtAdmission says that the webhook needs the value, so the pod must hold it literally. Other values are read
+	// when the container starts.
 	neededAtAdmission bool
 	// warnOnly says that an invalid value gets a warning and the default is used. Otherwise the pod is rejected.
 	warnOnly bool
@@ -52,8 +52,8 @@ func containerSettings() map[string]containerSetting {
 	}
 }
 
-// isTrueInEnv says whether the container's own env sets a Boolean setting to true. As for the program, the last of several
-// entries counts.
+// isTrueInEnv says whether the container's own env sets a Boolean setting to true. As for the program, the last of
+// several entries counts.
 func isTrueInEnv(c corev1.Container, name string) bool {
 	for _, variable := range slices.Backward(c.Env) {
 		if variable.Name == name {
@@ -64,9 +64,9 @@ func isTrueInEnv(c corev1.Container, name string) bool {
 	return false
 }
 
-// checkContainerSettings checks the settings of a container, which would otherwise be ignored without a message: they decide
-// which identity it uses and how long it waits. The error is of kind fault.Invalid, also for a reserved variable from a
-// source, because the injector would use it.
+// checkContainerSettings checks the settings of a container, which would otherwise be ignored without a message: they
+// decide which identity it uses and how long it waits. The error is of kind fault.Invalid, also for a reserved variable
+// from a source, because the injector would use it.
 func checkContainerSettings(c corev1.Container, e *environment) (warnings []string, err error) {
 	known := containerSettings()
 	for _, name := range slices.Sorted(maps.Keys(e.sourceVariables)) {
@@ -104,11 +104,13 @@ func canonicalName(name string) string {
 
 // isKnownLater says whether the value can be known only when the container starts, or is empty.
 func isKnownLater(variable corev1.EnvVar, o containerSetting) bool {
-	return variable.ValueFrom != nil || variable.Value == "" || strings.Contains(variable.Value, "$(") && !o.neededAtAdmission
+	return variable.ValueFrom != nil || variable.Value == "" || strings.Contains(variable.Value, "$(") &&
+		!o.neededAtAdmission
 }
 
 // checkContainerSetting checks one variable of the container's own env.
-func checkContainerSetting(c corev1.Container, variable corev1.EnvVar, known map[string]containerSetting) (warning string, err error) {
+func checkContainerSetting(c corev1.Container, variable corev1.EnvVar,
+	known map[string]containerSetting) (warning string, err error) {
 	name := canonicalName(variable.Name)
 	if !strings.HasPrefix(name, settingPrefix) || isReserved(variable.Name) {
 		return "", nil
@@ -122,7 +124,8 @@ func checkContainerSetting(c corev1.Container, variable corev1.EnvVar, known map
 			"are %s", PrintableName(c.Name), PrintableName(variable.Name),
 			strings.Join(slices.Sorted(maps.Keys(known)), ", ")), nil
 	case name != variable.Name:
-		return "", invalidContainerError(c, "variable %s is not a setting of the env-injector; write %s", PrintableName(variable.Name), name)
+		return "", invalidContainerError(c, "variable %s is not a setting of the env-injector; write %s",
+			PrintableName(variable.Name), name)
 	case variable.ValueFrom != nil && o.neededAtAdmission:
 		return "", invalidContainerError(c,
 			"variable %s must have a literal value in env (%s), because the webhook needs it when the pod is created",
@@ -147,8 +150,8 @@ func isAlwaysInjected(pod *corev1.Pod) bool {
 	return strings.EqualFold(pod.Annotations[wire.AnnotationInject], "always")
 }
 
-// checkInjectMetadata checks the values of our label and annotation of the pod, which would otherwise be ignored without a
-// message. The error is of kind fault.Invalid.
+// checkInjectMetadata checks the values of our label and annotation of the pod, which would otherwise be ignored
+// without a message. The error is of kind fault.Invalid.
 func checkInjectMetadata(pod *corev1.Pod) error {
 	if label, ok := pod.Labels[wire.LabelInject]; ok && label != "" {
 		if _, err := strconv.ParseBool(label); err != nil {

@@ -11,16 +11,18 @@ import (
 )
 
 const (
-	// maxVariableBytes is the limit of Linux for one environment variable in bytes, with its name and the NUL at its end.
+	// maxVariableBytes is the limit of Linux for one environment variable in bytes, with its name and the NUL at its
+	// end.
 	maxVariableBytes = 128 << 10
-	// etcdWarningBytes is the default limit of etcd for one object in bytes, less a reserve for what the API server adds.
+	// etcdWarningBytes is the default limit of etcd for one object in bytes, less a reserve for what the API server
+	// adds.
 	etcdWarningBytes = 1536<<10 - 16<<10
 )
 
-// CheckSize checks the size of a mutated pod. The error is of kind fault.Invalid, for a pod whose containers could not start
-// because of an added variable (the container runtime would only report that the argument list is too long), and for a
-// pod that the API server would reject. The warnings are about a pod that can be too large for etcd, and about an init
-// container with too little memory.
+// CheckSize checks the size of a mutated pod. The error is of kind fault.Invalid, for a pod whose containers could not
+// start because of an added variable (the container runtime would only report that the argument list is too long), and
+// for a pod that the API server would reject. The warnings are about a pod that can be too large for etcd, and about an
+// init container with too little memory.
 func CheckSize(pod *corev1.Pod) (warnings []string, err error) {
 	for _, c := range allContainers(pod) {
 		for _, v := range c.Env {

@@ -8,8 +8,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// PrintableName is a name for messages and log lines: shortened, and without characters that are not printable. Admission comes
-// before validation, so a name can have any length and any content.
+// PrintableName is a name for messages and log lines: shortened, and without characters that are not printable.
+// Admission comes before validation, so a name can have any length and any content.
 func PrintableName(name string) string {
 	if len(name) > limits.AdmissionNameBytes {
 		name = name[:limits.AdmissionNameBytes] + "…"

@@ -28,15 +28,16 @@ type referenceCheck struct {
 }
 
 func newReferenceCheck() *referenceCheck {
-	return &referenceCheck{references: map[string]string{}, seenReferences: map[string]bool{}, waitSettings: map[string]string{}}
+	return &referenceCheck{references: map[string]string{}, seenReferences: map[string]bool{},
+		waitSettings: map[string]string{}}
 }
 
 // jsonEntryOverhead is the number of bytes that an entry of a JSON object adds: four quotes, a colon and a comma.
 const jsonEntryOverhead = 6
 
-// addContainer adds the references of a container. It returns false if the check does not cover all references of the container:
-// references beyond the size limit, and those of sources that could not be read when the pod was created, are resolved
-// by the container alone.
+// addContainer adds the references of a container. It returns false if the check does not cover all references of the
+// container: references beyond the size limit, and those of sources that could not be read when the pod was created,
+// are resolved by the container alone.
 func (k *referenceCheck) addContainer(container string, e *environment) bool {
 	k.addWaitSettings(e)
 	complete := !e.hasMissingSource && !e.hasForbiddenSource
@@ -56,8 +57,8 @@ func (k *referenceCheck) addContainer(container string, e *environment) bool {
 	return complete
 }
 
-// addWaitSettings adds the wait settings of a container. A value that cannot be parsed is passed on, and the init container
-// reports it.
+// addWaitSettings adds the wait settings of a container. A value that cannot be parsed is passed on, and the init
+// container reports it.
 func (k *referenceCheck) addWaitSettings(e *environment) {
 	number := func(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) }
 	duration := func(text string) (int64, error) { d, err := time.ParseDuration(text); return int64(d), err }

@@ -10,8 +10,8 @@ import (
 // minInitMemory is the memory that the init container needs: for its program, and for the copy in the memory volume.
 const minInitMemory = "24Mi"
 
-// fitResources changes the resources of the init container so that the API server accepts them: within the resources of the pod
-// as a whole, if it has any, and within the LimitRanges of the namespace.
+// fitResources changes the resources of the init container so that the API server accepts them: within the resources of
+// the pod as a whole, if it has any, and within the LimitRanges of the namespace.
 func fitResources(r corev1.ResourceRequirements, pod *corev1.ResourceRequirements,
 	ranges []corev1.LimitRangeItem) corev1.ResourceRequirements {
 	for _, item := range ranges {

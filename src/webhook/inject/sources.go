@@ -51,8 +51,8 @@ func NewSource[V string | []byte](data map[string]V) Source {
 	return s
 }
 
-// NeededSources are the sources that the environment of the pod's containers uses, sorted and without duplicates. It is empty
-// for a pod that the webhook ignores.
+// NeededSources are the sources that the environment of the pod's containers uses, sorted and without duplicates. It is
+// empty for a pod that the webhook ignores.
 func NeededSources(pod *corev1.Pod) []SourceName {
 	if isExcluded(pod) {
 		return nil

@@ -36,8 +36,8 @@ func overridableVariables() []string {
 	return []string{wire.EnvAuthType, wire.EnvLogLevel, wire.EnvLogFormat}
 }
 
-// dropChosenInSources drops the settings that the container takes from a whole ConfigMap or Secret, so that the container's value
-// stays in effect.
+// dropChosenInSources drops the settings that the container takes from a whole ConfigMap or Secret, so that the
+// container's value stays in effect.
 func (e *environment) dropChosenInSources(variables []corev1.EnvVar) []corev1.EnvVar {
 	return slices.DeleteFunc(variables, func(v corev1.EnvVar) bool {
 		_, taken := e.sourceVariables[v.Name]
@@ -82,8 +82,8 @@ func mergeEnv(env, add []corev1.EnvVar) []corev1.EnvVar {
 	return append(env, corev1.EnvVar{Name: wire.EnvAddedVariables, Value: strings.Join(names, ",")})
 }
 
-// previouslyAdded are the variables that an earlier mutation can have added: all reserved ones, and the others in its list that
-// the webhook adds.
+// previouslyAdded are the variables that an earlier mutation can have added: all reserved ones, and the others in its
+// list that the webhook adds.
 func previouslyAdded(env []corev1.EnvVar) []string {
 	names := reservedVariables()
 	for _, variable := range env {

@@ -15,8 +15,8 @@ import (
 type containerRole struct {
 	// restartPolicy is the restart policy of the pod.
 	restartPolicy corev1.RestartPolicy
-	// blocksOthers says that the container is an init container that must end before others start, so the pod is not ready
-	// while it runs.
+	// blocksOthers says that the container is an init container that must end before others start, so the pod is not
+	// ready while it runs.
 	blocksOthers bool
 }
 
@@ -27,9 +27,9 @@ func roleOf(pod *corev1.Pod, c corev1.Container, ofInit bool) containerRole {
 	return containerRole{restartPolicy: pod.Spec.RestartPolicy, blocksOthers: ofInit && !sidecar}
 }
 
-// needsStartedProbe says whether the container needs a startup probe. Without one, Kubernetes would count the container as
-// ready while its injector waits, and a rollout would replace older pods. Pods that end by themselves are not part of a
-// rollout and get no probe.
+// needsStartedProbe says whether the container needs a startup probe. Without one, Kubernetes would count the container
+// as ready while its injector waits, and a rollout would replace older pods. Pods that end by themselves are not part
+// of a rollout and get no probe.
 func (p containerRole) needsStartedProbe(c corev1.Container, checked bool) bool {
 	always := p.restartPolicy == corev1.RestartPolicyAlways || p.restartPolicy == ""
 	return always && !checked && !p.blocksOthers && c.StartupProbe == nil && c.ReadinessProbe == nil
@@ -38,7 +38,8 @@ func (p containerRole) needsStartedProbe(c corev1.Container, checked bool) bool 
 // countsAsReady says whether Kubernetes counts the container as ready while its injector waits. A container whose
 // references were checked before it started can wait for a short time like this.
 func (p containerRole) countsAsReady(c corev1.Container) bool {
-	return p.restartPolicy != corev1.RestartPolicyNever && !p.blocksOthers && c.StartupProbe == nil && c.ReadinessProbe == nil
+	return p.restartPolicy != corev1.RestartPolicyNever && !p.blocksOthers && c.StartupProbe == nil &&
+		c.ReadinessProbe == nil
 }
 
 const (
@@ -66,8 +67,8 @@ func isStartedProbe(p *corev1.Probe) bool {
 	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.HasStartedPath
 }
 
-// maxInjectorWait is the maximum of the sum of the injector's waits between attempts, by the settings of the container that
-// are known. It is at most a day.
+// maxInjectorWait is the maximum of the sum of the injector's waits between attempts, by the settings of the container
+// that are known. It is at most a day.
 func maxInjectorWait(e *environment) time.Duration {
 	day := limits.StartupProbeFailures * time.Second
 	wait := limits.WaitWithoutRestart
@@ -92,8 +93,8 @@ func maxInjectorWait(e *environment) time.Duration {
 	return min(wait, day)
 }
 
-// configureWaiting adds a startup probe to the container if it needs one, and returns variables for the injector: the default
-// timeout, and the path of the termination message if it is not the default.
+// configureWaiting adds a startup probe to the container if it needs one, and returns variables for the injector: the
+// default timeout, and the path of the termination message if it is not the default.
 func configureWaiting(c *corev1.Container, target *Target, p containerRole, checked bool) []corev1.EnvVar {
 	if isStartedProbe(c.StartupProbe) { // added by an earlier mutation
 		c.StartupProbe = nil

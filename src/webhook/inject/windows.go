@@ -75,8 +75,8 @@ func containsString(values []string, wanted string) bool {
 	return false
 }
 
-// windowsOptionsReason is the security context field with Windows options, or empty. The API server rejects such options in a
-// pod for Linux.
+// windowsOptionsReason is the security context field with Windows options, or empty. The API server rejects such
+// options in a pod for Linux.
 func windowsOptionsReason(spec *corev1.PodSpec) string {
 	if spec.OS != nil && spec.OS.Name == corev1.Linux {
 		return ""

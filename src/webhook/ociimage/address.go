@@ -8,8 +8,8 @@ import (
 )
 
 // errForbiddenAddress rejects a connection to an address that no registry has.
-var errForbiddenAddress = errors.New("the address belongs to this machine, a metadata service, the API server or the cluster, " +
-	"and a registry must not have it")
+var errForbiddenAddress = errors.New("the address belongs to this machine, a metadata service, the API server or the " +
+	"cluster, and a registry must not have it")
 
 // forbiddenNetworks returns the networks in which no registry is: loopback and link-local addresses, metadata services,
 // private IPv6 addresses, and IPv6 forms that embed an IPv4 address. Private IPv4 networks are allowed, because private

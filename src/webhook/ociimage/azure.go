@@ -46,8 +46,8 @@ func NewAzureRegistries(a AzureRegistries) *AzureRegistries {
 	return &a
 }
 
-// HasRegistry reports whether the registry is an Azure container registry. Its whole host name must be one label and the
-// suffix of the cloud, because anybody can own a name that only contains the suffix.
+// HasRegistry reports whether the registry is an Azure container registry. Its whole host name must be one label and
+// the suffix of the cloud, because anybody can own a name that only contains the suffix.
 func (a *AzureRegistries) HasRegistry(registry string) bool {
 	first, found := strings.CutSuffix(strings.ToLower(registry), "."+a.Suffix)
 	return found && a.Suffix != "" && registryLabel.MatchString(first)
@@ -59,8 +59,8 @@ type refreshToken struct {
 	issuedAt time.Time
 }
 
-// RefreshToken returns a refresh token for the registry, from the cache if it is younger than refreshTokenAge. A status of the
-// registry becomes the kind of the error.
+// RefreshToken returns a refresh token for the registry, from the cache if it is younger than refreshTokenAge. A status
+// of the registry becomes the kind of the error.
 func (a *AzureRegistries) RefreshToken(ctx context.Context, registry string) (string, error) {
 	if value, ok := a.tokens.Get(registry); ok && a.Clock().Sub(value.(refreshToken).issuedAt) < refreshTokenAge {
 		return value.(refreshToken).token, nil
@@ -87,7 +87,8 @@ func (a *AzureRegistries) RefreshToken(ctx context.Context, registry string) (st
 	case errors.As(err, &response):
 		refused := &fault.Error{Kind: kindOfStatus(response.StatusCode),
 			Operation: "exchanging the identity's token at " + registry,
-			Cause:     fmt.Errorf("the registry answered %d %s", response.StatusCode, http.StatusText(response.StatusCode))}
+			Cause: fmt.Errorf("the registry answered %d %s", response.StatusCode,
+				http.StatusText(response.StatusCode))}
 		if refused.Kind == fault.Denied {
 			refused.Next = "grant the role AcrPull on the registry to the identity of the env-injector"
 		}

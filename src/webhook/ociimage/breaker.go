@@ -13,7 +13,8 @@ import (
 // errBreakerOpen rejects a call of a host whose circuit breaker is open.
 var errBreakerOpen = errors.New("the host was not called, because it did not answer the previous calls")
 
-// circuitBreaker is a circuit breaker by host. It opens after slow failures alone, because a fast failure delays no pod.
+// circuitBreaker is a circuit breaker by host. It opens after slow failures alone, because a fast failure delays no
+// pod.
 type circuitBreaker struct {
 	mu    sync.Mutex
 	hosts *lru.Cache
@@ -39,7 +40,8 @@ func (b *circuitBreaker) hostStateOf(host string) hostState {
 	return hostState{}
 }
 
-// checkCallAllowed returns errBreakerOpen if the host must not be called. Otherwise the caller calls record with the result.
+// checkCallAllowed returns errBreakerOpen if the host must not be called. Otherwise the caller calls record with the
+// result.
 func (b *circuitBreaker) checkCallAllowed(host string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

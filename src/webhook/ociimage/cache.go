@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// entryOverheadBytes is the memory of a cache entry besides its key and value: list element, map slot and their headers.
+// entryOverheadBytes is the memory of a cache entry besides its key and value: list element, map slot and their
+// headers.
 const entryOverheadBytes = 200
 
 // cache is an LRU cache that is limited by bytes. Caches of libraries count entries, and an untrusted registry chooses

@@ -20,8 +20,8 @@ type credentials struct {
 	authenticator func(ctx context.Context) (authn.Authenticator, error)
 }
 
-// credentialCandidates returns the credentials to try at a registry, in this order: the pod's pull secrets, the identity of the
-// env-injector for an Azure container registry, and anonymous.
+// credentialCandidates returns the credentials to try at a registry, in this order: the pod's pull secrets, the
+// identity of the env-injector for an Azure container registry, and anonymous.
 func (i *Images) credentialCandidates(q Query, at name.Reference) []credentials {
 	var all []credentials
 	ready := func(whose string, auth authn.Authenticator) {

@@ -38,9 +38,9 @@ type failedAttempt struct {
 	*lookupTrace
 }
 
-// explainFailure converts a failure into the error that the pod's author sees: the status and the code of the registry. How a
-// connection failed, and that something other than a registry answered, is only logged, because such answers would
-// reveal the network to anybody who can create pods. The text of an answer is never passed on.
+// explainFailure converts a failure into the error that the pod's author sees: the status and the code of the registry.
+// How a connection failed, and that something other than a registry answered, is only logged, because such answers
+// would reveal the network to anybody who can create pods. The text of an answer is never passed on.
 func (i *Images) explainFailure(ctx context.Context, err error, f failedAttempt) error {
 	e := &fault.Error{Kind: fault.Unavailable, Operation: "reading the command of image " + f.reference.String()}
 	registry := f.reference.Context().RegistryStr()
@@ -132,14 +132,15 @@ func kindOfStatus(status int) fault.Kind {
 	return fault.Unavailable
 }
 
-// describeNetworkError describes for the log why a call failed. It does not use the text of an unknown error, which can quote an
-// answer.
+// describeNetworkError describes for the log why a call failed. It does not use the text of an unknown error, which can
+// quote an answer.
 func describeNetworkError(err error) string {
 	var dns *net.DNSError
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var record tls.RecordHeaderError
-	known := []error{errForbiddenAddress, errPlainHTTP, errUnsafeRedirect, errBreakerOpen, errAnswerTooLong, errAnswerTooComplex, errChallengeTooLong}
+	known := []error{errForbiddenAddress, errPlainHTTP, errUnsafeRedirect, errBreakerOpen, errAnswerTooLong,
+		errAnswerTooComplex, errChallengeTooLong}
 	at := slices.IndexFunc(known, func(one error) bool { return errors.Is(err, one) })
 	switch {
 	case at >= 0:

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// inFlightCalls holds the look-ups in flight. Concurrent callers with the same key share one look-up, which is canceled when
-// the last of them stops waiting.
+// inFlightCalls holds the look-ups in flight. Concurrent callers with the same key share one look-up, which is canceled
+// when the last of them stops waiting.
 type inFlightCalls struct {
 	mu         sync.Mutex
 	callsByKey map[string]*inFlightCall
@@ -20,9 +20,10 @@ type inFlightCall struct {
 	err     error
 }
 
-// shareCall returns the result of the look-up for the key, and starts it if it is not in flight. The end of the caller's
-// context ends the caller's wait, and not the look-up.
-func (f *inFlightCalls) shareCall(ctx context.Context, key string, lookup func(context.Context) (Command, error)) (Command, error) {
+// shareCall returns the result of the look-up for the key, and starts it if it is not in flight. The end of the
+// caller's context ends the caller's wait, and not the look-up.
+func (f *inFlightCalls) shareCall(ctx context.Context, key string,
+	lookup func(context.Context) (Command, error)) (Command, error) {
 	mine := f.joinOrStart(ctx, key, lookup)
 	defer f.leaveCall(key, mine)
 	select {
@@ -33,7 +34,8 @@ func (f *inFlightCalls) shareCall(ctx context.Context, key string, lookup func(c
 	}
 }
 
-func (f *inFlightCalls) joinOrStart(ctx context.Context, key string, lookup func(context.Context) (Command, error)) *inFlightCall {
+func (f *inFlightCalls) joinOrStart(ctx context.Context, key string,
+	lookup func(context.Context) (Command, error)) *inFlightCall {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known, ok := f.callsByKey[key]; ok {

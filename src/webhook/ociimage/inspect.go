@@ -18,7 +18,8 @@ import (
 )
 
 // readWithCandidates reads the command of the image with the first credentials that the registry accepts.
-func (i *Images) readWithCandidates(ctx context.Context, q Query, at name.Reference) (digest string, command Command, err error) {
+func (i *Images) readWithCandidates(ctx context.Context, q Query, at name.Reference) (digest string, command Command,
+	err error) {
 	var first error
 	for _, candidate := range i.credentialCandidates(q, at) {
 		digest, command, err = i.readWithCredentials(ctx, q, at, candidate)
@@ -36,7 +37,8 @@ func (i *Images) readWithCandidates(ctx context.Context, q Query, at name.Refere
 }
 
 // readWithCredentials reads the command of the image with one set of credentials.
-func (i *Images) readWithCredentials(ctx context.Context, q Query, at name.Reference, with credentials) (string, Command, error) {
+func (i *Images) readWithCredentials(ctx context.Context, q Query, at name.Reference, with credentials) (string,
+	Command, error) {
 	t := &lookupTrace{registry: at.Context().RegistryStr()}
 	ctx = withTrace(ctx, t)
 	failure := func(err error) error { return i.explainFailure(ctx, err, failedAttempt{q, at, with, t}) }
@@ -96,8 +98,8 @@ func commandFromDescriptor(descriptor *remote.Descriptor, q Query) (Command, err
 	return fitting.commonCommand()
 }
 
-// commandFromConfig takes the command and the references out of a configuration. It returns fault.Invalid if they are larger
-// than limits.ImageCommandBytes.
+// commandFromConfig takes the command and the references out of a configuration. It returns fault.Invalid if they are
+// larger than limits.ImageCommandBytes.
 func commandFromConfig(read imageConfig) (Command, error) {
 	command := Command{Entrypoint: read.Config.Entrypoint, Cmd: read.Config.Cmd}
 	for _, entry := range read.Config.Env {

@@ -86,10 +86,11 @@ type Config struct {
 // Images reads and caches the commands of images. It is safe for concurrent use.
 type Images struct {
 	Config
-	// digestsByTag are digests by image and credentials. The credentials are in the key, so that a pod without access to an
-	// image learns nothing from the look-ups of others.
+	// digestsByTag are digests by image and credentials. The credentials are in the key, so that a pod without access
+	// to an image learns nothing from the look-ups of others.
 	digestsByTag *cache[resolvedTag]
-	// commandsByDigest are commands by repository, digest and platform. A caller needs the digest from tags to read them.
+	// commandsByDigest are commands by repository, digest and platform. A caller needs the digest from tags to read
+	// them.
 	commandsByDigest *cache[Command]
 	// recentErrors are recent errors of registries by namespace, image and credentials.
 	recentErrors    *cache[recentError]
@@ -141,7 +142,8 @@ func (i *Images) ReadCommand(ctx context.Context, q Query) (Command, error) {
 		return i.lookUpImage(ctx, q, reference, key)
 	})
 	if err != nil && fault.KindOf(err) == fault.Bug { // the caller's context ended
-		waited := failedAttempt{query: q, reference: reference, credentials: credentials{description: "not known yet"}, lookupTrace: &lookupTrace{}}
+		waited := failedAttempt{query: q, reference: reference, credentials: credentials{description: "not known yet"},
+			lookupTrace: &lookupTrace{}}
 		return Command{}, i.unreachableError(waited,
 			"it did not answer within the time that the API server allows for the admission of the pod")
 	}

@@ -114,8 +114,8 @@ func (s *platformSearch) searchEntry(index v1.ImageIndex, entry v1.Descriptor, d
 	return nil
 }
 
-// candidateEntries returns the entries that containerd can choose. It takes the best match for a node's platform, and an
-// entry without a platform only if no entry matches; then the image's configuration has the platform.
+// candidateEntries returns the entries that containerd can choose. It takes the best match for a node's platform, and
+// an entry without a platform only if no entry matches; then the image's configuration has the platform.
 func (s *platformSearch) candidateEntries(entries []v1.Descriptor) []v1.Descriptor {
 	var known, unknown []v1.Descriptor
 	for _, entry := range entries {
@@ -139,8 +139,8 @@ func (s *platformSearch) candidateEntries(entries []v1.Descriptor) []v1.Descript
 	return chosen
 }
 
-// nodePlatforms returns the platforms of the nodes where the pod can be scheduled. Without an architecture, these are all
-// platforms of the index.
+// nodePlatforms returns the platforms of the nodes where the pod can be scheduled. Without an architecture, these are
+// all platforms of the index.
 func (s *platformSearch) nodePlatforms(entries []v1.Descriptor) []specs.Platform {
 	if s.architecture != "" {
 		node := platforms.Normalize(specs.Platform{OS: s.os, Architecture: s.architecture})
@@ -182,7 +182,8 @@ func (s *platformSearch) isPodOS(platform specs.Platform) bool {
 	return platforms.Normalize(platform).OS == s.os
 }
 
-// canRunOnPodNodes reports whether an image without a platform in the index runs on a node where the pod can be scheduled.
+// canRunOnPodNodes reports whether an image without a platform in the index runs on a node where the pod can be
+// scheduled.
 func (s *platformSearch) canRunOnPodNodes(platform specs.Platform) bool {
 	if platform.OS == "" || platform.Architecture == "" || !s.isPodOS(platform) {
 		return false

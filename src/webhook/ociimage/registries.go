@@ -14,8 +14,8 @@ import (
 
 // Registries are the rules for registries.
 type Registries struct {
-	// Allowed are patterns of allowed registry hosts (with the port, if it is not 443), with * for any part of a name. An
-	// empty list allows all.
+	// Allowed are patterns of allowed registry hosts (with the port, if it is not 443), with * for any part of a name.
+	// An empty list allows all.
 	Allowed []string
 	// PlainHTTP are patterns of hosts without TLS.
 	PlainHTTP []string

@@ -166,8 +166,8 @@ func jsonTokenWeight(c byte) (depth, elements int) {
 	return 0, 0
 }
 
-// isWithinJSONLimits reports whether JSON is within the limits of elements and depth. It counts before anything is decoded,
-// because three bytes of JSON can take hundreds of bytes of memory.
+// isWithinJSONLimits reports whether JSON is within the limits of elements and depth. It counts before anything is
+// decoded, because three bytes of JSON can take hundreds of bytes of memory.
 func isWithinJSONLimits(text []byte) bool {
 	elements, depth, quoted := 0, 0, false
 	for n := 0; n < len(text); n++ {

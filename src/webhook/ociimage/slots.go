@@ -16,9 +16,9 @@ var errSlotReclaimed = errors.New("canceled because other look-ups waited for it
 // errQueueFull rejects a look-up of a namespace with too many waiters.
 var errQueueFull = errors.New("too many look-ups are waiting")
 
-// lookupSlots distributes the slots for look-ups among namespaces, and within a namespace among registries. A slow registry
-// must not hold a slot while others wait, so a look-up keeps its slot for limits.ImageLookupGrace; then a waiter can
-// take it.
+// lookupSlots distributes the slots for look-ups among namespaces, and within a namespace among registries. A slow
+// registry must not hold a slot while others wait, so a look-up keeps its slot for limits.ImageLookupGrace; then a
+// waiter can take it.
 type lookupSlots struct {
 	mu sync.Mutex
 	// active are the look-ups in flight, the oldest first. waiting are the waiters in order of arrival.
@@ -35,8 +35,8 @@ type lookupSlot struct {
 	graceTimer *time.Timer
 }
 
-// acquireSlot waits for a slot. It returns a context that ends with the cause errSlotReclaimed when the slot goes to another
-// look-up, and the function that releases the slot.
+// acquireSlot waits for a slot. It returns a context that ends with the cause errSlotReclaimed when the slot goes to
+// another look-up, and the function that releases the slot.
 func (p *lookupSlots) acquireSlot(ctx context.Context, namespace, registry string) (context.Context, func(), error) {
 	own, evict := context.WithCancelCause(ctx)
 	mine := &lookupSlot{namespace: namespace, registry: registry, granted: make(chan struct{}), cancel: evict}
@@ -81,7 +81,8 @@ func (p *lookupSlots) removeSlot(one *lookupSlot) {
 	one.cancel(nil)
 }
 
-// startWaiters starts every waiter for which a slot is free, and cancels look-ups past their grace for the other waiters.
+// startWaiters starts every waiter for which a slot is free, and cancels look-ups past their grace for the other
+// waiters.
 func (p *lookupSlots) startWaiters() {
 	for next := p.nextWaiter(); next != nil; next = p.nextWaiter() {
 		p.startLookup(next)
@@ -113,8 +114,8 @@ func (p *lookupSlots) startLookup(waiter *lookupSlot) {
 	close(waiter.granted)
 }
 
-// nextWaiter returns the waiter to start: in the namespace with the fewest look-ups in flight, the registry with the fewest,
-// and the oldest waiter of that registry. It returns nil if no slot is free.
+// nextWaiter returns the waiter to start: in the namespace with the fewest look-ups in flight, the registry with the
+// fewest, and the oldest waiter of that registry. It returns nil if no slot is free.
 func (p *lookupSlots) nextWaiter() *lookupSlot {
 	if len(p.active) >= limits.ImageLookups {
 		return nil
@@ -133,9 +134,9 @@ func (p *lookupSlots) nextWaiter() *lookupSlot {
 	return best
 }
 
-// slotToReclaim returns the oldest look-up past its grace whose slot the waiter can take, or nil. A waiter never takes the
-// slot of a look-up at the same registry when that registry has all of its slots: a slow registry delays only its own
-// images.
+// slotToReclaim returns the oldest look-up past its grace whose slot the waiter can take, or nil. A waiter never takes
+// the slot of a look-up at the same registry when that registry has all of its slots: a slow registry delays only its
+// own images.
 func (p *lookupSlots) slotToReclaim(waiter *lookupSlot) *lookupSlot {
 	own := countSlots(p.active, waiter.isSameNamespace)
 	if countSlots(p.active, waiter.isSameRegistry) >= limits.ImageLookupsPerRegistry {

@@ -28,13 +28,14 @@ var (
 type TransportConfig struct {
 	// Roots are the trusted certificate authorities.
 	Roots *x509.CertPool
-	// IsForbidden reports whether a connection to an address is forbidden, besides the addresses that no registry has; nil
-	// forbids no others. It is called for each connection, because the addresses of the API server change.
+	// IsForbidden reports whether a connection to an address is forbidden, besides the addresses that no registry has;
+	// nil forbids no others. It is called for each connection, because the addresses of the API server change.
 	IsForbidden func(netip.AddrPort) bool
-	// ClusterNetworks are the networks of the cluster itself. Connections to them are forbidden unless Allowed contains them.
+	// ClusterNetworks are the networks of the cluster itself. Connections to them are forbidden unless Allowed contains
+	// them.
 	ClusterNetworks []netip.Prefix
-	// AllowedNetworks are exceptions from the networks that no registry has and from Cluster. A single address is also an
-	// exception from Refused.
+	// AllowedNetworks are exceptions from the networks that no registry has and from Cluster. A single address is also
+	// an exception from Refused.
 	AllowedNetworks []netip.Prefix
 	// Resolver resolves host names; nil means the resolver of the machine.
 	Resolver *net.Resolver
@@ -50,11 +51,12 @@ func NewTransport(c TransportConfig) http.RoundTripper {
 			_ syscall.RawConn) error {
 			return c.checkDialAddress(address)
 		}}
-	return &guardedTransport{c, newCircuitBreaker(), &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
-		ForceAttemptHTTP2:   true,
-		TLSHandshakeTimeout: limits.ImageDialTime, MaxResponseHeaderBytes: limits.ImageHeaderBytes,
-		MaxIdleConns: 50, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
-		TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}}}
+	return &guardedTransport{c, newCircuitBreaker(),
+		&http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
+			ForceAttemptHTTP2:   true,
+			TLSHandshakeTimeout: limits.ImageDialTime, MaxResponseHeaderBytes: limits.ImageHeaderBytes,
+			MaxIdleConns: 50, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
+			TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}}}
 }
 
 // checkDialAddress returns errForbiddenAddress if a connection to the address is forbidden.

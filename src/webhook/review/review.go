@@ -75,7 +75,8 @@ func Check(body []byte) (Result, error) {
 	for _, c := range s.counts {
 		elements += c.elements
 	}
-	return Result{UID: s.uid, MemoryBytes: int64(len(body))*limits.ReviewMemoryFactor + int64(elements)*limits.ReviewElementMemory},
+	return Result{UID: s.uid, MemoryBytes: int64(len(body))*limits.ReviewMemoryFactor +
+			int64(elements)*limits.ReviewElementMemory},
 		s.err
 }
 
@@ -129,8 +130,8 @@ func (s *scanner) openFrame(array bool) {
 	}
 }
 
-// enterDocument starts the counts of the object or the old object of the request. A second one is an error, because decoders
-// would merge it into the first.
+// enterDocument starts the counts of the object or the old object of the request. A second one is an error, because
+// decoders would merge it into the first.
 func (s *scanner) enterDocument() {
 	parent := s.topFrame()
 	if len(s.stack) != 2 || parent.isArray || s.stack[0].key != "request" ||
@@ -183,8 +184,8 @@ func (s *scanner) readString() {
 // countKey counts a key, which takes as much memory as a value in a map.
 func (s *scanner) countKey() { s.updateCounts(func(c *counts) { c.elements++ }) }
 
-// countValue counts a value by the kind of the array that holds it. The key of a value ends with it, but that of an object
-// or array (opens) stays current until the object or array is closed.
+// countValue counts a value by the kind of the array that holds it. The key of a value ends with it, but that of an
+// object or array (opens) stays current until the object or array is closed.
 func (s *scanner) countValue(opens bool) {
 	top := s.topFrame()
 	s.updateCounts(func(c *counts) {
@@ -245,8 +246,8 @@ func (s *scanner) topFrame() *frame {
 	return &s.stack[len(s.stack)-1]
 }
 
-// knownKey is the known key that the JSON text of a key stands for, or empty. Like encoding/json, it ignores letter case
-// and resolves escapes.
+// knownKey is the known key that the JSON text of a key stands for, or empty. Like encoding/json, it ignores letter
+// case and resolves escapes.
 func knownKey(raw []byte) string {
 	if len(raw) > maxKeyLength {
 		return ""

@@ -49,7 +49,8 @@ func (a *attacker) askAuthService(ctx context.Context, body []byte) (*http.Respo
 func withoutToken(ctx context.Context, a *attacker) string {
 	forged := &attacker{host: a.host, controller: a.controller, client: a.client,
 		token: "a." + strings.Repeat("b", 8000) + ".c"}
-	return outcome(forged.askAuthService(ctx, []byte(`{"references":{"A":"db@azurekeyvault"}}`))) //nolint:bodyclose // outcome closes it
+	return outcome(forged.askAuthService(ctx,
+		[]byte(`{"references":{"A":"db@azurekeyvault"}}`))) //nolint:bodyclose // outcome closes it
 }
 
 // asking sends one request again and again.
