@@ -35,7 +35,7 @@ func TestErrorsKeepCauseAndAdviceApart(t *testing.T) {
 			if !ok || len(call.Args) < 2 {
 				return true
 			}
-			first := map[string]int{"New": 1, "Advise": 2, "Wrap": 2}[name.Sel.Name]
+			first := map[string]int{"New": 1, "NewWithNextStep": 2, "Wrap": 2}[name.Sel.Name]
 			if pkg, ok := name.X.(*ast.Ident); !ok || pkg.Name != "fault" || first == 0 || len(call.Args) <= first {
 				return true
 			}

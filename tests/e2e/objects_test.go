@@ -316,13 +316,13 @@ func badInput(t *testing.T) {
 		"levels":   {many, `{"a": "` + canary + `"}`, `{"a": ` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`, "MalformedObject", "not a JSON object"},
 		"key":      {many, `{"a": "` + canary + `"}`, `{"a b": "` + canary + `"}`, "MalformedObject", "key of a Secret"},
 		"base64":   {object("secret", "transform: [base64decode], secret: {name: NAME, dataKey: a}"), "YQ==", canary + "!", "MalformedObject", "base64"},
-		"docker":   {object("secret", "secret: {name: NAME, type: kubernetes.io/dockerconfigjson}"), `{"auths": {}}`, canary, "MalformedObject", "no JSON"},
+		"docker":   {object("secret", "secret: {name: NAME, type: kubernetes.io/dockerconfigjson}"), `{"auths": {}}`, canary, "MalformedObject", "not JSON"},
 		"login":    {object("secret", "secret: {name: NAME, type: kubernetes.io/basic-auth}"), "a:" + canary, canary, "MalformedObject", "NAME:PASSWORD"},
 		"garbage":  {tls, java, canary, "MalformedObject", "neither PFX nor PEM"},
 		"half":     {tls, java, half, "MalformedObject", "neither PFX nor PEM"},
 		"locked":   {tls, java, locked, "MalformedObject", "password"},
 		"private":  {object("secret", "configMap: {name: NAME, dataKey: a}"), "public", java, "MalformedObject", "never goes into a ConfigMap"},
-		"nodocker": {object("secret", "secret: {name: NAME, type: kubernetes.io/dockercfg}"), "{}", "{", "MalformedObject", "no JSON"},
+		"nodocker": {object("secret", "secret: {name: NAME, type: kubernetes.io/dockercfg}"), "{}", "{", "MalformedObject", "not JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

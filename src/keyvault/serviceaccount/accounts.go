@@ -113,8 +113,9 @@ func (a *Accounts) Token(ctx context.Context, who keyvault.Identity) (string, er
 	seconds := tokenLifetimeSeconds
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = who.Namespace, who.ServiceAccount
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{tokenAudience},
-		ExpirationSeconds: &seconds}}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		Audiences: []string{tokenAudience}, ExpirationSeconds: &seconds,
+	}}
 	if err := a.config.TokenClient.SubResource("token").Create(ctx, account, request); err != nil {
 		return "", a.classifyAPIError(err, who)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/webhook/podos"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -150,7 +151,7 @@ func decideContainers(pod *corev1.Pod, containers []corev1.Container, sources So
 	if err != nil {
 		return plan, err
 	}
-	onlyOn := windowsReason(pod)
+	onlyOn := podos.WindowsReason(pod)
 	for _, c := range containers {
 		if c.Name == wire.InitContainer && slices.ContainsFunc(c.VolumeMounts, isBinaryMount) {
 			continue

@@ -1,6 +1,8 @@
-package inject
+// Package podos says whether a pod can only run on Windows, by what its spec requires. It reads nothing else.
+package podos
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,8 +11,8 @@ import (
 // betaOSLabel is the deprecated label that corev1.LabelOSStable replaced; nodes still have it.
 const betaOSLabel = "beta.kubernetes.io/os"
 
-// windowsReason is the field of the pod by which it can only run on Windows, or empty.
-func windowsReason(pod *corev1.Pod) string {
+// WindowsReason is the field of the pod by which it can only run on Windows, or empty.
+func WindowsReason(pod *corev1.Pod) string {
 	spec := &pod.Spec
 	if spec.OS != nil && isWindows(string(spec.OS.Name)) {
 		return "os.name"
@@ -63,16 +65,7 @@ func allowsOnlyWindows(e corev1.NodeSelectorRequirement) bool {
 	if e.Operator == corev1.NodeSelectorOpIn {
 		return windows && !others
 	}
-	return e.Operator == corev1.NodeSelectorOpNotIn && !windows && containsString(e.Values, string(corev1.Linux))
-}
-
-func containsString(values []string, wanted string) bool {
-	for _, value := range values {
-		if value == wanted {
-			return true
-		}
-	}
-	return false
+	return e.Operator == corev1.NodeSelectorOpNotIn && !windows && slices.Contains(e.Values, string(corev1.Linux))
 }
 
 // windowsOptionsReason is the security context field with Windows options, or empty. The API server rejects such
@@ -84,7 +77,7 @@ func windowsOptionsReason(spec *corev1.PodSpec) string {
 	if spec.SecurityContext != nil && spec.SecurityContext.WindowsOptions != nil {
 		return "securityContext.windowsOptions"
 	}
-	for _, c := range allContainers(&corev1.Pod{Spec: *spec}) {
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		if c.SecurityContext != nil && c.SecurityContext.WindowsOptions != nil {
 			return "securityContext.windowsOptions of a container"
 		}
