@@ -1,4 +1,3 @@
-// Package podos says whether a pod can only run on Windows, by what its spec requires. It reads nothing else.
 package podos
 
 import (
