@@ -111,7 +111,7 @@ func caCertificatesOf(data map[string][]byte) ([]*x509.Certificate, error) {
 		}
 		for i, block := range blocks {
 			if block.Type != pemTypeCertificate {
-				continue // a private key can be beside the certificate
+				continue // a private key can be next to the certificate
 			}
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {

@@ -81,6 +81,11 @@ func (o older) install(legacy bool) {
 			"namespaceLabelSelector": map[string]any{"label": map[string]any{"value": "older"}},
 			"legacyAuthService":      map[string]any{"enabled": legacy, "namespaces": []any{o.namespace}, "upgradeTime": "0s"}}}}))
 	require.NoError(o, s.Settled(o.Context(), o.system))
+	// The pod is ready some time before kube-proxy forwards the Service's address to it.
+	require.NoError(o, stage.Await(o.Context(), patience, "the webhook to be reachable", func(ctx context.Context) error {
+		probe := o.pod("probe", map[string]string{"DB": "db@azurekeyvault"}, "true")
+		return s.Client.Create(ctx, probe, client.DryRunAll)
+	}))
 }
 
 // workload makes the Secret that the predecessor made for a workload.
