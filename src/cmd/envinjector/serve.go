@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -23,7 +22,6 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
-	"github.com/akv2k8s/akv2k8s/src/v1compat/authservice"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
@@ -40,7 +38,7 @@ type sharedParts struct {
 	rejections    *iplimit.Metrics
 	webhookServer *iplimit.Server
 	// v1Handler responds to pods that v1 injected.
-	v1Handler *authservice.Handler
+	v1Handler v1Handler
 }
 
 // maxReviewTime is the maximum timeoutSeconds of a webhook.
@@ -149,8 +147,7 @@ func (p *sharedParts) addBroker(vault broker.Vault) error {
 		TooManyRequests: b.RejectRequest,
 		TLS:             &tls.Config{GetCertificate: p.rotator.GetCertificate, MinVersion: tls.VersionTLS13}}
 	if p.v1AuthService {
-		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withV1TokenHandler(b, p.v1Handler),
-			p.v1Handler.GetCertificate, tls.RequestClientCert
+		p.v1Handler.addTokenRoute(server)
 	}
 	return p.mgr.Add(server)
 }
@@ -161,7 +158,7 @@ func (p *sharedParts) addTelemetry(ctx context.Context) error {
 	}}
 	// Without the auth service, the program has no rights to read pods and resources, and pods send no requests.
 	if p.authService {
-		health.Handlers = map[string]http.Handler{authservice.RoutePattern: p.v1Handler}
+		health.Handlers = p.v1Handler.validationRoute()
 		// Creates the informer now, so that the cache is filled before the first request of a pod.
 		if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{},
 			cache.BlockUntilSynced(false)); err != nil {
@@ -179,5 +176,5 @@ func (p *sharedParts) addTelemetry(ctx context.Context) error {
 	}
 	server := &iplimit.Server{Address: fmt.Sprintf(":%d", p.httpPort), Limiter: door, Handler: health.Handler(),
 		RequestTimeout: limits.AnswerWriteTime}
-	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.v1Handler))
+	return errors.Join(p.mgr.Add(server), p.v1Handler.addTo(p.mgr))
 }

@@ -130,12 +130,12 @@ func (s settings) injectionSettings(vault *vaultclient.Client, extraCAs []byte, 
 // initContainerSettings returns the installation's settings of the init container. It logs a warning for each setting
 // that is ignored.
 func (s settings) initContainerSettings(logger logr.Logger) (inject.InitContainerSettings, corev1.PullPolicy, error) {
-	init, warnings, err := s.initContainer.mergeV1Variables(s.lookupEnv)
+	value, warnings, err := s.initContainer.withV1Variables(s.lookupEnv)
 	for _, warning := range warnings {
 		logger.Info("warning: " + warning)
 	}
 	policy, wrong := s.initContainerPullPolicy()
-	return init, policy, errors.Join(err, wrong)
+	return value.injectSettings(), policy, errors.Join(err, wrong)
 }
 
 // cacheByObject returns the types that the manager watches, with their namespaces and selectors.
@@ -165,7 +165,7 @@ func (s settings) newManager(logger logr.Logger) (*sharedParts, error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
-	secret, own := s.servingSecretName(), types.NamespacedName{Namespace: s.namespace, Name: s.serviceName}
+	secret := s.servingSecretName()
 	host := s.serviceName + "." + s.namespace + ".svc"
 	watcher, err := s.newCertWatcher()
 	if err != nil {
@@ -179,11 +179,14 @@ func (s settings) newManager(logger logr.Logger) (*sharedParts, error) {
 	if err != nil {
 		return nil, err
 	}
+	v1CA, err := s.newV1CA(mgr.GetAPIReader(), mgr.GetClient())
+	if err != nil {
+		return nil, err
+	}
 	keeper, err := servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret,
 		WebhookConfigName: s.serviceName,
 		DNSNames:          []string{host, host + ".cluster.local", s.serviceName + "." + s.namespace}, Clock: time.Now,
-		Random:             rand.Reader,
-		AllReplicasUpdated: ownDeployment{live: mgr.GetAPIReader(), name: own}.isRolloutComplete})
+		Random: rand.Reader, ExtraCAs: v1CA})
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-//go:build cluster
+//go:build cluster && !nov1compat
 
 package e2e
 
@@ -25,33 +25,41 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/akv2k8s/akv2k8s/src/testkit/v1"
+	"github.com/akv2k8s/akv2k8s/src/v1compat/v1test"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// older is an installation that came after pods of the predecessor, and a team that has some.
-type older struct {
+// v1Scenarios are the scenarios of pods that akv2k8s 1.8 injected.
+func v1Scenarios() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
+		"pods of akv2k8s 1.8 are told to be recreated":      v1PodsMustBeRecreated,
+		"pods of akv2k8s 1.8 are served for the transition": v1PodsAreServed,
+	}
+}
+
+// v1Installation is an installation that came after pods of akv2k8s 1.8, and a team that has some.
+type v1Installation struct {
 	team
 	// system is the namespace of the installation.
 	system    string
-	authority v1.Authority
+	authority v1test.Authority
 }
 
-const olderRelease = "akv2k8s-older"
+const v1ReleaseName = "akv2k8s-v1"
 
-func (o older) host() string { return olderRelease + "-envinjector." + o.system + ".svc" }
+func (o v1Installation) host() string { return v1ReleaseName + "-envinjector." + o.system + ".svc" }
 
-// newOlder makes what the predecessor leaves: its CA, and a namespace with injection.
-func newOlder(t *testing.T) older {
+// newV1Installation makes what akv2k8s 1.8 leaves: its CA, and a namespace with injection.
+func newV1Installation(t *testing.T) v1Installation {
 	t.Helper()
 	tm := newTeam(t)
-	o := older{team: team{t, "older-" + tm.namespace, tm.vault}, system: "system-" + tm.namespace}
+	o := v1Installation{team: team{t, "v1-" + tm.namespace, tm.vault}, system: "system-" + tm.namespace}
 	var err error
-	o.authority, err = v1.NewAuthority(time.Now())
+	o.authority, err = v1test.NewAuthority(time.Now())
 	require.NoError(t, err)
-	require.NoError(t, s.Namespace(t.Context(), o.namespace, map[string]string{"azure-key-vault-env-injection": "older", "pod-security.kubernetes.io/enforce": "restricted"}))
+	require.NoError(t, s.Namespace(t.Context(), o.namespace, map[string]string{"azure-key-vault-env-injection": "v1", "pod-security.kubernetes.io/enforce": "restricted"}))
 	require.NoError(t, s.Namespace(t.Context(), o.system, nil))
-	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.system, Name: olderRelease + "-envinjector-ca"},
+	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.system, Name: v1ReleaseName + "-envinjector-ca"},
 		Type: corev1.SecretTypeTLS, Data: o.authority.CASecretData()}))
 	o.resource("db", "db", "")
 	t.Cleanup(o.explain)
@@ -59,7 +67,7 @@ func newOlder(t *testing.T) older {
 }
 
 // explain prints what the pods of a test that failed said.
-func (o older) explain() {
+func (o v1Installation) explain() {
 	if !o.Failed() {
 		return
 	}
@@ -73,13 +81,13 @@ func (o older) explain() {
 }
 
 // install installs the successor, or upgrades it.
-func (o older) install(legacy bool) {
+func (o v1Installation) install(legacyAuthService bool) {
 	o.Helper()
-	require.NoError(o, s.Install(o.Context(), stage.Release{Name: olderRelease, Namespace: o.system, Values: map[string]any{
+	require.NoError(o, s.Install(o.Context(), stage.Release{Name: v1ReleaseName, Namespace: o.system, Values: map[string]any{
 		"controller": map[string]any{"enabled": false}, "global": map[string]any{"metrics": map[string]any{"enabled": true}},
 		"env_injector": map[string]any{"replicaCount": 1, "podDisruptionBudget": map[string]any{"enabled": false},
-			"namespaceLabelSelector": map[string]any{"label": map[string]any{"value": "older"}},
-			"legacyAuthService":      map[string]any{"enabled": legacy, "namespaces": []any{o.namespace}, "upgradeTime": "0s"}}}}))
+			"namespaceLabelSelector": map[string]any{"label": map[string]any{"value": "v1"}},
+			"legacyAuthService":      map[string]any{"enabled": legacyAuthService, "namespaces": []any{o.namespace}, "upgradeTime": "0s"}}}}))
 	require.NoError(o, s.Settled(o.Context(), o.system))
 	// The pod is ready some time before kube-proxy forwards the Service's address to it.
 	require.NoError(o, stage.Await(o.Context(), patience, "the webhook to be reachable", func(ctx context.Context) error {
@@ -88,8 +96,8 @@ func (o older) install(legacy bool) {
 	}))
 }
 
-// workload makes the Secret that the predecessor made for a workload.
-func (o older) workload(name string) map[string][]byte {
+// workload makes the Secret that akv2k8s 1.8 made for a workload.
+func (o v1Installation) workload(name string) map[string][]byte {
 	o.Helper()
 	data, err := o.authority.ClientSecretData(time.Now())
 	require.NoError(o, err)
@@ -98,9 +106,9 @@ func (o older) workload(name string) map[string][]byte {
 	return data
 }
 
-// injected describes a pod as the predecessor made it. It waits for the auth service, because its first start was long
+// injected describes a pod as akv2k8s 1.8 made it. It waits for the auth service, because its first start was long
 // ago.
-func (o older) injected(name string) *corev1.Pod {
+func (o v1Installation) injected(name string) *corev1.Pod {
 	p := o.pod(name, map[string]string{"DB": "db@azurekeyvault", "TEST_CA": s.Azure.CA, "TEST_SECRET_URL": "https://" + o.vault + ".vault.azure.net/secrets/db",
 		"ENV_INJECTOR_USE_AUTH_SERVICE": "true", "ENV_INJECTOR_POD_NAMESPACE": o.namespace, "ENV_INJECTOR_POD_NAME": name, "ENV_INJECTOR_CLIENT_CERT_DIR": "/var/client-cert/",
 		"ENV_INJECTOR_AUTH_SERVICE": "https://" + o.host() + ":9443", "ENV_INJECTOR_AUTH_SERVICE_VALIDATION": "http://" + o.host() + ":80",
@@ -112,7 +120,7 @@ func (o older) injected(name string) *corev1.Pod {
 	app.Args = []string{"sh", "-c", "echo got ${#DB} characters"}
 	app.VolumeMounts = []corev1.VolumeMount{{Name: "azure-keyvault-env", MountPath: "/azure-keyvault/", ReadOnly: true}, {Name: "akv2k8s-client-cert", MountPath: "/var/client-cert/", ReadOnly: true}}
 	brings, waits := *app.DeepCopy(), *app.DeepCopy()
-	brings.Name, brings.Image, brings.Args, brings.Env = "copy-azurekeyvault-env", s.Image("predecessor"), nil, nil
+	brings.Name, brings.Image, brings.Args, brings.Env = "copy-azurekeyvault-env", s.Image("v1-wrapper"), nil, nil
 	brings.Command = []string{"sh", "-c", "cp /usr/local/bin/azure-keyvault-env /azure-keyvault/"}
 	brings.VolumeMounts = []corev1.VolumeMount{{Name: "azure-keyvault-env", MountPath: "/azure-keyvault/"}}
 	waits.Name, waits.Args, waits.Env, waits.VolumeMounts = "waits", nil, nil, nil
@@ -131,10 +139,10 @@ func set(p *corev1.Pod, variables map[string]string) *corev1.Pod {
 	return p
 }
 
-// predecessorsPodsAreServed is the transition: pods of the predecessor start again as they did, and nobody else gets
+// v1PodsAreServed is the transition: pods of akv2k8s 1.8 start again as they did, and nobody else gets
 // anything by it.
-func predecessorsPodsAreServed(t *testing.T) {
-	o := newOlder(t)
+func v1PodsAreServed(t *testing.T) {
+	o := newV1Installation(t)
 	for _, name := range []string{"app", "thief", "bare", "drifted", "younger"} {
 		o.workload(name)
 	}
@@ -148,7 +156,7 @@ func predecessorsPodsAreServed(t *testing.T) {
 	bare := o.injected("bare")
 	bare.Spec.Volumes[1].Name, bare.Spec.Containers[0].VolumeMounts[1].Name = "client-cert", "client-cert"
 	o.create(bare)
-	other, err := v1.NewAuthority(time.Now())
+	other, err := v1test.NewAuthority(time.Now())
 	require.NoError(t, err)
 	o.change("drifted", func(secret *corev1.Secret) { secret.Data["ca.crt"] = other.Cert })
 	o.create(o.injected("drifted"))
@@ -156,7 +164,7 @@ func predecessorsPodsAreServed(t *testing.T) {
 
 	o.install(true)
 	t.Cleanup(func() {
-		_, err := s.Helm(context.WithoutCancel(t.Context()), "uninstall", olderRelease, "--namespace", o.system, "--wait")
+		_, err := s.Helm(context.WithoutCancel(t.Context()), "uninstall", v1ReleaseName, "--namespace", o.system, "--wait")
 		assert.NoError(t, err)
 	})
 	younger := o.injected("younger")
@@ -197,7 +205,7 @@ func predecessorsPodsAreServed(t *testing.T) {
 	assert.Equal(t, got, log)
 }
 
-func (o older) change(name string, change func(*corev1.Secret)) {
+func (o v1Installation) change(name string, change func(*corev1.Secret)) {
 	o.Helper()
 	var secret corev1.Secret
 	require.NoError(o, s.Client.Get(o.Context(), types.NamespacedName{Namespace: o.namespace, Name: "akv2k8s-" + name}, &secret))
@@ -206,7 +214,7 @@ func (o older) change(name string, change func(*corev1.Secret)) {
 }
 
 // brought waits until the CA is in the Secret, and has the kubelet look at it now instead of within two minutes.
-func (o older) brought(name string, ca []byte) {
+func (o v1Installation) brought(name string, ca []byte) {
 	o.Helper()
 	require.NoError(o, stage.Await(o.Context(), patience, "the CA to be written", func(ctx context.Context) error {
 		var secret corev1.Secret
@@ -223,7 +231,7 @@ func (o older) brought(name string, ca []byte) {
 }
 
 // told waits for the event of a pod.
-func (o older) told(pod, says string) {
+func (o v1Installation) told(pod, says string) {
 	o.Helper()
 	require.NoError(o, stage.Await(o.Context(), patience, "the event of pod "+pod, func(ctx context.Context) error {
 		var events eventsv1.EventList
@@ -240,10 +248,10 @@ func (o older) told(pod, says string) {
 }
 
 // nothingButTheCA tries, as the env-injector's ServiceAccount, what it must not be able to do to Secrets.
-func (o older) nothingButTheCA() {
+func (o v1Installation) nothingButTheCA() {
 	o.Helper()
 	config := rest.CopyConfig(s.REST)
-	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + o.system + ":" + olderRelease + "-envinjector", Groups: []string{"system:serviceaccounts", "system:authenticated"}}
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + o.system + ":" + v1ReleaseName + "-envinjector", Groups: []string{"system:serviceaccounts", "system:authenticated"}}
 	itself, err := client.New(config, client.Options{Scheme: s.Client.Scheme()})
 	require.NoError(o, err)
 	patch := func(name, content string) error {
@@ -270,7 +278,7 @@ func (o older) nothingButTheCA() {
 }
 
 // replica is the name of the env-injector's only pod, beside those of the hooks' Jobs.
-func (o older) replica() string {
+func (o v1Installation) replica() string {
 	o.Helper()
 	var pods corev1.PodList
 	require.NoError(o, s.Client.List(o.Context(), &pods, client.InNamespace(o.system)))
@@ -279,14 +287,14 @@ func (o older) replica() string {
 	return pods.Items[0].Name
 }
 
-// withoutTheCA asks for pod app from outside, with its Secret's certificate, while the predecessor's CA is gone.
-func (o older) withoutTheCA() {
+// withoutTheCA asks for pod app from outside, with its Secret's certificate, while the CA of akv2k8s 1.8 is gone.
+func (o v1Installation) withoutTheCA() {
 	o.Helper()
-	ca := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.system, Name: olderRelease + "-envinjector-ca"}}
+	ca := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.system, Name: v1ReleaseName + "-envinjector-ca"}}
 	require.NoError(o, s.Client.Delete(o.Context(), ca))
 	replica := o.replica()
 	plain, secure := forwardIn(o.T, o.system, replica, 8080), forwardIn(o.T, o.system, replica, 9443)
-	w := v1.Wrapper{Folder: o.TempDir(), ServiceURL: "https://" + o.host() + ":9443", ValidationURL: "http://" + o.host() + ":80", Namespace: o.namespace, Pod: "app", Secret: "akv2k8s-app",
+	w := v1test.Wrapper{Folder: o.TempDir(), ServiceURL: "https://" + o.host() + ":9443", ValidationURL: "http://" + o.host() + ":80", Namespace: o.namespace, Pod: "app", Secret: "akv2k8s-app",
 		Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			to := plain
 			if strings.HasSuffix(address, ":9443") {
@@ -302,7 +310,7 @@ func (o older) withoutTheCA() {
 	}))
 	var secret, serving corev1.Secret
 	require.NoError(o, s.Client.Get(o.Context(), types.NamespacedName{Namespace: o.namespace, Name: "akv2k8s-app"}, &secret))
-	require.NoError(o, s.Client.Get(o.Context(), types.NamespacedName{Namespace: o.system, Name: olderRelease + "-envinjector-serving"}, &serving))
+	require.NoError(o, s.Client.Get(o.Context(), types.NamespacedName{Namespace: o.system, Name: v1ReleaseName + "-envinjector-serving"}, &serving))
 	assert.Equal(o, string(serving.Data["ca.crt"]), string(secret.Data["ca.crt"]), "the pod is given the CA of the installation")
 	for name, content := range maps.All(secret.Data) {
 		require.NoError(o, os.WriteFile(filepath.Join(w.Folder, name), content, 0o600))
@@ -323,4 +331,26 @@ func (o older) withoutTheCA() {
 	}
 	ca.ResourceVersion, ca.Type, ca.Data = "", corev1.SecretTypeTLS, o.authority.CASecretData()
 	require.NoError(o, s.Client.Create(o.Context(), ca))
+}
+
+// v1PodsMustBeRecreated asks as the wrapper of akv2k8s 1.8 does when a container starts again.
+func v1PodsMustBeRecreated(t *testing.T) {
+	tm := newTeam(t)
+	p := tm.pod("old", nil, "sh", "-c", `wget -S -O /dev/null "http://akv2k8s-envinjector.akv2k8s.svc:80/auth/`+tm.namespace+`/old?secret=akv2k8s-old" 2>&1; true`)
+	p.Spec.Volumes = []corev1.Volume{{Name: "akv2k8s-client-cert", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	tm.create(p)
+	_, log := tm.ended("old")
+	assert.Contains(t, log, "410 Gone")
+	require.NoError(t, stage.Await(t.Context(), patience, "the event", func(ctx context.Context) error {
+		var events eventsv1.EventList
+		if err := s.Client.List(ctx, &events, client.InNamespace(tm.namespace)); err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.Reason == "RecreatePod" && e.Type == "Warning" && e.Regarding.Name == "old" && strings.Contains(e.Note, "kubectl rollout restart") {
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %d events", len(events.Items))
+	}))
 }

@@ -1,4 +1,4 @@
-// Command predecessor stands in for the programs of akv2k8s 1.8 in a release that is upgraded: it is healthy, and marks
+// Command v1-stub stands in for the programs of akv2k8s 1.8 in a release that is upgraded: it is healthy, and marks
 // pods that are created.
 package main
 
@@ -14,7 +14,7 @@ import (
 )
 
 // marks is the patch of every pod.
-const marks = `[{"op":"add","path":"/metadata/labels","value":{"predecessor":"marked"}}]`
+const marks = `[{"op":"add","path":"/metadata/labels","value":{"v1":"marked"}}]`
 
 func main() {
 	plain := flag.String("http", ":8080", "where health is told")

@@ -25,11 +25,11 @@ import (
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
-// users is the namespace of what users of the predecessor have.
+// users is the namespace of what users of akv2k8s 1.8 have.
 const users = "users"
 
-// predecessorCA is the Secret of the CA that the predecessor's replicas serve with.
-const predecessorCA = "akv2k8s-envinjector-serving-predecessor"
+// v1CA is the Secret of the CA that the replicas of akv2k8s 1.8 serve with.
+const v1CA = "akv2k8s-envinjector-serving-predecessor"
 
 // usersValues are the values of a release of chart 2.8.
 func usersValues(t *testing.T) map[string]any {
@@ -39,10 +39,10 @@ func usersValues(t *testing.T) map[string]any {
 	return values
 }
 
-// installPredecessor makes a release of chart 2.8, resources and their outputs, and a pod that was injected.
-func installPredecessor(t *testing.T) {
+// installV1 makes a release of chart 2.8, resources and their outputs, and a pod that was injected.
+func installV1(t *testing.T) {
 	t.Helper()
-	older(t)
+	useV1Definition(t)
 	_, err := s.Helm(t.Context(), "install", home, "testdata/akv2k8s", "--namespace", home, "--create-namespace", "--values", "testdata/values.yaml", "--wait", "--timeout", "2m")
 	require.NoError(t, err)
 	team(t, users)
@@ -57,12 +57,12 @@ func installPredecessor(t *testing.T) {
 	require.NoError(t, s.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: users, Name: "akv2k8s-old"},
 		StringData: map[string]string{"ca.crt": "x", "tls.crt": "x", "tls.key": "x"}}))
 	old := strings.NewReplacer("IMAGE", s.Image("testbox"), "HOME", home, "USERS", users).Replace(oldPod)
-	// The predecessor's replicas are ready, but a moment passes until the Service leads to them.
+	// The replicas of akv2k8s 1.8 are ready, but a moment passes until the Service leads to them.
 	require.NoError(t, stage.Await(t.Context(), 30*time.Second, "the old pod to be taken", func(ctx context.Context) error { return s.Apply(ctx, users, old) }))
 	awaitRunning(t, "old", 0)
 }
 
-// oldPod is as the predecessor's webhook left it. Its wrapper, on a second start, asks where the predecessor's did.
+// oldPod is as the webhook of akv2k8s 1.8 left it. Its wrapper, on a second start, asks where that of 1.8 did.
 const oldPod = `apiVersion: v1
 kind: Pod
 metadata:
@@ -122,7 +122,7 @@ func injected(name string) *corev1.Pod {
 }
 
 // awaitPassword makes a pod that is injected by us, and waits for what it prints. As a ReplicaSet does, it tries again
-// when the predecessor's last replica is on its way out: that one does not drain.
+// when the last replica of akv2k8s 1.8 is on its way out: that one does not drain.
 func awaitPassword(t *testing.T, name string) {
 	t.Helper()
 	require.NoError(t, stage.Await(t.Context(), patience, "the creation of a pod", func(ctx context.Context) error {
@@ -154,15 +154,15 @@ func secretOf(t *testing.T, name string) corev1.Secret {
 	return secret
 }
 
-// fromPredecessor upgrades with the values unchanged, while everything is looked at all the time.
-func fromPredecessor(t *testing.T) {
-	installPredecessor(t)
+// fromV1 upgrades with the values unchanged, while everything is looked at all the time.
+func fromV1(t *testing.T) {
+	installV1(t)
 	oldCA := string(secretOf(t, "akv2k8s-envinjector-ca").Data["tls.crt"])
 	require.Equal(t, oldCA, bundle(t))
 	stop := watch(t)
 	install(t, usersValues(t))
-	assert.Contains(t, bundle(t), oldCA, "replicas of the predecessor may be asked yet")
-	assert.Equal(t, oldCA, string(secretOf(t, predecessorCA).Data["ca.crt"]))
+	assert.Contains(t, bundle(t), oldCA, "replicas of akv2k8s 1.8 may be asked yet")
+	assert.Equal(t, oldCA, string(secretOf(t, v1CA).Data["ca.crt"]))
 	awaitPassword(t, "new")
 	synced(t, users, "app")
 	stop()
@@ -201,10 +201,10 @@ func oldPodRestarts(t *testing.T) {
 	}))
 }
 
-// extraRootGoes waits until the predecessor's CA is believed no more.
+// extraRootGoes waits until the CA of akv2k8s 1.8 is believed no more.
 func extraRootGoes(t *testing.T) {
-	require.NoError(t, stage.Await(t.Context(), 3*time.Minute, "the end of the predecessor's CA", func(context.Context) error {
-		if err := s.Client.Get(t.Context(), types.NamespacedName{Namespace: home, Name: predecessorCA}, &corev1.Secret{}); !apierrors.IsNotFound(err) {
+	require.NoError(t, stage.Await(t.Context(), 3*time.Minute, "the end of the CA of akv2k8s 1.8", func(context.Context) error {
+		if err := s.Client.Get(t.Context(), types.NamespacedName{Namespace: home, Name: v1CA}, &corev1.Secret{}); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("its Secret is there: %w", err)
 		}
 		block, rest := pem.Decode([]byte(bundle(t)))
@@ -215,7 +215,7 @@ func extraRootGoes(t *testing.T) {
 	}))
 }
 
-// rollback goes back to the predecessor, whose webhook has to be believed again.
+// rollback goes back to akv2k8s 1.8, whose webhook has to be believed again.
 func rollback(t *testing.T) {
 	_, err := s.Helm(t.Context(), "rollback", home, "1", "--namespace", home, "--wait", "--timeout", "2m")
 	require.NoError(t, err)
@@ -223,7 +223,7 @@ func rollback(t *testing.T) {
 	assert.Equal(t, string(secretOf(t, "akv2k8s-envinjector-ca").Data["tls.crt"]), bundle(t), "nobody of the newer version wrote over it")
 	again := injected("again")
 	require.NoError(t, s.Client.Create(t.Context(), again))
-	assert.Equal(t, "marked", again.Labels["predecessor"], "pods that are made now are the predecessor's")
+	assert.Equal(t, "marked", again.Labels["v1"], "pods that are made now are marked by akv2k8s 1.8")
 	awaitRunning(t, "new", 0)
 	synced(t, users, "app")
 	install(t, usersValues(t))

@@ -1,4 +1,4 @@
-// Command predecessor simulates the wrapper of akv2k8s 1.8 in a pod of a test: it calls the auth service and the vault,
+// Command v1-wrapper simulates the wrapper of akv2k8s 1.8 in a pod of a test: it calls the auth service and the vault,
 // and starts the program.
 package main
 

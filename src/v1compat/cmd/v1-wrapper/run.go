@@ -13,7 +13,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/akv2k8s/akv2k8s/src/testkit/v1"
+	"github.com/akv2k8s/akv2k8s/src/v1compat/v1test"
 )
 
 // referenceSuffix is the suffix of values that are references.
@@ -39,7 +39,7 @@ func execWithSecret(ctx context.Context, args, environ []string) error {
 		}
 		return ""
 	}
-	token, err := v1.WrapperFromEnv(getenv).FetchToken(ctx)
+	token, err := v1test.WrapperFromEnv(getenv).FetchToken(ctx)
 	if err != nil {
 		return err
 	}
