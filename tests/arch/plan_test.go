@@ -14,9 +14,9 @@ func rooms() map[string]int {
 	return map[string]int{
 		"cmd/controller": 5, "cmd/envinjector": 5, "cmd/azure-keyvault-env": 5, "cmd/azure-keyvault-env-thin": 5, "cmd/generate": 5,
 		"controller": 4, "webhook": 4, "broker": 4, "injector": 4,
-		// vaultclient puts credential, adapter and reader together for the programs.
+		// vaultclient puts credential, adapter and the steps of a read together for the programs.
 		"keyvault/vaultclient": 4,
-		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
+		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/refresh": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
 		// statushash reads and writes the Secret of its key, store the outputs.
 		"controller/statushash": 3, "controller/store": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3, "v1compat/ca": 3, "v1compat": 3,
 		// resolver is what broker and injector share: references become values.
@@ -27,8 +27,8 @@ func rooms() map[string]int {
 		"iplimit": 3,
 		// diagnosis is the table of what Azure and registries may answer.
 		"diagnosis": 1,
-		// ratelimit counts and waits; other packages make the calls.
-		"keyvault/ratelimit": 2,
+		// ratelimit counts and waits; the steps of a read above it tell its errors apart.
+		"keyvault/ratelimit": 1, "keyvault/breaker": 2, "keyvault/fallback": 2, "keyvault/cache": 2,
 		// decodepool runs what decode does, for all who decode.
 		"decodepool":     2,
 		"recipe/fromapi": 2, "recipe/decode": 2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2, "webhook/podos": 1,
@@ -48,7 +48,8 @@ func neighbours(a, b string) bool {
 
 // stdlibOnly are rooms that import nothing but the standard library and rooms below.
 func stdlibOnly() []string {
-	return []string{"keyvault", "wire", "fault", "limits", "fairshare", "version", "recipe", "recipe/transform", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "resolver"}
+	return []string{"keyvault", "wire", "fault", "limits", "fairshare", "version", "recipe", "recipe/transform", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "resolver",
+		"keyvault/ratelimit", "keyvault/breaker", "keyvault/fallback", "keyvault/cache", "keyvault/refresh"}
 }
 
 // shipped are the programs that users install.

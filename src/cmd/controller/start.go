@@ -35,8 +35,6 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/iplimit"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/limits"
@@ -48,7 +46,6 @@ import (
 var (
 	_ controller.Vault            = (*vaultclient.Client)(nil)
 	_ vaultclient.Observer        = (*telemetry.VaultMetrics)(nil)
-	_ reader.Fetcher              = (*azure.Fetcher)(nil)
 	_ vaultclient.ServiceAccounts = (*serviceaccount.Accounts)(nil)
 	_ controller.Hasher           = (*statushash.Key)(nil)
 	_ controller.Restarter        = (*rollout.Restarter)(nil)

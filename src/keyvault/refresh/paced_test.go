@@ -1,4 +1,4 @@
-package reader_test
+package refresh_test
 
 import (
 	"context"
@@ -13,8 +13,9 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cache"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/refresh"
 )
 
 // These tests run with the fake clock of synctest, so sleeps take no time.
@@ -82,7 +83,7 @@ func (p *pacedVault) set(do func()) {
 // lookers refreshes objects as the controller does: each at its time in the interval, with limited concurrency, and
 // again after a delay if the read was deferred.
 type lookers struct {
-	reader *reader.Reader
+	reader reader
 	places chan struct{}
 	stop   context.CancelFunc
 
@@ -128,8 +129,7 @@ func watchPaced(t *testing.T, n, limit int) (*pacedVault, *lookers) {
 	for i := range v.put {
 		v.put[i] = time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	}
-	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, MaxConcurrent: 32, CallTimeout: 20 * time.Second, CacheTTL: 15 * time.Second, CacheEntries: 10000, CacheBytes: 32 << 20})
-	require.NoError(t, err)
+	r := openWith(t, v, cache.Config{TTL: 15 * time.Second, Entries: 10000, Bytes: 32 << 20}, refresh.Config{})
 	l := &lookers{reader: r, places: make(chan struct{}, 32), seen: map[int]string{}, errs: map[string]int{}}
 	var ctx context.Context
 	ctx, l.stop = context.WithCancel(t.Context())

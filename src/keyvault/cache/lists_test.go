@@ -1,4 +1,4 @@
-package reader_test
+package cache_test
 
 import (
 	"context"
@@ -51,7 +51,7 @@ func TestOnlyWhatTwoListsInARowLackIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &lists{next: c.lists}
-				r := openOn(t, l)
+				r := open(t, l)
 				ctx := keyvault.WithPurpose(t.Context(), keyvault.Purpose{RefreshInterval: time.Minute})
 				list := keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}
 				_, err := r.Read(ctx, list, 0)

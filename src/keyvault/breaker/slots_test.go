@@ -1,4 +1,4 @@
-package reader_test
+package breaker_test
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/breaker"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
 // slow responds after a second and records the concurrent calls of each namespace.
@@ -37,11 +37,9 @@ func (s *slow) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, er
 	return keyvault.Object{Ref: ref, Version: "1"}, nil
 }
 
-func shared(t *testing.T, f reader.Fetcher) *reader.Reader {
+func shared(t *testing.T, f keyvault.Fetcher) keyvault.Fetcher {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: f, Clock: time.Now, MaxConcurrent: 5, MaxPerNamespace: 4, CallTimeout: 20 * time.Second, CacheTTL: time.Hour, CacheEntries: 1000, CacheBytes: 1 << 20})
-	require.NoError(t, err)
-	return r
+	return open(t, f, breaker.Config{MaxConcurrent: 5, MaxPerNamespace: 4, CallTimeout: 20 * time.Second})
 }
 
 func of(t *testing.T, namespace string) context.Context {
@@ -55,12 +53,12 @@ func TestANamespaceThatAsksForManyKeepsNoOtherBack(t *testing.T) {
 		r := shared(t, s)
 		var group sync.WaitGroup
 		for i := range 100 {
-			group.Go(func() { _, _ = r.Read(of(t, "greedy"), ref(fmt.Sprint("g", i)), 0) })
+			group.Go(func() { _, _ = r.Fetch(of(t, "greedy"), ref(fmt.Sprint("g", i))) })
 		}
 		synctest.Wait()
 		for i := range 5 {
 			began := time.Now()
-			_, err := r.Read(of(t, fmt.Sprint("modest-", i)), ref(fmt.Sprint("m", i)), 0)
+			_, err := r.Fetch(of(t, fmt.Sprint("modest-", i)), ref(fmt.Sprint("m", i)))
 			require.NoError(t, err)
 			assert.Equal(t, time.Second, time.Since(began), "it has the place that the other one may not take")
 		}
@@ -76,12 +74,12 @@ func TestAFreePlaceGoesToTheNamespaceThatHoldsTheFewest(t *testing.T) {
 		var group sync.WaitGroup
 		for _, greedy := range []string{"a", "b"} { // together they hold all slots
 			for i := range 20 {
-				group.Go(func() { _, _ = r.Read(of(t, greedy), ref(fmt.Sprint(greedy, i)), 0) })
+				group.Go(func() { _, _ = r.Fetch(of(t, greedy), ref(fmt.Sprint(greedy, i))) })
 			}
 		}
 		synctest.Wait()
 		began := time.Now()
-		_, err := r.Read(of(t, "modest"), ref("m"), 0)
+		_, err := r.Fetch(of(t, "modest"), ref("m"))
 		require.NoError(t, err)
 		assert.Equal(t, 2*time.Second, time.Since(began), "the first that becomes free, before 30 who asked earlier")
 		group.Wait()
@@ -98,7 +96,7 @@ func TestPlacesComeBackHoweverTheWaitEnds(t *testing.T) {
 				group.Go(func() {
 					ctx, cancel := context.WithTimeout(of(t, fmt.Sprint("n", i%3)), time.Duration(i)*100*time.Millisecond)
 					defer cancel()
-					_, err := r.Read(ctx, ref(fmt.Sprint(round, "-", i)), 0)
+					_, err := r.Fetch(ctx, ref(fmt.Sprint(round, "-", i)))
 					assert.True(t, err == nil || ratelimit.IsDeferred(err) || fault.KindOf(err) == fault.Unavailable, "%v", err)
 				})
 			}
@@ -109,7 +107,7 @@ func TestPlacesComeBackHoweverTheWaitEnds(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range 5 {
 			group.Go(func() {
-				_, err := r.Read(of(t, fmt.Sprint("n", i)), ref(fmt.Sprint("last", i)), 0)
+				_, err := r.Fetch(of(t, fmt.Sprint("n", i)), ref(fmt.Sprint("last", i)))
 				assert.NoError(t, err)
 			})
 		}

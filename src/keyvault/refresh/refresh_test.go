@@ -1,4 +1,4 @@
-package reader_test
+package refresh_test
 
 import (
 	"context"
@@ -13,11 +13,40 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/breaker"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cache"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/refresh"
 )
 
 const interval = 30 * time.Second
+
+var tenant = keyvault.Identity{Namespace: "bad", ServiceAccount: "reader"}
+
+func ref(name string) keyvault.Ref {
+	return keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: name}
+}
+
+// reader reads with refreshes through a cache and circuit breakers.
+type reader struct{ *refresh.Fetcher }
+
+func (r reader) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+	purpose := keyvault.PurposeOf(ctx)
+	purpose.MaxAge = maxAge
+	return r.Fetch(keyvault.WithPurpose(ctx, purpose), ref)
+}
+
+func openWith(t *testing.T, f keyvault.Fetcher, c cache.Config, settings refresh.Config) reader {
+	t.Helper()
+	c.Clock, c.CallTimeout, settings.Clock = time.Now, 20*time.Second, time.Now
+	guarded, err := breaker.New(f, breaker.Config{Clock: c.Clock, MaxConcurrent: 32, CallTimeout: c.CallTimeout})
+	require.NoError(t, err)
+	cached, err := cache.New(guarded, c)
+	require.NoError(t, err)
+	refreshed, err := refresh.New(cached, settings)
+	require.NoError(t, err)
+	return reader{refreshed}
+}
 
 // shelf is a vault whose dates have a resolution of one second, as in Azure. It is not safe for concurrent use.
 type shelf struct {
@@ -76,7 +105,7 @@ func (s *shelf) RecordListUnavailable(list keyvault.Ref, err error, wait time.Du
 type watcher struct {
 	*testing.T
 	*shelf
-	*reader.Reader
+	reader
 	names []string
 	ref   func(name string) keyvault.Ref
 }
@@ -92,10 +121,8 @@ func watching(t *testing.T, n int) *watcher {
 	}
 	time.Sleep(time.Hour)
 	synctest.Wait()
-	var err error
-	w.Reader, err = reader.New(reader.Config{Fetcher: s, Clock: time.Now, MaxConcurrent: 16, CallTimeout: 20 * time.Second, CacheTTL: 15 * time.Second, CacheEntries: 10000, CacheBytes: 32 << 20,
-		Observer: s, OnChange: func(r keyvault.Ref) { s.changed = append(s.changed, r.Name) }})
-	require.NoError(t, err)
+	w.reader = openWith(t, s, cache.Config{TTL: 15 * time.Second, Entries: 10000, Bytes: 32 << 20},
+		refresh.Config{Observer: s, OnChange: func(r keyvault.Ref) { s.changed = append(s.changed, r.Name) }})
 	return w
 }
 

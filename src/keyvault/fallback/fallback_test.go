@@ -1,4 +1,4 @@
-package reader_test
+package fallback_test
 
 import (
 	"context"
@@ -12,7 +12,8 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/breaker"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/fallback"
 )
 
 // pair is vault kv1 with a configured response, and its fallback kv2.
@@ -34,12 +35,26 @@ func (p *pair) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, er
 	return keyvault.Object{Ref: ref, Version: "of kv1"}, p.first
 }
 
-func openPair(t *testing.T, p *pair) *reader.Reader {
+const callTimeout = 20 * time.Second
+
+// opened reads the pair through circuit breakers, and limits the time of each read as the cache does.
+type opened struct{ keyvault.Fetcher }
+
+func (o opened) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return o.Fetcher.Fetch(ctx, ref)
+}
+
+func openPair(t *testing.T, p *pair) keyvault.Fetcher {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: p, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 20 * time.Second, CacheTTL: time.Hour, CacheEntries: 100, CacheBytes: 1 << 20,
-		Fallbacks: map[string]string{"kv1": "kv2"}})
+	guarded, err := breaker.New(p, breaker.Config{Clock: time.Now, MaxConcurrent: 4, CallTimeout: callTimeout})
 	require.NoError(t, err)
-	return r
+	return opened{fallback.New(guarded, map[string]string{"kv1": "kv2"}, callTimeout)}
+}
+
+func ref(name string) keyvault.Ref {
+	return keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: name}
 }
 
 func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
@@ -47,7 +62,7 @@ func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := &pair{first: fault.New(kind, "no")}
-				o, err := openPair(t, p).Read(t.Context(), ref("a"), age)
+				o, err := openPair(t, p).Fetch(t.Context(), ref("a"))
 				if kind != fault.Unavailable {
 					assert.Equal(t, kind, fault.KindOf(err))
 					assert.Zero(t, p.seconds.Load())
@@ -60,7 +75,7 @@ func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p := &pair{}
-		o, err := openPair(t, p).Read(t.Context(), ref("a"), age)
+		o, err := openPair(t, p).Fetch(t.Context(), ref("a"))
 		require.NoError(t, err)
 		assert.Equal(t, []any{"of kv1", "", int64(0)}, []any{o.Version, o.FallbackVault, p.seconds.Load()})
 	})
@@ -69,7 +84,7 @@ func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
 func TestIfBothFailTheFirstOnesErrorIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pair{first: fault.New(fault.Unavailable, "first"), second: fault.New(fault.Denied, "second")}
-		_, err := openPair(t, p).Read(t.Context(), ref("a"), age)
+		_, err := openPair(t, p).Fetch(t.Context(), ref("a"))
 		assert.EqualError(t, err, "first")
 	})
 }
@@ -79,7 +94,7 @@ func TestASilentVaultLeavesTimeForItsFallbackAndIsSoonNotWaitedForAnyMore(t *tes
 		r := openPair(t, &pair{silent: true})
 		for n := range 5 {
 			began := time.Now()
-			o, err := r.Read(t.Context(), ref("a"), 0)
+			o, err := r.Fetch(t.Context(), ref("a"))
 			require.NoError(t, err)
 			assert.Equal(t, "kv2", o.FallbackVault)
 			want := 12 * time.Second
@@ -89,4 +104,11 @@ func TestASilentVaultLeavesTimeForItsFallbackAndIsSoonNotWaitedForAnyMore(t *tes
 			assert.Equal(t, want, time.Since(began))
 		}
 	})
+}
+
+func TestAListHasNoFallback(t *testing.T) {
+	p := &pair{first: fault.New(fault.Unavailable, "no")}
+	_, err := openPair(t, p).Fetch(t.Context(), keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList})
+	assert.EqualError(t, err, "no")
+	assert.Zero(t, p.seconds.Load())
 }

@@ -1,6 +1,7 @@
-package reader_test
+package cache_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -14,8 +15,9 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/breaker"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cache"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
 // vault responds after a second and counts its calls.
@@ -44,11 +46,29 @@ func (v *vault) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, e
 
 func (v *vault) fail(err error) { v.err.Store(&err) }
 
-func open(t *testing.T, v *vault) *reader.Reader {
+// reader reads through a cache and circuit breakers.
+type reader struct{ *cache.Cache }
+
+func (r reader) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+	purpose := keyvault.PurposeOf(ctx)
+	purpose.MaxAge = maxAge
+	return r.Fetch(keyvault.WithPurpose(ctx, purpose), ref)
+}
+
+// openWith returns a reader with these settings; the other ones have defaults.
+func openWith(t *testing.T, f keyvault.Fetcher, c cache.Config) reader {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: v, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 10 * time.Second, CacheTTL: time.Hour, CacheEntries: 100, CacheBytes: 1 << 20})
+	c.Clock, c.CallTimeout = time.Now, cmp.Or(c.CallTimeout, 10*time.Second)
+	guarded, err := breaker.New(f, breaker.Config{Clock: c.Clock, MaxConcurrent: 4, CallTimeout: c.CallTimeout})
 	require.NoError(t, err)
-	return r
+	cached, err := cache.New(guarded, c)
+	require.NoError(t, err)
+	return reader{cached}
+}
+
+func open(t *testing.T, f keyvault.Fetcher) reader {
+	t.Helper()
+	return openWith(t, f, cache.Config{TTL: time.Hour, Entries: 100, Bytes: 1 << 20})
 }
 
 func ref(name string) keyvault.Ref {
@@ -227,16 +247,27 @@ func TestCallsAndMemoryAreBounded(t *testing.T) {
 	})
 }
 
-func TestNewRefusesAnEmptyConfiguration(t *testing.T) {
-	_, err := reader.New(reader.Config{})
-	assert.Error(t, err)
+func TestNewRefusesAnIncompleteConfiguration(t *testing.T) {
+	whole := cache.Config{Clock: time.Now, CallTimeout: 10 * time.Second, TTL: time.Hour, Entries: 10, Bytes: 1 << 20}
+	_, err := cache.New(&vault{}, whole)
+	require.NoError(t, err)
+	_, err = cache.New(nil, whole)
+	require.ErrorContains(t, err, "creating the vault cache")
+	for name, without := range map[string]func(*cache.Config){
+		"clock": func(c *cache.Config) { c.Clock = nil }, "timeout": func(c *cache.Config) { c.CallTimeout = 0 }, "keep": func(c *cache.Config) { c.TTL = 0 },
+		"entries": func(c *cache.Config) { c.Entries = 0 }, "bytes": func(c *cache.Config) { c.Bytes = 0 },
+	} {
+		c := whole
+		without(&c)
+		_, err := cache.New(&vault{}, c)
+		assert.ErrorContains(t, err, "creating the vault cache", name)
+	}
 }
 
 func TestOldAnswersLeaveMemoryAlsoIfTheyAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, err := reader.New(reader.Config{Fetcher: &vault{}, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 10 * time.Second, CacheTTL: time.Minute, CacheEntries: 100, CacheBytes: 1 << 20})
-		require.NoError(t, err)
-		_, err = r.Read(t.Context(), ref("a"), age)
+		r := openWith(t, &vault{}, cache.Config{TTL: time.Minute, Entries: 100, Bytes: 1 << 20})
+		_, err := r.Read(t.Context(), ref("a"), age)
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
 		_, err = r.Read(t.Context(), ref("b"), age)

@@ -1,4 +1,4 @@
-package reader
+package refresh
 
 import (
 	"time"
@@ -6,9 +6,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// refreshPlan tracks the refreshed objects of one list, and decides whether to detect their changes by the list or by
+// plan tracks the refreshed objects of one list, and decides whether to detect their changes by the list or by
 // reading each object. It is not safe for concurrent use.
-type refreshPlan struct {
+type plan struct {
 	tracked map[keyvault.Ref]trackedObject
 	// countByInterval counts the objects by refresh interval.
 	countByInterval map[time.Duration]int
@@ -45,52 +45,52 @@ const (
 	trackingGrace = time.Minute
 )
 
-func newRefreshPlan(now time.Time) *refreshPlan {
-	return &refreshPlan{tracked: map[keyvault.Ref]trackedObject{}, countByInterval: map[time.Duration]int{},
+func newPlan(now time.Time) *plan {
+	return &plan{tracked: map[keyvault.Ref]trackedObject{}, countByInterval: map[time.Duration]int{},
 		sweptAt: now}
 }
 
 // trackObject records a refresh of an object and its interval.
-func (c *refreshPlan) trackObject(ref keyvault.Ref, every time.Duration, now time.Time) {
-	c.untrackObject(ref)
-	c.tracked[ref] = trackedObject{every, now}
-	c.countByInterval[every]++
-	if now.Sub(c.sweptAt) >= trackingGrace {
-		c.removeStale(now)
+func (p *plan) trackObject(ref keyvault.Ref, every time.Duration, now time.Time) {
+	p.untrackObject(ref)
+	p.tracked[ref] = trackedObject{every, now}
+	p.countByInterval[every]++
+	if now.Sub(p.sweptAt) >= trackingGrace {
+		p.removeStale(now)
 	}
 }
 
 // removeStale removes objects that are no longer refreshed, and reports whether none is left.
-func (c *refreshPlan) removeStale(now time.Time) (empty bool) {
-	c.sweptAt = now
-	for other, w := range c.tracked {
+func (p *plan) removeStale(now time.Time) (empty bool) {
+	p.sweptAt = now
+	for other, w := range p.tracked {
 		if now.Sub(w.lastReadAt) > 2*w.interval+trackingGrace {
-			c.untrackObject(other)
+			p.untrackObject(other)
 		}
 	}
-	return len(c.tracked) == 0
+	return len(p.tracked) == 0
 }
 
-func (c *refreshPlan) untrackObject(ref keyvault.Ref) {
-	w, ok := c.tracked[ref]
+func (p *plan) untrackObject(ref keyvault.Ref) {
+	w, ok := p.tracked[ref]
 	if !ok {
 		return
 	}
-	delete(c.tracked, ref)
-	if c.countByInterval[w.interval]--; c.countByInterval[w.interval] == 0 {
-		delete(c.countByInterval, w.interval)
+	delete(p.tracked, ref)
+	if p.countByInterval[w.interval]--; p.countByInterval[w.interval] == 0 {
+		delete(p.countByInterval, w.interval)
 	}
 }
 
 // chooseMethod returns the method for an object with the given interval. It compares the calls for one list with the
 // reads that the list saves in one interval.
-func (c *refreshPlan) chooseMethod(every time.Duration, now time.Time) string {
+func (p *plan) chooseMethod(every time.Duration, now time.Time) string {
 	saved := 0.0
-	for other, n := range c.countByInterval {
+	for other, n := range p.countByInterval {
 		saved += float64(n) * min(1, float64(every)/float64(other))
 	}
-	pages := max(c.listEntries, len(c.tracked))/listPageSize + 1
-	if saved < minObjectsForList || now.Before(c.avoidListUntil) || float64(minListGain*pages) > saved {
+	pages := max(p.listEntries, len(p.tracked))/listPageSize + 1
+	if saved < minObjectsForList || now.Before(p.avoidListUntil) || float64(minListGain*pages) > saved {
 		return methodGet
 	}
 	return methodList

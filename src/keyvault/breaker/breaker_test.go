@@ -1,4 +1,4 @@
-package reader_test
+package breaker_test
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/breaker"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 )
 
 // deaf does not respond to one tenant until it is healthy.
@@ -38,20 +38,42 @@ func (d *deaf) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, er
 
 var tenant = keyvault.Identity{Namespace: "bad", ServiceAccount: "reader"}
 
-func openOn(t *testing.T, f reader.Fetcher) *reader.Reader {
+// timed limits the time of each call, as the cache does.
+type timed struct {
+	keyvault.Fetcher
+	callTimeout time.Duration
+}
+
+func (l timed) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.callTimeout)
+	defer cancel()
+	return l.Fetcher.Fetch(ctx, ref)
+}
+
+func open(t *testing.T, f keyvault.Fetcher, c breaker.Config) keyvault.Fetcher {
 	t.Helper()
-	r, err := reader.New(reader.Config{Fetcher: f, Clock: time.Now, MaxConcurrent: 4, CallTimeout: 20 * time.Second, CacheTTL: time.Hour, CacheEntries: 1000, CacheBytes: 1 << 20})
+	c.Clock = time.Now
+	b, err := breaker.New(f, c)
 	require.NoError(t, err)
-	return r
+	return timed{b, c.CallTimeout}
+}
+
+func openOn(t *testing.T, f keyvault.Fetcher) keyvault.Fetcher {
+	t.Helper()
+	return open(t, f, breaker.Config{MaxConcurrent: 4, CallTimeout: 20 * time.Second})
+}
+
+func ref(name string) keyvault.Ref {
+	return keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: name}
 }
 
 // readBad reads as the tenant without responses. All tests in this package run with the fake clock of synctest, so
 // sleeps take no time.
-func readBad(t *testing.T, r *reader.Reader, name string) error {
+func readBad(t *testing.T, r keyvault.Fetcher, name string) error {
 	t.Helper()
 	bad := ref(name)
 	bad.Identity = tenant
-	_, err := r.Read(t.Context(), bad, 0)
+	_, err := r.Fetch(t.Context(), bad)
 	return err
 }
 
@@ -64,7 +86,7 @@ func TestWhoeverIsNotAnsweredKeepsNobodyElseBack(t *testing.T) {
 				began := time.Now()
 				bad := ref(fmt.Sprint(i))
 				bad.Identity = tenant
-				_, err := r.Read(t.Context(), bad, age)
+				_, err := r.Fetch(t.Context(), bad)
 				require.Error(t, err)
 				if ratelimit.IsDeferred(err) {
 					assert.Equal(t, 2*time.Second, time.Since(began), "those who would have to wait longer come back later")
@@ -74,7 +96,7 @@ func TestWhoeverIsNotAnsweredKeepsNobodyElseBack(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		for i := range 100 {
-			_, err := r.Read(t.Context(), ref(fmt.Sprint(i)), age)
+			_, err := r.Fetch(t.Context(), ref(fmt.Sprint(i)))
 			require.NoError(t, err)
 		}
 		assert.Equal(t, 500*time.Millisecond, time.Since(began), "of the same vault, and as if nobody else was there")
@@ -143,13 +165,24 @@ func TestManySilencesOfOneMomentCloseADoorAsOneDoes(t *testing.T) {
 	})
 }
 
+// vault responds after a second, with an error if it has one.
+type vault struct {
+	calls atomic.Int64
+	err   error
+}
+
+func (v *vault) Fetch(_ context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	v.calls.Add(1)
+	time.Sleep(time.Second)
+	return keyvault.Object{Ref: ref, Version: "1"}, v.err
+}
+
 func TestAQuickRefusalIsNoSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := &vault{}
-		v.fail(fault.New(fault.Unavailable, "503"))
-		r := open(t, v)
+		v := &vault{err: fault.New(fault.Unavailable, "503")}
+		r := open(t, v, breaker.Config{MaxConcurrent: 4, CallTimeout: 10 * time.Second})
 		for range 10 {
-			_, err := r.Read(t.Context(), ref("a"), 0)
+			_, err := r.Fetch(t.Context(), ref("a"))
 			assert.EqualError(t, err, "503")
 		}
 		assert.EqualValues(t, 10, v.calls.Load())
@@ -158,14 +191,31 @@ func TestAQuickRefusalIsNoSilence(t *testing.T) {
 
 func TestPrioritiesHavePlacesOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := open(t, &vault{})
+		r := open(t, &vault{}, breaker.Config{MaxConcurrent: 4, CallTimeout: 10 * time.Second})
 		for i := range 4 {
-			go func() { _, _ = r.Read(t.Context(), ref(fmt.Sprint(i)), age) }()
+			go func() { _, _ = r.Fetch(t.Context(), ref(fmt.Sprint(i))) }()
 		}
 		synctest.Wait()
 		began := time.Now()
-		_, err := r.Read(keyvault.WithPurpose(t.Context(), keyvault.Purpose{Priority: keyvault.PriorityPodStart}), ref("pod"), age)
+		_, err := r.Fetch(keyvault.WithPurpose(t.Context(), keyvault.Purpose{Priority: keyvault.PriorityPodStart}), ref("pod"))
 		require.NoError(t, err)
 		assert.Equal(t, time.Second, time.Since(began))
 	})
+}
+
+func TestNewRefusesAnIncompleteConfiguration(t *testing.T) {
+	whole := breaker.Config{Clock: time.Now, MaxConcurrent: 1, CallTimeout: time.Second}
+	_, err := breaker.New(&vault{}, whole)
+	require.NoError(t, err)
+	_, err = breaker.New(nil, whole)
+	require.ErrorContains(t, err, "creating the circuit breakers")
+	for name, without := range map[string]func(*breaker.Config){
+		"clock": func(c *breaker.Config) { c.Clock = nil }, "parallel": func(c *breaker.Config) { c.MaxConcurrent = 0 },
+		"timeout": func(c *breaker.Config) { c.CallTimeout = 0 },
+	} {
+		c := whole
+		without(&c)
+		_, err := breaker.New(&vault{}, c)
+		assert.ErrorContains(t, err, "creating the circuit breakers", name)
+	}
 }
