@@ -17,9 +17,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// fetchObjects reads every object of the recipe, unless the outputs hold the data already. If reads fail, it returns the
-// error of the first failed object in the order of the spec, so that the error is the same each time. It sets no objects
-// then, because the output would be incomplete.
+// fetchObjects reads every object of the recipe, unless the outputs hold the data already. If reads fail, it returns
+// the error of the first failed object in the order of the spec, so that the error is the same each time. It sets no
+// objects then, because the output would be incomplete.
 func (s *resourceSync) fetchObjects(ctx context.Context) error {
 	if err := s.VaultRules.CheckAccess(s.resource.Namespace, s.recipe.Vault); err != nil {
 		return err
@@ -105,8 +105,8 @@ func (s *resourceSync) expandSearches(ctx context.Context) error {
 }
 
 // reuseOutputs sets the outputs to the data that they already hold, for a resource that is read from the vault only
-// once. So the vault is not read again after a restart, or when only labels change. The current spec must be synced, and
-// the data must match the keyed hash in the status; otherwise the outputs are not set, and the vault is read.
+// once. So the vault is not read again after a restart, or when only labels change. The current spec must be synced,
+// and the data must match the keyed hash in the status; otherwise the outputs are not set, and the vault is read.
 func (s *resourceSync) reuseOutputs(ctx context.Context) error {
 	ready := meta.FindStatusCondition(s.resource.Status.Conditions, v2beta1.ConditionReady)
 	if ready == nil || ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != s.resource.Generation ||
@@ -146,8 +146,12 @@ func (s *resourceSync) objectRefs() (refs []keyvault.Ref) {
 	return refs
 }
 
-// firstExpiry returns the first expiry date of the objects that were read; zero if no object expires.
+// firstExpiry returns the first expiry date of the objects that the outputs hold; zero if no object expires. The status
+// has it for outputs that were reused.
 func (s *resourceSync) firstExpiry() (first time.Time) {
+	if len(s.contents) == 0 && s.resource.Status.Expires != nil {
+		return s.resource.Status.Expires.Time
+	}
 	for _, content := range s.contents {
 		if at := content.Object.Expires; !at.IsZero() && (first.IsZero() || at.Before(first)) {
 			first = at

@@ -31,9 +31,9 @@ type resourceSync struct {
 	err error
 }
 
-// Reconcile synchronizes the outputs of one resource, or determines that they are in sync. An error of a step is
-// reported in the status and retried like a success is refreshed; Reconcile itself returns only errors of the API
-// server, and those that nobody classified.
+// Reconcile synchronizes the outputs of one resource, or determines that they are in sync. A step that fails ends the
+// list of steps; its error is reported in the status, and a retry is scheduled. Reconcile itself returns only errors of
+// the API server, and those that nobody classified.
 func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &resourceSync{Controller: c, name: req.NamespacedName}
 	if err := s.readResource(ctx); err != nil {

@@ -87,7 +87,7 @@ func (s *resourceSync) scheduleNext(ctx context.Context) (ctrl.Result, error) {
 		s.state.Put(s.name, next)   // due at once
 		return ctrl.Result{}, s.err // logged, counted and retried by controller-runtime
 	case s.err == nil:
-		next.SucceededAt, next.ExpiresAt, next.Objects = s.Clock(), s.outputExpiry(), s.objectRefs()
+		next.SucceededAt, next.ExpiresAt, next.Objects = s.Clock(), s.firstExpiry(), s.objectRefs()
 		next.RefreshAt = s.nextRefresh(next.ExpiresAt)
 		if s.hasChangedData() {
 			logger.Info("synced", "result", s.summaryText())
@@ -126,14 +126,6 @@ func (s *resourceSync) outputsWithoutData() []state.Output {
 			ResourceVersion: m.ResourceVersion, CreatedAt: m.CreatedAt, SoleOwner: m.SoleOwner, Shared: m.Shared})
 	}
 	return kept
-}
-
-// outputExpiry returns the first expiry date of the objects that the outputs hold; zero if no object expires.
-func (s *resourceSync) outputExpiry() time.Time {
-	if len(s.contents) == 0 && s.resource.Status.Expires != nil {
-		return s.resource.Status.Expires.Time
-	}
-	return s.firstExpiry()
 }
 
 // nextRefresh returns the time of the next refresh of a resource that is in sync. A resource that is read only once is

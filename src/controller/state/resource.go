@@ -42,8 +42,8 @@ type Resource struct {
 	Claim Claim
 }
 
-// Output is what the controller remembers of an output. It has no field for data: no secret data stays in memory after a
-// sync.
+// Output is what the controller remembers of an output. It has no field for data: no secret data stays in memory after
+// a sync.
 type Output struct {
 	Kind output.Kind
 	Name string
