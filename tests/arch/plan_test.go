@@ -75,6 +75,11 @@ func injectors() map[string]frugality {
 	}
 }
 
+// walks are the walks of docs/architecture.md, by heading, with the most stops that each may have.
+func walks() map[string]int {
+	return map[string]int{"A resource, from watch to Secret": 15, "A reference, from admission to exec": 30}
+}
+
 // Budgets.
 const (
 	maxStatements = 40  // of a function
