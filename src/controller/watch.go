@@ -54,8 +54,7 @@ func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 // OnObjectChanged triggers a refresh of the resources that use a vault object. The reader calls it when the vault's
 // list shows a change of that object.
 func (c *Controller) OnObjectChanged(object keyvault.Ref) {
-	for _, name := range c.state.objectIndex.ResourcesUsing(object) {
-		c.state.requestRefresh(name, c.Clock())
+	for _, name := range c.state.RequestRefresh(object, c.Clock()) {
 		if c.enqueue != nil {
 			c.enqueue(reconcile.Request{NamespacedName: name})
 		}

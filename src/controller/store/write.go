@@ -135,13 +135,14 @@ func (s *Store) tryCreate(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 }
 
 // IsUnchanged reports whether the output in the cache still has the resourceVersion at which it was last in sync.
-func (s *Store) IsUnchanged(ctx context.Context, namespace string, m Result) (bool, error) {
-	live := NewPartialMetadata(m.Desired.Kind)
-	err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: m.Desired.Name}, live)
+func (s *Store) IsUnchanged(ctx context.Context, kind output.Kind, name types.NamespacedName,
+	resourceVersion string) (bool, error) {
+	live := NewPartialMetadata(kind)
+	err := s.Client.Get(ctx, name, live)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
-	return err == nil && live.ResourceVersion == m.ResourceVersion, err
+	return err == nil && live.ResourceVersion == resourceVersion, err
 }
 
 // OwnedData returns the data that the owner has in an output; nil if the output does not exist.
