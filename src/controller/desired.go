@@ -16,25 +16,21 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// dataFunc returns the data for an output kind.
-type dataFunc func(kind output.Kind) (map[string]keyvault.Value, error)
+// dataFunc returns the data for an output.
+type dataFunc func(out recipe.Output) (map[string]keyvault.Value, error)
 
 // contentDecoder returns a function that decodes what the vault returned. Results are cached, and reused while the
 // objects and the recipe are unchanged.
 func (c *Controller) contentDecoder(ctx context.Context, namespace string, o syncResult) dataFunc {
 	share := c.DecodePool.ForNamespace(namespace)
-	return func(kind output.Kind) (map[string]keyvault.Value, error) {
-		decodeKind := decode.SecretData
-		if kind == output.ConfigMap {
-			decodeKind = decode.ConfigMapData
-		}
+	return func(out recipe.Output) (map[string]keyvault.Value, error) {
 		objects := make([]keyvault.Object, 0, len(o.contents))
 		for _, content := range o.contents {
 			objects = append(objects, content.Object)
 		}
-		made, err := share.Do(ctx, share.CacheKey(string(kind), o.recipe, objects...),
+		made, err := share.Do(ctx, share.CacheKey(out.Kind, o.recipe, objects...),
 			func(ctx context.Context) (decodepool.Output, error) {
-				values, err := decodeKind(ctx, o.recipe, o.contents)
+				values, err := decode.OutputData(ctx, o.recipe, out, o.contents)
 				return decodepool.Output{Values: values}, err
 			})
 		return made.Values, err
@@ -46,8 +42,8 @@ func (c *Controller) desiredOutputs(ctx context.Context, resource *v2beta1.Azure
 	from dataFunc) ([]store.Result, error) {
 	owner := store.OwnerOf(resource)
 	var outputs []store.Result
-	for _, kind := range outputKinds(r) {
-		data, err := from(kind)
+	for _, out := range r.Outputs {
+		data, err := from(out)
 		if err != nil {
 			return nil, err
 		}
@@ -55,46 +51,38 @@ func (c *Controller) desiredOutputs(ctx context.Context, resource *v2beta1.Azure
 		if err != nil {
 			return nil, err
 		}
-		outputs = append(outputs, store.Result{Desired: desiredOutput(owner, r, kind, data), Hash: hash})
+		desired, err := output.NewDesired(owner, out, data)
+		if err != nil {
+			return nil, err
+		}
+		outputs = append(outputs, store.Result{Desired: desired, Hash: hash})
 	}
 	return outputs, nil
-}
-
-// desiredOutput returns the desired output of a kind. The recipe must have an output of that kind.
-func desiredOutput(owner output.Owner, r recipe.Recipe, kind output.Kind,
-	data map[string]keyvault.Value) output.Desired {
-	if kind == output.ConfigMap {
-		return output.DesiredConfigMap(owner, *r.ConfigMap, data)
-	}
-	return output.DesiredSecret(owner, *r.Secret, data)
 }
 
 // restoreOutputs creates outputs whose replacement was interrupted. It runs before the vault is read, because the vault
 // can be unavailable. If it fails, the sync continues and creates them too.
 func (c *Controller) restoreOutputs(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) {
-	for _, kind := range outputKinds(r) {
-		d := desiredOutput(store.OwnerOf(resource), r, kind, nil)
-		switch restored, err := c.store.RestoreFromBackup(ctx, d); {
+	for _, out := range r.Outputs {
+		restored, err := c.restoreOutput(ctx, resource, out)
+		switch {
 		case err != nil:
 			log.FromContext(ctx).Error(err, "restoring an output whose replacement was interrupted failed", "kind",
-				kind, "name", d.Name)
+				out.Kind, "name", out.Name)
 		case restored:
-			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", "kind", kind, "name",
-				d.Name)
+			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", "kind", out.Kind,
+				"name", out.Name)
 		}
 	}
 }
 
-// outputKinds returns the kinds of output that a recipe describes.
-func outputKinds(r recipe.Recipe) []output.Kind {
-	var kinds []output.Kind
-	if r.Secret != nil {
-		kinds = append(kinds, output.Secret)
+func (c *Controller) restoreOutput(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret,
+	out recipe.Output) (restored bool, err error) {
+	desired, err := output.NewDesired(store.OwnerOf(resource), out, nil)
+	if err != nil {
+		return false, err
 	}
-	if r.ConfigMap != nil {
-		kinds = append(kinds, output.ConfigMap)
-	}
-	return kinds
+	return c.store.RestoreFromBackup(ctx, desired)
 }
 
 // reuseOutputs returns the outputs with the data that they already hold, for a resource that is read from the vault
@@ -106,23 +94,20 @@ func (c *Controller) reuseOutputs(ctx context.Context, resource *v2beta1.AzureKe
 	if !r.IsReadOnce() || !isSpecSynced(resource) || c.Hasher.UnavailableReason() != "" {
 		return nil, nil
 	}
-	held := func(kind output.Kind) (map[string]keyvault.Value, error) {
-		name := resource.Status.SecretName
-		if kind == output.ConfigMap {
-			name = resource.Status.ConfigMapName
+	held := func(out recipe.Output) (map[string]keyvault.Value, error) {
+		kind, err := output.KindNamed(out.Kind)
+		if err != nil {
+			return nil, err
 		}
-		return c.store.OwnedData(ctx, output.Desired{Kind: kind, Name: name, Owner: store.OwnerOf(resource)})
+		return c.store.OwnedData(ctx, output.Desired{Kind: kind, Name: output.NameInStatus(kind, &resource.Status),
+			Owner: store.OwnerOf(resource)})
 	}
 	outputs, err := c.desiredOutputs(ctx, resource, r, held)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range outputs {
-		hash := resource.Status.SecretHash
-		if m.Desired.Kind == output.ConfigMap {
-			hash = resource.Status.ConfigMapHash
-		}
-		if m.Hash != hash {
+		if m.Hash != *m.Desired.Kind.StatusFields(&resource.Status).Hash {
 			return nil, nil
 		}
 	}

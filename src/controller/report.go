@@ -147,7 +147,7 @@ func (c *Controller) fillStatus(status *v2beta1.AzureKeyVaultSecretStatus, gener
 	if o.err != nil || len(o.contents) > 0 { // reused outputs need no new message
 		set(c.readyCondition(o))
 	}
-	if o.err == nil || status.SecretName+status.ConfigMapName != "" {
+	if o.err == nil || len(outputsInStatus(status)) > 0 {
 		set(staleCondition(*status, o))
 	}
 	if status.Expires == nil {
@@ -163,17 +163,17 @@ func (c *Controller) fillSyncedStatus(status *v2beta1.AzureKeyVaultSecretStatus,
 		now := metav1.NewTime(c.Clock()).Rfc3339Copy()
 		status.LastAzureUpdate = &now
 	}
-	status.SecretName, status.SecretHash, status.ConfigMapName, status.ConfigMapHash = "", "", "", ""
+	for _, kind := range output.Kinds() {
+		fields := kind.StatusFields(status)
+		*fields.Name, *fields.Hash = "", ""
+	}
 	for _, m := range o.outputs {
 		hash := m.Hash
 		if c.Hasher.UnavailableReason() != "" {
 			hash = ""
 		}
-		if m.Desired.Kind == output.ConfigMap {
-			status.ConfigMapName, status.ConfigMapHash = m.Desired.Name, hash
-		} else {
-			status.SecretName, status.SecretHash = m.Desired.Name, hash
-		}
+		fields := m.Desired.Kind.StatusFields(status)
+		*fields.Name, *fields.Hash = m.Desired.Name, hash
 	}
 	if len(o.contents) == 0 {
 		return
@@ -218,17 +218,21 @@ func staleCondition(status v2beta1.AzureKeyVaultSecretStatus, o syncResult) meta
 		return condition
 	}
 	condition.Status, condition.Reason = metav1.ConditionTrue, o.errorKind().Reason()
+	condition.Message = "the last synced data stays in " + strings.Join(outputsInStatus(&status), " and ") +
+		"; the condition Ready shows why it can't be updated"
+	return condition
+}
+
+// outputsInStatus returns the outputs in a status, each as KIND "NAME", sorted.
+func outputsInStatus(status *v2beta1.AzureKeyVaultSecretStatus) []string {
 	var names []string
-	for kind, name := range map[output.Kind]string{output.Secret: status.SecretName,
-		output.ConfigMap: status.ConfigMapName} {
-		if name != "" {
+	for _, kind := range output.Kinds() {
+		if name := output.NameInStatus(kind, status); name != "" {
 			names = append(names, fmt.Sprintf("%s %q", kind, name))
 		}
 	}
 	slices.Sort(names)
-	condition.Message = "the last synced data stays in " + strings.Join(names, " and ") +
-		"; the condition Ready shows why it can't be updated"
-	return condition
+	return names
 }
 
 func (c *Controller) expiringCondition(at time.Time) metav1.Condition {

@@ -38,8 +38,10 @@ type pendingRestart struct {
 // reportedHashes returns the hashes of the outputs before the sync: those of the status, or of the last sync while the
 // key for status hashes is unavailable.
 func reportedHashes(before resourceState, resource *v2beta1.AzureKeyVaultSecret) map[output.Kind]string {
-	reported := map[output.Kind]string{output.Secret: resource.Status.SecretHash,
-		output.ConfigMap: resource.Status.ConfigMapHash}
+	reported := map[output.Kind]string{}
+	for _, kind := range output.Kinds() {
+		reported[kind] = *kind.StatusFields(&resource.Status).Hash
+	}
 	for _, m := range before.outputs {
 		if reported[m.Desired.Kind] == "" && before.failureKind == "" {
 			reported[m.Desired.Kind] = m.Hash
