@@ -113,15 +113,16 @@ func (s *resourceSync) reuseOutputs(ctx context.Context) error {
 		s.Hasher.UnavailableReason() != "" {
 		return nil
 	}
-	status, owner := s.resource.Status, store.OwnerOf(s.resource)
+	owner := store.OwnerOf(s.resource)
 	var outputs []store.Result
 	matches := true
-	for _, kind := range outputKinds(s.recipe) {
-		name, shown := status.SecretName, status.SecretHash
-		if kind == output.ConfigMap {
-			name, shown = status.ConfigMapName, status.ConfigMapHash
+	for _, out := range s.recipe.Outputs {
+		kind, err := output.KindNamed(out.Kind)
+		if err != nil {
+			return err
 		}
-		data, err := s.store.OwnedData(ctx, output.Desired{Kind: kind, Name: name, Owner: owner})
+		shown := kind.StatusFields(&s.resource.Status)
+		data, err := s.store.OwnedData(ctx, output.Desired{Kind: kind, Name: *shown.Name, Owner: owner})
 		if err != nil {
 			return err
 		}
@@ -129,8 +130,12 @@ func (s *resourceSync) reuseOutputs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		matches = matches && hash == shown
-		outputs = append(outputs, store.Result{Desired: desiredOutput(owner, s.recipe, kind, data), Hash: hash})
+		desired, err := output.NewDesired(owner, out, data)
+		if err != nil {
+			return err
+		}
+		matches = matches && hash == *shown.Hash
+		outputs = append(outputs, store.Result{Desired: desired, Hash: hash})
 	}
 	if matches {
 		s.outputs = outputs

@@ -93,8 +93,10 @@ func (s *resourceSync) nextRestart() state.Restart {
 // reportedHashes returns the hashes of the outputs before the sync: those of the status, or of the last sync while the
 // key for status hashes is unavailable.
 func (s *resourceSync) reportedHashes() map[output.Kind]string {
-	reported := map[output.Kind]string{output.Secret: s.resource.Status.SecretHash,
-		output.ConfigMap: s.resource.Status.ConfigMapHash}
+	reported := map[output.Kind]string{}
+	for _, kind := range output.Kinds() {
+		reported[kind] = *kind.StatusFields(&s.resource.Status).Hash
+	}
 	for _, m := range s.last.Outputs {
 		if reported[m.Kind] == "" && s.last.FailureKind == "" {
 			reported[m.Kind] = m.Hash

@@ -38,7 +38,7 @@ func (s *resourceSync) fillStatus(status *v2beta1.AzureKeyVaultSecretStatus) {
 	if s.err != nil || len(s.contents) > 0 { // reused outputs need no new message
 		set(s.readyCondition())
 	}
-	if s.err == nil || status.SecretName+status.ConfigMapName != "" {
+	if s.err == nil || len(outputsInStatus(status)) > 0 {
 		set(s.staleCondition(*status))
 	}
 	if status.Expires == nil {
@@ -54,17 +54,17 @@ func (s *resourceSync) fillSyncedStatus(status *v2beta1.AzureKeyVaultSecretStatu
 		now := metav1.NewTime(s.Clock()).Rfc3339Copy()
 		status.LastAzureUpdate = &now
 	}
-	status.SecretName, status.SecretHash, status.ConfigMapName, status.ConfigMapHash = "", "", "", ""
+	for _, kind := range output.Kinds() {
+		fields := kind.StatusFields(status)
+		*fields.Name, *fields.Hash = "", ""
+	}
 	for _, m := range s.outputs {
 		hash := m.Hash
 		if s.Hasher.UnavailableReason() != "" {
 			hash = ""
 		}
-		if m.Desired.Kind == output.ConfigMap {
-			status.ConfigMapName, status.ConfigMapHash = m.Desired.Name, hash
-		} else {
-			status.SecretName, status.SecretHash = m.Desired.Name, hash
-		}
+		fields := m.Desired.Kind.StatusFields(status)
+		*fields.Name, *fields.Hash = m.Desired.Name, hash
 	}
 	if len(s.contents) == 0 {
 		return
@@ -109,17 +109,21 @@ func (s *resourceSync) staleCondition(status v2beta1.AzureKeyVaultSecretStatus) 
 		return condition
 	}
 	condition.Status, condition.Reason = metav1.ConditionTrue, fault.KindOf(s.err).Reason()
+	condition.Message = "the last synced data stays in " + strings.Join(outputsInStatus(&status), " and ") +
+		"; the condition Ready shows why it can't be updated"
+	return condition
+}
+
+// outputsInStatus returns the outputs in a status, each as KIND "NAME", sorted.
+func outputsInStatus(status *v2beta1.AzureKeyVaultSecretStatus) []string {
 	var names []string
-	for kind, name := range map[output.Kind]string{output.Secret: status.SecretName,
-		output.ConfigMap: status.ConfigMapName} {
-		if name != "" {
+	for _, kind := range output.Kinds() {
+		if name := output.NameInStatus(kind, status); name != "" {
 			names = append(names, fmt.Sprintf("%s %q", kind, name))
 		}
 	}
 	slices.Sort(names)
-	condition.Message = "the last synced data stays in " + strings.Join(names, " and ") +
-		"; the condition Ready shows why it can't be updated"
-	return condition
+	return names
 }
 
 func (s *resourceSync) expiringCondition(at time.Time) metav1.Condition {

@@ -6,8 +6,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
 // waitersPerWriter is the number of concurrent reconciles for each write slot. Resources whose vault does not answer
@@ -26,18 +28,26 @@ func (c *Controller) acquireWriteSlot() func() {
 // restoreOutputs creates outputs whose replacement was interrupted. It runs before the vault is read, because the vault
 // can be unavailable. If it fails, the sync continues and creates them too.
 func (s *resourceSync) restoreOutputs(ctx context.Context) error {
-	for _, kind := range outputKinds(s.recipe) {
-		d := desiredOutput(store.OwnerOf(s.resource), s.recipe, kind, nil)
-		switch restored, err := s.store.RestoreFromBackup(ctx, d); {
+	for _, out := range s.recipe.Outputs {
+		restored, err := s.restoreOutput(ctx, out)
+		switch {
 		case err != nil:
 			log.FromContext(ctx).Error(err, "restoring an output whose replacement was interrupted failed", "kind",
-				kind, "name", d.Name)
+				out.Kind, "name", out.Name)
 		case restored:
-			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", "kind", kind, "name",
-				d.Name)
+			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", "kind", out.Kind,
+				"name", out.Name)
 		}
 	}
 	return nil
+}
+
+func (s *resourceSync) restoreOutput(ctx context.Context, out recipe.Output) (restored bool, err error) {
+	desired, err := output.NewDesired(store.OwnerOf(s.resource), out, nil)
+	if err != nil {
+		return false, err
+	}
+	return s.store.RestoreFromBackup(ctx, desired)
 }
 
 // writeOutputs writes the outputs that differ from the desired state, and removes those that the resource no longer

@@ -24,12 +24,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/controller/statushash"
 	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
@@ -137,9 +137,10 @@ func (s settings) managerOptions(logger logr.Logger) (ctrl.Options, error) {
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&v2beta1.AzureKeyVaultSecret{}: {Label: selector},
-				&corev1.Secret{}:               {Label: ours, Transform: stripMetadata},
-				&corev1.ConfigMap{}:            {Label: ours, Transform: stripMetadata},
 			}},
+	}
+	for _, kind := range output.Kinds() {
+		options.Cache.ByObject[kind.NewObject()] = cache.ByObject{Label: ours, Transform: stripMetadata}
 	}
 	if !s.watchAll {
 		options.Cache.DefaultNamespaces = map[string]cache.Config{s.namespace: {}}
