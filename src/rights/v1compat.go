@@ -22,7 +22,7 @@ func v1AuthServiceRoles() []Role {
 func v1CARules() []Rule {
 	return []Rule{
 		{Package: "v1compat/ca", Groups: "core", Resources: "secrets",
-			Names:  injectorPlaceholder + "-serving-predecessor",
+			Names:  injectorPlaceholder + "-serving-v1-ca",
 			Verbs:  "get delete",
 			Reason: "reads the CA certificate of 1.8, and deletes it when no replica of 1.8 is left"},
 		{Package: "v1compat/ca", Groups: "apps", Resources: "deployments", Names: injectorPlaceholder, Verbs: "get",
@@ -45,7 +45,7 @@ func v1CAMigrationRole() Role {
 			Verbs:  "get",
 			Reason: "checks whether this is the first upgrade from 1.8"},
 		{Package: "v1compat/ca", Groups: "core", Resources: "secrets",
-			Names:  injectorPlaceholder + "-serving-predecessor",
+			Names:  injectorPlaceholder + "-serving-v1-ca",
 			Verbs:  "create patch",
 			Reason: "writes the copy with server-side apply, which needs create"},
 	}}

@@ -27,8 +27,8 @@ func writes() map[string][]write {
 		"identity-all /serviceaccounts/token create":                    {{operation: admission.Create, new: tokenRequest("team", "reader")}},
 		"injector-cluster authentication.k8s.io/tokenreviews create":    {create(bare("authentication.k8s.io/v1", "TokenReview", "", ""))},
 		"injector /secrets[akv2k8s-envinjector-serving] update":         {changing(opaque("akv2k8s", "akv2k8s-envinjector-serving"), filled)},
-		"injector /secrets[akv2k8s-envinjector-serving-predecessor] delete": {
-			{operation: admission.Delete, old: opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor")}},
+		"injector /secrets[akv2k8s-envinjector-serving-v1-ca] delete": {
+			{operation: admission.Delete, old: opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca")}},
 		"injector-legacy /secrets patch": {changing(v1Secret("akv2k8s-web"), newCA), changing(v1Secret("akv2k8s-other"), newCA)},
 		"injector-cluster admissionregistration.k8s.io/mutatingwebhookconfigurations[akv2k8s-envinjector] patch": {
 			changing(bare("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "", "akv2k8s-envinjector"), nil)},
@@ -37,8 +37,8 @@ func writes() map[string][]write {
 		"controller /secrets[akv2k8s-status-key] update":                   {changing(opaque("akv2k8s", "akv2k8s-status-key"), filled)},
 		"inherit /secrets[akv2k8s-envinjector-ca] patch":                   {changing(opaque("akv2k8s", "akv2k8s-envinjector-ca"), kept)},
 		"inherit /secrets[akv2k8s-envinjector-tls] patch":                  {changing(v1Secret("akv2k8s-envinjector-tls"), kept)},
-		"inherit /secrets[akv2k8s-envinjector-serving-predecessor] create": {create(opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor"))},
-		"inherit /secrets[akv2k8s-envinjector-serving-predecessor] patch":  {changing(opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor"), filled)},
+		"inherit /secrets[akv2k8s-envinjector-serving-v1-ca] create": {create(opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca"))},
+		"inherit /secrets[akv2k8s-envinjector-serving-v1-ca] patch":  {changing(opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca"), filled)},
 	}
 	for _, verb := range []string{"create", "patch"} {
 		name := "crds apiextensions.k8s.io/customresourcedefinitions[azurekeyvaultsecrets.spv.no] "
@@ -219,7 +219,7 @@ func TestOurPoliciesForbidWhatOurRightsAllowTooWidely(t *testing.T) {
 	otherAudience := tokenRequest("team", "reader")
 	setField(otherAudience, []any{"https://kubernetes.default.svc"}, "spec", "audiences")
 	scaled := func(o *unstructured.Unstructured) { setField(o, int64(0), "spec", "replicas") }
-	elsewhere := opaque("team", "akv2k8s-envinjector-serving-predecessor")
+	elsewhere := opaque("team", "akv2k8s-envinjector-serving-v1-ca")
 	ours := opaque("akv2k8s", "akv2k8s-envinjector-serving")
 	for name, c := range map[string]struct {
 		account, right string
@@ -230,8 +230,8 @@ func TestOurPoliciesForbidWhatOurRightsAllowTooWidely(t *testing.T) {
 		"delete of the CA":                           {injector, "/secrets delete", write{operation: admission.Delete, old: ours}},
 		"delete of all Secrets of a namespace":       {injector, "/secrets delete", write{operation: admission.Delete, namespace: "akv2k8s"}},
 		"create of a Secret":                         {injector, "/secrets create", create(opaque("team", "x"))},
-		"create of the Secret that may be deleted":   {injector, "/secrets create", create(opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor"))},
-		"update of the Secret that may be deleted":   {injector, "/secrets update", changing(opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor"), filled)},
+		"create of the Secret that may be deleted":   {injector, "/secrets create", create(opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca"))},
+		"update of the Secret that may be deleted":   {injector, "/secrets update", changing(opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca"), filled)},
 		"update of another Secret":                   {injector, "/secrets update", changing(opaque("team", "akv2k8s-web"), filled)},
 		"key of a pod's Secret": {injector, "/secrets update", changing(v1Secret("akv2k8s-web"),
 			func(o *unstructured.Unstructured) { setField(o, "eA==", "data", "tls.key") })},

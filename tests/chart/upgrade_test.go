@@ -76,7 +76,7 @@ func TestTheCertificateOfTheWebhookComesInThreeWays(t *testing.T) {
 func TestWhatV1LeftIsMigratedByAJobOfItsOwn(t *testing.T) {
 	const job = "Job/akv2k8s-envinjector-inherit-3-0-0"
 	all := render(t)
-	assert.Equal(t, map[string][]string{"RoleBinding": {"secrets[akv2k8s-envinjector-ca] get patch", "secrets[akv2k8s-envinjector-serving-predecessor] create patch", "secrets[akv2k8s-envinjector-serving] get",
+	assert.Equal(t, map[string][]string{"RoleBinding": {"secrets[akv2k8s-envinjector-ca] get patch", "secrets[akv2k8s-envinjector-serving-v1-ca] create patch", "secrets[akv2k8s-envinjector-serving] get",
 		"secrets[akv2k8s-envinjector-tls] get patch"}},
 		rules(t, all, "akv2k8s-envinjector-inherit"))
 	for _, name := range []string{job, "ServiceAccount/akv2k8s-envinjector-inherit", "Role/akv2k8s-envinjector-inherit", "RoleBinding/akv2k8s-envinjector-inherit"} {

@@ -149,7 +149,7 @@
 # reads the CA certificate of 1.8, and deletes it when no replica of 1.8 is left
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [{{ include "akv2k8s.injector.name" . }}-serving-predecessor]
+  resourceNames: [{{ include "akv2k8s.injector.name" . }}-serving-v1-ca]
   verbs: [get, delete]
 # checks during an upgrade whether replicas of 1.8 are left, whose CA must be trusted
 - apiGroups: [apps]
@@ -209,7 +209,7 @@
 # writes the copy with server-side apply, which needs create
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [{{ include "akv2k8s.injector.name" . }}-serving-predecessor]
+  resourceNames: [{{ include "akv2k8s.injector.name" . }}-serving-v1-ca]
   verbs: [create, patch]
 {{- end -}}
 

@@ -261,7 +261,7 @@ func TestSucceedTakesWhatThePredecessorAloneOwned(t *testing.T) {
 	s.Data["orphan"] = []byte("v")
 	live := output.LiveFromSecret(s)
 	assert.True(t, output.HasV1Fields(live))
-	assert.True(t, output.HasOnlyDataOf(live, owner()), "the predecessor wrote for the owners")
+	assert.True(t, output.HasOnlyDataOf(live, owner()), "akv2k8s 1.8 wrote for the owners")
 	patch, err := output.DropV1OwnershipPatch(live)
 	require.NoError(t, err)
 	assert.JSONEq(t, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"remove","path":"/metadata/managedFields/1"},

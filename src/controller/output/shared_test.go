@@ -33,7 +33,7 @@ func TestWhatMakesAnOutputShared(t *testing.T) {
 			s.Data["x"] = nil
 			s.ManagedFields = append(s.ManagedFields, managed("uid-2", "x"))
 		}, false},
-		"a key of the predecessor": {func(s *corev1.Secret) {
+		"a key of akv2k8s 1.8": {func(s *corev1.Secret) {
 			s.Data["x"] = nil
 			s.ManagedFields = append(s.ManagedFields, by("azure-keyvault-controller", `{"f:data":{"f:x":{}}}`))
 		}, false},

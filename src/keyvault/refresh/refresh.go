@@ -12,7 +12,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 )
 
-// sourceList is the source of a cached result that a list confirmed, beside the sources of package cache.
+// sourceList is the source of a cached result that a list confirmed, in addition to the sources of package cache.
 const sourceList = "list"
 
 // Observer observes reads.

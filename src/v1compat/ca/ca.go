@@ -31,7 +31,7 @@ const certDataKey = "ca.crt"
 // still serve. The API server trusts that CA, pods do not. It is separate from the Secret of our own CA, because Helm
 // renders that one and clears data that a hook wrote into it. Older versions of Helm fail instead.
 func SecretName(ours types.NamespacedName) types.NamespacedName {
-	return types.NamespacedName{Namespace: ours.Namespace, Name: ours.Name + "-predecessor"}
+	return types.NamespacedName{Namespace: ours.Namespace, Name: ours.Name + "-v1-ca"}
 }
 
 // Config configures the CA of akv2k8s 1.8. Fields are required unless their comment says that they are optional.

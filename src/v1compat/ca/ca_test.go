@@ -112,7 +112,7 @@ func TestTheCAOfV1IsCopied(t *testing.T) {
 	from := []string{"old-ca", "old-tls", "old-none"}
 	said, err := ca.Migrate(t.Context(), c, serving, from)
 	require.NoError(t, err)
-	assert.Contains(t, said, "is in Secret serving-predecessor")
+	assert.Contains(t, said, "is in Secret serving-v1-ca")
 	var made corev1.Secret
 	require.NoError(t, c.Get(t.Context(), ca.SecretName(serving), &made))
 	assert.Equal(t, map[string][]byte{"ca.crt": []byte(root)}, made.Data, "the certificate, and no key")

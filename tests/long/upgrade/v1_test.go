@@ -29,7 +29,7 @@ import (
 const users = "users"
 
 // v1CA is the Secret of the CA that the replicas of akv2k8s 1.8 serve with.
-const v1CA = "akv2k8s-envinjector-serving-predecessor"
+const v1CA = "akv2k8s-envinjector-serving-v1-ca"
 
 // usersValues are the values of a release of chart 2.8.
 func usersValues(t *testing.T) map[string]any {
