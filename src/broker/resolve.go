@@ -42,7 +42,7 @@ var (
 
 // DecodeShare implements resolver.Decoder. Each namespace has its own share of the decoding workers.
 func (s *resourceSource) DecodeShare() decodepool.NamespacePool {
-	return s.Config.DecodePool.ForNamespace(s.namespace)
+	return s.DecodePool.ForNamespace(s.namespace)
 }
 
 // ReadObject implements resolver.Source. While the vault is unavailable, it returns the last successfully read object,

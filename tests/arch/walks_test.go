@@ -82,7 +82,7 @@ func TestFunctionsThatTheArchitectureNamesExist(t *testing.T) {
 		if parts == nil || !packages[parts[1]] || path.Ext(match[1]) == ".go" {
 			continue
 		}
-		assert.Contains(t, files, match[1], "the page names %s", match[1])
+		assert.NotEmpty(t, files[match[1]], "the page names %s, which src does not have", match[1])
 	}
 }
 
