@@ -53,29 +53,27 @@ func openPair(t *testing.T, p *pair) keyvault.Fetcher {
 	return opened{fallback.New(guarded, map[string]string{"kv1": "kv2"}, callTimeout)}
 }
 
-func ref(name string) keyvault.Ref {
-	return keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: name}
-}
+var ref = keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecret, Name: "a"}
 
 func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
 	for _, kind := range fault.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := &pair{first: fault.New(kind, "no")}
-				o, err := openPair(t, p).Fetch(t.Context(), ref("a"))
+				o, err := openPair(t, p).Fetch(t.Context(), ref)
 				if kind != fault.Unavailable {
 					assert.Equal(t, kind, fault.KindOf(err))
 					assert.Zero(t, p.seconds.Load())
 					return
 				}
 				require.NoError(t, err)
-				assert.Equal(t, []any{"of kv2", "kv2", ref("a")}, []any{o.Version, o.FallbackVault, o.Ref})
+				assert.Equal(t, []any{"of kv2", "kv2", ref}, []any{o.Version, o.FallbackVault, o.Ref})
 			})
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p := &pair{}
-		o, err := openPair(t, p).Fetch(t.Context(), ref("a"))
+		o, err := openPair(t, p).Fetch(t.Context(), ref)
 		require.NoError(t, err)
 		assert.Equal(t, []any{"of kv1", "", int64(0)}, []any{o.Version, o.FallbackVault, p.seconds.Load()})
 	})
@@ -84,7 +82,7 @@ func TestTheFallbackIsReadOnlyIfTheVaultIsNotAvailable(t *testing.T) {
 func TestIfBothFailTheFirstOnesErrorIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pair{first: fault.New(fault.Unavailable, "first"), second: fault.New(fault.Denied, "second")}
-		_, err := openPair(t, p).Fetch(t.Context(), ref("a"))
+		_, err := openPair(t, p).Fetch(t.Context(), ref)
 		assert.EqualError(t, err, "first")
 	})
 }
@@ -94,7 +92,7 @@ func TestASilentVaultLeavesTimeForItsFallbackAndIsSoonNotWaitedForAnyMore(t *tes
 		r := openPair(t, &pair{silent: true})
 		for n := range 5 {
 			began := time.Now()
-			o, err := r.Fetch(t.Context(), ref("a"))
+			o, err := r.Fetch(t.Context(), ref)
 			require.NoError(t, err)
 			assert.Equal(t, "kv2", o.FallbackVault)
 			want := 12 * time.Second
