@@ -18,7 +18,7 @@ func rooms() map[string]int {
 		"keyvault/vaultclient": 4,
 		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
 		// statushash reads and writes the Secret of its key, store the outputs.
-		"controller/statushash": 3, "controller/store": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3, "v1compat/ca": 3,
+		"controller/statushash": 3, "controller/store": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3, "v1compat/ca": 3, "v1compat": 3,
 		// resolver is what broker and injector share: references become values.
 		"resolver": 3,
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
