@@ -116,6 +116,7 @@ func (c contentKind) maxBytes() int64 {
 		return limits.ImageConfigBytes
 	case contentToken:
 		return limits.ImageTokenBytes
+	case contentPing:
 	}
 	return limits.ImageErrorBytes
 }
