@@ -67,9 +67,9 @@ func injectorClusterRules() []Rule {
 		{Package: "webhook", Groups: "core", Resources: "namespaces", OwnNamespaceNames: namespacePlaceholder,
 			Verbs:  "get",
 			Reason: "checks that injection is enabled in the pod's namespace; the auth service does the same"},
-		{Package: "cmd/envinjector", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get",
+		{Package: "apiserver", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get",
 			Reason: addresses},
-		{Package: "cmd/envinjector", Groups: "discovery.k8s.io", Resources: "endpointslices", Names: "kubernetes",
+		{Package: "apiserver", Groups: "discovery.k8s.io", Resources: "endpointslices", Names: "kubernetes",
 			Verbs: "get", Reason: "the same"},
 	}
 }
@@ -85,7 +85,7 @@ func injectorOwnRules() []Rule {
 			Reason: "reads the CA certificate of 1.8, and deletes it when no replica of 1.8 is left"},
 		{Package: "cmd/envinjector", Groups: "apps", Resources: "deployments", Names: injectorPlaceholder, Verbs: "get",
 			Reason: "checks during an upgrade whether replicas of 1.8 are left, whose CA must be trusted"},
-		{Package: "cmd/envinjector", Groups: "core", Resources: "services", Names: injectorPlaceholder, Verbs: "get",
+		{Package: "webhook", Groups: "core", Resources: "services", Names: injectorPlaceholder, Verbs: "get",
 			Condition: authServiceValue,
 			Reason:    "reads the IP address that pods dial first"},
 	}

@@ -146,7 +146,7 @@ func firstSet[T any](a, b *T) *T {
 // initContainerPullPolicy returns the pull policy of the init container. The v1 variable overrides the flag, which
 // always has a value.
 func (s settings) initContainerPullPolicy() (corev1.PullPolicy, error) {
-	text, _ := s.lookupEnv(v1PullPolicyVariable)
+	text, _ := s.Environment.Lookup(v1PullPolicyVariable)
 	if text == "" {
 		text = s.pullPolicy
 	}

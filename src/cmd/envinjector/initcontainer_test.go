@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
@@ -68,10 +69,14 @@ func TestWhatIsNoSettingOfTheInitContainerIsRefusedByName(t *testing.T) {
 
 func TestThePullPolicyOfThePredecessorsVariableComesFirst(t *testing.T) {
 	for variable, want := range map[string]corev1.PullPolicy{"": corev1.PullIfNotPresent, "Always": corev1.PullAlways} {
-		got, err := settings{pullPolicy: "IfNotPresent", lookupEnv: func(string) (string, bool) { return variable, true }}.initContainerPullPolicy()
+		got, err := settingsOf(func(string) (string, bool) { return variable, true }, "IfNotPresent").initContainerPullPolicy()
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	}
-	_, err := settings{pullPolicy: "Sometimes", lookupEnv: func(string) (string, bool) { return "", false }}.initContainerPullPolicy()
+	_, err := settingsOf(func(string) (string, bool) { return "", false }, "Sometimes").initContainerPullPolicy()
 	assert.ErrorContains(t, err, "env_injector.envImage.pullPolicy")
+}
+
+func settingsOf(lookup func(string) (string, bool), pullPolicy string) settings {
+	return settings{Settings: program.Settings{Environment: program.Environment{Lookup: lookup}}, pullPolicy: pullPolicy}
 }

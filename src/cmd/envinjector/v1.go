@@ -27,14 +27,14 @@ func (s settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
 		Log:      mgr.GetLogger().WithName("auth-service")}
 	if s.v1AuthService {
 		ours := func(name string) types.NamespacedName {
-			return types.NamespacedName{Namespace: s.namespace, Name: s.serviceName + name}
+			return types.NamespacedName{Namespace: s.Namespace, Name: s.serviceName + name}
 		}
 		label, value, _ := strings.Cut(s.namespaceLabel, "=")
 		config.Protocol = &authservice.ProtocolConfig{Writer: mgr.GetClient(), ServingSecret: ours("-serving"),
 			CASecret:         ours("-ca"),
 			UpgradeAllowance: s.v1UpgradeTime, NamespaceLabel: label, NamespaceLabelValue: value,
 			HasOwnIdentity: func(namespace string) bool {
-				return s.identities.IdentityFor(namespace,
+				return s.Identities.IdentityFor(namespace,
 					"") != keyvault.Identity{}
 			},
 			RootCAs: keeper.RootCAs, ServingCertificate: keeper.GetCertificate, VaultToken: vaultTokenSource(vault),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -50,6 +51,17 @@ func CheckSchema(ctx context.Context, live client.Reader) error {
 			"lost; %s", crd.Name, is, needed, manualUpgradeAdvice)
 	}
 	return nil
+}
+
+// CheckSchemaIfReadable is CheckSchema for a program that can lack the right to read the definition: in an installation
+// for one namespace without crds.upgrade. It logs that it skips the check then.
+func CheckSchemaIfReadable(ctx context.Context, live client.Reader, logger logr.Logger) error {
+	err := CheckSchema(ctx, live)
+	if apierrors.IsForbidden(err) {
+		logger.Info("skipping the check of the CustomResourceDefinition: reading it is forbidden", "error", err.Error())
+		return nil
+	}
+	return err
 }
 
 // Apply creates the definition, or updates an older one, and waits until the API server serves it. It returns a

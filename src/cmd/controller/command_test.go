@@ -2,29 +2,25 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
+	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -44,9 +40,15 @@ func TestTheProgramAnswersQuestionsWithoutACluster(t *testing.T) {
 	code, out, _ = runWithEnv(t, nil, "trust")
 	assert.Zero(t, code)
 	assert.Contains(t, out, "CN=DigiCert Global Root G2")
-	code, _, errs := runWithEnv(t, nil, "--help")
+	code, out, _ = runWithEnv(t, nil, "--help")
 	assert.Zero(t, code)
-	assert.Contains(t, errs, "azure-resync-period")
+	for _, part := range []string{"--azure-resync-period SECONDS", "apply-crds", "check-ready", "trust", "RUNTIME_NAMESPACE", "HTTP_PORT"} {
+		assert.Contains(t, out, part)
+	}
+	assert.NotContains(t, out, "print-flags")
+	code, out, _ = runWithEnv(t, nil, "apply-crds", "--help")
+	assert.Zero(t, code)
+	assert.Contains(t, out, "--kubeconfig FILE")
 }
 
 func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
@@ -59,7 +61,12 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		code int
 		says string
 	}{
-		"an unknown flag":        {nil, []string{"--nonsense"}, 2, "nonsense"},
+		"an unknown flag":        {nil, []string{"--nonsense"}, 2, "unknown flag: --nonsense; run 'controller --help'"},
+		"one with a single dash": {nil, []string{"-nonsense"}, 2, "unknown flag: --nonsense; run 'controller --help'"},
+		"an unknown subcommand":  {nil, []string{"burn"}, 2, `controller has no subcommand "burn"; use one of: controller apply-crds`},
+		"an argument too many":   {nil, []string{"apply-crds", "now"}, 2, `controller apply-crds takes no arguments, but has "now"`},
+		"a flag of another":      {nil, []string{"apply-crds", "--workers=3"}, 2, "unknown flag: --workers; run 'controller apply-crds --help'"},
+		"no address of profiles": {nil, []string{"--pprof-address=6060"}, 2, "write [HOST]:PORT"},
 		"rules that are none":    {nil, []string{"--vault-rules=x"}, 2, "vaultRules"},
 		"half of a default":      {nil, []string{"--default-identity=team"}, 2, "NAMESPACE=SERVICEACCOUNT"},
 		"metrics neither nor":    {map[string]string{"METRICS_ENABLED": "maybe"}, nil, 2, "METRICS_ENABLED must be true or false"},
@@ -88,42 +95,82 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 	}
 }
 
+// parse reads the flags and environment variables as the program does.
+func parse(t *testing.T, env map[string]string, args ...string) (*settings, error) {
+	t.Helper()
+	s := newSettings(func(name string) (string, bool) { value, ok := env[name]; return value, ok })
+	root := newCommand(s)
+	var err error
+	root.RunE = func(*cobra.Command, []string) error { err = s.checkValues(); return err }
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	if program.Run(t.Context(), root, args) != program.ExitOK && err == nil {
+		err = errors.New("the flags are not accepted")
+	}
+	return s, err
+}
+
 func TestEverySettingOfThePredecessorIsAccepted(t *testing.T) {
 	env := map[string]string{"AUTH_TYPE": "environment", "METRICS_ENABLED": "true", "HTTP_PORT": "9100", "OBJECT_LABELS": "app=a,tier in (x,y),!old", "RUNTIME_NAMESPACE": "own"}
-	s, err := parse([]string{"--cloudconfig=/etc/azure.json", "--watch-all-namespaces=false", "--azure-resync-period=60", "--kube-resync-period=45", "--logging-format=json",
-		"--kubeconfig=/k", "--master=https://m", "--v=debug"}, func(name string) (string, bool) { value, ok := env[name]; return value, ok }, io.Discard)
-	require.NoError(t, err)
-	assert.Equal(t, []any{"/etc/azure.json", false, 60, 45, "json", "/k", "https://m", "debug"},
-		[]any{s.cloudConfig, s.watchAll, s.resyncSeconds, s.kubeResyncSeconds, s.logFormat, s.kubeconfig, s.master, s.logLevel})
-	assert.Equal(t, []any{"environment", true, "9100", "own"}, []any{s.authType, s.serveMetrics, s.httpPort, s.namespace})
-	selector, err := labels.Parse(s.objectLabels)
-	require.NoError(t, err, "equality and set-based")
-	assert.True(t, selector.Matches(labels.Set{"app": "a", "tier": "y"}))
-	assert.False(t, selector.Matches(labels.Set{"app": "a", "tier": "y", "old": ""}))
-	_, err = parse([]string{"--version"}, func(string) (string, bool) { return "", false }, io.Discard)
-	assert.NoError(t, err)
+	flags := []string{"cloudconfig=/etc/azure.json", "watch-all-namespaces=false", "azure-resync-period=60", "kube-resync-period=45", "logging-format=json",
+		"kubeconfig=/k", "master=https://m", "v=debug"}
+	for name, args := range map[string]func(flag string) []string{
+		"two dashes":            func(flag string) []string { return []string{"--" + flag} },
+		"one dash":              func(flag string) []string { return []string{"-" + flag} },
+		"two, and a space":      func(flag string) []string { return separated("--", flag) },
+		"one dash, and a space": func(flag string) []string { return separated("-", flag) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var all []string
+			for _, flag := range flags {
+				all = append(all, args(flag)...)
+			}
+			s, err := parse(t, env, all...)
+			require.NoError(t, err)
+			assert.Equal(t, []any{"/etc/azure.json", false, 60, "json", "/k", "https://m", "debug"},
+				[]any{s.CloudConfigFile, s.WatchAll, s.resyncSeconds, s.LogFormat, s.Kubeconfig, s.Master, s.LogLevel})
+			assert.Equal(t, []any{"environment", true, 9100, "own"}, []any{s.AuthType, s.serveMetrics, s.port, s.Namespace})
+			selector, err := labels.Parse(s.objectLabels)
+			require.NoError(t, err, "equality and set-based")
+			assert.True(t, selector.Matches(labels.Set{"app": "a", "tier": "y"}))
+			assert.False(t, selector.Matches(labels.Set{"app": "a", "tier": "y", "old": ""}))
+		})
+	}
+	for _, version := range []string{"--version", "-version"} {
+		_, err := parse(t, nil, version)
+		assert.NoError(t, err)
+	}
+}
+
+// separated puts a space between the name and the value of a flag, but for switches, which have their value after =.
+func separated(dashes, flag string) []string {
+	if name, value, _ := strings.Cut(flag, "="); value != "false" {
+		return []string{dashes + name, value}
+	}
+	return []string{dashes + flag}
 }
 
 func TestEverySettingOfOursIsRead(t *testing.T) {
-	nothing := func(string) (string, bool) { return "", false }
-	s, err := parse([]string{"--fullname=own", "--extra-ca-file=/ca", "--identities", "--default-identity=team=reader", "--vault-limit=7",
+	s, err := parse(t, nil, "--fullname=own", "--extra-ca-file=/ca", "--identities", "--default-identity=team=reader", "--vault-limit=7",
 		"--subscription-limit=8", "--readers=9", "--vault-fallback=kv-one=kv-two", `--vault-rules=[]`, "--workers=3", "--expiry-warning=1h",
-		"--rollout-restart", "--rollout-restart-window=5s"}, nothing, io.Discard)
+		"--rollout-restart", "--rollout-restart-window=5s", "--cloud-config=/azure.json", "--log-level=trace", "--log-format=json", "--pprof-address=:6060")
 	require.NoError(t, err)
 	assert.Equal(t, []any{"own", "/ca", true, true, 3, time.Hour, 5 * time.Second},
-		[]any{s.fullname, s.extraCAFile, s.identities.AllowServiceAccounts, s.restartWorkloads, s.workers, s.expiryWarning, s.restartWindow})
-	assert.Equal(t, vaultclient.RateLimits{Vault: 7, Subscription: 8, Readers: 9}, s.limits)
-	assert.Equal(t, vaultclient.VaultFallbacks{"kv-one": "kv-two"}, s.fallbacks)
-	assert.Equal(t, "reader", s.identities.IdentityFor("team", "").ServiceAccount)
-	s, err = parse(nil, nothing, io.Discard)
+		[]any{s.fullname, s.ExtraCAFile, s.Identities.AllowServiceAccounts, s.restartWorkloads, s.workers, s.expiryWarning, s.restartWindow})
+	assert.Equal(t, []string{"/azure.json", "trace", "json", "localhost:6060"}, []string{s.CloudConfigFile, s.LogLevel, s.LogFormat, s.PprofAddress})
+	assert.Equal(t, vaultclient.RateLimits{Vault: 7, Subscription: 8, Readers: 9}, s.RateLimits)
+	assert.Equal(t, vaultclient.VaultFallbacks{"kv-one": "kv-two"}, s.Fallbacks)
+	assert.Equal(t, "reader", s.Identities.IdentityFor("team", "").ServiceAccount)
+	s, err = parse(t, nil)
 	require.NoError(t, err)
-	assert.False(t, s.identities.AllowServiceAccounts, "nobody reads as somebody else unless the installation says so")
+	assert.False(t, s.Identities.AllowServiceAccounts, "nobody reads as somebody else unless the installation says so")
 	assert.False(t, s.restartWorkloads)
+	assert.Empty(t, s.PprofAddress, "profiles are off")
 }
 
 func TestAnInstallationWatchesItsOwnNamespaceAloneIfItIsToldSo(t *testing.T) {
 	for all, want := range map[bool]map[string]cache.Config{true: nil, false: {"own": {}}} {
-		options, err := settings{namespace: "own", fullname: "akv", watchAll: all, objectLabels: "team=a"}.managerOptions(logr.Discard())
+		options, err := (&settings{Settings: program.Settings{Namespace: "own", WatchAll: all}, fullname: "akv", objectLabels: "team=a"}).managerOptions(logr.Discard())
 		require.NoError(t, err)
 		assert.Equal(t, want, options.Cache.DefaultNamespaces)
 		assert.Equal(t, []string{"akv-controller", "own"}, []string{options.LeaderElectionID, options.LeaderElectionNamespace})
@@ -136,38 +183,6 @@ func TestAnInstallationWatchesItsOwnNamespaceAloneIfItIsToldSo(t *testing.T) {
 		}
 		assert.Len(t, options.Cache.ByObject, 3)
 	}
-	_, err := settings{objectLabels: "a=b=c"}.managerOptions(logr.Discard())
+	_, err := (&settings{objectLabels: "a=b=c"}).managerOptions(logr.Discard())
 	assert.ErrorContains(t, err, "OBJECT_LABELS")
-}
-
-func TestADefinitionThatMayNotBeReadIsNotCheckedAndAnotherErrorIsTold(t *testing.T) {
-	for reason, answer := range map[string]error{
-		"":               apierrors.NewForbidden(schema.GroupResource{}, "crd", errors.New("no")),
-		"no reply":       errors.New("no reply"),
-		"does not exist": apierrors.NewNotFound(schema.GroupResource{}, "crd"),
-	} {
-		api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
-			Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
-				return answer
-			},
-		})
-		err := checkCRDs(t.Context(), api, logr.Discard())
-		if reason == "" {
-			assert.NoError(t, err)
-		} else {
-			assert.ErrorContains(t, err, reason)
-		}
-	}
-}
-
-func TestOfOutputsTheCacheKeepsNoMoreThanIsAsked(t *testing.T) {
-	object := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d", "keys.akv2k8s.io/u": "db: password"},
-		OwnerReferences: []metav1.OwnerReference{{UID: "u"}}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}}}
-	kept, err := stripMetadata(object)
-	require.NoError(t, err)
-	assert.Equal(t, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: "7", OwnerReferences: []metav1.OwnerReference{{UID: "u"}},
-		Annotations: map[string]string{"keys.akv2k8s.io/u": "db: password"}}}, kept)
-	kept, err = stripMetadata("a tombstone")
-	require.NoError(t, err)
-	assert.Equal(t, "a tombstone", kept)
 }

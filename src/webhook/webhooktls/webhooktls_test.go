@@ -1,4 +1,4 @@
-package main
+package webhooktls
 
 import (
 	"bytes"
@@ -20,10 +20,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	appsv1 "k8s.io/api/apps/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
 
 // selfSigned is a self-signed certificate for servers and clients, and its PEM.
@@ -55,7 +51,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 		"somebody with another's":    {clientCA, []tls.Certificate{foreign}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			secure, err := webhookTLSConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil }, c.clientCA)
+			secure, err := NewConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil }, c.clientCA)
 			require.NoError(t, err)
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
 			server.TLS = secure
@@ -71,7 +67,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 			}
 		})
 	}
-	_, err := webhookTLSConfig(nil, "no PEM")
+	_, err := NewConfig(nil, "no PEM")
 	assert.ErrorContains(t, err, "env_injector.clientCA")
 }
 
@@ -86,7 +82,7 @@ func TestACertificateOfOnesOwnIsReadAgain(t *testing.T) {
 		return own.Certificate[0]
 	}
 	first := write()
-	w, err := settings{certificateFolder: folder}.newCertWatcher()
+	w, err := NewCertWatcher(folder)
 	require.NoError(t, err)
 	shown := func() []byte {
 		c, err := w.GetCertificate(nil)
@@ -98,7 +94,7 @@ func TestACertificateOfOnesOwnIsReadAgain(t *testing.T) {
 	go func() { _ = w.Start(t.Context()) }()
 	second := write()
 	assert.Eventually(t, func() bool { return bytes.Equal(second, shown()) }, 10*time.Second, 50*time.Millisecond)
-	none, err := settings{}.newCertWatcher()
+	none, err := NewCertWatcher("")
 	require.NoError(t, err)
 	assert.Nil(t, none)
 }
@@ -116,36 +112,13 @@ func TestADamagedChainOfTheWebhookIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate+damaged), 0o600))
-			_, err := settings{certificateFolder: folder}.newCertWatcher()
+			_, err := NewCertWatcher(folder)
 			require.ErrorContains(t, err, "block 2")
 			require.ErrorContains(t, err, "tls.crt")
 			require.ErrorContains(t, err, "env_injector.certificate")
 		})
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate+certificate), 0o600))
-	_, err = settings{certificateFolder: folder}.newCertWatcher()
+	_, err = NewCertWatcher(folder)
 	assert.NoError(t, err)
-}
-
-func TestReplicasOfAnOlderVersionAreSeen(t *testing.T) {
-	for name, c := range map[string]struct {
-		generation int64
-		status     appsv1.DeploymentStatus
-		alone      bool
-	}{
-		"all are new":            {2, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 2}, true},
-		"one is old":             {2, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 3, UpdatedReplicas: 2}, false},
-		"nobody has looked":      {2, appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 2, UpdatedReplicas: 2}, false},
-		"there is none, not one": {2, appsv1.DeploymentStatus{ObservedGeneration: 2}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "d", Generation: c.generation}, Status: c.status}
-			r := ownDeployment{live: fake.NewClientBuilder().WithObjects(d).Build(), name: types.NamespacedName{Namespace: "n", Name: "d"}}
-			alone, err := r.isRolloutComplete(t.Context())
-			require.NoError(t, err)
-			assert.Equal(t, c.alone, alone)
-		})
-	}
-	_, err := ownDeployment{live: fake.NewClientBuilder().Build()}.isRolloutComplete(t.Context())
-	assert.Error(t, err)
 }
