@@ -11,6 +11,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
@@ -28,14 +29,29 @@ func (s *Settings) ManagerOptions(logger logr.Logger) (ctrl.Options, error) {
 		Cache:   cache.Options{DefaultTransform: cache.TransformStripManagedFields()}}, err
 }
 
-// NewHealthServer returns the server of health checks and metrics. It counts rejected requests in rejected.
-func NewHealthServer(port int, handler http.Handler, rejected *iplimit.Metrics, logger logr.Logger) (*iplimit.Server,
-	error) {
-	limiter, err := iplimit.New(iplimit.Config{Port: "health", Limits: iplimit.HealthLimits(),
-		IsExempt: telemetry.IsProbe, Metrics: rejected, Clock: time.Now, Log: logger.WithName("gate")})
-	if err != nil {
-		return nil, err
+// HealthServer is the server of health checks and metrics.
+type HealthServer struct {
+	Port         int
+	ServeMetrics bool
+	// Ready returns an error if a part of the program is not ready; nil means always ready.
+	Ready telemetry.Check
+	// Handlers are additional handlers by pattern of http.ServeMux.
+	Handlers map[string]http.Handler
+	// Rejected counts rejected requests.
+	Rejected *iplimit.Metrics
+}
+
+// AddHealthServer adds the server to the manager.
+func AddHealthServer(mgr ctrl.Manager, s HealthServer) error {
+	health := &telemetry.Health{Ready: s.Ready, Handlers: s.Handlers}
+	if s.ServeMetrics {
+		health.Gatherer = metrics.Registry
 	}
-	return &iplimit.Server{Address: fmt.Sprintf(":%d", port), Limiter: limiter, Handler: handler,
-		RequestTimeout: limits.AnswerWriteTime}, nil
+	limiter, err := iplimit.New(iplimit.Config{Port: "health", Limits: iplimit.HealthLimits(),
+		IsExempt: telemetry.IsProbe, Metrics: s.Rejected, Clock: time.Now, Log: mgr.GetLogger().WithName("gate")})
+	if err != nil {
+		return err
+	}
+	return mgr.Add(&iplimit.Server{Address: fmt.Sprintf(":%d", s.Port), Limiter: limiter, Handler: health.Handler(),
+		RequestTimeout: limits.AnswerWriteTime})
 }

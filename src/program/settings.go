@@ -20,6 +20,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 )
 
+// The interfaces of vaultclient that the programs fill.
+var (
+	_ vaultclient.Observer        = (*telemetry.VaultMetrics)(nil)
+	_ vaultclient.ServiceAccounts = (*serviceaccount.Accounts)(nil)
+)
+
 // Settings are the flags and environment variables that the controller and the env-injector have. Those of akv2k8s 1.8
 // keep their names, or have them as old names.
 type Settings struct {

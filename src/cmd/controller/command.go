@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/akv2k8s/akv2k8s/src/controller/crdupgrade"
 	"github.com/akv2k8s/akv2k8s/src/program"
 )
 
@@ -51,7 +52,13 @@ func newSettings(lookup func(string) (string, bool)) *settings {
 func newCommand(s *settings) *cobra.Command {
 	applyCRDs := &cobra.Command{Use: "apply-crds",
 		Short: "create or update the CustomResourceDefinition; the chart's hook runs it",
-		RunE:  func(cmd *cobra.Command, _ []string) error { return s.applyCRDs(cmd.Context(), cmd.OutOrStdout()) }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := s.RESTConfig()
+			if err != nil {
+				return err
+			}
+			return crdupgrade.ApplyAndPrint(cmd.Context(), config, cmd.OutOrStdout())
+		}}
 	s.AddClusterFlags(applyCRDs.Flags())
 	return program.NewCommand(program.Config{Name: "controller",
 		Summary:     "Sync Secrets and ConfigMaps with Azure Key Vault.",

@@ -11,17 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 
-	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/program"
-	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // runWithEnv runs the program with these environment variables, without a cluster.
@@ -166,23 +162,4 @@ func TestEverySettingOfOursIsRead(t *testing.T) {
 	assert.False(t, s.Identities.AllowServiceAccounts, "nobody reads as somebody else unless the installation says so")
 	assert.False(t, s.restartWorkloads)
 	assert.Empty(t, s.PprofAddress, "profiles are off")
-}
-
-func TestAnInstallationWatchesItsOwnNamespaceAloneIfItIsToldSo(t *testing.T) {
-	for all, want := range map[bool]map[string]cache.Config{true: nil, false: {"own": {}}} {
-		options, err := (&settings{Settings: program.Settings{Namespace: "own", WatchAll: all}, fullname: "akv", objectLabels: "team=a"}).managerOptions(logr.Discard())
-		require.NoError(t, err)
-		assert.Equal(t, want, options.Cache.DefaultNamespaces)
-		assert.Equal(t, []string{"akv-controller", "own"}, []string{options.LeaderElectionID, options.LeaderElectionNamespace})
-		assert.True(t, options.LeaderElection, "two replicas would write in turns")
-		for object, by := range options.Cache.ByObject {
-			_, resource := object.(*v2beta1.AzureKeyVaultSecret)
-			assert.Equal(t, resource, by.Label.Matches(labels.Set{"team": "a"}), "%T", object)
-			assert.Equal(t, !resource, by.Label.Matches(labels.Set{wire.LabelManaged: "true"}), "%T", object)
-			assert.False(t, by.Label.Matches(labels.Set{"team": "b"}), "%T", object)
-		}
-		assert.Len(t, options.Cache.ByObject, 3)
-	}
-	_, err := (&settings{objectLabels: "a=b=c"}).managerOptions(logr.Discard())
-	assert.ErrorContains(t, err, "OBJECT_LABELS")
 }

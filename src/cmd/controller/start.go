@@ -5,56 +5,38 @@ import (
 	"crypto/fips140"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
 	"github.com/akv2k8s/akv2k8s/src/controller/crdupgrade"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/controller/statushash"
-	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/serviceaccount"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
-	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // The interfaces of other packages that this program fills.
 var (
-	_ controller.Vault            = (*vaultclient.Client)(nil)
-	_ vaultclient.Observer        = (*telemetry.VaultMetrics)(nil)
-	_ reader.Fetcher              = (*azure.Fetcher)(nil)
-	_ vaultclient.ServiceAccounts = (*serviceaccount.Accounts)(nil)
-	_ controller.Hasher           = (*statushash.Key)(nil)
-	_ controller.Restarter        = (*rollout.Restarter)(nil)
+	_ controller.Vault     = (*vaultclient.Client)(nil)
+	_ reader.Fetcher       = (*azure.Fetcher)(nil)
+	_ controller.Hasher    = (*statushash.Key)(nil)
+	_ controller.Restarter = (*rollout.Restarter)(nil)
 )
 
 // vaultCacheTime is how long vault objects stay in the cache: a little longer than resources share them.
 const vaultCacheTime = 15 * time.Second
-
-// After a crash, another replica leads within 20 s, even on a busy machine: it reads the Lease every 2 s and takes it
-// when it has expired. A leader that can't renew its Lease stops before that.
-const (
-	leaseDuration = 12 * time.Second
-	renewDeadline = 8 * time.Second
-)
 
 func (s *settings) runController(ctx context.Context, stderr io.Writer) error {
 	logger, err := s.NewLogger(stderr)
@@ -89,35 +71,15 @@ func (s *settings) newManager(logger logr.Logger) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, err := s.managerOptions(logger)
+	options, err := s.ManagerOptions(logger)
 	if err != nil {
 		return nil, err
 	}
+	if err := controller.AddManagerOptions(&options, controller.ManagerConfig{Namespace: s.Namespace,
+		Fullname: s.fullname, WatchAll: s.WatchAll, ObjectLabels: s.objectLabels}); err != nil {
+		return nil, err
+	}
 	return ctrl.NewManager(config, options)
-}
-
-// managerOptions are the manager's options: the watched types and the leader election.
-func (s *settings) managerOptions(logger logr.Logger) (ctrl.Options, error) {
-	options, err := s.ManagerOptions(logger)
-	if err != nil {
-		return options, err
-	}
-	selector, err := labels.Parse(s.objectLabels)
-	if err != nil {
-		return options, fmt.Errorf("parsing OBJECT_LABELS: %w", err)
-	}
-	lease, renew := leaseDuration, renewDeadline
-	options.LeaderElection, options.LeaderElectionReleaseOnCancel = true, true
-	options.LeaderElectionID, options.LeaderElectionNamespace = s.fullname+"-controller", s.Namespace
-	options.LeaseDuration, options.RenewDeadline = &lease, &renew
-	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{wire.LabelManaged: "true"}),
-		Transform: store.StripMetadata}
-	options.Cache.ByObject = map[client.Object]cache.ByObject{
-		&v2beta1.AzureKeyVaultSecret{}: {Label: selector}, &corev1.Secret{}: ours, &corev1.ConfigMap{}: ours}
-	if !s.WatchAll {
-		options.Cache.DefaultNamespaces = map[string]cache.Config{s.Namespace: {}}
-	}
-	return options, nil
 }
 
 // registerController adds the controller, and the server of health checks and metrics.
@@ -149,25 +111,13 @@ func (s *settings) registerController(ctx context.Context, mgr ctrl.Manager, vau
 		metrics.Registry.Register(telemetry.NewBuildInfo("controller"))); err != nil {
 		return err
 	}
-	if err := s.addHealth(mgr); err != nil {
-		return err
-	}
-	return c.SetupWithManager(ctx, mgr, s.workers)
-}
-
-// addHealth adds the server of health checks and metrics.
-func (s *settings) addHealth(mgr ctrl.Manager) error {
-	health := &telemetry.Health{}
-	if s.serveMetrics {
-		health.Gatherer = metrics.Registry
-	}
 	rejected, err := iplimit.NewMetrics(metrics.Registry)
 	if err != nil {
 		return err
 	}
-	server, err := program.NewHealthServer(s.port, health.Handler(), rejected, mgr.GetLogger())
-	if err != nil {
+	if err := program.AddHealthServer(mgr, program.HealthServer{Port: s.port, ServeMetrics: s.serveMetrics,
+		Rejected: rejected}); err != nil {
 		return err
 	}
-	return mgr.Add(server)
+	return c.SetupWithManager(ctx, mgr, s.workers)
 }

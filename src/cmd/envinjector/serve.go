@@ -24,7 +24,6 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
-	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/v1compat/authservice"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
@@ -158,9 +157,8 @@ func (p *sharedParts) addBroker(vault broker.Vault) error {
 }
 
 func (p *sharedParts) addTelemetry(ctx context.Context) error {
-	health := &telemetry.Health{Ready: func() error {
-		return errors.Join(p.rotator.CheckReady(), p.webhookServer.CheckListening())
-	}}
+	health := program.HealthServer{Port: p.httpPort, ServeMetrics: p.serveMetrics, Rejected: p.rejections,
+		Ready: func() error { return errors.Join(p.rotator.CheckReady(), p.webhookServer.CheckListening()) }}
 	// Without the auth service, the program has no rights to read pods and resources, and pods send no requests.
 	if p.authService {
 		health.Handlers = map[string]http.Handler{authservice.RoutePattern: p.v1Handler}
@@ -170,12 +168,5 @@ func (p *sharedParts) addTelemetry(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.serveMetrics {
-		health.Gatherer = metrics.Registry
-	}
-	server, err := program.NewHealthServer(p.httpPort, health.Handler(), p.rejections, p.mgr.GetLogger())
-	if err != nil {
-		return err
-	}
-	return errors.Join(p.mgr.Add(server), p.mgr.Add(p.v1Handler))
+	return errors.Join(program.AddHealthServer(p.mgr, health), p.mgr.Add(p.v1Handler))
 }
