@@ -142,7 +142,7 @@ func (c *podRequest) releaseAll() {
 }
 
 // handleRequest identifies the pod, reads and authorizes its references, and writes their values. The pod is identified
-// first, so that nothing but the headers is read from unauthenticated clients and from namespaces without the label.
+// first, so that only the headers are read from unauthenticated clients and from namespaces without the label.
 func (c *podRequest) handleRequest(ctx context.Context) error {
 	pod, err := c.identifyPod(ctx)
 	if err != nil {

@@ -99,5 +99,5 @@ func kubernetesFieldSchema(f valueField, definitions Schema) Schema {
 	if f.goType == reflect.TypeFor[RawObjectList]() {
 		return Schema{"type": []string{"array", "null"}, "items": reference}
 	}
-	return Schema{"allOf": []Schema{reference}} // draft 7 ignores a description beside a bare $ref
+	return Schema{"allOf": []Schema{reference}} // draft 7 ignores a description next to a bare $ref
 }

@@ -240,14 +240,14 @@ func TestSeveralResourcesLeaveASharedSecretOneByOne(t *testing.T) {
 	assert.Equal(t, map[string]string{"mine": "x"}, values(b.secret().Data))
 }
 
-func TestAnAdoptedOutputOfThePredecessorKeepsForeignKeys(t *testing.T) {
+func TestAnAdoptedOutputOfV1KeepsForeignKeys(t *testing.T) {
 	b := newBench(t, resource("db"))
-	b.legacy(map[string]string{"password": canary}, "db")
+	b.v1Output(map[string]string{"password": canary}, "db")
 	s := b.secret()
 	s.Data["mine"] = []byte("x")
 	require.NoError(t, b.client.Update(t.Context(), s, client.FieldOwner("kubectl-edit")))
 	b.reconcile("db")
-	assert.False(t, collected(b.secret()), "the predecessor's reference goes too")
+	assert.False(t, collected(b.secret()), "the reference of akv2k8s 1.8 goes too")
 	b.remove(resource("db"))
 	assert.Equal(t, map[string]string{"mine": "x"}, values(b.secret().Data))
 }

@@ -2,5 +2,5 @@
 // → fetch → decode → write → report.
 //
 // Floor 4. The meaning of a resource belongs in recipe, the form of an output in controller/output, reading a vault in
-// keyvault/reader.
+// keyvault/vaultclient.
 package controller

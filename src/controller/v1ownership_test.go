@@ -17,8 +17,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-// legacy creates a Secret as akv2k8s 1.8 left it: written by Update, with the owners' references and without our label.
-func (b *bench) legacy(data map[string]string, owners ...string) {
+// v1Output creates a Secret as akv2k8s 1.8 left it: written by Update, with the owners' references and without our label.
+func (b *bench) v1Output(data map[string]string, owners ...string) {
 	b.Helper()
 	yes, no := true, false
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "out", Labels: map[string]string{"team": "a", "stale": "x"},
@@ -41,9 +41,9 @@ func (b *bench) managers() map[string]metav1.ManagedFieldsOperationType {
 	return all
 }
 
-func TestAnOutputOfThePredecessorIsTakenOverInPlace(t *testing.T) {
+func TestAnOutputOfV1IsTakenOverInPlace(t *testing.T) {
 	b := newBench(t, resource("db"))
-	b.legacy(map[string]string{"password": canary, "old": "key"}, "db")
+	b.v1Output(map[string]string{"password": canary, "old": "key"}, "db")
 	uid := b.secret().UID
 	b.reconcile("db")
 	s := b.secret()
@@ -61,7 +61,7 @@ func TestKeysOfAnOwnerThatCannotBeReadStayUntilItCan(t *testing.T) {
 	second := resource("second")
 	second.Spec.Output.Secret.DataKey = "user"
 	b := newBench(t, resource("db"), second)
-	b.legacy(map[string]string{"password": "old", "user": "last good", "orphan": "x"}, "db", "second")
+	b.v1Output(map[string]string{"password": "old", "user": "last good", "orphan": "x"}, "db", "second")
 	b.reconcile("db")
 	b.vault.next = fault.New(fault.Unavailable, "away")
 	b.reconcile("second")
@@ -78,14 +78,14 @@ func TestAnOwnerThatIsGoneOrElsewhereIsNotWaitedFor(t *testing.T) {
 	moved := resource("moved")
 	moved.Spec.Output.Secret.Name = "elsewhere"
 	b := newBench(t, resource("db"), moved)
-	b.legacy(map[string]string{"password": canary, "moved": "x", "gone": "x"}, "db", "moved", "gone")
+	b.v1Output(map[string]string{"password": canary, "moved": "x", "gone": "x"}, "db", "moved", "gone")
 	b.reconcile("db")
 	assert.Equal(t, map[string][]byte{"password": []byte(canary)}, b.secret().Data)
 }
 
 func TestWhatOthersPutIntoAnOldOutputStays(t *testing.T) {
 	b := newBench(t, resource("db"))
-	b.legacy(map[string]string{"password": canary}, "db")
+	b.v1Output(map[string]string{"password": canary}, "db")
 	s := b.secret()
 	s.Data["mine"] = []byte("x")
 	require.NoError(t, b.client.Update(t.Context(), s, client.FieldOwner("kubectl-edit")))
@@ -99,23 +99,23 @@ func TestATakeoverOfTheSameDataIsNoChange(t *testing.T) {
 	before := metav1.Date(2025, 1, 1, 0, 0, 0, 0, metav1.Now().Location())
 	r.Status.LastAzureUpdate, r.Status.SecretHash = &before, "5f4dcc3b5aa765d61d8327deb882cf99"
 	b := newBench(t, r)
-	b.legacy(map[string]string{"password": canary}, "db")
+	b.v1Output(map[string]string{"password": canary}, "db")
 	b.reconcile("db")
 	status := b.status("db")
 	assert.Len(t, status.SecretHash, 64, "the guessable MD5 is gone")
 	assert.True(t, status.LastAzureUpdate.Equal(&before), "nothing changed")
 
 	b = newBench(t, resource("db"))
-	b.legacy(map[string]string{"password": canary}, "db")
+	b.v1Output(map[string]string{"password": canary}, "db")
 	b.reconcile("db")
 	assert.NotNil(t, b.status("db").LastAzureUpdate, "where it never had a time, it has that of the first look")
 }
 
-func TestACacheThatIsBehindDoesNotEndThePredecessorsShare(t *testing.T) {
+func TestAStaleCacheDoesNotEndTheShareOfV1(t *testing.T) {
 	second := resource("second")
 	second.Spec.Output.Secret.DataKey = "user"
 	b := newBench(t, resource("db"), second)
-	b.legacy(map[string]string{"password": canary, "user": "last good"}, "db", "second")
+	b.v1Output(map[string]string{"password": canary, "user": "last good"}, "db", "second")
 	behind := b.controller.Config
 	behind.Client = interceptor.NewClient(b.client, interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {

@@ -58,11 +58,11 @@ func readRetryPolicy(environ []string) (retryPolicy, error) {
 		}
 		p.limitsAttempts = name == wire.EnvDefaultTimeout
 	}
-	return p, p.readV1Settings(environ)
+	return p, p.readRetrySettings(environ)
 }
 
-// readV1Settings reads the two retry variables of v1.
-func (p *retryPolicy) readV1Settings(environ []string) error {
+// readRetrySettings reads the two retry variables, which have the same names in v1.
+func (p *retryPolicy) readRetrySettings(environ []string) error {
 	pause := valueOf(environ, wire.EnvWaitBeforeRetry)
 	if pause != "" {
 		seconds, err := strconv.Atoi(pause)

@@ -1,6 +1,15 @@
 package keyvault
 
-import "time"
+import (
+	"context"
+	"time"
+)
+
+// Fetcher fetches an object or a list. Its errors are classified by package fault. Each step of a read is a Fetcher
+// that wraps another one; vaultclient.New puts the steps in order.
+type Fetcher interface {
+	Fetch(ctx context.Context, ref Ref) (Object, error)
+}
 
 // Object is the response of a vault for a Ref.
 type Object struct {

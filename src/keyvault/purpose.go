@@ -21,13 +21,16 @@ const (
 // String returns the priority as used in metric labels: refresh, first-sync or pod-start.
 func (p Priority) String() string { return [...]string{"refresh", "first-sync", "pod-start"}[p] }
 
-// Purpose describes why an object is read. The zero Purpose is a single refresh without an interval.
+// Purpose describes why an object is read, and how recent it must be. The zero Purpose is a single refresh without an
+// interval, which no cached result can answer.
 type Purpose struct {
 	// Namespace is charged for the call. The rate limiter serves namespaces in turn.
 	Namespace string
 	Priority  Priority
 	// RefreshInterval is the refresh interval of the object; zero if the object is read once.
 	RefreshInterval time.Duration
+	// MaxAge is the age up to which a cached result is accepted; zero requires a new call.
+	MaxAge time.Duration
 }
 
 type purposeKey struct{}

@@ -19,9 +19,9 @@ const (
 	readyInterval    = time.Second     // between two requests
 )
 
-// newCheckReadyCommand returns the subcommand that helm test runs. It requests each --url until it answers 200 or --wait
-// is over, and prints a line for each component that is ready. The error joins those of all components that are not
-// ready.
+// newCheckReadyCommand returns the subcommand that helm test runs. It requests each --url until it answers 200 or
+// --wait is over, and prints a line for each component that is ready. The error joins those of all components that are
+// not ready.
 func newCheckReadyCommand() *cobra.Command {
 	var addresses []string
 	var wait time.Duration

@@ -117,7 +117,8 @@ func rejectArguments(cmd *cobra.Command, args []string) error {
 	case cmd.HasAvailableSubCommands():
 		return usageErrorf("%s has no subcommand %q; %s", cmd.CommandPath(), args[0], subcommandAdvice(cmd))
 	}
-	return usageErrorf("%s takes no arguments, but has %q; run '%[1]s --help' for its flags", cmd.CommandPath(), args[0])
+	return usageErrorf("%s takes no arguments, but has %q; run '%[1]s --help' for its flags", cmd.CommandPath(),
+		args[0])
 }
 
 // subcommandAdvice names the subcommands of a command.

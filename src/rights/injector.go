@@ -1,5 +1,7 @@
 package rights
 
+import "slices"
+
 // Paths of chart values that rules of the env-injector depend on.
 const (
 	authServiceValue       = "env_injector.authService"
@@ -9,7 +11,7 @@ const (
 
 // InjectorRoles returns the roles of the env-injector.
 func InjectorRoles() []Role {
-	return []Role{
+	roles := []Role{
 		{ID: "injector-cluster", Name: injectorPlaceholder, Scope: ScopeCluster, Rules: injectorClusterRules()},
 		{ID: "injector-inject", Name: injectorPlaceholder + "-inject", Scope: ScopeWatched, Rules: []Rule{
 			{Package: "broker", Groups: "core", Resources: "pods", Verbs: "get", Condition: authServiceValue,
@@ -34,19 +36,8 @@ func InjectorRoles() []Role {
 					Reason: "the same, and pull secrets, to read the entrypoint of the pod's image"},
 			}},
 		{ID: "injector", Name: injectorPlaceholder, Scope: ScopeOwnNamespace, Rules: injectorOwnRules()},
-		{ID: "injector-legacy", Name: injectorPlaceholder + "-legacy", Scope: ScopeWatched,
-			NamespacesValue: "env_injector.legacyAuthService.namespaces",
-			Condition:       "env_injector.legacyAuthService.enabled",
-			Rules: []Rule{{Package: "v1compat/authservice", Groups: "core", Resources: "secrets", Verbs: "get patch",
-				Reason: "reads the Secrets that 1.8 created for its pods, to verify their client certificates, and " +
-					"writes a CA into them; a ValidatingAdmissionPolicy denies any other change"}}},
-		{ID: "injector-legacy-ca", Name: injectorPlaceholder + "-legacy-ca", Scope: ScopeOwnNamespace,
-			Condition: "env_injector.legacyAuthService.enabled", Rules: []Rule{
-				{Package: "v1compat/authservice", Groups: "core", Resources: "secrets",
-					Names: injectorPlaceholder + "-ca", Verbs: "get",
-					Reason: "reads the CA that pods of 1.8 trust"},
-			}},
 	}
+	return append(roles, v1AuthServiceRoles()...)
 }
 
 // injectorClusterRules returns the rules for cluster-scoped objects and for objects outside the release's namespace.
@@ -76,17 +67,12 @@ func injectorClusterRules() []Rule {
 
 // injectorOwnRules returns the rules for objects in the release's namespace.
 func injectorOwnRules() []Rule {
-	return []Rule{
+	return slices.Concat([]Rule{
 		{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-serving",
 			Verbs: "get list watch update", Reason: "reads and writes the CA that all replicas share"},
-		{Package: "servingcert", Groups: "core", Resources: "secrets",
-			Names:  injectorPlaceholder + "-serving-predecessor",
-			Verbs:  "get delete",
-			Reason: "reads the CA certificate of 1.8, and deletes it when no replica of 1.8 is left"},
-		{Package: "cmd/envinjector", Groups: "apps", Resources: "deployments", Names: injectorPlaceholder, Verbs: "get",
-			Reason: "checks during an upgrade whether replicas of 1.8 are left, whose CA must be trusted"},
+	}, v1CARules(), []Rule{
 		{Package: "webhook", Groups: "core", Resources: "services", Names: injectorPlaceholder, Verbs: "get",
 			Condition: authServiceValue,
 			Reason:    "reads the IP address that pods dial first"},
-	}
+	})
 }

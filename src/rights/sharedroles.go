@@ -9,23 +9,7 @@ func HookRoles() []Role {
 				Reason: "updates this definition with server-side apply, which needs create if the definition does " +
 					"not exist"},
 		}},
-		{ID: "inherit", Name: injectorPlaceholder + "-inherit", Scope: ScopeOwnNamespace, Rules: []Rule{
-			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-ca",
-				Verbs:  "get patch",
-				Reason: "copies the CA certificate of 1.8, and annotates its Secret so that Helm keeps it"},
-			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-tls",
-				Verbs:     "get patch",
-				Condition: "!" + customCertificateValue,
-				Reason: "the same for the serving certificate of 1.8; a custom certificate uses a Secret of that " +
-					"name"},
-			{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-serving",
-				Verbs:  "get",
-				Reason: "checks whether this is the first upgrade from 1.8"},
-			{Package: "servingcert", Groups: "core", Resources: "secrets",
-				Names:  injectorPlaceholder + "-serving-predecessor",
-				Verbs:  "create patch",
-				Reason: "writes the copy with server-side apply, which needs create"},
-		}},
+		v1CAMigrationRole(),
 	}
 }
 

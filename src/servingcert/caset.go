@@ -18,15 +18,15 @@ const (
 	crossDataKey = "cross.crt"
 )
 
-// maxPreviousCAs is the maximum number of previous CAs, cross-certificates and CAs of 1.8 that are kept.
+// maxPreviousCAs is the maximum number of previous CAs, cross-certificates and extra CAs that are kept.
 const maxPreviousCAs = 5
 
 // caSet is the current CA with previous CAs and cross-certificates.
 type caSet struct {
 	authority
 	previousCAs, crossCerts []*x509.Certificate
-	// v1CAs is the CA of akv2k8s 1.8, from its own Secret.
-	v1CAs []*x509.Certificate
+	// extraCAs are the CAs of Config.ExtraCAs.
+	extraCAs []*x509.Certificate
 }
 
 // parseCASet decodes the data of the Secret. It leaves out expired certificates.
@@ -87,8 +87,10 @@ func (s caSet) rootBundle() []byte {
 	return append(bytes.Clone(s.pem), encodeCertificates(s.previousCAs)...)
 }
 
-// webhookBundle returns the CAs that the API server must trust, in PEM: those that pods must trust, and the CA of 1.8.
-func (s caSet) webhookBundle() []byte { return append(s.rootBundle(), encodeCertificates(s.v1CAs)...) }
+// webhookBundle returns the CAs that the API server must trust, in PEM: those that pods must trust, and extra ones.
+func (s caSet) webhookBundle() []byte {
+	return append(s.rootBundle(), encodeCertificates(s.extraCAs)...)
+}
 
 // rotationTime returns the time of the next rotation: after two thirds of the CA's lifetime.
 func (s caSet) rotationTime() time.Time { return s.cert.NotAfter.Add(-caLifetime / 3) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -49,8 +50,18 @@ type Config struct {
 	DNSNames []string
 	Clock    func() time.Time
 	Random   io.Reader
-	// AllReplicasUpdated reports whether all replicas run this version, so that none of akv2k8s 1.8 is left. Optional.
-	AllReplicasUpdated func(context.Context) (bool, error)
+	// ExtraCAs are CAs that the API server must trust in addition to our own. Optional.
+	ExtraCAs ExtraCAs
+}
+
+// ExtraCAs are the CAs of other servers that answer the API server for the same webhook configuration.
+type ExtraCAs interface {
+	// ReadCAs returns the CAs. It returns nil if there are none.
+	ReadCAs(context.Context) ([]*x509.Certificate, error)
+	// RemoveUnusedCAs deletes the CAs if no server uses them anymore. It returns the time until the next check.
+	RemoveUnusedCAs(context.Context) (time.Duration, error)
+	// DeleteCAs deletes the CAs in any case.
+	DeleteCAs(context.Context) error
 }
 
 // Rotator creates and rotates the certificates. It is safe for concurrent use.
@@ -59,8 +70,6 @@ type Rotator struct {
 	mu      sync.RWMutex
 	rootCAs []byte
 	leaf    *tls.Certificate
-	// allUpdatedSince is the time since which all replicas run this version. It is zero while replicas of 1.8 are left.
-	allUpdatedSince time.Time
 }
 
 // New checks the configuration. It does not read or write certificates.
@@ -126,8 +135,10 @@ func (k *Rotator) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, e
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if ca.v1CAs, err = k.readV1CAs(ctx); err != nil {
-		return ctrl.Result{}, err
+	if k.ExtraCAs != nil {
+		if ca.extraCAs, err = k.ExtraCAs.ReadCAs(ctx); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
 	if err := k.publishCABundle(ctx, ca); apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil // the configuration has changed meanwhile
@@ -137,8 +148,9 @@ func (k *Rotator) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, e
 	k.mu.Lock()
 	k.rootCAs = ca.rootBundle()
 	k.mu.Unlock()
-	if len(ca.v1CAs) > 0 {
-		return k.removeUnusedV1CA(ctx)
+	if len(ca.extraCAs) > 0 {
+		next, err := k.ExtraCAs.RemoveUnusedCAs(ctx)
+		return ctrl.Result{RequeueAfter: next}, err
 	}
 	next := renewalTime(leaf)
 	if ca.rotationTime().Before(next) {
@@ -234,9 +246,11 @@ func (k *Rotator) ReplaceCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The CA of 1.8 is deleted first: if deletion failed after the new CA was written, nothing would retry it.
-	if err := k.deleteV1CASecret(ctx); err != nil {
-		return err
+	// Extra CAs are deleted first: if deletion failed after the new CA was written, nothing would retry it.
+	if k.ExtraCAs != nil {
+		if err := k.ExtraCAs.DeleteCAs(ctx); err != nil {
+			return err
+		}
 	}
 	_, err = k.writeCASecret(ctx, secret, data)
 	return err

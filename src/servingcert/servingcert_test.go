@@ -318,3 +318,25 @@ func TestTheCAIsRotatedInTimeAndThePastEnds(t *testing.T) {
 	empty := newRotatorTest(t)
 	assert.ErrorContains(t, empty.newRotator().RotateCA(t.Context()), "no CA yet")
 }
+
+func TestACAThatComesFromElsewhereIsLeft(t *testing.T) {
+	for _, annotation := range []string{"akv2k8s.io/ca", "cert-manager.io/inject-ca-from", "of-v1"} {
+		b := newRotatorTest(t)
+		var hook admissionv1.MutatingWebhookConfiguration
+		require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Name: "hook"}, &hook))
+		hook.Annotations = map[string]string{annotation: "x"}
+		for i := range hook.Webhooks {
+			hook.Webhooks[i].ClientConfig.CABundle = []byte("theirs")
+		}
+		require.NoError(t, b.client.Update(t.Context(), &hook))
+		k := b.newRotator()
+		b.reconcileUntilReady(k)
+		assert.Equal(t, []string{"theirs", "theirs"}, b.caBundles(), annotation)
+		assert.NoError(t, b.verifyLeaf(k.RootCAs(), k), "pods believe our own")
+		require.NoError(t, b.client.Get(t.Context(), types.NamespacedName{Name: "hook"}, &hook))
+		hook.Annotations = map[string]string{"akv2k8s.io/ca": "env-injector"}
+		require.NoError(t, b.client.Update(t.Context(), &hook))
+		b.reconcileUntilReady(k)
+		assert.Equal(t, []string{k.RootCAs(), k.RootCAs()}, b.caBundles(), "when the setting is gone, ours is written again")
+	}
+}

@@ -91,7 +91,7 @@ func TestProgramsAloneStartAndEndThings(t *testing.T) {
 		if s.test() || strings.HasPrefix(s.path, "src/testkit") {
 			continue
 		}
-		program := strings.HasPrefix(s.path, "src/cmd/")
+		program := strings.Contains(s.path, "/cmd/")
 		calls(s, func(pkg, name string, at int) {
 			what := pkg + "." + name
 			if what == "os.Exit" {

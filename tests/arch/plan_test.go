@@ -16,11 +16,11 @@ func rooms() map[string]int {
 		// program is what the Kubernetes programs share: command line, flags, logger.
 		"program":    5,
 		"controller": 4, "webhook": 4, "webhook/webhooktls": 4, "broker": 4, "injector": 4,
-		// vaultclient puts credential, adapter and reader together for the programs.
+		// vaultclient puts credential, adapter and the steps of a read together for the programs.
 		"keyvault/vaultclient": 4,
-		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/reader": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
+		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/refresh": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
 		// statushash reads and writes the Secret of its key, store the outputs.
-		"controller/statushash": 3, "controller/store": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3,
+		"controller/statushash": 3, "controller/store": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3, "v1compat/ca": 3, "v1compat": 3,
 		// resolver is what broker and injector share: references become values.
 		"resolver": 3,
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
@@ -31,16 +31,16 @@ func rooms() map[string]int {
 		"iplimit": 3,
 		// diagnosis is the table of what Azure and registries may answer.
 		"diagnosis": 1,
-		// ratelimit counts and waits; other packages make the calls.
-		"keyvault/ratelimit": 2,
+		// ratelimit counts and waits; the steps of a read above it tell its errors apart.
+		"keyvault/ratelimit": 1, "keyvault/breaker": 2, "keyvault/fallback": 2, "keyvault/cache": 2,
 		// decodepool runs what decode does, for all who decode.
 		"decodepool":     2,
 		"recipe/fromapi": 2, "recipe/decode": 2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2, "webhook/podos": 1,
 		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1, "controller/objectindex": 1,
-		"controller/redactederror": 1,
-		"api/v1alpha1":             0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0,
+		"controller/redactederror": 1, "v1compat/initcontainer": 1,
+		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0,
 		"cmd/azure-emulator": testOnly, "emulator": testOnly, "emulator/keyvault": testOnly, "emulator/entra": testOnly, "emulator/imds": testOnly,
-		"emulator/acr": testOnly, "testkit/azuretest": testOnly, "testkit/fuzzbudget": testOnly, "testkit/registrytest": testOnly, "testkit/v1": testOnly, "cmd/predecessor": testOnly,
+		"emulator/acr": testOnly, "testkit/azuretest": testOnly, "testkit/fuzzbudget": testOnly, "testkit/registrytest": testOnly, "v1compat/v1test": testOnly, "v1compat/cmd/v1-wrapper": testOnly,
 	}
 }
 
@@ -52,7 +52,8 @@ func neighbours(a, b string) bool {
 
 // stdlibOnly are rooms that import nothing but the standard library and rooms below.
 func stdlibOnly() []string {
-	return []string{"keyvault", "wire", "fault", "limits", "fairshare", "version", "recipe", "recipe/transform", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "resolver"}
+	return []string{"keyvault", "wire", "fault", "limits", "fairshare", "version", "recipe", "recipe/transform", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "resolver",
+		"keyvault/ratelimit", "keyvault/breaker", "keyvault/fallback", "keyvault/cache", "keyvault/refresh"}
 }
 
 // shipped are the programs that users install.

@@ -313,7 +313,7 @@ func TestSourcesOfReferencesAreReadWhereThatIsAllowed(t *testing.T) {
 	assert.Contains(t, one, "Role/akv2k8s-envinjector-sources")
 }
 
-func TestOlderPodsAreServedOnlyWhereThatIsSwitchedOn(t *testing.T) {
+func TestPodsOfV1AreServedOnlyWhereThatIsSwitchedOn(t *testing.T) {
 	for name := range render(t) {
 		assert.NotContains(t, name, "legacy")
 	}

@@ -29,14 +29,14 @@ func writes() map[string][]write {
 		"injector /secrets[akv2k8s-envinjector-serving] update":         {changing(opaque("akv2k8s", "akv2k8s-envinjector-serving"), filled)},
 		"injector /secrets[akv2k8s-envinjector-serving-predecessor] delete": {
 			{operation: admission.Delete, old: opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor")}},
-		"injector-legacy /secrets patch": {changing(predecessorSecret("akv2k8s-web"), newCA), changing(predecessorSecret("akv2k8s-other"), newCA)},
+		"injector-legacy /secrets patch": {changing(v1Secret("akv2k8s-web"), newCA), changing(v1Secret("akv2k8s-other"), newCA)},
 		"injector-cluster admissionregistration.k8s.io/mutatingwebhookconfigurations[akv2k8s-envinjector] patch": {
 			changing(bare("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "", "akv2k8s-envinjector"), nil)},
 		"controller coordination.k8s.io/leases create":                     {create(bare("coordination.k8s.io/v1", "Lease", "akv2k8s", "akv2k8s-controller"))},
 		"controller coordination.k8s.io/leases[akv2k8s-controller] update": {changing(bare("coordination.k8s.io/v1", "Lease", "akv2k8s", "akv2k8s-controller"), nil)},
 		"controller /secrets[akv2k8s-status-key] update":                   {changing(opaque("akv2k8s", "akv2k8s-status-key"), filled)},
 		"inherit /secrets[akv2k8s-envinjector-ca] patch":                   {changing(opaque("akv2k8s", "akv2k8s-envinjector-ca"), kept)},
-		"inherit /secrets[akv2k8s-envinjector-tls] patch":                  {changing(predecessorSecret("akv2k8s-envinjector-tls"), kept)},
+		"inherit /secrets[akv2k8s-envinjector-tls] patch":                  {changing(v1Secret("akv2k8s-envinjector-tls"), kept)},
 		"inherit /secrets[akv2k8s-envinjector-serving-predecessor] create": {create(opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor"))},
 		"inherit /secrets[akv2k8s-envinjector-serving-predecessor] patch":  {changing(opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor"), filled)},
 	}
@@ -88,8 +88,8 @@ func opaque(namespace, name string) *unstructured.Unstructured {
 	return secret
 }
 
-// predecessorSecret is one that 1.8 made for a pod's certificate.
-func predecessorSecret(name string) *unstructured.Unstructured {
+// v1Secret is one that 1.8 made for a pod's certificate.
+func v1Secret(name string) *unstructured.Unstructured {
 	secret := bare("v1", "Secret", "team", name)
 	secret.Object["type"] = string(corev1.SecretTypeTLS)
 	secret.Object["data"] = map[string]any{"ca.crt": "b2xk", "tls.crt": "YQ==", "tls.key": "Yg=="}
@@ -225,7 +225,7 @@ func TestOurPoliciesForbidWhatOurRightsAllowTooWidely(t *testing.T) {
 		account, right string
 		write
 	}{
-		"delete of a tenant's Secret":                {injector, "/secrets delete", write{operation: admission.Delete, old: predecessorSecret("akv2k8s-web")}},
+		"delete of a tenant's Secret":                {injector, "/secrets delete", write{operation: admission.Delete, old: v1Secret("akv2k8s-web")}},
 		"delete of the same name in other namespace": {injector, "/secrets delete", write{operation: admission.Delete, old: elsewhere}},
 		"delete of the CA":                           {injector, "/secrets delete", write{operation: admission.Delete, old: ours}},
 		"delete of all Secrets of a namespace":       {injector, "/secrets delete", write{operation: admission.Delete, namespace: "akv2k8s"}},
@@ -233,7 +233,7 @@ func TestOurPoliciesForbidWhatOurRightsAllowTooWidely(t *testing.T) {
 		"create of the Secret that may be deleted":   {injector, "/secrets create", create(opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor"))},
 		"update of the Secret that may be deleted":   {injector, "/secrets update", changing(opaque("akv2k8s", "akv2k8s-envinjector-serving-predecessor"), filled)},
 		"update of another Secret":                   {injector, "/secrets update", changing(opaque("team", "akv2k8s-web"), filled)},
-		"key of a pod's Secret": {injector, "/secrets update", changing(predecessorSecret("akv2k8s-web"),
+		"key of a pod's Secret": {injector, "/secrets update", changing(v1Secret("akv2k8s-web"),
 			func(o *unstructured.Unstructured) { setField(o, "eA==", "data", "tls.key") })},
 		"restart of a workload that is locked": {controller, "apps/deployments update", changing(locked, restarted)},
 		"scaling a workload":                   {controller, "apps/deployments update", changing(workload("Deployment"), scaled)},

@@ -73,7 +73,7 @@ func TestTheCertificateOfTheWebhookComesInThreeWays(t *testing.T) {
 	assert.Equal(t, map[string]any{"tls.crt": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tClkzSjAKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=", "tls.key": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCmEyVjUKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="}, custom.at(t, "Secret/akv2k8s-envinjector-tls", "data"))
 }
 
-func TestWhatThePredecessorLeftIsInheritedByAJobOfItsOwn(t *testing.T) {
+func TestWhatV1LeftIsMigratedByAJobOfItsOwn(t *testing.T) {
 	const job = "Job/akv2k8s-envinjector-inherit-3-0-0"
 	all := render(t)
 	assert.Equal(t, map[string][]string{"RoleBinding": {"secrets[akv2k8s-envinjector-ca] get patch", "secrets[akv2k8s-envinjector-serving-predecessor] create patch", "secrets[akv2k8s-envinjector-serving] get",

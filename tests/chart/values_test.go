@@ -58,8 +58,8 @@ func golden(t *testing.T, name, got string) {
 // difference are the lines that two renders do not share.
 func difference(a, b string) string { return cmp.Diff(strings.Split(a, "\n"), strings.Split(b, "\n")) }
 
-func TestValuesOfThePredecessorAreAcceptedUnchanged(t *testing.T) {
-	for _, name := range []string{"predecessor-defaults", "predecessor-all"} {
+func TestValuesOfV1AreAcceptedUnchanged(t *testing.T) {
+	for _, name := range []string{"v1-defaults", "v1-all"} {
 		out, err := try(t, "--values", "testdata/"+name+".yaml")
 		require.NoError(t, err, out)
 		golden(t, name+".out.yaml", out)
@@ -94,10 +94,10 @@ func TestEveryTemplateHasAGolden(t *testing.T) {
 	}))
 }
 
-func TestTheDefaultsOfThePredecessorAreOurs(t *testing.T) {
+func TestTheDefaultsOfV1AreOurs(t *testing.T) {
 	ours, err := try(t)
 	require.NoError(t, err)
-	theirs, err := try(t, "--values", "testdata/predecessor-defaults.yaml", "--set", "controller.securityContext=null,env_injector.securityContext=null",
+	theirs, err := try(t, "--values", "testdata/v1-defaults.yaml", "--set", "controller.securityContext=null,env_injector.securityContext=null",
 		"--set", "env_injector.namespaceSelector.matchExpressions=null", "--set", "env_injector.podDisruptionBudget.minAvailable=null")
 	require.NoError(t, err, theirs)
 	assert.Empty(t, difference(ours, theirs), "but for the escalation that they allowed, the namespace that is left out by another label, and the budget that no drain gets past with one replica")
@@ -122,7 +122,7 @@ func TestValuesThatAreTaken(t *testing.T) {
 		"a monitor where there are metrics":                 `global: {metrics: {enabled: true, serviceMonitor: {enabled: true}}}`,
 		"a monitor of the one component with metrics":       `{global: {metrics: {serviceMonitor: {enabled: true}}}, controller: {metrics: {enabled: true}}, env_injector: {metrics: {serviceMonitor: {enabled: false}}}}`,
 		"a user namespace without the node's file":          `{global: {keyVaultAuth: environment}, controller: {hostUsers: false}}`,
-		"older pods for a transition":                       `env_injector: {legacyAuthService: {enabled: true, namespaces: [a]}}`,
+		"pods of 1.8 for a transition":                      `env_injector: {legacyAuthService: {enabled: true, namespaces: [a]}}`,
 		"another cloud":                                     `global: {cloud: AzureUSGovernment}`,
 		"another cloud in another letter case":              `global: {cloud: azureusgovernmentcloud}`,
 		"labels and annotations of any scalar type":         `{commonLabels: {a: 1}, controller: {podLabels: {a: true}, nodeSelector: {b: 12345678}, podAnnotations: {c: null}}}`,

@@ -194,7 +194,7 @@ func attacks(t *testing.T) {
 		for what, from := range map[string]time.Duration{"a token that expired an hour ago": -2 * time.Hour, "one of a clock that is an hour ahead": time.Hour} {
 			status, _, refusal = ask(t, address, shifted(t, good, cluster.ServiceAccountKey(), time.Now().Add(from)), own)
 			assert.Equal(t, http.StatusUnauthorized, status, what)
-			assert.Contains(t, refusal.Message, "expired or not valid yet by the clock of the API server", what)
+			assert.Contains(t, refusal.Message, "expired or not yet valid by the clock of the API server", what)
 			refused++
 		}
 	} else {

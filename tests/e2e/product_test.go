@@ -2,7 +2,10 @@
 
 package e2e
 
-import "testing"
+import (
+	"maps"
+	"testing"
+)
 
 // TestProduct runs every scenario. Those that disturb the whole cluster run alone, the others together, and in the end
 // nothing secret may have leaked anywhere.
@@ -11,7 +14,7 @@ func TestProduct(t *testing.T) {
 		t.Run("azure away: the Secret stays, and follows again after", azureAway)
 		t.Run("a pod without references never reaches the webhook", plainPodsDoNotCall)
 		t.Run("nothing is written when nothing changed", nothingIsWritten)
-		t.Run("outputs of the predecessor are taken over without a gap", predecessorsOutputs)
+		t.Run("outputs of akv2k8s 1.8 are taken over without a gap", v1Outputs)
 		t.Run("one look at the vault stays one", oneLook)
 		t.Run("a vault that does not answer keeps nobody else back", slowVault)
 		t.Run("one namespace, and the resources with a label", oneNamespace)
@@ -23,7 +26,7 @@ func TestProduct(t *testing.T) {
 		t.Run("a helm upgrade keeps what the product made for itself", upgradeKeeps)
 	})
 	t.Run("together", func(t *testing.T) {
-		for name, scenario := range map[string]func(*testing.T){
+		scenarios := map[string]func(*testing.T){
 			"resources are accepted, or refused by field":             resources,
 			"a secret is synced, and follows the vault":               secretIsSynced,
 			"an object of several values":                             severalValues,
@@ -50,8 +53,6 @@ func TestProduct(t *testing.T) {
 			"what the kubelet would expand is expanded with values":   expansionWithValues,
 			"what an image runs is found out in its registry":         commandsOfImages,
 			"ephemeral containers of injected pods":                   ephemeralContainers,
-			"pods of the predecessor are told to be recreated":        predecessorsPods,
-			"pods of the predecessor are served for the transition":   predecessorsPodsAreServed,
 			"a rollout to pods without values stalls, and goes on":    rolloutsStall,
 			"a StatefulSet stalls at its last pod, and goes on":       statefulSetStalls,
 			"Jobs whose values come later, or never":                  jobsWait,
@@ -65,7 +66,9 @@ func TestProduct(t *testing.T) {
 			"a pod that floods the ports keeps no pod from starting":  flood,
 			"every image trusts the public roots of Azure":            publicRoots,
 			"programs say which cryptography they use":                cryptographyIsTold,
-		} {
+		}
+		maps.Copy(scenarios, v1Scenarios())
+		for name, scenario := range scenarios {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				scenario(t)

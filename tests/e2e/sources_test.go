@@ -5,13 +5,11 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -172,27 +170,5 @@ func ephemeralContainers(t *testing.T) {
 			err = fmt.Errorf("it says %q", content)
 		}
 		return err
-	}))
-}
-
-// predecessorsPods asks as the wrapper of akv2k8s 1.8 does when a container starts again.
-func predecessorsPods(t *testing.T) {
-	tm := newTeam(t)
-	p := tm.pod("old", nil, "sh", "-c", `wget -S -O /dev/null "http://akv2k8s-envinjector.akv2k8s.svc:80/auth/`+tm.namespace+`/old?secret=akv2k8s-old" 2>&1; true`)
-	p.Spec.Volumes = []corev1.Volume{{Name: "akv2k8s-client-cert", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
-	tm.create(p)
-	_, log := tm.ended("old")
-	assert.Contains(t, log, "410 Gone")
-	require.NoError(t, stage.Await(t.Context(), patience, "the event", func(ctx context.Context) error {
-		var events eventsv1.EventList
-		if err := s.Client.List(ctx, &events, client.InNamespace(tm.namespace)); err != nil {
-			return err
-		}
-		for _, e := range events.Items {
-			if e.Reason == "RecreatePod" && e.Type == "Warning" && e.Regarding.Name == "old" && strings.Contains(e.Note, "kubectl rollout restart") {
-				return nil
-			}
-		}
-		return fmt.Errorf("there are %d events", len(events.Items))
 	}))
 }

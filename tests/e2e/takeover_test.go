@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 )
 
-// predecessor writes a Secret as the old controller did, for resources that exist.
-func (tm team) predecessor(name string, data map[string]string, owners ...*v2beta1.AzureKeyVaultSecret) {
+// v1Secret writes a Secret as the controller of akv2k8s 1.8 did, for resources that exist.
+func (tm team) v1Secret(name string, data map[string]string, owners ...*v2beta1.AzureKeyVaultSecret) {
 	tm.Helper()
 	yes, no := true, false
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: name,
@@ -50,21 +50,21 @@ func (tm team) managers(name string) map[string]bool {
 	return all
 }
 
-// predecessorsOutputs are taken over in place: also while the vault of one of two owners can't be reached, no key is
+// v1Outputs are taken over in place: also while the vault of one of two owners can't be reached, no key is
 // ever absent.
-func predecessorsOutputs(t *testing.T) {
+func v1Outputs(t *testing.T) {
 	tm := newTeam(t)
 	// The old controller's world is whole before the new one comes.
 	controller := types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-controller"}
 	require.NoError(t, s.Scale(t.Context(), controller, 0))
 	one := tm.resource("one", "db", "")
-	tm.predecessor("single", map[string]string{"password": canary + "-old", "unwanted": "x"}, one)
+	tm.v1Secret("single", map[string]string{"password": canary + "-old", "unwanted": "x"}, one)
 	tm.feeds(one, "single", "password")
 	tm.secret("first", canary+"-first")
 	tm.secret("second", canary+"-second")
 	require.NoError(t, s.Azure.Inject(t.Context(), keyvault.Fault{Vault: tm.vault, Name: "second", Drop: true}))
 	first, second := tm.resource("first", "first", ""), tm.resource("second", "second", "")
-	tm.predecessor("double", map[string]string{"a": canary + "-first", "b": canary + "-last-good", "orphan": "x"}, first, second)
+	tm.v1Secret("double", map[string]string{"a": canary + "-first", "b": canary + "-last-good", "orphan": "x"}, first, second)
 	ctx, stop := context.WithCancel(t.Context())
 	absent := make(chan string, 1)
 	go watchKeys(ctx, types.NamespacedName{Namespace: tm.namespace, Name: "double"}, absent)

@@ -20,6 +20,9 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 	if err := shop.CheckPackages(ctx); err != nil {
 		return err
 	}
+	if err := checkWords(ctx, shop); err != nil {
+		return err
+	}
 	for _, call := range [][]string{
 		{"golangci-lint", "run", "--build-tags=cluster", "./..."},
 		// Without the linters of scripts, which some machines have and others have not.

@@ -233,9 +233,9 @@ func (s *Stage) LoadAs(ctx context.Context, prefix string) error {
 	return s.Cluster.Load(ctx, archives)
 }
 
-// LoadPredecessor loads stand-ins of the programs of akv2k8s 1.8 under the names that its chart has.
-func (s *Stage) LoadPredecessor(ctx context.Context) error {
-	folder, err := os.MkdirTemp("", "predecessor-")
+// LoadV1Programs loads stand-ins of the programs of akv2k8s 1.8 under the names that its chart has.
+func (s *Stage) LoadV1Programs(ctx context.Context) error {
+	folder, err := os.MkdirTemp("", "v1-")
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func (s *Stage) LoadPredecessor(ctx context.Context) error {
 	archives := map[string]string{}
 	for _, name := range []string{"controller", "webhook"} {
 		name = "docker.io/spvest/azure-keyvault-" + name + ":1.8.2"
-		if archives[name], err = maker.Static(ctx, name, "./tests/long/upgrade/predecessor"); err != nil {
+		if archives[name], err = maker.Static(ctx, name, "./tests/long/upgrade/v1-stub"); err != nil {
 			return err
 		}
 	}

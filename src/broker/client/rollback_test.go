@@ -1,3 +1,5 @@
+//go:build !nov1compat
+
 package client_test
 
 import (
@@ -12,17 +14,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
-	"github.com/akv2k8s/akv2k8s/src/testkit/v1"
+	"github.com/akv2k8s/akv2k8s/src/v1compat/v1test"
 )
 
 // TestAfterARollbackThePodHasToBeRecreated calls the auth service of 1.8 from a pod that this version injected before a
 // rollback.
 func TestAfterARollbackThePodHasToBeRecreated(t *testing.T) {
-	authority, err := v1.NewAuthority(time.Now())
+	authority, err := v1test.NewAuthority(time.Now())
 	require.NoError(t, err)
 	data, err := authority.IssueSecretData(time.Now(), x509.ExtKeyUsageServerAuth, host)
 	require.NoError(t, err)
-	mine, err := tls.X509KeyPair(data[v1.FileCert], data[v1.FileKey])
+	mine, err := tls.X509KeyPair(data[v1test.FileCert], data[v1test.FileKey])
 	require.NoError(t, err)
 	clients := x509.NewCertPool()
 	require.True(t, clients.AppendCertsFromPEM(authority.Cert))

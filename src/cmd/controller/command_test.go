@@ -106,7 +106,7 @@ func parse(t *testing.T, env map[string]string, args ...string) (*settings, erro
 	return s, err
 }
 
-func TestEverySettingOfThePredecessorIsAccepted(t *testing.T) {
+func TestEverySettingOfV1IsAccepted(t *testing.T) {
 	env := map[string]string{"AUTH_TYPE": "environment", "METRICS_ENABLED": "true", "HTTP_PORT": "9100", "OBJECT_LABELS": "app=a,tier in (x,y),!old", "RUNTIME_NAMESPACE": "own"}
 	flags := []string{"cloudconfig=/etc/azure.json", "watch-all-namespaces=false", "azure-resync-period=60", "kube-resync-period=45", "logging-format=json",
 		"kubeconfig=/k", "master=https://m", "v=debug"}

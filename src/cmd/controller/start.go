@@ -20,8 +20,6 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/iplimit"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
@@ -30,7 +28,6 @@ import (
 // The interfaces of other packages that this program fills.
 var (
 	_ controller.Vault     = (*vaultclient.Client)(nil)
-	_ reader.Fetcher       = (*azure.Fetcher)(nil)
 	_ controller.Hasher    = (*statushash.Key)(nil)
 	_ controller.Restarter = (*rollout.Restarter)(nil)
 )

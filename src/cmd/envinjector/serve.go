@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -24,7 +23,6 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
-	"github.com/akv2k8s/akv2k8s/src/v1compat/authservice"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/webhooktls"
@@ -42,7 +40,7 @@ type sharedParts struct {
 	rejections    *iplimit.Metrics
 	webhookServer *iplimit.Server
 	// v1Handler responds to pods that v1 injected.
-	v1Handler *authservice.Handler
+	v1Handler v1Handler
 }
 
 // maxReviewTime is the maximum timeoutSeconds of a webhook.
@@ -150,8 +148,7 @@ func (p *sharedParts) addBroker(vault broker.Vault) error {
 		TooManyRequests: b.RejectRequest,
 		TLS:             &tls.Config{GetCertificate: p.rotator.GetCertificate, MinVersion: tls.VersionTLS13}}
 	if p.v1AuthService {
-		server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = withV1TokenHandler(b, p.v1Handler),
-			p.v1Handler.GetCertificate, tls.RequestClientCert
+		p.v1Handler.addTokenRoute(server)
 	}
 	return p.mgr.Add(server)
 }
@@ -161,12 +158,12 @@ func (p *sharedParts) addTelemetry(ctx context.Context) error {
 		Ready: func() error { return errors.Join(p.rotator.CheckReady(), p.webhookServer.CheckListening()) }}
 	// Without the auth service, the program has no rights to read pods and resources, and pods send no requests.
 	if p.authService {
-		health.Handlers = map[string]http.Handler{authservice.RoutePattern: p.v1Handler}
+		health.Handlers = p.v1Handler.validationRoute()
 		// Creates the informer now, so that the cache is filled before the first request of a pod.
 		if _, err := p.mgr.GetCache().GetInformer(ctx, &v2beta1.AzureKeyVaultSecret{},
 			cache.BlockUntilSynced(false)); err != nil {
 			return err
 		}
 	}
-	return errors.Join(program.AddHealthServer(p.mgr, health), p.mgr.Add(p.v1Handler))
+	return errors.Join(program.AddHealthServer(p.mgr, health), p.v1Handler.addTo(p.mgr))
 }

@@ -12,7 +12,6 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -106,12 +105,12 @@ func (s settings) injectionSettings(vaults *program.Vaults, logger logr.Logger) 
 // initContainerSettings returns the installation's settings of the init container. It logs a warning for each setting
 // that is ignored.
 func (s settings) initContainerSettings(logger logr.Logger) (inject.InitContainerSettings, corev1.PullPolicy, error) {
-	init, warnings, err := s.initContainer.mergeV1Variables(s.Environment.Lookup)
+	value, warnings, err := s.initContainer.withV1Variables(s.Environment.Lookup)
 	for _, warning := range warnings {
 		logger.Info("warning: " + warning)
 	}
 	policy, wrong := s.initContainerPullPolicy()
-	return init, policy, errors.Join(err, wrong)
+	return value.injectSettings(), policy, errors.Join(err, wrong)
 }
 
 // cacheByObject returns the types that the manager watches, with their namespaces and selectors.
@@ -141,7 +140,7 @@ func (s settings) newManager(logger logr.Logger) (*sharedParts, error) {
 		return nil, err
 	}
 	options.Cache.ByObject = s.cacheByObject()
-	secret, own := s.servingSecretName(), types.NamespacedName{Namespace: s.Namespace, Name: s.serviceName}
+	secret := s.servingSecretName()
 	host := s.serviceName + "." + s.Namespace + ".svc"
 	watcher, err := webhooktls.NewCertWatcher(s.certificateFolder)
 	if err != nil {
@@ -151,11 +150,14 @@ func (s settings) newManager(logger logr.Logger) (*sharedParts, error) {
 	if err != nil {
 		return nil, err
 	}
+	v1CA, err := s.newV1CA(mgr.GetAPIReader(), mgr.GetClient())
+	if err != nil {
+		return nil, err
+	}
 	keeper, err := servingcert.New(servingcert.Config{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Secret: secret,
 		WebhookConfigName: s.serviceName,
 		DNSNames:          []string{host, host + ".cluster.local", s.serviceName + "." + s.Namespace}, Clock: time.Now,
-		Random:             rand.Reader,
-		AllReplicasUpdated: ownDeployment{live: mgr.GetAPIReader(), name: own}.isRolloutComplete})
+		Random: rand.Reader, ExtraCAs: v1CA})
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,13 @@
+//go:build !nov1compat
+
 package main
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -10,18 +15,25 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/v1compat/authservice"
+	v1ca "github.com/akv2k8s/akv2k8s/src/v1compat/ca"
+	"github.com/akv2k8s/akv2k8s/src/v1compat/initcontainer"
 )
+
+// v1Handler responds to pods that v1 injected.
+type v1Handler struct{ *authservice.Handler }
 
 // newV1Handler creates the handler for pods that v1 injected. It responds that they must be recreated or, with
 // -legacy-auth-service, serves the v1 protocol.
 func (s settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
-	vault *vaultclient.Client) (*authservice.Handler, error) {
+	vault *vaultclient.Client) (v1Handler, error) {
 	config := authservice.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"),
 		Registry: metrics.Registry,
 		Log:      mgr.GetLogger().WithName("auth-service")}
@@ -41,7 +53,8 @@ func (s settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
 			Clock:  time.Now,
 			Random: rand.Reader}
 	}
-	return authservice.New(config)
+	handler, err := authservice.New(config)
+	return v1Handler{handler}, err
 }
 
 // vaultTokenSource returns a function that gets the installation's vault token, which the v1 protocol hands to pods.
@@ -52,10 +65,69 @@ func vaultTokenSource(vault *vaultclient.Client) func(context.Context) (string, 
 	}
 }
 
-// withV1TokenHandler serves the second step of the v1 protocol on the port of the auth service.
-func withV1TokenHandler(own http.Handler, older *authservice.Handler) http.Handler {
+// addTokenRoute adds the second step of the v1 protocol to the server of the auth service.
+func (h v1Handler) addTokenRoute(server *iplimit.Server) {
 	mux := http.NewServeMux()
-	mux.Handle("/", own)
-	mux.Handle(authservice.RoutePattern, older.TokenHandler())
-	return mux
+	mux.Handle("/", server.Handler)
+	mux.Handle(authservice.RoutePattern, h.TokenHandler())
+	server.Handler, server.TLS.GetCertificate, server.TLS.ClientAuth = mux, h.GetCertificate, tls.RequestClientCert
+}
+
+// validationRoute returns the route of the first step, which is served over plain HTTP.
+func (h v1Handler) validationRoute() map[string]http.Handler {
+	return map[string]http.Handler{authservice.RoutePattern: h}
+}
+
+// addTo lets the manager start the handler.
+func (h v1Handler) addTo(mgr ctrl.Manager) error { return mgr.Add(h) }
+
+// newV1CA creates the CA of v1, which the API server must trust until no replica of v1 is left.
+func (s settings) newV1CA(live client.Reader, writer client.Writer) (servingcert.ExtraCAs, error) {
+	own := types.NamespacedName{Namespace: s.Namespace, Name: s.serviceName}
+	return v1ca.New(v1ca.Config{Live: live, Writer: writer, ServingSecret: s.servingSecretName(), Clock: time.Now,
+		AllReplicasUpdated: v1ca.RolloutCheck(live, own)})
+}
+
+// migrateV1CA copies the CA of a v1 release. The chart's hook runs it before an upgrade.
+func migrateV1CA(ctx context.Context, s settings, stdout io.Writer) error {
+	live, err := s.newClient()
+	if err != nil {
+		return err
+	}
+	done, err := v1ca.Migrate(ctx, live, s.servingSecretName(), s.v1CASecrets)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, done)
+	return err
+}
+
+// withV1Variables fills the fields that the value does not set from the environment variables of v1. It returns the
+// warnings about ignored variables.
+func (i initContainerValue) withV1Variables(lookup func(string) (string, bool)) (initContainerValue, []string, error) {
+	v1, err := initcontainer.Read(lookup)
+	i.Resources = *i.Resources.DeepCopy()
+	v1.AddResources(&i.Resources)
+	security := &i.SecurityContext
+	security.RunAsUser = firstSet(security.RunAsUser, v1.RunAsUser)
+	security.RunAsGroup = firstSet(security.RunAsGroup, v1.RunAsGroup)
+	security.ReadOnlyRootFilesystem = firstSet(security.ReadOnlyRootFilesystem, v1.ReadOnlyRootFilesystem)
+	return i, v1.Warnings, err
+}
+
+// firstSet returns a if it is set, else b.
+func firstSet[T any](a, b *T) *T {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// v1PullPolicyHint is the advice about the variable for errors about the pull policy.
+const v1PullPolicyHint = ", and remove " + initcontainer.PullPolicyVariable
+
+// v1PullPolicy returns the pull policy in the environment variable of v1.
+func v1PullPolicy(lookup func(string) (string, bool)) string {
+	text, _ := lookup(initcontainer.PullPolicyVariable)
+	return text
 }

@@ -45,6 +45,8 @@ type Fetcher struct {
 	otherTypes otherTypeCache
 }
 
+var _ keyvault.Fetcher = (*Fetcher)(nil)
+
 // New returns a Fetcher. It fails if the configuration is incomplete.
 func New(c Config) (*Fetcher, error) {
 	if c.Credential == nil || c.Transport == nil || c.Cloud.VaultSuffix == "" {

@@ -257,7 +257,7 @@ func TestTenantAndClientAloneSayWhatToSet(t *testing.T) {
 	a := azuretest.Start(t)
 	_, err := credential.New(inEnvironment(t, a, nil, map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c"}))
 	assert.Equal(t, fault.Invalid, fault.KindOf(err))
-	assert.Contains(t, fault.CauseOf(err), "half set")
+	assert.Contains(t, fault.CauseOf(err), "incomplete")
 	assert.Contains(t, fault.NextStepOf(err), "for a managed identity, which akv2k8s 1.8 used here, remove AZURE_TENANT_ID and keep AZURE_CLIENT_ID")
 	assert.Contains(t, fault.NextStepOf(err), `azure.workload.identity/use: "true"`)
 }

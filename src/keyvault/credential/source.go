@@ -121,7 +121,7 @@ func incompleteEnvError(env map[string]string) error {
 			"for a managed identity, which akv2k8s 1.8 used here, remove %s and keep %s", workloadIdentityLabel,
 			envTenantID,
 			envClientID),
-		"the credentials in the environment are half set: %s missing (or %s, or %s and %s, or %s)",
+		"the credentials in the environment are incomplete: %s missing (or %s, or %s and %s, or %s)",
 		joinWithVerb(missing), envCertPath, envUsername, envPassword, envTokenFile)
 }
 
@@ -180,7 +180,7 @@ func buildIfComplete(env map[string]string, app application, build func() (azcor
 	if missing := missingNames(env, append([]string{envTenantID, envClientID}, besides...)...); len(missing) > 0 {
 		return nil, fault.NewWithNextStep(fault.Invalid,
 			"set "+strings.Join(missing, " and ")+" too, or remove "+app.source,
-			"the credentials in the environment are half set: %s is set, but %s missing", app.source,
+			"the credentials in the environment are incomplete: %s is set, but %s missing", app.source,
 			joinWithVerb(missing))
 	}
 	return build()

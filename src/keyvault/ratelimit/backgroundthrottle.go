@@ -19,7 +19,7 @@ const (
 // if its limit is much higher, and the rate increases slowly.
 type backgroundThrottle struct {
 	fullRate float64 // in calls per second
-	// loweredRate is the rate after the last reduction. The brake is inactive if there was no reduction.
+	// loweredRate is the rate after the last reduction. The throttle is inactive if there was no reduction.
 	loweredRate float64
 	loweredAt   time.Time
 	tokens      float64

@@ -1,6 +1,7 @@
 package vaultclient
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,13 +11,17 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/azure"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/breaker"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/cache"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/cloud"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/fallback"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/refresh"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
@@ -48,17 +53,24 @@ type Config struct {
 	Fallbacks VaultFallbacks
 	// Observer observes calls and reads; can be nil.
 	Observer Observer
+
+	// transport, clock and callTimeout are only set by tests. The clock is that of the steps above the rate limiter.
+	transport   policy.Transporter
+	clock       func() time.Time
+	callTimeout time.Duration
 }
 
-// Client reads vaults of one cloud.
+// Client reads vaults of one cloud. It is safe for concurrent use.
 type Client struct {
-	*reader.Reader
 	Cloud cloud.Cloud
 	// Credential is the credential of the installation, or of the pod.
 	Credential azcore.TokenCredential
 
 	identities *identityFetcher
-	onChange   func(ref keyvault.Ref)
+	cache      *cache.Cache
+	// vaults is the outermost step of a read.
+	vaults   keyvault.Fetcher
+	onChange func(ref keyvault.Ref)
 }
 
 // UseServiceAccounts enables reads with the ServiceAccounts of tenants. Without it, only the identity of the
@@ -76,47 +88,83 @@ func (g *Client) notifyChange(ref keyvault.Ref) {
 	}
 }
 
-// New builds a client: it reads the files and checks the configuration. It does not call a vault.
+// New builds a client: it reads the files and checks the configuration. It does not call a vault. It wraps these steps,
+// each around the one before it:
+//
+//	azure → ratelimit → identity → breaker → fallback → cache → refresh
+//
+// A read passes them from refresh on, until one of them has the result.
 func New(c Config) (*Client, error) {
-	identity := credential.Config{Mode: credential.Mode(c.AuthType), LookupEnv: c.LookupEnv,
-		CloudConfigFile: c.CloudConfigFile,
-		ReadFile:        readCredentialFile, Clock: time.Now, Proxy: http.ProxyFromEnvironment}
-	var err error
-	if identity.Cloud, err = c.selectCloud(); err != nil {
-		return nil, err
+	if c.callTimeout = cmp.Or(c.callTimeout, FetchTimeout); c.clock == nil {
+		c.clock = time.Now
 	}
-	pool, err := trust.NewPool(c.ExtraCAs)
+	identity, err := c.newCredentialConfig()
 	if err != nil {
 		return nil, err
 	}
-	transport := trust.NewHTTPClient(pool)
-	identity.Transport = transport
 	token, err := credential.New(identity)
 	if err != nil {
 		return nil, err
 	}
-	pace, err := c.newRateLimiter()
+	limiter, err := c.newRateLimiter()
 	if err != nil {
 		return nil, err
 	}
-	shared := azure.Config{Credential: token, Cloud: identity.Cloud,
-		Transport:   rateLimitedTransport{observeTransport(transport, c.Observer), pace},
-		ClientCache: azure.NewClientCache(),
-		CanResolve:  canResolveHost, Proxy: http.ProxyFromEnvironment, CredentialHint: identity.WorkloadIdentityHint()}
+	shared := azure.Config{Credential: token, Cloud: identity.Cloud, ClientCache: azure.NewClientCache(),
+		Transport:  rateLimitedTransport{observeTransport(identity.Transport, c.Observer), limiter},
+		CanResolve: canResolveHost, Proxy: http.ProxyFromEnvironment, CredentialHint: identity.WorkloadIdentityHint()}
 	installation, err := azure.New(shared)
 	if err != nil {
 		return nil, err
 	}
-	all := &identityFetcher{installation: installation, azureConfig: shared, credentialConfig: identity,
-		defaultTenantID: c.tenantID(),
-		fetchers:        map[keyvault.Identity]*cachedFetcher{}}
-	g := &Client{Cloud: identity.Cloud, Credential: token, identities: all}
-	g.Reader, err = reader.New(reader.Config{Fetcher: all, Clock: time.Now, MaxConcurrent: limits.CallsPerIdentity,
-		MaxPerNamespace: limits.CallsPerNamespace, CallTimeout: FetchTimeout, CacheTTL: c.CacheTTL,
-		CacheEntries: limits.CachedAnswers, CacheBytes: limits.CachedAnswerBytes, Fallbacks: c.Fallbacks,
-		Observer: c.Observer,
-		OnChange: g.notifyChange})
+	g := &Client{Cloud: identity.Cloud, Credential: token}
+	g.identities = &identityFetcher{installation: installation, azureConfig: shared, credentialConfig: identity,
+		defaultTenantID: c.tenantID(), fetchers: map[keyvault.Identity]*cachedFetcher{}}
+	guarded, err := breaker.New(g.identities, breaker.Config{Clock: c.clock, MaxConcurrent: limits.CallsPerIdentity,
+		MaxPerNamespace: limits.CallsPerNamespace, CallTimeout: c.callTimeout})
+	if err != nil {
+		return nil, err
+	}
+	withFallback := fallback.New(guarded, c.Fallbacks, c.callTimeout)
+	g.cache, err = cache.New(withFallback, cache.Config{Clock: c.clock, CallTimeout: c.callTimeout, TTL: c.CacheTTL,
+		Entries: limits.CachedAnswers, Bytes: limits.CachedAnswerBytes})
+	if err != nil {
+		return nil, err
+	}
+	g.vaults, err = refresh.New(g.cache, refresh.Config{Clock: c.clock, Observer: c.Observer, OnChange: g.notifyChange})
 	return g, err
+}
+
+// Read returns the object as the vault had it at most maxAge ago; with maxAge 0 it always calls the vault. The Purpose
+// of ctx sets namespace, priority and refresh interval.
+func (g *Client) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+	purpose := keyvault.PurposeOf(ctx)
+	purpose.MaxAge = maxAge
+	return g.vaults.Fetch(keyvault.WithPurpose(ctx, purpose), ref)
+}
+
+// LastGood returns the last successful result if it is not older than age. It serves while a vault is unavailable.
+func (g *Client) LastGood(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool) {
+	return g.cache.LastGood(ref, age)
+}
+
+// newCredentialConfig returns the configuration of the installation's credential, with the cloud and the transport.
+func (c Config) newCredentialConfig() (credential.Config, error) {
+	identity := credential.Config{Mode: credential.Mode(c.AuthType), LookupEnv: c.LookupEnv,
+		CloudConfigFile: c.CloudConfigFile, ReadFile: readCredentialFile, Clock: time.Now,
+		Proxy: http.ProxyFromEnvironment, Transport: c.transport}
+	var err error
+	if identity.Cloud, err = c.selectCloud(); err != nil {
+		return credential.Config{}, err
+	}
+	pool, err := trust.NewPool(c.ExtraCAs)
+	if err != nil {
+		return credential.Config{}, err
+	}
+	if identity.Transport == nil {
+		identity.Transport = trust.NewHTTPClient(pool)
+	}
+	return identity, nil
 }
 
 // readCredentialFile reads a credential file up to its size limit plus one byte, so a caller can detect a file that is

@@ -14,25 +14,21 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	kv "github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
-	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
 // cycleTime is the refresh interval in these tests.
 const cycleTime = time.Minute
 
-// TestAThousandUnchangedObjectsCostTheirListAlone uses the whole stack: reader, rate limiter, SDK, TLS, and a vault
-// with paged lists.
+// TestAThousandUnchangedObjectsCostTheirListAlone uses the whole stack: all steps of a read, SDK, TLS, and a vault with
+// paged lists.
 func TestAThousandUnchangedObjectsCostTheirListAlone(t *testing.T) {
-	a, vaults := paced(t, RateLimits{})
+	var later atomic.Int64
+	a, r := running(t, Config{CacheTTL: time.Minute, clock: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }})
 	for i := range 1000 {
 		a.Vaults.PutSecret("kv1", fmt.Sprintf("s-%d", i), keyvault.Secret{Value: fmt.Sprint("value ", i)})
 	}
 	time.Sleep(3 * time.Second) // a later change must get a different date
-	var later atomic.Int64
-	r, err := reader.New(reader.Config{Fetcher: vaults, Clock: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }, MaxConcurrent: 16, CallTimeout: FetchTimeout, CacheTTL: time.Minute, CacheEntries: limits.CachedAnswers, CacheBytes: limits.CachedAnswerBytes})
-	require.NoError(t, err)
 	cycle := func(p kv.Priority) map[int]string {
 		t.Helper()
 		a.ResetCounters()

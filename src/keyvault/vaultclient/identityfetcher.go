@@ -36,13 +36,15 @@ type identityFetcher struct {
 	fetchers map[keyvault.Identity]*cachedFetcher
 }
 
+var _ keyvault.Fetcher = (*identityFetcher)(nil)
+
 // cachedFetcher is the client of one identity and the annotations it was created from.
 type cachedFetcher struct {
 	tenantID, clientID string
 	fetcher            *azure.Fetcher
 }
 
-// Fetch implements reader.Fetcher.
+// Fetch implements keyvault.Fetcher.
 func (t *identityFetcher) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	if ref.Identity == (keyvault.Identity{}) {
 		return t.installation.Fetch(ctx, ref)

@@ -8,12 +8,12 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
+	"github.com/akv2k8s/akv2k8s/src/keyvault/refresh"
 )
 
 // Observer observes calls and reads. Its methods are called often and must return quickly.
 type Observer interface {
-	reader.Observer
+	refresh.Observer
 	// RecordCall is called after each request: with the name of the vault, the requested kind (empty for other paths),
 	// the HTTP status (0 without a response), and the duration.
 	RecordCall(vault string, kind keyvault.Kind, status int, took time.Duration)

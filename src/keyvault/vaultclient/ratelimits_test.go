@@ -21,18 +21,38 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// paced returns the real SDK on the emulator, with the rate limiter in between. Vault kv1 has a hundred secrets.
-func paced(t *testing.T, limits RateLimits) (*azuretest.Azure, *azure.Fetcher) {
+// filled returns an emulator whose vault kv1 has a hundred secrets, and the environment of a program that may read it.
+func filled(t *testing.T) (*azuretest.Azure, func(string) (string, bool)) {
 	t.Helper()
 	a := azuretest.Start(t)
 	for i := range 100 {
 		a.Vaults.PutSecret("kv1", fmt.Sprintf("s-%d", i), keyvault.Secret{Value: "v"})
 	}
+	env := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}
+	return a, func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+}
+
+// running returns a client as New builds it, on the emulator. It knows the vault already.
+func running(t *testing.T, c Config) (*azuretest.Azure, *Client) {
+	t.Helper()
+	a, lookup := filled(t)
+	c.AuthType, c.LookupEnv, c.transport = string(credential.ModeEnvironment), lookup, a.Client
+	client, err := New(c)
+	require.NoError(t, err)
+	_, err = client.identities.Fetch(t.Context(), secret(0))
+	require.NoError(t, err)
+	a.ResetCounters()
+	return a, client
+}
+
+// paced returns the real SDK on the emulator, with the rate limiter in between. Vault kv1 has a hundred secrets.
+func paced(t *testing.T, limits RateLimits) (*azuretest.Azure, *azure.Fetcher) {
+	t.Helper()
+	a, lookup := filled(t)
 	public, err := cloud.Parse("")
 	require.NoError(t, err)
-	env := map[string]string{"AZURE_TENANT_ID": azuretest.Tenant, "AZURE_CLIENT_ID": azuretest.AppClientID, "AZURE_CLIENT_SECRET": a.AppSecret}
 	own, err := credential.New(credential.Config{Mode: credential.ModeEnvironment, Cloud: public, Transport: a.Client, Clock: time.Now,
-		LookupEnv: func(name string) (string, bool) { value, ok := env[name]; return value, ok }, ReadFile: func(string) ([]byte, error) { return nil, nil }})
+		LookupEnv: lookup, ReadFile: func(string) ([]byte, error) { return nil, nil }})
 	require.NoError(t, err)
 	pace, err := Config{RateLimits: limits}.newRateLimiter()
 	require.NoError(t, err)

@@ -19,15 +19,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	kv "github.com/akv2k8s/akv2k8s/src/keyvault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault/reader"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 )
 
-// soak is a reader on the real SDK and an emulator with random faults; the seed sets their order.
+// soak is a client on the real SDK and an emulator with random faults; the seed sets their order.
 type soak struct {
 	*testing.T
 	azure  *azuretest.Azure
-	reader *reader.Reader
+	client *Client
 	random *rand.Rand
 	mu     sync.Mutex
 	// values are the values in the vault; "" for a disabled secret.
@@ -55,10 +54,8 @@ func TestSoak(t *testing.T) {
 		seed, err = strconv.ParseUint(text, 10, 64)
 		require.NoError(t, err)
 	}
-	a, vaults := paced(t, RateLimits{})
-	r, err := reader.New(reader.Config{Fetcher: vaults, Clock: time.Now, MaxConcurrent: 16, CallTimeout: 5 * time.Second, CacheTTL: time.Minute, CacheEntries: 1000, CacheBytes: 8 << 20})
-	require.NoError(t, err)
-	s := &soak{T: t, azure: a, reader: r, random: rand.New(rand.NewPCG(seed, seed)), values: map[int]string{}}
+	a, client := running(t, Config{CacheTTL: time.Minute, callTimeout: 5 * time.Second})
+	s := &soak{T: t, azure: a, client: client, random: rand.New(rand.NewPCG(seed, seed)), values: map[int]string{}}
 	for i := range soaked {
 		s.rotate(i)
 	}
@@ -93,7 +90,7 @@ func goroutines(a *azuretest.Azure) int {
 func (s *soak) read(ctx context.Context, i int, p kv.Purpose) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Second)
 	defer cancel()
-	object, err := s.reader.Read(kv.WithPurpose(ctx, p), secret(i), time.Second)
+	object, err := s.client.Read(kv.WithPurpose(ctx, p), secret(i), time.Second)
 	s.reads.Add(1)
 	if err != nil {
 		s.refused.Add(1)

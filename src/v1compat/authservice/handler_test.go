@@ -33,7 +33,7 @@ func (r *eventRecorder) Eventf(regarding, _ runtime.Object, kind, reason, _, not
 	r.events = append(r.events, regarding.(*corev1.Pod).Name+" "+kind+" "+reason+" "+fmt.Sprintf(note, args...))
 }
 
-func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
+func TestPodsOfV1AreToldToBeRecreated(t *testing.T) {
 	pod := func(name string, volumes ...string) *corev1.Pod {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, UID: types.UID("uid-of-" + name)}}
 		for _, v := range volumes {
@@ -53,7 +53,7 @@ func TestPodsOfThePredecessorAreToldToBeRecreated(t *testing.T) {
 		return w.Body.String()
 	}
 	foreign := ask("/auth/team/other")
-	assert.Empty(t, events.events, "only pods of the predecessor get the event")
+	assert.Empty(t, events.events, "only pods of akv2k8s 1.8 get the event")
 	same := ask("/auth/team/old?secret=akv2k8s-app")
 	assert.Equal(t, foreign, same)
 	assert.Contains(t, same, "recreate the pod")

@@ -43,8 +43,8 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
-	"github.com/akv2k8s/akv2k8s/src/testkit/v1"
 	"github.com/akv2k8s/akv2k8s/src/v1compat/authservice"
+	"github.com/akv2k8s/akv2k8s/src/v1compat/v1test"
 )
 
 const (
@@ -53,14 +53,14 @@ const (
 )
 
 // authority is made once, which takes a while.
-var authority = sync.OnceValues(func() (v1.Authority, error) { return v1.NewAuthority(time.Now()) })
+var authority = sync.OnceValues(func() (v1test.Authority, error) { return v1test.NewAuthority(time.Now()) })
 
 // protocolTest is an installation that serves the protocol of 1.8, with one pod that 1.8 injected.
 type protocolTest struct {
 	*testing.T
 	mu        sync.Mutex
 	now       time.Time
-	authority v1.Authority
+	authority v1test.Authority
 	client    client.Client
 	refuse    map[string]error
 	read      []string
@@ -74,7 +74,7 @@ type protocolTest struct {
 	// alter changes the configuration. It can be nil.
 	alter   func(*authservice.ProtocolConfig)
 	handler *authservice.Handler
-	wrapper v1.Wrapper
+	wrapper v1test.Wrapper
 	// plain and secure are where the two steps are served.
 	plain, secure string
 }
@@ -91,7 +91,7 @@ func must[T any](t *testing.T) func(T, error) T {
 func newProtocolTest(t *testing.T, change func(*protocolTest)) *protocolTest {
 	t.Helper()
 	now := time.Now().Truncate(time.Second)
-	s := &protocolTest{T: t, now: now, refuse: map[string]error{}, registry: prometheus.NewRegistry(), authority: must[v1.Authority](t)(authority())}
+	s := &protocolTest{T: t, now: now, refuse: map[string]error{}, registry: prometheus.NewRegistry(), authority: must[v1test.Authority](t)(authority())}
 	upgrade, older := metav1.NewTime(now), metav1.NewTime(now.Add(-time.Hour))
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app-1", UID: "uid-1", CreationTimestamp: older}, Spec: corev1.PodSpec{
 		Volumes:        []corev1.Volume{{Name: "akv2k8s-client-cert", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "akv2k8s-app"}}}},
@@ -175,7 +175,7 @@ func (s *protocolTest) reconcileCA() {
 func (s *protocolTest) writeMountedSecret(data map[string][]byte) {
 	s.Helper()
 	if s.wrapper.Folder == "" {
-		s.wrapper = v1.Wrapper{Folder: s.TempDir(), ServiceURL: "https://" + host + ":9443", ValidationURL: "http://" + host + ":80", Namespace: "team", Pod: "app-1",
+		s.wrapper = v1test.Wrapper{Folder: s.TempDir(), ServiceURL: "https://" + host + ":9443", ValidationURL: "http://" + host + ":80", Namespace: "team", Pod: "app-1",
 			Secret: "akv2k8s-app", InitialWait: 20 * time.Millisecond}
 	}
 	for name, content := range data {
@@ -270,7 +270,7 @@ func (s *protocolTest) assertAnswers(want map[string]float64) {
 	assert.Equal(s, want, got)
 }
 
-func TestAPodOfThePredecessorGetsTheTokenAsItDid(t *testing.T) {
+func TestAPodOfV1GetsTheTokenAsItDid(t *testing.T) {
 	s := newProtocolTest(t, nil)
 	before := s.readSecret("akv2k8s-app")
 	token, err := s.wrapper.FetchToken(t.Context())
@@ -306,11 +306,11 @@ func TestOurOwnPodsAreServedAsEver(t *testing.T) {
 	require.NoError(t, s.keeper.RotateCA(t.Context()))
 	s.reconcileCA()
 	assert.NoError(t, ask(mine), "who believes the CA before")
-	assert.NoError(t, ask(string(s.authority.Cert)), "who believes the predecessor's")
+	assert.NoError(t, ask(string(s.authority.Cert)), "who trusts the CA of akv2k8s 1.8")
 	token, err := s.wrapper.FetchToken(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, canary, token)
-	assert.Error(t, ask(string(must[v1.Authority](t)(v1.NewAuthority(s.now)).Cert)), "who believes another one")
+	assert.Error(t, ask(string(must[v1test.Authority](t)(v1test.NewAuthority(s.now)).Cert)), "who believes another one")
 }
 
 func TestWhoIsNotServed(t *testing.T) {
@@ -385,7 +385,7 @@ func TestWhoIsNotServed(t *testing.T) {
 		"a certificate that is a CA":  {certificate(func(s *protocolTest) (map[string][]byte, error) { return issueCA(s.authority, s.now) }), "not one that akv2k8s 1.8 issued"},
 		"a Secret with a whole chain": {secret(func(s *corev1.Secret) { s.Data["tls.crt"] = append(s.Data["tls.crt"], s.Data["ca.crt"]...) }), "does not look like"},
 		"a certificate of another CA": {certificate(func(s *protocolTest) (map[string][]byte, error) {
-			other, err := v1.NewAuthority(s.now)
+			other, err := v1test.NewAuthority(s.now)
 			require.NoError(s, err)
 			return other.ClientSecretData(s.now)
 		}), "not signed by the last CA of akv2k8s 1.8"},
@@ -404,7 +404,7 @@ func TestWhoIsNotServed(t *testing.T) {
 }
 
 // issueCA is a client certificate that may sign others.
-func issueCA(by v1.Authority, now time.Time) (map[string][]byte, error) {
+func issueCA(by v1test.Authority, now time.Time) (map[string][]byte, error) {
 	pair, err := tls.X509KeyPair(by.Cert, by.Key)
 	if err != nil {
 		return nil, err
@@ -440,7 +440,7 @@ func TestTheOwnerOfAPodIsToldOnceAtEitherStepAlsoIfItIsRefused(t *testing.T) {
 	assert.Contains(t, s.events.events[0], "whose auth protocol is no longer served")
 }
 
-func TestTheSecretIsThatOfThePredecessorsVolumeWhateverElseIsMounted(t *testing.T) {
+func TestTheSecretIsThatOfTheV1VolumeWhateverElseIsMounted(t *testing.T) {
 	s := newProtocolTest(t, func(s *protocolTest) {
 		updateObject(s, &corev1.Pod{}, "team", "app-1", func(p *corev1.Pod) {
 			other := corev1.Volume{Name: "database", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "akv2k8s-other"}}}
@@ -457,7 +457,7 @@ func TestANewCAOfOursIsVouchedForAsTheOneBeforeWas(t *testing.T) {
 	s := newProtocolTest(t, nil)
 	for range 2 {
 		token, err := s.wrapper.RequestToken(t.Context())
-		require.NoError(t, err, "who believes the predecessor's CA believes each of ours")
+		require.NoError(t, err, "who believes the CA of akv2k8s 1.8 believes each of ours")
 		assert.Equal(t, canary, token)
 		require.NoError(t, s.keeper.ReplaceCA(t.Context()))
 		s.reconcileCA()
@@ -465,7 +465,7 @@ func TestANewCAOfOursIsVouchedForAsTheOneBeforeWas(t *testing.T) {
 	}
 }
 
-func TestWithoutACertificateOrAHeritageTheServerAnswersAsEver(t *testing.T) {
+func TestWithoutACertificateOrStateOfV1TheServerAnswersAsEver(t *testing.T) {
 	s := newProtocolTest(t, nil)
 	fresh := must[*authservice.Handler](t)(authservice.New(authservice.Config{Live: s.client, Events: &s.events, Registry: prometheus.NewRegistry(), Protocol: s.protocolConfig()}))
 	leaf, err := fresh.GetCertificate(&tls.ClientHelloInfo{}) // the state of 1.8 has not been read yet
@@ -544,7 +544,7 @@ func TestAStrangerWithoutACertificateCostsNothing(t *testing.T) {
 }
 
 func newSelfSignedCert(now time.Time) (tls.Certificate, error) {
-	other, err := v1.NewAuthority(now)
+	other, err := v1test.NewAuthority(now)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -594,7 +594,7 @@ func TestOfTwoWhoWriteOneIsEnough(t *testing.T) {
 	}
 }
 
-func TestWithoutThePredecessorsCAPodsAreGivenOurs(t *testing.T) {
+func TestWithoutTheCAOfV1PodsAreGivenOurs(t *testing.T) {
 	without := func(s *protocolTest) {
 		require.NoError(s, s.client.Delete(s.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "ca"}}))
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,23 +116,11 @@ func (m Maker) All(ctx context.Context) (map[string]string, error) {
 	alias, private := testbox, testbox
 	alias.Name, alias.User = examplesImage, "0:0"
 	private.Name = PrivateImage
-	older, err := m.predecessor(ctx, testbox, version)
+	v1, err := m.v1Images(ctx, testbox, version)
 	if err != nil {
 		return nil, err
 	}
-	return m.write(append(specs, testbox, alias, private, older))
-}
-
-// predecessor is the testbox with what plays the wrapper of akv2k8s 1.8, under its name.
-func (m Maker) predecessor(ctx context.Context, testbox Spec, version string) (Spec, error) {
-	binary, err := m.compile(ctx, "./src/cmd/predecessor", version, runtime.GOARCH)
-	if err != nil {
-		return Spec{}, err
-	}
-	files := maps.Clone(testbox.Files)
-	files["/usr/local/bin/azure-keyvault-env"] = File{Content: binary, Mode: 0o755}
-	return Spec{Name: Repository + "predecessor:" + version, Entrypoint: testbox.Entrypoint, User: testbox.User,
-		Files: files}, nil
+	return m.write(append(append(specs, testbox, alias, private), v1...))
 }
 
 // One makes the image of a name of Shipped, and returns its archive by the image's full name.

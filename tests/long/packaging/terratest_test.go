@@ -27,7 +27,7 @@ const (
 // terratest runs the tests of tests/terratest, a module of its own, by generations of Helm.
 func terratest(t *testing.T, generations ...string) {
 	require.NoError(t, s.Azure.Vault(t.Context(), terratestVault, map[string]string{"db": terratestSecret}))
-	require.NoError(t, s.LoadPredecessor(t.Context()))
+	require.NoError(t, s.LoadV1Programs(t.Context()))
 	overrides, err := s.Overrides()
 	require.NoError(t, err)
 	values := filepath.Join(t.TempDir(), "values.yaml")

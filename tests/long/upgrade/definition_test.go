@@ -31,8 +31,8 @@ func definition(ctx context.Context) (*unstructured.Unstructured, error) {
 	return u, s.Client.Get(ctx, types.NamespacedName{Name: crd.Name}, u)
 }
 
-// older puts the predecessor's definition in the place of ours, as kubectl replace does.
-func older(t *testing.T) {
+// useV1Definition puts the definition of akv2k8s 1.8 in the place of ours, as kubectl replace does.
+func useV1Definition(t *testing.T) {
 	t.Helper()
 	_, err := definition(t.Context())
 	if apierrors.IsNotFound(err) {
@@ -85,7 +85,7 @@ func olderDefinition(t *testing.T) {
 	resource(t, "definitions", "one", "one")
 	synced(t, "definitions", "one")
 
-	older(t)
+	useV1Definition(t)
 	require.NoError(t, s.Client.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(home), client.MatchingLabels{"app.kubernetes.io/component": "akv2k8s-controller"}))
 	require.NoError(t, stage.Await(t.Context(), patience, "the controller's refusal", func(ctx context.Context) error {
 		logs, err := s.Logs(ctx, home)
@@ -124,7 +124,7 @@ func uninstall(t *testing.T) {
 }
 
 func installOverOlder(t *testing.T) {
-	older(t)
+	useV1Definition(t)
 	install(t, nil)
 	current(t)
 	resource(t, "definitions", "three", "three")

@@ -26,7 +26,7 @@ func helm4(t *testing.T) {
 	}
 	four, err := s.ByHelm(t.Context(), "4")
 	require.NoError(t, err)
-	older(t)
+	useV1Definition(t)
 	_, err = four.Helm(t.Context(), "install", home, "testdata/akv2k8s", "--namespace", home, "--values", "testdata/values.yaml", "--wait", "--timeout", "2m")
 	require.NoError(t, err)
 	upgrade := func() {

@@ -42,7 +42,7 @@ func TestUpgrade(t *testing.T) {
 	s, err = stagetest.Open(t, stagetest.Config(t, "upgrade")).ByHelm(t.Context(), "3")
 	require.NoError(t, err)
 	require.NoError(t, s.Azure.Vault(t.Context(), vault, map[string]string{"db": value}))
-	require.NoError(t, s.LoadPredecessor(t.Context()))
+	require.NoError(t, s.LoadV1Programs(t.Context()))
 	for _, scenario := range []struct {
 		name string
 		run  func(*testing.T)
@@ -51,9 +51,9 @@ func TestUpgrade(t *testing.T) {
 		{"an uninstall keeps the definition, the resources and their Secrets", uninstall},
 		{"an install brings an older definition up to date", installOverOlder},
 		{"helm template and kubectl apply bring the definition", templated},
-		{"a release of chart 2.8 is upgraded with its values unchanged, and nothing is absent for a moment", fromPredecessor},
-		{"a pod of the predecessor that starts again is told to be recreated", oldPodRestarts},
-		{"the predecessor's CA is believed until its replicas are gone", extraRootGoes},
+		{"a release of chart 2.8 is upgraded with its values unchanged, and nothing is absent for a moment", fromV1},
+		{"a pod of akv2k8s 1.8 that starts again is told to be recreated", oldPodRestarts},
+		{"the CA of akv2k8s 1.8 is trusted until its replicas are gone", extraRootGoes},
 		{"a rollback works, and another upgrade after it", rollback},
 		{"helm 4 installs, upgrades and rolls back by server-side apply", helm4},
 		{"the certificate of a double of cert-manager is shown, and another without a restart", certManager},

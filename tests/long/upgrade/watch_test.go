@@ -22,7 +22,7 @@ type look struct {
 	err error
 }
 
-// watch looks at outputs, at the predecessor's Secrets and at the webhook until stop is called, which tells what was
+// watch looks at outputs, at the Secrets of akv2k8s 1.8 and at the webhook until stop is called, which tells what was
 // seen.
 func watch(t *testing.T) (stop func()) {
 	t.Helper()
@@ -65,8 +65,8 @@ func watch(t *testing.T) (stop func()) {
 // changedBy says whose webhook changed a pod.
 func changedBy(p *corev1.Pod) string {
 	switch {
-	case p.Labels["predecessor"] != "":
-		return "the predecessor"
+	case p.Labels["v1"] != "":
+		return "akv2k8s 1.8"
 	case len(p.Spec.InitContainers) > 0:
 		return "us"
 	}
@@ -93,7 +93,7 @@ func judge(t *testing.T, looks []look) {
 			refusals++
 			t.Logf("a replica on its way out: %v", l.err)
 		}
-		if !until.IsZero() && l.by == "the predecessor" {
+		if !until.IsZero() && l.by == "akv2k8s 1.8" {
 			between++
 		}
 	}
@@ -101,6 +101,6 @@ func judge(t *testing.T, looks []look) {
 	assert.Equal(t, "us", looks[len(looks)-1].by)
 	gap := until.Sub(from)
 	assert.Less(t, gap, 30*time.Second)
-	s.Say("while helm upgraded, pods with references were refused for %.1fs, until the first new replica had published the CA; %d of %d looks after that were answered by the predecessor, "+
+	s.Say("while helm upgraded, pods with references were refused for %.1fs, until the first new replica had published the CA; %d of %d looks after that were answered by akv2k8s 1.8, "+
 		"%d met a replica on its way out", gap.Seconds(), between, len(looks), refusals)
 }

@@ -153,7 +153,9 @@ func (g *Guide) nothingLeft(ctx context.Context) error {
 	if len(namespaces) > 0 {
 		return fmt.Errorf("namespaces are left: %v", namespaces)
 	}
-	releases, err := g.Stage.Helm(ctx, "list", "--all", "--all-namespaces", "--short")
+	// Helm 3 lists only deployed releases by default, and Helm 4 has no --all.
+	releases, err := g.Stage.Helm(ctx, "list", "--all-namespaces", "--short", "--deployed", "--failed", "--pending",
+		"--superseded", "--uninstalled", "--uninstalling")
 	if err == nil && strings.TrimSpace(releases) != "" {
 		err = errors.New("releases are left: " + releases)
 	}

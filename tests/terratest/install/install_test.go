@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	root        = "../../.."
-	chart       = root + "/charts/akv2k8s"
-	predecessor = root + "/tests/long/upgrade/testdata"
-	release     = "akv2k8s"
-	team        = "terratest"
+	root       = "../../.."
+	chart      = root + "/charts/akv2k8s"
+	v1Testdata = root + "/tests/long/upgrade/testdata"
+	release    = "akv2k8s"
+	team       = "terratest"
 
 	attempts = 60
 	interval = time.Second
@@ -55,13 +55,13 @@ func helmFour(t *testing.T) bool {
 	return strings.Contains(version, "v4.")
 }
 
-// TestFromThePredecessor goes through the life of an installation: 1.8, the upgrade, a rollback, the upgrade again, and
+// TestUpgradeFromV1 goes through the life of an installation: 1.8, the upgrade, a rollback, the upgrade again, and
 // its end.
-func TestFromThePredecessor(t *testing.T) {
-	values := []string{predecessor + "/values.yaml", setting(t, "VALUES")}
+func TestUpgradeFromV1(t *testing.T) {
+	values := []string{v1Testdata + "/values.yaml", setting(t, "VALUES")}
 	vault, wanted := setting(t, "VAULT"), setting(t, "WANTED")
-	older := options(predecessor + "/values.yaml")
-	helm.InstallContext(t, t.Context(), older, predecessor+"/akv2k8s", release)
+	before := options(v1Testdata + "/values.yaml")
+	helm.InstallContext(t, t.Context(), before, v1Testdata+"/akv2k8s", release)
 	upgrade(t, values)
 	first := injectedPod(t, vault, wanted, "first")
 
