@@ -152,7 +152,11 @@ func (c *podRequest) handleRequest(ctx context.Context) error {
 	if err := c.reserveRequestMemory(allowed.byteSize); err != nil {
 		return err
 	}
-	request, err := c.readRequest(allowed.variableCount)
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	request, err := parseRequest(body, allowed.variableCount)
 	if err != nil {
 		return err
 	}

@@ -23,15 +23,6 @@ func bearerToken(r *http.Request) string {
 	return token
 }
 
-// readRequest reads and decodes the body. variables is the maximum number of variables. Errors do not quote the body.
-func (c *podRequest) readRequest(variables int) (wire.ResolveRequest, error) {
-	body, err := c.readBody()
-	if err != nil {
-		return wire.ResolveRequest{}, err
-	}
-	return parseRequest(body, variables)
-}
-
 // initialBodyBytes is the initial buffer size in bytes, enough for a body of typical length.
 const initialBodyBytes = 4 << 10
 
@@ -68,7 +59,7 @@ func (c *podRequest) readBody() ([]byte, error) {
 }
 
 // parseRequest decodes a request token by token, so that it rejects a body with too many variables before it allocates
-// them.
+// them. variables is the maximum number of variables. Errors do not quote the body.
 func parseRequest(body []byte, variables int) (wire.ResolveRequest, error) {
 	p := requestParser{Decoder: json.NewDecoder(bytes.NewReader(body)),
 		maxVariables: min(variables, limits.VariablesPerRequest)}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -14,17 +12,14 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
+	"github.com/akv2k8s/akv2k8s/src/controller/state"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
-	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/limits"
-	"github.com/akv2k8s/akv2k8s/src/recipe"
-	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
 // Vault reads vault objects. The answer is not older than maxAnswerAge. Errors are classified by package fault; their
@@ -88,7 +83,7 @@ type Config struct {
 // Controller reconciles AzureKeyVaultSecrets.
 type Controller struct {
 	Config
-	state stateStore
+	state state.Store
 	store *store.Store
 	// eventLimiter limits the events about successful syncs. When thousands of resources are synced at once, unlimited
 	// events would cost the API server a third of its time, and ten a second still a tenth. The status holds the same
@@ -100,19 +95,6 @@ type Controller struct {
 	writeSlots chan struct{}
 	// enqueue adds a resource to the queue; nil until the controller starts.
 	enqueue func(ctrl.Request)
-}
-
-// waitersPerWriter is the number of concurrent reconciles for each write slot. Resources whose vault does not answer
-// then don't block the others.
-const waitersPerWriter = 4
-
-// acquireWriteSlot waits for a write slot and returns the function that releases it.
-func (c *Controller) acquireWriteSlot() func() {
-	if c.writeSlots == nil {
-		return func() {}
-	}
-	c.writeSlots <- struct{}{}
-	return func() { <-c.writeSlots }
 }
 
 // New returns a Controller, or an error if the configuration is incomplete or invalid.
@@ -130,118 +112,4 @@ func New(c Config) (*Controller, error) {
 	return &Controller{Config: c, store: &store.Store{Client: c.Client, APIReader: c.APIReader},
 		eventLimiter:        rate.NewLimiter(limits.SuccessEventRate, limits.SuccessEventBurst),
 		failureEventLimiter: rate.NewLimiter(limits.FailureEventRate, limits.FailureEventBurst)}, nil
-}
-
-// Reconcile synchronizes the outputs of one resource, or determines that they are in sync.
-func (c *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	resource, err := c.readResource(ctx, req.NamespacedName)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	if resource == nil {
-		c.state.remove(req.NamespacedName)
-		return ctrl.Result{}, c.store.ReleaseSharedOutputs(ctx, req.NamespacedName)
-	}
-	c.restartIfDue(ctx, resource)
-	if wait, err := c.timeToNextRefresh(ctx, resource); err != nil {
-		return ctrl.Result{}, err
-	} else if wait > 0 {
-		return requeueAfter(wait), nil
-	}
-	c.state.beginSync(req.NamespacedName)
-	outcome := c.syncResource(ctx, resource)
-	if wait, quiet := c.isDeferred(resource, outcome); quiet {
-		return ctrl.Result{RequeueAfter: wait}, nil
-	}
-	if err := c.reportWithWriteSlot(ctx, resource, outcome); err != nil {
-		return ctrl.Result{}, err
-	}
-	return c.scheduleNext(ctx, resource, outcome)
-}
-
-func (c *Controller) reportWithWriteSlot(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret,
-	o syncResult) error {
-	defer c.acquireWriteSlot()()
-	return c.reportResult(ctx, resource, o)
-}
-
-// syncResult is the result of a sync: an error, or the outputs. Some outputs can be written even if another one failed.
-type syncResult struct {
-	err    error
-	recipe recipe.Recipe
-	// contents holds the objects that the vault returned; empty if the vault was not read.
-	contents []decode.FetchedItem
-	outputs  []store.Result
-}
-
-func (c *Controller) syncResource(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret) (o syncResult) {
-	if o.recipe, o.err = resolveRecipe(resource); o.err != nil {
-		return o
-	}
-	c.restoreOutputs(ctx, resource, o.recipe)
-	if o.err = c.VaultRules.CheckAccess(resource.Namespace, o.recipe.Vault); o.err != nil {
-		return o
-	}
-	if o.outputs, o.err = c.reuseOutputs(ctx, resource, o.recipe); o.err != nil {
-		return o
-	}
-	if o.outputs == nil {
-		ctx := keyvault.WithPurpose(ctx, c.readPurpose(resource, o.recipe))
-		if o.recipe, o.err = c.expandSearches(ctx, resource.Namespace, o.recipe); o.err != nil {
-			return o
-		}
-		if o.contents, o.err = c.fetchObjects(ctx, resource.Namespace, o.recipe); o.err != nil {
-			return o
-		}
-		if o.outputs, o.err = c.desiredOutputs(ctx, resource, o.recipe,
-			c.contentDecoder(ctx, resource.Namespace, o)); o.err != nil {
-			return o
-		}
-	}
-	defer c.acquireWriteSlot()()
-	for i := range o.outputs {
-		if c.isUpToDate(ctx, resource, &o.outputs[i]) {
-			continue
-		}
-		// An error with one output does not prevent the other from being written.
-		o.err = fault.Join(o.err, c.store.Write(ctx, resource, &o.outputs[i]))
-	}
-	if o.err == nil {
-		o.err = c.store.Prune(ctx, resource, o.outputs)
-	}
-	return o
-}
-
-// errorKind returns the kind of the outcome's error; empty for a success.
-func (o syncResult) errorKind() fault.Kind { return fault.KindOf(o.err) }
-
-// hasChangedData reports whether the data of any output was changed.
-func (o syncResult) hasChangedData() bool {
-	return slices.ContainsFunc(o.outputs, func(m store.Result) bool { return m.Written && m.Changed })
-}
-
-// summaryText describes what the outputs hold, for events and conditions.
-func (o syncResult) summaryText() string {
-	var names []string
-	for _, m := range o.outputs {
-		names = append(names, fmt.Sprintf("%s %q", m.Desired.Kind, m.Desired.Name))
-	}
-	what, verb := fmt.Sprintf("%d objects of vault %q", len(o.contents), o.recipe.Vault), " holds "
-	if len(o.contents) == 1 {
-		what = fmt.Sprintf("version %s of %s", o.contents[0].Object.Version, o.contents[0].Object.Ref)
-	}
-	if other := decode.FallbackVault(o.contents); other != "" {
-		what += fmt.Sprintf("; the vault is unavailable, so its fallback %q was read", other)
-	}
-	for _, m := range o.outputs {
-		if m.Shared {
-			what += fmt.Sprintf("; %s %q also holds data of others, so deleting this resource removes its keys "+
-				"but keeps the %[1]s",
-				m.Desired.Kind, m.Desired.Name)
-		}
-	}
-	if len(names) > 1 {
-		verb = " hold "
-	}
-	return strings.Join(names, " and ") + verb + what
 }

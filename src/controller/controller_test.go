@@ -32,6 +32,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/statushash"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
@@ -130,8 +131,8 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}}
 	b.client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, key)...).
 		WithStatusSubresource(&v2beta1.AzureKeyVaultSecret{}).WithReturnManagedFields().
-		WithIndex(store.NewPartialMetadata("Secret"), store.OwnerIndex, store.OwnerIndexValues).
-		WithIndex(store.NewPartialMetadata("ConfigMap"), store.OwnerIndex, store.OwnerIndexValues).
+		WithIndex(store.NewPartialMetadata(output.Secret), store.OwnerIndex, store.OwnerIndexValues).
+		WithIndex(store.NewPartialMetadata(output.ConfigMap), store.OwnerIndex, store.OwnerIndexValues).
 		WithInterceptorFuncs(b.witness()).Build()
 	metrics, err := syncmetrics.New(b.registry)
 	require.NoError(t, err)

@@ -5,81 +5,45 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
-	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// sharedReadMaxAge is the maximum age of a value that another resource or a repair has just read. Without it, many
-// resources with the same object, or two controllers that overwrite each other's output, would cause as many vault
-// calls.
-const sharedReadMaxAge = 10 * time.Second
-
-// expandSearches replaces the searches of the recipe by items, using the vault's list of secrets.
-func (c *Controller) expandSearches(ctx context.Context, namespace string, r recipe.Recipe) (recipe.Recipe, error) {
-	if len(r.Searches) == 0 {
-		return r, nil
+// fetchObjects reads every object of the recipe, unless the outputs hold the data already. If reads fail, it returns
+// the error of the first failed object in the order of the spec, so that the error is the same each time. It sets no
+// objects then, because the output would be incomplete.
+func (s *resourceSync) fetchObjects(ctx context.Context) error {
+	if err := s.VaultRules.CheckAccess(s.resource.Namespace, s.recipe.Vault); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
+	if s.recipe.IsReadOnce() {
+		if err := s.reuseOutputs(ctx); err != nil || s.outputs != nil {
+			return err
+		}
+	}
+	ctx = keyvault.WithPurpose(ctx, s.readPurpose())
+	if len(s.recipe.Searches) > 0 {
+		if err := s.expandSearches(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.FetchTimeout)
 	defer cancel()
-	ref := r.SecretListRef()
-	ref.Identity = c.Identities.IdentityFor(namespace, r.Identity)
-	list, err := c.Vault.Read(ctx, ref, c.maxAnswerAge(r))
-	c.Metrics.CountVaultRead(err)
-	if err != nil {
-		return r, err
-	}
-	share := c.DecodePool.ForNamespace(namespace)
-	found, err := share.Do(ctx, share.CacheKey("searches", r, list),
-		func(ctx context.Context) (decodepool.Output, error) {
-			expanded, err := decode.ExpandSearches(ctx, r, list.Entries)
-			return decodepool.Output{Items: expanded.Items}, err
-		})
-	if err == nil {
-		r.Items = found.Items
-	}
-	return r, err
-}
-
-// readPurpose returns the purpose of a read. The first sync of a resource, or of a new spec, has priority over
-// refreshes.
-func (c *Controller) readPurpose(resource *v2beta1.AzureKeyVaultSecret, r recipe.Recipe) keyvault.Purpose {
-	p := keyvault.Purpose{Namespace: resource.Namespace, Priority: keyvault.PriorityRefresh}
-	if resource.Status.LastAzureUpdate == nil || resource.Status.ObservedGeneration != resource.Generation {
-		p.Priority = keyvault.PriorityFirstSync
-	}
-	if !r.IsReadOnce() {
-		p.RefreshInterval = r.RefreshIntervalOr(c.RefreshInterval)
-	}
-	return p
-}
-
-// maxAnswerAge returns the maximum age of an answer of the vault.
-func (c *Controller) maxAnswerAge(r recipe.Recipe) time.Duration {
-	return min(sharedReadMaxAge, r.RefreshIntervalOr(c.RefreshInterval)/2)
-}
-
-// fetchObjects reads every object of the recipe. If reads fail, it returns the error of the first failed object in the
-// order of the spec, so that the error is the same each time. It returns no objects then, because the output would be
-// incomplete.
-func (c *Controller) fetchObjects(ctx context.Context, namespace string, r recipe.Recipe) ([]decode.FetchedItem,
-	error) {
-	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout)
-	defer cancel()
-	contents, failures := make([]decode.FetchedItem, len(r.Items)), make([]error, len(r.Items))
+	items := s.recipe.Items
+	contents, failures := make([]decode.FetchedItem, len(items)), make([]error, len(items))
 	var group errgroup.Group
 	group.SetLimit(limits.ParallelReads)
-	for i, item := range r.Items {
+	for i, item := range items {
 		group.Go(func() error {
-			ref := r.ItemRef(item, decode.KindForOutput(r, item))
-			// The identity comes from the namespace's permissions, never from the resource alone.
-			ref.Identity = c.Identities.IdentityFor(namespace, r.Identity)
-			object, err := c.Vault.Read(ctx, ref, c.maxAnswerAge(r))
-			c.Metrics.CountVaultRead(err)
+			object, err := s.readVault(ctx, s.recipe.ItemRef(item, decode.KindForOutput(s.recipe, item)))
 			contents[i], failures[i] = decode.FetchedItem{Item: item, Object: object}, err
 			return nil
 		})
@@ -87,22 +51,113 @@ func (c *Controller) fetchObjects(ctx context.Context, namespace string, r recip
 	_ = group.Wait() // errors are evaluated below, in order
 	for _, err := range failures {
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return contents, nil
+	s.contents = contents
+	return nil
 }
 
-func objectRefs(contents []decode.FetchedItem) (refs []keyvault.Ref) {
-	for _, content := range contents {
+// readPurpose returns the purpose of a read. The first sync of a resource, or of a new spec, has priority over
+// refreshes.
+func (s *resourceSync) readPurpose() keyvault.Purpose {
+	p := keyvault.Purpose{Namespace: s.resource.Namespace, Priority: keyvault.PriorityRefresh}
+	if s.resource.Status.LastAzureUpdate == nil || s.resource.Status.ObservedGeneration != s.resource.Generation {
+		p.Priority = keyvault.PriorityFirstSync
+	}
+	if !s.recipe.IsReadOnce() {
+		p.RefreshInterval = s.recipe.RefreshIntervalOr(s.RefreshInterval)
+	}
+	return p
+}
+
+// sharedReadMaxAge is the maximum age of a value that another resource or a repair has just read. Without it, many
+// resources with the same object, or two controllers that overwrite each other's output, would cause as many vault
+// calls.
+const sharedReadMaxAge = 10 * time.Second
+
+// readVault reads a vault object. The identity comes from the namespace's permissions, never from the resource alone.
+func (s *resourceSync) readVault(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
+	ref.Identity = s.Identities.IdentityFor(s.resource.Namespace, s.recipe.Identity)
+	object, err := s.Vault.Read(ctx, ref, min(sharedReadMaxAge, s.recipe.RefreshIntervalOr(s.RefreshInterval)/2))
+	s.Metrics.CountVaultRead(err)
+	return object, err
+}
+
+// expandSearches replaces the searches of the recipe by items, using the vault's list of secrets.
+func (s *resourceSync) expandSearches(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.FetchTimeout)
+	defer cancel()
+	list, err := s.readVault(ctx, s.recipe.SecretListRef())
+	if err != nil {
+		return err
+	}
+	share := s.DecodePool.ForNamespace(s.resource.Namespace)
+	found, err := share.Do(ctx, share.CacheKey("searches", s.recipe, list),
+		func(ctx context.Context) (decodepool.Output, error) {
+			expanded, err := decode.ExpandSearches(ctx, s.recipe, list.Entries)
+			return decodepool.Output{Items: expanded.Items}, err
+		})
+	if err == nil {
+		s.recipe.Items = found.Items
+	}
+	return err
+}
+
+// reuseOutputs sets the outputs to the data that they already hold, for a resource that is read from the vault only
+// once. So the vault is not read again after a restart, or when only labels change. The current spec must be synced,
+// and the data must match the keyed hash in the status; otherwise the outputs are not set, and the vault is read.
+func (s *resourceSync) reuseOutputs(ctx context.Context) error {
+	ready := meta.FindStatusCondition(s.resource.Status.Conditions, v2beta1.ConditionReady)
+	if ready == nil || ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != s.resource.Generation ||
+		s.Hasher.UnavailableReason() != "" {
+		return nil
+	}
+	owner := store.OwnerOf(s.resource)
+	var outputs []store.Result
+	matches := true
+	for _, out := range s.recipe.Outputs {
+		kind, err := output.KindNamed(out.Kind)
+		if err != nil {
+			return err
+		}
+		shown := kind.StatusFields(&s.resource.Status)
+		data, err := s.store.OwnedData(ctx, output.Desired{Kind: kind, Name: *shown.Name, Owner: owner})
+		if err != nil {
+			return err
+		}
+		hash, err := s.Hasher.Hash(ctx, owner.UID, data)
+		if err != nil {
+			return err
+		}
+		desired, err := output.NewDesired(owner, out, data)
+		if err != nil {
+			return err
+		}
+		matches = matches && hash == *shown.Hash
+		outputs = append(outputs, store.Result{Desired: desired, Hash: hash})
+	}
+	if matches {
+		s.outputs = outputs
+	}
+	return nil
+}
+
+// objectRefs returns the vault objects that were read.
+func (s *resourceSync) objectRefs() (refs []keyvault.Ref) {
+	for _, content := range s.contents {
 		refs = append(refs, content.Object.Ref)
 	}
 	return refs
 }
 
-// firstExpiry returns the first expiry date of the objects; zero if no object expires.
-func firstExpiry(contents []decode.FetchedItem) (first time.Time) {
-	for _, content := range contents {
+// firstExpiry returns the first expiry date of the objects that the outputs hold; zero if no object expires. The status
+// has it for outputs that were reused.
+func (s *resourceSync) firstExpiry() (first time.Time) {
+	if len(s.contents) == 0 && s.resource.Status.Expires != nil {
+		return s.resource.Status.Expires.Time
+	}
+	for _, content := range s.contents {
 		if at := content.Object.Expires; !at.IsZero() && (first.IsZero() || at.Before(first)) {
 			first = at
 		}

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -45,8 +45,10 @@ func AddManagerOptions(options *ctrl.Options, c ManagerConfig) error {
 	options.LeaseDuration, options.RenewDeadline = &lease, &renew
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{wire.LabelManaged: "true"}),
 		Transform: store.StripMetadata}
-	options.Cache.ByObject = map[client.Object]cache.ByObject{
-		&v2beta1.AzureKeyVaultSecret{}: {Label: selector}, &corev1.Secret{}: ours, &corev1.ConfigMap{}: ours}
+	options.Cache.ByObject = map[client.Object]cache.ByObject{&v2beta1.AzureKeyVaultSecret{}: {Label: selector}}
+	for _, kind := range output.Kinds() {
+		options.Cache.ByObject[kind.NewObject()] = ours
+	}
 	if !c.WatchAll {
 		options.Cache.DefaultNamespaces = map[string]cache.Config{c.Namespace: {}}
 	}

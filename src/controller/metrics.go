@@ -32,18 +32,25 @@ func (c *Controller) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, name types.NamespacedName) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, name.Namespace, name.Name)
 	}
-	metrics <- prometheus.MustNewConstMetric(contestedGauge, prometheus.GaugeValue, float64(c.state.countContested()))
-	c.state.forEach(func(name types.NamespacedName, e resourceState) {
+	contested := 0.0
+	for name, r := range c.state.All() {
+		if r.Claim.Contested {
+			contested++
+		}
+		if !r.Synced {
+			continue
+		}
 		ready := 0.0
-		if e.failureKind == "" {
+		if r.FailureKind == "" {
 			ready = 1
 		}
 		gauge(readyGauge, ready, name)
-		if !e.succeededAt.IsZero() {
-			gauge(successGauge, float64(e.succeededAt.Unix()), name)
+		if !r.SucceededAt.IsZero() {
+			gauge(successGauge, float64(r.SucceededAt.Unix()), name)
 		}
-		if !e.expiresAt.IsZero() {
-			gauge(expiryGauge, float64(e.expiresAt.Unix()), name)
+		if !r.ExpiresAt.IsZero() {
+			gauge(expiryGauge, float64(r.ExpiresAt.Unix()), name)
 		}
-	})
+	}
+	metrics <- prometheus.MustNewConstMetric(contestedGauge, prometheus.GaugeValue, contested)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,10 +15,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
-	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
-	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
 // Event reasons. The first three are those of akv2k8s 1.8, and users alert on them.
@@ -39,57 +38,55 @@ const identityIgnored = "spec.vault.azureIdentity is ignored: this installation 
 	"identity; see the chart value identity.serviceAccounts"
 
 // reportResult writes the status if it changed, and records events. An unchanged status costs no write.
-func (c *Controller) reportResult(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, o syncResult) error {
-	c.Metrics.CountSync(resource.Status.LastAzureUpdate == nil, o.err)
-	updated := resource.DeepCopy()
-	c.fillStatus(&updated.Status, resource.Generation, o)
-	made := c.claimResource(resource, &updated.Status, o.recipe)
-	if needsEvent(resource, updated, o) {
-		c.recordSyncEvents(resource, o)
+func (s *resourceSync) reportResult(ctx context.Context) error {
+	defer s.acquireWriteSlot()()
+	s.Metrics.CountSync(s.resource.Status.LastAzureUpdate == nil, s.err)
+	updated := s.resource.DeepCopy()
+	s.fillStatus(&updated.Status)
+	claim := s.claimResource(&updated.Status)
+	s.recordEvents(updated.Status.Conditions)
+	if !equality.Semantic.DeepEqual(s.resource.Status, updated.Status) {
+		err := s.Client.Status().Patch(ctx, updated, client.MergeFrom(s.resource))
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("writing the status of AzureKeyVaultSecret %s: %w", s.name, err)
+		}
 	}
-	for _, m := range o.outputs {
+	s.last.Claim = claim
+	return nil
+}
+
+// recordEvents records what has changed: the data, a condition, or whether an output is shared.
+func (s *resourceSync) recordEvents(after []metav1.Condition) {
+	before := s.resource.Status.Conditions
+	was := meta.FindStatusCondition(before, v2beta1.ConditionReady)
+	is := meta.FindStatusCondition(after, v2beta1.ConditionReady)
+	if s.hasChangedData() || was == nil || was.Status != is.Status || was.Reason != is.Reason {
+		s.recordSyncEvents()
+	}
+	for _, m := range s.outputs {
 		if m.BecameShared {
-			c.recordEvent(resource, corev1.EventTypeNormal, eventShared, fmt.Sprintf(
+			s.recordEvent(corev1.EventTypeNormal, eventShared, fmt.Sprintf(
 				"%s %q also holds data of others: deleting this resource removes its keys but keeps the %[1]s",
 				m.Desired.Kind, m.Desired.Name))
 		}
 	}
-	if expiring := becameTrue(resource, updated, v2beta1.ConditionExpiringSoon); expiring != nil {
-		c.recordEvent(resource, corev1.EventTypeWarning, eventExpiring, expiring.Message)
+	if expiring := becameTrue(before, after, v2beta1.ConditionExpiringSoon); expiring != nil {
+		s.recordEvent(corev1.EventTypeWarning, eventExpiring, expiring.Message)
 	}
-	c.recordContestedEvent(resource, updated)
-	name := client.ObjectKeyFromObject(resource)
-	if equality.Semantic.DeepEqual(resource.Status, updated.Status) {
-		c.state.setClaim(name, made)
-		return nil
+	if contested := becameTrue(before, after, v2beta1.ConditionContested); contested != nil &&
+		s.failureEventLimiter.AllowN(s.Clock(), 1) {
+		s.recordEvent(corev1.EventTypeWarning, eventContested, contested.Message)
 	}
-	err := c.Client.Status().Patch(ctx, updated, client.MergeFrom(resource))
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("writing the status of AzureKeyVaultSecret %s/%s: %w", resource.Namespace, resource.Name, err)
-	}
-	c.state.setClaim(name, made)
-	return nil
 }
 
 // recordEvent records an event. The text is shortened, because the API server rejects one that is too long.
-func (c *Controller) recordEvent(resource *v2beta1.AzureKeyVaultSecret, kind, reason, text string) {
-	c.Events.Eventf(resource, nil, kind, reason, "Sync", "%s", truncateText(text, limits.EventNoteBytes))
-}
-
-// needsEvent reports whether an event is needed: the data changed, or the condition Ready has another status or reason.
-func needsEvent(before, after *v2beta1.AzureKeyVaultSecret, o syncResult) bool {
-	if o.hasChangedData() {
-		return true
-	}
-	was := meta.FindStatusCondition(before.Status.Conditions, v2beta1.ConditionReady)
-	is := meta.FindStatusCondition(after.Status.Conditions, v2beta1.ConditionReady)
-	return was == nil || was.Status != is.Status || was.Reason != is.Reason
+func (s *resourceSync) recordEvent(kind, reason, text string) {
+	s.Events.Eventf(s.resource, nil, kind, reason, "Sync", "%s", truncateText(text, limits.EventNoteBytes))
 }
 
 // becameTrue returns the condition if it has just become true, or true for another reason; otherwise nil.
-func becameTrue(before, after *v2beta1.AzureKeyVaultSecret, condition string) *metav1.Condition {
-	was := meta.FindStatusCondition(before.Status.Conditions, condition)
-	is := meta.FindStatusCondition(after.Status.Conditions, condition)
+func becameTrue(before, after []metav1.Condition, condition string) *metav1.Condition {
+	was, is := meta.FindStatusCondition(before, condition), meta.FindStatusCondition(after, condition)
 	if is == nil || is.Status != metav1.ConditionTrue ||
 		(was != nil && was.Status == is.Status && was.Reason == is.Reason) {
 		return nil
@@ -97,21 +94,22 @@ func becameTrue(before, after *v2beta1.AzureKeyVaultSecret, condition string) *m
 	return is
 }
 
-func (c *Controller) recordSyncEvents(resource *v2beta1.AzureKeyVaultSecret, o syncResult) {
-	if o.err == nil {
-		if c.eventLimiter.AllowN(c.Clock(), 1) {
-			c.recordEvent(resource, corev1.EventTypeNormal, eventSynced, o.summaryText())
-		}
-		if o.recipe.Identity != "" && !c.Identities.AllowServiceAccounts {
-			c.recordEvent(resource, corev1.EventTypeWarning, eventIgnored, identityIgnored)
-		}
-		if o.recipe.Restart != nil && c.Restarter == nil {
-			c.recordEvent(resource, corev1.EventTypeWarning, eventRestartRefused, restartsIgnored)
+// recordSyncEvents records the success or the error of the sync.
+func (s *resourceSync) recordSyncEvents() {
+	if s.err != nil {
+		if s.failureEventLimiter.AllowN(s.Clock(), 1) {
+			s.recordEvent(corev1.EventTypeWarning, eventReason(fault.KindOf(s.err)), userMessage(s.err))
 		}
 		return
 	}
-	if c.failureEventLimiter.AllowN(c.Clock(), 1) {
-		c.recordEvent(resource, corev1.EventTypeWarning, eventReason(o.errorKind()), userMessage(o.err))
+	if s.eventLimiter.AllowN(s.Clock(), 1) {
+		s.recordEvent(corev1.EventTypeNormal, eventSynced, s.summaryText())
+	}
+	if s.recipe.Identity != "" && !s.Identities.AllowServiceAccounts {
+		s.recordEvent(corev1.EventTypeWarning, eventIgnored, identityIgnored)
+	}
+	if s.recipe.Restart != nil && s.Restarter == nil {
+		s.recordEvent(corev1.EventTypeWarning, eventRestartRefused, restartsIgnored)
 	}
 }
 
@@ -126,134 +124,35 @@ func eventReason(kind fault.Kind) string {
 	}
 }
 
-// The reasons of ExpiringSoon. The reasons of Ready and Stale are Synced and those of fault.Kind.
-const (
-	reasonExpired  = "Expired"
-	reasonExpiring = "Expiring"
-	reasonNotSoon  = "NotSoon"
-)
-
-// fillStatus sets the new status. After a failure only the conditions and the observed generation change; the other
-// fields still describe the last good output.
-func (c *Controller) fillStatus(status *v2beta1.AzureKeyVaultSecretStatus, generation int64, o syncResult) {
-	status.ObservedGeneration = generation
-	if o.err == nil {
-		c.fillSyncedStatus(status, o)
-	}
-	set := func(condition metav1.Condition) {
-		condition.ObservedGeneration, condition.LastTransitionTime = generation, metav1.NewTime(c.Clock())
-		meta.SetStatusCondition(&status.Conditions, condition)
-	}
-	if o.err != nil || len(o.contents) > 0 { // reused outputs need no new message
-		set(c.readyCondition(o))
-	}
-	if o.err == nil || status.SecretName+status.ConfigMapName != "" {
-		set(staleCondition(*status, o))
-	}
-	if status.Expires == nil {
-		meta.RemoveStatusCondition(&status.Conditions, v2beta1.ConditionExpiringSoon)
-	} else {
-		set(c.expiringCondition(status.Expires.Time))
-	}
+// hasChangedData reports whether the data of any output was changed.
+func (s *resourceSync) hasChangedData() bool {
+	return slices.ContainsFunc(s.outputs, func(m store.Result) bool { return m.Written && m.Changed })
 }
 
-// fillSyncedStatus describes the outputs after a successful sync.
-func (c *Controller) fillSyncedStatus(status *v2beta1.AzureKeyVaultSecretStatus, o syncResult) {
-	if o.hasChangedData() || status.LastAzureUpdate == nil {
-		now := metav1.NewTime(c.Clock()).Rfc3339Copy()
-		status.LastAzureUpdate = &now
-	}
-	status.SecretName, status.SecretHash, status.ConfigMapName, status.ConfigMapHash = "", "", "", ""
-	for _, m := range o.outputs {
-		hash := m.Hash
-		if c.Hasher.UnavailableReason() != "" {
-			hash = ""
-		}
-		if m.Desired.Kind == output.ConfigMap {
-			status.ConfigMapName, status.ConfigMapHash = m.Desired.Name, hash
-		} else {
-			status.SecretName, status.SecretHash = m.Desired.Name, hash
-		}
-	}
-	if len(o.contents) == 0 {
-		return
-	}
-	status.VaultVersion, status.Expires = "", nil
-	if len(o.contents) == 1 {
-		status.VaultVersion = o.contents[0].Object.Version
-	}
-	if at := firstExpiry(o.contents); !at.IsZero() {
-		expires := metav1.NewTime(at).Rfc3339Copy()
-		status.Expires = &expires
-	}
-}
-
-func (c *Controller) readyCondition(o syncResult) (condition metav1.Condition) {
-	condition = metav1.Condition{Type: v2beta1.ConditionReady, Status: metav1.ConditionTrue, Reason: eventSynced}
-	if o.err != nil {
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, o.errorKind().Reason(),
-			userMessage(o.err)
-		return condition
-	}
-	condition.Message = o.summaryText()
-	defer func() { condition.Message = truncateText(condition.Message, limits.ConditionMessageBytes) }()
-	if as := o.contents[0].Object.Ref.Identity; as != (keyvault.Identity{}) {
-		condition.Message += ", read as " + as.String()
-	} else if o.recipe.Identity != "" {
-		condition.Message += "; " + identityIgnored
-	}
-	if o.recipe.Restart != nil && c.Restarter == nil {
-		condition.Message += "; " + restartsIgnored
-	}
-	if missing := c.Hasher.UnavailableReason(); missing != "" {
-		condition.Message += "; hashes are not shown in the status: " + missing
-	}
-	return condition
-}
-
-// staleCondition returns the condition Stale. It describes outputs that exist.
-func staleCondition(status v2beta1.AzureKeyVaultSecretStatus, o syncResult) metav1.Condition {
-	condition := metav1.Condition{Type: v2beta1.ConditionStale, Status: metav1.ConditionFalse, Reason: eventSynced}
-	if o.err == nil {
-		return condition
-	}
-	condition.Status, condition.Reason = metav1.ConditionTrue, o.errorKind().Reason()
+// summaryText describes what the outputs hold, for events and conditions.
+func (s *resourceSync) summaryText() string {
 	var names []string
-	for kind, name := range map[output.Kind]string{output.Secret: status.SecretName,
-		output.ConfigMap: status.ConfigMapName} {
-		if name != "" {
-			names = append(names, fmt.Sprintf("%s %q", kind, name))
+	for _, m := range s.outputs {
+		names = append(names, fmt.Sprintf("%s %q", m.Desired.Kind, m.Desired.Name))
+	}
+	what, verb := fmt.Sprintf("%d objects of vault %q", len(s.contents), s.recipe.Vault), " holds "
+	if len(s.contents) == 1 {
+		what = fmt.Sprintf("version %s of %s", s.contents[0].Object.Version, s.contents[0].Object.Ref)
+	}
+	if other := decode.FallbackVault(s.contents); other != "" {
+		what += fmt.Sprintf("; the vault is unavailable, so its fallback %q was read", other)
+	}
+	for _, m := range s.outputs {
+		if m.Shared {
+			what += fmt.Sprintf("; %s %q also holds data of others, so deleting this resource removes its keys "+
+				"but keeps the %[1]s",
+				m.Desired.Kind, m.Desired.Name)
 		}
 	}
-	slices.Sort(names)
-	condition.Message = "the last synced data stays in " + strings.Join(names, " and ") +
-		"; the condition Ready shows why it can't be updated"
-	return condition
-}
-
-func (c *Controller) expiringCondition(at time.Time) metav1.Condition {
-	condition := metav1.Condition{Type: v2beta1.ConditionExpiringSoon, Status: metav1.ConditionTrue}
-	now, date := c.Clock(), at.UTC().Format(time.RFC3339)
-	switch {
-	case !at.After(now):
-		condition.Reason, condition.Message = reasonExpired,
-			"the object expired at "+date+"; issue a new version in the vault"
-	case !at.After(now.Add(c.ExpiryWarning)):
-		condition.Reason, condition.Message = reasonExpiring,
-			"the object expires at "+date+"; issue a new version in the vault"
-	default:
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, reasonNotSoon,
-			"the object expires at "+date
+	if len(names) > 1 {
+		verb = " hold "
 	}
-	return condition
-}
-
-// outputExpiry returns the first expiry date of the objects that the outputs hold; zero if no object expires.
-func (o syncResult) outputExpiry(resource *v2beta1.AzureKeyVaultSecret) time.Time {
-	if len(o.contents) == 0 && resource.Status.Expires != nil {
-		return resource.Status.Expires.Time
-	}
-	return firstExpiry(o.contents)
+	return strings.Join(names, " and ") + verb + what
 }
 
 // userMessage returns the text for the status. The text of an unclassified error can contain anything, so it is

@@ -6,41 +6,38 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/fault"
-	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 )
 
-// readResource returns the AzureKeyVaultSecret. It returns nil if there is nothing to do: the resource does not exist,
-// is being deleted (the garbage collector deletes its outputs), or has no output because only pods use it.
-func (c *Controller) readResource(ctx context.Context, name types.NamespacedName) (*v2beta1.AzureKeyVaultSecret,
-	error) {
+// readResource reads the AzureKeyVaultSecret. There is nothing to do if the resource does not exist, is being deleted
+// (the garbage collector deletes its outputs), or has no output because only pods use it.
+func (s *resourceSync) readResource(ctx context.Context) error {
 	var resource v2beta1.AzureKeyVaultSecret
-	if err := c.Client.Get(ctx, name, &resource); err != nil {
+	if err := s.Client.Get(ctx, s.name, &resource); err != nil {
 		if apierrors.IsNotFound(err) {
-			return nil, nil
+			return nil
 		}
-		return nil, fmt.Errorf("reading AzureKeyVaultSecret %s: %w", name, err)
+		return fmt.Errorf("reading AzureKeyVaultSecret %s: %w", s.name, err)
 	}
-	if resource.DeletionTimestamp != nil || resource.Spec.Output == nil {
-		return nil, nil
+	if resource.DeletionTimestamp == nil && resource.Spec.Output != nil {
+		s.resource = &resource
 	}
-	return &resource, nil
+	return nil
 }
 
-func resolveRecipe(resource *v2beta1.AzureKeyVaultSecret) (recipe.Recipe, error) {
-	object, err := json.Marshal(resource)
+// resolveRecipe converts the spec to a recipe.
+func (s *resourceSync) resolveRecipe(context.Context) error {
+	object, err := json.Marshal(s.resource)
 	if err != nil {
-		return recipe.Recipe{}, fault.Wrap(fault.Bug, err, "marshalling an AzureKeyVaultSecret")
+		return fault.Wrap(fault.Bug, err, "marshalling an AzureKeyVaultSecret")
 	}
-	r, err := fromapi.Parse(object)
-	if err != nil {
-		return recipe.Recipe{}, err
+	if s.recipe, err = fromapi.Parse(object); err != nil {
+		return err
 	}
 	// Checked before the vault is read, so that an invalid resource costs no vault call.
-	return r, decode.CheckOutputs(r)
+	return decode.CheckOutputs(s.recipe)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -37,11 +36,13 @@ func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 			return fmt.Errorf("indexing %ss by owner: %w", kind, err)
 		}
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("azurekeyvaultsecret").
-		For(&v2beta1.AzureKeyVaultSecret{}, builder.WithPredicates(changed)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(requestsForOwners)).
-		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(requestsForOwners)).
+		For(&v2beta1.AzureKeyVaultSecret{}, builder.WithPredicates(changed))
+	for _, kind := range output.Kinds() {
+		b.WatchesMetadata(kind.NewObject(), handler.EnqueueRequestsFromMapFunc(requestsForOwners))
+	}
+	return b.
 		WatchesRawSource(wakes.Func(func(_ context.Context,
 			queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			c.enqueue = queue.Add
@@ -54,8 +55,7 @@ func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 // OnObjectChanged triggers a refresh of the resources that use a vault object. The reader calls it when the vault's
 // list shows a change of that object.
 func (c *Controller) OnObjectChanged(object keyvault.Ref) {
-	for _, name := range c.state.objectIndex.ResourcesUsing(object) {
-		c.state.requestRefresh(name, c.Clock())
+	for _, name := range c.state.RequestRefresh(object, c.Clock()) {
 		if c.enqueue != nil {
 			c.enqueue(reconcile.Request{NamespacedName: name})
 		}

@@ -2,33 +2,6 @@ package keyvault
 
 import "fmt"
 
-// Kind is the type of a Key Vault object, or of a list of objects, in the data plane.
-type Kind string
-
-// The object types. Each has its own list and its own permissions.
-const (
-	KindSecret      Kind = "secret"
-	KindCertificate Kind = "certificate"
-	KindKey         Kind = "key"
-)
-
-// The lists of a vault. A list has the names, tags and dates of objects, but no values.
-const (
-	KindSecretList      Kind = "secret list"
-	KindCertificateList Kind = "certificate list"
-	KindKeyList         Kind = "key list"
-)
-
-// ListKind returns the kind of the list that contains objects of kind k; empty if k is a list.
-func (k Kind) ListKind() Kind {
-	return map[Kind]Kind{KindSecret: KindSecretList, KindCertificate: KindCertificateList, KindKey: KindKeyList}[k]
-}
-
-// ItemKind returns the kind of the objects in list k; empty if k is not a list.
-func (k Kind) ItemKind() Kind {
-	return map[Kind]Kind{KindSecretList: KindSecret, KindCertificateList: KindCertificate, KindKeyList: KindKey}[k]
-}
-
 // Identity is the ServiceAccount whose Azure identity reads a vault. The zero Identity is the identity of the
 // installation.
 type Identity struct{ Namespace, ServiceAccount string }

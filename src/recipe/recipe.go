@@ -1,24 +1,15 @@
 package recipe
 
 import (
+	"strings"
 	"time"
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// ObjectType is the type of a vault object, as users write it in spec.vault.object.type.
+// ObjectType is the type of a vault object, as users write it in spec.vault.object.type. The types are in
+// recipe/decode.
 type ObjectType string
-
-// The object types.
-const (
-	Secret      ObjectType = "secret"
-	Certificate ObjectType = "certificate"
-	Key         ObjectType = "key"
-	MultiKey    ObjectType = "multi-key-value-secret"
-)
-
-// ObjectTypes lists every object type.
-func ObjectTypes() []ObjectType { return []ObjectType{Secret, Certificate, Key, MultiKey} }
 
 // Recipe is the validated spec of one AzureKeyVaultSecret.
 type Recipe struct {
@@ -39,10 +30,8 @@ type Recipe struct {
 	MultipleItems bool
 	// AllowEmpty writes an empty value of the vault to the outputs; otherwise the outputs keep their data.
 	AllowEmpty bool
-	// Secret is nil if no Secret is wanted.
-	Secret *SecretOutput
-	// ConfigMap is nil if no ConfigMap is wanted.
-	ConfigMap *ConfigMapOutput
+	// Outputs are the objects to write, at most one of each kind; empty if only pods use the resource.
+	Outputs []Output
 	// Restart selects the workloads to restart when the data of an output changes; nil means none.
 	Restart *Restart
 }
@@ -92,28 +81,38 @@ type Search struct {
 	Transforms []string
 }
 
-// SecretOutput describes the output Secret.
-type SecretOutput struct {
+// The kinds of output that the code names. Every kind has a file in controller/output.
+const (
+	OutputSecret    = "Secret"
+	OutputConfigMap = "ConfigMap"
+)
+
+// Output describes one output. Fields that its kind does not have are empty.
+type Output struct {
+	// Kind of the object in Kubernetes, such as Secret.
+	Kind string
+	// Name of the object.
 	Name string
-	// Type of the Secret. Empty means Opaque, but recipe/decode decodes certificates differently for the two.
+	// Type of a Secret. Empty means Opaque, but recipe/decode decodes certificates differently for the two.
 	Type    string
 	DataKey string
 	// ChainOrder of certificates: empty or ensureserverfirst.
 	ChainOrder string
 	// KeyFormat of keys: raw (also if empty), pem or jwk.
 	KeyFormat string
-	// Labels and Annotations of the Secret, in addition to those of the resource.
+	// Labels and Annotations of the object, in addition to those of the resource.
 	Labels, Annotations map[string]string
-	// Immutable creates an immutable Secret; a change replaces it by a new one.
+	// Immutable creates an immutable object; a change replaces it by a new one.
 	Immutable bool
 }
 
-// ConfigMapOutput describes the output ConfigMap.
-type ConfigMapOutput struct {
-	Name    string
-	DataKey string
-	// KeyFormat of keys: raw (also if empty), pem or jwk.
-	KeyFormat string
+// FieldPath returns the path of the output in the resource: the kind with a lower-case first letter, as in all fields
+// of the API.
+func (o Output) FieldPath() string {
+	if o.Kind == "" {
+		return "spec.output"
+	}
+	return "spec.output." + strings.ToLower(o.Kind[:1]) + o.Kind[1:]
 }
 
 // IsReadOnce reports whether the vault is read only once, without refreshes.

@@ -12,10 +12,11 @@ import (
 
 func TestRefNamesTheObject(t *testing.T) {
 	r := recipe.Recipe{Vault: "kv"}
-	ref := r.ItemRef(recipe.Item{Name: "n", Version: "v", Type: recipe.Certificate}, keyvault.KindSecret)
+	ref := r.ItemRef(recipe.Item{Name: "n", Version: "v", Type: "certificate"}, keyvault.KindSecret)
 	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecret, Name: "n", Version: "v"}, ref)
 	assert.Equal(t, keyvault.Ref{Vault: "kv", Kind: keyvault.KindSecretList}, r.SecretListRef())
-	assert.Len(t, recipe.ObjectTypes(), 4)
+	assert.Equal(t, "spec.output.configMap", recipe.Output{Kind: recipe.OutputConfigMap}.FieldPath())
+	assert.Equal(t, "spec.output", recipe.Output{}.FieldPath())
 }
 
 func TestTheIntervalIsTheResourcesOrTheInstallations(t *testing.T) {

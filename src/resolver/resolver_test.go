@@ -14,6 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/resolver"
 )
 
@@ -35,7 +36,7 @@ func (s *source) ReadResource(_ context.Context, name string) (recipe.Recipe, er
 	if name == "absent" {
 		return recipe.Recipe{}, fault.New(fault.NotFound, "create it")
 	}
-	return recipe.Recipe{Vault: "kv", Items: []recipe.Item{{Name: name, Type: recipe.Secret}}}, nil
+	return recipe.Recipe{Vault: "kv", Items: []recipe.Item{{Name: name, Type: decode.Secret}}}, nil
 }
 
 func (s *source) ReadObject(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
@@ -68,9 +69,9 @@ func TestEachResourceIsReadOnce(t *testing.T) {
 type certificateSource struct{ reads chan keyvault.Ref }
 
 func (w certificateSource) ReadResource(_ context.Context, name string) (recipe.Recipe, error) {
-	r := recipe.Recipe{Vault: "kv", Items: []recipe.Item{{Name: name, Type: recipe.Certificate}}}
+	r := recipe.Recipe{Vault: "kv", Items: []recipe.Item{{Name: name, Type: decode.Certificate}}}
 	if name == "several" {
-		r.MultipleItems, r.Items = true, []recipe.Item{{Name: "one", Type: recipe.Secret, DataKey: "a"}, {Name: "two", Type: recipe.Secret, DataKey: "b"}}
+		r.MultipleItems, r.Items = true, []recipe.Item{{Name: "one", Type: decode.Secret, DataKey: "a"}, {Name: "two", Type: decode.Secret, DataKey: "b"}}
 	}
 	return r, nil
 }

@@ -162,9 +162,9 @@ func initialized(t *testing.T, program string) (sum int) {
 	return sum
 }
 
-// pureRooms are the packages of floors 0 to 2.
+// pureRooms are the packages of floors 0 to 2, and pureAbove.
 func pureRooms() []string {
-	var pure []string
+	pure := pureAbove()
 	for room, floor := range rooms() {
 		if floor >= 0 && floor <= 2 {
 			pure = append(pure, room)

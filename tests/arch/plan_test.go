@@ -20,7 +20,7 @@ func rooms() map[string]int {
 		"keyvault/vaultclient": 4,
 		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/refresh": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
 		// statushash reads and writes the Secret of its key, store the outputs.
-		"controller/statushash": 3, "controller/store": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3, "v1compat/ca": 3, "v1compat": 3,
+		"controller/statushash": 3, "controller/store": 3, "controller/state": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3, "v1compat/ca": 3, "v1compat": 3,
 		// resolver is what broker and injector share: references become values.
 		"resolver": 3,
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
@@ -34,9 +34,11 @@ func rooms() map[string]int {
 		// ratelimit counts and waits; the steps of a read above it tell its errors apart.
 		"keyvault/ratelimit": 1, "keyvault/breaker": 2, "keyvault/fallback": 2, "keyvault/cache": 2,
 		// decodepool runs what decode does, for all who decode.
-		"decodepool":     2,
-		"recipe/fromapi": 2, "recipe/decode": 2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2, "webhook/podos": 1,
-		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1, "controller/objectindex": 1,
+		"decodepool": 2,
+		// fromapi asks decode which types of object there are.
+		"recipe/fromapi": 3,
+		"recipe/decode":  2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2, "webhook/podos": 1,
+		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1,
 		"controller/redactederror": 1, "v1compat/initcontainer": 1,
 		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0,
 		"cmd/azure-emulator": testOnly, "emulator": testOnly, "emulator/keyvault": testOnly, "emulator/entra": testOnly, "emulator/imds": testOnly,
@@ -49,6 +51,9 @@ func rooms() map[string]int {
 func neighbours(a, b string) bool {
 	return len(a) > 4 && len(b) > 4 && a[:4] == "api/" && b[:4] == "api/"
 }
+
+// pureAbove are rooms above floor 2 that are as pure as those below.
+func pureAbove() []string { return []string{"recipe/fromapi"} }
 
 // stdlibOnly are rooms that import nothing but the standard library and rooms below.
 func stdlibOnly() []string {
@@ -78,6 +83,11 @@ func injectors() map[string]frugality {
 		"src/cmd/azure-keyvault-env":      {11_000_000, 400_000, regexp.MustCompile(heavy)},
 		"src/cmd/azure-keyvault-env-thin": {7_000_000, 200_000, regexp.MustCompile(heavy + `|[Aa]zure/|pkcs12|yaml`)},
 	}
+}
+
+// walks are the walks of docs/architecture.md, by heading, with the most stops that each may have.
+func walks() map[string]int {
+	return map[string]int{"A resource, from watch to Secret": 15, "A reference, from admission to exec": 30}
 }
 
 // Budgets.

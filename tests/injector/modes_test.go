@@ -47,7 +47,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
-	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/testkit/azuretest"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -403,7 +403,7 @@ func TestBothWaysGiveTheSame(t *testing.T) {
 			assert.True(t, said["reason="+kind.Reason()], "the table has no case of kind %s", kind)
 		}
 	}
-	for _, kind := range recipe.ObjectTypes() {
+	for _, kind := range decode.ObjectTypes() {
 		assert.True(t, given[v2beta1.AzureKeyVaultObjectType(kind)], "the table has no value of type %s", kind)
 	}
 }

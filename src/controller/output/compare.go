@@ -24,25 +24,6 @@ type Live struct {
 	Data      map[string][]byte
 }
 
-// LiveFromSecret converts a Secret.
-func LiveFromSecret(s *corev1.Secret) Live {
-	return Live{ObjectMeta: s.ObjectMeta, Kind: Secret, Type: s.Type, Immutable: s.Immutable != nil && *s.Immutable,
-		Data: s.Data}
-}
-
-// LiveFromConfigMap converts a ConfigMap.
-func LiveFromConfigMap(m *corev1.ConfigMap) Live {
-	live := Live{ObjectMeta: m.ObjectMeta, Kind: ConfigMap, Immutable: m.Immutable != nil && *m.Immutable,
-		Data: maps.Clone(m.BinaryData)}
-	if live.Data == nil {
-		live.Data = map[string][]byte{}
-	}
-	for key, value := range m.Data {
-		live.Data[key] = []byte(value)
-	}
-	return live
-}
-
 // IsInSync reports whether applying the desired output would change nothing: every desired field has its value, and the
 // owner's field manager owns no other fields.
 func IsInSync(live Live, d Desired) bool {
@@ -236,7 +217,7 @@ func CheckWritable(live Live, d Desired) error {
 		len(KeyOwnerships(live.Annotations)) > 0 {
 		return nil
 	}
-	value, kind := "true", strings.ToLower(string(live.Kind))
+	value, kind := "true", strings.ToLower(live.Kind.String())
 	if contested := ForeignDataKeys(live, d); len(contested) > 0 {
 		value = AdoptAnnotationValue(live, contested)
 	}

@@ -3,31 +3,17 @@ package output
 import (
 	"maps"
 	"strings"
-	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
-
-// Kind is the kind of an output.
-type Kind string
-
-// The kinds of output.
-const (
-	Secret    Kind = "Secret"
-	ConfigMap Kind = "ConfigMap"
-)
-
-// Kinds returns every kind of output.
-func Kinds() []Kind { return []Kind{Secret, ConfigMap} }
 
 // Owner is the AzureKeyVaultSecret that an output belongs to.
 type Owner struct {
@@ -57,7 +43,7 @@ type Desired struct {
 	Kind  Kind
 	Name  string
 	Owner Owner
-	// Type is the type of a Secret, never empty; it is empty for a ConfigMap.
+	// Type is the type of a Secret, never empty; it is empty for other kinds.
 	Type                corev1.SecretType
 	Immutable           bool
 	Data                map[string][]byte
@@ -67,32 +53,20 @@ type Desired struct {
 	Shared bool
 }
 
-// DesiredSecret returns the Secret that a recipe describes.
-func DesiredSecret(owner Owner, out recipe.SecretOutput, data map[string]keyvault.Value) Desired {
-	d := newDesired(owner, Secret, out.Name, data)
-	d.Type, d.Immutable = corev1.SecretType(out.Type), out.Immutable
-	if out.Type == "" {
-		d.Type = corev1.SecretTypeOpaque
+// NewDesired returns the output that a recipe describes.
+func NewDesired(owner Owner, out recipe.Output, data map[string]keyvault.Value) (Desired, error) {
+	kind, err := KindNamed(out.Kind)
+	if err != nil {
+		return Desired{}, err
 	}
-	maps.Copy(d.Labels, withoutTrackingKeys(out.Labels))
-	maps.Copy(d.Annotations, withoutTrackingKeys(out.Annotations))
-	d.Labels[wire.LabelManaged] = "true"
-	return d
-}
-
-// DesiredConfigMap returns the ConfigMap that a recipe describes.
-func DesiredConfigMap(owner Owner, out recipe.ConfigMapOutput, data map[string]keyvault.Value) Desired {
-	return newDesired(owner, ConfigMap, out.Name, data)
-}
-
-func newDesired(owner Owner, kind Kind, name string, data map[string]keyvault.Value) Desired {
-	d := Desired{Kind: kind, Name: name, Owner: owner, Data: make(map[string][]byte, len(data)),
+	d := Desired{Kind: kind, Name: out.Name, Owner: owner, Data: make(map[string][]byte, len(data)),
 		Labels: withoutTrackingKeys(owner.Labels), Annotations: withoutTrackingKeys(owner.Annotations)}
 	for key, value := range data {
 		d.Data[key] = value.Reveal()
 	}
+	kind.addFields(&d, out)
 	d.Labels[wire.LabelManaged] = "true"
-	return d
+	return d, nil
 }
 
 // WithoutKeys returns a copy of the output without the given data keys.
@@ -120,16 +94,10 @@ func IsBackupOf(live Live, d Desired) bool {
 
 // ApplyConfig is an apply configuration for the API server.
 type ApplyConfig struct {
-	secret    *corev1ac.SecretApplyConfiguration
-	configMap *corev1ac.ConfigMapApplyConfiguration
-}
-
-// Body returns the configuration as a client applies it.
-func (c ApplyConfig) Body() runtime.ApplyConfiguration {
-	if c.secret != nil {
-		return c.secret
-	}
-	return c.configMap
+	// Body is the configuration as a client applies it.
+	Body runtime.ApplyConfiguration
+	// objectMeta returns the metadata of Body. A client can replace it when it decodes the response.
+	objectMeta func() *metav1ac.ObjectMetaApplyConfiguration
 }
 
 // ResourceVersion returns the resourceVersion in the response of the API server; empty if there was none.
@@ -139,13 +107,6 @@ func (c ApplyConfig) ResourceVersion() string {
 		return ""
 	}
 	return *meta.ResourceVersion
-}
-
-func (c ApplyConfig) objectMeta() *metav1ac.ObjectMetaApplyConfiguration {
-	if c.secret != nil {
-		return c.secret.ObjectMetaApplyConfiguration
-	}
-	return c.configMap.ObjectMetaApplyConfiguration
 }
 
 // unusedResourceVersion is a resourceVersion that no object has: the revision counter is higher before the first object
@@ -162,16 +123,11 @@ func (c ApplyConfig) CreateOnly() ApplyConfig {
 // EmptyApplyConfig returns a configuration without fields. Applying it removes every field of the manager from the
 // object.
 func EmptyApplyConfig(live Live) ApplyConfig {
-	return newApplyConfig(live.Kind, live.Namespace, live.Name, live.UID)
+	return withUID(live.Kind.newApplyConfig(Desired{Name: live.Name, Owner: Owner{Namespace: live.Namespace}}),
+		live.UID)
 }
 
-func newApplyConfig(kind Kind, namespace, name string, uid types.UID) ApplyConfig {
-	var c ApplyConfig
-	if kind == Secret {
-		c.secret = corev1ac.Secret(name, namespace)
-	} else {
-		c.configMap = corev1ac.ConfigMap(name, namespace)
-	}
+func withUID(c ApplyConfig, uid types.UID) ApplyConfig {
 	if uid != "" {
 		c.objectMeta().UID = &uid
 	}
@@ -181,24 +137,10 @@ func newApplyConfig(kind Kind, namespace, name string, uid types.UID) ApplyConfi
 // ApplyConfig returns the configuration to apply. With a uid it only changes the object with that uid and never
 // creates another one.
 func (d Desired) ApplyConfig(uid types.UID) ApplyConfig {
-	c := newApplyConfig(d.Kind, d.Owner.Namespace, d.Name, uid)
+	c := withUID(d.Kind.newApplyConfig(d), uid)
 	c.objectMeta().Labels, c.objectMeta().Annotations = d.Labels, d.Annotations
 	if !d.Shared {
 		c.objectMeta().OwnerReferences = []metav1ac.OwnerReferenceApplyConfiguration{*d.Owner.ownerReference()}
-	}
-	if d.Kind == Secret {
-		c.secret.WithType(d.Type).WithData(d.Data)
-		if d.Immutable {
-			c.secret.WithImmutable(true)
-		}
-		return c
-	}
-	for key, value := range d.Data {
-		if utf8.Valid(value) {
-			c.configMap.WithData(map[string]string{key: string(value)})
-		} else {
-			c.configMap.WithBinaryData(map[string][]byte{key: value})
-		}
 	}
 	return c
 }

@@ -21,8 +21,16 @@ func owner() output.Owner {
 	}
 }
 
+func desired(o output.Owner, out recipe.Output, data map[string]keyvault.Value) output.Desired {
+	d, err := output.NewDesired(o, out, data)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
 func newDesired(o output.Owner) output.Desired {
-	return output.DesiredSecret(o, recipe.SecretOutput{Name: "db-secret", DataKey: "password"},
+	return desired(o, recipe.Output{Kind: recipe.OutputSecret, Name: "db-secret", DataKey: "password"},
 		map[string]keyvault.Value{"password": keyvault.NewValue([]byte("v"))})
 }
 
@@ -62,7 +70,7 @@ func TestDesiredSecret(t *testing.T) {
 	assert.Equal(t, map[string]string{"note": "b"}, s.Annotations, "tracking annotations stay behind")
 	assert.Equal(t, corev1.SecretTypeOpaque, s.Type)
 	assert.Equal(t, map[string][]byte{"password": []byte("v")}, s.Data)
-	sent := s.ApplyConfig("uid-of-it").Body().(*corev1ac.SecretApplyConfiguration)
+	sent := s.ApplyConfig("uid-of-it").Body.(*corev1ac.SecretApplyConfiguration)
 	assert.EqualValues(t, "uid-of-it", *sent.UID)
 	assert.Nil(t, sent.Immutable)
 	require.Len(t, sent.OwnerReferences, 1)
@@ -186,9 +194,9 @@ func TestFixedIsWhatCannotBeChangedInPlace(t *testing.T) {
 }
 
 func TestDesiredConfigMapKeepsBytesThatAreNoText(t *testing.T) {
-	d := output.DesiredConfigMap(owner(), recipe.ConfigMapOutput{Name: "c"},
+	d := desired(owner(), recipe.Output{Kind: recipe.OutputConfigMap, Name: "c"},
 		map[string]keyvault.Value{"text": keyvault.NewValue([]byte("v")), "bytes": keyvault.NewValue([]byte{0xff})})
-	sent := d.ApplyConfig("").Body().(*corev1ac.ConfigMapApplyConfiguration)
+	sent := d.ApplyConfig("").Body.(*corev1ac.ConfigMapApplyConfiguration)
 	assert.Nil(t, sent.UID)
 	assert.Equal(t, map[string]string{"text": "v"}, sent.Data)
 	assert.Equal(t, map[string][]byte{"bytes": {0xff}}, sent.BinaryData)
@@ -205,16 +213,16 @@ func TestDesiredConfigMapKeepsBytesThatAreNoText(t *testing.T) {
 	assert.False(t, output.HasOnlyDataOf(live, owner()))
 	nothing := output.EmptyApplyConfig(live)
 	assert.Empty(t, nothing.ResourceVersion())
-	assert.Nil(t, nothing.Body().(*corev1ac.ConfigMapApplyConfiguration).Data)
+	assert.Nil(t, nothing.Body.(*corev1ac.ConfigMapApplyConfiguration).Data)
 }
 
 func TestOutputMetadataIsAddedToTheResources(t *testing.T) {
-	d := output.DesiredSecret(owner(), recipe.SecretOutput{Name: "s", Type: "kubernetes.io/tls", Immutable: true,
+	d := desired(owner(), recipe.Output{Kind: recipe.OutputSecret, Name: "s", Type: "kubernetes.io/tls", Immutable: true,
 		Labels:      map[string]string{"team": "of the output", "akv2k8s.io/managed": "false"},
 		Annotations: map[string]string{"meta.helm.sh/release-name": "x", "own": "1"}}, nil)
 	assert.Equal(t, map[string]string{"team": "of the output", "akv2k8s.io/managed": "true"}, d.Labels)
 	assert.Equal(t, map[string]string{"note": "b", "own": "1"}, d.Annotations)
-	sent := d.ApplyConfig("").Body().(*corev1ac.SecretApplyConfiguration)
+	sent := d.ApplyConfig("").Body.(*corev1ac.SecretApplyConfiguration)
 	assert.True(t, *sent.Immutable)
 	assert.Equal(t, corev1.SecretTypeTLS, *sent.Type)
 }
@@ -265,7 +273,7 @@ func TestSucceedTakesWhatThePredecessorAloneOwned(t *testing.T) {
 func TestVersionIsTheAnswers(t *testing.T) {
 	c := newDesired(owner()).ApplyConfig("")
 	assert.Empty(t, c.ResourceVersion())
-	c.Body().(*corev1ac.SecretApplyConfiguration).WithResourceVersion("8")
+	c.Body.(*corev1ac.SecretApplyConfiguration).WithResourceVersion("8")
 	assert.Equal(t, "8", c.ResourceVersion())
 	assert.Equal(t, []output.Kind{output.Secret, output.ConfigMap}, output.Kinds())
 }

@@ -68,7 +68,7 @@ func TestASharedOutputHasANoteAndNoReference(t *testing.T) {
 	assert.NotContains(t, newDesired(owner()).Annotations, "keys.akv2k8s.io/uid-1")
 	assert.Equal(t, len("db: password"), len(d.Annotations["keys.akv2k8s.io/uid-1"]))
 	assert.GreaterOrEqual(t, d.KeysAnnotationSize(), len("db: password"))
-	sent := d.ApplyConfig("u").Body().(*corev1ac.SecretApplyConfiguration)
+	sent := d.ApplyConfig("u").Body.(*corev1ac.SecretApplyConfiguration)
 	assert.Empty(t, sent.OwnerReferences)
 	assert.Equal(t, map[string]output.KeyOwnership{"uid-1": {ResourceName: "db", Keys: map[string]bool{"password": true}}}, output.KeyOwnerships(d.Annotations))
 

@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"hash/fnv"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -78,31 +77,4 @@ func RetryDelay(uid types.UID, err error, failures int) time.Duration {
 		return AddJitter(uid, asked)
 	}
 	return b.delayAfter(failures)
-}
-
-// FirstSeen records for each resource when a state began. It is safe for concurrent use; the zero value is empty.
-type FirstSeen struct {
-	mu    sync.Mutex
-	times map[types.NamespacedName]time.Time
-}
-
-// Record records that the state holds at now, if it is not recorded already, and returns when it began.
-func (s *FirstSeen) Record(name types.NamespacedName, now time.Time) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	since, ok := s.times[name]
-	if !ok {
-		if s.times == nil {
-			s.times = map[types.NamespacedName]time.Time{}
-		}
-		since, s.times[name] = now, now
-	}
-	return since
-}
-
-// Clear records that the state has ended.
-func (s *FirstSeen) Clear(name types.NamespacedName) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.times, name)
 }

@@ -60,15 +60,6 @@ func TestWaitsDoubleUpToTheLongest(t *testing.T) {
 	}
 }
 
-func TestSinceWhen(t *testing.T) {
-	var s schedule.FirstSeen
-	a, now := types.NamespacedName{Name: "a"}, time.Unix(1000, 0)
-	assert.Equal(t, now, s.Record(a, now))
-	assert.Equal(t, now, s.Record(a, now.Add(time.Minute)))
-	s.Clear(a)
-	assert.Equal(t, now.Add(time.Hour), s.Record(a, now.Add(time.Hour)))
-}
-
 func TestARightThatWasGrantedIsFoundWithinAMinuteForTheFirstTen(t *testing.T) {
 	for _, kind := range []fault.Kind{fault.Denied, fault.Unauthenticated} {
 		passed, longest := time.Duration(0), time.Duration(0)

@@ -40,7 +40,7 @@ func (s *Store) RestoreFromBackup(ctx context.Context, desired output.Desired) (
 // object.
 func (s *Store) createBackup(ctx context.Context, desired output.Desired) error {
 	spare := desired.Backup()
-	return classifyApplyError(s.Client.Apply(ctx, spare.ApplyConfig("").CreateOnly().Body(),
+	return classifyApplyError(s.Client.Apply(ctx, spare.ApplyConfig("").CreateOnly().Body,
 		client.FieldOwner(spare.Owner.FieldManager())), spare)
 }
 

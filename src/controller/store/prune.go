@@ -32,7 +32,7 @@ func sharedIndexValue(name string) string { return "name/" + name }
 
 // NewPartialMetadata returns an empty object for reading and caching only the metadata of this kind.
 func NewPartialMetadata(kind output.Kind) *metav1.PartialObjectMetadata {
-	return &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind)}}
+	return &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: kind.APIVersion(), Kind: kind.String()}}
 }
 
 // Prune removes the outputs that a resource no longer wants, after the wanted ones were written: after a rename, or
@@ -62,7 +62,8 @@ func (s *Store) Prune(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret
 func (s *Store) listByIndex(ctx context.Context, kind output.Kind, namespace,
 	value string) ([]metav1.PartialObjectMetadata,
 	error) {
-	list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: string(kind) + "List"}}
+	list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: kind.APIVersion(),
+		Kind: kind.String() + "List"}}
 	if err := s.Client.List(ctx, list, client.InNamespace(namespace),
 		client.MatchingFields{OwnerIndex: value}); err != nil {
 		return nil, fmt.Errorf("listing the %ss of %s that belong to %s: %w", kind, namespace, value, err)

@@ -50,7 +50,7 @@ func (s *Store) recreateOutput(ctx context.Context, m *Result, live output.Live,
 func (s *Store) dryRunCreate(ctx context.Context, d output.Desired) error {
 	name := d.Name
 	d.Name = d.Owner.FieldManager()
-	err := s.Client.Apply(ctx, d.ApplyConfig("").Body(), client.FieldOwner(d.Owner.FieldManager()),
+	err := s.Client.Apply(ctx, d.ApplyConfig("").Body, client.FieldOwner(d.Owner.FieldManager()),
 		client.ForceOwnership,
 		client.DryRunAll)
 	rehearsed := d.Name
@@ -88,7 +88,7 @@ var errDataRequired = errors.New("the API server rejects the object without this
 // if the object no longer exists, or if it is invalid without these fields.
 func (s *Store) removeOwnerFields(ctx context.Context, live output.Live, owner output.Owner) (string, error) {
 	nothing := output.EmptyApplyConfig(live)
-	err := s.Client.Apply(ctx, nothing.Body(), client.FieldOwner(owner.FieldManager()), client.ForceOwnership)
+	err := s.Client.Apply(ctx, nothing.Body, client.FieldOwner(owner.FieldManager()), client.ForceOwnership)
 	switch {
 	case apierrors.IsNotFound(err):
 		return "", errObjectGone

@@ -31,7 +31,7 @@ func (s *Store) dropForeignDataKeys(live output.Live, m *Result) error {
 			live.Name, strings.Join(keys, ", ")),
 		Next: fmt.Sprintf("choose another dataKey in spec.output, or let akv2k8s overwrite it: kubectl -n %s "+
 			"annotate --overwrite %s %s %s=%s",
-			live.Namespace, strings.ToLower(string(live.Kind)), live.Name, wire.AnnotationAdopt,
+			live.Namespace, strings.ToLower(live.Kind.String()), live.Name, wire.AnnotationAdopt,
 			output.AdoptAnnotationValue(live, keys))}
 }
 

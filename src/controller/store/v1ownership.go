@@ -61,12 +61,5 @@ func hasUnappliedResource(live output.Live, resources []*v2beta1.AzureKeyVaultSe
 }
 
 func hasOutput(r *v2beta1.AzureKeyVaultSecret, live output.Live) bool {
-	out := r.Spec.Output
-	switch {
-	case r.DeletionTimestamp != nil || out == nil:
-		return false
-	case live.Kind == output.ConfigMap:
-		return out.ConfigMap != nil && out.ConfigMap.Name == live.Name
-	}
-	return out.Secret != nil && out.Secret.Name == live.Name
+	return r.DeletionTimestamp == nil && r.Spec.Output != nil && live.Kind.NameInSpec(r.Spec.Output) == live.Name
 }

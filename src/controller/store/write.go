@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -117,8 +116,7 @@ func (s *Store) updateOutput(ctx context.Context, resource *v2beta1.AzureKeyVaul
 // request fails for any reason, nothing was changed, and the caller continues with the usual read and update.
 func (s *Store) tryCreate(ctx context.Context, resource *v2beta1.AzureKeyVaultSecret, m *Result) bool {
 	d := m.Desired
-	if d.Name == map[output.Kind]string{output.Secret: resource.Status.SecretName,
-		output.ConfigMap: resource.Status.ConfigMapName}[d.Kind] {
+	if d.Name == output.NameInStatus(d.Kind, &resource.Status) {
 		return false
 	}
 	err := s.Client.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name},
@@ -127,7 +125,7 @@ func (s *Store) tryCreate(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 		return false
 	}
 	configuration := d.ApplyConfig("").CreateOnly()
-	if s.Client.Apply(ctx, configuration.Body(), client.FieldOwner(d.Owner.FieldManager())) != nil {
+	if s.Client.Apply(ctx, configuration.Body, client.FieldOwner(d.Owner.FieldManager())) != nil {
 		return false
 	}
 	m.Changed, m.Written, m.SoleOwner, m.ResourceVersion = true, true, true, configuration.ResourceVersion()
@@ -135,13 +133,14 @@ func (s *Store) tryCreate(ctx context.Context, resource *v2beta1.AzureKeyVaultSe
 }
 
 // IsUnchanged reports whether the output in the cache still has the resourceVersion at which it was last in sync.
-func (s *Store) IsUnchanged(ctx context.Context, namespace string, m Result) (bool, error) {
-	live := NewPartialMetadata(m.Desired.Kind)
-	err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: m.Desired.Name}, live)
+func (s *Store) IsUnchanged(ctx context.Context, kind output.Kind, name types.NamespacedName,
+	resourceVersion string) (bool, error) {
+	live := NewPartialMetadata(kind)
+	err := s.Client.Get(ctx, name, live)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
-	return err == nil && live.ResourceVersion == m.ResourceVersion, err
+	return err == nil && live.ResourceVersion == resourceVersion, err
 }
 
 // OwnedData returns the data that the owner has in an output; nil if the output does not exist.
@@ -159,29 +158,22 @@ func (s *Store) OwnedData(ctx context.Context, d output.Desired) (map[string]key
 
 // readLive reads the output with its data from the API server.
 func (s *Store) readLive(ctx context.Context, d output.Desired) (output.Live, bool, error) {
-	var secret corev1.Secret
-	var configMap corev1.ConfigMap
-	var object client.Object = &secret
-	if d.Kind == output.ConfigMap {
-		object = &configMap
-	}
+	object := d.Kind.NewObject()
 	err := s.APIReader.Get(ctx, types.NamespacedName{Namespace: d.Owner.Namespace, Name: d.Name}, object)
 	switch {
 	case apierrors.IsNotFound(err):
 		return output.Live{}, false, nil
 	case err != nil:
 		return output.Live{}, false, fmt.Errorf("reading %s %s/%s: %w", d.Kind, d.Owner.Namespace, d.Name, err)
-	case d.Kind == output.ConfigMap:
-		return output.LiveFromConfigMap(&configMap), true, nil
 	}
-	return output.LiveFromSecret(&secret), true, nil
+	return d.Kind.LiveFrom(object), true, nil
 }
 
 // applyOutput always forces ownership: the caller has already decided what can be overwritten, and hand-made edits of
 // our own keys must be reverted.
 func (s *Store) applyOutput(ctx context.Context, m *Result, configuration output.ApplyConfig) error {
 	owner := client.FieldOwner(m.Desired.Owner.FieldManager())
-	if err := classifyApplyError(s.Client.Apply(ctx, configuration.Body(), owner, client.ForceOwnership),
+	if err := classifyApplyError(s.Client.Apply(ctx, configuration.Body, owner, client.ForceOwnership),
 		m.Desired); err != nil {
 		return err
 	}
@@ -211,10 +203,12 @@ func classifyError(err error, doing string) error {
 	return redactederror.Wrap(err, "%s", doing)
 }
 
-// clientObject returns the live object as an object for the client, with metadata only.
+// clientObject returns the live object as an object for the client, with only what identifies it.
 func clientObject(live output.Live) client.Object {
-	if live.Kind == output.ConfigMap {
-		return &corev1.ConfigMap{ObjectMeta: live.ObjectMeta}
-	}
-	return &corev1.Secret{ObjectMeta: live.ObjectMeta}
+	object := live.Kind.NewObject()
+	object.SetNamespace(live.Namespace)
+	object.SetName(live.Name)
+	object.SetUID(live.UID)
+	object.SetResourceVersion(live.ResourceVersion)
+	return object
 }

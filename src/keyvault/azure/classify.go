@@ -49,7 +49,7 @@ func (v *Fetcher) messageFacts(ref keyvault.Ref) diagnosis.Facts {
 	suffix := v.config.Cloud.VaultSuffix
 	return diagnosis.Facts{"host": strings.ToLower(ref.Vault) + "." + suffix,
 		"zone": "privatelink.vaultcore." + strings.TrimPrefix(suffix, "vault."),
-		"kind": string(ref.Kind), "role": requiredRole(ref.Kind), "permission": requiredPermission(ref.Kind),
+		"kind": string(ref.Kind), "role": ref.Kind.RequiredRole(), "permission": requiredPermission(ref.Kind),
 		"principal": "the identity of this installation",
 		"limit":     limits.Bytes(limits.VaultAnswerBytes)}
 }
@@ -150,18 +150,6 @@ func requiredPermission(kind keyvault.Kind) string {
 		return "get and list on " + string(listed) + "s"
 	}
 	return "get on " + string(kind) + "s"
-}
-
-// requiredRole returns the built-in Azure role with the fewest rights that can read the kind.
-func requiredRole(kind keyvault.Kind) string {
-	switch kind {
-	case keyvault.KindCertificate, keyvault.KindCertificateList:
-		return "Key Vault Certificate User"
-	case keyvault.KindKey, keyvault.KindKeyList:
-		return "Key Vault Crypto User"
-	default:
-		return "Key Vault Secrets User"
-	}
 }
 
 // vaultError is the content of a vault's error response.

@@ -105,7 +105,7 @@ func (c *ClientCache) hasVaultAnswered(reader *Fetcher, vault string) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, kind := range objectKinds() {
+	for _, kind := range keyvault.ItemKinds() {
 		if known, ok := c.byEndpoint[endpoint{reader, url, kind}]; ok && known.hasAnswered {
 			return true
 		}
@@ -118,8 +118,4 @@ func (c *ClientCache) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.byEndpoint)
-}
-
-func objectKinds() []keyvault.Kind {
-	return []keyvault.Kind{keyvault.KindSecret, keyvault.KindCertificate, keyvault.KindKey}
 }

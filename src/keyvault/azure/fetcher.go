@@ -3,6 +3,7 @@ package azure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -159,22 +160,41 @@ func (c *cachedClient) waitForFirstCall(ctx context.Context) {
 // newClient creates the SDK client of an endpoint.
 func (v *Fetcher) newClient(at endpoint) (*cachedClient, error) {
 	host := strings.TrimPrefix(at.url, "https://")
-	switch at.kind {
-	case keyvault.KindCertificate:
-		options := azcertificates.ClientOptions(v.clientOptions())
-		c, err := azcertificates.NewClient(at.url, v.config.Credential, &options)
-		return &cachedClient{fetch: certificateClient{c, host}.fetchObject,
-			hasVersions: certificateClient{c, host}.hasVersions}, err
-	case keyvault.KindKey:
-		options := azkeys.ClientOptions(v.clientOptions())
-		c, err := azkeys.NewClient(at.url, v.config.Credential, &options)
-		return &cachedClient{fetch: keyClient{c, host}.fetchObject, hasVersions: keyClient{c, host}.hasVersions}, err
-	default:
-		options := v.clientOptions()
-		c, err := azsecrets.NewClient(at.url, v.config.Credential, &options)
-		return &cachedClient{fetch: secretClient{c, host}.fetchObject, hasVersions: secretClient{c, host}.hasVersions},
-			err
+	create, ok := clientConstructors()[at.kind]
+	if !ok {
+		return nil, fmt.Errorf("there is no client for objects of kind %q", at.kind)
 	}
+	return create(v, at.url, host)
+}
+
+// clientConstructors returns the function that creates the client of each kind of object.
+func clientConstructors() map[keyvault.Kind]func(v *Fetcher, url, host string) (*cachedClient, error) {
+	return map[keyvault.Kind]func(*Fetcher, string, string) (*cachedClient, error){
+		keyvault.KindCertificate: (*Fetcher).newCertificateClient,
+		keyvault.KindSecret:      (*Fetcher).newSecretClient,
+		keyvault.KindKey:         (*Fetcher).newKeyClient,
+	}
+}
+
+func (v *Fetcher) newCertificateClient(url, host string) (*cachedClient, error) {
+	options := azcertificates.ClientOptions(v.clientOptions())
+	sdk, err := azcertificates.NewClient(url, v.config.Credential, &options)
+	client := certificateClient{sdk, host}
+	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions}, err
+}
+
+func (v *Fetcher) newSecretClient(url, host string) (*cachedClient, error) {
+	options := v.clientOptions()
+	sdk, err := azsecrets.NewClient(url, v.config.Credential, &options)
+	client := secretClient{sdk, host}
+	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions}, err
+}
+
+func (v *Fetcher) newKeyClient(url, host string) (*cachedClient, error) {
+	options := azkeys.ClientOptions(v.clientOptions())
+	sdk, err := azkeys.NewClient(url, v.config.Credential, &options)
+	client := keyClient{sdk, host}
+	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions}, err
 }
 
 func (v *Fetcher) clientOptions() azsecrets.ClientOptions {

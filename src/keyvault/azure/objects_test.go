@@ -90,13 +90,13 @@ func TestKeysBecomeJSONWebKeys(t *testing.T) {
 func TestWhatIsMissingOrForbiddenNamesTheRoleOfItsKind(t *testing.T) {
 	a := azuretest.Start(t)
 	v := open(t, a)
-	for kind, role := range map[keyvault.Kind]string{keyvault.KindSecret: "Key Vault Secrets User", keyvault.KindCertificate: "Key Vault Certificate User", keyvault.KindKey: "Key Vault Crypto User"} {
+	for _, kind := range keyvault.ItemKinds() {
 		_, err := v.Fetch(t.Context(), of(kind, "absent"))
 		assert.Equal(t, fault.NotFound, fault.KindOf(err), kind)
 		a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, nil)
 		_, err = v.Fetch(t.Context(), of(kind, "absent"))
 		assert.Equal(t, fault.Denied, fault.KindOf(err), kind)
-		assert.ErrorContains(t, err, role)
+		assert.ErrorContains(t, err, kind.RequiredRole())
 		assert.ErrorContains(t, err, azuretest.AppObjectID)
 		a.Vaults.SetPermissions("kv1", azuretest.AppObjectID, []string{"get", "certificates/get", "keys/get"})
 	}

@@ -82,8 +82,7 @@ func (v *Fetcher) classifyNotFound(ctx context.Context, ref keyvault.Ref, err er
 
 // findOtherType returns the type that has an object of the name; empty if there is none or the identity can't list it.
 func (v *Fetcher) findOtherType(ctx context.Context, ref keyvault.Ref) keyvault.Kind {
-	// A certificate has a secret and a key of the same name, so it is checked first.
-	for _, kind := range []keyvault.Kind{keyvault.KindCertificate, keyvault.KindSecret, keyvault.KindKey} {
+	for _, kind := range keyvault.ItemKinds() {
 		if kind == ref.Kind {
 			continue
 		}

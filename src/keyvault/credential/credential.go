@@ -3,7 +3,6 @@ package credential
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -57,17 +56,49 @@ func New(c Config) (azcore.TokenCredential, error) {
 	if c.LookupEnv == nil || c.ReadFile == nil || c.Clock == nil {
 		return nil, errors.New("creating the credential: Config.LookupEnv, ReadFile and Clock are required")
 	}
-	switch c.Mode {
-	case ModeCloudConfig:
-		return c.newReloadingCredential(c.fromCloudConfig)
-	case ModeEnvironment:
-		return c.newReloadingCredential(c.fromEnvironment)
-	case ModeDefaultChain:
-		return c.defaultChainCredential()
+	for _, method := range methods() {
+		if method.mode == c.Mode {
+			return method.create(c)
+		}
 	}
-	return nil, fault.NewWithNextStep(fault.Invalid,
-		fmt.Sprintf("use %s, %s or %s", ModeCloudConfig, ModeEnvironment, ModeDefaultChain),
-		"keyVaultAuth %q is not known", c.Mode)
+	return nil, fault.NewWithNextStep(fault.Invalid, "use "+joinModes(Modes()), "keyVaultAuth %q is not known", c.Mode)
+}
+
+// method is an authentication method: how its credential is created.
+type method struct {
+	mode   Mode
+	create func(Config) (azcore.TokenCredential, error)
+}
+
+// methods is the registry of the authentication methods, in the order of messages.
+func methods() []method {
+	return []method{
+		{ModeCloudConfig, func(c Config) (azcore.TokenCredential, error) {
+			return c.newReloadingCredential(c.fromCloudConfig)
+		}},
+		{ModeEnvironment, func(c Config) (azcore.TokenCredential, error) {
+			return c.newReloadingCredential(c.fromEnvironment)
+		}},
+		{ModeDefaultChain, Config.defaultChainCredential},
+	}
+}
+
+// Modes returns all modes.
+func Modes() []Mode {
+	var all []Mode
+	for _, method := range methods() {
+		all = append(all, method.mode)
+	}
+	return all
+}
+
+// joinModes joins modes for messages, the last one with "or".
+func joinModes(modes []Mode) string {
+	text := string(modes[0])
+	for _, mode := range modes[1 : len(modes)-1] {
+		text += ", " + string(mode)
+	}
+	return text + " or " + string(modes[len(modes)-1])
 }
 
 // FederatedApplication describes an application that trusts the tokens of another issuer.

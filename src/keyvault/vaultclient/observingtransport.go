@@ -49,8 +49,7 @@ func (o observingTransport) Do(request *http.Request) (*http.Response, error) {
 // kindOfPath returns the kind that a data-plane path requests: /secrets is the list, and a longer path is one object.
 func kindOfPath(path string) keyvault.Kind {
 	collection, name, _ := strings.Cut(strings.Trim(path, "/"), "/")
-	kind := map[string]keyvault.Kind{"secrets": keyvault.KindSecret, "certificates": keyvault.KindCertificate,
-		"keys": keyvault.KindKey}[collection]
+	kind := keyvault.KindOfCollection(collection)
 	if name == "" {
 		return kind.ListKind()
 	}

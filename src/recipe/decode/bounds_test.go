@@ -33,10 +33,10 @@ func encodings(n int) []string {
 
 // dataOf is a resource that names one value n times.
 func dataOf(n int, value string, transforms []string) (recipe.Recipe, []decode.FetchedItem) {
-	r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Secret: &recipe.SecretOutput{Name: "s"}, ConfigMap: &recipe.ConfigMapOutput{Name: "c"}}
+	r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Outputs: []recipe.Output{{Kind: recipe.OutputSecret, Name: "s"}, {Kind: recipe.OutputConfigMap, Name: "c"}}}
 	var contents []decode.FetchedItem
 	for i := range n {
-		item := recipe.Item{Name: fmt.Sprintf("o%d", i), Type: recipe.Secret, DataKey: fmt.Sprintf("k%d", i), Transforms: transforms}
+		item := recipe.Item{Name: fmt.Sprintf("o%d", i), Type: decode.Secret, DataKey: fmt.Sprintf("k%d", i), Transforms: transforms}
 		r.Items = append(r.Items, item)
 		contents = append(contents, decode.FetchedItem{Item: item, Object: object(value)})
 	}
@@ -58,9 +58,9 @@ func TestAnOutputIsBoundedWhileItGrows(t *testing.T) {
 		for _, kind := range []string{"Secret", "ConfigMap"} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				r, contents := dataOf(c.count, c.value, c.transforms)
-				output := decode.SecretData
+				output := secretData
 				if kind == "ConfigMap" {
-					output = decode.ConfigMapData
+					output = configMapData
 				}
 				var err error
 				used := allocated(func() { _, err = output(t.Context(), r, contents) })
@@ -71,25 +71,25 @@ func TestAnOutputIsBoundedWhileItGrows(t *testing.T) {
 		}
 	}
 	r, contents := dataOf(40, strings.Repeat("x", 25<<10), nil)
-	data, err := decode.SecretData(t.Context(), r, contents)
+	data, err := secretData(t.Context(), r, contents)
 	require.NoError(t, err)
 	assert.Len(t, data, 40, "what Kubernetes stores is made")
 }
 
 func TestKeysAndCertificatesCountForTheOutput(t *testing.T) {
-	for typ, value := range map[recipe.ObjectType]string{recipe.Key: strings.Repeat("x", 60<<10),
-		recipe.Certificate: strings.Repeat("x", 60<<10)} {
-		r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Secret: &recipe.SecretOutput{Name: "s", KeyFormat: "jwk"}}
+	for typ, value := range map[recipe.ObjectType]string{decode.Key: strings.Repeat("x", 60<<10),
+		decode.Certificate: strings.Repeat("x", 60<<10)} {
+		r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Outputs: []recipe.Output{{Kind: recipe.OutputSecret, Name: "s", KeyFormat: "jwk"}}}
 		var contents []decode.FetchedItem
 		for i := range 20 {
 			item := recipe.Item{Name: "o", Type: typ, DataKey: fmt.Sprint("k", i)}
 			o := object(value)
-			if typ == recipe.Certificate {
+			if typ == decode.Certificate {
 				o.Ref.Kind = keyvault.KindCertificate
 			}
 			r.Items, contents = append(r.Items, item), append(contents, decode.FetchedItem{Item: item, Object: o})
 		}
-		_, err := decode.SecretData(t.Context(), r, contents)
+		_, err := secretData(t.Context(), r, contents)
 		assert.Equal(t, fault.Malformed, fault.KindOf(err), typ)
 		assert.ErrorContains(t, err, "larger than 1 MiB in total", typ)
 	}
@@ -109,7 +109,7 @@ func TestAnEntryOfManyCountsForTheOutput(t *testing.T) {
 }
 
 func TestAVariableIsBoundedWhileItGrows(t *testing.T) {
-	r := recipeOf(recipe.Secret, "")
+	r := recipeOf(decode.Secret, "")
 	r.Items[0].Transforms = encodings(16)
 	var err error
 	used := allocated(func() { _, err = variableOf(r, object(strings.Repeat("x", 500<<10)), "") })
@@ -122,9 +122,9 @@ func TestDecodingEndsWithItsContext(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	r, contents := dataOf(2, "x", nil)
-	_, err := decode.SecretData(ended, r, contents)
+	_, err := secretData(ended, r, contents)
 	assert.ErrorIs(t, err, context.Canceled)
-	_, err = decode.ConfigMapData(ended, r, contents)
+	_, err = configMapData(ended, r, contents)
 	assert.ErrorIs(t, err, context.Canceled)
 	_, err = decode.ExpandSearches(ended, searching(recipe.Search{Prefix: "shop"}), decodeEntries())
 	assert.ErrorIs(t, err, context.Canceled)

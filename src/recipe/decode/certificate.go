@@ -9,22 +9,69 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
 // chainOrderServerFirst is the chain order that begins with the certificate of the private key.
 const chainOrderServerFirst = "ensureserverfirst"
 
-func (s outputFormat) certificateValues(o keyvault.Object) (map[string]keyvault.Value, error) {
-	switch s.secretType {
+// Certificate is the type of a certificate, with or without its private key.
+const Certificate recipe.ObjectType = "certificate"
+
+// certificateObject is the object type of a certificate. Its private key is in the secret of the same name.
+type certificateObject struct{ commonObject }
+
+func (certificateObject) typeName() recipe.ObjectType { return Certificate }
+
+func (certificateObject) vaultKind(needsPrivateKey bool) keyvault.Kind {
+	if needsPrivateKey {
+		return keyvault.KindSecret
+	}
+	return keyvault.KindCertificate
+}
+
+func (certificateObject) checkOutput(f outputFormat) error {
+	if f.secretType == typeTLS {
+		return nil
+	}
+	return f.requireDataKey(Certificate)
+}
+
+func (certificateObject) needsPrivateKey(f outputFormat) bool {
+	return f.secretType == typeTLS || f.secretType == typeOpaque
+}
+
+func (certificateObject) outputData(f outputFormat, item FetchedItem, left *budget) (map[string]keyvault.Value, error) {
+	return chargeValues(left)(f.certificateValues(item.Object))
+}
+
+func (certificateObject) queryParts() []string {
+	return []string{dataKeyCertificate, dataKeyPrivateKey, formatRaw}
+}
+
+func (certificateObject) needsPrivateKeyForPart(part string) bool { return part == dataKeyPrivateKey }
+
+func (certificateObject) variableValue(q Query, o keyvault.Object) (keyvault.Value, error) {
+	switch q.Part {
+	case dataKeyPrivateKey:
+		return privateKeyPEM(o)
+	case formatRaw:
+		return certificateBase64(o)
+	}
+	return certificatePEM(o)
+}
+
+func (f outputFormat) certificateValues(o keyvault.Object) (map[string]keyvault.Value, error) {
+	switch f.secretType {
 	case typeTLS:
-		return certificateAndKey(o.Value, s.chainOrder)
+		return certificateAndKey(o.Value, f.chainOrder)
 	case typeOpaque:
 		if _, err := parseWithKey(o.Value); err != nil {
 			return nil, err
 		}
-		return s.singleValue(keyvault.NewValue(decodePFXBase64(o.Value.Reveal())), nil)
+		return f.singleValue(keyvault.NewValue(decodePFXBase64(o.Value.Reveal())), nil)
 	}
-	return s.singleValue(certificatePEM(o))
+	return f.singleValue(certificatePEM(o))
 }
 
 // certificateAndKey returns the certificate chain and the private key of a base64-encoded PFX, or of a PEM.

@@ -17,35 +17,24 @@ type FetchedItem struct {
 // KindForOutput returns the kind of vault object that the outputs need for the item. A certificate is read as a secret
 // only if an output needs its private key, so the public certificate needs no permission for the key.
 func KindForOutput(r recipe.Recipe, item recipe.Item) keyvault.Kind {
-	switch item.Type {
-	case recipe.Certificate:
-		if r.Secret != nil && secretFormat(r).needsPrivateKey() {
-			return keyvault.KindSecret
-		}
-		return keyvault.KindCertificate
-	case recipe.Key:
-		return keyvault.KindKey
-	default:
-		return keyvault.KindSecret
+	t, private := typeNamed(item.Type), false
+	for _, out := range r.Outputs {
+		private = private || t.needsPrivateKey(formatOf(r, out))
 	}
+	return t.vaultKind(private)
 }
 
 // CheckOutputs checks that the recipe's outputs are possible. If not, it returns fault.Invalid with the name of the
 // field. It needs no vault object, so an invalid recipe causes no request to the vault.
 func CheckOutputs(r recipe.Recipe) error {
-	if r.Secret == nil && r.ConfigMap == nil {
+	if len(r.Outputs) == 0 {
 		return fault.New(fault.Invalid,
 			"spec.output has neither secret nor configMap; set one of them, or remove spec.output if only pods use "+
 				"the resource")
 	}
 	for _, item := range r.Items {
-		if r.Secret != nil {
-			if err := secretFormat(r).forItem(r, item).checkItem(item); err != nil {
-				return err
-			}
-		}
-		if r.ConfigMap != nil {
-			if err := configMapFormat(r).forItem(r, item).checkItem(item); err != nil {
+		for _, out := range r.Outputs {
+			if err := typeNamed(item.Type).checkOutput(formatOf(r, out).forItem(r, item)); err != nil {
 				return err
 			}
 		}
@@ -53,20 +42,10 @@ func CheckOutputs(r recipe.Recipe) error {
 	return nil
 }
 
-// SecretData decodes the contents to the data of the recipe's Secret, by data key. It stops after an object when ctx
-// ends.
-func SecretData(ctx context.Context, r recipe.Recipe, contents []FetchedItem) (map[string]keyvault.Value, error) {
-	return decodeAll(ctx, r, contents, secretFormat(r))
-}
-
-// ConfigMapData decodes the contents to the data of the recipe's ConfigMapData, by data key. It rejects private keys.
-// It stops after an object when ctx ends.
-func ConfigMapData(ctx context.Context, r recipe.Recipe, contents []FetchedItem) (map[string]keyvault.Value, error) {
-	return decodeAll(ctx, r, contents, configMapFormat(r))
-}
-
-func decodeAll(ctx context.Context, r recipe.Recipe, contents []FetchedItem, s outputFormat) (map[string]keyvault.Value,
-	error) {
+// OutputData decodes the contents to the data of one of the recipe's outputs, by data key. It rejects private keys for
+// every kind of output but Secret. It stops after an object when ctx ends.
+func OutputData(ctx context.Context, r recipe.Recipe, out recipe.Output,
+	contents []FetchedItem) (map[string]keyvault.Value, error) {
 	if err := CheckOutputs(r); err != nil {
 		return nil, err
 	}
@@ -75,7 +54,7 @@ func decodeAll(ctx context.Context, r recipe.Recipe, contents []FetchedItem, s o
 		if err := ctx.Err(); err != nil {
 			return nil, fault.Wrap(fault.Unavailable, err, "decoding the objects")
 		}
-		values, err := s.forItem(r, content.Item).decodeItem(content, left)
+		values, err := formatOf(r, out).forItem(r, content.Item).decodeItem(content, left)
 		if err != nil {
 			return nil, wrapWithObjectName(r, content.Item, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ import (
 // recipeOf is a recipe with one object and a Secret of the type, with data key k.
 func recipeOf(t recipe.ObjectType, secretType string) recipe.Recipe {
 	return recipe.Recipe{Vault: "kv1", Items: []recipe.Item{{Name: "o", Type: t, ContentType: "application/x-json"}},
-		Secret: &recipe.SecretOutput{Name: "s", DataKey: "k", Type: secretType}}
+		Outputs: []recipe.Output{{Kind: recipe.OutputSecret, Name: "s", DataKey: "k", Type: secretType}}}
 }
 
 func object(value string) keyvault.Object {
@@ -35,7 +36,22 @@ func contents(r recipe.Recipe, o keyvault.Object) []decode.FetchedItem {
 }
 
 func secretOf(r recipe.Recipe, o keyvault.Object) (map[string]keyvault.Value, error) {
-	return decode.SecretData(context.Background(), r, contents(r, o))
+	return secretData(context.Background(), r, contents(r, o))
+}
+
+// secretData is the data of the recipe's Secret.
+func secretData(ctx context.Context, r recipe.Recipe, contents []decode.FetchedItem) (map[string]keyvault.Value, error) {
+	return outputData(ctx, r, recipe.OutputSecret, contents)
+}
+
+// configMapData is the data of the recipe's ConfigMap.
+func configMapData(ctx context.Context, r recipe.Recipe, contents []decode.FetchedItem) (map[string]keyvault.Value, error) {
+	return outputData(ctx, r, recipe.OutputConfigMap, contents)
+}
+
+func outputData(ctx context.Context, r recipe.Recipe, kind string, contents []decode.FetchedItem) (map[string]keyvault.Value, error) {
+	at := slices.IndexFunc(r.Outputs, func(o recipe.Output) bool { return o.Kind == kind })
+	return decode.OutputData(ctx, r, r.Outputs[at], contents)
 }
 
 func variableOf(r recipe.Recipe, o keyvault.Object, part string) (keyvault.Value, error) {
@@ -92,28 +108,28 @@ func TestEveryCell(t *testing.T) {
 		vault      keyvault.Object
 		want       map[string]string
 	}{
-		"secret, unset":                 {recipe.Secret, "", object(" a\x00b\n"), some(" a\x00b\n")},
-		"secret, Opaque":                {recipe.Secret, "Opaque", object(""), some("")},
-		"secret, another type":          {recipe.Secret, "example.org/own", object("v"), some("v")},
-		"secret, dockerconfigjson":      {recipe.Secret, "kubernetes.io/dockerconfigjson", object(docker), fixed(".dockerconfigjson", docker)},
-		"secret, dockercfg":             {recipe.Secret, "kubernetes.io/dockercfg", object(docker), fixed(".dockercfg", docker)},
-		"secret, basic-auth":            {recipe.Secret, "kubernetes.io/basic-auth", object("me:pass:word"), map[string]string{"username": "me", "password": "pass:word"}},
-		"secret, basic-auth, empty":     {recipe.Secret, "kubernetes.io/basic-auth", object(":"), map[string]string{"username": "", "password": ""}},
-		"secret, ssh-auth":              {recipe.Secret, "kubernetes.io/ssh-auth", object("key"), fixed("ssh-privatekey", "key")},
-		"certificate, unset":            {recipe.Certificate, "", public, some(leafPEM)},
-		"certificate, Opaque, PFX":      {recipe.Certificate, "Opaque", pfx, some(string(raw))},
-		"certificate, Opaque, PEM":      {recipe.Certificate, "Opaque", object(vector(t, "reversed.pem")), some(vector(t, "reversed.pem"))},
-		"certificate, dockerconfigjson": {recipe.Certificate, "kubernetes.io/dockerconfigjson", public, some(leafPEM)},
-		"certificate, dockercfg":        {recipe.Certificate, "kubernetes.io/dockercfg", public, some(leafPEM)},
-		"certificate, basic-auth":       {recipe.Certificate, "kubernetes.io/basic-auth", public, some(leafPEM)},
-		"certificate, ssh-auth":         {recipe.Certificate, "kubernetes.io/ssh-auth", public, some(leafPEM)},
-		"certificate, another type":     {recipe.Certificate, "example.org/own", public, some(leafPEM)},
-		"key, unset":                    {recipe.Key, "", key, some(string(modulus))},
-		"key, Opaque":                   {recipe.Key, "Opaque", key, some(string(modulus))},
-		"key, another type":             {recipe.Key, "kubernetes.io/ssh-auth", key, some(string(modulus))},
-		"multi-key, unset":              {recipe.MultiKey, "", object(`{"a": "1"}`), fixed("a", "1")},
-		"multi-key, tls":                {recipe.MultiKey, "kubernetes.io/tls", object(`{"tls.crt": "c", "tls.key": "k"}`), map[string]string{"tls.crt": "c", "tls.key": "k"}},
-		"multi-key, basic-auth":         {recipe.MultiKey, "kubernetes.io/basic-auth", object(`{"username": "u"}`), fixed("username", "u")},
+		"secret, unset":                 {decode.Secret, "", object(" a\x00b\n"), some(" a\x00b\n")},
+		"secret, Opaque":                {decode.Secret, "Opaque", object(""), some("")},
+		"secret, another type":          {decode.Secret, "example.org/own", object("v"), some("v")},
+		"secret, dockerconfigjson":      {decode.Secret, "kubernetes.io/dockerconfigjson", object(docker), fixed(".dockerconfigjson", docker)},
+		"secret, dockercfg":             {decode.Secret, "kubernetes.io/dockercfg", object(docker), fixed(".dockercfg", docker)},
+		"secret, basic-auth":            {decode.Secret, "kubernetes.io/basic-auth", object("me:pass:word"), map[string]string{"username": "me", "password": "pass:word"}},
+		"secret, basic-auth, empty":     {decode.Secret, "kubernetes.io/basic-auth", object(":"), map[string]string{"username": "", "password": ""}},
+		"secret, ssh-auth":              {decode.Secret, "kubernetes.io/ssh-auth", object("key"), fixed("ssh-privatekey", "key")},
+		"certificate, unset":            {decode.Certificate, "", public, some(leafPEM)},
+		"certificate, Opaque, PFX":      {decode.Certificate, "Opaque", pfx, some(string(raw))},
+		"certificate, Opaque, PEM":      {decode.Certificate, "Opaque", object(vector(t, "reversed.pem")), some(vector(t, "reversed.pem"))},
+		"certificate, dockerconfigjson": {decode.Certificate, "kubernetes.io/dockerconfigjson", public, some(leafPEM)},
+		"certificate, dockercfg":        {decode.Certificate, "kubernetes.io/dockercfg", public, some(leafPEM)},
+		"certificate, basic-auth":       {decode.Certificate, "kubernetes.io/basic-auth", public, some(leafPEM)},
+		"certificate, ssh-auth":         {decode.Certificate, "kubernetes.io/ssh-auth", public, some(leafPEM)},
+		"certificate, another type":     {decode.Certificate, "example.org/own", public, some(leafPEM)},
+		"key, unset":                    {decode.Key, "", key, some(string(modulus))},
+		"key, Opaque":                   {decode.Key, "Opaque", key, some(string(modulus))},
+		"key, another type":             {decode.Key, "kubernetes.io/ssh-auth", key, some(string(modulus))},
+		"multi-key, unset":              {decode.MultiKey, "", object(`{"a": "1"}`), fixed("a", "1")},
+		"multi-key, tls":                {decode.MultiKey, "kubernetes.io/tls", object(`{"tls.crt": "c", "tls.key": "k"}`), map[string]string{"tls.crt": "c", "tls.key": "k"}},
+		"multi-key, basic-auth":         {decode.MultiKey, "kubernetes.io/basic-auth", object(`{"username": "u"}`), fixed("username", "u")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := recipeOf(c.object, c.secretType)
@@ -137,18 +153,18 @@ func TestTLSIsTheChainAndTheKey(t *testing.T) {
 		object       recipe.ObjectType
 		order, first string
 	}{
-		"openssl3.pfx":    {recipe.Certificate, "", "leaf"},
-		"keytool.pfx":     {recipe.Certificate, "ensureserverfirst", "leaf"},
-		"legacy-3des.pfx": {recipe.Secret, "", "leaf"},
-		"legacy-rc2.pfx":  {recipe.Secret, "", "leaf"},
-		"reversed.pem":    {recipe.Certificate, "", "root"},
-		"windows.pem":     {recipe.Certificate, "ensureserverfirst", "leaf"},
-		"P-384.pem":       {recipe.Secret, "", "P-384"},
-		"ed25519.pem":     {recipe.Secret, "ensureserverfirst", "ed25519"},
+		"openssl3.pfx":    {decode.Certificate, "", "leaf"},
+		"keytool.pfx":     {decode.Certificate, "ensureserverfirst", "leaf"},
+		"legacy-3des.pfx": {decode.Secret, "", "leaf"},
+		"legacy-rc2.pfx":  {decode.Secret, "", "leaf"},
+		"reversed.pem":    {decode.Certificate, "", "root"},
+		"windows.pem":     {decode.Certificate, "ensureserverfirst", "leaf"},
+		"P-384.pem":       {decode.Secret, "", "P-384"},
+		"ed25519.pem":     {decode.Secret, "ensureserverfirst", "ed25519"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := recipeOf(c.object, "kubernetes.io/tls")
-			r.Secret.DataKey, r.Secret.ChainOrder = "", c.order
+			r.Outputs[0].DataKey, r.Outputs[0].ChainOrder = "", c.order
 			assert.Equal(t, keyvault.KindSecret, decode.KindForOutput(r, r.Items[0]), "the key is in the secret")
 			data, err := secretOf(r, object(vector(t, name)))
 			require.NoError(t, err)
@@ -169,8 +185,8 @@ func TestKeysInEveryFormat(t *testing.T) {
 		"EC as JWK":  {ecJWK, "jwk", ecJWK},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := recipeOf(recipe.Key, "")
-			r.Secret.KeyFormat = c.format
+			r := recipeOf(decode.Key, "")
+			r.Outputs[0].KeyFormat = c.format
 			data, err := secretOf(r, object(c.jwk))
 			require.NoError(t, err)
 			assert.Contains(t, string(data["k"].Reveal()), c.want)
@@ -195,15 +211,15 @@ func TestKeysInEveryFormat(t *testing.T) {
 		"the other half on secp256k1": `{"kty":"EC","crv":"P-256K","y":"AQ"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := recipeOf(recipe.Key, "")
-			r.Secret.KeyFormat = "pem"
+			r := recipeOf(decode.Key, "")
+			r.Outputs[0].KeyFormat = "pem"
 			_, err := secretOf(r, object(jwk))
 			assert.Equal(t, fault.Malformed, fault.KindOf(err))
 		})
 	}
-	_, err := secretOf(recipeOf(recipe.Key, ""), object(ecJWK))
+	_, err := secretOf(recipeOf(decode.Key, ""), object(ecJWK))
 	assert.ErrorContains(t, err, "keyFormat", "an EC key has no modulus: no empty value")
-	_, err = secretOf(recipeOf(recipe.Key, ""), object(`{"kty":"RSA","n":"AQAB!","e":"AQAB"}`))
+	_, err = secretOf(recipeOf(decode.Key, ""), object(`{"kty":"RSA","n":"AQAB!","e":"AQAB"}`))
 	assert.Equal(t, fault.Malformed, fault.KindOf(err), "no part of a modulus")
 }
 
@@ -225,21 +241,21 @@ func TestOnlyWhoWantsThePrivateKeyReadsACertificateAsASecret(t *testing.T) {
 		assert.Equal(t, c.want, q.Kind(q.NeedsPrivateKey()), name)
 		assert.Equal(t, c.both, q.Kind(true), "%s, beside the key of the same certificate", name)
 	}
-	public := recipe.Recipe{Items: recipeOf(recipe.Certificate, "").Items,
-		ConfigMap: &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}}
+	public := recipe.Recipe{Items: recipeOf(decode.Certificate, "").Items,
+		Outputs: []recipe.Output{{Kind: recipe.OutputConfigMap, Name: "c", DataKey: "k"}}}
 	assert.Equal(t, keyvault.KindCertificate, decode.KindForOutput(public, public.Items[0]), "a ConfigMap alone")
 	for typ, want := range map[string]keyvault.Kind{
 		"": keyvault.KindCertificate, "Opaque": keyvault.KindSecret, "kubernetes.io/tls": keyvault.KindSecret,
 	} {
-		r := recipeOf(recipe.Certificate, typ)
+		r := recipeOf(decode.Certificate, typ)
 		assert.Equal(t, want, decode.KindForOutput(r, r.Items[0]), "type %q", typ)
 	}
 }
 
 func TestAQueryThatIsNotKnownGivesNoEmptyValue(t *testing.T) {
-	for _, typ := range []recipe.ObjectType{recipe.Secret, recipe.Certificate, recipe.Key, recipe.MultiKey} {
+	for _, typ := range decode.ObjectTypes() {
 		part := "canary"
-		if typ == recipe.MultiKey {
+		if typ == decode.MultiKey {
 			part = ""
 		}
 		_, err := decode.VariableValue(decode.Query{Item: recipe.Item{Name: "o", Type: typ}, Part: part}, object("user:password"))
@@ -248,15 +264,15 @@ func TestAQueryThatIsNotKnownGivesNoEmptyValue(t *testing.T) {
 }
 
 func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
-	r := recipeOf(recipe.Secret, "kubernetes.io/basic-auth")
-	r.ConfigMap = &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"}
-	data, err := decode.ConfigMapData(context.Background(), r, contents(r, object("u:p")))
+	r := recipeOf(decode.Secret, "kubernetes.io/basic-auth")
+	r.Outputs = append(r.Outputs, recipe.Output{Kind: recipe.OutputConfigMap, Name: "c", DataKey: "ck"})
+	data, err := configMapData(context.Background(), r, contents(r, object("u:p")))
 	require.NoError(t, err)
 	assert.Equal(t, "u:p", string(data["ck"].Reveal()), "the type of the Secret is not the ConfigMap's")
 
-	both := recipeOf(recipe.Certificate, "kubernetes.io/tls")
-	both.ConfigMap = &recipe.ConfigMapOutput{Name: "c", DataKey: "ck"}
-	data, err = decode.ConfigMapData(context.Background(), both, contents(both, object(vector(t, "openssl3.pfx"))))
+	both := recipeOf(decode.Certificate, "kubernetes.io/tls")
+	both.Outputs = append(both.Outputs, recipe.Output{Kind: recipe.OutputConfigMap, Name: "c", DataKey: "ck"})
+	data, err = configMapData(context.Background(), both, contents(both, object(vector(t, "openssl3.pfx"))))
 	require.NoError(t, err)
 	public, err := certificate.Parse(data["ck"].Reveal(), "")
 	require.NoError(t, err)
@@ -264,7 +280,7 @@ func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 	assert.Equal(t, "leaf.example", public.Leaf().Subject.CommonName)
 
 	many := multiKey("json")
-	many.Secret, many.ConfigMap = nil, &recipe.ConfigMapOutput{Name: "c"}
+	many.Outputs = []recipe.Output{{Kind: recipe.OutputConfigMap, Name: "c"}}
 	for name, c := range map[string]struct {
 		recipe  recipe.Recipe
 		content string
@@ -279,7 +295,7 @@ func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 		"a PFX with a password": {r, vector(t, "password.pfx")},
 		"an entry of many":      {many, `{"a": "-----BEGIN EC PRIVATE ` + `KEY-----\ncanary"}`},
 	} {
-		_, err := decode.ConfigMapData(context.Background(), c.recipe, contents(c.recipe, object(c.content)))
+		_, err := configMapData(context.Background(), c.recipe, contents(c.recipe, object(c.content)))
 		assert.Equal(t, fault.Malformed, fault.KindOf(err), name)
 		assert.ErrorContains(t, err, "never goes into a ConfigMap", name)
 		assert.NotContains(t, err.Error(), "canary")
@@ -287,10 +303,10 @@ func TestConfigMapsHoldTheSameButNothingPrivate(t *testing.T) {
 }
 
 func TestPublicKeysAndPlainTextMayGoIntoAConfigMap(t *testing.T) {
-	r := recipeOf(recipe.Secret, "")
-	r.Secret, r.ConfigMap = nil, &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}
+	r := recipeOf(decode.Secret, "")
+	r.Outputs = []recipe.Output{{Kind: recipe.OutputConfigMap, Name: "c", DataKey: "k"}}
 	for _, content := range []string{rsaJWK, ecJWK, `{"keys":[` + ecJWK + `]}`, `{"d":"of the settings","k":"v"}`, "plain", "cGxhaW4=", "[1]"} {
-		data, err := decode.ConfigMapData(context.Background(), r, contents(r, object(content)))
+		data, err := configMapData(context.Background(), r, contents(r, object(content)))
 		require.NoError(t, err, content)
 		assert.Equal(t, content, string(data["k"].Reveal()))
 	}
@@ -306,20 +322,20 @@ func keyDER(t *testing.T, name string) []byte {
 }
 
 func TestSeveralObjectsBecomeOneOutput(t *testing.T) {
-	r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Secret: &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/basic-auth"}, Items: []recipe.Item{
-		{Name: "user", Type: recipe.Secret, DataKey: "username"}, {Name: "pass", Type: recipe.Secret, DataKey: "password", Transforms: []string{"trim"}},
-		{Name: "more", Type: recipe.MultiKey, ContentType: "application/x-json"}}}
+	r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Outputs: []recipe.Output{{Kind: recipe.OutputSecret, Name: "s", Type: "kubernetes.io/basic-auth"}}, Items: []recipe.Item{
+		{Name: "user", Type: decode.Secret, DataKey: "username"}, {Name: "pass", Type: decode.Secret, DataKey: "password", Transforms: []string{"trim"}},
+		{Name: "more", Type: decode.MultiKey, ContentType: "application/x-json"}}}
 	read := func(more string) []decode.FetchedItem {
 		return []decode.FetchedItem{{Item: r.Items[0], Object: object("me:too")}, {Item: r.Items[1], Object: object(" p ")}, {Item: r.Items[2], Object: object(more)}}
 	}
-	data, err := decode.SecretData(context.Background(), r, read(`{"extra": 1}`))
+	data, err := secretData(context.Background(), r, read(`{"extra": 1}`))
 	require.NoError(t, err)
 	require.Len(t, data, 3)
 	assert.Equal(t, "me:too", string(data["username"].Reveal()), "each has its own key, and is not split")
 	assert.Equal(t, "p", string(data["password"].Reveal()))
-	_, err = decode.SecretData(context.Background(), r, read(`{"username": "canary"}`))
+	_, err = secretData(context.Background(), r, read(`{"username": "canary"}`))
 	assert.ErrorContains(t, err, `data key "username"`)
-	_, err = decode.SecretData(context.Background(), r, read(`canary`))
+	_, err = secretData(context.Background(), r, read(`canary`))
 	assert.ErrorContains(t, err, "object more")
 	assert.NotContains(t, err.Error(), "canary")
 }
@@ -331,22 +347,22 @@ func TestWhatCannotBeMadeIsRefusedWithTheFieldAndWithoutTheValue(t *testing.T) {
 		says    string
 		kind    fault.Kind
 	}{
-		"an output of nothing":             {recipe.Recipe{Items: recipeOf(recipe.Secret, "").Items}, "canary", "spec.output", fault.Invalid},
-		"a missing data key":               {noDataKey(recipeOf(recipe.Secret, "")), "canary", "spec.output.secret.dataKey", fault.Invalid},
-		"a certificate without a data key": {noDataKey(recipeOf(recipe.Certificate, "Opaque")), "canary", "spec.output.secret.dataKey", fault.Invalid},
-		"a ConfigMap without a data key":   {recipe.Recipe{Items: recipeOf(recipe.Key, "").Items, ConfigMap: &recipe.ConfigMapOutput{Name: "c"}}, "canary", "spec.output.configMap.dataKey", fault.Invalid},
-		"a key as TLS":                     {recipeOf(recipe.Key, "kubernetes.io/tls"), "canary", "spec.output.secret.type", fault.Invalid},
+		"an output of nothing":             {recipe.Recipe{Items: recipeOf(decode.Secret, "").Items}, "canary", "spec.output", fault.Invalid},
+		"a missing data key":               {noDataKey(recipeOf(decode.Secret, "")), "canary", "spec.output.secret.dataKey", fault.Invalid},
+		"a certificate without a data key": {noDataKey(recipeOf(decode.Certificate, "Opaque")), "canary", "spec.output.secret.dataKey", fault.Invalid},
+		"a ConfigMap without a data key":   {recipe.Recipe{Items: recipeOf(decode.Key, "").Items, Outputs: []recipe.Output{{Kind: recipe.OutputConfigMap, Name: "c"}}}, "canary", "spec.output.configMap.dataKey", fault.Invalid},
+		"a key as TLS":                     {recipeOf(decode.Key, "kubernetes.io/tls"), "canary", "spec.output.secret.type", fault.Invalid},
 		"a value that is no base64":        {transforming("base64decode"), "canary !", "base64decode", fault.Malformed},
-		"no docker config":                 {recipeOf(recipe.Secret, "kubernetes.io/dockerconfigjson"), "canary", "not JSON", fault.Malformed},
-		"no credentials":                   {recipeOf(recipe.Secret, "kubernetes.io/basic-auth"), "canary", "NAME:PASSWORD", fault.Malformed},
-		"TLS of garbage":                   {recipeOf(recipe.Secret, "kubernetes.io/tls"), "canary", "neither PFX nor PEM", fault.Malformed},
-		"TLS of a PFX with a password":     {recipeOf(recipe.Secret, "kubernetes.io/tls"), vector(t, "password.pfx"), "without a password", fault.Malformed},
-		"TLS of a PFX without a key":       {recipeOf(recipe.Certificate, "kubernetes.io/tls"), vector(t, "nokey.pfx"), "exportable", fault.Malformed},
-		"TLS of a PEM without a key":       {recipeOf(recipe.Certificate, "kubernetes.io/tls"), vector(t, "nokey.pem"), "exportable", fault.Malformed},
-		"Opaque of a PEM without a key":    {recipeOf(recipe.Certificate, "Opaque"), vector(t, "nokey.pem"), "exportable", fault.Malformed},
-		"TLS of a key of another":          {recipeOf(recipe.Certificate, "kubernetes.io/tls"), vector(t, "foreign.pem"), "none of the 1 certificates", fault.Malformed},
-		"TLS of two keys":                  {recipeOf(recipe.Certificate, "kubernetes.io/tls"), vector(t, "twokeys.pem"), "keep one key", fault.Malformed},
-		"a certificate that can't be read": {recipeOf(recipe.Certificate, ""), "canary", "neither PFX nor PEM", fault.Malformed},
+		"no docker config":                 {recipeOf(decode.Secret, "kubernetes.io/dockerconfigjson"), "canary", "not JSON", fault.Malformed},
+		"no credentials":                   {recipeOf(decode.Secret, "kubernetes.io/basic-auth"), "canary", "NAME:PASSWORD", fault.Malformed},
+		"TLS of garbage":                   {recipeOf(decode.Secret, "kubernetes.io/tls"), "canary", "neither PFX nor PEM", fault.Malformed},
+		"TLS of a PFX with a password":     {recipeOf(decode.Secret, "kubernetes.io/tls"), vector(t, "password.pfx"), "without a password", fault.Malformed},
+		"TLS of a PFX without a key":       {recipeOf(decode.Certificate, "kubernetes.io/tls"), vector(t, "nokey.pfx"), "exportable", fault.Malformed},
+		"TLS of a PEM without a key":       {recipeOf(decode.Certificate, "kubernetes.io/tls"), vector(t, "nokey.pem"), "exportable", fault.Malformed},
+		"Opaque of a PEM without a key":    {recipeOf(decode.Certificate, "Opaque"), vector(t, "nokey.pem"), "exportable", fault.Malformed},
+		"TLS of a key of another":          {recipeOf(decode.Certificate, "kubernetes.io/tls"), vector(t, "foreign.pem"), "none of the 1 certificates", fault.Malformed},
+		"TLS of two keys":                  {recipeOf(decode.Certificate, "kubernetes.io/tls"), vector(t, "twokeys.pem"), "keep one key", fault.Malformed},
+		"a certificate that can't be read": {recipeOf(decode.Certificate, ""), "canary", "neither PFX nor PEM", fault.Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data, err := secretOrConfigMap(c.recipe, object(c.content))
@@ -359,12 +375,12 @@ func TestWhatCannotBeMadeIsRefusedWithTheFieldAndWithoutTheValue(t *testing.T) {
 }
 
 func noDataKey(r recipe.Recipe) recipe.Recipe {
-	r.Secret.DataKey = ""
+	r.Outputs[0].DataKey = ""
 	return r
 }
 
 func transforming(names ...string) recipe.Recipe {
-	r := recipeOf(recipe.Secret, "")
+	r := recipeOf(decode.Secret, "")
 	r.Items[0].Transforms = names
 	return r
 }
@@ -387,16 +403,16 @@ func TestEveryQuery(t *testing.T) {
 		object   keyvault.Object
 		contains string
 	}{
-		"a secret":                              {recipe.Secret, "", object("u:p:q"), "u:p:q"},
-		"its user name":                         {recipe.Secret, "username", object("u:p:q"), "u"},
-		"its password":                          {recipe.Secret, "password", object("u:p:q"), "p:q"},
-		"a certificate":                         {recipe.Certificate, "", public, "-----BEGIN CERTIFICATE-----"},
-		"by its name":                           {recipe.Certificate, "tls.crt", whole, "-----BEGIN CERTIFICATE-----"},
-		"its key":                               {recipe.Certificate, "tls.key", whole, "-----BEGIN RSA PRIVATE KEY-----"},
-		"its bytes":                             {recipe.Certificate, "raw", public, der},
-		"its bytes, read together with its key": {recipe.Certificate, "raw", whole, der},
-		"a key":                                 {recipe.Key, "", object(noNUL), "\x01\x01\x01"},
-		"an entry":                              {recipe.MultiKey, "a", object(`{"a": "1"}`), "1"},
+		"a secret":                              {decode.Secret, "", object("u:p:q"), "u:p:q"},
+		"its user name":                         {decode.Secret, "username", object("u:p:q"), "u"},
+		"its password":                          {decode.Secret, "password", object("u:p:q"), "p:q"},
+		"a certificate":                         {decode.Certificate, "", public, "-----BEGIN CERTIFICATE-----"},
+		"by its name":                           {decode.Certificate, "tls.crt", whole, "-----BEGIN CERTIFICATE-----"},
+		"its key":                               {decode.Certificate, "tls.key", whole, "-----BEGIN RSA PRIVATE KEY-----"},
+		"its bytes":                             {decode.Certificate, "raw", public, der},
+		"its bytes, read together with its key": {decode.Certificate, "raw", whole, der},
+		"a key":                                 {decode.Key, "", object(noNUL), "\x01\x01\x01"},
+		"an entry":                              {decode.MultiKey, "a", object(`{"a": "1"}`), "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, err := variableOf(recipeOf(c.typ, ""), c.object, c.part)
@@ -411,14 +427,14 @@ func TestEveryQuery(t *testing.T) {
 		kind   fault.Kind
 		says   string
 	}{
-		"a part that a secret has not":      {recipe.Secret, "tls.crt", "canary", fault.Invalid, "username, password"},
-		"a part that a certificate has not": {recipe.Certificate, "pem", "canary", fault.Invalid, "tls.crt, tls.key, raw"},
-		"a part that a key has not":         {recipe.Key, "raw", "canary", fault.Invalid, "pem, jwk"},
-		"a password of no credentials":      {recipe.Secret, "password", "canary", fault.Malformed, "NAME:PASSWORD"},
-		"a modulus with a NUL":              {recipe.Key, "", `{"kty":"RSA","n":"AQAB","e":"AQAB"}`, fault.Malformed, "?pem or ?jwk"},
-		"a key of no modulus":               {recipe.Key, "", ecJWK, fault.Malformed, "azurekeyvault?pem"},
-		"a private key that is not there":   {recipe.Certificate, "tls.key", vector(t, "nokey.pem"), fault.Malformed, "exportable"},
-		"bytes that can't be read":          {recipe.Certificate, "raw", "canary", fault.Malformed, "neither PFX nor PEM"},
+		"a part that a secret has not":      {decode.Secret, "tls.crt", "canary", fault.Invalid, "username, password"},
+		"a part that a certificate has not": {decode.Certificate, "pem", "canary", fault.Invalid, "tls.crt, tls.key, raw"},
+		"a part that a key has not":         {decode.Key, "raw", "canary", fault.Invalid, "pem, jwk"},
+		"a password of no credentials":      {decode.Secret, "password", "canary", fault.Malformed, "NAME:PASSWORD"},
+		"a modulus with a NUL":              {decode.Key, "", `{"kty":"RSA","n":"AQAB","e":"AQAB"}`, fault.Malformed, "?pem or ?jwk"},
+		"a key of no modulus":               {decode.Key, "", ecJWK, fault.Malformed, "azurekeyvault?pem"},
+		"a private key that is not there":   {decode.Certificate, "tls.key", vector(t, "nokey.pem"), fault.Malformed, "exportable"},
+		"bytes that can't be read":          {decode.Certificate, "raw", "canary", fault.Malformed, "neither PFX nor PEM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := variableOf(recipeOf(c.typ, ""), object(c.object), c.part)
@@ -442,8 +458,8 @@ func FuzzJWK(f *testing.F) {
 		f.Add(seed, "")
 	}
 	f.Fuzz(func(t *testing.T, content, format string) {
-		r := recipeOf(recipe.Key, "")
-		r.Secret.KeyFormat = format
+		r := recipeOf(decode.Key, "")
+		r.Outputs[0].KeyFormat = format
 		fuzzbudget.Check(t, decoding, len(content), func() {
 			if _, err := secretOf(r, object(content)); err != nil && fault.KindOf(err) != fault.Malformed {
 				t.Error(err)
@@ -455,8 +471,8 @@ func FuzzJWK(f *testing.F) {
 func TestAKeyOnSecp256k1HasAPEM(t *testing.T) {
 	// The base point of the curve.
 	jwk := `{"kty":"EC","crv":"P-256K","x":"eb5mfvncu6xVoGKVzocLBwKb_NstzijZWfKBWxb4F5g","y":"SDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj_sQ1Lg"}`
-	r := recipeOf(recipe.Key, "")
-	r.Secret.KeyFormat = "pem"
+	r := recipeOf(decode.Key, "")
+	r.Outputs[0].KeyFormat = "pem"
 	data, err := secretOf(r, object(jwk))
 	require.NoError(t, err)
 	assert.Contains(t, string(data["k"].Reveal()), "-----BEGIN PUBLIC KEY-----\nMFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAE")

@@ -111,30 +111,30 @@ func TestAnEmptyValueIsRefusedUnlessItIsAllowed(t *testing.T) {
 		contents []decode.FetchedItem
 		says     string
 	}{
-		"one object":              {recipeOf(recipe.Secret, ""), contents0(recipeOf(recipe.Secret, ""), ""), `secret "o"`},
+		"one object":              {recipeOf(decode.Secret, ""), contents0(recipeOf(decode.Secret, ""), ""), `secret "o"`},
 		"one of several":          {several, contents, "object o1"},
 		"what transforms make":    {transforming("trim"), contents0(transforming("trim"), " \n"), `secret "o"`},
-		"a Docker configuration":  {recipeOf(recipe.Secret, "kubernetes.io/dockerconfigjson"), contents0(recipeOf(recipe.Secret, ""), ""), `secret "o"`},
-		"a pair of name and word": {recipeOf(recipe.Secret, "kubernetes.io/basic-auth"), contents0(recipeOf(recipe.Secret, ""), ""), `secret "o"`},
+		"a Docker configuration":  {recipeOf(decode.Secret, "kubernetes.io/dockerconfigjson"), contents0(recipeOf(decode.Secret, ""), ""), `secret "o"`},
+		"a pair of name and word": {recipeOf(decode.Secret, "kubernetes.io/basic-auth"), contents0(recipeOf(decode.Secret, ""), ""), `secret "o"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := decode.SecretData(t.Context(), c.recipe, c.contents)
+			_, err := secretData(t.Context(), c.recipe, c.contents)
 			assert.ErrorIs(t, err, decode.ErrEmptyValue)
 			assert.Equal(t, fault.Malformed, fault.KindOf(err))
 			assert.ErrorContains(t, err, c.says)
 			assert.ErrorContains(t, err, "allowEmpty")
 			c.recipe.AllowEmpty = true
-			_, err = decode.SecretData(t.Context(), c.recipe, c.contents)
+			_, err = secretData(t.Context(), c.recipe, c.contents)
 			assert.NotErrorIs(t, err, decode.ErrEmptyValue)
 		})
 	}
 	data, err := secretOf(multiKey("json"), object(`{"a": ""}`))
 	require.NoError(t, err, "an entry says what it is")
 	assert.Zero(t, data["a"].Len())
-	data, err = secretOf(recipeOf(recipe.Secret, "kubernetes.io/basic-auth"), object(":"))
+	data, err = secretOf(recipeOf(decode.Secret, "kubernetes.io/basic-auth"), object(":"))
 	require.NoError(t, err)
 	assert.Len(t, data, 2)
-	value, err := variableOf(recipeOf(recipe.Secret, ""), object(""), "")
+	value, err := variableOf(recipeOf(decode.Secret, ""), object(""), "")
 	require.NoError(t, err, "a pod gets what the vault has")
 	assert.Zero(t, value.Len())
 }

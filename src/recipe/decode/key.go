@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -14,7 +15,42 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
+
+// Key is the type of a key. Only its public part can be read.
+const Key recipe.ObjectType = "key"
+
+// keyObject is the object type of a key.
+type keyObject struct{ commonObject }
+
+func (keyObject) typeName() recipe.ObjectType { return Key }
+
+func (keyObject) vaultKind(bool) keyvault.Kind { return keyvault.KindKey }
+
+func (keyObject) checkOutput(f outputFormat) error {
+	if f.secretType == typeTLS {
+		return fault.New(fault.Invalid,
+			"%s.type %q needs a certificate, but the object is a key; set the object's type to certificate, or use "+
+				"another type of Secret", f.fieldPath, typeTLS)
+	}
+	return f.requireDataKey(Key)
+}
+
+func (keyObject) outputData(f outputFormat, item FetchedItem, left *budget) (map[string]keyvault.Value, error) {
+	return chargeValues(left)(f.singleValue(encodePublicKey(item.Object, f.keyFormat)))
+}
+
+func (keyObject) queryParts() []string { return []string{formatPEM, formatJWK} }
+
+func (keyObject) variableValue(q Query, o keyvault.Object) (keyvault.Value, error) {
+	value, err := encodePublicKey(o, q.Part)
+	if err == nil && q.Part == "" && bytes.IndexByte(value.Reveal(), 0) >= 0 {
+		return keyvault.Value{}, fault.New(fault.Malformed,
+			"the modulus of the key has a NUL byte, which an environment variable can't hold; use ?pem or ?jwk")
+	}
+	return value, err
+}
 
 // The formats of a key; raw is the default.
 const (

@@ -13,8 +13,51 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
-// contentTypeJSON is the content type of a multi-key object in JSON. The other content type is YAML.
-const contentTypeJSON = "application/x-json"
+// MultiKey is the type of a secret whose value is a JSON or YAML object with several values.
+const MultiKey recipe.ObjectType = "multi-key-value-secret"
+
+// The content types of a multi-key object.
+const (
+	contentTypeJSON = "application/x-json"
+	contentTypeYAML = "application/x-yaml"
+)
+
+// multiKeyObject is the object type of a secret with several values.
+type multiKeyObject struct{ commonObject }
+
+func (multiKeyObject) typeName() recipe.ObjectType { return MultiKey }
+
+func (multiKeyObject) vaultKind(bool) keyvault.Kind { return keyvault.KindSecret }
+
+func (multiKeyObject) checkItem(item recipe.Item, field string) error {
+	if item.ContentType == contentTypeJSON || item.ContentType == contentTypeYAML {
+		return nil
+	}
+	return fault.New(fault.Invalid, "%s.contentType %q is not valid for a %s; set it to %s or %s", field,
+		item.ContentType, MultiKey, contentTypeJSON, contentTypeYAML)
+}
+
+func (multiKeyObject) hasEntries() bool { return true }
+
+func (multiKeyObject) checkOutput(outputFormat) error { return nil }
+
+func (multiKeyObject) outputData(_ outputFormat, item FetchedItem, left *budget) (map[string]keyvault.Value, error) {
+	return decodeEntries(item.Item, item.Object.Value, left)
+}
+
+// variableValue returns the entry that the query selects. The names of entries need not be valid data keys here.
+func (multiKeyObject) variableValue(q Query, o keyvault.Object) (keyvault.Value, error) {
+	all, err := parseEntries(q.Item, o.Value, newVariableBudget())
+	if err != nil {
+		return keyvault.Value{}, err
+	}
+	text, ok := all[q.Part]
+	if !ok {
+		return keyvault.Value{}, fault.New(fault.NotFound,
+			"the object has no entry %q; add it in the vault, or correct the name after the question mark", q.Part)
+	}
+	return newVariableBudget().applyTransforms(q.Item, keyvault.NewValue(text))
+}
 
 // maxDataKeyLength is the maximum length of a key of a Secret in Kubernetes.
 const maxDataKeyLength = 253

@@ -12,11 +12,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
 
 func multiKey(contentType string, transforms ...string) recipe.Recipe {
-	return recipe.Recipe{Vault: "kv1", Items: []recipe.Item{{Name: "o", Type: recipe.MultiKey, ContentType: "application/x-" + contentType, Transforms: transforms}}, Secret: &recipe.SecretOutput{Name: "s"}}
+	return recipe.Recipe{Vault: "kv1", Items: []recipe.Item{{Name: "o", Type: decode.MultiKey, ContentType: "application/x-" + contentType, Transforms: transforms}}, Outputs: []recipe.Output{{Kind: recipe.OutputSecret, Name: "s"}}}
 }
 
 func TestEntriesKeepTheirText(t *testing.T) {

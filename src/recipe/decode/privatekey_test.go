@@ -33,9 +33,9 @@ import (
 // publicly makes a ConfigMapData of one value.
 func publicly(t *testing.T, value string, transforms ...string) error {
 	t.Helper()
-	r := recipeOf(recipe.Secret, "")
-	r.Secret, r.ConfigMap, r.Items[0].Transforms = nil, &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}, transforms
-	_, err := decode.ConfigMapData(t.Context(), r, contents(r, object(value)))
+	r := recipeOf(decode.Secret, "")
+	r.Outputs, r.Items[0].Transforms = []recipe.Output{{Kind: recipe.OutputConfigMap, Name: "c", DataKey: "k"}}, transforms
+	_, err := configMapData(t.Context(), r, contents(r, object(value)))
 	return err
 }
 
@@ -278,10 +278,10 @@ func FuzzConfigMap(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		r := recipeOf(recipe.Secret, "")
-		r.Secret, r.ConfigMap = nil, &recipe.ConfigMapOutput{Name: "c", DataKey: "k"}
+		r := recipeOf(decode.Secret, "")
+		r.Outputs = []recipe.Output{{Kind: recipe.OutputConfigMap, Name: "c", DataKey: "k"}}
 		fuzzbudget.Check(t, decoding, len(content), func() {
-			_, err := decode.ConfigMapData(t.Context(), r, contents(r, keyvault.Object{Value: keyvault.NewValue(content)}))
+			_, err := configMapData(t.Context(), r, contents(r, keyvault.Object{Value: keyvault.NewValue(content)}))
 			if err != nil && fault.KindOf(err) != fault.Malformed {
 				t.Error(err)
 			}

@@ -89,7 +89,7 @@ func (e *searchExpansion) addItem(i int, find compiledSearch, entry keyvault.Ent
 	}
 	e.secretByDataKey[key] = entry.Name
 	e.recipe.Items = append(e.recipe.Items,
-		recipe.Item{Name: entry.Name, Type: recipe.Secret, DataKey: key, Transforms: find.Transforms})
+		recipe.Item{Name: entry.Name, Type: Secret, DataKey: key, Transforms: find.Transforms})
 	return nil
 }
 

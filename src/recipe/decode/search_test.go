@@ -25,7 +25,7 @@ func decodeEntries() []keyvault.Entry {
 }
 
 func searching(searches ...recipe.Search) recipe.Recipe {
-	return recipe.Recipe{Vault: "kv1", MultipleItems: true, Searches: searches, Secret: &recipe.SecretOutput{Name: "s"}}
+	return recipe.Recipe{Vault: "kv1", MultipleItems: true, Searches: searches, Outputs: []recipe.Output{{Kind: recipe.OutputSecret, Name: "s"}}}
 }
 
 // keys are the data keys of what was found, with the object's name.
@@ -63,7 +63,7 @@ func TestExpandFindsByNameAndTagsInTheOrderOfNames(t *testing.T) {
 
 func TestWhatIsNamedHasTheSayOverWhatIsFound(t *testing.T) {
 	r := searching(recipe.Search{Prefix: "shop-", Transforms: []string{"trim"}}, recipe.Search{Regexp: "api"})
-	r.Items = []recipe.Item{{Name: "mine", Type: recipe.Secret, DataKey: "shop-db-password"}}
+	r.Items = []recipe.Item{{Name: "mine", Type: decode.Secret, DataKey: "shop-db-password"}}
 	got, err := decode.ExpandSearches(context.Background(), r, decodeEntries())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"shop-db-password=mine", "shop-api-key=shop-api-key"}, keys(got), "and what two searches find is there once")
@@ -75,7 +75,7 @@ func TestWhatIsNamedHasTheSayOverWhatIsFound(t *testing.T) {
 	for _, item := range got.Items {
 		contents = append(contents, decode.FetchedItem{Item: item, Object: object(" v ")})
 	}
-	data, err := decode.SecretData(context.Background(), got, contents)
+	data, err := secretData(context.Background(), got, contents)
 	require.NoError(t, err)
 	assert.Equal(t, "v", string(data["shop-api-key"].Reveal()))
 	query, err := decode.NewQuery(got, "shop-api-key")

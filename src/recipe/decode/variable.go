@@ -1,7 +1,7 @@
 package decode
 
 import (
-	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -35,108 +35,39 @@ func NewQuery(r recipe.Recipe, part string) (Query, error) {
 		strings.Join(keys, ", "))
 }
 
-// knownParts returns the valid parts for an object type; nil means that any part is valid.
-func knownParts(t recipe.ObjectType) []string {
-	switch t {
-	case recipe.Certificate:
-		return []string{"", dataKeyCertificate, dataKeyPrivateKey, formatRaw}
-	case recipe.Key:
-		return []string{"", formatPEM, formatJWK}
-	case recipe.MultiKey:
-		return nil
-	default:
-		return []string{"", dataKeyUsername, dataKeyPassword}
-	}
-}
-
 func (q Query) checkPart() error {
-	if q.Item.Type == recipe.MultiKey && q.Part == "" {
-		return fault.New(fault.Invalid,
-			"an object of type %s has several values; select one with NAME@azurekeyvault?KEY", q.Item.Type)
-	}
-	known := knownParts(q.Item.Type)
-	if known == nil {
+	t := typeNamed(q.Item.Type)
+	if t.hasEntries() {
+		if q.Part == "" {
+			return fault.New(fault.Invalid,
+				"an object of type %s has several values; select one with NAME@azurekeyvault?KEY", q.Item.Type)
+		}
 		return nil
 	}
-	for _, part := range known {
-		if part == q.Part {
-			return nil
-		}
+	known := t.queryParts()
+	if q.Part == "" || slices.Contains(known, q.Part) {
+		return nil
 	}
-	return fault.New(fault.Invalid,
-		"the query %q is not known for an object of type %s; use %s, or remove the question mark and what follows",
-		q.Part, q.Item.Type, strings.Join(known[1:], ", "))
+	advice := "remove the question mark and what follows"
+	if len(known) > 0 {
+		advice = "use " + strings.Join(known, ", ") + ", or " + advice
+	}
+	return fault.New(fault.Invalid, "the query %q is not known for an object of type %s; %s", q.Part, q.Item.Type,
+		advice)
 }
 
 // NeedsPrivateKey reports whether the query selects the private key of a certificate, which is in the secret of the
 // same name.
-func (q Query) NeedsPrivateKey() bool {
-	return q.Item.Type == recipe.Certificate && q.Part == dataKeyPrivateKey
-}
+func (q Query) NeedsPrivateKey() bool { return typeNamed(q.Item.Type).needsPrivateKeyForPart(q.Part) }
 
 // Kind returns the kind of vault object to read for the query. The argument private is true if any query of the same
 // item selects its private key.
-func (q Query) Kind(private bool) keyvault.Kind {
-	switch {
-	case q.Item.Type == recipe.Key:
-		return keyvault.KindKey
-	case q.Item.Type == recipe.Certificate && !private:
-		return keyvault.KindCertificate
-	default:
-		return keyvault.KindSecret
-	}
-}
+func (q Query) Kind(private bool) keyvault.Kind { return typeNamed(q.Item.Type).vaultKind(private) }
 
 // VariableValue decodes an object to the value of an environment variable.
 func VariableValue(q Query, o keyvault.Object) (keyvault.Value, error) {
 	if err := q.checkPart(); err != nil {
 		return keyvault.Value{}, err
 	}
-	switch q.Item.Type {
-	case recipe.Certificate:
-		return certificatePart(q.Part, o)
-	case recipe.Key:
-		return keyPart(q.Part, o)
-	case recipe.MultiKey:
-		return decodeEntry(q, o.Value)
-	}
-	value, err := newVariableBudget().applyTransforms(q.Item, o.Value)
-	if err != nil || q.Part == "" {
-		return value, err
-	}
-	both, err := splitBasicAuth(value)
-	return both[q.Part], err
-}
-
-func certificatePart(part string, o keyvault.Object) (keyvault.Value, error) {
-	switch part {
-	case dataKeyPrivateKey:
-		return privateKeyPEM(o)
-	case formatRaw:
-		return certificateBase64(o)
-	}
-	return certificatePEM(o)
-}
-
-func keyPart(part string, o keyvault.Object) (keyvault.Value, error) {
-	value, err := encodePublicKey(o, part)
-	if err == nil && part == "" && bytes.IndexByte(value.Reveal(), 0) >= 0 {
-		return keyvault.Value{}, fault.New(fault.Malformed,
-			"the modulus of the key has a NUL byte, which an environment variable can't hold; use ?pem or ?jwk")
-	}
-	return value, err
-}
-
-// decodeEntry returns the entry that the query selects. The names of entries need not be valid data keys here.
-func decodeEntry(q Query, v keyvault.Value) (keyvault.Value, error) {
-	all, err := parseEntries(q.Item, v, newVariableBudget())
-	if err != nil {
-		return keyvault.Value{}, err
-	}
-	text, ok := all[q.Part]
-	if !ok {
-		return keyvault.Value{}, fault.New(fault.NotFound,
-			"the object has no entry %q; add it in the vault, or correct the name after the question mark", q.Part)
-	}
-	return newVariableBudget().applyTransforms(q.Item, keyvault.NewValue(text))
+	return typeNamed(q.Item.Type).variableValue(q, o)
 }

@@ -2,6 +2,6 @@
 // knows the fields of the resource: the controller and the broker marshal their typed object, and the injector passes
 // the API server's response.
 //
-// Floor 2, standard library only. The package repeats the checks of the CRD's schema, because a resource can be older
+// Floor 3, pure. The package repeats the checks of the CRD's schema, because a resource can be older
 // than the schema. Decoding vault objects belongs in recipe/decode.
 package fromapi

@@ -11,6 +11,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
 )
 
@@ -252,13 +253,13 @@ func (o object) toItem() recipe.Item {
 	return recipe.Item{Name: o.Name, Version: o.Version, Type: recipe.ObjectType(o.Type), ContentType: o.ContentType}
 }
 
-// checkDataKey checks that each item has a unique data key, except multi-key objects, whose entries have keys.
+// checkDataKey checks that each item has a unique data key, except objects whose entries have keys.
 func checkDataKey(item recipe.Item, field string, taken map[string]bool) error {
 	switch {
-	case item.Type == recipe.MultiKey && item.DataKey != "":
+	case decode.HasEntries(item.Type) && item.DataKey != "":
 		return fault.New(fault.Invalid,
 			"%s.dataKey can't be set for a %s, whose entries have their own keys; remove it", field, item.Type)
-	case item.Type == recipe.MultiKey:
+	case decode.HasEntries(item.Type):
 		return nil
 	case item.DataKey == "":
 		return fault.New(fault.Invalid, "%s.dataKey is required; set it to the key in the output", field)
@@ -314,16 +315,7 @@ func checkItem(item recipe.Item, field string) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(recipe.ObjectTypes(), item.Type) {
-		return fault.New(fault.Invalid, "%s.type %q is not known; use one of %v", field, item.Type,
-			recipe.ObjectTypes())
-	}
-	if item.Type == recipe.MultiKey && item.ContentType != "application/x-json" &&
-		item.ContentType != "application/x-yaml" {
-		return fault.New(fault.Invalid, "%s.contentType %q is not valid for a multi-key-value-secret; "+
-			"set it to application/x-json or application/x-yaml", field, item.ContentType)
-	}
-	return nil
+	return decode.CheckItem(item, field)
 }
 
 func checkTransforms(names []string, field string) error {
@@ -357,15 +349,28 @@ func addOutput(r *recipe.Recipe, out *output) error {
 	if err := checkTransforms(transforms, "spec.output.transform"); err != nil {
 		return err
 	}
+	r.Outputs = out.toOutputs()
+	for _, o := range r.Outputs {
+		if err := checkOutput(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// toOutputs returns the outputs of each kind, in the order in which they are checked and written.
+func (out *output) toOutputs() []recipe.Output {
+	var all []recipe.Output
 	if s := out.Secret; s != nil {
-		r.Secret = &recipe.SecretOutput{Name: s.Name, Type: s.Type, DataKey: s.DataKey, ChainOrder: s.ChainOrder,
-			KeyFormat: s.KeyFormat,
-			Labels:    s.Metadata.Labels, Annotations: s.Metadata.Annotations, Immutable: s.Immutable}
+		all = append(all, recipe.Output{Kind: recipe.OutputSecret, Name: s.Name, Type: s.Type, DataKey: s.DataKey,
+			ChainOrder: s.ChainOrder, KeyFormat: s.KeyFormat,
+			Labels: s.Metadata.Labels, Annotations: s.Metadata.Annotations, Immutable: s.Immutable})
 	}
 	if c := out.ConfigMap; c != nil {
-		r.ConfigMap = &recipe.ConfigMapOutput{Name: c.Name, DataKey: c.DataKey, KeyFormat: c.KeyFormat}
+		all = append(all, recipe.Output{Kind: recipe.OutputConfigMap, Name: c.Name, DataKey: c.DataKey,
+			KeyFormat: c.KeyFormat})
 	}
-	return checkOutput(*r)
+	return all
 }
 
 // The hints in error messages.
@@ -376,25 +381,14 @@ const (
 	orderHint   = "use ensureserverfirst, or leave it empty for the order of the object"
 )
 
-func checkOutput(r recipe.Recipe) error {
-	if s := r.Secret; s != nil {
-		if s.Type == "kubernetes.io/service-account-token" || s.Type == "bootstrap.kubernetes.io/token" {
-			return fault.New(fault.Invalid,
-				"spec.output.secret.type %q is reserved for credentials of the cluster; use another type",
-				s.Type)
-		}
-		err := checkFields(fieldRule{"spec.output.secret.name", s.Name, namePattern, nameHint},
-			fieldRule{"spec.output.secret.dataKey", s.DataKey, dataKeyPattern, dataKeyHint},
-			fieldRule{"spec.output.secret.chainOrder", s.ChainOrder, orderPattern, orderHint},
-			fieldRule{"spec.output.secret.keyFormat", s.KeyFormat, formatPattern, formatHint})
-		if err != nil {
-			return err
-		}
+func checkOutput(o recipe.Output) error {
+	path := o.FieldPath()
+	if o.Type == "kubernetes.io/service-account-token" || o.Type == "bootstrap.kubernetes.io/token" {
+		return fault.New(fault.Invalid, "%s.type %q is reserved for credentials of the cluster; use another type", path,
+			o.Type)
 	}
-	if c := r.ConfigMap; c != nil {
-		return checkFields(fieldRule{"spec.output.configMap.name", c.Name, namePattern, nameHint},
-			fieldRule{"spec.output.configMap.dataKey", c.DataKey, dataKeyPattern, dataKeyHint},
-			fieldRule{"spec.output.configMap.keyFormat", c.KeyFormat, formatPattern, formatHint})
-	}
-	return nil
+	return checkFields(fieldRule{path + ".name", o.Name, namePattern, nameHint},
+		fieldRule{path + ".dataKey", o.DataKey, dataKeyPattern, dataKeyHint},
+		fieldRule{path + ".chainOrder", o.ChainOrder, orderPattern, orderHint},
+		fieldRule{path + ".keyFormat", o.KeyFormat, formatPattern, formatHint})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 	"github.com/akv2k8s/akv2k8s/src/testkit/fuzzbudget"
 )
@@ -39,10 +40,9 @@ func TestParseReadsEveryField(t *testing.T) {
 	hour := time.Hour
 	want := recipe.Recipe{
 		Vault: "kv-1", Identity: "sa", RefreshInterval: &hour,
-		Items: []recipe.Item{{Name: "cert", Version: "0a", Type: recipe.MultiKey, ContentType: "application/x-yaml", Transforms: []string{"trim", "base64decode"}}},
-		Secret: &recipe.SecretOutput{Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst", KeyFormat: "jwk",
-			Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}, Immutable: true},
-		ConfigMap: &recipe.ConfigMapOutput{Name: "c", DataKey: "ck", KeyFormat: "pem"},
+		Items: []recipe.Item{{Name: "cert", Version: "0a", Type: decode.MultiKey, ContentType: "application/x-yaml", Transforms: []string{"trim", "base64decode"}}},
+		Outputs: []recipe.Output{{Kind: recipe.OutputSecret, Name: "s", Type: "kubernetes.io/tls", DataKey: "k", ChainOrder: "ensureserverfirst", KeyFormat: "jwk",
+			Labels: map[string]string{"l": "1"}, Annotations: map[string]string{"a": "2"}, Immutable: true}, {Kind: recipe.OutputConfigMap, Name: "c", DataKey: "ck", KeyFormat: "pem"}},
 	}
 	marshalled, err := json.Marshal(typed)
 	require.NoError(t, err)
@@ -71,8 +71,7 @@ func TestParseAcceptsBothSpellingsOfTransform(t *testing.T) {
 	}
 	r, err := fromapi.Parse([]byte(minimal + `}}`))
 	require.NoError(t, err)
-	assert.Nil(t, r.Secret, "no output means no Secret")
-	assert.Nil(t, r.ConfigMap)
+	assert.Empty(t, r.Outputs, "no output means no Secret")
 }
 
 func TestParseRefusesAndNamesTheField(t *testing.T) {
@@ -185,7 +184,7 @@ func TestParseReadsSearches(t *testing.T) {
 		{"match":{"prefix":"a-","tags":{"t":"v"}},"rewrite":{"source":"^a-","target":"b"},"transform":["trim"]},{"match":{"regexp":"x$"}},
 		{"match":{"tags":{"t":"v"}}}]}}`))
 	require.NoError(t, err)
-	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", MultipleItems: true, Items: []recipe.Item{{Name: "o", Type: recipe.Secret, DataKey: "k"}},
+	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", MultipleItems: true, Items: []recipe.Item{{Name: "o", Type: decode.Secret, DataKey: "k"}},
 		Searches: []recipe.Search{{Prefix: "a-", Tags: map[string]string{"t": "v"}, Source: "^a-", Target: "b", Transforms: []string{"trim"}}, {Regexp: "x$"},
 			{Tags: map[string]string{"t": "v"}}}}, r))
 	assert.Equal(t, keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}, r.SecretListRef())
@@ -198,9 +197,9 @@ func TestParseReadsSeveralObjects(t *testing.T) {
 		`{"object":{"name":"m","type":"multi-key-value-secret","contentType":"application/x-json"}}],"output":{"secret":{"name":"s"}},"unknown":[`)))
 	require.NoError(t, err)
 	assert.Empty(t, cmp.Diff(recipe.Recipe{Vault: "kv1", MultipleItems: true, Items: []recipe.Item{
-		{Name: "o", Version: "1", Type: recipe.Secret, DataKey: "k", Transforms: []string{"trim"}},
-		{Name: "m", Type: recipe.MultiKey, ContentType: "application/x-json"},
-	}, Secret: &recipe.SecretOutput{Name: "s"}}, r))
+		{Name: "o", Version: "1", Type: decode.Secret, DataKey: "k", Transforms: []string{"trim"}},
+		{Name: "m", Type: decode.MultiKey, ContentType: "application/x-json"},
+	}, Outputs: []recipe.Output{{Kind: recipe.OutputSecret, Name: "s"}}}, r))
 }
 
 func FuzzParse(f *testing.F) {

@@ -23,12 +23,9 @@ func injectorEnv(c corev1.Container, s Settings) []corev1.EnvVar {
 		{Name: wire.EnvLogLevel, Value: s.LogLevel}, {Name: wire.EnvLogFormat, Value: s.LogFormat}}
 }
 
-// reservedVariables are the reserved variables, which only the webhook can set.
-func reservedVariables() []string { return wire.ReservedVariables() }
-
-// isReserved says whether a variable is reserved.
+// isReserved says whether a variable is reserved: only the webhook can set it.
 func isReserved(name string) bool {
-	return strings.HasPrefix(name, "ENV_INJECTOR_") && slices.Contains(reservedVariables(), name)
+	return strings.HasPrefix(name, "ENV_INJECTOR_") && slices.Contains(wire.ReservedVariables(), name)
 }
 
 // overridableVariables are the variables that the webhook adds unless the container sets them.
@@ -85,7 +82,7 @@ func mergeEnv(env, add []corev1.EnvVar) []corev1.EnvVar {
 // previouslyAdded are the variables that an earlier mutation can have added: all reserved ones, and the others in its
 // list that the webhook adds.
 func previouslyAdded(env []corev1.EnvVar) []string {
-	names := reservedVariables()
+	names := wire.ReservedVariables()
 	for _, variable := range env {
 		if variable.Name != wire.EnvAddedVariables {
 			continue
