@@ -374,8 +374,16 @@ func TestWhatAdmissionRecordedIsAllowedAndNothingElse(t *testing.T) {
 func TestAnOpenPodStaysOpenWhateverAnotherContainerSays(t *testing.T) {
 	b := newBrokerTest(t)
 	b.recreatePod(func(pod *corev1.Pod) {
-		pod.Spec.InitContainers[0].Env = append(pod.Spec.InitContainers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "true"})
-		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "false"})
+		pod.Spec.InitContainers[0].Env = append(pod.Spec.InitContainers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_ALLOW_UNRECORDED", Value: "true"})
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_ALLOW_UNRECORDED", Value: "false"})
+	})
+	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"X": "three@azurekeyvault"}).Code)
+}
+
+func TestAPodOfAnEarlierBuildWhoseSourceWasMissingIsServed(t *testing.T) {
+	b := newBrokerTest(t)
+	b.recreatePod(func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "true"})
 	})
 	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"X": "three@azurekeyvault"}).Code)
 }
@@ -403,10 +411,10 @@ func TestAPodWhoseSourceWasMissingMayAskForWhatItsNamespaceHas(t *testing.T) {
 	b := newBrokerTest(t)
 	b.recreatePod(func(pod *corev1.Pod) {
 		pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "d",
-			Env: []corev1.EnvVar{{Name: "ENV_INJECTOR_OPEN", Value: "true"}}}}}
+			Env: []corev1.EnvVar{{Name: "ENV_INJECTOR_ALLOW_UNRECORDED", Value: "true"}}}}}
 	})
 	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"X": "three@azurekeyvault"}).Code)
-	assert.InDelta(t, 1, testutil.ToFloat64(findCollector(t, b.registry, "akv2k8s_auth_open_answers_total")), 0, "and it is counted")
+	assert.InDelta(t, 1, testutil.ToFloat64(findCollector(t, b.registry, "akv2k8s_auth_unrecorded_references_total")), 0, "and it is counted")
 	assert.InDelta(t, 1, testutil.ToFloat64(findCollector(t, b.registry, "akv2k8s_auth_requests_total")), 0, "as a request too")
 	b.assertError(b.sendReferences(map[string]string{"X": "elsewhere/three@azurekeyvault"}), fault.Invalid, "variable X")
 }

@@ -20,7 +20,8 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		staleValues: prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_stale_answers_total",
 			Help: "Stale values served because the vault was unavailable."}),
 	}
-	m.unrecordedReferences = prometheus.NewCounter(prometheus.CounterOpts{Name: "akv2k8s_auth_open_answers_total",
+	m.unrecordedReferences = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "akv2k8s_auth_unrecorded_references_total",
 		Help: "Unrecorded references allowed because a ConfigMap or Secret did not exist when the pod was created."})
 	for _, c := range []prometheus.Collector{m.requests, m.failedRequests, m.staleValues, m.unrecordedReferences} {
 		if err := registry.Register(c); err != nil {

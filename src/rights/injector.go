@@ -58,9 +58,9 @@ func injectorClusterRules() []Rule {
 		{Package: "webhook", Groups: "core", Resources: "namespaces", OwnNamespaceNames: namespacePlaceholder,
 			Verbs:  "get",
 			Reason: "checks that injection is enabled in the pod's namespace; the auth service does the same"},
-		{Package: "cmd/envinjector", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get",
+		{Package: "apiserver", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get",
 			Reason: addresses},
-		{Package: "cmd/envinjector", Groups: "discovery.k8s.io", Resources: "endpointslices", Names: "kubernetes",
+		{Package: "apiserver", Groups: "discovery.k8s.io", Resources: "endpointslices", Names: "kubernetes",
 			Verbs: "get", Reason: "the same"},
 	}
 }
@@ -71,7 +71,7 @@ func injectorOwnRules() []Rule {
 		{Package: "servingcert", Groups: "core", Resources: "secrets", Names: injectorPlaceholder + "-serving",
 			Verbs: "get list watch update", Reason: "reads and writes the CA that all replicas share"},
 	}, v1CARules(), []Rule{
-		{Package: "cmd/envinjector", Groups: "core", Resources: "services", Names: injectorPlaceholder, Verbs: "get",
+		{Package: "webhook", Groups: "core", Resources: "services", Names: injectorPlaceholder, Verbs: "get",
 			Condition: authServiceValue,
 			Reason:    "reads the IP address that pods dial first"},
 	})

@@ -12,8 +12,10 @@ const testOnly = -1
 // strangers.
 func rooms() map[string]int {
 	return map[string]int{
-		"cmd/controller": 5, "cmd/envinjector": 5, "cmd/azure-keyvault-env": 5, "cmd/azure-keyvault-env-thin": 5, "cmd/generate": 5,
-		"controller": 4, "webhook": 4, "broker": 4, "injector": 4,
+		"cmd/controller": 6, "cmd/envinjector": 6, "cmd/azure-keyvault-env": 6, "cmd/azure-keyvault-env-thin": 6, "cmd/generate": 6,
+		// program is what the Kubernetes programs share: command line, flags, logger.
+		"program":    5,
+		"controller": 4, "webhook": 4, "webhook/webhooktls": 4, "broker": 4, "injector": 4,
 		// vaultclient puts credential, adapter and the steps of a read together for the programs.
 		"keyvault/vaultclient": 4,
 		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/refresh": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "injector/akvsclient": 3, "servingcert": 3,
@@ -23,6 +25,8 @@ func rooms() map[string]int {
 		"resolver": 3,
 		// trust and telemetry touch the machine (certificates, sockets), and every program needs them.
 		"trust": 3, "telemetry": 3,
+		// apiserver reads the addresses of the API server, which two ports and the reader of images need.
+		"apiserver": 3,
 		// iplimit serves the ports that every pod can reach.
 		"iplimit": 3,
 		// diagnosis is the table of what Azure and registries may answer.

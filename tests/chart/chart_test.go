@@ -349,7 +349,7 @@ func TestAComponentsValueOverridesTheGlobalOne(t *testing.T) {
 	assert.Equal(t, "true", metrics("global.metrics.enabled=true"))
 	assert.Equal(t, "false", metrics("global.metrics.enabled=true", "controller.metrics.enabled=false"), "false too")
 	args := render(t, "global.logLevel=debug", "env_injector.logLevel=trace").at(t, injectorDeployment, "spec", "template", "spec", "containers", "args")
-	assert.Contains(t, args, "--v=trace")
+	assert.Contains(t, args, "--log-level=trace")
 }
 
 func TestPartsCanBeLeftOut(t *testing.T) {

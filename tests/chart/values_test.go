@@ -250,7 +250,7 @@ func TestAnIdentityOfTheNodesNeedsNoRoot(t *testing.T) {
 	for _, deployment := range []string{controllerDeployment, injectorDeployment} {
 		assert.Equal(t, true, all.at(t, deployment, "spec", "template", "spec", "securityContext", "runAsNonRoot"))
 		assert.Equal(t, "akv2k8s-azureconfig", all.at(t, deployment, "spec", "template", "spec", "volumes", "configMap", "name"))
-		assert.Contains(t, all.at(t, deployment, "spec", "template", "spec", "containers", "args"), "--cloudconfig=/etc/akv2k8s/azureconfig/azure.json")
+		assert.Contains(t, all.at(t, deployment, "spec", "template", "spec", "containers", "args"), "--cloud-config=/etc/akv2k8s/azureconfig/azure.json")
 	}
 }
 

@@ -130,7 +130,7 @@ func generated() []string {
 		"charts/akv2k8s/templates/_needed.tpl", "charts/akv2k8s/templates/_rights.tpl",
 		"charts/akv2k8s/templates/_maps.tpl", "charts/akv2k8s/README.md", "values-schemas/*.json",
 		"docs/reference/values.md", "docs/security/rbac.md", "docs/reference/limits.md", "docs/reference/errors.md",
-		"docs/reference/metrics.md", "examples/*/rendered.yaml"}
+		"docs/reference/metrics.md", "docs/reference/flags.md", "examples/*/rendered.yaml"}
 }
 
 // verify generates in a copy without the generated files, and compares.

@@ -50,7 +50,7 @@ func (i initContainerValue) injectSettings() inject.InitContainerSettings {
 // initContainerPullPolicy returns the pull policy of the init container. The v1 variable overrides the flag, which
 // always has a value.
 func (s settings) initContainerPullPolicy() (corev1.PullPolicy, error) {
-	text := v1PullPolicy(s.lookupEnv)
+	text := v1PullPolicy(s.Environment.Lookup)
 	if text == "" {
 		text = s.pullPolicy
 	}

@@ -11,9 +11,11 @@ import (
 )
 
 func TestWithoutV1ItsCommandAndItsProtocolAreRefused(t *testing.T) {
-	code, _, errs := runWithEnv(t, nil, "inherit", "--from=a")
-	assert.Equal(t, 1, code)
-	assert.Contains(t, errs, "without support for akv2k8s 1.8")
+	for _, name := range []string{"migrate-v1-ca", "inherit"} {
+		code, _, errs := runWithEnv(t, nil, name, "--from=a")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, errs, "without support for akv2k8s 1.8")
+	}
 	_, err := settings{v1AuthService: true}.newV1Handler(nil, nil, nil)
 	assert.ErrorContains(t, err, "without support for akv2k8s 1.8")
 	_, err = settings{}.newV1Handler(nil, nil, nil)
@@ -26,7 +28,7 @@ func TestWithoutV1ItsVariablesHaveNoEffect(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, warnings)
 	assert.Equal(t, initContainerValue{}, value)
-	policy, err := settings{pullPolicy: "Never", lookupEnv: lookup}.initContainerPullPolicy()
+	policy, err := settingsOf(lookup, "Never").initContainerPullPolicy()
 	require.NoError(t, err)
 	assert.Equal(t, corev1.PullNever, policy)
 }

@@ -16,14 +16,16 @@ import (
 	rtwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/apiserver"
 	"github.com/akv2k8s/akv2k8s/src/broker"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
-	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+	"github.com/akv2k8s/akv2k8s/src/webhook/webhooktls"
 )
 
 // sharedParts are the objects that the servers of the program share.
@@ -33,7 +35,7 @@ type sharedParts struct {
 	rotator *servingcert.Rotator
 	// certWatcher has the certificate of the webhook; nil if the program's own CA issues it.
 	certWatcher *certwatcher.CertWatcher
-	apiServer   *apiServerAddresses
+	apiServer   *apiserver.Addresses
 	// rejections counts the rejected requests of all ports.
 	rejections    *iplimit.Metrics
 	webhookServer *iplimit.Server
@@ -64,7 +66,7 @@ func podLimits() iplimit.Limits {
 }
 
 func (p *sharedParts) newAddressLimiter(port string, bounds iplimit.Limits) (*iplimit.Limiter, error) {
-	return iplimit.New(iplimit.Config{Port: port, Limits: bounds, IsAPIServer: p.apiServer.isReplicaAddress,
+	return iplimit.New(iplimit.Config{Port: port, Limits: bounds, IsAPIServer: p.apiServer.IsReplica,
 		Metrics: p.rejections,
 		Clock:   time.Now, Log: p.mgr.GetLogger().WithName("gate")})
 }
@@ -76,8 +78,8 @@ func (p *sharedParts) addWebhook(images webhook.ImageInspector, common inject.Se
 	if err != nil {
 		return err
 	}
-	address := &serviceAddress{live: p.mgr.GetAPIReader(),
-		name: types.NamespacedName{Namespace: p.namespace, Name: p.serviceName}, port: p.servicePort}
+	address := &webhook.ServiceAddress{APIReader: p.mgr.GetAPIReader(),
+		Name: types.NamespacedName{Namespace: p.Namespace, Name: p.serviceName}, Port: p.servicePort}
 	label, value, _ := strings.Cut(p.namespaceLabel, "=")
 	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: p.mgr.GetLogger().WithName("webhook"),
 		APIReader: p.mgr.GetAPIReader(), Images: images, ReviewTimeout: p.imageTimeout,
@@ -86,15 +88,14 @@ func (p *sharedParts) addWebhook(images webhook.ImageInspector, common inject.Se
 			now := common
 			now.CA = p.rotator.RootCAs()
 			if p.authService {
-				now.BrokerAddress = address.get(ctx)
+				now.BrokerAddress = address.Get(ctx)
 			}
-			now.Broker = fmt.Sprintf("%s.%s.svc:%d", p.serviceName, p.namespace, p.servicePort)
+			now.Broker = fmt.Sprintf("%s.%s.svc:%d", p.serviceName, p.Namespace, p.servicePort)
 			return now, p.rotator.CheckReady()
 		}})
 	if err != nil {
 		return err
 	}
-	clientCA, _ := p.lookupEnv("WEBHOOK_CLIENT_CA")
 	certificate := p.rotator.GetCertificate
 	if p.certWatcher != nil {
 		certificate = p.certWatcher.GetCertificate
@@ -102,7 +103,7 @@ func (p *sharedParts) addWebhook(images webhook.ImageInspector, common inject.Se
 			return err
 		}
 	}
-	secure, err := webhookTLSConfig(certificate, clientCA)
+	secure, err := webhooktls.NewConfig(certificate, p.clientCA)
 	if err != nil {
 		return err
 	}
@@ -132,7 +133,7 @@ func (p *sharedParts) addBroker(vault broker.Vault) error {
 		Reviewer: p.mgr.GetClient(), Vault: vault,
 		DecodePool: decodepool.New(decodepool.Config{}),
 		Events:     p.mgr.GetEventRecorder("akv2k8s-env-injector"),
-		Identities: p.identities, Rules: p.rules, MaxAge: p.cacheMaxAge, MaxStaleAge: maxStaleAge,
+		Identities: p.Identities, Rules: p.Rules, MaxAge: p.cacheMaxAge, MaxStaleAge: maxStaleAge,
 		NamespaceLabel: label, NamespaceLabelValue: value, Metrics: counters,
 		Log: p.mgr.GetLogger().WithName("auth-service")})
 	if err != nil {
@@ -153,9 +154,8 @@ func (p *sharedParts) addBroker(vault broker.Vault) error {
 }
 
 func (p *sharedParts) addTelemetry(ctx context.Context) error {
-	health := &telemetry.Health{Ready: func() error {
-		return errors.Join(p.rotator.CheckReady(), p.webhookServer.CheckListening())
-	}}
+	health := program.HealthServer{Port: p.httpPort, ServeMetrics: p.serveMetrics, Rejected: p.rejections,
+		Ready: func() error { return errors.Join(p.rotator.CheckReady(), p.webhookServer.CheckListening()) }}
 	// Without the auth service, the program has no rights to read pods and resources, and pods send no requests.
 	if p.authService {
 		health.Handlers = p.v1Handler.validationRoute()
@@ -165,16 +165,5 @@ func (p *sharedParts) addTelemetry(ctx context.Context) error {
 			return err
 		}
 	}
-	if p.serveMetrics {
-		health.Gatherer = metrics.Registry
-	}
-	door, err := iplimit.New(iplimit.Config{Port: "health", Limits: iplimit.HealthLimits(), IsExempt: telemetry.IsProbe,
-		Metrics: p.rejections, Clock: time.Now,
-		Log: p.mgr.GetLogger().WithName("gate")})
-	if err != nil {
-		return err
-	}
-	server := &iplimit.Server{Address: fmt.Sprintf(":%d", p.httpPort), Limiter: door, Handler: health.Handler(),
-		RequestTimeout: limits.AnswerWriteTime}
-	return errors.Join(p.mgr.Add(server), p.v1Handler.addTo(p.mgr))
+	return errors.Join(program.AddHealthServer(p.mgr, health), p.v1Handler.addTo(p.mgr))
 }

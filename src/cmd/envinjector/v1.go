@@ -39,14 +39,14 @@ func (s settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
 		Log:      mgr.GetLogger().WithName("auth-service")}
 	if s.v1AuthService {
 		ours := func(name string) types.NamespacedName {
-			return types.NamespacedName{Namespace: s.namespace, Name: s.serviceName + name}
+			return types.NamespacedName{Namespace: s.Namespace, Name: s.serviceName + name}
 		}
 		label, value, _ := strings.Cut(s.namespaceLabel, "=")
 		config.Protocol = &authservice.ProtocolConfig{Writer: mgr.GetClient(), ServingSecret: ours("-serving"),
 			CASecret:         ours("-ca"),
 			UpgradeAllowance: s.v1UpgradeTime, NamespaceLabel: label, NamespaceLabelValue: value,
 			HasOwnIdentity: func(namespace string) bool {
-				return s.identities.IdentityFor(namespace,
+				return s.Identities.IdentityFor(namespace,
 					"") != keyvault.Identity{}
 			},
 			RootCAs: keeper.RootCAs, ServingCertificate: keeper.GetCertificate, VaultToken: vaultTokenSource(vault),
@@ -83,7 +83,7 @@ func (h v1Handler) addTo(mgr ctrl.Manager) error { return mgr.Add(h) }
 
 // newV1CA creates the CA of v1, which the API server must trust until no replica of v1 is left.
 func (s settings) newV1CA(live client.Reader, writer client.Writer) (servingcert.ExtraCAs, error) {
-	own := types.NamespacedName{Namespace: s.namespace, Name: s.serviceName}
+	own := types.NamespacedName{Namespace: s.Namespace, Name: s.serviceName}
 	return v1ca.New(v1ca.Config{Live: live, Writer: writer, ServingSecret: s.servingSecretName(), Clock: time.Now,
 		AllReplicasUpdated: v1ca.RolloutCheck(live, own)})
 }

@@ -67,16 +67,18 @@ func TestWhatIsNoVariableOfV1IsRefusedByName(t *testing.T) {
 
 func TestThePullPolicyOfTheV1VariableComesFirst(t *testing.T) {
 	for variable, want := range map[string]corev1.PullPolicy{"": corev1.PullIfNotPresent, "Always": corev1.PullAlways} {
-		got, err := settings{pullPolicy: "IfNotPresent", lookupEnv: func(string) (string, bool) { return variable, true }}.initContainerPullPolicy()
+		got, err := settingsOf(func(string) (string, bool) { return variable, true }, "IfNotPresent").initContainerPullPolicy()
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	}
-	_, err := settings{pullPolicy: "IfNotPresent", lookupEnv: func(string) (string, bool) { return "Sometimes", true }}.initContainerPullPolicy()
+	_, err := settingsOf(func(string) (string, bool) { return "Sometimes", true }, "IfNotPresent").initContainerPullPolicy()
 	assert.ErrorContains(t, err, "remove WEBHOOK_CONTAINER_IMAGE_PULL_POLICY")
 }
 
 func TestAMigrationNeedsACluster(t *testing.T) {
-	code, _, errs := runWithEnv(t, nil, "inherit", "--kubeconfig=/no/such/file", "--from=a")
-	assert.Equal(t, 1, code)
-	assert.Contains(t, errs, "finding the API server")
+	for _, name := range []string{"migrate-v1-ca", "inherit"} {
+		code, _, errs := runWithEnv(t, nil, name, "--kubeconfig=/no/such/file", "--from=a")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, errs, "finding the API server")
+	}
 }

@@ -24,6 +24,7 @@ func TestFilesAreWrittenBelowTheRoot(t *testing.T) {
 	for name, holds := range map[string]string{"charts/akv2k8s/values.schema.json": `"#/definitions/controller"`, "values-schemas/akv2k8s.schema.json": `"controller.schema.json"`,
 		"values-schemas/env-injector.schema.json": `"failurePolicy"`, "charts/akv2k8s/templates/_needed.tpl": "env_injector.cache.maxAge\n",
 		"charts/akv2k8s/templates/_rights.tpl": "- apiGroups: [spv.no]\n", "docs/security/rbac.md": "| `akv2k8s-controller-sync` | watched | `secrets`, `configmaps` |",
+		"docs/reference/flags.md":   "### `envinjector migrate-v1-ca`",
 		"docs/reference/metrics.md": "| `akv2k8s_resource_ready` | gauge | `namespace`, `name` | ",
 		"charts/akv2k8s/README.md":  "| `watchAllNamespaces` | `true` |", "docs/reference/values.md": "| `watchAllNamespaces` | `true` |"} {
 		content, err := os.ReadFile(filepath.Join(root, name))

@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// main handles no signals, because the program ends within a second.
+// main handles no signals: nothing is written until everything is rendered.
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -79,6 +80,9 @@ func generatedFiles(root string, values []byte) (map[string]string, error) {
 		if all["values-schemas/"+name+".schema.json"], err = indentedJSON(schema); err != nil {
 			return nil, err
 		}
+	}
+	if all["docs/reference/flags.md"], err = flagsPage(context.Background()); err != nil {
+		return nil, err
 	}
 	rows, err := chartvalues.ValueRows(values)
 	if err != nil {

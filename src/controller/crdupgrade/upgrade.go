@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
+	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -50,6 +54,31 @@ func CheckSchema(ctx context.Context, live client.Reader) error {
 			"lost; %s", crd.Name, is, needed, manualUpgradeAdvice)
 	}
 	return nil
+}
+
+// CheckSchemaIfReadable is CheckSchema for a program that can lack the right to read the definition: in an installation
+// for one namespace without crds.upgrade. It logs that it skips the check then.
+func CheckSchemaIfReadable(ctx context.Context, live client.Reader, logger logr.Logger) error {
+	err := CheckSchema(ctx, live)
+	if apierrors.IsForbidden(err) {
+		logger.Info("skipping the check of the CustomResourceDefinition: reading it is forbidden", "error", err.Error())
+		return nil
+	}
+	return err
+}
+
+// ApplyAndPrint is Apply for a program: it connects to the API server, and prints what was done.
+func ApplyAndPrint(ctx context.Context, config *rest.Config, stdout io.Writer) error {
+	live, err := client.New(config, client.Options{Scheme: runtime.NewScheme()})
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w", err)
+	}
+	done, err := Apply(ctx, live)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, done)
+	return err
 }
 
 // Apply creates the definition, or updates an older one, and waits until the API server serves it. It returns a

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -104,5 +105,25 @@ func TestADefinitionThatIsNotServedIsNoSuccess(t *testing.T) {
 	} {
 		_, err := crdupgrade.Apply(ctx, server(nil, c.condition, c.status))
 		assert.ErrorContains(t, err, c.says, "%+v", c)
+	}
+}
+
+func TestADefinitionThatMayNotBeReadIsNotCheckedAndAnotherErrorIsTold(t *testing.T) {
+	for reason, answer := range map[string]error{
+		"":               apierrors.NewForbidden(schema.GroupResource{}, "crd", errors.New("no")),
+		"no reply":       errors.New("no reply"),
+		"does not exist": apierrors.NewNotFound(schema.GroupResource{}, "crd"),
+	} {
+		api := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
+			Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+				return answer
+			},
+		})
+		err := crdupgrade.CheckSchemaIfReadable(t.Context(), api, logr.Discard())
+		if reason == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorContains(t, err, reason)
+		}
 	}
 }

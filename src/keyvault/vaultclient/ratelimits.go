@@ -2,7 +2,6 @@ package vaultclient
 
 import (
 	"cmp"
-	"flag"
 	"net/http"
 	"regexp"
 	"strings"
@@ -29,31 +28,17 @@ type RateLimits struct {
 // The defaults are ten percent below the limits that Azure documents: 4,000 calls for a vault, and five times that for
 // a subscription and region.
 const (
-	defaultVaultLimit        = 3600
-	defaultSubscriptionLimit = 18000
+	DefaultVaultLimit        = 3600
+	DefaultSubscriptionLimit = 18000
 )
-
-// AddFlags adds the flags of the limits to flags.
-func (l *RateLimits) AddFlags(flags *flag.FlagSet) {
-	flags.IntVar(&l.Vault, "vault-limit", defaultVaultLimit,
-		"maximum calls to one vault in ten seconds, by all readers together")
-	flags.IntVar(&l.Subscription, "subscription-limit", defaultSubscriptionLimit,
-		"maximum calls to all vaults in ten seconds, by all readers together")
-	flags.IntVar(&l.Readers, "readers", 1, "number of processes of this installation that read vaults")
-}
 
 // VaultFallbacks maps the name of a vault to the name of its fallback vault.
 type VaultFallbacks map[string]string
 
-// AddFlags adds the flag of the fallbacks to flags.
-func (f *VaultFallbacks) AddFlags(flags *flag.FlagSet) {
-	flags.Func("vault-fallback", "VAULT=FALLBACK: read FALLBACK while VAULT is unavailable; can be repeated",
-		f.addFallback)
-}
-
 var vaultNamePattern = regexp.MustCompile(`^[a-z0-9-]{3,24}$`)
 
-func (f *VaultFallbacks) addFallback(text string) error {
+// Add parses VAULT=FALLBACK, the value of a flag, and adds it.
+func (f *VaultFallbacks) Add(text string) error {
 	name, other, _ := strings.Cut(strings.ToLower(text), "=")
 	if !vaultNamePattern.MatchString(name) || !vaultNamePattern.MatchString(other) || name == other {
 		return fault.NewWithNextStep(fault.Invalid, "write two vault names as VAULT=FALLBACK; see the value vaults",
@@ -74,8 +59,8 @@ func (c Config) newRateLimiter() (*ratelimit.Limiter, error) {
 			"vault limits must not be negative")
 	}
 	part := func(limit, otherwise int) int { return max(cmp.Or(limit, otherwise)/max(l.Readers, 1), 2) }
-	config := ratelimit.Config{Clock: time.Now, VaultLimit: part(l.Vault, defaultVaultLimit),
-		TotalLimit: part(l.Subscription, defaultSubscriptionLimit), MaxConcurrent: limits.CallsPerVault}
+	config := ratelimit.Config{Clock: time.Now, VaultLimit: part(l.Vault, DefaultVaultLimit),
+		TotalLimit: part(l.Subscription, DefaultSubscriptionLimit), MaxConcurrent: limits.CallsPerVault}
 	if c.Observer != nil {
 		config.RecordWait = c.Observer.RecordWait
 	}

@@ -2,9 +2,7 @@ package vaultclient
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -151,12 +149,10 @@ func TestLimitsAreDivided(t *testing.T) {
 
 func TestFallbacksAreNamesOfTwoVaults(t *testing.T) {
 	var f VaultFallbacks
-	flags := flag.NewFlagSet("", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	f.AddFlags(flags)
-	require.NoError(t, flags.Parse([]string{"--vault-fallback=KV-one=kv-two", "--vault-fallback=kv-three=kv-two"}))
+	require.NoError(t, f.Add("KV-one=kv-two"))
+	require.NoError(t, f.Add("kv-three=kv-two"))
 	assert.Equal(t, VaultFallbacks{"kv-one": "kv-two", "kv-three": "kv-two"}, f)
 	for _, text := range []string{"", "kv-one", "kv-one=", "=kv-two", "kv-one=kv-one", "kv-one=evil.example.org", "kv-one=a/b"} {
-		assert.Error(t, flags.Parse([]string{"--vault-fallback=" + text}), text)
+		assert.Error(t, f.Add(text), text)
 	}
 }

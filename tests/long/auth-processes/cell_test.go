@@ -88,7 +88,7 @@ func (b *bench) component(t *testing.T, program, namespace string, env map[strin
 	t.Helper()
 	out := &log{}
 	cmd := exec.Command(filepath.Join(b.programs, program), append([]string{"--kubeconfig=" + b.stage.Cluster.Kubeconfig(), "--watch-all-namespaces=false",
-		"--v=trace", "--extra-ca-file=" + b.path("ca.crt")}, args...)...)
+		"--log-level=trace", "--extra-ca-file=" + b.path("ca.crt")}, args...)...)
 	variables := map[string]string{"RUNTIME_NAMESPACE": namespace}
 	maps.Copy(variables, env)
 	cmd.Env, cmd.Stdout, cmd.Stderr = b.environment(variables), out, out
@@ -124,7 +124,7 @@ func (b *bench) auth(t *testing.T, namespace string, m method, c place) (env map
 	}
 	// The file names the cloud; what the cloud is made of is told by a variable.
 	env["AZURE_ENVIRONMENT_FILEPATH"] = c.env["AZURE_ENVIRONMENT_FILEPATH"]
-	return env, []string{"--cloudconfig=" + b.azureJSON(t, namespace, m, c)}
+	return env, []string{"--cloud-config=" + b.azureJSON(t, namespace, m, c)}
 }
 
 func (b *bench) azureJSON(t *testing.T, namespace string, m method, c place) string {

@@ -87,7 +87,7 @@ func (b *bench) rotatedSecret(t *testing.T) {
 		return string(content)
 	}
 	path := b.write(t, "rotated.json", file(p.Secret))
-	r.begin(map[string]string{"AUTH_TYPE": "azureCloudConfig"}, "--cloudconfig="+path)
+	r.begin(map[string]string{"AUTH_TYPE": "azureCloudConfig"}, "--cloud-config="+path)
 	first := r.tokens()
 	require.Eventually(t, func() bool { return r.tokens() > first }, patience, 100*time.Millisecond, "a token that expires is replaced")
 	r.put("after the token expired")

@@ -153,7 +153,7 @@ func (f suite) attacker(namespace, name, attack string) *corev1.Pod {
 		// The owner of a pod may write into it what the webhook writes into pods whose ConfigMaps are missing: that it
 		// may ask for any reference.
 		p.Labels["akv2k8s.io/inject"] = "false"
-		c.Env = append(c.Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "true"})
+		c.Env = append(c.Env, corev1.EnvVar{Name: "ENV_INJECTOR_ALLOW_UNRECORDED", Value: "true"})
 	}
 	return p
 }

@@ -1,4 +1,4 @@
-package main
+package webhooktls
 
 import (
 	"crypto/tls"
@@ -15,14 +15,14 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/trust"
 )
 
-// newCertWatcher watches the files of the webhook's certificate and loads changes. It is nil if the program's own CA
-// issues the certificate.
-func (s settings) newCertWatcher() (*certwatcher.CertWatcher, error) {
-	if s.certificateFolder == "" {
+// NewCertWatcher watches the files tls.crt and tls.key of the webhook's certificate in a folder, and loads changes. It
+// returns nil for an empty name: the program's own CA issues the certificate then.
+func NewCertWatcher(folder string) (*certwatcher.CertWatcher, error) {
+	if folder == "" {
 		return nil, nil
 	}
-	chain := filepath.Join(s.certificateFolder, "tls.crt")
-	w, err := certwatcher.New(chain, filepath.Join(s.certificateFolder, "tls.key"))
+	chain := filepath.Join(folder, "tls.crt")
+	w, err := certwatcher.New(chain, filepath.Join(folder, "tls.key"))
 	if err == nil {
 		err = checkCertificateChain(chain)
 	}
@@ -53,9 +53,9 @@ func checkCertificateChain(file string) error {
 	return nil
 }
 
-// webhookTLSConfig is the TLS configuration of the webhook. If clientCA (PEM) is set, clients must have a certificate
-// of that authority.
-func webhookTLSConfig(getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error),
+// NewConfig returns the TLS configuration of the webhook. If clientCA (PEM) is set, clients must have a certificate of
+// that authority.
+func NewConfig(getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error),
 	clientCA string) (*tls.Config, error) {
 	var clients *x509.CertPool
 	if clientCA != "" {

@@ -1,4 +1,4 @@
-package main
+package apiserver
 
 import (
 	"bytes"
@@ -34,30 +34,30 @@ func TestTheAPIServerIsKnownWhereverItsReplicasAre(t *testing.T) {
 			return c.Get(ctx, key, obj, opts...)
 		}}).Build()
 	var log bytes.Buffer
-	a := newAPIServerAddresses(live, funcr.New(func(_, args string) { log.WriteString(args + "\n") }, funcr.Options{}), "10.0.0.1")
-	is := func(to string) bool { return a.isAPIServer(netip.MustParseAddrPort(to)) }
+	a := NewAddresses(live, funcr.New(func(_, args string) { log.WriteString(args + "\n") }, funcr.Options{}), "10.0.0.1")
+	is := func(to string) bool { return a.IsAPIServer(netip.MustParseAddrPort(to)) }
 	assert.True(t, is("10.0.0.1:443"), "what every container is told, from the beginning")
 	assert.False(t, is("172.30.0.2:6443"))
-	a.refreshAddresses(t.Context())
+	a.Refresh(t.Context())
 	for to, want := range map[string]bool{"10.0.0.1:1": true, "10.96.0.1:443": true, "[fd01::1]:443": true, "172.30.0.2:6443": true, "[fd00::2]:6443": true,
 		"172.30.0.2:5000": false, "172.30.0.3:6443": false} {
 		assert.Equal(t, want, is(to), to)
 	}
-	assert.True(t, a.isReplicaAddress(netip.MustParseAddr("172.30.0.2")))
-	assert.False(t, a.isReplicaAddress(netip.MustParseAddr("10.96.0.1")), "nobody calls from the address of a Service")
+	assert.True(t, a.IsReplica(netip.MustParseAddr("172.30.0.2")))
+	assert.False(t, a.IsReplica(netip.MustParseAddr("10.96.0.1")), "nobody calls from the address of a Service")
 
 	slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"172.30.0.9"}}}
 	require.NoError(t, live.Update(t.Context(), slice))
-	a.refreshAddresses(t.Context())
+	a.Refresh(t.Context())
 	assert.True(t, is("172.30.0.9:6443"), "a replica that came")
 	assert.False(t, is("172.30.0.2:6443"), "one that went")
 
 	assert.Empty(t, log.String())
 	down = errors.New("not allowed")
-	a.refreshAddresses(t.Context())
-	a.refreshAddresses(t.Context())
+	a.Refresh(t.Context())
+	a.Refresh(t.Context())
 	assert.True(t, is("172.30.0.9:6443"), "what is known stays")
 	assert.Equal(t, 1, bytes.Count(log.Bytes(), []byte("\n")), log.String())
 	assert.Contains(t, log.String(), "helm upgrade")
-	assert.False(t, newAPIServerAddresses(live, a.log, "api.example.com").isAPIServer(netip.MustParseAddrPort("10.0.0.1:443")), "a name is no address")
+	assert.False(t, NewAddresses(live, a.log, "api.example.com").IsAPIServer(netip.MustParseAddrPort("10.0.0.1:443")), "a name is no address")
 }

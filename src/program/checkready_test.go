@@ -1,7 +1,6 @@
-package telemetry_test
+package program
 
 import (
-	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,15 +9,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/akv2k8s/akv2k8s/src/telemetry"
 )
 
-func checkReady(t *testing.T, args ...string) (stdout string, err error) {
+// runCheckReady runs the subcommand check-ready.
+func runCheckReady(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	err = telemetry.CheckReady(t.Context(), args, &out, &errs)
-	return out.String(), err
+	return runProgram(t, nil, append([]string{"check-ready"}, args...)...)
 }
 
 // component answers 503 with a reason as often as asked, and 200 afterwards.
@@ -38,8 +34,8 @@ func component(t *testing.T, failures int32, reason string) (address string, ask
 func TestCheckReadyWaitsUntilEveryComponentIsReady(t *testing.T) {
 	first, _ := component(t, 0, "")
 	second, asked := component(t, 1, "the cache has not synced")
-	out, err := checkReady(t, "--wait=1m", "--url="+first, "--url="+second)
-	require.NoError(t, err)
+	code, out, errs := runCheckReady(t, "--wait=1m", "--url="+first, "--url="+second)
+	require.Zero(t, code, errs)
 	assert.Equal(t, "ready: "+first+"\nready: "+second+"\n", out)
 	assert.Equal(t, int32(2), asked.Load())
 }
@@ -50,18 +46,21 @@ func TestCheckReadyNamesEveryComponentThatIsNotReadyAndWhy(t *testing.T) {
 	third, _ := component(t, 0, "")
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	out, err := checkReady(t, "--wait=1ms", "--url="+first, "--url="+second, "--url="+third, "--url="+gone.URL+"/readyz")
-	require.ErrorContains(t, err, "not ready: "+first+": it answered 503: the cache has not synced; see the log of that component")
-	require.ErrorContains(t, err, "not ready: "+second+": it answered 503: xxx")
-	require.ErrorContains(t, err, "not ready: "+gone.URL+"/readyz: dial tcp")
-	assert.Less(t, len(err.Error()), 1500, "an answer is not repeated whole")
+	code, out, errs := runCheckReady(t, "--wait=1ms", "--url="+first, "--url="+second, "--url="+third, "--url="+gone.URL+"/readyz")
+	assert.Contains(t, errs, "not ready: "+first+": it answered 503: the cache has not synced; see the log of that component")
+	assert.Contains(t, errs, "not ready: "+second+": it answered 503: xxx")
+	assert.Contains(t, errs, "not ready: "+gone.URL+"/readyz: dial tcp")
+	assert.Equal(t, ExitFailure, code)
+	assert.Less(t, len(errs), 1500, "an answer is not repeated whole")
 	assert.Equal(t, "ready: "+third+"\n", out)
 	assert.Equal(t, int32(1), asked.Load())
 }
 
 func TestCheckReadyRefusesWhatItCannotAsk(t *testing.T) {
-	for _, args := range [][]string{nil, {"--url=https://a/readyz"}, {"--url=a"}, {"--url=http:///readyz"}, {"--what"}} {
-		_, err := checkReady(t, args...)
-		assert.Error(t, err, args)
+	for argument, says := range map[string]string{"": "at least one --url", "--url=https://a/readyz": "http://HOST:PORT/readyz", "--url=a": "http://HOST:PORT/readyz",
+		"--url=http:///readyz": "http://HOST:PORT/readyz", "--what": "--what"} {
+		code, _, errs := runCheckReady(t, strings.Fields(argument)...)
+		assert.Equal(t, ExitUsage, code, argument)
+		assert.Contains(t, errs, says, argument)
 	}
 }

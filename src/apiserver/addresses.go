@@ -1,4 +1,4 @@
-package main
+package apiserver
 
 import (
 	"context"
@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// apiServerAddresses has the addresses of the API server: its Service and its replicas. A registry can't have them, and
+// Addresses has the addresses of the API server: its Service and its replicas. A registry can't have them, and
 // requests from a replica have no limits. It refreshes them, because replicas change.
-type apiServerAddresses struct {
+type Addresses struct {
 	live client.Reader
 	log  logr.Logger
 	// hostFromEnv is the IP address in KUBERNETES_SERVICE_HOST, if it has one.
@@ -46,8 +46,10 @@ func kubernetesService() types.NamespacedName {
 	return types.NamespacedName{Namespace: corev1.NamespaceDefault, Name: "kubernetes"}
 }
 
-func newAPIServerAddresses(live client.Reader, log logr.Logger, host string) *apiServerAddresses {
-	a := &apiServerAddresses{live: live, log: log}
+// NewAddresses returns the addresses as they are known before the first refresh: host is that of the variable
+// KUBERNETES_SERVICE_HOST.
+func NewAddresses(live client.Reader, log logr.Logger, host string) *Addresses {
+	a := &Addresses{live: live, log: log}
 	if address, err := netip.ParseAddr(host); err == nil { // else the program runs outside a cluster, or host is a name
 		a.hostFromEnv = append(a.hostFromEnv, address.Unmap())
 	}
@@ -56,14 +58,14 @@ func newAPIServerAddresses(live client.Reader, log logr.Logger, host string) *ap
 }
 
 // NeedLeaderElection implements controller-runtime's interface.
-func (*apiServerAddresses) NeedLeaderElection() bool { return false }
+func (*Addresses) NeedLeaderElection() bool { return false }
 
 // Start refreshes the addresses until the context ends.
-func (a *apiServerAddresses) Start(ctx context.Context) error {
+func (a *Addresses) Start(ctx context.Context) error {
 	ticker := time.NewTicker(refreshInterval)
 	defer ticker.Stop()
 	for {
-		a.refreshAddresses(ctx)
+		a.Refresh(ctx)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -72,9 +74,9 @@ func (a *apiServerAddresses) Start(ctx context.Context) error {
 	}
 }
 
-// refreshAddresses reads the Service and the EndpointSlice. If one can't be read, its addresses stay unchanged, and the
+// Refresh reads the Service and the EndpointSlice. If one can't be read, its addresses stay unchanged, and the
 // first error is logged.
-func (a *apiServerAddresses) refreshAddresses(ctx context.Context) {
+func (a *Addresses) Refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	before := a.latest.Load()
@@ -122,16 +124,16 @@ func endpointsOf(slice discoveryv1.EndpointSlice) (all []netip.AddrPort) {
 	return all
 }
 
-// isAPIServer reports whether an address is the API server's Service or a replica. For a replica the port must match,
+// IsAPIServer reports whether an address is the API server's Service or a replica. For a replica the port must match,
 // too: in small clusters a registry can run on the same machine.
-func (a *apiServerAddresses) isAPIServer(to netip.AddrPort) bool {
+func (a *Addresses) IsAPIServer(to netip.AddrPort) bool {
 	known := a.latest.Load()
 	return slices.Contains(a.hostFromEnv, to.Addr()) || slices.Contains(known.serviceIPs, to.Addr()) ||
 		slices.Contains(known.endpoints, to)
 }
 
-// isReplicaAddress reports whether an address is that of a replica, from which the API server sends requests.
-func (a *apiServerAddresses) isReplicaAddress(from netip.Addr) bool {
+// IsReplica reports whether an address is that of a replica, from which the API server sends requests.
+func (a *Addresses) IsReplica(from netip.Addr) bool {
 	return slices.ContainsFunc(a.latest.Load().endpoints,
 		func(replica netip.AddrPort) bool { return replica.Addr() == from })
 }

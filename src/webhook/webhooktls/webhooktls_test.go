@@ -1,4 +1,4 @@
-package main
+package webhooktls
 
 import (
 	"bytes"
@@ -51,7 +51,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 		"somebody with another's":    {clientCA, []tls.Certificate{foreign}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			secure, err := webhookTLSConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil }, c.clientCA)
+			secure, err := NewConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &serving, nil }, c.clientCA)
 			require.NoError(t, err)
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
 			server.TLS = secure
@@ -67,7 +67,7 @@ func TestWhoHasNoCertificateOfTheAPIServerIsNotAnswered(t *testing.T) {
 			}
 		})
 	}
-	_, err := webhookTLSConfig(nil, "no PEM")
+	_, err := NewConfig(nil, "no PEM")
 	assert.ErrorContains(t, err, "env_injector.clientCA")
 }
 
@@ -82,7 +82,7 @@ func TestACertificateOfOnesOwnIsReadAgain(t *testing.T) {
 		return own.Certificate[0]
 	}
 	first := write()
-	w, err := settings{certificateFolder: folder}.newCertWatcher()
+	w, err := NewCertWatcher(folder)
 	require.NoError(t, err)
 	shown := func() []byte {
 		c, err := w.GetCertificate(nil)
@@ -94,7 +94,7 @@ func TestACertificateOfOnesOwnIsReadAgain(t *testing.T) {
 	go func() { _ = w.Start(t.Context()) }()
 	second := write()
 	assert.Eventually(t, func() bool { return bytes.Equal(second, shown()) }, 10*time.Second, 50*time.Millisecond)
-	none, err := settings{}.newCertWatcher()
+	none, err := NewCertWatcher("")
 	require.NoError(t, err)
 	assert.Nil(t, none)
 }
@@ -112,13 +112,13 @@ func TestADamagedChainOfTheWebhookIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate+damaged), 0o600))
-			_, err := settings{certificateFolder: folder}.newCertWatcher()
+			_, err := NewCertWatcher(folder)
 			require.ErrorContains(t, err, "block 2")
 			require.ErrorContains(t, err, "tls.crt")
 			require.ErrorContains(t, err, "env_injector.certificate")
 		})
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "tls.crt"), []byte(certificate+certificate), 0o600))
-	_, err = settings{certificateFolder: folder}.newCertWatcher()
+	_, err = NewCertWatcher(folder)
 	assert.NoError(t, err)
 }

@@ -1,15 +1,16 @@
-package telemetry
+package program
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
 const (
@@ -18,15 +19,21 @@ const (
 	readyInterval    = time.Second     // between two requests
 )
 
-// CheckReady is the subcommand check-ready of the programs. It requests each --url until it answers 200 or --wait is
-// over, and prints a line for each component that is ready. helm test runs it. The error joins those of all components
-// that are not ready.
-func CheckReady(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// newCheckReadyCommand returns the subcommand that helm test runs. It requests each --url until it answers 200 or
+// --wait is over, and prints a line for each component that is ready. The error joins those of all components that are
+// not ready.
+func newCheckReadyCommand() *cobra.Command {
 	var addresses []string
-	flags := flag.NewFlagSet("check-ready", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	wait := flags.Duration("wait", time.Minute, "how long to wait for all components to be ready")
-	flags.Func("url", "address of a component's /readyz; may be repeated", func(address string) error {
+	var wait time.Duration
+	cmd := &cobra.Command{Use: "check-ready", Short: "wait until components are ready",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(addresses) == 0 {
+				return usageErrorf("check-ready needs at least one --url")
+			}
+			return checkReady(cmd.Context(), addresses, wait, cmd.OutOrStdout())
+		}}
+	cmd.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait for all components to be ready")
+	cmd.Flags().Func("url", "`URL` of a component's /readyz; can be repeated", func(address string) error {
 		u, err := url.Parse(address)
 		if err != nil || u.Scheme != "http" || u.Host == "" {
 			return errors.New("write it as http://HOST:PORT/readyz")
@@ -34,13 +41,12 @@ func CheckReady(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		addresses = append(addresses, address)
 		return nil
 	})
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if len(addresses) == 0 {
-		return errors.New("check-ready needs at least one --url")
-	}
-	ctx, cancel := context.WithTimeout(ctx, *wait)
+	return cmd
+}
+
+// checkReady waits until all addresses answer 200, at most for the given time.
+func checkReady(ctx context.Context, addresses []string, wait time.Duration, stdout io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	// The components are in the cluster, so the client uses no proxy.
 	client := &http.Client{Timeout: readyAnswerTime, Transport: &http.Transport{}}
