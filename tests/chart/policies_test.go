@@ -37,8 +37,8 @@ func writes() map[string][]write {
 		"controller /secrets[akv2k8s-status-key] update":                   {changing(opaque("akv2k8s", "akv2k8s-status-key"), filled)},
 		"inherit /secrets[akv2k8s-envinjector-ca] patch":                   {changing(opaque("akv2k8s", "akv2k8s-envinjector-ca"), kept)},
 		"inherit /secrets[akv2k8s-envinjector-tls] patch":                  {changing(v1Secret("akv2k8s-envinjector-tls"), kept)},
-		"inherit /secrets[akv2k8s-envinjector-serving-v1-ca] create": {create(opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca"))},
-		"inherit /secrets[akv2k8s-envinjector-serving-v1-ca] patch":  {changing(opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca"), filled)},
+		"inherit /secrets[akv2k8s-envinjector-serving-v1-ca] create":       {create(opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca"))},
+		"inherit /secrets[akv2k8s-envinjector-serving-v1-ca] patch":        {changing(opaque("akv2k8s", "akv2k8s-envinjector-serving-v1-ca"), filled)},
 	}
 	for _, verb := range []string{"create", "patch"} {
 		name := "crds apiextensions.k8s.io/customresourcedefinitions[azurekeyvaultsecrets.spv.no] "

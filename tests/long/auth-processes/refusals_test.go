@@ -48,9 +48,9 @@ func (b *bench) refusals(t *testing.T) {
 	seed := emulator.Seed{Principals: []entra.Principal{noConsent, secondFactor, expired}}
 	const wrong = "canary-of-a-wrong-secret"
 	cases := map[string]refusal{
-		"incomplete: no client id":   {map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": wrong}, 64, []string{"incomplete", "AZURE_CLIENT_ID"}},
-		"incomplete: no secret":      {map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c"}, 64, []string{"incomplete", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"}},
-		"incomplete: no password":    {with(map[string]string{"AZURE_USERNAME": user}), 64, []string{"incomplete", "AZURE_PASSWORD"}},
+		"incomplete: no client id": {map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": wrong}, 64, []string{"incomplete", "AZURE_CLIENT_ID"}},
+		"incomplete: no secret":    {map[string]string{"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c"}, 64, []string{"incomplete", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"}},
+		"incomplete: no password":  {with(map[string]string{"AZURE_USERNAME": user}), 64, []string{"incomplete", "AZURE_PASSWORD"}},
 		"no such method":           {map[string]string{wire.EnvAuthType: "kerberos"}, 64, []string{"kerberos", "environment"}},
 		"no such cloud":            {with(map[string]string{"AZURE_CLIENT_SECRET": wrong, "AZURE_ENVIRONMENT": "AzureMoon"}), 64, []string{"AzureMoon", "AzureUSGovernmentCloud"}},
 		"a secret of the vault":    {with(map[string]string{"AZURE_CLIENT_SECRET": "db@azurekeyvault"}), 64, []string{"AZURE_CLIENT_SECRET refers to Key Vault", "Kubernetes Secret"}},
