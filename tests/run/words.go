@@ -59,8 +59,8 @@ func checkWords(_ context.Context, shop build.Builder) error {
 		return err
 	}
 	var findings []error
-	for _, start := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md", "docs", "charts", "examples",
-		"src"} {
+	for _, start := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md", "docs", "charts",
+		"examples", "src"} {
 		err := filepath.WalkDir(filepath.Join(shop.Root, start), func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err
