@@ -90,7 +90,7 @@ func (p *sharedParts) createSharedParts(vault *vaultclient.Client, logger logr.L
 	if p.rejections, err = iplimit.NewMetrics(metrics.Registry); err != nil {
 		return err
 	}
-	p.v1Handler, err = p.settings.newV1Handler(p.mgr, p.rotator, vault)
+	p.v1Handler, err = p.newV1Handler(p.mgr, p.rotator, vault)
 	return err
 }
 
