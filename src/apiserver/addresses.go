@@ -13,6 +13,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // Addresses has the addresses of the API server: its Service and its replicas. A registry can't have them, and
@@ -97,7 +99,7 @@ func (a *Addresses) Refresh(ctx context.Context) {
 	}
 	if now.readError != "" && before.readError == "" && ctx.Err() == nil {
 		a.log.Info("cannot read the addresses of the API server, so images may be requested from them; repair "+
-			"the env-injector's ClusterRole with helm upgrade", "error", now.readError)
+			"the env-injector's ClusterRole with helm upgrade", logkey.Error, now.readError)
 	}
 	a.latest.Store(&now)
 }

@@ -251,7 +251,7 @@ func TestAFloodOfRefusalsIsNoFloodOfLines(t *testing.T) {
 	assert.Len(t, c.lines, limits.AuthLogLinesPerSecond/2)
 	_, _ = c.sendReferences("modest", "p", map[string]string{"A": "two@azurekeyvault"})
 	require.Len(t, c.lines, limits.AuthLogLinesPerSecond/2+1, "others are heard")
-	assert.Contains(t, c.lines[len(c.lines)-1], `"linesNotWritten"=250`)
+	assert.Contains(t, c.lines[len(c.lines)-1], `"droppedLines"=250`)
 	for range 1000 {
 		c.broker.RejectRequest(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, wire.ResolvePath, nil))
 	}

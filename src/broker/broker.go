@@ -66,9 +66,11 @@ type Broker struct {
 
 // New checks the configuration and returns a Broker.
 func New(c Config) (*Broker, error) {
-	if c.Live == nil || c.Cached == nil || c.Reviewer == nil || c.Vault == nil || c.Metrics == nil ||
-		c.NamespaceLabel == "" {
-		return nil, errors.New("broker.New: Config lacks Live, Cached, Reviewer, Vault, Metrics or the namespace label")
+	if err := fault.RequireFields("broker.New", map[string]bool{
+		"Live": c.Live != nil, "Cached": c.Cached != nil, "Reviewer": c.Reviewer != nil, "Vault": c.Vault != nil,
+		"Metrics": c.Metrics != nil, "NamespaceLabel": c.NamespaceLabel != "",
+	}); err != nil {
+		return nil, err
 	}
 	if c.MaxAge < 0 || c.MaxStaleAge < c.MaxAge {
 		return nil, errors.New("broker.New: cache.maxAge must be between 0 and 1h")

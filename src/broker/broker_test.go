@@ -510,7 +510,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		c := config
 		without(&c)
 		_, err := broker.New(c)
-		assert.ErrorContains(t, err, "broker.New: Config lacks", name)
+		assert.ErrorContains(t, err, "broker.New: missing or invalid: ", name)
 	}
 	negative := config
 	negative.MaxAge = -1

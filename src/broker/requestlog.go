@@ -12,6 +12,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // requestLog logs requests, at most one line each. Its rate is limited by namespace; requests of unauthenticated
@@ -33,26 +34,26 @@ func (j *requestLog) writeLine(namespace, message string, fields ...any) {
 		return
 	}
 	if dropped := j.droppedLines.Swap(0); dropped > 0 {
-		fields = append(fields, "linesNotWritten", dropped)
+		fields = append(fields, logkey.DroppedLines, dropped)
 	}
 	j.log.Info(message, fields...)
 }
 
 // logResponse logs a successful response: at Info if it has unrecorded variables or stale values, else at V(4).
 func (c *podRequest) logResponse(variables int, from *resourceSource) {
-	fields := []any{"namespace", c.caller.Namespace, "pod", c.caller.Pod, "variables", variables}
+	fields := []any{logkey.Namespace, c.caller.Namespace, logkey.Pod, c.caller.Pod, logkey.Variables, variables}
 	if len(c.unrecordedVariables) == 0 && from.firstStale.Load() == nil {
 		c.Log.V(4).Info("answered", fields...)
 		return
 	}
 	if len(c.unrecordedVariables) > 0 {
 		// Admission did not see these references, because a ConfigMap or Secret did not exist at that time.
-		fields = append(fields, "unrecordedVariables", len(c.unrecordedVariables), "firstUnrecorded",
+		fields = append(fields, logkey.UnrecordedVariables, len(c.unrecordedVariables), logkey.FirstUnrecorded,
 			truncateText(c.unrecordedVariables[0], limits.NameBytesInMessages))
 	}
 	if stale := from.firstStale.Load(); stale != nil {
-		fields = append(fields, "staleObjects", from.staleCount.Load(), "firstStale", stale.name, "error",
-			truncateText(stale.cause, limits.AuthMessageBytes))
+		fields = append(fields, logkey.StaleObjects, from.staleCount.Load(), logkey.FirstStale, stale.name,
+			logkey.Error, truncateText(stale.cause, limits.AuthMessageBytes))
 	}
 	c.requestLog.writeLine(c.caller.Namespace, "answered", fields...)
 }

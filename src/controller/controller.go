@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
+	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
 	"github.com/akv2k8s/akv2k8s/src/limits"
@@ -99,15 +99,16 @@ type Controller struct {
 
 // New returns a Controller, or an error if the configuration is incomplete or invalid.
 func New(c Config) (*Controller, error) {
-	switch {
-	case c.Client == nil, c.APIReader == nil, c.Vault == nil, c.Events == nil, c.Hasher == nil, c.Metrics == nil,
-		c.Clock == nil:
-		return nil, errors.New("creating the controller: a required field of its configuration is nil")
-	case c.RefreshInterval < time.Second:
-		return nil, fmt.Errorf("creating the controller: the refresh interval %s is below 1s; raise "+
-			"azureKeyVaultResyncPeriod", c.RefreshInterval)
-	case c.FetchTimeout <= 0:
-		return nil, errors.New("creating the controller: the fetch timeout must be positive")
+	if err := fault.RequireFields("controller.New", map[string]bool{
+		"Client": c.Client != nil, "APIReader": c.APIReader != nil, "Vault": c.Vault != nil,
+		"Events": c.Events != nil, "Hasher": c.Hasher != nil, "Metrics": c.Metrics != nil, "Clock": c.Clock != nil,
+		"FetchTimeout": c.FetchTimeout > 0,
+	}); err != nil {
+		return nil, err
+	}
+	if c.RefreshInterval < time.Second {
+		return nil, fmt.Errorf("controller.New: the refresh interval %s is below 1s; raise azureKeyVaultResyncPeriod",
+			c.RefreshInterval)
 	}
 	return &Controller{Config: c, store: &store.Store{Client: c.Client, APIReader: c.APIReader},
 		eventLimiter:        rate.NewLimiter(limits.SuccessEventRate, limits.SuccessEventBurst),

@@ -561,25 +561,25 @@ akv2k8s_syncs_total{object="AzureKeyVaultSecret",operation="update"} 1
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	whole := newBench(t).controller.Config
 	for name, remove := range map[string]func(*controller.Config){
-		"Client":  func(c *controller.Config) { c.Client = nil },
-		"Live":    func(c *controller.Config) { c.APIReader = nil },
-		"Vault":   func(c *controller.Config) { c.Vault = nil },
-		"Events":  func(c *controller.Config) { c.Events = nil },
-		"Hasher":  func(c *controller.Config) { c.Hasher = nil },
-		"Metrics": func(c *controller.Config) { c.Metrics = nil },
-		"Clock":   func(c *controller.Config) { c.Clock = nil },
+		"Client":    func(c *controller.Config) { c.Client = nil },
+		"APIReader": func(c *controller.Config) { c.APIReader = nil },
+		"Vault":     func(c *controller.Config) { c.Vault = nil },
+		"Events":    func(c *controller.Config) { c.Events = nil },
+		"Hasher":    func(c *controller.Config) { c.Hasher = nil },
+		"Metrics":   func(c *controller.Config) { c.Metrics = nil },
+		"Clock":     func(c *controller.Config) { c.Clock = nil },
 	} {
 		part := whole
 		remove(&part)
 		_, err := controller.New(part)
-		require.ErrorContains(t, err, "a required field", name)
+		require.EqualError(t, err, "controller.New: missing or invalid: "+name)
 	}
 	whole.RefreshInterval = time.Millisecond
 	_, err := controller.New(whole)
 	require.ErrorContains(t, err, "azureKeyVaultResyncPeriod")
 	whole.RefreshInterval, whole.FetchTimeout = time.Minute, 0
 	_, err = controller.New(whole)
-	require.ErrorContains(t, err, "timeout")
+	require.ErrorContains(t, err, "FetchTimeout")
 }
 
 func TestLooksAreSpreadOverTheInterval(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/rollout"
 	"github.com/akv2k8s/akv2k8s/src/controller/state"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // restartsIgnored is the warning if a resource asks for restarts that the installation does not do.
@@ -45,7 +46,7 @@ func (s *resourceSync) restartWorkloads(ctx context.Context) {
 		change.Targets = *s.recipe.Restart
 		report, err := s.Restarter.Restart(ctx, change)
 		if err != nil {
-			log.FromContext(ctx).Error(err, "restarting workloads failed", "retryIn", restartRetryDelay.String())
+			log.FromContext(ctx).Error(err, "restarting workloads failed", logkey.RetryIn, restartRetryDelay.String())
 			s.last.Restart = state.Restart{ChangedAt: change.ChangedAt, At: s.Clock().Add(restartRetryDelay)}
 		}
 		s.recordRestartEvents(report, err)

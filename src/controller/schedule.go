@@ -14,6 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/ratelimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // timeToNextRefresh returns the time for which nothing needs to be done: the resource is unchanged, its refresh is not
@@ -90,7 +91,7 @@ func (s *resourceSync) scheduleNext(ctx context.Context) (ctrl.Result, error) {
 		next.SucceededAt, next.ExpiresAt, next.Objects = s.Clock(), s.firstExpiry(), s.objectRefs()
 		next.RefreshAt = s.nextRefresh(next.ExpiresAt)
 		if s.hasChangedData() {
-			logger.Info("synced", "result", s.summaryText())
+			logger.Info("synced", logkey.Result, s.summaryText())
 		}
 	default:
 		// Consecutive failures of different kinds count together. With separate counts, alternating failures would be
@@ -100,8 +101,8 @@ func (s *resourceSync) scheduleNext(ctx context.Context) (ctrl.Result, error) {
 		}
 		next.RefreshAt = s.Clock().Add(s.retryDelay(next.FailureCount))
 		// Logged only here, where the handling of the error ends.
-		logger.Info("sync failed", "reason", next.FailureKind.Reason(), "error", s.err.Error(), "retryAt",
-			next.RefreshAt.UTC().Format(time.RFC3339))
+		logger.Info("sync failed", logkey.Reason, next.FailureKind.Reason(), logkey.Error, s.err.Error(),
+			logkey.RetryAt, next.RefreshAt.UTC().Format(time.RFC3339))
 	}
 	next = s.state.Put(s.name, next)
 	return requeueAfter(next.WakeTime().Sub(s.Clock())), nil

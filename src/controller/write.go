@@ -9,6 +9,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 )
 
@@ -32,11 +33,11 @@ func (s *resourceSync) restoreOutputs(ctx context.Context) error {
 		restored, err := s.restoreOutput(ctx, out)
 		switch {
 		case err != nil:
-			log.FromContext(ctx).Error(err, "restoring an output whose replacement was interrupted failed", "kind",
-				out.Kind, "name", out.Name)
+			log.FromContext(ctx).Error(err, "restoring an output whose replacement was interrupted failed", logkey.Kind,
+				out.Kind, logkey.Name, out.Name)
 		case restored:
-			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", "kind", out.Kind,
-				"name", out.Name)
+			log.FromContext(ctx).Info("restored an output whose replacement was interrupted", logkey.Kind, out.Kind,
+				logkey.Name, out.Name)
 		}
 	}
 	return nil

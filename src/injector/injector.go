@@ -14,6 +14,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -89,7 +90,7 @@ func Run(ctx context.Context, c Config) int {
 // reportFailure writes an error to the log and to the termination message, and returns the exit code.
 func (c Config) reportFailure(err error) int {
 	kind := fault.KindOf(err)
-	c.Log.Error(err.Error(), "reason", kind.Reason())
+	c.Log.Error(err.Error(), logkey.Reason, kind.Reason())
 	c.WriteTerminationMessage(kind.Reason() + ": " + err.Error())
 	return kind.ExitCode()
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -126,8 +127,8 @@ func (c Config) retryAttempts(ctx context.Context, p retryPolicy, attempt func(c
 		if !again {
 			return err
 		}
-		c.Log.Info("retrying", "after", wait.Round(time.Millisecond).String(), "reason", fault.KindOf(err).Reason(),
-			"error", err.Error())
+		c.Log.Info("retrying", logkey.RetryIn, wait.Round(time.Millisecond).String(), logkey.Reason,
+			fault.KindOf(err).Reason(), logkey.Error, err.Error())
 		if c.Sleep(ctx, wait) != nil {
 			return fault.New(fault.Unavailable, "stopped while waiting for values")
 		}

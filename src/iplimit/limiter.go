@@ -2,7 +2,6 @@ package iplimit
 
 import (
 	"container/list"
-	"errors"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -12,7 +11,9 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/utils/lru"
 
+	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // Limits of one address. Each must be positive unless its comment says otherwise.
@@ -58,12 +59,16 @@ type Limiter struct {
 	lastLogged time.Time
 }
 
-// New returns a Gate, or an error if a required field or a limit of the configuration is missing.
+// New returns a Limiter, or an error if a required field or a limit of the configuration is missing.
 func New(c Config) (*Limiter, error) {
 	l := c.Limits
-	if c.Port == "" || c.Metrics == nil || c.Clock == nil || l.ConnectionsPerSecond < 0 ||
-		min(l.Connections, l.Requests, l.RequestsPerSecond, l.RequestsBurst, l.TotalConnections) <= 0 {
-		return nil, errors.New("gate.New: Port, Metrics, Clock or a limit of the Config is missing")
+	if err := fault.RequireFields("iplimit.New", map[string]bool{
+		"Port": c.Port != "", "Metrics": c.Metrics != nil, "Clock": c.Clock != nil,
+		"Limits.ConnectionsPerSecond": l.ConnectionsPerSecond >= 0, "Limits.Connections": l.Connections > 0,
+		"Limits.Requests": l.Requests > 0, "Limits.RequestsPerSecond": l.RequestsPerSecond > 0,
+		"Limits.RequestsBurst": l.RequestsBurst > 0, "Limits.TotalConnections": l.TotalConnections > 0,
+	}); err != nil {
+		return nil, err
 	}
 	return &Limiter{Config: c, activeByAddress: map[netip.Addr]*addressState{},
 		idleByAddress: lru.New(limits.RememberedAddresses),
@@ -228,7 +233,7 @@ func (g *Limiter) recordRejection(from netip.Addr, what string) {
 	g.Metrics.rejected.WithLabelValues(g.Port, what).Inc()
 	if now := g.Clock(); now.Sub(g.lastLogged) >= rejectionLogInterval {
 		g.lastLogged = now
-		g.Log.Info("rejecting an address that exceeds a limit", "port", g.Port, "remoteAddr", from.String(), "limit",
-			what)
+		g.Log.Info("rejecting an address that exceeds a limit", logkey.Port, g.Port, logkey.RemoteAddr, from.String(),
+			logkey.Limit, what)
 	}
 }

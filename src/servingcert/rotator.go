@@ -24,6 +24,7 @@ import (
 
 	rtcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 
+	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -74,9 +75,12 @@ type Rotator struct {
 
 // New checks the configuration. It does not read or write certificates.
 func New(c Config) (*Rotator, error) {
-	if c.Live == nil || c.Writer == nil || c.Secret.Name == "" || c.WebhookConfigName == "" || len(c.DNSNames) == 0 ||
-		c.Clock == nil || c.Random == nil {
-		return nil, errors.New("servingcert.New: a required field of Config is missing")
+	if err := fault.RequireFields("servingcert.New", map[string]bool{
+		"Live": c.Live != nil, "Writer": c.Writer != nil, "Secret": c.Secret.Name != "",
+		"WebhookConfigName": c.WebhookConfigName != "", "DNSNames": len(c.DNSNames) > 0, "Clock": c.Clock != nil,
+		"Random": c.Random != nil,
+	}); err != nil {
+		return nil, err
 	}
 	return &Rotator{Config: c}, nil
 }

@@ -230,7 +230,7 @@ func TestABrokenSecretIsNotOverwritten(t *testing.T) {
 	}
 }
 
-func TestEachPartOfAKeeperIsRequired(t *testing.T) {
+func TestEachFieldOfARotatorIsRequired(t *testing.T) {
 	whole := newRotatorTest(t).newRotator().Config
 	_, err := servingcert.New(whole)
 	require.NoError(t, err)
@@ -242,7 +242,7 @@ func TestEachPartOfAKeeperIsRequired(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err := servingcert.New(c)
-		assert.ErrorContains(t, err, "a required field of Config is missing", name)
+		assert.ErrorContains(t, err, "New: missing or invalid: ", name)
 	}
 }
 

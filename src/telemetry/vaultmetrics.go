@@ -12,6 +12,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // otherVaultsLabel is the label of vaults without a label of their own: vaults that never answered, because users can
@@ -138,8 +139,7 @@ func (v *VaultMetrics) RecordChangeDetection(list keyvault.Ref, was, is string) 
 // RecordListUnavailable logs that a vault rejects a list, and that it is requested again after wait.
 func (v *VaultMetrics) RecordListUnavailable(list keyvault.Ref, err error, wait time.Duration) {
 	v.log.Info("the vault rejects the list, so changes are found by reading each object; that needs more calls, and "+
-		"syncs the same", "list", list.String(),
-		"error", err.Error(), "askedAgainIn", wait.String())
+		"syncs the same", logkey.List, list.String(), logkey.Error, err.Error(), logkey.RetryIn, wait.String())
 }
 
 // assignVaultLabel gives a vault that answered its own label. At the limit, it replaces the vault whose last answer is

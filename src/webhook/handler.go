@@ -16,6 +16,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
@@ -55,7 +56,8 @@ func (w *Webhook) answerReview(hook *admission.Webhook, r *http.Request,
 	case refused != nil:
 		return nil, size.UID, refused
 	case err != nil:
-		w.loggerFor(held.IsFromAPIServer()).Info("rejected a review", "error", err.Error(), "remoteAddr", r.RemoteAddr)
+		w.loggerFor(held.IsFromAPIServer()).Info("rejected a review", logkey.Error, err.Error(), logkey.RemoteAddr,
+			r.RemoteAddr)
 		return nil, size.UID, &rejection{http.StatusRequestEntityTooLarge, err.Error()}
 	case !held.Resize(int64(cap(body)) + size.MemoryBytes):
 		return nil, size.UID, tooManyRequests()

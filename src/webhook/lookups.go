@@ -18,6 +18,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
@@ -246,8 +247,8 @@ func (a *podAdmission) readPullSecrets(ctx context.Context) []ociimage.PullSecre
 		secrets = append(secrets, ociimage.ParsePullSecret(ctx, secret))
 	}
 	if len(skipped) > 0 {
-		a.loggerFor(a.trusted).Info("skipping pull secrets that can't be read", "namespace", a.request.Namespace, "pod",
-			printablePodName(a.pod), "secrets", skipped)
+		a.loggerFor(a.trusted).Info("skipping pull secrets that can't be read", logkey.Namespace, a.request.Namespace,
+			logkey.Pod, printablePodName(a.pod), logkey.Secrets, skipped)
 	}
 	return secrets
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // requireInjectionEnabled rejects pods of namespaces without the injection label before anything is read in the
@@ -53,7 +54,7 @@ func (a *podAdmission) readLimitRanges(ctx context.Context) []corev1.LimitRangeI
 	if err := a.APIReader.List(ctx, &list, client.InNamespace(a.request.Namespace),
 		client.Limit(limits.LimitRanges)); err != nil {
 		a.loggerFor(a.trusted).Info("cannot read LimitRanges, so the init container may not fit them",
-			"namespace", a.request.Namespace, "error", err.Error())
+			logkey.Namespace, a.request.Namespace, logkey.Error, err.Error())
 	}
 	var items []corev1.LimitRangeItem
 	for _, object := range list.Items {

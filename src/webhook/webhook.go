@@ -19,6 +19,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
@@ -64,10 +65,12 @@ type Webhook struct {
 
 // New returns a Webhook, or an error if a field of the configuration is not set.
 func New(c Config) (*Webhook, error) {
-	if c.Settings == nil || c.Metrics == nil || c.APIReader == nil || c.Images == nil || c.Clock == nil ||
-		c.ReviewTimeout <= 0 ||
-		c.NamespaceLabel == "" {
-		return nil, errors.New("webhook.New: a required field of webhook.Config is not set")
+	if err := fault.RequireFields("webhook.New", map[string]bool{
+		"Settings": c.Settings != nil, "Metrics": c.Metrics != nil, "APIReader": c.APIReader != nil,
+		"Images": c.Images != nil, "Clock": c.Clock != nil, "ReviewTimeout": c.ReviewTimeout > 0,
+		"NamespaceLabel": c.NamespaceLabel != "",
+	}); err != nil {
+		return nil, err
 	}
 	return &Webhook{Config: c, trustedLogger: newRateLimitedLogger(c.Log), untrustedLogger: newRateLimitedLogger(c.Log),
 		namespaceCache: newTTLCache[string, bool](c.Clock), missingSourceCache: newTTLCache[sourceKey, bool](c.Clock),
@@ -113,9 +116,8 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 	}
 	if notReady != nil {
 		w.Metrics.failedMutations.Inc()
-		w.loggerFor(a.trusted).Info("cannot inject yet", "namespace", request.Namespace, "pod", printablePodName(a.pod),
-			"error",
-			notReady.Error())
+		w.loggerFor(a.trusted).Info("cannot inject yet", logkey.Namespace, request.Namespace, logkey.Pod,
+			printablePodName(a.pod), logkey.Error, notReady.Error())
 		return admission.Errored(http.StatusServiceUnavailable,
 			errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
 	}
@@ -211,10 +213,9 @@ func (a *podAdmission) recordInjection(plan inject.Plan) {
 		names = append(names, inject.PrintableName(target.Container))
 	}
 	a.Metrics.mutatedPods.Inc()
-	a.loggerFor(a.trusted).Info("injected", "namespace", a.request.Namespace, "pod", printablePodName(a.pod),
-		"containers", names,
-		"containerCount", len(plan.Targets),
-		"dryRun", a.request.DryRun != nil && *a.request.DryRun)
+	a.loggerFor(a.trusted).Info("injected", logkey.Namespace, a.request.Namespace, logkey.Pod, printablePodName(a.pod),
+		logkey.Containers, names, logkey.ContainerCount, len(plan.Targets),
+		logkey.DryRun, a.request.DryRun != nil && *a.request.DryRun)
 }
 
 // rejectPod counts and logs a rejected pod, and returns the answer with the reason. The API server shows it to the
@@ -225,8 +226,8 @@ func (a *podAdmission) rejectPod(err error) admission.Response {
 	if len(message) > limits.AdmissionMessageBytes {
 		message = strings.ToValidUTF8(message[:limits.AdmissionMessageBytes], "") + "…"
 	}
-	a.loggerFor(a.trusted).Info("rejected", "namespace", a.request.Namespace, "pod", printablePodName(a.pod), "reason",
-		fault.KindOf(err).Reason(), "error", message)
+	a.loggerFor(a.trusted).Info("rejected", logkey.Namespace, a.request.Namespace, logkey.Pod, printablePodName(a.pod),
+		logkey.Reason, fault.KindOf(err).Reason(), logkey.Error, message)
 	return admission.Denied("akv2k8s: " + message)
 }
 

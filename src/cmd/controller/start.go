@@ -21,6 +21,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
 	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 )
@@ -58,7 +59,8 @@ func (s *settings) runController(ctx context.Context, stderr io.Writer) error {
 	if err := s.registerController(ctx, mgr, vaults); err != nil {
 		return err
 	}
-	logger.Info("starting", "authentication", s.AuthType, "everyNamespace", s.WatchAll, "fips140", fips140.Enabled())
+	logger.Info("starting", logkey.Authentication, s.AuthType, logkey.EveryNamespace, s.WatchAll, logkey.FIPS140,
+		fips140.Enabled())
 	return mgr.Start(ctx)
 }
 

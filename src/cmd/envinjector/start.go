@@ -24,6 +24,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/iplimit"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
@@ -75,8 +76,8 @@ func runServers(ctx context.Context, s settings, stderr io.Writer) error {
 		metrics.Registry.Register(telemetry.NewBuildInfo("env-injector"))); err != nil {
 		return err
 	}
-	logger.Info("starting", "authentication", s.AuthType, "everyNamespace", s.WatchAll, "authService", s.authService,
-		"fips140", fips140.Enabled())
+	logger.Info("starting", logkey.Authentication, s.AuthType, logkey.EveryNamespace, s.WatchAll, logkey.AuthService,
+		s.authService, logkey.FIPS140, fips140.Enabled())
 	return p.mgr.Start(ctx)
 }
 

@@ -29,10 +29,9 @@ With ` + "`--pprof-address=:6060`" + ` the controller and the env-injector serve
     kubectl -n akv2k8s port-forward deploy/akv2k8s-controller 6060
     go tool pprof http://localhost:6060/debug/pprof/heap
 
-A profile of the memory can contain parts of secret values. So the flag is off by default, and only ` +
-	"`HOST:PORT`" + ` with another
-host opens the port to others. The chart has no value for it: add the flag to the Deployment's arguments, and remove it
-afterwards.
+Profiles contain no secret values, but everyone who reaches the port can slow the program down. So the flag is off by default,
+and only ` + "`HOST:PORT`" + ` with another host opens the port to others. The chart has no value for it: add the flag to the
+Deployment's arguments, and remove it afterwards.
 
 `
 

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/akv2k8s/akv2k8s/src/api/crd"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // fieldManager is the field manager that applies the definition.
@@ -61,7 +62,8 @@ func CheckSchema(ctx context.Context, live client.Reader) error {
 func CheckSchemaIfReadable(ctx context.Context, live client.Reader, logger logr.Logger) error {
 	err := CheckSchema(ctx, live)
 	if apierrors.IsForbidden(err) {
-		logger.Info("skipping the check of the CustomResourceDefinition: reading it is forbidden", "error", err.Error())
+		logger.Info("skipping the check of the CustomResourceDefinition: reading it is forbidden", logkey.Error,
+			err.Error())
 		return nil
 	}
 	return err

@@ -23,6 +23,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/redactederror"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 const (
@@ -106,7 +107,7 @@ func (k *Key) createSecret(ctx context.Context) error {
 				redactederror.Describe(err)))
 	}
 	log.FromContext(ctx).Info("created the missing Secret with the key for status hashes; all hashes change once",
-		"secret", k.SecretName.String())
+		logkey.Secret, k.SecretName.String())
 	k.key, k.unavailableReason = key, ""
 	return nil
 }
@@ -120,7 +121,7 @@ func (k *Key) useTemporaryKey(ctx context.Context, missing string) (err error) {
 	}
 	missing += "; run helm upgrade to create it again"
 	if k.unavailableReason != missing {
-		log.FromContext(ctx).Info("status hashes are not shown", "cause", missing)
+		log.FromContext(ctx).Info("status hashes are not shown", logkey.Error, missing)
 	}
 	k.unavailableReason, k.lastAttempt = missing, k.Clock()
 	return nil

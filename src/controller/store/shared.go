@@ -15,6 +15,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -122,8 +123,8 @@ func (s *Store) releaseSharedOutput(ctx context.Context, kind output.Kind, objec
 	err = s.removeFromOutput(ctx, gone, output.Desired{Kind: kind, Name: object, Owner: OwnerOf(gone)})
 	if errors.Is(err, errDataRequired) {
 		// A retry does not help, and a deleted resource has no conditions to report this in.
-		log.FromContext(ctx).Error(err, "data keys of a deleted AzureKeyVaultSecret can't be removed", "name",
-			name.Name, "namespace", name.Namespace)
+		log.FromContext(ctx).Error(err, "data keys of a deleted AzureKeyVaultSecret can't be removed", logkey.Name,
+			name.Name, logkey.Namespace, name.Namespace)
 		return nil
 	}
 	return err

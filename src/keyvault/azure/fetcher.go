@@ -50,8 +50,10 @@ var _ keyvault.Fetcher = (*Fetcher)(nil)
 
 // New returns a Fetcher. It fails if the configuration is incomplete.
 func New(c Config) (*Fetcher, error) {
-	if c.Credential == nil || c.Transport == nil || c.Cloud.VaultSuffix == "" {
-		return nil, errors.New("creating the vault client: credential, cloud and transport are required")
+	if err := fault.RequireFields("azure.New", map[string]bool{
+		"Credential": c.Credential != nil, "Transport": c.Transport != nil, "Cloud": c.Cloud.VaultSuffix != "",
+	}); err != nil {
+		return nil, err
 	}
 	if c.ClientCache == nil {
 		c.ClientCache = NewClientCache()

@@ -72,8 +72,11 @@ const (
 
 // New returns a Fetcher that calls next. It fails if the configuration is incomplete.
 func New(next keyvault.Fetcher, c Config) (*Fetcher, error) {
-	if next == nil || c.Clock == nil || c.MaxConcurrent < 1 || c.CallTimeout <= 0 {
-		return nil, errors.New("creating the circuit breakers: a fetcher, a clock and positive limits are required")
+	if err := fault.RequireFields("breaker.New", map[string]bool{
+		"next": next != nil, "Clock": c.Clock != nil, "MaxConcurrent": c.MaxConcurrent > 0,
+		"CallTimeout": c.CallTimeout > 0,
+	}); err != nil {
+		return nil, err
 	}
 	c.MaxPerNamespace = cmp.Or(c.MaxPerNamespace, c.MaxConcurrent)
 	return &Fetcher{next: next, config: c, breakers: map[key]*circuitBreaker{}}, nil

@@ -208,7 +208,7 @@ func TestNewRefusesAnIncompleteConfiguration(t *testing.T) {
 	_, err := breaker.New(&vault{}, whole)
 	require.NoError(t, err)
 	_, err = breaker.New(nil, whole)
-	require.ErrorContains(t, err, "creating the circuit breakers")
+	require.ErrorContains(t, err, "breaker.New: missing or invalid: ")
 	for name, without := range map[string]func(*breaker.Config){
 		"clock": func(c *breaker.Config) { c.Clock = nil }, "parallel": func(c *breaker.Config) { c.MaxConcurrent = 0 },
 		"timeout": func(c *breaker.Config) { c.CallTimeout = 0 },
@@ -216,6 +216,6 @@ func TestNewRefusesAnIncompleteConfiguration(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err := breaker.New(&vault{}, c)
-		assert.ErrorContains(t, err, "creating the circuit breakers", name)
+		assert.ErrorContains(t, err, "breaker.New: missing or invalid: ", name)
 	}
 }

@@ -58,8 +58,11 @@ type inFlightCall struct {
 
 // New returns a Cache that calls next. It fails if the configuration is incomplete.
 func New(next keyvault.Fetcher, c Config) (*Cache, error) {
-	if next == nil || c.Clock == nil || c.CallTimeout <= 0 || c.TTL <= 0 || c.Entries < 1 || c.Bytes < 1 {
-		return nil, errors.New("creating the vault cache: a fetcher, a clock and positive limits are required")
+	if err := fault.RequireFields("cache.New", map[string]bool{
+		"next": next != nil, "Clock": c.Clock != nil, "CallTimeout": c.CallTimeout > 0, "TTL": c.TTL > 0,
+		"Entries": c.Entries > 0, "Bytes": c.Bytes > 0,
+	}); err != nil {
+		return nil, err
 	}
 	return &Cache{next: next, config: c, inFlight: map[keyvault.Ref]*inFlightCall{}, results: newLRUCache(c)}, nil
 }

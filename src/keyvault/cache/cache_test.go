@@ -252,7 +252,7 @@ func TestNewRefusesAnIncompleteConfiguration(t *testing.T) {
 	_, err := cache.New(&vault{}, whole)
 	require.NoError(t, err)
 	_, err = cache.New(nil, whole)
-	require.ErrorContains(t, err, "creating the vault cache")
+	require.ErrorContains(t, err, "cache.New: missing or invalid: ")
 	for name, without := range map[string]func(*cache.Config){
 		"clock": func(c *cache.Config) { c.Clock = nil }, "timeout": func(c *cache.Config) { c.CallTimeout = 0 }, "keep": func(c *cache.Config) { c.TTL = 0 },
 		"entries": func(c *cache.Config) { c.Entries = 0 }, "bytes": func(c *cache.Config) { c.Bytes = 0 },
@@ -260,7 +260,7 @@ func TestNewRefusesAnIncompleteConfiguration(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err := cache.New(&vault{}, c)
-		assert.ErrorContains(t, err, "creating the vault cache", name)
+		assert.ErrorContains(t, err, "cache.New: missing or invalid: ", name)
 	}
 }
 

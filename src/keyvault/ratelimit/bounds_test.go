@@ -158,7 +158,7 @@ func TestEachPartOfTheConfigurationIsRequired(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err := ratelimit.New(c)
-		assert.ErrorContains(t, err, "creating the rate limiter", name)
+		assert.ErrorContains(t, err, "ratelimit.New: missing or invalid: ", name)
 	}
 }
 

@@ -96,8 +96,11 @@ func deferredError(why error, vault string, retryAfter time.Duration) error {
 
 // New returns a Limiter. It fails if the configuration is incomplete.
 func New(c Config) (*Limiter, error) {
-	if c.Clock == nil || c.VaultLimit < 1 || c.TotalLimit < 1 || c.MaxConcurrent < 1 {
-		return nil, errors.New("creating the rate limiter: a clock and limits of at least 1 are required")
+	if err := fault.RequireFields("ratelimit.New", map[string]bool{
+		"Clock": c.Clock != nil, "VaultLimit": c.VaultLimit >= 1, "TotalLimit": c.TotalLimit >= 1,
+		"MaxConcurrent": c.MaxConcurrent > 0,
+	}); err != nil {
+		return nil, err
 	}
 	return &Limiter{config: c, vaults: map[string]*vaultState{}, totalBucket: newTokenBucket(c.TotalLimit, c.Clock())},
 		nil

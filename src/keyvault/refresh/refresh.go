@@ -2,7 +2,6 @@ package refresh
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -55,8 +54,10 @@ var _ keyvault.Fetcher = (*Fetcher)(nil)
 // New returns a Fetcher that reads through the cache, and becomes the receiver of its results. It fails if the
 // configuration is incomplete.
 func New(next *cache.Cache, c Config) (*Fetcher, error) {
-	if next == nil || c.Clock == nil {
-		return nil, errors.New("creating the refresh of vault objects: a cache and a clock are required")
+	if err := fault.RequireFields("refresh.New", map[string]bool{
+		"next": next != nil, "Clock": c.Clock != nil,
+	}); err != nil {
+		return nil, err
 	}
 	f := &Fetcher{cache: next, config: c, plans: map[keyvault.Ref]*plan{}}
 	next.OnResult(f.recordResult)

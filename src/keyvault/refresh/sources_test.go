@@ -64,7 +64,7 @@ func TestNewRefusesAnIncompleteConfiguration(t *testing.T) {
 	cached, err := cache.New(fails{}, cache.Config{Clock: time.Now, CallTimeout: time.Second, TTL: time.Second, Entries: 1, Bytes: 1})
 	require.NoError(t, err)
 	_, err = refresh.New(cached, refresh.Config{})
-	require.ErrorContains(t, err, "creating the refresh")
+	require.ErrorContains(t, err, "refresh.New: missing or invalid: ")
 	_, err = refresh.New(nil, refresh.Config{Clock: time.Now})
-	require.ErrorContains(t, err, "creating the refresh")
+	require.ErrorContains(t, err, "refresh.New: missing or invalid: ")
 }

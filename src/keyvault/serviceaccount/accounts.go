@@ -2,7 +2,6 @@ package serviceaccount
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -61,8 +60,10 @@ type cachedApplication struct {
 
 // New returns Accounts. It fails if a field of the configuration is missing.
 func New(c Config) (*Accounts, error) {
-	if c.APIReader == nil || c.TokenClient == nil || c.Clock == nil {
-		return nil, errors.New("serviceaccount.New: Config.APIReader, TokenClient and Clock are required")
+	if err := fault.RequireFields("serviceaccount.New", map[string]bool{
+		"APIReader": c.APIReader != nil, "TokenClient": c.TokenClient != nil, "Clock": c.Clock != nil,
+	}); err != nil {
+		return nil, err
 	}
 	return &Accounts{config: c, cached: map[keyvault.Identity]cachedApplication{}}, nil
 }

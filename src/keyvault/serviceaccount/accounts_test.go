@@ -114,7 +114,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err = serviceaccount.New(c)
-		assert.ErrorContains(t, err, "are required", name)
+		assert.ErrorContains(t, err, "serviceaccount.New: missing or invalid: ", name)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -189,8 +190,8 @@ func (t *protocolServer) patchPodSecretCA(ctx context.Context, secret *corev1.Se
 	err = t.Writer.Patch(ctx, secret.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
 	switch {
 	case err == nil:
-		t.Log.Info("wrote the CA into the Secret of a pod of akv2k8s 1.8", "namespace", secret.Namespace, "secret",
-			secret.Name)
+		t.Log.Info("wrote the CA into the Secret of a pod of akv2k8s 1.8", logkey.Namespace, secret.Namespace,
+			logkey.Secret, secret.Name)
 		return nil
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err):
 		return fault.Wrap(fault.Denied, err, "writing the CA into the pod's Secret")

@@ -2,7 +2,6 @@ package authservice
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 
@@ -14,7 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/fairshare"
+	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // RoutePattern is the route of the 1.8 protocol. The wrapper of 1.8 calls it first over plain HTTP, then over TLS.
@@ -57,8 +58,10 @@ type Handler struct {
 
 // New checks the configuration, registers the metrics and returns a Handler.
 func New(c Config) (*Handler, error) {
-	if c.Live == nil || c.Events == nil || c.Registry == nil {
-		return nil, errors.New("creating the v1 auth service: its configuration lacks Live, Events or Registry")
+	if err := fault.RequireFields("authservice.New", map[string]bool{
+		"Live": c.Live != nil, "Events": c.Events != nil, "Registry": c.Registry != nil,
+	}); err != nil {
+		return nil, err
 	}
 	h := &Handler{Config: c, limiters: newRequestLimiters(), reportedPods: lru.New(limits.V1Pods),
 		podsGauge: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -112,5 +115,5 @@ func (h *Handler) reportV1Pod(pod *corev1.Pod, what string) {
 	h.reportedPods.Add(pod.UID, true)
 	h.podsGauge.Set(float64(h.reportedPods.Len()))
 	h.Events.Eventf(pod, nil, corev1.EventTypeWarning, "RecreatePod", "Inject", what)
-	h.Log.Info("a pod of akv2k8s 1.8 called the auth service", "namespace", pod.Namespace, "pod", pod.Name)
+	h.Log.Info("a pod of akv2k8s 1.8 called the auth service", logkey.Namespace, pod.Namespace, logkey.Pod, pod.Name)
 }

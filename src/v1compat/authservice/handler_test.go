@@ -74,6 +74,6 @@ func TestPodsOfV1AreToldToBeRecreated(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err = authservice.New(c)
-		assert.ErrorContains(t, err, "its configuration lacks", name)
+		assert.ErrorContains(t, err, "authservice.New: missing or invalid: ", name)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // ProtocolConfig configures the protocol of 1.8. Fields are required unless their comment says that they are optional.
@@ -55,10 +55,14 @@ type protocolServer struct {
 
 func newProtocolServer(h *Handler) (*protocolServer, error) {
 	t := h.Protocol
-	if t.Writer == nil || t.ServingSecret.Name == "" || t.CASecret.Name == "" || t.NamespaceLabel == "" ||
-		t.RootCAs == nil || t.ServingCertificate == nil ||
-		t.VaultToken == nil || t.Clock == nil || t.Random == nil {
-		return nil, errors.New("creating the v1 auth service: the configuration of the protocol lacks a required field")
+	if err := fault.RequireFields("authservice.New", map[string]bool{
+		"Protocol.Writer": t.Writer != nil, "Protocol.ServingSecret": t.ServingSecret.Name != "",
+		"Protocol.CASecret": t.CASecret.Name != "", "Protocol.NamespaceLabel": t.NamespaceLabel != "",
+		"Protocol.RootCAs": t.RootCAs != nil, "Protocol.ServingCertificate": t.ServingCertificate != nil,
+		"Protocol.VaultToken": t.VaultToken != nil, "Protocol.Clock": t.Clock != nil,
+		"Protocol.Random": t.Random != nil,
+	}); err != nil {
+		return nil, err
 	}
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_legacy_answers_total",
 		Help: "Responses to pods of akv2k8s 1.8 while legacyAuthService is enabled: token, known, written, refused " +
@@ -128,8 +132,8 @@ func (t *protocolServer) handleToken(w http.ResponseWriter, r *http.Request) {
 	}
 	t.countAnswer("token")
 	if t.limiters.reportRate.Allow(name.Namespace) {
-		t.Log.Info("gave the installation's token to a pod of akv2k8s 1.8", "namespace", name.Namespace, "pod",
-			name.Name)
+		t.Log.Info("gave the installation's token to a pod of akv2k8s 1.8", logkey.Namespace, name.Namespace,
+			logkey.Pod, name.Name)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -176,8 +180,8 @@ func stateUnknownError() error {
 // cause, at a limited rate by address.
 func (t *protocolServer) rejectPod(w http.ResponseWriter, r *http.Request, name types.NamespacedName, err error) {
 	if from := fairshare.AddressKey(r.RemoteAddr); t.limiters.rejectionLogRate.Allow(from) {
-		t.Log.Info("rejected a pod of akv2k8s 1.8", "remoteAddr", from, "namespace", name.Namespace, "pod",
-			name.Name, "error", err.Error())
+		t.Log.Info("rejected a pod of akv2k8s 1.8", logkey.RemoteAddr, from, logkey.Namespace, name.Namespace,
+			logkey.Pod, name.Name, logkey.Error, err.Error())
 	}
 	if fault.KindOf(err) == fault.Denied {
 		t.countAnswer("refused")

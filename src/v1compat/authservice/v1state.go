@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/akv2k8s/akv2k8s/src/certificate"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // v1State is the state that 1.8 left in the release's namespace.
@@ -60,8 +61,8 @@ func (t *protocolServer) refreshState(ctx context.Context) {
 		return
 	}
 	if last := t.state.Swap(&found); last == nil || (last.ca == nil) != (found.ca == nil) {
-		t.Log.Info("serving pods of akv2k8s 1.8", "createdBefore", found.createdBefore.Format(time.RFC3339),
-			"theirCAIsThere", found.ca != nil)
+		t.Log.Info("serving pods of akv2k8s 1.8", logkey.CreatedBefore, found.createdBefore.Format(time.RFC3339),
+			logkey.CAFound, found.ca != nil)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
 const (
@@ -56,8 +57,11 @@ type CA struct {
 
 // New checks the configuration. It reads nothing.
 func New(c Config) (*CA, error) {
-	if c.Live == nil || c.Writer == nil || c.ServingSecret.Name == "" || c.Clock == nil {
-		return nil, errors.New("ca.New: a required field of Config is missing")
+	if err := fault.RequireFields("ca.New", map[string]bool{
+		"Live": c.Live != nil, "Writer": c.Writer != nil, "ServingSecret": c.ServingSecret.Name != "",
+		"Clock": c.Clock != nil,
+	}); err != nil {
+		return nil, err
 	}
 	return &CA{Config: c, secret: SecretName(c.ServingSecret)}, nil
 }

@@ -277,6 +277,6 @@ func TestEachPartOfTheCAOfV1IsRequired(t *testing.T) {
 		c := whole
 		without(&c)
 		_, err := ca.New(c)
-		assert.ErrorContains(t, err, "a required field of Config is missing", name)
+		assert.ErrorContains(t, err, "New: missing or invalid: ", name)
 	}
 }

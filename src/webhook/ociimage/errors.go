@@ -22,6 +22,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
 // errMalformedAnswer reports an answer that does not follow the protocol of registries.
@@ -97,8 +98,8 @@ func (i *Images) logCause(f failedAttempt, cause string) string {
 	random := make([]byte, 4)
 	_, _ = rand.Read(random)
 	id := hex.EncodeToString(random)
-	i.Log.Info("a registry could not be read", "id", id, "namespace", f.query.Namespace, "image", f.reference.String(),
-		"credentials", f.credentials.description, "cause", cause)
+	i.Log.Info("a registry could not be read", logkey.ID, id, logkey.Namespace, f.query.Namespace, logkey.Image,
+		f.reference.String(), logkey.Credentials, f.credentials.description, logkey.Error, cause)
 	return "the env-injector's log has the cause, id " + id
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -113,8 +112,10 @@ type recentError struct {
 
 // New returns Images without cached commands, or an error if a required field of the configuration is missing.
 func New(c Config) (*Images, error) {
-	if c.Transport == nil || c.Clock == nil || c.Timeout <= 0 || c.TagAge < 0 {
-		return nil, errors.New("ociimage.New: Transport, Clock, Timeout or TagAge of the Config is missing or negative")
+	if err := fault.RequireFields("ociimage.New", map[string]bool{
+		"Transport": c.Transport != nil, "Clock": c.Clock != nil, "Timeout": c.Timeout > 0, "TagAge": c.TagAge >= 0,
+	}); err != nil {
+		return nil, err
 	}
 	return &Images{Config: c,
 		digestsByTag:     newCache(limits.ImageTagCacheBytes, func(s resolvedTag) int { return len(s.digest) }),
