@@ -43,6 +43,7 @@ func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		b.WatchesMetadata(kind.NewObject(), handler.EnqueueRequestsFromMapFunc(requestsForOwners))
 	}
 	return b.
+		// Unlike a source.Channel, the queue never blocks the read of a vault that found the change.
 		WatchesRawSource(wakes.Func(func(_ context.Context,
 			queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			c.enqueue = queue.Add
