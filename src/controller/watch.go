@@ -53,7 +53,7 @@ func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, con
 		Complete(c)
 }
 
-// OnObjectChanged triggers a refresh of the resources that use a vault object. The reader calls it when the vault's
+// OnObjectChanged triggers a refresh of the resources that use a vault object. Call it when the vault's
 // list shows a change of that object.
 func (c *Controller) OnObjectChanged(object keyvault.Ref) {
 	for _, name := range c.state.RequestRefresh(object, c.Clock()) {

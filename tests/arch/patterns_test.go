@@ -108,3 +108,18 @@ func getsConfig(f *ast.FuncType) bool {
 	}
 	return false
 }
+
+// TestMetricsAreDeclaredInOnePlace keeps the metrics of a package together, so that their names, labels and help are
+// found without a search: in metrics.go, or in a file that ends so.
+func TestMetricsAreDeclaredInOnePlace(t *testing.T) {
+	seen := 0
+	for _, s := range shippedSources(t) {
+		calls(s, func(pkg, name string, at int) {
+			if pkg == "prometheus" && (strings.HasPrefix(name, "New") || strings.HasPrefix(name, "MustNew")) {
+				seen++
+				assert.True(t, strings.HasSuffix(s.path, "metrics.go"), "%s:%d: declare the metric in metrics.go", s.path, at)
+			}
+		})
+	}
+	assert.Greater(t, seen, 15)
+}

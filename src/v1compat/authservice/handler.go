@@ -63,14 +63,11 @@ func New(c Config) (*Handler, error) {
 	}); err != nil {
 		return nil, err
 	}
-	h := &Handler{Config: c, limiters: newRequestLimiters(), reportedPods: lru.New(limits.V1Pods),
-		podsGauge: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "akv2k8s_legacy_pods",
-			Help: "Pods of akv2k8s 1.8 that called the auth service since this replica started. Recreate them."})}
-	if err := c.Registry.Register(h.podsGauge); err != nil {
+	pods, err := newPodsGauge(c.Registry)
+	if err != nil {
 		return nil, err
 	}
-	var err error
+	h := &Handler{Config: c, limiters: newRequestLimiters(), reportedPods: lru.New(limits.V1Pods), podsGauge: pods}
 	if c.Protocol != nil {
 		h.protocol, err = newProtocolServer(h)
 	}

@@ -64,10 +64,8 @@ func newProtocolServer(h *Handler) (*protocolServer, error) {
 	}); err != nil {
 		return nil, err
 	}
-	answers := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_legacy_answers_total",
-		Help: "Responses to pods of akv2k8s 1.8 while legacyAuthService is enabled: token, known, written, refused " +
-			"or unavailable."}, []string{"answer"})
-	return &protocolServer{Handler: h, ProtocolConfig: t, answerCounter: answers}, h.Registry.Register(answers)
+	answers, err := newAnswerCounter(h.Registry)
+	return &protocolServer{Handler: h, ProtocolConfig: t, answerCounter: answers}, err
 }
 
 // handleValidation serves the first step, over plain HTTP: it makes sure that the pod has a CA that verifies our
