@@ -92,7 +92,7 @@ const checkAgeFactor = 3
 const RequestTimeout = limits.AuthRequestTime
 
 // RejectRequest rejects a request because its client address exceeds a limit, and makes the injector retry later.
-// Package gate writes the rate-limited log lines for it.
+// Package iplimit writes the rate-limited log lines for it.
 func (b *Broker) RejectRequest(w http.ResponseWriter, r *http.Request) {
 	c := b.newPodRequest(w, r)
 	b.Metrics.failedRequests.WithLabelValues(fault.Throttled.Reason()).Inc()

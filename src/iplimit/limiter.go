@@ -31,7 +31,7 @@ type Limits struct {
 	Memory, ReservedMemory int64
 }
 
-// Config configures a Gate. Every field except Known and Free is required.
+// Config configures a Limiter. Every field except Known and Free is required.
 type Config struct {
 	// Port is the name of the port in metrics and logs.
 	Port string
@@ -76,7 +76,7 @@ func New(c Config) (*Limiter, error) {
 			usedByAddress: map[netip.Addr]int64{}}}, nil
 }
 
-// addressState is the state of one address. The gate's mutex guards it.
+// addressState is the state of one address. The mutex of the Limiter guards it.
 type addressState struct {
 	address        netip.Addr
 	activeRequests int
@@ -228,7 +228,7 @@ func (g *Limiter) admitRequest(from netip.Addr) (leave func(), ok bool) {
 // flood the log.
 const rejectionLogInterval = 10 * time.Second
 
-// recordRejection counts a rejection, and logs the address at most once per silence. The caller holds mu.
+// recordRejection counts a rejection, and logs the address at most once per rejectionLogInterval. The caller holds mu.
 func (g *Limiter) recordRejection(from netip.Addr, what string) {
 	g.Metrics.rejected.WithLabelValues(g.Port, what).Inc()
 	if now := g.Clock(); now.Sub(g.lastLogged) >= rejectionLogInterval {

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// memoryUsage counts the bytes that requests hold. The gate's mutex guards it.
+// memoryUsage counts the bytes that requests hold. The mutex of the Limiter guards it.
 type memoryUsage struct {
 	shared, reserved int64
 	// usedByAll are the bytes of all requests, strangers those of requests that do not come from the API server, and by

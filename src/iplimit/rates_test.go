@@ -107,17 +107,17 @@ func TestTheAPIServerIsCountedNowhere(t *testing.T) {
 	assert.True(t, ok, "and takes nothing of what others have")
 }
 
-func TestEachPartOfAGateIsRequired(t *testing.T) {
+func TestEachFieldOfALimiterIsRequired(t *testing.T) {
 	for name, without := range map[string]func(*iplimit.Config){
-		"port": func(c *iplimit.Config) { c.Port = "" }, "metrics": func(c *iplimit.Config) { c.Metrics = nil }, "clock": func(c *iplimit.Config) { c.Clock = nil },
-		"connections": func(c *iplimit.Config) { c.Connections = 0 }, "rate": func(c *iplimit.Config) { c.ConnectionsPerSecond = -1 },
-		"requests": func(c *iplimit.Config) { c.Requests = 0 }, "requests in a second": func(c *iplimit.Config) { c.RequestsPerSecond = 0 },
-		"burst": func(c *iplimit.Config) { c.RequestsBurst = 0 }, "all connections": func(c *iplimit.Config) { c.TotalConnections = 0 },
+		"Port": func(c *iplimit.Config) { c.Port = "" }, "Metrics": func(c *iplimit.Config) { c.Metrics = nil }, "Clock": func(c *iplimit.Config) { c.Clock = nil },
+		"Limits.Connections": func(c *iplimit.Config) { c.Connections = 0 }, "Limits.ConnectionsPerSecond": func(c *iplimit.Config) { c.ConnectionsPerSecond = -1 },
+		"Limits.Requests": func(c *iplimit.Config) { c.Requests = 0 }, "Limits.RequestsPerSecond": func(c *iplimit.Config) { c.RequestsPerSecond = 0 },
+		"Limits.RequestsBurst": func(c *iplimit.Config) { c.RequestsBurst = 0 }, "Limits.TotalConnections": func(c *iplimit.Config) { c.TotalConnections = 0 },
 	} {
 		config := newGate(t, func(*iplimit.Config) {}).Config
 		without(&config)
 		_, err := iplimit.New(config)
-		assert.ErrorContains(t, err, "is missing", name)
+		assert.EqualError(t, err, "iplimit.New: missing or invalid: "+name)
 	}
 }
 

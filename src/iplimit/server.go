@@ -19,7 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Server serves a port through a Gate. It is a controller-runtime Runnable that needs no leader election: every replica
+// Server serves a port through a Limiter. It is a controller-runtime Runnable that needs no leader election: every replica
 // serves.
 type Server struct {
 	// Address to listen on, for example :9443.

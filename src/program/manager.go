@@ -48,7 +48,7 @@ func AddHealthServer(mgr ctrl.Manager, s HealthServer) error {
 		health.Gatherer = metrics.Registry
 	}
 	limiter, err := iplimit.New(iplimit.Config{Port: "health", Limits: iplimit.HealthLimits(),
-		IsExempt: telemetry.IsProbe, Metrics: s.Rejected, Clock: time.Now, Log: mgr.GetLogger().WithName("gate")})
+		IsExempt: telemetry.IsProbe, Metrics: s.Rejected, Clock: time.Now, Log: mgr.GetLogger().WithName("iplimit")})
 	if err != nil {
 		return err
 	}

@@ -87,11 +87,11 @@ func (b *rotatorTest) reconcileUntilReady(k *servingcert.Rotator) ctrl.Result {
 			return result
 		}
 	}
-	b.Fatal("the keeper does not get ready")
+	b.Fatal("the rotator does not get ready")
 	return ctrl.Result{}
 }
 
-// verifyLeaf reports whether a client that trusts only root accepts the leaf of the keeper.
+// verifyLeaf reports whether a client that trusts only root accepts the leaf of the rotator.
 func (b *rotatorTest) verifyLeaf(root string, k *servingcert.Rotator) error {
 	b.Helper()
 	pool := x509.NewCertPool()

@@ -20,7 +20,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
-// Handler answers AdmissionReviews over HTTP. It reserves the memory of a review at the gate and measures the review
+// Handler answers AdmissionReviews over HTTP. It reserves the memory of a review from the limiter and measures the review
 // before it decodes it. The handler of controller-runtime decodes first, accepts YAML, and logs what it cannot decode.
 func (w *Webhook) Handler(g *iplimit.Limiter) http.Handler {
 	hook := &admission.Webhook{Handler: w}

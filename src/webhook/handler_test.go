@@ -27,8 +27,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 )
 
-// door is a gate with the memory limits of the installation.
-func door(t testing.TB, known func(netip.Addr) bool) *iplimit.Limiter {
+// newTestLimiter returns a Limiter with the memory limits of the installation.
+func newTestLimiter(t testing.TB, known func(netip.Addr) bool) *iplimit.Limiter {
 	t.Helper()
 	metrics, err := iplimit.NewMetrics(prometheus.NewRegistry())
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func allocated(f func()) int64 {
 }
 
 func TestAReviewOverHTTPIsAnswered(t *testing.T) {
-	h := newBench(t).webhook.Handler(door(t, nil))
+	h := newBench(t).webhook.Handler(newTestLimiter(t, nil))
 	response := answered(t, post(h, strings.NewReader(reviewOf(podText(env(""))))))
 	assert.True(t, response.Allowed)
 	assert.Contains(t, string(response.Patch), "/spec/containers/0/command")
@@ -147,7 +147,7 @@ func TestNoReviewCostsMoreThanItsBudget(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			h, body := b.webhook.Handler(door(t, nil)), strings.NewReader(c.body)
+			h, body := b.webhook.Handler(newTestLimiter(t, nil)), strings.NewReader(c.body)
 			var w *httptest.ResponseRecorder
 			took := allocated(func() { w = post(h, body) })
 			budget := int64(acceptedBudget)
@@ -196,7 +196,7 @@ func TestWhatTheHandlerDoesNotRead(t *testing.T) {
 		"endless, small said": {endless{}, func(r *http.Request) { r.ContentLength = 10 }, http.StatusRequestEntityTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newBench(t).webhook.Handler(door(t, nil))
+			h := newBench(t).webhook.Handler(newTestLimiter(t, nil))
 			var w *httptest.ResponseRecorder
 			took := allocated(func() { w = post(h, c.body, c.change) })
 			assert.Equal(t, c.code, w.Code, w.Body.String())
@@ -219,7 +219,7 @@ func (endless) Read(p []byte) (int, error) {
 func TestReviewsOfStrangersLeaveMemoryForTheAPIServer(t *testing.T) {
 	api := netip.MustParseAddr("10.0.0.9")
 	b := newBench(t)
-	h := b.webhook.Handler(door(t, func(a netip.Addr) bool { return a == api }))
+	h := b.webhook.Handler(newTestLimiter(t, func(a netip.Addr) bool { return a == api }))
 	from := func(address string) func(*http.Request) {
 		return func(r *http.Request) { r.RemoteAddr = address + ":1" }
 	}
@@ -250,7 +250,7 @@ func TestReviewsOfStrangersLeaveMemoryForTheAPIServer(t *testing.T) {
 
 func TestLinesAboutReviewsAreBounded(t *testing.T) {
 	b := newBench(t)
-	h := b.webhook.Handler(door(t, nil))
+	h := b.webhook.Handler(newTestLimiter(t, nil))
 	bad := reviewOf(podText(`{"name":"app","env":[{"name":"` + strings.Repeat("N", 100_000) + `","value":"x y@azurekeyvault"}]}`))
 	started := time.Now()
 	for range 300 {
@@ -275,7 +275,7 @@ func TestReinvocationIsNotLoggedNorCounted(t *testing.T) {
 
 func TestNothingIsReadInANamespaceWithoutTheLabel(t *testing.T) {
 	b := newBench(t)
-	h := b.webhook.Handler(door(t, nil))
+	h := b.webhook.Handler(newTestLimiter(t, nil))
 	from := `{"name":"app","command":["a"],"envFrom":[{"secretRef":{"name":"credentials"}}],"env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]}`
 	for _, name := range []string{"absent", "unlabelled", "refusing"} {
 		before := b.reads.Load()
@@ -292,7 +292,7 @@ func TestNothingIsReadInANamespaceWithoutTheLabel(t *testing.T) {
 
 func TestSourcesOfOnePodAreBounded(t *testing.T) {
 	b := newBench(t)
-	h := b.webhook.Handler(door(t, nil))
+	h := b.webhook.Handler(newTestLimiter(t, nil))
 	from := func(count int) string {
 		return reviewOf(podText(`{"name":"app","command":["a"],"envFrom":[` + strings.TrimSuffix(many(count, `{"configMapRef":{"name":"m%d"}},`), ",") + `]}`))
 	}
@@ -337,7 +337,7 @@ func FuzzHandler(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	b := newBench(&testing.T{})
-	h := b.webhook.Handler(door(f, nil))
+	h := b.webhook.Handler(newTestLimiter(f, nil))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var w *httptest.ResponseRecorder
 		fuzzbudget.Check(t, fuzzbudget.Budget{Time: 20 * time.Second, Bytes: 4 << 20, PerByte: 200}, len(body), func() { w = post(h, bytes.NewReader(body)) })

@@ -68,7 +68,7 @@ func podLimits() iplimit.Limits {
 func (p *sharedParts) newAddressLimiter(port string, bounds iplimit.Limits) (*iplimit.Limiter, error) {
 	return iplimit.New(iplimit.Config{Port: port, Limits: bounds, IsAPIServer: p.apiServer.IsReplica,
 		Metrics: p.rejections,
-		Clock:   time.Now, Log: p.mgr.GetLogger().WithName("gate")})
+		Clock:   time.Now, Log: p.mgr.GetLogger().WithName("iplimit")})
 }
 
 // addWebhook adds the webhook's server. Its settings are the common ones and those that can change at run time: the CA

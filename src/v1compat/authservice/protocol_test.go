@@ -65,7 +65,7 @@ type protocolTest struct {
 	refuse    map[string]error
 	read      []string
 	patches   []string
-	keeper    *servingcert.Rotator
+	rotator   *servingcert.Rotator
 	events    eventRecorder
 	registry  *prometheus.Registry
 	log       bytes.Buffer
@@ -131,7 +131,7 @@ func newProtocolTest(t *testing.T, change func(*protocolTest)) *protocolTest {
 		},
 	}).Build()
 	s.writeMountedSecret(data)
-	s.keeper = must[*servingcert.Rotator](t)(servingcert.New(servingcert.Config{Live: s.client, Writer: s.client, Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "serving"},
+	s.rotator = must[*servingcert.Rotator](t)(servingcert.New(servingcert.Config{Live: s.client, Writer: s.client, Secret: types.NamespacedName{Namespace: "akv2k8s", Name: "serving"},
 		WebhookConfigName: "hook", DNSNames: []string{host}, Clock: func() time.Time { return s.now }, Random: rand.Reader}))
 	s.reconcileCA()
 	if change != nil {
@@ -145,7 +145,7 @@ func newProtocolTest(t *testing.T, change func(*protocolTest)) *protocolTest {
 func (s *protocolTest) protocolConfig() *authservice.ProtocolConfig {
 	whole := &authservice.ProtocolConfig{Writer: s.client, ServingSecret: types.NamespacedName{Namespace: "akv2k8s", Name: "serving"}, CASecret: types.NamespacedName{Namespace: "akv2k8s", Name: "ca"},
 		UpgradeAllowance: 10 * time.Minute, NamespaceLabel: "inject", NamespaceLabelValue: "yes", HasOwnIdentity: func(namespace string) bool { return namespace == s.reserved },
-		RootCAs: s.keeper.RootCAs, ServingCertificate: s.keeper.GetCertificate, Clock: func() time.Time { return s.now }, Random: rand.Reader,
+		RootCAs: s.rotator.RootCAs, ServingCertificate: s.rotator.GetCertificate, Clock: func() time.Time { return s.now }, Random: rand.Reader,
 		VaultToken: func(context.Context) (string, error) { return canary, s.tokenErr }}
 	if s.alter != nil {
 		s.alter(whole)
@@ -161,14 +161,14 @@ func (s *protocolTest) newLogger() logr.Logger {
 	}, funcr.Options{Verbosity: 9})
 }
 
-// reconcileCA lets the keeper create the certificates.
+// reconcileCA lets the rotator create the certificates.
 func (s *protocolTest) reconcileCA() {
 	s.Helper()
 	for range 3 {
-		_, err := s.keeper.Reconcile(s.Context(), ctrl.Request{})
+		_, err := s.rotator.Reconcile(s.Context(), ctrl.Request{})
 		require.NoError(s, err)
 	}
-	require.NoError(s, s.keeper.CheckReady())
+	require.NoError(s, s.rotator.CheckReady())
 }
 
 // writeMountedSecret writes the data of a Secret to the path where the kubelet would.
@@ -301,9 +301,9 @@ func TestOurOwnPodsAreServedAsEver(t *testing.T) {
 		_, err = conn.Read(make([]byte, 1)) // a client certificate that is required would fail here
 		return err
 	}
-	mine := s.keeper.RootCAs()
+	mine := s.rotator.RootCAs()
 	assert.NoError(t, ask(mine), "without any client certificate")
-	require.NoError(t, s.keeper.RotateCA(t.Context()))
+	require.NoError(t, s.rotator.RotateCA(t.Context()))
 	s.reconcileCA()
 	assert.NoError(t, ask(mine), "who believes the CA before")
 	assert.NoError(t, ask(string(s.authority.Cert)), "who trusts the CA of akv2k8s 1.8")
@@ -459,7 +459,7 @@ func TestANewCAOfOursIsVouchedForAsTheOneBeforeWas(t *testing.T) {
 		token, err := s.wrapper.RequestToken(t.Context())
 		require.NoError(t, err, "who believes the CA of akv2k8s 1.8 believes each of ours")
 		assert.Equal(t, canary, token)
-		require.NoError(t, s.keeper.ReplaceCA(t.Context()))
+		require.NoError(t, s.rotator.ReplaceCA(t.Context()))
 		s.reconcileCA()
 		s.wrapper.Transport.CloseIdleConnections()
 	}
@@ -614,7 +614,7 @@ func TestWithoutTheCAOfV1PodsAreGivenOurs(t *testing.T) {
 	token, err := s.wrapper.FetchToken(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, canary, token)
-	assert.Equal(t, s.keeper.RootCAs(), string(s.readSecret("akv2k8s-app").Data["ca.crt"]))
+	assert.Equal(t, s.rotator.RootCAs(), string(s.readSecret("akv2k8s-app").Data["ca.crt"]))
 	s.assertAnswers(map[string]float64{"written": 1, "token": 1})
 
 	// Whose Secret it is still has to be shown.
