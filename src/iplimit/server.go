@@ -19,8 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Server serves a port through a Limiter. It is a controller-runtime Runnable that needs no leader election: every replica
-// serves.
+// Server serves a port through a Limiter. It is a controller-runtime Runnable that needs no leader election: every
+// replica serves.
 type Server struct {
 	// Address to listen on, for example :9443.
 	Address string

@@ -20,8 +20,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/review"
 )
 
-// Handler answers AdmissionReviews over HTTP. It reserves the memory of a review from the limiter and measures the review
-// before it decodes it. The handler of controller-runtime decodes first, accepts YAML, and logs what it cannot decode.
+// Handler answers AdmissionReviews over HTTP. It reserves the memory of a review from the limiter and measures the
+// review before it decodes it. The handler of controller-runtime decodes first, accepts YAML, and logs what it cannot
+// decode.
 func (w *Webhook) Handler(g *iplimit.Limiter) http.Handler {
 	hook := &admission.Webhook{Handler: w}
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
