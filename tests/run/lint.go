@@ -33,6 +33,9 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 			return err
 		}
 	}
+	if err := lintTerratest(ctx, shop, out); err != nil {
+		return err
+	}
 	if err := command(ctx, shop.Root, out, "yamllint", "--strict", "--config-file", ".yamllint.yaml", "charts",
 		"examples", "ct.yaml", ".github"); err != nil {
 		return err
@@ -41,6 +44,16 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 		return err
 	}
 	return score(ctx, shop)
+}
+
+// lintTerratest runs the linters on the module of terratest, which has dependencies of its own.
+func lintTerratest(ctx context.Context, shop build.Builder, out io.Writer) error {
+	linter, err := shop.Tool(ctx, "golangci-lint")
+	if err != nil {
+		return err
+	}
+	return command(ctx, filepath.Join(shop.Root, "tests/terratest"), out, linter, "run", "--config=../../.golangci.yml",
+		"--build-tags=cluster", "./...")
 }
 
 // lintChart runs chart-testing: helm lint with each file of charts/akv2k8s/ci, and yamllint. Its schema of Chart.yaml

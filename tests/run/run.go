@@ -128,7 +128,7 @@ func tiers(ctx context.Context, tier string, getenv func(string) string, stdout 
 func plan(ctx context.Context, tier, suite string) (steps []step, notes []string, err error) {
 	check := []step{
 		{name: "packages", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "packages"}},
-		{name: "lint", budget: 4 * time.Minute, command: []string{"go", "run", "./tests/run", "lint"}},
+		{name: "lint", budget: 6 * time.Minute, command: []string{"go", "run", "./tests/run", "lint"}},
 		{name: "verify", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "verify"}},
 		{name: "unit, contract, actor", budget: 6 * time.Minute, tests: true, command: goTest("-race", "./src/...")},
 		// Never from the cache: what these tests look at, other programs read for them.
