@@ -135,7 +135,7 @@ func (r *allowedReferences) addEnv(env []corev1.EnvVar) {
 			for _, reference := range record {
 				r.allowValue(reference)
 			}
-		case variable.Name == wire.EnvAllowUnrecorded || variable.Name == wire.EnvOpen:
+		case variable.Name == wire.EnvAllowUnrecorded:
 			r.allowUnrecorded = r.allowUnrecorded || variable.Value == "true"
 		default:
 			r.allowValue(variable.Value)

@@ -380,14 +380,6 @@ func TestAnOpenPodStaysOpenWhateverAnotherContainerSays(t *testing.T) {
 	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"X": "three@azurekeyvault"}).Code)
 }
 
-func TestAPodOfAnEarlierBuildWhoseSourceWasMissingIsServed(t *testing.T) {
-	b := newBrokerTest(t)
-	b.recreatePod(func(pod *corev1.Pod) {
-		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: "ENV_INJECTOR_OPEN", Value: "true"})
-	})
-	assert.Equal(t, http.StatusOK, b.sendReferences(map[string]string{"X": "three@azurekeyvault"}).Code)
-}
-
 func TestAnAddressThatSendsTooMuchIsAskedToComeBack(t *testing.T) {
 	b := newBrokerTest(t)
 	w := httptest.NewRecorder()

@@ -96,8 +96,6 @@ const (
 	// EnvAllowUnrecorded = "true" means that a ConfigMap or Secret was missing at that time. The broker then allows
 	// every AzureKeyVaultSecret of the namespace.
 	EnvAllowUnrecorded = "ENV_INJECTOR_ALLOW_UNRECORDED"
-	// EnvOpen is the name of EnvAllowUnrecorded in pods that builds before 2.0 injected. The broker reads it, too.
-	EnvOpen = "ENV_INJECTOR_OPEN"
 	// EnvExpand is an Expansion, as JSON.
 	EnvExpand = "ENV_INJECTOR_EXPAND"
 	// EnvDisableAuthService = "true" disables the auth service for a container. The webhook reads it.
@@ -136,6 +134,6 @@ const (
 // by EnvAddedVariables; others come from the image or a ConfigMap.
 func ReservedVariables() []string {
 	return []string{EnvCA, EnvBroker, EnvBrokerAddress, EnvAddedVariables, EnvUseAuthService, EnvCloud, EnvExtraCAs,
-		EnvReferences, EnvImageReferences, EnvAllowUnrecorded, EnvOpen, EnvExpand, EnvCheckReferences,
+		EnvReferences, EnvImageReferences, EnvAllowUnrecorded, EnvExpand, EnvCheckReferences,
 		EnvDefaultTimeout, EnvTerminationLog}
 }
