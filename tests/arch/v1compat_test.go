@@ -23,7 +23,7 @@ const (
 // with the tag, which replaces it.
 func v1Callers() []string {
 	return []string{
-		"src/cmd/envinjector/v1.go", "src/broker/client/rollback_test.go", "tests/cluster/image/v1.go",
+		"src/envinjector/v1.go", "src/broker/client/rollback_test.go", "tests/cluster/image/v1.go",
 		"tests/e2e/v1_test.go",
 	}
 }

@@ -9,11 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 
-	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/envinjector"
 	"github.com/akv2k8s/akv2k8s/src/program"
 )
 
@@ -48,7 +45,7 @@ func TestTheProgramAnswersQuestionsWithoutACluster(t *testing.T) {
 func TestOldNamesOfFlagsAreAccepted(t *testing.T) {
 	for _, args := range [][]string{{"--cloudconfig=/c", "--logging-format=json", "--v=debug"}, {"-cloudconfig=/c", "-logging-format", "json", "-v", "debug"},
 		{"--cloud-config=/c", "--log-format=json", "--log-level=debug"}} {
-		s := newSettings(func(string) (string, bool) { return "", false })
+		s := envinjector.NewSettings(func(string) (string, bool) { return "", false })
 		root := newCommand(s)
 		root.RunE = func(*cobra.Command, []string) error { return nil }
 		require.Equal(t, program.ExitOK, program.Run(t.Context(), root, args), args)
@@ -84,6 +81,8 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"what to do with the CA":               {nil, []string{"ca", "burn"}, 2, "ca rotate"},
 		"no certificate":                       {environment, []string{"--webhook-certificates=/no/such/folder", "--kubeconfig=" + kubeconfig}, 1, "env_injector.certificate"},
 		"no cluster for the CA":                {nil, []string{"ca", "rotate", "--kubeconfig=/no/such/file"}, 1, "finding the API server"},
+		"no migration":                         {nil, []string{"migrate-v1-ca", "--kubeconfig=/no/such/file", "--from=a"}, 1, "envinjector: "},
+		"no migration by its old name":         {nil, []string{"inherit", "--kubeconfig=/no/such/file", "--from=a"}, 1, "envinjector: "},
 		"no cluster":                           {environment, []string{"--kubeconfig=/no/such/file"}, 1, "finding the API server"},
 		"a cache without bound":                {environment, []string{"--kubeconfig=/no/such/file", "--cache-max-age=x"}, 2, "cache-max-age"},
 	} {
@@ -92,27 +91,5 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 			assert.Equal(t, c.code, code)
 			assert.Contains(t, errs, c.says)
 		})
-	}
-}
-
-func TestOneNamespaceAndOneSecretAreWatched(t *testing.T) {
-	for all, want := range map[bool]map[string]cache.Config{true: nil, false: {"own": {}}} {
-		s := settings{Settings: program.Settings{Namespace: "own", WatchAll: all}, serviceName: "hook"}
-		seen := 0
-		for object, by := range s.cacheByObject() {
-			switch object.(type) {
-			case *v2beta1.AzureKeyVaultSecret:
-				assert.Equal(t, want, by.Namespaces, "every namespace, or its own alone")
-				seen++
-			case *corev1.Secret:
-				require.Len(t, by.Namespaces, 1)
-				selector := by.Namespaces["own"].FieldSelector
-				require.NotNil(t, selector)
-				assert.True(t, selector.Matches(fields.Set{"metadata.name": s.servingSecretName().Name}))
-				assert.False(t, selector.Matches(fields.Set{"metadata.name": "somebody-elses"}))
-				seen++
-			}
-		}
-		assert.Equal(t, 2, seen)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package envinjector
 
 import (
 	"context"
@@ -30,7 +30,7 @@ import (
 
 // sharedParts are the objects that the servers of the program share.
 type sharedParts struct {
-	settings
+	Settings
 	mgr     ctrl.Manager
 	rotator *servingcert.Rotator
 	// certWatcher has the certificate of the webhook; nil if the program's own CA issues it.

@@ -1,6 +1,6 @@
 //go:build nov1compat
 
-package main
+package envinjector
 
 import (
 	"context"
@@ -23,7 +23,7 @@ var errNoV1 = errors.New("this program was built without support for akv2k8s 1.8
 // v1Handler responds to no pod.
 type v1Handler struct{}
 
-func (s settings) newV1Handler(ctrl.Manager, *servingcert.Rotator, *vaultclient.Client) (v1Handler, error) {
+func (s Settings) newV1Handler(ctrl.Manager, *servingcert.Rotator, *vaultclient.Client) (v1Handler, error) {
 	if s.v1AuthService {
 		return v1Handler{}, errNoV1
 	}
@@ -36,9 +36,9 @@ func (v1Handler) validationRoute() map[string]http.Handler { return nil }
 
 func (v1Handler) addTo(ctrl.Manager) error { return nil }
 
-func (settings) newV1CA(client.Reader, client.Writer) (servingcert.ExtraCAs, error) { return nil, nil }
+func (Settings) newV1CA(client.Reader, client.Writer) (servingcert.ExtraCAs, error) { return nil, nil }
 
-func migrateV1CA(context.Context, settings, io.Writer) error { return errNoV1 }
+func MigrateV1CA(context.Context, Settings, io.Writer) error { return errNoV1 }
 
 func (i initContainerValue) withV1Variables(func(string) (string, bool)) (initContainerValue, []string, error) {
 	return i, nil, nil

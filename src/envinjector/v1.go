@@ -1,6 +1,6 @@
 //go:build !nov1compat
 
-package main
+package envinjector
 
 import (
 	"context"
@@ -32,7 +32,7 @@ type v1Handler struct{ *authservice.Handler }
 
 // newV1Handler creates the handler for pods that v1 injected. It responds that they must be recreated or, with
 // -legacy-auth-service, serves the v1 protocol.
-func (s settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
+func (s Settings) newV1Handler(mgr ctrl.Manager, keeper *servingcert.Rotator,
 	vault *vaultclient.Client) (v1Handler, error) {
 	config := authservice.Config{Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("akv2k8s-env-injector"),
 		Registry: metrics.Registry,
@@ -82,14 +82,14 @@ func (h v1Handler) validationRoute() map[string]http.Handler {
 func (h v1Handler) addTo(mgr ctrl.Manager) error { return mgr.Add(h) }
 
 // newV1CA creates the CA of v1, which the API server must trust until no replica of v1 is left.
-func (s settings) newV1CA(live client.Reader, writer client.Writer) (servingcert.ExtraCAs, error) {
+func (s Settings) newV1CA(live client.Reader, writer client.Writer) (servingcert.ExtraCAs, error) {
 	own := types.NamespacedName{Namespace: s.Namespace, Name: s.serviceName}
 	return v1ca.New(v1ca.Config{Live: live, Writer: writer, ServingSecret: s.servingSecretName(), Clock: time.Now,
 		AllReplicasUpdated: v1ca.RolloutCheck(live, own)})
 }
 
-// migrateV1CA copies the CA of a v1 release. The chart's hook runs it before an upgrade.
-func migrateV1CA(ctx context.Context, s settings, stdout io.Writer) error {
+// MigrateV1CA copies the CA of a v1 release. The chart's hook runs it before an upgrade.
+func MigrateV1CA(ctx context.Context, s Settings, stdout io.Writer) error {
 	live, err := s.newClient()
 	if err != nil {
 		return err

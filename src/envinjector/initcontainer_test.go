@@ -1,4 +1,4 @@
-package main
+package envinjector
 
 import (
 	"testing"
@@ -26,6 +26,6 @@ func TestThePullPolicyOfTheInitContainerIsChecked(t *testing.T) {
 	assert.ErrorContains(t, err, "env_injector.envImage.pullPolicy")
 }
 
-func settingsOf(lookup func(string) (string, bool), pullPolicy string) settings {
-	return settings{Settings: program.Settings{Environment: program.Environment{Lookup: lookup}}, pullPolicy: pullPolicy}
+func settingsOf(lookup func(string) (string, bool), pullPolicy string) Settings {
+	return Settings{Settings: program.Settings{Environment: program.Environment{Lookup: lookup}}, pullPolicy: pullPolicy}
 }

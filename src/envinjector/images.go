@@ -1,4 +1,4 @@
-package main
+package envinjector
 
 import (
 	"time"
@@ -12,7 +12,7 @@ import (
 )
 
 // newImageInspector creates the reader of images, for containers without a command.
-func (s settings) newImageInspector(vaults *program.Vaults, api *apiserver.Addresses,
+func (s Settings) newImageInspector(vaults *program.Vaults, api *apiserver.Addresses,
 	logger logr.Logger) (*ociimage.Images, error) {
 	roots, err := trust.NewPool(vaults.ExtraCAs)
 	if err != nil {

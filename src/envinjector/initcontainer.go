@@ -1,4 +1,4 @@
-package main
+package envinjector
 
 import (
 	"bytes"
@@ -36,7 +36,7 @@ func (i *initContainerValue) Set(text string) error {
 	return nil
 }
 
-// injectSettings returns the value as the webhook's settings.
+// injectSettings returns the value as the webhook's Settings.
 func (i initContainerValue) injectSettings() inject.InitContainerSettings {
 	security := i.SecurityContext
 	out := inject.InitContainerSettings{Resources: i.Resources, RunAsGroup: security.RunAsGroup}
@@ -49,7 +49,7 @@ func (i initContainerValue) injectSettings() inject.InitContainerSettings {
 
 // initContainerPullPolicy returns the pull policy of the init container. The v1 variable overrides the flag, which
 // always has a value.
-func (s settings) initContainerPullPolicy() (corev1.PullPolicy, error) {
+func (s Settings) initContainerPullPolicy() (corev1.PullPolicy, error) {
 	text := v1PullPolicy(s.Environment.Lookup)
 	if text == "" {
 		text = s.pullPolicy

@@ -1,4 +1,4 @@
-package main
+package envinjector
 
 import (
 	"context"
@@ -15,8 +15,18 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 )
 
+// RotateCA creates the next CA, cross-signed by the current one. It prints the name of the Secret.
+func RotateCA(ctx context.Context, s Settings, stdout io.Writer) error {
+	return renewCA(ctx, s, (*servingcert.Rotator).RotateCA, stdout)
+}
+
+// ReplaceCA creates a new CA that injected pods do not trust until they are recreated. It prints the name of the Secret.
+func ReplaceCA(ctx context.Context, s Settings, stdout io.Writer) error {
+	return renewCA(ctx, s, (*servingcert.Rotator).ReplaceCA, stdout)
+}
+
 // renewCA renews the CA. Running replicas load the new one without a restart.
-func renewCA(ctx context.Context, s settings, renew func(*servingcert.Rotator, context.Context) error,
+func renewCA(ctx context.Context, s Settings, renew func(*servingcert.Rotator, context.Context) error,
 	stdout io.Writer) error {
 	live, err := s.newClient()
 	if err != nil {
@@ -41,12 +51,12 @@ func renewCA(ctx context.Context, s settings, renew func(*servingcert.Rotator, c
 }
 
 // servingSecretName is the name of the Secret with the CA.
-func (s settings) servingSecretName() types.NamespacedName {
+func (s Settings) servingSecretName() types.NamespacedName {
 	return types.NamespacedName{Namespace: s.Namespace, Name: s.serviceName + "-serving"}
 }
 
 // newClient creates a client for Secrets.
-func (s settings) newClient() (client.Client, error) {
+func (s Settings) newClient() (client.Client, error) {
 	config, err := s.RESTConfig()
 	if err != nil {
 		return nil, err

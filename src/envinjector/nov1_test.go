@@ -1,8 +1,9 @@
 //go:build nov1compat
 
-package main
+package envinjector
 
 import (
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,14 +12,10 @@ import (
 )
 
 func TestWithoutV1ItsCommandAndItsProtocolAreRefused(t *testing.T) {
-	for _, name := range []string{"migrate-v1-ca", "inherit"} {
-		code, _, errs := runWithEnv(t, nil, name, "--from=a")
-		assert.Equal(t, 1, code)
-		assert.Contains(t, errs, "without support for akv2k8s 1.8")
-	}
-	_, err := settings{v1AuthService: true}.newV1Handler(nil, nil, nil)
+	assert.ErrorContains(t, MigrateV1CA(t.Context(), Settings{}, io.Discard), "without support for akv2k8s 1.8")
+	_, err := Settings{v1AuthService: true}.newV1Handler(nil, nil, nil)
 	assert.ErrorContains(t, err, "without support for akv2k8s 1.8")
-	_, err = settings{}.newV1Handler(nil, nil, nil)
+	_, err = Settings{}.newV1Handler(nil, nil, nil)
 	assert.NoError(t, err)
 }
 

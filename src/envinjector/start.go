@@ -1,4 +1,4 @@
-package main
+package envinjector
 
 import (
 	"context"
@@ -45,7 +45,8 @@ var (
 // maxStaleAge is the maximum age of a cached value that is used while a vault is unavailable.
 const maxStaleAge = time.Hour
 
-func runServers(ctx context.Context, s settings, stderr io.Writer) error {
+// Serve runs the servers until the context ends. It logs to stderr.
+func Serve(ctx context.Context, s Settings, stderr io.Writer) error {
 	logger, err := s.NewLogger(stderr)
 	if err != nil {
 		return err
@@ -96,16 +97,16 @@ func (p *sharedParts) createSharedParts(vault *vaultclient.Client, logger logr.L
 }
 
 // injectionSettings are the injection settings that are the same for every pod.
-func (s settings) injectionSettings(vaults *program.Vaults, logger logr.Logger) (inject.Settings, error) {
+func (s Settings) injectionSettings(vaults *program.Vaults, logger logr.Logger) (inject.Settings, error) {
 	init, policy, err := s.initContainerSettings(logger)
 	return inject.Settings{Image: s.injectorImage, PullPolicy: policy, InitContainer: init, LogLevel: s.LogLevel,
 		LogFormat: s.LogFormat, Direct: !s.authService, Cloud: vaults.Client.Cloud.FormatSetting(),
 		ExtraCAs: string(vaults.ExtraCAs), AuthType: s.podAuthType()}, err
 }
 
-// initContainerSettings returns the installation's settings of the init container. It logs a warning for each setting
+// initContainerSettings returns the installation's Settings of the init container. It logs a warning for each setting
 // that is ignored.
-func (s settings) initContainerSettings(logger logr.Logger) (inject.InitContainerSettings, corev1.PullPolicy, error) {
+func (s Settings) initContainerSettings(logger logr.Logger) (inject.InitContainerSettings, corev1.PullPolicy, error) {
 	value, warnings, err := s.initContainer.withV1Variables(s.Environment.Lookup)
 	for _, warning := range warnings {
 		logger.Info("warning: " + warning)
@@ -115,7 +116,7 @@ func (s settings) initContainerSettings(logger logr.Logger) (inject.InitContaine
 }
 
 // cacheByObject returns the types that the manager watches, with their namespaces and selectors.
-func (s settings) cacheByObject() map[client.Object]cache.ByObject {
+func (s Settings) cacheByObject() map[client.Object]cache.ByObject {
 	named := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	resources := cache.ByObject{}
 	if !s.WatchAll {
@@ -131,7 +132,7 @@ func (s settings) cacheByObject() map[client.Object]cache.ByObject {
 
 // newManager creates the manager. It watches AzureKeyVaultSecrets, and the program's own Secret and webhook
 // configuration.
-func (s settings) newManager(logger logr.Logger) (*sharedParts, error) {
+func (s Settings) newManager(logger logr.Logger) (*sharedParts, error) {
 	config, err := s.RESTConfig()
 	if err != nil {
 		return nil, err
@@ -162,12 +163,12 @@ func (s settings) newManager(logger logr.Logger) (*sharedParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sharedParts{settings: s, mgr: mgr, rotator: keeper, certWatcher: watcher}, keeper.SetupWithManager(mgr)
+	return &sharedParts{Settings: s, mgr: mgr, rotator: keeper, certWatcher: watcher}, keeper.SetupWithManager(mgr)
 }
 
 // podAuthType is the authentication method of pods that read vaults themselves; empty is the method environment. The
 // node's file is not for pods.
-func (s settings) podAuthType() string {
+func (s Settings) podAuthType() string {
 	if mode := credential.Mode(s.AuthType); mode == credential.ModeDefaultChain {
 		return s.AuthType
 	}

@@ -1,8 +1,9 @@
 //go:build !nov1compat
 
-package main
+package envinjector
 
 import (
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/akv2k8s/akv2k8s/src/program"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
@@ -76,9 +78,6 @@ func TestThePullPolicyOfTheV1VariableComesFirst(t *testing.T) {
 }
 
 func TestAMigrationNeedsACluster(t *testing.T) {
-	for _, name := range []string{"migrate-v1-ca", "inherit"} {
-		code, _, errs := runWithEnv(t, nil, name, "--kubeconfig=/no/such/file", "--from=a")
-		assert.Equal(t, 1, code)
-		assert.Contains(t, errs, "finding the API server")
-	}
+	err := MigrateV1CA(t.Context(), Settings{Settings: program.Settings{Kubeconfig: "/no/such/file"}}, io.Discard)
+	assert.ErrorContains(t, err, "finding the API server")
 }
