@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
 
-// module is the module's path, which the names of packages in the tables leave out.
+// module is the module's path, which the names of packages in the proofs leave out.
 const module = "github.com/akv2k8s/akv2k8s/"
 
 // allowedSkips are the reasons for which a test may be skipped.
@@ -30,8 +28,12 @@ type outcomes struct {
 }
 
 func run(args []string, out io.Writer) int {
+	if len(args) == 2 && args[0] == "index" {
+		return writeIndex(args[1], out)
+	}
 	if len(args) != 1 {
-		fmt.Fprintln(out, "usage: go run ./tests/ledger FILE, where FILE is the output of go test -json")
+		fmt.Fprintln(out, "usage: go run ./tests/ledger FILE, where FILE is the output of go test -json; or "+
+			"go run ./tests/ledger index ROOT, which writes "+indexPage+" of a repository")
 		return 2
 	}
 	file, err := os.Open(args[0])
@@ -45,34 +47,26 @@ func run(args []string, out io.Writer) int {
 		fmt.Fprintln(out, "error: reading the run:", err)
 		return 1
 	}
-	pages, err := filepath.Glob("docs/reference/*.md")
-	security, _ := filepath.Glob("docs/security/*.md")
-	if pages = append(pages, security...); err != nil || len(pages) == 0 {
-		fmt.Fprintln(out,
-			"error: there are no pages under docs/reference and docs/security; run this from the repository's root")
+	pages, err := readPages(".")
+	if err != nil {
+		fmt.Fprintln(out, "error:", err)
 		return 1
 	}
 	return judge(pages, results, out)
 }
 
-// judge checks every page and says what is missing.
-func judge(pages []string, results outcomes, out io.Writer) int {
-	rows, proven, elsewhere := 0, 0, 0
+// judge compares the proofs of every page with the results, and prints what is missing. It returns the exit code.
+func judge(pages []page, results outcomes, out io.Writer) int {
+	promises, proven, elsewhere := 0, 0, 0
 	var wrong []string
-	for _, page := range pages {
-		content, err := os.ReadFile(page)
-		if err != nil {
-			wrong = append(wrong, err.Error())
-			continue
-		}
-		for _, row := range tables(string(content)) {
-			rows++
-			missing, notRun := results.missing(row.tests)
+	for _, p := range pages {
+		wrong = append(wrong, p.problems()...)
+		for _, promise := range p.promises {
+			promises++
+			missing, notRun := results.missing(p.proofs[promise.id])
 			switch {
-			case len(row.tests) == 0:
-				wrong = append(wrong, fmt.Sprintf("%s: the row %q names no test", page, row.name))
 			case len(missing) > 0:
-				wrong = append(wrong, fmt.Sprintf("%s: the row %q: not passed: %s", page, row.name,
+				wrong = append(wrong, fmt.Sprintf("%s: the promise %s: not passed: %s", p.path, promise.id,
 					strings.Join(missing, ", ")))
 			case notRun:
 				elsewhere++
@@ -84,11 +78,12 @@ func judge(pages []string, results outcomes, out io.Writer) int {
 	for _, test := range results.unexplained {
 		wrong = append(wrong, test+" was skipped without a reason that is allowed")
 	}
-	fmt.Fprintf(out, "ledger: %d rows, %d proven by this run, %d by suites that did not run\n", rows, proven, elsewhere)
+	fmt.Fprintf(out, "ledger: %d promises, %d proven by this run, %d by suites that did not run\n", promises, proven,
+		elsewhere)
 	for _, text := range wrong {
 		fmt.Fprintln(out, "ledger:", text)
 	}
-	if len(wrong) > 0 || rows == 0 {
+	if len(wrong) > 0 || promises == 0 {
 		return 1
 	}
 	return 0
@@ -142,39 +137,4 @@ func (o outcomes) missing(tests []string) (missing []string, notRun bool) {
 		}
 	}
 	return missing, notRun
-}
-
-// row is one line of a table whose last column is Tests.
-type row struct {
-	name  string
-	tests []string
-}
-
-var quoted = regexp.MustCompile("`([^`]+)`")
-
-// tables finds the rows of all tables that have a column Tests.
-func tables(page string) []row {
-	var rows []row
-	inside := false
-	for line := range strings.Lines(page) {
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if !strings.HasPrefix(line, "|") {
-			inside = false
-			continue
-		}
-		last := strings.TrimSpace(cells[len(cells)-1])
-		if last == "Tests" {
-			inside = true
-			continue
-		}
-		if !inside || strings.Trim(last, "-: ") == "" && strings.Contains(last, "-") {
-			continue
-		}
-		r := row{name: strings.TrimSpace(cells[0])}
-		for _, m := range quoted.FindAllStringSubmatch(last, -1) {
-			r.tests = append(r.tests, m[1])
-		}
-		rows = append(rows, r)
-	}
-	return rows
 }

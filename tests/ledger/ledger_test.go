@@ -18,38 +18,86 @@ const log = `{"Action":"pass","Package":"github.com/akv2k8s/akv2k8s/src/a","Test
 {"Action":"pass","Package":"github.com/akv2k8s/akv2k8s/tests/long/ran","Test":"TestOther"}
 `
 
-func verdict(t *testing.T, cell, log string) (int, string) {
+// pageOf returns a page with one promise, which these tests prove.
+func pageOf(tests ...string) page {
+	return page{path: "page.md", promises: []promise{{"a", "A promise."}}, proofs: map[string][]string{"a": tests}}
+}
+
+func verdict(t *testing.T, p page, log string) (int, string) {
 	t.Helper()
-	page := filepath.Join(t.TempDir(), "page.md")
-	require.NoError(t, os.WriteFile(page, []byte("| What | Tests |\n|---|---|\n| a promise | "+cell+" |\n\n| Other | Table |\n|---|---|\n| x | y |\n"), 0o600))
 	results, err := read(strings.NewReader(log))
 	require.NoError(t, err)
 	var out bytes.Buffer
-	return judge([]string{page}, results, &out), out.String()
+	return judge([]page{p}, results, &out), out.String()
 }
 
-func TestEveryRowNeedsATestThatPassed(t *testing.T) {
-	for cell, want := range map[string]int{
-		"`src/a:TestGood`": 0, "`src/a:TestGood/a sentence, too`": 0, "`src/a:TestGood`, `src/a:TestBad`": 1, "`src/a:TestBad`": 1,
-		"`src/a:TestNone`": 1, "": 1, "by hand": 1, "`tests/long/x:TestOther`": 0, "`tests/long/ran:TestMissing`": 1,
+func TestEveryPromiseNeedsATestThatPassed(t *testing.T) {
+	for tests, want := range map[string]int{
+		"src/a:TestGood": 0, "src/a:TestGood/a sentence, too": 0, "src/a:TestGood;src/a:TestBad": 1, "src/a:TestBad": 1,
+		"src/a:TestNone": 1, "": 1, "by hand": 1, "tests/long/x:TestOther": 0, "tests/long/ran:TestMissing": 1,
 	} {
-		got, said := verdict(t, cell, log)
-		assert.Equal(t, want, got, "%s: %s", cell, said)
+		got, said := verdict(t, pageOf(strings.Split(tests, ";")...), log)
+		assert.Equal(t, want, got, "%s: %s", tests, said)
 	}
+}
+
+const text = `# Title
+
+Not a promise.
+
+- The first promise,
+  in two lines. <!-- proof: first -->
+- The second | [a link](x.md). <!-- proof: second -->
+
+| Field | Meaning |
+|---|---|
+| a | a cell with \| in it <!-- proof: third --> |
+
+- Not a promise.
+`
+
+func TestPromisesAreListItemsAndRowsWithAnID(t *testing.T) {
+	promises, unproven := findPromises(text)
+	assert.Equal(t, []promise{{"first", "The first promise, in two lines."}, {"second", `The second \| a link.`}, {"third", `a · a cell with \| in it`}}, promises)
+	assert.Empty(t, unproven)
+	_, unproven = findPromises(strings.ReplaceAll(text, " <!-- proof: second -->", "") + "\n| A | B |\n|---|---|\n| a | b |\n| c | d <!-- proof: x --> |\n")
+	assert.Equal(t, []string{"- The second | [a link](x.md).", "| a | b |"}, unproven, "others of their list have one")
+}
+
+func TestIDsOfPagesAndProofsAgree(t *testing.T) {
+	good := pageOf("src/a:TestGood")
+	for says, p := range map[string]page{
+		"two promises have the id a": {promises: append(good.promises, good.promises...), proofs: good.proofs},
+		"has no test in docs/proofs": {promises: good.promises},
+		"has no promise a":           {proofs: good.proofs},
+		`the item "- x" has no id`:   {promises: good.promises, proofs: good.proofs, unproven: []string{"- x"}},
+	} {
+		got, said := verdict(t, p, log)
+		assert.Equal(t, 1, got, says)
+		assert.Contains(t, said, says)
+	}
+}
+
+func TestTheIndexIsCurrent(t *testing.T) {
+	pages, err := readPages("../..")
+	require.NoError(t, err)
+	content, err := os.ReadFile("../../" + indexPage)
+	require.NoError(t, err)
+	assert.Equal(t, index(pages), string(content), "run make generate")
 }
 
 func TestASkipNeedsAnAllowedReason(t *testing.T) {
 	skip := func(reason string) string {
 		return log + `{"Action":"output","Package":"p","Test":"TestS","Output":"x.go:1: ` + reason + `"}` + "\n" + `{"Action":"skip","Package":"p","Test":"TestS"}` + "\n"
 	}
-	got, _ := verdict(t, "`src/a:TestGood`", skip("only there; use CLUSTER=local"))
+	got, _ := verdict(t, pageOf("src/a:TestGood"), skip("only there; use CLUSTER=local"))
 	assert.Equal(t, 0, got)
-	got, said := verdict(t, "`src/a:TestGood`", skip("no time today"))
+	got, said := verdict(t, pageOf("src/a:TestGood"), skip("no time today"))
 	assert.Equal(t, 1, got)
 	assert.Contains(t, said, "TestS")
 }
 
-func TestATableWithoutRowsProvesNothing(t *testing.T) {
+func TestNoPromisesProveNothing(t *testing.T) {
 	var out bytes.Buffer
 	assert.Equal(t, 1, judge(nil, outcomes{}, &out))
 }
@@ -66,22 +114,17 @@ func TestEverySuiteRunsAsAWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-// TestEveryTestThatThePagesNameIsThere finds a renamed one before a whole run does. Subtests are known only when they
-// ran.
-func TestEveryTestThatThePagesNameIsThere(t *testing.T) {
+// TestEveryTestOfTheProofsIsThere finds a renamed one before a whole run does. Subtests are known only when they ran.
+func TestEveryTestOfTheProofsIsThere(t *testing.T) {
+	pages, err := readPages("../..")
+	require.NoError(t, err)
 	named := 0
-	for _, folder := range []string{"reference", "security"} {
-		pages, err := filepath.Glob("../../docs/" + folder + "/*.md")
-		require.NoError(t, err)
-		require.NotEmpty(t, pages)
-		for _, page := range pages {
-			content, err := os.ReadFile(page)
-			require.NoError(t, err)
-			for _, row := range tables(string(content)) {
-				for _, test := range row.tests {
-					named++
-					assert.True(t, defined(t, test), "%s: the row %q names %s, which is not there", filepath.Base(page), row.name, test)
-				}
+	for _, p := range pages {
+		assert.Empty(t, p.problems())
+		for id, tests := range p.proofs {
+			for _, test := range tests {
+				named++
+				assert.True(t, defined(t, test), "docs/proofs: %s of %s names %s, which is not there", id, p.path, test)
 			}
 		}
 	}

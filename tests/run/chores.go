@@ -96,6 +96,9 @@ func generateIn(ctx context.Context, shop build.Builder, root string, out io.Wri
 	if err := command(ctx, shop.Root, out, "go", "run", "./src/cmd/generate", root); err != nil {
 		return err
 	}
+	if err := command(ctx, shop.Root, out, "go", "run", "./tests/ledger", "index", root); err != nil {
+		return err
+	}
 	return render(ctx, shop, root)
 }
 
@@ -130,7 +133,7 @@ func generated() []string {
 		"charts/akv2k8s/templates/_needed.tpl", "charts/akv2k8s/templates/_rights.tpl",
 		"charts/akv2k8s/templates/_maps.tpl", "charts/akv2k8s/README.md", "values-schemas/*.json",
 		"docs/reference/values.md", "docs/security/rbac.md", "docs/reference/limits.md", "docs/reference/errors.md",
-		"docs/reference/metrics.md", "docs/reference/flags.md", "examples/*/rendered.yaml"}
+		"docs/reference/metrics.md", "docs/reference/flags.md", "docs/proofs/index.md", "examples/*/rendered.yaml"}
 }
 
 // verify generates in a copy without the generated files, and compares.
@@ -144,7 +147,7 @@ func verify(ctx context.Context, getenv func(string) string, out io.Writer) erro
 		return err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	for _, part := range []string{"go.mod", "go.sum", "src", "charts", "examples"} {
+	for _, part := range []string{"go.mod", "go.sum", "src", "charts", "examples", "docs"} {
 		to := filepath.Join(scratch, part)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
