@@ -20,30 +20,35 @@ func largeImages(ctx context.Context, a *attacker) string {
 		<-ctx.Done()
 		return "idle"
 	}
-	var one sync.Mutex // the attacker's own memory is limited, too
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		one.Lock()
-		defer one.Unlock()
-		image, object, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/")
-		config := largeConfig(image)
-		switch {
-		case !ok: // the check of the API's version
-			w.WriteHeader(http.StatusOK)
-			return
-		case strings.HasPrefix(object, "manifests/"):
-			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-			content := manifestOf(config)
-			w.Header().Set("Docker-Content-Digest", digest(content))
-			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
-			_, _ = w.Write([]byte(content)) // nothing is written to a HEAD
-		default:
-			_, _ = w.Write([]byte(config))
-		}
-		a.count("200")
-	})}
+	server := &http.Server{Handler: &imageServer{attacker: a}, ReadHeaderTimeout: time.Minute}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	_ = server.Serve(listener)
 	return "closed"
+}
+
+// imageServer serves images. It makes one answer at a time, because the attacker's own memory is limited, too.
+type imageServer struct {
+	attacker *attacker
+	mu       sync.Mutex
+}
+
+// ServeHTTP implements http.Handler.
+func (s *imageServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	image, object, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/")
+	if !ok { // the check of the API's version
+		return
+	}
+	content := largeConfig(image)
+	if strings.HasPrefix(object, "manifests/") {
+		content = manifestOf(content)
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		w.Header().Set("Docker-Content-Digest", digest(content))
+	}
+	w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+	_, _ = w.Write([]byte(content)) // nothing is written to a HEAD
+	s.attacker.count("200")
 }
 
 // largeConfig is the config of an image.
