@@ -7,11 +7,12 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
-// fetchConfirmed calls the vault. A list that lacks an entry of the cached list is read again before it replaces it, and
-// so is one that has no cached list to be compared with, if its reader needs a confirmed list. An entry is dropped only
-// if both lists lack it, so a truncated response does not remove keys from Secrets. confirmed is true for a list that
-// was compared with another one.
-func (c *Cache) fetchConfirmed(ctx context.Context, ref keyvault.Ref) (list keyvault.Object, confirmed bool, err error) {
+// fetchConfirmed calls the vault. A list that lacks an entry of the cached list is read again before it replaces it,
+// and so is one that has no cached list to be compared with, if its reader needs a confirmed list. An entry is dropped
+// only if both lists lack it, so a truncated response does not remove keys from Secrets. confirmed is true for a list
+// that was compared with another one.
+func (c *Cache) fetchConfirmed(ctx context.Context, ref keyvault.Ref) (list keyvault.Object, confirmed bool,
+	err error) {
 	list, err = c.next.Fetch(ctx, ref)
 	if err != nil || ref.Kind.ItemKind() == "" {
 		return list, false, err

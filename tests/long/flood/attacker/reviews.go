@@ -62,7 +62,8 @@ func existence(ctx context.Context, a *attacker) string {
 	answers := map[string]string{}
 	for _, name := range []string{"known", "other"} {
 		body := strings.ReplaceAll(reviewBegin, `"namespace":"default"`, `"namespace":"other-stranger"`) +
-			fmt.Sprintf(`"containers":[{"name":"a","image":"x","command":["x"],"envFrom":[{"secretRef":{"name":"%s"}}],`+
+			fmt.Sprintf(`"containers":[{"name":"a","image":"x","command":["x"],`+
+				`"envFrom":[{"secretRef":{"name":"%s"}}],`+
 				`"env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"%[1]s","key":"key"}}},`+
 				`{"name":"B","value":"db@azurekeyvault"}]}]`, name) + reviewEnd
 		request, err := a.newReview(ctx, body)
