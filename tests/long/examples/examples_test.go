@@ -248,6 +248,7 @@ func TestExamples(t *testing.T) {
 			g.Follow(t, name, p)
 		})
 	}
+	t.Run("getting started", func(t *testing.T) { gettingStarted(t, g) })
 	t.Run("renders are what the API server takes", func(t *testing.T) { renders(t, s) })
 	t.Run("manifests for users without Helm", func(t *testing.T) { manifests(t, s) })
 	assert.Empty(t, known, "each outcome has an example")

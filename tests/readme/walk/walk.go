@@ -42,6 +42,8 @@ type Plan struct {
 	NotRun map[string]Instead
 	// Before is done before the commands of a section.
 	Before map[string]func(t *testing.T)
+	// Edit returns the commands to run in place of those of a block; empty commands are not run.
+	Edit func(readme.Block) string
 	// Outcome is awaited before the section Remove.
 	Outcome func(context.Context) error
 }
@@ -96,12 +98,20 @@ func clusterOf(t *testing.T, s *stage.Stage) azurecli.Cluster {
 // Follow runs the commands of an example's README, and wants that nothing is left in the end.
 func (g *Guide) Follow(t *testing.T, example string, plan Plan) {
 	t.Helper()
-	folder := filepath.Join(g.Stage.Root, "examples", example)
-	document, err := readme.Read(filepath.Join(folder, "README.md"))
+	folder := filepath.Join("examples", example)
+	g.FollowPage(t, filepath.Join(folder, "README.md"), folder, plan)
+}
+
+// FollowPage runs the commands of a page in a folder, and wants that nothing is left in the end. Both paths are
+// relative to the repository.
+func (g *Guide) FollowPage(t *testing.T, page, folder string, plan Plan) {
+	t.Helper()
+	folder = filepath.Join(g.Stage.Root, folder)
+	document, err := readme.Read(filepath.Join(g.Stage.Root, page))
 	require.NoError(t, err)
 	for name := range plan.NotRun {
 		_, ok := document.Section(name)
-		require.True(t, ok, "the README has no section %q", name)
+		require.True(t, ok, "the page has no section %q", name)
 	}
 	session, err := readme.Start(t.Context(), folder, g.programs,
 		azurecli.Socket+"="+g.socket, "KUBECONFIG="+g.Stage.Cluster.Kubeconfig(), "KUBECACHEDIR="+g.programs)
@@ -136,6 +146,13 @@ func (g *Guide) section(t *testing.T, session *readme.Session, section readme.Se
 		require.NoError(t, stage.Await(t.Context(), 2*time.Minute, "the example", plan.Outcome))
 	}
 	for _, block := range section.Blocks {
+		if plan.Edit != nil {
+			block.Commands = plan.Edit(block)
+		}
+		if block.Commands == "" {
+			t.Logf("NOT RUN: the commands at line %d", block.Line)
+			continue
+		}
 		printed, err := session.Run(block, patience)
 		require.NoError(t, err, "section %q; az refused: %v", section.Name, g.Azure.Refusals())
 		if block.Output != "" {
