@@ -84,10 +84,14 @@ func (s *resourceSync) readVault(ctx context.Context, ref keyvault.Ref) (keyvaul
 	return object, err
 }
 
-// expandSearches replaces the searches of the recipe by items, using the vault's list of secrets.
+// expandSearches replaces the searches of the recipe by items, using the vault's list of secrets. If the outputs exist,
+// two lists must agree that a secret is absent before its key is removed, also after a restart.
 func (s *resourceSync) expandSearches(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.FetchTimeout)
 	defer cancel()
+	purpose := keyvault.PurposeOf(ctx)
+	purpose.ConfirmList = s.resource.Status.LastAzureUpdate != nil
+	ctx = keyvault.WithPurpose(ctx, purpose)
 	list, err := s.readVault(ctx, s.recipe.SecretListRef())
 	if err != nil {
 		return err

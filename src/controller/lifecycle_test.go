@@ -335,7 +335,9 @@ func TestSearchesAreMadeAnewAtEachLook(t *testing.T) {
 	r.Spec.DataFrom = []v2beta1.AzureKeyVaultDataFrom{{Match: v2beta1.AzureKeyVaultMatch{Prefix: "shop-"},
 		Rewrite: &v2beta1.AzureKeyVaultRewrite{Source: "^shop-", Target: ""}}}
 	b := newBench(t, r)
-	b.vault.entries = []keyvault.Entry{{Name: "shop-a"}, {Name: "shop-b"}, {Name: "other"}}
+	b.reconcile("db")
+	assert.False(t, b.vault.purpose.ConfirmList, "without outputs there is nothing to lose")
+	b.vault.entries, b.now = []keyvault.Entry{{Name: "shop-a"}, {Name: "shop-b"}, {Name: "other"}}, b.now.Add(30*time.Second)
 	b.reconcile("db")
 	assert.Equal(t, map[string][]byte{"a": []byte(canary), "b": []byte(canary)}, b.secret().Data)
 	assert.Equal(t, `Secret "out" holds 2 objects of vault "kv1"`, b.ready("db").Message)
@@ -349,6 +351,7 @@ func TestSearchesAreMadeAnewAtEachLook(t *testing.T) {
 	b.reconcile("db")
 	assert.Len(t, b.secret().Data, 2, "nothing is found: the last good Secret stays")
 	assert.Equal(t, "ObjectNotFound", b.ready("db").Reason)
+	assert.True(t, b.vault.purpose.ConfirmList, "no key goes because one list lacks it, also after a restart")
 	b.vault.next, b.now = fault.New(fault.Denied, "no list"), b.now.Add(30*time.Second)
 	b.reconcile("db")
 	assert.Equal(t, "no list", b.ready("db").Message)

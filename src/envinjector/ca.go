@@ -20,7 +20,8 @@ func RotateCA(ctx context.Context, s Settings, stdout io.Writer) error {
 	return renewCA(ctx, s, (*servingcert.Rotator).RotateCA, stdout)
 }
 
-// ReplaceCA creates a new CA that injected pods do not trust until they are recreated. It prints the name of the Secret.
+// ReplaceCA creates a new CA, which injected pods do not trust until they are recreated. It prints the name of the
+// Secret.
 func ReplaceCA(ctx context.Context, s Settings, stdout io.Writer) error {
 	return renewCA(ctx, s, (*servingcert.Rotator).ReplaceCA, stdout)
 }

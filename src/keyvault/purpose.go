@@ -29,6 +29,8 @@ type Purpose struct {
 	Priority  Priority
 	// RefreshInterval is the refresh interval of the object; zero if the object is read once.
 	RefreshInterval time.Duration
+	// ConfirmList requires that two lists agree on what is absent. It is for lists whose missing entries delete data.
+	ConfirmList bool
 	// MaxAge is the age up to which a cached result is accepted; zero requires a new call.
 	MaxAge time.Duration
 }

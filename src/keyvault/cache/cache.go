@@ -54,6 +54,8 @@ type inFlightCall struct {
 	cancel      context.CancelFunc
 	waiters     int
 	limiterCall *ratelimit.Call
+	// confirmsList is true if the call reads a list as often as a reader with ConfirmList needs.
+	confirmsList bool
 }
 
 // New returns a Cache that calls next. It fails if the configuration is incomplete.
@@ -89,7 +91,7 @@ func (c *Cache) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration
 		return known.copyFrom(SourceCache)
 	}
 	call, ok := c.inFlight[ref]
-	if !ok || c.config.Clock().Sub(call.RequestedAt) >= maxAge {
+	if !ok || c.config.Clock().Sub(call.RequestedAt) >= maxAge || purpose.ConfirmList && !call.confirmsList {
 		call, source = c.startCall(ctx, ref), SourceVault
 	}
 	call.limiterCall.RaisePriority(purpose.Priority)
@@ -122,6 +124,8 @@ func (c *Cache) IsFresh(a Result, p keyvault.Purpose) bool { return c.isFresh(&a
 func (c *Cache) isFresh(a *Result, p keyvault.Purpose) bool {
 	age, maxAge := c.config.Clock().Sub(a.asOf()), p.MaxAge
 	switch {
+	case p.ConfirmList && a.Err == nil && !a.isListConfirmed:
+		return false
 	case a.Err != nil:
 		maxAge = min(maxAge, negativeTTL)
 	case a.Ref.Version != "" && p.Priority == keyvault.PriorityPodStart && maxAge > 0:
@@ -137,11 +141,13 @@ func (c *Cache) startCall(ctx context.Context, ref keyvault.Ref) *inFlightCall {
 	ctx, cancel := context.WithTimeout(ctx, c.config.CallTimeout)
 	call := &inFlightCall{done: make(chan struct{}), cancel: cancel, limiterCall: limiterCall,
 		Result: Result{Ref: ref, RequestedAt: c.config.Clock(),
-			RefreshInterval: keyvault.PurposeOf(ctx).RefreshInterval}}
+			RefreshInterval: keyvault.PurposeOf(ctx).RefreshInterval},
+		confirmsList: keyvault.PurposeOf(ctx).ConfirmList}
 	c.inFlight[ref] = call
 	go func() {
 		defer cancel()
-		object, err := c.fetchConfirmed(ctx, ref)
+		object, confirmed, err := c.fetchConfirmed(ctx, ref)
+		call.isListConfirmed = confirmed
 		c.finishCall(call, object, err)
 	}()
 	return call

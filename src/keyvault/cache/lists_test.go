@@ -69,3 +69,32 @@ func TestOnlyWhatTwoListsInARowLackIsGone(t *testing.T) {
 		})
 	}
 }
+
+// A restart, or an interval longer than a result is cached, leaves no list to compare with.
+func TestAListWhoseGapsDeleteDataIsReadTwiceIfThereIsNoneToCompareWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := keyvault.Ref{Vault: "kv1", Kind: keyvault.KindSecretList}
+		l := &lists{next: [][]string{{"a"}, {"b"}, {"a", "b"}, {"a", "b"}, {"a", "b"}}}
+		r := open(t, l)
+		plain := keyvault.WithPurpose(t.Context(), keyvault.Purpose{RefreshInterval: time.Minute})
+		confirm := keyvault.WithPurpose(t.Context(), keyvault.Purpose{RefreshInterval: time.Minute, ConfirmList: true})
+		got, err := r.Read(confirm, list, 0)
+		require.NoError(t, err)
+		assert.Len(t, got.Entries, 2, "an entry is there if one of the lists has it")
+		assert.Equal(t, 2, l.calls)
+		_, err = r.Read(confirm, list, age)
+		require.NoError(t, err)
+		assert.Equal(t, 2, l.calls, "others share it")
+		_, err = r.Read(confirm, list, 0)
+		require.NoError(t, err)
+		assert.Equal(t, 3, l.calls, "the next one has a list to compare with")
+
+		other := keyvault.Ref{Vault: "kv2", Kind: keyvault.KindSecretList}
+		_, err = r.Read(plain, other, 0)
+		require.NoError(t, err)
+		assert.Equal(t, 4, l.calls, "a reader that deletes nothing needs one list")
+		_, err = r.Read(confirm, other, age)
+		require.NoError(t, err)
+		assert.Equal(t, 5, l.calls, "and its list is compared with a second one")
+	})
+}

@@ -30,6 +30,8 @@ type Result struct {
 	// Source is the source of the result for the reader who gets it.
 	Source string
 
+	// isListConfirmed is true for a list that was compared with another one, so that no entry is missing by mistake.
+	isListConfirmed bool
 	// confirmedAt is the start of the last list call that confirmed the result; zero if no list did.
 	confirmedAt time.Time
 	// lastRefreshedAt is the time of the last refresh.

@@ -148,7 +148,7 @@ func (c crew) ca(how string) {
 	require.NoError(c, err)
 	var out, errs strings.Builder
 	require.NoError(c, executor.StreamWithContext(c.Context(), remotecommand.StreamOptions{Stdout: &out, Stderr: &errs}), errs.String())
-	assert.Contains(c, out.String(), "is a new one")
+	assert.Contains(c, out.String(), "has a new CA")
 }
 
 // restarter is a pod whose container ends, and starts again, when it is told to; it gives its first value only.

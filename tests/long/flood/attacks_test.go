@@ -34,9 +34,10 @@ const (
 // portAttacks are what attackers in pods do, by namespace.
 func portAttacks() map[string][]string {
 	return map[string][]string{
-		stranger:      {"review-containers", "review-variables", "review-references", "review-sources", "review-depth", "probes", "auth-no-token", "auth-drip"},
+		stranger: {"review-containers", "review-variables", "review-references", "review-sources", "review-depth", "probes", "auth-no-token", "auth-drip",
+			"review-existence"},
 		otherStranger: {"review-drip", "auth-drip", "connections", "probes"},
-		hostile:       {"auth-names", "auth-references", "auth-resources", "auth-unread", "auth-drip", "registry"},
+		hostile:       {"auth-names", "auth-references", "auth-resources", "auth-unread", "auth-drip", "registry", "registry-large"},
 	}
 }
 
@@ -118,6 +119,8 @@ func (f suite) attack() []client.ObjectKey {
 	for namespace, attacks := range portAttacks() {
 		if namespace != hostile {
 			require.NoError(f, f.Namespace(f.Context(), namespace, nil))
+			require.NoError(f, f.Client.Create(f.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "known"},
+				StringData: map[string]string{"key": "db@azurekeyvault"}}))
 		}
 		for i, attack := range attacks {
 			p := f.attacker(namespace, fmt.Sprintf("%s-%d", attack, i), attack)
@@ -125,7 +128,9 @@ func (f suite) attack() []client.ObjectKey {
 			all = append(all, client.ObjectKeyFromObject(p))
 		}
 	}
-	f.slowImages()
+	// A registry that never answers, and one with images whose commands are large.
+	f.createPodsWithoutCommand("registry", 5000)
+	f.createPodsWithoutCommand("registry-large", 5001)
 	return all
 }
 
@@ -158,23 +163,23 @@ func (f suite) attacker(namespace, name, attack string) *corev1.Pod {
 	return p
 }
 
-// slowImages creates pods of a tenant without a command, whose images are in a registry that never answers. They are
-// refused; each try costs the webhook a look-up.
-func (f suite) slowImages() {
+// createPodsWithoutCommand creates pods of a tenant without a command, whose images are in the registry of an attack.
+// They are refused; each try costs the webhook a look-up.
+func (f suite) createPodsWithoutCommand(attack string, port int) {
 	f.Helper()
 	ctx, cancel := context.WithTimeout(f.Context(), lasting)
 	f.Cleanup(cancel)
-	for worker := range 8 {
+	for worker := range 4 {
 		go func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				time.Sleep(500 * time.Millisecond) // the API server is not what is attacked
 				var registry corev1.PodList
-				if err := f.Client.List(ctx, &registry, client.InNamespace(hostile), client.MatchingLabels{"attack": "registry"}); err != nil || len(registry.Items) == 0 {
+				if err := f.Client.List(ctx, &registry, client.InNamespace(hostile), client.MatchingLabels{"attack": attack}); err != nil || len(registry.Items) == 0 {
 					continue
 				}
 				p := f.pod(hostile, "", map[string]string{"A": "big@azurekeyvault"})
-				p.GenerateName = "slow-"
-				p.Spec.Containers[0].Image = fmt.Sprintf("%s:5000/image-%d-%d:1", registry.Items[0].Status.PodIP, worker, i)
+				p.GenerateName = attack + "-"
+				p.Spec.Containers[0].Image = fmt.Sprintf("%s:%d/image-%d-%d:1", registry.Items[0].Status.PodIP, port, worker, i)
 				_ = f.Client.Create(ctx, p, client.DryRunAll)
 			}
 		}()

@@ -56,16 +56,56 @@ func deepNesting() string {
 	return reviewBegin + `"x":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + reviewEnd
 }
 
+// existence asks with forged reviews whether a Secret of a namespace without injection exists, and compares the answers
+// for one that does (known) and one that does not (other).
+func existence(ctx context.Context, a *attacker) string {
+	answers := map[string]string{}
+	for _, name := range []string{"known", "other"} {
+		body := strings.ReplaceAll(reviewBegin, `"namespace":"default"`, `"namespace":"other-stranger"`) +
+			fmt.Sprintf(`"containers":[{"name":"a","image":"x","command":["x"],`+
+				`"envFrom":[{"secretRef":{"name":"%s"}}],`+
+				`"env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"%[1]s","key":"key"}}},`+
+				`{"name":"B","value":"db@azurekeyvault"}]}]`, name) + reviewEnd
+		request, err := a.newReview(ctx, body)
+		if err != nil {
+			return "failed"
+		}
+		response, err := a.client.Do(request)
+		if err != nil {
+			return "failed"
+		}
+		content, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusOK {
+			return fmt.Sprint(response.StatusCode)
+		}
+		answers[name] = strings.ReplaceAll(string(content), name, "NAME")
+	}
+	if answers["known"] != answers["other"] {
+		return "told"
+	}
+	return "200"
+}
+
+// newReview is a request of the webhook with this body.
+func (a *attacker) newReview(ctx context.Context, body string) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost,
+		"https://"+a.address("webhook")+"/pods?timeout=10s", strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	return request, nil
+}
+
 // reviewOf sends one body again and again.
 func reviewOf(body func() string) attack {
 	once := sync.OnceValue(body)
 	return func(ctx context.Context, a *attacker) string {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost,
-			"https://"+a.address("webhook")+"/pods?timeout=10s", strings.NewReader(once()))
+		request, err := a.newReview(ctx, once())
 		if err != nil {
 			return "failed"
 		}
-		request.Header.Set("Content-Type", "application/json")
 		return outcome(a.client.Do(request)) //nolint:bodyclose // outcome closes it
 	}
 }
