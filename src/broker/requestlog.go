@@ -72,6 +72,9 @@ func newPodEventLimiter(clock func() time.Time) *podEventLimiter {
 		lastEvent: lru.New(limits.AuthEventPods)}
 }
 
+// eventStaleValue is the reason of the event on a pod that got a stale value.
+const eventStaleValue = "StaleValue"
+
 // emitStaleValueEvent records an event on the pod if it got a stale value.
 func (c *podRequest) emitStaleValueEvent(from *resourceSource) {
 	stale := from.firstStale.Load()
@@ -80,7 +83,7 @@ func (c *podRequest) emitStaleValueEvent(from *resourceSource) {
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: c.caller.Namespace, Name: c.caller.Pod,
 		UID: c.caller.UID}}
-	c.Events.Eventf(pod, nil, corev1.EventTypeWarning, "StaleValue", "Resolve",
+	c.Events.Eventf(pod, nil, corev1.EventTypeWarning, eventStaleValue, "Resolve",
 		"%s could not be read; the pod got the last known value, which is at most %s old", stale.name, c.MaxStaleAge)
 }
 

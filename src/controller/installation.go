@@ -13,9 +13,6 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// eventContested is the reason of the event and of the condition.
-const eventContested = "SeveralInstallations"
-
 // cacheDelay is the time for which the cache may still return a status from before this process's last write.
 const cacheDelay = 30 * time.Second
 

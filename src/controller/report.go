@@ -21,7 +21,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
-// Event reasons. The first three are those of akv2k8s 1.8, and users alert on them.
+// Event reasons, which docs/reference/events.md lists. The first three are those of akv2k8s 1.8, and users alert on
+// them. eventSynced and eventContested are also reasons of conditions.
 const (
 	eventSynced         = "Synced"
 	eventErrVault       = "ErrAzureVault"
@@ -31,6 +32,7 @@ const (
 	eventRestarted      = "RolloutRestarted"
 	eventRestartRefused = "RolloutRestartRefused"
 	eventShared         = "OutputShared"
+	eventContested      = "SeveralInstallations"
 )
 
 // identityIgnored is the warning for a field that akv2k8s 1.8 documented but silently ignored.

@@ -16,7 +16,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// The reasons of ExpiringSoon. The reasons of Ready and Stale are Synced and those of fault.Kind.
+// The reasons of ExpiringSoon, which docs/reference/events.md lists. The reasons of Ready and Stale are Synced and
+// those of fault.Kind.
 const (
 	reasonExpired  = "Expired"
 	reasonExpiring = "Expiring"

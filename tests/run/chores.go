@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/bed"
@@ -133,8 +134,12 @@ func generated() []string {
 		"charts/akv2k8s/templates/_needed.tpl", "charts/akv2k8s/templates/_rights.tpl",
 		"charts/akv2k8s/templates/_maps.tpl", "charts/akv2k8s/README.md", "values-schemas/*.json",
 		"docs/reference/values.md", "docs/security/rbac.md", "docs/reference/limits.md", "docs/reference/errors.md",
-		"docs/reference/metrics.md", "docs/reference/flags.md", "docs/proofs/index.md", "examples/*/rendered.yaml"}
+		"docs/reference/metrics.md", "docs/reference/flags.md", "docs/reference/crd.md", "schemas/*.json",
+		"docs/proofs/index.md", "examples/*/rendered.yaml"}
 }
+
+// partlyGenerated are the files of which generate writes a part, as patterns from the root.
+func partlyGenerated() []string { return []string{"charts/akv2k8s/Chart.yaml"} }
 
 // verify generates in a copy without the generated files, and compares.
 func verify(ctx context.Context, getenv func(string) string, out io.Writer) error {
@@ -147,7 +152,7 @@ func verify(ctx context.Context, getenv func(string) string, out io.Writer) erro
 		return err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	for _, part := range []string{"go.mod", "go.sum", "src", "charts", "examples", "docs"} {
+	for _, part := range []string{"go.mod", "go.sum", "CHANGELOG.md", "src", "charts", "examples", "docs"} {
 		to := filepath.Join(scratch, part)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
@@ -189,7 +194,7 @@ func differences(a, b string) []string {
 	var stale []string
 	seen := map[string]bool{}
 	for _, root := range []string{a, b} {
-		for _, pattern := range generated() {
+		for _, pattern := range slices.Concat(generated(), partlyGenerated()) {
 			files, _ := filepath.Glob(filepath.Join(root, pattern))
 			for _, file := range files {
 				name, _ := filepath.Rel(root, file)

@@ -225,7 +225,7 @@ type AzureKeyVaultObject struct {
 	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9]*$`
 	// +optional
 	Version string `json:"version,omitempty"`
-	// ContentType of a multi-key-value-secret.
+	// ContentType is the format of a multi-key-value-secret.
 	// +kubebuilder:validation:Enum=application/x-json;application/x-yaml
 	// +optional
 	ContentType string `json:"contentType,omitempty"`
@@ -236,10 +236,10 @@ type AzureKeyVaultObject struct {
 // +kubebuilder:validation:XValidation:rule="has(self.secret) || has(self.configMap)",message="set secret or configMap, or remove output if only pods use the resource"
 // +kubebuilder:validation:XValidation:rule="!(has(self.transform) && has(self.transforms))",message="use either transform or its old spelling transforms, not both",fieldPath=".transforms"
 type AzureKeyVaultOutput struct {
-	// Secret that is kept in sync with the object.
+	// Secret describes the Secret that is kept in sync with the object.
 	// +optional
 	Secret *AzureKeyVaultOutputSecret `json:"secret,omitempty"`
-	// ConfigMap that is kept in sync with the object.
+	// ConfigMap describes the ConfigMap that is kept in sync with the object.
 	// +optional
 	ConfigMap *AzureKeyVaultOutputConfigMap `json:"configMap,omitempty"`
 	// Transform lists the transforms of the value, in the order in which they are applied.
@@ -277,11 +277,12 @@ type AzureKeyVaultOutputSecret struct {
 	// +kubebuilder:validation:Pattern=`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
-	// ChainOrder of certificates: the order of the object if empty; ensureserverfirst puts the leaf first.
+	// ChainOrder is the order of certificates: that of the object if empty; ensureserverfirst puts the leaf first.
 	// +kubebuilder:validation:Enum=ensureserverfirst
 	// +optional
 	ChainOrder string `json:"chainOrder,omitempty"`
-	// KeyFormat of an object of type key: raw, the default, is the modulus of an RSA key; pem and jwk support all keys.
+	// KeyFormat is the format of an object of type key: raw, the default, is the modulus of an RSA key; pem and jwk
+	// support all keys.
 	// +optional
 	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
 	// Metadata of the Secret, in addition to the labels and annotations of this resource.
@@ -321,7 +322,8 @@ type AzureKeyVaultOutputConfigMap struct {
 	// +kubebuilder:validation:Pattern=`^(\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*)?$`
 	// +optional
 	DataKey string `json:"dataKey,omitempty"`
-	// KeyFormat of an object of type key: raw, the default, is the modulus of an RSA key; pem and jwk support all keys.
+	// KeyFormat is the format of an object of type key: raw, the default, is the modulus of an RSA key; pem and jwk
+	// support all keys.
 	// +optional
 	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
 }

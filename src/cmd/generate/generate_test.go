@@ -13,9 +13,11 @@ import (
 func TestFilesAreWrittenBelowTheRoot(t *testing.T) {
 	root := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(root, chartFolder), 0o755))
-	values, err := os.ReadFile("../../../charts/akv2k8s/values.yaml")
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(root, chartFolder, "values.yaml"), values, 0o600))
+	for _, name := range []string{"charts/akv2k8s/values.yaml", "charts/akv2k8s/Chart.yaml", "CHANGELOG.md"} {
+		content, err := os.ReadFile(filepath.Join("../../..", name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(root, name), content, 0o600))
+	}
 	code, err := filepath.Abs("../..")
 	require.NoError(t, err)
 	require.NoError(t, os.Symlink(code, filepath.Join(root, "src")))
@@ -24,9 +26,12 @@ func TestFilesAreWrittenBelowTheRoot(t *testing.T) {
 	for name, holds := range map[string]string{"charts/akv2k8s/values.schema.json": `"#/definitions/controller"`, "values-schemas/akv2k8s.schema.json": `"controller.schema.json"`,
 		"values-schemas/env-injector.schema.json": `"failurePolicy"`, "charts/akv2k8s/templates/_needed.tpl": "env_injector.cache.maxAge\n",
 		"charts/akv2k8s/templates/_rights.tpl": "- apiGroups: [spv.no]\n", "docs/security/rbac.md": "| `akv2k8s-controller-sync` | watched | `secrets`, `configmaps` |",
-		"docs/reference/flags.md":   "### `envinjector migrate-v1-ca`",
-		"docs/reference/metrics.md": "| `akv2k8s_resource_ready` | gauge | `namespace`, `name` | ",
-		"charts/akv2k8s/README.md":  "| `watchAllNamespaces` | `true` |", "docs/reference/values.md": "| `watchAllNamespaces` | `true` |"} {
+		"docs/reference/flags.md":                   "### `envinjector migrate-v1-ca`",
+		"docs/reference/crd.md":                     "| `spec.vault.name` | string | required",
+		"schemas/azurekeyvaultsecret_v1alpha1.json": `"const": "spv.no/v1alpha1"`,
+		"charts/akv2k8s/Chart.yaml":                 "image: ghcr.io/akv2k8s/env:",
+		"docs/reference/metrics.md":                 "| `akv2k8s_resource_ready` | gauge | `namespace`, `name` | ",
+		"charts/akv2k8s/README.md":                  "| `watchAllNamespaces` | `true` |", "docs/reference/values.md": "| `watchAllNamespaces` | `true` |"} {
 		content, err := os.ReadFile(filepath.Join(root, name))
 		require.NoError(t, err)
 		assert.Contains(t, string(content), holds, name)

@@ -91,7 +91,25 @@ func generatedFiles(root string, values []byte) (map[string]string, error) {
 	table := chartvalues.MarkdownTable(rows)
 	all[chartFolder+"README.md"] = readmeHeader + table
 	all["docs/reference/values.md"] = valuesPageHeader + table
-	return all, nil
+	if all[chartFolder+"Chart.yaml"], err = chartMetadata(root, values); err != nil {
+		return nil, err
+	}
+	return all, addDefinitionFiles(root, all)
+}
+
+// addDefinitionFiles adds the files that are rendered from the CustomResourceDefinition.
+func addDefinitionFiles(root string, all map[string]string) error {
+	versions, err := readVersions(root)
+	if err != nil {
+		return err
+	}
+	all["docs/reference/crd.md"] = crdPage(versions)
+	for _, v := range versions {
+		if all["schemas/"+crdSchemaFile(v.Name)], err = indentedJSON(crdJSONSchema(v)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func indentedJSON(schema chartvalues.Schema) (string, error) {

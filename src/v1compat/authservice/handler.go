@@ -101,6 +101,9 @@ func (h *Handler) reportPodByName(ctx context.Context, name client.ObjectKey) {
 	h.reportV1Pod(&pod, recreateMessage)
 }
 
+// eventRecreatePod is the reason of the event on a pod that 1.8 injected.
+const eventRecreatePod = "RecreatePod"
+
 // reportV1Pod records one event and one log line on a pod that 1.8 injected.
 func (h *Handler) reportV1Pod(pod *corev1.Pod, what string) {
 	if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == clientCertVolume }) {
@@ -111,6 +114,6 @@ func (h *Handler) reportV1Pod(pod *corev1.Pod, what string) {
 	}
 	h.reportedPods.Add(pod.UID, true)
 	h.podsGauge.Set(float64(h.reportedPods.Len()))
-	h.Events.Eventf(pod, nil, corev1.EventTypeWarning, "RecreatePod", "Inject", what)
+	h.Events.Eventf(pod, nil, corev1.EventTypeWarning, eventRecreatePod, "Inject", what)
 	h.Log.Info("a pod of akv2k8s 1.8 called the auth service", logkey.Namespace, pod.Namespace, logkey.Pod, pod.Name)
 }
