@@ -9,6 +9,8 @@ const logo = "docs/assets/logo.svg";
 const hasLogo = existsSync(join(root, logo));
 const sources = new Map(pages().map(({ staged, source }) => [staged, source]));
 const groups = sidebar();
+const menu = groups.map(({ text, items }) => ({ text, link: items[0].link }));
+const less = ["Security", "Contributing"]; // a row has no place for all
 
 // With vitepress dev, a change of a page shows at once.
 const restage = {
@@ -43,11 +45,14 @@ export default defineConfig({
   themeConfig: {
     logo: hasLogo ? { src: `/${logo}`, alt: "" } : undefined,
     nav: [
-      ...groups.map(({ text, items }) => ({ text, link: items[0].link })),
-      { text: "GitHub", link: "https://github.com/akv2k8s/akv2k8s" },
+      ...menu.filter(({ text }) => !less.includes(text)),
+      {
+        text: "More",
+        items: [...menu.filter(({ text }) => less.includes(text)), { text: "GitHub", link: "https://github.com/akv2k8s/akv2k8s" }],
+      },
       { component: "VersionMenu" },
     ],
-    sidebar: [...groups],
+    sidebar: groups,
     outline: [2, 3],
     editLink: {
       // This function runs in the browser, so it can use nothing from above.

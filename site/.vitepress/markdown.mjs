@@ -26,7 +26,7 @@ function resolve(href, page, staged) {
   const suffix = anchor === undefined ? "" : `#${anchor}`;
   const found = staged.get(target) ?? staged.get(posix.join(target, "README.md"));
   if (found) return `/${found}${suffix}`;
-  if (!existsSync(join(root, target))) throw new Error(`${page} links to ${href}, which does not exist`);
+  if (!existsSync(join(root, target))) return `/${target}${suffix}`; // reported with all others that are dead
   const kind = statSync(join(root, target)).isDirectory() ? "tree" : "blob";
   return `${repository}/${kind}/${ref}/${target}${suffix}`;
 }
@@ -44,13 +44,17 @@ function links(md) {
   });
 }
 
+function language(code) {
+  if (code.startsWith("$ ")) return "console";
+  return /^(#.*\n)*\s*[\w.-]+:(\s|$)/.test(code) ? "yaml" : "sh";
+}
+
 // An indented block has no language; a fence has one, and so highlighting and a button that copies it.
 function codeBlocks(md) {
   md.core.ruler.after("block", "indented_code", ({ tokens }) => {
     for (const token of tokens) {
       if (token.type !== "code_block") continue;
-      const yaml = /^(#.*\n)*\s*[\w.-]+:(\s|$)/.test(token.content);
-      Object.assign(token, { type: "fence", tag: "code", markup: "```", info: yaml ? "yaml" : "sh" });
+      Object.assign(token, { type: "fence", tag: "code", markup: "```", info: language(token.content) });
     }
   });
 }
