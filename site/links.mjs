@@ -4,13 +4,18 @@ import { join, posix } from "node:path";
 import { base, root } from "./pages.mjs";
 
 const dist = join(root, "dist/site");
-const read = (text) => text.replace(/&amp;/g, "&").replace(/&quot;/g, '"').replace(/&#39;/g, "'");
+const read = (text) =>
+  text
+    .replace(/&amp;/g, "&")
+    .replace(/&quot;/g, '"')
+    .replace(/&#39;/g, "'");
 
 const files = readdirSync(dist, { recursive: true }).filter((file) => file.endsWith(".html"));
 const pages = new Map(
   files.map((file) => {
     const text = readFileSync(join(dist, file), "utf8").replace(/<script[^]*?<\/script>/g, "");
-    const values = (name) => [...text.matchAll(new RegExp(`\\s${name}="([^"]*)"`, "g"))].map(([, value]) => read(value));
+    const values = (name) =>
+      [...text.matchAll(new RegExp(`\\s${name}="([^"]*)"`, "g"))].map(([, value]) => read(value));
     return [file, { ids: new Set(values("id")), links: [...values("href"), ...values("src")] }];
   }),
 );

@@ -125,9 +125,18 @@ export function pages() {
   return sources()
     .map((source) => {
       const text = readFileSync(join(root, source), "utf8");
-      return { source, text, staged: staged(source), title: title(source, text), linked: linked(source), ...place(source) };
+      return {
+        source,
+        text,
+        staged: staged(source),
+        title: title(source, text),
+        linked: linked(source),
+        ...place(source),
+      };
     })
-    .sort((a, b) => a.group - b.group || a.entry - b.entry || order(a.linked, b.linked) || a.title.localeCompare(b.title));
+    .sort(
+      (a, b) => a.group - b.group || a.entry - b.entry || order(a.linked, b.linked) || a.title.localeCompare(b.title),
+    );
 }
 
 export function sidebar() {

@@ -22,7 +22,12 @@ function filesOf(example) {
   return blocks.length ? `\n## Files\n\n${blocks.join("\n")}` : "";
 }
 
-const schemas = [...find("values-schemas"), "charts/akv2k8s/values.schema.json", ...find("charts/akv2k8s/crds"), ...find("schemas")];
+const schemas = [
+  ...find("values-schemas"),
+  "charts/akv2k8s/values.schema.json",
+  ...find("charts/akv2k8s/crds"),
+  ...find("schemas"),
+];
 
 function schemasPage() {
   const lines = schemas.map((path) => `- <a href="./${basename(path)}">${basename(path)}</a> (\`${path}\`)`);

@@ -21,6 +21,18 @@ const restage = {
   },
 };
 
+// Names of tests would hide what users look for, and the index needs no colours, which take most of the time.
+function renderForSearch(text, env, md) {
+  if (env.relativePath.startsWith("docs/proofs/")) return "";
+  const { highlight } = md.options;
+  md.options.highlight = null;
+  try {
+    return md.render(text, env);
+  } finally {
+    md.options.highlight = highlight;
+  }
+}
+
 export default defineConfig({
   srcDir: ".stage",
   outDir: "../dist/site",
@@ -48,7 +60,10 @@ export default defineConfig({
       ...menu.filter(({ text }) => !less.includes(text)),
       {
         text: "More",
-        items: [...menu.filter(({ text }) => less.includes(text)), { text: "GitHub", link: "https://github.com/akv2k8s/akv2k8s" }],
+        items: [
+          ...menu.filter(({ text }) => less.includes(text)),
+          { text: "GitHub", link: "https://github.com/akv2k8s/akv2k8s" },
+        ],
       },
       { component: "VersionMenu" },
     ],
@@ -59,7 +74,7 @@ export default defineConfig({
       pattern: ({ frontmatter }) => `https://github.com/akv2k8s/akv2k8s/edit/main/${frontmatter.source}`,
       text: "Edit this page",
     },
-    search: { provider: "local" },
+    search: { provider: "local", options: { _render: renderForSearch } },
     footer: { message: "Apache-2.0" },
   },
   vite: { plugins: [restage], build: { chunkSizeWarningLimit: 4096 } },

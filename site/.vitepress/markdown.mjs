@@ -65,7 +65,9 @@ function html(md) {
     const inherited = md.renderer.rules[rule] ?? ((tokens, index) => tokens[index].content);
     md.renderer.rules[rule] = (tokens, index, ...rest) => {
       const token = tokens[index];
-      token.content = token.content.replace(/<!--[^]*?-->/g, "").replace(/<[^<>]*>/g, (tag) => (tags.test(tag) ? tag : escapeHtml(tag)));
+      token.content = token.content
+        .replace(/<!--[^]*?-->/g, "")
+        .replace(/<[^<>]*>/g, (tag) => (tags.test(tag) ? tag : escapeHtml(tag)));
       return inherited(tokens, index, ...rest);
     };
   }

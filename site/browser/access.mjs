@@ -16,9 +16,13 @@ export default async function run({ browser, url }) {
         await visit(tab, url, path);
         await tab.evaluate(axe);
         const { violations } = await tab.evaluate(() => window.axe.run());
-        for (const { id, impact, nodes } of violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
+        for (const { id, impact, nodes } of violations.filter(({ impact }) =>
+          ["serious", "critical"].includes(impact),
+        )) {
           const where = nodes.slice(0, 3).map(({ target, any }) => `${target} ${any[0]?.message ?? ""}`);
-          findings.push(`${path} at ${width}${dark ? ", dark" : ""}: ${impact} ${id}, ${nodes.length} times: ${where.join("; ")}`);
+          findings.push(
+            `${path} at ${width}${dark ? ", dark" : ""}: ${impact} ${id}, ${nodes.length} times: ${where.join("; ")}`,
+          );
         }
       }
       await tab.close();

@@ -5,11 +5,9 @@ const blocks = '.vp-doc div[class*="language-"]';
 
 export default async function run({ browser, url }) {
   const findings = [];
-  await browser.defaultBrowserContext().overridePermissions(new URL(url).origin, [
-    "clipboard-read",
-    "clipboard-write",
-    "clipboard-sanitized-write",
-  ]);
+  await browser
+    .defaultBrowserContext()
+    .overridePermissions(new URL(url).origin, ["clipboard-read", "clipboard-write", "clipboard-sanitized-write"]);
   const tab = await browser.newPage();
   await tab.setViewport({ width: 1280, height: 800 });
   let looked = 0;
@@ -21,7 +19,8 @@ export default async function run({ browser, url }) {
       await (await block.$("button.copy")).click();
       await tab.waitForFunction((element) => element.querySelector("button.copied"), {}, block);
       const copied = await tab.evaluate(() => navigator.clipboard.readText());
-      if (copied.trim() !== code.trim()) findings.push(`${path}: ${JSON.stringify(copied)} was copied of ${JSON.stringify(code)}`);
+      if (copied.trim() !== code.trim())
+        findings.push(`${path}: ${JSON.stringify(copied)} was copied of ${JSON.stringify(code)}`);
       looked++;
     }
   }

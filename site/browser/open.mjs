@@ -17,7 +17,10 @@ export default async function run({ browser, url, paths }) {
     });
     for (path of paths) {
       await visit(tab, url, path).catch((error) => add(error.message));
-      const [content, page] = await tab.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+      const [content, page] = await tab.evaluate(() => [
+        document.documentElement.scrollWidth,
+        document.documentElement.clientWidth,
+      ]);
       if (content > page) add(`the body is ${content} wide`);
     }
     await tab.close();

@@ -7,7 +7,10 @@ export default async function run({ browser, url }) {
   await tab.setViewport({ width: 1280, height: 800 });
   await visit(tab, url, "overview.html");
   const base = new URL(url).pathname;
-  const [shown, others] = await tab.$eval(".versions", (menu) => [menu.value, [...menu.options].map((option) => option.value)]);
+  const [shown, others] = await tab.$eval(".versions", (menu) => [
+    menu.value,
+    [...menu.options].map((option) => option.value),
+  ]);
   if (shown !== base) findings.push(`the menu shows ${shown} on a page of ${base}`);
   const other = others.find((version) => version !== base);
   await Promise.all([tab.waitForNavigation(), tab.select(".versions", other)]);

@@ -17,11 +17,17 @@ export const widths = [360, 1280];
 // visit opens a page and waits until it is complete, with its diagrams.
 export async function visit(tab, url, path) {
   await tab.goto(url + path, { waitUntil: "networkidle0", timeout: 60_000 });
-  await tab.waitForFunction(() => [...document.querySelectorAll(".diagram")].every((diagram) => diagram.querySelector("svg")), {
-    timeout: 30_000,
-  });
+  await tab.waitForFunction(
+    () => [...document.querySelectorAll(".diagram")].every((diagram) => diagram.querySelector("svg")),
+    {
+      timeout: 30_000,
+    },
+  );
 }
 
 export async function setDark(tab, dark) {
-  await tab.evaluateOnNewDocument((value) => localStorage.setItem("vitepress-theme-appearance", value), dark ? "dark" : "light");
+  await tab.evaluateOnNewDocument(
+    (value) => localStorage.setItem("vitepress-theme-appearance", value),
+    dark ? "dark" : "light",
+  );
 }
