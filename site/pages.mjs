@@ -139,15 +139,16 @@ export function pages() {
     );
 }
 
+// sidebar has a group's first page as the group's own link: without one, the theme makes a button in a button of it,
+// which screen readers can't name.
 export function sidebar() {
   const all = pages();
   return groups
-    .map(({ text }, index) => ({
-      text,
-      collapsed: text !== "Start",
-      items: all
+    .map(({ text }, index) => {
+      const items = all
         .filter(({ group }) => group === index)
-        .map((page) => ({ text: page.title, link: `/${page.staged.replace(/(index)?\.md$/, "")}` })),
-    }))
+        .map((page) => ({ text: page.title, link: `/${page.staged.replace(/(index)?\.md$/, "")}` }));
+      return { text, link: items[0]?.link, collapsed: text !== "Start", items };
+    })
     .filter(({ items }) => items.length > 0);
 }

@@ -9,7 +9,7 @@ const logo = "docs/assets/logo.svg";
 const hasLogo = existsSync(join(root, logo));
 const sources = new Map(pages().map(({ staged, source }) => [staged, source]));
 const groups = sidebar();
-const menu = groups.map(({ text, items }) => ({ text, link: items[0].link }));
+const menu = groups.map(({ text, link }) => ({ text, link }));
 const less = ["Security", "Contributing"]; // a row has no place for all
 
 // With vitepress dev, a change of a page shows at once.
