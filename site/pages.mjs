@@ -148,6 +148,7 @@ export function sidebar() {
       const items = all
         .filter(({ group }) => group === index)
         .map((page) => ({ text: page.title, link: `/${page.staged.replace(/(index)?\.md$/, "")}` }));
+      if (text === "Reference") items.push({ text: "Schemas", link: "/schemas/" });
       return { text, link: items[0]?.link, collapsed: text !== "Start", items };
     })
     .filter(({ items }) => items.length > 0);
