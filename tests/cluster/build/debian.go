@@ -57,7 +57,8 @@ func (b Builder) Browser(ctx context.Context) (string, error) {
 		}
 	}
 	const installed = "/usr/bin/chromium"
-	return installed, b.packages(ctx, []need{{installed, "chromium"}})
+	return installed, b.packages(ctx, []need{{installed, "chromium"},
+		{"/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"}})
 }
 
 // onPath is the need of a program that machines have in different folders.
