@@ -1,6 +1,6 @@
 # Everything that one does in this repository. The work itself is done by Go programs under tests/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load dev logs fuzz vulnerabilities soak package manifests release-dry-run
+.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load dev logs fuzz vulnerabilities soak package manifests release-dry-run site
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ demo-down: ## remove every trace of it
 	@go run ./tests/demo down
 
 ##@ Develop
-check: ## no cluster: lint, generated files, unit, contract, actor, script and architecture tests
+check: ## no cluster: lint, generated files, the site, unit, contract, actor, script and architecture tests
 	@go run ./tests/run check
 lint: ## the linters, on the code and on the chart
 	@go run ./tests/run lint
@@ -21,6 +21,8 @@ verify: ## are the generated files what make generate writes?
 	@go run ./tests/run verify
 generate: ## write the generated files
 	@go run ./tests/run generate
+site: ## the documentation's site, into dist/site (SITE_BASE=/v2.0/: below that path)
+	@go run ./tests/run site
 cluster-up: ## a local Kubernetes, built from source (CLUSTER=kind|current|local, KUBERNETES=1.30|1.36)
 	@go run ./tests/cluster up
 cluster-down: ## remove it and every trace
@@ -38,7 +40,7 @@ test: ## every test: check, e2e, terratest and chart-testing, and one long suite
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|fips|kubernetes-1.30|packaging|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|site|fips|kubernetes-1.30|packaging|all)
 	@go run ./tests/run long
 bench: ## figures: times, memory and calls of the vault, each against its goal
 	@SUITE=bench go run ./tests/run long

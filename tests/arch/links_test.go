@@ -6,12 +6,18 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// notOurs are folders with files of others, or with copies of ours.
+func notOurs(folder string) bool {
+	return slices.Contains([]string{".git", "dist", "node_modules", ".stage"}, folder)
+}
 
 // pages are the Markdown files of the repository.
 func pages(t *testing.T) []string {
@@ -21,7 +27,7 @@ func pages(t *testing.T) []string {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "dist") {
+		if entry.IsDir() && notOurs(entry.Name()) {
 			return filepath.SkipDir
 		}
 		if strings.HasSuffix(path, ".md") {

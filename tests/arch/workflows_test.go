@@ -138,13 +138,17 @@ func TestEveryModuleGetsUpdates(t *testing.T) {
 	require.NoError(t, err)
 	modules := 0
 	require.NoError(t, filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "dist") {
+		if err == nil && entry.IsDir() && notOurs(entry.Name()) {
 			return fs.SkipDir
 		}
 		if err == nil && entry.Name() == "go.mod" {
 			modules++
 			folder := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../..")
 			assert.Contains(t, string(content), "\n      - /"+strings.TrimPrefix(folder, "/")+"\n", "dependabot.yml lacks %s", path)
+		}
+		if err == nil && entry.Name() == "package.json" {
+			folder := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../..")
+			assert.Contains(t, string(content), "- package-ecosystem: npm\n    directory: "+folder+"\n", "dependabot.yml lacks %s", path)
 		}
 		return err
 	}))

@@ -15,7 +15,7 @@ import (
 
 const usage = `usage: go run ./tests/run TIER
 
-  check   no cluster: lint, generated files, unit, contract, actor, script and architecture tests
+  check   no cluster: lint, generated files, the site, unit, contract, actor, script and architecture tests
   e2e     one local cluster with the product installed
   long    one suite, chosen by the number of commits; SUITE=NAME or SUITE=all chooses otherwise
   test    check, e2e, an installation by terratest and chart-testing, and long
@@ -26,6 +26,7 @@ and the parts of check that are programs of their own:
   lint      the linters, on the code and on the chart
   generate  write what is generated: deepcopy functions, the CRD, schemas and pages of the chart's values, renders of examples
   verify    generate in a copy, and compare
+  site      the documentation's site, into dist/site, and its links
 
 and what is run by hand:
 
@@ -62,6 +63,7 @@ func suites() []suite {
 		{name: "bench", folder: "./tests/bench", run: "^(TestFigures|TestInjection)$", budget: 22 * time.Minute},
 		{name: "scale", folder: "./tests/bench", run: "^TestScale$", budget: 30 * time.Minute},
 		{name: "release", folder: "./tests/long/release", budget: 15 * time.Minute},
+		{name: "site", folder: "./tests/long/site", budget: 8 * time.Minute},
 		// The product's own suite again, with images that use the FIPS 140-3 module.
 		{name: "fips", folder: "./tests/e2e", budget: 24 * time.Minute, env: []string{"FIPS=1"}, named: true},
 		// And on the oldest version of Kubernetes that the chart accepts.
@@ -130,6 +132,8 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 		{name: "packages", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "packages"}},
 		{name: "lint", budget: 6 * time.Minute, command: []string{"go", "run", "./tests/run", "lint"}},
 		{name: "verify", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "verify"}},
+		// Minutes of it are for packages, the first time on a machine.
+		{name: "site", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "site"}},
 		{name: "unit, contract, actor", budget: 6 * time.Minute, tests: true, command: goTest("-race", "./src/...")},
 		// Never from the cache: what these tests look at, other programs read for them.
 		{name: "script, architecture, test bed", budget: 4 * time.Minute, tests: true,

@@ -60,7 +60,7 @@ func checkWords(_ context.Context, shop build.Builder) error {
 	}
 	var findings []error
 	for _, start := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md", "docs", "charts",
-		"examples", "src"} {
+		"examples", "src", "site/index.md"} {
 		err := filepath.WalkDir(filepath.Join(shop.Root, start), func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err

@@ -26,11 +26,11 @@ func TestWords(t *testing.T) {
 	})
 	t.Run("comments and texts of programs are read, names and tests are not", func(t *testing.T) {
 		root := t.TempDir()
-		for _, name := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md"} {
-			require.NoError(t, os.WriteFile(filepath.Join(root, name), nil, 0o600))
-		}
-		for _, folder := range []string{"docs", "charts", "examples", "src"} {
+		for _, folder := range []string{"docs", "charts", "examples", "src", "site"} {
 			require.NoError(t, os.Mkdir(filepath.Join(root, folder), 0o700))
+		}
+		for _, name := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md", "site/index.md"} {
+			require.NoError(t, os.WriteFile(filepath.Join(root, name), nil, 0o600))
 		}
 		program := "package a\n\n// anew begins again, as predecessor did.\nfunc anew() string { return \"the predecessor\" }\n"
 		require.NoError(t, os.WriteFile(filepath.Join(root, "src/a.go"), []byte(program), 0o600))

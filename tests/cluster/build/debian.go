@@ -44,6 +44,31 @@ func (b Builder) ClusterPackages(ctx context.Context) error {
 // CheckPackages installs those that tests without a cluster need.
 func (b Builder) CheckPackages(ctx context.Context) error { return b.packages(ctx, needsOfChecks()) }
 
+// SitePackages installs what builds the documentation's site, unless the machine has it.
+func (b Builder) SitePackages(ctx context.Context) error {
+	return b.packages(ctx, []need{onPath("node", "nodejs"), onPath("npm", "npm")})
+}
+
+// Browser is the path of Chromium or Chrome, which it installs if the machine has none.
+func (b Builder) Browser(ctx context.Context) (string, error) {
+	for _, program := range []string{"chromium", "google-chrome", "chromium-browser"} {
+		if path, err := exec.LookPath(program); err == nil {
+			return path, nil
+		}
+	}
+	const installed = "/usr/bin/chromium"
+	return installed, b.packages(ctx, []need{{installed, "chromium"},
+		{"/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"}})
+}
+
+// onPath is the need of a program that machines have in different folders.
+func onPath(program, pkg string) need {
+	if path, err := exec.LookPath(program); err == nil {
+		return need{path, pkg}
+	}
+	return need{"/usr/bin/" + program, pkg}
+}
+
 func (b Builder) packages(ctx context.Context, needs []need) error {
 	var missing []string
 	for _, n := range needs {
