@@ -57,10 +57,10 @@ func deepNesting() string {
 }
 
 // existence asks with forged reviews whether a Secret of a namespace without injection exists, and compares the answers
-// for one that does (known) and one that does not (other).
+// for one that does (known) and one that does not (absent).
 func existence(ctx context.Context, a *attacker) string {
 	answers := map[string]string{}
-	for _, name := range []string{"known", "other"} {
+	for _, name := range []string{"known", "absent"} {
 		body := strings.ReplaceAll(reviewBegin, `"namespace":"default"`, `"namespace":"other-stranger"`) +
 			fmt.Sprintf(`"containers":[{"name":"a","image":"x","command":["x"],`+
 				`"envFrom":[{"secretRef":{"name":"%s"}}],`+
@@ -81,7 +81,7 @@ func existence(ctx context.Context, a *attacker) string {
 		}
 		answers[name] = strings.ReplaceAll(string(content), name, "NAME")
 	}
-	if answers["known"] != answers["other"] {
+	if answers["known"] != answers["absent"] {
 		return "told"
 	}
 	return "200"
