@@ -41,7 +41,7 @@ func directoryCommands() map[string]command {
 			do:    (*Azure).resetCredential,
 		},
 		"ad sp create":    {needs: []string{"id"}, do: (*Azure).createServicePrincipal},
-		"identity create": {needs: named, do: (*Azure).createIdentity},
+		"identity create": {needs: named, takes: []string{"location"}, do: (*Azure).createIdentity},
 		"identity show": {needs: named, do: func(a *Azure, _ context.Context, o options) (any, error) {
 			i, err := a.findIdentity(o.one("resource-group"), o.one("name"))
 			if err != nil {
