@@ -15,10 +15,10 @@ import (
 )
 
 // loop runs each file that it is sent the name of, in one shell, so that later blocks have the variables of earlier
-// ones.
+// ones. A block does not inherit the pipes: what it leaves running would keep them open when the shell ends.
 const loop = `set -euo pipefail
 while read -r block <&3; do
-  source "$block" </dev/null >"$block.out" 2>&1
+  source "$block" </dev/null >"$block.out" 2>&1 3<&- 4>&-
   echo done >&4
 done`
 
