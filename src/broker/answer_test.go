@@ -93,7 +93,7 @@ func TestAnswersThatNobodyTakesHoldABoundedNumberOfBytes(t *testing.T) {
 	}
 	code, refusal := c.sendReferences("greedy", "next", usualReferences())
 	assert.Equal(t, http.StatusTooManyRequests, code)
-	assert.Contains(t, refusal.Message, `unread responses to pods in namespace "greedy" hold too much memory`)
+	assert.Contains(t, refusal.Message, `values for pods in namespace "greedy" hold too much memory`)
 	assert.Equal(t, 1, refusal.RetryAfterSeconds)
 	code, refusal = c.sendReferences("modest", "p", usualReferences())
 	assert.Equal(t, http.StatusOK, code, refusal.Message)

@@ -102,10 +102,10 @@ func (c *podRequest) reserveRequestMemory(bytes int) error {
 	return nil
 }
 
-// reserveResponseMemory reserves memory for a value, in bytes, until the response is written.
+// reserveResponseMemory reserves memory for a vault object or a value, in bytes, until the response is written.
 func (c *podRequest) reserveResponseMemory(bytes int) error {
 	if !c.acquireForRequest(c.limiters.responseMemory, c.caller.Namespace, int64(bytes)) {
-		return throttledError("unread responses to pods in namespace %q hold too much memory (its share of %s)",
+		return throttledError("values for pods in namespace %q hold too much memory (its share of %s)",
 			c.caller.Namespace, limits.Bytes(limits.AuthAnswersBytes))
 	}
 	return nil

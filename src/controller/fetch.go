@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,6 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
+	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
@@ -41,14 +44,25 @@ func (s *resourceSync) fetchObjects(ctx context.Context) error {
 	contents, failures := make([]decode.FetchedItem, len(items)), make([]error, len(items))
 	var group errgroup.Group
 	group.SetLimit(limits.ParallelReads)
+	var total atomic.Int64
 	for i, item := range items {
 		group.Go(func() error {
+			if total.Load() > limits.SyncObjectsBytes {
+				return nil
+			}
 			object, err := s.readVault(ctx, s.recipe.ItemRef(item, decode.KindForOutput(s.recipe, item)))
+			total.Add(int64(object.Value.Len()))
 			contents[i], failures[i] = decode.FetchedItem{Item: item, Object: object}, err
 			return nil
 		})
 	}
 	_ = group.Wait() // errors are evaluated below, in order
+	if total.Load() > limits.SyncObjectsBytes {
+		return &fault.Error{Kind: fault.Malformed,
+			Operation: fmt.Sprintf("the vault objects of the resource have more than %s together",
+				limits.Bytes(limits.SyncObjectsBytes)),
+			Next: "a Secret can hold 1 MiB; use several AzureKeyVaultSecrets with fewer objects"}
+	}
 	for _, err := range failures {
 		if err != nil {
 			return err

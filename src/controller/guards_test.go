@@ -376,6 +376,24 @@ func TestReadsOfOneResourceAtATimeAreBounded(t *testing.T) {
 	})
 }
 
+func TestTheObjectsOfOneResourceAreBoundedInBytes(t *testing.T) {
+	r := resource("db")
+	b := newBench(t, r)
+	b.reconcile("db")
+	b.vault.value = strings.Repeat("x", 25<<10)
+	for i := range 400 {
+		b.vault.entries = append(b.vault.entries, keyvault.Entry{Name: fmt.Sprint("o", i)})
+	}
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) {
+		s.Vault.Object, s.Output.Secret.DataKey = v2beta1.AzureKeyVaultObject{}, ""
+		s.DataFrom = []v2beta1.AzureKeyVaultDataFrom{{Match: v2beta1.AzureKeyVaultMatch{Prefix: "o"}}}
+	})
+	assert.Equal(t, "MalformedObject", b.ready("db").Reason)
+	assert.Contains(t, b.ready("db").Message, "more than 4 MiB together")
+	assert.Equal(t, canary, string(b.secret().Data["password"]), "the last good Secret stays")
+	assert.Less(t, len(b.vault.calls), 200, "the others are not read")
+}
+
 // held is a vault that does not answer until it is released.
 type held struct {
 	controller.Vault

@@ -13,6 +13,7 @@ const (
 	ReferencesPerRequest    = 2000
 	ResourcesPerRequest     = 500
 	ParallelReadsPerRequest = 32
+	ObjectBytesPerRequest   = 16 << 20
 	AuthAnswerBytes         = 16 << 20
 	AuthAnswerChunkTime     = 5 * time.Second
 	AuthAnswerTime          = 20 * time.Second
@@ -74,6 +75,9 @@ func requestLimits() []Limit {
 		{"ResourcesPerRequest", Count(ResourcesPerRequest), "AzureKeyVaultSecrets that one request names",
 			"400; the pod does not start",
 			"Each of them takes up to one read of the API server and one of the vault", ""},
+		{"ObjectBytesPerRequest", Bytes(ObjectBytesPerRequest), "Vault objects that the references of one request name",
+			"400; the pod does not start",
+			"They are in memory until the answer is sent. Six hundred secrets of the largest size", ""},
 		{"ParallelReadsPerRequest", Count(ParallelReadsPerRequest),
 			"Concurrent reads of the API server, or of vaults, for one request", "Further reads wait",
 			"The limits of each vault are shared fairly in addition", ""},
@@ -115,7 +119,7 @@ func sharedLimits() []Limit {
 				", also while their vaults do not answer", ""},
 		{"AuthSlotsPerPod", Count(AuthSlotsPerPod), "Requests in progress of one pod", retryAfterOneSecond,
 			"One for each container that starts", ""},
-		{"AuthAnswersBytes", Bytes(AuthAnswersBytes), "Values in answers that are being prepared or sent",
+		{"AuthAnswersBytes", Bytes(AuthAnswersBytes), "Vault objects, and values in answers that are being prepared or sent",
 			retryAfterOneSecond,
 			"A fifth of the env-injector's memory" + namespaceShareNote, ""},
 		{"AuthResourceReadsPerSecond", Rate(AuthResourceReadsPerSecond),

@@ -31,6 +31,8 @@ const (
 	ResourcesPerOutput = 100
 	// ParallelReads limits the concurrent reads of vault objects for one resource.
 	ParallelReads = 8
+	// SyncObjectsBytes limits the vault objects of one resource together.
+	SyncObjectsBytes = 4 << 20
 	// TransientRetryTime limits the wait after a transient failure, whatever wait the vault requests.
 	TransientRetryTime = 6 * time.Minute
 	// DeferralGrace is how long the reads of a resource can be deferred before its conditions report it.
@@ -80,6 +82,9 @@ func workLimits() []Limit {
 			Subject:  "Concurrent reads of vault objects for one resource",
 			Exceeded: "Further reads wait",
 			Reason:   "One resource must not use all calls that the vault allows"},
+		{Name: "SyncObjectsBytes", Value: Bytes(SyncObjectsBytes), Subject: "Vault objects of one resource together",
+			Exceeded: "`MalformedObject`; the outputs keep their data",
+			Reason:   "They are in memory while they are decoded, and a Secret holds 1 MiB"},
 		{Name: "TransientRetryTime", Value: Duration(TransientRetryTime), Subject: "Wait after a transient failure",
 			Exceeded: "The controller retries",
 			Reason:   "A vault that requests a wait of a day must not defer a resource for a day"},

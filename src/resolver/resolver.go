@@ -36,8 +36,8 @@ type DecodeShareSource interface {
 // Resolver resolves references to values.
 type Resolver struct {
 	Source Source
-	// ReserveBytes is called before Resolve holds that many more bytes of values in memory. Its error ends the work.
-	// Nil sets no limit.
+	// ReserveBytes is called when vault objects of that many bytes were read, and before values of that many more bytes
+	// are kept. Its error ends the work. Nil reserves nothing.
 	ReserveBytes func(bytes int) error
 }
 
@@ -198,9 +198,17 @@ func (r Resolver) readSources(ctx context.Context, references map[string]string)
 	if err := w.planObjects(references); err != nil {
 		return nil, err
 	}
+	memory := &objectMemory{reserve: r.ReserveBytes}
 	forEachConcurrently(w.objects, func(_ objectKey, o *objectResult) {
-		if o.err = checkNotEnded(ctx); o.err == nil {
-			o.vaultObject, o.err = r.Source.ReadObject(ctx, o.resource.recipe, o.ref)
+		if o.err = checkNotEnded(ctx); o.err != nil {
+			return
+		}
+		object, err := r.Source.ReadObject(ctx, o.resource.recipe, o.ref)
+		if err == nil {
+			err = memory.add(object.Value.Len())
+		}
+		if o.err = err; err == nil {
+			o.vaultObject = object
 		}
 	})
 	return w, nil

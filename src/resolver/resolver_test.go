@@ -13,6 +13,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/resolver"
@@ -175,6 +176,28 @@ func (f searchSource) ReadResource(context.Context, string) (recipe.Recipe, erro
 func (f searchSource) ReadObject(_ context.Context, _ recipe.Recipe, ref keyvault.Ref) (keyvault.Object, error) {
 	f.reads <- ref
 	return keyvault.Object{Ref: ref, Value: keyvault.NewValue([]byte("value of " + ref.Name)), Entries: []keyvault.Entry{{Name: "shop-a"}, {Name: "shop-b"}}}, nil
+}
+
+func TestObjectsOfOneRequestAreBoundedAndReserved(t *testing.T) {
+	s := newSource()
+	s.value = func(string) (string, error) { return strings.Repeat("x", 100<<10), nil }
+	references := map[string]string{}
+	for i := range limits.ObjectBytesPerRequest / (100 << 10) {
+		references[fmt.Sprint("V", i)] = fmt.Sprintf("o%d@azurekeyvault", i)
+	}
+	reserved := 0
+	r := resolver.Resolver{Source: s, ReserveBytes: func(bytes int) error { reserved += bytes; return nil }}
+	require.NoError(t, r.Check(t.Context(), references))
+	assert.Equal(t, len(references)*(100<<10), reserved, "a check holds them too")
+	references["W"] = "one-more@azurekeyvault"
+	for _, err := range []error{r.Check(t.Context(), references), resolver.Check(t.Context(), s, references)} {
+		assert.ErrorContains(t, err, "name vault objects of more than 16 MiB together")
+		assert.Equal(t, fault.Invalid, fault.KindOf(err))
+	}
+	full := fault.New(fault.Throttled, "full")
+	r.ReserveBytes = func(int) error { return full }
+	_, err := r.Resolve(t.Context(), map[string]string{"A": "a@azurekeyvault"})
+	assert.ErrorIs(t, err, full)
 }
 
 func TestWhatASearchFindsIsNamedByItsDataKey(t *testing.T) {

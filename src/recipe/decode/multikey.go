@@ -99,8 +99,7 @@ func invalidDataKeyError(key string) error {
 	}
 	return fault.New(fault.Malformed,
 		"the entry %q can't be a key of a Secret or ConfigMap, whose keys have letters, digits, hyphens, "+
-			"underscores and dots; rename it in the vault (.NET reads __ as :), or use it only in pods, with "+
-			"NAME@azurekeyvault?KEY",
+			"underscores and dots; rename it in the vault (.NET reads __ as :)",
 		key)
 }
 

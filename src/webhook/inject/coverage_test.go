@@ -108,6 +108,19 @@ func podOf(t *testing.T, file string) *corev1.Pod {
 	return &pod
 }
 
+func TestAnEphemeralContainerMayNotMountOverTheInjector(t *testing.T) {
+	old := podOf(t, "one-reference.out.yaml")
+	pod := old.DeepCopy()
+	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		Name: "debugger", Image: "busybox", Command: []string{"sh"}, Env: []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}},
+		VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: "/azure-keyvault/azure-keyvault-env"}}}}}
+	_, err := inject.DecideEphemeral(old, pod, nil, false)
+	assert.ErrorContains(t, err, "/azure-keyvault")
+	pod.Spec.EphemeralContainers[0].Env = nil
+	_, err = inject.DecideEphemeral(old, pod, nil, false)
+	assert.NoError(t, err, "without references it is not injected")
+}
+
 func TestEphemeralContainersOfInjectedPods(t *testing.T) {
 	for name, c := range map[string]struct {
 		old    string

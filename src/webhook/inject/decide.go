@@ -126,6 +126,11 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 		return Plan{}, err
 	}
 	plan.Targets = slices.DeleteFunc(plan.Targets, func(t Target) bool { return t.Precaution })
+	if len(plan.Targets) > 0 {
+		if err := checkMounts(pod, added); err != nil {
+			return Plan{}, err
+		}
+	}
 	for _, volume := range plan.requiredVolumes(added, direct) {
 		if !slices.ContainsFunc(old.Spec.Volumes,
 			func(v corev1.Volume) bool { return v.Name == volume && !isForeignVolume(v) }) {

@@ -49,17 +49,17 @@ func checkReservedNames(pod *corev1.Pod) error {
 				container.Name)
 		}
 	}
-	return checkMounts(pod)
+	return checkMounts(pod, slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers))
 }
 
-// checkMounts rejects mounts and devices of the pod that conflict with our mount paths.
-func checkMounts(pod *corev1.Pod) error {
+// checkMounts rejects mounts and devices of containers of the pod that conflict with our mount paths.
+func checkMounts(pod *corev1.Pod, containers []corev1.Container) error {
 	readOnly := map[string]bool{}
 	for _, v := range pod.Spec.Volumes {
 		readOnly[v.Name] = v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil ||
 			v.Image != nil
 	}
-	for _, container := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+	for _, container := range containers {
 		for _, mount := range container.VolumeMounts {
 			if err := checkMount(container, mount, mount.ReadOnly || readOnly[mount.Name]); err != nil {
 				return err

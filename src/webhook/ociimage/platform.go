@@ -29,18 +29,19 @@ func (c imageConfig) imagePlatform() specs.Platform {
 // platformSearch finds the images of an index that containerd would run on the nodes where the pod can be scheduled.
 type platformSearch struct {
 	os, architecture string
-	// configsByDigest are configurations by digest. reads counts the requested manifests.
-	configsByDigest map[v1.Hash]imageConfig
-	manifestsRead   int
+	// commandsByDigest are the commands of the found images. The rest of their configurations is not kept.
+	commandsByDigest map[v1.Hash]Command
+	// manifestsRead counts the requested manifests.
+	manifestsRead int
 }
 
 func newPlatformSearch(q Query) *platformSearch {
-	return &platformSearch{os: q.OS, architecture: q.Architecture, configsByDigest: map[v1.Hash]imageConfig{}}
+	return &platformSearch{os: q.OS, architecture: q.Architecture, commandsByDigest: map[v1.Hash]Command{}}
 }
 
 // commonCommand returns the command that all found images share, or an error if their commands differ.
 func (s *platformSearch) commonCommand() (Command, error) {
-	if len(s.configsByDigest) == 0 {
+	if len(s.commandsByDigest) == 0 {
 		platform := s.os + "/" + s.architecture
 		if s.architecture == "" {
 			platform = s.os
@@ -51,11 +52,7 @@ func (s *platformSearch) commonCommand() (Command, error) {
 	}
 	var command Command
 	first := true
-	for _, read := range s.configsByDigest {
-		next, err := commandFromConfig(read)
-		if err != nil {
-			return Command{}, err
-		}
+	for _, next := range s.commandsByDigest {
 		if !first && !next.equal(command) {
 			return Command{}, fault.New(fault.Invalid,
 				"the image has different commands or references to Key Vault on different "+
@@ -84,7 +81,7 @@ func (s *platformSearch) searchIndex(index v1.ImageIndex, depth int) error {
 }
 
 func (s *platformSearch) searchEntry(index v1.ImageIndex, entry v1.Descriptor, depth int) error {
-	if _, known := s.configsByDigest[entry.Digest]; known {
+	if _, known := s.commandsByDigest[entry.Digest]; known {
 		return nil
 	}
 	if s.manifestsRead++; s.manifestsRead > limits.ImageManifests {
@@ -110,8 +107,8 @@ func (s *platformSearch) searchEntry(index v1.ImageIndex, entry v1.Descriptor, d
 	if entry.Platform == nil && !s.canRunOnPodNodes(read.imagePlatform()) {
 		return nil
 	}
-	s.configsByDigest[entry.Digest] = read
-	return nil
+	s.commandsByDigest[entry.Digest], err = commandFromConfig(read)
+	return err
 }
 
 // candidateEntries returns the entries that containerd can choose. It takes the best match for a node's platform, and
