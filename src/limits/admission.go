@@ -30,13 +30,15 @@ const (
 
 // Limits of reads for one review, and of cached reads.
 const (
-	AdmissionSources      = 300
-	MissingSourceAge      = time.Second
-	NamespaceEnabledAge   = 5 * time.Second
-	NamespaceDisabledAge  = time.Second
-	AdmissionCacheEntries = 4096
-	LimitRanges           = 16
-	LimitRangeAge         = 5 * time.Second
+	AdmissionSources = 300
+	MissingSourceAge = time.Second
+	// UntrustedSourceReadsPerSecond limits reads of ConfigMaps and Secrets for reviews of unknown senders.
+	UntrustedSourceReadsPerSecond = 1000
+	NamespaceEnabledAge           = 5 * time.Second
+	NamespaceDisabledAge          = time.Second
+	AdmissionCacheEntries         = 4096
+	LimitRanges                   = 16
+	LimitRangeAge                 = 5 * time.Second
 )
 
 // admissionArea lists the limits of admission reviews and of the reads for them.
@@ -97,6 +99,11 @@ func readForReview() []Limit {
 			Subject:  "ConfigMaps and Secrets that are sources of the environment of one pod",
 			Exceeded: "The pod is rejected; the message names the limit",
 			Reason:   "Each is a read of the API server"},
+		{Name: "UntrustedSourceReadsPerSecond", Value: Rate(UntrustedSourceReadsPerSecond),
+			Subject: "Reads of ConfigMaps and Secrets for reviews that are not known to come from the API server, in all " +
+				"namespaces; each has a share",
+			Exceeded: "The pod is rejected with the advice to try again",
+			Reason:   "Any pod can send a review that names a namespace with injection and many sources"},
 		{Name: "MissingSourceAge", Value: Duration(MissingSourceAge),
 			Subject:  "Time for which the absence of a ConfigMap or Secret is cached",
 			Exceeded: "It is read again",

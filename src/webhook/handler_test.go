@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -307,6 +308,44 @@ func TestSourcesOfOnePodAreBounded(t *testing.T) {
 	response = answered(t, post(h, strings.NewReader(reviewOf(podText(`{"name":"app","envFrom":[{"configMapRef":{"name":"../../secrets/x"}}]}`)))))
 	assert.False(t, response.Allowed)
 	assert.Contains(t, response.Result.Message, `"../../secrets/x" is not a valid name of a ConfigMap`)
+}
+
+func TestReadsForReviewsOfUnknownSendersAreBounded(t *testing.T) {
+	for trusted, most := range map[bool]int64{false: limits.UntrustedSourceReadsPerSecond/2 + 1, true: 2000} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			h := b.webhook.Handler(newTestLimiter(t, func(netip.Addr) bool { return trusted }))
+			review := func(n int) *admissionv1.AdmissionResponse {
+				return answered(t, post(h, strings.NewReader(reviewOf(podText(`{"name":"app","command":["a"],"envFrom":[`+
+					strings.TrimSuffix(many(300, fmt.Sprintf(`{"configMapRef":{"name":"m%d-%%d"}},`, n)), ",")+`]}`)))))
+			}
+			rejected := ""
+			for n := range 5 {
+				if response := review(n); !response.Allowed {
+					rejected = response.Result.Message
+				}
+			}
+			assert.LessOrEqual(t, b.reads.Load(), most)
+			if trusted {
+				assert.Empty(t, rejected)
+				return
+			}
+			assert.Contains(t, rejected, `reviews for namespace "team" read too many ConfigMaps and Secrets`)
+			assert.Contains(t, rejected, "try again")
+			time.Sleep(time.Second)
+			assert.True(t, review(6).Allowed)
+		})
+	}
+}
+
+func TestLookUpsForReviewsOfUnknownSendersAreMarked(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		b := newBench(t)
+		h := b.webhook.Handler(newTestLimiter(t, func(netip.Addr) bool { return trusted }))
+		post(h, strings.NewReader(reviewOf(podText(`{"name":"app","image":"app:1","env":[{"name":"A","value":"a@azurekeyvault"}]}`))))
+		require.Len(t, b.asked, 1)
+		assert.Equal(t, !trusted, b.asked[0].Untrusted)
+	}
 }
 
 func TestTheTimeThatTheAPIServerWaitsIsKept(t *testing.T) {

@@ -100,6 +100,11 @@ func (a *podAdmission) readSource(ctx context.Context, name inject.SourceName) (
 	if gone, known := a.missingSourceCache.get(memory); known && gone {
 		return inject.Source{Missing: true}, nil
 	}
+	if !a.trusted && !a.untrustedReadRate.Allow(a.request.Namespace) {
+		return inject.Source{}, &fault.Error{Kind: fault.Throttled, RetryAfter: time.Second, Next: "try again",
+			Operation: fmt.Sprintf("reviews for namespace %q read too many ConfigMaps and Secrets (its share of %s)",
+				a.request.Namespace, limits.Rate(limits.UntrustedSourceReadsPerSecond))}
+	}
 	var err error
 	var source inject.Source
 	if name.Kind == inject.KindConfigMap {
@@ -140,8 +145,8 @@ func (a *podAdmission) lookUpImageCommands(ctx context.Context, plan inject.Plan
 	if err != nil {
 		return plan, err
 	}
-	question := ociimage.Query{Namespace: a.request.Namespace, PullSecrets: a.readPullSecrets(ctx), OS: "linux",
-		Architecture: requiredArchitecture(&a.pod.Spec)}
+	question := ociimage.Query{Namespace: a.request.Namespace, Untrusted: !a.trusted,
+		PullSecrets: a.readPullSecrets(ctx), OS: "linux", Architecture: requiredArchitecture(&a.pod.Spec)}
 	var mu sync.Mutex
 	err = forEachConcurrently(ctx, wanted, func(ctx context.Context, t *inject.Target) error {
 		err := a.lookUpImageCommand(ctx, t, question)

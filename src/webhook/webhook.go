@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/logkey"
@@ -61,6 +62,8 @@ type Webhook struct {
 	namespaceCache                 *ttlCache[string, bool]
 	missingSourceCache             *ttlCache[sourceKey, bool]
 	limitRangeCache                *ttlCache[string, []corev1.LimitRangeItem]
+	// untrustedReadRate limits the reads of sources for reviews that anyone can have sent, by namespace.
+	untrustedReadRate *fairshare.RateLimiter
 }
 
 // New returns a Webhook, or an error if a field of the configuration is not set.
@@ -74,7 +77,8 @@ func New(c Config) (*Webhook, error) {
 	}
 	return &Webhook{Config: c, trustedLogger: newRateLimitedLogger(c.Log), untrustedLogger: newRateLimitedLogger(c.Log),
 		namespaceCache: newTTLCache[string, bool](c.Clock), missingSourceCache: newTTLCache[sourceKey, bool](c.Clock),
-		limitRangeCache: newTTLCache[string, []corev1.LimitRangeItem](c.Clock)}, nil
+		limitRangeCache:   newTTLCache[string, []corev1.LimitRangeItem](c.Clock),
+		untrustedReadRate: fairshare.NewRateLimiter(limits.UntrustedSourceReadsPerSecond, time.Second, c.Clock)}, nil
 }
 
 // podAdmission is the admission of one pod.

@@ -23,12 +23,23 @@ import (
 type Query struct {
 	// Namespace of the pod. Each namespace has its share of the look-up slots.
 	Namespace string
+	// Untrusted is true if it is not known that the API server sent the review. Anyone can name any namespace in such a
+	// review, so these look-ups have a share of their own.
+	Untrusted bool
 	// Image as written in the pod.
 	Image string
 	// OS and Architecture of the pod's node, for example linux and arm64. An empty architecture means any.
 	OS, Architecture string
 	// PullSecrets of the pod, in the order in which they are tried.
 	PullSecrets []PullSecret
+}
+
+// slotOwner is the key of the share of the look-up slots that a query uses.
+func (q Query) slotOwner() string {
+	if q.Untrusted {
+		return "untrusted/" + q.Namespace // no name of a namespace has a slash
+	}
+	return q.Namespace
 }
 
 // Command is the command of an image. Entrypoint and Cmd can be empty.
@@ -165,7 +176,7 @@ func (q Query) cacheKey() string {
 
 // lookUpImage reads the image from its mirrors and then from its registry, each with its own credentials.
 func (i *Images) lookUpImage(ctx context.Context, q Query, reference name.Reference, key string) (Command, error) {
-	ctx, release, err := i.slots.acquireSlot(ctx, q.Namespace, reference.Context().RegistryStr())
+	ctx, release, err := i.slots.acquireSlot(ctx, q.slotOwner(), reference.Context().RegistryStr())
 	if err != nil {
 		return Command{}, &fault.Error{Kind: fault.Throttled,
 			Operation: fmt.Sprintf("reading the command of image %q", q.Image),

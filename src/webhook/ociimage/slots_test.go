@@ -76,6 +76,12 @@ func TestSlowRegistriesOfStrangersDelayOthersOnlyBriefly(t *testing.T) {
 	}
 }
 
+func TestReviewsOfUnknownSendersHaveSlotsOfTheirOwn(t *testing.T) {
+	assert.Equal(t, "a", Query{Namespace: "a"}.slotOwner())
+	assert.NotEqual(t, "a", Query{Namespace: "a", Untrusted: true}.slotOwner())
+	assert.NotEqual(t, Query{Namespace: "b", Untrusted: true}.slotOwner(), Query{Namespace: "a", Untrusted: true}.slotOwner())
+}
+
 func TestPlacesAreSharedByNamespaceAndRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p lookupSlots
