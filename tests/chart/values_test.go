@@ -129,6 +129,8 @@ func TestValuesThatAreTaken(t *testing.T) {
 		"a time in days":                                    `controller: {expiryWarning: 30d}`,
 		"Kubernetes objects, also with templates":           `controller: {resources: {limits: {cpu: 1, memory: 1Gi}}, extraVolumes: [{name: a, projected: {defaultMode: "{{ 420 }}", sources: []}}], livenessProbe: {periodSeconds: 5}}`,
 		"a new image under an old name":                     `controller: {image: {repository: mirror.example/azure-keyvault-controller, tag: 2.0.0}}`,
+		"a tag with the version of its base":                `controller: {image: {tag: 2.0.0-debian12.5}}`,
+		"a tag with a prefix of another version":            `controller: {image: {tag: debian1-2.0.0}}`,
 		"a tag with a revision of its own":                  `controller: {image: {tag: 2.0.0-1}}`,
 		"a tag with a version of its base":                  `controller: {image: {tag: v2.1-alpine3.1}}`,
 		"labels of all objects":                             `commonLabels: {team: a}`,

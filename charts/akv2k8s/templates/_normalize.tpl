@@ -61,7 +61,7 @@
 {{- $value := (fromJson (include "akv2k8s.at" (list $ $path))).value -}}
 {{- range $key, $_ := ternary $value dict (kindIs "map" $value) -}}
 {{- if and (not (has $key (rest $known))) $.Chart.IsRoot -}}
-{{- fail (printf "%s.%s is not a value of this chart%s Remove it, or correct its spelling; docs/reference/values.md lists all values" $path $key (include "akv2k8s.similar" (list $key (rest $known)) | default ".")) -}}
+{{- fail (printf "%s.%s is not a value of this chart%s Remove it, or correct its spelling; %s lists all values" $path $key (include "akv2k8s.similar" (list $key (rest $known)) | default ".") (include "akv2k8s.docs" (list $ "reference/values.md"))) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -32,7 +32,9 @@
 {{- $component := index $.Values (first (splitList "." $path)) -}}
 {{- $image := index $component (last (splitList "." $path)) | default dict -}}
 {{- $tag := toString (default "" $image.tag) -}}
-{{- $newer := regexMatch "(^|[^0-9.])v?([2-9]|[1-9][0-9]+)\\.[0-9]" $tag -}}
+{{- /* The first version in a tag is that of the image; others, as in 1.8.4-alpine3.19, are of what it is built from. */ -}}
+{{- $first := regexFind "(^|[^0-9.])v?[0-9]+\\.[0-9]" $tag -}}
+{{- $newer := regexMatch "(^|[^0-9.])v?([2-9]|[1-9][0-9]+)\\.[0-9]" $first -}}
 {{- $older := and (not $newer) (or (regexMatch "^v?1([.-]|$)" $tag) (regexMatch "(^|[^0-9.])v?1\\.[0-9]+(\\.[0-9]+)?($|[^0-9.])" $tag)) -}}
 {{- $renamed := and (not $newer) (regexMatch "(^|/)(azure-keyvault-controller|azure-keyvault-webhook|azure-keyvault-env)$" (toString $image.repository)) -}}
 {{- if and $component.enabled (or $older $renamed (regexMatch "(^|/)spvest/" (toString $image.repository))) -}}
