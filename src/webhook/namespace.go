@@ -44,7 +44,7 @@ func (a *podAdmission) requireInjectionEnabled(ctx context.Context) error {
 	return nil
 }
 
-// readLimitRanges are the LimitRange items for containers in the pod's namespace. They are empty if they cannot be
+// readLimitRanges are the LimitRange items for containers and pods in the pod's namespace. They are empty if they cannot be
 // read; the API server then rejects an init container that does not fit.
 func (a *podAdmission) readLimitRanges(ctx context.Context) []corev1.LimitRangeItem {
 	if items, known := a.limitRangeCache.get(a.request.Namespace); known {
@@ -59,7 +59,8 @@ func (a *podAdmission) readLimitRanges(ctx context.Context) []corev1.LimitRangeI
 	var items []corev1.LimitRangeItem
 	for _, object := range list.Items {
 		for _, item := range object.Spec.Limits {
-			if item.Type == corev1.LimitTypeContainer && len(items) < limits.LimitRanges {
+			isForPods := item.Type == corev1.LimitTypeContainer || item.Type == corev1.LimitTypePod
+			if isForPods && len(items) < limits.LimitRanges {
 				items = append(items, item)
 			}
 		}

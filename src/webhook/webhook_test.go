@@ -331,9 +331,12 @@ func TestEphemeralContainersAreWrappedInInjectedPods(t *testing.T) {
 }
 
 func TestTheInitContainerFitsTheLimitRangeOfTheNamespace(t *testing.T) {
-	b := newBench(t)
-	require.NoError(t, b.live.Create(t.Context(), &corev1.LimitRange{ObjectMeta: object("small"), Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{
-		{Type: corev1.LimitTypeContainer, Max: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}}}}}))
-	pod := b.patched(b.admit(container("a@azurekeyvault")))
-	assert.Equal(t, "100m", pod.Spec.InitContainers[0].Resources.Limits.Cpu().String())
+	for _, kind := range []corev1.LimitType{corev1.LimitTypeContainer, corev1.LimitTypePod} {
+		b := newBench(t)
+		require.NoError(t, b.live.Create(t.Context(), &corev1.LimitRange{ObjectMeta: object("small"), Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{
+			{Type: corev1.LimitTypePersistentVolumeClaim, Max: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1m")}},
+			{Type: kind, Max: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}}}}}))
+		pod := b.patched(b.admit(container("a@azurekeyvault")))
+		assert.Equal(t, "100m", pod.Spec.InitContainers[0].Resources.Limits.Cpu().String(), kind)
+	}
 }

@@ -27,8 +27,12 @@ func fitResources(r corev1.ResourceRequirements, pod *corev1.ResourceRequirement
 	return r
 }
 
-// fitLimitRange applies one LimitRange item, if it is for containers.
+// fitLimitRange applies one LimitRange item for containers or pods. Of a pod, the init container runs alone, so it must
+// only stay below the maximum.
 func fitLimitRange(r corev1.ResourceRequirements, item corev1.LimitRangeItem) {
+	if item.Type == corev1.LimitTypePod {
+		item = corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Max: item.Max}
+	}
 	if item.Type != corev1.LimitTypeContainer {
 		return
 	}

@@ -41,6 +41,7 @@ func TestTheInitContainerFitsThePodAndItsNamespace(t *testing.T) {
 		"ratio":                   {nil, []corev1.LimitRangeItem{{Type: "Container", MaxLimitRequestRatio: list("4", "2")}}, [4]string{"126m", "500m", "33554433", "64Mi"}, false},
 		"max and ratio of one":    {nil, []corev1.LimitRangeItem{{Type: "Container", Max: list("100m", "32Mi"), MaxLimitRequestRatio: list("1", "1")}}, [4]string{"100m", "100m", "32Mi", "32Mi"}, false},
 		"two":                     {nil, []corev1.LimitRangeItem{{Type: "Container", Max: list("200m", "")}, {Type: "Container", Min: list("10m", "20Mi")}}, [4]string{"10m", "200m", "20Mi", "64Mi"}, false},
+		"of pods":                 {nil, []corev1.LimitRangeItem{{Type: "Pod", Max: list("200m", ""), Min: list("1", "1Gi")}}, [4]string{"5m", "200m", "16Mi", "64Mi"}, false},
 		"of volumes":              {nil, []corev1.LimitRangeItem{{Type: "PersistentVolumeClaim", Max: list("1m", "1Mi")}}, [4]string{"5m", "500m", "16Mi", "64Mi"}, false},
 		"too small a namespace":   {nil, []corev1.LimitRangeItem{{Type: "Container", Max: list("", "10Mi")}}, [4]string{"5m", "500m", "10Mi", "10Mi"}, true},
 	} {
