@@ -44,8 +44,8 @@ func (a *podAdmission) requireInjectionEnabled(ctx context.Context) error {
 	return nil
 }
 
-// readLimitRanges are the LimitRange items for containers and pods in the pod's namespace. They are empty if they cannot be
-// read; the API server then rejects an init container that does not fit.
+// readLimitRanges are the LimitRange items for containers and pods in the pod's namespace. They are empty if they
+// cannot be read; the API server then rejects an init container that does not fit.
 func (a *podAdmission) readLimitRanges(ctx context.Context) []corev1.LimitRangeItem {
 	if items, known := a.limitRangeCache.get(a.request.Namespace); known {
 		return items
