@@ -15,8 +15,8 @@ type objectMemory struct {
 	reserve func(bytes int) error // can be nil
 }
 
-// add counts an object. It returns an error if the request holds too much with it.
-func (m *objectMemory) add(bytes int) error {
+// addObject counts an object. It returns an error if the request holds too much with it.
+func (m *objectMemory) addObject(bytes int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.bytes+bytes > limits.ObjectBytesPerRequest {

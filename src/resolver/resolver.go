@@ -205,7 +205,7 @@ func (r Resolver) readSources(ctx context.Context, references map[string]string)
 		}
 		object, err := r.Source.ReadObject(ctx, o.resource.recipe, o.ref)
 		if err == nil {
-			err = memory.add(object.Value.Len())
+			err = memory.addObject(object.Value.Len())
 		}
 		if o.err = err; err == nil {
 			o.vaultObject = object

@@ -23,7 +23,8 @@ one of them did not pass. A test is written as ` + "`PACKAGE:TEST/SUBTEST`" + `.
 func writeIndex(root string, out io.Writer) int {
 	pages, err := readPages(root)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(root, indexPage), []byte(index(pages)), 0o644) //nolint:gosec // a page
+		content := []byte(renderIndex(pages))
+		err = os.WriteFile(filepath.Join(root, indexPage), content, 0o644) //nolint:gosec // everyone reads it
 	}
 	if err != nil {
 		fmt.Fprintln(out, "error:", err)
@@ -32,8 +33,8 @@ func writeIndex(root string, out io.Writer) int {
 	return 0
 }
 
-// index is the content of the page.
-func index(pages []page) string {
+// renderIndex returns the content of the page.
+func renderIndex(pages []page) string {
 	var out strings.Builder
 	out.WriteString(indexHead)
 	for _, p := range pages {

@@ -83,7 +83,7 @@ func TestTheIndexIsCurrent(t *testing.T) {
 	require.NoError(t, err)
 	content, err := os.ReadFile("../../" + indexPage)
 	require.NoError(t, err)
-	assert.Equal(t, index(pages), string(content), "run make generate")
+	assert.Equal(t, renderIndex(pages), string(content), "run make generate")
 }
 
 func TestASkipNeedsAnAllowedReason(t *testing.T) {

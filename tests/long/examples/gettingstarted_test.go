@@ -18,6 +18,7 @@ import (
 // gettingStarted runs the commands of both pages on the suite's cluster, which takes the place of a new AKS cluster.
 func gettingStarted(t *testing.T, g *walk.Guide) {
 	if g.Azure.Cluster.IssuerKey == "" {
+		// Entra ID, which is emulated, checks the tokens of the cluster with this key.
 		t.Skip("NOT RUN: it needs the key that signs the cluster's tokens, which only the local cluster gives; use CLUSTER=local")
 	}
 	for _, page := range []string{"sync", "inject"} {

@@ -56,9 +56,9 @@ func deepNesting() string {
 	return reviewBegin + `"x":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + reviewEnd
 }
 
-// existence asks with forged reviews whether a Secret of a namespace without injection exists, and compares the answers
-// for one that does (known) and one that does not (absent).
-func existence(ctx context.Context, a *attacker) string {
+// askForSecrets asks with forged reviews whether a Secret of a namespace without injection exists, and compares the
+// answers for one that does (known) and one that does not (absent).
+func askForSecrets(ctx context.Context, a *attacker) string {
 	answers := map[string]string{}
 	for _, name := range []string{"known", "absent"} {
 		body := strings.ReplaceAll(reviewBegin, `"namespace":"default"`, `"namespace":"other-stranger"`) +

@@ -33,7 +33,7 @@ func attacks() map[string]attack {
 		"auth-references": asking(repeated(1000, "R%d", "rN@azurekeyvault")),
 		"auth-resources":  asking(repeated(500, "R%d", "rN@azurekeyvault")),
 		"auth-unread":     unread(), "probes": probes, "connections": connections, "registry": tarpit,
-		"registry-large": largeImages, "review-existence": existence,
+		"registry-large": largeImages, "review-existence": askForSecrets,
 	}
 }
 
