@@ -18,6 +18,8 @@ func TestProduct(t *testing.T) {
 		t.Run("one look at the vault stays one", oneLook)
 		t.Run("a vault that does not answer keeps nobody else back", slowVault)
 		t.Run("one namespace, and the resources with a label", oneNamespace)
+		// A flood from the same address, which port-forwarding has, would be refused for both.
+		t.Run("both replicas serve under one CA", replicasShareTheCA)
 		t.Run("with every replica down nobody waits but who refers", everyReplicaDown)
 		t.Run("a webhook without its CA is repaired", authorityIsRepaired)
 		// The API server works for seconds on a pod of 10,000 variables.
@@ -62,7 +64,6 @@ func TestProduct(t *testing.T) {
 			"what is rotated or revoked is so when a pod starts":      valuesAreFresh,
 			"the API server gives the pods of the unit tests":         goldens,
 			"only a pod's own token gets only its own references":     attacks,
-			"both replicas serve under one CA":                        replicasShareTheCA,
 			"a pod that floods the ports keeps no pod from starting":  flood,
 			"every image trusts the public roots of Azure":            publicRoots,
 			"programs say which cryptography they use":                cryptographyIsTold,
