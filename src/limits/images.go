@@ -30,6 +30,7 @@ const (
 	ImageChallengeBytes = 4 << 10
 	ImageManifestBytes  = 1 << 20
 	ImageConfigBytes    = 2 << 20
+	ImageAnswersBytes   = 24 << 20
 	ImageTokenBytes     = 64 << 10
 	ImageErrorBytes     = 16 << 10
 	ImageAnswerElements = 10_000
@@ -96,7 +97,7 @@ func imageLookupLimits() []Limit {
 			Exceeded: "A look-up waits. A look-up of the namespace with the most of them ends early when it has had " +
 				"no result for " +
 				Duration(ImageLookupGrace) + " and another namespace waits",
-			Reason: "Each holds a connection and up to one answer in memory"},
+			Reason: "Each holds a connection, and its answers in memory (ImageAnswersBytes)"},
 		{Name: "ImageLookupsPerNamespace", Value: Count(ImageLookupsPerNamespace),
 			Subject: "Look-ups in flight for one namespace",
 			Exceeded: "A look-up waits; the oldest one of the namespace ends early when it has had no result for " +
@@ -146,6 +147,11 @@ func imageAnswerLimits() []Limit {
 		{Name: "ImageConfigBytes", Value: Bytes(ImageConfigBytes), Subject: "Configuration of an image",
 			Exceeded: refused,
 			Reason:   "Usual ones have less than 20 KiB, and a few hundred KiB with a bill of materials in labels"},
+		{Name: "ImageAnswersBytes", Value: Bytes(ImageAnswersBytes),
+			Subject: "Answers that all look-ups hold at once. A namespace has at most half, and less while others " +
+				"hold some",
+			Exceeded: "The pod is rejected; its controller retries",
+			Reason:   "Decoding takes about three times as much, which fits into the memory limit of the chart"},
 		{Name: "ImageTokenBytes", Value: Bytes(ImageTokenBytes), Subject: "Answer of a token server", Exceeded: refused,
 			Reason: "Usual tokens have less than 4 KiB"},
 		{Name: "ImageErrorBytes", Value: Bytes(ImageErrorBytes), Subject: "Body of an error answer",

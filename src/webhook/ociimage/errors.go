@@ -53,6 +53,10 @@ func (i *Images) explainFailure(ctx context.Context, err error, f failedAttempt)
 		e.Kind, e.Cause, e.Next = fault.Throttled,
 			fmt.Errorf("the registry %s is slow, and other look-ups are waiting", registry), "try again"
 		return e
+	case errors.Is(f.firstFailure(), errAnswersTooLarge):
+		e.Kind, e.Cause, e.Next = fault.Throttled, fmt.Errorf("%w for namespace %s", errAnswersTooLarge,
+			f.query.Namespace), "try again, or set the command of the container"
+		return e
 	case errors.As(err, &classified):
 		e.Kind, e.Cause = classified.Kind, classified
 		return e

@@ -132,7 +132,7 @@ func TestAnAnswerIsReadWithinTheBoundOfWhatItIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			body := &unread{Reader: strings.NewReader(c.body)}
 			answer := &http.Response{StatusCode: c.status, ContentLength: c.length, Header: http.Header{}, Body: body}
-			err := bufferAnswer(answer, c.of)
+			err := (&lookupTrace{}).bufferAnswer(answer, c.of)
 			assert.LessOrEqual(t, body.bytes, c.most)
 			if c.want != nil {
 				require.ErrorIs(t, err, c.want)
@@ -146,7 +146,7 @@ func TestAnAnswerIsReadWithinTheBoundOfWhatItIs(t *testing.T) {
 		})
 	}
 	long := &http.Response{StatusCode: 401, Header: http.Header{"Www-Authenticate": {strings.Repeat("x", limits.ImageChallengeBytes), "y"}}, Body: http.NoBody}
-	assert.ErrorIs(t, bufferAnswer(long, contentManifest), errChallengeTooLong)
+	assert.ErrorIs(t, (&lookupTrace{}).bufferAnswer(long, contentManifest), errChallengeTooLong)
 }
 
 func TestOnlyAChallengeOrAHeaderMarksARegistry(t *testing.T) {

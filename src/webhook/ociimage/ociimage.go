@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/time/rate"
 
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
@@ -103,9 +104,11 @@ type Images struct {
 	// them.
 	commandsByDigest *cache[Command]
 	// recentErrors are recent errors of registries by namespace, image and credentials.
-	recentErrors    *cache[recentError]
-	inFlight        inFlightCalls
-	slots           lookupSlots
+	recentErrors *cache[recentError]
+	inFlight     inFlightCalls
+	slots        lookupSlots
+	// answerBytes are the bytes of answers that look-ups hold, shared by namespace.
+	answerBytes     *fairshare.Pool
 	causeLogLimiter *rate.Limiter
 }
 
@@ -132,6 +135,7 @@ func New(c Config) (*Images, error) {
 		digestsByTag:     newCache(limits.ImageTagCacheBytes, func(s resolvedTag) int { return len(s.digest) }),
 		commandsByDigest: newCache(limits.ImageCacheBytes, Command.size),
 		recentErrors:     newCache(limits.ImageErrorCacheBytes, func(r recentError) int { return len(r.err.Error()) }),
+		answerBytes:      fairshare.NewPool(limits.ImageAnswersBytes),
 		causeLogLimiter:  rate.NewLimiter(limits.ImageFailureLogRate, 10*limits.ImageFailureLogRate),
 	}, nil
 }

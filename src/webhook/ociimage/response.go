@@ -30,6 +30,8 @@ type lookupTrace struct {
 	firstError error
 	// answeredAsRegistry is true if an answer of that host has a mark that only registries give.
 	answeredAsRegistry bool
+	// memory counts the bytes of the answers.
+	memory answerMemory
 }
 
 type traceKey struct{}
@@ -121,8 +123,9 @@ func (c contentKind) maxBytes() int64 {
 	return limits.ImageErrorBytes
 }
 
-// bufferAnswer reads the whole body into memory, within its limit, and checks its JSON before anything decodes it.
-func bufferAnswer(answer *http.Response, of contentKind) error {
+// bufferAnswer reads the whole body into memory, within its limit and that of all look-ups together, and checks its
+// JSON before anything decodes it.
+func (t *lookupTrace) bufferAnswer(answer *http.Response, of contentKind) error {
 	defer func() { _ = answer.Body.Close() }()
 	challenges := 0
 	for _, challenge := range answer.Header.Values("WWW-Authenticate") {
@@ -137,7 +140,7 @@ func bufferAnswer(answer *http.Response, of contentKind) error {
 	} else if answer.ContentLength > bound {
 		return errAnswerTooLong
 	}
-	read, err := io.ReadAll(io.LimitReader(answer.Body, bound+1))
+	read, err := t.memory.read(answer.Body, of, bound)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func (g *guardedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	started := time.Now()
 	answer, err := g.sendRequest(r, t.contentOf(first))
-	g.breaker.recordResult(host, time.Since(started), err == nil)
+	g.breaker.recordResult(host, time.Since(started), err == nil || errors.Is(err, errAnswersTooLarge))
 	if err != nil {
 		return nil, t.recordFailure(err)
 	}
@@ -127,7 +127,7 @@ func (g *guardedTransport) sendRequest(r *http.Request, of contentKind) (*http.R
 		return nil, err
 	}
 	answer.Request = r // firstRequestOf counts redirects by it
-	if err := bufferAnswer(answer, of); err != nil {
+	if err := traceFromContext(r.Context()).bufferAnswer(answer, of); err != nil {
 		return nil, err
 	}
 	return answer, nil
