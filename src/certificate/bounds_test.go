@@ -113,6 +113,25 @@ func TestRoundsAreCountedInEveryLayerBeforeTheyAreMade(t *testing.T) {
 	assert.NotNil(t, bundle.Leaf())
 }
 
+func TestFilesOfAParserShareTheirRounds(t *testing.T) {
+	b := builder{t}
+	key, cert := b.leaf()
+	const rounds = 1000
+	file := b.pfx(b.sealedSafe(b.pbes2(big.NewInt(rounds)), b.seal(b.marshal([]typed{b.cert(cert), b.plainKey(key)}), rounds)))
+	p := certificate.NewParser(2*rounds + rounds/2)
+	for range 2 {
+		_, err := p.Parse(file, "")
+		require.NoError(t, err)
+	}
+	_, err := p.Parse(file, "")
+	assert.ErrorIs(t, err, certificate.ErrTooManyRoundsOfAll)
+	endless := b.pfx(b.sealedSafe(b.pbes2(big.NewInt(limits.KeyDerivationRounds+1)), make([]byte, 16)))
+	_, err = p.Parse(endless, "")
+	assert.ErrorIs(t, err, certificate.ErrTooManyRounds, "a file that is never allowed is told so")
+	_, err = p.Parse(b.pfx(b.safe(b.cert(cert), b.plainKey(key))), "")
+	assert.NoError(t, err, "a file without encryption takes none")
+}
+
 func slicesOf[T any](one T, n int) (all []T) {
 	for range n {
 		all = append(all, one)

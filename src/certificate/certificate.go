@@ -24,6 +24,7 @@ var (
 	ErrTooLarge            = errors.New("it is larger than 1 MiB")
 	ErrTooManyCertificates = errors.New("it has too many certificates or PEM blocks")
 	ErrTooManyRounds       = errors.New("it requires more than 200,000 rounds of key derivation in total")
+	ErrTooManyRoundsOfAll  = errors.New("with the certificates before it, it requires too many rounds of key derivation")
 	ErrUTF16               = errors.New("it is UTF-16, not UTF-8")
 	ErrUnsupported         = errors.New("it contains an unsupported element")
 )
@@ -42,15 +43,28 @@ func IsPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BE
 // Parse reads a PFX or PEM file of at most limits.CertificateBytes. The password can be empty. A PEM file without a
 // private key gives a Bundle whose Key is nil; a PFX file without a private key gives ErrNoKey.
 func Parse(content []byte, password string) (Bundle, error) {
+	return NewParser(limits.KeyDerivationRounds).Parse(content, password)
+}
+
+// Parser parses several files, and limits the rounds of key derivation of all of them together. It is not safe for
+// concurrent use.
+type Parser struct{ roundsLeft int }
+
+// NewParser returns a Parser for files that together need at most that many rounds. Each file has its own limit too.
+func NewParser(rounds int) *Parser { return &Parser{rounds} }
+
+// Parse is the function Parse for the next file. It returns ErrTooManyRoundsOfAll when the files together need more
+// rounds than the Parser allows.
+func (p *Parser) Parse(content []byte, password string) (Bundle, error) {
 	switch {
 	case len(content) > limits.CertificateBytes:
 		return Bundle{}, ErrTooLarge
 	case isUTF16(content):
 		return Bundle{}, ErrUTF16
 	case IsPEM(content):
-		return parsePEM(content, password)
+		return p.parsePEM(content, password)
 	}
-	return parsePFX(content, password)
+	return p.parsePFX(content, password)
 }
 
 // Leaf returns the certificate of the private key, or nil if no certificate matches the key. In a bundle without a key,

@@ -42,7 +42,8 @@ const (
 	purposeMAC byte = 3
 )
 
-// decrypter decrypts with a password. All key derivations of a file share one limit of rounds.
+// decrypter decrypts with a password. All key derivations of a file share one limit of rounds, and all files
+// of a Parser another.
 type decrypter struct {
 	// password is UTF-8, as PBES2 requires.
 	password string
@@ -51,11 +52,13 @@ type decrypter struct {
 	bmpPasswords [][]byte
 	// passwordVerified is true once a MAC has confirmed the password.
 	passwordVerified bool
-	roundsLeft       int
+	// roundsLeft are the rounds left for this file; the parser has those of all its files.
+	roundsLeft int
+	parser     *Parser
 }
 
-func newDecrypter(password string) decrypter {
-	o := decrypter{password: password, roundsLeft: limits.KeyDerivationRounds}
+func (p *Parser) newDecrypter(password string) decrypter {
+	o := decrypter{password: password, roundsLeft: limits.KeyDerivationRounds, parser: p}
 	var bmp []byte
 	for _, unit := range append(utf16.Encode([]rune(password)), 0) {
 		bmp = append(bmp, byte(unit>>8), byte(unit))
@@ -67,7 +70,7 @@ func newDecrypter(password string) decrypter {
 	return o
 }
 
-// chargeRounds subtracts the rounds of a key derivation from the limit, before the derivation runs. A nil count means
+// chargeRounds subtracts the rounds of a key derivation from both limits, before the derivation runs. A nil count means
 // 1.
 func (o *decrypter) chargeRounds(count *big.Int) (int, error) {
 	if count == nil {
@@ -79,8 +82,13 @@ func (o *decrypter) chargeRounds(count *big.Int) (int, error) {
 	if !count.IsInt64() || count.Int64() > int64(o.roundsLeft) {
 		return 0, ErrTooManyRounds
 	}
-	o.roundsLeft -= int(count.Int64())
-	return int(count.Int64()), nil
+	rounds := int(count.Int64())
+	if rounds > o.parser.roundsLeft {
+		return 0, ErrTooManyRoundsOfAll
+	}
+	o.roundsLeft -= rounds
+	o.parser.roundsLeft -= rounds
+	return rounds, nil
 }
 
 // decryptionError returns the error for content that can't be decrypted.

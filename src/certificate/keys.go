@@ -36,7 +36,7 @@ type sec1Key struct {
 }
 
 // parseKey parses the private key of a PEM block. It decrypts the key with the password if needed.
-func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
+func (p *Parser) parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 	if block.Type == "OPENSSH PRIVATE KEY" {
 		return nil, newUnsupportedError("a private key in the OpenSSH format")
 	}
@@ -50,7 +50,7 @@ func parseKey(block *pem.Block, password string) (crypto.Signer, error) {
 		}
 	}
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
-		opener := newDecrypter(password)
+		opener := p.newDecrypter(password)
 		return opener.parseEncryptedKey(der)
 	}
 	return parseKeyDER(der)

@@ -121,7 +121,7 @@ func parseHeaders(body string) (map[string]string, string) {
 
 // parsePEM accepts blocks in any order. It skips a block only if its type is known to hold neither a certificate nor a
 // private key.
-func parsePEM(content []byte, password string) (Bundle, error) {
+func (p *Parser) parsePEM(content []byte, password string) (Bundle, error) {
 	blocks, err := DecodePEMBlocks(content)
 	if err != nil {
 		return Bundle{}, err
@@ -131,7 +131,7 @@ func parsePEM(content []byte, password string) (Bundle, error) {
 	}
 	var b Bundle
 	for i, block := range blocks {
-		err := b.addBlock(block, password)
+		err := p.addBlock(&b, block, password)
 		if errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooManyRounds) {
 			err = blockError{i + 1, "is damaged: it can't be read as " + blockKind(block.Type)}
 		}
@@ -180,7 +180,7 @@ func blockKind(name string) string {
 	return kindUnknown
 }
 
-func (b *Bundle) addBlock(block *pem.Block, password string) error {
+func (p *Parser) addBlock(b *Bundle, block *pem.Block, password string) error {
 	switch blockKind(block.Type) {
 	case kindCertificate:
 		return b.addCertificate(block.Bytes)
@@ -192,7 +192,7 @@ func (b *Bundle) addBlock(block *pem.Block, password string) error {
 		return b.addCertificate(block.Bytes[:len(block.Bytes)-len(content)+h.length])
 	case kindKey:
 		var err error
-		b.Key, err = parseKey(block, password)
+		b.Key, err = p.parseKey(block, password)
 		return err
 	case kindIgnored:
 		return nil

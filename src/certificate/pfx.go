@@ -74,12 +74,12 @@ type pfxReader struct {
 }
 
 // parsePFX returns the certificates in the order of the file, and the one private key.
-func parsePFX(content []byte, password string) (Bundle, error) {
+func (p *Parser) parsePFX(content []byte, password string) (Bundle, error) {
 	var file pfxPDU
 	if err := unmarshalBER(content, &file); err != nil || file.Version != 3 {
 		return Bundle{}, ErrMalformed
 	}
-	r := &pfxReader{decrypter: newDecrypter(password)}
+	r := &pfxReader{decrypter: p.newDecrypter(password)}
 	safes, err := r.authenticatedSafes(file)
 	if err != nil {
 		return Bundle{}, err

@@ -56,6 +56,8 @@ const (
 	PrivateKeyBytes = 16 << 10
 	// KeyDerivationRounds limits the rounds of all key derivations of one file.
 	KeyDerivationRounds = 200_000
+	// OutputKeyDerivationRounds limits them for all files of one output.
+	OutputKeyDerivationRounds = 5_000_000
 	// ScryptBytes limits the memory of a key derivation by scrypt.
 	ScryptBytes = 32 << 20
 	// DERElements limits the elements of one layer of a PFX.
@@ -66,7 +68,7 @@ const (
 	NestedSafes = 4
 	// KeyScanLevels limits the layers of encoding in which a private key is searched.
 	KeyScanLevels = 4
-	// KeyScanBytes limits the content of these layers.
+	// KeyScanBytes limits the content of these layers of all values of one output.
 	KeyScanBytes = 8 << 20
 )
 
@@ -145,7 +147,7 @@ func poolLimits() []Limit {
 	return []Limit{
 		{Name: "DecodeTime", Value: Duration(DecodeTime), Subject: "Decoding of one output or variable",
 			Exceeded: "`Throttled`; the worker serves others, and the decoding is retried later",
-			Reason:   "All other limits together allow about two seconds"},
+			Reason:   "The other limits together allow about five seconds on an idle processor"},
 		{Name: "StuckDecodes", Value: Count(StuckDecodes),
 			Subject:  "Decodings of one namespace that exceeded this time and have not ended",
 			Exceeded: "`Throttled` for the namespace until one ends",
@@ -183,6 +185,10 @@ func certificateLimits() []Limit {
 				"inside encrypted layers; scrypt counts N·r·p / 4",
 			Exceeded: "`MalformedObject`; export it with fewer rounds, such as `openssl pkcs12 -export -iter 2048`",
 			Reason:   "About 0.1 seconds; common tools use 2,048 to 30,000"},
+		{Name: "OutputKeyDerivationRounds", Value: Count(OutputKeyDerivationRounds),
+			Subject:  "Rounds of all files of one output, also those in which a private key is searched",
+			Exceeded: "`MalformedObject`; use several resources, or export the certificates again with fewer rounds",
+			Reason:   "About 2.5 seconds; 500 certificates as Key Vault exports them need about 3,000,000"},
 		{Name: "ScryptBytes", Value: Bytes(ScryptBytes), Subject: "Memory of a key derivation by scrypt",
 			Exceeded: "`MalformedObject`", Reason: "Twice the memory that OpenSSL uses"},
 		{Name: "DERElements", Value: Count(DERElements), Subject: "Elements in one layer of a PFX",
@@ -196,7 +202,7 @@ func certificateLimits() []Limit {
 				"ConfigMap is found",
 			Exceeded: "The value is accepted: the check prevents accidents, and is not a security boundary",
 			Reason:   "Tools encode a key once or twice"},
-		{Name: "KeyScanBytes", Value: Bytes(KeyScanBytes), Subject: "Content of all these layers of one value",
+		{Name: "KeyScanBytes", Value: Bytes(KeyScanBytes), Subject: "Content of all these layers of all values of one output",
 			Exceeded: "`MalformedObject`", Reason: "Eight times the largest ConfigMap"},
 	}
 }

@@ -2,13 +2,22 @@ package decode_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
+	"math/big"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
@@ -116,6 +125,63 @@ func TestAVariableIsBoundedWhileItGrows(t *testing.T) {
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
 	assert.ErrorContains(t, err, "too large")
 	assert.Less(t, used, uint64(40<<20))
+}
+
+// certificatesWith are n certificates, each in a PFX of about that many rounds, and each without its key in another.
+func certificatesWith(t *testing.T, n, rounds int) (withKey, public []string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	encoder := pkcs12.Modern2023.WithIterations(rounds)
+	both, err := encoder.Encode(key, cert, nil, "")
+	require.NoError(t, err)
+	alone, err := encoder.EncodeTrustStore([]*x509.Certificate{cert}, "")
+	require.NoError(t, err)
+	repeat := func(content []byte) []string {
+		return slices.Repeat([]string{base64.StdEncoding.EncodeToString(content)}, n)
+	}
+	return repeat(both), repeat(alone)
+}
+
+func TestRoundsOfAllCertificatesOfAnOutputAreCounted(t *testing.T) {
+	// A PFX with a key has three key derivations, one without a key has two.
+	const rounds = limits.KeyDerivationRounds / 4
+	withKey, public := certificatesWith(t, limits.OutputKeyDerivationRounds/rounds/2+1, rounds)
+	of := func(values []string, typ recipe.ObjectType, secretType string) (recipe.Recipe, []decode.FetchedItem) {
+		r := recipe.Recipe{Vault: "kv1", MultipleItems: true, Outputs: []recipe.Output{
+			{Kind: recipe.OutputSecret, Name: "s", Type: secretType}, {Kind: recipe.OutputConfigMap, Name: "c"}}}
+		var contents []decode.FetchedItem
+		for i, value := range values {
+			item := recipe.Item{Name: fmt.Sprintf("o%d", i), Type: typ, DataKey: fmt.Sprintf("k%d", i)}
+			o := object(value)
+			if typ == decode.Certificate {
+				o.Ref.Kind = keyvault.KindSecret
+			}
+			r.Items, contents = append(r.Items, item), append(contents, decode.FetchedItem{Item: item, Object: o})
+		}
+		return r, contents
+	}
+	r, contents := of(withKey, decode.Certificate, "Opaque")
+	_, err := secretData(t.Context(), r, contents)
+	assert.Equal(t, fault.Malformed, fault.KindOf(err))
+	assert.ErrorContains(t, err, "with the certificates before it, it requires too many rounds of key derivation")
+	assert.ErrorContains(t, err, "use several resources")
+
+	r, contents = of(public, decode.Secret, "")
+	_, err = configMapData(t.Context(), r, contents)
+	assert.ErrorContains(t, err, "with the certificates before it", "also where private keys are searched")
+}
+
+func TestTheSearchForPrivateKeysIsBoundedForAllValues(t *testing.T) {
+	r, contents := dataOf(2*limits.KeyScanBytes/limits.OutputBytes,
+		base64.StdEncoding.EncodeToString([]byte(zipped(strings.Repeat("\n", limits.OutputBytes/2)))), nil)
+	_, err := configMapData(t.Context(), r, contents)
+	assert.ErrorContains(t, err, "too much nested encoding")
 }
 
 func TestDecodingEndsWithItsContext(t *testing.T) {
@@ -284,6 +350,12 @@ func TestSearchesAreMeasuredAgainstTheVaultsNames(t *testing.T) {
 	rewriting := recipe.Search{Prefix: "a", Source: expensive.Regexp, Target: "k"}
 	_, err = decode.ExpandSearches(t.Context(), searching(rewriting, rewriting, rewriting), longNames(2000))
 	assert.ErrorContains(t, err, "too expensive", "a rewrite costs as much")
+	quadratic := recipe.Search{Prefix: "a", Source: "(a.*z)|a|" + strings.Repeat("(b.*y)|", 12) + "c", Target: "k"}
+	_, err = decode.ExpandSearches(t.Context(), searching(quadratic), longNames(limits.FoundSecrets))
+	assert.ErrorContains(t, err, "too expensive", "each match of a rewrite is counted")
+	each := recipe.Search{Prefix: "a", Source: "a", Target: "b"}
+	_, err = decode.ExpandSearches(t.Context(), searching(each), longNames(limits.FoundSecrets))
+	assert.NoError(t, err, "a rewrite of every letter serves as many secrets as a resource has")
 	var prefixes []recipe.Search
 	for range limits.DataFromSearches {
 		prefixes = append(prefixes, recipe.Search{Prefix: "a", Tags: map[string]string{"t": "none"}})

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"github.com/akv2k8s/akv2k8s/src/certificate"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
@@ -8,15 +9,27 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe/transform"
 )
 
-// budget limits the total size of values in bytes. Every value is charged as soon as it exists, before the next one is
-// decoded.
+// budget limits the work for the values of one output or variable: their total size in bytes, the rounds of key
+// derivation of all certificates, and the search for private keys. Every value is charged as soon as it exists, before
+// the next one is decoded.
 type budget struct {
 	limit, remaining int
+	parser           *certificate.Parser
+	keyScanner       privateKeyScanner
 }
 
-func newOutputBudget() *budget { return &budget{limits.OutputBytes, limits.OutputBytes} }
+func newOutputBudget() *budget {
+	return newBudget(limits.OutputBytes, limits.OutputKeyDerivationRounds)
+}
 
-func newVariableBudget() *budget { return &budget{limits.PodValueBytes, limits.PodValueBytes} }
+func newVariableBudget() *budget {
+	return newBudget(limits.PodValueBytes, limits.KeyDerivationRounds)
+}
+
+func newBudget(bytes, rounds int) *budget {
+	parser := certificate.NewParser(rounds)
+	return &budget{bytes, bytes, parser, newPrivateKeyScanner(parser)}
+}
 
 // chargeBytes subtracts the n bytes of a value.
 func (b *budget) chargeBytes(n int) error {

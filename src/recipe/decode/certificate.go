@@ -42,7 +42,7 @@ func (certificateObject) needsPrivateKey(f outputFormat) bool {
 }
 
 func (certificateObject) outputData(f outputFormat, item FetchedItem, left *budget) (map[string]keyvault.Value, error) {
-	return chargeValues(left)(f.certificateValues(item.Object))
+	return chargeValues(left)(f.certificateValues(item.Object, left.parser.Parse))
 }
 
 func (certificateObject) queryParts() []string {
@@ -58,25 +58,28 @@ func (certificateObject) variableValue(q Query, o keyvault.Object) (keyvault.Val
 	case formatRaw:
 		return certificateBase64(o)
 	}
-	return certificatePEM(o)
+	return certificatePEM(o, certificate.Parse)
 }
 
-func (f outputFormat) certificateValues(o keyvault.Object) (map[string]keyvault.Value, error) {
+// parseCertificate is certificate.Parse, or that of a certificate.Parser.
+type parseCertificate func(content []byte, password string) (certificate.Bundle, error)
+
+func (f outputFormat) certificateValues(o keyvault.Object, parse parseCertificate) (map[string]keyvault.Value, error) {
 	switch f.secretType {
 	case typeTLS:
-		return certificateAndKey(o.Value, f.chainOrder)
+		return certificateAndKey(o.Value, f.chainOrder, parse)
 	case typeOpaque:
-		if _, err := parseWithKey(o.Value); err != nil {
+		if _, err := parseWithKey(o.Value, parse); err != nil {
 			return nil, err
 		}
 		return f.singleValue(keyvault.NewValue(decodePFXBase64(o.Value.Reveal())), nil)
 	}
-	return f.singleValue(certificatePEM(o))
+	return f.singleValue(certificatePEM(o, parse))
 }
 
 // certificateAndKey returns the certificate chain and the private key of a base64-encoded PFX, or of a PEM.
-func certificateAndKey(v keyvault.Value, order string) (map[string]keyvault.Value, error) {
-	bundle, err := parseWithKey(v)
+func certificateAndKey(v keyvault.Value, order string, parse parseCertificate) (map[string]keyvault.Value, error) {
+	bundle, err := parseWithKey(v, parse)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +96,8 @@ func certificateAndKey(v keyvault.Value, order string) (map[string]keyvault.Valu
 }
 
 // parseWithKey parses a base64-encoded PFX, or a PEM, that has a private key and its certificate.
-func parseWithKey(v keyvault.Value) (certificate.Bundle, error) {
-	bundle, err := certificate.Parse(decodePFXBase64(v.Reveal()), "")
+func parseWithKey(v keyvault.Value, parse parseCertificate) (certificate.Bundle, error) {
+	bundle, err := parse(decodePFXBase64(v.Reveal()), "")
 	switch {
 	case err != nil:
 		return bundle, certificateError(err)
@@ -131,6 +134,9 @@ func certificateError(err error) error {
 			"certificate: remove spec.output.secret.type and set dataKey"
 	case errors.Is(err, certificate.ErrMultipleKeys):
 		next = "keep one key and its certificates"
+	case errors.Is(err, certificate.ErrTooManyRoundsOfAll):
+		next = "use several resources, or export the certificates again with fewer rounds, such as openssl pkcs12 " +
+			"-export -iter 2048"
 	case errors.Is(err, certificate.ErrTooManyRounds):
 		next = "export it again with fewer rounds, such as openssl pkcs12 -export -iter 2048"
 	case errors.Is(err, certificate.ErrUnsupported):
@@ -144,11 +150,11 @@ func certificateError(err error) error {
 }
 
 // leafDER returns the DER of the public certificate, for an object of either kind.
-func leafDER(o keyvault.Object) ([]byte, error) {
+func leafDER(o keyvault.Object, parse parseCertificate) ([]byte, error) {
 	if o.Ref.Kind == keyvault.KindCertificate {
 		return o.Value.Reveal(), nil
 	}
-	bundle, err := certificate.Parse(decodePFXBase64(o.Value.Reveal()), "")
+	bundle, err := parse(decodePFXBase64(o.Value.Reveal()), "")
 	if err != nil {
 		return nil, certificateError(err)
 	}
@@ -158,8 +164,8 @@ func leafDER(o keyvault.Object) ([]byte, error) {
 	return bundle.Certificates[0].Raw, nil
 }
 
-func certificatePEM(o keyvault.Object) (keyvault.Value, error) {
-	der, err := leafDER(o)
+func certificatePEM(o keyvault.Object, parse parseCertificate) (keyvault.Value, error) {
+	der, err := leafDER(o, parse)
 	if err != nil {
 		return keyvault.Value{}, err
 	}
@@ -168,13 +174,13 @@ func certificatePEM(o keyvault.Object) (keyvault.Value, error) {
 
 // privateKeyPEM returns the private key of a certificate that was read as a secret.
 func privateKeyPEM(o keyvault.Object) (keyvault.Value, error) {
-	both, err := certificateAndKey(o.Value, "")
+	both, err := certificateAndKey(o.Value, "", certificate.Parse)
 	return both[dataKeyPrivateKey], err
 }
 
 // certificateBase64 returns the base64 of the DER, because the DER contains NUL bytes, which a variable can't hold.
 func certificateBase64(o keyvault.Object) (keyvault.Value, error) {
-	der, err := leafDER(o)
+	der, err := leafDER(o, certificate.Parse)
 	if err != nil {
 		return keyvault.Value{}, err
 	}

@@ -79,7 +79,7 @@ func (f outputFormat) requireDataKey(name recipe.ObjectType) error {
 func (f outputFormat) decodeItem(item FetchedItem, left *budget) (map[string]keyvault.Value, error) {
 	values, err := typeNamed(item.Item.Type).outputData(f, item, left)
 	if err == nil && f.isPublic {
-		err = checkNoPrivateKeys(values)
+		err = left.keyScanner.checkNoPrivateKeys(values)
 	}
 	return values, err
 }

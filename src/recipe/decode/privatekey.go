@@ -21,21 +21,25 @@ import (
 )
 
 // checkNoPrivateKeys rejects values that contain a private key, in the formats that common tools write, also inside up
-// to limits.PeelLevels layers of encoding. It prevents accidents, not attacks: a user can write a key in an unknown
+// to limits.KeyScanLevels layers of encoding. It prevents accidents, not attacks: a user can write a key in an unknown
 // format on purpose.
-func checkNoPrivateKeys(values map[string]keyvault.Value) error {
+func (s *privateKeyScanner) checkNoPrivateKeys(values map[string]keyvault.Value) error {
 	for _, value := range values {
 		if value.Len() == 0 {
 			continue
 		}
-		s := privateKeyScanner{bytesLeft: limits.KeyScanBytes, pfxLeft: maxParsedPFX}
-		if s.hasPrivateKey(value.Reveal(), limits.KeyScanLevels) {
+		s.pfxLeft = maxParsedPFX
+		found := s.hasPrivateKey(value.Reveal(), limits.KeyScanLevels)
+		switch {
+		case s.exceededRounds:
+			return certificateError(certificate.ErrTooManyRoundsOfAll)
+		case found:
 			return fault.New(fault.Malformed,
 				"the value holds a private key, which never goes into a ConfigMap; use spec.output.secret")
-		}
-		if s.bytesLeft < 0 {
+		case s.bytesLeft < 0:
 			return fault.New(fault.Malformed,
-				"the value has too much nested encoding to be checked for private keys; use spec.output.secret")
+				"the values have too much nested encoding to be checked for private keys; use spec.output.secret, or "+
+					"several resources")
 		}
 	}
 	return nil
@@ -44,9 +48,17 @@ func checkNoPrivateKeys(values map[string]keyvault.Value) error {
 // maxParsedPFX is the maximum of PFX files to parse in one value; further ones count as private keys.
 const maxParsedPFX = 3
 
-// privateKeyScanner searches a value for private keys, with limited work.
+// privateKeyScanner searches the values of one output for private keys, with limited work.
 type privateKeyScanner struct {
+	parser *certificate.Parser
+	// bytesLeft are the bytes left for all values, pfxLeft the PFX files left for this value.
 	bytesLeft, pfxLeft int
+	// exceededRounds is true if the parser rejected a PFX because of the files before it.
+	exceededRounds bool
+}
+
+func newPrivateKeyScanner(parser *certificate.Parser) privateKeyScanner {
+	return privateKeyScanner{parser: parser, bytesLeft: limits.KeyScanBytes}
 }
 
 // privateKeyMarkers returns texts that identify private keys, in upper case.
@@ -159,7 +171,8 @@ func (s *privateKeyScanner) isPFXWithKey(content []byte) bool {
 	if s.pfxLeft--; s.pfxLeft < 0 {
 		return true
 	}
-	_, err := certificate.Parse(content, "")
+	_, err := s.parser.Parse(content, "")
+	s.exceededRounds = s.exceededRounds || errors.Is(err, certificate.ErrTooManyRoundsOfAll)
 	return !errors.Is(err, certificate.ErrNoKey) && !errors.Is(err, certificate.ErrNoCertificate)
 }
 

@@ -17,11 +17,12 @@ import (
 // without matches gives fault.NotFound, so a typing error does not empty an output. It stops between two names when ctx
 // ends.
 func ExpandSearches(ctx context.Context, r recipe.Recipe, entries []keyvault.Entry) (recipe.Recipe, error) {
-	finders, err := compileSearches(r, entries)
+	finders, stepsLeft, err := compileSearches(r, entries)
 	if err != nil {
 		return r, err
 	}
-	e := searchExpansion{recipe: r, explicitKeys: map[string]bool{}, secretByDataKey: map[string]string{}}
+	e := searchExpansion{recipe: r, entries: len(entries), stepsLeft: stepsLeft, explicitKeys: map[string]bool{},
+		secretByDataKey: map[string]string{}}
 	for _, item := range r.Items {
 		e.explicitKeys[item.DataKey] = true
 	}
@@ -39,6 +40,10 @@ func ExpandSearches(ctx context.Context, r recipe.Recipe, entries []keyvault.Ent
 // searchExpansion is a recipe while searches add items to it.
 type searchExpansion struct {
 	recipe recipe.Recipe
+	// entries is the number of secrets in the vault.
+	entries int
+	// stepsLeft are the steps left for the second and further matches of the rewrites in each name.
+	stepsLeft int
 	// explicitKeys are the data keys of the recipe's own items.
 	explicitKeys map[string]bool
 	// secretByDataKey maps the data keys of added items to the names of their secrets.
@@ -68,7 +73,10 @@ func (e *searchExpansion) addMatches(ctx context.Context, i int, find compiledSe
 }
 
 func (e *searchExpansion) addItem(i int, find compiledSearch, entry keyvault.Entry) error {
-	key, ok := find.dataKeyOf(entry.Name)
+	key, steps, ok := find.dataKeyOf(entry.Name)
+	if e.stepsLeft -= steps; e.stepsLeft < 0 {
+		return tooExpensiveError(e.recipe, i, e.entries)
+	}
 	if !ok {
 		return fault.New(fault.Malformed,
 			"the secret %q becomes a data key that Kubernetes does not allow; correct spec.dataFrom[%d].rewrite "+
@@ -99,9 +107,17 @@ type compiledSearch struct {
 	matchExpression, rewriteExpression recipe.Expression
 }
 
+// tooExpensiveError is the error for searches that need more than limits.SearchSteps steps.
+func tooExpensiveError(r recipe.Recipe, i, entries int) error {
+	return fault.New(fault.Invalid,
+		"the regular expressions up to spec.dataFrom[%d] are too expensive for the %d secrets of vault %q; "+
+			"use match.prefix, or simpler expressions", i, entries, r.Vault)
+}
+
 // compileSearches compiles the expressions of all searches. It rejects expressions that would need more than
-// limits.SearchSteps steps for the names of the entries.
-func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]compiledSearch, error) {
+// limits.SearchSteps steps to find their first match in each name. It returns the steps that are left for further
+// matches.
+func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]compiledSearch, int, error) {
 	bytesOfNames, steps := 0, 0
 	for _, entry := range entries {
 		bytesOfNames += len(entry.Name) + 1
@@ -111,10 +127,10 @@ func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]compiledSearc
 		f := compiledSearch{Search: s}
 		var err error
 		if f.matchExpression, err = recipe.CompileExpression(s.Regexp); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if f.rewriteExpression, err = recipe.CompileExpression(s.Source); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if s.Regexp != "" {
 			steps += f.matchExpression.Instructions * bytesOfNames
@@ -123,13 +139,11 @@ func compileSearches(r recipe.Recipe, entries []keyvault.Entry) ([]compiledSearc
 			steps += f.rewriteExpression.Instructions * bytesOfNames
 		}
 		if steps > limits.SearchSteps {
-			return nil, fault.New(fault.Invalid,
-				"the regular expressions up to spec.dataFrom[%d] are too expensive for the %d secrets of vault %q; "+
-					"use match.prefix, or simpler expressions", i, len(entries), r.Vault)
+			return nil, 0, tooExpensiveError(r, i, len(entries))
 		}
 		finders = append(finders, f)
 	}
-	return finders, nil
+	return finders, limits.SearchSteps - steps, nil
 }
 
 // matchesEntry reports whether the search finds an entry. It excludes the secret of a certificate, as the Azure portal
@@ -146,15 +160,27 @@ func (f compiledSearch) matchesEntry(e keyvault.Entry) bool {
 	return f.Regexp == "" || f.matchExpression.MatchString(e.Name)
 }
 
-// dataKeyOf returns the data key for the name of a secret, and whether Kubernetes allows it. It stops as soon as the
-// key is too long, because each match can add a long target.
-func (f compiledSearch) dataKeyOf(name string) (string, bool) {
+// dataKeyOf returns the data key for the name of a secret, the steps for all matches after the first one, and whether
+// Kubernetes allows the key. It stops as soon as the key is too long, because each match can add a long target. Every
+// further match can take a look at all of the rest of the name.
+func (f compiledSearch) dataKeyOf(name string) (key string, steps int, ok bool) {
 	if f.Source == "" {
-		return name, isDataKey(name)
+		return name, 0, isDataKey(name)
 	}
+	matches := f.rewriteExpression.FindAllStringSubmatchIndex(name, -1)
+	for _, match := range matches {
+		steps += f.rewriteExpression.Instructions * (len(name) - match[1])
+	}
+	key, ok = f.rewriteMatches(name, matches)
+	return key, steps, ok
+}
+
+// rewriteMatches returns the name with each match replaced by the target, and whether Kubernetes allows it as a data
+// key.
+func (f compiledSearch) rewriteMatches(name string, matches [][]int) (string, bool) {
 	var key []byte
 	copied := 0
-	for _, match := range f.rewriteExpression.FindAllStringSubmatchIndex(name, -1) {
+	for _, match := range matches {
 		key = append(key, name[copied:match[0]]...)
 		key = f.rewriteExpression.ExpandString(key, f.Target, name, match)
 		if copied = match[1]; len(key) > maxDataKeyLength {

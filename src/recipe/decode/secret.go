@@ -38,7 +38,7 @@ func (secretObject) outputData(f outputFormat, item FetchedItem, left *budget) (
 	}
 	switch f.secretType {
 	case typeTLS:
-		return certificateAndKey(value, f.chainOrder)
+		return certificateAndKey(value, f.chainOrder, left.parser.Parse)
 	case typeBasicAuth:
 		return splitBasicAuth(value)
 	case typeDockerConfigJSON, typeDockerConfig:
