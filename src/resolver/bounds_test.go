@@ -35,15 +35,30 @@ func TestAReferenceIsDecodedOnceHoweverManyVariablesHaveIt(t *testing.T) {
 func TestNothingIsDecodedForARequestThatHasEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	kept, asked := 0, map[string]string{}
-	for n := range 100 {
+	const objects = 100
+	asked := map[string]string{}
+	for n := range objects {
 		asked[fmt.Sprintf("V%d", n)] = fmt.Sprintf("n%d@azurekeyvault", n)
 	}
-	r := resolver.Resolver{Source: newSource(), ReserveBytes: func(int) error { kept++; cancel(); return nil }}
-	_, err := r.Resolve(ctx, asked)
-	assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
-	assert.ErrorIs(t, err, context.Canceled)
-	assert.Equal(t, 1, kept)
+	// endAt resolves with a context that ends at the n-th reservation, and returns the number of reservations.
+	endAt := func(n int) (reservations int) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r := resolver.Resolver{Source: newSource(), ReserveBytes: func(int) error {
+			if reservations++; reservations == n {
+				cancel()
+			}
+			return nil
+		}}
+		_, err := r.Resolve(ctx, asked)
+		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+		assert.ErrorIs(t, err, context.Canceled)
+		return reservations
+	}
+	assert.LessOrEqual(t, endAt(1), limits.ParallelReadsPerRequest, "only reads that had begun are finished")
+	assert.Equal(t, objects, endAt(objects), "nothing is decoded after all objects were read")
+	assert.Equal(t, objects+1, endAt(objects+1), "nothing is decoded after the first value")
+	cancel()
 	s := newSource()
 	for _, err := range []error{resolver.Check(ctx, s, asked), func() error { _, err := resolver.Resolve(ctx, s, asked); return err }()} {
 		assert.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)

@@ -64,6 +64,8 @@ type bench struct {
 	names  map[string]netip.Addr
 	looked map[string]int
 	images *ociimage.Images
+	// httpsPort serves HTTPS in place of port 443, if it is set.
+	httpsPort string
 	// log has a line for each failure whose cause the author of the pod is not shown.
 	log strings.Builder
 }
@@ -154,10 +156,19 @@ func (b *bench) push(at registrytest.Registry, path string, content v1.Image) st
 	return at.Host + "/" + path
 }
 
+// newTransport is the transport of the bench, with its port for HTTPS.
+func (b *bench) newTransport() http.RoundTripper {
+	transport := ociimage.NewTransport(b.transport)
+	if b.httpsPort != "" {
+		ociimage.RedirectPort(b.T, transport, "443", b.httpsPort)
+	}
+	return transport
+}
+
 func (b *bench) ask(q ociimage.Query) (ociimage.Command, error) {
 	b.Helper()
 	if b.images == nil {
-		b.config.Transport = ociimage.NewTransport(b.transport)
+		b.config.Transport = b.newTransport()
 		var err error
 		b.images, err = ociimage.New(b.config)
 		require.NoError(b, err)
@@ -366,8 +377,9 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 		certificate := b.authority.IssueCertificate(t, hello.ServerName)
 		return &certificate, nil
 	}, MinVersion: tls.VersionTLS12}
-	// A port of its own address, because the host of an image of Azure has none.
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.83.19.7:443")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.83.19.7:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(listener.Addr().String())
 	require.NoError(t, err)
 	_ = front.Listener.Close()
 	front.Listener = listener
@@ -383,7 +395,8 @@ func TestAzuresRegistriesTakeTheIdentityOfTheInstallation(t *testing.T) {
 	require.NoError(t, err)
 	here := netip.MustParseAddr("127.83.19.7")
 	b.transport.AllowedNetworks = []netip.Prefix{only(here)}
-	transport := ociimage.NewTransport(b.transport)
+	b.httpsPort = port // the host of an image of Azure has no port
+	transport := b.newTransport()
 	exchange := ociimage.NewAzureRegistries(ociimage.AzureRegistries{Credential: token, Suffix: public.RegistrySuffix, Transport: transport, Clock: time.Now})
 	b.config.Azure = exchange
 	for _, host := range []string{"mine.azurecr.io", "others.azurecr.io", "mine.azurecr.io.evil.test"} {
