@@ -53,18 +53,25 @@
 {{- with $found -}}, did you mean {{ . }}?{{- end -}}
 {{- end -}}
 
-{{/* Helm shares global among the charts of one parent chart, so unknown keys can belong to another chart there. Without a parent they are misspelt. */}}
+{{/* Helm shares global among the charts of one parent chart, so unknown keys can belong to another chart there: NOTES lists those that are similar to a key of this chart. Without a parent they are misspelt. */}}
 {{- define "akv2k8s.normalize.shared" -}}
+{{- $similar := list -}}
 {{- range $line := splitList "\n" (include "akv2k8s.sharedKeys" . | trim) -}}
 {{- $known := splitList " " $line -}}
 {{- $path := first $known -}}
 {{- $value := (fromJson (include "akv2k8s.at" (list $ $path))).value -}}
 {{- range $key, $_ := ternary $value dict (kindIs "map" $value) -}}
-{{- if and (not (has $key (rest $known))) $.Chart.IsRoot -}}
+{{- if has $key (rest $known) -}}
+{{- else if not $.Chart.IsRoot -}}
+{{- with include "akv2k8s.similar" (list $key (rest $known)) -}}
+{{- $similar = append $similar (printf "%s.%s%s" $path $key .) -}}
+{{- end -}}
+{{- else -}}
 {{- fail (printf "%s.%s is not a value of this chart%s Remove it, or correct its spelling; %s lists all values" $path $key (include "akv2k8s.similar" (list $key (rest $known)) | default ".") (include "akv2k8s.docs" (list $ "reference/values.md"))) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $_ := set $.Values "similarGlobals" $similar -}}
 {{- end -}}
 
 {{/* Unknown choices in global: an error without a parent chart. Below a parent they can be meant for another chart; they get the default, and NOTES lists them. */}}
