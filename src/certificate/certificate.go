@@ -24,7 +24,7 @@ var (
 	ErrTooLarge            = errors.New("it is larger than 1 MiB")
 	ErrTooManyCertificates = errors.New("it has too many certificates or PEM blocks")
 	ErrTooManyRounds       = errors.New("it requires more than 200,000 rounds of key derivation in total")
-	ErrTooManyRoundsOfAll  = errors.New("with the certificates before it, it requires too many rounds of key derivation")
+	ErrTooManyRoundsOfAll  = errors.New("with the files before it, it requires too many rounds of key derivation")
 	ErrUTF16               = errors.New("it is UTF-16, not UTF-8")
 	ErrUnsupported         = errors.New("it contains an unsupported element")
 )

@@ -202,7 +202,8 @@ func certificateLimits() []Limit {
 				"ConfigMap is found",
 			Exceeded: "The value is accepted: the check prevents accidents, and is not a security boundary",
 			Reason:   "Tools encode a key once or twice"},
-		{Name: "KeyScanBytes", Value: Bytes(KeyScanBytes), Subject: "Content of all these layers of all values of one output",
+		{Name: "KeyScanBytes", Value: Bytes(KeyScanBytes),
+			Subject:  "Content of all these layers of all values of one output",
 			Exceeded: "`MalformedObject`", Reason: "Eight times the largest ConfigMap"},
 	}
 }

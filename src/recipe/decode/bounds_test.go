@@ -169,12 +169,12 @@ func TestRoundsOfAllCertificatesOfAnOutputAreCounted(t *testing.T) {
 	r, contents := of(withKey, decode.Certificate, "Opaque")
 	_, err := secretData(t.Context(), r, contents)
 	assert.Equal(t, fault.Malformed, fault.KindOf(err))
-	assert.ErrorContains(t, err, "with the certificates before it, it requires too many rounds of key derivation")
+	assert.ErrorContains(t, err, "with the files before it, it requires too many rounds of key derivation")
 	assert.ErrorContains(t, err, "use several resources")
 
 	r, contents = of(public, decode.Secret, "")
 	_, err = configMapData(t.Context(), r, contents)
-	assert.ErrorContains(t, err, "with the certificates before it", "also where private keys are searched")
+	assert.ErrorContains(t, err, "with the files before it", "also where private keys are searched")
 }
 
 func TestTheSearchForPrivateKeysIsBoundedForAllValues(t *testing.T) {
