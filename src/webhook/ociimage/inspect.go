@@ -39,9 +39,8 @@ func (i *Images) readWithCandidates(ctx context.Context, q Query, at name.Refere
 // readWithCredentials reads the command of the image with one set of credentials.
 func (i *Images) readWithCredentials(ctx context.Context, q Query, at name.Reference, with credentials) (string,
 	Command, error) {
-	t := &lookupTrace{registry: at.Context().RegistryStr(),
-		memory: answerMemory{pool: i.answerBytes, owner: q.slotOwner()}}
-	defer t.memory.releaseAll()
+	t := &lookupTrace{registry: at.Context().RegistryStr(), answerBytes: i.answerBytes, owner: q.slotOwner()}
+	defer t.release()
 	ctx = withTrace(ctx, t)
 	failure := func(err error) error { return i.explainFailure(ctx, err, failedAttempt{q, at, with, t}) }
 	auth, err := with.authenticator(ctx)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
@@ -17,6 +18,8 @@ var (
 	errAnswerTooLong    = errors.New("the answer is too long")
 	errAnswerTooComplex = errors.New("the answer has too many JSON elements or levels")
 	errChallengeTooLong = errors.New("the WWW-Authenticate headers are too long")
+	// errAnswersTooLarge says nothing about the registry.
+	errAnswersTooLarge = errors.New("concurrent image look-ups hold too many bytes")
 )
 
 // lookupTrace records the first failure of the calls of one look-up, and whether a registry answered. It travels in the
@@ -30,8 +33,11 @@ type lookupTrace struct {
 	firstError error
 	// answeredAsRegistry is true if an answer of that host has a mark that only registries give.
 	answeredAsRegistry bool
-	// memory counts the bytes of the answers.
-	memory answerMemory
+	// answerBytes is the pool from which the answers take bytes, by owner. configBytes are those of the latest
+	// configuration, otherBytes those of all other answers.
+	answerBytes             *fairshare.Pool
+	owner                   string
+	configBytes, otherBytes int64
 }
 
 type traceKey struct{}
@@ -123,6 +129,25 @@ func (c contentKind) maxBytes() int64 {
 	return limits.ImageErrorBytes
 }
 
+// readBody reads the body of an answer into memory of the owner's share. A configuration replaces the one before.
+func (t *lookupTrace) readBody(body io.Reader, of contentKind, limit int64) ([]byte, error) {
+	held := &t.otherBytes
+	if of == contentBlob {
+		held = &t.configBytes
+		t.answerBytes.Release(t.owner, t.configBytes)
+		t.configBytes = 0
+	}
+	content, taken, err := t.answerBytes.ReadAll(t.owner, body, limit)
+	*held += taken
+	if errors.Is(err, fairshare.ErrShareExceeded) {
+		err = errAnswersTooLarge
+	}
+	return content, err
+}
+
+// release releases the memory of all answers at the end of the attempt.
+func (t *lookupTrace) release() { t.answerBytes.Release(t.owner, t.configBytes+t.otherBytes) }
+
 // bufferAnswer reads the whole body into memory, within its limit and that of all look-ups together, and checks its
 // JSON before anything decodes it.
 func (t *lookupTrace) bufferAnswer(answer *http.Response, of contentKind) error {
@@ -140,7 +165,7 @@ func (t *lookupTrace) bufferAnswer(answer *http.Response, of contentKind) error 
 	} else if answer.ContentLength > bound {
 		return errAnswerTooLong
 	}
-	read, err := t.memory.read(answer.Body, of, bound)
+	read, err := t.readBody(answer.Body, of, bound)
 	if err != nil {
 		return err
 	}

@@ -8,14 +8,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
@@ -74,28 +72,4 @@ func TestAnswersOfAllLookupsHoldABoundedNumberOfBytes(t *testing.T) {
 		time.Sleep(limits.ImageAnswerTime)
 		assert.Zero(t, images.answerBytes.Used(), "what ends holds nothing")
 	})
-}
-
-func TestTheBytesOfAnAnswerAreTakenAsTheyArrive(t *testing.T) {
-	m := answerMemory{pool: fairshare.NewPool(1 << 20), owner: "a"}
-	for _, size := range []int{0, 1, initialAnswerBytes - 1, initialAnswerBytes, initialAnswerBytes + 1, 100_000} {
-		content := bytes.Repeat([]byte("x"), size)
-		for name, body := range map[string]io.Reader{"whole": bytes.NewReader(content),
-			"in bytes": iotest.OneByteReader(bytes.NewReader(content)), "with its end": iotest.DataErrReader(bytes.NewReader(content))} {
-			got, err := m.read(body, contentBlob, 100_000)
-			require.NoError(t, err, name)
-			assert.Equal(t, content, got, "%s, %d bytes", name, size)
-			assert.GreaterOrEqual(t, m.pool.Used(), int64(size))
-			assert.LessOrEqual(t, m.pool.Used(), int64(max(2*size, initialAnswerBytes)), "an earlier configuration is not counted")
-		}
-	}
-	got, err := m.read(bytes.NewReader(make([]byte, 200_000)), contentManifest, 100_000)
-	require.NoError(t, err)
-	assert.Len(t, got, 100_001, "one byte more than the limit")
-	m.releaseAll()
-	assert.Zero(t, m.pool.Used())
-	_, err = m.read(bytes.NewReader(make([]byte, 2<<20)), contentManifest, 4<<20)
-	assert.ErrorIs(t, err, errAnswersTooLarge)
-	m.releaseAll()
-	assert.Zero(t, m.pool.Used())
 }
