@@ -79,6 +79,8 @@ type EnvInjector struct {
 	RBACSubjects           []RBACSubject         `json:"rbacSubjects"`
 	Certificate            Certificate           `json:"certificate"`
 	Inherit                V1CAMigration         `json:"inherit"`
+	Delivery               string                `json:"delivery" chart:"enum=auto|image|init"`
+	WatchNodes             bool                  `json:"watchNodes"`
 	InitContainer          InitContainer         `json:"initContainer"`
 	Cache                  ValueCache            `json:"cache"`
 	TimeoutSeconds         QuotableInt           `json:"timeoutSeconds" chart:"min=1;max=30"`

@@ -73,8 +73,12 @@ func (p *sharedParts) newAddressLimiter(port string, bounds iplimit.Limits) (*ip
 
 // addWebhook adds the webhook's server. Its settings are the common ones and those that can change at run time: the CA
 // and the address of the auth service.
-func (p *sharedParts) addWebhook(images webhook.ImageInspector, common inject.Settings) error {
+func (p *sharedParts) addWebhook(ctx context.Context, images webhook.ImageInspector, common inject.Settings) error {
 	counters, err := webhook.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	chooser, err := p.newDeliveryChooser(ctx, p.mgr)
 	if err != nil {
 		return err
 	}
@@ -82,7 +86,7 @@ func (p *sharedParts) addWebhook(images webhook.ImageInspector, common inject.Se
 		Name: types.NamespacedName{Namespace: p.Namespace, Name: p.serviceName}, Port: p.servicePort}
 	label, value, _ := strings.Cut(p.namespaceLabel, "=")
 	hook, err := webhook.New(webhook.Config{Metrics: counters, Log: p.mgr.GetLogger().WithName("webhook"),
-		APIReader: p.mgr.GetAPIReader(), Images: images, ReviewTimeout: p.imageTimeout,
+		APIReader: p.mgr.GetAPIReader(), Images: images, Delivery: chooser, ReviewTimeout: p.imageTimeout,
 		Clock: time.Now, NamespaceLabel: label, NamespaceLabelValue: value,
 		Settings: func(ctx context.Context) (inject.Settings, error) {
 			now := common

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/akv2k8s/akv2k8s/src/program"
+	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
 
@@ -28,6 +29,9 @@ type Settings struct {
 	certificateFolder          string
 	v1CASecrets                []string
 	initContainer              initContainerValue
+	// delivery is how the injector gets into pods by default. watchNodes says that the program may watch nodes.
+	delivery   delivery.Mode
+	watchNodes bool
 	// clientCA is the PEM of the client certificate authority of the API server; it can be empty.
 	clientCA string
 }
@@ -92,6 +96,11 @@ func (s *Settings) addInjectionFlags(flags *pflag.FlagSet) {
 		"maximum time to read the command of an image from its registry, for a container without a command")
 	s.registries.TagAge = 5 * time.Minute
 	flags.Func("registries", "`JSON` settings for reading images from registries", s.registries.Set)
+	s.delivery = delivery.ModeAuto
+	flags.Func("delivery", "how the injector gets into pods: by `MODE` auto, image or init (default auto)",
+		func(text string) (err error) { s.delivery, err = delivery.ParseMode(text); return err })
+	flags.BoolVar(&s.watchNodes, "watch-nodes", false,
+		"watch nodes, so that --delivery=auto knows whether they mount image volumes")
 	flags.Func("init-container", "`JSON` resources and security context of the init container", s.initContainer.Set)
 }
 

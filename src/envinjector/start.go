@@ -29,6 +29,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/servingcert"
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
+	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 	"github.com/akv2k8s/akv2k8s/src/webhook/webhooktls"
@@ -36,10 +37,11 @@ import (
 
 // The interfaces of other packages that this program fills.
 var (
-	_ broker.Vault           = (*vaultclient.Client)(nil)
-	_ admission.Handler      = (*webhook.Webhook)(nil)
-	_ webhook.ImageInspector = (*ociimage.Images)(nil)
-	_ ociimage.TokenExchange = (*ociimage.AzureRegistries)(nil)
+	_ broker.Vault            = (*vaultclient.Client)(nil)
+	_ admission.Handler       = (*webhook.Webhook)(nil)
+	_ webhook.ImageInspector  = (*ociimage.Images)(nil)
+	_ webhook.DeliveryChooser = delivery.Chooser{}
+	_ ociimage.TokenExchange  = (*ociimage.AzureRegistries)(nil)
 )
 
 // maxStaleAge is the maximum age of a cached value that is used while a vault is unavailable.
@@ -72,7 +74,7 @@ func Serve(ctx context.Context, s Settings, stderr io.Writer) error {
 		return err
 	}
 	p.apiServer.Refresh(ctx) // before the first image is read
-	if err := errors.Join(p.addWebhook(images, common), p.addBroker(vaults.Client), p.addTelemetry(ctx),
+	if err := errors.Join(p.addWebhook(ctx, images, common), p.addBroker(vaults.Client), p.addTelemetry(ctx),
 		p.mgr.Add(p.apiServer), metrics.Registry.Register(vaults.Metrics),
 		metrics.Registry.Register(telemetry.NewBuildInfo("env-injector"))); err != nil {
 		return err
@@ -127,6 +129,7 @@ func (s Settings) cacheByObject() map[client.Object]cache.ByObject {
 		&v2beta1.AzureKeyVaultSecret{}:              resources,
 		&corev1.Secret{}:                            {Namespaces: serving},
 		&admissionv1.MutatingWebhookConfiguration{}: {Field: named(s.serviceName)},
+		&corev1.Node{}:                              {Transform: delivery.Strip},
 	}
 }
 

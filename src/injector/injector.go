@@ -56,7 +56,9 @@ const (
 // the reason.
 func Run(ctx context.Context, c Config) int {
 	if len(c.Args) == 0 {
-		return c.reportFailure(fault.New(fault.Invalid, "there is no program to start; set the container's command"))
+		return c.reportFailure(fault.New(fault.Invalid,
+			"there is no program to start; set the container's command, or write a command after the injector: "+
+				"kubectl exec POD -- %s printenv", wire.InjectorPath))
 	}
 	references, err := References(c.Environ)
 	if err != nil {

@@ -37,6 +37,8 @@ type Program struct {
 	// PrintTrustedCAs prints the public certificate authorities that the program trusts. Nil in a program that trusts
 	// only the auth service.
 	PrintTrustedCAs func(io.Writer) error
+	// Exec replaces the process with another program; nil means syscall.Exec.
+	Exec func(path string, argv, environ []string) error
 }
 
 const usage = `usage: azure-keyvault-env COMMAND
@@ -62,6 +64,7 @@ func (p Program) Run(ctx context.Context) int {
 	if len(args) > 0 && (args[0] == wire.InjectorPath || args[0] == wire.HasStartedPath) {
 		limitRuntimeMemory()
 		if args[0] == wire.InjectorPath {
+			p.execDirectInjector()
 			p.Environ = RemoveForeignReserved(p.Environ)
 			return Run(ctx, p.injectorConfig())
 		}
@@ -87,6 +90,21 @@ func (p Program) showUsage() int {
 	}
 	fmt.Fprint(p.Stderr, text+usageInPod)
 	return exitUsage
+}
+
+// execDirectInjector replaces this process with the injector that reads vaults itself, if the container needs that one
+// and this is the other. It returns if it does not, or if the pod has no such file, as with an init container.
+func (p Program) execDirectInjector() {
+	if p.NewDirectResolver == nil && valueOf(RemoveForeignReserved(p.Environ), wire.EnvUseAuthService) == "false" {
+		_ = p.exec(wire.DirectInjectorPath, p.Args, p.Environ) // newResolver says what to do if this fails
+	}
+}
+
+func (p Program) exec(path string, argv, environ []string) error {
+	if p.Exec != nil {
+		return p.Exec(path, argv, environ)
+	}
+	return syscall.Exec(path, argv, environ)
 }
 
 // RemoveForeignReserved is the environment without the reserved variables that the webhook did not write. An image, or
@@ -130,7 +148,7 @@ func (p Program) runInitContainer(ctx context.Context, folder string) int {
 func (p Program) injectorConfig() Config {
 	get := func(name string) string { return valueOf(p.Environ, name) }
 	c := Config{
-		Environ: p.Environ, Clock: time.Now, Exec: syscall.Exec, LookPath: lookPath,
+		Environ: p.Environ, Clock: time.Now, Exec: p.exec, LookPath: lookPath,
 		Jitter: randomJitter, Sleep: sleepContext,
 		Log:                     newLogger(p.Stderr, get(wire.EnvLogLevel), get(wire.EnvLogFormat)),
 		NewResolver:             func() (Resolver, error) { return p.newResolver(get) },

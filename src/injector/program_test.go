@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -138,6 +139,39 @@ func TestEachContainerAsksWhomTheWebhookChose(t *testing.T) {
 				return
 			}
 			assert.ErrorContains(t, err, c.says, "never another than that one")
+		})
+	}
+}
+
+func TestAContainerThatReadsItselfGetsTheOtherInjectorOfAnImageVolume(t *testing.T) {
+	readsItself := []string{wire.EnvUseAuthService + "=false", wire.EnvAddedVariables + "=" + wire.EnvUseAuthService, "A=b"}
+	direct := func(func(string) string) (Resolver, error) { return &emptyResolver{}, nil }
+	for name, c := range map[string]struct {
+		environ []string
+		able    bool
+		execs   bool
+	}{
+		"one that reads itself":                     {readsItself, false, true},
+		"one that reads itself, in the other":       {readsItself, true, false},
+		"one with the auth service":                 {[]string{wire.EnvUseAuthService + "=true", wire.EnvAddedVariables + "=" + wire.EnvUseAuthService}, false, false},
+		"one whose image says that it reads itself": {[]string{wire.EnvUseAuthService + "=false"}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var called []string
+			p := Program{Args: []string{wire.InjectorPath, "app", "-x"}, Environ: c.environ, Stderr: io.Discard,
+				Exec: func(path string, argv, environ []string) error {
+					called = append(called, path)
+					if path == wire.DirectInjectorPath {
+						assert.Equal(t, []string{wire.InjectorPath, "app", "-x"}, argv, "it is the injector by its name")
+						assert.Equal(t, c.environ, environ)
+					}
+					return errors.New("no such file")
+				}}
+			if c.able {
+				p.NewDirectResolver = direct
+			}
+			assert.NotZero(t, p.Run(t.Context()))
+			assert.Equal(t, c.execs, slices.Contains(called, wire.DirectInjectorPath))
 		})
 	}
 }

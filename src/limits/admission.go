@@ -39,6 +39,8 @@ const (
 	AdmissionCacheEntries         = 4096
 	LimitRanges                   = 16
 	LimitRangeAge                 = 5 * time.Second
+	NodeSelectorTexts             = 500
+	ServerVersionAge              = 10 * time.Minute
 )
 
 // admissionArea lists the limits of admission reviews and of the reads for them.
@@ -121,6 +123,13 @@ func readForReview() []Limit {
 			Reason:   "A namespace has one or a few"},
 		{Name: "LimitRangeAge", Value: Duration(LimitRangeAge), Subject: "Time for which LimitRanges are cached",
 			Exceeded: "They are read again", Reason: "Saves a read for each pod of a rollout"},
+		{Name: "NodeSelectorTexts", Value: Count(NodeSelectorTexts),
+			Subject:  "Texts in a pod's nodeSelector, required node affinity and tolerations",
+			Exceeded: "The pod gets an init container, unless it demands an image volume",
+			Reason:   "They are compared with every node; usual pods have fewer than 20"},
+		{Name: "ServerVersionAge", Value: Duration(ServerVersionAge),
+			Subject:  "Time for which the version of the API server is cached",
+			Exceeded: "It is read again", Reason: "It changes with an upgrade of the cluster"},
 		{Name: "AdmissionCacheEntries", Value: Count(AdmissionCacheEntries),
 			Subject:  "Cached answers of each of these kinds",
 			Exceeded: "The cache is cleared", Reason: "About 200 bytes each"},

@@ -7,6 +7,8 @@ const (
 	authServiceValue       = "env_injector.authService"
 	certManagerValue       = "env_injector.certificate.useCertManager"
 	customCertificateValue = "env_injector.certificate.custom.enabled"
+	watchAllValue          = "watchAllNamespaces"
+	watchNodesValue        = "env_injector.watchNodes"
 )
 
 // InjectorRoles returns the roles of the env-injector.
@@ -58,6 +60,10 @@ func injectorClusterRules() []Rule {
 		{Package: "webhook", Groups: "core", Resources: "namespaces", OwnNamespaceNames: namespacePlaceholder,
 			Verbs:  "get",
 			Reason: "checks that injection is enabled in the pod's namespace; the auth service does the same"},
+		{Package: "webhook/delivery", Groups: "core", Resources: "nodes", Verbs: "list watch",
+			Condition: watchAllValue + " " + watchNodesValue,
+			Reason: "knows the versions of kubelets and container runtimes, to decide whether pods get the injector in " +
+				"an image volume"},
 		{Package: "apiserver", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get",
 			Reason: addresses},
 		{Package: "apiserver", Groups: "discovery.k8s.io", Resources: "endpointslices", Names: "kubernetes",

@@ -21,6 +21,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/logkey"
+	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
@@ -35,6 +36,12 @@ type ImageInspector interface {
 	ReadCommand(ctx context.Context, q ociimage.Query) (ociimage.Command, error)
 }
 
+// DeliveryChooser decides how the injector gets into a pod.
+type DeliveryChooser interface {
+	// Choose returns the decision for a pod, or an error of kind fault.Invalid that rejects it.
+	Choose(pod *corev1.Pod) (delivery.Decision, error)
+}
+
 // Config has the dependencies and settings of a Webhook. Every field is required.
 type Config struct {
 	// Settings returns the current settings for injected pods. An error means that the env-injector is not ready.
@@ -46,6 +53,8 @@ type Config struct {
 	NamespaceLabel string
 	// NamespaceLabelValue is the value of that label.
 	NamespaceLabelValue string
+	// Delivery decides how the injector gets into a pod.
+	Delivery DeliveryChooser
 	// Images reads the commands of images from their registries.
 	Images ImageInspector
 	// ReviewTimeout is the timeout of one review, including the requests to registries.
@@ -71,7 +80,7 @@ func New(c Config) (*Webhook, error) {
 	if err := fault.RequireFields("webhook.New", map[string]bool{
 		"Settings": c.Settings != nil, "Metrics": c.Metrics != nil, "APIReader": c.APIReader != nil,
 		"Images": c.Images != nil, "Clock": c.Clock != nil, "ReviewTimeout": c.ReviewTimeout > 0,
-		"NamespaceLabel": c.NamespaceLabel != "",
+		"NamespaceLabel": c.NamespaceLabel != "", "Delivery": c.Delivery != nil,
 	}); err != nil {
 		return nil, err
 	}
@@ -91,6 +100,8 @@ type podAdmission struct {
 	oldPod *corev1.Pod
 	// trusted says that a known API server sent the review.
 	trusted bool
+	// delivery is how the injector gets into the pod. It does not apply to ephemeral containers.
+	delivery delivery.Decision
 }
 
 // Handle answers one review. The answer depends on the pod in the request, the objects that it names in its namespace
@@ -125,7 +136,14 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 		return admission.Errored(http.StatusServiceUnavailable,
 			errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
 	}
-	settings.LimitRanges = a.readLimitRanges(ctx)
+	if a.oldPod == nil {
+		if a.delivery, err = a.Delivery.Choose(a.pod); err != nil {
+			return a.rejectPod(err)
+		}
+		if settings.ImageVolume = a.delivery.ImageVolume; !settings.ImageVolume {
+			settings.LimitRanges = a.readLimitRanges(ctx)
+		}
+	}
 	return a.patchPod(plan, settings)
 }
 
@@ -217,9 +235,15 @@ func (a *podAdmission) recordInjection(plan inject.Plan) {
 		names = append(names, inject.PrintableName(target.Container))
 	}
 	a.Metrics.mutatedPods.Inc()
-	a.loggerFor(a.trusted).Info("injected", logkey.Namespace, a.request.Namespace, logkey.Pod, printablePodName(a.pod),
+	details := []any{logkey.Namespace, a.request.Namespace, logkey.Pod, printablePodName(a.pod),
 		logkey.Containers, names, logkey.ContainerCount, len(plan.Targets),
-		logkey.DryRun, a.request.DryRun != nil && *a.request.DryRun)
+		logkey.DryRun, a.request.DryRun != nil && *a.request.DryRun}
+	if a.oldPod == nil {
+		a.Metrics.countDelivery(a.delivery)
+		details = append(details, logkey.Delivery, a.delivery.Name(), logkey.DeliveryReason, a.delivery.Reason,
+			logkey.DeliveryDetail, a.delivery.Detail)
+	}
+	a.loggerFor(a.trusted).Info("injected", details...)
 }
 
 // rejectPod counts and logs a rejected pod, and returns the answer with the reason. The API server shows it to the

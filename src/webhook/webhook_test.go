@@ -14,6 +14,7 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -30,6 +31,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
+	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
@@ -46,6 +48,9 @@ type bench struct {
 	refusing error
 	images   map[string]ociimage.Command
 	asked    []ociimage.Query
+	// delivery is the decision for every pod, or refusal the error.
+	delivery delivery.Decision
+	refusal  error
 	pod      corev1.Pod
 }
 
@@ -61,9 +66,12 @@ func (b *bench) ReadCommand(ctx context.Context, q ociimage.Query) (ociimage.Com
 	return ociimage.Command{}, fault.New(fault.Denied, "the registry answered 401 UNAUTHORIZED")
 }
 
+// Choose returns the decision of the bench.
+func (b *bench) Choose(*corev1.Pod) (delivery.Decision, error) { return b.delivery, b.refusal }
+
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{T: t, registry: prometheus.NewRegistry()}
+	b := &bench{T: t, registry: prometheus.NewRegistry(), delivery: delivery.Decision{Reason: delivery.ReasonConfigured}}
 	metrics, err := webhook.NewMetrics(b.registry)
 	require.NoError(t, err)
 	b.pod = corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "app-"}}
@@ -79,7 +87,7 @@ func newBench(t *testing.T) *bench {
 			}
 			return c.Get(ctx, key, object, options...)
 		}}).Build()
-	b.webhook, err = webhook.New(webhook.Config{Metrics: metrics, APIReader: b.live, Images: b, ReviewTimeout: time.Second, Clock: time.Now, NamespaceLabel: "inject", NamespaceLabelValue: "yes",
+	b.webhook, err = webhook.New(webhook.Config{Metrics: metrics, APIReader: b.live, Images: b, Delivery: b, ReviewTimeout: time.Second, Clock: time.Now, NamespaceLabel: "inject", NamespaceLabelValue: "yes",
 		Settings: func(context.Context) (inject.Settings, error) {
 			return inject.Settings{Image: "env:1", CA: "CA", Broker: "b:9443"}, b.notReady
 		},
@@ -121,6 +129,9 @@ func (b *bench) counts() [4]float64 {
 	require.NoError(b, err)
 	value := map[string]float64{}
 	for _, f := range families {
+		if len(f.GetMetric()) == 0 {
+			continue
+		}
 		value[f.GetName()] = f.GetMetric()[0].GetCounter().GetValue()
 	}
 	return [4]float64{value["akv2k8s_pod_inspections_total"], value["akv2k8s_container_inspections_total"],
@@ -138,6 +149,30 @@ func TestAPodWithAReferenceIsPatched(t *testing.T) {
 	assert.NotEmpty(t, response.Patches)
 	assert.Equal(t, [4]float64{1, 1, 1, 0}, b.counts())
 	assert.Contains(t, b.log.String(), "app-…")
+}
+
+func TestTheDeliveryIsChosenForEachPod(t *testing.T) {
+	b := newBench(t)
+	b.delivery = delivery.Decision{ImageVolume: true, Reason: delivery.ReasonSupported}
+	b.reads.Store(0)
+	pod := b.patched(b.admit(container("a@azurekeyvault")))
+	assert.Empty(t, pod.Spec.InitContainers)
+	assert.Equal(t, "env:1", pod.Spec.Volumes[0].Image.Reference)
+	b.delivery = delivery.Decision{Reason: delivery.ReasonKubelet, Detail: "node old, whose kubelet is v1.34.1"}
+	pod = b.patched(b.admit(container("a@azurekeyvault")))
+	assert.Len(t, pod.Spec.InitContainers, 1)
+	assert.Contains(t, b.log.String(), `"delivery"="init" "deliveryReason"="kubelet" "deliveryDetail"="node old, whose kubelet is v1.34.1"`)
+	b.refusal = fault.New(fault.Invalid, "no image volume here")
+	response := b.admit(container("a@azurekeyvault"))
+	assert.False(t, response.Allowed)
+	assert.Contains(t, response.Result.Message, "akv2k8s: no image volume here")
+	assert.True(t, b.admit(container("plain")).Allowed, "a pod without references has no delivery")
+	assert.NoError(t, testutil.GatherAndCompare(b.registry, strings.NewReader(`
+# HELP akv2k8s_pod_deliveries_total Injected pods by how the injector gets into them (image volume or init container), and why.
+# TYPE akv2k8s_pod_deliveries_total counter
+akv2k8s_pod_deliveries_total{delivery="image",reason="supported"} 1
+akv2k8s_pod_deliveries_total{delivery="init",reason="kubelet"} 1
+`), "akv2k8s_pod_deliveries_total"))
 }
 
 func TestAPodWithoutReferencesIsLeftAlone(t *testing.T) {

@@ -32,6 +32,9 @@ const (
 	// AnnotationCommands on a pod, written by users and read by the webhook: a JSON object with the command (and its
 	// arguments) of each image by container name.
 	AnnotationCommands = "akv2k8s.io/commands"
+	// AnnotationDelivery on a pod, written by users and read by the webhook: how the injector gets into the pod (auto,
+	// image or init).
+	AnnotationDelivery = "akv2k8s.io/delivery"
 	// AnnotationCASource on the webhook configuration, rendered by the chart and read by the env-injector: the source
 	// of the CA bundle. With the value CAOwn the env-injector writes its own CA; otherwise the CA comes from
 	// cert-manager, from values, or from an older version after a rollback.
@@ -53,6 +56,9 @@ const (
 	VolumeInjector = "azure-keyvault-env"
 	MountInjector  = "/azure-keyvault/"
 	InjectorPath   = "/azure-keyvault/azure-keyvault-env"
+	// DirectInjectorPath is the injector that reads vaults with the pod's own credentials, in an image volume. There,
+	// the injector at InjectorPath can only use the auth service, and runs the other one where it is needed.
+	DirectInjectorPath = "/azure-keyvault/azure-keyvault-env-direct"
 	// HasStartedPath is the injector under another name. Under this name it exits with 0 if the container's program has
 	// started; the startup probe of the webhook runs it.
 	HasStartedPath = "/azure-keyvault/has-started"

@@ -62,6 +62,8 @@ env_injector.certificate.custom.enabled
 env_injector.certificate.custom.server.tls
 env_injector.certificate.custom.ca
 env_injector.inherit.enabled
+env_injector.delivery
+env_injector.watchNodes
 env_injector.initContainer.securityContext
 env_injector.cache.maxAge
 env_injector.timeoutSeconds

@@ -92,6 +92,12 @@
   resourceNames: [{{ .Release.Namespace | quote }}]
 {{- end }}
   verbs: [get]
+{{- if and .Values.watchAllNamespaces .Values.env_injector.watchNodes }}
+# knows the versions of kubelets and container runtimes, to decide whether pods get the injector in an image volume
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list, watch]
+{{- end }}
 # reads the API server's addresses, which it never uses as a registry and whose requests it does not limit; by name in all namespaces, so that the chart needs no object in another one
 - apiGroups: [""]
   resources: [services]

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,7 @@ func TestGoldens(t *testing.T) {
 			if strings.HasPrefix(filepath.Base(input), "without-auth-service") {
 				s = withoutAuthService()
 			}
+			s.ImageVolume = strings.HasPrefix(filepath.Base(input), "image-volume")
 			got, mutated := result(t, &pod, s)
 			if *update {
 				require.NoError(t, os.WriteFile(expected, []byte(got), 0o600))
@@ -112,6 +114,74 @@ func TestGoldens(t *testing.T) {
 	require.NoError(t, err)
 	for _, output := range outputs {
 		assert.True(t, used[output], "%s belongs to no input; remove it", output)
+	}
+}
+
+// inputs are the pods in testdata that are not refused, by file.
+func inputs(t *testing.T) map[string]*corev1.Pod {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.in.yaml")
+	require.NoError(t, err)
+	pods := map[string]*corev1.Pod{}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		pod := &corev1.Pod{}
+		require.NoError(t, yaml.UnmarshalStrict(content, pod))
+		if _, err := inject.Decide(pod, sources()); err == nil {
+			pods[file] = pod
+		}
+	}
+	require.Greater(t, len(pods), 20)
+	return pods
+}
+
+func TestAnImageVolumeChangesNothingButHowTheInjectorArrives(t *testing.T) {
+	injected := 0
+	for file, pod := range inputs(t) {
+		byInit, byImage := settings(), settings()
+		byImage.ImageVolume = true
+		_, want := result(t, pod, byInit)
+		_, got := result(t, pod, byImage)
+		volume := slices.IndexFunc(got.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "azure-keyvault-env" })
+		if volume < 0 {
+			assert.Equal(t, pod, got, "%s is not injected", file)
+			continue
+		}
+		injected++
+		assert.Equal(t, &corev1.ImageVolumeSource{Reference: byImage.Image, PullPolicy: byImage.PullPolicy}, got.Spec.Volumes[volume].Image, file)
+		assert.Len(t, got.Spec.InitContainers, len(want.Spec.InitContainers)-1, file)
+		// Everything else is equal, but for what depends on the check that the init container makes.
+		got.Spec.Volumes[volume] = want.Spec.Volumes[volume]
+		got.Spec.InitContainers = append([]corev1.Container{*want.Spec.InitContainers[0].DeepCopy()}, got.Spec.InitContainers...)
+		for _, pods := range []*corev1.Pod{got, want} {
+			for _, containers := range [][]corev1.Container{pods.Spec.InitContainers, pods.Spec.Containers} {
+				for i := range containers {
+					c := &containers[i]
+					if p := c.StartupProbe; p != nil && p.Exec != nil && p.Exec.Command[0] == "/azure-keyvault/has-started" {
+						c.StartupProbe = nil
+					}
+					c.Env = slices.DeleteFunc(c.Env, func(v corev1.EnvVar) bool {
+						return v.Name == "ENV_INJECTOR_DEFAULT_TIMEOUT" || v.Name == "ENV_INJECTOR_ADDED"
+					})
+				}
+			}
+		}
+		assert.Equal(t, want, got, file)
+	}
+	assert.Greater(t, injected, 15)
+}
+
+func TestAPodThatIsAppliedAgainGetsTheDeliveryOfToday(t *testing.T) {
+	for file, pod := range inputs(t) {
+		byInit, byImage := settings(), settings()
+		byImage.ImageVolume = true
+		init, withInit := result(t, pod, byInit)
+		image, withImage := result(t, pod, byImage)
+		got, _ := result(t, withInit, byImage)
+		assert.Equal(t, image, got, "%s: from an init container to an image volume", file)
+		got, _ = result(t, withImage, byInit)
+		assert.Equal(t, init, got, "%s: and back", file)
 	}
 }
 

@@ -109,7 +109,7 @@ func canonicalPath(at string) string {
 
 // isForeignVolume says whether a volume has one of our names, but not the type of our volume.
 func isForeignVolume(v corev1.Volume) bool {
-	return (v.Name == wire.VolumeInjector && v.EmptyDir == nil) ||
+	return (v.Name == wire.VolumeInjector && v.EmptyDir == nil && v.Image == nil) ||
 		((v.Name == wire.VolumeToken || v.Name == wire.VolumeAPIAccess) && v.Projected == nil)
 }
 

@@ -28,6 +28,8 @@ type Settings struct {
 	Cloud, ExtraCAs, AuthType string
 	// LogLevel and LogFormat are the defaults for the injector's log; each can be empty.
 	LogLevel, LogFormat string
+	// ImageVolume says that the injector is in an image volume, so that the pod needs no init container.
+	ImageVolume bool
 	// InitContainer has the settings for the init container.
 	InitContainer InitContainerSettings
 	// LimitRanges are the LimitRanges of the pod's namespace.
@@ -46,8 +48,9 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 		func(c corev1.Container) bool { return c.Name == wire.InitContainer })
 	spec.Volumes = slices.DeleteFunc(spec.Volumes,
 		func(v corev1.Volume) bool { return slices.Contains(injectedVolumeNames(), v.Name) })
-	spec.Volumes = append(spec.Volumes, binaryVolume())
-	injector, found, reachable := thinInjectorPath, newReferenceCheck(), !hasMeshProxy(pod)
+	spec.Volumes = append(spec.Volumes, injectorVolume(s))
+	// Only the init container checks references before the containers start.
+	injector, found, checks := thinInjectorPath, newReferenceCheck(), !s.ImageVolume && !hasMeshProxy(pod)
 	targets, volumes := plan.targetsByName(), map[string]bool{}
 	for kind, containers := range [][]corev1.Container{initContainersIndex: spec.InitContainers,
 		containersIndex: spec.Containers} {
@@ -61,7 +64,7 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 				injector = injectorPath
 			}
 			volume := s.credentialVolume(*c)
-			checked := reachable && s.isCheckable(*c, target.environment) &&
+			checked := checks && s.isCheckable(*c, target.environment) &&
 				found.addContainer(c.Name, target.environment)
 			wrapContainer(c, target, s, configureWaiting(c, target, roleOf(pod, *c, kind == initContainersIndex),
 				checked))
@@ -70,7 +73,9 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 			}
 		}
 	}
-	spec.InitContainers = slices.Insert(spec.InitContainers, 0, newInitContainer(pod, injector, found, s))
+	if !s.ImageVolume {
+		spec.InitContainers = slices.Insert(spec.InitContainers, 0, newInitContainer(pod, injector, found, s))
+	}
 	return out
 }
 

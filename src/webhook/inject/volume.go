@@ -17,8 +17,13 @@ func injectedVolumeNames() []string {
 	return []string{wire.VolumeInjector, wire.VolumeToken, wire.VolumeAPIAccess}
 }
 
-// binaryVolume is the memory volume for the injector.
-func binaryVolume() corev1.Volume {
+// injectorVolume is the volume with the injector: its image, or a memory volume into which the init container copies
+// the injector.
+func injectorVolume(s Settings) corev1.Volume {
+	if s.ImageVolume {
+		return corev1.Volume{Name: wire.VolumeInjector, VolumeSource: corev1.VolumeSource{
+			Image: &corev1.ImageVolumeSource{Reference: s.Image, PullPolicy: s.PullPolicy}}}
+	}
 	return corev1.Volume{Name: wire.VolumeInjector,
 		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,8 @@ import (
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 	"sigs.k8s.io/yaml"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // Repository is where the images live; they are loaded into a local cluster under the same names.
@@ -46,6 +49,21 @@ func (p Program) Paths() []string {
 
 // binary is a program's path in its image.
 func binary(pkg string) string { return "/usr/local/bin/" + filepath.Base(pkg) }
+
+// links are further names of the programs, by path. They are relative, because pods mount the image in a folder.
+func (p Program) links() map[string]File {
+	if p.Image != "env" {
+		return nil
+	}
+	link := func(to string) File { return File{Link: to, Mode: 0o777} }
+	inImage := func(pkg string) string { return strings.TrimPrefix(binary(pkg), "/") }
+	root := func(inPod string) string { return "/" + filepath.Base(inPod) }
+	return map[string]File{
+		root(wire.InjectorPath):       link(inImage("src/cmd/azure-keyvault-env-thin")),
+		root(wire.DirectInjectorPath): link(inImage("src/cmd/azure-keyvault-env")),
+		root(wire.HasStartedPath):     link(filepath.Base(wire.InjectorPath)),
+	}
+}
 
 // Shipped are the images that users install.
 func Shipped() []Program {
@@ -158,6 +176,7 @@ func (m Maker) specs(ctx context.Context, programs []Program, arch string) ([]Sp
 			}
 			files[binary(pkg)] = File{Content: content, Mode: 0o755}
 		}
+		maps.Copy(files, p.links())
 		specs = append(specs, Spec{Name: Repository + p.Image + ":" + m.withFlavor(version),
 			Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files,
 			Architecture: arch})

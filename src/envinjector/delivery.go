@@ -1,0 +1,27 @@
+package envinjector
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/discovery"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
+)
+
+// newDeliveryChooser creates the chooser, and watches the nodes if it needs them and the program may do so.
+func (s Settings) newDeliveryChooser(ctx context.Context, mgr ctrl.Manager) (delivery.Chooser, error) {
+	c := delivery.Chooser{Default: s.delivery}
+	client, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return c, fmt.Errorf("creating a client for the version of the API server: %w", err)
+	}
+	c.APIServer = &delivery.ServerVersion{Read: client.ServerVersion, Clock: time.Now}
+	if !s.watchNodes || !s.WatchAll {
+		return c, nil
+	}
+	c.Nodes = delivery.NewNodes()
+	return c, c.Nodes.Watch(ctx, mgr.GetCache())
+}

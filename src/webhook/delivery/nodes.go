@@ -1,0 +1,223 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/akv2k8s/akv2k8s/src/limits"
+)
+
+// Nodes knows which nodes of the cluster mount images as volumes. It is safe for concurrent use.
+type Nodes struct {
+	mu sync.RWMutex
+	// supported and unsupported are the nodes by name, as Strip leaves them.
+	supported   map[string]*corev1.Node
+	unsupported map[string]unsupportedNode
+	synced      func() bool
+}
+
+// unsupportedNode is a node that can't mount an image, with the reason.
+type unsupportedNode struct {
+	*corev1.Node
+	reason Reason
+}
+
+// NewNodes returns Nodes that know no node yet.
+func NewNodes() *Nodes {
+	return &Nodes{supported: map[string]*corev1.Node{}, unsupported: map[string]unsupportedNode{}}
+}
+
+// Watch follows the nodes of the cluster until the cache stops. Until all of them are known, no pod gets an image
+// volume by ModeAuto. The cache must have Strip as the transform of nodes.
+func (n *Nodes) Watch(ctx context.Context, informers cache.Informers) error {
+	nodes, err := informers.GetInformer(ctx, &corev1.Node{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching the nodes: %w", err)
+	}
+	registration, err := nodes.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { n.set(o) },
+		UpdateFunc: func(_, o any) { n.set(o) },
+		DeleteFunc: func(o any) {
+			if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = last.Obj
+			}
+			n.remove(o)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watching the nodes: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.synced = registration.HasSynced
+	return nil
+}
+
+// Strip keeps what a decision needs of a node, and the resourceVersion for the informer. A node has about 15 KiB.
+func Strip(o any) (any, error) {
+	node, ok := o.(*corev1.Node)
+	if !ok {
+		return o, nil
+	}
+	info := node.Status.NodeInfo
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion,
+			Labels: node.Labels},
+		Spec: corev1.NodeSpec{Taints: node.Spec.Taints},
+		Status: corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{KubeletVersion: info.KubeletVersion,
+			ContainerRuntimeVersion: info.ContainerRuntimeVersion, OperatingSystem: info.OperatingSystem}},
+	}, nil
+}
+
+func (n *Nodes) set(o any) {
+	node, ok := o.(*corev1.Node)
+	if !ok {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.supported, node.Name)
+	delete(n.unsupported, node.Name)
+	if node.Status.NodeInfo.OperatingSystem == "windows" {
+		return // the env-injector rejects pods for Windows
+	}
+	if reason := unsupportedReason(node); reason != "" {
+		n.unsupported[node.Name] = unsupportedNode{node, reason}
+		return
+	}
+	n.supported[node.Name] = node
+}
+
+func (n *Nodes) remove(o any) {
+	if node, ok := o.(*corev1.Node); ok {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.supported, node.Name)
+		delete(n.unsupported, node.Name)
+	}
+}
+
+// unsupportedReason returns why a node can't mount an image, empty if it can.
+func unsupportedReason(node *corev1.Node) Reason {
+	info := node.Status.NodeInfo
+	if !isAtLeast(info.KubeletVersion, "1.36") {
+		return ReasonKubelet
+	}
+	name, runtime, _ := strings.Cut(info.ContainerRuntimeVersion, "://")
+	if first, known := map[string]string{"containerd": "2.1", "cri-o": "1.31"}[name]; !known ||
+		!isAtLeast(runtime, first) {
+		return ReasonRuntime
+	}
+	return ""
+}
+
+// isAtLeast compares versions by major and minor. A version that can't be parsed is older.
+func isAtLeast(text, first string) bool {
+	v, err := version.ParseGeneric(text)
+	if err != nil {
+		return false
+	}
+	return version.MajorMinor(v.Major(), v.Minor()).AtLeast(version.MustParseGeneric(first))
+}
+
+// supportFor decides by the nodes on which the pod may run.
+func (n *Nodes) supportFor(pod *corev1.Pod) Decision {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.synced == nil || !n.synced() {
+		return Decision{Reason: ReasonNodesUnknown}
+	}
+	if selectorSize(pod) > limits.NodeSelectorTexts {
+		return Decision{Reason: ReasonSelector}
+	}
+	rules := placementOf(pod)
+	for _, node := range n.unsupported {
+		if rules.allow(node.Node) {
+			return Decision{Reason: node.reason, Detail: describeNode(node.Node, node.reason)}
+		}
+	}
+	for _, node := range n.supported {
+		if rules.allow(node) {
+			return Decision{ImageVolume: true, Reason: ReasonSupported}
+		}
+	}
+	return Decision{Reason: ReasonNoNode}
+}
+
+func describeNode(node *corev1.Node, reason Reason) string {
+	info := node.Status.NodeInfo
+	if reason == ReasonKubelet {
+		return fmt.Sprintf("node %s, whose kubelet is %s", node.Name, info.KubeletVersion)
+	}
+	return fmt.Sprintf("node %s, whose container runtime is %s", node.Name, info.ContainerRuntimeVersion)
+}
+
+// selectorSize is the number of texts in the pod's rules for nodes.
+func selectorSize(pod *corev1.Pod) int {
+	size := 2*len(pod.Spec.NodeSelector) + len(pod.Spec.Tolerations)
+	if a := pod.Spec.Affinity; a != nil && a.NodeAffinity != nil &&
+		a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
+		for _, term := range a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+			for _, requirements := range [][]corev1.NodeSelectorRequirement{term.MatchExpressions, term.MatchFields} {
+				for _, r := range requirements {
+					size += 1 + len(r.Values)
+				}
+			}
+		}
+	}
+	return size
+}
+
+// placement are the rules of a pod for the nodes on which it may run.
+type placement struct {
+	nodeName    string
+	affinity    nodeaffinity.RequiredNodeAffinity
+	tolerations []corev1.Toleration
+}
+
+func placementOf(pod *corev1.Pod) placement {
+	return placement{pod.Spec.NodeName, nodeaffinity.GetRequiredNodeAffinity(pod), pod.Spec.Tolerations}
+}
+
+// allow reports whether the pod may run on a node, now or after a change of the node's condition.
+func (p placement) allow(node *corev1.Node) bool {
+	if p.nodeName != "" {
+		return p.nodeName == node.Name
+	}
+	// Rules that can't be parsed match no node, and the API server rejects the pod later.
+	if matches, err := p.affinity.Match(node); err != nil || !matches {
+		return false
+	}
+	for _, taint := range node.Spec.Taints {
+		if isPermanent(taint) && !p.tolerates(taint) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p placement) tolerates(taint corev1.Taint) bool {
+	for _, toleration := range p.tolerations {
+		if toleration.ToleratesTaint(logr.Discard(), &taint, true) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPermanent reports whether a taint keeps pods away, and is not one of those by which Kubernetes and cloud providers
+// mark a node that is not ready, under pressure or cordoned: a pod can wait until such a taint is gone.
+func isPermanent(taint corev1.Taint) bool {
+	return taint.Effect != corev1.TaintEffectPreferNoSchedule && !strings.HasPrefix(taint.Key, "node.kubernetes.io/") &&
+		!strings.HasPrefix(taint.Key, "node.cloudprovider.kubernetes.io/")
+}
