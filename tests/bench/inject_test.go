@@ -24,6 +24,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 	"github.com/akv2k8s/akv2k8s/tests/stage/stagetest"
 )
@@ -38,6 +39,7 @@ const (
 	crowd, shared = 50, 10           // pods that are created at once, and the references that each has
 	crowdFactor   = 1.4              // of the time that as many plain pods take
 	crowdMost     = 3.0              // which fails the run; an init container that does nothing takes 1.2 to 2.2
+	imageFactor   = 1.15             // of the time that as many plain pods take, with the injector in an image volume
 	admissionRate = 50               // a second
 	admissionGoal = "0.01"           // seconds, as the histogram has it
 	starts        = 10               // of the injector in one measurement
@@ -163,19 +165,19 @@ func (b bench) ended(name string) {
 	}))
 }
 
-// crowd creates pods at once: plain ones, ones with an init container that does nothing, and injected ones, and
-// compares. Then it does the same in the other order: this machine's speed changes within minutes, and what changes
+// crowd creates pods at once: plain ones, ones with an init container that does nothing, and injected ones with an init
+// container and with an image volume, and compares. Then it does the same in the other order: this machine's speed changes within minutes, and what changes
 // evenly weighs the same on each.
 func (b bench) crowd() {
 	took, reads, budget := map[string]time.Duration{}, 0, 0
-	kinds := []string{"plain", "idle", "injected"}
+	kinds := []string{"plain", "idle", "injected", "image"}
 	for round := range 2 {
 		for _, kind := range kinds {
 			require.NoError(b, b.Azure.ResetCounters(b.Context()))
 			t := b.together(func(i int) *corev1.Pod { return b.member(kind, fmt.Sprintf("%s-%d-%d", kind, round, i)) })
 			b.Say("%d pods at once, %s: %s", crowd, kind, t.Round(time.Millisecond))
 			took[kind] += t / 2
-			if kind != "injected" {
+			if kind != "injected" && kind != "image" {
 				continue
 			}
 			n, err := b.Azure.Calls(b.Context(), "kv-team", "get", "200")
@@ -185,6 +187,10 @@ func (b bench) crowd() {
 		}
 		slices.Reverse(kinds)
 	}
+	byImage := took["image"].Seconds() / took["plain"].Seconds()
+	b.figure("%d pods at once, by image volume %s, %.2f times plain ones (goal %.2f)", crowd, took["image"].Round(time.Millisecond), byImage, imageFactor)
+	b.atMost("50-pods-by-image-volume-to-plain", byImage, imageFactor, "x")
+	assert.Less(b, byImage, crowdMost)
 	factor, own := took["injected"].Seconds()/took["plain"].Seconds(), took["injected"].Seconds()/took["idle"].Seconds()
 	b.figure("%d pods at once, mean of two: plain %s, with an init container that does nothing %s (%.2f times plain ones), with %d references %s, %.2f times plain ones (goal %.1f), %.2f times idle ones; "+
 		"%d vault reads by two replicas (budget %d)", crowd, took["plain"].Round(time.Millisecond), took["idle"].Round(time.Millisecond), took["idle"].Seconds()/took["plain"].Seconds(),
@@ -202,8 +208,12 @@ func (b bench) crowd() {
 // too.
 func (b bench) member(kind, name string) *corev1.Pod {
 	command := []string{"sh", "-c", "sleep 3600"}
-	if kind == "injected" {
-		return b.pod(name, shared, command...)
+	if kind == "injected" || kind == "image" {
+		p := b.pod(name, shared, command...)
+		if kind == "image" {
+			p.Annotations = map[string]string{wire.AnnotationDelivery: "image"}
+		}
+		return p
 	}
 	p := b.pod(name, 0, command...)
 	if kind == "idle" {

@@ -34,9 +34,16 @@ func sameProcess(t *testing.T) {
 	tm := newTeam(t)
 	tm.secret("word", "no secret at all")
 	tm.resource("word", "word", "")
-	seen := map[string]string{}
-	for name, value := range map[string]string{"injected": "word@azurekeyvault", "plain": "no secret at all"} {
+	seen, injected := map[string]string{}, deliveries(t)
+	for _, name := range append(injected, "plain") {
+		value := "word@azurekeyvault"
+		if name == "plain" {
+			value = "no secret at all"
+		}
 		p := tm.pod(name, nil, "sh", "-c", look)
+		if name != "plain" {
+			by(name, p)
+		}
 		user, group := int64(1234), int64(2345)
 		p.Spec.SecurityContext.RunAsUser, p.Spec.SecurityContext.RunAsGroup, p.Spec.SecurityContext.FSGroup = &user, &group, &group
 		p.Spec.SecurityContext.SupplementalGroups = []int64{3456}
@@ -47,7 +54,8 @@ func sameProcess(t *testing.T) {
 		p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "FIRST", Value: "a=b c"}, {Name: "WORD", Value: value}, {Name: "EMPTY"}, {Name: "AZURE_CLIENT_ID", Value: "kept"},
 			{Name: "LINES", Value: "two\nlines"}, {Name: "ENV_INJECTOR_RETRIES", Value: "2"}}
 		p = tm.create(p)
-		assert.Equal(t, name == "injected", len(p.Spec.InitContainers) == 1)
+		assert.Equal(t, name == "init", len(p.Spec.InitContainers) == 1)
+		assert.Equal(t, name == "image", isByImage(t, p))
 		code, log := tm.ended(name)
 		require.Zero(t, code, log)
 		environment, rest, found := strings.Cut(log, "|=\n")
@@ -60,7 +68,9 @@ func sameProcess(t *testing.T) {
 	assert.Contains(t, seen["plain"], "|WORD=no secret at all")
 	assert.Contains(t, seen["plain"], "|EMPTY=|")
 	assert.Contains(t, seen["plain"], "\n0 -> /dev/null\n1 -> pipe\n2 -> pipe\n")
-	assert.Equal(t, seen["plain"], seen["injected"])
+	for _, name := range injected {
+		assert.Equal(t, seen["plain"], seen[name], name)
+	}
 }
 
 // sizes are what a terminal becomes, one after the other.

@@ -59,6 +59,8 @@ func TestProduct(t *testing.T) {
 			"a StatefulSet stalls at its last pod, and goes on":       statefulSetStalls,
 			"Jobs whose values come later, or never":                  jobsWait,
 			"describe shows why a container could not start":          terminationMessages,
+			"the injector arrives in an image volume":                 imageVolumes,
+			"kubectl exec gets values through the injector":           execInPods,
 			"our startup probe, whatever the pod is like":             startedPods,
 			"every kind of workload":                                  workloads,
 			"what is rotated or revoked is so when a pod starts":      valuesAreFresh,

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,14 +120,21 @@ func startedPods(t *testing.T) {
 			p.Containers, p.ShareProcessNamespace = append(p.Containers, c), &yes
 		},
 	}
-	for name, change := range changes {
+	var names []string
+	for _, delivery := range deliveries(t) {
+		for change := range changes {
+			names = append(names, change+"-by-"+delivery)
+		}
+	}
+	for _, name := range names {
+		change, delivery, _ := strings.Cut(name, "-by-")
 		p := tm.pod(name, map[string]string{"DB": "db@azurekeyvault", "ENV_INJECTOR_DISABLE_AUTH_SERVICE": "true", "AZURE_TENANT_ID": local.TenantID,
 			"AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": stage.AppSecret}, "sh", "-c", "sleep 1000 & sleep 1000 & wait")
 		p.Spec.RestartPolicy = corev1.RestartPolicyAlways
-		change(&p.Spec)
-		require.NotNil(t, tm.create(p).Spec.Containers[0].StartupProbe, name)
+		changes[change](&p.Spec)
+		require.NotNil(t, tm.create(by(delivery, p)).Spec.Containers[0].StartupProbe, name)
 	}
-	for name := range changes {
+	for _, name := range names {
 		require.NoError(t, stage.Await(t.Context(), 2*patience, "pod "+name, func(ctx context.Context) error {
 			var p corev1.Pod
 			if err := s.Client.Get(ctx, types.NamespacedName{Namespace: tm.namespace, Name: name}, &p); err != nil {

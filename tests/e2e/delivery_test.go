@@ -1,0 +1,166 @@
+//go:build cluster
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
+	"github.com/akv2k8s/akv2k8s/tests/stage"
+)
+
+// deliveries are those that the cluster supports.
+func deliveries(t *testing.T) []string {
+	t.Helper()
+	if !mountsImages(t) {
+		t.Log("not tried: image volumes, which need Kubernetes 1.36; use KUBERNETES=1.36")
+		return []string{"init"}
+	}
+	return []string{"init", "image"}
+}
+
+// mountsImages reports whether the API server and the nodes mount images as volumes.
+func mountsImages(t *testing.T) bool {
+	t.Helper()
+	info, err := s.Kube.Discovery().ServerVersion()
+	require.NoError(t, err)
+	return version.MustParseGeneric(info.GitVersion).AtLeast(version.MustParseGeneric("1.36.0"))
+}
+
+// by chooses the delivery of the pod.
+func by(delivery string, p *corev1.Pod) *corev1.Pod {
+	if p.Annotations == nil {
+		p.Annotations = map[string]string{}
+	}
+	p.Annotations[wire.AnnotationDelivery] = delivery
+	return p
+}
+
+// isByImage reports whether the pod has the injector in an image volume, and checks that it has no init container then.
+func isByImage(t *testing.T, p *corev1.Pod) bool {
+	t.Helper()
+	for _, volume := range p.Spec.Volumes {
+		if volume.Name == wire.VolumeInjector && volume.Image != nil {
+			for _, c := range p.Spec.InitContainers {
+				assert.NotEqual(t, initContainer, c.Name)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+func imageVolumes(t *testing.T) {
+	tm := newTeam(t)
+	tm.resource("db", "db", "")
+	env := map[string]string{"DB": "db@azurekeyvault"}
+	show := []string{"sh", "-c", "test $DB = " + canary + "-db && echo right && test ! -w /azure-keyvault && exit 7"}
+	if !mountsImages(t) {
+		err := s.Client.Create(t.Context(), by("image", tm.pod("refused", env, show...)))
+		require.ErrorContains(t, err, "demands an image volume, which can't work for this pod: the API server is v1.")
+		p := tm.create(by("auto", tm.pod("auto", env, show...)))
+		assert.False(t, isByImage(t, p))
+		code, log := tm.ended("auto")
+		assert.EqualValues(t, 7, code, log)
+		t.Log("not tried: pods with image volumes, which need Kubernetes 1.36; use KUBERNETES=1.36")
+		return
+	}
+	yes := true
+	pods := map[string]*corev1.Pod{
+		"demanded":  by("image", tm.pod("demanded", env, show...)),
+		"auto":      by("auto", tm.pod("auto", env, show...)),
+		"read-only": by("image", tm.pod("read-only", env, show...)),
+		// The injector that reads vaults itself is another program of the same image.
+		"direct": by("image", tm.pod("direct", map[string]string{"DB": "db@azurekeyvault", "ENV_INJECTOR_DISABLE_AUTH_SERVICE": "true",
+			"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": stage.AppSecret}, show...)),
+	}
+	pods["read-only"].Spec.Containers[0].SecurityContext.ReadOnlyRootFilesystem = &yes
+	for name, p := range pods {
+		assert.True(t, isByImage(t, tm.create(p)), name)
+	}
+	for name := range pods {
+		code, log := tm.ended(name)
+		assert.EqualValues(t, 7, code, "%s: %s", name, log)
+		assert.Contains(t, log, "right", name)
+	}
+	for text, says := range map[string]string{"envfile": "write auto, image or init", "Images": "write auto, image or init"} {
+		err := s.Client.Create(t.Context(), by(text, tm.pod("odd", env, "true")))
+		assert.ErrorContains(t, err, says)
+	}
+	assert.Contains(t, metricsOf(t, "akv2k8s-webhook"), `akv2k8s_pod_deliveries_total{delivery="image",reason="supported"}`)
+
+	// A reference that can't be resolved is said where the pod's owner looks: in the log, and in the termination message.
+	tm.create(by("image", tm.pod("missing", map[string]string{"DB": "nothing@azurekeyvault", "ENV_INJECTOR_TIMEOUT": "1s"}, "true")))
+	code, log := tm.ended("missing")
+	assert.NotZero(t, code)
+	assert.Contains(t, log, "nothing")
+
+	// The kubelet says in the pod's events what it can't mount.
+	broken := by("init", tm.pod("broken", env, "true"))
+	broken.Spec.Volumes = append(broken.Spec.Volumes, corev1.Volume{Name: "own", VolumeSource: corev1.VolumeSource{
+		Image: &corev1.ImageVolumeSource{Reference: "registry.invalid/none:1", PullPolicy: corev1.PullIfNotPresent}}})
+	broken.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "own", MountPath: "/own"}}
+	tm.create(broken)
+	require.NoError(t, stage.Await(t.Context(), patience, "an event about an image volume", func(ctx context.Context) error {
+		var events corev1.EventList
+		if err := s.Client.List(ctx, &events); err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.InvolvedObject.Namespace == tm.namespace && e.InvolvedObject.Name == "broken" && strings.Contains(e.Message, "registry.invalid/none:1") {
+				return nil
+			}
+		}
+		return fmt.Errorf("none of %d names the image", len(events.Items))
+	}))
+}
+
+// exec runs a command in the pod's container, and returns its output.
+func (tm team) exec(pod string, command ...string) (string, error) {
+	tm.Helper()
+	request := s.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(tm.namespace).Name(pod).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Container: "app", Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+	executor, err := remotecommand.NewWebSocketExecutor(s.REST, "GET", request.URL().String())
+	require.NoError(tm, err)
+	var out, problems bytes.Buffer
+	if err := executor.StreamWithContext(tm.Context(), remotecommand.StreamOptions{Stdout: &out, Stderr: &problems}); err != nil {
+		return out.String(), fmt.Errorf("%w: %s", err, problems.String())
+	}
+	return out.String(), nil
+}
+
+// execInPods runs commands in running containers, as kubectl exec does.
+func execInPods(t *testing.T) {
+	tm := newTeam(t)
+	tm.resource("db", "db", "")
+	for _, delivery := range deliveries(t) {
+		name := "exec-" + delivery
+		tm.create(by(delivery, tm.pod(name, map[string]string{"DB": "db@azurekeyvault"}, "sleep", "600")))
+		require.NoError(t, stage.Await(t.Context(), patience, "pod "+name, func(ctx context.Context) error {
+			var p corev1.Pod
+			if err := s.Client.Get(ctx, types.NamespacedName{Namespace: tm.namespace, Name: name}, &p); err != nil || p.Status.Phase != corev1.PodRunning {
+				return fmt.Errorf("it is %s: %w", p.Status.Phase, err)
+			}
+			return nil
+		}))
+		out, err := tm.exec(name, "sh", "-c", "echo $DB")
+		require.NoError(t, err, name)
+		assert.Equal(t, "db@azurekeyvault", strings.TrimSpace(out), "%s: exec without the injector sees the reference", name)
+		out, err = tm.exec(name, wire.InjectorPath, "sh", "-c", "echo $DB")
+		require.NoError(t, err, name)
+		assert.Equal(t, canary+"-db", strings.TrimSpace(out), "%s: and with it the value", name)
+	}
+}
