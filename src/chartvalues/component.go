@@ -81,6 +81,7 @@ type EnvInjector struct {
 	Inherit                V1CAMigration         `json:"inherit"`
 	Delivery               string                `json:"delivery" chart:"enum=auto|image|init"`
 	WatchNodes             bool                  `json:"watchNodes"`
+	InjectProbes           bool                  `json:"injectProbes"`
 	InitContainer          InitContainer         `json:"initContainer"`
 	Cache                  ValueCache            `json:"cache"`
 	TimeoutSeconds         QuotableInt           `json:"timeoutSeconds" chart:"min=1;max=30"`

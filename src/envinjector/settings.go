@@ -32,6 +32,8 @@ type Settings struct {
 	// delivery is how the injector gets into pods by default. watchNodes says that the program may watch nodes.
 	delivery   delivery.Mode
 	watchNodes bool
+	// injectProbes says that exec probes and hooks of injected containers get values by default.
+	injectProbes bool
 	// clientCA is the PEM of the client certificate authority of the API server; it can be empty.
 	clientCA string
 }
@@ -101,6 +103,8 @@ func (s *Settings) addInjectionFlags(flags *pflag.FlagSet) {
 		func(text string) (err error) { s.delivery, err = delivery.ParseMode(text); return err })
 	flags.BoolVar(&s.watchNodes, "watch-nodes", false,
 		"watch nodes, so that --delivery=auto knows whether they mount image volumes")
+	flags.BoolVar(&s.injectProbes, "inject-probes", false,
+		"start exec probes and lifecycle hooks of injected containers with values")
 	flags.Func("init-container", "`JSON` resources and security context of the init container", s.initContainer.Set)
 }
 

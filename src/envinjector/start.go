@@ -102,7 +102,8 @@ func (p *sharedParts) createSharedParts(vault *vaultclient.Client, logger logr.L
 func (s Settings) injectionSettings(vaults *program.Vaults, logger logr.Logger) (inject.Settings, error) {
 	init, policy, err := s.initContainerSettings(logger)
 	return inject.Settings{Image: s.injectorImage, PullPolicy: policy, InitContainer: init, LogLevel: s.LogLevel,
-		LogFormat: s.LogFormat, Direct: !s.authService, Cloud: vaults.Client.Cloud.FormatSetting(),
+		LogFormat: s.LogFormat, InjectProbes: s.injectProbes,
+		Direct: !s.authService, Cloud: vaults.Client.Cloud.FormatSetting(),
 		ExtraCAs: string(vaults.ExtraCAs), AuthType: s.podAuthType()}, err
 }
 

@@ -42,6 +42,9 @@ type Config struct {
 	Jitter func(most time.Duration) time.Duration
 	Clock  func() time.Time
 	Log    *slog.Logger
+	// IsAdditional says that this is not the main process of the container, but that of a probe, a hook or kubectl
+	// exec. Its arguments are not those of the container, and the termination message is that of the main process.
+	IsAdditional bool
 	// WriteTerminationMessage writes the text of a failure into the termination message.
 	WriteTerminationMessage func(message string)
 }
@@ -74,9 +77,11 @@ func Run(ctx context.Context, c Config) int {
 	if err != nil {
 		return c.reportFailure(err)
 	}
-	args, err := expandArgs(c.Args, c.Environ, environ)
-	if err != nil {
-		return c.reportFailure(err)
+	args := c.Args
+	if !c.IsAdditional {
+		if args, err = expandArgs(c.Args, c.Environ, environ); err != nil {
+			return c.reportFailure(err)
+		}
 	}
 	path, err := c.LookPath(args[0], valueOf(environ, "PATH"))
 	if err != nil {
@@ -93,8 +98,15 @@ func Run(ctx context.Context, c Config) int {
 func (c Config) reportFailure(err error) int {
 	kind := fault.KindOf(err)
 	c.Log.Error(err.Error(), logkey.Reason, kind.Reason())
-	c.WriteTerminationMessage(kind.Reason() + ": " + err.Error())
+	c.explainTermination(kind.Reason() + ": " + err.Error())
 	return kind.ExitCode()
+}
+
+// explainTermination writes the termination message of the container, if this is its main process.
+func (c Config) explainTermination(message string) {
+	if !c.IsAdditional {
+		c.WriteTerminationMessage(message)
+	}
 }
 
 // reportStartFailure writes why the program could not be started, and returns the exit code. The message has the name
@@ -113,7 +125,7 @@ func (c Config) reportStartFailure(err error, args, environ []string) int {
 	}
 	message := "starting the program " + c.Args[0] + ": " + reason
 	c.Log.Error(message)
-	c.WriteTerminationMessage(message)
+	c.explainTermination(message)
 	return code
 }
 

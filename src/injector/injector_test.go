@@ -198,3 +198,15 @@ func TestReservedVariablesOfTheImageAreNotTakenForOurs(t *testing.T) {
 		injector.RemoveForeignReserved([]string{"ENV_INJECTOR_ADDED=ENV_INJECTOR_CA,ENV_INJECTOR_ADDED", "ENV_INJECTOR_CA=ca", "ENV_INJECTOR_USE_AUTH_SERVICE=false", "ENV_INJECTOR_EXPAND=x",
 			"ENV_INJECTOR_TIMEOUT=5s", "ENV_INJECTOR_AUTH_SERVICE_ADDRESS=10.0.0.66:1", "A=a@azurekeyvault"}))
 }
+
+func TestAnAdditionalProcessHasItsOwnArgumentsAndLeavesTheTerminationMessage(t *testing.T) {
+	expansion := `ENV_INJECTOR_EXPAND={"args":[1]}`
+	for additional, want := range map[bool]string{false: canary, true: "$(A)"} {
+		b := newFixture(t, "A=a@azurekeyvault", expansion)
+		b.config.Args, b.config.IsAdditional = []string{"app", "$(A)"}, additional
+		injector.Run(t.Context(), b.config)
+		require.Len(t, b.args, 2)
+		assert.Equal(t, want, b.args[1], "additional: %v", additional)
+		assert.Equal(t, additional, b.message == "", "%q", b.message)
+	}
+}

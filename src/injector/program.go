@@ -66,7 +66,9 @@ func (p Program) Run(ctx context.Context) int {
 		if args[0] == wire.InjectorPath {
 			p.execDirectInjector()
 			p.Environ = RemoveForeignReserved(p.Environ)
-			return Run(ctx, p.injectorConfig())
+			c := p.injectorConfig()
+			c.IsAdditional = mountedProcfs.isAdditional(os.Getpid(), os.Getppid())
+			return Run(ctx, c)
 		}
 		return p.reportCommandError(mountedProcfs.checkStarted(time.Sleep))
 	}

@@ -48,6 +48,13 @@ func (p procfs) isInjectorRunning() bool {
 	return err == nil && string(command) == wire.InjectorPath
 }
 
+// isAdditional reports whether this process, with the given IDs of itself and its parent, was started in a container
+// that already runs: by a probe, a hook or kubectl exec. The parent of such a process is outside of the container, so
+// its ID is 0.
+func (p procfs) isAdditional(id, parent int) bool {
+	return id != 1 && parent == 0 && p.mainProcess() != strconv.Itoa(id)
+}
+
 func (p procfs) processFile(process, file string) string {
 	return filepath.Join(string(p), process, file)
 }

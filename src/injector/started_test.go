@@ -147,3 +147,25 @@ func TestTheReplicaIsKnownForAMoment(t *testing.T) {
 	assert.Empty(t, readReplica(filepath.Dir(file), time.Now()))
 	writeReplica(filepath.Join(file, "impossible"), "x")
 }
+
+func TestAProcessOfAProbeIsNotTheContainersOwn(t *testing.T) {
+	const injector, pause = wire.InjectorPath, "/pause"
+	for name, c := range map[string]struct {
+		processes  []process
+		parent     int
+		additional bool
+	}{
+		"the main process":                  {[]process{{1, injector, appGroup, "a", 100}}, 0, false},
+		"a probe":                           {[]process{{1, "/app", appGroup, "a", 100}, {9, injector, appGroup, "a", 200}}, 0, true},
+		"a child of the program":            {[]process{{1, "/app", appGroup, "a", 100}, {9, injector, appGroup, "a", 200}}, 1, false},
+		"the main process of a shared pod":  {[]process{{1, pause, otherGroup, "p", 1}, {8, injector, appGroup, "a", 100}}, 0, false},
+		"a probe in a shared pod":           {[]process{{1, pause, otherGroup, "p", 1}, {8, "/app", appGroup, "a", 100}, {9, injector, appGroup, "a", 200}}, 0, true},
+		"a machine with another first one":  {[]process{{1, "/init", otherGroup, "p", 1}, {8, "/bash", appGroup, "a", 100}, {9, injector, appGroup, "a", 200}}, 8, false},
+		"the first of a container that has": {[]process{{1, pause, otherGroup, "p", 1}, {7, "/app", otherGroup, "b", 50}, {9, injector, appGroup, "a", 200}}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			self := c.processes[len(c.processes)-1].pid
+			assert.Equal(t, c.additional, writeProcfs(t, c.processes...).isAdditional(self, c.parent))
+		})
+	}
+}

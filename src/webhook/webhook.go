@@ -205,6 +205,9 @@ func (a *podAdmission) patchPod(plan inject.Plan, settings inject.Settings) admi
 	if len(response.Patches) > 0 { // the API server calls us again if another webhook changed the pod after us
 		a.recordInjection(plan)
 	}
+	if a.oldPod == nil && !settings.InjectsProbes(a.pod) {
+		warnings = append(warnings, plan.ProbeWarnings(a.pod)...)
+	}
 	return response.WithWarnings(limitWarnings(append(warnings, plan.Warnings...))...)
 }
 

@@ -35,6 +35,9 @@ const (
 	// AnnotationDelivery on a pod, written by users and read by the webhook: how the injector gets into the pod (auto,
 	// image or init).
 	AnnotationDelivery = "akv2k8s.io/delivery"
+	// AnnotationInjectProbes on a pod, written by users and read by the webhook: whether exec probes and lifecycle
+	// hooks of injected containers get values (true or false).
+	AnnotationInjectProbes = "akv2k8s.io/inject-probes"
 	// AnnotationCASource on the webhook configuration, rendered by the chart and read by the env-injector: the source
 	// of the CA bundle. With the value CAOwn the env-injector writes its own CA; otherwise the CA comes from
 	// cert-manager, from values, or from an older version after a rollback.

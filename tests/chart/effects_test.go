@@ -122,6 +122,7 @@ func effects() map[string]effect {
 		"env_injector.envImage.pullPolicy":                {`"Never"`, "--env-image-pull-policy=Never", nil},
 		"env_injector.delivery":                           {`"auto"`, "--delivery=auto", nil},
 		"env_injector.watchNodes":                         {`false`, "--watch-nodes=false", nil},
+		"env_injector.injectProbes":                       {`true`, "--inject-probes=true", nil},
 		"env_injector.authService":                        {`false`, "--auth-service=false", nil},
 		"env_injector.legacyAuthService.enabled":          {`true`, "--legacy-auth-service", nil},
 		"env_injector.legacyAuthService.namespaces":       {`["team"]`, `namespace: "team"`, with(`env_injector.legacyAuthService.enabled=true`)},

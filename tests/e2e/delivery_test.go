@@ -164,3 +164,50 @@ func execInPods(t *testing.T) {
 		assert.Equal(t, canary+"-db", strings.TrimSpace(out), "%s: and with it the value", name)
 	}
 }
+
+// probesAndHooks has the kubelet run commands that succeed only with the value.
+func probesAndHooks(t *testing.T) {
+	tm := newTeam(t)
+	tm.resource("db", "db", "")
+	check := &corev1.ExecAction{Command: []string{"sh", "-c", "test $DB = " + canary + "-db"}}
+	leave := &corev1.ExecAction{Command: []string{"sh", "-c", "test $DB = " + canary + "-db && touch /shared/begun"}}
+	for _, delivery := range deliveries(t) {
+		p := by(delivery, tm.pod("probed-"+delivery, map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c",
+			"until test -e /shared/begun; do sleep 0.1; done; echo begun; sleep 600"))
+		p.Annotations[wire.AnnotationInjectProbes] = "true"
+		p.Spec.RestartPolicy = corev1.RestartPolicyAlways
+		p.Spec.Volumes = []corev1.Volume{{Name: "shared", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		c := &p.Spec.Containers[0]
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "shared", MountPath: "/shared"}}
+		c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: check.DeepCopy()}, PeriodSeconds: 1, TimeoutSeconds: 10}
+		c.LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: check.DeepCopy()}, PeriodSeconds: 1, TimeoutSeconds: 10}
+		c.Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{Exec: leave.DeepCopy()}}
+		tm.create(p)
+	}
+	for _, delivery := range deliveries(t) {
+		name := "probed-" + delivery
+		require.NoError(t, stage.Await(t.Context(), patience, "pod "+name+" to be ready", func(ctx context.Context) error {
+			var p corev1.Pod
+			if err := s.Client.Get(ctx, types.NamespacedName{Namespace: tm.namespace, Name: name}, &p); err != nil {
+				return err
+			}
+			if len(p.Status.ContainerStatuses) == 0 || !p.Status.ContainerStatuses[0].Ready || p.Status.ContainerStatuses[0].RestartCount > 0 {
+				return fmt.Errorf("it is %+v", p.Status.ContainerStatuses)
+			}
+			return nil
+		}))
+		tm.awaitLog(name, "begun")
+	}
+
+	// A command that fails says so where it was started, and the message of the container's end stays the container's own.
+	name := "probed-init"
+	_, err := tm.exec(name, wire.InjectorPath, "no-such-program")
+	assert.ErrorContains(t, err, "no-such-program")
+	message, err := tm.exec(name, "cat", "/dev/termination-log")
+	require.NoError(t, err)
+	assert.Empty(t, message)
+
+	odd := tm.pod("odd", map[string]string{"DB": "db@azurekeyvault"}, "true")
+	odd.Annotations = map[string]string{wire.AnnotationInjectProbes: "maybe"}
+	assert.ErrorContains(t, s.Client.Create(t.Context(), odd), `neither "true" nor "false"`)
+}

@@ -64,6 +64,7 @@ env_injector.certificate.custom.ca
 env_injector.inherit.enabled
 env_injector.delivery
 env_injector.watchNodes
+env_injector.injectProbes
 env_injector.initContainer.securityContext
 env_injector.cache.maxAge
 env_injector.timeoutSeconds

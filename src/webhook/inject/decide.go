@@ -200,7 +200,7 @@ func decideContainer(pod *corev1.Pod, c corev1.Container, sources Sources, onWin
 		return nil, nil, err
 	}
 	return &Target{Container: c.Name, Precaution: !wanted, environment: e},
-		slices.Concat(e.warnings, warnings, execWarnings(c, e)), nil
+		slices.Concat(e.warnings, warnings), nil
 }
 
 // requiredVolumes are the names of the volumes that the plan's containers need, sorted.
@@ -263,43 +263,4 @@ func commandWarnings(c corev1.Container) []string {
 		}
 	}
 	return nil
-}
-
-// execWarnings warns of probes and hooks that run a command: the kubelet starts it with the environment of the pod, and
-// not with that of the program.
-func execWarnings(c corev1.Container, e *environment) []string {
-	var texts []string
-	for _, where := range execProbesAndHooks(c) {
-		if e.needsInjector() {
-			texts = append(texts,
-				fmt.Sprintf("container %q: the %s runs a command, which gets references instead of values",
-					PrintableName(c.Name), where))
-		}
-	}
-	return texts
-}
-
-// execProbesAndHooks are the names of the probes and hooks of a container that run a command.
-func execProbesAndHooks(c corev1.Container) []string {
-	var names []string
-	probe := func(name string, p *corev1.Probe) {
-		if p != nil && p.Exec != nil {
-			names = append(names, name)
-		}
-	}
-	hook := func(name string, h *corev1.LifecycleHandler) {
-		if h != nil && h.Exec != nil {
-			names = append(names, name)
-		}
-	}
-	probe("liveness probe", c.LivenessProbe)
-	probe("readiness probe", c.ReadinessProbe)
-	if !isStartedProbe(c.StartupProbe) {
-		probe("startup probe", c.StartupProbe)
-	}
-	if c.Lifecycle != nil {
-		hook("postStart hook", c.Lifecycle.PostStart)
-		hook("preStop hook", c.Lifecycle.PreStop)
-	}
-	return names
 }

@@ -63,6 +63,9 @@ func result(t *testing.T, pod *corev1.Pod, s inject.Settings) (string, *corev1.P
 	out := inject.Mutate(pod, plan, s)
 	assert.Equal(t, before, pod, "the pod that was given stays as it was")
 	var text strings.Builder
+	if !s.InjectsProbes(pod) {
+		plan.Warnings = append(plan.Warnings, plan.ProbeWarnings(pod)...)
+	}
 	for _, warning := range plan.Warnings {
 		text.WriteString("# warning: " + warning + "\n")
 	}

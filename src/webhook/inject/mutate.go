@@ -30,6 +30,8 @@ type Settings struct {
 	LogLevel, LogFormat string
 	// ImageVolume says that the injector is in an image volume, so that the pod needs no init container.
 	ImageVolume bool
+	// InjectProbes says that exec probes and hooks get values. The annotation wire.AnnotationInjectProbes overrides it.
+	InjectProbes bool
 	// InitContainer has the settings for the init container.
 	InitContainer InitContainerSettings
 	// LimitRanges are the LimitRanges of the pod's namespace.
@@ -68,6 +70,9 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 				found.addContainer(c.Name, target.environment)
 			wrapContainer(c, target, s, configureWaiting(c, target, roleOf(pod, *c, kind == initContainersIndex),
 				checked))
+			if s.InjectsProbes(pod) {
+				wrapProbesAndHooks(c)
+			}
 			if !volumes[volume.Name] {
 				spec.Volumes, volumes[volume.Name] = append(spec.Volumes, volume), true
 			}

@@ -159,6 +159,13 @@ func checkInjectMetadata(pod *corev1.Pod) error {
 				`the label %s of the pod is neither "true" nor "false"; write "false" to exclude the pod from injection, or remove the label`, wire.LabelInject)
 		}
 	}
+	if text, ok := pod.Annotations[wire.AnnotationInjectProbes]; ok {
+		if _, err := strconv.ParseBool(text); err != nil {
+			return fault.New(fault.Invalid,
+				`the annotation %s of the pod is neither "true" nor "false"; correct or remove it`,
+				wire.AnnotationInjectProbes)
+		}
+	}
 	if text, ok := pod.Annotations[wire.AnnotationInject]; ok && text != "" && !isAlwaysInjected(pod) {
 		return fault.New(fault.Invalid,
 			`the annotation %s of the pod is not "always"; to exclude the pod from injection, write the label %s: "false", otherwise remove the annotation`,
