@@ -185,7 +185,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{
 		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "endpointslices[kubernetes] get", "events create patch", "limitranges list",
-			"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get", "pods get", "secrets get", "services[kubernetes] get", "tokenreviews create"},
+			"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get", "nodes list watch", "pods get", "secrets get", "services[kubernetes] get", "tokenreviews create"},
 		"RoleBinding": {"deployments[akv2k8s-envinjector] get", "secrets[akv2k8s-envinjector-serving-v1-ca] get delete", "secrets[akv2k8s-envinjector-serving] get list watch update",
 			"services[akv2k8s-envinjector] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))
