@@ -49,13 +49,8 @@ func (i *Images) explainFailure(ctx context.Context, err error, f failedAttempt)
 	var answer *transport.Error
 	isAnswer := errors.As(err, &answer)
 	switch {
-	case errors.Is(context.Cause(ctx), errSlotReclaimed):
-		e.Kind, e.Cause, e.Next = fault.Throttled,
-			fmt.Errorf("the registry %s is slow, and other look-ups are waiting", registry), "try again"
-		return e
-	case errors.Is(f.firstFailure(), errAnswersTooLarge):
-		e.Kind, e.Cause, e.Next = fault.Throttled, fmt.Errorf("%w for namespace %s", errAnswersTooLarge,
-			f.query.Namespace), "try again, or set the command of the container"
+	case f.limitError(ctx) != nil:
+		e.Kind, e.Cause, e.Next = fault.Throttled, f.limitError(ctx), "try again"
 		return e
 	case errors.As(err, &classified):
 		e.Kind, e.Cause = classified.Kind, classified
@@ -84,6 +79,18 @@ func (i *Images) explainFailure(ctx context.Context, err error, f failedAttempt)
 	refused := i.unreachableError(f, cause)
 	refused.Kind = e.Kind
 	return refused
+}
+
+// limitError returns the limit of the webhook that ended the attempt, or nil if none did.
+func (f failedAttempt) limitError(ctx context.Context) error {
+	switch {
+	case errors.Is(context.Cause(ctx), errSlotReclaimed):
+		return fmt.Errorf("the registry %s is slow, and other look-ups are waiting",
+			f.reference.Context().RegistryStr())
+	case errors.Is(f.firstFailure(), errAnswersTooLarge):
+		return fmt.Errorf("%w for namespace %s", errAnswersTooLarge, f.query.Namespace)
+	}
+	return nil
 }
 
 // unreachableError is the error for every failure in which no registry answered. Its text does not depend on the cause,
