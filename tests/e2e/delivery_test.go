@@ -67,7 +67,7 @@ func imageVolumes(t *testing.T) {
 	tm := newTeam(t)
 	tm.resource("db", "db", "")
 	env := map[string]string{"DB": "db@azurekeyvault"}
-	show := []string{"sh", "-c", hasValue + " && echo right && test ! -w /azure-keyvault && exit 7"}
+	show := []string{"sh", "-c", hasValue + " && echo right && ! touch /azure-keyvault/new 2>/dev/null && exit 7"}
 	if !mountsImages(t) {
 		err := s.Client.Create(t.Context(), by("image", tm.pod("refused", env, show...)))
 		require.ErrorContains(t, err, "demands an image volume, which can't work for this pod: the API server is v1.")
