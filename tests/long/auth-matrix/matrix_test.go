@@ -174,6 +174,19 @@ func install(t *testing.T, s *stage.Stage, secret map[string]string, values map[
 	// Variables are read at start, so pods of other credentials have to go, also if nothing else changed.
 	anew := both(map[string]any{"podAnnotations": map[string]any{"test/credentials": fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%v", secret)))}})
 	require.NoError(t, s.Install(t.Context(), stage.Release{Name: "akv2k8s", Namespace: "akv2k8s", Values: stage.Merge(values, anew)}))
+	// Replicas that end still serve for some seconds, with the credentials before these.
+	require.NoError(t, stage.Await(t.Context(), time.Minute, "the end of older replicas", func(ctx context.Context) error {
+		var pods corev1.PodList
+		if err := s.Client.List(ctx, &pods, client.InNamespace("akv2k8s")); err != nil {
+			return err
+		}
+		for _, p := range pods.Items {
+			if p.DeletionTimestamp != nil {
+				return fmt.Errorf("%s still ends", p.Name)
+			}
+		}
+		return nil
+	}))
 }
 
 // resource makes an AzureKeyVaultSecret that becomes a Secret of its own name.
