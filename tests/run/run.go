@@ -53,7 +53,7 @@ type suite struct {
 func suites() []suite {
 	return []suite{
 		{name: "faults", folder: "./tests/long/faults", budget: 10 * time.Minute, env: []string{"HELM=3"}},
-		{name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 10 * time.Minute, env: []string{"HELM=3"}},
+		{name: "auth-matrix", folder: "./tests/long/auth-matrix", budget: 15 * time.Minute, env: []string{"HELM=3"}},
 		{name: "auth-processes", folder: "./tests/long/auth-processes", budget: 8 * time.Minute},
 		{name: "pod-identity", folder: "./tests/long/pod-identity", budget: 8 * time.Minute},
 		// Installation after installation.
