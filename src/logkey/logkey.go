@@ -13,11 +13,11 @@ const (
 	Image = "image"
 	// Credentials describes where the credentials of a registry come from. It never holds them.
 	Credentials = "credentials"
-	// Delivery is how the injector gets into a pod, DeliveryReason is why, and DeliveryDetail names the node or
-	// version.
-	Delivery       = "delivery"
-	DeliveryReason = "deliveryReason"
-	DeliveryDetail = "deliveryDetail"
+	// Delivery is how the injector gets into a pod, DeliveryReason is why, and DeliveryVersion the version that decided.
+	Delivery        = "delivery"
+	DeliveryReason  = "deliveryReason"
+	DeliveryVersion = "deliveryVersion"
+	Node            = "node"
 	// List is the list of a vault.
 	List = "list"
 )

@@ -244,7 +244,7 @@ func (a *podAdmission) recordInjection(plan inject.Plan) {
 	if a.oldPod == nil {
 		a.Metrics.countDelivery(a.delivery)
 		details = append(details, logkey.Delivery, a.delivery.Name(), logkey.DeliveryReason, a.delivery.Reason,
-			logkey.DeliveryDetail, a.delivery.Detail)
+			logkey.DeliveryVersion, a.delivery.Version, logkey.Node, a.delivery.Node)
 	}
 	a.loggerFor(a.trusted).Info("injected", details...)
 }

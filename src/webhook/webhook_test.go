@@ -158,10 +158,10 @@ func TestTheDeliveryIsChosenForEachPod(t *testing.T) {
 	pod := b.patched(b.admit(container("a@azurekeyvault")))
 	assert.Empty(t, pod.Spec.InitContainers)
 	assert.Equal(t, "env:1", pod.Spec.Volumes[0].Image.Reference)
-	b.delivery = delivery.Decision{Reason: delivery.ReasonKubelet, Detail: "node old, whose kubelet is v1.34.1"}
+	b.delivery = delivery.Decision{Reason: delivery.ReasonKubelet, Version: "v1.34.1", Node: "old"}
 	pod = b.patched(b.admit(container("a@azurekeyvault")))
 	assert.Len(t, pod.Spec.InitContainers, 1)
-	assert.Contains(t, b.log.String(), `"delivery"="init" "deliveryReason"="kubelet" "deliveryDetail"="node old, whose kubelet is v1.34.1"`)
+	assert.Contains(t, b.log.String(), `"delivery"="init" "deliveryReason"="kubelet" "deliveryVersion"="v1.34.1" "node"="old"`)
 	b.refusal = fault.New(fault.Invalid, "no image volume here")
 	response := b.admit(container("a@azurekeyvault"))
 	assert.False(t, response.Allowed)

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -69,8 +70,9 @@ type Decision struct {
 	// ImageVolume is true for an image volume, and false for an init container.
 	ImageVolume bool
 	Reason      Reason
-	// Detail names the node, version or runtime class of the reason, for logs and messages; it can be empty.
-	Detail string
+	// Version is that of the API server, kubelet or container runtime, or the name of the runtime class, for messages. It
+	// can be empty. Node is the name of the node, for the log alone: anyone can send a review, and ask about nodes.
+	Version, Node string
 }
 
 // Name is the delivery as a mode: image or init.
@@ -121,10 +123,10 @@ func (c Chooser) Choose(pod *corev1.Pod) (Decision, error) {
 // supportFor decides by what the cluster supports.
 func (c Chooser) supportFor(pod *corev1.Pod) Decision {
 	if version, ok := c.APIServer.supportsImageVolumes(); !ok {
-		return Decision{Reason: ReasonAPIServer, Detail: version}
+		return Decision{Reason: ReasonAPIServer, Version: version}
 	}
 	if class := pod.Spec.RuntimeClassName; class != nil && !slices.Contains(plainRuntimeClasses(), *class) {
-		return Decision{Reason: ReasonRuntimeClass, Detail: *class}
+		return Decision{Reason: ReasonRuntimeClass, Version: inject.PrintableName(*class)}
 	}
 	if c.Nodes == nil {
 		return Decision{Reason: ReasonNodesUnknown}
@@ -136,16 +138,17 @@ func (c Chooser) supportFor(pod *corev1.Pod) Decision {
 func (d Decision) describe() string {
 	switch d.Reason {
 	case ReasonAPIServer:
-		if d.Detail == "" {
+		if d.Version == "" {
 			return "the version of the API server could not be read"
 		}
-		return "the API server is " + d.Detail + ", and image volumes need 1.36"
+		return "the API server is " + d.Version + ", and image volumes need 1.36"
 	case ReasonKubelet:
-		return "it may run on the " + d.Detail + ", and image volumes need 1.36"
+		return "it may run on a node whose kubelet is " + d.Version + ", and image volumes need 1.36"
 	case ReasonRuntime:
-		return "it may run on the " + d.Detail + ", and image volumes need containerd 2.1 or CRI-O 1.31"
+		return "it may run on a node whose container runtime is " + d.Version + ", and image volumes need containerd 2.1 " +
+			"or CRI-O 1.31"
 	case ReasonRuntimeClass:
-		return "the runtime class " + d.Detail + " does not mount images"
+		return "the runtime class " + d.Version + " does not mount images"
 	case ReasonSupported, ReasonConfigured, ReasonNodesUnknown, ReasonNoNode, ReasonSelector:
 	}
 	return string(d.Reason)

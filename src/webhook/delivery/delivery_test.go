@@ -225,8 +225,8 @@ func TestWhatIsDemandedIsRefusedWhereItCannotWork(t *testing.T) {
 		"for gVisor":                       {"v1.36.0", []*corev1.Node{good}, &gvisor, "the runtime class gvisor does not mount images"},
 		"on an old API server":             {"v1.35.1", []*corev1.Node{good}, nil, "the API server is v1.35.1, and image volumes need 1.36"},
 		"on an API server that is unknown": {"", []*corev1.Node{good}, nil, "the version of the API server could not be read"},
-		"on an old node":                   {"v1.36.0", []*corev1.Node{good, old}, nil, "it may run on the node old, whose kubelet is v1.34.1, and image volumes need 1.36; change it to auto or init, or select other nodes"},
-		"on a node with docker":            {"v1.36.0", []*corev1.Node{docker}, nil, "it may run on the node dock, whose container runtime is docker://28.0.1, and image volumes need containerd 2.1 or CRI-O 1.31"},
+		"on an old node":                   {"v1.36.0", []*corev1.Node{good, old}, nil, "it may run on a node whose kubelet is v1.34.1, and image volumes need 1.36; change it to auto or init, or select other nodes"},
+		"on a node with docker":            {"v1.36.0", []*corev1.Node{docker}, nil, "it may run on a node whose container runtime is docker://28.0.1, and image volumes need containerd 2.1 or CRI-O 1.31"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for source, mode := range map[string]delivery.Mode{"the value env_injector.delivery": delivery.ModeImage, "the annotation " + wire.AnnotationDelivery: delivery.ModeInit} {
@@ -246,6 +246,20 @@ func TestWhatIsDemandedIsRefusedWhereItCannotWork(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheNameOfARuntimeClassIsShortAndPrintable(t *testing.T) {
+	class := strings.Repeat("gvisor\n", 10_000)
+	c, _ := chooser(t, delivery.ModeImage, "v1.36.0", node("a", newKubelet, containerd))
+	p := pod(func(p *corev1.Pod) { p.Spec.RuntimeClassName = &class })
+	_, err := c.Choose(p)
+	require.Error(t, err)
+	assert.Less(t, len(err.Error()), 1000)
+	assert.NotContains(t, err.Error(), "\n")
+	c.Default = delivery.ModeAuto
+	got, err := c.Choose(p)
+	require.NoError(t, err)
+	assert.Less(t, len(got.Version), 500, "what the log gets")
 }
 
 func TestThePodMayChoose(t *testing.T) {

@@ -143,7 +143,7 @@ func (n *Nodes) supportFor(pod *corev1.Pod) Decision {
 	rules := placementOf(pod)
 	for _, node := range n.unsupported {
 		if rules.allow(node.Node) {
-			return Decision{Reason: node.reason, Detail: describeNode(node.Node, node.reason)}
+			return Decision{Reason: node.reason, Version: node.version(), Node: node.Name}
 		}
 	}
 	for _, node := range n.supported {
@@ -154,12 +154,12 @@ func (n *Nodes) supportFor(pod *corev1.Pod) Decision {
 	return Decision{Reason: ReasonNoNode}
 }
 
-func describeNode(node *corev1.Node, reason Reason) string {
-	info := node.Status.NodeInfo
-	if reason == ReasonKubelet {
-		return fmt.Sprintf("node %s, whose kubelet is %s", node.Name, info.KubeletVersion)
+// version is the version that is too old.
+func (u unsupportedNode) version() string {
+	if u.reason == ReasonKubelet {
+		return u.Status.NodeInfo.KubeletVersion
 	}
-	return fmt.Sprintf("node %s, whose container runtime is %s", node.Name, info.ContainerRuntimeVersion)
+	return u.Status.NodeInfo.ContainerRuntimeVersion
 }
 
 // selectorSize is the number of texts in the pod's rules for nodes.
