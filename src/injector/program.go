@@ -98,11 +98,11 @@ func (p Program) showUsage() int {
 // and this is the other. It returns if it does not, or if the pod has no such file, as with an init container.
 func (p Program) execDirectInjector() {
 	if p.NewDirectResolver == nil && valueOf(RemoveForeignReserved(p.Environ), wire.EnvUseAuthService) == "false" {
-		_ = p.exec(wire.DirectInjectorPath, p.Args, p.Environ) // newResolver says what to do if this fails
+		_ = p.replaceProcess(wire.DirectInjectorPath, p.Args, p.Environ) // newResolver says what to do if this fails
 	}
 }
 
-func (p Program) exec(path string, argv, environ []string) error {
+func (p Program) replaceProcess(path string, argv, environ []string) error {
 	if p.Exec != nil {
 		return p.Exec(path, argv, environ)
 	}
@@ -150,7 +150,7 @@ func (p Program) runInitContainer(ctx context.Context, folder string) int {
 func (p Program) injectorConfig() Config {
 	get := func(name string) string { return valueOf(p.Environ, name) }
 	c := Config{
-		Environ: p.Environ, Clock: time.Now, Exec: p.exec, LookPath: lookPath,
+		Environ: p.Environ, Clock: time.Now, Exec: p.replaceProcess, LookPath: lookPath,
 		Jitter: randomJitter, Sleep: sleepContext,
 		Log:                     newLogger(p.Stderr, get(wire.EnvLogLevel), get(wire.EnvLogFormat)),
 		NewResolver:             func() (Resolver, error) { return p.newResolver(get) },

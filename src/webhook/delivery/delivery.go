@@ -93,7 +93,7 @@ type Chooser struct {
 	APIServer *ServerVersion
 }
 
-// Choose decides how the injector gets into a pod. The error is of kind fault.Invalid if the annotation is no mode, and
+// Choose decides how the injector gets into a pod. The error is of kind fault.Invalid if the annotation is not a mode, and
 // if the pod or the installation demands an image volume that can't work.
 func (c Chooser) Choose(pod *corev1.Pod) (Decision, error) {
 	mode, source := c.Default, "the value env_injector.delivery"
@@ -117,7 +117,7 @@ func (c Chooser) Choose(pod *corev1.Pod) (Decision, error) {
 	}
 	return Decision{}, fault.New(fault.Invalid,
 		"%s demands an image volume, which can't work for this pod: %s; change it to auto or init%s", source,
-		d.describe(), d.alternative())
+		d.explainUnsupported(), d.furtherStep())
 }
 
 // supportFor decides by what the cluster supports.
@@ -134,8 +134,8 @@ func (c Chooser) supportFor(pod *corev1.Pod) Decision {
 	return c.Nodes.supportFor(pod)
 }
 
-// describe explains why an image volume can't work.
-func (d Decision) describe() string {
+// explainUnsupported explains why an image volume can't work.
+func (d Decision) explainUnsupported() string {
 	switch d.Reason {
 	case ReasonAPIServer:
 		if d.Version == "" {
@@ -154,8 +154,8 @@ func (d Decision) describe() string {
 	return string(d.Reason)
 }
 
-// alternative is a further next step, empty if there is none.
-func (d Decision) alternative() string {
+// furtherStep is a further next step, empty if there is none.
+func (d Decision) furtherStep() string {
 	if d.Reason == ReasonKubelet || d.Reason == ReasonRuntime {
 		return ", or select other nodes"
 	}

@@ -45,13 +45,13 @@ func (n *Nodes) Watch(ctx context.Context, informers cache.Informers) error {
 		return fmt.Errorf("watching the nodes: %w", err)
 	}
 	registration, err := nodes.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { n.set(o) },
-		UpdateFunc: func(_, o any) { n.set(o) },
+		AddFunc:    func(o any) { n.storeNode(o) },
+		UpdateFunc: func(_, o any) { n.storeNode(o) },
 		DeleteFunc: func(o any) {
 			if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 				o = last.Obj
 			}
-			n.remove(o)
+			n.removeNode(o)
 		},
 	})
 	if err != nil {
@@ -79,7 +79,7 @@ func Strip(o any) (any, error) {
 	}, nil
 }
 
-func (n *Nodes) set(o any) {
+func (n *Nodes) storeNode(o any) {
 	node, ok := o.(*corev1.Node)
 	if !ok {
 		return
@@ -98,7 +98,7 @@ func (n *Nodes) set(o any) {
 	n.supported[node.Name] = node
 }
 
-func (n *Nodes) remove(o any) {
+func (n *Nodes) removeNode(o any) {
 	if node, ok := o.(*corev1.Node); ok {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -142,12 +142,12 @@ func (n *Nodes) supportFor(pod *corev1.Pod) Decision {
 	}
 	rules := placementOf(pod)
 	for _, node := range n.unsupported {
-		if rules.allow(node.Node) {
+		if rules.allowsNode(node.Node) {
 			return Decision{Reason: node.reason, Version: node.version(), Node: node.Name}
 		}
 	}
 	for _, node := range n.supported {
-		if rules.allow(node) {
+		if rules.allowsNode(node) {
 			return Decision{ImageVolume: true, Reason: ReasonSupported}
 		}
 	}
@@ -189,8 +189,8 @@ func placementOf(pod *corev1.Pod) placement {
 	return placement{pod.Spec.NodeName, nodeaffinity.GetRequiredNodeAffinity(pod), pod.Spec.Tolerations}
 }
 
-// allow reports whether the pod may run on a node, now or after a change of the node's condition.
-func (p placement) allow(node *corev1.Node) bool {
+// allowsNode reports whether the pod may run on a node, now or after a change of the node's condition.
+func (p placement) allowsNode(node *corev1.Node) bool {
 	if p.nodeName != "" {
 		return p.nodeName == node.Name
 	}
@@ -199,14 +199,14 @@ func (p placement) allow(node *corev1.Node) bool {
 		return false
 	}
 	for _, taint := range node.Spec.Taints {
-		if isPermanent(taint) && !p.tolerates(taint) {
+		if isPermanent(taint) && !p.toleratesTaint(taint) {
 			return false
 		}
 	}
 	return true
 }
 
-func (p placement) tolerates(taint corev1.Taint) bool {
+func (p placement) toleratesTaint(taint corev1.Taint) bool {
 	for _, toleration := range p.tolerations {
 		if toleration.ToleratesTaint(logr.Discard(), &taint, true) {
 			return true

@@ -40,7 +40,7 @@ func (i *Images) readWithCandidates(ctx context.Context, q Query, at name.Refere
 func (i *Images) readWithCredentials(ctx context.Context, q Query, at name.Reference, with credentials) (string,
 	Command, error) {
 	t := &lookupTrace{registry: at.Context().RegistryStr(), answerBytes: i.answerBytes, owner: q.slotOwner()}
-	defer t.release()
+	defer t.releaseAnswers()
 	ctx = withTrace(ctx, t)
 	failure := func(err error) error { return i.explainFailure(ctx, err, failedAttempt{q, at, with, t}) }
 	auth, err := with.authenticator(ctx)

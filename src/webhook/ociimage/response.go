@@ -145,8 +145,8 @@ func (t *lookupTrace) readBody(body io.Reader, of contentKind, limit int64) ([]b
 	return content, err
 }
 
-// release releases the memory of all answers at the end of the attempt.
-func (t *lookupTrace) release() { t.answerBytes.Release(t.owner, t.configBytes+t.otherBytes) }
+// releaseAnswers releases the memory of all answers at the end of the attempt.
+func (t *lookupTrace) releaseAnswers() { t.answerBytes.Release(t.owner, t.configBytes+t.otherBytes) }
 
 // bufferAnswer reads the whole body into memory, within its limit and that of all look-ups together, and checks its
 // JSON before anything decodes it.

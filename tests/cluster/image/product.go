@@ -50,8 +50,8 @@ func (p Program) Paths() []string {
 // binary is a program's path in its image.
 func binary(pkg string) string { return "/usr/local/bin/" + filepath.Base(pkg) }
 
-// links are further names of the programs, by path. They are relative, because pods mount the image in a folder.
-func (p Program) links() map[string]File {
+// linkFiles are further names of the programs, by path. They are relative, because pods mount the image in a folder.
+func (p Program) linkFiles() map[string]File {
 	if p.Image != "env" {
 		return nil
 	}
@@ -176,7 +176,7 @@ func (m Maker) specs(ctx context.Context, programs []Program, arch string) ([]Sp
 			}
 			files[binary(pkg)] = File{Content: content, Mode: 0o755}
 		}
-		maps.Copy(files, p.links())
+		maps.Copy(files, p.linkFiles())
 		specs = append(specs, Spec{Name: Repository + p.Image + ":" + m.withFlavor(version),
 			Entrypoint: []string{binary(p.Packages[0])}, User: nobody, Files: files,
 			Architecture: arch})
