@@ -127,7 +127,7 @@ func TestFilesOfAParserShareTheirRounds(t *testing.T) {
 	assert.ErrorIs(t, err, certificate.ErrTooManyRoundsOfAll)
 	endless := b.pfx(b.sealedSafe(b.pbes2(big.NewInt(limits.KeyDerivationRounds+1)), make([]byte, 16)))
 	_, err = p.Parse(endless, "")
-	assert.ErrorIs(t, err, certificate.ErrTooManyRounds, "a file that is never allowed is told so")
+	assert.ErrorIs(t, err, certificate.ErrTooManyRounds, "a file beyond its own limit gets the error of that limit")
 	_, err = p.Parse(b.pfx(b.safe(b.cert(cert), b.plainKey(key))), "")
 	assert.NoError(t, err, "a file without encryption takes none")
 }

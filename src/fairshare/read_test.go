@@ -35,7 +35,7 @@ func TestTheBytesOfABodyAreTakenAsTheyArrive(t *testing.T) {
 	p.Release("a", held)
 	_, held, err = p.ReadAll("a", bytes.NewReader(make([]byte, 2<<20)), 4<<20)
 	assert.ErrorIs(t, err, fairshare.ErrShareExceeded)
-	assert.Equal(t, p.Used(), held, "what was taken is told with an error too")
+	assert.Equal(t, p.Used(), held, "held counts what was taken before the error")
 	p.Release("a", held)
 	broken := errors.New("broken")
 	_, held, err = p.ReadAll("a", io.MultiReader(bytes.NewReader(make([]byte, 10)), iotest.ErrReader(broken)), limit)

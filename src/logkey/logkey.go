@@ -13,7 +13,7 @@ const (
 	Image = "image"
 	// Credentials describes where the credentials of a registry come from. It never holds them.
 	Credentials = "credentials"
-	// Delivery is how the injector gets into a pod, DeliveryReason is why, and DeliveryVersion the version that decided.
+	// Delivery is how the injector gets into a pod, DeliveryReason why, and DeliveryVersion the version that decided.
 	Delivery        = "delivery"
 	DeliveryReason  = "deliveryReason"
 	DeliveryVersion = "deliveryVersion"

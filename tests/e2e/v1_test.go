@@ -199,7 +199,7 @@ func v1PodsAreServed(t *testing.T) {
 		}
 		return nil
 	}))
-	// Another name, as every workload gives: a kubelet may still clean up after a pod that was deleted at once.
+	// Workloads give each pod another name too. The kubelet may still be cleaning up after the deleted pod.
 	o.create(o.pod("again", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c", "echo got ${#DB} characters"))
 	code, log = o.ended("again")
 	assert.Zero(t, code)

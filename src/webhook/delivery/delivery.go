@@ -70,8 +70,8 @@ type Decision struct {
 	// ImageVolume is true for an image volume, and false for an init container.
 	ImageVolume bool
 	Reason      Reason
-	// Version is that of the API server, kubelet or container runtime, or the name of the runtime class, for messages. It
-	// can be empty. Node is the name of the node, for the log alone: anyone can send a review, and ask about nodes.
+	// Version is that of the API server, kubelet or container runtime, or the name of the runtime class, for messages.
+	// It can be empty. Node is the name of the node, for the log alone: anyone can send a review, and ask about nodes.
 	Version, Node string
 }
 
@@ -93,8 +93,8 @@ type Chooser struct {
 	APIServer *ServerVersion
 }
 
-// Choose decides how the injector gets into a pod. The error is of kind fault.Invalid if the annotation is not a mode, and
-// if the pod or the installation demands an image volume that can't work.
+// Choose decides how the injector gets into a pod. The error is of kind fault.Invalid if the annotation is not a mode,
+// and if the pod or the installation demands an image volume that can't work.
 func (c Chooser) Choose(pod *corev1.Pod) (Decision, error) {
 	mode, source := c.Default, "the value env_injector.delivery"
 	if text, ok := pod.Annotations[wire.AnnotationDelivery]; ok {
@@ -145,8 +145,8 @@ func (d Decision) explainUnsupported() string {
 	case ReasonKubelet:
 		return "it may run on a node whose kubelet is " + d.Version + ", and image volumes need 1.36"
 	case ReasonRuntime:
-		return "it may run on a node whose container runtime is " + d.Version + ", and image volumes need containerd 2.1 " +
-			"or CRI-O 1.31"
+		return "it may run on a node whose container runtime is " + d.Version +
+			", and image volumes need containerd 2.1 or CRI-O 1.31"
 	case ReasonRuntimeClass:
 		return "the runtime class " + d.Version + " does not mount images"
 	case ReasonSupported, ReasonConfigured, ReasonNodesUnknown, ReasonNoNode, ReasonSelector:
