@@ -23,7 +23,7 @@ generate: ## write the generated files
 	@go run ./tests/run generate
 site: ## the documentation's site, into dist/site (SITE_BASE=/v2.0/: below that path)
 	@go run ./tests/run site
-cluster-up: ## a local Kubernetes, built from source (CLUSTER=kind|current|local, KUBERNETES=1.30|1.36)
+cluster-up: ## a local Kubernetes, built from source (CLUSTER=kind|current|local, KUBERNETES=1.30|1.37)
 	@go run ./tests/cluster up
 cluster-down: ## remove it and every trace
 	@go run ./tests/cluster down

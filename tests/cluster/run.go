@@ -20,7 +20,7 @@ const usage = `usage: go run ./tests/cluster COMMAND [--name NAME]
   kubeconfig  print the path of the administrator's kubeconfig
   tool        build a tool of tests/tools, such as helm, and print its path (tool NAME)
 
-CLUSTER=kind|current|local chooses the kind of cluster, KUBERNETES=1.30|1.36 the version of a local one.
+CLUSTER=kind|current|local chooses the kind of cluster, KUBERNETES=1.30|1.37 the version of a local one.
 `
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {

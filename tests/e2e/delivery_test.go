@@ -26,7 +26,7 @@ import (
 func deliveries(t *testing.T) []string {
 	t.Helper()
 	if !mountsImages(t) {
-		t.Log("not tried: image volumes, which need Kubernetes 1.36; use KUBERNETES=1.36")
+		t.Log("not tried: image volumes, which need Kubernetes 1.36; use KUBERNETES=1.37")
 		return []string{"init"}
 	}
 	return []string{"init", "image"}
@@ -75,7 +75,7 @@ func imageVolumes(t *testing.T) {
 		assert.False(t, isByImage(t, p))
 		code, log := tm.ended("auto")
 		assert.EqualValues(t, 7, code, log)
-		t.Log("not tried: pods with image volumes, which need Kubernetes 1.36; use KUBERNETES=1.36")
+		t.Log("not tried: pods with image volumes, which need Kubernetes 1.36; use KUBERNETES=1.37")
 		return
 	}
 	yes := true

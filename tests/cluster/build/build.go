@@ -25,12 +25,12 @@ type Kubernetes struct {
 // KubernetesOf finds the version of a minor, such as 1.30; empty means that of all tests.
 func KubernetesOf(minor string) (Kubernetes, error) {
 	switch minor {
-	case "", "1.36":
-		return Kubernetes{Version: "1.36.3", Folder: "kubernetes"}, nil
+	case "", "1.37":
+		return Kubernetes{Version: "1.37.2", Folder: "kubernetes"}, nil
 	case "1.30": // the oldest that the chart accepts
 		return Kubernetes{Version: "1.30.14", Folder: "kubernetes-1.30", ProxyGates: "NFTablesProxyMode=true"}, nil
 	}
-	return Kubernetes{}, fmt.Errorf("KUBERNETES=%s is not known; use 1.30 or 1.36", minor)
+	return Kubernetes{}, fmt.Errorf("KUBERNETES=%s is not known; use 1.30 or 1.37", minor)
 }
 
 // Module is a nested Go module and the programs to build from it.
