@@ -8,7 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+	"github.com/akv2k8s/akv2k8s/src/webhook/initcontainer"
 )
 
 // initContainerValue is the value env_injector.initContainerValue.
@@ -37,9 +37,9 @@ func (i *initContainerValue) Set(text string) error {
 }
 
 // injectSettings returns the value as the webhook's Settings.
-func (i initContainerValue) injectSettings() inject.InitContainerSettings {
+func (i initContainerValue) injectSettings() initcontainer.Settings {
 	security := i.SecurityContext
-	out := inject.InitContainerSettings{Resources: i.Resources, RunAsGroup: security.RunAsGroup}
+	out := initcontainer.Settings{Resources: i.Resources, RunAsGroup: security.RunAsGroup}
 	if security.RunAsUser != nil {
 		out.RunAsUser = *security.RunAsUser
 	}

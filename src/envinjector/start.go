@@ -30,6 +30,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/telemetry"
 	"github.com/akv2k8s/akv2k8s/src/webhook"
 	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
+	"github.com/akv2k8s/akv2k8s/src/webhook/initcontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 	"github.com/akv2k8s/akv2k8s/src/webhook/webhooktls"
@@ -109,7 +110,7 @@ func (s Settings) injectionSettings(vaults *program.Vaults, logger logr.Logger) 
 
 // initContainerSettings returns the installation's Settings of the init container. It logs a warning for each setting
 // that is ignored.
-func (s Settings) initContainerSettings(logger logr.Logger) (inject.InitContainerSettings, corev1.PullPolicy, error) {
+func (s Settings) initContainerSettings(logger logr.Logger) (initcontainer.Settings, corev1.PullPolicy, error) {
 	value, warnings, err := s.initContainer.withV1Variables(s.Environment.Lookup)
 	for _, warning := range warnings {
 		logger.Info("warning: " + warning)

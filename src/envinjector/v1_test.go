@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/akv2k8s/akv2k8s/src/program"
-	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
+	"github.com/akv2k8s/akv2k8s/src/webhook/initcontainer"
 )
 
 func TestVariablesOfV1HoldForTheInitContainerWithinTheRestrictedStandard(t *testing.T) {
@@ -27,14 +27,14 @@ func TestVariablesOfV1HoldForTheInitContainerWithinTheRestrictedStandard(t *test
 	for name, c := range map[string]struct {
 		env   map[string]string
 		value string
-		want  inject.InitContainerSettings
+		want  initcontainer.Settings
 		warns []string
 	}{
 		"nothing": {},
 		"requests and limits": {env: map[string]string{"WEBHOOK_INIT_CONTAINER_REQUESTS_CPU": "7m", "WEBHOOK_INIT_CONTAINER_REQUESTS_MEMORY": "20Mi", "WEBHOOK_INIT_CONTAINER_LIMITS_MEMORY": "99Mi"},
-			want: inject.InitContainerSettings{Resources: corev1.ResourceRequirements{Requests: quantities("cpu", "7m", "memory", "20Mi"), Limits: quantities("memory", "99Mi")}}},
+			want: initcontainer.Settings{Resources: corev1.ResourceRequirements{Requests: quantities("cpu", "7m", "memory", "20Mi"), Limits: quantities("memory", "99Mi")}}},
 		"a user, a group, a root that can be written to": {env: map[string]string{"WEBHOOK_CONTAINER_SECURITY_CONTEXT_USER_UID": "2000", "WEBHOOK_CONTAINER_SECURITY_CONTEXT_GROUP_GID": "0",
-			"WEBHOOK_CONTAINER_SECURITY_CONTEXT_READ_ONLY": "false"}, want: inject.InitContainerSettings{RunAsUser: 2000, RunAsGroup: &group, WritableRoot: true}},
+			"WEBHOOK_CONTAINER_SECURITY_CONTEXT_READ_ONLY": "false"}, want: initcontainer.Settings{RunAsUser: 2000, RunAsGroup: &group, WritableRoot: true}},
 		"what is so anyway": {env: map[string]string{"WEBHOOK_CONTAINER_SECURITY_CONTEXT_NON_ROOT": "true", "WEBHOOK_CONTAINER_SECURITY_CONTEXT_PRIVILEGED": "false",
 			"WEBHOOK_CONTAINER_SECURITY_CONTEXT_ALLOW_PRIVILEGE_ESCALATION": "false", "WEBHOOK_CONTAINER_SECURITY_CONTEXT_SECCOMP_RUNTIME_DEFAULT": "true"}},
 		"what is forbidden": {env: map[string]string{"WEBHOOK_CONTAINER_SECURITY_CONTEXT_NON_ROOT": "false", "WEBHOOK_CONTAINER_SECURITY_CONTEXT_PRIVILEGED": "true",
@@ -42,7 +42,7 @@ func TestVariablesOfV1HoldForTheInitContainerWithinTheRestrictedStandard(t *test
 			"WEBHOOK_CONTAINER_SECURITY_CONTEXT_USER_UID": "0"}, warns: []string{"PRIVILEGED=true is ignored", "ALLOW_PRIVILEGE_ESCALATION=true", "NON_ROOT=false", "SECCOMP_RUNTIME_DEFAULT=false", "USER_UID=0"}},
 		"values come first": {env: map[string]string{"WEBHOOK_INIT_CONTAINER_REQUESTS_CPU": "7m", "WEBHOOK_CONTAINER_SECURITY_CONTEXT_USER_UID": "2000", "WEBHOOK_CONTAINER_SECURITY_CONTEXT_READ_ONLY": "false"},
 			value: `{"resources":{"requests":{"cpu":"9m"}},"securityContext":{"runAsUser":3000,"readOnlyRootFilesystem":true}}`,
-			want:  inject.InitContainerSettings{Resources: corev1.ResourceRequirements{Requests: quantities("cpu", "9m")}, RunAsUser: 3000}},
+			want:  initcontainer.Settings{Resources: corev1.ResourceRequirements{Requests: quantities("cpu", "9m")}, RunAsUser: 3000}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var value initContainerValue

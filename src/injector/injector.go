@@ -69,7 +69,7 @@ func Run(ctx context.Context, c Config) int {
 	}
 	values := map[string][]byte{}
 	if len(references) > 0 {
-		if values, err = c.resolveReferences(ctx, references); err != nil {
+		if values, err = c.resolveReferences(ctx, references, containerMaxWait); err != nil {
 			return c.reportFailure(err)
 		}
 	}

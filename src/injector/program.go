@@ -43,11 +43,13 @@ type Program struct {
 
 const usage = `usage: azure-keyvault-env COMMAND
 
-  copy DIR   copy this program into a folder, and wait until the pod's references can be resolved
-  version    print the version
+  copy DIR              copy this program into a folder, and wait until the pod's references can be resolved
+  write-env-files DIR   write the values of the pod's references into env files for the kubelet
+  check-env-file        check whether the kubelet has read such a file
+  version               print the version
 `
 
-const usageTrust = "  trust      print the public certificate authorities that the program trusts\n"
+const usageTrust = "  trust                 print the public certificate authorities that the program trusts\n"
 
 const usageInPod = `
 Run as ` + wire.InjectorPath + `, it takes a program and its arguments, and replaces itself with it.
@@ -72,17 +74,35 @@ func (p Program) Run(ctx context.Context) int {
 		}
 		return p.reportCommandError(mountedProcfs.checkStarted(time.Sleep))
 	}
-	switch {
-	case len(args) == 3 && args[1] == "copy":
-		limitRuntimeMemory()
-		return p.runInitContainer(ctx, args[2])
-	case len(args) == 2 && args[1] == "version":
-		_, err := fmt.Fprintln(p.Stdout, version.String())
-		return p.reportCommandError(err)
-	case len(args) == 2 && args[1] == "trust" && p.PrintTrustedCAs != nil:
-		return p.reportCommandError(p.PrintTrustedCAs(p.Stdout))
+	if len(args) < 2 {
+		return p.showUsage()
 	}
-	return p.showUsage()
+	return p.runCommand(ctx, args[1], args[2:])
+}
+
+// runCommand runs a command of the program's own image.
+func (p Program) runCommand(ctx context.Context, name string, args []string) int {
+	type command struct {
+		args int
+		run  func() int
+	}
+	commands := map[string]command{
+		"copy":            {1, func() int { return p.runInitContainer(ctx, args[0]) }},
+		"write-env-files": {1, func() int { return p.runEnvFileContainer(ctx, args[0]) }},
+		"check-env-file":  {0, p.runEnvFileCheck},
+		"version": {0, func() int {
+			_, err := fmt.Fprintln(p.Stdout, version.String())
+			return p.reportCommandError(err)
+		}},
+	}
+	if p.PrintTrustedCAs != nil {
+		commands["trust"] = command{0, func() int { return p.reportCommandError(p.PrintTrustedCAs(p.Stdout)) }}
+	}
+	found, ok := commands[name]
+	if !ok || len(args) != found.args {
+		return p.showUsage()
+	}
+	return found.run()
 }
 
 func (p Program) showUsage() int {
@@ -131,6 +151,7 @@ func (p Program) reportCommandError(err error) int {
 // runInitContainer is the work of the init container: it copies the program into the pod, and at the same time checks
 // whether the references of the containers can be resolved.
 func (p Program) runInitContainer(ctx context.Context, folder string) int {
+	limitRuntimeMemory()
 	copied := make(chan error, 1)
 	go func() { copied <- copyProgramTo(folder) }()
 	c := p.injectorConfig()

@@ -148,12 +148,14 @@ func (p *retryPolicy) runAttempt(ctx context.Context, left time.Duration, attemp
 	return attempt(ctx)
 }
 
-// resolveReferences resolves the references, with retries.
-func (c Config) resolveReferences(ctx context.Context, references map[string]string) (map[string][]byte, error) {
+// resolveReferences resolves the references, with retries. maxWait limits the wait between two of them.
+func (c Config) resolveReferences(ctx context.Context, references map[string]string,
+	maxWait time.Duration) (map[string][]byte, error) {
 	p, err := readRetryPolicy(c.Environ)
 	if err != nil {
 		return nil, err
 	}
+	p.maxWait = maxWait
 	resolver, err := c.NewResolver()
 	if err != nil {
 		return nil, err

@@ -31,6 +31,9 @@ const (
 	TerminationMessageBytes = 4 << 10
 	// CheckedReferencesBytes limits the references that the init container checks, as written into its variable.
 	CheckedReferencesBytes = 64 << 10
+	// EnvFileValueBytes limits a value in an env file, and EnvFileBytes the env file of a container.
+	EnvFileValueBytes = 32 << 10
+	EnvFileBytes      = 64 << 10
 	// StartupProbeFailures limits the failures of the startup probe of the env-injector, one per second.
 	StartupProbeFailures = 24 * 60 * 60
 )
@@ -92,6 +95,14 @@ func injectorSizes() []Limit {
 		{Name: "TerminationMessageBytes", Value: Bytes(TerminationMessageBytes),
 			Subject:  "Termination message of a container that could not start its program",
 			Exceeded: "The message is truncated", Reason: "The kubelet reads at most this"},
+		{Name: "EnvFileValueBytes", Value: Bytes(EnvFileValueBytes),
+			Subject:  "Value in a pod with `akv2k8s.io/delivery: envfile`",
+			Exceeded: "The init container exits with 64 and names the variable",
+			Reason:   "Kubernetes reads no longer value"},
+		{Name: "EnvFileBytes", Value: Bytes(EnvFileBytes),
+			Subject:  "All values of a container in such a pod",
+			Exceeded: "The init container exits with 64 and names the container",
+			Reason:   "Kubernetes reads no larger file"},
 		{Name: "CheckedReferencesBytes", Value: Bytes(CheckedReferencesBytes),
 			Subject:  "References that the init container checks",
 			Exceeded: "The others are resolved only in the containers themselves",

@@ -28,7 +28,7 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 			"Containers for which the webhook could not read the command of the image."),
 		failedMutations: counter("akv2k8s_pod_mutations_failed_total", "Pods that the webhook rejected."),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_pod_deliveries_total",
-			Help: "Injected pods by how the injector gets into them (image volume or init container), and why."},
+			Help: "Injected pods by delivery (image volume, init container or env file), and why."},
 			[]string{"delivery", "reason"}),
 	}
 	for _, c := range []prometheus.Collector{m.inspectedPods, m.inspectedContainers, m.mutatedPods, m.failedMutations,
@@ -49,5 +49,5 @@ func (m *Metrics) countInspection(pod *corev1.Pod) {
 
 // countDelivery counts how the injector gets into a pod.
 func (m *Metrics) countDelivery(d delivery.Decision) {
-	m.deliveries.WithLabelValues(string(d.Name()), string(d.Reason)).Inc()
+	m.deliveries.WithLabelValues(string(d.Mode), string(d.Reason)).Inc()
 }

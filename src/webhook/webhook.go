@@ -140,7 +140,7 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 		if a.delivery, err = a.Delivery.Choose(a.pod); err != nil {
 			return a.rejectPod(err)
 		}
-		if settings.ImageVolume = a.delivery.ImageVolume; !settings.ImageVolume {
+		if settings.ImageVolume = a.delivery.Mode == delivery.ModeImage; !settings.ImageVolume {
 			settings.LimitRanges = a.readLimitRanges(ctx)
 		}
 	}
@@ -160,7 +160,9 @@ func (w *Webhook) decodeRequest(request admission.Request) (*podAdmission, error
 		return nil, errors.New("the object is not a pod")
 	}
 	a.pod.Namespace = request.Namespace
-	if request.SubResource != "" {
+	if request.SubResource == "" {
+		inject.RestoreReferences(a.pod)
+	} else {
 		a.oldPod = &corev1.Pod{}
 		if utiljson.Unmarshal(request.OldObject.Raw, a.oldPod) != nil {
 			return nil, errors.New("the old object is not a pod")
@@ -180,6 +182,9 @@ func (a *podAdmission) planInjection(ctx context.Context, direct bool) (inject.P
 		plan, err = inject.DecideEphemeral(a.oldPod, a.pod, sources, direct)
 	} else {
 		plan, err = inject.Decide(a.pod, sources)
+	}
+	if err == nil && a.oldPod == nil {
+		err = plan.CheckEnvFile(a.pod, direct)
 	}
 	if err != nil {
 		return inject.Plan{}, err
@@ -243,7 +248,7 @@ func (a *podAdmission) recordInjection(plan inject.Plan) {
 		logkey.DryRun, a.request.DryRun != nil && *a.request.DryRun}
 	if a.oldPod == nil {
 		a.Metrics.countDelivery(a.delivery)
-		details = append(details, logkey.Delivery, a.delivery.Name(), logkey.DeliveryReason, a.delivery.Reason,
+		details = append(details, logkey.Delivery, a.delivery.Mode, logkey.DeliveryReason, a.delivery.Reason,
 			logkey.DeliveryVersion, a.delivery.Version, logkey.Node, a.delivery.Node)
 	}
 	a.loggerFor(a.trusted).Info("injected", details...)

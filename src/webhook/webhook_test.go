@@ -71,7 +71,7 @@ func (b *bench) Choose(*corev1.Pod) (delivery.Decision, error) { return b.delive
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{T: t, registry: prometheus.NewRegistry(), delivery: delivery.Decision{Reason: delivery.ReasonConfigured}}
+	b := &bench{T: t, registry: prometheus.NewRegistry(), delivery: delivery.Decision{Mode: delivery.ModeInit, Reason: delivery.ReasonConfigured}}
 	metrics, err := webhook.NewMetrics(b.registry)
 	require.NoError(t, err)
 	b.pod = corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "app-"}}
@@ -153,12 +153,12 @@ func TestAPodWithAReferenceIsPatched(t *testing.T) {
 
 func TestTheDeliveryIsChosenForEachPod(t *testing.T) {
 	b := newBench(t)
-	b.delivery = delivery.Decision{ImageVolume: true, Reason: delivery.ReasonSupported}
+	b.delivery = delivery.Decision{Mode: delivery.ModeImage, Reason: delivery.ReasonSupported}
 	b.reads.Store(0)
 	pod := b.patched(b.admit(container("a@azurekeyvault")))
 	assert.Empty(t, pod.Spec.InitContainers)
 	assert.Equal(t, "env:1", pod.Spec.Volumes[0].Image.Reference)
-	b.delivery = delivery.Decision{Reason: delivery.ReasonKubelet, Version: "v1.34.1", Node: "old"}
+	b.delivery = delivery.Decision{Mode: delivery.ModeInit, Reason: delivery.ReasonKubelet, Version: "v1.34.1", Node: "old"}
 	pod = b.patched(b.admit(container("a@azurekeyvault")))
 	assert.Len(t, pod.Spec.InitContainers, 1)
 	assert.Contains(t, b.log.String(), `"delivery"="init" "deliveryReason"="kubelet" "deliveryVersion"="v1.34.1" "node"="old"`)
@@ -168,7 +168,7 @@ func TestTheDeliveryIsChosenForEachPod(t *testing.T) {
 	assert.Contains(t, response.Result.Message, "akv2k8s: no image volume here")
 	assert.True(t, b.admit(container("plain")).Allowed, "a pod without references has no delivery")
 	assert.NoError(t, testutil.GatherAndCompare(b.registry, strings.NewReader(`
-# HELP akv2k8s_pod_deliveries_total Injected pods by how the injector gets into them (image volume or init container), and why.
+# HELP akv2k8s_pod_deliveries_total Injected pods by delivery (image volume, init container or env file), and why.
 # TYPE akv2k8s_pod_deliveries_total counter
 akv2k8s_pod_deliveries_total{delivery="image",reason="supported"} 1
 akv2k8s_pod_deliveries_total{delivery="init",reason="kubelet"} 1

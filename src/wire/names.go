@@ -33,8 +33,11 @@ const (
 	// arguments) of each image by container name.
 	AnnotationCommands = "akv2k8s.io/commands"
 	// AnnotationDelivery on a pod, written by users and read by the webhook: how the injector gets into the pod (auto,
-	// image or init).
+	// image or init), or DeliveryEnvFile.
 	AnnotationDelivery = "akv2k8s.io/delivery"
+	// DeliveryEnvFile is the value of AnnotationDelivery with which the kubelet sets the values, from a file that the
+	// init container writes. The containers keep their commands.
+	DeliveryEnvFile = "envfile"
 	// AnnotationInjectProbes on a pod, written by users and read by the webhook: whether exec probes and lifecycle
 	// hooks of injected containers get values (true or false).
 	AnnotationInjectProbes = "akv2k8s.io/inject-probes"
@@ -73,6 +76,15 @@ const (
 	TokenPath     = "/var/run/secrets/akv2k8s.io/token"
 	TokenFile     = "token"
 	TokenAudience = "akv2k8s"
+	// VolumeEnvFiles has a file for each container of a pod with DeliveryEnvFile: its name and SuffixEnvFile. The init
+	// container writes the files, and the kubelet reads them.
+	VolumeEnvFiles = "akv2k8s-env-files"
+	MountEnvFiles  = "/akv2k8s-env-files/"
+	SuffixEnvFile  = ".env"
+	// CheckContainer is an init container that ends with an error if the kubelet ignores env files.
+	CheckContainer = "check-azurekeyvault-env"
+	// CheckEnvFilePath is the env file of that container, with the variable EnvFileCheck.
+	CheckEnvFilePath = "CHECK" + SuffixEnvFile
 	// VolumeAPIAccess has the token, CA and namespace of a container that calls the API server itself. It is mounted at
 	// MountToken instead of VolumeToken.
 	VolumeAPIAccess = "akv2k8s-api"
@@ -97,7 +109,8 @@ const (
 	EnvAddedVariables = "ENV_INJECTOR_ADDED"
 	// EnvReferences are the references outside of the container's env, as a JSON object by variable: those in
 	// ConfigMaps, Secrets and fields of the pod when it was created. The broker reads them, too. A dollar is \u0024, so
-	// that the kubelet does not expand it.
+	// that the kubelet does not expand it. In the init container of a pod with DeliveryEnvFile they are the references
+	// of all containers, by container and variable ("app/PASSWORD").
 	EnvReferences = "ENV_INJECTOR_REFERENCES"
 	// EnvImageReferences are the references in the environment of the image, in the same form, as of the time when the
 	// container was wrapped.
@@ -122,6 +135,8 @@ const (
 	// EnvCheckReferences holds the references that the init container checks: a JSON object by container and variable.
 	// A dollar is \u0024.
 	EnvCheckReferences = "ENV_INJECTOR_CHECK_REFERENCES"
+	// EnvFileCheck is set to "true" by a kubelet that reads env files.
+	EnvFileCheck = "ENV_INJECTOR_ENV_FILE_CHECK"
 	// EnvCheckBeforeStart = "false", written by users, excludes the references of a container from that check, because
 	// another init container can create their values. The webhook reads it.
 	EnvCheckBeforeStart = "ENV_INJECTOR_CHECK_BEFORE_START"
@@ -143,6 +158,6 @@ const (
 // by EnvAddedVariables; others come from the image or a ConfigMap.
 func ReservedVariables() []string {
 	return []string{EnvCA, EnvBroker, EnvBrokerAddress, EnvAddedVariables, EnvUseAuthService, EnvCloud, EnvExtraCAs,
-		EnvReferences, EnvImageReferences, EnvAllowUnrecorded, EnvExpand, EnvCheckReferences,
+		EnvReferences, EnvImageReferences, EnvAllowUnrecorded, EnvExpand, EnvCheckReferences, EnvFileCheck,
 		EnvDefaultTimeout, EnvTerminationLog}
 }

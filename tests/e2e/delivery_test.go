@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
@@ -32,12 +33,33 @@ func deliveries(t *testing.T) []string {
 	return []string{"init", "image"}
 }
 
+// allDeliveries are those that the cluster supports, with env files.
+func allDeliveries(t *testing.T) []string {
+	t.Helper()
+	if !readsEnvFiles(t) {
+		t.Log("not tried: env files, which need Kubernetes 1.35; use KUBERNETES=1.37")
+		return deliveries(t)
+	}
+	return append(deliveries(t), "envfile")
+}
+
 // mountsImages reports whether the API server and the nodes mount images as volumes.
 func mountsImages(t *testing.T) bool {
 	t.Helper()
+	return isAtLeast(t, "1.36.0")
+}
+
+// readsEnvFiles reports whether the API server and the nodes support env files.
+func readsEnvFiles(t *testing.T) bool {
+	t.Helper()
+	return isAtLeast(t, "1.35.0")
+}
+
+func isAtLeast(t *testing.T, first string) bool {
+	t.Helper()
 	info, err := s.Kube.Discovery().ServerVersion()
 	require.NoError(t, err)
-	return version.MustParseGeneric(info.GitVersion).AtLeast(version.MustParseGeneric("1.36.0"))
+	return version.MustParseGeneric(info.GitVersion).AtLeast(version.MustParseGeneric(first))
 }
 
 // by chooses the delivery of the pod.
@@ -96,7 +118,7 @@ func imageVolumes(t *testing.T) {
 		assert.EqualValues(t, 7, code, "%s: %s", name, log)
 		assert.Contains(t, log, "right", name)
 	}
-	for text, says := range map[string]string{"envfile": "write auto, image or init", "Images": "write auto, image or init"} {
+	for text, says := range map[string]string{"env": "write auto, image, init or envfile", "Images": "write auto, image, init or envfile"} {
 		err := s.Client.Create(t.Context(), by(text, tm.pod("odd", env, "true")))
 		assert.ErrorContains(t, err, says)
 	}
@@ -144,6 +166,75 @@ func (tm team) exec(pod string, command ...string) (string, error) {
 		return out.String(), fmt.Errorf("%w: %s", err, problems.String())
 	}
 	return out.String(), nil
+}
+
+// envFiles has the kubelet set the values.
+func envFiles(t *testing.T) {
+	tm := newTeam(t)
+	tm.resource("db", "db", "")
+	env := map[string]string{"DB": "db@azurekeyvault"}
+	if !readsEnvFiles(t) {
+		err := s.Client.Create(t.Context(), by("envfile", tm.pod("refused", env, "true")))
+		require.ErrorContains(t, err, "demands env files, which can't work for this pod: the API server is v1.")
+		t.Log("not tried: pods with env files, which need Kubernetes 1.35; use KUBERNETES=1.37")
+		return
+	}
+	// Each value comes out as it is in the vault.
+	values := map[string]string{"lines": canary + "\n two # $HOME $(DB) \"\\ é\n", "long": canary + strings.Repeat("x", 25_000-len(canary))}
+	for name, value := range values {
+		tm.secret(name, value)
+		tm.resource(name, name, "")
+	}
+	p := by("envfile", tm.pod("values", nil, "sh", "-c", hasValue+` && printf %s "$LINES_" | sha256sum && printf %s "$LONG" | sha256sum && test ${#COMPOSED} -eq $((${#DB} + 2)) && test ${#1} -eq ${#DB} && exec sleep 600`, "sh", "$(DB)"))
+	c := &p.Spec.Containers[0]
+	for name, reference := range map[string]string{"DB": "db@azurekeyvault", "LINES_": "lines@azurekeyvault", "LONG": "long@azurekeyvault"} {
+		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: reference})
+	}
+	c.Env = append(c.Env, corev1.EnvVar{Name: "COMPOSED", Value: "<$(DB)>"})
+	c.ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", hasValue}}}, PeriodSeconds: 1}
+	got := tm.create(p)
+	assert.Equal(t, "sh", got.Spec.Containers[0].Command[0], "the command is the pod's own")
+	assert.Empty(t, got.Spec.Containers[0].VolumeMounts, "and nothing is mounted")
+	for _, value := range values {
+		tm.awaitLog("values", fmt.Sprintf("%x", sha256.Sum256([]byte(value))))
+	}
+	require.NoError(t, stage.Await(t.Context(), patience, "pod values to be ready", func(ctx context.Context) error {
+		var p corev1.Pod
+		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: tm.namespace, Name: "values"}, &p); err != nil || len(p.Status.ContainerStatuses) == 0 || !p.Status.ContainerStatuses[0].Ready {
+			return fmt.Errorf("it is %+v: %w", p.Status.ContainerStatuses, err)
+		}
+		return nil
+	}))
+	out, err := tm.exec("values", "sh", "-c", "echo $DB")
+	require.NoError(t, err)
+	assert.Equal(t, canary+"-db", strings.TrimSpace(out), "kubectl exec sees the value")
+
+	// What an env file can't hold ends the init container, and the container never starts.
+	tm.secret("quoted", canary+"'s")
+	tm.resource("quoted", "quoted", "")
+	tm.create(by("envfile", tm.pod("quoted", map[string]string{"DB": "db@azurekeyvault", "OF": "quoted@azurekeyvault"}, "echo", "started")))
+	code, log := tm.ended("quoted")
+	assert.EqualValues(t, 64, code)
+	assert.Contains(t, log, "variable OF: the value has a single quote, which an env file can't hold")
+	assert.NotContains(t, log, "started")
+
+	// A container that starts again gets the same values, and one whose references are denied never starts.
+	again := by("envfile", tm.pod("again", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c", hasValue+" && echo right && exit 3"))
+	again.Spec.RestartPolicy = corev1.RestartPolicyAlways
+	tm.create(again)
+	require.NoError(t, stage.Await(t.Context(), patience, "pod again to restart", func(ctx context.Context) error {
+		var p corev1.Pod
+		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: tm.namespace, Name: "again"}, &p); err != nil || len(p.Status.ContainerStatuses) == 0 || p.Status.ContainerStatuses[0].RestartCount < 1 {
+			return fmt.Errorf("it is %+v: %w", p.Status.ContainerStatuses, err)
+		}
+		return nil
+	}))
+	assert.Contains(t, metricsOf(t, "akv2k8s-webhook"), `akv2k8s_pod_deliveries_total{delivery="envfile",reason="supported"}`)
+	var events corev1.EventList
+	require.NoError(t, s.Client.List(t.Context(), &events))
+	for _, e := range events.Items {
+		assert.NotContains(t, e.Message, canary)
+	}
 }
 
 // execInPods runs commands in running containers, as kubectl exec does.

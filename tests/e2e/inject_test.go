@@ -49,20 +49,34 @@ func programIsUntouched(t *testing.T) {
 	limited := tm.pod("limited", env, "true")
 	limited.Spec.Containers[0].Resources.Limits = corev1.ResourceList{"cpu": resource.MustParse("50m"), "memory": resource.MustParse("32Mi")}
 	assert.Equal(t, corev1.PodQOSGuaranteed, tm.create(limited).Status.QOSClass, "the pod stays in the class that it was in")
-	args := tm.pod("args", env, "sh", "-c", `echo "pid $$$$ uid $(id -u) dir $(pwd)"; for a in "$@"; do echo "[$a]"; done; exit 42`, "name")
+	for _, delivery := range allDeliveries(t) {
+		argumentsAndSignals(tm, delivery, env)
+	}
+	for _, delivery := range deliveries(t) {
+		tm.create(by(delivery, tm.pod("missing-"+delivery, env, "/no/such/program")))
+		code, log := tm.ended("missing-" + delivery)
+		assert.EqualValues(t, 127, code, delivery)
+		assert.Contains(t, log, "no such file", delivery)
+	}
+}
+
+// argumentsAndSignals starts programs that show their arguments and a signal.
+func argumentsAndSignals(tm team, delivery string, env map[string]string) {
+	t := tm.T
+	args := by(delivery, tm.pod("args-"+delivery, env, "sh", "-c", `echo "pid $$$$ uid $(id -u) dir $(pwd)"; for a in "$@"; do echo "[$a]"; done; exit 42`, "name"))
 	args.Spec.Containers[0].Args = []string{"a b", "", "-x", "$(literal)"}
 	args.Spec.Containers[0].WorkingDir = "/tmp"
 	tm.create(args)
-	code, log := tm.ended("args")
-	assert.EqualValues(t, 42, code)
-	assert.Equal(t, "pid 1 uid 1000 dir /tmp\n[a b]\n[]\n[-x]\n[$(literal)]\n", log)
+	code, log := tm.ended(args.Name)
+	assert.EqualValues(t, 42, code, delivery)
+	assert.Equal(t, "pid 1 uid 1000 dir /tmp\n[a b]\n[]\n[-x]\n[$(literal)]\n", log, delivery)
 
 	grace := int64(20)
-	signalled := tm.pod("signalled", env, "sh", "-c", `trap 'echo got TERM; exit 7' TERM; echo ready; while true; do sleep 0.1; done`)
+	signalled := by(delivery, tm.pod("signalled-"+delivery, env, "sh", "-c", `trap 'echo got TERM; exit 7' TERM; echo ready; while true; do sleep 0.1; done`))
 	signalled.Spec.TerminationGracePeriodSeconds = &grace
 	tm.create(signalled)
-	tm.awaitLog("signalled", "ready")
-	stream, err := s.Kube.CoreV1().Pods(tm.namespace).GetLogs("signalled", &corev1.PodLogOptions{Container: "app", Follow: true}).Stream(t.Context())
+	tm.awaitLog(signalled.Name, "ready")
+	stream, err := s.Kube.CoreV1().Pods(tm.namespace).GetLogs(signalled.Name, &corev1.PodLogOptions{Container: "app", Follow: true}).Stream(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = stream.Close() }()
 	started := time.Now()
@@ -76,14 +90,8 @@ func programIsUntouched(t *testing.T) {
 			break
 		}
 	}
-	assert.Contains(t, rest.String(), "got TERM", "the signal reached the program")
-	assert.Less(t, time.Since(started), 15*time.Second)
-
-	missing := tm.pod("missing", env, "/no/such/program")
-	tm.create(missing)
-	code, log = tm.ended("missing")
-	assert.EqualValues(t, 127, code)
-	assert.Contains(t, log, "no such file")
+	assert.Contains(t, rest.String(), "got TERM", "%s: the signal reached the program", delivery)
+	assert.Less(t, time.Since(started), 15*time.Second, delivery)
 }
 
 func absentIsWaitedFor(t *testing.T) {

@@ -34,7 +34,7 @@ func sameProcess(t *testing.T) {
 	tm := newTeam(t)
 	tm.secret("word", "no secret at all")
 	tm.resource("word", "word", "")
-	seen, injected := map[string]string{}, deliveries(t)
+	seen, injected := map[string]string{}, allDeliveries(t)
 	for _, name := range append(injected, "plain") {
 		value := "word@azurekeyvault"
 		if name == "plain" {
@@ -54,7 +54,7 @@ func sameProcess(t *testing.T) {
 		p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "FIRST", Value: "a=b c"}, {Name: "WORD", Value: value}, {Name: "EMPTY"}, {Name: "AZURE_CLIENT_ID", Value: "kept"},
 			{Name: "LINES", Value: "two\nlines"}, {Name: "ENV_INJECTOR_RETRIES", Value: "2"}}
 		p = tm.create(p)
-		assert.Equal(t, name == "init", len(p.Spec.InitContainers) == 1)
+		assert.Len(t, p.Spec.InitContainers, map[string]int{"init": 1, "envfile": 2}[name], name)
 		assert.Equal(t, name == "image", isByImage(t, p))
 		code, log := tm.ended(name)
 		require.Zero(t, code, log)
@@ -88,12 +88,19 @@ func (w sizes) Next() *remotecommand.TerminalSize {
 func terminal(t *testing.T) {
 	tm := newTeam(t)
 	tm.resource("db", "db", "")
-	p := tm.pod("shell", map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c",
+	for _, delivery := range allDeliveries(t) {
+		terminalOf(tm, delivery)
+	}
+}
+
+func terminalOf(tm team, delivery string) {
+	t, name := tm.T, "shell-"+delivery
+	p := tm.pod(name, map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c",
 		`trap 'echo got INT; exit 5' INT; test -t 0 && test -t 1 && test -t 2 && echo "pid $$$$ has $(busybox tty)"; read line; echo "read $line"; while true; do busybox stty size; sleep 0.2; done`)
 	p.Spec.Containers[0].TTY, p.Spec.Containers[0].Stdin = true, true
-	tm.create(p)
-	tm.awaitLog("shell", "pid 1 has /dev/")
-	request := s.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(tm.namespace).Name("shell").SubResource("attach").
+	tm.create(by(delivery, p))
+	tm.awaitLog(name, "pid 1 has /dev/")
+	request := s.Kube.CoreV1().RESTClient().Post().Resource("pods").Namespace(tm.namespace).Name(name).SubResource("attach").
 		VersionedParams(&corev1.PodAttachOptions{Container: "app", Stdin: true, Stdout: true, TTY: true}, scheme.ParameterCodec)
 	executor, err := remotecommand.NewWebSocketExecutor(s.REST, "GET", request.URL().String())
 	require.NoError(t, err)
@@ -105,11 +112,11 @@ func terminal(t *testing.T) {
 	resized <- remotecommand.TerminalSize{Width: 99, Height: 33}
 	_, err = io.WriteString(typed, "hello\n")
 	require.NoError(t, err)
-	tm.awaitLog("shell", "read hello")
-	tm.awaitLog("shell", "33 99")
+	tm.awaitLog(name, "read hello")
+	tm.awaitLog(name, "33 99")
 	_, err = io.WriteString(typed, "\x03")
 	require.NoError(t, err)
-	code, log := tm.ended("shell")
+	code, log := tm.ended(name)
 	require.NoError(t, errors.Join(typed.Close(), <-attached))
 	close(resized)
 	assert.EqualValues(t, 5, code, log)

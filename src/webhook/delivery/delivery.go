@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -23,13 +22,16 @@ const (
 	ModeImage Mode = "image"
 	// ModeInit uses an init container, which works on every supported cluster.
 	ModeInit Mode = "init"
+	// ModeEnvFile lets the kubelet set the values, from a file that an init container writes. Only a pod can demand it.
+	ModeEnvFile Mode = wire.DeliveryEnvFile
 )
 
-// ParseMode parses a mode.
+// ParseMode parses the mode of an installation.
 func ParseMode(text string) (Mode, error) {
 	switch mode := Mode(strings.ToLower(strings.TrimSpace(text))); mode {
 	case ModeAuto, ModeImage, ModeInit:
 		return mode, nil
+	case ModeEnvFile: // only for a pod
 	}
 	return "", fault.New(fault.Invalid, "this is not a delivery of the injector; write auto, image or init")
 }
@@ -43,13 +45,13 @@ const (
 	ReasonSupported Reason = "supported"
 	// ReasonConfigured means that the installation or the pod demands this delivery.
 	ReasonConfigured Reason = "configured"
-	// ReasonAPIServer means that the API server is older than 1.36, or that its version is not known.
+	// ReasonAPIServer means that the API server is too old, or that its version is not known.
 	ReasonAPIServer Reason = "api-server"
 	// ReasonNodesUnknown means that the nodes are not watched, or not known yet.
 	ReasonNodesUnknown Reason = "nodes-unknown"
 	// ReasonNoNode means that no node that the pod selects exists now.
 	ReasonNoNode Reason = "no-node"
-	// ReasonKubelet means that a node that the pod selects has a kubelet older than 1.36.
+	// ReasonKubelet means that a node that the pod selects has a kubelet that is too old.
 	ReasonKubelet Reason = "kubelet"
 	// ReasonRuntime means that a node that the pod selects has a container runtime that can't mount images.
 	ReasonRuntime Reason = "container-runtime"
@@ -65,22 +67,14 @@ func Reasons() []Reason {
 		ReasonRuntime, ReasonRuntimeClass, ReasonSelector}
 }
 
-// Decision is how the injector gets into one pod.
+// Decision is how the injector, or the values, get into one pod.
 type Decision struct {
-	// ImageVolume is true for an image volume, and false for an init container.
-	ImageVolume bool
-	Reason      Reason
+	// Mode is ModeImage, ModeInit or ModeEnvFile.
+	Mode   Mode
+	Reason Reason
 	// Version is that of the API server, kubelet or container runtime, or the name of the runtime class, for messages.
 	// It can be empty. Node is the name of the node, for the log alone: anyone can send a review, and ask about nodes.
 	Version, Node string
-}
-
-// Name is the delivery as a mode: image or init.
-func (d Decision) Name() Mode {
-	if d.ImageVolume {
-		return ModeImage
-	}
-	return ModeInit
 }
 
 // Chooser decides for each pod. It is safe for concurrent use.
@@ -94,35 +88,75 @@ type Chooser struct {
 }
 
 // Choose decides how the injector gets into a pod. The error is of kind fault.Invalid if the annotation is not a mode,
-// and if the pod or the installation demands an image volume that can't work.
+// and if the pod or the installation demands a delivery that can't work.
 func (c Chooser) Choose(pod *corev1.Pod) (Decision, error) {
 	mode, source := c.Default, "the value env_injector.delivery"
 	if text, ok := pod.Annotations[wire.AnnotationDelivery]; ok {
-		var err error
-		if mode, err = ParseMode(text); err != nil {
-			return Decision{}, fmt.Errorf("the annotation %s of the pod: %w", wire.AnnotationDelivery, err)
-		}
 		source = "the annotation " + wire.AnnotationDelivery
+		var err error
+		if inject.UsesEnvFile(pod) {
+			mode = ModeEnvFile
+		} else if mode, err = ParseMode(text); err != nil {
+			return Decision{}, fault.New(fault.Invalid, "%s of the pod is not a delivery; write auto, image, init or "+
+				"envfile", source)
+		}
 	}
-	if mode == ModeInit {
-		return Decision{Reason: ReasonConfigured}, nil
+	switch mode {
+	case ModeInit:
+		return Decision{Mode: ModeInit, Reason: ReasonConfigured}, nil
+	case ModeAuto:
+		if reason := c.imageVolumeReason(pod); reason.Reason != ReasonSupported {
+			reason.Mode = ModeInit
+			return reason, nil
+		}
+		return Decision{Mode: ModeImage, Reason: ReasonSupported}, nil
+	case ModeImage, ModeEnvFile:
 	}
-	d := c.supportFor(pod)
-	if mode == ModeAuto || d.ImageVolume {
-		return d, nil
-	}
-	if d.Reason == ReasonNodesUnknown || d.Reason == ReasonNoNode || d.Reason == ReasonSelector ||
-		d.Reason == ReasonRuntimeClass && !isKnownSandbox(*pod.Spec.RuntimeClassName) {
-		return Decision{ImageVolume: true, Reason: ReasonConfigured}, nil // nothing is known that speaks against it
-	}
-	return Decision{}, fault.New(fault.Invalid,
-		"%s demands an image volume, which can't work for this pod: %s; change it to auto or init%s", source,
-		d.explainUnsupported(), d.furtherStep())
+	return c.chooseDemanded(pod, mode, source)
 }
 
-// supportFor decides by what the cluster supports.
-func (c Chooser) supportFor(pod *corev1.Pod) Decision {
-	if version, ok := c.APIServer.supportsImageVolumes(); !ok {
+// chooseDemanded chooses the delivery that the pod or the installation demands, unless it can't work.
+func (c Chooser) chooseDemanded(pod *corev1.Pod, mode Mode, source string) (Decision, error) {
+	found := c.envFileReason(pod)
+	if mode == ModeImage {
+		found = c.imageVolumeReason(pod)
+	}
+	found.Mode = mode
+	switch found.Reason {
+	case ReasonSupported:
+		return Decision{Mode: mode, Reason: found.Reason}, nil
+	case ReasonRuntimeClass:
+		if !isKnownSandbox(*pod.Spec.RuntimeClassName) {
+			return Decision{Mode: mode, Reason: ReasonConfigured}, nil
+		}
+	case ReasonNodesUnknown, ReasonNoNode, ReasonSelector: // nothing is known that speaks against it
+		return Decision{Mode: mode, Reason: ReasonConfigured}, nil
+	case ReasonConfigured, ReasonAPIServer, ReasonKubelet, ReasonRuntime:
+	}
+	return Decision{}, fault.New(fault.Invalid, "%s demands %s, which can't work for this pod: %s; change it to auto "+
+		"or init%s", source, requirements()[mode].singular, found.explainUnsupported(), found.furtherStep())
+}
+
+// requirement is what a delivery needs of a cluster.
+type requirement struct {
+	// singular and plural are the names of what is needed, for messages.
+	singular, plural string
+	// version is the first version of Kubernetes with the feature, as MAJOR.MINOR.
+	version string
+}
+
+// requirements are those of image volumes and of env files. Both features have been enabled by default for longer:
+// image volumes are stable from this version on, and env files are beta and enabled by default.
+func requirements() map[Mode]requirement {
+	return map[Mode]requirement{
+		ModeImage:   {singular: "an image volume", plural: "image volumes", version: "1.36"},
+		ModeEnvFile: {singular: "env files", plural: "env files", version: "1.35"},
+	}
+}
+
+// imageVolumeReason returns ReasonSupported if the pod can get an image volume, or the reason why not.
+func (c Chooser) imageVolumeReason(pod *corev1.Pod) Decision {
+	if version, ok := c.APIServer.isAtLeast(requirements()[ModeImage].version); !ok {
 		return Decision{Reason: ReasonAPIServer, Version: version}
 	}
 	if class := pod.Spec.RuntimeClassName; class != nil && !slices.Contains(plainRuntimeClasses(), *class) {
@@ -131,22 +165,36 @@ func (c Chooser) supportFor(pod *corev1.Pod) Decision {
 	if c.Nodes == nil {
 		return Decision{Reason: ReasonNodesUnknown}
 	}
-	return c.Nodes.supportFor(pod)
+	return c.Nodes.imageVolumeReason(pod)
 }
 
-// explainUnsupported explains why an image volume can't work.
+// envFileReason returns ReasonSupported if the kubelet can set the pod's values, or the reason why not. Container
+// runtimes take no part in it.
+func (c Chooser) envFileReason(pod *corev1.Pod) Decision {
+	first := requirements()[ModeEnvFile].version
+	if version, ok := c.APIServer.isAtLeast(first); !ok {
+		return Decision{Reason: ReasonAPIServer, Version: version}
+	}
+	if c.Nodes == nil {
+		return Decision{Reason: ReasonNodesUnknown}
+	}
+	return c.Nodes.kubeletReason(pod, first)
+}
+
+// explainUnsupported explains why the delivery can't work.
 func (d Decision) explainUnsupported() string {
+	needs := requirements()[d.Mode].plural + " need "
 	switch d.Reason {
 	case ReasonAPIServer:
 		if d.Version == "" {
 			return "the version of the API server could not be read"
 		}
-		return "the API server is " + d.Version + ", and image volumes need 1.36"
+		return "the API server is " + d.Version + ", and " + needs + requirements()[d.Mode].version
 	case ReasonKubelet:
-		return "it may run on a node whose kubelet is " + d.Version + ", and image volumes need 1.36"
+		return "it may run on a node whose kubelet is " + d.Version + ", and " + needs + requirements()[d.Mode].version
 	case ReasonRuntime:
-		return "it may run on a node whose container runtime is " + d.Version +
-			", and image volumes need containerd 2.1 or CRI-O 1.31"
+		return "it may run on a node whose container runtime is " + d.Version + ", and " + needs +
+			"containerd 2.1 or CRI-O 1.31"
 	case ReasonRuntimeClass:
 		return "the runtime class " + d.Version + " does not mount images"
 	case ReasonSupported, ReasonConfigured, ReasonNodesUnknown, ReasonNoNode, ReasonSelector:

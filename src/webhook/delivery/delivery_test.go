@@ -173,7 +173,7 @@ func TestAutoUsesAnImageVolumeOnlyWhereEveryNodeOfThePodMountsImages(t *testing.
 			got, err := chosen.Choose(pod(c.pod))
 			require.NoError(t, err, "auto refuses nothing")
 			assert.Equal(t, c.want, got.Reason, "%+v", got)
-			assert.Equal(t, c.want == delivery.ReasonSupported, got.ImageVolume)
+			assert.Equal(t, c.want == delivery.ReasonSupported, got.Mode == delivery.ModeImage)
 			assert.Contains(t, delivery.Reasons(), got.Reason)
 		})
 	}
@@ -238,7 +238,7 @@ func TestWhatIsDemandedIsRefusedWhereItCannotWork(t *testing.T) {
 				got, err := chosen.Choose(p)
 				if c.says == "" {
 					require.NoError(t, err)
-					assert.True(t, got.ImageVolume)
+					assert.True(t, got.Mode == delivery.ModeImage)
 					continue
 				}
 				assert.Equal(t, fault.Invalid, fault.KindOf(err))
@@ -267,13 +267,56 @@ func TestThePodMayChoose(t *testing.T) {
 	for text, want := range map[string]delivery.Mode{"init": delivery.ModeInit, "image": delivery.ModeImage, "auto": delivery.ModeImage, " Init ": delivery.ModeInit} {
 		got, err := c.Choose(pod(func(p *corev1.Pod) { p.Annotations = map[string]string{wire.AnnotationDelivery: text} }))
 		require.NoError(t, err)
-		assert.Equal(t, want, got.Name(), text)
+		assert.Equal(t, want, got.Mode, text)
 	}
-	for _, text := range []string{"", "envfile", "true", strings.Repeat("x", 10_000)} {
+	for _, text := range []string{"", "env", "true", strings.Repeat("x", 10_000)} {
 		_, err := c.Choose(pod(func(p *corev1.Pod) { p.Annotations = map[string]string{wire.AnnotationDelivery: text} }))
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), text)
-		assert.EqualError(t, err, "the annotation akv2k8s.io/delivery of the pod: this is not a delivery of the injector; write auto, image or init")
+		assert.EqualError(t, err, "the annotation akv2k8s.io/delivery of the pod is not a delivery; write auto, image, init or envfile")
 	}
+}
+
+func TestEnvFilesAreRefusedWhereAKubeletWouldIgnoreThem(t *testing.T) {
+	good, old, between := node("good", newKubelet, containerd), node("old", "v1.34.1", containerd), node("between", "v1.35.0", "docker://28.0.1")
+	gvisor := "gvisor"
+	for name, c := range map[string]struct {
+		apiServer string
+		nodes     []*corev1.Node
+		pod       func(*corev1.Pod)
+		reason    delivery.Reason
+		says      string
+	}{
+		"new nodes":                  {"v1.36.0", []*corev1.Node{good}, nil, delivery.ReasonSupported, ""},
+		"the first version":          {"v1.35.0", []*corev1.Node{between}, nil, delivery.ReasonSupported, ""},
+		"any container runtime":      {"v1.36.0", []*corev1.Node{good, between}, func(p *corev1.Pod) { p.Spec.RuntimeClassName = &gvisor }, delivery.ReasonSupported, ""},
+		"no node yet":                {"v1.36.0", nil, nil, delivery.ReasonConfigured, ""},
+		"an old node of another pod": {"v1.36.0", []*corev1.Node{good, old}, func(p *corev1.Pod) { p.Spec.NodeName = "good" }, delivery.ReasonSupported, ""},
+		"an old node":                {"v1.36.0", []*corev1.Node{good, old}, nil, "", "it may run on a node whose kubelet is v1.34.1, and env files need 1.35; change it to auto or init, or select other nodes"},
+		"an old API server":          {"v1.34.9", []*corev1.Node{good}, nil, "", "the API server is v1.34.9, and env files need 1.35; change it to auto or init"},
+		"an API server that is away": {"", []*corev1.Node{good}, nil, "", "the version of the API server could not be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			chosen, _ := chooser(t, delivery.ModeInit, c.apiServer, c.nodes...)
+			p := pod(c.pod)
+			p.Annotations = map[string]string{wire.AnnotationDelivery: " EnvFile"}
+			got, err := chosen.Choose(p)
+			if c.says != "" {
+				assert.Equal(t, fault.Invalid, fault.KindOf(err))
+				assert.ErrorContains(t, err, "the annotation akv2k8s.io/delivery demands env files, which can't work for this pod: "+c.says)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, delivery.Decision{Mode: delivery.ModeEnvFile, Reason: c.reason}, got)
+			if c.reason == delivery.ReasonSupported {
+				chosen.Nodes = nil
+				got, err = chosen.Choose(p)
+				require.NoError(t, err, "the check in the pod covers nodes that are not watched")
+				assert.Equal(t, delivery.ReasonConfigured, got.Reason)
+			}
+		})
+	}
+	_, err := delivery.ParseMode("envfile")
+	assert.Error(t, err, "only a pod can demand it")
 }
 
 func TestTheVersionOfTheAPIServerIsReadAgainAfterAWhile(t *testing.T) {
@@ -289,7 +332,7 @@ func TestTheVersionOfTheAPIServerIsReadAgainAfterAWhile(t *testing.T) {
 	choose := func() bool {
 		got, err := c.Choose(pod(nil))
 		require.NoError(t, err)
-		return got.ImageVolume
+		return got.Mode == delivery.ModeImage
 	}
 	assert.False(t, choose())
 	answer = "v1.36.0"

@@ -17,7 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Nodes knows which nodes of the cluster mount images as volumes. It is safe for concurrent use.
+// Nodes knows the nodes of the cluster, and which of them mount images as volumes. It is safe for concurrent use.
 type Nodes struct {
 	mu sync.RWMutex
 	// supported and unsupported are the nodes by name, as Strip leaves them.
@@ -110,7 +110,7 @@ func (n *Nodes) removeNode(o any) {
 // unsupportedReason returns why a node can't mount an image, empty if it can.
 func unsupportedReason(node *corev1.Node) Reason {
 	info := node.Status.NodeInfo
-	if !isAtLeast(info.KubeletVersion, "1.36") {
+	if !isAtLeast(info.KubeletVersion, requirements()[ModeImage].version) {
 		return ReasonKubelet
 	}
 	name, runtime, _ := strings.Cut(info.ContainerRuntimeVersion, "://")
@@ -130,15 +130,13 @@ func isAtLeast(text, first string) bool {
 	return version.MajorMinor(v.Major(), v.Minor()).AtLeast(version.MustParseGeneric(first))
 }
 
-// supportFor decides by the nodes on which the pod may run.
-func (n *Nodes) supportFor(pod *corev1.Pod) Decision {
+// imageVolumeReason returns ReasonSupported if every node on which the pod may run mounts images, or the reason why
+// not.
+func (n *Nodes) imageVolumeReason(pod *corev1.Pod) Decision {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if n.synced == nil || !n.synced() {
-		return Decision{Reason: ReasonNodesUnknown}
-	}
-	if selectorSize(pod) > limits.NodeSelectorTexts {
-		return Decision{Reason: ReasonSelector}
+	if reason := n.unknownReason(pod); reason != "" {
+		return Decision{Reason: reason}
 	}
 	rules := placementOf(pod)
 	for _, node := range n.unsupported {
@@ -148,10 +146,47 @@ func (n *Nodes) supportFor(pod *corev1.Pod) Decision {
 	}
 	for _, node := range n.supported {
 		if rules.allowsNode(node) {
-			return Decision{ImageVolume: true, Reason: ReasonSupported}
+			return Decision{Reason: ReasonSupported}
 		}
 	}
 	return Decision{Reason: ReasonNoNode}
+}
+
+// kubeletReason returns ReasonSupported if every node on which the pod may run has at least a version of the kubelet
+// (MAJOR.MINOR), or the reason why not.
+func (n *Nodes) kubeletReason(pod *corev1.Pod, first string) Decision {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if reason := n.unknownReason(pod); reason != "" {
+		return Decision{Reason: reason}
+	}
+	rules, found := placementOf(pod), Decision{Reason: ReasonNoNode}
+	for _, node := range n.unsupported {
+		if !rules.allowsNode(node.Node) {
+			continue
+		}
+		if kubelet := node.Status.NodeInfo.KubeletVersion; !isAtLeast(kubelet, first) {
+			return Decision{Reason: ReasonKubelet, Version: kubelet, Node: node.Name}
+		}
+		found.Reason = ReasonSupported
+	}
+	for _, node := range n.supported { // their kubelets are newer
+		if rules.allowsNode(node) {
+			found.Reason = ReasonSupported
+		}
+	}
+	return found
+}
+
+// unknownReason returns why the nodes of the pod are not known, empty if they are. The caller holds the lock.
+func (n *Nodes) unknownReason(pod *corev1.Pod) Reason {
+	switch {
+	case n.synced == nil || !n.synced():
+		return ReasonNodesUnknown
+	case selectorSize(pod) > limits.NodeSelectorTexts:
+		return ReasonSelector
+	}
+	return ""
 }
 
 // version is the version that is too old.

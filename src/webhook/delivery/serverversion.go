@@ -20,9 +20,9 @@ type ServerVersion struct {
 	readAt  time.Time
 }
 
-// supportsImageVolumes reports whether the API server stores image volumes, and returns its version. The version is
-// empty if it could not be read.
-func (s *ServerVersion) supportsImageVolumes() (string, bool) {
+// isAtLeast reports whether the API server has at least a version (MAJOR.MINOR), and returns its version. That is empty
+// if it could not be read.
+func (s *ServerVersion) isAtLeast(first string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := s.Clock(); s.readAt.IsZero() || now.Sub(s.readAt) >= limits.ServerVersionAge {
@@ -33,5 +33,5 @@ func (s *ServerVersion) supportsImageVolumes() (string, bool) {
 			s.readAt = time.Time{} // the next pod reads it again
 		}
 	}
-	return s.version, isAtLeast(s.version, "1.36")
+	return s.version, isAtLeast(s.version, first)
 }

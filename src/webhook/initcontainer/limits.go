@@ -1,4 +1,4 @@
-package inject
+package initcontainer
 
 import (
 	"fmt"
@@ -73,8 +73,8 @@ func raiseTo(list corev1.ResourceList, name corev1.ResourceName, least corev1.Re
 	}
 }
 
-// memoryWarnings warns of a memory limit that is too low for the init container.
-func memoryWarnings(init corev1.Container) []string {
+// MemoryWarnings warns of a memory limit that is too low for the init container.
+func MemoryWarnings(init corev1.Container) []string {
 	limit, limited := init.Resources.Limits[corev1.ResourceMemory]
 	if !limited || limit.Cmp(resource.MustParse(minInitMemory)) >= 0 {
 		return nil

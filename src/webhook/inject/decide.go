@@ -101,6 +101,9 @@ func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	if err := checkInjectMetadata(pod); err != nil {
 		return Plan{}, err
 	}
+	if UsesEnvFile(pod) && hasMeshProxy(pod) {
+		plan.Warnings = append(plan.Warnings, envFileMeshWarning())
+	}
 	return plan, checkReservedNames(pod)
 }
 
@@ -126,20 +129,32 @@ func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, 
 		return Plan{}, err
 	}
 	plan.Targets = slices.DeleteFunc(plan.Targets, func(t Target) bool { return t.Precaution })
-	if len(plan.Targets) > 0 {
-		if err := checkMounts(pod, added); err != nil {
-			return Plan{}, err
-		}
+	if len(plan.Targets) == 0 {
+		return plan, nil
 	}
-	for _, volume := range plan.requiredVolumes(added, direct) {
+	if err := checkMounts(pod, added); err != nil {
+		return Plan{}, err
+	}
+	return plan, checkEphemeral(old, plan.Targets[0].Container, plan.requiredVolumes(added, direct))
+}
+
+// checkEphemeral rejects a container that is added to a running pod without these volumes.
+func checkEphemeral(old *corev1.Pod, container string, volumes []string) error {
+	c := corev1.Container{Name: container}
+	if UsesEnvFile(old) {
+		return invalidContainerError(c,
+			"it has references to Key Vault, and this pod has env files, to which nothing can be added while it runs; "+
+				"use kubectl exec in one of its containers, which have the values")
+	}
+	for _, volume := range volumes {
 		if !slices.ContainsFunc(old.Spec.Volumes,
 			func(v corev1.Volume) bool { return v.Name == volume && !isForeignVolume(v) }) {
-			return Plan{}, invalidContainerError(corev1.Container{Name: plan.Targets[0].Container},
-				"it has references to Key Vault, but this pod was not injected when it was created; "+
-					"use kubectl debug --copy-to, which creates a new pod")
+			return invalidContainerError(c,
+				"it has references to Key Vault, but this pod was not injected when it was created; use kubectl debug "+
+					"--copy-to, which creates a new pod")
 		}
 	}
-	return plan, nil
+	return nil
 }
 
 // isExcluded says whether the webhook ignores the pod: its label switches injection off, or it is the mirror pod of a
@@ -158,7 +173,7 @@ func decideContainers(pod *corev1.Pod, containers []corev1.Container, sources So
 	}
 	onlyOn := podos.WindowsReason(pod)
 	for _, c := range containers {
-		if c.Name == wire.InitContainer && slices.ContainsFunc(c.VolumeMounts, isBinaryMount) {
+		if isOwnInitContainer(c) {
 			continue
 		}
 		target, warnings, err := decideContainer(pod, c, sources, onlyOn)
@@ -169,7 +184,7 @@ func decideContainers(pod *corev1.Pod, containers []corev1.Container, sources So
 		if target == nil {
 			continue
 		}
-		if len(c.Command) == 0 {
+		if len(c.Command) == 0 && !UsesEnvFile(pod) {
 			if target.Entrypoint = commands[c.Name]; target.Entrypoint == nil {
 				target.LookupImage = c.Image
 			}

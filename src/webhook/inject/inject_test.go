@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/webhook/initcontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
@@ -48,8 +49,13 @@ func sources() inject.Sources {
 // result is the result of the admission as text, and the mutated pod: the error, or the warnings and the pod as YAML.
 func result(t *testing.T, pod *corev1.Pod, s inject.Settings) (string, *corev1.Pod) {
 	t.Helper()
+	pod = pod.DeepCopy()
+	inject.RestoreReferences(pod)
 	before := pod.DeepCopy()
 	plan, err := inject.Decide(pod, sources())
+	if err == nil {
+		err = plan.CheckEnvFile(pod, s.Direct)
+	}
 	if err != nil {
 		assert.Equal(t, fault.Invalid, fault.KindOf(err))
 		return "refused: " + err.Error() + "\n", nil
@@ -131,7 +137,7 @@ func inputs(t *testing.T) map[string]*corev1.Pod {
 		require.NoError(t, err)
 		pod := &corev1.Pod{}
 		require.NoError(t, yaml.UnmarshalStrict(content, pod))
-		if _, err := inject.Decide(pod, sources()); err == nil {
+		if plan, err := inject.Decide(pod, sources()); err == nil && plan.CheckEnvFile(pod, false) == nil {
 			pods[file] = pod
 		}
 	}
@@ -148,7 +154,11 @@ func TestAnImageVolumeChangesNothingButHowTheInjectorArrives(t *testing.T) {
 		_, got := result(t, pod, byImage)
 		volume := slices.IndexFunc(got.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "azure-keyvault-env" })
 		if volume < 0 {
-			assert.Equal(t, pod, got, "%s is not injected", file)
+			if inject.UsesEnvFile(pod) {
+				assert.Equal(t, want, got, "%s: with env files the containers need no injector", file)
+			} else {
+				assert.Equal(t, pod, got, "%s is not injected", file)
+			}
 			continue
 		}
 		injected++
@@ -188,6 +198,61 @@ func TestAPodThatIsAppliedAgainGetsTheDeliveryOfToday(t *testing.T) {
 	}
 }
 
+// TestAPodWithEnvFilesCanBeAppliedAgainWithAnotherDelivery exports a pod with env files, and changes its annotation.
+func TestAPodWithEnvFilesCanBeAppliedAgainWithAnotherDelivery(t *testing.T) {
+	tried := 0
+	for file, pod := range inputs(t) {
+		if !inject.UsesEnvFile(pod) {
+			continue
+		}
+		tried++
+		_, mutated := result(t, pod, settings())
+		mutated.Annotations["akv2k8s.io/delivery"] = "init"
+		_, got := result(t, mutated, settings())
+		for _, c := range append(got.Spec.InitContainers, got.Spec.Containers...) {
+			assert.NotEqual(t, "check-azurekeyvault-env", c.Name, file)
+			for _, v := range c.Env {
+				assert.True(t, v.ValueFrom == nil || v.ValueFrom.FileKeyRef == nil, "%s: %s of %s is left to the kubelet", file, v.Name, c.Name)
+			}
+		}
+		assert.Equal(t, []string{"/azure-keyvault/azure-keyvault-env"}, got.Spec.Containers[0].Command, file)
+		for _, v := range got.Spec.Volumes {
+			assert.NotEqual(t, "akv2k8s-env-files", v.Name, file)
+		}
+	}
+	assert.GreaterOrEqual(t, tried, 2)
+}
+
+// TestARecordThatIsNotOursChangesNothing has env files and records that a user could write.
+func TestARecordThatIsNotOursChangesNothing(t *testing.T) {
+	fromFile := func(volume, key string) corev1.EnvVar {
+		return corev1.EnvVar{Name: "DB", ValueFrom: &corev1.EnvVarSource{FileKeyRef: &corev1.FileKeySelector{VolumeName: volume, Path: "app.env", Key: key}}}
+	}
+	ours := corev1.Container{Name: "copy-azurekeyvault-env", VolumeMounts: []corev1.VolumeMount{{Name: "akv2k8s-env-files"}}}
+	for name, c := range map[string]struct {
+		record string
+		own    bool
+		value  corev1.EnvVar
+	}{
+		"another volume":         {`{"app/DB":"db@azurekeyvault"}`, true, fromFile("mine", "DB")},
+		"another key":            {`{"app/DB":"db@azurekeyvault"}`, true, fromFile("akv2k8s-env-files", "OTHER")},
+		"another container":      {`{"other/DB":"db@azurekeyvault"}`, true, fromFile("akv2k8s-env-files", "DB")},
+		"a record that is none":  {`hunter2`, true, fromFile("akv2k8s-env-files", "DB")},
+		"a container of its own": {`{"app/DB":"db@azurekeyvault"}`, false, fromFile("akv2k8s-env-files", "DB")},
+	} {
+		pod := with(c.value)
+		init := *ours.DeepCopy()
+		init.Env = []corev1.EnvVar{{Name: "ENV_INJECTOR_REFERENCES", Value: c.record}}
+		if !c.own {
+			init.VolumeMounts = nil
+		}
+		pod.Spec.InitContainers = []corev1.Container{init}
+		before := pod.DeepCopy()
+		inject.RestoreReferences(pod)
+		assert.Equal(t, before, pod, name)
+	}
+}
+
 func TestMutatingAgainRenewsWhatTheInstallationSays(t *testing.T) {
 	content, err := os.ReadFile("testdata/one-reference.in.yaml")
 	require.NoError(t, err)
@@ -220,7 +285,7 @@ func TestAnInstallationThatChangesItsMindChangesPodsThatAreAppliedAgain(t *testi
 func TestTheInstallationMaySayWhatTheInitContainerAsksFor(t *testing.T) {
 	group := int64(7)
 	s := settings()
-	s.InitContainer = inject.InitContainerSettings{RunAsUser: 2000, RunAsGroup: &group, WritableRoot: true, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}}}
+	s.InitContainer = initcontainer.Settings{RunAsUser: 2000, RunAsGroup: &group, WritableRoot: true, Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}}}
 	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Command: []string{"app"}, Env: []corev1.EnvVar{{Name: "A", Value: "a@azurekeyvault"}}}}}}
 	_, out := result(t, pod, s)
 	init := out.Spec.InitContainers[0]

@@ -43,7 +43,7 @@ func checkReservedNames(pod *corev1.Pod) error {
 		}
 	}
 	for _, container := range pod.Spec.InitContainers {
-		if container.Name == wire.InitContainer && !slices.ContainsFunc(container.VolumeMounts, isBinaryMount) {
+		if isReservedInitContainer(container) && !isOwnInitContainer(container) {
 			return fault.New(fault.Invalid,
 				"the container name %s is reserved for the env-injector; rename the pod's own container",
 				container.Name)
@@ -110,6 +110,7 @@ func canonicalPath(at string) string {
 // isForeignVolume says whether a volume has one of our names, but not the type of our volume.
 func isForeignVolume(v corev1.Volume) bool {
 	return (v.Name == wire.VolumeInjector && v.EmptyDir == nil && v.Image == nil) ||
+		(v.Name == wire.VolumeEnvFiles && v.EmptyDir == nil) ||
 		((v.Name == wire.VolumeToken || v.Name == wire.VolumeAPIAccess) && v.Projected == nil)
 }
 
@@ -118,9 +119,6 @@ func reservedMountPaths() map[string][]string {
 	return map[string][]string{strings.TrimSuffix(wire.MountInjector, "/"): {wire.VolumeInjector},
 		strings.TrimSuffix(wire.MountToken, "/"): {wire.VolumeToken, wire.VolumeAPIAccess}}
 }
-
-// isBinaryMount says whether the volume with the injector is mounted.
-func isBinaryMount(mount corev1.VolumeMount) bool { return mount.Name == wire.VolumeInjector }
 
 // isWrapped says whether an earlier mutation wrapped the container.
 func isWrapped(c corev1.Container) bool {

@@ -6,6 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
+	"github.com/akv2k8s/akv2k8s/src/webhook/execcommand"
+	"github.com/akv2k8s/akv2k8s/src/webhook/initcontainer"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -33,7 +35,7 @@ type Settings struct {
 	// InjectProbes says that exec probes and hooks get values. The annotation wire.AnnotationInjectProbes overrides it.
 	InjectProbes bool
 	// InitContainer has the settings for the init container.
-	InitContainer InitContainerSettings
+	InitContainer initcontainer.Settings
 	// LimitRanges are the LimitRanges of the pod's namespace.
 	LimitRanges []corev1.LimitRangeItem
 }
@@ -45,11 +47,18 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	if plan.IsEmpty() {
 		return out
 	}
+	removeAdded(&out.Spec)
+	if UsesEnvFile(pod) {
+		mutateEnvFile(out, plan, s)
+	} else {
+		mutateCommands(pod, out, plan, s)
+	}
+	return out
+}
+
+// mutateCommands changes a pod so that the injector starts the programs of the plan's containers.
+func mutateCommands(pod, out *corev1.Pod, plan Plan, s Settings) {
 	spec := &out.Spec
-	spec.InitContainers = slices.DeleteFunc(spec.InitContainers,
-		func(c corev1.Container) bool { return c.Name == wire.InitContainer })
-	spec.Volumes = slices.DeleteFunc(spec.Volumes,
-		func(v corev1.Volume) bool { return slices.Contains(injectedVolumeNames(), v.Name) })
 	spec.Volumes = append(spec.Volumes, injectorVolume(s))
 	// Only the init container checks references before the containers start.
 	injector, found, checks := thinInjectorPath, newReferenceCheck(), !s.ImageVolume && !hasMeshProxy(pod)
@@ -71,7 +80,7 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 			wrapContainer(c, target, s, configureWaiting(c, target, roleOf(pod, *c, kind == initContainersIndex),
 				checked))
 			if s.InjectsProbes(pod) {
-				wrapProbesAndHooks(c)
+				execcommand.Wrap(c)
 			}
 			if !volumes[volume.Name] {
 				spec.Volumes, volumes[volume.Name] = append(spec.Volumes, volume), true
@@ -79,9 +88,15 @@ func Mutate(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 		}
 	}
 	if !s.ImageVolume {
-		spec.InitContainers = slices.Insert(spec.InitContainers, 0, newInitContainer(pod, injector, found, s))
+		spec.InitContainers = slices.Insert(spec.InitContainers, 0, newCopyContainer(pod, injector, found, s))
 	}
-	return out
+}
+
+// removeAdded removes the init containers and volumes of an earlier mutation.
+func removeAdded(spec *corev1.PodSpec) {
+	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, isReservedInitContainer)
+	spec.Volumes = slices.DeleteFunc(spec.Volumes,
+		func(v corev1.Volume) bool { return slices.Contains(injectedVolumeNames(), v.Name) })
 }
 
 // Indexes of the container lists of a pod, in the order in which the containers start.

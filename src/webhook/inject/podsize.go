@@ -7,6 +7,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/webhook/initcontainer"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -26,7 +27,8 @@ const (
 func CheckSize(pod *corev1.Pod) (warnings []string, err error) {
 	for _, c := range allContainers(pod) {
 		for _, v := range c.Env {
-			if isWrapped(c) && isReserved(v.Name) && len(v.Name)+len("=")+len(v.Value)+1 > maxVariableBytes {
+			isOurs := (isWrapped(c) || isOwnInitContainer(c)) && isReserved(v.Name)
+			if isOurs && len(v.Name)+len("=")+len(v.Value)+1 > maxVariableBytes {
 				return nil, invalidContainerError(c,
 					"%s, which the env-injector adds, would be longer than %d KiB, the limit of Linux for one "+
 						"variable; %s", v.Name, maxVariableBytes>>10, sizeAdvice(v.Name))
@@ -35,7 +37,7 @@ func CheckSize(pod *corev1.Pod) (warnings []string, err error) {
 	}
 	for _, c := range pod.Spec.InitContainers {
 		if c.Name == wire.InitContainer {
-			warnings = append(warnings, memoryWarnings(c)...)
+			warnings = append(warnings, initcontainer.MemoryWarnings(c)...)
 		}
 	}
 	stored := *pod

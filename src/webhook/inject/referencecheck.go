@@ -77,16 +77,14 @@ func (k *referenceCheck) addWaitSettings(e *environment) {
 	}
 }
 
-// initContainerEnv is the environment of the init container. It is empty if there are no references to check.
-func (k *referenceCheck) initContainerEnv(pod *corev1.Pod, s Settings) []corev1.EnvVar {
-	if len(k.references) == 0 {
-		return nil
-	}
+// initContainerEnv is the environment of the init container, with its references as a variable of the given name.
+func (k *referenceCheck) initContainerEnv(pod *corev1.Pod, s Settings, name string,
+	references map[string]string) []corev1.EnvVar {
 	wait := limits.WaitBeforeStart
 	if pod.Spec.RestartPolicy == corev1.RestartPolicyNever {
 		wait = limits.WaitWithoutRestart
 	}
-	references, _ := json.Marshal(k.references) // cannot fail for a map of strings
+	text, _ := json.Marshal(references) // cannot fail for a map of strings
 	var set []corev1.EnvVar
 	for _, variable := range []corev1.EnvVar{
 		{Name: wire.EnvCA, Value: s.CA}, {Name: wire.EnvBroker, Value: s.Broker},
@@ -96,7 +94,7 @@ func (k *referenceCheck) initContainerEnv(pod *corev1.Pod, s Settings) []corev1.
 		{Name: wire.EnvTimeout, Value: envref.Escape(k.waitSettings[wire.EnvTimeout])},
 		{Name: wire.EnvRetries, Value: envref.Escape(k.waitSettings[wire.EnvRetries])},
 		{Name: wire.EnvWaitBeforeRetry, Value: envref.Escape(k.waitSettings[wire.EnvWaitBeforeRetry])},
-		{Name: wire.EnvCheckReferences, Value: escapeDollars(string(references))},
+		{Name: name, Value: escapeDollars(string(text))},
 	} {
 		if variable.Value != "" {
 			set = append(set, variable)

@@ -14,7 +14,7 @@ const tokenFileMode int32 = 0o644
 
 // injectedVolumeNames are the names of the volumes that the webhook adds.
 func injectedVolumeNames() []string {
-	return []string{wire.VolumeInjector, wire.VolumeToken, wire.VolumeAPIAccess}
+	return []string{wire.VolumeInjector, wire.VolumeToken, wire.VolumeAPIAccess, wire.VolumeEnvFiles}
 }
 
 // injectorVolume is the volume with the injector: its image, or a memory volume into which the init container copies
@@ -34,6 +34,11 @@ func tokenVolume() corev1.Volume {
 	return projectedVolume(wire.VolumeToken,
 		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
 			Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}})
+}
+
+// tokenMount is the mount of a volume with a token.
+func tokenMount() corev1.VolumeMount {
+	return corev1.VolumeMount{Name: wire.VolumeToken, MountPath: wire.MountToken, ReadOnly: true}
 }
 
 // apiVolume has the token, CA and namespace for requests to the API server, for pods with and without automounted

@@ -8,6 +8,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/webhook/execcommand"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
@@ -62,11 +63,6 @@ func newStartedProbe(e *environment) *corev1.Probe {
 	}
 }
 
-// isStartedProbe says whether the webhook added the probe.
-func isStartedProbe(p *corev1.Probe) bool {
-	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.HasStartedPath
-}
-
 // maxInjectorWait is the maximum of the sum of the injector's waits between attempts, by the settings of the container
 // that are known. It is at most a day.
 func maxInjectorWait(e *environment) time.Duration {
@@ -96,7 +92,7 @@ func maxInjectorWait(e *environment) time.Duration {
 // configureWaiting adds a startup probe to the container if it needs one, and returns variables for the injector: the
 // default timeout, and the path of the termination message if it is not the default.
 func configureWaiting(c *corev1.Container, target *Target, p containerRole, checked bool) []corev1.EnvVar {
-	if isStartedProbe(c.StartupProbe) { // added by an earlier mutation
+	if execcommand.IsStartedProbe(c.StartupProbe) { // added by an earlier mutation
 		c.StartupProbe = nil
 	}
 	var set []corev1.EnvVar

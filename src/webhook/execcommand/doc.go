@@ -1,0 +1,5 @@
+// Package execcommand has the commands that the kubelet runs in a container in addition to its program: exec probes and
+// lifecycle hooks.
+//
+// Floor 1, pure. The decision whether they get values belongs in inject.
+package execcommand
