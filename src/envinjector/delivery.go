@@ -11,7 +11,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
 )
 
-// newDeliveryChooser creates the chooser, and watches the nodes if it needs them and the program may do so.
+// newDeliveryChooser creates the chooser. If the program may do so, it watches the nodes, and looks for pods that a
+// policy refused.
 func (s Settings) newDeliveryChooser(ctx context.Context, mgr ctrl.Manager) (delivery.Chooser, error) {
 	c := delivery.Chooser{Default: s.delivery}
 	client, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
@@ -22,6 +23,7 @@ func (s Settings) newDeliveryChooser(ctx context.Context, mgr ctrl.Manager) (del
 	if !s.watchNodes || !s.WatchAll {
 		return c, nil
 	}
+	c.Refusals = &delivery.Refusals{Reader: mgr.GetAPIReader(), Clock: time.Now}
 	c.Nodes = delivery.NewNodes()
 	return c, c.Nodes.Watch(ctx, mgr.GetCache())
 }

@@ -41,6 +41,10 @@ const (
 	LimitRangeAge                 = 5 * time.Second
 	NodeSelectorTexts             = 500
 	ServerVersionAge              = 10 * time.Minute
+	ImageRefusalDelay             = 3 * time.Second
+	ImageRefusalPause             = 500 * time.Millisecond
+	ImageRefusalAge               = time.Hour
+	PodsInNamespace               = 2000
 )
 
 // admissionArea lists the limits of admission reviews and of the reads for them.
@@ -130,6 +134,18 @@ func readForReview() []Limit {
 		{Name: "ServerVersionAge", Value: Duration(ServerVersionAge),
 			Subject:  "Time for which the version of the API server is cached",
 			Exceeded: "It is read again", Reason: "It changes with an upgrade of the cluster"},
+		{Name: "ImageRefusalDelay", Value: Duration(ImageRefusalDelay),
+			Subject:  "Time after which a controller that creates pods with image volumes again is checked",
+			Exceeded: "If none of its pods exists, the pods of its namespace get init containers",
+			Reason:   "A policy refuses such pods after the webhook, and the controller tries again within seconds"},
+		{Name: "ImageRefusalPause", Value: Duration(ImageRefusalPause),
+			Subject:  "Time between two such checks",
+			Exceeded: "A later attempt of the controller is checked", Reason: "Anyone who reaches the port can cause them"},
+		{Name: "ImageRefusalAge", Value: Duration(ImageRefusalAge),
+			Subject:  "Time for which such a namespace gets init containers",
+			Exceeded: "An image volume is tried again", Reason: "Policies change rarely"},
+		{Name: "PodsInNamespace", Value: Count(PodsInNamespace), Subject: "Pods of a namespace that such a check reads",
+			Exceeded: "The pods count as created", Reason: "Only their metadata is read, about 2 KiB each"},
 		{Name: "AdmissionCacheEntries", Value: Count(AdmissionCacheEntries),
 			Subject:  "Cached answers of each of these kinds",
 			Exceeded: "The cache is cleared", Reason: "About 200 bytes each"},

@@ -64,6 +64,10 @@ func injectorClusterRules() []Rule {
 			Condition: watchAllValue + " " + watchNodesValue,
 			Reason: "knows the versions of kubelets and container runtimes, to decide whether pods get the injector in " +
 				"an image volume"},
+		{Package: "webhook/delivery", Groups: "core", Resources: "pods", Verbs: "list",
+			Condition: watchAllValue + " " + watchNodesValue,
+			Reason: "detects that a policy refuses pods with image volumes: a controller creates pods again and again, and " +
+				"none exists"},
 		{Package: "apiserver", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get",
 			Reason: addresses},
 		{Package: "apiserver", Groups: "discovery.k8s.io", Resources: "endpointslices", Names: "kubernetes",

@@ -39,7 +39,7 @@ type ImageInspector interface {
 // DeliveryChooser decides how the injector gets into a pod.
 type DeliveryChooser interface {
 	// Choose returns the decision for a pod, or an error of kind fault.Invalid that rejects it.
-	Choose(pod *corev1.Pod) (delivery.Decision, error)
+	Choose(ctx context.Context, pod *corev1.Pod, dryRun bool) (delivery.Decision, error)
 }
 
 // Config has the dependencies and settings of a Webhook. Every field is required.
@@ -137,7 +137,7 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 			errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
 	}
 	if a.oldPod == nil {
-		if a.delivery, err = a.Delivery.Choose(a.pod); err != nil {
+		if a.delivery, err = a.Delivery.Choose(ctx, a.pod, a.isDryRun()); err != nil {
 			return a.rejectPod(err)
 		}
 		if settings.ImageVolume = a.delivery.Mode == delivery.ModeImage; !settings.ImageVolume {
@@ -210,6 +210,11 @@ func (a *podAdmission) patchPod(plan inject.Plan, settings inject.Settings) admi
 	if len(response.Patches) > 0 { // the API server calls us again if another webhook changed the pod after us
 		a.recordInjection(plan)
 	}
+	if a.delivery.Reason == delivery.ReasonRefused {
+		warnings = append(warnings, "the pod gets an init container, because pods with an image volume were not created in "+
+			"this namespace: allow the volume type image in the policy that refuses them, or set env_injector.delivery to "+
+			"init")
+	}
 	if a.oldPod == nil && !settings.InjectsProbes(a.pod) {
 		warnings = append(warnings, plan.ProbeWarnings(a.pod)...)
 	}
@@ -236,6 +241,9 @@ func specPatch(pod []byte, spec *corev1.PodSpec) (admission.Response, error) {
 	return response, nil
 }
 
+// isDryRun says whether the API server will not create the pod.
+func (a *podAdmission) isDryRun() bool { return a.request.DryRun != nil && *a.request.DryRun }
+
 // recordInjection counts and logs an injected pod.
 func (a *podAdmission) recordInjection(plan inject.Plan) {
 	var names []string
@@ -245,7 +253,7 @@ func (a *podAdmission) recordInjection(plan inject.Plan) {
 	a.Metrics.mutatedPods.Inc()
 	details := []any{logkey.Namespace, a.request.Namespace, logkey.Pod, printablePodName(a.pod),
 		logkey.Containers, names, logkey.ContainerCount, len(plan.Targets),
-		logkey.DryRun, a.request.DryRun != nil && *a.request.DryRun}
+		logkey.DryRun, a.isDryRun()}
 	if a.oldPod == nil {
 		a.Metrics.countDelivery(a.delivery)
 		details = append(details, logkey.Delivery, a.delivery.Mode, logkey.DeliveryReason, a.delivery.Reason,

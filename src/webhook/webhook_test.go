@@ -67,7 +67,9 @@ func (b *bench) ReadCommand(ctx context.Context, q ociimage.Query) (ociimage.Com
 }
 
 // Choose returns the decision of the bench.
-func (b *bench) Choose(*corev1.Pod) (delivery.Decision, error) { return b.delivery, b.refusal }
+func (b *bench) Choose(context.Context, *corev1.Pod, bool) (delivery.Decision, error) {
+	return b.delivery, b.refusal
+}
 
 func newBench(t *testing.T) *bench {
 	t.Helper()

@@ -98,6 +98,12 @@
   resources: [nodes]
   verbs: [list, watch]
 {{- end }}
+{{- if and .Values.watchAllNamespaces .Values.env_injector.watchNodes }}
+# detects that a policy refuses pods with image volumes: a controller creates pods again and again, and none exists
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
 # reads the API server's addresses, which it never uses as a registry and whose requests it does not limit; by name in all namespaces, so that the chart needs no object in another one
 - apiGroups: [""]
   resources: [services]

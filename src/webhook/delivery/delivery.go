@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -57,6 +58,8 @@ const (
 	ReasonRuntime Reason = "container-runtime"
 	// ReasonRuntimeClass means that the pod has a runtime class that is not known to support image volumes.
 	ReasonRuntimeClass Reason = "runtime-class"
+	// ReasonRefused means that pods with image volumes are not created in the namespace: a policy refuses them.
+	ReasonRefused Reason = "refused"
 	// ReasonSelector means that the rules of the pod for nodes are too large to be evaluated at admission.
 	ReasonSelector Reason = "node-selector"
 )
@@ -64,7 +67,7 @@ const (
 // Reasons returns all reasons.
 func Reasons() []Reason {
 	return []Reason{ReasonSupported, ReasonConfigured, ReasonAPIServer, ReasonNodesUnknown, ReasonNoNode, ReasonKubelet,
-		ReasonRuntime, ReasonRuntimeClass, ReasonSelector}
+		ReasonRuntime, ReasonRuntimeClass, ReasonRefused, ReasonSelector}
 }
 
 // Decision is how the injector, or the values, get into one pod.
@@ -85,11 +88,14 @@ type Chooser struct {
 	Nodes *Nodes
 	// APIServer returns the version of the API server.
 	APIServer *ServerVersion
+	// Refusals detects policies that refuse image volumes; nil if the program may not list pods.
+	Refusals *Refusals
 }
 
 // Choose decides how the injector gets into a pod. The error is of kind fault.Invalid if the annotation is not a mode,
-// and if the pod or the installation demands a delivery that can't work.
-func (c Chooser) Choose(pod *corev1.Pod) (Decision, error) {
+// and if the pod or the installation demands a delivery that can't work. A dry run is not counted as an attempt to
+// create the pod.
+func (c Chooser) Choose(ctx context.Context, pod *corev1.Pod, dryRun bool) (Decision, error) {
 	mode, source := c.Default, "the value env_injector.delivery"
 	if text, ok := pod.Annotations[wire.AnnotationDelivery]; ok {
 		source = "the annotation " + wire.AnnotationDelivery
@@ -108,6 +114,9 @@ func (c Chooser) Choose(pod *corev1.Pod) (Decision, error) {
 		if reason := c.imageVolumeReason(pod); reason.Reason != ReasonSupported {
 			reason.Mode = ModeInit
 			return reason, nil
+		}
+		if c.Refusals != nil && !dryRun && c.Refusals.areRefused(ctx, pod) {
+			return Decision{Mode: ModeInit, Reason: ReasonRefused}, nil
 		}
 		return Decision{Mode: ModeImage, Reason: ReasonSupported}, nil
 	case ModeImage, ModeEnvFile:
@@ -131,7 +140,7 @@ func (c Chooser) chooseDemanded(pod *corev1.Pod, mode Mode, source string) (Deci
 		}
 	case ReasonNodesUnknown, ReasonNoNode, ReasonSelector: // nothing is known that speaks against it
 		return Decision{Mode: mode, Reason: ReasonConfigured}, nil
-	case ReasonConfigured, ReasonAPIServer, ReasonKubelet, ReasonRuntime:
+	case ReasonConfigured, ReasonAPIServer, ReasonKubelet, ReasonRuntime, ReasonRefused:
 	}
 	return Decision{}, fault.New(fault.Invalid, "%s demands %s, which can't work for this pod: %s; change it to auto "+
 		"or init%s", source, requirements()[mode].singular, found.explainUnsupported(), found.furtherStep())
@@ -197,7 +206,7 @@ func (d Decision) explainUnsupported() string {
 			"containerd 2.1 or CRI-O 1.31"
 	case ReasonRuntimeClass:
 		return "the runtime class " + d.Version + " does not mount images"
-	case ReasonSupported, ReasonConfigured, ReasonNodesUnknown, ReasonNoNode, ReasonSelector:
+	case ReasonSupported, ReasonConfigured, ReasonNodesUnknown, ReasonNoNode, ReasonSelector, ReasonRefused:
 	}
 	return string(d.Reason)
 }

@@ -170,7 +170,7 @@ func TestAutoUsesAnImageVolumeOnlyWhereEveryNodeOfThePodMountsImages(t *testing.
 	} {
 		t.Run(name, func(t *testing.T) {
 			chosen, _ := chooser(t, delivery.ModeAuto, c.apiServer, c.nodes...)
-			got, err := chosen.Choose(pod(c.pod))
+			got, err := chosen.Choose(t.Context(), pod(c.pod), false)
 			require.NoError(t, err, "auto refuses nothing")
 			assert.Equal(t, c.want, got.Reason, "%+v", got)
 			assert.Equal(t, c.want == delivery.ReasonSupported, got.Mode == delivery.ModeImage)
@@ -183,7 +183,7 @@ func TestAutoFollowsTheNodes(t *testing.T) {
 	c, events := chooser(t, delivery.ModeAuto, "v1.36.0", node("a", newKubelet, containerd))
 	is := func(want delivery.Reason) {
 		t.Helper()
-		got, err := c.Choose(pod(nil))
+		got, err := c.Choose(t.Context(), pod(nil), false)
 		require.NoError(t, err)
 		assert.Equal(t, want, got.Reason)
 	}
@@ -235,7 +235,7 @@ func TestWhatIsDemandedIsRefusedWhereItCannotWork(t *testing.T) {
 				if mode == delivery.ModeInit {
 					p.Annotations = map[string]string{wire.AnnotationDelivery: "image"}
 				}
-				got, err := chosen.Choose(p)
+				got, err := chosen.Choose(t.Context(), p, false)
 				if c.says == "" {
 					require.NoError(t, err)
 					assert.True(t, got.Mode == delivery.ModeImage)
@@ -252,12 +252,12 @@ func TestTheNameOfARuntimeClassIsShortAndPrintable(t *testing.T) {
 	class := strings.Repeat("gvisor\n", 10_000)
 	c, _ := chooser(t, delivery.ModeImage, "v1.36.0", node("a", newKubelet, containerd))
 	p := pod(func(p *corev1.Pod) { p.Spec.RuntimeClassName = &class })
-	_, err := c.Choose(p)
+	_, err := c.Choose(t.Context(), p, false)
 	require.Error(t, err)
 	assert.Less(t, len(err.Error()), 1000)
 	assert.NotContains(t, err.Error(), "\n")
 	c.Default = delivery.ModeAuto
-	got, err := c.Choose(p)
+	got, err := c.Choose(t.Context(), p, false)
 	require.NoError(t, err)
 	assert.Less(t, len(got.Version), 500, "what the log gets")
 }
@@ -265,12 +265,12 @@ func TestTheNameOfARuntimeClassIsShortAndPrintable(t *testing.T) {
 func TestThePodMayChoose(t *testing.T) {
 	c, _ := chooser(t, delivery.ModeAuto, "v1.36.0", node("a", newKubelet, containerd))
 	for text, want := range map[string]delivery.Mode{"init": delivery.ModeInit, "image": delivery.ModeImage, "auto": delivery.ModeImage, " Init ": delivery.ModeInit} {
-		got, err := c.Choose(pod(func(p *corev1.Pod) { p.Annotations = map[string]string{wire.AnnotationDelivery: text} }))
+		got, err := c.Choose(t.Context(), pod(func(p *corev1.Pod) { p.Annotations = map[string]string{wire.AnnotationDelivery: text} }), false)
 		require.NoError(t, err)
 		assert.Equal(t, want, got.Mode, text)
 	}
 	for _, text := range []string{"", "env", "true", strings.Repeat("x", 10_000)} {
-		_, err := c.Choose(pod(func(p *corev1.Pod) { p.Annotations = map[string]string{wire.AnnotationDelivery: text} }))
+		_, err := c.Choose(t.Context(), pod(func(p *corev1.Pod) { p.Annotations = map[string]string{wire.AnnotationDelivery: text} }), false)
 		assert.Equal(t, fault.Invalid, fault.KindOf(err), text)
 		assert.EqualError(t, err, "the annotation akv2k8s.io/delivery of the pod is not a delivery; write auto, image, init or envfile")
 	}
@@ -299,7 +299,7 @@ func TestEnvFilesAreRefusedWhereAKubeletWouldIgnoreThem(t *testing.T) {
 			chosen, _ := chooser(t, delivery.ModeInit, c.apiServer, c.nodes...)
 			p := pod(c.pod)
 			p.Annotations = map[string]string{wire.AnnotationDelivery: " EnvFile"}
-			got, err := chosen.Choose(p)
+			got, err := chosen.Choose(t.Context(), p, false)
 			if c.says != "" {
 				assert.Equal(t, fault.Invalid, fault.KindOf(err))
 				assert.ErrorContains(t, err, "the annotation akv2k8s.io/delivery demands env files, which can't work for this pod: "+c.says)
@@ -309,7 +309,7 @@ func TestEnvFilesAreRefusedWhereAKubeletWouldIgnoreThem(t *testing.T) {
 			assert.Equal(t, delivery.Decision{Mode: delivery.ModeEnvFile, Reason: c.reason}, got)
 			if c.reason == delivery.ReasonSupported {
 				chosen.Nodes = nil
-				got, err = chosen.Choose(p)
+				got, err = chosen.Choose(t.Context(), p, false)
 				require.NoError(t, err, "the check in the pod covers nodes that are not watched")
 				assert.Equal(t, delivery.ReasonConfigured, got.Reason)
 			}
@@ -330,7 +330,7 @@ func TestTheVersionOfTheAPIServerIsReadAgainAfterAWhile(t *testing.T) {
 		return &version.Info{GitVersion: answer}, nil
 	}}
 	choose := func() bool {
-		got, err := c.Choose(pod(nil))
+		got, err := c.Choose(t.Context(), pod(nil), false)
 		require.NoError(t, err)
 		return got.Mode == delivery.ModeImage
 	}
