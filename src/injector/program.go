@@ -53,7 +53,8 @@ const usageTrust = "  trust                 print the public certificate authori
 
 const usageInPod = `
 Run as ` + wire.InjectorPath + `, it takes a program and its arguments, and replaces itself with it.
-Run as ` + wire.HasStartedPath + `, it checks whether the container's program has started.
+Run as ` + wire.HasStartedPath + `, it checks whether the container's program has started, and then
+runs a command if there is one.
 `
 
 // exitUsage is the exit code of an unknown or failed command.
@@ -72,7 +73,7 @@ func (p Program) Run(ctx context.Context) int {
 			c.IsAdditional = mountedProcfs.isAdditional(os.Getpid(), os.Getppid())
 			return Run(ctx, c)
 		}
-		return p.reportCommandError(mountedProcfs.checkStarted(time.Sleep))
+		return p.runStartedCheck(args[1:])
 	}
 	if len(args) < 2 {
 		return p.showUsage()

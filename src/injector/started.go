@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,6 +40,19 @@ func (p procfs) checkStarted(sleep func(time.Duration)) error {
 		return errWaiting
 	}
 	return nil
+}
+
+// runStartedCheck checks whether the container's program has started, and then becomes the command of the container's own
+// probe, if there is one.
+func (p Program) runStartedCheck(command []string) int {
+	if err := mountedProcfs.checkStarted(time.Sleep); err != nil || len(command) == 0 {
+		return p.reportCommandError(err)
+	}
+	path, err := lookPath(command[0], valueOf(p.Environ, "PATH"))
+	if err == nil {
+		err = p.replaceProcess(path, command, p.Environ)
+	}
+	return p.reportCommandError(fmt.Errorf("starting %s: %w", command[0], err))
 }
 
 // isInjectorRunning reports whether the main process of this container is the injector.

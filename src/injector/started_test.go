@@ -1,7 +1,9 @@
 package injector
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -46,6 +48,25 @@ func writeProcfs(t *testing.T, processes ...process) procfs {
 	}
 	require.NoError(t, os.Symlink(fmt.Sprint(processes[len(processes)-1].pid), filepath.Join(root, "self")))
 	return procfs(root)
+}
+
+func TestTheCommandOfAProbeRunsAfterTheProgramHasStarted(t *testing.T) {
+	var became [][]string
+	p := Program{Args: []string{wire.HasStartedPath, "sh", "-c", "true"}, Environ: []string{"PATH=/usr/bin:/bin", "A=b"}, Stdout: io.Discard, Stderr: io.Discard,
+		Exec: func(path string, argv, environ []string) error {
+			became = append(became, append([]string{path}, argv...))
+			assert.Equal(t, []string{"PATH=/usr/bin:/bin", "A=b"}, environ)
+			return errors.New("not replaced in a test")
+		}}
+	assert.Equal(t, exitUsage, p.Run(t.Context()), "this process is not the injector, so its program has started")
+	require.Len(t, became, 1)
+	assert.Equal(t, "sh", filepath.Base(became[0][0]))
+	assert.Equal(t, []string{"sh", "-c", "true"}, became[0][1:])
+	p.Args = []string{wire.HasStartedPath, "no-such-program"}
+	assert.Equal(t, exitUsage, p.Run(t.Context()))
+	p.Args = []string{wire.HasStartedPath}
+	assert.Zero(t, p.Run(t.Context()))
+	assert.Len(t, became, 1)
 }
 
 func TestTheProgramHasStartedWhenTheMainProcessIsNotTheInjector(t *testing.T) {

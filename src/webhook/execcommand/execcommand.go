@@ -40,14 +40,22 @@ func Of(c corev1.Container) []Command {
 
 // IsInjected says whether the command gets values, by the webhook or by its author.
 func (e Command) IsInjected() bool {
-	return len(e.Command) > 0 && e.Command[0] == wire.InjectorPath
+	return len(e.Command) > e.start() && e.Command[e.start()] == wire.InjectorPath
+}
+
+// start is the index of the command that its author wrote, behind the check of the webhook.
+func (e Command) start() int {
+	if len(e.Command) > 0 && e.Command[0] == wire.HasStartedPath {
+		return 1
+	}
+	return 0
 }
 
 // Wrap puts the injector in front of the commands of the container's probes and hooks.
 func Wrap(c *corev1.Container) {
 	for _, command := range Of(*c) {
 		if len(command.Command) > 0 && !command.IsInjected() {
-			command.Command = slices.Insert(command.Command, 0, wire.InjectorPath)
+			command.Command = slices.Insert(command.Command, command.start(), wire.InjectorPath)
 		}
 	}
 }
@@ -55,4 +63,19 @@ func Wrap(c *corev1.Container) {
 // IsStartedProbe says whether the webhook added the probe.
 func IsStartedProbe(p *corev1.Probe) bool {
 	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.HasStartedPath
+}
+
+// AddStartedCheck puts a check in front of the command of a startup probe, so that it succeeds only after the program of
+// the container has started.
+func AddStartedCheck(p *corev1.Probe) {
+	if p != nil && p.Exec != nil && len(p.Exec.Command) > 0 {
+		p.Exec.Command = slices.Insert(p.Exec.Command, 0, wire.HasStartedPath)
+	}
+}
+
+// RemoveStartedCheck removes that check.
+func RemoveStartedCheck(p *corev1.Probe) {
+	if p != nil && p.Exec != nil && len(p.Exec.Command) > 1 && p.Exec.Command[0] == wire.HasStartedPath {
+		p.Exec.Command = p.Exec.Command[1:]
+	}
 }

@@ -34,6 +34,17 @@ func TestCommandsOfProbesAndHooksAreWrappedOnce(t *testing.T) {
 	}
 	c.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: exec("own")}}
 	assert.Len(t, execcommand.Of(c), 4)
+	for range 2 {
+		execcommand.AddStartedCheck(c.StartupProbe)
+		execcommand.Wrap(&c)
+		execcommand.Wrap(&c)
+		assert.Equal(t, []string{"/azure-keyvault/has-started", injector, "own"}, c.StartupProbe.Exec.Command, "the check stays in front")
+		execcommand.RemoveStartedCheck(c.StartupProbe)
+		execcommand.RemoveStartedCheck(c.StartupProbe)
+		assert.Equal(t, []string{injector, "own"}, c.StartupProbe.Exec.Command)
+	}
+	execcommand.AddStartedCheck(nil)
+	execcommand.RemoveStartedCheck(c.ReadinessProbe)
 	assert.Empty(t, execcommand.Of(corev1.Container{Lifecycle: &corev1.Lifecycle{}}))
 	assert.False(t, execcommand.IsStartedProbe(nil))
 }

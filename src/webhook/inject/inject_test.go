@@ -172,7 +172,9 @@ func TestAnImageVolumeChangesNothingButHowTheInjectorArrives(t *testing.T) {
 				for i := range containers {
 					c := &containers[i]
 					if p := c.StartupProbe; p != nil && p.Exec != nil && p.Exec.Command[0] == "/azure-keyvault/has-started" {
-						c.StartupProbe = nil
+						if p.Exec.Command = p.Exec.Command[1:]; len(p.Exec.Command) == 0 {
+							c.StartupProbe = nil
+						}
 					}
 					c.Env = slices.DeleteFunc(c.Env, func(v corev1.EnvVar) bool {
 						return v.Name == "ENV_INJECTOR_DEFAULT_TIMEOUT" || v.Name == "ENV_INJECTOR_ADDED"

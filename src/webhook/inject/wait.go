@@ -28,19 +28,25 @@ func roleOf(pod *corev1.Pod, c corev1.Container, ofInit bool) containerRole {
 	return containerRole{restartPolicy: pod.Spec.RestartPolicy, blocksOthers: ofInit && !sidecar}
 }
 
-// needsStartedProbe says whether the container needs a startup probe. Without one, Kubernetes would count the container
-// as ready while its injector waits, and a rollout would replace older pods. Pods that end by themselves are not part
-// of a rollout and get no probe.
-func (p containerRole) needsStartedProbe(c corev1.Container, checked bool) bool {
+// needsStartedCheck says whether Kubernetes must learn when the program has started. Otherwise it would count the
+// container as ready while its injector waits, and a rollout would replace older pods. Pods that end by themselves are
+// not part of a rollout.
+func (p containerRole) needsStartedCheck(checked bool) bool {
 	always := p.restartPolicy == corev1.RestartPolicyAlways || p.restartPolicy == ""
-	return always && !checked && !p.blocksOthers && c.StartupProbe == nil && c.ReadinessProbe == nil
+	return always && !checked && !p.blocksOthers
+}
+
+// probesNeedProgram says whether a probe of the container succeeds only when its program runs. A probe that runs a
+// command can succeed before.
+func probesNeedProgram(c corev1.Container) bool {
+	needs := func(p *corev1.Probe) bool { return p != nil && p.Exec == nil }
+	return needs(c.StartupProbe) || needs(c.ReadinessProbe)
 }
 
 // countsAsReady says whether Kubernetes counts the container as ready while its injector waits. A container whose
 // references were checked before it started can wait for a short time like this.
 func (p containerRole) countsAsReady(c corev1.Container) bool {
-	return p.restartPolicy != corev1.RestartPolicyNever && !p.blocksOthers && c.StartupProbe == nil &&
-		c.ReadinessProbe == nil
+	return p.restartPolicy != corev1.RestartPolicyNever && !p.blocksOthers && !probesNeedProgram(c)
 }
 
 const (
@@ -89,16 +95,22 @@ func maxInjectorWait(e *environment) time.Duration {
 	return min(wait, day)
 }
 
-// configureWaiting adds a startup probe to the container if it needs one, and returns variables for the injector: the
-// default timeout, and the path of the termination message if it is not the default.
+// configureWaiting makes Kubernetes wait for the program of the container if it must, by a startup probe of the webhook
+// or in front of the command of the container's own. It returns variables for the injector: the default timeout, and the
+// path of the termination message if it is not the default.
 func configureWaiting(c *corev1.Container, target *Target, p containerRole, checked bool) []corev1.EnvVar {
 	if execcommand.IsStartedProbe(c.StartupProbe) { // added by an earlier mutation
 		c.StartupProbe = nil
 	}
+	execcommand.RemoveStartedCheck(c.StartupProbe)
 	var set []corev1.EnvVar
 	switch {
-	case p.needsStartedProbe(*c, checked):
-		c.StartupProbe = newStartedProbe(target.environment)
+	case p.needsStartedCheck(checked) && !probesNeedProgram(*c):
+		if c.StartupProbe == nil {
+			c.StartupProbe = newStartedProbe(target.environment)
+		} else {
+			execcommand.AddStartedCheck(c.StartupProbe)
+		}
 	case checked && p.countsAsReady(*c):
 		set = append(set, corev1.EnvVar{Name: wire.EnvDefaultTimeout, Value: limits.WaitWhileReady.String()})
 	}
