@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"debug/buildinfo"
@@ -326,12 +327,18 @@ func checkStatic(path string) error {
 	return nil
 }
 
-// startProgram runs a program for its version. The injector is also run as what pods have, and has to become the
-// program that it is told.
+// startProgram runs a program for its version. The injector is also run as in pods: as the program of the init
+// container, which copies itself, and in front of a program that it has to become.
 func (p packer) startProgram(ctx context.Context, path, arch string) error {
 	calls := []startCall{{args: []string{path, "--version"}, prints: "2"}}
 	if strings.HasPrefix(filepath.Base(path), "azure-keyvault-env") {
+		folder, err := os.MkdirTemp("", "copy")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(folder) }()
 		calls = []startCall{{args: []string{path, "version"}, prints: "2"},
+			{args: []string{path, "copy", folder}, copiesTo: filepath.Join(folder, filepath.Base(wire.InjectorPath))},
 			{args: []string{wire.InjectorPath, "/bin/echo", "became echo"}, prints: "became echo"}}
 	}
 	for _, call := range calls {
@@ -343,6 +350,9 @@ func (p packer) startProgram(ctx context.Context, path, arch string) error {
 		}
 		cmd.Env = []string{"PATH=/usr/bin:/bin"}
 		out, err := cmd.CombinedOutput()
+		if err == nil && call.copiesTo != "" {
+			err = compareFiles(path, call.copiesTo)
+		}
 		if err != nil || !strings.Contains(string(out), call.prints) {
 			return fmt.Errorf("%s for %s, called as %s, does not start: %w\n%s", filepath.Base(path), arch,
 				strings.Join(call.args, " "), err, out)
@@ -352,8 +362,24 @@ func (p packer) startProgram(ctx context.Context, path, arch string) error {
 	return nil
 }
 
-// startCall is a program's arguments, beginning with its own name, and what it has to print.
+// startCall is a program's arguments, beginning with its own name, and what it has to do.
 type startCall struct {
-	args   []string
+	args []string
+	// prints is a part of its output.
 	prints string
+	// copiesTo is where it copies itself; empty if it does not.
+	copiesTo string
+}
+
+// compareFiles returns an error if two files differ.
+func compareFiles(a, b string) error {
+	one, errOne := os.ReadFile(a)
+	other, errOther := os.ReadFile(b)
+	if err := errors.Join(errOne, errOther); err != nil {
+		return err
+	}
+	if !bytes.Equal(one, other) {
+		return fmt.Errorf("%s is not %s", b, a)
+	}
+	return nil
 }

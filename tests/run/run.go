@@ -64,6 +64,8 @@ func suites() []suite {
 		{name: "scale", folder: "./tests/bench", run: "^TestScale$", budget: 30 * time.Minute},
 		{name: "release", folder: "./tests/long/release", budget: 15 * time.Minute},
 		{name: "site", folder: "./tests/long/site", budget: 10 * time.Minute},
+		// Minutes of it are for compiling the older kubelet, the first time on a machine.
+		{name: "mixed-nodes", folder: "./tests/long/mixed-nodes", budget: 10 * time.Minute},
 		// The product's own suite again, with images that use the FIPS 140-3 module.
 		{name: "fips", folder: "./tests/e2e", budget: 24 * time.Minute, env: []string{"FIPS=1"}, named: true},
 		// And on the oldest version of Kubernetes that the chart accepts.

@@ -91,6 +91,9 @@ func Open(ctx context.Context, config bed.Config) (*Stage, error) {
 	return s, err
 }
 
+// Archives are the archives of the images of the product and of the test bed, by image name.
+func (s *Stage) Archives() map[string]string { return s.archives }
+
 func (s *Stage) connect() error {
 	var err error
 	if s.REST, err = clientcmd.BuildConfigFromFlags("", s.Cluster.Kubeconfig()); err != nil {

@@ -45,15 +45,28 @@ type Module struct {
 	Tags, Flags string
 }
 
+// OldKubelet is the version of the second node of a local cluster: it reads no env files and mounts no images.
+const OldKubelet = "1.34.4"
+
+// OldKubelet builds the kubelet of the second node, and returns the folder of the program.
+func (b Builder) OldKubelet(ctx context.Context) (string, error) {
+	return b.module(ctx, Module{Name: "kubelet", Folder: "tests/cluster/modules/kubelet-1.34",
+		Flags: versionFlags(OldKubelet), Packages: []string{"k8s.io/kubernetes/cmd/kubelet"}})
+}
+
+// versionFlags are the flags of the linker that tell the programs their version.
+func versionFlags(version string) string {
+	flags, minor := "-s -w", strings.Split(version, ".")[1]
+	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		flags += fmt.Sprintf(" -X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=%s", pkg, version, pkg, pkg, minor)
+	}
+	return flags
+}
+
 // Modules are the parts of a local cluster of a version of Kubernetes.
 func Modules(k Kubernetes) []Module {
-	version, minor := "-s -w", strings.Split(k.Version, ".")[1]
-	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
-		version += fmt.Sprintf(" -X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=%s", pkg, k.Version, pkg, pkg,
-			minor)
-	}
 	const folder = "tests/cluster/modules/"
-	kubernetes := Module{Name: "kubernetes", Folder: folder + k.Folder, Flags: version}
+	kubernetes := Module{Name: "kubernetes", Folder: folder + k.Folder, Flags: versionFlags(k.Version)}
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet",
 		"kube-proxy", "kubectl"} {
 		kubernetes.Packages = append(kubernetes.Packages, "k8s.io/kubernetes/cmd/"+name)

@@ -29,15 +29,24 @@ func hierarchies() []string {
 }
 
 // MakeCgroups makes the cgroup under which the kubelet puts every pod of the cluster.
-func MakeCgroups(id ID) error {
+func MakeCgroups(id ID) error { return makeCgroups(id.Cgroup()) }
+
+// MakeNodeCgroups makes the cgroup for the pods of another node of the cluster, below that of the cluster, and returns
+// its path.
+func MakeNodeCgroups(id ID, node string) (string, error) {
+	path := id.Cgroup() + "/" + node
+	return path, makeCgroups(path)
+}
+
+func makeCgroups(path string) error {
 	for _, root := range hierarchies() {
-		folder := filepath.Join(root, id.Cgroup())
+		folder := filepath.Join(root, path)
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return fmt.Errorf("making a cgroup: %w", err)
 		}
 		// A v1 cpuset is empty until somebody fills it, and an empty one takes no process.
 		for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-			if content, err := os.ReadFile(filepath.Join(root, name)); err == nil && filepath.Base(root) == "cpuset" {
+			if content, err := os.ReadFile(filepath.Join(filepath.Dir(folder), name)); err == nil && filepath.Base(root) == "cpuset" {
 				if err := os.WriteFile(filepath.Join(folder, name), content, 0o644); err != nil {
 					return fmt.Errorf("filling %s: %w", name, err)
 				}
@@ -55,7 +64,7 @@ func delegate(root, folder string) {
 		return
 	}
 	for _, controller := range strings.Fields(string(controllers)) {
-		for _, at := range []string{root, folder} {
+		for _, at := range []string{root, filepath.Dir(folder), folder} {
 			// Best effort: the kubelet says which controller it misses.
 			_ = os.WriteFile(filepath.Join(at, "cgroup.subtree_control"), []byte("+"+controller), 0o644)
 		}

@@ -115,8 +115,13 @@ func (c *Cluster) node(ctx context.Context) error {
 	if err := c.start("kubernetes", "kube-proxy", proxy...); err != nil {
 		return err
 	}
-	return c.await(ctx, 90*time.Second, "the node", func(client kubernetes.Interface) error {
-		got, err := client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	return c.awaitNode(ctx, node)
+}
+
+// awaitNode waits until a node takes pods.
+func (c *Cluster) awaitNode(ctx context.Context, name string) error {
+	return c.await(ctx, 90*time.Second, "node "+name, func(client kubernetes.Interface) error {
+		got, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -125,7 +130,7 @@ func (c *Cluster) node(ctx context.Context) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("node %s is not Ready", node)
+		return fmt.Errorf("node %s is not Ready", name)
 	})
 }
 

@@ -27,7 +27,7 @@ func (c *Cluster) images(ctx context.Context) error {
 		return err
 	}
 	maker := image.Maker{Root: c.Root, Into: c.path("run"), Progress: c.Progress}
-	pause, err := maker.Static(ctx, pauseImage, "./tests/cluster/pause")
+	pause, err := c.pauseArchive(ctx)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,13 @@ func (c *Cluster) images(ctx context.Context) error {
 	return nil
 }
 
+// ctr runs ctr with the container runtime of the first node.
 func (c *Cluster) ctr(ctx context.Context, args ...string) error {
+	return c.ctrOn(ctx, "containerd.sock", args...)
+}
+
+// ctrOn runs ctr with the container runtime at a socket.
+func (c *Cluster) ctrOn(ctx context.Context, socket string, args ...string) error {
 	if c.bin == nil {
 		pid, ok := host.Running(c.id(), c.Work, "containerd")
 		if !ok {
@@ -71,12 +77,18 @@ func (c *Cluster) ctr(ctx context.Context, args ...string) error {
 	}
 	program := filepath.Join(c.bin["containerd"], "ctr")
 	cmd := exec.CommandContext(ctx, program,
-		append([]string{"-a", c.path("run", "containerd.sock"), "-n", "k8s.io"}, args...)...)
+		append([]string{"-a", c.path("run", socket), "-n", "k8s.io"}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	return nil
+}
+
+// pauseArchive makes the archive of the image of every pod's sandbox.
+func (c *Cluster) pauseArchive(ctx context.Context) (string, error) {
+	return image.Maker{Root: c.Root, Into: c.path("run"), Progress: c.Progress}.Static(ctx, pauseImage,
+		"./tests/cluster/pause")
 }
 
 // Load brings archives of images onto the node. An import of what the node has already changes nothing.

@@ -54,6 +54,8 @@ func (c *Cluster) certificates() error {
 		{File: "scheduler", Name: "system:kube-scheduler"},
 		{File: "proxy", Name: "system:kube-proxy"},
 		{File: "kubelet", Name: "system:node:" + node, Groups: []string{"system:nodes"}, Hosts: []string{node, ip}},
+		{File: "kubelet2", Name: "system:node:" + OldNode, Groups: []string{"system:nodes"},
+			Hosts: []string{OldNode, ip}},
 	}
 	for _, identity := range identities {
 		if err := ca.Issue(identity); err != nil {
