@@ -7,16 +7,21 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/wire"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
@@ -71,6 +76,11 @@ func by(delivery string, p *corev1.Pod) *corev1.Pod {
 	return p
 }
 
+// isInjected reports whether the pod was injected.
+func isInjected(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == wire.VolumeInjector })
+}
+
 // isByImage reports whether the pod has the injector in an image volume, and checks that it has no init container then.
 func isByImage(t *testing.T, p *corev1.Pod) bool {
 	t.Helper()
@@ -89,7 +99,7 @@ func imageVolumes(t *testing.T) {
 	tm := newTeam(t)
 	tm.resource("db", "db", "")
 	env := map[string]string{"DB": "db@azurekeyvault"}
-	show := []string{"sh", "-c", hasValue + " && echo right && ! touch /azure-keyvault/new 2>/dev/null && exit 7"}
+	show := []string{"sh", "-c", hasValue + " && echo right && grep ' /azure-keyvault ' /proc/mounts && ! touch /azure-keyvault/new 2>/dev/null && exit 7"}
 	if !mountsImages(t) {
 		err := s.Client.Create(t.Context(), by("image", tm.pod("refused", env, show...)))
 		require.ErrorContains(t, err, "demands an image volume, which can't work for this pod: the API server is v1.")
@@ -117,6 +127,9 @@ func imageVolumes(t *testing.T) {
 		code, log := tm.ended(name)
 		assert.EqualValues(t, 7, code, "%s: %s", name, log)
 		assert.Contains(t, log, "right", name)
+		// The injector has run from the mount, whatever its options are; this shows them.
+		assert.Regexp(t, `/azure-keyvault \S+ ro\b`, log, name)
+		assert.NotContains(t, log, "noexec", name)
 	}
 	for text, says := range map[string]string{"env": "write auto, image, init or envfile", "Images": "write auto, image, init or envfile"} {
 		err := s.Client.Create(t.Context(), by(text, tm.pod("odd", env, "true")))
@@ -166,6 +179,64 @@ func (tm team) exec(pod string, command ...string) (string, error) {
 		return out.String(), fmt.Errorf("%w: %s", err, problems.String())
 	}
 	return out.String(), nil
+}
+
+// imageVolumesAreRefused has a policy as Kyverno's bundled ones were, which knows no volumes of the type image.
+func imageVolumesAreRefused(t *testing.T) {
+	tm := newTeam(t)
+	if !mountsImages(t) {
+		t.Log("not tried: image volumes, which need Kubernetes 1.36; use KUBERNETES=1.37")
+		return
+	}
+	tm.resource("db", "db", "")
+	require.NoError(t, s.Apply(t.Context(), "", fmt.Sprintf(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: %[1]s}
+spec:
+  matchConstraints:
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %[1]s}}
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+  validations:
+  - {expression: "!object.spec.?volumes.orValue([]).exists(v, has(v.image))", message: only listed types of volumes are allowed}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: %[1]s}
+spec: {policyName: %[1]s, validationActions: [Deny]}
+`, tm.namespace)))
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		assert.NoError(t, s.Kube.AdmissionregistrationV1().ValidatingAdmissionPolicies().Delete(ctx, tm.namespace, metav1.DeleteOptions{}))
+		assert.NoError(t, s.Kube.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(ctx, tm.namespace, metav1.DeleteOptions{}))
+	})
+	require.NoError(t, stage.Await(t.Context(), patience, "the policy", func(ctx context.Context) error {
+		err := s.Client.Create(ctx, by("image", tm.pod("demanded", map[string]string{"DB": "db@azurekeyvault"}, "true")), client.DryRunAll)
+		if err == nil || !strings.Contains(err.Error(), "only listed types of volumes are allowed") {
+			return fmt.Errorf("it refuses nothing: %w", err)
+		}
+		return nil
+	}))
+	template := tm.template("web", corev1.RestartPolicyAlways, hasValue+" && exec sleep 600")
+	template.Annotations = map[string]string{wire.AnnotationDelivery: "auto"}
+	replicas := int32(2)
+	require.NoError(t, s.Client.Create(t.Context(), &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: tm.namespace, Name: "web"},
+		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: template.Labels}, Template: template}}))
+	started := time.Now()
+	require.NoError(t, stage.Await(t.Context(), patience, "the Deployment", func(ctx context.Context) error {
+		var d appsv1.Deployment
+		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: tm.namespace, Name: "web"}, &d); err != nil || d.Status.ReadyReplicas != replicas {
+			return fmt.Errorf("it is %+v: %w", d.Status, err)
+		}
+		return nil
+	}))
+	t.Logf("the Deployment was ready after %s", time.Since(started).Round(time.Second))
+	var pods corev1.PodList
+	require.NoError(t, s.Client.List(t.Context(), &pods, client.InNamespace(tm.namespace)))
+	for i := range pods.Items {
+		assert.Len(t, pods.Items[i].Spec.InitContainers, 1)
+	}
+	assert.Contains(t, metricsOf(t, "akv2k8s-webhook"), `akv2k8s_pod_deliveries_total{delivery="init",reason="refused"}`)
 }
 
 // envFiles has the kubelet set the values.

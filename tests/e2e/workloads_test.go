@@ -155,7 +155,7 @@ func everyReplicaDown(t *testing.T) {
 		if err := s.Client.Create(ctx, injected, client.DryRunAll); err != nil {
 			return err
 		}
-		if len(injected.Spec.InitContainers) == 0 {
+		if !isInjected(injected) {
 			return fmt.Errorf("the pod is created as it was asked for")
 		}
 		return nil

@@ -41,6 +41,7 @@ func outcomes() map[string]outcome {
 		"multi-tenant":      all(synced("example-team-a"), synced("example-team-b")),
 		"pod-security":      synced("example-pod-security"),
 		"env-injection":     printed("example-env-injection"),
+		"delivery":          printed("example-delivery"),
 		"tls-certificate": made(
 			"example-tls-certificate",
 			map[string][]string{"Secret/site-tls": {"tls.crt", "tls.key"}, "Secret/site-pfx": {"site.pfx"},

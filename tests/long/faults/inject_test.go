@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/wire"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/host"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
@@ -238,7 +240,7 @@ func (c crew) killed() {
 			lastRefused = time.Since(started)
 			continue
 		}
-		require.NotEmpty(c, p.Spec.InitContainers, "a pod that is taken is injected")
+		require.True(c, slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == wire.VolumeInjector }), "a pod that is taken is injected")
 		time.Sleep(100 * time.Millisecond)
 	}
 	c.Logf("creates were refused until %s after the kill", lastRefused.Round(time.Millisecond))

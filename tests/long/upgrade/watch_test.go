@@ -4,6 +4,7 @@ package upgrade
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // look is one try to create a pod with a reference: who changed it, or why it was refused.
@@ -67,7 +70,7 @@ func changedBy(p *corev1.Pod) string {
 	switch {
 	case p.Labels["v1"] != "":
 		return "akv2k8s 1.8"
-	case len(p.Spec.InitContainers) > 0:
+	case slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == wire.VolumeInjector }):
 		return "us"
 	}
 	return "nobody"
