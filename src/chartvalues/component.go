@@ -48,15 +48,18 @@ type Controller struct {
 	Component
 	Concurrency         QuotableInt         `json:"concurrency" chart:"min=1"`
 	ExpiryWarning       Duration            `json:"expiryWarning"`
+	WatchInjected       bool                `json:"watchInjected"`
 	RolloutRestart      RolloutRestart      `json:"rolloutRestart"`
 	Service             HTTPService         `json:"service"`
 	PodDisruptionBudget PodDisruptionBudget `json:"podDisruptionBudget"`
 }
 
-// RolloutRestart configures restarts of workloads when an output that they use changes.
+// RolloutRestart configures restarts of workloads when an output or value that they use changes.
 type RolloutRestart struct {
-	Enabled bool     `json:"enabled"`
-	Window  Duration `json:"window"`
+	Enabled       bool        `json:"enabled"`
+	Window        Duration    `json:"window"`
+	MaxConcurrent QuotableInt `json:"maxConcurrent" chart:"min=1;max=1000"`
+	ArgoRollouts  bool        `json:"argoRollouts"`
 }
 
 // HTTPService configures the Service of a component.

@@ -16,6 +16,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
 	"github.com/akv2k8s/akv2k8s/src/controller/syncmetrics"
 	"github.com/akv2k8s/akv2k8s/src/decodepool"
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/rule"
@@ -39,6 +40,8 @@ type Hasher interface {
 // Restarter restarts the workloads that a change affects. A repeated call does not restart a workload twice.
 type Restarter interface {
 	Restart(ctx context.Context, c rollout.Change) (rollout.Report, error)
+	// HasFreeSlot reports whether a workload of the namespace could be restarted now, without any request.
+	HasFreeSlot(namespace string) bool
 }
 
 // Config is the configuration of a Controller. Every field is required unless its comment says otherwise.
@@ -73,6 +76,8 @@ type Config struct {
 	RestartDelay time.Duration
 	// DecodePool decodes outputs with a limit that namespaces share fairly; nil decodes without a limit.
 	DecodePool *decodepool.Pool
+	// WatchInjected refreshes resources without outputs too, which only pods use, and reports their state.
+	WatchInjected bool
 	// Installation is NAMESPACE/NAME of this installation, for the status of each resource; if empty, it is not
 	// reported.
 	Installation string
@@ -93,6 +98,11 @@ type Controller struct {
 	failureEventLimiter *rate.Limiter
 	// writeSlots holds an entry for each write in progress; nil means no limit.
 	writeSlots chan struct{}
+	// watchSlots are shared by the namespaces of resources that only pods use, for reads in progress; nil means no
+	// limit.
+	watchSlots *fairshare.Pool
+	// requests limits the refreshes that annotations request.
+	requests *fairshare.RateLimiter
 	// enqueue adds a resource to the queue; nil until the controller starts.
 	enqueue func(ctrl.Request)
 }
@@ -112,5 +122,6 @@ func New(c Config) (*Controller, error) {
 	}
 	return &Controller{Config: c, store: &store.Store{Client: c.Client, APIReader: c.APIReader},
 		eventLimiter:        rate.NewLimiter(limits.SuccessEventRate, limits.SuccessEventBurst),
-		failureEventLimiter: rate.NewLimiter(limits.FailureEventRate, limits.FailureEventBurst)}, nil
+		failureEventLimiter: rate.NewLimiter(limits.FailureEventRate, limits.FailureEventBurst),
+		requests:            fairshare.NewRateLimiter(limits.RefreshRequests, time.Second, c.Clock)}, nil
 }

@@ -58,15 +58,26 @@ type vault struct {
 	calls  []keyvault.Ref
 	// fallback is the vault that answers instead of the one in the request.
 	fallback string
-	// purpose is the purpose of the last read.
+	// purpose is the purpose of the last read, maxAge its maximum age.
 	purpose keyvault.Purpose
+	maxAge  time.Duration
+	// refuseKind holds errors by kind of object.
+	refuseKind map[keyvault.Kind]error
+	// meanwhile is called during each read; nil does nothing.
+	meanwhile func()
 }
 
-func (v *vault) Read(ctx context.Context, ref keyvault.Ref, _ time.Duration) (keyvault.Object, error) {
+func (v *vault) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duration) (keyvault.Object, error) {
+	if v.meanwhile != nil {
+		v.meanwhile()
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.purpose = keyvault.PurposeOf(ctx)
+	v.purpose, v.maxAge = keyvault.PurposeOf(ctx), maxAge
 	v.calls = append(v.calls, ref)
+	if err := v.refuseKind[ref.Kind]; err != nil {
+		return keyvault.Object{}, err
+	}
 	if err := v.refuse[ref.Name]; err != nil {
 		return keyvault.Object{}, err
 	}
@@ -107,7 +118,9 @@ type bench struct {
 	onRefuse func(name string) error
 	// onGet returns the error of a read in the namespace shop, from the cache or the API server; nil lets it through.
 	onGet func(name string, object client.Object) error
-	looks int // number of reads of objects with their data
+	// onCreate returns the error of the creation of an object; nil lets it through.
+	onCreate func(object client.Object) error
+	looks    int // number of reads of objects with their data
 }
 
 // Get implements client.Reader, for uncached reads.
@@ -138,13 +151,17 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	require.NoError(t, err)
 	b.controller, err = controller.New(controller.Config{
 		Client: b.client, APIReader: b, Vault: b.vault, Events: b.events, Metrics: metrics,
-		Hasher: &statushash.Key{APIReader: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 320)),
-			Clock: func() time.Time { return b.now }, SecretName: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}},
+		Hasher:          b.newHasher(),
 		RefreshInterval: 30 * time.Second, ExpiryWarning: 30 * 24 * time.Hour, FetchTimeout: 5 * time.Second, Clock: func() time.Time { return b.now },
 		DecodePool: decodepool.New(decodepool.Config{}),
 	})
 	require.NoError(t, err)
 	return b
+}
+
+func (b *bench) newHasher() *statushash.Key {
+	return &statushash.Key{APIReader: b.client, Writer: b.client, Random: strings.NewReader(strings.Repeat("k", 320)),
+		Clock: func() time.Time { return b.now }, SecretName: types.NamespacedName{Namespace: "akv2k8s", Name: "akv2k8s-status-key"}}
 }
 
 // witness records each write that reaches the API server.
@@ -157,6 +174,14 @@ func (b *bench) witness() interceptor.Funcs {
 				}
 			}
 			return c.Get(ctx, key, o, opts...)
+		},
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if b.onCreate != nil {
+				if err := b.onCreate(o); err != nil {
+					return err
+				}
+			}
+			return c.Create(ctx, o, opts...)
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 			var options client.ApplyOptions

@@ -3,6 +3,8 @@ package controller
 import (
 	"golang.org/x/time/rate"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
 )
 
 // RequestsForOwners returns the requests for the resources of a changed output.
@@ -10,6 +12,9 @@ var RequestsForOwners = requestsForOwners
 
 // SetWriteSlots sets the number of write slots, as in production.
 func (c *Controller) SetWriteSlots(most int) { c.writeSlots = make(chan struct{}, most) }
+
+// SetWatchSlots sets the number of concurrent reads of resources that only pods use, as in production.
+func (c *Controller) SetWatchSlots(most int) { c.watchSlots = fairshare.NewPool(int64(most)) }
 
 // UsedWriteSlots returns the number of write slots in use.
 func (c *Controller) UsedWriteSlots() int { return len(c.writeSlots) }

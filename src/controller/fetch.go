@@ -17,6 +17,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 )
 
@@ -27,10 +28,8 @@ func (s *resourceSync) fetchObjects(ctx context.Context) error {
 	if err := s.VaultRules.CheckAccess(s.resource.Namespace, s.recipe.Vault); err != nil {
 		return err
 	}
-	if s.recipe.IsReadOnce() {
-		if err := s.reuseOutputs(ctx); err != nil || s.outputs != nil {
-			return err
-		}
+	if isDone, err := s.reuseFirstRead(ctx); err != nil || isDone {
+		return err
 	}
 	ctx = keyvault.WithPurpose(ctx, s.readPurpose())
 	if len(s.recipe.Searches) > 0 {
@@ -40,6 +39,11 @@ func (s *resourceSync) fetchObjects(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.FetchTimeout)
 	defer cancel()
+	return s.readItems(ctx)
+}
+
+// readItems reads the objects of all items.
+func (s *resourceSync) readItems(ctx context.Context) error {
 	items := s.recipe.Items
 	contents, failures := make([]decode.FetchedItem, len(items)), make([]error, len(items))
 	var group errgroup.Group
@@ -50,7 +54,7 @@ func (s *resourceSync) fetchObjects(ctx context.Context) error {
 			if total.Load() > limits.SyncObjectsBytes {
 				return nil
 			}
-			object, err := s.readVault(ctx, s.recipe.ItemRef(item, decode.KindForOutput(s.recipe, item)))
+			object, err := s.readItem(ctx, item)
 			total.Add(int64(object.Value.Len()))
 			contents[i], failures[i] = decode.FetchedItem{Item: item, Object: object}, err
 			return nil
@@ -72,11 +76,34 @@ func (s *resourceSync) fetchObjects(ctx context.Context) error {
 	return nil
 }
 
+// readItem reads the object of an item. If only pods use the resource and the identity may not read the object by its
+// first kind, it is read by the other one, as pods can do: with the rights for secrets alone, a certificate can be read
+// with its key. That is remembered, so that later refreshes make one call.
+func (s *resourceSync) readItem(ctx context.Context, item recipe.Item) (keyvault.Object, error) {
+	kind, other := decode.KindForOutput(s.recipe, item), keyvault.Kind("")
+	if s.isForPodsOnly() {
+		other = decode.AlternativeKind(item)
+	}
+	if other != "" && s.last.Watch.ReadsAlternative {
+		kind, other = other, kind
+	}
+	object, err := s.readVault(ctx, s.recipe.ItemRef(item, kind))
+	if other == "" || fault.KindOf(err) != fault.Denied {
+		return object, err
+	}
+	if object, otherErr := s.readVault(ctx, s.recipe.ItemRef(item, other)); otherErr == nil {
+		return object, nil
+	}
+	return object, err
+}
+
 // readPurpose returns the purpose of a read. The first sync of a resource, or of a new spec, has priority over
-// refreshes.
+// refreshes, and so has a requested refresh. The first read of a resource that only pods use has not, because no output
+// waits for it.
 func (s *resourceSync) readPurpose() keyvault.Purpose {
 	p := keyvault.Purpose{Namespace: s.resource.Namespace, Priority: keyvault.PriorityRefresh}
-	if s.resource.Status.LastAzureUpdate == nil || s.resource.Status.ObservedGeneration != s.resource.Generation {
+	isFirst := s.resource.Status.LastAzureUpdate == nil || s.resource.Status.ObservedGeneration != s.resource.Generation
+	if s.request != "" || isFirst && !s.isForPodsOnly() {
 		p.Priority = keyvault.PriorityFirstSync
 	}
 	if !s.recipe.IsReadOnce() {
@@ -90,10 +117,15 @@ func (s *resourceSync) readPurpose() keyvault.Purpose {
 // calls.
 const sharedReadMaxAge = 10 * time.Second
 
-// readVault reads a vault object. The identity comes from the namespace's permissions, never from the resource alone.
+// readVault reads a vault object. The identity comes from the namespace's permissions, never from the resource alone. A
+// requested refresh accepts no cached value.
 func (s *resourceSync) readVault(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
 	ref.Identity = s.Identities.IdentityFor(s.resource.Namespace, s.recipe.Identity)
-	object, err := s.Vault.Read(ctx, ref, min(sharedReadMaxAge, s.recipe.RefreshIntervalOr(s.RefreshInterval)/2))
+	maxAge := min(sharedReadMaxAge, s.recipe.RefreshIntervalOr(s.RefreshInterval)/2)
+	if s.request != "" {
+		maxAge = 0
+	}
+	object, err := s.Vault.Read(ctx, ref, maxAge)
 	s.Metrics.CountVaultRead(err)
 	return object, err
 }
@@ -120,6 +152,26 @@ func (s *resourceSync) expandSearches(ctx context.Context) error {
 		s.recipe.Items = found.Items
 	}
 	return err
+}
+
+// reuseFirstRead reports whether a resource that is read only once needs no read, and sets its outputs then.
+func (s *resourceSync) reuseFirstRead(ctx context.Context) (isDone bool, err error) {
+	switch {
+	case !s.recipe.IsReadOnce() || s.request != "":
+		return false, nil
+	case s.isForPodsOnly():
+		return s.isReadOnceDone(), nil
+	}
+	err = s.reuseOutputs(ctx)
+	return s.outputs != nil, err
+}
+
+// isReadOnceDone reports whether the objects of a resource that only pods use, and that is read only once, were read
+// with the current spec.
+func (s *resourceSync) isReadOnceDone() bool {
+	ready := meta.FindStatusCondition(s.resource.Status.Conditions, v2beta1.ConditionReady)
+	return s.resource.Status.ValueHash != "" && ready != nil &&
+		ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == s.resource.Generation
 }
 
 // reuseOutputs sets the outputs to the data that they already hold, for a resource that is read from the vault only

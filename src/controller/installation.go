@@ -35,7 +35,7 @@ func (s *resourceSync) claimResource(status *v2beta1.AzureKeyVaultSecretStatus) 
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type: v2beta1.ConditionContested, Status: metav1.ConditionTrue, Reason: eventContested,
 			ObservedGeneration: s.resource.Generation,
-			LastTransitionTime: metav1.NewTime(now), Message: contestedMessage(s.Installation, other)})
+			LastTransitionTime: metav1.NewTime(now), Message: s.contestedMessage(s.Installation, other)})
 		made.Contested = true
 		if !held {
 			return made
@@ -53,10 +53,13 @@ func (s *resourceSync) claimResource(status *v2beta1.AzureKeyVaultSecretStatus) 
 }
 
 // contestedMessage returns the same text for both installations, so that they don't overwrite each other's condition.
-func contestedMessage(installations ...string) string {
+func (s *resourceSync) contestedMessage(installations ...string) string {
 	slices.Sort(installations)
-	return truncateText(fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity "+
+	text := fmt.Sprintf("the installations %q and %q both sync this resource, each with its own identity "+
 		"and settings; uninstall one of them, or give each its own resources with controller.env.OBJECT_LABELS or "+
-		"watchAllNamespaces=false", installations[0], installations[1]),
-		limits.ConditionMessageBytes)
+		"watchAllNamespaces=false", installations[0], installations[1])
+	if s.isForPodsOnly() {
+		text += ", or set controller.watchInjected=false in one of them"
+	}
+	return truncateText(text, limits.ConditionMessageBytes)
 }

@@ -10,7 +10,8 @@ import (
 var (
 	resourceLabels = []string{"namespace", "name"}
 	readyGauge     = prometheus.NewDesc("akv2k8s_resource_ready",
-		"Whether the AzureKeyVaultSecret's outputs are in sync (1) or not (0).", resourceLabels, nil)
+		"Whether the AzureKeyVaultSecret's outputs are in sync, or its objects can be read (1), or not (0).",
+		resourceLabels, nil)
 	successGauge = prometheus.NewDesc("akv2k8s_resource_last_success_timestamp_seconds",
 		"When the AzureKeyVaultSecret was last known to be in sync, as Unix time.", resourceLabels, nil)
 	expiryGauge = prometheus.NewDesc("akv2k8s_resource_expiry_timestamp_seconds",

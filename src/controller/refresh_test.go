@@ -227,7 +227,7 @@ akv2k8s_resource_expiry_timestamp_seconds{name="db",namespace="shop"} 1.8e+09
 # HELP akv2k8s_resource_last_success_timestamp_seconds When the AzureKeyVaultSecret was last known to be in sync, as Unix time.
 # TYPE akv2k8s_resource_last_success_timestamp_seconds gauge
 akv2k8s_resource_last_success_timestamp_seconds{name="db",namespace="shop"} 1.767323045e+09
-# HELP akv2k8s_resource_ready Whether the AzureKeyVaultSecret's outputs are in sync (1) or not (0).
+# HELP akv2k8s_resource_ready Whether the AzureKeyVaultSecret's outputs are in sync, or its objects can be read (1), or not (0).
 # TYPE akv2k8s_resource_ready gauge
 akv2k8s_resource_ready{name="db",namespace="shop"} 1
 `

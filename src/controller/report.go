@@ -126,9 +126,10 @@ func eventReason(kind fault.Kind) string {
 	}
 }
 
-// hasChangedData reports whether the data of any output was changed.
+// hasChangedData reports whether the data of any output was changed, or the value that pods get.
 func (s *resourceSync) hasChangedData() bool {
-	return slices.ContainsFunc(s.outputs, func(m store.Result) bool { return m.Written && m.Changed })
+	changed := func(m store.Result) bool { return m.Written && m.Changed }
+	return s.hasChangedValue() || slices.ContainsFunc(s.outputs, changed)
 }
 
 // summaryText describes what the outputs hold, for events and conditions.
@@ -151,7 +152,11 @@ func (s *resourceSync) summaryText() string {
 				m.Desired.Kind, m.Desired.Name)
 		}
 	}
-	if len(names) > 1 {
+	switch len(names) {
+	case 0:
+		return "read " + what + ", which only pods use"
+	case 1:
+	default:
 		verb = " hold "
 	}
 	return strings.Join(names, " and ") + verb + what

@@ -26,7 +26,11 @@ type restarts struct {
 	next    error
 	// meanwhile is called during each; nil does nothing.
 	meanwhile func()
+	// full is true while no slot is free.
+	full bool
 }
+
+func (r *restarts) HasFreeSlot(string) bool { return !r.full }
 
 func (r *restarts) Restart(_ context.Context, c rollout.Change) (rollout.Report, error) {
 	r.changes = append(r.changes, c)
@@ -115,7 +119,7 @@ func TestANewLeaderCatchesUpWithARestart(t *testing.T) {
 	for name, c := range map[string]struct {
 		after time.Duration
 		want  int
-	}{"soon": {10 * time.Second, 1}, "late": {10 * time.Minute, 0}} {
+	}{"soon": {10 * time.Second, 1}, "late": {10 * time.Hour, 1}} {
 		t.Run(name, func(t *testing.T) {
 			b, done := restarting(t)
 			b.reconcile("db")
@@ -238,4 +242,157 @@ func TestARepairRestartsNothing(t *testing.T) {
 	b.now = b.now.Add(time.Minute)
 	b.reconcile("db")
 	assert.Empty(t, done.changes, "the vault's data are what they were")
+}
+
+// watchedRestarting returns a bench with a resource that only pods use, whose workloads are restarted, after its first
+// read.
+func watchedRestarting(t *testing.T) (*bench, *restarts) {
+	t.Helper()
+	r := podsOnly("db")
+	r.Spec.RolloutRestart = &v2beta1.AzureKeyVaultRolloutRestart{Auto: true}
+	b, done := watching(t, r), &restarts{report: rollout.Report{Restarted: []string{`Deployment "d"`}}}
+	b.controller.Restarter, b.controller.RestartDelay = done, 12*time.Second
+	b.firstRead()
+	return b, done
+}
+
+func TestAValueThatOnlyPodsUseRestartsWorkloads(t *testing.T) {
+	b, done := watchedRestarting(t)
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Empty(t, done.changes, "the first value restarts nothing")
+	assert.Nil(t, b.status("db").PendingRestart)
+	b.rotate("rotated")
+	changed := b.now
+	pending := b.status("db").PendingRestart
+	require.NotNil(t, pending)
+	assert.True(t, pending.ChangedAt.Time.Equal(changed))
+	assert.Equal(t, "v-of-c", pending.PreviousVersion)
+	b.now = b.now.Add(12 * time.Second)
+	b.reconcile("db")
+	require.Len(t, done.changes, 1)
+	assert.Equal(t, rollout.Change{Namespace: "shop", Resource: "db", Outputs: map[output.Kind]string{}, ChangedAt: changed,
+		Targets: recipe.Restart{Auto: true}}, done.changes[0])
+	assert.Nil(t, b.status("db").PendingRestart)
+	b.now = b.now.Add(time.Hour)
+	b.reconcile("db")
+	assert.Len(t, done.changes, 1)
+}
+
+func TestARestartThatHasToWaitIsContinuedAndTheStatusSaysWhoHasWhat(t *testing.T) {
+	b, done := watchedRestarting(t)
+	b.rotate("rotated")
+	changed := b.now
+	done.report = rollout.Report{Unfinished: true, Restarted: []string{`Deployment "b"`}, Skipped: []string{`Deployment "z" does not exist`},
+		Workloads: []rollout.Workload{{Kind: "Deployment", Name: "a", Pending: "it is paused"}, {Kind: "Deployment", Name: "b", IsCurrent: true, Pending: "its pods are being replaced"}}}
+	b.now = b.now.Add(12 * time.Second)
+	wait := b.reconcile("db").RequeueAfter
+	assert.LessOrEqual(t, wait, 20*time.Second)
+	status := b.status("db")
+	assert.Equal(t, []v2beta1.AzureKeyVaultWorkloadStatus{{Kind: "Deployment", Name: "a", Version: "v-of-c", Pending: "it is paused"},
+		{Kind: "Deployment", Name: "b", Version: "v-of-r", Pending: "its pods are being replaced"}}, status.Workloads)
+	require.NotNil(t, status.PendingRestart)
+	events := len(b.events.events)
+
+	b.restart() // in the middle
+	b.reconcile("db")
+	done.report.Restarted = nil
+	b.now = b.now.Add(12 * time.Second)
+	b.reconcile("db")
+	require.Len(t, done.changes, 2)
+	assert.True(t, done.changes[1].ChangedAt.Equal(changed), "the same change, after which nothing is restarted twice")
+	for range 3 {
+		b.now = b.now.Add(70 * time.Second)
+		b.reconcile("db")
+	}
+	require.Len(t, done.changes, 5)
+	assert.True(t, done.changes[4].Again)
+	assert.Len(t, b.events.events, events+1, "the reasons are told once by each leader")
+	done.report = rollout.Report{Workloads: []rollout.Workload{{Kind: "Deployment", Name: "a", IsCurrent: true}, {Kind: "Deployment", Name: "b", IsCurrent: true}}}
+	b.now = b.now.Add(70 * time.Second)
+	b.reconcile("db")
+	status = b.status("db")
+	assert.Nil(t, status.PendingRestart)
+	assert.Equal(t, []v2beta1.AzureKeyVaultWorkloadStatus{{Kind: "Deployment", Name: "a", Version: "v-of-r"}, {Kind: "Deployment", Name: "b", Version: "v-of-r"}}, status.Workloads)
+	b.now = b.now.Add(time.Hour)
+	b.restart()
+	b.firstRead()
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Len(t, done.changes, 6, "it is done, also for the next leader")
+}
+
+func TestARestartWithoutAFreeSlotCostsNoRequests(t *testing.T) {
+	b, done := watchedRestarting(t)
+	b.rotate("rotated")
+	done.full, done.report = true, rollout.Report{Unfinished: true, NeedsSlot: true}
+	b.now = b.now.Add(12 * time.Second)
+	b.reconcile("db")
+	require.Len(t, done.changes, 1)
+	for range 5 {
+		b.now = b.now.Add(20 * time.Second)
+		assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 30*time.Second)
+	}
+	assert.Len(t, done.changes, 1)
+	done.full, done.report = false, rollout.Report{}
+	b.now = b.now.Add(20 * time.Second)
+	b.reconcile("db")
+	assert.Len(t, done.changes, 2)
+}
+
+func TestThePostponedAndTheFailedKeepTheirPlan(t *testing.T) {
+	b, done := watchedRestarting(t)
+	b.rotate("rotated")
+	done.report = rollout.Report{Unfinished: true, Postponed: true}
+	b.now = b.now.Add(12 * time.Second)
+	assert.LessOrEqual(t, b.reconcile("db").RequeueAfter, 2*time.Second)
+	require.NotNil(t, b.status("db").PendingRestart)
+	b.vault.next, b.now = errors.New("a bug"), b.now.Add(30*time.Second)
+	_, _ = b.controller.Reconcile(t.Context(), requestForDB())
+	b.restart()
+	done.report = rollout.Report{}
+	_, _ = b.controller.Reconcile(t.Context(), requestForDB())
+	require.NotNil(t, b.status("db").PendingRestart, "a leader that can't read the vault forgets nothing")
+	calls := len(done.changes)
+	b.now = b.now.Add(20 * time.Second)
+	_, _ = b.controller.Reconcile(t.Context(), requestForDB())
+	assert.Len(t, done.changes, calls+1)
+}
+
+func TestAStatusFromTheFutureRestartsOnce(t *testing.T) {
+	b, done := watchedRestarting(t)
+	var r v2beta1.AzureKeyVaultSecret
+	require.NoError(t, b.client.Get(t.Context(), requestForDB().NamespacedName, &r))
+	r.Status.PendingRestart = &v2beta1.AzureKeyVaultPendingRestart{ChangedAt: metav1.NewTime(b.now.Add(10000 * time.Hour))}
+	r.Status.ValueHash = "forged"
+	require.NoError(t, b.client.Status().Update(t.Context(), &r))
+	b.now = b.now.Add(time.Minute)
+	b.reconcile("db")
+	assert.Empty(t, done.changes, "a running controller goes by its memory")
+	require.NoError(t, b.client.Get(t.Context(), requestForDB().NamespacedName, &r))
+	r.Status.PendingRestart = &v2beta1.AzureKeyVaultPendingRestart{ChangedAt: metav1.NewTime(b.now.Add(10000 * time.Hour))}
+	require.NoError(t, b.client.Status().Update(t.Context(), &r))
+	b.restart()
+	b.reconcile("db")
+	for range 5 {
+		b.now = b.now.Add(time.Minute)
+		b.reconcile("db")
+	}
+	require.Len(t, done.changes, 1)
+	assert.False(t, done.changes[0].ChangedAt.After(b.now))
+}
+
+func TestAStatusHasFiftyWorkloadsAndTheNumberOfOthers(t *testing.T) {
+	b, done := watchedRestarting(t)
+	b.rotate("rotated")
+	for i := range 73 {
+		done.report.Workloads = append(done.report.Workloads, rollout.Workload{Kind: "Deployment", Name: fmt.Sprintf("d-%02d", i), IsCurrent: true})
+	}
+	b.now = b.now.Add(12 * time.Second)
+	b.reconcile("db")
+	assert.Len(t, b.status("db").Workloads, 50)
+	assert.EqualValues(t, 23, b.status("db").MoreWorkloads)
+	b.change("db", func(s *v2beta1.AzureKeyVaultSecretSpec) { s.RolloutRestart = nil })
+	assert.Empty(t, b.status("db").Workloads)
+	assert.Zero(t, b.status("db").MoreWorkloads)
 }

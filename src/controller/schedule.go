@@ -17,10 +17,31 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
+// waitForSync returns when to reconcile again if no sync is needed now; nil if it is needed. A new request for a
+// refresh does not wait for the time of the next refresh or retry.
+func (s *resourceSync) waitForSync(ctx context.Context) (*ctrl.Result, error) {
+	if wait, isNew := s.timeToRequestedRefresh(); isNew {
+		if wait <= 0 {
+			return nil, nil
+		}
+		later := requeueWithPriority(wait, handler.LowPriority)
+		return &later, nil
+	}
+	wait, err := s.timeToNextRefresh(ctx)
+	if err != nil || wait <= 0 {
+		return nil, err
+	}
+	later := requeueAfter(wait)
+	return &later, nil
+}
+
 // timeToNextRefresh returns the time for which nothing needs to be done: the resource is unchanged, its refresh is not
 // due, and its outputs were not modified. Zero means that a sync is needed. Our own writes cause events, which end
 // here.
 func (s *resourceSync) timeToNextRefresh(ctx context.Context) (time.Duration, error) {
+	if wait := s.timeToFirstRead(); wait > 0 {
+		return wait, nil
+	}
 	if !s.last.IsCurrentFor(s.resource) || !s.last.RefreshAt.After(s.Clock()) {
 		return 0, nil
 	}
@@ -38,6 +59,26 @@ func (s *resourceSync) timeToNextRefresh(ctx context.Context) (time.Duration, er
 		}
 	}
 	return wait, nil
+}
+
+// newResourceTime is the age up to which a resource is new: its owner waits for its state.
+const newResourceTime = time.Minute
+
+// timeToFirstRead returns how long the first read, by this process, of a resource that only pods use must wait. These
+// reads are spread over a time, because there can be thousands after a start. A new or edited resource is read at once,
+// and so is one with an unfinished restart or a requested refresh.
+func (s *resourceSync) timeToFirstRead() time.Duration {
+	status := s.resource.Status
+	isEdited := status.ObservedGeneration != 0 && status.ObservedGeneration != s.resource.Generation
+	if !s.isForPodsOnly() || s.last.Synced || isEdited || s.request != "" || status.PendingRestart != nil ||
+		s.Clock().Sub(s.resource.CreationTimestamp.Time) < newResourceTime {
+		return 0
+	}
+	if s.last.Watch.FirstReadAt.IsZero() {
+		s.last.Watch.FirstReadAt = schedule.NextRefresh(s.resource.UID, limits.FirstReadTime, s.Clock())
+		s.last = s.state.Put(s.name, s.last)
+	}
+	return s.last.Watch.FirstReadAt.Sub(s.Clock())
 }
 
 // isDeferred reports whether the read was deferred to protect the vault, so that nothing is known about the object, and
@@ -76,11 +117,15 @@ func (s *resourceSync) isDeferred() (wait time.Duration, quiet bool) {
 func (s *resourceSync) scheduleNext(ctx context.Context) (ctrl.Result, error) {
 	next := s.last
 	next.Synced, next.UID, next.Generation = true, s.resource.UID, s.resource.Generation
-	next.Labels, next.Annotations = s.resource.Labels, s.resource.Annotations
-	next.Outputs, next.Restart = s.outputsWithoutData(), s.nextRestart()
+	next.Labels, next.Annotations = s.resource.Labels, state.AnnotationsOf(s.resource)
+	next.Outputs, next.Restart = s.outputsWithoutData(), s.restart
+	next.Refresh.Done = s.answeredRequest()
 	next.RefreshAt, next.FailureKind, next.FailureCount = time.Time{}, fault.KindOf(s.err), 0
 	if next.UID != s.last.UID {
-		next.SucceededAt, next.ExpiresAt = time.Time{}, time.Time{}
+		next.SucceededAt, next.ExpiresAt, next.Watch.ValueHash = time.Time{}, time.Time{}, ""
+	}
+	if s.valueHash != "" && s.err == nil || !s.isForPodsOnly() {
+		next.Watch.ValueHash = s.valueHash
 	}
 	logger := log.FromContext(ctx)
 	switch {
@@ -114,8 +159,9 @@ const refreshPriority = 2 * handler.LowPriority
 
 // requeueAfter requeues the resource after a time; at once if that time has passed, because controller-runtime takes
 // zero and negative values for never. A change of the resource is reconciled earlier, with its own priority.
-func requeueAfter(wait time.Duration) ctrl.Result {
-	priority := refreshPriority
+func requeueAfter(wait time.Duration) ctrl.Result { return requeueWithPriority(wait, refreshPriority) }
+
+func requeueWithPriority(wait time.Duration, priority int) ctrl.Result {
 	return ctrl.Result{RequeueAfter: max(wait, time.Nanosecond), Priority: &priority}
 }
 

@@ -29,6 +29,8 @@ const (
 func (s *resourceSync) fillStatus(status *v2beta1.AzureKeyVaultSecretStatus) {
 	generation := s.resource.Generation
 	status.ObservedGeneration = generation
+	status.Refresh = s.answeredRequest()
+	s.fillPendingRestart(status)
 	if s.err == nil {
 		s.fillSyncedStatus(status)
 	}
@@ -39,7 +41,7 @@ func (s *resourceSync) fillStatus(status *v2beta1.AzureKeyVaultSecretStatus) {
 	if s.err != nil || len(s.contents) > 0 { // reused outputs need no new message
 		set(s.readyCondition())
 	}
-	if s.err == nil || len(outputsInStatus(status)) > 0 {
+	if s.err == nil || len(outputsInStatus(status)) > 0 || s.isForPodsOnly() && status.LastAzureUpdate != nil {
 		set(s.staleCondition(*status))
 	}
 	if status.Expires == nil {
@@ -67,8 +69,14 @@ func (s *resourceSync) fillSyncedStatus(status *v2beta1.AzureKeyVaultSecretStatu
 		fields := m.Desired.Kind.StatusFields(status)
 		*fields.Name, *fields.Hash = m.Desired.Name, hash
 	}
+	if !s.isForPodsOnly() {
+		status.ValueHash = ""
+	}
 	if len(s.contents) == 0 {
 		return
+	}
+	if status.ValueHash = s.valueHash; s.Hasher.UnavailableReason() != "" {
+		status.ValueHash = ""
 	}
 	status.VaultVersion, status.Expires = "", nil
 	if len(s.contents) == 1 {
@@ -103,13 +111,19 @@ func (s *resourceSync) readyCondition() (condition metav1.Condition) {
 	return condition
 }
 
-// staleCondition returns the condition Stale. It describes outputs that exist.
+// staleCondition returns the condition Stale. It describes outputs that exist, or the last successful read of a
+// resource that only pods use.
 func (s *resourceSync) staleCondition(status v2beta1.AzureKeyVaultSecretStatus) metav1.Condition {
 	condition := metav1.Condition{Type: v2beta1.ConditionStale, Status: metav1.ConditionFalse, Reason: eventSynced}
 	if s.err == nil {
 		return condition
 	}
 	condition.Status, condition.Reason = metav1.ConditionTrue, fault.KindOf(s.err).Reason()
+	if s.isForPodsOnly() {
+		condition.Message = "the status describes the last successful read; the condition Ready shows why the vault " +
+			"can't be read"
+		return condition
+	}
 	condition.Message = "the last synced data stays in " + strings.Join(outputsInStatus(&status), " and ") +
 		"; the condition Ready shows why it can't be updated"
 	return condition

@@ -18,6 +18,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/controller/store"
+	"github.com/akv2k8s/akv2k8s/src/fairshare"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 )
 
@@ -27,6 +28,7 @@ import (
 // same time.
 func (c *Controller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, concurrency int) error {
 	c.writeSlots = make(chan struct{}, concurrency)
+	c.watchSlots = fairshare.NewPool(int64(max(1, waitersPerWriter*concurrency/2))) // half of the reconciles
 	changed := predicate.Or[client.Object](
 		predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{},
 		predicate.AnnotationChangedPredicate{})

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -51,9 +52,28 @@ func (s *resourceSync) restoreOutput(ctx context.Context, out recipe.Output) (re
 	return s.store.RestoreFromBackup(ctx, desired)
 }
 
+// watchSlotRetry is the delay before a resource that only pods use tries to get a slot again; jitter doubles it at
+// most.
+const watchSlotRetry = 5 * time.Second
+
+// acquireWatchSlot returns false if enough resources that only pods use, of all namespaces or of this one, are being
+// read. They never wait for a slot, because a waiting reconcile would delay syncs of outputs.
+func (s *resourceSync) acquireWatchSlot() (release func(), ok bool) {
+	if s.watchSlots == nil || !s.isForPodsOnly() || s.request != "" {
+		return func() {}, true
+	}
+	if !s.watchSlots.TryAcquire(s.name.Namespace, 1) {
+		return nil, false
+	}
+	return func() { s.watchSlots.Release(s.name.Namespace, 1) }, true
+}
+
 // writeOutputs writes the outputs that differ from the desired state, and removes those that the resource no longer
-// wants.
+// wants. Without spec.output, it leaves earlier outputs alone.
 func (s *resourceSync) writeOutputs(ctx context.Context) error {
+	if s.isForPodsOnly() {
+		return s.store.ReleaseSharedOutputs(ctx, s.name)
+	}
 	defer s.acquireWriteSlot()()
 	wasInSync := s.last.IsCurrentFor(s.resource) && s.last.FailureKind == ""
 	var failure error

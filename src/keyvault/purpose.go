@@ -12,7 +12,7 @@ type Priority int
 const (
 	// PriorityRefresh reads an object again to detect changes.
 	PriorityRefresh Priority = iota
-	// PriorityFirstSync reads an object that has no output yet.
+	// PriorityFirstSync reads an object that has no output yet, or whose refresh a user has requested.
 	PriorityFirstSync
 	// PriorityPodStart reads a value that a starting container waits for.
 	PriorityPodStart

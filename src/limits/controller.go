@@ -40,11 +40,21 @@ const (
 	// SyncedByInterval is the least time between two changes of status.syncedBy by installations that sync the same
 	// resource.
 	SyncedByInterval = 30 * time.Minute
+	// FirstReadTime is the time over which the first reads of resources that only pods use are spread after the
+	// controller starts.
+	FirstReadTime = 5 * time.Minute
+	// RefreshRequestInterval is the least time between two refreshes that the annotation of a resource requests.
+	RefreshRequestInterval = time.Second
+	// RefreshRequests limits these refreshes of all resources, per second.
+	RefreshRequests = 100
+	// RefreshRequestBytes limits the value of that annotation in the status, in bytes.
+	RefreshRequestBytes = 64
 )
 
 // controllerArea lists the limits of what AzureKeyVaultSecrets can cause.
 func controllerArea() Area {
-	return Area{Title: "Controller", Limits: slices.Concat(reportLimits(), workLimits())}
+	return Area{Title: "Controller",
+		Limits: slices.Concat(reportLimits(), workLimits(), watchLimits(), restartLimits())}
 }
 
 // reportLimits returns the limits of conditions and events.
@@ -105,5 +115,28 @@ func workLimits() []Limit {
 			Subject:  "Interval between attempts to read or create the missing Secret with the key of status hashes",
 			Exceeded: "Resources are synced, and their statuses have no hashes",
 			Reason:   "Every sync needs the key, and thousands of syncs must not cause as many requests"},
+	}
+}
+
+// watchLimits returns the limits of resources without outputs, and of refreshes on demand.
+func watchLimits() []Limit {
+	return []Limit{
+		{Name: "FirstReadTime", Value: Duration(FirstReadTime),
+			Subject: "Time over which the first reads of resources without outputs are spread after the controller " +
+				"starts; new resources are read at once",
+			Exceeded: "Not applicable; every resource is read within this time if its vault allows it",
+			Reason:   "Thousands of them must not delay resources with outputs"},
+		{Name: "RefreshRequestInterval", Value: Duration(RefreshRequestInterval),
+			Subject:  "Time between two refreshes of a resource that `akv2k8s.io/refresh` requests",
+			Exceeded: "The latest value counts when the time is over",
+			Reason:   "Such a refresh reads the vault past every cache"},
+		{Name: "RefreshRequests", Value: Rate(RefreshRequests),
+			Subject:  "Such refreshes of all resources; of these, one namespace gets at most half",
+			Exceeded: "The refresh comes a second or two later",
+			Reason:   "They have priority over other refreshes, which one tenant must not delay"},
+		{Name: "RefreshRequestBytes", Value: Bytes(RefreshRequestBytes),
+			Subject:  "Value of `akv2k8s.io/refresh` in `status.refresh`",
+			Exceeded: "`status.refresh` has the SHA-256 of the value: `sha256:` and 64 characters",
+			Reason:   "An annotation can have 256 KiB"},
 	}
 }

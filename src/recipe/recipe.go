@@ -32,7 +32,8 @@ type Recipe struct {
 	AllowEmpty bool
 	// Outputs are the objects to write, at most one of each kind; empty if only pods use the resource.
 	Outputs []Output
-	// Restart selects the workloads to restart when the data of an output changes; nil means none.
+	// Restart selects the workloads to restart when the data of an output, or a value that only pods use, changes; nil
+	// means none.
 	Restart *Restart
 }
 
@@ -41,14 +42,39 @@ const (
 	Deployment  = "Deployment"
 	StatefulSet = "StatefulSet"
 	DaemonSet   = "DaemonSet"
+	// Rollout is the kind of Argo Rollouts.
+	Rollout = "Rollout"
 )
+
+// WorkloadKinds returns the kinds of workload that can be restarted.
+func WorkloadKinds() []string { return []string{Deployment, StatefulSet, DaemonSet, Rollout} }
 
 // Restart selects workloads of the resource's namespace.
 type Restart struct {
-	// Auto selects the workloads whose pods use the outputs; otherwise Workloads lists them.
+	// Auto selects the workloads whose pods use the outputs or refer to the resource; otherwise Workloads lists them,
+	// and Labels selects more of them.
 	Auto      bool
 	Workloads []Workload
+	// Labels selects workloads that meet all of these conditions; empty selects none.
+	Labels []LabelCondition
 }
+
+// LabelCondition is a condition on a label of a workload. Keys and values are valid in Kubernetes.
+type LabelCondition struct {
+	Key string
+	// Operator is In, NotIn, Exists or DoesNotExist.
+	Operator string
+	// Values are those of In and NotIn.
+	Values []string
+}
+
+// The operators of label conditions, as in Kubernetes.
+const (
+	LabelIn           = "In"
+	LabelNotIn        = "NotIn"
+	LabelExists       = "Exists"
+	LabelDoesNotExist = "DoesNotExist"
+)
 
 // Workload names a workload.
 type Workload struct{ Kind, Name string }

@@ -41,15 +41,18 @@ func controllerSyncRules() []Rule {
 			Reason: "sets owner references that block deletion, where the API server checks this right (OpenShift)"},
 		{Package: "controller/store", Groups: "core", Resources: "secrets configmaps", Verbs: "get list watch",
 			Reason: "compares outputs with the vault and detects edits; it watches only the metadata of its own " +
-				"outputs"},
+				"outputs; before a restart, it looks for references in the sources of a pod's environment"},
 		{Package: "controller/store", Groups: "core", Resources: "secrets configmaps", Verbs: "create patch",
 			Reason: "writes outputs with server-side apply of the keys that it owns"},
 		{Package: "controller/store", Groups: "core", Resources: "secrets configmaps", Verbs: "delete",
 			Reason: "deletes an output that was renamed, and recreates one that has another type or is immutable"},
 		{Package: "controller/rollout", Groups: "apps", Resources: "deployments statefulsets daemonsets",
 			Verbs: "get list patch", Condition: "controller.rolloutRestart.enabled",
-			Reason: "finds workloads that use an output and allow restarts, and sets their restart time; a " +
-				"ValidatingAdmissionPolicy denies any other change"},
+			Reason: "finds workloads that use an output or refer to a resource, and sets the restart time of those " +
+				"that allow it; a ValidatingAdmissionPolicy denies any other change"},
+		{Package: "controller/rollout", Groups: "argoproj.io", Resources: "rollouts", Verbs: "get list patch",
+			Condition: "controller.rolloutRestart.enabled controller.rolloutRestart.argoRollouts",
+			Reason:    "the same for Rollouts of Argo"},
 		{Package: "controller", Groups: "events.k8s.io", Resources: "events", Verbs: "create patch",
 			Reason: "records events on the resource and counts repetitions"},
 	}

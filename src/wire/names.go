@@ -21,6 +21,9 @@ const (
 	// AnnotationRestart on a workload, written by users: the value "true" allows the controller to restart it when an
 	// output that its pods use changes.
 	AnnotationRestart = "akv2k8s.io/restart"
+	// AnnotationRefresh on an AzureKeyVaultSecret, written by users: any new value makes the controller read the vault
+	// now. The controller does not copy it to outputs.
+	AnnotationRefresh = "akv2k8s.io/refresh"
 	// AnnotationRestartedAt in a workload's pod template, written by the controller: the time of the restart, RFC 3339.
 	AnnotationRestartedAt = "akv2k8s.io/restartedAt"
 	// RestartFieldManager is the field manager of that annotation.

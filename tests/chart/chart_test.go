@@ -203,9 +203,26 @@ func TestWorkloadsAreTouchedOnlyWhereThatIsSwitchedOn(t *testing.T) {
 	assert.Subset(t, rules(t, on, "akv2k8s-controller")["ClusterRoleBinding"], []string{"deployments get list patch", "statefulsets get list patch", "daemonsets get list patch"})
 	assert.Subset(t, on.at(t, controllerDeployment, "spec", "template", "spec", "containers", "args"), []any{"--rollout-restart=true", "--rollout-restart-window=5s"})
 	assert.Equal(t, []any{"Deny"}, on.at(t, "ValidatingAdmissionPolicyBinding/akv2k8s-restart", "spec", "validationActions"))
-	for name := range render(t) {
-		assert.NotContains(t, name, "restart")
+	assert.NotContains(t, rules(t, on, "akv2k8s-controller")["ClusterRoleBinding"], "rollouts get list patch", "only where it is asked for")
+	assert.NotContains(t, on, "ValidatingAdmissionPolicy/akv2k8s-restart-rollouts")
+	argo := render(t, "controller.rolloutRestart.enabled=true", "controller.rolloutRestart.argoRollouts=true", "controller.rolloutRestart.maxConcurrent=3")
+	assert.Contains(t, rules(t, argo, "akv2k8s-controller")["ClusterRoleBinding"], "rollouts get list patch")
+	assert.Subset(t, argo.at(t, controllerDeployment, "spec", "template", "spec", "containers", "args"), []any{"--rollout-restart-max-concurrent=3", "--rollout-restart-argo-rollouts=true"})
+	assert.Equal(t, []any{"Deny"}, argo.at(t, "ValidatingAdmissionPolicyBinding/akv2k8s-restart-rollouts", "spec", "validationActions"))
+	for _, off := range []objects{render(t), render(t, "controller.rolloutRestart.argoRollouts=true")} {
+		for name := range off {
+			assert.NotContains(t, name, "restart")
+		}
 	}
+}
+
+func TestResourcesThatPodsUseAreWatchedUnlessThatIsSwitchedOff(t *testing.T) {
+	args := func(set ...string) any {
+		return render(t, set...).at(t, controllerDeployment, "spec", "template", "spec", "containers", "args")
+	}
+	assert.Subset(t, args(), []any{"--watch-injected=true"})
+	assert.Subset(t, args("controller.watchInjected=false"), []any{"--watch-injected=false"})
+	assert.Equal(t, rules(t, render(t), "akv2k8s-controller"), rules(t, render(t, "controller.watchInjected=false"), "akv2k8s-controller"), "it needs no right more")
 }
 
 func TestPodsThatReadForThemselvesMayReadOneResourceAtATime(t *testing.T) {

@@ -107,10 +107,13 @@ func effects() map[string]effect {
 		"vaultLimits.perSubscription":                                       {`200`, "--subscription-limit=200", nil},
 		"vaults":                                                            {`{"kv-one": {"fallback": "kv-two"}}`, "--vault-fallback=kv-one=kv-two", nil},
 
-		"controller.concurrency":            {`3`, "--workers=3", nil},
-		"controller.expiryWarning":          {`"1h"`, "--expiry-warning=1h", nil},
-		"controller.rolloutRestart.enabled": {`true`, "--rollout-restart=true", nil},
-		"controller.rolloutRestart.window":  {`"5s"`, "--rollout-restart-window=5s", with(`controller.rolloutRestart.enabled=true`)},
+		"controller.concurrency":                  {`3`, "--workers=3", nil},
+		"controller.expiryWarning":                {`"1h"`, "--expiry-warning=1h", nil},
+		"controller.rolloutRestart.enabled":       {`true`, "--rollout-restart=true", nil},
+		"controller.watchInjected":                {`false`, "--watch-injected=false", nil},
+		"controller.rolloutRestart.maxConcurrent": {`3`, "--rollout-restart-max-concurrent=3", with(`controller.rolloutRestart.enabled=true`)},
+		"controller.rolloutRestart.argoRollouts":  {`true`, "--rollout-restart-argo-rollouts=true", with(`controller.rolloutRestart.enabled=true`)},
+		"controller.rolloutRestart.window":        {`"5s"`, "--rollout-restart-window=5s", with(`controller.rolloutRestart.enabled=true`)},
 
 		"env_injector.envImage.repository":                {`"r.example/env"`, "--env-image=r.example/env:2.0.0", nil},
 		"env_injector.envImage.registry":                  {`"r.example:5000"`, "--env-image=r.example:5000/akv2k8s/env:2.0.0", with(`global.imageRegistry="other.example"`)},

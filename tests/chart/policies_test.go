@@ -59,6 +59,7 @@ func writes() map[string][]write {
 	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet"} {
 		all[restart+strings.ToLower(kind)+"s patch"] = []write{changing(workload(kind), restarted)}
 	}
+	all["controller-sync argoproj.io/rollouts patch"] = []write{changing(rollout(), rolloutRestarted)}
 	return all
 }
 
@@ -132,6 +133,20 @@ func restarted(o *unstructured.Unstructured) {
 	setField(o, "2026-01-01T00:00:00Z", "spec", "template", "metadata", "annotations", "akv2k8s.io/restartedAt")
 }
 
+// rollout is one of Argo that allows restarts, and has been restarted before.
+func rollout() *unstructured.Unstructured {
+	object := workload("Rollout")
+	object.SetAPIVersion("argoproj.io/v1alpha1")
+	setField(object, "2025-01-01T00:00:00Z", "spec", "restartAt")
+	setField(object, map[string]any{"canary": map[string]any{"steps": []any{map[string]any{"setWeight": int64(20)}}}}, "spec", "strategy")
+	setField(object, "Healthy", "status", "phase")
+	return object
+}
+
+func rolloutRestarted(o *unstructured.Unstructured) {
+	setField(o, "2026-01-01T00:00:00Z", "spec", "restartAt")
+}
+
 // accounts are the ServiceAccounts that a render binds a role to.
 func accountsOf(t *testing.T, all objects, role string) []string {
 	t.Helper()
@@ -174,7 +189,8 @@ func (w write) of(right string) write {
 func TestOurPoliciesAllowEveryWriteThatOurRightsAllow(t *testing.T) {
 	examples, used, evaluated := writes(), map[string]bool{}, 0
 	installations := settings()
-	installations["a shared name"] = setting{set: with(`env_injector.legacyAuthService.enabled=true`, `controller.rolloutRestart.enabled=true`, `identity.allNamespaces=true`)}
+	installations["a shared name"] = setting{set: with(`env_injector.legacyAuthService.enabled=true`, `controller.rolloutRestart.enabled=true`, `controller.rolloutRestart.argoRollouts=true`,
+		`identity.allNamespaces=true`)}
 	for name, s := range installations {
 		all := drawn(t, s.set...)
 		chain := newAdmissionChain(t, all, namespaceWith("akv2k8s", nil), namespaceWith("team", nil))
@@ -211,13 +227,16 @@ func TestOurPoliciesAllowEveryWriteThatOurRightsAllow(t *testing.T) {
 }
 
 func TestOurPoliciesForbidWhatOurRightsAllowTooWidely(t *testing.T) {
-	all := drawn(t, `env_injector.legacyAuthService.enabled=true`, `controller.rolloutRestart.enabled=true`, `identity.allNamespaces=true`)
+	all := drawn(t, `env_injector.legacyAuthService.enabled=true`, `controller.rolloutRestart.enabled=true`, `controller.rolloutRestart.argoRollouts=true`, `identity.allNamespaces=true`)
 	chain := newAdmissionChain(t, all, namespaceWith("akv2k8s", nil), namespaceWith("team", nil))
 	const injector, controller = "system:serviceaccount:akv2k8s:akv2k8s-envinjector", "system:serviceaccount:akv2k8s:akv2k8s-controller"
 	locked := workload("Deployment")
 	locked.SetAnnotations(nil)
 	otherAudience := tokenRequest("team", "reader")
 	setField(otherAudience, []any{"https://kubernetes.default.svc"}, "spec", "audiences")
+	lockedRollout, fresh := rollout(), rollout()
+	lockedRollout.SetAnnotations(nil)
+	unstructured.RemoveNestedField(fresh.Object, "spec", "restartAt")
 	scaled := func(o *unstructured.Unstructured) { setField(o, int64(0), "spec", "replicas") }
 	elsewhere := opaque("team", "akv2k8s-envinjector-serving-v1-ca")
 	ours := opaque("akv2k8s", "akv2k8s-envinjector-serving")
@@ -237,8 +256,20 @@ func TestOurPoliciesForbidWhatOurRightsAllowTooWidely(t *testing.T) {
 			func(o *unstructured.Unstructured) { setField(o, "eA==", "data", "tls.key") })},
 		"restart of a workload that is locked": {controller, "apps/deployments update", changing(locked, restarted)},
 		"scaling a workload":                   {controller, "apps/deployments update", changing(workload("Deployment"), scaled)},
-		"a token for another audience":         {controller, "/serviceaccounts/token create", create(otherAudience)},
-		"the same by the env-injector":         {injector, "/serviceaccounts/token create", create(otherAudience)},
+		"restart of a Rollout that is locked":  {controller, "argoproj.io/rollouts update", changing(lockedRollout, rolloutRestarted)},
+		"scaling a Rollout":                    {controller, "argoproj.io/rollouts update", changing(rollout(), scaled)},
+		"a Rollout's image": {controller, "argoproj.io/rollouts update", changing(fresh,
+			func(o *unstructured.Unstructured) {
+				setField(o, []any{map[string]any{"name": "web", "image": "evil"}}, "spec", "template", "spec", "containers")
+			})},
+		"a Rollout's strategy": {controller, "argoproj.io/rollouts update", changing(rollout(),
+			func(o *unstructured.Unstructured) { unstructured.RemoveNestedField(o.Object, "spec", "strategy") })},
+		"a label of a Rollout":         {controller, "argoproj.io/rollouts update", changing(rollout(), func(o *unstructured.Unstructured) { o.SetLabels(map[string]string{"a": "b"}) })},
+		"the status of a Rollout":      {controller, "argoproj.io/rollouts update", changing(rollout(), func(o *unstructured.Unstructured) { setField(o, "Degraded", "status", "phase") })},
+		"a Rollout of its own":         {controller, "argoproj.io/rollouts create", create(rollout())},
+		"the end of a Rollout":         {controller, "argoproj.io/rollouts delete", write{operation: admission.Delete, old: rollout()}},
+		"a token for another audience": {controller, "/serviceaccounts/token create", create(otherAudience)},
+		"the same by the env-injector": {injector, "/serviceaccounts/token create", create(otherAudience)},
 	} {
 		w := c.of(c.right)
 		w.account = c.account

@@ -64,7 +64,7 @@ type setting struct {
 // settings have, together, every role and every rule.
 func settings() map[string]setting {
 	tenants := with("identity.serviceAccounts[0].namespace=team", "identity.serviceAccounts[0].names={reader}")
-	transition := with("controller.rolloutRestart.enabled=true", "env_injector.legacyAuthService.enabled=true")
+	transition := with("controller.rolloutRestart.enabled=true", "controller.rolloutRestart.argoRollouts=true", "env_injector.legacyAuthService.enabled=true")
 	return map[string]setting{
 		"defaults":                   {},
 		"everything":                 {set: slices.Concat(tenants, transition)},

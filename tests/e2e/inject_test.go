@@ -18,9 +18,11 @@ import (
 
 func podGetsValues(t *testing.T) {
 	tm := newTeam(t)
-	tm.resource("db", "db", "")
 	tm.secret("odd", canary+" with spaces,\nlines, 'quotes', \"more\" and = signs ünïcode")
-	tm.resource("odd", "odd", "")
+	for _, name := range []string{"db", "odd"} { // the controller reads them too, once
+		tm.want(name, "{vault: {object: {name: "+name+", type: secret}}, refreshInterval: 1h}")
+		tm.awaitReason(name, "Synced")
+	}
 	p := tm.pod("app", map[string]string{"DB": "db@azurekeyvault", "AGAIN": "db@azurekeyvault", "ODD": "odd@azurekeyvault", "PLAIN": "text"},
 		"sh", "-c", `printf '%s|' "$DB" "$AGAIN" "$ODD" "$PLAIN"; env | grep -c ENV_INJECTOR`)
 	calls := func() int {

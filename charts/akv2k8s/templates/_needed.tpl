@@ -35,8 +35,11 @@ controller.networkPolicy.enabled
 controller.networkPolicy.egress.enabled
 controller.concurrency
 controller.expiryWarning
+controller.watchInjected
 controller.rolloutRestart.enabled
 controller.rolloutRestart.window
+controller.rolloutRestart.maxConcurrent
+controller.rolloutRestart.argoRollouts
 controller.service.type
 controller.service.externalHttpPort
 controller.service.internalHttpPort

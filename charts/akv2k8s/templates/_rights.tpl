@@ -13,7 +13,7 @@
 - apiGroups: [spv.no]
   resources: [azurekeyvaultsecrets/finalizers]
   verbs: [update]
-# compares outputs with the vault and detects edits; it watches only the metadata of its own outputs
+# compares outputs with the vault and detects edits; it watches only the metadata of its own outputs; before a restart, it looks for references in the sources of a pod's environment
 - apiGroups: [""]
   resources: [secrets, configmaps]
   verbs: [get, list, watch]
@@ -26,9 +26,15 @@
   resources: [secrets, configmaps]
   verbs: [delete]
 {{- if .Values.controller.rolloutRestart.enabled }}
-# finds workloads that use an output and allow restarts, and sets their restart time; a ValidatingAdmissionPolicy denies any other change
+# finds workloads that use an output or refer to a resource, and sets the restart time of those that allow it; a ValidatingAdmissionPolicy denies any other change
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
+  verbs: [get, list, patch]
+{{- end }}
+{{- if and .Values.controller.rolloutRestart.enabled .Values.controller.rolloutRestart.argoRollouts }}
+# the same for Rollouts of Argo
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
   verbs: [get, list, patch]
 {{- end }}
 # records events on the resource and counts repetitions

@@ -116,6 +116,9 @@ func TestWhatCannotWorkIsRefusedWhenItIsWritten(t *testing.T) {
 	}
 	item := func(key string) string { return `{object: {name: o, type: secret}, dataKey: "` + key + `"}` }
 	search := func(search string) string { return "{vault: {name: kv1}, dataFrom: [" + search + "]}" }
+	restart := func(restart string) string {
+		return "{vault: {name: kv1, object: {name: o, type: secret}}, rolloutRestart: " + restart + "}"
+	}
 	hundred := func(last string) string {
 		items := make([]string, 100)
 		for i := range items {
@@ -146,6 +149,11 @@ func TestWhatCannotWorkIsRefusedWhenItIsWritten(t *testing.T) {
 		"a hundred items, two of one key":         {hundred(strings.Repeat("k", 150) + "aa"), "each dataKey must be different"},
 		"an expression that is none":              {search("{match: {regexp: 'a('}}"), "spec.dataFrom[0].match.regexp"},
 		"an expression of another language":       {search("{match: {regexp: '(?=a)'}}"), "spec.dataFrom[0].match.regexp"},
+		"restarts by two ways":                    {restart("{auto: true, selector: {matchLabels: {a: b}}}"), "spec.rolloutRestart"},
+		"restarts of every workload":              {restart("{selector: {}}"), "an empty selector"},
+		"In of no values":                         {restart("{selector: {matchExpressions: [{key: a, operator: In}]}}"), "spec.rolloutRestart.selector.matchExpressions[0].values"},
+		"Exists of values":                        {restart("{selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}"), "spec.rolloutRestart.selector.matchExpressions[0].values"},
+		"restarts by labels and of one":           {restart("{workloads: [{kind: Rollout, name: r}], selector: {matchLabels: {a: b}, matchExpressions: [{key: c, operator: NotIn, values: [d]}]}}"), ""},
 		"a rewrite whose source is no expression": {search("{match: {prefix: a}, rewrite: {source: '[', target: ''}}"), "spec.dataFrom[0].rewrite.source"},
 
 		"a Secret":                 {of("secret", "{secret: {name: s, dataKey: k}, allowEmpty: true}"), ""},

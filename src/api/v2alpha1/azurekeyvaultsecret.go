@@ -15,11 +15,11 @@ import (
 // +kubebuilder:printcolumn:name="Vault Object",type=string,JSONPath=`.spec.vault.object.name`,description="Which object of the vault this resource reads"
 // +kubebuilder:printcolumn:name="Secret Name",type=string,JSONPath=`.status.secretName`,description="The Secret that is kept in sync, if any"
 // +kubebuilder:printcolumn:name="ConfigMap Name",type=string,JSONPath=`.status.configMapName`,description="The ConfigMap that is kept in sync, if any"
-// +kubebuilder:printcolumn:name="Changed",type=date,JSONPath=`.status.lastAzureUpdate`,description="When the output's data last changed"
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the output is in sync"
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the output is in sync, or is not"
+// +kubebuilder:printcolumn:name="Changed",type=date,JSONPath=`.status.lastAzureUpdate`,description="When the data last changed"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the output is in sync, or the object can be read"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is ready, or is not"
 // +kubebuilder:printcolumn:name="Expires",type=string,priority=1,JSONPath=`.status.expires`,description="When the object in the vault expires, if it does"
-// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What the output holds, or what to do"
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What was read, or what to do"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AzureKeyVaultSecret struct {
 	metav1.TypeMeta   `json:",inline"`

@@ -6,22 +6,23 @@ import (
 )
 
 // AzureKeyVaultSecret selects objects of an Azure Key Vault for its namespace. If spec.output is set, a Secret or
-// ConfigMap is kept in sync with them. Pods of the namespace refer to them as name@azurekeyvault.
+// ConfigMap is kept in sync with them. Pods of the namespace refer to them as name@azurekeyvault. The annotation
+// akv2k8s.io/refresh, with any new value, requests a refresh now.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
 // +kubebuilder:resource:path=azurekeyvaultsecrets,singular=azurekeyvaultsecret,shortName=akvs,categories=all,scope=Namespaced
-// +kubebuilder:metadata:annotations="akv2k8s.io/schema=2"
+// +kubebuilder:metadata:annotations="akv2k8s.io/schema=3"
 // +kubebuilder:printcolumn:name="Vault",type=string,JSONPath=`.spec.vault.name`,description="Which Key Vault this resource reads"
 // +kubebuilder:printcolumn:name="Vault Object",type=string,JSONPath=`.spec.vault.object.name`,description="Which object of the vault this resource reads"
 // +kubebuilder:printcolumn:name="Secret Name",type=string,JSONPath=`.status.secretName`,description="The Secret that is kept in sync, if any"
 // +kubebuilder:printcolumn:name="ConfigMap Name",type=string,JSONPath=`.status.configMapName`,description="The ConfigMap that is kept in sync, if any"
-// +kubebuilder:printcolumn:name="Changed",type=date,JSONPath=`.status.lastAzureUpdate`,description="When the output's data last changed"
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the output is in sync"
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the output is in sync, or is not"
+// +kubebuilder:printcolumn:name="Changed",type=date,JSONPath=`.status.lastAzureUpdate`,description="When the data last changed"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the output is in sync, or the object can be read"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why it is ready, or is not"
 // +kubebuilder:printcolumn:name="Expires",type=string,priority=1,JSONPath=`.status.expires`,description="When the object in the vault expires, if it does"
-// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What the output holds, or what to do"
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,description="What was read, or what to do"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AzureKeyVaultSecret struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -72,12 +73,12 @@ type AzureKeyVaultSecretSpec struct {
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self == 0 : (string(self) == '0' || (string(self).matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && (duration(string(self)) == duration('0s') || (duration(string(self)) >= duration('1s') && duration(string(self)) <= duration('8760h')))))",message="must be 0 (read once) or a duration from 1s to 8760h, such as 90s or 1h30m"
 	// +optional
 	RefreshInterval *intstr.IntOrString `json:"refreshInterval,omitempty"`
-	// RolloutRestart selects the workloads to restart when the data of the output changes, if the installation allows
-	// restarts.
+	// RolloutRestart selects the workloads to restart when the data of the output changes, or the value that pods refer
+	// to, if the installation allows restarts.
 	// +optional
 	RolloutRestart *AzureKeyVaultRolloutRestart `json:"rolloutRestart,omitempty"`
 	// Output defines the Secret or ConfigMap to keep in sync. Without it, only pods use the resource
-	// (name@azurekeyvault).
+	// (name@azurekeyvault), and the status shows whether the objects can be read.
 	// +optional
 	Output *AzureKeyVaultOutput `json:"output,omitempty"`
 }
@@ -85,7 +86,7 @@ type AzureKeyVaultSecretSpec struct {
 // AzureKeyVaultRolloutRestart selects workloads of this namespace. A workload is restarted only if it has the
 // annotation akv2k8s.io/restart: "true".
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.auto) && self.auto) != has(self.workloads)",message="set auto to true, or list workloads"
+// +kubebuilder:validation:XValidation:rule="(has(self.auto) && self.auto) != (has(self.workloads) || has(self.selector))",message="set auto to true, or list workloads or set a selector"
 type AzureKeyVaultRolloutRestart struct {
 	// Auto selects the workloads whose pod template uses the output, or refers to this resource.
 	// +optional
@@ -95,12 +96,49 @@ type AzureKeyVaultRolloutRestart struct {
 	// +kubebuilder:validation:MaxItems=20
 	// +optional
 	Workloads []AzureKeyVaultWorkload `json:"workloads,omitempty"`
+	// Selector selects workloads by their own labels, in addition to workloads.
+	// +optional
+	Selector *AzureKeyVaultWorkloadSelector `json:"selector,omitempty"`
+}
+
+// AzureKeyVaultWorkloadSelector selects the workloads that meet all of its conditions.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.matchLabels) || has(self.matchExpressions)",message="set matchLabels or matchExpressions: an empty selector would select every workload of the namespace"
+type AzureKeyVaultWorkloadSelector struct {
+	// MatchLabels are labels that the workload must have, with these values.
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	// +optional
+	MatchLabels map[string]string `json:"matchLabels,omitempty"`
+	// MatchExpressions are further conditions on labels.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	MatchExpressions []AzureKeyVaultLabelExpression `json:"matchExpressions,omitempty"`
+}
+
+// AzureKeyVaultLabelExpression is a condition on one label.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.values) == (self.operator in ['In', 'NotIn'])",message="set values for the operators In and NotIn only",fieldPath=".values"
+type AzureKeyVaultLabelExpression struct {
+	// Key of the label.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	Key string `json:"key"`
+	// Operator of the condition.
+	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
+	Operator string `json:"operator"`
+	// Values of the label that In allows and NotIn excludes.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Values []string `json:"values,omitempty"`
 }
 
 // AzureKeyVaultWorkload names a workload.
 type AzureKeyVaultWorkload struct {
-	// Kind of the workload.
-	// +kubebuilder:validation:Enum=Deployment;StatefulSet;DaemonSet
+	// Kind of the workload. Rollout is that of Argo Rollouts.
+	// +kubebuilder:validation:Enum=Deployment;StatefulSet;DaemonSet;Rollout
 	Kind string `json:"kind"`
 	// Name of the workload.
 	// +kubebuilder:validation:MinLength=1
@@ -327,54 +365,3 @@ type AzureKeyVaultOutputConfigMap struct {
 	// +optional
 	KeyFormat KeyFormat `json:"keyFormat,omitempty"`
 }
-
-// AzureKeyVaultSecretStatus is the state that the controller last observed. The controller writes it only when it
-// changes, not at each refresh, and never reads it as an instruction.
-type AzureKeyVaultSecretStatus struct {
-	// SecretHash is a keyed hash (HMAC-SHA-256) of the Secret's data.
-	// +optional
-	SecretHash string `json:"secretHash,omitempty"`
-	// SecretName is the Secret that is kept in sync.
-	// +optional
-	SecretName string `json:"secretName,omitempty"`
-	// ConfigMapHash is a keyed hash (HMAC-SHA-256) of the ConfigMap's data.
-	// +optional
-	ConfigMapHash string `json:"configMapHash,omitempty"`
-	// ConfigMapName is the ConfigMap that is kept in sync.
-	// +optional
-	ConfigMapName string `json:"configMapName,omitempty"`
-	// LastAzureUpdate is when the output's data last changed. The time of the last sync is a metric.
-	// +optional
-	LastAzureUpdate *metav1.Time `json:"lastAzureUpdate,omitempty"`
-	// VaultVersion is the version of the vault's object that the output holds.
-	// +optional
-	VaultVersion string `json:"vaultVersion,omitempty"`
-	// Expires is the expiry date of that version, if it has one.
-	// +optional
-	Expires *metav1.Time `json:"expires,omitempty"`
-	// ObservedGeneration is the generation of the spec that the conditions describe.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// SyncedBy is the installation that keeps the output in sync, as NAMESPACE/NAME.
-	// +kubebuilder:validation:MaxLength=127
-	// +optional
-	SyncedBy string `json:"syncedBy,omitempty"`
-	// Conditions: Ready says whether the output is in sync, Stale whether the output can be out of date, ExpiringSoon
-	// whether the object expires soon, and Contested whether another installation syncs the resource too.
-	// +listType=map
-	// +listMapKey=type
-	// +optional
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-}
-
-// The types of conditions.
-const (
-	// ConditionReady says whether the output is in sync.
-	ConditionReady = "Ready"
-	// ConditionStale says whether the output exists but can be out of date.
-	ConditionStale = "Stale"
-	// ConditionExpiringSoon says whether the object expires soon. It is set only if the object has an expiry date.
-	ConditionExpiringSoon = "ExpiringSoon"
-	// ConditionContested says that two installations sync the resource. It is set only then.
-	ConditionContested = "Contested"
-)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/akv2k8s/akv2k8s/src/controller/crdupgrade"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/program"
 )
 
@@ -24,6 +25,9 @@ type settings struct {
 	expiryWarning    time.Duration
 	restartWorkloads bool
 	restartWindow    time.Duration
+	maxRestarts      int
+	argoRollouts     bool
+	watchInjected    bool
 
 	objectLabels, metricsEnabled, httpPort string
 	// serveMetrics and port are metricsEnabled and httpPort, parsed.
@@ -86,6 +90,11 @@ func (s *settings) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&s.restartWorkloads, "rollout-restart", false, "restart workloads if resources request it")
 	flags.DurationVar(&s.restartWindow, "rollout-restart-window", 30*time.Second,
 		"time to wait for further changes before workloads are restarted")
+	flags.IntVar(&s.maxRestarts, "rollout-restart-max-concurrent", limits.RestartsAtOnce,
+		"number of restarted workloads whose pods are replaced at the same time")
+	flags.BoolVar(&s.argoRollouts, "rollout-restart-argo-rollouts", false, "restart Rollouts of Argo too")
+	flags.BoolVar(&s.watchInjected, "watch-injected", false,
+		"refresh resources without outputs too, which only pods use")
 }
 
 // checkValues returns an error if a flag or environment variable has a value that can't work.
@@ -102,6 +111,10 @@ func (s *settings) checkValues() (err error) {
 	if s.restartWindow < 0 || s.restartWindow > time.Hour {
 		return errors.New("--rollout-restart-window must be from 0 to 1h; see the value " +
 			"controller.rolloutRestart.window")
+	}
+	if s.maxRestarts < 1 {
+		return errors.New("--rollout-restart-max-concurrent must be at least 1; see the value " +
+			"controller.rolloutRestart.maxConcurrent")
 	}
 	if s.expiryWarning < 0 {
 		return errors.New("--expiry-warning must not be negative; see the value controller.expiryWarning")

@@ -70,6 +70,7 @@ func TestSettingsThatCannotWorkAreRefusedAtStart(t *testing.T) {
 		"port zero":              {map[string]string{"HTTP_PORT": "0"}, nil, 2, "HTTP_PORT"},
 		"a port too high":        {map[string]string{"HTTP_PORT": "65536"}, nil, 2, "HTTP_PORT"},
 		"a window in the past":   {nil, []string{"--rollout-restart-window=-1s"}, 2, "controller.rolloutRestart.window"},
+		"no restarts":            {nil, []string{"--rollout-restart-max-concurrent=0"}, 2, "controller.rolloutRestart.maxConcurrent"},
 		"no workers":             {nil, []string{"--workers=0"}, 2, "--workers"},
 		"a window of a day":      {nil, []string{"--rollout-restart-window=24h"}, 2, "controller.rolloutRestart.window"},
 		"a warning in the past":  {nil, []string{"--expiry-warning=-1h"}, 2, "controller.expiryWarning"},
@@ -149,11 +150,13 @@ func separated(dashes, flag string) []string {
 func TestEverySettingOfOursIsRead(t *testing.T) {
 	s, err := parse(t, nil, "--fullname=own", "--extra-ca-file=/ca", "--identities", "--default-identity=team=reader", "--vault-limit=7",
 		"--subscription-limit=8", "--readers=9", "--vault-fallback=kv-one=kv-two", `--vault-rules=[]`, "--workers=3", "--expiry-warning=1h",
-		"--rollout-restart", "--rollout-restart-window=5s", "--cloud-config=/azure.json", "--log-level=trace", "--log-format=json", "--pprof-address=:6060")
+		"--rollout-restart", "--rollout-restart-window=5s", "--cloud-config=/azure.json", "--log-level=trace", "--log-format=json", "--pprof-address=:6060",
+		"--rollout-restart-max-concurrent=3", "--rollout-restart-argo-rollouts", "--watch-injected=true")
 	require.NoError(t, err)
 	assert.Equal(t, []any{"own", "/ca", true, true, 3, time.Hour, 5 * time.Second},
 		[]any{s.fullname, s.ExtraCAFile, s.Identities.AllowServiceAccounts, s.restartWorkloads, s.workers, s.expiryWarning, s.restartWindow})
 	assert.Equal(t, []string{"/azure.json", "trace", "json", "localhost:6060"}, []string{s.CloudConfigFile, s.LogLevel, s.LogFormat, s.PprofAddress})
+	assert.Equal(t, []any{3, true, true}, []any{s.maxRestarts, s.argoRollouts, s.watchInjected})
 	assert.Equal(t, vaultclient.RateLimits{Vault: 7, Subscription: 8, Readers: 9}, s.RateLimits)
 	assert.Equal(t, vaultclient.VaultFallbacks{"kv-one": "kv-two"}, s.Fallbacks)
 	assert.Equal(t, "reader", s.Identities.IdentityFor("team", "").ServiceAccount)

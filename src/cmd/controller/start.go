@@ -87,13 +87,13 @@ func (s *settings) registerController(ctx context.Context, mgr ctrl.Manager, vau
 	if err != nil {
 		return err
 	}
-	var restarts controller.Restarter
-	if s.restartWorkloads {
-		restarts = &rollout.Restarter{APIReader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: time.Now}
+	restarts, err := s.newRestarter(mgr, counted)
+	if err != nil {
+		return err
 	}
 	c, err := controller.New(controller.Config{
 		Installation: s.Namespace + "/" + s.fullname, DecodePool: decodepool.New(decodepool.Config{}),
-		Restarter: restarts, RestartDelay: s.restartWindow,
+		Restarter: restarts, RestartDelay: s.restartWindow, WatchInjected: s.watchInjected,
 		Client: mgr.GetClient(), APIReader: mgr.GetAPIReader(), Vault: vaults.Client,
 		Events:  mgr.GetEventRecorder("akv2k8s-controller"),
 		Metrics: counted, RefreshInterval: time.Duration(s.resyncSeconds) * time.Second, ExpiryWarning: s.expiryWarning,
@@ -119,4 +119,13 @@ func (s *settings) registerController(ctx context.Context, mgr ctrl.Manager, vau
 		return err
 	}
 	return c.SetupWithManager(ctx, mgr, s.workers)
+}
+
+// newRestarter returns nil if the installation does not restart workloads.
+func (s *settings) newRestarter(mgr ctrl.Manager, counted *syncmetrics.Counters) (controller.Restarter, error) {
+	if !s.restartWorkloads {
+		return nil, nil
+	}
+	return rollout.New(rollout.Config{APIReader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: time.Now,
+		MaxConcurrent: s.maxRestarts, ArgoRollouts: s.argoRollouts, Count: counted.CountRestart})
 }

@@ -50,8 +50,8 @@ func TestAnOlderDefinitionIsRefusedWithWhatToRun(t *testing.T) {
 		says    string
 	}{
 		"none":                 {nil, "does not exist"},
-		"of akv2k8s 1.8":       {[]client.Object{live("")}, "has schema 0, and this version needs 2"},
-		"one of our own":       {[]client.Object{live("2")}, ""},
+		"of akv2k8s 1.8":       {[]client.Object{live("")}, "has schema 0, and this version needs 3"},
+		"one of our own":       {[]client.Object{live("3")}, ""},
 		"one that comes later": {[]client.Object{live("3")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,9 +78,9 @@ func TestTheDefinitionIsMadeOrReplacedAndOneThatIsNewerStays(t *testing.T) {
 		says    string
 		number  string
 	}{
-		"none":           {nil, "has schema 2", "2"},
-		"of akv2k8s 1.8": {[]client.Object{live("")}, "has schema 2", "2"},
-		"a newer one":    {[]client.Object{live("7")}, "newer than our 2; not changed", "7"},
+		"none":           {nil, "has schema 3", "3"},
+		"of akv2k8s 1.8": {[]client.Object{live("")}, "has schema 3", "3"},
+		"a newer one":    {[]client.Object{live("7")}, "newer than our 3; not changed", "7"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			api := server(c.objects, "Established", "True")

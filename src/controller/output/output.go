@@ -146,17 +146,25 @@ func (d Desired) ApplyConfig(uid types.UID) ApplyConfig {
 }
 
 // withoutTrackingKeys returns a copy without the keys that other tools use to track their own objects: with them, those
-// tools would adopt or delete the output. It also leaves out our own annotations of outputs, which have no meaning on
-// the resource.
+// tools would adopt or delete the output. It also leaves out our own annotations: those of outputs have no
+// meaning on the resource, and the one that requests a refresh none on outputs.
 func withoutTrackingKeys(from map[string]string) map[string]string {
 	to := make(map[string]string, len(from)+1)
 	for key, value := range from {
-		if !isTrackingKey(key) && key != wire.AnnotationAdopt && key != wire.AnnotationSpareOf &&
-			!strings.HasPrefix(key, wire.AnnotationKeysPrefix) {
+		if !isTrackingKey(key) && !isOwnAnnotation(key) {
 			to[key] = value
 		}
 	}
 	return to
+}
+
+// isOwnAnnotation reports whether an annotation has a meaning for akv2k8s, on outputs or on the resource.
+func isOwnAnnotation(key string) bool {
+	switch key {
+	case wire.AnnotationAdopt, wire.AnnotationRefresh, wire.AnnotationSpareOf:
+		return true
+	}
+	return strings.HasPrefix(key, wire.AnnotationKeysPrefix)
 }
 
 func isTrackingKey(key string) bool {

@@ -41,7 +41,8 @@ func template() corev1.PodTemplateSpec {
 }
 
 func deploymentWorkload(name string, edit func(*appsv1.Deployment)) *appsv1.Deployment {
-	d := &appsv1.Deployment{ObjectMeta: meta(name), Spec: appsv1.DeploymentSpec{Template: template()}}
+	d := &appsv1.Deployment{ObjectMeta: meta(name), Spec: appsv1.DeploymentSpec{Template: template()},
+		Status: appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}}
 	if edit != nil {
 		edit(d)
 	}
@@ -55,7 +56,11 @@ func auto() rollout.Change {
 
 func restarter(objects ...client.Object) (*rollout.Restarter, client.WithWatch) {
 	c := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(objects...).Build()
-	return &rollout.Restarter{APIReader: c, Writer: c, Clock: func() time.Time { return now }}, c
+	r, err := rollout.New(rollout.Config{APIReader: c, Writer: c, Clock: func() time.Time { return now }, MaxConcurrent: 10})
+	if err != nil {
+		panic(err)
+	}
+	return r, c
 }
 
 func TestEveryKindOfWorkloadThatUsesTheOutputIsRestartedOnce(t *testing.T) {
@@ -63,19 +68,21 @@ func TestEveryKindOfWorkloadThatUsesTheOutputIsRestartedOnce(t *testing.T) {
 		&appsv1.DaemonSet{ObjectMeta: meta("ds"), Spec: appsv1.DaemonSetSpec{Template: template()}})
 	report, err := r.Restart(t.Context(), auto())
 	require.NoError(t, err)
-	assert.Equal(t, rollout.Report{Restarted: []string{`Deployment "d"`, `StatefulSet "s"`, `DaemonSet "ds"`}}, report)
+	assert.Equal(t, []string{`Deployment "d"`, `StatefulSet "s"`, `DaemonSet "ds"`}, report.Restarted)
+	assert.Empty(t, report.Skipped)
+	assert.True(t, report.Unfinished, "the pods are being replaced")
 	var d appsv1.Deployment
 	require.NoError(t, c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "d"}, &d))
 	assert.Equal(t, map[string]string{"own": "1", "akv2k8s.io/restartedAt": "2026-01-02T03:04:35Z"}, d.Spec.Template.Annotations)
 	assert.Equal(t, template().Spec, d.Spec.Template.Spec)
 	report, err = r.Restart(t.Context(), auto())
 	require.NoError(t, err)
-	assert.Empty(t, report, "the same change again")
+	assert.Empty(t, report.Restarted, "the same change again")
 	second := auto()
 	second.ChangedAt = changed.Add(10 * time.Second)
 	report, err = r.Restart(t.Context(), second)
 	require.NoError(t, err)
-	assert.Empty(t, report, "another resource's change of the same batch")
+	assert.Empty(t, report.Restarted, "another resource's change of the same batch")
 	second.ChangedAt = now.Add(time.Second)
 	report, err = r.Restart(t.Context(), second)
 	require.NoError(t, err)
@@ -202,7 +209,7 @@ func TestPodsThatNameNothingDoNotUseAnOutputThatIsNotMade(t *testing.T) {
 	change.Outputs = nil
 	report, err := r.Restart(t.Context(), change)
 	require.NoError(t, err)
-	assert.Empty(t, report)
+	assert.Empty(t, report.Workloads)
 }
 
 func TestAWorkloadThatGoesMeanwhileKeepsTheOthersNotBack(t *testing.T) {

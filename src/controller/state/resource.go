@@ -10,13 +10,15 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // Resource is what the controller remembers of a resource.
 type Resource struct {
 	// Synced is true after the first sync, whether it succeeded or failed. A sync that was deferred does not count.
 	Synced bool
-	// UID, Generation, Labels and Annotations are those of the resource at the last sync.
+	// UID, Generation, Labels and Annotations are those of the resource at the last sync. The annotation that requests
+	// a refresh is left out.
 	UID                 types.UID
 	Generation          int64
 	Labels, Annotations map[string]string
@@ -40,6 +42,31 @@ type Resource struct {
 	DeferredSince time.Time
 	// Claim is this process's claim on the resource.
 	Claim Claim
+	// Watch is about a resource that only pods use.
+	Watch Watch
+	// Refresh is the last requested refresh.
+	Refresh RequestedRefresh
+}
+
+// Watch is what the controller remembers of a resource that only pods use.
+type Watch struct {
+	// FirstReadAt is the time of the first read by this process; zero if it has not been determined.
+	FirstReadAt time.Time
+	// ValueHash is the keyed hash of the objects, as in the status; empty before the first read.
+	ValueHash string
+	// ReadsAlternative is true if the identity may not read the objects by their first kind; see
+	// decode.AlternativeKind.
+	ReadsAlternative bool
+}
+
+// RequestedRefresh is what the controller remembers of the annotation that requests refreshes. The requests have at
+// most limits.RefreshRequestBytes bytes or are hashes.
+type RequestedRefresh struct {
+	// Tried is the last request for which the vault was called, at TriedAt.
+	Tried   string
+	TriedAt time.Time
+	// Done is the last request that the vault has answered.
+	Done string
 }
 
 // Output is what the controller remembers of an output. It has no field for data: no secret data stays in memory after
@@ -64,8 +91,14 @@ type Output struct {
 type Restart struct {
 	// ChangedAt is the time of the last change of the data.
 	ChangedAt time.Time
-	// At is the time of the restart.
+	// PreviousVersion is the version of the data before the first change that it includes.
+	PreviousVersion string
+	// At is the time of the restart, or of the next attempt.
 	At time.Time
+	// Attempts is the number of attempts; a workload can have to wait.
+	Attempts int
+	// NeedsSlot is true if the last attempt found that other restarts must finish first.
+	NeedsSlot bool
 }
 
 // Claim records that this process wrote its installation into the status of a resource. A different installation in the
@@ -82,7 +115,18 @@ type Claim struct {
 // IsCurrentFor reports whether the resource was synced with its current uid, spec, labels and annotations.
 func (r Resource) IsCurrentFor(resource *v2beta1.AzureKeyVaultSecret) bool {
 	return r.Synced && r.UID == resource.UID && r.Generation == resource.Generation &&
-		maps.Equal(r.Labels, resource.Labels) && maps.Equal(r.Annotations, resource.Annotations)
+		maps.Equal(r.Labels, resource.Labels) && maps.Equal(r.Annotations, AnnotationsOf(resource))
+}
+
+// AnnotationsOf returns the annotations of a resource without the one that requests a refresh, which can be large and
+// change often.
+func AnnotationsOf(resource *v2beta1.AzureKeyVaultSecret) map[string]string {
+	if _, ok := resource.Annotations[wire.AnnotationRefresh]; !ok {
+		return resource.Annotations
+	}
+	kept := maps.Clone(resource.Annotations)
+	delete(kept, wire.AnnotationRefresh)
+	return kept
 }
 
 // WakeTime returns the time of the next action: a refresh or a restart.

@@ -100,3 +100,17 @@ func TestARestartWakesAResourceBeforeItsRefresh(t *testing.T) {
 	assert.Equal(t, at(5), state.Resource{RefreshAt: at(9), Restart: state.Restart{At: at(5)}}.WakeTime())
 	assert.Equal(t, at(9), state.Resource{RefreshAt: at(9), Restart: state.Restart{At: at(10)}}.WakeTime())
 }
+
+func TestTheAnnotationThatRequestsARefreshIsNoChangeOfTheResource(t *testing.T) {
+	r := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{UID: "u", Generation: 1, Annotations: map[string]string{"akv2k8s.io/refresh": "1", "a": "b"}}}
+	known := state.Resource{Synced: true, UID: "u", Generation: 1, Annotations: state.AnnotationsOf(r)}
+	assert.Equal(t, map[string]string{"a": "b"}, known.Annotations, "it can be large")
+	assert.Len(t, r.Annotations, 2, "the resource of the cache stays as it is")
+	assert.True(t, known.IsCurrentFor(r))
+	r.Annotations["akv2k8s.io/refresh"] = "2"
+	assert.True(t, known.IsCurrentFor(r))
+	r.Annotations["a"] = "c"
+	assert.False(t, known.IsCurrentFor(r))
+	r.Annotations = nil
+	assert.Empty(t, state.AnnotationsOf(r))
+}

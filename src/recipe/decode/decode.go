@@ -69,6 +69,35 @@ func OutputData(ctx context.Context, r recipe.Recipe, out recipe.Output,
 	return all, nil
 }
 
+// Fingerprints returns the values by which changes of a recipe without outputs are found, by a name that is unique for
+// each item. It stops after an object when ctx ends. Errors are those of references in pods.
+func Fingerprints(ctx context.Context, r recipe.Recipe, contents []FetchedItem) (map[string]keyvault.Value, error) {
+	all, left := make(map[string]keyvault.Value, len(contents)), newOutputBudget()
+	for _, content := range contents {
+		if err := ctx.Err(); err != nil {
+			return nil, fault.Wrap(fault.Unavailable, err, "decoding the objects")
+		}
+		value, err := typeNamed(content.Item.Type).fingerprint(content, left)
+		if err != nil {
+			return nil, wrapWithObjectName(r, content.Item, err)
+		}
+		item := content.Item
+		all[item.DataKey+"/"+string(item.Type)+"/"+item.Name+"/"+item.Version] = value
+	}
+	return all, nil
+}
+
+// AlternativeKind returns the other kind of vault object from which the public part of an item can be read, for an
+// identity that may not read the first one: a certificate is in the secret of the same name too. It returns an empty
+// kind if there is none.
+func AlternativeKind(item recipe.Item) keyvault.Kind {
+	t := typeNamed(item.Type)
+	if other := t.vaultKind(true); other != t.vaultKind(false) {
+		return other
+	}
+	return ""
+}
+
 // wrapWithObjectName adds the object's name to an error if the recipe has several objects.
 func wrapWithObjectName(r recipe.Recipe, item recipe.Item, err error) error {
 	if !r.MultipleItems {

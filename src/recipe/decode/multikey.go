@@ -39,6 +39,11 @@ func (multiKeyObject) checkItem(item recipe.Item, field string) error {
 
 func (multiKeyObject) hasEntries() bool { return true }
 
+func (multiKeyObject) fingerprint(item FetchedItem, left *budget) (keyvault.Value, error) {
+	_, err := parseEntries(item.Item, item.Object.Value, left)
+	return item.Object.Value, err
+}
+
 func (multiKeyObject) checkOutput(outputFormat) error { return nil }
 
 func (multiKeyObject) outputData(_ outputFormat, item FetchedItem, left *budget) (map[string]keyvault.Value, error) {

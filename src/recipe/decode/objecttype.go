@@ -26,6 +26,9 @@ type objectType interface {
 	needsPrivateKey(f outputFormat) bool
 	// outputData decodes an object to data by data key, and charges the budget.
 	outputData(f outputFormat, item FetchedItem, left *budget) (map[string]keyvault.Value, error)
+	// fingerprint returns the value by which changes of an object are found that has no output: equal values mean that
+	// nothing changed for pods. It fails if no pod could use the object, and charges the budget.
+	fingerprint(item FetchedItem, left *budget) (keyvault.Value, error)
 	// queryParts returns the parts of an object that a query can select, for a type without entries.
 	queryParts() []string
 	// needsPrivateKeyForPart reports whether a part is the private key of a certificate.
@@ -76,6 +79,11 @@ func (commonObject) checkItem(recipe.Item, string) error { return nil }
 func (commonObject) hasEntries() bool { return false }
 
 func (commonObject) needsPrivateKey(outputFormat) bool { return false }
+
+//nolint:unparam // types that replace it return errors
+func (commonObject) fingerprint(item FetchedItem, _ *budget) (keyvault.Value, error) {
+	return item.Object.Value, nil
+}
 
 func (commonObject) needsPrivateKeyForPart(string) bool { return false }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -43,11 +42,8 @@ type resource struct {
 			Transform []string `json:"transform"`
 		} `json:"dataFrom"`
 		RefreshInterval json.RawMessage `json:"refreshInterval"`
-		RolloutRestart  *struct {
-			Auto      bool              `json:"auto"`
-			Workloads []recipe.Workload `json:"workloads"`
-		} `json:"rolloutRestart"`
-		Output *output `json:"output"`
+		RolloutRestart  *rolloutRestart `json:"rolloutRestart"`
+		Output          *output         `json:"output"`
 	} `json:"spec"`
 }
 
@@ -100,7 +96,7 @@ func Parse(content []byte) (recipe.Recipe, error) {
 	if r.RefreshInterval, err = parseRefreshInterval(res.Spec.RefreshInterval); err != nil {
 		return recipe.Recipe{}, err
 	}
-	if r.Restart, err = parseRolloutRestart(res); err != nil {
+	if r.Restart, err = parseRolloutRestart(res.Spec.RolloutRestart); err != nil {
 		return recipe.Recipe{}, err
 	}
 	if err := addItems(&r, res); err != nil {
@@ -131,28 +127,6 @@ func parseRefreshInterval(written json.RawMessage) (*time.Duration, error) {
 				"or 1h30m", text)
 	}
 	return &interval, nil
-}
-
-func parseRolloutRestart(res resource) (*recipe.Restart, error) {
-	asked := res.Spec.RolloutRestart
-	if asked == nil {
-		return nil, nil
-	}
-	if asked.Auto == (len(asked.Workloads) > 0) {
-		return nil, fault.New(fault.Invalid,
-			"set spec.rolloutRestart.auto to true, or list spec.rolloutRestart.workloads")
-	}
-	for i, w := range asked.Workloads {
-		field := fmt.Sprintf("spec.rolloutRestart.workloads[%d]", i)
-		if !slices.Contains([]string{recipe.Deployment, recipe.StatefulSet, recipe.DaemonSet}, w.Kind) {
-			return nil, fault.New(fault.Invalid, "%s.kind %q is not known; use Deployment, StatefulSet or DaemonSet",
-				field, w.Kind)
-		}
-		if err := checkFields(fieldRule{field + ".name", w.Name, namePattern, nameHint}); err != nil {
-			return nil, err
-		}
-	}
-	return &recipe.Restart{Auto: asked.Auto, Workloads: asked.Workloads}, nil
 }
 
 // addItems adds the object of spec.vault.object, or those of spec.data and the searches of spec.dataFrom.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/tests/readme"
 	"github.com/akv2k8s/akv2k8s/tests/readme/walk"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
@@ -65,7 +66,8 @@ func outcomes() map[string]outcome {
 			"example-search",
 			map[string][]string{"Secret/shop": {"database-password", "api-key", "mail-password"}},
 		),
-		"rollout-restart": restarted("example-rollout-restart"),
+		"rollout-restart":  restarted("example-rollout-restart"),
+		"restart-injected": restartedInjected("example-restart-injected"),
 		"refresh-interval": all(
 			synced("example-refresh-interval"),
 			made("example-refresh-interval", map[string][]string{"Secret/api-key": {"key"}}),
@@ -125,6 +127,29 @@ func restarted(namespace string) outcome {
 		if string(secret.Data["password"]) != "another" || d.Spec.Template.Annotations["akv2k8s.io/restartedAt"] == "" ||
 			d.Status.ObservedGeneration != d.Generation || d.Status.ReadyReplicas != 1 {
 			return errors.New("the Deployment was not restarted")
+		}
+		return nil
+	}
+}
+
+// restartedInjected wants the Deployment to be restarted after the second version of the vault's API key, and the
+// status of the resource to say so.
+func restartedInjected(namespace string) outcome {
+	return func(ctx context.Context, s *stage.Stage) error {
+		var d appsv1.Deployment
+		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "app"}, &d); err != nil {
+			return err
+		}
+		if d.Spec.Template.Annotations["akv2k8s.io/restartedAt"] == "" || d.Status.ObservedGeneration != d.Generation ||
+			d.Status.ReadyReplicas != 1 {
+			return errors.New("the Deployment was not restarted")
+		}
+		var r v2beta1.AzureKeyVaultSecret
+		if err := s.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: "api-key"}, &r); err != nil {
+			return err
+		}
+		if r.Status.Refresh == "" || len(r.Status.Workloads) != 1 || r.Status.Workloads[0].Version != r.Status.VaultVersion {
+			return fmt.Errorf("the status has the refresh %q and the workloads %v", r.Status.Refresh, r.Status.Workloads)
 		}
 		return nil
 	}

@@ -93,7 +93,7 @@ func olderDefinition(t *testing.T) {
 			return err
 		}
 		for _, log := range logs {
-			if strings.Contains(log, "has schema 0, and this version needs 2") && strings.Contains(log, "kubectl apply --server-side --force-conflicts") {
+			if strings.Contains(log, "has schema 0, and this version needs 3") && strings.Contains(log, "kubectl apply --server-side --force-conflicts") {
 				return nil
 			}
 		}
