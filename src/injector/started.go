@@ -42,8 +42,8 @@ func (p procfs) checkStarted(sleep func(time.Duration)) error {
 	return nil
 }
 
-// runStartedCheck checks whether the container's program has started, and then becomes the command of the container's own
-// probe, if there is one.
+// runStartedCheck checks whether the container's program has started, and then becomes the command of the container's
+// own probe, if there is one.
 func (p Program) runStartedCheck(command []string) int {
 	if err := mountedProcfs.checkStarted(time.Sleep); err != nil || len(command) == 0 {
 		return p.reportCommandError(err)

@@ -211,9 +211,9 @@ func (a *podAdmission) patchPod(plan inject.Plan, settings inject.Settings) admi
 		a.recordInjection(plan)
 	}
 	if a.delivery.Reason == delivery.ReasonRefused {
-		warnings = append(warnings, "the pod gets an init container, because pods with an image volume were not created in "+
-			"this namespace: allow the volume type image in the policy that refuses them, or set env_injector.delivery to "+
-			"init")
+		warnings = append(warnings, "the pod gets an init container, because pods with an image volume were not created "+
+			"in this namespace: allow the volume type image in the policy that refuses them, or set "+
+			"env_injector.delivery to init")
 	}
 	if a.oldPod == nil && !settings.InjectsProbes(a.pod) {
 		warnings = append(warnings, plan.ProbeWarnings(a.pod)...)

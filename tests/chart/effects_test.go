@@ -123,7 +123,7 @@ func effects() map[string]effect {
 		"env_injector.webhookAnnotations":                 {`{"a": "b"}`, "a: b", nil},
 		"env_injector.envImage.tag":                       {`"t"`, "--env-image=ghcr.io/akv2k8s/env:t", nil},
 		"env_injector.envImage.pullPolicy":                {`"Never"`, "--env-image-pull-policy=Never", nil},
-		"env_injector.delivery":                           {`"auto"`, "--delivery=auto", nil},
+		"env_injector.delivery":                           {`"init"`, "--delivery=init", nil},
 		"env_injector.watchNodes":                         {`false`, "--watch-nodes=false", nil},
 		"env_injector.injectProbes":                       {`true`, "--inject-probes=true", nil},
 		"env_injector.authService":                        {`false`, "--auth-service=false", nil},

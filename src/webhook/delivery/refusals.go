@@ -123,7 +123,8 @@ const clockSkew = 10 * time.Second
 // more pods than the limit, some are not seen; a pod then counts as created.
 func (r *Refusals) podExists(ctx context.Context, who creator, first time.Time) (bool, error) {
 	pods := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}
-	if err := r.Reader.List(ctx, pods, client.InNamespace(who.namespace), client.Limit(limits.PodsInNamespace)); err != nil {
+	err := r.Reader.List(ctx, pods, client.InNamespace(who.namespace), client.Limit(limits.PodsInNamespace))
+	if err != nil {
 		return false, err
 	}
 	for i := range pods.Items {
@@ -132,7 +133,8 @@ func (r *Refusals) podExists(ctx context.Context, who creator, first time.Time) 
 			continue
 		}
 		owner := metav1.GetControllerOf(pod)
-		if who.controller != "" && owner != nil && owner.UID == who.controller || who.name != "" && pod.Name == who.name {
+		isOwned := who.controller != "" && owner != nil && owner.UID == who.controller
+		if isOwned || who.name != "" && pod.Name == who.name {
 			return true, nil
 		}
 	}

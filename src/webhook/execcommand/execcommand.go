@@ -65,8 +65,8 @@ func IsStartedProbe(p *corev1.Probe) bool {
 	return p != nil && p.Exec != nil && len(p.Exec.Command) == 1 && p.Exec.Command[0] == wire.HasStartedPath
 }
 
-// AddStartedCheck puts a check in front of the command of a startup probe, so that it succeeds only after the program of
-// the container has started.
+// AddStartedCheck puts a check in front of the command of a startup probe, so that it succeeds only after the program
+// of the container has started.
 func AddStartedCheck(p *corev1.Probe) {
 	if p != nil && p.Exec != nil && len(p.Exec.Command) > 0 {
 		p.Exec.Command = slices.Insert(p.Exec.Command, 0, wire.HasStartedPath)
@@ -78,4 +78,11 @@ func RemoveStartedCheck(p *corev1.Probe) {
 	if p != nil && p.Exec != nil && len(p.Exec.Command) > 1 && p.Exec.Command[0] == wire.HasStartedPath {
 		p.Exec.Command = p.Exec.Command[1:]
 	}
+}
+
+// ProbesNeedProgram says whether a probe of the container succeeds only when its program runs. A probe that runs a
+// command can succeed before.
+func ProbesNeedProgram(c corev1.Container) bool {
+	needs := func(p *corev1.Probe) bool { return p != nil && p.Exec == nil }
+	return needs(c.StartupProbe) || needs(c.ReadinessProbe)
 }

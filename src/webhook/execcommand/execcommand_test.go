@@ -44,6 +44,9 @@ func TestCommandsOfProbesAndHooksAreWrappedOnce(t *testing.T) {
 		assert.Equal(t, []string{injector, "own"}, c.StartupProbe.Exec.Command)
 	}
 	execcommand.AddStartedCheck(nil)
+	assert.True(t, execcommand.ProbesNeedProgram(c), "the readiness probe is httpGet")
+	c.ReadinessProbe = c.LivenessProbe
+	assert.False(t, execcommand.ProbesNeedProgram(c))
 	execcommand.RemoveStartedCheck(c.ReadinessProbe)
 	assert.Empty(t, execcommand.Of(corev1.Container{Lifecycle: &corev1.Lifecycle{}}))
 	assert.False(t, execcommand.IsStartedProbe(nil))

@@ -36,17 +36,10 @@ func (p containerRole) needsStartedCheck(checked bool) bool {
 	return always && !checked && !p.blocksOthers
 }
 
-// probesNeedProgram says whether a probe of the container succeeds only when its program runs. A probe that runs a
-// command can succeed before.
-func probesNeedProgram(c corev1.Container) bool {
-	needs := func(p *corev1.Probe) bool { return p != nil && p.Exec == nil }
-	return needs(c.StartupProbe) || needs(c.ReadinessProbe)
-}
-
 // countsAsReady says whether Kubernetes counts the container as ready while its injector waits. A container whose
 // references were checked before it started can wait for a short time like this.
 func (p containerRole) countsAsReady(c corev1.Container) bool {
-	return p.restartPolicy != corev1.RestartPolicyNever && !p.blocksOthers && !probesNeedProgram(c)
+	return p.restartPolicy != corev1.RestartPolicyNever && !p.blocksOthers && !execcommand.ProbesNeedProgram(c)
 }
 
 const (
@@ -96,8 +89,8 @@ func maxInjectorWait(e *environment) time.Duration {
 }
 
 // configureWaiting makes Kubernetes wait for the program of the container if it must, by a startup probe of the webhook
-// or in front of the command of the container's own. It returns variables for the injector: the default timeout, and the
-// path of the termination message if it is not the default.
+// or in front of the command of the container's own. It returns variables for the injector: the default timeout, and
+// the path of the termination message if it is not the default.
 func configureWaiting(c *corev1.Container, target *Target, p containerRole, checked bool) []corev1.EnvVar {
 	if execcommand.IsStartedProbe(c.StartupProbe) { // added by an earlier mutation
 		c.StartupProbe = nil
@@ -105,7 +98,7 @@ func configureWaiting(c *corev1.Container, target *Target, p containerRole, chec
 	execcommand.RemoveStartedCheck(c.StartupProbe)
 	var set []corev1.EnvVar
 	switch {
-	case p.needsStartedCheck(checked) && !probesNeedProgram(*c):
+	case p.needsStartedCheck(checked) && !execcommand.ProbesNeedProgram(*c):
 		if c.StartupProbe == nil {
 			c.StartupProbe = newStartedProbe(target.environment)
 		} else {

@@ -46,7 +46,8 @@ func makeCgroups(path string) error {
 		}
 		// A v1 cpuset is empty until somebody fills it, and an empty one takes no process.
 		for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-			if content, err := os.ReadFile(filepath.Join(filepath.Dir(folder), name)); err == nil && filepath.Base(root) == "cpuset" {
+			content, err := os.ReadFile(filepath.Join(filepath.Dir(folder), name))
+			if err == nil && filepath.Base(root) == "cpuset" {
 				if err := os.WriteFile(filepath.Join(folder, name), content, 0o644); err != nil {
 					return fmt.Errorf("filling %s: %w", name, err)
 				}
