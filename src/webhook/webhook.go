@@ -211,9 +211,7 @@ func (a *podAdmission) patchPod(plan inject.Plan, settings inject.Settings) admi
 		a.recordInjection(plan)
 	}
 	if a.delivery.Reason == delivery.ReasonRefused {
-		warnings = append(warnings, "the pod gets an init container, because pods with an image volume were not created "+
-			"in this namespace: allow the volume type image in the policy that refuses them, or set "+
-			"env_injector.delivery to init")
+		warnings = append(warnings, refusedWarning)
 	}
 	if a.oldPod == nil && !settings.InjectsProbes(a.pod) {
 		warnings = append(warnings, plan.ProbeWarnings(a.pod)...)
@@ -240,6 +238,10 @@ func specPatch(pod []byte, spec *corev1.PodSpec) (admission.Response, error) {
 	}
 	return response, nil
 }
+
+// refusedWarning is the warning for a pod in a namespace whose policy refuses image volumes.
+const refusedWarning = "the pod gets an init container, because pods with an image volume were not created in this " +
+	"namespace: allow the volume type image in the policy that refuses them, or set env_injector.delivery to init"
 
 // isDryRun says whether the API server will not create the pod.
 func (a *podAdmission) isDryRun() bool { return a.request.DryRun != nil && *a.request.DryRun }
