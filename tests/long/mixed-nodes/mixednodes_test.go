@@ -49,6 +49,7 @@ func TestMixedNodes(t *testing.T) {
 	require.NoError(t, s.Client.Create(t.Context(), r))
 
 	t.Run("with new nodes alone, pods get image volumes", func(t *testing.T) {
+		s.awaitDecision(t, "image")
 		s.runs(t, s.pod("new", "auto", ""), "image", "node1")
 		s.runs(t, s.pod("new-file", "envfile", ""), "envfile", "node1")
 	})
@@ -68,6 +69,7 @@ func TestMixedNodes(t *testing.T) {
 	})
 	s.install(t, map[string]any{"delivery": "auto", "watchNodes": false})
 	t.Run("without the nodes' versions, pods get init containers", func(t *testing.T) {
+		s.awaitDecision(t, "init")
 		s.runs(t, s.pod("unknown", "auto", "node1"), "init", "node1")
 	})
 	t.Run("an env file that the kubelet ignores never starts a container", func(t *testing.T) {
@@ -93,7 +95,7 @@ func TestMixedNodes(t *testing.T) {
 			said := ""
 			for _, e := range events.Items {
 				if e.InvolvedObject.Name == p.Name && e.Type == corev1.EventTypeWarning {
-					t.Logf("the event says: %s: %s", e.Reason, e.Message)
+					s.Say("the event says: %s: %s", e.Reason, e.Message)
 					return nil
 				}
 				said += e.Message + "; "
