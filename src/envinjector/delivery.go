@@ -23,7 +23,7 @@ func (s Settings) newDeliveryChooser(ctx context.Context, mgr ctrl.Manager) (del
 	if !s.watchNodes || !s.WatchAll {
 		return c, nil
 	}
-	c.Refusals = &delivery.Refusals{Reader: mgr.GetAPIReader(), Clock: time.Now}
+	c.Denials = &delivery.Denials{Reader: mgr.GetAPIReader(), Clock: time.Now}
 	c.Nodes = delivery.NewNodes()
 	return c, c.Nodes.Watch(ctx, mgr.GetCache())
 }

@@ -41,9 +41,9 @@ const (
 	LimitRangeAge                 = 5 * time.Second
 	NodeSelectorTexts             = 500
 	ServerVersionAge              = 10 * time.Minute
-	ImageRefusalDelay             = 3 * time.Second
-	ImageRefusalPause             = 500 * time.Millisecond
-	ImageRefusalAge               = time.Hour
+	ImageDenialDelay              = 3 * time.Second
+	ImageDenialPause              = 500 * time.Millisecond
+	ImageDenialAge                = time.Hour
 	PodsInNamespace               = 2000
 )
 
@@ -134,15 +134,15 @@ func readForReview() []Limit {
 		{Name: "ServerVersionAge", Value: Duration(ServerVersionAge),
 			Subject:  "Time for which the version of the API server is cached",
 			Exceeded: "It is read again", Reason: "It changes with an upgrade of the cluster"},
-		{Name: "ImageRefusalDelay", Value: Duration(ImageRefusalDelay),
+		{Name: "ImageDenialDelay", Value: Duration(ImageDenialDelay),
 			Subject:  "Time after which a controller that creates pods with image volumes again is checked",
 			Exceeded: "If none of its pods exists, the pods of its namespace get init containers",
-			Reason:   "A policy refuses such pods after the webhook, and the controller tries again within seconds"},
-		{Name: "ImageRefusalPause", Value: Duration(ImageRefusalPause),
+			Reason:   "A policy denies such pods after the webhook, and the controller tries again within seconds"},
+		{Name: "ImageDenialPause", Value: Duration(ImageDenialPause),
 			Subject:  "Time between two such checks",
 			Exceeded: "A later attempt of the controller is checked",
 			Reason:   "Anyone who reaches the port can cause them"},
-		{Name: "ImageRefusalAge", Value: Duration(ImageRefusalAge),
+		{Name: "ImageDenialAge", Value: Duration(ImageDenialAge),
 			Subject:  "Time for which such a namespace gets init containers",
 			Exceeded: "An image volume is tried again", Reason: "Policies change rarely"},
 		{Name: "PodsInNamespace", Value: Count(PodsInNamespace), Subject: "Pods of a namespace that such a check reads",

@@ -66,7 +66,7 @@ func injectorClusterRules() []Rule {
 				"an image volume"},
 		{Package: "webhook/delivery", Groups: "core", Resources: "pods", Verbs: "list",
 			Condition: watchAllValue + " " + watchNodesValue,
-			Reason: "detects that a policy refuses pods with image volumes: a controller creates pods again and again, and " +
+			Reason: "detects that a policy denies pods with image volumes: a controller creates pods again and again, and " +
 				"none exists"},
 		{Package: "apiserver", Groups: "core", Resources: "services", Names: "kubernetes", Verbs: "get",
 			Reason: addresses},

@@ -210,8 +210,8 @@ func (a *podAdmission) patchPod(plan inject.Plan, settings inject.Settings) admi
 	if len(response.Patches) > 0 { // the API server calls us again if another webhook changed the pod after us
 		a.recordInjection(plan)
 	}
-	if a.delivery.Reason == delivery.ReasonRefused {
-		warnings = append(warnings, refusedWarning)
+	if a.delivery.Reason == delivery.ReasonPolicy {
+		warnings = append(warnings, deniedWarning)
 	}
 	if a.oldPod == nil && !settings.InjectsProbes(a.pod) {
 		warnings = append(warnings, plan.ProbeWarnings(a.pod)...)
@@ -239,9 +239,9 @@ func specPatch(pod []byte, spec *corev1.PodSpec) (admission.Response, error) {
 	return response, nil
 }
 
-// refusedWarning is the warning for a pod in a namespace whose policy refuses image volumes.
-const refusedWarning = "the pod gets an init container, because pods with an image volume were not created in this " +
-	"namespace: allow the volume type image in the policy that refuses them, or set env_injector.delivery to init"
+// deniedWarning is the warning for a pod in a namespace whose policy denies image volumes.
+const deniedWarning = "the pod gets an init container, because pods with an image volume were not created in this " +
+	"namespace: allow the volume type image in the policy that denies them, or set env_injector.delivery to init"
 
 // isDryRun says whether the API server will not create the pod.
 func (a *podAdmission) isDryRun() bool { return a.request.DryRun != nil && *a.request.DryRun }

@@ -181,8 +181,8 @@ func (tm team) exec(pod string, command ...string) (string, error) {
 	return out.String(), nil
 }
 
-// imageVolumesAreRefused has a policy as Kyverno's bundled ones were, which knows no volumes of the type image.
-func imageVolumesAreRefused(t *testing.T) {
+// imageVolumesAreDenied has a policy as Kyverno's bundled ones were, which knows no volumes of the type image.
+func imageVolumesAreDenied(t *testing.T) {
 	tm := newTeam(t)
 	if !mountsImages(t) {
 		t.Log("not tried: image volumes, which need Kubernetes 1.36; use KUBERNETES=1.37")
@@ -236,7 +236,7 @@ spec: {policyName: %[1]s, validationActions: [Deny]}
 	for i := range pods.Items {
 		assert.Len(t, pods.Items[i].Spec.InitContainers, 1)
 	}
-	assert.Contains(t, metricsOf(t, "akv2k8s-webhook"), `akv2k8s_pod_deliveries_total{delivery="init",reason="refused"}`)
+	assert.Contains(t, metricsOf(t, "akv2k8s-webhook"), `akv2k8s_pod_deliveries_total{delivery="init",reason="policy"}`)
 }
 
 // envFiles has the kubelet set the values.

@@ -105,7 +105,7 @@
   verbs: [list, watch]
 {{- end }}
 {{- if and .Values.watchAllNamespaces .Values.env_injector.watchNodes }}
-# detects that a policy refuses pods with image volumes: a controller creates pods again and again, and none exists
+# detects that a policy denies pods with image volumes: a controller creates pods again and again, and none exists
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]

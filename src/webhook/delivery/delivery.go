@@ -58,8 +58,8 @@ const (
 	ReasonRuntime Reason = "container-runtime"
 	// ReasonRuntimeClass means that the pod has a runtime class that is not known to support image volumes.
 	ReasonRuntimeClass Reason = "runtime-class"
-	// ReasonRefused means that pods with image volumes are not created in the namespace: a policy refuses them.
-	ReasonRefused Reason = "refused"
+	// ReasonPolicy means that pods with image volumes are not created in the namespace: a policy denies them.
+	ReasonPolicy Reason = "policy"
 	// ReasonSelector means that the rules of the pod for nodes are too large to be evaluated at admission.
 	ReasonSelector Reason = "node-selector"
 )
@@ -67,7 +67,7 @@ const (
 // Reasons returns all reasons.
 func Reasons() []Reason {
 	return []Reason{ReasonSupported, ReasonConfigured, ReasonAPIServer, ReasonNodesUnknown, ReasonNoNode, ReasonKubelet,
-		ReasonRuntime, ReasonRuntimeClass, ReasonRefused, ReasonSelector}
+		ReasonRuntime, ReasonRuntimeClass, ReasonPolicy, ReasonSelector}
 }
 
 // Decision is how the injector, or the values, get into one pod.
@@ -88,8 +88,8 @@ type Chooser struct {
 	Nodes *Nodes
 	// APIServer returns the version of the API server.
 	APIServer *ServerVersion
-	// Refusals detects policies that refuse image volumes; nil if the program may not list pods.
-	Refusals *Refusals
+	// Denials detects policies that deny image volumes; nil if the program may not list pods.
+	Denials *Denials
 }
 
 // Choose decides how the injector gets into a pod. The error is of kind fault.Invalid if the annotation is not a mode,
@@ -115,8 +115,8 @@ func (c Chooser) Choose(ctx context.Context, pod *corev1.Pod, dryRun bool) (Deci
 			reason.Mode = ModeInit
 			return reason, nil
 		}
-		if c.Refusals != nil && !dryRun && c.Refusals.areRefused(ctx, pod) {
-			return Decision{Mode: ModeInit, Reason: ReasonRefused}, nil
+		if c.Denials != nil && !dryRun && c.Denials.areDenied(ctx, pod) {
+			return Decision{Mode: ModeInit, Reason: ReasonPolicy}, nil
 		}
 		return Decision{Mode: ModeImage, Reason: ReasonSupported}, nil
 	case ModeImage, ModeEnvFile:
@@ -140,7 +140,7 @@ func (c Chooser) chooseDemanded(pod *corev1.Pod, mode Mode, source string) (Deci
 		}
 	case ReasonNodesUnknown, ReasonNoNode, ReasonSelector: // nothing is known that speaks against it
 		return Decision{Mode: mode, Reason: ReasonConfigured}, nil
-	case ReasonConfigured, ReasonAPIServer, ReasonKubelet, ReasonRuntime, ReasonRefused:
+	case ReasonConfigured, ReasonAPIServer, ReasonKubelet, ReasonRuntime, ReasonPolicy:
 	}
 	return Decision{}, fault.New(fault.Invalid, "%s demands %s, which can't work for this pod: %s; change it to auto "+
 		"or init%s", source, requirements()[mode].singular, found.explainUnsupported(), found.furtherStep())
@@ -206,7 +206,7 @@ func (d Decision) explainUnsupported() string {
 			"containerd 2.1 or CRI-O 1.31"
 	case ReasonRuntimeClass:
 		return "the runtime class " + d.Version + " does not mount images"
-	case ReasonSupported, ReasonConfigured, ReasonNodesUnknown, ReasonNoNode, ReasonSelector, ReasonRefused:
+	case ReasonSupported, ReasonConfigured, ReasonNodesUnknown, ReasonNoNode, ReasonSelector, ReasonPolicy:
 	}
 	return string(d.Reason)
 }

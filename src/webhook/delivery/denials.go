@@ -13,10 +13,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// Refusals detects namespaces in which pods with an image volume are never created, because a policy refuses them after
-// the webhook. A controller whose pod was refused tries again, so the webhook sees the same creator while none of its
+// Denials detects namespaces in which pods with an image volume are never created, because a policy denies them after
+// the webhook. A controller whose pod was denied tries again, so the webhook sees the same creator while none of its
 // pods exists. It is safe for concurrent use.
-type Refusals struct {
+type Denials struct {
 	// Reader lists the metadata of pods, without a cache.
 	Reader client.Reader
 	Clock  func() time.Time
@@ -29,8 +29,8 @@ type Refusals struct {
 	mu sync.Mutex
 	// attempts are the creators whose pods got an image volume.
 	attempts map[creator]attempt
-	// refused has the end of the time in which a namespace gets no image volumes.
-	refused map[string]time.Time
+	// denied has the end of the time in which a namespace gets no image volumes.
+	denied map[string]time.Time
 }
 
 // creator is what creates pods: a controller, or a user who creates a pod of that name.
@@ -59,16 +59,16 @@ func creatorOf(pod *corev1.Pod) (who creator, ok bool) {
 	return who, size > 0 && size <= limits.AdmissionNameBytes
 }
 
-// areRefused reports whether pods with an image volume are refused in the namespace of the pod, which would get one. It
+// areDenied reports whether pods with an image volume are denied in the namespace of the pod, which would get one. It
 // remembers the pod as an attempt.
-func (r *Refusals) areRefused(ctx context.Context, pod *corev1.Pod) bool {
+func (r *Denials) areDenied(ctx context.Context, pod *corev1.Pod) bool {
 	who, ok := creatorOf(pod)
-	first, isSuspicious, isRefused := r.recordAttempt(who, ok)
-	if isRefused || !isSuspicious || !r.listing.TryLock() {
-		return isRefused
+	first, isSuspicious, isDenied := r.recordAttempt(who, ok)
+	if isDenied || !isSuspicious || !r.listing.TryLock() {
+		return isDenied
 	}
 	defer r.listing.Unlock()
-	if r.Clock().Sub(r.lastList) < limits.ImageRefusalPause {
+	if r.Clock().Sub(r.lastList) < limits.ImageDenialPause {
 		return false // a later attempt checks
 	}
 	r.lastList = r.Clock()
@@ -83,24 +83,24 @@ func (r *Refusals) areRefused(ctx context.Context, pod *corev1.Pod) bool {
 		return false
 	}
 	delete(r.attempts, who)
-	if r.refused == nil || len(r.refused) >= limits.AdmissionCacheEntries {
-		r.refused = map[string]time.Time{}
+	if r.denied == nil || len(r.denied) >= limits.AdmissionCacheEntries {
+		r.denied = map[string]time.Time{}
 	}
-	r.refused[pod.Namespace] = r.Clock().Add(limits.ImageRefusalAge)
+	r.denied[pod.Namespace] = r.Clock().Add(limits.ImageDenialAge)
 	return true
 }
 
 // recordAttempt remembers an attempt, if its creator is known. It returns the time of the creator's first one, whether
-// its pods have to be checked, and whether the namespace is known to refuse image volumes.
-func (r *Refusals) recordAttempt(who creator, known bool) (first time.Time, isSuspicious, isRefused bool) {
+// its pods have to be checked, and whether the namespace is known to deny image volumes.
+func (r *Denials) recordAttempt(who creator, known bool) (first time.Time, isSuspicious, isDenied bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.Clock()
-	if end, refused := r.refused[who.namespace]; refused {
+	if end, denied := r.denied[who.namespace]; denied {
 		if now.Before(end) {
 			return now, false, true
 		}
-		delete(r.refused, who.namespace)
+		delete(r.denied, who.namespace)
 	}
 	if !known {
 		return now, false, false
@@ -113,7 +113,7 @@ func (r *Refusals) recordAttempt(who creator, known bool) (first time.Time, isSu
 		r.attempts[who] = attempt{first: now}
 		return now, false, false
 	}
-	return before.first, !before.created && now.Sub(before.first) >= limits.ImageRefusalDelay, false
+	return before.first, !before.created && now.Sub(before.first) >= limits.ImageDenialDelay, false
 }
 
 // clockSkew is the tolerated lead of our clock over the API server's.
@@ -121,7 +121,7 @@ const clockSkew = 10 * time.Second
 
 // podExists reports whether a pod of the creator exists that was created since the first attempt. Of a namespace with
 // more pods than the limit, some are not seen; a pod then counts as created.
-func (r *Refusals) podExists(ctx context.Context, who creator, first time.Time) (bool, error) {
+func (r *Denials) podExists(ctx context.Context, who creator, first time.Time) (bool, error) {
 	pods := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}}
 	err := r.Reader.List(ctx, pods, client.InNamespace(who.namespace), client.Limit(limits.PodsInNamespace))
 	if err != nil {

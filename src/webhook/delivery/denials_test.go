@@ -51,13 +51,13 @@ func named(name string, created time.Time) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, CreationTimestamp: metav1.NewTime(created)}}
 }
 
-// refusing is a chooser with refusals, and the clock and the pods of the cluster.
-func refusing(t *testing.T) (choose func(*corev1.Pod) delivery.Reason, pods *podList, now *time.Time) {
+// denying is a chooser with denials, and the clock and the pods of the cluster.
+func denying(t *testing.T) (choose func(*corev1.Pod) delivery.Reason, pods *podList, now *time.Time) {
 	t.Helper()
 	c, _ := chooser(t, delivery.ModeAuto, "v1.36.0", node("a", newKubelet, containerd))
 	start := time.Unix(1_000_000, 0)
 	pods, now = &podList{}, &start
-	c.Refusals = &delivery.Refusals{Reader: pods, Clock: func() time.Time { return *now }}
+	c.Denials = &delivery.Denials{Reader: pods, Clock: func() time.Time { return *now }}
 	return func(p *corev1.Pod) delivery.Reason {
 		got, err := c.Choose(t.Context(), p, false)
 		require.NoError(t, err)
@@ -66,38 +66,38 @@ func refusing(t *testing.T) (choose func(*corev1.Pod) delivery.Reason, pods *pod
 	}, pods, now
 }
 
-func TestANamespaceWhosePolicyRefusesImageVolumesGetsInitContainers(t *testing.T) {
+func TestANamespaceWhosePolicyDeniesImageVolumesGetsInitContainers(t *testing.T) {
 	for name, p := range map[string]*corev1.Pod{"a controller": owned("a", time.Time{}), "a user": named("app", time.Time{})} {
 		t.Run(name, func(t *testing.T) {
-			choose, pods, now := refusing(t)
+			choose, pods, now := denying(t)
 			pods.pods = []metav1.PartialObjectMetadata{
 				{ObjectMeta: owned("other", *now).ObjectMeta}, {ObjectMeta: named("other", *now).ObjectMeta},
 				{ObjectMeta: owned("a", now.Add(-time.Minute)).ObjectMeta}, {ObjectMeta: named("app", now.Add(-time.Minute)).ObjectMeta}}
 			assert.Equal(t, delivery.ReasonSupported, choose(p), "the first attempt")
-			*now = now.Add(limits.ImageRefusalDelay - 1)
+			*now = now.Add(limits.ImageDenialDelay - 1)
 			assert.Equal(t, delivery.ReasonSupported, choose(p), "it may still be on its way")
 			assert.Zero(t, pods.lists)
 			*now = now.Add(1)
-			assert.Equal(t, delivery.ReasonRefused, choose(p))
-			assert.Equal(t, delivery.ReasonRefused, choose(owned("b", time.Time{})), "the others of the namespace as well")
+			assert.Equal(t, delivery.ReasonPolicy, choose(p))
+			assert.Equal(t, delivery.ReasonPolicy, choose(owned("b", time.Time{})), "the others of the namespace as well")
 			elsewhere := owned("a", time.Time{})
 			elsewhere.Namespace = "elsewhere"
 			assert.Equal(t, delivery.ReasonSupported, choose(elsewhere))
 			assert.Equal(t, 1, pods.lists)
-			*now = now.Add(limits.ImageRefusalAge)
+			*now = now.Add(limits.ImageDenialAge)
 			assert.Equal(t, delivery.ReasonSupported, choose(p), "the policy may have changed")
 		})
 	}
 }
 
-func TestPodsThatAreCreatedAreNoRefusals(t *testing.T) {
+func TestPodsThatAreCreatedAreNoDenials(t *testing.T) {
 	for name, p := range map[string]*corev1.Pod{"a controller": owned("a", time.Time{}), "a user": named("app", time.Time{})} {
 		t.Run(name, func(t *testing.T) {
-			choose, pods, now := refusing(t)
+			choose, pods, now := denying(t)
 			choose(p)
 			pods.pods = []metav1.PartialObjectMetadata{{ObjectMeta: owned("a", *now).ObjectMeta}, {ObjectMeta: named("app", *now).ObjectMeta}}
 			for range 5 {
-				*now = now.Add(limits.ImageRefusalDelay)
+				*now = now.Add(limits.ImageDenialDelay)
 				assert.Equal(t, delivery.ReasonSupported, choose(p))
 			}
 			assert.Equal(t, 1, pods.lists, "once it is known, nothing is listed")
@@ -105,7 +105,7 @@ func TestPodsThatAreCreatedAreNoRefusals(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotKnownIsNoRefusal(t *testing.T) {
+func TestWhatIsNotKnownIsNoDenial(t *testing.T) {
 	unnamed := named("", time.Time{})
 	for name, c := range map[string]struct {
 		pod   *corev1.Pod
@@ -119,11 +119,11 @@ func TestWhatIsNotKnownIsNoRefusal(t *testing.T) {
 		"a controller that can't be real": {owned(types.UID(strings.Repeat("x", 10_000)), time.Time{}), podList{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			choose, pods, now := refusing(t)
+			choose, pods, now := denying(t)
 			*pods = c.pods
 			for range 4 {
 				assert.Equal(t, delivery.ReasonSupported, choose(c.pod))
-				*now = now.Add(limits.ImageRefusalDelay)
+				*now = now.Add(limits.ImageDenialDelay)
 			}
 			assert.Equal(t, c.lists, pods.lists)
 		})
@@ -133,25 +133,25 @@ func TestWhatIsNotKnownIsNoRefusal(t *testing.T) {
 func TestADryRunIsNoAttempt(t *testing.T) {
 	c, _ := chooser(t, delivery.ModeAuto, "v1.36.0", node("a", newKubelet, containerd))
 	now, pods := time.Unix(1, 0), &podList{}
-	c.Refusals = &delivery.Refusals{Reader: pods, Clock: func() time.Time { return now }}
+	c.Denials = &delivery.Denials{Reader: pods, Clock: func() time.Time { return now }}
 	for range 4 {
 		got, err := c.Choose(t.Context(), named("app", time.Time{}), true)
 		require.NoError(t, err)
 		assert.Equal(t, delivery.ReasonSupported, got.Reason)
-		now = now.Add(limits.ImageRefusalDelay)
+		now = now.Add(limits.ImageDenialDelay)
 	}
 	assert.Zero(t, pods.lists)
 }
 
 // TestStrangersCauseFewLists sends reviews of many controllers, as anyone can who reaches the port.
 func TestStrangersCauseFewLists(t *testing.T) {
-	choose, pods, now := refusing(t)
+	choose, pods, now := denying(t)
 	pods.more = "next"
 	for range 3 {
 		for n := range 1000 {
 			choose(owned(types.UID(fmt.Sprint(n)), time.Time{}))
 		}
-		*now = now.Add(limits.ImageRefusalDelay)
+		*now = now.Add(limits.ImageDenialDelay)
 	}
 	assert.LessOrEqual(t, pods.lists, 2)
 }
