@@ -12,7 +12,11 @@ const testOnly = -1
 // strangers.
 func rooms() map[string]int {
 	return map[string]int{
-		"cmd/controller": 7, "cmd/envinjector": 7, "cmd/azure-keyvault-env": 7, "cmd/azure-keyvault-env-thin": 7, "cmd/generate": 7,
+		"cmd/controller": 7, "cmd/envinjector": 7, "cmd/azure-keyvault-env": 7, "cmd/azure-keyvault-env-thin": 7, "cmd/generate": 7, "cmd/kubectl-akv2k8s": 7,
+		// cli is the command line, which the generator of its pages needs too.
+		"cli": 6,
+		// convert has the source formats; eso is one that needs a package.
+		"convert": 5, "convert/eso": 4, "convert/conversion": 3,
 		// envinjector connects the servers of the env-injector.
 		"envinjector": 6,
 		// program is what the Kubernetes programs share: command line, flags, logger.
@@ -42,6 +46,7 @@ func rooms() map[string]int {
 		"recipe/decode":  2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2, "webhook/podos": 1, "webhook/initcontainer": 1, "webhook/execcommand": 1,
 		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1,
 		"controller/redactederror": 1, "v1compat/initcontainer": 1,
+		"convert/manifest": 1, "convert/schema": 1,
 		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0, "logkey": 0,
 		"cmd/azure-emulator": testOnly, "emulator": testOnly, "emulator/keyvault": testOnly, "emulator/entra": testOnly, "emulator/imds": testOnly,
 		"emulator/acr": testOnly, "testkit/azuretest": testOnly, "testkit/fuzzbudget": testOnly, "testkit/registrytest": testOnly, "v1compat/v1test": testOnly, "v1compat/cmd/v1-wrapper": testOnly,
@@ -65,7 +70,8 @@ func stdlibOnly() []string {
 
 // shipped are the programs that users install.
 func shipped() []string {
-	return []string{"src/cmd/controller", "src/cmd/envinjector", "src/cmd/azure-keyvault-env", "src/cmd/azure-keyvault-env-thin"}
+	return []string{"src/cmd/controller", "src/cmd/envinjector", "src/cmd/azure-keyvault-env", "src/cmd/azure-keyvault-env-thin",
+		"src/cmd/kubectl-akv2k8s"}
 }
 
 // frugality is what a program that runs in every pod may need.

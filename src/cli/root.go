@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/akv2k8s/akv2k8s/src/version"
+)
+
+// Exit codes.
+const (
+	ExitOK      = 0
+	ExitFailure = 1
+	// ExitUsage is the exit code for flags and arguments that are wrong.
+	ExitUsage = 2
+	// ExitIncomplete is the exit code if the work is done, but something was left out.
+	ExitIncomplete = 3
+)
+
+// errIncomplete ends a command with ExitIncomplete. The command has printed why.
+var errIncomplete = errors.New("something was left out")
+
+// usageError is an error in flags or arguments.
+type usageError struct{ cause error }
+
+// Error implements error.
+func (e usageError) Error() string { return e.cause.Error() }
+
+// Unwrap returns the cause.
+func (e usageError) Unwrap() error { return e.cause }
+
+// subcommands is the registry of the subcommands.
+func subcommands() []func(genericiooptions.IOStreams) *cobra.Command {
+	return []func(genericiooptions.IOStreams) *cobra.Command{
+		newConvertCommand,
+	}
+}
+
+// NewCommand returns the command with its subcommands. kubectl runs it as a plugin, so its name is kubectl akv2k8s.
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	root := &cobra.Command{Use: "kubectl-akv2k8s",
+		Short: "Work with akv2k8s from the command line",
+		Long: "Work with akv2k8s, which brings Azure Key Vault to Kubernetes.\n\n" +
+			"Exit codes: 0 for success, 1 for a failure, 2 for a wrong flag or argument, 3 if something was left out.",
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl akv2k8s"},
+		Version:     version.String(), SilenceErrors: true, SilenceUsage: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return usageError{fmt.Errorf("there is no command %q; run '%s --help'", args[0], cmd.CommandPath())}
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; run '%s --help' for its flags", err, cmd.CommandPath())}
+	})
+	root.Flags().Bool("version", false, "Print the version and exit.")
+	for _, newSubcommand := range subcommands() {
+		root.AddCommand(newSubcommand(streams))
+	}
+	return root
+}
+
+// Run runs the command with these arguments and returns the exit code.
+func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams) int {
+	root := NewCommand(streams)
+	root.SetArgs(append([]string{}, args...)) // not nil, for which cobra takes the arguments of the process
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.Is(err, errIncomplete):
+		return ExitIncomplete
+	}
+	fmt.Fprintf(streams.ErrOut, "error: %v\n", err)
+	if usage := (usageError{}); errors.As(err, &usage) {
+		return ExitUsage
+	}
+	return ExitFailure
+}
+
+// rejectArguments rejects arguments of a subcommand that has flags only.
+func rejectArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s takes no arguments, but has %q; run '%[1]s --help' for its flags",
+		cmd.CommandPath(), args[0])}
+}
