@@ -51,6 +51,7 @@ const groups = [
       "docs/reference/authentication.md",
       "docs/reference/values.md",
       "docs/reference/flags.md",
+      "docs/reference/cli/",
       "docs/reference/",
       "CHANGELOG.md",
     ],

@@ -134,7 +134,8 @@ func generated() []string {
 		"charts/akv2k8s/templates/_needed.tpl", "charts/akv2k8s/templates/_rights.tpl",
 		"charts/akv2k8s/templates/_maps.tpl", "charts/akv2k8s/README.md", "values-schemas/*.json",
 		"docs/reference/values.md", "docs/security/rbac.md", "docs/reference/limits.md", "docs/reference/errors.md",
-		"docs/reference/metrics.md", "docs/reference/flags.md", "docs/reference/crd.md", "schemas/*.json",
+		"docs/reference/metrics.md", "docs/reference/flags.md", "docs/reference/crd.md", "docs/reference/cli/*.md",
+		"schemas/*.json",
 		"docs/proofs/index.md", "examples/*/rendered.yaml"}
 }
 

@@ -84,6 +84,11 @@ func generatedFiles(root string, values []byte) (map[string]string, error) {
 	if all["docs/reference/flags.md"], err = flagsPage(context.Background()); err != nil {
 		return nil, err
 	}
+	pages, err := cliPages()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(all, pages)
 	rows, err := chartvalues.ValueRows(values)
 	if err != nil {
 		return nil, err
