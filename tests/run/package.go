@@ -20,14 +20,14 @@ import (
 
 // pack writes what a release consists of into dist, all of which is equal for equal sources: an archive of each image
 // for this machine, an index of each for every architecture, with and without the FIPS 140-3 module, the chart, an SPDX
-// document of each image, and the texts of licences.
+// document of each image, the command line for every platform, and the texts of licences.
 func pack(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	shop, err := workshop(getenv, out)
 	if err != nil {
 		return err
 	}
 	p := packer{shop: shop, dist: filepath.Join(shop.Root, "dist"), out: out}
-	for _, write := range []func(context.Context) error{p.writeArchives, p.writeIndexes, p.packageChart,
+	for _, write := range []func(context.Context) error{p.writeArchives, p.writeIndexes, p.writePlugin, p.packageChart,
 		p.writeProvenance, p.writeLicences} {
 		if err := write(ctx); err != nil {
 			return err
@@ -165,7 +165,7 @@ func (p packer) packageChart(ctx context.Context) error {
 
 // writeLicences refuses what may not be shipped, and writes the texts of the others.
 func (p packer) writeLicences(ctx context.Context) error {
-	var packages []string
+	packages := []string{pluginPackage}
 	for _, program := range image.Shipped() {
 		packages = append(packages, program.Paths()...)
 	}

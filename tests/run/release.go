@@ -64,7 +64,7 @@ func (p packer) copyAssets(context.Context) error {
 	patterns := []string{"dist/akv2k8s-*.tgz", "dist/manifests/*.yaml", "charts/akv2k8s/crds/*.yaml",
 		"charts/akv2k8s/values.schema.json", "values-schemas/*.json", "schemas/*.json"}
 	if !p.chartOnly { // else the images are those of an earlier release, which has these
-		patterns = append(patterns, "dist/sbom/*.spdx.json", "dist/third-party-licenses.txt")
+		patterns = append(patterns, "dist/sbom/*.spdx.json", "dist/third-party-licenses.txt", "dist/plugin/*")
 	}
 	for _, pattern := range patterns {
 		files, err := filepath.Glob(filepath.Join(p.shop.Root, pattern))

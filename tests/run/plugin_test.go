@@ -1,0 +1,121 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
+)
+
+func pluginPacker(t *testing.T) packer {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	return packer{shop: build.Builder{Root: root}, out: io.Discard}
+}
+
+func TestThePluginsArchivesAreReproducible(t *testing.T) {
+	created := time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC)
+	files, err := pluginPacker(t).pluginFiles(created)
+	require.NoError(t, err)
+	for _, name := range []string{"LICENSE", "kubectl_complete-akv2k8s", "completions/kubectl-akv2k8s.bash",
+		"completions/kubectl-akv2k8s.zsh", "completions/kubectl-akv2k8s.fish", "completions/kubectl-akv2k8s.powershell"} {
+		assert.NotEmpty(t, files[name].content, name)
+	}
+	assert.Contains(t, string(files["man/kubectl-akv2k8s-convert.1"].content), "2026")
+	for _, on := range platforms() {
+		first, err := packFiles(files, on, created)
+		require.NoError(t, err)
+		again, err := pluginPacker(t).pluginFiles(created)
+		require.NoError(t, err)
+		second, err := packFiles(again, on, created)
+		require.NoError(t, err)
+		assert.True(t, bytes.Equal(first, second), on.archive())
+		assert.ElementsMatch(t, keysOf(files), namesIn(t, on, first))
+	}
+}
+
+func keysOf(files map[string]packedFile) []string {
+	var all []string
+	for name := range files {
+		all = append(all, name)
+	}
+	return all
+}
+
+// namesIn returns the names of the files in an archive.
+func namesIn(t *testing.T, on platform, packed []byte) []string {
+	t.Helper()
+	var all []string
+	if strings.HasSuffix(on.archive(), ".zip") {
+		archive, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
+		require.NoError(t, err)
+		for _, f := range archive.File {
+			all = append(all, f.Name)
+		}
+		return all
+	}
+	compressed, err := gzip.NewReader(bytes.NewReader(packed))
+	require.NoError(t, err)
+	archive := tar.NewReader(compressed)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		require.NoError(t, err)
+		all = append(all, header.Name)
+	}
+}
+
+func TestTheKrewManifestNamesEveryPlatform(t *testing.T) {
+	sums := map[platform]string{}
+	for _, on := range platforms() {
+		sums[on] = strings.Repeat("0", 60) + on.arch[:1] + on.os[:3]
+	}
+	text, err := krewManifest("2.0.0", sums)
+	require.NoError(t, err)
+	var manifest struct {
+		Metadata struct{ Name string }
+		Spec     struct {
+			Version   string
+			Platforms []struct{ URI, SHA256, Bin string }
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(text, &manifest))
+	assert.Equal(t, "akv2k8s", manifest.Metadata.Name)
+	assert.Equal(t, "v2.0.0", manifest.Spec.Version)
+	require.Len(t, manifest.Spec.Platforms, 5)
+	for i, on := range platforms() {
+		entry := manifest.Spec.Platforms[i]
+		assert.Equal(t, "https://github.com/akv2k8s/akv2k8s/releases/download/v2.0.0/"+on.archive(), entry.URI)
+		assert.Equal(t, sums[on], entry.SHA256)
+		assert.Equal(t, on.program(), entry.Bin)
+	}
+}
+
+func TestThePluginIsStaticAndStarts(t *testing.T) {
+	p := pluginPacker(t)
+	p.shop.Cache = t.TempDir()
+	content, err := p.compilePlugin(t.Context(), platform{"linux", "amd64"}, "2.0.0")
+	require.NoError(t, err)
+	require.NotEmpty(t, content)
+	program := filepath.Join(p.shop.Cache, "programs", "plugin-linux-amd64")
+	require.NoError(t, checkStatic(program))
+	out, err := exec.CommandContext(t.Context(), program, "--version").Output()
+	require.NoError(t, err)
+	assert.Equal(t, "2.0.0\n", string(out))
+}
