@@ -40,7 +40,7 @@ test: ## every test: check, e2e, terratest and chart-testing, and one long suite
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|site|mixed-nodes|fips|kubernetes-1.30|packaging|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|site|mixed-nodes|fips|kubernetes-1.30|packaging|eso|all)
 	@go run ./tests/run long
 bench: ## figures: times, memory and calls of the vault, each against its goal
 	@SUITE=bench go run ./tests/run long
@@ -56,7 +56,7 @@ vulnerabilities: ## known vulnerabilities in what the programs call, by Go's dat
 	@go run ./tests/run vulnerabilities
 
 ##@ Release
-package: ## the images, the chart, SPDX documents and licences, into dist
+package: ## the images, the chart, the command line, SPDX documents and licences, into dist
 	@go run ./tests/run package
 manifests: ## the chart as static manifests for users without Helm, into dist/manifests
 	@go run ./tests/run manifests

@@ -32,7 +32,7 @@ and what is run by hand:
 
   fuzz      each fuzz target for 30 seconds (FUZZTIME), with its executions
   vulnerabilities  known vulnerabilities in what the programs call, by Go's database (VULNDB: a copy of it)
-  package   the images, the chart, SPDX documents and licences, into dist
+  package   the images, the chart, the command line, SPDX documents and licences, into dist
   release-dry-run  everything that a release does but pushing and signing, into dist
   manifests the chart as static manifests, into dist/manifests
 `
@@ -72,6 +72,8 @@ func suites() []suite {
 		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute,
 			env: []string{"KUBERNETES=1.30", "HELM=3"}, named: true},
 		// Minutes of it are for compiling terratest, the first time on a machine.
+		// Minutes of it are for compiling External Secrets Operator, the first time on a machine.
+		{name: "eso", folder: "./tests/long/eso", budget: 25 * time.Minute, named: true},
 		{name: "packaging", folder: "./tests/long/packaging", run: "^TestPackagingAtLength$", budget: 24 * time.Minute,
 			named: true},
 	}
