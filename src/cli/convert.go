@@ -36,7 +36,10 @@ values of the input, only names and paths of fields. It has three kinds of lines
 
 Give all files that belong together in one run: an ExternalSecret gets its vault from its store, and a
 SecretProviderClass its ServiceAccount from the workload that mounts it. Stores and identities become values of the
-chart, as a comment at the end of the output, or in the file of --values.`
+chart, as a comment at the end of the output, or in the file of --values.
+
+A Secret that exists already belongs to the other product. Before you apply the output, read the steps of the migration
+guides in docs/migration: akv2k8s writes into such a Secret only if you allow it.`
 
 const convertExample = `  # Convert a folder, and see what would change
   kubectl akv2k8s convert -f manifests/ | kubectl diff -f -

@@ -102,10 +102,11 @@ func (e *externalSecret) convertExtract(r *conversion.Resource, entry manifest.F
 	}
 	object := remote.object
 	object.Type, object.ContentType = v2beta1.ObjectTypeMultiKeyValueSecret, contentTypeJSON
+	text := "an entry whose name is not a valid data key is an error, and nested values become compact JSON"
 	if len(r.Spec.Data) > 0 {
-		r.Say(conversion.Changed, extract.Get("key"), r.NextData(), "no other item may give a key that is an entry of "+
-			"the object; External Secrets Operator takes the last one")
+		text += "; no other item may give a key that is an entry of the object"
 	}
+	r.Say(conversion.Changed, extract.Get("key"), r.NextData(), text)
 	r.Spec.Data = append(r.Spec.Data, v2beta1.AzureKeyVaultData{Object: object, Transform: remote.transform})
 }
 

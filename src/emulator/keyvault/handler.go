@@ -41,8 +41,8 @@ func authorityBySuffix() map[string]string {
 	}
 }
 
-// apiVersions returns the supported API versions.
-func apiVersions() []string { return []string{"7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"} }
+// apiVersions returns the supported API versions. The product requests the newer ones, older clients 7.0.
+func apiVersions() []string { return []string{"7.0", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"} }
 
 // call is one parsed request.
 type call struct {
