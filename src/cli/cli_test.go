@@ -118,7 +118,7 @@ func TestEverySubcommandHasHelpAndAnExample(t *testing.T) {
 		assert.NotEmpty(t, command.Short, command.Name())
 		assert.NotEmpty(t, command.Long, command.Name())
 		assert.Contains(t, command.Example, "kubectl akv2k8s "+command.Name())
-		for line := range strings.Lines(command.Long + command.Example) {
+		for line := range strings.Lines(command.Long + "\n" + command.Example) {
 			assert.LessOrEqual(t, len(line), 122, line)
 		}
 	}
