@@ -1,0 +1,5 @@
+//go:build !race
+
+package atomicdir_test
+
+const raceEnabled = false
