@@ -44,7 +44,7 @@ func rooms() map[string]int {
 		// fromapi asks decode which types of object there are.
 		"recipe/fromapi": 3,
 		"recipe/decode":  2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2, "webhook/podos": 1, "webhook/initcontainer": 1, "webhook/execcommand": 1,
-		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1,
+		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "recipe/fileformat": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1,
 		"controller/redactederror": 1, "v1compat/initcontainer": 1,
 		"convert/manifest": 1, "convert/schema": 1,
 		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0, "logkey": 0,
@@ -64,7 +64,7 @@ func pureAbove() []string { return []string{"recipe/fromapi"} }
 
 // stdlibOnly are rooms that import nothing but the standard library and rooms below.
 func stdlibOnly() []string {
-	return []string{"keyvault", "wire", "fault", "limits", "fairshare", "version", "recipe", "recipe/transform", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "injector/atomicdir", "resolver",
+	return []string{"keyvault", "wire", "fault", "limits", "fairshare", "version", "recipe", "recipe/transform", "recipe/fileformat", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "injector/atomicdir", "resolver",
 		"keyvault/ratelimit", "keyvault/breaker", "keyvault/fallback", "keyvault/cache", "keyvault/refresh"}
 }
 
