@@ -70,6 +70,8 @@ const (
 	KeyScanLevels = 4
 	// KeyScanBytes limits the content of these layers of all values of one output.
 	KeyScanBytes = 8 << 20
+	// KeystorePasswordBytes limits the password of a PFX or JKS that is written.
+	KeystorePasswordBytes = 1 << 10
 )
 
 // Limits of the pool in which decoding runs.
@@ -205,5 +207,8 @@ func certificateLimits() []Limit {
 		{Name: "KeyScanBytes", Value: Bytes(KeyScanBytes),
 			Subject:  "Content of all these layers of all values of one output",
 			Exceeded: "`MalformedObject`", Reason: "Eight times the largest ConfigMap"},
+		{Name: "KeystorePasswordBytes", Value: Bytes(KeystorePasswordBytes),
+			Subject:  "Password of a PFX or JKS that is written",
+			Exceeded: "`MalformedObject`", Reason: "A longer value is a file that was selected by mistake"},
 	}
 }

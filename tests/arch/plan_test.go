@@ -44,7 +44,9 @@ func rooms() map[string]int {
 		// fromapi asks decode which types of object there are.
 		"recipe/fromapi": 3,
 		"recipe/decode":  2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2, "webhook/podos": 1, "webhook/initcontainer": 1, "webhook/execcommand": 1,
-		"certificate": 1, "fairshare": 1, "recipe": 1, "recipe/transform": 1, "recipe/fileformat": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1,
+		// keystore writes what certificate reads.
+		"certificate/keystore": 2, "certificate": 1,
+		"fairshare": 1, "recipe": 1, "recipe/transform": 1, "recipe/fileformat": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1,
 		"controller/redactederror": 1, "v1compat/initcontainer": 1,
 		"convert/manifest": 1, "convert/schema": 1,
 		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0, "logkey": 0,
@@ -89,7 +91,7 @@ func injectors() map[string]frugality {
 	heavy := `^(k8s\.io|sigs\.k8s\.io)/|klog|spf13|go-containerregistry|^` + regexp.QuoteMeta(module) + `src/api`
 	return map[string]frugality{
 		"src/cmd/azure-keyvault-env":      {11_000_000, 400_000, regexp.MustCompile(heavy)},
-		"src/cmd/azure-keyvault-env-thin": {7_000_000, 200_000, regexp.MustCompile(heavy + `|[Aa]zure/|pkcs12|yaml`)},
+		"src/cmd/azure-keyvault-env-thin": {7_000_000, 200_000, regexp.MustCompile(heavy + `|[Aa]zure/|pkcs12|keystore|yaml`)},
 	}
 }
 
