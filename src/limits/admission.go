@@ -28,6 +28,19 @@ const (
 	AdmissionMessageBytes = 4 << 10
 )
 
+// Limits of the files that a pod requests.
+const (
+	// FilesAnnotationBytes limits one annotation that lists files.
+	FilesAnnotationBytes = 32 << 10
+	// PodFiles limits the files and folders of a pod, and PodFileDirectories the directories that hold them. Containers
+	// with the same files in a directory share it; with different files, each has its own.
+	PodFiles           = 200
+	PodFileDirectories = 20
+	// FilePathBytes and FilePathLevels limit the path of a file.
+	FilePathBytes  = 1 << 10
+	FilePathLevels = 32
+)
+
 // Limits of reads for one review, and of cached reads.
 const (
 	AdmissionSources = 300
@@ -50,7 +63,7 @@ const (
 // admissionArea lists the limits of admission reviews and of the reads for them.
 func admissionArea() Area {
 	const denied = "The pod is rejected; the message names the limit"
-	return Area{Title: "Admission webhook", Limits: append(readForReview(), []Limit{
+	return Area{Title: "Admission webhook", Limits: append(append(readForReview(), filesForReview()...), []Limit{
 		{Name: "ReviewBytes", Value: Bytes(ReviewBytes), Subject: "Body of an admission review",
 			Exceeded: "The request is rejected with 413 before more is read",
 			Reason:   "The API server accepts no larger request, and etcd stores half of it"},
@@ -96,6 +109,28 @@ func admissionArea() Area {
 			Subject: "Message of a rejected pod, and its log line", Exceeded: "The message is truncated",
 			Reason: "The message has names of registries and their answers in addition to names in the pod"},
 	}...)}
+}
+
+// filesForReview returns the limits of the files that a pod requests.
+func filesForReview() []Limit {
+	const denied = "The pod is rejected; the message names the path or the annotation"
+	return []Limit{
+		{Name: "FilesAnnotationBytes", Value: Bytes(FilesAnnotationBytes), Subject: "Annotation that lists files",
+			Exceeded: denied, Reason: "200 files with options have about 24 KiB"},
+		{Name: "PodFiles", Value: Count(PodFiles),
+			Subject:  "Files and folders of a pod; those that a container has with other content count again",
+			Exceeded: denied,
+			Reason:   "Each is a reference that is kept fresh; a folder or a file of format `json` has many values"},
+		{Name: "PodFileDirectories", Value: Count(PodFileDirectories),
+			Subject:  "Directories with files in a pod; those that a container has with other content count again",
+			Exceeded: denied,
+			Reason:   "Each is a mount and is replaced on its own"},
+		{Name: "FilePathBytes", Value: Bytes(FilePathBytes), Subject: "Path of a file", Exceeded: denied,
+			Reason: "Linux opens paths of at most 4 KiB, and programs put something in front"},
+		{Name: "FilePathLevels", Value: Count(FilePathLevels), Subject: "Levels of the path of a file",
+			Exceeded: denied,
+			Reason:   "The time of the checks grows with it; usual paths have fewer than ten"},
+	}
 }
 
 // readForReview returns the limits of reads of the API server for reviews.

@@ -43,7 +43,7 @@ func rooms() map[string]int {
 		"decodepool": 2,
 		// fromapi asks decode which types of object there are.
 		"recipe/fromapi": 3,
-		"recipe/decode":  2, "controller/output": 2, "webhook/inject": 2, "webhook/review": 2, "webhook/podos": 1, "webhook/initcontainer": 1, "webhook/execcommand": 1,
+		"recipe/decode":  2, "controller/output": 2, "webhook/inject": 2, "webhook/podfiles": 2, "webhook/review": 2, "webhook/podos": 1, "webhook/initcontainer": 1, "webhook/execcommand": 1,
 		// keystore writes what certificate reads.
 		"certificate/keystore": 2, "certificate": 1,
 		"fairshare": 1, "recipe": 1, "recipe/transform": 1, "recipe/fileformat": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1,
