@@ -60,7 +60,7 @@ func TestProduct(t *testing.T) {
 			"Jobs whose values come later, or never":                  jobsWait,
 			"describe shows why a container could not start":          terminationMessages,
 			"the injector arrives in an image volume":                 imageVolumes,
-			"a policy that denies image volumes stops no rollout":    imageVolumesAreDenied,
+			"a policy that denies image volumes stops no rollout":     imageVolumesAreDenied,
 			"the kubelet sets the values from env files":              envFiles,
 			"probes and hooks get values where the pod asks for it":   probesAndHooks,
 			"kubectl exec gets values through the injector":           execInPods,

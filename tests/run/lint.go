@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
+	"github.com/akv2k8s/akv2k8s/tests/run/kubescore"
 )
 
 // lint looks at the code, the workflows, the chart and what it renders.
@@ -43,7 +44,9 @@ func lint(ctx context.Context, getenv func(string) string, out io.Writer) error 
 	if err := lintChart(ctx, shop); err != nil {
 		return err
 	}
-	return score(ctx, shop)
+	return kubescore.Check(ctx, func(ctx context.Context, out io.Writer, call ...string) error {
+		return tool(ctx, shop, out, call...)
+	})
 }
 
 // lintTerratest runs the linters on the module of terratest, which has dependencies of its own.

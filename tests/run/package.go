@@ -15,6 +15,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
 	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
+	"github.com/akv2k8s/akv2k8s/tests/run/plugin"
 	"github.com/akv2k8s/akv2k8s/tests/sbom"
 )
 
@@ -133,6 +134,20 @@ func (p packer) writeFlavor(ctx context.Context, fips bool) error {
 	return nil
 }
 
+// writePlugin writes the command line for each platform.
+func (p packer) writePlugin(ctx context.Context) error {
+	version, err := image.Maker{Root: p.shop.Root}.Version()
+	if err != nil {
+		return err
+	}
+	created, err := p.commitTime(ctx)
+	if err != nil {
+		return err
+	}
+	return plugin.Packer{Root: p.shop.Root, Dist: p.dist, Cache: p.shop.Cache, Version: version, Created: created,
+		Out: p.out}.Write(ctx)
+}
+
 // commitTime is when the last commit was made.
 func (p packer) commitTime(ctx context.Context) (time.Time, error) {
 	cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%ct")
@@ -165,7 +180,7 @@ func (p packer) packageChart(ctx context.Context) error {
 
 // writeLicences refuses what may not be shipped, and writes the texts of the others.
 func (p packer) writeLicences(ctx context.Context) error {
-	packages := []string{pluginPackage}
+	packages := []string{plugin.Package}
 	for _, program := range image.Shipped() {
 		packages = append(packages, program.Paths()...)
 	}

@@ -1,4 +1,4 @@
-package main
+package kubescore
 
 import (
 	"bytes"
@@ -6,14 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/akv2k8s/akv2k8s/tests/cluster/build"
 )
 
 // installation is one that kube-score looks at.
@@ -77,8 +76,9 @@ func everywhere(exceptions map[string]string) map[string]string {
 	return exceptions
 }
 
-// score has kube-score look at what installations render.
-func score(ctx context.Context, shop build.Builder) error {
+// Check has kube-score look at what installations render. run runs a tool in the repository's root, and writes its
+// output to out.
+func Check(ctx context.Context, run func(ctx context.Context, out io.Writer, call ...string) error) error {
 	folder, err := os.MkdirTemp("", "akv2k8s-score-")
 	if err != nil {
 		return err
@@ -92,13 +92,13 @@ func score(ctx context.Context, shop build.Builder) error {
 			args = append(args, "--values", i.values)
 		}
 		var rendered, report bytes.Buffer
-		if err := tool(ctx, shop, &rendered, args...); err != nil {
+		if err := run(ctx, &rendered, args...); err != nil {
 			return fmt.Errorf("%w\n%s", err, rendered.String())
 		}
 		if err := os.WriteFile(file, rendered.Bytes(), 0o600); err != nil {
 			return err
 		}
-		err := tool(ctx, shop, &report, "kube-score", "score", "--output-format", "json", "--kubernetes-version",
+		err := run(ctx, &report, "kube-score", "score", "--output-format", "json", "--kubernetes-version",
 			"v1.30", file)
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) { // it exits by 1 if it finds something

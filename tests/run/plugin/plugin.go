@@ -1,4 +1,4 @@
-package main
+package plugin
 
 import (
 	"archive/tar"
@@ -22,11 +22,10 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/akv2k8s/akv2k8s/src/cli"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/image"
 )
 
-// pluginPackage is the command line.
-const pluginPackage = "./src/cmd/kubectl-akv2k8s"
+// Package is the Go package of the command line.
+const Package = "./src/cmd/kubectl-akv2k8s"
 
 // completionScript is a program kubectl_complete-akv2k8s, by which kubectl completes kubectl akv2k8s.
 const completionScript = "#!/bin/sh\nexec kubectl akv2k8s __complete \"$@\"\n"
@@ -63,33 +62,36 @@ type packedFile struct {
 	mode    int64
 }
 
-// writePlugin writes an archive of the command line for each platform, and the manifest for krew, into dist/plugin.
-func (p packer) writePlugin(ctx context.Context) error {
-	version, err := image.Maker{Root: p.shop.Root}.Version()
-	if err != nil {
-		return err
-	}
-	created, err := p.commitTime(ctx)
-	if err != nil {
-		return err
-	}
-	into := filepath.Join(p.dist, "plugin")
+// Packer packs the command line for a release.
+type Packer struct {
+	// Root is the repository, Dist the folder of the release, Cache the folder of built programs.
+	Root, Dist, Cache string
+	// Version of the release, without v; Created is the time that its files have.
+	Version string
+	Created time.Time
+	// Out gets a line for each archive.
+	Out io.Writer
+}
+
+// Write writes an archive of the command line for each platform, and the manifest for krew, into plugin of Dist.
+func (p Packer) Write(ctx context.Context) error {
+	into := filepath.Join(p.Dist, "plugin")
 	if err := os.MkdirAll(into, 0o755); err != nil {
 		return err
 	}
-	shared, err := p.pluginFiles(created)
+	shared, err := p.pluginFiles(p.Created)
 	if err != nil {
 		return err
 	}
 	sums := map[platform]string{}
 	for _, on := range platforms() {
 		files := maps.Clone(shared)
-		content, err := p.compilePlugin(ctx, on, version)
+		content, err := p.compilePlugin(ctx, on, p.Version)
 		if err != nil {
 			return err
 		}
 		files[on.program()] = packedFile{content, 0o755}
-		packed, err := packFiles(files, on, created)
+		packed, err := packFiles(files, on, p.Created)
 		if err != nil {
 			return fmt.Errorf("packing %s: %w", on.archive(), err)
 		}
@@ -97,9 +99,9 @@ func (p packer) writePlugin(ctx context.Context) error {
 		if err := os.WriteFile(filepath.Join(into, on.archive()), packed, 0o644); err != nil {
 			return err
 		}
-		fmt.Fprintf(p.out, "%s: %.1f MiB\n", on.archive(), float64(len(packed))/(1<<20))
+		fmt.Fprintf(p.Out, "%s: %.1f MiB\n", on.archive(), float64(len(packed))/(1<<20))
 	}
-	manifest, err := krewManifest(version, sums)
+	manifest, err := krewManifest(p.Version, sums)
 	if err != nil {
 		return err
 	}
@@ -107,22 +109,22 @@ func (p packer) writePlugin(ctx context.Context) error {
 }
 
 // compilePlugin builds the static program for a platform.
-func (p packer) compilePlugin(ctx context.Context, on platform, version string) ([]byte, error) {
-	binary := filepath.Join(p.shop.Cache, "programs", "plugin-"+on.os+"-"+on.arch)
+func (p Packer) compilePlugin(ctx context.Context, on platform, version string) ([]byte, error) {
+	binary := filepath.Join(p.Cache, "programs", "plugin-"+on.os+"-"+on.arch)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary,
-		"-ldflags", "-s -w -X github.com/akv2k8s/akv2k8s/src/version.version="+version, pluginPackage)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = p.shop.Root, p.out, p.out
+		"-ldflags", "-s -w -X github.com/akv2k8s/akv2k8s/src/version.version="+version, Package)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Root, p.Out, p.Out
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOOS="+on.os, "GOARCH="+on.arch)
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("building %s for %s/%s: %w", pluginPackage, on.os, on.arch, err)
+		return nil, fmt.Errorf("building %s for %s/%s: %w", Package, on.os, on.arch, err)
 	}
 	return os.ReadFile(binary)
 }
 
 // pluginFiles are the files of every archive: the licence, the completion of kubectl, the completions of shells, and
 // the manual pages.
-func (p packer) pluginFiles(created time.Time) (map[string]packedFile, error) {
-	licence, err := os.ReadFile(filepath.Join(p.shop.Root, "LICENSE"))
+func (p Packer) pluginFiles(created time.Time) (map[string]packedFile, error) {
+	licence, err := os.ReadFile(filepath.Join(p.Root, "LICENSE"))
 	if err != nil {
 		return nil, err
 	}
