@@ -170,7 +170,13 @@ func rules(t *testing.T, all objects, account string) map[string][]string {
 	found := map[string][]string{}
 	for kind, all := range verbs {
 		for what, allowed := range all {
-			found[kind] = append(found[kind], what+allowed)
+			// Several roles can allow verbs of one resource, in any order.
+			verbs := strings.Fields(allowed)
+			slices.SortFunc(verbs, func(a, b string) int {
+				order := []string{"get", "list", "watch", "create", "update", "patch", "delete"}
+				return slices.Index(order, a) - slices.Index(order, b)
+			})
+			found[kind] = append(found[kind], what+" "+strings.Join(verbs, " "))
 		}
 		slices.Sort(found[kind])
 	}
@@ -185,7 +191,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 	}, rules(t, render(t), "akv2k8s-controller"))
 	assert.Equal(t, map[string][]string{
 		"ClusterRoleBinding": {"azurekeyvaultsecrets get list watch", "configmaps get", "endpointslices[kubernetes] get", "events create patch", "limitranges list",
-			"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get", "nodes list watch", "pods get", "secrets get", "services[kubernetes] get", "tokenreviews create"},
+			"mutatingwebhookconfigurations[akv2k8s-envinjector] get list watch patch", "namespaces get", "nodes list watch", "pods get list", "secrets get", "services[kubernetes] get", "tokenreviews create"},
 		"RoleBinding": {"deployments[akv2k8s-envinjector] get", "secrets[akv2k8s-envinjector-serving-v1-ca] get delete", "secrets[akv2k8s-envinjector-serving] get list watch update",
 			"services[akv2k8s-envinjector] get"},
 	}, rules(t, render(t), "akv2k8s-envinjector"))
