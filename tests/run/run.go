@@ -138,7 +138,7 @@ func plan(ctx context.Context, tier, suite string) (steps []step, notes []string
 		{name: "verify", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "verify"}},
 		// Minutes of it are for packages, the first time on a machine.
 		{name: "site", budget: 2 * time.Minute, command: []string{"go", "run", "./tests/run", "site"}},
-		{name: "unit, contract, actor", budget: 6 * time.Minute, tests: true, command: goTest("-race", "./src/...")},
+		{name: "unit, contract, actor", budget: 8 * time.Minute, tests: true, command: goTest("-race", "./src/...")},
 		// Never from the cache: what these tests look at, other programs read for them.
 		{name: "script, architecture, test bed", budget: 4 * time.Minute, tests: true,
 			command: goTest("-count=1", "./tests/...")},
