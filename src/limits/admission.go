@@ -113,7 +113,7 @@ func admissionArea() Area {
 
 // filesForReview returns the limits of the files that a pod requests.
 func filesForReview() []Limit {
-	const denied = "The pod is rejected; the message names the path or the annotation"
+	const denied = "Not in use yet: pods can't request files. The pod will be rejected"
 	return []Limit{
 		{Name: "FilesAnnotationBytes", Value: Bytes(FilesAnnotationBytes), Subject: "Annotation that lists files",
 			Exceeded: denied, Reason: "200 files with options have about 24 KiB"},

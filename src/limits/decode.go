@@ -209,6 +209,7 @@ func certificateLimits() []Limit {
 			Exceeded: "`MalformedObject`", Reason: "Eight times the largest ConfigMap"},
 		{Name: "KeystorePasswordBytes", Value: Bytes(KeystorePasswordBytes),
 			Subject:  "Password of a PFX or JKS that is written",
-			Exceeded: "`MalformedObject`", Reason: "A longer value is a file that was selected by mistake"},
+			Exceeded: "Not in use yet: nothing writes such files. `MalformedObject`",
+			Reason:   "A longer value is a file that was selected by mistake"},
 	}
 }
