@@ -56,6 +56,7 @@ func (b bench) bursts() {
 		p50, p99 := b.webhookWaits().since(before)
 		b.figure("%d pods created at once: the API server waited for the webhook at most %s (median) and %s (p99); a create took %s (median) and %s (p99); %s of processor time of the replicas, no failure; Kyverno's p99 on 32 processors is %s", size,
 			p50, p99, times[size/2].Round(time.Millisecond), times[size*99/100].Round(time.Millisecond), (b.processorTime() - busy).Round(10*time.Millisecond), kyverno[size])
+		require.Positive(b, p99, "the API server called the webhook")
 		b.atMost(fmt.Sprintf("burst-%d-p99", size), times[size*99/100].Seconds(), 3, "s")
 	}
 	assert.Zero(b, b.answers()[2], "the API server is never refused, by no replica")
@@ -95,20 +96,21 @@ func (b bench) webhookWaits() waits {
 	require.NoError(b, err)
 	found := waits{}
 	family := families["apiserver_admission_webhook_admission_duration_seconds"]
-	require.NotNil(b, family)
-	for _, metric := range family.Metric {
+	for _, metric := range family.GetMetric() { // none before the first review
 		if slices.ContainsFunc(metric.Label, func(l *dto.LabelPair) bool { return strings.HasPrefix(l.GetValue(), "pods.") }) {
 			for _, bucket := range metric.Histogram.Bucket {
 				found[bucket.GetUpperBound()] += float64(bucket.GetCumulativeCount())
 			}
 		}
 	}
-	require.NotEmpty(b, found)
 	return found
 }
 
 // since is the median and the 99th percentile of the waits after an earlier reading, each as the bound of its bucket.
 func (w waits) since(before waits) (p50, p99 time.Duration) {
+	if len(w) == 0 {
+		return 0, 0
+	}
 	var bounds []float64
 	for bound := range w {
 		bounds = append(bounds, bound)
