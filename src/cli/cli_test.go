@@ -72,7 +72,7 @@ func run(t *testing.T, stdin string, args ...string) (code int, stdout, stderr s
 
 func TestWrongUseIsExplained(t *testing.T) {
 	for want, args := range map[string][]string{
-		`there is no command "x"; run 'kubectl akv2k8s --help'`:       {"x"},
+		`unknown command "x"; run 'kubectl akv2k8s --help'`:           {"x"},
 		"--filename is required":                                      {"convert"},
 		`takes no arguments, but has "file.yaml"`:                     {"convert", "file.yaml"},
 		"unknown flag: --files; run 'kubectl akv2k8s convert --help'": {"convert", "--files", "x"},

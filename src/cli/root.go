@@ -52,7 +52,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 			if len(args) == 0 {
 				return nil
 			}
-			return usageError{fmt.Errorf("there is no command %q; run '%s --help'", args[0], cmd.CommandPath())}
+			return usageError{fmt.Errorf("unknown command %q; run '%s --help'", args[0], cmd.CommandPath())}
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	root.SetVersionTemplate("{{.Version}}\n")

@@ -1,7 +1,6 @@
 package convert_test
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"io/fs"
@@ -139,7 +138,7 @@ func TestEveryGoldenIsValid(t *testing.T) {
 			require.NoError(t, err)
 			var decoded map[string]any
 			require.NoError(t, utiljson.Unmarshal(asJSON, &decoded))
-			assert.Empty(t, validator.Check(context.Background(), decoded), "%s:\n%s", c.name, text)
+			assert.Empty(t, validator.Check(t.Context(), decoded), "%s:\n%s", c.name, text)
 			r, err := fromapi.Parse(asJSON)
 			require.NoError(t, err, "%s:\n%s", c.name, text)
 			if len(r.Outputs) > 0 {

@@ -170,7 +170,7 @@ func readForReview() []Limit {
 			Subject:  "Time for which the version of the API server is cached",
 			Exceeded: "It is read again", Reason: "It changes with an upgrade of the cluster"},
 		{Name: "ImageDenialDelay", Value: Duration(ImageDenialDelay),
-			Subject:  "Time after which a controller that creates pods with image volumes again is checked",
+			Subject:  "Time after which a controller that keeps creating pods with image volumes is checked",
 			Exceeded: "If none of its pods exists, the pods of its namespace get init containers",
 			Reason:   "A policy denies such pods after the webhook, and the controller tries again within seconds"},
 		{Name: "ImageDenialPause", Value: Duration(ImageDenialPause),

@@ -50,7 +50,7 @@ func newKey(t testing.TB, algorithm string) crypto.Signer {
 	return key
 }
 
-// newBundle is a key with its certificate, an intermediate and a root, and a certificate that issued none of them.
+// newBundle is a key with its certificate, the intermediate and root that issued it, and an unrelated certificate.
 func newBundle(t testing.TB, algorithm string) certificate.Bundle {
 	t.Helper()
 	var all []*x509.Certificate

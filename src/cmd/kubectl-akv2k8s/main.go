@@ -13,8 +13,9 @@ import (
 )
 
 func main() {
+	// An interrupt cancels the command, so that it can finish what it writes.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := cli.Run(ctx, os.Args[1:], genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr})
 	stop()
-	os.Exit(code)
+	os.Exit(code) // scripts use this code; deferred calls would not run
 }

@@ -54,7 +54,8 @@ func (r *Run) newObject(doc *manifest.Document) *Object {
 	return o
 }
 
-// PeekText returns a text that can be missing on the way. It marks nothing as read, and other types are no problems.
+// PeekText returns the text at a path of keys, or an empty text if there is none. It marks no field as read, and a
+// field of another type is not reported.
 func PeekText(f manifest.Field, keys ...string) string {
 	for _, key := range keys {
 		if !f.IsMapping() {

@@ -167,7 +167,7 @@ func TestWriterChild(t *testing.T) {
 	}
 	dir, err := atomicdir.Open(path)
 	require.NoError(t, err)
-	fmt.Println("ready")
+	fmt.Println("ready") // the parent process waits for this line before it kills this one
 	for number := 0; ; number++ {
 		contents := pair(number)
 		if number%2 == 0 { // names come and go, too

@@ -56,6 +56,8 @@ var envFileKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
 func checkEnvFileContainer(c corev1.Container, e *environment, direct bool) error {
 	name := PrintableName(c.Name)
 	switch {
+	case isWrapped(c): // what its command was is not known any more
+		return envFileError("container %q has another delivery already; create the pod from its own manifest", name)
 	case direct || isAuthServiceDisabled(c):
 		return envFileError("container %q does not use the auth service, which has to write the values; change the "+
 			"annotation to auto", name)

@@ -225,6 +225,17 @@ func TestAPodWithEnvFilesCanBeAppliedAgainWithAnotherDelivery(t *testing.T) {
 	assert.GreaterOrEqual(t, tried, 2)
 }
 
+func TestAPodOfAnotherDeliveryCannotGetEnvFiles(t *testing.T) {
+	pod := with(referenceA)
+	plan, err := inject.Decide(pod, nil)
+	require.NoError(t, err)
+	mutated := inject.Mutate(pod, plan, settings())
+	mutated.Annotations = map[string]string{"akv2k8s.io/delivery": "envfile"}
+	plan, err = inject.Decide(mutated, nil)
+	require.NoError(t, err)
+	assert.ErrorContains(t, plan.CheckEnvFile(mutated, false), "has another delivery already; create the pod from its own manifest")
+}
+
 // TestARecordThatIsNotOursChangesNothing has env files and records that a user could write.
 func TestARecordThatIsNotOursChangesNothing(t *testing.T) {
 	fromFile := func(volume, key string) corev1.EnvVar {
