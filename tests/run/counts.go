@@ -17,7 +17,8 @@ type event struct {
 // counts are of tests, subtests included.
 type counts struct {
 	passed, failed, skipped int
-	reasons                 []string
+	reasons                 []string // why tests were skipped
+	failures                []string // the tests that failed, each with the start of what it said
 }
 
 // read counts the events and prints what a reader wants: lines of progress, the output of what failed or was skipped, a
@@ -59,6 +60,7 @@ func (c *counts) ended(e event, output *strings.Builder, out io.Writer) {
 	if e.Test == "" {
 		if e.Action == "fail" {
 			fmt.Fprint(out, text)
+			c.failures = append(c.failures, "package "+e.Package+": "+lastLines(text, 3))
 		}
 		if e.Action != "skip" {
 			fmt.Fprintf(out, "%s %s %.1fs\n", e.Action, strings.TrimPrefix(e.Package, "github.com/akv2k8s/akv2k8s/"),
@@ -72,6 +74,7 @@ func (c *counts) ended(e event, output *strings.Builder, out io.Writer) {
 	case "fail":
 		c.failed++
 		fmt.Fprint(out, text)
+		c.failures = append(c.failures, e.Test+": "+reason(text))
 	case "skip":
 		c.skipped++
 		c.reasons = append(c.reasons, e.Test+": "+reason(text))
@@ -86,4 +89,15 @@ func reason(output string) string {
 		}
 	}
 	return "no reason was given"
+}
+
+// lastLines returns the last lines of an output that say something, as one line.
+func lastLines(output string, count int) string {
+	var lines []string
+	for _, line := range strings.Split(output, "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-count):], "; ")
 }

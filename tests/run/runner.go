@@ -96,6 +96,15 @@ func (r *runner) finish() int {
 	for _, skipped := range r.counts.reasons {
 		fmt.Fprintln(r.out, "skipped:", skipped)
 	}
+	// What failed comes last: who sees only the end of a long log needs it most.
+	for _, res := range r.results {
+		if res.err != nil {
+			fmt.Fprintf(r.out, "failed step: %s: %v\n", res.name, res.err)
+		}
+	}
+	for _, failed := range r.counts.failures {
+		fmt.Fprintln(r.out, "failed:", failed)
+	}
 	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.counts.passed, r.counts.failed, r.counts.skipped)
 	if r.broken || r.counts.failed > 0 {
 		return 1
