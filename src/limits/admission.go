@@ -39,6 +39,19 @@ const (
 	// FilePathBytes and FilePathLevels limit the path of a file.
 	FilePathBytes  = 1 << 10
 	FilePathLevels = 32
+	// FilesRecordBytes limits the JSON of wire.PodFiles.
+	FilesRecordBytes = 120 << 10
+	// FilesBytes and FilesInAnswer limit the files themselves, those of folders included.
+	FilesBytes    = 4 << 20
+	FilesInAnswer = 2000
+	// RefreshInterval is the shortest time between two reads of a pod's files.
+	RefreshInterval = time.Minute
+	// FilesDefaultRefresh is that time for resources without a refresh interval, and the maximum age of the values that
+	// such a read returns. FilesMaxRefresh is the longest time.
+	FilesDefaultRefresh = 5 * time.Minute
+	FilesMaxRefresh     = 24 * time.Hour
+	// OnChangeURLBytes limits the URL that is called after a change of files.
+	OnChangeURLBytes = 1 << 10
 )
 
 // Limits of reads for one review, and of cached reads.
@@ -113,7 +126,7 @@ func admissionArea() Area {
 
 // filesForReview returns the limits of the files that a pod requests.
 func filesForReview() []Limit {
-	const denied = "Not in use yet: pods can't request files. The pod will be rejected"
+	const denied = "The pod is rejected; the message names the limit"
 	return []Limit{
 		{Name: "FilesAnnotationBytes", Value: Bytes(FilesAnnotationBytes), Subject: "Annotation that lists files",
 			Exceeded: denied, Reason: "200 files with options have about 24 KiB"},
@@ -130,6 +143,27 @@ func filesForReview() []Limit {
 		{Name: "FilePathLevels", Value: Count(FilePathLevels), Subject: "Levels of the path of a file",
 			Exceeded: denied,
 			Reason:   "The time of the checks grows with it; usual paths have fewer than ten"},
+		{Name: "FilesRecordBytes", Value: Bytes(FilesRecordBytes),
+			Subject: "The files of a pod, as the webhook records them in one variable", Exceeded: denied,
+			Reason: "Linux passes 128 KiB in one variable"},
+		{Name: "FilesBytes", Value: Bytes(FilesBytes), Subject: "Content of all files of a pod",
+			Exceeded: "The pod does not start; a running pod keeps its files",
+			Reason:   "They are in memory twice while they are replaced"},
+		{Name: "FilesInAnswer", Value: Count(FilesInAnswer), Subject: "Files of a pod, those of folders included",
+			Exceeded: "As above", Reason: "Each takes a page of memory and several calls of the kernel"},
+		{Name: "RefreshInterval", Value: Duration(RefreshInterval),
+			Subject:  "Shortest time between two reads of the files of a pod",
+			Exceeded: "A shorter annotation is rejected; shorter intervals of resources count as this",
+			Reason:   "Thousands of pods ask; a change that can't wait is a restart (rolloutRestart)",
+			Setting:  "akv2k8s.io/refresh-interval"},
+		{Name: "FilesDefaultRefresh", Value: Duration(FilesDefaultRefresh),
+			Subject:  "That time, if neither the pod nor a resource has one; maximum age of what such a read returns",
+			Exceeded: "The vault is read", Reason: "Pods share the reads of the vault during this time",
+			Setting: "akv2k8s.io/refresh-interval"},
+		{Name: "FilesMaxRefresh", Value: Duration(FilesMaxRefresh), Subject: "Longest time between two such reads",
+			Exceeded: "A longer annotation is rejected", Reason: "0 is for files that are never read again"},
+		{Name: "OnChangeURLBytes", Value: Bytes(OnChangeURLBytes), Subject: "URL of `akv2k8s.io/on-change`",
+			Exceeded: denied, Reason: "Usual URLs of a reload have fewer than 100 bytes"},
 	}
 }
 

@@ -186,18 +186,33 @@ type objectResult struct {
 
 // readSources reads every resource and every vault object that the references name.
 func (r Resolver) readSources(ctx context.Context, references map[string]string) (*resolution, error) {
-	w := &resolution{variables: slices.Sorted(maps.Keys(references)), pendingByText: map[string]*pendingReference{},
-		resources: map[string]*resourceResult{},
-		objects:   map[objectKey]*objectResult{}}
+	w := newResolution()
+	w.variables = slices.Sorted(maps.Keys(references))
 	if err := w.parseReferences(references); err != nil {
 		return nil, err
 	}
-	forEachConcurrently(w.resources, func(name string, found *resourceResult) {
-		r.readResource(ctx, name, found)
-	})
+	r.readResources(ctx, w)
 	if err := w.planObjects(references); err != nil {
 		return nil, err
 	}
+	r.readObjects(ctx, w)
+	return w, nil
+}
+
+func newResolution() *resolution {
+	return &resolution{pendingByText: map[string]*pendingReference{}, resources: map[string]*resourceResult{},
+		objects: map[objectKey]*objectResult{}}
+}
+
+// readResources reads the resources of a resolution. Each has its own error.
+func (r Resolver) readResources(ctx context.Context, w *resolution) {
+	forEachConcurrently(w.resources, func(name string, found *resourceResult) {
+		r.readResource(ctx, name, found)
+	})
+}
+
+// readObjects reads the vault objects of a resolution. Each has its own error.
+func (r Resolver) readObjects(ctx context.Context, w *resolution) {
 	memory := &objectMemory{reserve: r.ReserveBytes}
 	forEachConcurrently(w.objects, func(_ objectKey, o *objectResult) {
 		if o.err = checkNotEnded(ctx); o.err != nil {
@@ -211,29 +226,35 @@ func (r Resolver) readSources(ctx context.Context, references map[string]string)
 			o.vaultObject = object
 		}
 	})
-	return w, nil
 }
 
 // parseReferences collects the distinct references and resources. It rejects a request with too many before anything is
 // read.
 func (w *resolution) parseReferences(references map[string]string) error {
 	for _, name := range w.variables {
-		text := references[name]
-		if w.pendingByText[text] != nil {
-			continue
-		}
-		ref, err := envref.Parse(text)
-		if err != nil {
-			// The text is not quoted: it can be a secret that only resembles a reference.
-			return fault.Wrap(fault.KindOf(err), err, "variable "+shortenName(name))
-		}
-		w.pendingByText[text] = &pendingReference{text: text, ref: ref}
-		w.resources[ref.Name] = &resourceResult{}
-		if err := w.checkLimits(); err != nil {
+		if _, err := w.addReference("variable "+shortenName(name), references[name]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addReference parses a reference and adds its resource. Its error begins with usedBy, which names the variable or file.
+func (w *resolution) addReference(usedBy, text string) (*pendingReference, error) {
+	if known := w.pendingByText[text]; known != nil {
+		return known, nil
+	}
+	ref, err := envref.Parse(text)
+	if err != nil {
+		// The text is not quoted: it can be a secret that only resembles a reference.
+		return nil, fault.Wrap(fault.KindOf(err), err, usedBy)
+	}
+	q := &pendingReference{text: text, ref: ref}
+	w.pendingByText[text] = q
+	if w.resources[ref.Name] == nil {
+		w.resources[ref.Name] = &resourceResult{}
+	}
+	return q, w.checkLimits()
 }
 
 func (w *resolution) checkLimits() error {
@@ -309,25 +330,39 @@ func forEachConcurrently[K comparable, V any](entries map[K]V, do func(K, V)) {
 func (w *resolution) planObjects(references map[string]string) error {
 	for _, name := range w.variables {
 		q := w.pendingByText[references[name]]
-		if q.object != nil {
-			continue
-		}
-		found := w.resources[q.ref.Name]
-		if found.err != nil {
-			return q.explainError(name, found.err)
-		}
-		if err := q.pickItem(found); err != nil {
+		if err := w.planObject(q); err != nil {
 			return q.explainError(name, err)
 		}
-		key := objectKey{q.ref.Name, q.query.Item.Name, q.query.Item.Version, q.query.Item.Type}
-		if w.objects[key] == nil {
-			w.objects[key] = &objectResult{resource: found}
-		}
-		q.object = w.objects[key]
-		q.object.needsPrivateKey = q.object.needsPrivateKey || q.query.NeedsPrivateKey()
-		q.object.ref = found.recipe.ItemRef(q.query.Item, q.query.Kind(q.object.needsPrivateKey))
 	}
 	return nil
+}
+
+// planObject finds the vault object of a reference.
+func (w *resolution) planObject(q *pendingReference) error {
+	if q.object != nil {
+		return nil
+	}
+	found := w.resources[q.ref.Name]
+	if found.err != nil {
+		return found.err
+	}
+	if err := q.pickItem(found); err != nil {
+		return err
+	}
+	q.object = w.requireObject(q.ref.Name, q.query.Item, q.query.NeedsPrivateKey())
+	return nil
+}
+
+// requireObject adds the vault object of an item to those that are read, with its private key if any use needs it.
+func (w *resolution) requireObject(resource string, item recipe.Item, needsPrivateKey bool) *objectResult {
+	found, key := w.resources[resource], objectKey{resource, item.Name, item.Version, item.Type}
+	if w.objects[key] == nil {
+		w.objects[key] = &objectResult{resource: found}
+	}
+	o := w.objects[key]
+	o.needsPrivateKey = o.needsPrivateKey || needsPrivateKey
+	o.ref = found.recipe.ItemRef(item, decode.Query{Item: item}.Kind(o.needsPrivateKey))
+	return o
 }
 
 // pickItem finds the item of the resource that the reference's query selects.
@@ -342,8 +377,13 @@ func (q *pendingReference) pickItem(found *resourceResult) (err error) {
 
 // explainError adds the variable and its reference to an error, and keeps the error's RetryAfter.
 func (q *pendingReference) explainError(variable string, err error) error {
+	return q.explainErrorOf("variable "+shortenName(variable), err)
+}
+
+// explainErrorOf adds what uses the reference, and the reference, to an error.
+func (q *pendingReference) explainErrorOf(usedBy string, err error) error {
 	return &fault.Error{Kind: fault.KindOf(err),
-		Operation:  fmt.Sprintf("variable %s (%s)", shortenName(variable), q.text),
+		Operation:  fmt.Sprintf("%s (%s)", usedBy, q.text),
 		Cause:      err,
 		RetryAfter: fault.RetryAfter(err)}
 }

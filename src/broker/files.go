@@ -1,0 +1,208 @@
+package broker
+
+import (
+	"bufio"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/keyvault"
+	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/recipe"
+	"github.com/akv2k8s/akv2k8s/src/resolver"
+	"github.com/akv2k8s/akv2k8s/src/wire"
+)
+
+// handleFilesRequest identifies the pod, reads from its spec which files it has, and writes their content, or that it
+// has not changed. The request itself names nothing, so a running program cannot extend its access.
+func (c *podRequest) handleFilesRequest(ctx context.Context) error {
+	pod, err := c.identifyPod(ctx)
+	if err != nil {
+		return err
+	}
+	record, err := recordedFiles(pod)
+	if err != nil {
+		return err
+	}
+	if err := c.reserveRequestMemory(len(record)); err != nil {
+		return err
+	}
+	var wanted wire.PodFiles
+	if json.Unmarshal([]byte(record), &wanted) != nil {
+		return fault.New(fault.Invalid, "%s of pod %q is not what the env-injector wrote; recreate the pod",
+			wire.EnvFiles, c.caller.Pod)
+	}
+	if err := c.acquireNamespaceSlot(); err != nil {
+		return err
+	}
+	known := parseETag(c.r.Header.Get("If-None-Match"))
+	from := &resourceSource{Broker: c.Broker, namespace: c.caller.Namespace, maxAge: c.MaxAge}
+	if known != nil {
+		from.refresh = &wanted
+	}
+	files, err := resolver.Resolver{Source: from, ReserveBytes: c.reserveResponseMemory}.ResolveFiles(ctx, wanted,
+		limits.FilesDefaultRefresh)
+	if err != nil {
+		return err
+	}
+	c.emitStaleValueEvent(from)
+	c.w.Header().Set(wire.HeaderRefreshAfter, strconv.FormatInt(refreshSeconds(wanted, files), 10))
+	defer c.logResponse(len(files.Directories), from)
+	unchanged := known.matches(files)
+	c.Metrics.countFiles(unchanged)
+	if unchanged {
+		c.w.Header().Set("ETag", known.String())
+		c.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	c.w.Header().Set("ETag", newETag(files).String())
+	c.writeFiles(files)
+	return nil
+}
+
+// recordedFiles returns the text of the wire.PodFiles in the spec of a pod. The spec cannot change after creation.
+func recordedFiles(pod *corev1.Pod) (string, error) {
+	for _, container := range pod.Spec.InitContainers {
+		if container.Name != wire.FilesContainer && container.Name != wire.FilesInitContainer {
+			continue
+		}
+		for _, variable := range container.Env {
+			if variable.Name == wire.EnvFiles && variable.ValueFrom == nil &&
+				len(variable.Value) <= limits.FilesRecordBytes {
+				return variable.Value, nil
+			}
+		}
+	}
+	return "", fault.NewWithNextStep(fault.Denied,
+		"set the annotation "+wire.AnnotationFiles+" before the pod is created", "pod %q was not created with files",
+		pod.Name)
+}
+
+// refreshSeconds is the time until the pod should request its files again: that of the pod, or that of its resources.
+func refreshSeconds(wanted wire.PodFiles, files resolver.Files) int64 {
+	interval := files.RefreshInterval
+	if wanted.RefreshSeconds != nil {
+		interval = time.Duration(min(*wanted.RefreshSeconds, int64(limits.FilesMaxRefresh/time.Second))) * time.Second
+	}
+	if interval <= 0 {
+		return 0
+	}
+	return int64(max(interval, limits.RefreshInterval) / time.Second)
+}
+
+// maxAgeFor is the maximum age of an object of a resource. Pods that ask again, each at its own time, share the reads of
+// the vault during an interval.
+func (s *resourceSource) maxAgeFor(r recipe.Recipe) time.Duration {
+	if s.refresh == nil {
+		return s.maxAge
+	}
+	interval := refreshSeconds(*s.refresh, resolver.Files{
+		RefreshInterval: r.RefreshIntervalOr(limits.FilesDefaultRefresh)})
+	return max(s.maxAge, min(time.Duration(interval)*time.Second, limits.FilesDefaultRefresh))
+}
+
+// eTag identifies the content of all files of a pod. Its key makes it useless for guessing a value from another pod's
+// tag. The key is in the tag, so that each replica can compare.
+type eTag struct{ key, sum []byte }
+
+// etagKeyBytes is the length of the key of an eTag.
+const etagKeyBytes = 16
+
+func newETag(files resolver.Files) *eTag {
+	key := make([]byte, etagKeyBytes)
+	_, _ = rand.Read(key) // never fails
+	return &eTag{key, hashFiles(key, files)}
+}
+
+// String implements fmt.Stringer.
+func (e *eTag) String() string {
+	return fmt.Sprintf("%q", base64.RawURLEncoding.EncodeToString(slices.Concat(e.key, e.sum)))
+}
+
+// parseETag parses a tag. It returns nil if the text is not one of ours.
+func parseETag(text string) *eTag {
+	inner, quoted := strings.CutPrefix(text, `"`)
+	inner, closed := strings.CutSuffix(inner, `"`)
+	if !quoted || !closed || len(inner) != base64.RawURLEncoding.EncodedLen(etagKeyBytes+sha256.Size) {
+		return nil
+	}
+	both, err := base64.RawURLEncoding.DecodeString(inner)
+	if err != nil {
+		return nil
+	}
+	return &eTag{both[:etagKeyBytes], both[etagKeyBytes:]}
+}
+
+// matches reports whether the tag is that of these files. A nil tag matches nothing.
+func (e *eTag) matches(files resolver.Files) bool {
+	return e != nil && hmac.Equal(e.sum, hashFiles(e.key, files))
+}
+
+// hashFiles is a keyed hash of the names, modes and contents of all files.
+func hashFiles(key []byte, files resolver.Files) []byte {
+	mac := hmac.New(sha256.New, key)
+	for _, directory := range slices.Sorted(maps.Keys(files.Directories)) {
+		entries := files.Directories[directory]
+		writeField(mac, []byte(directory))
+		writeField(mac, binary.BigEndian.AppendUint64(nil, uint64(len(entries))))
+		for _, name := range slices.Sorted(maps.Keys(entries)) {
+			writeField(mac, []byte(name))
+			writeField(mac, binary.BigEndian.AppendUint32(nil, uint32(entries[name].Mode)))
+			writeField(mac, entries[name].Content)
+		}
+	}
+	return mac.Sum(nil)
+}
+
+// writeField hashes a text with its length, so that no two lists of texts are the same bytes.
+func writeField(mac hash.Hash, content []byte) {
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(content))))
+	mac.Write(content)
+}
+
+// writeFiles writes a wire.FilesResponse in parts.
+func (c *podRequest) writeFiles(files resolver.Files) {
+	out := bufio.NewWriterSize(c.startResponse(http.StatusOK), responseChunkBytes)
+	_, _ = out.WriteString(`{"directories":{`)
+	for i, directory := range slices.Sorted(maps.Keys(files.Directories)) {
+		writeKey(out, directory, i > 0)
+		_ = out.WriteByte('{')
+		entries := files.Directories[directory]
+		for j, name := range slices.Sorted(maps.Keys(entries)) {
+			writeKey(out, name, j > 0)
+			fmt.Fprintf(out, `{"mode":%d,"content":`, entries[name].Mode)
+			if writeBase64(out, entries[name].Content) != nil {
+				return // the client does not read the rest
+			}
+			_ = out.WriteByte('}')
+		}
+		_ = out.WriteByte('}')
+	}
+	_, _ = out.WriteString("}}")
+	if out.Flush() == nil {
+		_ = c.responseControl.Flush()
+	}
+}
+
+// priority orders the source's reads of the vault among others.
+func (s *resourceSource) priority() keyvault.Priority {
+	if s.refresh != nil {
+		return keyvault.PriorityRefresh
+	}
+	return keyvault.PriorityPodStart
+}
