@@ -44,6 +44,7 @@ const (
 // Variables and values of a pod, in counts and names.
 const (
 	ContainerCount      = "containerCount"
+	FilesContainerCount = "filesContainers"
 	Variables           = "variables"
 	UnrecordedVariables = "unrecordedVariables"
 	FirstUnrecorded     = "firstUnrecorded"

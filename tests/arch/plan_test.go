@@ -24,7 +24,7 @@ func rooms() map[string]int {
 		"controller": 4, "webhook": 4, "webhook/webhooktls": 4, "broker": 4, "injector": 4,
 		// vaultclient puts credential, adapter and the steps of a read together for the programs.
 		"keyvault/vaultclient": 4,
-		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/refresh": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "webhook/delivery": 3, "injector/akvsclient": 3, "injector/atomicdir": 3, "servingcert": 3,
+		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/refresh": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "webhook/delivery": 3, "webhook/filescontainer": 3, "injector/akvsclient": 3, "injector/atomicdir": 3, "servingcert": 3,
 		// statushash reads and writes the Secret of its key, store the outputs.
 		"controller/statushash": 3, "controller/store": 3, "controller/state": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3, "v1compat/ca": 3, "v1compat": 3,
 		// resolver is what broker and injector share: references become values.
