@@ -7,10 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"hash"
 	"maps"
 	"net/http"
 	"slices"
@@ -126,7 +124,7 @@ const etagKeyBytes = 16
 func newETag(files resolver.Files) *eTag {
 	key := make([]byte, etagKeyBytes)
 	_, _ = rand.Read(key) // never fails
-	return &eTag{key, hashFiles(key, files)}
+	return &eTag{key, files.Hash(key)}
 }
 
 // String implements fmt.Stringer.
@@ -150,29 +148,7 @@ func parseETag(text string) *eTag {
 
 // matches reports whether the tag is that of these files. A nil tag matches nothing.
 func (e *eTag) matches(files resolver.Files) bool {
-	return e != nil && hmac.Equal(e.sum, hashFiles(e.key, files))
-}
-
-// hashFiles is a keyed hash of the names, modes and contents of all files.
-func hashFiles(key []byte, files resolver.Files) []byte {
-	mac := hmac.New(sha256.New, key)
-	for _, directory := range slices.Sorted(maps.Keys(files.Directories)) {
-		entries := files.Directories[directory]
-		writeField(mac, []byte(directory))
-		writeField(mac, binary.BigEndian.AppendUint64(nil, uint64(len(entries))))
-		for _, name := range slices.Sorted(maps.Keys(entries)) {
-			writeField(mac, []byte(name))
-			writeField(mac, binary.BigEndian.AppendUint32(nil, uint32(entries[name].Mode)))
-			writeField(mac, entries[name].Content)
-		}
-	}
-	return mac.Sum(nil)
-}
-
-// writeField hashes a text with its length, so that no two lists of texts are the same bytes.
-func writeField(mac hash.Hash, content []byte) {
-	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(content))))
-	mac.Write(content)
+	return e != nil && hmac.Equal(e.sum, files.Hash(e.key))
 }
 
 // writeFiles writes a wire.FilesResponse in parts.

@@ -2,7 +2,11 @@ package resolver
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"hash"
 	"io/fs"
 	"maps"
 	"path"
@@ -34,6 +38,28 @@ type File struct {
 	Content []byte
 	// Mode has the permission bits.
 	Mode fs.FileMode
+}
+
+// Hash is a keyed hash of the names, modes and contents of all files.
+func (f Files) Hash(key []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	for _, directory := range slices.Sorted(maps.Keys(f.Directories)) {
+		entries := f.Directories[directory]
+		writeField(mac, []byte(directory))
+		writeField(mac, binary.BigEndian.AppendUint64(nil, uint64(len(entries))))
+		for _, name := range slices.Sorted(maps.Keys(entries)) {
+			writeField(mac, []byte(name))
+			writeField(mac, binary.BigEndian.AppendUint32(nil, uint32(entries[name].Mode)))
+			writeField(mac, entries[name].Content)
+		}
+	}
+	return mac.Sum(nil)
+}
+
+// writeField hashes a text with its length, so that no two lists of texts are the same bytes.
+func writeField(mac hash.Hash, content []byte) {
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(content))))
+	mac.Write(content)
 }
 
 // ResolveFiles returns all files, or the error of the first one by directory and path. Each resource and each vault
