@@ -103,8 +103,8 @@ func refreshSeconds(wanted wire.PodFiles, files resolver.Files) int64 {
 	return int64(max(interval, limits.RefreshInterval) / time.Second)
 }
 
-// maxAgeFor is the maximum age of an object of a resource. Pods that ask again, each at its own time, share the reads of
-// the vault during an interval.
+// maxAgeFor is the maximum age of an object of a resource. Pods that ask again, each at its own time, share the reads
+// of the vault during an interval.
 func (s *resourceSource) maxAgeFor(r recipe.Recipe) time.Duration {
 	if s.refresh == nil {
 		return s.maxAge

@@ -29,7 +29,8 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		Help: "Unrecorded references allowed because a ConfigMap or Secret did not exist when the pod was created."})
 	m.files = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_auth_files_requests_total",
 		Help: "Answered requests of pods for their files, by whether the files had changed."}, []string{"changed"})
-	for _, c := range []prometheus.Collector{m.files, m.requests, m.failedRequests, m.staleValues, m.unrecordedReferences} {
+	for _, c := range []prometheus.Collector{m.requests, m.failedRequests, m.staleValues, m.unrecordedReferences,
+		m.files} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}

@@ -51,11 +51,13 @@ func CertificateWithKey(q Query, o keyvault.Object) (certificate.Bundle, error) 
 			return certificate.Bundle{}, err
 		}
 	default:
-		return certificate.Bundle{}, fault.NewWithNextStep(fault.Invalid, "refer to a certificate, or to a secret with one",
+		return certificate.Bundle{}, fault.NewWithNextStep(fault.Invalid,
+			"refer to a certificate, or to a secret with one",
 			"the file holds a certificate with its private key, and an object of type %s has none", q.Item.Type)
 	}
 	if q.Part != "" {
-		return certificate.Bundle{}, fault.NewWithNextStep(fault.Invalid, "remove the question mark and what follows it",
+		return certificate.Bundle{}, fault.NewWithNextStep(fault.Invalid,
+			"remove the question mark and what follows it",
 			"the file holds a certificate with its private key, and the reference selects a part")
 	}
 	return parseWithKey(value, certificate.Parse)

@@ -35,8 +35,8 @@ func Add(pod *corev1.Pod, p Plan, s inject.Settings) *corev1.Pod {
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range containers {
 			for _, mount := range p.files.Mounts[containers[i].Name] {
-				containers[i].VolumeMounts = append(containers[i].VolumeMounts, corev1.VolumeMount{Name: wire.VolumeFiles,
-					MountPath: mount.Path, SubPath: mount.Directory, ReadOnly: true})
+				containers[i].VolumeMounts = append(containers[i].VolumeMounts, corev1.VolumeMount{
+					Name: wire.VolumeFiles, MountPath: mount.Path, SubPath: mount.Directory, ReadOnly: true})
 			}
 		}
 	}
@@ -59,8 +59,9 @@ func Add(pod *corev1.Pod, p Plan, s inject.Settings) *corev1.Pod {
 
 // newVolume is the volume in memory that holds the files.
 func newVolume() corev1.Volume {
-	return corev1.Volume{Name: wire.VolumeFiles, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
-		Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(volumeBytes, resource.BinarySI)}}}
+	return corev1.Volume{Name: wire.VolumeFiles, VolumeSource: corev1.VolumeSource{
+		EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory,
+			SizeLimit: resource.NewQuantity(volumeBytes, resource.BinarySI)}}}
 }
 
 // newContainers are the containers that write the files: a sidecar, or an init container if they are written once. In a

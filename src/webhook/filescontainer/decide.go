@@ -157,8 +157,9 @@ func (p *Plan) setSettings(pod *corev1.Pod) error {
 			return err
 		}
 		if record.OnChange = text; p.once {
-			return invalidError("remove one of the two", "the annotation %s needs files that are read again, and %s is 0",
-				wire.AnnotationOnChange, wire.AnnotationRefreshInterval)
+			return invalidError("remove one of the two",
+				"the annotation %s needs files that are read again, and %s is 0", wire.AnnotationOnChange,
+				wire.AnnotationRefreshInterval)
 		}
 	}
 	for _, directory := range p.files.Directories {
