@@ -114,7 +114,8 @@ func (w *resolution) parseReferences(references map[string]string) error {
 	return nil
 }
 
-// addReference parses a reference and adds its resource. Its error begins with usedBy, which names the variable or file.
+// addReference parses a reference and adds its resource. Its error begins with usedBy, which names the variable or
+// file.
 func (w *resolution) addReference(usedBy, text string) (*pendingReference, error) {
 	if known := w.pendingByText[text]; known != nil {
 		return known, nil

@@ -25,9 +25,9 @@ type ResolveResponse struct {
 }
 
 // FilesPath is the path of the broker for the files of a pod, by GET over TLS, with the pod's token as bearer token.
-// The broker reads from the pod's spec which files they are (EnvFiles of its FilesContainer). A 200 has a FilesResponse and
-// the header ETag, a keyed hash of the content. If the request has this text as If-None-Match and nothing has changed,
-// the answer is 304 without a body.
+// The broker reads from the pod's spec which files they are (EnvFiles of its FilesContainer). A 200 has a FilesResponse
+// and the header ETag, a keyed hash of the content. If the request has this text as If-None-Match and nothing has
+// changed, the answer is 304 without a body.
 const FilesPath = "/v1/files"
 
 // HeaderRefreshAfter is a header of both answers: the time in seconds until the pod should request its files again, 0

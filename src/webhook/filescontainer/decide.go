@@ -259,8 +259,8 @@ func (p *Plan) addModeWarnings(pod *corev1.Pod) {
 	}
 	if len(users) > 1 || users[""] || users["0"] {
 		p.Warnings = append(p.Warnings, "files that only their owner can read belong to the user of the container "+
-			wire.FilesContainer+", which is not that of each container with such files; set the same runAsUser for all "+
-			"containers, or use fsGroup and the mode 0440")
+			wire.FilesContainer+", which is not that of each container with such files; set the same runAsUser for "+
+			"all containers, or use fsGroup and the mode 0440")
 	}
 }
 
