@@ -17,6 +17,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
@@ -104,14 +105,25 @@ func refreshSeconds(wanted wire.PodFiles, files resolver.Files) int64 {
 }
 
 // maxAgeFor is the maximum age of an object of a resource. Pods that ask again, each at its own time, share the reads
-// of the vault during an interval.
+// of the vault during an interval, unless the controller has found another value since.
 func (s *resourceSource) maxAgeFor(r recipe.Recipe) time.Duration {
 	if s.refresh == nil {
 		return s.maxAge
 	}
 	interval := refreshSeconds(*s.refresh, resolver.Files{
 		RefreshInterval: r.RefreshIntervalOr(limits.FilesDefaultRefresh)})
-	return max(s.maxAge, min(time.Duration(interval)*time.Second, limits.FilesDefaultRefresh))
+	sinceChange := s.Clock().Sub(time.Unix(0, s.lastChange.Load()))
+	return max(s.maxAge, min(time.Duration(interval)*time.Second, limits.FilesDefaultRefresh, sinceChange))
+}
+
+// noteChange notes when the controller has found another value for a resource.
+func (s *resourceSource) noteChange(at *metav1.Time) {
+	for at != nil {
+		before := s.lastChange.Load()
+		if at.UnixNano() <= before || s.lastChange.CompareAndSwap(before, at.UnixNano()) {
+			return
+		}
+	}
 }
 
 // eTag identifies the content of all files of a pod. Its key makes it useless for guessing a value from another pod's

@@ -12,7 +12,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -70,6 +73,23 @@ func TestAPodGetsItsFilesAndLearnsWhetherTheyChanged(t *testing.T) {
 		"# HELP akv2k8s_auth_files_requests_total Answered requests of pods for their files, by whether the files had changed.\n"+
 			"# TYPE akv2k8s_auth_files_requests_total counter\n"+
 			"akv2k8s_auth_files_requests_total{changed=\"false\"} 1\nakv2k8s_auth_files_requests_total{changed=\"true\"} 2\n"), "akv2k8s_auth_files_requests_total"))
+}
+
+func TestAChangeThatTheControllerFoundIsReadAtOnce(t *testing.T) {
+	b := newBrokerTest(t)
+	b.withFiles(twoFiles)
+	etag := b.requestFiles("").Header().Get("ETag")
+	for age, want := range map[time.Duration]time.Duration{-time.Hour: 10 * time.Second, time.Second: 10 * time.Second, time.Minute: time.Minute, time.Hour: 5 * time.Minute} {
+		now := time.Now().Truncate(time.Second)
+		b.broker.Clock = func() time.Time { return now }
+		var resource v2beta1.AzureKeyVaultSecret
+		require.NoError(t, b.client.Get(t.Context(), client.ObjectKey{Namespace: "team", Name: "two"}, &resource))
+		resource.Status.LastAzureUpdate = &metav1.Time{Time: now.Add(-age)}
+		require.NoError(t, b.client.Update(t.Context(), &resource))
+		b.vault.ages = nil
+		require.Equal(t, http.StatusNotModified, b.requestFiles(etag).Code)
+		assert.Equal(t, []time.Duration{want, want}, b.vault.ages, age)
+	}
 }
 
 func TestTwoPodsHaveDifferentTags(t *testing.T) {

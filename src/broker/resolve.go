@@ -30,6 +30,9 @@ type resourceSource struct {
 	maxAge time.Duration
 	// refresh is set if a pod asks whether its files have changed.
 	refresh *wire.PodFiles
+	// lastChange is the last time at which the controller found another value for one of the resources, in
+	// nanoseconds since 1970.
+	lastChange atomic.Int64
 	// firstStale is the first object that was served stale, nil if none was. staleCount is their number.
 	firstStale atomic.Pointer[staleObject]
 	staleCount atomic.Int32
@@ -84,6 +87,7 @@ func (s *resourceSource) ReadResource(ctx context.Context, resource string) (rec
 	if err != nil {
 		return recipe.Recipe{}, err
 	}
+	s.noteChange(object.Status.LastAzureUpdate)
 	content, err := json.Marshal(object)
 	if err != nil {
 		return recipe.Recipe{}, fault.Wrap(fault.Bug, err, "marshalling an AzureKeyVaultSecret")
