@@ -4,8 +4,8 @@ import "time"
 
 // Limits of the files of a pod: of the answer of the auth service, and of the files container that writes them.
 const (
-	// FilesBytes limits the content of all files of a pod together, FilesInAnswer their number, and FilesAnswerBytes the
-	// answer that has them.
+	// FilesBytes limits the content of all files of a pod together, FilesInAnswer their number, and FilesAnswerBytes
+	// the answer that has them.
 	FilesBytes       = 4 << 20
 	FilesInAnswer    = 2000
 	FilesAnswerBytes = 8 << 20
