@@ -28,8 +28,8 @@ func (p Program) runFilesInitContainer(ctx context.Context, volume string) int {
 	return 0
 }
 
-// runFilesSidecar is the work of the sidecar that writes the pod's files and keeps them fresh. It ends with 0 when it is
-// stopped. After a restart it finds complete files, and a failure does not end it: the program uses these files.
+// runFilesSidecar is the work of the sidecar that writes the pod's files and keeps them fresh. It ends with 0 when it
+// is stopped. After a restart it finds complete files, and a failure does not end it: the program uses these files.
 func (p Program) runFilesSidecar(ctx context.Context, volume string) int {
 	limitRuntimeMemory()
 	runtime.GOMAXPROCS(1)
