@@ -55,12 +55,12 @@ func (c *podRequest) handleFilesRequest(ctx context.Context) error {
 		from.refresh = &wanted
 	}
 	files, err := resolver.Resolver{Source: from, ReserveBytes: c.reserveResponseMemory}.ResolveFiles(ctx, wanted,
-		limits.FilesDefaultRefresh)
+		limits.FilesRefreshDefault)
 	if err != nil {
 		return err
 	}
 	c.emitStaleValueEvent(from)
-	c.w.Header().Set(wire.HeaderRefreshAfter, strconv.FormatInt(refreshSeconds(wanted, files), 10))
+	c.w.Header().Set(wire.HeaderRefreshAfter, strconv.FormatInt(int64(files.RefreshAfter(wanted)/time.Second), 10))
 	defer c.logResponse(len(files.Directories), from)
 	unchanged := known.matches(files)
 	c.Metrics.countFiles(unchanged)
@@ -92,28 +92,15 @@ func recordedFiles(pod *corev1.Pod) (string, error) {
 		pod.Name)
 }
 
-// refreshSeconds is the time until the pod should request its files again: that of the pod, or that of its resources.
-func refreshSeconds(wanted wire.PodFiles, files resolver.Files) int64 {
-	interval := files.RefreshInterval
-	if wanted.RefreshSeconds != nil {
-		interval = time.Duration(min(*wanted.RefreshSeconds, int64(limits.FilesMaxRefresh/time.Second))) * time.Second
-	}
-	if interval <= 0 {
-		return 0
-	}
-	return int64(max(interval, limits.RefreshInterval) / time.Second)
-}
-
 // maxAgeFor is the maximum age of an object of a resource. Pods that ask again, each at its own time, share the reads
 // of the vault during an interval, unless the controller has found another value since.
 func (s *resourceSource) maxAgeFor(r recipe.Recipe) time.Duration {
 	if s.refresh == nil {
 		return s.maxAge
 	}
-	interval := refreshSeconds(*s.refresh, resolver.Files{
-		RefreshInterval: r.RefreshIntervalOr(limits.FilesDefaultRefresh)})
+	interval := resolver.Files{RefreshInterval: r.RefreshIntervalOr(limits.FilesRefreshDefault)}.RefreshAfter(*s.refresh)
 	sinceChange := s.Clock().Sub(time.Unix(0, s.lastChange.Load()))
-	return max(s.maxAge, min(time.Duration(interval)*time.Second, limits.FilesDefaultRefresh, sinceChange))
+	return max(s.maxAge, min(interval, limits.FilesRefreshDefault, sinceChange))
 }
 
 // noteChange notes when the controller has found another value for a resource.

@@ -41,15 +41,6 @@ const (
 	FilePathLevels = 32
 	// FilesRecordBytes limits the JSON of wire.PodFiles.
 	FilesRecordBytes = 120 << 10
-	// FilesBytes and FilesInAnswer limit the files themselves, those of folders included.
-	FilesBytes    = 4 << 20
-	FilesInAnswer = 2000
-	// RefreshInterval is the shortest time between two reads of a pod's files.
-	RefreshInterval = time.Minute
-	// FilesDefaultRefresh is that time for resources without a refresh interval, and the maximum age of the values that
-	// such a read returns. FilesMaxRefresh is the longest time.
-	FilesDefaultRefresh = 5 * time.Minute
-	FilesMaxRefresh     = 24 * time.Hour
 	// OnChangeURLBytes limits the URL that is called after a change of files.
 	OnChangeURLBytes = 1 << 10
 )
@@ -146,22 +137,6 @@ func filesForReview() []Limit {
 		{Name: "FilesRecordBytes", Value: Bytes(FilesRecordBytes),
 			Subject: "The files of a pod, as the webhook records them in one variable", Exceeded: denied,
 			Reason: "Linux passes 128 KiB in one variable"},
-		{Name: "FilesBytes", Value: Bytes(FilesBytes), Subject: "Content of all files of a pod",
-			Exceeded: "The pod does not start; a running pod keeps its files",
-			Reason:   "They are in memory twice while they are replaced"},
-		{Name: "FilesInAnswer", Value: Count(FilesInAnswer), Subject: "Files of a pod, those of folders included",
-			Exceeded: "As above", Reason: "Each takes a page of memory and several calls of the kernel"},
-		{Name: "RefreshInterval", Value: Duration(RefreshInterval),
-			Subject:  "Shortest time between two reads of the files of a pod",
-			Exceeded: "A shorter annotation is rejected; shorter intervals of resources count as this",
-			Reason:   "Thousands of pods ask; a change that can't wait is a restart (rolloutRestart)",
-			Setting:  "akv2k8s.io/refresh-interval"},
-		{Name: "FilesDefaultRefresh", Value: Duration(FilesDefaultRefresh),
-			Subject:  "That time, if neither the pod nor a resource has one; maximum age of what such a read returns",
-			Exceeded: "The vault is read", Reason: "Pods share the reads of the vault during this time",
-			Setting: "akv2k8s.io/refresh-interval"},
-		{Name: "FilesMaxRefresh", Value: Duration(FilesMaxRefresh), Subject: "Longest time between two such reads",
-			Exceeded: "A longer annotation is rejected", Reason: "0 is for files that are never read again"},
 		{Name: "OnChangeURLBytes", Value: Bytes(OnChangeURLBytes), Subject: "URL of `akv2k8s.io/on-change`",
 			Exceeded: denied, Reason: "Usual URLs of a reload have fewer than 100 bytes"},
 	}

@@ -11,9 +11,11 @@ const (
 	FilesAnswerBytes = 8 << 20
 	// FilesETagBytes limits the ETag of an answer.
 	FilesETagBytes = 256
-	// FilesRefreshMin and FilesRefreshMax limit the time between two requests.
-	FilesRefreshMin = time.Minute
-	FilesRefreshMax = 24 * time.Hour
+	// FilesRefreshMin and FilesRefreshMax limit the time between two requests. FilesRefreshDefault is that time if
+	// neither the pod nor a resource has one, and the maximum age of the values that such a request gets.
+	FilesRefreshMin     = time.Minute
+	FilesRefreshDefault = 5 * time.Minute
+	FilesRefreshMax     = 24 * time.Hour
 	// FilesRequestTime limits one request of a running files container, with and without the auth service.
 	FilesRequestTime = 2 * time.Minute
 	// FilesRetryWait limits the wait after a request that failed.
@@ -51,6 +53,10 @@ func filesTimes() []Limit {
 		{Name: "FilesRefreshMin", Value: Duration(FilesRefreshMin),
 			Subject: "Shortest time between two requests for the files of a pod", Exceeded: isUsed,
 			Reason: "10,000 pods send at most 170 requests per second", Setting: "akv2k8s.io/refresh-interval"},
+		{Name: "FilesRefreshDefault", Value: Duration(FilesRefreshDefault),
+			Subject: "That time, if neither the pod nor a resource has one; maximum age of the values that such a " +
+				"request gets", Exceeded: "The vault is read",
+			Reason: "Pods share the reads of the vault during this time", Setting: "akv2k8s.io/refresh-interval"},
 		{Name: "FilesRefreshMax", Value: Duration(FilesRefreshMax), Subject: "Longest time between two such requests",
 			Exceeded: isUsed, Reason: "A wrong answer must not end the refreshes of a pod"},
 		{Name: "FilesRequestTime", Value: Duration(FilesRequestTime), Subject: "One such request of a running pod",

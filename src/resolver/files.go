@@ -40,6 +40,19 @@ type File struct {
 	Mode fs.FileMode
 }
 
+// RefreshAfter is the time until the pod should read its files again, from limits.FilesRefreshMin to
+// limits.FilesRefreshMax, or 0 for never: the interval of the pod, or that of its resources.
+func (f Files) RefreshAfter(wanted wire.PodFiles) time.Duration {
+	interval := f.RefreshInterval
+	if wanted.RefreshSeconds != nil {
+		interval = time.Duration(min(*wanted.RefreshSeconds, int64(limits.FilesRefreshMax/time.Second))) * time.Second
+	}
+	if interval <= 0 {
+		return 0
+	}
+	return min(max(interval, limits.FilesRefreshMin), limits.FilesRefreshMax)
+}
+
 // Hash is a keyed hash of the names, modes and contents of all files.
 func (f Files) Hash(key []byte) []byte {
 	mac := hmac.New(sha256.New, key)

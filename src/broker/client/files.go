@@ -18,9 +18,6 @@ import (
 
 const headerIfNoneMatch = "If-None-Match"
 
-// defaultRefreshAfter is used if an answer does not say when to ask again.
-const defaultRefreshAfter = 10 * time.Minute
-
 // FilesAnswer is the answer to a request for the files of a pod.
 type FilesAnswer struct {
 	// IsUnchanged says that the files are those of the ETag of the request. Directories is nil then.
@@ -72,7 +69,7 @@ func parseRefreshAfter(text string) time.Duration {
 	case errors.Is(err, strconv.ErrRange) && seconds > 0:
 		return limits.FilesRefreshMax
 	case err != nil || seconds < 0:
-		return defaultRefreshAfter
+		return limits.FilesRefreshDefault
 	case seconds == 0:
 		return 0
 	}

@@ -56,7 +56,7 @@ func TestTheTimeOfTheNextRequestIsBounded(t *testing.T) {
 		"0": 0, "1": time.Minute, "60": time.Minute, "61": 61 * time.Second, "86400": 24 * time.Hour, "86401": 24 * time.Hour,
 		"9223372036854775807": 24 * time.Hour, "99999999999999999999": 24 * time.Hour,
 		// Neither never nor at once.
-		"": 10 * time.Minute, "-1": 10 * time.Minute, "-99999999999999999999": 10 * time.Minute, "5m": 10 * time.Minute, "1.5": 10 * time.Minute,
+		"": limits.FilesRefreshDefault, "-1": limits.FilesRefreshDefault, "-99999999999999999999": limits.FilesRefreshDefault, "5m": limits.FilesRefreshDefault, "1.5": limits.FilesRefreshDefault,
 	} {
 		_, config := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set(wire.HeaderRefreshAfter, text)

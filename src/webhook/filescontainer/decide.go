@@ -199,10 +199,10 @@ func parseRefreshInterval(text string) (time.Duration, error) {
 	case err != nil:
 		return 0, invalidError(`write for example "5m", or "0" for files that are written once`,
 			"the annotation %s is not a duration", wire.AnnotationRefreshInterval)
-	case interval != 0 && (interval < limits.RefreshInterval || interval > limits.FilesMaxRefresh):
+	case interval != 0 && (interval < limits.FilesRefreshMin || interval > limits.FilesRefreshMax):
 		return 0, invalidError(`use "0" for files that are written once`, "the annotation %s is not between %s and %s",
-			wire.AnnotationRefreshInterval, limits.Duration(limits.RefreshInterval),
-			limits.Duration(limits.FilesMaxRefresh))
+			wire.AnnotationRefreshInterval, limits.Duration(limits.FilesRefreshMin),
+			limits.Duration(limits.FilesRefreshMax))
 	}
 	return interval, nil
 }
