@@ -62,7 +62,7 @@ func podFiles(t *testing.T) {
 /etc/app/settings/: settings@azurekeyvault
 /etc/app/settings.json: {from: settings@azurekeyvault, format: json}
 /srv/private: {from: db@azurekeyvault, mode: "0400"}`
-	const answer = `printf 'HTTP/1.1 204 No Content\r\n\r\n'; read line; echo "$line" >> /tmp/calls`
+	const answer = `read line; echo "$line" >> /tmp/calls; printf "HTTP/1.1 204 No Content\r\n\r\n"`
 	for _, delivery := range deliveries(t) {
 		p := by(delivery, withFiles(tm.pod("files-"+delivery, map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c",
 			hasValue+` && test "$(cat /etc/app/db)" = "$DB" && test "$(cat /srv/private)" = "$DB" && echo present && exec nc -ll -p 8080 -e sh -c '`+answer+`'`),
