@@ -98,7 +98,8 @@ func (s *resourceSource) maxAgeFor(r recipe.Recipe) time.Duration {
 	if s.refresh == nil {
 		return s.maxAge
 	}
-	interval := resolver.Files{RefreshInterval: r.RefreshIntervalOr(limits.FilesRefreshDefault)}.RefreshAfter(*s.refresh)
+	ofResource := resolver.Files{RefreshInterval: r.RefreshIntervalOr(limits.FilesRefreshDefault)}
+	interval := ofResource.RefreshAfter(*s.refresh)
 	sinceChange := s.Clock().Sub(time.Unix(0, s.lastChange.Load()))
 	return max(s.maxAge, min(interval, limits.FilesRefreshDefault, sinceChange))
 }

@@ -107,7 +107,7 @@ func (m *modes) throughTheAuthService(env []string, resources []client.Object) w
 	require.NoError(m, errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)))
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app", UID: "uid"}, Spec: corev1.PodSpec{ServiceAccountName: "default",
 		InitContainers: []corev1.Container{{Name: wire.FilesContainer, Env: []corev1.EnvVar{{Name: wire.EnvFiles, Value: filesRecord}}}},
-		Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: wire.EnvAllowUnrecorded, Value: "true"}}}}}}
+		Containers:     []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: wire.EnvAllowUnrecorded, Value: "true"}}}}}}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"inject": "yes"}}}
 	live := fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(resources, pod, namespace)...).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(_ context.Context, _ client.WithWatch, o client.Object, _ ...client.CreateOption) error {

@@ -99,8 +99,8 @@ func (o outcomes) skipProblems() (problems []string) {
 	return problems
 }
 
-// judgeSkips prints the skipped tests whose reason is not allowed, and returns the exit code. It is for a run of some of
-// the tests, which proves no promise.
+// judgeSkips prints the skipped tests whose reason is not allowed, and returns the exit code. It is for a run of some
+// of the tests, which proves no promise.
 func judgeSkips(results outcomes, out io.Writer) int {
 	problems := results.skipProblems()
 	for _, text := range problems {

@@ -118,7 +118,8 @@ func (d directFileSource) Files(ctx context.Context, etag string) (client.FilesA
 	if err != nil {
 		return client.FilesAnswer{}, err
 	}
-	answer := client.FilesAnswer{ETag: hex.EncodeToString(files.Hash(d.key)), RefreshAfter: files.RefreshAfter(d.wanted)}
+	answer := client.FilesAnswer{ETag: hex.EncodeToString(files.Hash(d.key)),
+		RefreshAfter: files.RefreshAfter(d.wanted)}
 	if answer.IsUnchanged = answer.ETag == etag; answer.IsUnchanged {
 		return answer, nil
 	}
