@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -35,8 +37,13 @@ const (
 	startsPerSecond = 120
 	askers          = 32
 	duringRefresh   = 20 // starts a second while a refresh goes on
-	priorityGoal    = 2 * time.Second
-	someJobs        = 50
+	// 10,000 pods with an interval of 5 minutes send so many requests for files a second.
+	filesPerSecond = 34
+	filesMinutes   = 3
+	// filesCallsGoal is the most calls of the API server a second that these requests may take.
+	filesCallsGoal = 120
+	priorityGoal   = 2 * time.Second
+	someJobs       = 50
 )
 
 // population are those pods, and who asks for them. Connections are kept, where each pod would make one of its own:
@@ -67,7 +74,8 @@ func (c scale) populate() population {
 	took := c.each(podObjects, func(i int) error {
 		of := i % (podNamespaces * perNamespace)
 		key := keyOf(of)
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: fmt.Sprintf("pod-%04d", i)}, Spec: corev1.PodSpec{NodeName: "nowhere",
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: fmt.Sprintf("pod-%04d", i), Annotations: map[string]string{
+			wire.AnnotationFiles: "/f/a: shared-0@azurekeyvault\n/f/b: shared-1@azurekeyvault", wire.AnnotationRefreshInterval: "1m"}}, Spec: corev1.PodSpec{NodeName: "nowhere",
 			Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			Containers: []corev1.Container{{Name: "app", Image: c.Image("testbox"), Command: []string{"true"}, Env: []corev1.EnvVar{
 				{Name: "A", Value: "shared-0@azurekeyvault"}, {Name: "B", Value: "shared-1@azurekeyvault"}, {Name: "OWN", Value: key.Name + "@azurekeyvault"}}}}}}
@@ -152,6 +160,85 @@ func (p population) start(c scale, n, perSecond int, references func(ofNowhere) 
 	group.Wait()
 	slices.Sort(took)
 	return took, repeated.Load()
+}
+
+// askForFiles sends n requests for files, so many a second, as the files containers of the pods would; etags are those of
+// the pods. It gives the times of the answers, sorted, and how many had other files than before.
+func (p population) askForFiles(c scale, etags []string, n, perSecond int) (took []time.Duration, changed int64) {
+	c.Helper()
+	var others atomic.Int64
+	took = make([]time.Duration, n)
+	began := time.Now()
+	var group sync.WaitGroup
+	for w, a := range p.askers {
+		group.Go(func() {
+			for i := w; i < n; i += len(p.askers) {
+				due := began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
+				time.Sleep(time.Until(due))
+				// An asker has the same pods each time, so that no two write one etag.
+				at := (w + len(p.askers)*(i/len(p.askers))) % (len(p.pods) / len(p.askers) * len(p.askers))
+				*a.token = p.pods[at].token
+				answer, err := a.clients[i%len(a.clients)].Files(c.Context(), etags[at])
+				if assert.NoError(c, err) && !answer.IsUnchanged {
+					others.Add(1)
+					assert.Equal(c, "shared value 0", string(answer.Directories["0"]["a"].Content))
+				}
+				etags[at], took[i] = answer.ETag, time.Since(due)
+			}
+		})
+	}
+	group.Wait()
+	slices.Sort(took)
+	return took, others.Load()
+}
+
+// files has the pods ask whether their files have changed, at the rate of 10,000 of them. Each replica may read the two
+// objects once in an interval.
+func (c scale) files() {
+	require.NotEmpty(c, c.population.pods)
+	c.population.connect(c)
+	etags := make([]string, podObjects)
+	_, changed := c.population.askForFiles(c, etags, podObjects, startsPerSecond)
+	require.GreaterOrEqual(c, changed, int64(podObjects/askers*askers), "each pod got its files once")
+	c.reset()
+	calls, cpu, began := c.apiCalls(), c.processorTime(), time.Now()
+	took, changed := c.population.askForFiles(c, etags, filesMinutes*60*filesPerSecond, filesPerSecond)
+	seconds := time.Since(began).Seconds()
+	made := c.apiCalls() - calls
+	by, _ := c.counted()
+	budget := 2 * 2 * (filesMinutes + 1)
+	c.figure("%d requests for two files each, %d a second as of 10,000 pods with an interval of 5 minutes, here with one of a minute: %s; %d answered with files; %d GET by two replicas (budget %d); %.0f calls of the "+
+		"API server a second; %.1f s of processor time of both replicas", len(took), filesPerSecond, spreadFine(took), changed, by["get 200"], budget, made/seconds, (c.processorTime() - cpu).Seconds())
+	c.atMost("10000-pods-files-requests", float64(len(took))/seconds, 40, "/s")
+	c.atMost("10000-pods-files-vault-reads", float64(by["get 200"]), float64(budget), "")
+	c.atMost("10000-pods-files-api-calls", made/seconds, filesCallsGoal, "/s")
+	assert.Zero(c, changed, "nothing has changed")
+	assert.LessOrEqual(c, by["get 200"], budget)
+	assert.LessOrEqual(c, made/seconds, float64(filesCallsGoal))
+	assert.Empty(c, c.written())
+}
+
+// apiCalls is how many calls the API server has answered of the kinds that identify a pod: reviews of tokens, and reads
+// of one pod or namespace, by anybody.
+func (c scale) apiCalls() (sum float64) {
+	c.Helper()
+	content, err := c.Kube.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(c.Context())
+	require.NoError(c, err)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(string(content)))
+	require.NoError(c, err)
+	for _, metric := range families["apiserver_request_total"].GetMetric() {
+		labels := map[string]string{}
+		for _, l := range metric.Label {
+			labels[l.GetName()] = l.GetValue()
+		}
+		switch labels["verb"] + " " + labels["resource"] {
+		case "POST tokenreviews", "GET pods", "GET namespaces":
+			sum += metric.GetCounter().GetValue()
+		}
+	}
+	require.Positive(c, sum)
+	return sum
 }
 
 func shares(ofNowhere) map[string]string {

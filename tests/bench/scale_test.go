@@ -83,6 +83,7 @@ func TestScale(t *testing.T) {
 	}{
 		{"first sync", scale.first}, {"nothing changes", scale.quiet}, {"500 values are rotated", scale.rotation}, {"the controller is restarted", scale.restart},
 		{"the leader goes", scale.leaves}, {"a vault throttles", scale.throttled}, {"10,000 pods share two secrets", scale.pods},
+		{"10,000 pods ask for their files", scale.files},
 		{"pods start while a refresh is throttled", scale.priority}, {"1,000 Jobs", scale.jobs},
 	} {
 		t.Run(step.name, func(t *testing.T) { step.run(scale{bench{t, s}, audit, c.population}) })

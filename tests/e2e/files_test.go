@@ -103,6 +103,7 @@ func podFiles(t *testing.T) {
 		tm.awaitOutput(name, "POST /changed HTTP/1.1", patience, "sh", "-c", "head -n 1 /tmp/calls | tr -d '\\r'")
 	}
 	t.Logf("the files changed within %s", time.Since(started).Round(time.Second))
+	notOnDisk(t, canary+"-second")
 }
 
 // filesOnce has files in pods whose containers end, and in pods that need something first.

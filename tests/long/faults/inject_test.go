@@ -68,6 +68,9 @@ func TestPodsStartWhateverHappensToTheEnvInjector(t *testing.T) {
 	t.Run("a replica is killed", func(t *testing.T) {
 		crew{t, s, c.cluster}.killed()
 	})
+	t.Run("files stay while every replica is away, and the container that writes them is killed", func(t *testing.T) {
+		crew{t, s, c.cluster}.filesStay()
+	})
 	t.Run("the CA is replaced after a compromise", func(t *testing.T) {
 		c := crew{t, s, c.cluster}
 		old := c.restarter("compromised")
