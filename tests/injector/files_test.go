@@ -2,9 +2,15 @@ package injector
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -46,4 +52,59 @@ func (m *modes) filesOfAllSorts(t *testing.T) {
 	content, err := missing.CombinedOutput()
 	assert.Error(t, err)
 	assert.Contains(t, string(content), "the pod's files were not written yet")
+}
+
+const (
+	// restingAnonymous and restingResident limit the memory of a sidecar between two requests: its own, and with the
+	// pages of the program, which pods share. In kB.
+	restingAnonymous, restingResident = 3_000, 9_000
+	restingTime                       = 10 * time.Second
+)
+
+// restingSidecar measures a sidecar that has written its files and waits.
+func (m *modes) restingSidecar(t *testing.T) {
+	by := m.ways["through the auth service"]
+	const start = `mount -t tmpfs tmpfs /run && mkdir -p ` + wire.MountToken + ` /run/files && cp "$1"/* ` + wire.MountToken + ` && exec "$2" sync-files /run/files`
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--map-root-user", "--propagation", "private", "bash", "-ec", start, "bash", by.files, by.program)
+	cmd.Env = append(slices.Clone(by.env), wire.EnvFiles+"="+filesRecord)
+	require.NoError(t, cmd.Start())
+	proc := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(proc + "root/run/files/.complete")
+		return err == nil
+	}, 20*time.Second, 50*time.Millisecond)
+	time.Sleep(3 * time.Second) // until old files are removed and memory is given back
+	before := ticks(t, proc)
+	time.Sleep(restingTime)
+	used := ticks(t, proc) - before
+	content, err := os.ReadFile(proc + "status")
+	require.NoError(t, err)
+	sizes := map[string]int{}
+	for line := range strings.Lines(string(content)) {
+		name, value, _ := strings.Cut(line, ":")
+		if kilobytes, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB")); err == nil {
+			sizes[name] = kilobytes
+		}
+	}
+	t.Logf("the sidecar rests with %d kB resident, of which %d kB are its own (budgets %d and %d kB), and took %d hundredths of a second of processor time in %s", sizes["VmRSS"], sizes["RssAnon"],
+		restingResident, restingAnonymous, used, restingTime)
+	assert.Positive(t, sizes["RssAnon"])
+	assert.LessOrEqual(t, sizes["RssAnon"], restingAnonymous)
+	assert.LessOrEqual(t, sizes["VmRSS"], restingResident)
+	assert.LessOrEqual(t, used, 1, "a thousandth of a processor")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	assert.NoError(t, cmd.Wait(), "it ends with 0 when it is stopped")
+}
+
+// ticks is the processor time of a process, in hundredths of a second.
+func ticks(t *testing.T, proc string) int {
+	t.Helper()
+	content, err := os.ReadFile(proc + "stat")
+	require.NoError(t, err)
+	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')'):]))
+	user, err := strconv.Atoi(fields[12])
+	require.NoError(t, err)
+	system, err := strconv.Atoi(fields[13])
+	require.NoError(t, err)
+	return user + system
 }

@@ -400,6 +400,7 @@ func TestBothWaysGiveTheSame(t *testing.T) {
 	})
 	t.Run("large environments", func(t *testing.T) { m.large(t, large) })
 	t.Run("files", m.filesOfAllSorts)
+	t.Run("a sidecar at rest", m.restingSidecar)
 	for _, kind := range fault.Kinds() {
 		if kind != fault.Bug && kind != fault.Conflict { // one can't be brought about, the other is the controller's
 			assert.True(t, said["reason="+kind.Reason()], "the table has no case of kind %s", kind)
