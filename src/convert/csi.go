@@ -327,7 +327,8 @@ func takesPFX(r *conversion.Resource) bool {
 	return false
 }
 
-// convertFiles converts the objects that only are files. A file comes from a Secret with akv2k8s.
+// convertFiles converts the objects that only are files. A resource alone can't say where a pod has its files, so the
+// files come from a Secret, and a comment names the annotation that does without.
 func (c *providerClass) convertFiles() {
 	var files []*vaultFile
 	for _, o := range c.objects {
@@ -346,7 +347,8 @@ func (c *providerClass) convertFiles() {
 	}
 	r := c.newSecret(name, name)
 	r.Say(conversion.Changed, c.parameters.Get("objects"), "spec.output.secret.name", "files come from this Secret, "+
-		"whose values are in etcd; mount it in place of the csi volume")
+		"whose values are in etcd; mount it in place of the csi volume, or give the pods files without a Secret "+
+		"(annotation akv2k8s.io/files, see docs/reference/files.md)")
 	for _, o := range files {
 		key := strings.ReplaceAll(path.Clean(o.file), "/", ".")
 		if key != o.file {
