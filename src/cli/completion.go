@@ -11,7 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // completeContexts completes the name of a context.
@@ -28,6 +30,13 @@ func (f *clusterFlags) completeContexts(_ *cobra.Command, _ []string, typed stri
 func (f *clusterFlags) completeNamespaces(cmd *cobra.Command, _ []string, typed string) ([]string,
 	cobra.ShellCompDirective) {
 	return f.completeNames(cmd.Context(), typed, schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}),
+		cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeResources completes the name of an AzureKeyVaultSecret.
+func (f *clusterFlags) completeResources(cmd *cobra.Command, _ []string, typed string) ([]string,
+	cobra.ShellCompDirective) {
+	return f.completeNames(cmd.Context(), typed, v2beta1.GroupVersion().WithKind(wire.Kind)),
 		cobra.ShellCompDirectiveNoFileComp
 }
 
@@ -58,12 +67,24 @@ func (f *clusterFlags) completeNames(ctx context.Context, typed string, kind sch
 }
 
 // registerCompletion sets the completion of a flag that the command has.
-func registerCompletion(cmd *cobra.Command, flag string,
-	complete func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)) {
+func registerCompletion(cmd *cobra.Command, flag string, complete completer) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that does not exist
 }
 
 // withPrefix returns the names that begin with a text.
 func withPrefix(names []string, typed string) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, typed) })
+}
+
+// completer completes arguments or the value of a flag.
+type completer = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective)
+
+// firstArgument completes the first argument, and offers nothing for others.
+func firstArgument(complete completer) completer {
+	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return complete(cmd, args, typed)
+	}
 }

@@ -37,6 +37,8 @@ func (e usageError) Unwrap() error { return e.cause }
 func subcommands() []func(genericiooptions.IOStreams) *cobra.Command {
 	return []func(genericiooptions.IOStreams) *cobra.Command{
 		newConvertCommand,
+		newGetCommand,
+		newRefreshCommand,
 	}
 }
 

@@ -13,6 +13,9 @@ const (
 	// CompletionTimeout limits a completion of the shell, and CompletionNames the names that it reads.
 	CompletionTimeout = 2 * time.Second
 	CompletionNames   = 500
+	// RefreshWait is the default of the time that refresh waits, RefreshPoll the time between two reads of the status.
+	RefreshWait = time.Minute
+	RefreshPoll = 500 * time.Millisecond
 )
 
 // clusterArea lists the limits of the commands that talk to a cluster.
@@ -33,5 +36,10 @@ func clusterArea() Area {
 			Exceeded: "No names are offered", Reason: "The shell waits for it"},
 		{Name: "CompletionNames", Value: Count(CompletionNames), Subject: "Names that a completion reads",
 			Exceeded: "Further names are not offered", Reason: "One request, and more than fit on a screen"},
+		{Name: "RefreshWait", Value: Duration(RefreshWait), Subject: "Time that refresh waits for the controller",
+			Exceeded: "The command fails with the condition of the resource",
+			Reason:   "A read takes seconds, and retries about half a minute", Setting: "--timeout"},
+		{Name: "RefreshPoll", Value: Duration(RefreshPoll), Subject: "Time between two reads of a status by refresh",
+			Exceeded: "It is not shorter", Reason: "A user waits for it"},
 	}}
 }
