@@ -44,7 +44,7 @@ func (f *clusterFlags) completeResources(cmd *cobra.Command, _ []string, typed s
 // waits at most limits.CompletionTimeout for at most limits.CompletionNames names, and returns none if that fails: a
 // message would break the user's command line.
 func (f *clusterFlags) completeNames(ctx context.Context, typed string, kind schema.GroupVersionKind) []string {
-	ctx, cancel := context.WithTimeout(ctx, limits.CompletionTimeout)
+	ctx, cancel := completionContext(ctx)
 	defer cancel()
 	c, err := f.connect()
 	if err != nil {
@@ -87,4 +87,9 @@ func firstArgument(complete completer) completer {
 		}
 		return complete(cmd, args, typed)
 	}
+}
+
+// completionContext returns the context of the requests of one completion.
+func completionContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, limits.CompletionTimeout)
 }

@@ -83,8 +83,8 @@ func newGetCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	return cmd
 }
 
-// newResourceList is an empty list of AzureKeyVaultSecrets. They have no Go type, so that nothing is lost of fields that
-// this version does not know.
+// newResourceList is an empty list of AzureKeyVaultSecrets. They have no Go type, so that they keep fields that this
+// version does not know.
 func newResourceList() *unstructured.UnstructuredList {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(v2beta1.GroupVersion().WithKind(wire.Kind + "List"))

@@ -68,8 +68,8 @@ func requireOneName(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
 	}
-	return usageError{fmt.Errorf("%s needs the name of one AzureKeyVaultSecret, but has %d arguments; run '%[1]s --help'",
-		cmd.CommandPath(), len(args))}
+	return usageError{fmt.Errorf("%s needs the name of one AzureKeyVaultSecret, but has %d arguments; run "+
+		"'%[1]s --help'", cmd.CommandPath(), len(args))}
 }
 
 func (r *refreshCommand) run(ctx context.Context, name string) error {
