@@ -203,9 +203,9 @@ func TestExecSaysWhyItCannotRun(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		`no container of pod "plain" is injected; see why with 'kubectl akv2k8s explain pod/plain -n team'`: {"plain"},
-		`container "proxy" of pod "app" is not injected; these are: app, ended, waits; name another`:         {"app", "-c", "proxy"},
-		`pod "app" has no container "none"; these are injected: app, ended, waits`:                           {"app", "-c", "none"},
-		`container "ended" has ended with exit code 66; see why with 'kubectl -n team describe pod app'`:     {"app", "-c", "ended"},
+		`container "proxy" of pod "app" is not injected; these are: app, ended, waits; name another`:        {"app", "-c", "proxy"},
+		`pod "app" has no container "none"; these are injected: app, ended, waits`:                          {"app", "-c", "none"},
+		`container "ended" has ended with exit code 66; see why with 'kubectl -n team describe pod app'`:    {"app", "-c", "ended"},
 		`container "waits" does not run: CrashLoopBackOff`:                                                  {"app", "-c", "waits"},
 		`container "app" does not run: the pod is Pending`:                                                  {"pending"},
 		`there is no pod "none" in namespace "team"`:                                                        {"none"},

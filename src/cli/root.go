@@ -46,6 +46,7 @@ func subcommands() []func(genericiooptions.IOStreams) *cobra.Command {
 		newGetCommand,
 		newRefreshCommand,
 		newExecCommand,
+		newExplainCommand,
 	}
 }
 

@@ -88,7 +88,8 @@ type Reference struct {
 }
 
 // References returns the references of a container by variable: literal ones, and those that the webhook recorded when
-// the pod was created. Values that are not references are ignored.
+// the pod was created. Values that are not references are ignored. A variable of a ConfigMap or Secret is missing if a
+// variable of env has the same reference, because the webhook does not record it.
 func References(pod *corev1.Pod, c corev1.Container) map[string]Reference {
 	all := map[string]Reference{}
 	add := func(variable, text string, origin Origin) {
