@@ -155,7 +155,7 @@ func (s *apiServer) answerGroups(w http.ResponseWriter, parts []string) {
 		if resource.Group == "" || slices.Contains(s.missing, resource.plural) {
 			continue
 		}
-		version := metav1.GroupVersionForDiscovery{GroupVersion: resource.GroupVersion.String(), Version: resource.Version}
+		version := metav1.GroupVersionForDiscovery{GroupVersion: resource.String(), Version: resource.Version}
 		list.Groups = append(list.Groups, metav1.APIGroup{Name: resource.Group, PreferredVersion: version,
 			Versions: []metav1.GroupVersionForDiscovery{version}})
 	}

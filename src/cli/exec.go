@@ -39,7 +39,7 @@ Without --container, the command runs in the container that the annotation kubec
 names, or in the first one that is injected.
 
 The exit code is that of the command. If the references cannot be resolved, it is that of the injector, from 64 to 77,
-and the message says why. Whoever can run commands in a pod can read its values: this command gives no further rights.`
+and the message says why. A user who can run commands in a pod can read its values, with this command or without.`
 
 const execExample = `  # See one variable of the program
   kubectl akv2k8s exec shop-7d4b9 -- printenv DB_PASSWORD
@@ -163,7 +163,8 @@ func (e *execCommand) chooseContainer(pod *corev1.Pod) (corev1.Container, error)
 	if name == "" {
 		name = firstOf(pod, names)
 		if len(names) > 1 {
-			fmt.Fprintf(e.streams.ErrOut, "Using container %q of the injected ones: %s\n", name, strings.Join(names, ", "))
+			fmt.Fprintf(e.streams.ErrOut, "Using container %q of the injected ones: %s\n", name,
+				strings.Join(names, ", "))
 		}
 	}
 	at := slices.IndexFunc(all, func(c corev1.Container) bool { return c.Name == name })
@@ -214,9 +215,9 @@ func checkRunning(pod *corev1.Pod, container string) error {
 func (e *execCommand) stream(ctx context.Context, c *cluster, pod *corev1.Pod, options *corev1.PodExecOptions) error {
 	terminal := term.TTY{In: e.streams.In, Out: e.streams.Out, Raw: true,
 		Parent: interrupt.New(func(os.Signal) {})} // main ends the program
-	if e.tty && !(e.stdin && terminal.IsTerminalIn()) {
-		fmt.Fprintln(e.streams.ErrOut, "The command gets no terminal, because standard input is not one, or --stdin is "+
-			"missing.")
+	if e.tty && (!e.stdin || !terminal.IsTerminalIn()) {
+		fmt.Fprintln(e.streams.ErrOut, "The command gets no terminal, because standard input is not one, or --stdin "+
+			"is missing.")
 		e.tty = false
 	}
 	options.Stdin, options.Stdout, options.Stderr, options.TTY = e.stdin, true, !e.tty, e.tty

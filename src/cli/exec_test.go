@@ -163,10 +163,10 @@ func TestExecRunsTheInjector(t *testing.T) {
 	for _, onlySPDY := range []bool{false, true} {
 		s := newAPIServer(t, objectsOf(t, somePods)...)
 		asked := s.runs(t, 0, onlySPDY)
-		code, stdout, stderr := run(t, "from here", s.with("exec", "-i", "app")...)
+		code, _, stderr := run(t, "from here", s.with("exec", "-i", "app")...)
 		assert.Equal(t, cli.ExitUsage, code, stderr)
 
-		code, stdout, stderr = run(t, "from here", append(s.with("exec", "-i", "pod/app"), "--", "cat", "-n")...)
+		code, stdout, stderr := run(t, "from here", append(s.with("exec", "-i", "pod/app"), "--", "cat", "-n")...)
 		require.Equal(t, cli.ExitOK, code, stderr)
 		assert.Equal(t, "from here", stdout)
 		assert.Contains(t, stderr, "to standard error")

@@ -19,7 +19,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
-const explainLong = `Explain where the values of a pod come from, or what an AzureKeyVaultSecret does, and what is wrong.
+const explainLong = `Explain where the values of a pod come from, or what an AzureKeyVaultSecret does, and what is
+wrong.
 
 For a pod, the command says whether it is injected and why, and for each variable with a reference: the
 AzureKeyVaultSecret, the vault object with version, type and expiry, who reads it with which identity, what happens when

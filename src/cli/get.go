@@ -248,7 +248,6 @@ func (g *getCommand) follow(ctx context.Context, c *cluster, printer printers.Re
 // width and have no headings.
 type resourceTable struct {
 	wide, namespaces bool
-	table            printers.ResourcePrinter
 	out              interface {
 		io.Writer
 		Flush() error

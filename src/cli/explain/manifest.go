@@ -114,7 +114,7 @@ func (m *Manifests) addSource(object *unstructured.Unstructured, key manifestKey
 	} else {
 		var typed corev1.Secret
 		if convert(object.Object, &typed) != nil {
-			return fmt.Errorf("Secret %q has data that are not in base64", key.Name)
+			return fmt.Errorf("%s %q has data that are not in base64", key.kind, key.Name)
 		}
 		all := map[string]string{}
 		for name, value := range typed.Data {

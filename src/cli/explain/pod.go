@@ -71,21 +71,25 @@ func (x *podExplanation) simulate(ctx context.Context) error {
 	if !isInjected(x.pod) { // the references of an injected pod are in its spec
 		x.result.Notes = append(x.result.Notes, notes...)
 	}
-	plan, err := inject.Decide(pod, sources)
-	if err == nil {
-		err = plan.CheckEnvFile(pod, false)
+	plan, denied := inject.Decide(pod, sources)
+	if denied == nil {
+		denied = plan.CheckEnvFile(pod, false)
 	}
-	if err != nil {
-		x.denied = err
-		return nil
-	}
-	x.simulated = inject.Mutate(pod, plan, inject.Settings{})
-	if !x.result.Exists {
-		for _, warning := range plan.Warnings {
-			x.addFinding(Finding{What: warning, Why: "kubectl apply shows the same warning", Try: "correct it, or ignore it"})
-		}
+	if x.denied = denied; denied == nil {
+		x.simulated = inject.Mutate(pod, plan, inject.Settings{})
+		x.addWarnings(plan.Warnings)
 	}
 	return nil
+}
+
+// addWarnings adds the warnings that the user gets when the pod is created.
+func (x *podExplanation) addWarnings(warnings []string) {
+	for _, warning := range warnings {
+		if !x.result.Exists {
+			x.addFinding(Finding{What: warning, Why: "kubectl apply shows the same warning",
+				Try: "correct it, or ignore it"})
+		}
+	}
 }
 
 func (x *podExplanation) addFinding(f Finding) {
@@ -120,8 +124,8 @@ func (x *podExplanation) explainInjection(a admission) {
 	case !a.selected:
 		x.setNotInjected(a.reason, a.try)
 	case r.Exists:
-		x.setNotInjected("the webhook would inject it now: the pod was created before the env-injector or the labels, or "+
-			"while the env-injector did not answer", "recreate the pod")
+		x.setNotInjected("the webhook would inject it now: the pod was created before the env-injector or the labels, "+
+			"or while the env-injector did not answer", "recreate the pod")
 	default:
 		r.Injected, r.Injection = true, "the webhook injects it when it is created"
 	}
@@ -218,7 +222,7 @@ func (x *podExplanation) explainContainer(ctx context.Context, c corev1.Containe
 	references := x.referencesOf(c)
 	for _, variable := range slices.Sorted(maps.Keys(references)) {
 		reference := references[variable]
-		use := Use{Variable: variable, From: originOf(x.pod, c, variable, reference.Origin),
+		use := Use{Variable: variable, From: originOf(c, variable, reference.Origin),
 			Reference: reference.String(), Resource: reference.Name}
 		if err := x.explainUse(ctx, subject, found, reference.Reference, &use); err != nil {
 			return err
@@ -226,8 +230,8 @@ func (x *podExplanation) explainContainer(ctx context.Context, c corev1.Containe
 		found.Uses = append(found.Uses, use)
 	}
 	if found.Injected && injected.AllowsUnrecorded(subject) {
-		x.result.Notes = append(x.result.Notes, fmt.Sprintf("A ConfigMap, Secret or key of container %s was missing when "+
-			"the pod was created, so the container can have more references than are shown.", c.Name))
+		x.result.Notes = append(x.result.Notes, fmt.Sprintf("A ConfigMap, Secret or key of container %s was missing "+
+			"when the pod was created, so the container can have more references than are shown.", c.Name))
 	}
 	x.result.Containers = append(x.result.Containers, found)
 	return nil
@@ -279,7 +283,7 @@ func (x *podExplanation) envFilesWritten() *metav1.Time {
 }
 
 // originOf says where a reference stands.
-func originOf(pod *corev1.Pod, c corev1.Container, variable string, origin injected.Origin) string {
+func originOf(c corev1.Container, variable string, origin injected.Origin) string {
 	if origin == injected.OwnEnv {
 		return "env"
 	}

@@ -77,10 +77,11 @@ func (x *resourceExplanation) explainConditions() {
 		x.addFinding(Finding{What: "The resource is not ready: " + ready.Reason, Why: ready.Message,
 			Try: tryFor(kindWithReason(ready.Reason))})
 	}
-	if contested := meta.FindStatusCondition(x.object.Status.Conditions, v2beta1.ConditionContested); contested != nil &&
-		contested.Status == metav1.ConditionTrue {
+	contested := meta.FindStatusCondition(x.object.Status.Conditions, v2beta1.ConditionContested)
+	if contested != nil && contested.Status == metav1.ConditionTrue {
 		x.addFinding(Finding{What: "Two installations sync the resource", Why: contested.Message,
-			Try: "let only one of them watch the namespace, or give each its own labels (controller.env.OBJECT_LABELS)"})
+			Try: "let only one of them watch the namespace, or give each its own labels " +
+				"(controller.env.OBJECT_LABELS)"})
 	}
 	if finding := expiryFinding(x.object, x.Clock()); finding != nil {
 		x.addFinding(*finding)
@@ -95,7 +96,8 @@ func tryFor(kind fault.Kind) string {
 	case fault.Invalid:
 		return "change the spec; the controller does not retry before"
 	case fault.Denied, fault.Unauthenticated:
-		return "do what the message says; the controller retries within 5 minutes, or at once with 'kubectl akv2k8s refresh'"
+		return "do what the message says; the controller retries within 5 minutes, or at once with " +
+			"'kubectl akv2k8s refresh'"
 	case fault.Bug:
 		return "see the log of the controller"
 	}
@@ -202,8 +204,8 @@ func (x *resourceExplanation) stateOfWorkload(ctx context.Context, w v2beta1.Azu
 	case object.Annotations[wire.AnnotationRestart] != "true":
 		x.addFinding(Finding{What: fmt.Sprintf("%s %q does not allow restarts", w.Kind, w.Name),
 			Why: fmt.Sprintf("it has no annotation %s: \"true\"", wire.AnnotationRestart),
-			Try: fmt.Sprintf("kubectl -n %s annotate %s %s %s=true", x.object.Namespace, strings.ToLower(w.Kind), w.Name,
-				wire.AnnotationRestart)})
+			Try: fmt.Sprintf("kubectl -n %s annotate %s %s %s=true", x.object.Namespace, strings.ToLower(w.Kind),
+				w.Name, wire.AnnotationRestart)})
 		return "is not restarted: it has no annotation " + wire.AnnotationRestart, nil
 	}
 	return "is restarted after the next change", nil

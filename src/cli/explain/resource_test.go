@@ -179,7 +179,7 @@ func TestTheTextOfAPod(t *testing.T) {
 	var text strings.Builder
 	require.NoError(t, p.WriteText(&text))
 	for _, want := range []string{"Pod team/p\n", "Container app\n", "  KEY = web@azurekeyvault?tls.key\n", "Vault object:   certificate shop-vault/web/abc, part tls.key\n",
-		"Version:        1, changed 2026-05-01T00:00:00Z, expires 2026-05-31T00:00:00Z\n", "Since:         2026-05-10T00:00:00Z\n", "Container proxy: no references\n", "Note: a note\n", "Findings:\n1. ", "   Try: "} {
+		"Version:        1, changed 2026-05-01T00:00:00Z, expires 2026-05-31T00:00:00Z\n", "Since:     2026-05-10T00:00:00Z\n", "Container proxy: no references\n", "Note: a note\n", "Findings:\n1. ", "   Try: "} {
 		assert.Contains(t, text.String(), want)
 	}
 	p.Findings = nil

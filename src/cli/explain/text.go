@@ -137,7 +137,8 @@ func (r *Resource) WriteText(out io.Writer) error {
 	if r.Searches > 0 {
 		rows = append(rows, []string{"Searches:", fmt.Sprintf("%d, for further objects", r.Searches)})
 	}
-	rows = append(rows, []string{"Version:", versionText(r.Version, r.Changed, r.Expires)}, []string{"Refresh:", r.Refresh})
+	rows = append(rows, []string{"Version:", versionText(r.Version, r.Changed, r.Expires)},
+		[]string{"Refresh:", r.Refresh})
 	if r.NextRefresh != nil {
 		rows = append(rows, []string{"Next refresh:", formatTime(r.NextRefresh)})
 	}

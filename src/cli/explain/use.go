@@ -106,8 +106,8 @@ func identityOf(object *v2beta1.AzureKeyVaultSecret) string {
 func (x *podExplanation) problemOf(read *resourceRead, part string, use *Use) (*Finding, string) {
 	name := read.object.Name
 	if read.invalid != nil {
-		return &Finding{What: fmt.Sprintf("AzureKeyVaultSecret %q is not valid", name), Why: fault.CauseOf(read.invalid),
-			Try: "correct its spec"}, failsText(fault.Invalid)
+		return &Finding{What: fmt.Sprintf("AzureKeyVaultSecret %q is not valid", name),
+			Why: fault.CauseOf(read.invalid), Try: "correct its spec"}, failsText(fault.Invalid)
 	}
 	query, err := decode.NewQuery(read.recipe, part)
 	if err != nil {
@@ -177,8 +177,8 @@ func (x *podExplanation) explainAge(c Container, object *v2beta1.AzureKeyVaultSe
 	case c.ValuesFrom.Before(changed):
 		use.Now = fmt.Sprintf("older: the container got its values at %s, before the last change at %s",
 			formatTime(c.ValuesFrom), formatTime(changed))
-		finding := Finding{What: fmt.Sprintf("The value of AzureKeyVaultSecret %q has changed since the container started",
-			object.Name), Try: restartAdvice(object)}
+		finding := Finding{What: fmt.Sprintf("The value of AzureKeyVaultSecret %q has changed since the container "+
+			"started", object.Name), Try: restartAdvice(object)}
 		x.problems[finding] = append(x.problems[finding], concerned)
 	default:
 		use.Now = "that of the last change, at " + formatTime(changed)
@@ -221,7 +221,8 @@ func expiryFinding(object *v2beta1.AzureKeyVaultSecret, now time.Time) *Finding 
 
 // addProblems adds the findings about resources, each once, with the variables that they concern.
 func (x *podExplanation) addProblems() {
-	problems := slices.SortedFunc(maps.Keys(x.problems), func(a, b Finding) int { return strings.Compare(a.What, b.What) })
+	problems := slices.SortedFunc(maps.Keys(x.problems),
+		func(a, b Finding) int { return strings.Compare(a.What, b.What) })
 	for _, problem := range problems {
 		concerned := "it concerns " + shortList(x.problems[problem])
 		if problem.Why != "" {
@@ -249,8 +250,8 @@ func (x *podExplanation) addChangedSources() {
 			}
 			x.addFinding(Finding{What: fmt.Sprintf("Variable %s of container %s refers to %s now, and the pod was not "+
 				"created with this reference", variable, c.Name, now[variable]),
-				Why: originOf(x.pod, c, variable, injected.Recorded) + " has changed; the auth service returns only values " +
-					"that a pod referred to when it was created",
+				Why: originOf(c, variable, injected.Recorded) + " has changed; the auth service returns only " +
+					"values that a pod referred to when it was created",
 				Try: "recreate the pod"})
 		}
 	}
@@ -267,8 +268,8 @@ func (x *podExplanation) addInitContainerFailure() {
 			if ended := state.Terminated; ended != nil && ended.ExitCode != 0 {
 				x.addFinding(Finding{What: fmt.Sprintf("The init container %s failed with exit code %d", status.Name,
 					ended.ExitCode), Why: strings.TrimSpace(ended.Message),
-					Try: fmt.Sprintf("do what the message says; the kubelet tries again. Its log: kubectl -n %s logs %s -c %s",
-						x.pod.Namespace, x.pod.Name, status.Name)})
+					Try: fmt.Sprintf("do what the message says; the kubelet tries again. Its log: kubectl -n %s logs "+
+						"%s -c %s", x.pod.Namespace, x.pod.Name, status.Name)})
 				break
 			}
 		}

@@ -85,8 +85,9 @@ func (e *Explainer) admissionOf(ctx context.Context, namespace string, pod map[s
 	}
 	var result admission
 	if read.forbidden {
-		result.notes = append(result.notes, fmt.Sprintf("You may not read MutatingWebhookConfigurations, so the default "+
-			"label %s=%s of injected namespaces is assumed.", defaultNamespaceLabel, defaultNamespaceLabelValue))
+		result.notes = append(result.notes, fmt.Sprintf("You may not read MutatingWebhookConfigurations, so the "+
+			"default label %s=%s of injected namespaces is assumed.", defaultNamespaceLabel,
+			defaultNamespaceLabelValue))
 	}
 	object := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
 	err = e.Reader.Get(ctx, types.NamespacedName{Name: namespace}, object)
@@ -128,7 +129,8 @@ func (a *admission) match(webhooks []admissionv1.MutatingWebhook, name string, n
 		}
 		best = count
 		if len(wrongNamespace) > 0 {
-			a.reason = fmt.Sprintf("the labels of namespace %q do not match %s", name, strings.Join(wrongNamespace, ", "))
+			a.reason = fmt.Sprintf("the labels of namespace %q do not match %s", name,
+				strings.Join(wrongNamespace, ", "))
 			a.try = labelAdvice(name, wrongNamespace)
 		} else {
 			a.reason = "the labels of the pod do not match " + strings.Join(wrongPod, ", ")

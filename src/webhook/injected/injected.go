@@ -36,7 +36,8 @@ func DeliveryOf(c corev1.Container) Delivery {
 }
 
 func isFromEnvFile(v corev1.EnvVar) bool {
-	return v.ValueFrom != nil && v.ValueFrom.FileKeyRef != nil && v.ValueFrom.FileKeyRef.VolumeName == wire.VolumeEnvFiles
+	return v.ValueFrom != nil && v.ValueFrom.FileKeyRef != nil &&
+		v.ValueFrom.FileKeyRef.VolumeName == wire.VolumeEnvFiles
 }
 
 // Containers returns the containers of a pod, without those that the webhook added: init containers, containers, and
@@ -51,7 +52,9 @@ func Containers(pod *corev1.Pod) []corev1.Container {
 
 // IsAdded reports whether the webhook added a container. A pod with a container of its own under these names is
 // denied.
-func IsAdded(c corev1.Container) bool { return c.Name == wire.InitContainer || c.Name == wire.CheckContainer }
+func IsAdded(c corev1.Container) bool {
+	return c.Name == wire.InitContainer || c.Name == wire.CheckContainer
+}
 
 // UsesOwnCredentials reports whether an injected container reads vaults with the pod's own credentials.
 func UsesOwnCredentials(c corev1.Container) bool {
