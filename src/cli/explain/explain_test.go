@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -360,6 +361,15 @@ func TestTheAuthServiceServesOnlyLabelledNamespaces(t *testing.T) {
 	p, err := newCluster(t, installation, resources).explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
 	assert.Contains(t, whats(p.Findings)[0], "The auth service returns no values to this pod when a container starts again")
+}
+
+func TestPodsOfV1AreNamed(t *testing.T) {
+	pod := injectPod(t, podWith(`{name: DB, value: db@azurekeyvault},`), inject.Settings{}, nil)
+	env := &pod.Spec.Containers[0].Env
+	*env = slices.DeleteFunc(*env, func(v corev1.EnvVar) bool { return v.Name == wire.EnvAddedVariables })
+	p, err := newCluster(t, installation, resources).explainer().Pod(t.Context(), pod)
+	require.NoError(t, err)
+	assert.Contains(t, whats(p.Findings)[0], "The pod was injected by akv2k8s 1.8 | ")
 }
 
 func TestTheMessageOfTheInitContainerIsShownAndNoOther(t *testing.T) {

@@ -229,6 +229,11 @@ func (x *podExplanation) explainContainer(ctx context.Context, c corev1.Containe
 		}
 		found.Uses = append(found.Uses, use)
 	}
+	if injected.IsByV1(c) {
+		x.addFinding(Finding{What: "The pod was injected by akv2k8s 1.8",
+			Why: "a container that restarts gets no values, unless env_injector.legacyAuthService is enabled",
+			Try: "recreate the pod, for example with 'kubectl rollout restart'"})
+	}
 	if found.Injected && injected.AllowsUnrecorded(subject) {
 		x.result.Notes = append(x.result.Notes, fmt.Sprintf("A ConfigMap, Secret or key of container %s was missing "+
 			"when the pod was created, so the container can have more references than are shown.", c.Name))

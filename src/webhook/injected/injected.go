@@ -56,6 +56,13 @@ func IsAdded(c corev1.Container) bool {
 	return c.Name == wire.InitContainer || c.Name == wire.CheckContainer
 }
 
+// IsByV1 reports whether akv2k8s 1.8 injected a container.
+func IsByV1(c corev1.Container) bool {
+	return DeliveryOf(c) == ByInjector && !slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool {
+		return v.Name == wire.EnvAddedVariables
+	})
+}
+
 // UsesOwnCredentials reports whether an injected container reads vaults with the pod's own credentials.
 func UsesOwnCredentials(c corev1.Container) bool {
 	return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool {

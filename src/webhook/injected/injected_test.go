@@ -55,6 +55,7 @@ func TestReferencesAreReadFromAnInjectedPod(t *testing.T) {
 		assert.Empty(t, injected.References(pod, containers[1]))
 		assert.False(t, injected.AllowsUnrecorded(containers[0]))
 		assert.False(t, injected.UsesOwnCredentials(containers[0]))
+		assert.False(t, injected.IsByV1(containers[0]))
 	}
 }
 
@@ -81,5 +82,6 @@ func TestReferencesOfTheImageAndOfEphemeralContainersAreRead(t *testing.T) {
 	pod.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon(c)}}
 	assert.Len(t, injected.Containers(pod), 3)
 	c.Env = []corev1.EnvVar{{Name: wire.EnvReferences, Value: "{"}}
+	assert.True(t, injected.IsByV1(c))
 	assert.Empty(t, injected.References(pod, c))
 }
