@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -116,10 +117,17 @@ func serveWebSocket(t *testing.T, w http.ResponseWriter, r *http.Request, status
 			if !assert.NoError(t, err) || message[0] == remotecommand.StreamClose {
 				break
 			}
-			send(remotecommand.StreamStdOut, message[1:])
+			if message[0] == remotecommand.StreamStdIn {
+				send(remotecommand.StreamStdOut, message[1:])
+			}
+			if bytes.Contains(message, []byte("exit")) { // a terminal has no end
+				break
+			}
 		}
 	}
-	send(remotecommand.StreamStdErr, []byte("to standard error"))
+	if r.URL.Query().Get("stderr") == "true" {
+		send(remotecommand.StreamStdErr, []byte("to standard error"))
+	}
 	send(remotecommand.StreamErr, status)
 	_ = connection.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
 }
