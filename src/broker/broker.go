@@ -99,9 +99,10 @@ func (b *Broker) RejectRequest(w http.ResponseWriter, r *http.Request) {
 	c.writeError(throttledError("too many requests from this pod's address"))
 }
 
-// ServeHTTP reads a wire.ResolveRequest and writes a wire.ResolveResponse or a wire.ErrorResponse.
+// ServeHTTP reads a wire.ResolveRequest, or a request for files, and writes its response or a wire.ErrorResponse.
 func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != wire.ResolvePath || r.Method != http.MethodPost {
+	isFiles := r.URL.Path == wire.FilesPath && r.Method == http.MethodGet
+	if !isFiles && (r.URL.Path != wire.ResolvePath || r.Method != http.MethodPost) {
 		http.NotFound(w, r)
 		return
 	}
@@ -111,7 +112,11 @@ func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setReplicaHeader(w, r)
 	c := b.newPodRequest(w, r)
 	defer c.releaseAll()
-	if err := c.handleRequest(ctx); err != nil {
+	handle := c.handleRequest
+	if isFiles {
+		handle = c.handleFilesRequest
+	}
+	if err := handle(ctx); err != nil {
 		c.handleError(err)
 	}
 }

@@ -1,12 +1,16 @@
 package broker
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics counts requests. The metrics that akv2k8s 1.8 had keep their names. No label holds text of an object or an
 // error.
 type Metrics struct {
 	requests, staleValues, unrecordedReferences prometheus.Counter
-	failedRequests                              *prometheus.CounterVec
+	failedRequests, files                       *prometheus.CounterVec
 }
 
 // NewMetrics creates the counters and registers them.
@@ -23,10 +27,18 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 	m.unrecordedReferences = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "akv2k8s_auth_unrecorded_references_total",
 		Help: "Unrecorded references allowed because a ConfigMap or Secret did not exist when the pod was created."})
-	for _, c := range []prometheus.Collector{m.requests, m.failedRequests, m.staleValues, m.unrecordedReferences} {
+	m.files = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "akv2k8s_auth_files_requests_total",
+		Help: "Answered requests of pods for their files, by whether the files had changed."}, []string{"changed"})
+	for _, c := range []prometheus.Collector{m.requests, m.failedRequests, m.staleValues, m.unrecordedReferences,
+		m.files} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// countFiles counts an answered request for files.
+func (m *Metrics) countFiles(unchanged bool) {
+	m.files.WithLabelValues(strconv.FormatBool(!unchanged)).Inc()
 }

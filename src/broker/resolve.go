@@ -19,6 +19,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 	"github.com/akv2k8s/akv2k8s/src/resolver"
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // resourceSource reads the AzureKeyVaultSecrets and vault objects that the references of one namespace name.
@@ -27,6 +28,11 @@ type resourceSource struct {
 	namespace string
 	// maxAge is the maximum age of an object while the vault is available.
 	maxAge time.Duration
+	// refresh is set if a pod asks whether its files have changed.
+	refresh *wire.PodFiles
+	// lastChange is the last time at which the controller found another value for one of the resources, in
+	// nanoseconds since 1970.
+	lastChange atomic.Int64
 	// firstStale is the first object that was served stale, nil if none was. staleCount is their number.
 	firstStale atomic.Pointer[staleObject]
 	staleCount atomic.Int32
@@ -53,7 +59,7 @@ func (s *resourceSource) ReadObject(ctx context.Context, r recipe.Recipe, ref ke
 	}
 	ref.Identity = s.Identities.IdentityFor(s.namespace, r.Identity)
 	object, err := s.Vault.Read(keyvault.WithPurpose(ctx,
-		keyvault.Purpose{Namespace: s.namespace, Priority: keyvault.PriorityPodStart}), ref, s.maxAge)
+		keyvault.Purpose{Namespace: s.namespace, Priority: s.priority()}), ref, s.maxAgeFor(r))
 	if err == nil || !fault.KindOf(err).IsTransient() {
 		return object, err
 	}
@@ -81,6 +87,7 @@ func (s *resourceSource) ReadResource(ctx context.Context, resource string) (rec
 	if err != nil {
 		return recipe.Recipe{}, err
 	}
+	s.noteChange(object.Status.LastAzureUpdate)
 	content, err := json.Marshal(object)
 	if err != nil {
 		return recipe.Recipe{}, fault.Wrap(fault.Bug, err, "marshalling an AzureKeyVaultSecret")

@@ -83,25 +83,39 @@ const responseChunkBytes = 32 << 10
 func (c *podRequest) writeValues(values map[string][]byte) {
 	out := bufio.NewWriterSize(c.startResponse(http.StatusOK), responseChunkBytes)
 	_, _ = out.WriteString(`{"values":{`)
-	part := make([]byte, 0, responseChunkBytes)
 	for i, variable := range slices.Sorted(maps.Keys(values)) {
-		if i > 0 {
-			_ = out.WriteByte(',')
+		writeKey(out, variable, i > 0)
+		if writeBase64(out, values[variable]) != nil {
+			return // the client does not read the rest
 		}
-		name, _ := json.Marshal(variable) // a string cannot fail
-		_, _ = out.Write(name)
-		_, _ = out.WriteString(`:"`)
-		for chunk := range slices.Chunk(values[variable], responseChunkBytes/4*3) {
-			if _, err := out.Write(base64.StdEncoding.AppendEncode(part[:0], chunk)); err != nil {
-				return // the client does not read the rest
-			}
-		}
-		_ = out.WriteByte('"')
 	}
 	_, _ = out.WriteString("}}")
 	if out.Flush() == nil {
 		_ = c.responseControl.Flush()
 	}
+}
+
+// writeKey writes a key of a JSON object with its colon, after a comma if it is not the first. The error of a buffered
+// writer comes again with the next write.
+func writeKey(out *bufio.Writer, key string, hasPredecessor bool) {
+	if hasPredecessor {
+		_ = out.WriteByte(',')
+	}
+	name, _ := json.Marshal(key) // a string cannot fail
+	_, _ = out.Write(name)
+	_ = out.WriteByte(':')
+}
+
+// writeBase64 writes bytes as a JSON string, in parts.
+func writeBase64(out *bufio.Writer, content []byte) error {
+	part := make([]byte, 0, responseChunkBytes)
+	_ = out.WriteByte('"')
+	for chunk := range slices.Chunk(content, responseChunkBytes/4*3) {
+		if _, err := out.Write(base64.StdEncoding.AppendEncode(part[:0], chunk)); err != nil {
+			return err
+		}
+	}
+	return out.WriteByte('"')
 }
 
 // deadlineWriter sets a write deadline for each part of a response, and one for the whole response.

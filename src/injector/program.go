@@ -34,6 +34,9 @@ type Program struct {
 	// NewDirectResolver creates the resolver that reads resources and vaults with the pod's own credentials. get reads
 	// the environment. Nil in a program without that resolver.
 	NewDirectResolver func(get func(string) string) (Resolver, error)
+	// NewDirectFileSource creates the source of files that reads resources and vaults with the pod's own credentials.
+	// Nil in a program without that source.
+	NewDirectFileSource func(get func(string) string) (FileSource, error)
 	// PrintTrustedCAs prints the public certificate authorities that the program trusts. Nil in a program that trusts
 	// only the auth service.
 	PrintTrustedCAs func(io.Writer) error
@@ -46,6 +49,9 @@ const usage = `usage: azure-keyvault-env COMMAND
   copy DIR              copy this program into a folder, and wait until the pod's references can be resolved
   write-env-files DIR   write the values of the pod's references into env files for the kubelet
   check-env-file        check whether the kubelet has read such a file
+  write-files DIR       write the pod's files into a folder
+  sync-files DIR        write the pod's files into a folder, and keep them fresh
+  check-files DIR       check whether the pod's files were written
   version               print the version
 `
 
@@ -91,6 +97,9 @@ func (p Program) runCommand(ctx context.Context, name string, args []string) int
 		"copy":            {1, func() int { return p.runInitContainer(ctx, args[0]) }},
 		"write-env-files": {1, func() int { return p.runEnvFileContainer(ctx, args[0]) }},
 		"check-env-file":  {0, p.runEnvFileCheck},
+		"write-files":     {1, func() int { return p.runFilesInitContainer(ctx, args[0]) }},
+		"sync-files":      {1, func() int { return p.runFilesSidecar(ctx, args[0]) }},
+		"check-files":     {1, func() int { return p.runFilesCheck(args[0]) }},
 		"version": {0, func() int {
 			_, err := fmt.Fprintln(p.Stdout, version.String())
 			return p.reportCommandError(err)
@@ -217,12 +226,17 @@ func (p Program) newResolver(get func(string) string) (Resolver, error) {
 		return p.newAuthServiceClient(readReplica(wire.ReplicaPath, time.Now()))
 	}
 	if p.NewDirectResolver == nil {
-		return nil, fault.New(fault.Invalid,
-			"%s is false, but the injector in this pod can only use the auth service; recreate the pod so that the "+
-				"env-injector adds the other one",
-			wire.EnvUseAuthService)
+		return nil, otherInjectorError()
 	}
 	return p.NewDirectResolver(get)
+}
+
+// otherInjectorError is the error of a program that can't read vaults itself, but has to.
+func otherInjectorError() error {
+	return fault.New(fault.Invalid,
+		"%s is false, but the injector in this pod can only use the auth service; recreate the pod so that the "+
+			"env-injector adds the other one",
+		wire.EnvUseAuthService)
 }
 
 // checkDisableSetting rejects a setting that the webhook did not see: the container would read with another identity

@@ -39,6 +39,10 @@ const (
 	// FilePathBytes and FilePathLevels limit the path of a file.
 	FilePathBytes  = 1 << 10
 	FilePathLevels = 32
+	// FilesRecordBytes limits the JSON of wire.PodFiles.
+	FilesRecordBytes = 120 << 10
+	// OnChangeURLBytes limits the URL that is called after a change of files.
+	OnChangeURLBytes = 1 << 10
 )
 
 // Limits of reads for one review, and of cached reads.
@@ -113,7 +117,7 @@ func admissionArea() Area {
 
 // filesForReview returns the limits of the files that a pod requests.
 func filesForReview() []Limit {
-	const denied = "Not in use yet: pods can't request files. The pod will be rejected"
+	const denied = "The pod is rejected; the message names the limit"
 	return []Limit{
 		{Name: "FilesAnnotationBytes", Value: Bytes(FilesAnnotationBytes), Subject: "Annotation that lists files",
 			Exceeded: denied, Reason: "200 files with options have about 24 KiB"},
@@ -130,6 +134,11 @@ func filesForReview() []Limit {
 		{Name: "FilePathLevels", Value: Count(FilePathLevels), Subject: "Levels of the path of a file",
 			Exceeded: denied,
 			Reason:   "The time of the checks grows with it; usual paths have fewer than ten"},
+		{Name: "FilesRecordBytes", Value: Bytes(FilesRecordBytes),
+			Subject: "The files of a pod, as the webhook records them in one variable", Exceeded: denied,
+			Reason: "Linux passes 128 KiB in one variable"},
+		{Name: "OnChangeURLBytes", Value: Bytes(OnChangeURLBytes), Subject: "URL of `akv2k8s.io/on-change`",
+			Exceeded: denied, Reason: "Usual URLs of a reload have fewer than 100 bytes"},
 	}
 }
 

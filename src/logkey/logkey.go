@@ -20,6 +20,8 @@ const (
 	Node            = "node"
 	// List is the list of a vault.
 	List = "list"
+	// Directories are those of wire.PodFiles, by name.
+	Directories = "directories"
 )
 
 // Requests and their results.
@@ -37,6 +39,8 @@ const (
 	// RetryIn is a duration, RetryAt a time in RFC 3339.
 	RetryIn = "retryIn"
 	RetryAt = "retryAt"
+	// RefreshIn is the time until the next refresh, a duration.
+	RefreshIn = "refreshIn"
 	// DroppedLines counts the lines that a rate limit dropped since the last one.
 	DroppedLines = "droppedLines"
 )
@@ -44,6 +48,7 @@ const (
 // Variables and values of a pod, in counts and names.
 const (
 	ContainerCount      = "containerCount"
+	FilesContainerCount = "filesContainers"
 	Variables           = "variables"
 	UnrecordedVariables = "unrecordedVariables"
 	FirstUnrecorded     = "firstUnrecorded"

@@ -22,6 +22,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/logkey"
 	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
+	"github.com/akv2k8s/akv2k8s/src/webhook/filescontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/ociimage"
 )
@@ -102,6 +103,8 @@ type podAdmission struct {
 	trusted bool
 	// delivery is how the injector gets into the pod. It does not apply to ephemeral containers.
 	delivery delivery.Decision
+	// files are the files that the pod requests; empty if the request adds ephemeral containers.
+	files filescontainer.Plan
 }
 
 // Handle answers one review. The answer depends on the pod in the request, the objects that it names in its namespace
@@ -123,10 +126,14 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 	}
 	settings, notReady := w.Settings(ctx)
 	plan, err := a.planInjection(ctx, settings.Direct)
+	if err == nil && a.oldPod == nil {
+		a.files, err = filescontainer.Decide(a.pod, settings.Direct)
+		plan.Warnings = append(plan.Warnings, a.files.Warnings...)
+	}
 	if err != nil {
 		return a.rejectPod(err)
 	}
-	if plan.IsEmpty() {
+	if plan.IsEmpty() && a.files.IsEmpty() {
 		return admission.Allowed("").WithWarnings(limitWarnings(plan.Warnings)...)
 	}
 	if notReady != nil {
@@ -136,15 +143,28 @@ func (w *Webhook) Handle(ctx context.Context, request admission.Request) admissi
 		return admission.Errored(http.StatusServiceUnavailable,
 			errors.New("akv2k8s: the env-injector is not ready; try again, and see its log"))
 	}
-	if a.oldPod == nil {
-		if a.delivery, err = a.Delivery.Choose(ctx, a.pod, a.isDryRun()); err != nil {
-			return a.rejectPod(err)
-		}
-		if settings.ImageVolume = a.delivery.Mode == delivery.ModeImage; !settings.ImageVolume {
-			settings.LimitRanges = a.readLimitRanges(ctx)
-		}
+	if err := a.chooseDelivery(ctx, plan, &settings); err != nil {
+		return a.rejectPod(err)
 	}
 	return a.patchPod(plan, settings)
+}
+
+// chooseDelivery decides how the injector gets into a new pod, and reads the LimitRanges if the pod gets a container of
+// ours.
+func (a *podAdmission) chooseDelivery(ctx context.Context, plan inject.Plan, settings *inject.Settings) (err error) {
+	if a.oldPod != nil {
+		return nil
+	}
+	if !plan.IsEmpty() {
+		if a.delivery, err = a.Delivery.Choose(ctx, a.pod, a.isDryRun()); err != nil {
+			return err
+		}
+		settings.ImageVolume = a.delivery.Mode == delivery.ModeImage
+	}
+	if !settings.ImageVolume || !a.files.IsEmpty() {
+		settings.LimitRanges = a.readLimitRanges(ctx)
+	}
+	return nil
 }
 
 // decodeRequest decodes the pod in the request. It returns nil if the request is about another kind or subresource.
@@ -162,6 +182,7 @@ func (w *Webhook) decodeRequest(request admission.Request) (*podAdmission, error
 	a.pod.Namespace = request.Namespace
 	if request.SubResource == "" {
 		inject.RestoreReferences(a.pod)
+		filescontainer.Remove(a.pod)
 	} else {
 		a.oldPod = &corev1.Pod{}
 		if utiljson.Unmarshal(request.OldObject.Raw, a.oldPod) != nil {
@@ -198,7 +219,7 @@ func (a *podAdmission) patchPod(plan inject.Plan, settings inject.Settings) admi
 	if a.oldPod != nil {
 		mutate = inject.MutateEphemeral
 	}
-	out := mutate(a.pod, plan, settings)
+	out := filescontainer.Add(mutate(a.pod, plan, settings), a.files, settings)
 	warnings, err := inject.CheckSize(out)
 	if err != nil {
 		return a.rejectPod(err)
@@ -255,8 +276,8 @@ func (a *podAdmission) recordInjection(plan inject.Plan) {
 	a.Metrics.mutatedPods.Inc()
 	details := []any{logkey.Namespace, a.request.Namespace, logkey.Pod, printablePodName(a.pod),
 		logkey.Containers, names, logkey.ContainerCount, len(plan.Targets),
-		logkey.DryRun, a.isDryRun()}
-	if a.oldPod == nil {
+		logkey.FilesContainerCount, len(a.files.Containers(a.pod)), logkey.DryRun, a.isDryRun()}
+	if a.oldPod == nil && !plan.IsEmpty() {
 		a.Metrics.countDelivery(a.delivery)
 		details = append(details, logkey.Delivery, a.delivery.Mode, logkey.DeliveryReason, a.delivery.Reason,
 			logkey.DeliveryVersion, a.delivery.Version, logkey.Node, a.delivery.Node)

@@ -44,6 +44,17 @@ const (
 	// AnnotationInjectProbes on a pod, written by users and read by the webhook: whether exec probes and lifecycle
 	// hooks of injected containers get values (true or false).
 	AnnotationInjectProbes = "akv2k8s.io/inject-probes"
+	// AnnotationFiles on a pod, written by users and read by the webhook: the files of its containers with their
+	// references (see package webhook/podfiles). AnnotationContainerFiles with the name of a container is for that
+	// container alone.
+	AnnotationFiles          = "akv2k8s.io/files"
+	AnnotationContainerFiles = AnnotationFiles + "."
+	// AnnotationRefreshInterval on a pod, written by users and read by the webhook: the time between two reads of its
+	// files, a Go duration of at least a minute; 0 for files that are written once.
+	AnnotationRefreshInterval = "akv2k8s.io/refresh-interval"
+	// AnnotationOnChange on a pod, written by users and read by the webhook: an HTTP URL with host localhost that the
+	// files container calls (POST) after it has changed files.
+	AnnotationOnChange = "akv2k8s.io/on-change"
 	// AnnotationCASource on the webhook configuration, rendered by the chart and read by the env-injector: the source
 	// of the CA bundle. With the value CAOwn the env-injector writes its own CA; otherwise the CA comes from
 	// cert-manager, from values, or from an older version after a rollback.
@@ -88,6 +99,14 @@ const (
 	CheckContainer = "check-azurekeyvault-env"
 	// CheckEnvFilePath is the env file of that container, with the variable EnvFileCheck.
 	CheckEnvFilePath = "CHECK" + SuffixEnvFile
+	// FilesContainer writes the files of a pod into VolumeFiles: a sidecar that keeps them fresh, or an init container.
+	FilesContainer = "sync-azurekeyvault-files"
+	// FilesInitContainer writes the files before such a sidecar starts, in a pod whose containers are never restarted.
+	FilesInitContainer = "write-azurekeyvault-files"
+	// VolumeFiles has a directory for each of PodFiles.Directories. It is mounted at MountFiles in the files container;
+	// other containers mount its directories.
+	VolumeFiles = "akv2k8s-files"
+	MountFiles  = "/akv2k8s-files/"
 	// VolumeAPIAccess has the token, CA and namespace of a container that calls the API server itself. It is mounted at
 	// MountToken instead of VolumeToken.
 	VolumeAPIAccess = "akv2k8s-api"
@@ -140,6 +159,8 @@ const (
 	EnvCheckReferences = "ENV_INJECTOR_CHECK_REFERENCES"
 	// EnvFileCheck is set to "true" by a kubelet that reads env files.
 	EnvFileCheck = "ENV_INJECTOR_ENV_FILE_CHECK"
+	// EnvFiles are the PodFiles of a files container, as JSON. A dollar is \u0024.
+	EnvFiles = "ENV_INJECTOR_FILES"
 	// EnvCheckBeforeStart = "false", written by users, excludes the references of a container from that check, because
 	// another init container can create their values. The webhook reads it.
 	EnvCheckBeforeStart = "ENV_INJECTOR_CHECK_BEFORE_START"
@@ -162,5 +183,5 @@ const (
 func ReservedVariables() []string {
 	return []string{EnvCA, EnvBroker, EnvBrokerAddress, EnvAddedVariables, EnvUseAuthService, EnvCloud, EnvExtraCAs,
 		EnvReferences, EnvImageReferences, EnvAllowUnrecorded, EnvExpand, EnvCheckReferences, EnvFileCheck,
-		EnvDefaultTimeout, EnvTerminationLog}
+		EnvFiles, EnvDefaultTimeout, EnvTerminationLog}
 }

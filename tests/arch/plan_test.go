@@ -23,10 +23,12 @@ func rooms() map[string]int {
 		"envinjector": 6,
 		// program is what the Kubernetes programs share: command line, flags, logger.
 		"program":    5,
-		"controller": 4, "webhook": 4, "webhook/webhooktls": 4, "broker": 4, "injector": 4,
+		"controller": 4, "webhook": 4, "webhook/webhooktls": 4, "broker": 4,
+		// filesync is the injector in a container of its own.
+		"injector": 5, "injector/filesync": 4,
 		// vaultclient puts credential, adapter and the steps of a read together for the programs.
 		"keyvault/vaultclient": 4,
-		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/refresh": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "webhook/delivery": 3, "injector/akvsclient": 3, "injector/atomicdir": 3, "servingcert": 3,
+		"keyvault/azure":       3, "keyvault/credential": 3, "keyvault/refresh": 3, "keyvault/serviceaccount": 3, "broker/client": 3, "webhook/ociimage": 3, "webhook/delivery": 3, "webhook/filescontainer": 3, "injector/akvsclient": 3, "injector/atomicdir": 3, "servingcert": 3,
 		// statushash reads and writes the Secret of its key, store the outputs.
 		"controller/statushash": 3, "controller/store": 3, "controller/state": 3, "controller/crdupgrade": 3, "controller/syncmetrics": 3, "controller/rollout": 3, "v1compat/authservice": 3, "v1compat/ca": 3, "v1compat": 3,
 		// resolver is what broker and injector share: references become values.
@@ -68,7 +70,7 @@ func pureAbove() []string { return []string{"recipe/fromapi"} }
 
 // stdlibOnly are rooms that import nothing but the standard library and rooms below.
 func stdlibOnly() []string {
-	return []string{"keyvault", "wire", "fault", "limits", "fairshare", "version", "recipe", "recipe/transform", "recipe/fileformat", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "injector/atomicdir", "resolver",
+	return []string{"keyvault", "wire", "fault", "limits", "fairshare", "version", "recipe", "recipe/transform", "recipe/fileformat", "recipe/fromapi", "envref", "broker/client", "injector", "injector/akvsclient", "injector/atomicdir", "injector/filesync", "resolver",
 		"keyvault/ratelimit", "keyvault/breaker", "keyvault/fallback", "keyvault/cache", "keyvault/refresh"}
 }
 
@@ -92,7 +94,8 @@ type frugality struct {
 func injectors() map[string]frugality {
 	heavy := `^(k8s\.io|sigs\.k8s\.io)/|klog|spf13|go-containerregistry|^` + regexp.QuoteMeta(module) + `src/api`
 	return map[string]frugality{
-		"src/cmd/azure-keyvault-env":      {11_000_000, 400_000, regexp.MustCompile(heavy)},
+		// A part is for files of the formats PFX and JKS, which the auth service encodes for other pods.
+		"src/cmd/azure-keyvault-env":      {11_400_000, 400_000, regexp.MustCompile(heavy)},
 		"src/cmd/azure-keyvault-env-thin": {7_000_000, 200_000, regexp.MustCompile(heavy + `|[Aa]zure/|pkcs12|keystore|yaml`)},
 	}
 }

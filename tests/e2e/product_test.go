@@ -63,6 +63,8 @@ func TestProduct(t *testing.T) {
 			"a policy that denies image volumes stops no rollout":     imageVolumesAreDenied,
 			"the kubelet sets the values from env files":              envFiles,
 			"probes and hooks get values where the pod asks for it":   probesAndHooks,
+			"files in pods follow the vault":                          podFiles,
+			"files that are written once, and what they wait for":     filesOnce,
 			"kubectl exec gets values through the injector":           execInPods,
 			"our startup probe, whatever the pod is like":             startedPods,
 			"every kind of workload":                                  workloads,

@@ -84,4 +84,12 @@ func referencesAreWarnedAbout(t *testing.T) {
 	assert.Contains(t, says(deployment(labelled, "a b@azurekeyvault")), "is not a valid reference to Azure Key Vault")
 	assert.Empty(t, says(deployment(labelled, "db@azurekeyvault")))
 	assert.Empty(t, says(deployment(plain, "text")))
+	for namespace, want := range map[string]string{plain: "the pod would start without the files of its annotation akv2k8s.io/files, because ", labelled: ""} {
+		with := deployment(namespace, "text").(*appsv1.Deployment)
+		with.Spec.Template.Annotations = map[string]string{"akv2k8s.io/files.web": "/etc/app/db: db@azurekeyvault"}
+		assert.Contains(t, says(with), want)
+		if want == "" {
+			assert.Empty(t, says(with))
+		}
+	}
 }

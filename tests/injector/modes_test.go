@@ -106,7 +106,8 @@ func (m *modes) throughTheAuthService(env []string, resources []client.Object) w
 	scheme := runtime.NewScheme()
 	require.NoError(m, errors.Join(clientgoscheme.AddToScheme(scheme), v2beta1.AddToScheme(scheme)))
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "app", UID: "uid"}, Spec: corev1.PodSpec{ServiceAccountName: "default",
-		Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: wire.EnvAllowUnrecorded, Value: "true"}}}}}}
+		InitContainers: []corev1.Container{{Name: wire.FilesContainer, Env: []corev1.EnvVar{{Name: wire.EnvFiles, Value: filesRecord}}}},
+		Containers:     []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: wire.EnvAllowUnrecorded, Value: "true"}}}}}}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"inject": "yes"}}}
 	live := fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(resources, pod, namespace)...).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(_ context.Context, _ client.WithWatch, o client.Object, _ ...client.CreateOption) error {
@@ -398,6 +399,7 @@ func TestBothWaysGiveTheSame(t *testing.T) {
 		}
 	})
 	t.Run("large environments", func(t *testing.T) { m.large(t, large) })
+	t.Run("files", m.filesOfAllSorts)
 	for _, kind := range fault.Kinds() {
 		if kind != fault.Bug && kind != fault.Conflict { // one can't be brought about, the other is the controller's
 			assert.True(t, said["reason="+kind.Reason()], "the table has no case of kind %s", kind)

@@ -147,3 +147,15 @@ func defined(t *testing.T, test string) bool {
 	}
 	return false
 }
+
+func TestARunOfSomeTestsIsJudgedByItsSkips(t *testing.T) {
+	for reason, want := range map[string]int{"not allowed": 1, "use CLUSTER=local": 0} {
+		file := filepath.Join(t.TempDir(), "log")
+		require.NoError(t, os.WriteFile(file, []byte(`{"Action":"output","Package":"p","Test":"T","Output":"x.go:1: `+reason+`\n"}`+"\n"+
+			`{"Action":"skip","Package":"p","Test":"T"}`+"\n"), 0o600))
+		var out bytes.Buffer
+		assert.Equal(t, want, run([]string{"skips", file}, &out), out.String())
+		assert.Equal(t, want == 1, strings.Contains(out.String(), "p:T was skipped without a reason that is allowed"))
+	}
+	assert.Equal(t, 1, run([]string{"skips", filepath.Join(t.TempDir(), "absent")}, &bytes.Buffer{}))
+}

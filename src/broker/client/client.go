@@ -119,8 +119,12 @@ func (c *Client) startTLS(ctx context.Context, conn net.Conn) (net.Conn, error) 
 // Resolve returns the values of all references, by variable. references maps variables to references. Errors are of
 // package fault.
 func (c *Client) Resolve(ctx context.Context, references map[string]string) (map[string][]byte, error) {
+	request, err := c.newResolveRequest(ctx, wire.ResolveRequest{References: references})
+	if err != nil {
+		return nil, err
+	}
 	var values map[string][]byte
-	err := c.sendRequest(ctx, wire.ResolveRequest{References: references}, func(answer *http.Response) error {
+	err = c.sendRequest(request, func(answer *http.Response) error {
 		content, err := readAtMost(answer.Body, limits.AuthAnswerBytes)
 		if err != nil {
 			return err
@@ -134,28 +138,29 @@ func (c *Client) Resolve(ctx context.Context, references map[string]string) (map
 // Check returns an error of package fault if a reference cannot be resolved. It transfers no values. It returns the
 // host:port of the replica that has the values in its cache now, or "".
 func (c *Client) Check(ctx context.Context, references map[string]string) (replica string, err error) {
-	err = c.sendRequest(ctx, wire.ResolveRequest{References: references, CheckOnly: true},
-		func(answer *http.Response) error {
-			if _, _, err := net.SplitHostPort(answer.Header.Get(wire.HeaderReplica)); err == nil {
-				replica = answer.Header.Get(wire.HeaderReplica)
-			}
-			return nil
-		})
+	request, err := c.newResolveRequest(ctx, wire.ResolveRequest{References: references, CheckOnly: true})
+	if err != nil {
+		return "", err
+	}
+	err = c.sendRequest(request, func(answer *http.Response) error {
+		if _, _, err := net.SplitHostPort(answer.Header.Get(wire.HeaderReplica)); err == nil {
+			replica = answer.Header.Get(wire.HeaderReplica)
+		}
+		return nil
+	})
 	return replica, err
 }
 
-// sendRequest sends one request and passes a successful response to read.
-func (c *Client) sendRequest(ctx context.Context, question wire.ResolveRequest, read func(*http.Response) error) error {
-	request, err := c.newRequest(ctx, question)
-	if err != nil {
-		return err
-	}
+// sendRequest sends one request and passes a successful response to read. 304 is successful if the request has a
+// condition.
+func (c *Client) sendRequest(request *http.Request, read func(*http.Response) error) error {
 	response, err := c.httpClient.Do(request)
 	if err != nil {
 		return connectionError(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode == http.StatusOK {
+	isUnchanged := response.StatusCode == http.StatusNotModified && request.Header.Get(headerIfNoneMatch) != ""
+	if response.StatusCode == http.StatusOK || isUnchanged {
 		return read(response)
 	}
 	content, err := readAtMost(response.Body, limits.AuthServiceErrorBytes)
@@ -165,12 +170,8 @@ func (c *Client) sendRequest(ctx context.Context, question wire.ResolveRequest, 
 	return responseError(response.StatusCode, content)
 }
 
-// newRequest creates the HTTP request with the pod's token.
-func (c *Client) newRequest(ctx context.Context, question wire.ResolveRequest) (*http.Request, error) {
-	token, err := c.config.ReadToken()
-	if err != nil {
-		return nil, fault.Wrap(fault.Unauthenticated, err, "reading the pod's token")
-	}
+// newResolveRequest creates the request for values.
+func (c *Client) newResolveRequest(ctx context.Context, question wire.ResolveRequest) (*http.Request, error) {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, fault.Wrap(fault.Bug, err, "encoding the request")
@@ -181,13 +182,25 @@ func (c *Client) newRequest(ctx context.Context, question wire.ResolveRequest) (
 				"or shorter names",
 			len(body), limits.AuthRequestBytes)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+c.config.Broker+wire.ResolvePath,
-		bytes.NewReader(body))
+	request, err := c.newRequest(ctx, http.MethodPost, wire.ResolvePath, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	return request, nil
+}
+
+// newRequest creates a request with the pod's token.
+func (c *Client) newRequest(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	token, err := c.config.ReadToken()
+	if err != nil {
+		return nil, fault.Wrap(fault.Unauthenticated, err, "reading the pod's token")
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "https://"+c.config.Broker+path, body)
 	if err != nil {
 		return nil, fault.Wrap(fault.Bug, err, "creating the request")
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Content-Type", "application/json")
 	return request, nil
 }
 

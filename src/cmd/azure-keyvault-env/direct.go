@@ -2,16 +2,22 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"time"
 
+	"github.com/akv2k8s/akv2k8s/src/broker/client"
 	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/injector"
 	"github.com/akv2k8s/akv2k8s/src/injector/akvsclient"
+	"github.com/akv2k8s/akv2k8s/src/injector/filesync"
 	"github.com/akv2k8s/akv2k8s/src/keyvault"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/credential"
 	"github.com/akv2k8s/akv2k8s/src/keyvault/vaultclient"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fromapi"
 	"github.com/akv2k8s/akv2k8s/src/resolver"
@@ -38,8 +44,12 @@ type directResolver struct {
 
 // newDirectResolver reads and checks the pod's settings and credentials. It makes no network calls.
 func newDirectResolver(get func(string) string) (injector.Resolver, error) {
+	return newDirectSource(get)
+}
+
+func newDirectSource(get func(string) string) (directResolver, error) {
 	if err := checkNoSelfReference(get); err != nil {
-		return nil, err
+		return directResolver{}, err
 	}
 	ca, _ := os.ReadFile(wire.CAPath)
 	namespace, _ := os.ReadFile(wire.NamespacePath)
@@ -47,7 +57,7 @@ func newDirectResolver(get func(string) string) (injector.Resolver, error) {
 		Port: get("KUBERNETES_SERVICE_PORT"),
 		CA:   ca, Namespace: string(namespace), Token: injector.ReadToken})
 	if err != nil {
-		return nil, err
+		return directResolver{}, err
 	}
 	auth := get(wire.EnvAuthType)
 	if auth == "" {
@@ -58,7 +68,7 @@ func newDirectResolver(get func(string) string) (injector.Resolver, error) {
 		ExtraCAs: []byte(get(wire.EnvExtraCAs)),
 		Cloud:    get(wire.EnvCloud), LookupEnv: lookup, CacheTTL: maxSharedAge})
 	if err != nil {
-		return nil, err
+		return directResolver{}, err
 	}
 	return directResolver{resources, vault}, nil
 }
@@ -72,6 +82,55 @@ func checkNoSelfReference(get func(string) string) error {
 		}
 	}
 	return nil
+}
+
+// directFileSource resolves the files of a pod, and tells whether they have changed.
+type directFileSource struct {
+	newSource func() (resolver.Source, error)
+	wanted    wire.PodFiles
+	// key is for the hash of the files. It is another one in each process.
+	key []byte
+}
+
+// newDirectFileSource creates the source of files for a pod that reads vaults itself.
+func newDirectFileSource(get func(string) string) (injector.FileSource, error) {
+	wanted, err := filesync.ParsePodFiles(get(wire.EnvFiles))
+	if err != nil {
+		return nil, err
+	}
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails
+	// A new one for each request, because credentials and certificates in files are replaced while the process runs.
+	newSource := func() (resolver.Source, error) { return newDirectSource(get) }
+	if _, err := newSource(); err != nil {
+		return nil, err
+	}
+	return directFileSource{newSource, wanted, key}, nil
+}
+
+// Files implements injector.FileSource.
+func (d directFileSource) Files(ctx context.Context, etag string) (client.FilesAnswer, error) {
+	source, err := d.newSource()
+	if err != nil {
+		return client.FilesAnswer{}, err
+	}
+	files, err := resolver.Resolver{Source: source}.ResolveFiles(ctx, d.wanted, limits.FilesRefreshDefault)
+	if err != nil {
+		return client.FilesAnswer{}, err
+	}
+	answer := client.FilesAnswer{ETag: hex.EncodeToString(files.Hash(d.key)),
+		RefreshAfter: files.RefreshAfter(d.wanted)}
+	if answer.IsUnchanged = answer.ETag == etag; answer.IsUnchanged {
+		return answer, nil
+	}
+	answer.Directories = map[string]map[string]wire.FileContent{}
+	for directory, entries := range files.Directories {
+		answer.Directories[directory] = map[string]wire.FileContent{}
+		for name, file := range entries {
+			answer.Directories[directory][name] = wire.FileContent{Content: file.Content, Mode: uint32(file.Mode)}
+		}
+	}
+	return answer, nil
 }
 
 // Resolve implements injector.Resolver.

@@ -19,8 +19,8 @@ func main() {
 	// the program gets its signals unchanged.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := injector.Program{Args: os.Args, Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr,
-		NewDirectResolver: newDirectResolver,
-		PrintTrustedCAs:   func(out io.Writer) error { return trust.PrintRoots(out, nil, time.Now()) }}.Run(ctx)
+		NewDirectResolver: newDirectResolver, NewDirectFileSource: newDirectFileSource,
+		PrintTrustedCAs: func(out io.Writer) error { return trust.PrintRoots(out, nil, time.Now()) }}.Run(ctx)
 	stop()
 	os.Exit(code) // the kubelet shows this code; deferred calls would not run
 }

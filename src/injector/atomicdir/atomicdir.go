@@ -62,6 +62,15 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path: path, root: root}, nil
 }
 
+// Check returns the error of kind fault.Invalid that Write would return for a path or mode of the files.
+func Check(files map[string]File) error {
+	_, err := newTree(files)
+	return err
+}
+
+// HasReplaced reports whether there are generations that Write has replaced and Clean can remove.
+func (d *Dir) HasReplaced() bool { return len(d.replaced) > 0 }
+
 // Close releases the directory. Its files remain.
 func (d *Dir) Close() error { return d.root.Close() }
 

@@ -347,3 +347,24 @@ func TestADirectoryThatCantBeWrittenKeepsItsFiles(t *testing.T) {
 	assert.Error(t, dir.Clean())
 	assert.Equal(t, map[string]string{"a": "1"}, seen(t, path))
 }
+
+func TestFilesCanBeCheckedBeforeTheyAreWritten(t *testing.T) {
+	assert.NoError(t, atomicdir.Check(files(map[string]string{"a": "", "b/c": ""})))
+	for _, contents := range []map[string]string{{"../a": ""}, {"a": "", "a/b": ""}} {
+		assert.Equal(t, fault.Invalid, fault.KindOf(atomicdir.Check(files(contents))))
+	}
+	assert.Equal(t, fault.Invalid, fault.KindOf(atomicdir.Check(map[string]atomicdir.File{"a": {Mode: 0o4755}})))
+}
+
+func TestReplacedFilesAreKnownUntilTheyAreRemoved(t *testing.T) {
+	dir := open(t, memoryDir(t))
+	write(t, dir, map[string]string{"a": "1"})
+	assert.False(t, dir.HasReplaced())
+	write(t, dir, map[string]string{"a": "2"})
+	assert.True(t, dir.HasReplaced())
+	require.NoError(t, dir.Clean())
+	assert.True(t, dir.HasReplaced(), "programs can still read them")
+	time.Sleep(atomicdir.GracePeriod)
+	require.NoError(t, dir.Clean())
+	assert.False(t, dir.HasReplaced())
+}

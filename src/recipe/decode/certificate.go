@@ -45,6 +45,10 @@ func (certificateObject) outputData(f outputFormat, item FetchedItem, left *budg
 	return chargeValues(left)(f.certificateValues(item.Object, left.parser.Parse))
 }
 
+func (certificateObject) folderFormat(recipe.Item) outputFormat {
+	return outputFormat{secretType: typeTLS, chainOrder: chainOrderServerFirst}
+}
+
 // fingerprint returns the public certificate, which is the same for an object of either kind. A renewed certificate
 // always differs.
 func (certificateObject) fingerprint(item FetchedItem, left *budget) (keyvault.Value, error) {

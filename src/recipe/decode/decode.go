@@ -49,12 +49,19 @@ func OutputData(ctx context.Context, r recipe.Recipe, out recipe.Output,
 	if err := CheckOutputs(r); err != nil {
 		return nil, err
 	}
+	return decodeItems(ctx, r, contents,
+		func(item recipe.Item) outputFormat { return formatOf(r, out).forItem(r, item) })
+}
+
+// decodeItems decodes the contents, each in its format, to data by data key.
+func decodeItems(ctx context.Context, r recipe.Recipe, contents []FetchedItem,
+	formatFor func(recipe.Item) outputFormat) (map[string]keyvault.Value, error) {
 	all, left := map[string]keyvault.Value{}, newOutputBudget()
 	for _, content := range contents {
 		if err := ctx.Err(); err != nil {
 			return nil, fault.Wrap(fault.Unavailable, err, "decoding the objects")
 		}
-		values, err := formatOf(r, out).forItem(r, content.Item).decodeItem(content, left)
+		values, err := formatFor(content.Item).decodeItem(content, left)
 		if err != nil {
 			return nil, wrapWithObjectName(r, content.Item, err)
 		}

@@ -41,11 +41,15 @@ func (keyObject) outputData(f outputFormat, item FetchedItem, left *budget) (map
 	return chargeValues(left)(f.singleValue(encodePublicKey(item.Object, f.keyFormat)))
 }
 
+func (keyObject) folderFormat(item recipe.Item) outputFormat {
+	return outputFormat{dataKey: item.Name, keyFormat: formatPEM}
+}
+
 func (keyObject) queryParts() []string { return []string{formatPEM, formatJWK} }
 
 func (keyObject) variableValue(q Query, o keyvault.Object) (keyvault.Value, error) {
 	value, err := encodePublicKey(o, q.Part)
-	if err == nil && q.Part == "" && bytes.IndexByte(value.Reveal(), 0) >= 0 {
+	if err == nil && q.Part == "" && !q.allowsNUL && bytes.IndexByte(value.Reveal(), 0) >= 0 {
 		return keyvault.Value{}, fault.New(fault.Malformed,
 			"the modulus of the key has a NUL byte, which an environment variable can't hold; use ?pem or ?jwk")
 	}

@@ -26,6 +26,8 @@ type objectType interface {
 	needsPrivateKey(f outputFormat) bool
 	// outputData decodes an object to data by data key, and charges the budget.
 	outputData(f outputFormat, item FetchedItem, left *budget) (map[string]keyvault.Value, error)
+	// folderFormat returns the format of the files in a folder, for a resource without a Secret.
+	folderFormat(item recipe.Item) outputFormat
 	// fingerprint returns the value by which changes of an object are found that has no output: equal values mean that
 	// nothing changed for pods. It fails if no pod could use the object, and charges the budget.
 	fingerprint(item FetchedItem, left *budget) (keyvault.Value, error)
@@ -79,6 +81,10 @@ func (commonObject) checkItem(recipe.Item, string) error { return nil }
 func (commonObject) hasEntries() bool { return false }
 
 func (commonObject) needsPrivateKey(outputFormat) bool { return false }
+
+func (commonObject) folderFormat(item recipe.Item) outputFormat {
+	return outputFormat{dataKey: item.Name}
+}
 
 //nolint:unparam // types that replace it return errors
 func (commonObject) fingerprint(item FetchedItem, _ *budget) (keyvault.Value, error) {

@@ -14,6 +14,8 @@ type Query struct {
 	Item recipe.Item
 	// Part is the text after the question mark of a reference, empty if the item is selected by its data key.
 	Part string
+
+	allowsNUL bool
 }
 
 // NewQuery returns the Query for the part of a reference. In a recipe with several items, the part is the data key of

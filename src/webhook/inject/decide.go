@@ -90,7 +90,7 @@ func (p Plan) WithoutContainer(container, warning string) Plan {
 // variable and the next step, and never holds a value.
 func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	var plan Plan
-	if isExcluded(pod) {
+	if IsExcluded(pod) {
 		return plan, nil
 	}
 	plan, err := decideContainers(pod, slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), sources)
@@ -101,7 +101,7 @@ func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 	if err := checkInjectMetadata(pod); err != nil {
 		return Plan{}, err
 	}
-	if UsesEnvFile(pod) && hasMeshProxy(pod) {
+	if UsesEnvFile(pod) && HasMeshProxy(pod) {
 		plan.Warnings = append(plan.Warnings, envFileMeshWarning())
 	}
 	return plan, checkReservedNames(pod)
@@ -111,7 +111,7 @@ func Decide(pod *corev1.Pod, sources Sources) (Plan, error) {
 // to a running pod, so a pod without the volumes of an injected pod is rejected. direct says that the installation has
 // no auth service.
 func DecideEphemeral(old, pod *corev1.Pod, sources Sources, direct bool) (Plan, error) {
-	if isExcluded(pod) {
+	if IsExcluded(pod) {
 		return Plan{}, nil
 	}
 	var added []corev1.Container
@@ -148,7 +148,7 @@ func checkEphemeral(old *corev1.Pod, container string, volumes []string) error {
 	}
 	for _, volume := range volumes {
 		if !slices.ContainsFunc(old.Spec.Volumes,
-			func(v corev1.Volume) bool { return v.Name == volume && !isForeignVolume(v) }) {
+			func(v corev1.Volume) bool { return v.Name == volume && !IsForeignVolume(v) }) {
 			return invalidContainerError(c,
 				"it has references to Key Vault, but this pod was not injected when it was created; use kubectl debug "+
 					"--copy-to, which creates a new pod")
@@ -157,9 +157,9 @@ func checkEphemeral(old *corev1.Pod, container string, volumes []string) error {
 	return nil
 }
 
-// isExcluded says whether the webhook ignores the pod: its label switches injection off, or it is the mirror pod of a
+// IsExcluded says whether the webhook ignores the pod: its label switches injection off, or it is the mirror pod of a
 // static pod, which cannot be changed.
-func isExcluded(pod *corev1.Pod) bool {
+func IsExcluded(pod *corev1.Pod) bool {
 	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
 	return mirror || isInjectionDisabled(pod)
 }

@@ -107,12 +107,12 @@ func mutateEnvFile(out *corev1.Pod, plan Plan, s Settings) {
 			}
 		}
 	}
-	spec.Volumes = append(spec.Volumes, tokenVolume(), corev1.Volume{Name: wire.VolumeEnvFiles,
+	spec.Volumes = append(spec.Volumes, TokenVolume(), corev1.Volume{Name: wire.VolumeEnvFiles,
 		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}})
-	writer := newInitContainer(out, []string{thinInjectorPath, "write-env-files", wire.MountEnvFiles}, s)
+	writer := NewInitContainer(out, []string{ImageThinInjectorPath, "write-env-files", wire.MountEnvFiles}, s)
 	writer.Env = wait.initContainerEnv(out, s, wire.EnvReferences, record)
-	writer.VolumeMounts = []corev1.VolumeMount{{Name: wire.VolumeEnvFiles, MountPath: wire.MountEnvFiles}, tokenMount()}
-	check := newInitContainer(out, []string{thinInjectorPath, "check-env-file"}, s)
+	writer.VolumeMounts = []corev1.VolumeMount{{Name: wire.VolumeEnvFiles, MountPath: wire.MountEnvFiles}, TokenMount()}
+	check := NewInitContainer(out, []string{ImageThinInjectorPath, "check-env-file"}, s)
 	check.Name = wire.CheckContainer
 	check.Env = []corev1.EnvVar{fromEnvFile(wire.EnvFileCheck, wire.CheckEnvFilePath)}
 	spec.InitContainers = slices.Insert(spec.InitContainers, 0, writer, check)
@@ -194,7 +194,7 @@ func isOwnInitContainer(c corev1.Container) bool {
 	return false
 }
 
-// isReservedInitContainer says whether an init container has one of our names.
-func isReservedInitContainer(c corev1.Container) bool {
+// IsReservedInitContainer says whether an init container has one of our names.
+func IsReservedInitContainer(c corev1.Container) bool {
 	return c.Name == wire.InitContainer || c.Name == wire.CheckContainer
 }

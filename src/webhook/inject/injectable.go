@@ -37,13 +37,13 @@ func checkInjectable(c corev1.Container, onWindows string) error {
 // replace them without a message would lose what the user wrote.
 func checkReservedNames(pod *corev1.Pod) error {
 	for _, volume := range pod.Spec.Volumes {
-		if isForeignVolume(volume) {
+		if IsForeignVolume(volume) {
 			return fault.New(fault.Invalid,
 				"the volume name %s is reserved for the env-injector; rename the pod's own volume", volume.Name)
 		}
 	}
 	for _, container := range pod.Spec.InitContainers {
-		if isReservedInitContainer(container) && !isOwnInitContainer(container) {
+		if IsReservedInitContainer(container) && !isOwnInitContainer(container) {
 			return fault.New(fault.Invalid,
 				"the container name %s is reserved for the env-injector; rename the pod's own container",
 				container.Name)
@@ -107,8 +107,8 @@ func canonicalPath(at string) string {
 	return at
 }
 
-// isForeignVolume says whether a volume has one of our names, but not the type of our volume.
-func isForeignVolume(v corev1.Volume) bool {
+// IsForeignVolume says whether a volume has one of our names, but not the type of our volume.
+func IsForeignVolume(v corev1.Volume) bool {
 	return (v.Name == wire.VolumeInjector && v.EmptyDir == nil && v.Image == nil) ||
 		(v.Name == wire.VolumeEnvFiles && v.EmptyDir == nil) ||
 		((v.Name == wire.VolumeToken || v.Name == wire.VolumeAPIAccess) && v.Projected == nil)

@@ -61,7 +61,7 @@ func mutateCommands(pod, out *corev1.Pod, plan Plan, s Settings) {
 	spec := &out.Spec
 	spec.Volumes = append(spec.Volumes, injectorVolume(s))
 	// Only the init container checks references before the containers start.
-	injector, found, checks := thinInjectorPath, newReferenceCheck(), !s.ImageVolume && !hasMeshProxy(pod)
+	injector, found, checks := ImageThinInjectorPath, newReferenceCheck(), !s.ImageVolume && !HasMeshProxy(pod)
 	targets, volumes := plan.targetsByName(), map[string]bool{}
 	for kind, containers := range [][]corev1.Container{initContainersIndex: spec.InitContainers,
 		containersIndex: spec.Containers} {
@@ -71,8 +71,8 @@ func mutateCommands(pod, out *corev1.Pod, plan Plan, s Settings) {
 			if target == nil {
 				continue
 			}
-			if s.isDirect(*c) {
-				injector = injectorPath
+			if s.IsDirect(*c) {
+				injector = ImageInjectorPath
 			}
 			volume := s.credentialVolume(*c)
 			checked := checks && s.isCheckable(*c, target.environment) &&
@@ -94,7 +94,7 @@ func mutateCommands(pod, out *corev1.Pod, plan Plan, s Settings) {
 
 // removeAdded removes the init containers and volumes of an earlier mutation.
 func removeAdded(spec *corev1.PodSpec) {
-	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, isReservedInitContainer)
+	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, IsReservedInitContainer)
 	spec.Volumes = slices.DeleteFunc(spec.Volumes,
 		func(v corev1.Volume) bool { return slices.Contains(injectedVolumeNames(), v.Name) })
 }
@@ -118,15 +118,15 @@ func MutateEphemeral(pod *corev1.Pod, plan Plan, s Settings) *corev1.Pod {
 	return out
 }
 
-// isDirect says whether the container reads vaults with its own credentials.
-func (s Settings) isDirect(c corev1.Container) bool { return s.Direct || isAuthServiceDisabled(c) }
+// IsDirect says whether the container reads vaults with its own credentials.
+func (s Settings) IsDirect(c corev1.Container) bool { return s.Direct || isAuthServiceDisabled(c) }
 
 // credentialVolume is the volume with the token that the container authenticates with.
 func (s Settings) credentialVolume(c corev1.Container) corev1.Volume {
-	if s.isDirect(c) {
-		return apiVolume()
+	if s.IsDirect(c) {
+		return APIAccessVolume()
 	}
-	return tokenVolume()
+	return TokenVolume()
 }
 
 // wrapContainer makes the injector the command of the container and the original command its arguments. wait are the
@@ -145,7 +145,7 @@ func wrapContainer(c *corev1.Container, target *Target, s Settings, wait []corev
 	c.VolumeMounts = append(c.VolumeMounts,
 		corev1.VolumeMount{Name: wire.VolumeInjector, MountPath: wire.MountInjector, ReadOnly: true},
 		corev1.VolumeMount{Name: s.credentialVolume(*c).Name, MountPath: wire.MountToken, ReadOnly: true})
-	c.Env = mergeEnv(c.Env, slices.Concat(target.environment.dropChosenInSources(injectorEnv(*c, s)), wait,
+	c.Env = mergeEnv(c.Env, slices.Concat(target.environment.dropChosenInSources(InjectorEnv(*c, s)), wait,
 		recordedEnv(target.environment, expansion)))
 }
 

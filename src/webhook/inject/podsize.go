@@ -36,7 +36,7 @@ func CheckSize(pod *corev1.Pod) (warnings []string, err error) {
 		}
 	}
 	for _, c := range pod.Spec.InitContainers {
-		if c.Name == wire.InitContainer {
+		if c.Name == wire.InitContainer || c.Name == wire.FilesContainer {
 			warnings = append(warnings, initcontainer.MemoryWarnings(c)...)
 		}
 	}

@@ -94,7 +94,7 @@ func (k *referenceCheck) initContainerEnv(pod *corev1.Pod, s Settings, name stri
 		{Name: wire.EnvTimeout, Value: envref.Escape(k.waitSettings[wire.EnvTimeout])},
 		{Name: wire.EnvRetries, Value: envref.Escape(k.waitSettings[wire.EnvRetries])},
 		{Name: wire.EnvWaitBeforeRetry, Value: envref.Escape(k.waitSettings[wire.EnvWaitBeforeRetry])},
-		{Name: name, Value: escapeDollars(string(text))},
+		{Name: name, Value: EscapeDollars(string(text))},
 	} {
 		if variable.Value != "" {
 			set = append(set, variable)
@@ -103,13 +103,13 @@ func (k *referenceCheck) initContainerEnv(pod *corev1.Pod, s Settings, name stri
 	return set
 }
 
-// escapeDollars escapes each dollar in JSON, so that the kubelet expands nothing in it.
-func escapeDollars(text string) string { return strings.ReplaceAll(text, "$", `\u0024`) }
+// EscapeDollars escapes each dollar in JSON, so that the kubelet expands nothing in it.
+func EscapeDollars(text string) string { return strings.ReplaceAll(text, "$", `\u0024`) }
 
 // escapeJSON is a text as a JSON string without its quotes.
 func escapeJSON(text string) string {
 	content, _ := json.Marshal(text) // cannot fail for a string
-	return escapeDollars(string(content[1 : len(content)-1]))
+	return EscapeDollars(string(content[1 : len(content)-1]))
 }
 
 // knownReferences are the known references of a container, by variable.
@@ -129,12 +129,12 @@ func (e *environment) knownReferences() map[string]string {
 // later.
 func (s Settings) isCheckable(c corev1.Container, e *environment) bool {
 	first, err := strconv.ParseBool(e.variables[wire.EnvCheckBeforeStart].value)
-	return !s.isDirect(c) && (err != nil || first)
+	return !s.IsDirect(c) && (err != nil || first)
 }
 
-// hasMeshProxy says whether the pod has a proxy of a service mesh. If the CNI plugin of the mesh redirects traffic to
+// HasMeshProxy says whether the pod has a proxy of a service mesh. If the CNI plugin of the mesh redirects traffic to
 // the proxy, an init container that runs before the proxy has no network.
-func hasMeshProxy(pod *corev1.Pod) bool {
+func HasMeshProxy(pod *corev1.Pod) bool {
 	proxies := []string{"istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"}
 	return slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers),
 		func(c corev1.Container) bool { return slices.Contains(proxies, c.Name) })

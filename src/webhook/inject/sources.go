@@ -54,7 +54,7 @@ func NewSource[V string | []byte](data map[string]V) Source {
 // NeededSources are the sources that the environment of the pod's containers uses, sorted and without duplicates. It is
 // empty for a pod that the webhook ignores.
 func NeededSources(pod *corev1.Pod) []SourceName {
-	if isExcluded(pod) {
+	if IsExcluded(pod) {
 		return nil
 	}
 	var names []SourceName

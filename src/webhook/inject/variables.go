@@ -10,9 +10,9 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// injectorEnv are the settings of the installation for the injector in a container.
-func injectorEnv(c corev1.Container, s Settings) []corev1.EnvVar {
-	if s.isDirect(c) {
+// InjectorEnv are the settings of the installation for the injector in a container.
+func InjectorEnv(c corev1.Container, s Settings) []corev1.EnvVar {
+	if s.IsDirect(c) {
 		return []corev1.EnvVar{{Name: wire.EnvUseAuthService, Value: "false"}, {Name: wire.EnvCloud, Value: s.Cloud},
 			{Name: wire.EnvExtraCAs, Value: s.ExtraCAs},
 			{Name: wire.EnvAuthType, Value: s.AuthType}, {Name: wire.EnvLogLevel, Value: s.LogLevel},
@@ -47,7 +47,7 @@ func recordedEnv(e *environment, expansion wire.Expansion) []corev1.EnvVar {
 	var found []corev1.EnvVar
 	add := func(name string, empty bool, content any) {
 		if text, err := json.Marshal(content); err == nil && !empty {
-			found = append(found, corev1.EnvVar{Name: name, Value: escapeDollars(string(text))})
+			found = append(found, corev1.EnvVar{Name: name, Value: EscapeDollars(string(text))})
 		}
 	}
 	record := e.recordedReferences()

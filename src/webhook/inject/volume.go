@@ -28,22 +28,22 @@ func injectorVolume(s Settings) corev1.Volume {
 		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}}
 }
 
-// tokenVolume has the token with which the pod authenticates to the auth service.
-func tokenVolume() corev1.Volume {
+// TokenVolume has the token with which the pod authenticates to the auth service.
+func TokenVolume() corev1.Volume {
 	seconds := tokenLifetimeSeconds
 	return projectedVolume(wire.VolumeToken,
 		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
 			Audience: wire.TokenAudience, ExpirationSeconds: &seconds, Path: wire.TokenFile}})
 }
 
-// tokenMount is the mount of a volume with a token.
-func tokenMount() corev1.VolumeMount {
+// TokenMount is the mount of a volume with a token.
+func TokenMount() corev1.VolumeMount {
 	return corev1.VolumeMount{Name: wire.VolumeToken, MountPath: wire.MountToken, ReadOnly: true}
 }
 
-// apiVolume has the token, CA and namespace for requests to the API server, for pods with and without automounted
+// APIAccessVolume has the token, CA and namespace for requests to the API server, for pods with and without automounted
 // tokens.
-func apiVolume() corev1.Volume {
+func APIAccessVolume() corev1.Volume {
 	seconds := tokenLifetimeSeconds
 	return projectedVolume(wire.VolumeAPIAccess,
 		corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{ExpirationSeconds: &seconds,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/akv2k8s/akv2k8s/src/limits"
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // planner collects the directories of all containers.
@@ -61,7 +62,7 @@ func (p *planner) addDirectory(entries []Entry) (string, error) {
 	if len(p.plan.Directories) == limits.PodFileDirectories {
 		return "", invalidError("put the files into fewer directories, or the same files into all containers",
 			"annotation %s: the pod has files in more than %d directories, counting those of different content separately",
-			annotationFiles, limits.PodFileDirectories)
+			wire.AnnotationFiles, limits.PodFileDirectories)
 	}
 	if p.files += len(entries); p.files > limits.PodFiles {
 		return "", tooManyFilesError()

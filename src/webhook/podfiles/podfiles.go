@@ -11,14 +11,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fileformat"
-)
-
-// Names of the annotations. They are not in package wire, whose annotations are all in docs/reference/annotations.md:
-// no program reads these yet.
-const (
-	annotationFiles = "akv2k8s.io/" + "files"
-	// annotationContainerFiles with the name of a container is for that container alone.
-	annotationContainerFiles = annotationFiles + "."
+	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
 // DefaultMode is the mode of a file without the option mode. Every user can read it, because the user who writes files
@@ -84,7 +77,7 @@ func IsRequested(annotations map[string]string) bool {
 // annotationNames are the names of our annotations that a pod has, sorted.
 func annotationNames(annotations map[string]string) (names []string) {
 	for name := range annotations {
-		if name == annotationFiles || strings.HasPrefix(name, annotationContainerFiles) {
+		if name == wire.AnnotationFiles || strings.HasPrefix(name, wire.AnnotationContainerFiles) {
 			names = append(names, name)
 		}
 	}
@@ -98,9 +91,9 @@ func annotationNames(annotations map[string]string) (names []string) {
 func Parse(annotations map[string]string, containers []string) (Plan, error) {
 	byContainer, count := map[string][]request{}, 0
 	for _, name := range annotationNames(annotations) {
-		container := strings.TrimPrefix(strings.TrimPrefix(name, annotationFiles), ".")
-		if name != annotationFiles && !slices.Contains(containers, container) {
-			return Plan{}, invalidError("use the name of a container, or "+annotationFiles+" for all containers",
+		container := strings.TrimPrefix(strings.TrimPrefix(name, wire.AnnotationFiles), ".")
+		if name != wire.AnnotationFiles && !slices.Contains(containers, container) {
+			return Plan{}, invalidError("use the name of a container, or "+wire.AnnotationFiles+" for all containers",
 				"annotation %s: the pod has no such container", printable(name))
 		}
 		requests, err := parseAnnotation(name, annotations[name])
@@ -156,7 +149,7 @@ func (r request) pathAsWritten() string {
 
 func tooManyFilesError() error {
 	return invalidError("use folders (a path that ends with a slash) or one file of format json in place of many files",
-		"annotation %s: the pod has more than %d files", annotationFiles, limits.PodFiles)
+		"annotation %s: the pod has more than %d files", wire.AnnotationFiles, limits.PodFiles)
 }
 
 // invalidError is an error with the next step.
