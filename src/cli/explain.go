@@ -22,7 +22,7 @@ import (
 const explainLong = `Explain where the values of a pod come from, or what an AzureKeyVaultSecret does, and what is
 wrong.
 
-For a pod, the command says whether it is injected and why, and for each variable with a reference: the
+For a pod, the command says whether it is injected and why, and for each variable or file with a reference: the
 AzureKeyVaultSecret, the vault object with version, type and expiry, who reads it with which identity, what happens when
 the container starts, and whether a running container has the value of the last change. Of several variables of a
 container with the same reference, it can show one only.

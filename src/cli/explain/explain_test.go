@@ -25,6 +25,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/cli/explain"
+	"github.com/akv2k8s/akv2k8s/src/webhook/filescontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -170,7 +171,9 @@ func injectPod(t *testing.T, manifest string, settings inject.Settings, sources 
 	}
 	plan, err := inject.Decide(pod, known)
 	require.NoError(t, err)
-	out := inject.Mutate(pod, plan, settings)
+	files, err := filescontainer.Decide(pod, settings.Direct)
+	require.NoError(t, err)
+	out := filescontainer.Add(inject.Mutate(pod, plan, settings), files, settings)
 	started := metav1.NewTime(time.Date(2026, 5, 10, 0, 0, 0, 0, time.UTC))
 	for _, c := range out.Spec.Containers {
 		out.Status.ContainerStatuses = append(out.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name,
@@ -325,7 +328,7 @@ func TestPodsThatAreNotInjectedSayWhy(t *testing.T) {
 		assert.Contains(t, all, try.finding, name)
 		assert.NotContains(t, all, "canary")
 		if name != "nothing" && name != "denied" {
-			assert.Contains(t, all, "its program gets references in place of values: app/DB", name)
+			assert.Contains(t, all, "so these variables and files have no values: app/DB", name)
 			assert.Equal(t, "the program gets the reference as text", useOf(t, p, "DB").AtStart)
 		}
 	}
@@ -540,6 +543,56 @@ func TestNoValueIsPrinted(t *testing.T) {
 		}
 	}
 	assert.Contains(t, c.reads, "Secret/secret", "it was read")
+}
+
+const filesAnnotation = `metadata: {name: p, namespace: team, annotations: {akv2k8s.io/files: "{/etc/app/password: db@azurekeyvault, /etc/app/all/: several@azurekeyvault, /etc/app/wrong: 'db@azurekeyvault?x', /etc/app/none: none@azurekeyvault}"EXTRA}}`
+
+func TestFilesAreExplained(t *testing.T) {
+	manifest := strings.Replace(podWith(""), "metadata: {name: p, namespace: team}", filesAnnotation, 1)
+	once := strings.Replace(manifest, "EXTRA", `, akv2k8s.io/refresh-interval: "0"`, 1)
+	manifest = strings.Replace(manifest, "EXTRA", "", 1)
+	file := func(p *explain.Pod, path string) explain.Use {
+		at := slices.IndexFunc(p.Containers[0].Uses, func(u explain.Use) bool { return u.File == path })
+		require.GreaterOrEqual(t, at, 0, "%s is not in %+v", path, p.Containers[0].Uses)
+		return p.Containers[0].Uses[at]
+	}
+	c := newCluster(t, installation, resources)
+	p, err := c.explainer().Pod(t.Context(), injectPod(t, manifest, inject.Settings{}, nil))
+	require.NoError(t, err)
+	assert.True(t, p.Injected)
+	assert.Equal(t, "the container sync-azurekeyvault-files writes the files", p.Injection)
+	assert.Contains(t, p.Containers[0].Reader, "the auth service")
+	password := file(p, "/etc/app/password")
+	assert.Equal(t, []string{"annotation akv2k8s.io/files", "secret shop-vault/db-password", "gets the value", "kept fresh by the container sync-azurekeyvault-files"},
+		[]string{password.From, password.VaultObject, password.AtStart, password.Now})
+	assert.Equal(t, "secret shop-vault/a, what its searches find", file(p, "/etc/app/all/").VaultObject)
+	assert.Equal(t, "fails with exit code 64", file(p, "/etc/app/wrong").AtStart)
+	assert.Contains(t, file(p, "/etc/app/none").AtStart, "waits up to 5m0s")
+	all := strings.Join(whats(p.Findings), "\n")
+	assert.Contains(t, all, "it concerns app//etc/app/none, proxy//etc/app/none")
+
+	pod := injectPod(t, once, inject.Settings{}, nil)
+	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: wire.FilesInitContainer, State: corev1.ContainerState{
+		Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.NewTime(time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC))}}}}
+	p, err = c.explainer().Pod(t.Context(), pod)
+	require.NoError(t, err)
+	assert.Equal(t, "the container write-azurekeyvault-files writes the files", p.Injection)
+	assert.Contains(t, file(p, "/etc/app/password").Now, "older: the container got its values at 2026-04-01")
+
+	bare := &corev1.Pod{}
+	require.NoError(t, yaml.Unmarshal([]byte(manifest), bare))
+	bare.Namespace = "bare"
+	p, err = c.explainer().Pod(t.Context(), bare)
+	require.NoError(t, err)
+	assert.False(t, p.Injected)
+	assert.Equal(t, "the file is missing", file(p, "/etc/app/password").AtStart)
+	assert.Contains(t, whats(p.Findings)[0], "so these variables and files have no values: app:/etc/app/all/, app:/etc/app/none")
+
+	e := c.explainer()
+	require.NoError(t, e.Manifests.Add("x", []byte(strings.Replace(manifest, "{metadata", "{kind: Pod, metadata", 1)), "team"))
+	ps, err := e.ManifestPods(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"gets the value", ""}, []string{file(ps[0], "/etc/app/password").AtStart, file(ps[0], "/etc/app/password").Now})
 }
 
 // TestTheChartHasTheWebhook compares the name with that of the chart.

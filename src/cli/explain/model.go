@@ -40,6 +40,9 @@ type Container struct {
 	// ValuesFrom is when the container got its values; nil if it does not run.
 	ValuesFrom *metav1.Time `json:"valuesFrom,omitempty"`
 	Uses       []Use        `json:"uses,omitempty"`
+
+	// isDirect says that the vault is read with the pod's own credentials.
+	isDirect bool
 }
 
 // Use is a variable, or a file, whose value comes from a vault.
@@ -68,6 +71,8 @@ type Use struct {
 	Ready string `json:"ready"`
 	// AtStart says what happens when the container starts.
 	AtStart string `json:"atStart"`
+	// hasAllKeys says that a file has all data keys of the resource, so the reference selects none.
+	hasAllKeys bool
 	// Now says how old the value in the running container is; empty if it does not run.
 	Now string `json:"now,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/akv2k8s/akv2k8s/src/webhook/filescontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/injected"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -64,6 +65,7 @@ func (e *Explainer) explainPod(ctx context.Context, pod *corev1.Pod, result *Pod
 func (x *podExplanation) simulate(ctx context.Context) error {
 	pod := x.pod.DeepCopy()
 	inject.RestoreReferences(pod)
+	filescontainer.Remove(pod)
 	sources, notes, err := x.readSources(ctx, pod)
 	if err != nil {
 		return err
@@ -75,9 +77,14 @@ func (x *podExplanation) simulate(ctx context.Context) error {
 	if denied == nil {
 		denied = plan.CheckEnvFile(pod, false)
 	}
+	var files filescontainer.Plan
+	if denied == nil {
+		files, denied = filescontainer.Decide(pod, false)
+	}
 	if x.denied = denied; denied == nil {
-		x.simulated = inject.Mutate(pod, plan, inject.Settings{})
+		x.simulated = filescontainer.Add(inject.Mutate(pod, plan, inject.Settings{}), files, inject.Settings{})
 		x.addWarnings(plan.Warnings)
+		x.addWarnings(files.Warnings)
 	}
 	return nil
 }
@@ -100,17 +107,10 @@ func (x *podExplanation) addFinding(f Finding) {
 
 // explainInjection says whether and how the pod is injected.
 func (x *podExplanation) explainInjection(a admission) {
-	deliveries := map[injected.Delivery]bool{}
-	for _, c := range injected.Containers(x.pod) {
-		deliveries[injected.DeliveryOf(c)] = true
-	}
 	wouldInject := x.simulated != nil && isInjected(x.simulated)
 	r := x.result
 	switch reason, try := x.exclusion(); {
-	case deliveries[injected.ByEnvFile]:
-		r.Injected, r.Injection = true, "the kubelet sets the values, from files of the init container"
-		x.checkStillSelected(a)
-	case deliveries[injected.ByInjector]:
+	case isInjected(x.pod):
 		r.Injected, r.Injection = true, x.deliveryText()
 		x.checkStillSelected(a)
 	case reason != "":
@@ -134,7 +134,7 @@ func (x *podExplanation) explainInjection(a admission) {
 // isInjected reports whether any container gets values.
 func isInjected(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(injected.Containers(pod), func(c corev1.Container) bool {
-		return injected.DeliveryOf(c) != injected.None
+		return injected.DeliveryOf(c) != injected.None || len(injected.Files(pod, c)) > 0
 	})
 }
 
@@ -158,10 +158,13 @@ func (x *podExplanation) setNotInjected(reason, try string) {
 		for variable := range x.referencesOf(c) {
 			names = append(names, c.Name+"/"+variable)
 		}
+		for _, file := range x.filesOf(c) {
+			names = append(names, c.Name+":"+file.Path)
+		}
 	}
 	if len(names) > 0 {
 		slices.Sort(names)
-		x.addFinding(Finding{What: "The pod is not injected, so its program gets references in place of values: " +
+		x.addFinding(Finding{What: "The pod is not injected, so these variables and files have no values: " +
 			shortList(names), Why: reason, Try: try})
 	}
 }
@@ -174,14 +177,40 @@ func (x *podExplanation) checkStillSelected(a admission) {
 	}
 }
 
-// deliveryText says how the injector gets into the pod.
+// deliveryText says how values get into an injected pod.
 func (x *podExplanation) deliveryText() string {
-	for _, volume := range x.pod.Spec.Volumes {
-		if volume.Name == wire.VolumeInjector && volume.Image != nil {
-			return "the injector, in an image volume, starts the programs"
-		}
+	deliveries := map[injected.Delivery]bool{}
+	for _, c := range injected.Containers(x.pod) {
+		deliveries[injected.DeliveryOf(c)] = true
 	}
-	return "the injector, which the init container " + wire.InitContainer + " copies, starts the programs"
+	var texts []string
+	if deliveries[injected.ByEnvFile] {
+		texts = append(texts, "the kubelet sets the values, from files of the init container")
+	}
+	if deliveries[injected.ByInjector] {
+		text := "the injector, which the init container " + wire.InitContainer + " copies, starts the programs"
+		for _, volume := range x.pod.Spec.Volumes {
+			if volume.Name == wire.VolumeInjector && volume.Image != nil {
+				text = "the injector, in an image volume, starts the programs"
+			}
+		}
+		texts = append(texts, text)
+	}
+	if writer := injected.FilesWriter(x.pod); writer != nil {
+		texts = append(texts, "the container "+writer.Name+" writes the files")
+	}
+	return strings.Join(texts, "; ")
+}
+
+// filesOf returns the files of a container: those that it was created with, or would be.
+func (x *podExplanation) filesOf(c corev1.Container) []injected.File {
+	if isInjected(x.pod) || x.simulated == nil {
+		return injected.Files(x.pod, c)
+	}
+	if would := containerNamed(x.simulated, c.Name); would != nil {
+		return injected.Files(x.simulated, *would)
+	}
+	return nil
 }
 
 // referencesOf returns the references of a container by variable: those that it was created with, or would be.
@@ -205,8 +234,7 @@ func containerNamed(pod *corev1.Pod, name string) *corev1.Container {
 	return nil
 }
 
-// explainContainer explains a container with its references. Files of the pod (podfiles) belong here too, as further
-// uses.
+// explainContainer explains a container with its references: those of variables, and those of files.
 func (x *podExplanation) explainContainer(ctx context.Context, c corev1.Container) error {
 	subject := c // as it is injected, or would be
 	if injected.DeliveryOf(c) == injected.None && x.result.Injected && x.simulated != nil && !x.result.Exists {
@@ -216,7 +244,7 @@ func (x *podExplanation) explainContainer(ctx context.Context, c corev1.Containe
 	}
 	found := Container{Name: c.Name, Injected: injected.DeliveryOf(subject) != injected.None}
 	if found.Injected {
-		found.Reader = x.readerOf(subject)
+		found.Reader, found.isDirect = x.readerOf(subject), injected.UsesOwnCredentials(subject)
 		found.ValuesFrom = x.valuesFrom(c)
 	}
 	references := x.referencesOf(c)
@@ -224,10 +252,13 @@ func (x *podExplanation) explainContainer(ctx context.Context, c corev1.Containe
 		reference := references[variable]
 		use := Use{Variable: variable, From: originOf(c, variable, reference.Origin),
 			Reference: reference.String(), Resource: reference.Name}
-		if err := x.explainUse(ctx, subject, found, reference.Reference, &use); err != nil {
+		if err := x.explainUse(ctx, found, reference.Reference, &use); err != nil {
 			return err
 		}
 		found.Uses = append(found.Uses, use)
+	}
+	if err := x.explainFiles(ctx, c, &found); err != nil {
+		return err
 	}
 	if injected.IsByV1(c) {
 		x.addFinding(Finding{What: "The pod was injected by akv2k8s 1.8",

@@ -20,12 +20,10 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/recipe/decode"
 	"github.com/akv2k8s/akv2k8s/src/webhook/injected"
-	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// explainUse fills a use of a resource by a container. subject is the container as it is injected, or would be.
-func (x *podExplanation) explainUse(ctx context.Context, subject corev1.Container, c Container,
-	reference envref.Reference, use *Use) error {
+// explainUse fills a use of a resource by a container.
+func (x *podExplanation) explainUse(ctx context.Context, c Container, reference envref.Reference, use *Use) error {
 	key := types.NamespacedName{Namespace: x.pod.Namespace, Name: reference.Name}
 	read, err := x.readResource(ctx, key)
 	if err != nil {
@@ -41,13 +39,13 @@ func (x *podExplanation) explainUse(ctx context.Context, subject corev1.Containe
 	status := read.object.Status
 	use.Version, use.Changed, use.Expires = status.VaultVersion, status.LastAzureUpdate, status.Expires
 	use.Ready = readyText(read.object)
-	if c.Injected && !injected.UsesOwnCredentials(subject) {
+	if c.Injected && !c.isDirect {
 		use.Identity = identityOf(read.object)
 	}
 	problem, startText := x.problemOf(read, reference.Query, use)
 	if c.Injected {
 		use.AtStart = startText
-		if injected.UsesOwnCredentials(subject) && problem == nil {
+		if c.isDirect && problem == nil {
 			use.AtStart = "the injector reads the vault with the pod's own credentials"
 		}
 	}
@@ -110,6 +108,9 @@ func (x *podExplanation) problemOf(read *resourceRead, part string, use *Use) (*
 			Why: fault.CauseOf(read.invalid), Try: "correct its spec"}, failsText(fault.Invalid)
 	}
 	query, err := decode.NewQuery(read.recipe, part)
+	if use.hasAllKeys {
+		query, err = decode.Query{}, nil
+	}
 	if err != nil {
 		if len(read.recipe.Searches) > 0 {
 			return nil, "gets the value, if a search of the resource finds an object for " + partText(part)
@@ -119,6 +120,9 @@ func (x *podExplanation) problemOf(read *resourceRead, part string, use *Use) (*
 			failsText(fault.Invalid)
 	}
 	use.VaultObject, use.Part = objectText(read.recipe, query.Item), query.Part
+	if use.hasAllKeys {
+		use.VaultObject = objectsText(read.recipe)
+	}
 	ready := meta.FindStatusCondition(read.object.Status.Conditions, v2beta1.ConditionReady)
 	if ready == nil || ready.Status != metav1.ConditionFalse {
 		return nil, "gets the value"
@@ -153,6 +157,18 @@ func objectText(r recipe.Recipe, item recipe.Item) string {
 		text += "/" + item.Version
 	}
 	return text
+}
+
+// objectsText names all vault objects of a resource.
+func objectsText(r recipe.Recipe) string {
+	var texts []string
+	for _, item := range r.Items {
+		texts = append(texts, objectText(r, item))
+	}
+	if len(r.Searches) > 0 {
+		texts = append(texts, "what its searches find")
+	}
+	return shortList(texts)
 }
 
 // kindWithReason returns the kind of error with a reason; Bug for others.
@@ -257,11 +273,11 @@ func (x *podExplanation) addChangedSources() {
 	}
 }
 
-// addInitContainerFailure adds the message of the webhook's init container, if it has failed. It never has a value. The
-// messages of other containers can have one, so they are not read.
+// addInitContainerFailure adds the message of an init container of the webhook, if it has failed. It never has a value.
+// The messages of other containers can have one, so they are not read.
 func (x *podExplanation) addInitContainerFailure() {
 	for _, status := range x.pod.Status.InitContainerStatuses {
-		if status.Name != wire.InitContainer && status.Name != wire.CheckContainer {
+		if !injected.IsAdded(corev1.Container{Name: status.Name}) {
 			continue
 		}
 		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {

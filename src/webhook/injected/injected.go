@@ -53,7 +53,8 @@ func Containers(pod *corev1.Pod) []corev1.Container {
 // IsAdded reports whether the webhook added a container. A pod with a container of its own under these names is
 // denied.
 func IsAdded(c corev1.Container) bool {
-	return c.Name == wire.InitContainer || c.Name == wire.CheckContainer
+	return slices.Contains([]string{wire.InitContainer, wire.CheckContainer, wire.FilesContainer,
+		wire.FilesInitContainer}, c.Name)
 }
 
 // IsByV1 reports whether akv2k8s 1.8 injected a container.

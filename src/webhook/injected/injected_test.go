@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/akv2k8s/akv2k8s/src/envref"
+	"github.com/akv2k8s/akv2k8s/src/webhook/filescontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/injected"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -70,6 +71,32 @@ func TestTheReaderOfVaultsIsReadFromAnInjectedPod(t *testing.T) {
 		assert.True(t, injected.UsesOwnCredentials(pod.Spec.Containers[0]))
 		assert.Equal(t, c.own.Name == "MISSING", injected.AllowsUnrecorded(pod.Spec.Containers[0]))
 	}
+}
+
+func TestFilesAreReadFromAnInjectedPod(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Annotations: map[string]string{
+		wire.AnnotationFiles:                  `{"/etc/a/password": "db@azurekeyvault?p", "/etc/a/all/": "all@azurekeyvault", "/srv/x.json": {"from": "x@azurekeyvault", "format": "json"}}`,
+		wire.AnnotationContainerFiles + "app": `{"/srv/own": "own@azurekeyvault"}`}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}, {Name: "other"}}}}
+	plan, err := filescontainer.Decide(pod, false)
+	require.NoError(t, err)
+	out := filescontainer.Add(pod, plan, inject.Settings{})
+	require.Equal(t, wire.FilesContainer, injected.FilesWriter(out).Name)
+	require.Len(t, injected.Containers(out), 2)
+	found := map[string][]injected.File{}
+	for _, c := range injected.Containers(out) {
+		found[c.Name] = injected.Files(out, c)
+	}
+	other := []injected.File{
+		{Reference: envref.Reference{Name: "all"}, Path: "/etc/a/all/", HasAllKeys: true},
+		{Reference: envref.Reference{Name: "db", Query: "p"}, Path: "/etc/a/password"},
+		{Reference: envref.Reference{Name: "x"}, Path: "/srv/x.json", HasAllKeys: true}}
+	assert.ElementsMatch(t, other, found["other"])
+	assert.ElementsMatch(t, append(other, injected.File{Reference: envref.Reference{Name: "own"}, Path: "/srv/own"}), found["app"])
+	assert.Nil(t, injected.FilesWriter(pod))
+	assert.Empty(t, injected.Files(pod, pod.Spec.Containers[0]))
+	out.Spec.InitContainers[0].Env = []corev1.EnvVar{{Name: wire.EnvFiles, Value: "{"}}
+	assert.Empty(t, injected.Files(out, out.Spec.Containers[0]))
 }
 
 func TestReferencesOfTheImageAndOfEphemeralContainersAreRead(t *testing.T) {
