@@ -17,10 +17,7 @@ func (x *podExplanation) explainFiles(ctx context.Context, c corev1.Container, f
 	if len(files) == 0 {
 		return nil
 	}
-	writer := injected.FilesWriter(x.pod)
-	if writer == nil && !x.result.Exists && x.simulated != nil {
-		writer = injected.FilesWriter(x.simulated)
-	}
+	writer := x.filesWriter()
 	reader := Container{Name: c.Name, Injected: x.result.Injected && writer != nil}
 	if reader.Injected {
 		found.Injected = true
@@ -44,6 +41,14 @@ func (x *podExplanation) explainFiles(ctx context.Context, c corev1.Container, f
 		found.Uses = append(found.Uses, use)
 	}
 	return nil
+}
+
+// filesWriter returns the container that writes the files of the pod, or will; nil if there is none.
+func (x *podExplanation) filesWriter() *corev1.Container {
+	if writer := injected.FilesWriter(x.pod); writer != nil || x.result.Exists || x.simulated == nil {
+		return writer
+	}
+	return injected.FilesWriter(x.simulated)
 }
 
 // filesWritten returns when files were written that are written once; nil for a sidecar, and if that is not known.

@@ -260,17 +260,22 @@ func (x *podExplanation) explainContainer(ctx context.Context, c corev1.Containe
 	if err := x.explainFiles(ctx, c, &found); err != nil {
 		return err
 	}
+	x.addPeculiarities(c, subject)
+	x.result.Containers = append(x.result.Containers, found)
+	return nil
+}
+
+// addPeculiarities adds what is special about how a container was injected.
+func (x *podExplanation) addPeculiarities(c, subject corev1.Container) {
 	if injected.IsByV1(c) {
 		x.addFinding(Finding{What: "The pod was injected by akv2k8s 1.8",
 			Why: "a container that restarts gets no values, unless env_injector.legacyAuthService is enabled",
 			Try: "recreate the pod, for example with 'kubectl rollout restart'"})
 	}
-	if found.Injected && injected.AllowsUnrecorded(subject) {
+	if injected.AllowsUnrecorded(subject) {
 		x.result.Notes = append(x.result.Notes, fmt.Sprintf("A ConfigMap, Secret or key of container %s was missing "+
 			"when the pod was created, so the container can have more references than are shown.", c.Name))
 	}
-	x.result.Containers = append(x.result.Containers, found)
-	return nil
 }
 
 // readerOf says who reads the values of an injected container.
