@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/cli"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
@@ -31,8 +32,22 @@ func TestMain(m *testing.M) {
 //
 //	code N COMMAND…    runs a command, which must end with exit code N
 //	validates FILE     every document of the file has a kind, or only comments: kubectl apply accepts it
+//
+// A script with a file cluster.yaml has KUBECONFIG of a cluster with these objects. The controller in it reads version 2
+// of every vault object when a refresh is requested, and commands in containers print their standard input.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			content, err := os.ReadFile(filepath.Join(env.WorkDir, "cluster.yaml"))
+			if err != nil {
+				return nil //nolint:nilerr // a script without a cluster
+			}
+			s := newAPIServer(t, objectsOf(t, strings.TrimSpace(string(content)))...)
+			s.answers(t, func(r *v2beta1.AzureKeyVaultSecret) { r.Status.VaultVersion = "2" })
+			s.runs(t, 3, false)
+			env.Setenv("KUBECONFIG", s.kubeconfig)
+			return nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"code": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)

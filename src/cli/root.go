@@ -33,10 +33,20 @@ func (e usageError) Error() string { return e.cause.Error() }
 // Unwrap returns the cause.
 func (e usageError) Unwrap() error { return e.cause }
 
+// exitError ends a command with the exit code of the program that it ran, without a message.
+type exitError struct{ code int }
+
+// Error implements error.
+func (e exitError) Error() string { return fmt.Sprintf("the command ended with exit code %d", e.code) }
+
 // subcommands is the registry of the subcommands.
 func subcommands() []func(genericiooptions.IOStreams) *cobra.Command {
 	return []func(genericiooptions.IOStreams) *cobra.Command{
 		newConvertCommand,
+		newGetCommand,
+		newRefreshCommand,
+		newExecCommand,
+		newExplainCommand,
 	}
 }
 
@@ -45,7 +55,8 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	root := &cobra.Command{Use: "kubectl-akv2k8s",
 		Short: "Work with akv2k8s from the command line",
 		Long: "Work with akv2k8s, which brings Azure Key Vault to Kubernetes.\n\n" +
-			"Exit codes: 0 for success, 1 for a failure, 2 for a wrong flag or argument, 3 if something was left out.",
+			"Exit codes: 0 for success, 1 for a failure, 2 for a wrong flag or argument, 3 if something was left out.\n" +
+			"exec has the exit code of the command that it runs.",
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl akv2k8s"},
 		Version:     version.String(), SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -79,6 +90,9 @@ func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams)
 		return ExitOK
 	case errors.Is(err, errIncomplete):
 		return ExitIncomplete
+	}
+	if exit := (exitError{}); errors.As(err, &exit) {
+		return exit.code
 	}
 	fmt.Fprintf(streams.ErrOut, "error: %v\n", err)
 	if usage := (usageError{}); errors.As(err, &usage) {

@@ -15,6 +15,8 @@ func rooms() map[string]int {
 		"cmd/controller": 7, "cmd/envinjector": 7, "cmd/azure-keyvault-env": 7, "cmd/azure-keyvault-env-thin": 7, "cmd/generate": 7, "cmd/kubectl-akv2k8s": 7,
 		// cli is the command line, which the generator of its pages needs too.
 		"cli": 6,
+		// explain reads what a pod or a resource depends on, for the command line.
+		"cli/explain": 5,
 		// convert has the source formats; eso is one that needs a package.
 		"convert": 5, "convert/eso": 4, "convert/conversion": 3,
 		// envinjector connects the servers of the env-injector.
@@ -45,7 +47,7 @@ func rooms() map[string]int {
 		"decodepool": 2,
 		// fromapi asks decode which types of object there are.
 		"recipe/fromapi": 3,
-		"recipe/decode":  2, "controller/output": 2, "webhook/inject": 2, "webhook/podfiles": 2, "webhook/review": 2, "webhook/podos": 1, "webhook/initcontainer": 1, "webhook/execcommand": 1,
+		"recipe/decode":  2, "controller/output": 2, "webhook/inject": 2, "webhook/podfiles": 2, "webhook/injected": 2, "webhook/review": 2, "webhook/podos": 1, "webhook/initcontainer": 1, "webhook/execcommand": 1,
 		// keystore writes what certificate reads.
 		"certificate/keystore": 2, "certificate": 1,
 		"fairshare": 1, "recipe": 1, "recipe/transform": 1, "recipe/fileformat": 1, "envref": 1, "keyvault/cloud": 1, "keyvault/rule": 1, "chartvalues": 1, "rights": 1, "controller/schedule": 1,
