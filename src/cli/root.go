@@ -47,6 +47,7 @@ func subcommands() []func(genericiooptions.IOStreams) *cobra.Command {
 		newRefreshCommand,
 		newExecCommand,
 		newExplainCommand,
+		newDoctorCommand,
 	}
 }
 
@@ -90,6 +91,8 @@ func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams)
 		return ExitOK
 	case errors.Is(err, errIncomplete):
 		return ExitIncomplete
+	case errors.Is(err, errUnhealthy):
+		return ExitFailure
 	}
 	if exit := (exitError{}); errors.As(err, &exit) {
 		return exit.code

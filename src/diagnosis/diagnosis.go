@@ -1,7 +1,7 @@
 package diagnosis
 
 import (
-	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +48,21 @@ func Answers() []Answer {
 		registryAnswers())
 }
 
+// Explained is the cause in an error of Explain. Programs that know more than its text says, such as the command that
+// grants a role, find out from it which answer it was.
+type Explained struct {
+	// Source, Status and Code are those of the answer; Status and Code can be empty.
+	Source Source
+	Status int
+	Code   string
+	// Facts are those of the caller.
+	Facts Facts
+	text  string
+}
+
+// Error implements error.
+func (e *Explained) Error() string { return e.text }
+
 // Explain returns the error of the row that matches an answer best: a code is more exact than a status, and a status
 // more exact than a class of statuses. The caller sets Doing.
 func Explain(source Source, status int, code string, facts Facts) *fault.Error {
@@ -67,8 +82,9 @@ func Explain(source Source, status int, code string, facts Facts) *fault.Error {
 	}
 	fill := strings.NewReplacer(words...)
 	return &fault.Error{Kind: best.Kind,
-		Cause: errors.New(fill.Replace(best.Cause) + statusSuffix(source, status, code)),
-		Next:  fill.Replace(best.Next)}
+		Cause: &Explained{Source: source, Status: status, Code: code, Facts: maps.Clone(facts),
+			text: fill.Replace(best.Cause) + statusSuffix(source, status, code)},
+		Next: fill.Replace(best.Next)}
 }
 
 // matchScore returns how exactly a row matches an answer; -1 if it does not.

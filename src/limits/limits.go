@@ -34,7 +34,7 @@ type Area struct {
 func Areas() []Area {
 	return []Area{
 		portsArea(), admissionArea(), imagesArea(), authServiceArea(), decodeArea(), vaultArea(), controllerArea(),
-		injectorArea(), filesArea(), convertArea(), clusterArea(),
+		injectorArea(), filesArea(), convertArea(), clusterArea(), doctorArea(),
 	}
 }
 

@@ -79,3 +79,19 @@ func TestWhenARuleHolds(t *testing.T) {
 		assert.Equal(t, holds, ConditionHolds(when, on), when)
 	}
 }
+
+func TestARuleInAnInstallationOfAnotherName(t *testing.T) {
+	names := Names{Fullname: "own", Namespace: "team"}
+	rule := Rule{Groups: "core", Resources: "secrets pods/log", Names: "{injector}-ca", OwnNamespaceNames: "{namespace}", Verbs: "get"}
+	assert.Equal(t, []Permission{{Verb: "get", Resource: "secrets", Name: "own-envinjector-ca"},
+		{Verb: "get", Resource: "pods", Subresource: "log", Name: "own-envinjector-ca"}}, rule.PermissionsOf(names, false))
+	assert.Equal(t, "team", rule.PermissionsOf(names, true)[0].Name)
+	assert.Equal(t, []Permission{{Verb: "list", Group: "apps", Resource: "deployments"}},
+		Rule{Groups: "apps", Resources: "deployments", Verbs: "list"}.PermissionsOf(names, false))
+	assert.True(t, rule.HasKnownNames())
+	assert.False(t, Rule{Names: "{accounts}"}.HasKnownNames())
+	for _, role := range AllRoles() {
+		assert.NotContains(t, role.NameOf(names), "{", role.ID)
+	}
+	assert.Equal(t, "own-controller-crd-team", ControllerRoles()[2].NameOf(names))
+}

@@ -19,6 +19,9 @@ func rooms() map[string]int {
 		"cli/explain": 5,
 		// convert has the source formats; eso is one that needs a package.
 		"convert": 5, "convert/eso": 4, "convert/conversion": 3,
+		// doctor has findings and their report, which the programs' own checks use, too; below it are the packages of checks.
+		"doctor": 1, "doctor/findinglog": 2, "doctor/cluster": 3, "doctor/platform": 4, "doctor/installation": 4, "doctor/admission": 4, "doctor/namespaces": 4,
+		"doctor/object": 4, "doctor/azure": 4, "doctor/azurejob": 4, "doctor/checks": 5,
 		// envinjector connects the servers of the env-injector.
 		"envinjector": 6,
 		// program is what the Kubernetes programs share: command line, flags, logger.
@@ -55,7 +58,7 @@ func rooms() map[string]int {
 		"convert/manifest": 1, "convert/schema": 1,
 		"api/v1alpha1": 0, "api/v1": 0, "api/v2alpha1": 0, "api/v2beta1": 0, "api/crd": 0, "keyvault": 0, "wire": 0, "fault": 0, "version": 0, "limits": 0, "logkey": 0,
 		"cmd/azure-emulator": testOnly, "emulator": testOnly, "emulator/keyvault": testOnly, "emulator/entra": testOnly, "emulator/imds": testOnly,
-		"emulator/acr": testOnly, "testkit/azuretest": testOnly, "testkit/fuzzbudget": testOnly, "testkit/registrytest": testOnly, "v1compat/v1test": testOnly, "v1compat/cmd/v1-wrapper": testOnly,
+		"emulator/acr": testOnly, "testkit/azuretest": testOnly, "testkit/fuzzbudget": testOnly, "testkit/clustertest": testOnly, "testkit/registrytest": testOnly, "v1compat/v1test": testOnly, "v1compat/cmd/v1-wrapper": testOnly,
 	}
 }
 

@@ -32,7 +32,7 @@ func TestWhoCallsTheAPIServerDeclaresItsRights(t *testing.T) {
 	require.Contains(t, all, "broker")
 	for room, imported := range all {
 		connects := strings.HasPrefix(room, "cmd/") || room == "envinjector"
-		usersRights := room == "cli" || strings.HasPrefix(room, "cli/")
+		usersRights := room == "cli" || strings.HasPrefix(room, "cli/") || strings.HasPrefix(room, "doctor/")
 		if rooms()[room] != testOnly && !connects && !usersRights && slices.Contains(imported, apiClient) {
 			assert.True(t, declared[room], "src/%s calls the API server, and no rule of src/rights is By it", room)
 		}

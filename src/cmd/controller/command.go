@@ -68,7 +68,7 @@ func newCommand(s *settings) *cobra.Command {
 		Summary:     "Sync Secrets and ConfigMaps with Azure Key Vault.",
 		Environment: &s.Environment,
 		AddFlags:    s.addFlags,
-		Subcommands: []*cobra.Command{applyCRDs},
+		Subcommands: []*cobra.Command{applyCRDs, newCheckAzureCommand(s)},
 		Serve: func(cmd *cobra.Command, _ []string) error {
 			if err := s.checkValues(); err != nil {
 				return program.UsageError{Cause: err}

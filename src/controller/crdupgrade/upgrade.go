@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/akv2k8s/akv2k8s/src/api/crd"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
+	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/logkey"
 )
 
@@ -40,21 +42,36 @@ const manualUpgradeAdvice = "run helm show crds CHART | kubectl apply --server-s
 // apierrors.IsForbidden error.
 func CheckSchema(ctx context.Context, live client.Reader) error {
 	found, err := readLiveMetadata(ctx, live)
-	switch {
-	case apierrors.IsNotFound(err):
-		return fmt.Errorf("CustomResourceDefinition %s does not exist; %s", crd.Name, manualUpgradeAdvice)
-	case err != nil:
+	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("reading CustomResourceDefinition %s: %w", crd.Name, err)
+	}
+	if err != nil {
+		found = nil
+	}
+	finding, err := SchemaFinding(found)
+	if err != nil || finding == nil {
+		return err
+	}
+	return finding.Err(fault.Invalid)
+}
+
+// SchemaFinding returns what is wrong with the metadata of the live definition, which is nil if there is none. The
+// finding is nil if the schema is as new as this program's. kubectl akv2k8s doctor reports the same finding.
+func SchemaFinding(live *metav1.PartialObjectMetadata) (*doctor.Finding, error) {
+	if live == nil {
+		return &doctor.Finding{Severity: doctor.Error, What: "CustomResourceDefinition " + crd.Name + " does not exist",
+			Try: manualUpgradeAdvice}, nil
 	}
 	wanted, err := bundledDefinition()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if is, needed := crd.Schema(found.Annotations), crd.Schema(wanted.GetAnnotations()); is < needed {
-		return fmt.Errorf("CustomResourceDefinition %s has schema %d, and this version needs %d: fields would be "+
-			"lost; %s", crd.Name, is, needed, manualUpgradeAdvice)
+	if is, needed := crd.Schema(live.Annotations), crd.Schema(wanted.GetAnnotations()); is < needed {
+		return &doctor.Finding{Severity: doctor.Error, What: fmt.Sprintf(
+			"CustomResourceDefinition %s has schema %d, and this version needs %d: fields would be lost", crd.Name, is,
+			needed), Try: manualUpgradeAdvice}, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // CheckSchemaIfReadable is CheckSchema for a program that can lack the right to read the definition: in an installation

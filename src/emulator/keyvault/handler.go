@@ -201,7 +201,8 @@ func (s *Server) authorizeCall(c call, objectID string) *apiError {
 			"ForbiddenByConnection"}
 	case v.firewall:
 		return &apiError{http.StatusForbidden, "Forbidden",
-			"Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"}
+			"Client address is not authorized and caller is not a trusted service.\r\nClient address: 203.0.113.7",
+			"ForbiddenByFirewall"}
 	case !slices.Contains(v.permissions[objectID], permission):
 		return &apiError{http.StatusForbidden, "Forbidden",
 			fmt.Sprintf("Caller is not authorized to perform action on resource.\r\n"+

@@ -66,6 +66,10 @@ func (v *Fetcher) explainResponse(response *http.Response, code string, facts di
 	}
 	if said.callerObjectID != "" {
 		facts["principal"] = "the principal with object id " + said.callerObjectID
+		facts["objectID"] = said.callerObjectID
+	}
+	if said.callerAddress != "" {
+		facts["address"] = said.callerAddress
 	}
 	if status == http.StatusUnauthorized && said.tokenErrorCode != "" {
 		code = said.tokenErrorCode
@@ -157,10 +161,16 @@ type vaultError struct {
 	// code is the innermost error code, tokenErrorCode the code of a 401 about the token, and callerObjectID the Entra
 	// ID object id of the caller.
 	code, tokenErrorCode, callerObjectID string
+	// callerAddress is the address that a firewall denied.
+	callerAddress string
 }
 
 var (
 	callerObjectIDPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`oid=([0-9a-fA-F-]{36})`) })
+	// callerAddressPattern matches the address in the message of a vault's firewall.
+	callerAddressPattern = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)client address: ([0-9a-f.:]{3,45})`)
+	})
 	tokenErrorCodePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bAKV1\d{4}\b`) })
 	// errorCodePattern matches valid error codes. Other text is not used in messages.
 	errorCodePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.]{1,64}$`) })
@@ -191,6 +201,9 @@ func parseVaultError(response *http.Response) (found vaultError, ok bool) {
 	}
 	if principal := callerObjectIDPattern().FindStringSubmatch(body.Error.Message); principal != nil {
 		found.callerObjectID = principal[1]
+	}
+	if address := callerAddressPattern().FindStringSubmatch(body.Error.Message); address != nil {
+		found.callerAddress = strings.TrimRight(address[1], ".:")
 	}
 	found.tokenErrorCode = tokenErrorCodePattern().FindString(body.Error.Message)
 	return found, true

@@ -25,6 +25,8 @@ type cachedClient struct {
 	fetch fetchFunc
 	// hasVersions reports whether an object of the name has versions.
 	hasVersions func(ctx context.Context, name string) (bool, error)
+	// getDeleted returns no error if an object of the name was deleted and can be recovered.
+	getDeleted func(ctx context.Context, name string) error
 	// firstCallDone is closed when the first call has ended. Other calls wait for it, because the SDK learns the
 	// required token from a 401, and concurrent first calls would all receive one.
 	firstCallDone chan struct{}

@@ -182,21 +182,24 @@ func (v *Fetcher) newCertificateClient(url, host string) (*cachedClient, error) 
 	options := azcertificates.ClientOptions(v.clientOptions())
 	sdk, err := azcertificates.NewClient(url, v.config.Credential, &options)
 	client := certificateClient{sdk, host}
-	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions}, err
+	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions,
+		getDeleted: client.getDeleted}, err
 }
 
 func (v *Fetcher) newSecretClient(url, host string) (*cachedClient, error) {
 	options := v.clientOptions()
 	sdk, err := azsecrets.NewClient(url, v.config.Credential, &options)
 	client := secretClient{sdk, host}
-	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions}, err
+	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions,
+		getDeleted: client.getDeleted}, err
 }
 
 func (v *Fetcher) newKeyClient(url, host string) (*cachedClient, error) {
 	options := azkeys.ClientOptions(v.clientOptions())
 	sdk, err := azkeys.NewClient(url, v.config.Credential, &options)
 	client := keyClient{sdk, host}
-	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions}, err
+	return &cachedClient{fetch: client.fetchObject, hasVersions: client.hasVersions,
+		getDeleted: client.getDeleted}, err
 }
 
 func (v *Fetcher) clientOptions() azsecrets.ClientOptions {

@@ -143,6 +143,16 @@ func (g *Client) Read(ctx context.Context, ref keyvault.Ref, maxAge time.Duratio
 	return g.vaults.Fetch(keyvault.WithPurpose(ctx, purpose), ref)
 }
 
+// IsDeleted reports whether an object was deleted and can be recovered. An error means that the identity can't find
+// out. It passes none of the steps of a read but the rate limiter.
+func (g *Client) IsDeleted(ctx context.Context, ref keyvault.Ref) (bool, error) {
+	vaults, err := g.identities.fetcherOf(ctx, ref.Identity)
+	if err != nil {
+		return false, err
+	}
+	return vaults.IsDeleted(ctx, ref)
+}
+
 // LastGood returns the last successful result if it is not older than age. It serves while a vault is unavailable.
 func (g *Client) LastGood(ref keyvault.Ref, age time.Duration) (keyvault.Object, bool) {
 	return g.cache.LastGood(ref, age)

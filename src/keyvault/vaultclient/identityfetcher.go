@@ -46,31 +46,35 @@ type cachedFetcher struct {
 
 // Fetch implements keyvault.Fetcher.
 func (t *identityFetcher) Fetch(ctx context.Context, ref keyvault.Ref) (keyvault.Object, error) {
-	if ref.Identity == (keyvault.Identity{}) {
-		return t.installation.Fetch(ctx, ref)
-	}
-	if t.accounts == nil {
-		return keyvault.Object{}, fault.NewWithNextStep(fault.Denied, "add it to the value identity.serviceAccounts",
-			"the installation is not allowed to use %s", ref.Identity)
-	}
-	directory, client, err := t.accounts.ApplicationIDs(ctx, ref.Identity)
+	vaults, err := t.fetcherOf(ctx, ref.Identity)
 	if err != nil {
 		return keyvault.Object{}, err
+	}
+	return vaults.Fetch(ctx, ref)
+}
+
+// fetcherOf returns the client of an identity.
+func (t *identityFetcher) fetcherOf(ctx context.Context, who keyvault.Identity) (*azure.Fetcher, error) {
+	if who == (keyvault.Identity{}) {
+		return t.installation, nil
+	}
+	if t.accounts == nil {
+		return nil, fault.NewWithNextStep(fault.Denied, "add it to the value identity.serviceAccounts",
+			"the installation is not allowed to use %s", who)
+	}
+	directory, client, err := t.accounts.ApplicationIDs(ctx, who)
+	if err != nil {
+		return nil, err
 	}
 	if directory == "" {
 		directory = t.defaultTenantID
 	}
 	if directory == "" {
-		return keyvault.Object{}, fault.NewWithNextStep(fault.Unauthenticated,
+		return nil, fault.NewWithNextStep(fault.Unauthenticated,
 			"annotate it with the tenant id of the application",
-			"%s has no annotation azure.workload.identity/tenant-id, and the installation has no default tenant",
-			ref.Identity)
+			"%s has no annotation azure.workload.identity/tenant-id, and the installation has no default tenant", who)
 	}
-	vaults, err := t.fetcherFor(ref.Identity, directory, client)
-	if err != nil {
-		return keyvault.Object{}, err
-	}
-	return vaults.Fetch(ctx, ref)
+	return t.fetcherFor(who, directory, client)
 }
 
 // fetcherFor returns the client of an identity. It creates a new client if the annotations changed.

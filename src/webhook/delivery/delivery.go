@@ -190,6 +190,9 @@ func (c Chooser) envFileReason(pod *corev1.Pod) Decision {
 	return c.Nodes.kubeletReason(pod, first)
 }
 
+// Explain returns why the delivery can't work, or was chosen, for messages.
+func (d Decision) Explain() string { return d.explainUnsupported() }
+
 // explainUnsupported explains why the delivery can't work.
 func (d Decision) explainUnsupported() string {
 	needs := requirements()[d.Mode].plural + " need "

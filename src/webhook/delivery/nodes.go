@@ -37,6 +37,25 @@ func NewNodes() *Nodes {
 	return &Nodes{supported: map[string]*corev1.Node{}, unsupported: map[string]unsupportedNode{}}
 }
 
+// NodesOf returns Nodes that know these nodes, and follow no changes.
+func NodesOf(all []corev1.Node) *Nodes {
+	n := NewNodes()
+	n.synced = func() bool { return true }
+	for i := range all {
+		n.storeNode(&all[i])
+	}
+	return n
+}
+
+// NodeDecision returns whether a node can mount images: the reason is ReasonSupported, or says why not.
+func NodeDecision(node *corev1.Node) Decision {
+	reason := unsupportedReason(node)
+	if reason == "" {
+		return Decision{Mode: ModeImage, Reason: ReasonSupported, Node: node.Name}
+	}
+	return Decision{Mode: ModeImage, Reason: reason, Version: unsupportedNode{node, reason}.version(), Node: node.Name}
+}
+
 // Watch follows the nodes of the cluster until the cache stops. Until all of them are known, no pod gets an image
 // volume by ModeAuto. The cache must have Strip as the transform of nodes.
 func (n *Nodes) Watch(ctx context.Context, informers cache.Informers) error {
