@@ -239,12 +239,25 @@ func (c scale) nodePort() string {
 	for _, node := range nodes.Items {
 		for _, address := range node.Status.Addresses {
 			if address.Type == corev1.NodeInternalIP {
-				return net.JoinHostPort(address.Address, strconv.Itoa(int(service.Spec.Ports[0].NodePort)))
+				return c.reachable(net.JoinHostPort(address.Address, strconv.Itoa(int(service.Spec.Ports[0].NodePort))))
 			}
 		}
 	}
 	require.Fail(c, "no node has an address")
 	return ""
+}
+
+// reachable waits until an address accepts connections, which a new Service does after a moment.
+func (c scale) reachable(address string) string {
+	c.Helper()
+	require.NoError(c, stage.Await(c.Context(), time.Minute, "the Service", func(context.Context) error {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}))
+	return address
 }
 
 // apiCalls is how many calls the API server has answered of the kinds that identify a pod: reviews of tokens, and reads

@@ -11,6 +11,7 @@ import (
 // nothing secret may have leaked anywhere.
 func TestProduct(t *testing.T) {
 	t.Run("alone", func(t *testing.T) {
+		t.Run("the doctor has no complaint about a healthy installation", healthyInstallation)
 		t.Run("azure away: the Secret stays, and follows again after", azureAway)
 		t.Run("a pod without references never reaches the webhook", plainPodsDoNotCall)
 		t.Run("nothing is written when nothing changed", nothingIsWritten)
@@ -64,6 +65,7 @@ func TestProduct(t *testing.T) {
 			"the kubelet sets the values from env files":              envFiles,
 			"probes and hooks get values where the pod asks for it":   probesAndHooks,
 			"files in pods follow the vault":                          podFiles,
+			"the command line explains, refreshes and finds faults":   commandLine,
 			"files that are written once, and what they wait for":     filesOnce,
 			"kubectl exec gets values through the injector":           execInPods,
 			"our startup probe, whatever the pod is like":             startedPods,
