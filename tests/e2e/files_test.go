@@ -119,6 +119,20 @@ func filesOnce(t *testing.T) {
 		assert.Equal(t, wire.FilesInitContainer, p.Spec.InitContainers[0].Name)
 		assert.Len(t, p.Spec.InitContainers, map[string]int{"job": 2, "once": 1}[name])
 	}
+	// In the node's network, and as root.
+	onHost := team{t, "host-" + tm.namespace, tm.vault}
+	require.NoError(t, s.Namespace(t.Context(), onHost.namespace, map[string]string{"azure-key-vault-env-injection": "enabled"}))
+	onHost.resource("db", "db", "")
+	root, no := int64(0), false
+	for _, name := range []string{"network", "root"} {
+		p := withFiles(onHost.pod(name, nil, "sh", "-c", check), "/etc/app/db: db@azurekeyvault")
+		if p.Spec.HostNetwork = name == "network"; !p.Spec.HostNetwork {
+			p.Spec.SecurityContext.RunAsUser, p.Spec.SecurityContext.RunAsNonRoot = &root, &no
+		}
+		onHost.create(p)
+		code, log := onHost.ended(name)
+		assert.Zero(t, code, log)
+	}
 	for _, name := range []string{"job", "once"} {
 		code, log := tm.ended(name)
 		assert.Zero(t, code, log)
