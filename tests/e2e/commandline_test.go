@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func kubectlAkv2k8s(t *testing.T, args ...string) (string, int) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	code := cli.Run(ctx, append(args, "--kubeconfig", s.Cluster.Kubeconfig()), genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out})
+	code := cli.Run(ctx, slices.Insert(args, 1, "--kubeconfig", s.Cluster.Kubeconfig()), genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out})
 	return out.String(), code
 }
 
@@ -91,7 +92,7 @@ func commandLine(t *testing.T) {
 	run(0, "doctor", "akvs/db")
 
 	tm.resource("broken", "never-there", "")
-	tm.awaitReason("broken", "NotFound")
+	tm.awaitReason("broken", "ObjectNotFound")
 	for _, args := range [][]string{{"doctor", "akvs/broken"}, {"doctor"}} {
 		assert.Contains(t, run(1, args...), "never-there", "the doctor names what is missing")
 	}

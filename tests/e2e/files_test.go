@@ -62,6 +62,7 @@ func podFiles(t *testing.T) {
 /etc/app/settings/: settings@azurekeyvault
 /etc/app/settings.json: {from: settings@azurekeyvault, format: json}
 /srv/private: {from: db@azurekeyvault, mode: "0400"}`
+	const inFilesAlone = canary + "-in-files-alone" // in no Secret, so that it can be searched for on the disk
 	const answer = `read line; echo "$line" >> /tmp/calls; printf "HTTP/1.1 204 No Content\r\n\r\n"`
 	for _, delivery := range deliveries(t) {
 		p := by(delivery, withFiles(tm.pod("files-"+delivery, map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c",
@@ -92,18 +93,18 @@ func podFiles(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "none", strings.TrimSpace(got), "the volume itself is not in the container")
 	}
-	tm.secret("db", canary+"-second")
+	tm.secret("db", inFilesAlone)
 	tm.secret("settings", `{"level": "`+canary+`-8", "mode": "`+canary+`-x"}`)
 	started := time.Now()
 	for _, delivery := range deliveries(t) {
 		name := "files-" + delivery
-		tm.awaitOutput(name, canary+"-second", 4*patience, "cat", "/etc/app/db")
+		tm.awaitOutput(name, inFilesAlone, 4*patience, "cat", "/etc/app/db")
 		tm.awaitOutput(name, "level\nmode", 2*patience, "ls", "/etc/app/settings")
-		tm.awaitOutput(name, canary+"-second", 2*patience, "cat", "/srv/private")
+		tm.awaitOutput(name, inFilesAlone, 2*patience, "cat", "/srv/private")
 		tm.awaitOutput(name, "POST /changed HTTP/1.1", patience, "sh", "-c", "head -n 1 /tmp/calls | tr -d '\\r'")
 	}
 	t.Logf("the files changed within %s", time.Since(started).Round(time.Second))
-	notOnDisk(t, canary+"-second")
+	notOnDisk(t, inFilesAlone)
 }
 
 // filesOnce has files in pods whose containers end, and in pods that need something first.

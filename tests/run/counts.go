@@ -74,7 +74,7 @@ func (c *counts) ended(e event, output *strings.Builder, out io.Writer) {
 	case "fail":
 		c.failed++
 		fmt.Fprint(out, text)
-		c.failures = append(c.failures, e.Test+": "+reason(text))
+		c.failures = append(c.failures, e.Test+": "+failure(text))
 	case "skip":
 		c.skipped++
 		c.reasons = append(c.reasons, e.Test+": "+reason(text))
@@ -100,4 +100,13 @@ func lastLines(output string, count int) string {
 		}
 	}
 	return strings.Join(lines[max(0, len(lines)-count):], "; ")
+}
+
+// failure finds what a failed test said: the first error of an assertion, or its last line.
+func failure(output string) string {
+	if _, after, ok := strings.Cut(output, "Error:"); ok {
+		said, _, _ := strings.Cut(after, "Test:")
+		return strings.Join(strings.Fields(said), " ")
+	}
+	return lastLines(output, 1)
 }
