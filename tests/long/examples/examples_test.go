@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/tests/readme"
@@ -43,6 +44,8 @@ func outcomes() map[string]outcome {
 		"pod-security":      synced("example-pod-security"),
 		"env-injection":     printed("example-env-injection"),
 		"delivery":          printed("example-delivery"),
+		"files":             changedInPlace("example-files"),
+		"files-reload":      changedInPlace("example-files-reload"),
 		"tls-certificate": made(
 			"example-tls-certificate",
 			map[string][]string{"Secret/site-tls": {"tls.crt", "tls.key"}, "Secret/site-pfx": {"site.pfx"},
@@ -192,6 +195,28 @@ func printed(namespace string) outcome {
 			}
 		}
 		return fmt.Errorf("the pod printed something else: %v", logs)
+	}
+}
+
+// changedInPlace wants a pod with files that still runs its first containers, after the README has seen the new value
+// in it, and no Secret.
+func changedInPlace(namespace string) outcome {
+	return func(ctx context.Context, s *stage.Stage) error {
+		var pods corev1.PodList
+		if err := s.Client.List(ctx, &pods, client.InNamespace(namespace)); err != nil || len(pods.Items) != 1 {
+			return fmt.Errorf("there are %d pods: %w", len(pods.Items), err)
+		}
+		now := pods.Items[0].Status
+		for _, status := range slices.Concat(now.InitContainerStatuses, now.ContainerStatuses) {
+			if status.RestartCount > 0 || status.State.Running == nil {
+				return fmt.Errorf("container %s has restarted or ended: %+v", status.Name, status)
+			}
+		}
+		var secrets corev1.SecretList
+		if err := s.Client.List(ctx, &secrets, client.InNamespace(namespace)); err != nil || len(secrets.Items) > 0 {
+			return fmt.Errorf("there are %d Secrets: %w", len(secrets.Items), err)
+		}
+		return nil
 	}
 }
 
