@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -158,4 +161,27 @@ func TestARunOfSomeTestsIsJudgedByItsSkips(t *testing.T) {
 		assert.Equal(t, want == 1, strings.Contains(out.String(), "p:T was skipped without a reason that is allowed"))
 	}
 	assert.Equal(t, 1, run([]string{"skips", filepath.Join(t.TempDir(), "absent")}, &bytes.Buffer{}))
+}
+
+// literalSkip matches the reason of a skip that is written where it is used.
+var literalSkip = regexp.MustCompile(`(?s)\bt\.Skipf?\(\s*"((?:[^"\\]|\\.)*)"`)
+
+// TestEverySkipHasAnAllowedReason reads the reasons in the code: most of these tests are not skipped here, and a reason
+// that is not allowed would fail the whole run on another machine.
+func TestEverySkipHasAnAllowedReason(t *testing.T) {
+	count := 0
+	for _, folder := range []string{"../../src", "../../tests"} {
+		require.NoError(t, filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			for _, found := range literalSkip.FindAllStringSubmatch(string(content), -1) {
+				count++
+				assert.True(t, slices.ContainsFunc(allowedSkips(), func(allowed string) bool { return strings.Contains(found[1], allowed) }), "%s: %q is not an allowed reason", path, found[1])
+			}
+			return err
+		}))
+	}
+	assert.Greater(t, count, 10, "the search finds what is there")
 }

@@ -38,12 +38,17 @@ func (s *changingSource) Files(context.Context, string) (client.FilesAnswer, err
 	return client.FilesAnswer{Directories: map[string]map[string]wire.FileContent{"tls": files}, RefreshAfter: time.Minute}, nil
 }
 
-// TestSidecarChild is a sidecar with intervals of a millisecond until it is killed, for the test below.
-func TestSidecarChild(t *testing.T) {
-	volume := os.Getenv("FILESYNC_CHILD")
-	if volume == "" {
-		t.Skip("it is the child process of TestAKilledSidecarLeavesFilesThatBelongTogether")
+// TestMain runs the tests, or the child process of TestAKilledSidecarLeavesFilesThatBelongTogether.
+func TestMain(m *testing.M) {
+	if volume := os.Getenv("FILESYNC_CHILD"); volume != "" {
+		fmt.Fprintln(os.Stderr, runSidecarChild(context.Background(), volume)) // there is no test whose context it could use
+		os.Exit(1)
 	}
+	os.Exit(m.Run())
+}
+
+// runSidecarChild is a sidecar with intervals of a millisecond until the process is killed. It returns only an error.
+func runSidecarChild(ctx context.Context, volume string) error {
 	resumes := IsComplete(volume)
 	s, err := New(Config{Volume: volume, Files: wire.PodFiles{Directories: map[string][]wire.FileEntry{"tls": nil}},
 		Source: &changingSource{number: os.Getpid()}, Log: slog.New(slog.DiscardHandler), Clock: time.Now,
@@ -56,13 +61,19 @@ func TestSidecarChild(t *testing.T) {
 			}
 			return sleepReally(ctx, time.Millisecond)
 		}})
-	require.NoError(t, err)
-	if !resumes {
-		require.NoError(t, s.Sync(t.Context()))
-		fmt.Println("ready")
-		s.KeepFresh(t.Context())
+	if err != nil {
+		return err
 	}
-	s.Resume(t.Context())
+	if resumes {
+		s.Resume(ctx)
+		return ctx.Err()
+	}
+	if err := s.Sync(ctx); err != nil {
+		return err
+	}
+	fmt.Println("ready") // the parent process waits for this line
+	s.KeepFresh(ctx)
+	return ctx.Err()
 }
 
 // readAt reads a file below an open directory.
@@ -120,7 +131,7 @@ func TestAKilledSidecarLeavesFilesThatBelongTogether(t *testing.T) {
 	stopped, failure := make(chan struct{}), make(chan error, 1)
 	for kill := range kills {
 		ctx, cancel := context.WithCancel(t.Context())
-		child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestSidecarChild$")
+		child := exec.CommandContext(ctx, os.Args[0])
 		child.Env = append(os.Environ(), "FILESYNC_CHILD="+volume)
 		out, err := child.StdoutPipe()
 		require.NoError(t, err)
@@ -130,6 +141,7 @@ func TestAKilledSidecarLeavesFilesThatBelongTogether(t *testing.T) {
 		if kill == 0 {
 			go func() { failure <- readUntil(stopped, filepath.Join(volume, "tls"), &reads) }()
 		}
+		// Each process is killed at another place of its swaps.
 		time.Sleep(100*time.Millisecond + time.Duration(kill)*617*time.Microsecond)
 		cancel() // SIGKILL
 		var exit *exec.ExitError
