@@ -62,7 +62,7 @@ func (c *podRequest) handleFilesRequest(ctx context.Context) error {
 	c.emitStaleValueEvent(from)
 	c.w.Header().Set(wire.HeaderRefreshAfter, strconv.FormatInt(int64(files.RefreshAfter(wanted)/time.Second), 10))
 	defer c.logResponse(len(files.Directories), from)
-	unchanged := known.matches(files)
+	unchanged := known.matchesFiles(files)
 	c.Metrics.countFiles(unchanged)
 	if unchanged {
 		c.w.Header().Set("ETag", known.String())
@@ -104,7 +104,8 @@ func (s *resourceSource) maxAgeFor(r recipe.Recipe) time.Duration {
 	return max(s.maxAge, min(interval, limits.FilesRefreshDefault, sinceChange))
 }
 
-// noteChange notes when the controller has found another value for a resource.
+// noteChange notes when the controller has found another value for a resource. A tenant who can write the status can
+// cause reads with it, but none with a cache that is younger than that of a starting pod.
 func (s *resourceSource) noteChange(at *metav1.Time) {
 	for at != nil {
 		before := s.lastChange.Load()
@@ -146,8 +147,8 @@ func parseETag(text string) *eTag {
 	return &eTag{both[:etagKeyBytes], both[etagKeyBytes:]}
 }
 
-// matches reports whether the tag is that of these files. A nil tag matches nothing.
-func (e *eTag) matches(files resolver.Files) bool {
+// matchesFiles reports whether the tag is that of these files. A nil tag matches nothing.
+func (e *eTag) matchesFiles(files resolver.Files) bool {
 	return e != nil && hmac.Equal(e.sum, files.Hash(e.key))
 }
 

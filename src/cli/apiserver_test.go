@@ -1,7 +1,6 @@
 package cli_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -318,13 +317,13 @@ func (s *apiServer) change(t *testing.T, name string, edit func(*v2beta1.AzureKe
 	t.Helper()
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(v2beta1.GroupVersion().WithKind("AzureKeyVaultSecret"))
-	require.NoError(t, s.objects.Get(context.Background(), types.NamespacedName{Namespace: "team", Name: name}, object))
+	require.NoError(t, s.objects.Get(t.Context(), types.NamespacedName{Namespace: "team", Name: name}, object))
 	r := &v2beta1.AzureKeyVaultSecret{}
 	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, r))
 	edit(r)
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(r)
 	require.NoError(t, err)
-	require.NoError(t, s.objects.Update(context.Background(), &unstructured.Unstructured{Object: content}))
+	require.NoError(t, s.objects.Update(t.Context(), &unstructured.Unstructured{Object: content}))
 }
 
 // output collects what a command prints while it runs.

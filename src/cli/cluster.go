@@ -134,8 +134,8 @@ func (f *clusterFlags) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// scope returns the namespace to list: "" with -A.
-func (c *cluster) scope() string {
+// listNamespace returns the namespace to list: "" with -A.
+func (c *cluster) listNamespace() string {
 	if c.allNamespaces {
 		return ""
 	}

@@ -64,13 +64,13 @@ func TestTheFlagsSelectTheCluster(t *testing.T) {
 	assert.InDelta(t, limits.ClusterQPS, c.config.QPS, 0)
 	assert.Contains(t, c.config.UserAgent, "kubectl-akv2k8s/")
 	assert.Equal(t, "team", c.namespace)
-	assert.Equal(t, "team", c.scope())
+	assert.Equal(t, "team", c.listNamespace())
 
 	c, err = parsedFlags(t, "--kubeconfig", path, "-n", "two", "-A", "--request-timeout", "3s").connect()
 	require.NoError(t, err)
 	assert.Equal(t, 3*time.Second, c.config.Timeout)
 	assert.Equal(t, "two", c.namespace)
-	assert.Empty(t, c.scope())
+	assert.Empty(t, c.listNamespace())
 
 	c, err = parsedFlags(t, "--kubeconfig", path, "--context", "other").connect()
 	require.NoError(t, err)

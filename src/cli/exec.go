@@ -118,7 +118,7 @@ func (e *execCommand) run(ctx context.Context, dash int, args []string) error {
 	if injected.DeliveryOf(container) == injected.ByInjector {
 		command = slices.Concat([]string{wire.InjectorPath}, command)
 	}
-	return e.stream(ctx, c, pod, &corev1.PodExecOptions{Container: container.Name, Command: command})
+	return e.streamCommand(ctx, c, pod, &corev1.PodExecOptions{Container: container.Name, Command: command})
 }
 
 // getPod reads a pod, whose name can begin with pod/.
@@ -161,7 +161,7 @@ func (e *execCommand) chooseContainer(pod *corev1.Pod) (corev1.Container, error)
 	all := injected.Containers(pod)
 	name := cmp.Or(e.container, pod.Annotations["kubectl.kubernetes.io/default-container"])
 	if name == "" {
-		name = firstOf(pod, names)
+		name = firstMainContainer(pod, names)
 		if len(names) > 1 {
 			fmt.Fprintf(e.streams.ErrOut, "Using container %q of the injected ones: %s\n", name,
 				strings.Join(names, ", "))
@@ -180,8 +180,8 @@ func (e *execCommand) chooseContainer(pod *corev1.Pod) (corev1.Container, error)
 	return all[at], checkRunning(pod, name)
 }
 
-// firstOf returns the first of the named containers that is no init container, or the first one.
-func firstOf(pod *corev1.Pod, names []string) string {
+// firstMainContainer returns the first of the named containers that is not an init container, or else the first one.
+func firstMainContainer(pod *corev1.Pod, names []string) string {
 	for _, c := range pod.Spec.Containers {
 		if slices.Contains(names, c.Name) {
 			return c.Name
@@ -211,8 +211,9 @@ func checkRunning(pod *corev1.Pod, container string) error {
 		cmp.Or(string(pod.Status.Phase), "unknown"))
 }
 
-// stream runs the command and connects its streams.
-func (e *execCommand) stream(ctx context.Context, c *cluster, pod *corev1.Pod, options *corev1.PodExecOptions) error {
+// streamCommand runs the command and connects its streams.
+func (e *execCommand) streamCommand(ctx context.Context, c *cluster, pod *corev1.Pod,
+	options *corev1.PodExecOptions) error {
 	terminal := term.TTY{In: e.streams.In, Out: e.streams.Out, Raw: true,
 		Parent: interrupt.New(func(os.Signal) {})} // main ends the program
 	if e.tty && (!e.stdin || !terminal.IsTerminalIn()) {

@@ -113,7 +113,7 @@ func (g *getCommand) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.printAll(printer, list, c.scope(), len(names) == 1); err != nil {
+	if err := g.printAll(printer, list, c.listNamespace(), len(names) == 1); err != nil {
 		return err
 	}
 	if g.watch {
@@ -161,7 +161,7 @@ func (g *getCommand) read(ctx context.Context, c *cluster, names []string,
 		all.Items = append(all.Items, page.Items...)
 		all.SetResourceVersion(page.GetResourceVersion())
 		return nil
-	}, client.InNamespace(c.scope()), client.MatchingLabelsSelector{Selector: selector})
+	}, client.InNamespace(c.listNamespace()), client.MatchingLabelsSelector{Selector: selector})
 	if err == nil && !complete {
 		fmt.Fprintf(g.streams.ErrOut, "warning: only the first %s AzureKeyVaultSecrets are listed; select fewer with "+
 			"--namespace or --selector\n", limits.Count(limits.ClusterListItems))
@@ -210,7 +210,7 @@ func (g *getCommand) printAll(printer printers.ResourcePrinter, list *unstructur
 // follow prints changes until the context ends.
 func (g *getCommand) follow(ctx context.Context, c *cluster, printer printers.ResourcePrinter,
 	list *unstructured.UnstructuredList, selected client.ListOption) error {
-	options := []client.ListOption{client.InNamespace(c.scope()), selected}
+	options := []client.ListOption{client.InNamespace(c.listNamespace()), selected}
 	if len(list.Items) == 1 && g.selector == "" && !g.cluster.allNamespaces {
 		options = append(options, client.MatchingFields{"metadata.name": list.Items[0].GetName()})
 	}

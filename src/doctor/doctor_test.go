@@ -28,7 +28,7 @@ func finds(name string, findings ...doctor.Finding) doctor.Check {
 
 func TestFindingsComeInTheOrderOfTheChecks(t *testing.T) {
 	slow := doctor.Check{Category: "A", Name: "slow", Run: func(context.Context) []doctor.Finding {
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // it ends after the quick one
 		return nil
 	}}
 	found := doctor.Run(t.Context(), []doctor.Check{slow, finds("bad", doctor.Finding{Severity: doctor.Error, What: "w"})}, options())

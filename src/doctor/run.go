@@ -56,7 +56,7 @@ func (c Check) runWithin(ctx context.Context, o Options) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, o.CheckTimeout)
 	defer cancel()
 	done := make(chan []Finding, 1)
-	go func() { done <- c.findings(ctx, o) }()
+	go func() { done <- c.runWithRights(ctx, o) }()
 	var found []Finding
 	select {
 	case found = <-done:
@@ -72,8 +72,8 @@ func (c Check) runWithin(ctx context.Context, o Options) []Finding {
 	return found
 }
 
-// findings runs the check if the user has the rights for it.
-func (c Check) findings(ctx context.Context, o Options) []Finding {
+// runWithRights runs the check if the user has the rights for it.
+func (c Check) runWithRights(ctx context.Context, o Options) []Finding {
 	if o.MissingRights != nil && len(c.Needs) > 0 {
 		missing, err := o.MissingRights(ctx, c.Needs)
 		if err != nil {

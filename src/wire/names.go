@@ -114,6 +114,8 @@ const (
 	CAFile          = "ca.crt"
 	NamespacePath   = "/var/run/secrets/akv2k8s.io/namespace"
 	NamespaceFile   = "namespace"
+	// CloudConfigPath is where users mount the node's azure.json into a container that authenticates as the node.
+	CloudConfigPath = "/etc/kubernetes/azure.json"
 )
 
 // Environment variables of a container, written by the webhook and read by the injector. Users can write

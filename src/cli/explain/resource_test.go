@@ -1,7 +1,6 @@
 package explain_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +57,7 @@ func key(name string) types.NamespacedName {
 func (c *cluster) apply(t *testing.T, manager, dataKey string, annotations map[string]string, owners ...*metav1ac.OwnerReferenceApplyConfiguration) {
 	t.Helper()
 	secret := corev1ac.Secret("out", "team").WithData(map[string][]byte{dataKey: []byte("output-canary")}).WithAnnotations(annotations).WithOwnerReferences(owners...)
-	require.NoError(t, c.Apply(context.Background(), secret, client.FieldOwner(manager)))
+	require.NoError(t, c.Apply(t.Context(), secret, client.FieldOwner(manager)))
 }
 
 func TestAResourceIsExplained(t *testing.T) {

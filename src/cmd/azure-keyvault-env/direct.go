@@ -29,9 +29,6 @@ var (
 	_ resolver.Source   = directResolver{}
 )
 
-// cloudConfigFile is where a pod mounts the node's file to authenticate as the node.
-const cloudConfigFile = "/etc/kubernetes/azure.json"
-
 // maxSharedAge is the maximum age of a vault object that several references share. It is longer than a start takes, and
 // shorter than the injector's wait before a retry, so that a retry does not get the error of the first attempt.
 const maxSharedAge = 2 * time.Second
@@ -64,7 +61,7 @@ func newDirectSource(get func(string) string) (directResolver, error) {
 		auth = string(credential.ModeEnvironment)
 	}
 	lookup := func(name string) (string, bool) { value := get(name); return value, value != "" }
-	vault, err := vaultclient.New(vaultclient.Config{AuthType: auth, CloudConfigFile: cloudConfigFile,
+	vault, err := vaultclient.New(vaultclient.Config{AuthType: auth, CloudConfigFile: wire.CloudConfigPath,
 		ExtraCAs: []byte(get(wire.EnvExtraCAs)),
 		Cloud:    get(wire.EnvCloud), LookupEnv: lookup, CacheTTL: maxSharedAge})
 	if err != nil {

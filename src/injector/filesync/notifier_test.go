@@ -225,7 +225,7 @@ func TestAnotherChangeStartsTheCallsAgain(t *testing.T) {
 	f.change("last")
 	accepts.Store(true)
 	<-accepted
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // that no further call comes shows only when time is over
 	assert.Empty(t, accepted, "the calls for earlier changes have ended")
 	assert.Zero(t, f.countWarnings(), "they are no failures")
 }

@@ -184,7 +184,7 @@ func (c *Cluster) Client(t *testing.T) client.WithWatch {
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
 			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
 		}).
-		WithInterceptorFuncs(interceptor.Funcs{Create: c.create, Get: c.get, List: c.list}).Build()
+		WithInterceptorFuncs(interceptor.Funcs{Create: c.createObject, Get: c.getObject, List: c.listObjects}).Build()
 }
 
 // Version implements the server of the doctor.

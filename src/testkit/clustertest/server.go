@@ -17,8 +17,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 )
 
-// create answers reviews of access and dry runs of pods, and creates all other objects.
-func (c *Cluster) create(ctx context.Context, next client.WithWatch, object client.Object,
+// createObject answers reviews of access and dry runs of pods, and creates all other objects.
+func (c *Cluster) createObject(ctx context.Context, next client.WithWatch, object client.Object,
 	options ...client.CreateOption) error {
 	applied := (&client.CreateOptions{}).ApplyOptions(options)
 	switch typed := object.(type) {
@@ -34,7 +34,7 @@ func (c *Cluster) create(ctx context.Context, next client.WithWatch, object clie
 		return nil
 	case *corev1.Pod:
 		if len(applied.DryRun) > 0 {
-			return c.admit(ctx, next, typed)
+			return c.admitPod(ctx, next, typed)
 		}
 	}
 	return next.Create(ctx, object, options...)
@@ -57,7 +57,7 @@ func resourceOf(object any) string {
 	return kind + "s"
 }
 
-func (c *Cluster) get(ctx context.Context, next client.WithWatch, key client.ObjectKey, object client.Object,
+func (c *Cluster) getObject(ctx context.Context, next client.WithWatch, key client.ObjectKey, object client.Object,
 	options ...client.GetOption) error {
 	namespace := key.Namespace
 	if _, ok := object.(*corev1.Namespace); ok {
@@ -69,7 +69,7 @@ func (c *Cluster) get(ctx context.Context, next client.WithWatch, key client.Obj
 	return next.Get(ctx, key, object, options...)
 }
 
-func (c *Cluster) list(ctx context.Context, next client.WithWatch, list client.ObjectList,
+func (c *Cluster) listObjects(ctx context.Context, next client.WithWatch, list client.ObjectList,
 	options ...client.ListOption) error {
 	applied := (&client.ListOptions{}).ApplyOptions(options)
 	if c.denies("list", resourceOf(list), applied.Namespace) {
@@ -78,8 +78,8 @@ func (c *Cluster) list(ctx context.Context, next client.WithWatch, list client.O
 	return next.List(ctx, list, options...)
 }
 
-// admit is the admission of a pod: the webhook, if the namespace has the label, and then Admit.
-func (c *Cluster) admit(ctx context.Context, next client.WithWatch, pod *corev1.Pod) error {
+// admitPod is the admission of a pod: the webhook, if the namespace has the label, and then Admit.
+func (c *Cluster) admitPod(ctx context.Context, next client.WithWatch, pod *corev1.Pod) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var namespace corev1.Namespace

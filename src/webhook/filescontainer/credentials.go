@@ -11,10 +11,8 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
 
-// cloudConfigFile is where a pod mounts the node's file to authenticate as the node.
-const cloudConfigFile = "/etc/kubernetes/azure.json"
-
-// isCredentialVariable reports whether a variable of a container decides with which identity it reads vaults.
+// isCredentialVariable reports whether a variable of a container decides with which identity it reads vaults. All
+// variables of Azure count, also those of its SDK that credential does not list.
 func isCredentialVariable(name string) bool {
 	return strings.HasPrefix(name, "AZURE_") || name == wire.EnvAuthType
 }
@@ -45,7 +43,7 @@ func differentCredential(a, b corev1.Container) string {
 
 // credentialMounts are the mounts of a container that hold the files of its credentials.
 func credentialMounts(c corev1.Container) (mounts []corev1.VolumeMount) {
-	files := []string{cloudConfigFile}
+	files := []string{wire.CloudConfigPath}
 	for _, variable := range credentialEnv(c) {
 		if strings.HasPrefix(variable.Value, "/") {
 			files = append(files, path.Clean(variable.Value))

@@ -14,6 +14,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe/fileformat"
+	"github.com/akv2k8s/akv2k8s/src/webhook/initcontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/podfiles"
 	"github.com/akv2k8s/akv2k8s/src/webhook/podos"
@@ -210,7 +211,8 @@ func parseRefreshInterval(text string) (time.Duration, error) {
 // loopbackHosts are the hosts that the annotation wire.AnnotationOnChange can have.
 func loopbackHosts() []string { return []string{"localhost", "127.0.0.1", "::1"} }
 
-// checkOnChange checks the annotation wire.AnnotationOnChange. The pod can call only itself.
+// checkOnChange checks the annotation wire.AnnotationOnChange. The pod can call only itself. The files container checks
+// the URL again, because a user can write its record without the webhook.
 func checkOnChange(text string) error {
 	problem, next := "", "write for example http://localhost:8080/reload"
 	parsed, err := url.Parse(text)
@@ -249,30 +251,19 @@ func (p *Plan) addModeWarnings(pod *corev1.Pod) {
 			private[directory.Name] = private[directory.Name] || entry.Mode&othersRead == 0
 		}
 	}
-	users := map[string]bool{}
+	users := map[int64]bool{}
 	for _, c := range containersOf(pod) {
 		for _, mount := range p.files.Mounts[c.Name] {
 			if private[mount.Directory] {
-				users[userOf(pod, c)] = true
+				users[initcontainer.RunAsUser(pod, c)] = true
 			}
 		}
 	}
-	if len(users) > 1 || users[""] || users["0"] {
+	if len(users) > 1 || users[0] {
 		p.Warnings = append(p.Warnings, "files that only their owner can read belong to the user of the container "+
 			wire.FilesContainer+", which is not that of each container with such files; set the same runAsUser for "+
 			"all containers, or use fsGroup and the mode 0440")
 	}
-}
-
-// userOf is the user ID of a container, empty if it is not known.
-func userOf(pod *corev1.Pod, c corev1.Container) string {
-	switch {
-	case c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil:
-		return strconv.FormatInt(*c.SecurityContext.RunAsUser, 10)
-	case pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.RunAsUser != nil:
-		return strconv.FormatInt(*pod.Spec.SecurityContext.RunAsUser, 10)
-	}
-	return ""
 }
 
 // chooseCredentials decides whether the auth service reads the values, or the files container with the credentials of

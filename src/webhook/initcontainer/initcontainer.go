@@ -103,7 +103,7 @@ func sharedUser(pod *corev1.Pod) int64 {
 		if c.Name == wire.InitContainer {
 			continue
 		}
-		user := runAsUserOf(pod, c)
+		user := RunAsUser(pod, c)
 		if user == 0 || (i > 0 && shared != 0 && user != shared) {
 			return defaultUser
 		}
@@ -115,8 +115,8 @@ func sharedUser(pod *corev1.Pod) int64 {
 	return shared
 }
 
-// runAsUserOf is the user ID of a container; 0 means root or not known.
-func runAsUserOf(pod *corev1.Pod, c corev1.Container) int64 {
+// RunAsUser is the user ID of a container; 0 means root or not known.
+func RunAsUser(pod *corev1.Pod, c corev1.Container) int64 {
 	if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
 		return *c.SecurityContext.RunAsUser
 	}
