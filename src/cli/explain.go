@@ -33,7 +33,9 @@ workloads are restarted.
 With --filename it explains pods, and the pods of workloads, as if they were created now. AzureKeyVaultSecrets,
 ConfigMaps and Secrets of the files count as if they were in the cluster.
 
-What is wrong comes last, with the reason and the next step. The exit code is 0 also then.
+What is wrong comes last, as findings of the same form as those of 'kubectl akv2k8s doctor': FAIL for a fault and WARN
+for what can surprise, with the check, the reason, the next step, and a command if there is one. The exit code is 0 also
+then.
 
 No value is printed, and no vault is read. References in Secrets need --read-secrets, and then the command keeps only
 the references of them. It is not needed for a pod that is injected, because the references are in its spec. Of outputs

@@ -16,7 +16,7 @@ func rooms() map[string]int {
 		// cli is the command line, which the generator of its pages needs too.
 		"cli": 6,
 		// explain reads what a pod or a resource depends on, for the command line.
-		"cli/explain": 5,
+		"cli/explain": 5, "cli/explain/admission": 4,
 		// convert has the source formats; eso is one that needs a package.
 		"convert": 5, "convert/eso": 4, "convert/conversion": 3,
 		// doctor has findings and their report, which the programs' own checks use, too; below it are the packages of checks.
