@@ -1,9 +1,8 @@
-package cli
+package explain
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
 
+	"github.com/akv2k8s/akv2k8s/src/cli/cluster"
+	"github.com/akv2k8s/akv2k8s/src/cli/cmdutil"
 	"github.com/akv2k8s/akv2k8s/src/cli/explain"
 	"github.com/akv2k8s/akv2k8s/src/convert"
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -56,19 +57,19 @@ const explainExample = `  # A pod
 // explainCommand is the command explain.
 type explainCommand struct {
 	streams     genericiooptions.IOStreams
-	cluster     *clusterFlags
+	cluster     *cluster.Flags
 	files       []string
 	output      string
 	readSecrets bool
 }
 
-func newExplainCommand(streams genericiooptions.IOStreams) *cobra.Command {
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	e := &explainCommand{streams: streams}
 	cmd := &cobra.Command{Use: "explain (pod/NAME | akvs/NAME | -f FILE...)",
 		Short:                 "Explain the values of a pod, or an AzureKeyVaultSecret, and what is wrong",
 		DisableFlagsInUseLine: true, Long: explainLong, Example: explainExample,
 		RunE: func(cmd *cobra.Command, args []string) error { return e.run(cmd.Context(), args) }}
-	e.cluster = addClusterFlags(cmd)
+	e.cluster = cluster.AddFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVarP(&e.files, "filename", "f", nil,
 		"`FILE` or folder with manifests of pods or workloads, or - for standard input. Can be repeated.")
@@ -76,17 +77,17 @@ func newExplainCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.BoolVar(&e.readSecrets, "read-secrets", false,
 		"Read the Secrets that the environment of a pod names, to find references in them.")
 	_ = cmd.MarkFlagFilename("filename", "yaml", "yml", "json") // fails only for a flag that does not exist
-	registerCompletion(cmd, "output", cobra.FixedCompletions([]string{"json", "yaml"},
+	cmdutil.RegisterCompletion(cmd, "output", cobra.FixedCompletions([]string{"json", "yaml"},
 		cobra.ShellCompDirectiveNoFileComp))
-	cmd.ValidArgsFunction = firstArgument(e.completeSubjects)
+	cmd.ValidArgsFunction = cmdutil.FirstArgument(e.completeSubjects)
 	return cmd
 }
 
 // completeSubjects completes pod/NAME and akvs/NAME.
 func (e *explainCommand) completeSubjects(cmd *cobra.Command, args []string, typed string) ([]string,
 	cobra.ShellCompDirective) {
-	for prefix, complete := range map[string]completer{"pod/": e.cluster.completePods,
-		"akvs/": e.cluster.completeResources} {
+	for prefix, complete := range map[string]cmdutil.Completer{"pod/": e.cluster.CompletePods,
+		"akvs/": e.cluster.CompleteResources} {
 		if name, ok := strings.CutPrefix(typed, prefix); ok {
 			names, directive := complete(cmd, args, name)
 			for i := range names {
@@ -95,7 +96,7 @@ func (e *explainCommand) completeSubjects(cmd *cobra.Command, args []string, typ
 			return names, directive
 		}
 	}
-	return withPrefix([]string{"akvs/", "pod/"}, typed),
+	return cmdutil.WithPrefix([]string{"akvs/", "pod/"}, typed),
 		cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
@@ -111,28 +112,28 @@ func (e *explainCommand) run(ctx context.Context, args []string) error {
 	}
 	var inputs []convert.Input
 	if kind == "" {
-		if inputs, err = readInputs(e.files, false, e.streams.In); err != nil {
+		if inputs, err = cmdutil.ReadInputs(e.files, false, e.streams.In); err != nil {
 			return err
 		}
 	}
-	c, err := e.cluster.connect()
+	c, err := e.cluster.Connect()
 	if err != nil {
 		return err
 	}
-	explainer := &explain.Explainer{Reader: c.client, Clock: time.Now, ReadSecrets: e.readSecrets}
+	explainer := &explain.Explainer{Reader: c.Client, Clock: time.Now, ReadSecrets: e.readSecrets}
 	var all []explanation
 	switch kind {
 	case "pod":
 		all, err = explainOnePod(ctx, c, explainer, name)
 	case "akvs":
 		var resource *explain.Resource
-		resource, err = explainer.Resource(ctx, types.NamespacedName{Namespace: c.namespace, Name: name})
+		resource, err = explainer.Resource(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name})
 		all = append(all, resource)
 	default:
-		all, err = explainFiles(ctx, explainer, inputs, c.namespace)
+		all, err = explainFiles(ctx, explainer, inputs, c.Namespace)
 	}
 	if err != nil {
-		return explainClusterError(err)
+		return cluster.ExplainError(err)
 	}
 	return e.printAll(all)
 }
@@ -142,11 +143,11 @@ func (e *explainCommand) parseSubject(args []string) (kind, name string, err err
 	text := strings.Join(args, "/") // pod NAME is the same as pod/NAME
 	switch {
 	case e.output != "" && e.output != "json" && e.output != "yaml":
-		return "", "", usageError{fmt.Errorf("--output %q is not known; use json or yaml", e.output)}
+		return "", "", cmdutil.UsageErrorf("--output %q is not known; use json or yaml", e.output)
 	case text == "" && len(e.files) > 0:
 		return "", "", nil
 	case text == "" || len(e.files) > 0:
-		return "", "", usageError{errors.New("name one of pod/NAME, akvs/NAME and --filename")}
+		return "", "", cmdutil.UsageErrorf("name one of pod/NAME, akvs/NAME and --filename")
 	}
 	kind, name, _ = strings.Cut(text, "/")
 	switch kind {
@@ -155,17 +156,18 @@ func (e *explainCommand) parseSubject(args []string) (kind, name string, err err
 	case "akvs", "azurekeyvaultsecret", "azurekeyvaultsecrets", "azurekeyvaultsecret.spv.no":
 		kind = "akvs"
 	default:
-		return "", "", usageError{fmt.Errorf("%q is not pod/NAME or akvs/NAME; for a workload, write 'kubectl get "+
-			"KIND NAME -o yaml | kubectl akv2k8s explain -f -'", text)}
+		return "", "", cmdutil.UsageErrorf("%q is not pod/NAME or akvs/NAME; for a workload, write 'kubectl get "+
+			"KIND NAME -o yaml | kubectl akv2k8s explain -f -'", text)
 	}
 	if name == "" || strings.Contains(name, "/") {
-		return "", "", usageError{fmt.Errorf("%q has no name; write %s/NAME", text, kind)}
+		return "", "", cmdutil.UsageErrorf("%q has no name; write %s/NAME", text, kind)
 	}
 	return kind, name, nil
 }
 
-func explainOnePod(ctx context.Context, c *cluster, explainer *explain.Explainer, name string) ([]explanation, error) {
-	pod, err := getPod(ctx, c, name)
+func explainOnePod(ctx context.Context, c *cluster.Connection, explainer *explain.Explainer,
+	name string) ([]explanation, error) {
+	pod, err := c.GetPod(ctx, name)
 	if err != nil {
 		return nil, err
 	}
