@@ -65,7 +65,7 @@ apiVersion: spv.no/v2beta1
 kind: AzureKeyVaultSecret
 metadata: {name: web, namespace: team}
 spec: {vault: {name: shop-vault, object: {name: web, type: certificate, version: abc}}}
-status: {conditions: [{type: Ready, status: "True", reason: Synced}], lastAzureUpdate: "2026-05-20T00:00:00Z", pendingRestart: {changedAt: "2026-05-20T00:00:00Z"}}
+status: {conditions: [{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-15T00:00:00Z"}], lastAzureUpdate: "2026-05-20T00:00:00Z", pendingRestart: {changedAt: "2026-05-20T00:00:00Z"}}
 ---
 apiVersion: spv.no/v2beta1
 kind: AzureKeyVaultSecret
@@ -256,7 +256,7 @@ func TestEveryReferenceOfAnInjectedPodIsExplained(t *testing.T) {
 		use := useOf(t, p, variable)
 		assert.Equal(t, want, []string{use.VaultObject, use.Ready, use.AtStart}, variable)
 	}
-	assert.Equal(t, "older: the container got its values at 2026-05-10T00:00:00Z, before the last change at 2026-05-20T00:00:00Z", useOf(t, p, "KEY").Now)
+	assert.Equal(t, "can be older: the container got its values at 2026-05-10T00:00:00Z, and the controller saw a change at 2026-05-20T00:00:00Z", useOf(t, p, "KEY").Now)
 	assert.Equal(t, "not known: the controller has not read the vault", useOf(t, p, "AWAY").Now)
 
 	all := strings.Join(whats(p.Findings), "\n")
@@ -266,7 +266,7 @@ func TestEveryReferenceOfAnInjectedPodIsExplained(t *testing.T) {
 			`the controller retries within 5 minutes, or at once with 'kubectl akv2k8s refresh' | kubectl akv2k8s explain akvs/denied -n team`,
 		`error akvs/invalid: its spec is not valid | spec.vault.name`,
 		`error akvs/db: the reference db@azurekeyvault?tls.key selects nothing of it | the query "tls.key" is not known`,
-		`warning akvs/web: its value has changed since the container started | it concerns app/KEY | wait for the restart that is pending`,
+		`warning akvs/web: the controller saw a change of it after the container started | it concerns app/KEY | wait for the restart that is pending`,
 		`warning akvs/db: its vault object expired at 2026-05-31T00:00:00Z`,
 	} {
 		assert.Contains(t, all, want)
@@ -275,6 +275,40 @@ func TestEveryReferenceOfAnInjectedPodIsExplained(t *testing.T) {
 	assert.NotContains(t, all, "INCOMPLETE")
 	for _, read := range c.reads {
 		assert.NotContains(t, read, "Secret/p")
+	}
+}
+
+// TestOnlyChangesThatTheControllerSawMakeAValueOlder has a container that started on 10 May.
+func TestOnlyChangesThatTheControllerSawMakeAValueOlder(t *testing.T) {
+	for name, try := range map[string]struct {
+		changed, conditions, now string
+		isFinding                bool
+	}{
+		"read first after the start": {"2026-05-20T00:00:00Z", `{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-20T00:00:00Z"},
+{type: Stale, status: "False", reason: Synced, lastTransitionTime: "2026-05-20T00:00:00Z"}`,
+			"not known: the container got its values at 2026-05-10T00:00:00Z, and the status shows no read of the controller before 2026-05-20T00:00:00Z", false},
+		"no time of a condition": {"2026-05-20T00:00:00Z", `{type: Ready, status: "True", reason: Synced}`, "not known: ", false},
+		"failed before it was read": {"2026-05-20T00:00:00Z", `{type: Ready, status: "False", reason: AccessDenied, lastTransitionTime: "2026-05-01T00:00:00Z"}`,
+			"not known: ", false},
+		"changed after the start": {"2026-05-20T00:00:00Z", `{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-01T00:00:00Z"}`,
+			"can be older: the container got its values at 2026-05-10T00:00:00Z, and the controller saw a change at 2026-05-20T00:00:00Z", true},
+		"changed after the start, and fails now": {"2026-05-20T00:00:00Z", `{type: Stale, status: "True", reason: VaultUnavailable, lastTransitionTime: "2026-05-12T00:00:00Z"},
+{type: Ready, status: "False", reason: VaultUnavailable, message: m, lastTransitionTime: "2026-05-30T00:00:00Z"}`, "can be older: ", true},
+		"changed before the start": {"2026-05-09T00:00:00Z", `{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-01T00:00:00Z"}`,
+			"that of the last change, at 2026-05-09T00:00:00Z", false},
+		"changed at the start": {"2026-05-10T00:00:00Z", `{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-10T00:00:00Z"}`,
+			"that of the last change, at 2026-05-10T00:00:00Z", false},
+	} {
+		c := newCluster(t, installation, `apiVersion: spv.no/v2beta1
+kind: AzureKeyVaultSecret
+metadata: {name: db, namespace: team}
+spec: {vault: {name: shop-vault, object: {name: db-password, type: secret}}}
+status: {lastAzureUpdate: "`+try.changed+`", conditions: [`+try.conditions+`]}`)
+		p, err := c.explainer().Pod(t.Context(), injectPod(t, podWith(`{name: DB, value: db@azurekeyvault},`), inject.Settings{}, nil))
+		require.NoError(t, err, name)
+		assert.Contains(t, useOf(t, p, "DB").Now, try.now, name)
+		found := strings.Contains(strings.Join(whats(p.Findings), "\n"), "warning akvs/db: the controller saw a change of it after the container started")
+		assert.Equal(t, try.isFinding, found, name)
 	}
 }
 
@@ -302,7 +336,7 @@ func TestOtherDeliveriesAndReadersAreExplained(t *testing.T) {
 	p, err = c.explainer().Pod(t.Context(), injectPod(t, manifest, inject.Settings{}, nil))
 	require.NoError(t, err)
 	assert.Equal(t, "the kubelet sets the values, from files of the init container", p.Injection)
-	assert.Contains(t, useOf(t, p, "KEY").Now, "older: the container got its values at 2026-05-10")
+	assert.Contains(t, useOf(t, p, "KEY").Now, "can be older: the container got its values at 2026-05-10")
 }
 
 func TestPodsThatAreNotInjectedSayWhy(t *testing.T) {
@@ -590,7 +624,7 @@ func TestFilesAreExplained(t *testing.T) {
 	p, err = c.explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
 	assert.Equal(t, "the container write-azurekeyvault-files writes the files", p.Injection)
-	assert.Contains(t, file(p, "/etc/app/password").Now, "older: the container got its values at 2026-04-01")
+	assert.Contains(t, file(p, "/etc/app/password").Now, "not known: the container got its values at 2026-04-01")
 
 	bare := &corev1.Pod{}
 	require.NoError(t, yaml.Unmarshal([]byte(manifest), bare))

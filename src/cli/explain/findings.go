@@ -36,6 +36,12 @@ func kindObject(kind, name string) string { return strings.ToLower(kind) + "/" +
 // subject names the pod in a finding, or the workload of a manifest.
 func (x *podExplanation) subject() string { return kindObject(x.result.Kind, x.result.Name) }
 
+// Worst returns the worst severity of the findings.
+func (p *Pod) Worst() doctor.Severity { return doctor.Worst(p.Findings) }
+
+// Worst returns the worst severity of the findings.
+func (r *Resource) Worst() doctor.Severity { return doctor.Worst(r.Findings) }
+
 // problem is a finding about a resource, with the variables and files of a pod that it concerns.
 type problem struct {
 	finding   doctor.Finding

@@ -42,7 +42,7 @@ func (e *Explainer) explainPod(ctx context.Context, pod *corev1.Pod, result *Pod
 	x := &podExplanation{Explainer: e, pod: pod, result: result}
 	result.ServiceAccount = cmp.Or(pod.Spec.ServiceAccountName, "default")
 	result.Findings = []doctor.Finding{}
-	selection, err := e.webhooks.Select(ctx, e.Reader, pod.Namespace, pod.Labels)
+	selection, err := e.webhooks.Select(ctx, e.Reader, pod)
 	if err != nil {
 		return nil, err
 	}

@@ -186,7 +186,8 @@ func kindWithReason(reason string) fault.Kind {
 	return fault.Bug
 }
 
-// explainAge compares the time at which a container got its values with the last change.
+// explainAge compares the time at which a container got its values with the last change that the controller saw. The
+// status has no time of the change in the vault, and no version for each container, so it never says more than that.
 func (x *podExplanation) explainAge(c Container, object *v2beta1.AzureKeyVaultSecret, concerned string, use *Use) {
 	if c.ValuesFrom == nil {
 		return
@@ -195,15 +196,28 @@ func (x *podExplanation) explainAge(c Container, object *v2beta1.AzureKeyVaultSe
 	switch {
 	case changed == nil:
 		use.Now = "not known: the controller has not read the vault"
-	case c.ValuesFrom.Before(changed):
-		use.Now = fmt.Sprintf("older: the container got its values at %s, before the last change at %s",
+	case !c.ValuesFrom.Before(changed):
+		use.Now = "that of the last change, at " + formatTime(changed)
+	case !hasEarlierRead(object.Status):
+		use.Now = fmt.Sprintf("not known: the container got its values at %s, and the status shows no read of the "+
+			"controller before %s", formatTime(c.ValuesFrom), formatTime(changed))
+	default:
+		use.Now = fmt.Sprintf("can be older: the container got its values at %s, and the controller saw a change at %s",
 			formatTime(c.ValuesFrom), formatTime(changed))
 		x.addProblem(doctor.Finding{Check: checkCurrent, Object: resourceObject(object.Name),
-			Severity: doctor.Warning, What: "its value has changed since the container started",
+			Severity: doctor.Warning, What: "the controller saw a change of it after the container started",
 			Try: restartAdvice(object)}, concerned)
-	default:
-		use.Now = "that of the last change, at " + formatTime(changed)
 	}
+}
+
+// hasEarlierRead reports whether the controller read the vault before the last change. If not, that is the time of the
+// first read, and the value can be as old as the vault. Ready is true, and Stale is set, after a successful read alone.
+func hasEarlierRead(status v2beta1.AzureKeyVaultSecretStatus) bool {
+	return slices.ContainsFunc(status.Conditions, func(c metav1.Condition) bool {
+		isRead := c.Type == v2beta1.ConditionStale ||
+			c.Type == v2beta1.ConditionReady && c.Status == metav1.ConditionTrue
+		return isRead && !c.LastTransitionTime.IsZero() && c.LastTransitionTime.Before(status.LastAzureUpdate)
+	})
 }
 
 // restartAdvice says how containers get a new value.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/akv2k8s/akv2k8s/src/cli/cmdutil"
 	"github.com/akv2k8s/akv2k8s/src/cli/explain"
 	"github.com/akv2k8s/akv2k8s/src/convert"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 )
 
@@ -25,8 +27,8 @@ wrong.
 
 For a pod, the command says whether it is injected and why, and for each variable or file with a reference: the
 AzureKeyVaultSecret, the vault object with version, type and expiry, who reads it with which identity, what happens when
-the container starts, and whether a running container has the value of the last change. Of several variables of a
-container with the same reference, it can show one only.
+the container starts, and whether the controller saw a change after a running container had started. Of several
+variables of a container with the same reference, it can show one only.
 
 For an AzureKeyVaultSecret it says when the vault is read, the conditions, who writes each key of the outputs, and which
 workloads are restarted.
@@ -35,8 +37,11 @@ With --filename it explains pods, and the pods of workloads, as if they were cre
 ConfigMaps and Secrets of the files count as if they were in the cluster.
 
 What is wrong comes last, as findings of the same form as those of 'kubectl akv2k8s doctor': FAIL for a fault and WARN
-for what can surprise, with the check, the reason, the next step, and a command if there is one. The exit code is 0 also
-then.
+for what can surprise, with the check, the reason, the next step, and a command if there is one. With --exit-code, the
+exit code is 1 if there is a FAIL.
+
+It evaluates selectors and matchConditions of the webhook of akv2k8s. A condition on the user of the request is not
+evaluated, which a note says. Webhooks of other products, which can change or deny the pod, are not considered.
 
 No value is printed, and no vault is read. References in Secrets need --read-secrets, and then the command keeps only
 the references of them. It is not needed for a pod that is injected, because the references are in its spec. Of outputs
@@ -51,6 +56,9 @@ const explainExample = `  # A pod
   # What happens if a Deployment is created, before it is
   kubectl akv2k8s explain -f deployment.yaml -f db.yaml
 
+  # In a pipeline: fail if a pod of the manifests would not get its values
+  kubectl akv2k8s explain -f manifests/ --exit-code
+
   # Only what is wrong
   kubectl akv2k8s explain pod/shop-7d4b9 -o json | jq .findings`
 
@@ -61,6 +69,7 @@ type explainCommand struct {
 	files       []string
 	output      string
 	readSecrets bool
+	exitCode    bool
 }
 
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
@@ -76,6 +85,8 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.StringVarP(&e.output, "output", "o", "", "`FORMAT` of the output: json or yaml. By default it is text.")
 	flags.BoolVar(&e.readSecrets, "read-secrets", false,
 		"Read the Secrets that the environment of a pod names, to find references in them.")
+	flags.BoolVar(&e.exitCode, "exit-code", false,
+		"End with exit code 1 if a finding is a fault (FAIL). Without it, the exit code is 0 also then.")
 	_ = cmd.MarkFlagFilename("filename", "yaml", "yml", "json") // fails only for a flag that does not exist
 	cmdutil.RegisterCompletion(cmd, "output", cobra.FixedCompletions([]string{"json", "yaml"},
 		cobra.ShellCompDirectiveNoFileComp))
@@ -103,6 +114,7 @@ func (e *explainCommand) completeSubjects(cmd *cobra.Command, args []string, typ
 // explanation is what the command prints.
 type explanation interface {
 	WriteText(out io.Writer) error
+	Worst() doctor.Severity
 }
 
 func (e *explainCommand) run(ctx context.Context, args []string) error {
@@ -135,7 +147,14 @@ func (e *explainCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return cluster.ExplainError(err)
 	}
-	return e.printAll(all)
+	if err := e.printAll(all); err != nil {
+		return err
+	}
+	isFault := func(one explanation) bool { return one.Worst() == doctor.Error }
+	if e.exitCode && slices.ContainsFunc(all, isFault) {
+		return cmdutil.ErrUnhealthy
+	}
+	return nil
 }
 
 // parseSubject returns pod or akvs and a name; kind is empty for files.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -77,9 +78,10 @@ type Selection struct {
 	Notes []string
 }
 
-// Select compares the selectors of the webhooks with the labels of a pod and its namespace.
-func (w *Webhooks) Select(ctx context.Context, reader client.Reader, namespace string,
-	pod map[string]string) (Selection, error) {
+// Select compares the selectors of the webhooks with the labels of a pod and its namespace, and evaluates their
+// matchConditions. Webhooks of other products are not considered.
+func (w *Webhooks) Select(ctx context.Context, reader client.Reader, pod *corev1.Pod) (Selection, error) {
+	namespace := pod.Namespace
 	if err := w.readAll(ctx, reader); err != nil {
 		return Selection{}, err
 	}
@@ -107,39 +109,56 @@ func (w *Webhooks) Select(ctx context.Context, reader client.Reader, namespace s
 	case err != nil:
 		return Selection{}, err
 	}
-	return result, result.match(w.all, namespace, object.Labels, pod)
+	return result, result.match(ctx, w.all, object.Labels, pod)
 }
 
-// match compares the selectors. Of several installations, the one with the fewest mismatches gives the reason.
-func (s *Selection) match(webhooks []admissionv1.MutatingWebhook, name string, namespace, pod map[string]string) error {
+// match compares the selectors and conditions. Of several installations, the one with the fewest mismatches gives the
+// reason.
+func (s *Selection) match(ctx context.Context, webhooks []admissionv1.MutatingWebhook, namespace map[string]string,
+	pod *corev1.Pod) error {
 	best := -1
-	for _, webhook := range webhooks {
+	for i, webhook := range webhooks {
 		wrongNamespace, err := mismatches(webhook.NamespaceSelector, namespace)
 		if err != nil {
 			return err
 		}
-		wrongPod, err := mismatches(webhook.ObjectSelector, pod)
+		wrongPod, err := mismatches(webhook.ObjectSelector, pod.Labels)
 		if err != nil {
 			return err
 		}
 		s.NamespaceSelected = s.NamespaceSelected || len(wrongNamespace) == 0
 		count := len(wrongNamespace) + len(wrongPod)
+		failed := ""
 		if count == 0 {
-			s.Selected, s.Cause = true, Cause{}
-			return nil
+			var unknown []string
+			if failed, unknown = checkConditions(ctx, &webhooks[i], pod); failed == "" {
+				s.selectPod(unknown)
+				return nil
+			}
 		}
 		if best >= 0 && count >= best {
 			continue
 		}
 		best = count
-		if len(wrongNamespace) > 0 {
-			s.Cause = namespaceCause(name, wrongNamespace)
-		} else {
+		switch {
+		case failed != "":
+			s.Cause = conditionCause(failed)
+		case len(wrongNamespace) > 0:
+			s.Cause = namespaceCause(pod.Namespace, wrongNamespace)
+		default:
 			s.Cause = Cause{Reason: "the labels of the pod do not match " + strings.Join(wrongPod, ", "),
 				Try: "change the labels in the pod template"}
 		}
 	}
 	return nil
+}
+
+// selectPod notes that a webhook selects the pod, unless these conditions of it are false.
+func (s *Selection) selectPod(unknown []string) {
+	s.Selected, s.Cause = true, Cause{}
+	if len(unknown) > 0 {
+		s.Notes = append(s.Notes, conditionNote(unknown))
+	}
 }
 
 // namespaceCause says what a namespace lacks, and how to label it, if labels are all that it lacks.
