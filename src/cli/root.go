@@ -42,28 +42,35 @@ func subcommands() []func(genericiooptions.IOStreams) *cobra.Command {
 
 // NewCommand returns the command with its subcommands. kubectl runs it as a plugin, so its name is kubectl akv2k8s.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	printVersion := false
 	root := &cobra.Command{Use: "kubectl-akv2k8s",
 		Short: "Work with akv2k8s from the command line",
 		Long: "Work with akv2k8s, which brings Azure Key Vault to Kubernetes.\n\n" +
 			"Exit codes: 0 for success, 1 for a failure, 2 for a wrong flag or argument, 3 if something was left out.\n" +
 			"exec has the exit code of the command that it runs.",
-		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl akv2k8s"},
-		Version:     version.String(), SilenceErrors: true, SilenceUsage: true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl akv2k8s"},
+		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
 			}
 			return cmdutil.UsageErrorf("unknown command %q; run '%s --help'", args[0], cmd.CommandPath())
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	root.SetVersionTemplate("{{.Version}}\n")
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if printVersion {
+				_, err := fmt.Fprintln(streams.Out, version.String())
+				return err
+			}
+			return cmd.Help()
+		}}
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return cmdutil.UsageErrorf("%w; run '%s --help' for its flags", err, cmd.CommandPath())
 	})
-	root.Flags().Bool("version", false, "Print the version and exit.")
+	// cobra's own flag would need a template: see newPrinter of package command/get.
+	root.Flags().BoolVar(&printVersion, "version", false, "Print the version and exit.")
 	for _, newSubcommand := range subcommands() {
 		root.AddCommand(newSubcommand(streams))
 	}

@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
-	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -76,8 +76,8 @@ type Connection struct {
 	Client client.Client
 	// Watcher is a client whose requests end with their context only.
 	Watcher client.WithWatch
-	// Kubernetes has what client lacks: logs, subresources, and the version of the server.
-	Kubernetes kubernetes.Interface
+	// Core has what Client lacks: logs and exec. The clients of all groups would add 1 MB.
+	Core typedcorev1.CoreV1Interface
 	// Namespace is that of --namespace or of the context.
 	Namespace string
 	// AllNamespaces says that -A is set.
@@ -112,7 +112,7 @@ func (f *Flags) Connect() (*Connection, error) {
 	if c.Watcher, err = client.NewWithWatch(endless, client.Options{Scheme: scheme}); err != nil {
 		return nil, ExplainError(err)
 	}
-	c.Kubernetes, err = kubernetes.NewForConfig(config)
+	c.Core, err = typedcorev1.NewForConfig(config)
 	return c, err
 }
 

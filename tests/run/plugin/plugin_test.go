@@ -106,12 +106,28 @@ func TestTheKrewManifestNamesEveryPlatform(t *testing.T) {
 	}
 }
 
-func TestThePluginIsStaticAndStarts(t *testing.T) {
+// The budgets of the command line, in bytes: the program, and an archive with it.
+const (
+	maxProgram = 45_000_000
+	maxArchive = 15_000_000
+)
+
+func TestThePluginIsStaticSmallAndStarts(t *testing.T) {
 	p := newPacker(t)
 	p.Cache = t.TempDir()
 	content, err := p.compilePlugin(t.Context(), platform{"linux", "amd64"}, "2.0.0")
 	require.NoError(t, err)
 	require.NotEmpty(t, content)
+	assert.LessOrEqual(t, len(content), maxProgram, "a package that uses text/template makes the linker keep 20 MB of methods; "+
+		"find it with go build -ldflags=-dumpdep, and search for ReflectMethod")
+	files, err := p.pluginFiles(time.Unix(0, 0))
+	require.NoError(t, err)
+	on := platform{"linux", "amd64"}
+	files[on.program()] = packedFile{content, 0o755}
+	packed, err := packFiles(files, on, time.Unix(0, 0))
+	require.NoError(t, err)
+	t.Logf("the program has %.1f MB, and its archive %.1f MB", float64(len(content))/1e6, float64(len(packed))/1e6)
+	assert.LessOrEqual(t, len(packed), maxArchive)
 	program := filepath.Join(p.Cache, "programs", "plugin-linux-amd64")
 	file, err := elf.Open(program)
 	require.NoError(t, err)

@@ -145,7 +145,7 @@ func (f *doctorFlags) newExamination(args []string) (checks.Examination, error) 
 	known := pflag.NewFlagSet("", pflag.ContinueOnError)
 	settings.AddFlags(known)
 	e := checks.Examination{Config: doctorcluster.Config{Client: c.Client, Server: server, Now: time.Now,
-		SystemNamespace: f.systemNamespace, Version: version.String()}, Kubernetes: c.Kubernetes, Before: f.pre,
+		SystemNamespace: f.systemNamespace, Version: version.String()}, Logs: c.Core, Before: f.pre,
 		Azure: f.azure, AzureFlags: known, Timeout: f.timeout, Progress: f.streams.ErrOut, Object: strings.Join(args,
 			"")}
 	if len(args) > 0 || f.cluster.NamespaceFlag() != "" {

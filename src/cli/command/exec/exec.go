@@ -235,7 +235,7 @@ func newExecutor(c *cluster.Connection, pod *corev1.Pod, options *corev1.PodExec
 	error) {
 	config := rest.CopyConfig(c.Config)
 	config.Timeout = 0 // the command can take any time
-	url := c.Kubernetes.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).
+	url := c.Core.RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).
 		SubResource("exec").VersionedParams(options, clientgoscheme.ParameterCodec).URL()
 	query := url.Query()
 	query.Del("timeout")

@@ -60,21 +60,21 @@ const getExample = `  # The resources of the namespace of the context
 type getCommand struct {
 	streams  genericiooptions.IOStreams
 	cluster  *cluster.Flags
-	print    *genericclioptions.PrintFlags
+	output   string
 	selector string
 	watch    bool
 }
 
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
-	g := &getCommand{streams: streams, print: genericclioptions.NewPrintFlags("")}
+	g := &getCommand{streams: streams}
 	cmd := &cobra.Command{Use: "get [NAME...]", Short: "List AzureKeyVaultSecrets", DisableFlagsInUseLine: true,
 		Long: getLong, Example: getExample,
 		RunE: func(cmd *cobra.Command, args []string) error { return g.run(cmd.Context(), args) }}
 	g.cluster = cluster.AddFlags(cmd)
 	flags := cmd.Flags()
 	g.cluster.AddAllNamespaces(flags)
-	flags.StringVarP(g.print.OutputFormat, "output", "o", "",
-		"`FORMAT` of the output: wide, json, yaml, name, jsonpath=TEMPLATE or go-template=TEMPLATE.")
+	flags.StringVarP(&g.output, "output", "o", "",
+		"`FORMAT` of the output: wide, json, yaml, name or jsonpath=TEMPLATE.")
 	flags.StringVarP(&g.selector, "selector", "l", "", "`SELECTOR` of labels, such as app=shop,tier!=test.")
 	flags.BoolVarP(&g.watch, "watch", "w", false, "Print further changes until the command is interrupted.")
 	cmd.ValidArgsFunction = g.cluster.CompleteResources
@@ -122,21 +122,28 @@ func (g *getCommand) run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// newPrinter returns the printer of --output.
+// newPrinter returns the printer of --output. It knows the formats of kubectl except those with Go templates: with the
+// package text/template, the linker keeps all methods of all types, and the program would have 20 MB more.
 func (g *getCommand) newPrinter() (printers.ResourcePrinter, error) {
-	switch *g.print.OutputFormat {
+	switch g.output {
 	case "", "wide":
-		return &resourceTable{wide: *g.print.OutputFormat == "wide", namespaces: g.cluster.AllNamespaces}, nil
+		return &resourceTable{wide: g.output == "wide", namespaces: g.cluster.AllNamespaces}, nil
 	}
-	printer, err := g.print.ToPrinter()
-	if genericclioptions.IsNoCompatiblePrinterError(err) {
-		return nil, cmdutil.UsageErrorf("--output %q is not known; use wide, json, yaml, name, jsonpath= or "+
-			"go-template=", *g.print.OutputFormat)
+	for _, format := range []interface {
+		ToPrinter(format string) (printers.ResourcePrinter, error)
+	}{genericclioptions.NewJSONYamlPrintFlags(), genericclioptions.NewNamePrintFlags(""),
+		&genericclioptions.JSONPathPrintFlags{}} {
+		printer, err := format.ToPrinter(g.output)
+		switch {
+		case genericclioptions.IsNoCompatiblePrinterError(err):
+		case err != nil:
+			return nil, cmdutil.UsageErrorf("--output: %w", err)
+		default:
+			return printer, nil
+		}
 	}
-	if err != nil {
-		return nil, cmdutil.UsageErrorf("--output: %w", err)
-	}
-	return printer, nil
+	return nil, cmdutil.UsageErrorf("--output %q is not known; use wide, json, yaml, name or jsonpath=, or 'kubectl "+
+		"get azurekeyvaultsecrets' for other formats", g.output)
 }
 
 // read reads the named resources, or the selected ones.

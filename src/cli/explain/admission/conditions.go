@@ -74,7 +74,8 @@ func evaluateCondition(ctx context.Context, condition admissionv1.MatchCondition
 	policy := admissionv1.Fail
 	versioned := &admission.VersionedAttributes{Attributes: attributes,
 		VersionedObject: admission.NewLazyObject(created), VersionedKind: kind}
-	return matchconditions.NewMatcher(compiled, &policy, "webhook", "admit", webhookName).Match(ctx, versioned, nil, nil)
+	matcher := matchconditions.NewMatcher(compiled, &policy, "webhook", "admit", webhookName)
+	return matcher.Match(ctx, versioned, nil, nil)
 }
 
 // conditionCause says which condition excludes a pod.
