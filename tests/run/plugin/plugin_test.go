@@ -14,9 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
+
+	"github.com/akv2k8s/akv2k8s/src/cli"
 )
 
 func newPacker(t *testing.T) Packer {
@@ -44,6 +48,43 @@ func TestThePluginsArchivesAreReproducible(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, bytes.Equal(first, second), on.archive())
 		assert.ElementsMatch(t, keysOf(files), namesIn(t, on, first))
+	}
+}
+
+// TestEveryCommandHasAManualPageAndCompletion compares the pages with the commands, and has bash parse its script.
+func TestEveryCommandHasAManualPageAndCompletion(t *testing.T) {
+	files, err := newPacker(t).pluginFiles(time.Unix(0, 0))
+	require.NoError(t, err)
+	var want, got []string
+	var add func(*cobra.Command)
+	add = func(cmd *cobra.Command) {
+		want = append(want, "man/"+strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				add(sub)
+			}
+		}
+	}
+	root := cli.NewCommand(genericiooptions.IOStreams{})
+	add(root)
+	require.Greater(t, len(want), 6)
+	for _, name := range keysOf(files) {
+		if strings.HasPrefix(name, "man/") {
+			got = append(got, name)
+			page := string(files[name].content)
+			for _, section := range []string{".SH NAME", ".SH SYNOPSIS", ".SH DESCRIPTION"} {
+				assert.Contains(t, page, section, name)
+			}
+		}
+	}
+	assert.ElementsMatch(t, want, got)
+	script := exec.CommandContext(t.Context(), "bash", "-n")
+	script.Stdin = bytes.NewReader(files["completions/kubectl-akv2k8s.bash"].content)
+	out, err := script.CombinedOutput()
+	require.NoError(t, err, string(out))
+	for name, text := range map[string]string{"bash": "complete -o default", "zsh": "#compdef kubectl-akv2k8s", "fish": "complete -c kubectl-akv2k8s",
+		"powershell": "Register-ArgumentCompleter"} {
+		assert.Contains(t, string(files["completions/kubectl-akv2k8s."+name].content), text)
 	}
 }
 
