@@ -22,7 +22,10 @@ import (
 )
 
 // helm is the program that users run, in the version that is pinned.
-var helm = sync.OnceValues(func() (string, error) {
+var helm = sync.OnceValues(func() (string, error) { return buildTool("helm") })
+
+// buildTool returns the path of a program of tests/tools.
+func buildTool(name string) (string, error) {
 	folder, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -36,8 +39,8 @@ var helm = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	// The program is built once for all tests, so no test's context may end it.
-	return build.Builder{Root: root, Cache: cache, Progress: os.Stdout}.Tool(context.Background(), "helm")
-})
+	return build.Builder{Root: root, Cache: cache, Progress: os.Stdout}.Tool(context.Background(), name)
+}
 
 // objects are what the chart renders, by "Kind/name".
 type objects map[string]*unstructured.Unstructured

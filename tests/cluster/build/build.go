@@ -100,6 +100,9 @@ func Tools() map[string]Module {
 			Packages: []string{"golang.org/x/vuln/cmd/govulncheck"}},
 		"kube-score": {Name: "kube-score", Folder: "tests/tools/kube-score", Flags: "-s -w",
 			Packages: []string{"github.com/zegl/kube-score/cmd/kube-score"}},
+		// It checks the dashboard and the alerts of the chart with the types of Grafana and Prometheus.
+		"monitoring": {Name: "monitoring", Folder: "tests/tools/monitoring", Flags: "-s -w",
+			Packages: []string{"github.com/akv2k8s/akv2k8s/tests/tools/monitoring"}},
 		"actionlint": {Name: "actionlint", Folder: "tests/tools/actionlint", Flags: "-s -w",
 			Packages: []string{"github.com/rhysd/actionlint/cmd/actionlint"}},
 		"ct": {Name: "ct", Folder: "tests/tools/ct", Packages: []string{"github.com/helm/chart-testing/v3/ct"},
