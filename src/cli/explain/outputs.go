@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -27,7 +28,8 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 		switch {
 		case apierrors.IsNotFound(err):
 			found.State = "does not exist"
-			x.addFinding(Finding{What: fmt.Sprintf("%s %q does not exist", out.Kind, out.Name),
+			x.addFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
+				Severity: doctor.Error, What: "it does not exist",
 				Why: "the controller creates it at the first successful sync", Try: "see the condition Ready"})
 		case apierrors.IsForbidden(err):
 			found.State = "not known: you may not read its metadata"
@@ -56,7 +58,8 @@ func (x *resourceExplanation) explainOutput(found *Output, out recipe.Output, ob
 	switch shares := output.KeyOwnerships(object.Annotations); {
 	case !owned:
 		found.State = "exists, but this resource writes none of its keys"
-		x.addFinding(Finding{What: fmt.Sprintf("%s %q has no key of this resource", out.Kind, out.Name),
+		x.addFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
+			Severity: doctor.Error, What: "it has no key of this resource",
 			Why: "another tool created it, or the resource is not in sync yet", Try: "see the condition Ready"})
 	case len(shares) > 0:
 		found.State = "also holds data of others, so deleting this resource keeps it"
