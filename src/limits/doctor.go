@@ -13,6 +13,8 @@ const (
 	DoctorListItems = 5_000
 	// DoctorNamespaces limits the namespaces in which a check creates a pod as a dry run.
 	DoctorNamespaces = 50
+	// DoctorWebhookWait is how long the check of injection calls a webhook again that can't be reached.
+	DoctorWebhookWait = 3 * time.Second
 	// DoctorFindings limits the findings of one check.
 	DoctorFindings = 20
 	// DoctorMessageBytes limits a message of another program in a finding.
@@ -44,6 +46,9 @@ func doctorArea() Area {
 		{Name: "DoctorNamespaces", Value: Count(DoctorNamespaces),
 			Subject:  "Namespaces in which a pod is created as a dry run",
 			Exceeded: more, Reason: "Each is two requests, with all admission webhooks of the cluster"},
+		{Name: "DoctorWebhookWait", Value: Duration(DoctorWebhookWait),
+			Subject: "Repeated calls of a webhook that can't be reached", Exceeded: "The last error is a finding",
+			Reason: "The service proxies get the endpoints of new pods within seconds"},
 		{Name: "DoctorFindings", Value: Count(DoctorFindings), Subject: "Findings of one check",
 			Exceeded: "The last finding has the number of the others", Reason: "A screen"},
 		{Name: "DoctorMessageBytes", Value: Bytes(DoctorMessageBytes),

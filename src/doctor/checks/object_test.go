@@ -1,6 +1,7 @@
 package checks_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -134,6 +135,36 @@ func TestOnlyTheFirstNamespacesGetAPod(t *testing.T) {
 	merged := complaints(runChecks(t, s, checks.Installed(s)))
 	require.Len(t, merged, 1, "one finding for all namespaces")
 	assert.Contains(t, merged[0].Object, "and 47 more")
+}
+
+// TestAWebhookThatIsUnreachableForAMomentIsHealthy has the answers of an API server directly after an installation,
+// before the service proxy of its node has the endpoints of the env-injector.
+func TestAWebhookThatIsUnreachableForAMomentIsHealthy(t *testing.T) {
+	for _, text := range []string{"dial tcp 10.1.2.3:443: connect: connection refused",
+		`no endpoints available for service "akv2k8s-envinjector"`, "read: connection reset by peer", "Post \"https://x\": EOF"} {
+		c := clustertest.New(t)
+		c.CallWebhook, c.WebhookFailures = errors.New(`failed calling webhook "pods.env-injector.admission.spv.no": `+text), 2
+		s := stateOf(t, c, "")
+		assert.Empty(t, complaints(runChecks(t, s, checks.Installed(s))), text)
+		assert.Len(t, c.DryRuns, 1)
+	}
+}
+
+func TestOnlyFailuresOfAMomentAreTriedAgain(t *testing.T) {
+	c := clustertest.New(t)
+	c.CallWebhook, c.WebhookFailures = errors.New(`failed calling webhook "pods.env-injector.admission.spv.no": x509: unknown authority`), 1
+	s := stateOf(t, c, "")
+	found := complaints(runChecks(t, s, checks.Installed(s)))
+	require.Len(t, found, 1)
+	assert.Contains(t, found[0].What, "does not accept the certificate")
+
+	c.CallWebhook, c.WebhookFailures = errors.New(`failed calling webhook "pods.env-injector.admission.spv.no": connection refused`), 0
+	s = stateOf(t, c, "")
+	began := time.Now()
+	found = complaints(runChecks(t, s, checks.Installed(s)))
+	require.Len(t, found, 1)
+	assert.Contains(t, found[0].What, "refuses the connection")
+	assert.WithinRange(t, time.Now(), began.Add(limits.DoctorWebhookWait), began.Add(2*limits.DoctorWebhookWait))
 }
 
 func TestAWebhookThatDoesNotAnswerIsNamed(t *testing.T) {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/doctor/cluster"
@@ -55,9 +58,10 @@ func checkInjection(ctx context.Context, s *cluster.State, i *cluster.Installati
 	results := make([][]doctor.Finding, len(injected))
 	var group errgroup.Group
 	group.SetLimit(limits.DoctorParallel)
+	retryUntil := time.Now().Add(limits.DoctorWebhookWait) // for all namespaces together
 	for n, namespace := range injected {
 		group.Go(func() error {
-			results[n] = checkNamespace(ctx, s, i, namespace.Name)
+			results[n] = checkNamespace(ctx, s, i, dryRun{namespace.Name, retryUntil})
 			return nil
 		})
 	}
@@ -90,7 +94,15 @@ func mergeEqual(all []doctor.Finding) []doctor.Finding {
 	return merged
 }
 
-func checkNamespace(ctx context.Context, s *cluster.State, i *cluster.Installation, name string) []doctor.Finding {
+// dryRun is a pod that is created as a dry run in a namespace.
+type dryRun struct {
+	namespace string
+	// retryUntil is the time until which a call of the webhook that failed for a moment is repeated.
+	retryUntil time.Time
+}
+
+func checkNamespace(ctx context.Context, s *cluster.State, i *cluster.Installation, d dryRun) []doctor.Finding {
+	name := d.namespace
 	right := doctor.Right{Verb: "create", Resource: "pods", Namespace: name}
 	missing, err := s.MissingRights(ctx, []doctor.Right{right})
 	if err != nil {
@@ -104,7 +116,7 @@ func checkNamespace(ctx context.Context, s *cluster.State, i *cluster.Installati
 	if c := cluster.Container(i.Injector); c != nil {
 		image = c.Image
 	}
-	pod, err := createDry(ctx, s.Client, testPod(name, image, true))
+	pod, err := d.createInjected(ctx, s.Client, image)
 	if err == nil {
 		if isInjected(pod) {
 			return nil
@@ -128,6 +140,25 @@ func checkNamespace(ctx context.Context, s *cluster.State, i *cluster.Installati
 	return []doctor.Finding{finding}
 }
 
+// createInjected creates the pod with a reference as a dry run. If the API server can't connect to the webhook, it tries
+// again: directly after an installation or a rollout, the service proxies do not have all endpoints yet.
+func (d dryRun) createInjected(ctx context.Context, c client.Client, image string) (*corev1.Pod, error) {
+	for {
+		pod, err := createDry(ctx, c, testPod(d.namespace, image, true))
+		if err == nil || !isMomentary(err.Error()) || time.Now().After(d.retryUntil) {
+			return pod, err
+		}
+		select {
+		case <-ctx.Done():
+			return pod, err
+		case <-time.After(webhookPause):
+		}
+	}
+}
+
+// webhookPause is the time between two calls of a webhook that could not be reached.
+const webhookPause = 500 * time.Millisecond
+
 // webhookCauses are the checks that find out why the API server can't call the webhook.
 func webhookCauses() []string {
 	return []string{cluster.CheckReadiness, cluster.CheckConfiguration, cluster.CheckService, cluster.CheckBundle,
@@ -137,6 +168,13 @@ func webhookCauses() []string {
 // isWebhookFailure reports whether the API server could not call our webhook.
 func isWebhookFailure(text string) bool {
 	return hasAny(text, `failed calling webhook "`+cluster.WebhookName)
+}
+
+// isMomentary reports whether the API server could not connect to our webhook, as in the moment in which its pods start
+// or end.
+func isMomentary(text string) bool {
+	return isWebhookFailure(text) && hasAny(text, "connection refused", "no endpoints available",
+		"connection reset by peer", ": EOF")
 }
 
 // explainDenial returns the finding for an error of the API server, without an object.

@@ -56,6 +56,8 @@ type Cluster struct {
 	Admit func(pod *corev1.Pod) error
 	// CallWebhook is an error of the API server when it calls the webhook; nil means success.
 	CallWebhook error
+	// WebhookFailures is the number of calls that fail with CallWebhook; 0 means all.
+	WebhookFailures int
 	// SlowWebhook makes the API server wait for the webhook until the request ends.
 	SlowWebhook bool
 	// IgnoresWebhook makes the API server accept pods without calling the webhook.

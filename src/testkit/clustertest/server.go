@@ -92,8 +92,11 @@ func (c *Cluster) admitPod(ctx context.Context, next client.WithWatch, pod *core
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		if c.CallWebhook != nil {
-			return apierrors.NewInternalError(c.CallWebhook)
+		if err := c.CallWebhook; err != nil {
+			if c.WebhookFailures--; c.WebhookFailures == 0 {
+				c.CallWebhook = nil // this was the last one
+			}
+			return apierrors.NewInternalError(err)
 		}
 		plan, err := inject.Decide(pod, inject.Sources{})
 		if err != nil {
