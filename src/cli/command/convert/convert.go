@@ -65,6 +65,7 @@ type convertFlags struct {
 	values, report string
 }
 
+// NewCommand returns the command convert.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	f := &convertFlags{streams: streams}
 	cmd := &cobra.Command{Use: "convert -f FILE...", Short: "Convert manifests of other products, and of akv2k8s 1.x",

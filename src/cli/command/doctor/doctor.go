@@ -66,6 +66,7 @@ type doctorFlags struct {
 	systemNamespace string
 }
 
+// NewCommand returns the command doctor.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	f := &doctorFlags{streams: streams}
 	cmd := &cobra.Command{Use: "doctor [akvs/NAME | pod/NAME]", Short: "Find out why akv2k8s does not work",

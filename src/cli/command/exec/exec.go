@@ -57,6 +57,7 @@ type execCommand struct {
 	stdin, tty bool
 }
 
+// NewCommand returns the command exec.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	e := &execCommand{streams: streams}
 	cmd := &cobra.Command{Use: "exec POD [-c CONTAINER] [-i] [-t] -- COMMAND [ARGUMENT...]",

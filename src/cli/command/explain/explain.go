@@ -72,6 +72,7 @@ type explainCommand struct {
 	exitCode    bool
 }
 
+// NewCommand returns the command explain.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	e := &explainCommand{streams: streams}
 	cmd := &cobra.Command{Use: "explain (pod/NAME | akvs/NAME | -f FILE...)",

@@ -65,6 +65,7 @@ type getCommand struct {
 	watch    bool
 }
 
+// NewCommand returns the command get.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	g := &getCommand{streams: streams}
 	cmd := &cobra.Command{Use: "get [NAME...]", Short: "List AzureKeyVaultSecrets", DisableFlagsInUseLine: true,

@@ -52,6 +52,7 @@ type refreshCommand struct {
 	timeout time.Duration
 }
 
+// NewCommand returns the command refresh.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	r := &refreshCommand{streams: streams}
 	cmd := &cobra.Command{Use: "refresh NAME", Short: "Read the vault of an AzureKeyVaultSecret now",
