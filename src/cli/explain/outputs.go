@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -27,8 +29,9 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 		switch {
 		case apierrors.IsNotFound(err):
 			found.State = "does not exist"
-			x.addFinding(Finding{What: fmt.Sprintf("%s %q does not exist", out.Kind, out.Name),
-				Why: "the controller creates it at the first successful sync", Try: "see the condition Ready"})
+			x.addOutputFinding(Finding{What: fmt.Sprintf("%s %q does not exist", out.Kind, out.Name),
+				Why: "the resource is ready, so something deleted it", Try: "find out what deletes it in the " +
+					"audit log; 'kubectl akv2k8s refresh " + x.object.Name + "' creates it again"})
 		case apierrors.IsForbidden(err):
 			found.State = "not known: you may not read its metadata"
 		case err != nil:
@@ -39,6 +42,14 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 		x.result.Outputs = append(x.result.Outputs, found)
 	}
 	return nil
+}
+
+// addOutputFinding adds a finding about an output of a resource that is ready. If it is not ready, that is the cause,
+// and there is a finding about it.
+func (x *resourceExplanation) addOutputFinding(f Finding) {
+	if meta.IsStatusConditionTrue(x.object.Status.Conditions, v2beta1.ConditionReady) {
+		x.addFinding(f)
+	}
 }
 
 // explainOutput explains an output that exists.
@@ -56,8 +67,9 @@ func (x *resourceExplanation) explainOutput(found *Output, out recipe.Output, ob
 	switch shares := output.KeyOwnerships(object.Annotations); {
 	case !owned:
 		found.State = "exists, but this resource writes none of its keys"
-		x.addFinding(Finding{What: fmt.Sprintf("%s %q has no key of this resource", out.Kind, out.Name),
-			Why: "another tool created it, or the resource is not in sync yet", Try: "see the condition Ready"})
+		x.addOutputFinding(Finding{What: fmt.Sprintf("%s %q has no key of this resource", out.Kind, out.Name),
+			Why: "the resource is ready, so another tool created it again", Try: "find out which one in the " +
+				"audit log; 'kubectl akv2k8s refresh " + x.object.Name + "' writes the keys again"})
 	case len(shares) > 0:
 		found.State = "also holds data of others, so deleting this resource keeps it"
 	default:

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
 	"github.com/akv2k8s/akv2k8s/src/webhook/filescontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/injected"
@@ -55,7 +56,7 @@ func (e *Explainer) explainPod(ctx context.Context, pod *corev1.Pod, result *Pod
 		}
 	}
 	x.addChangedSources()
-	x.addInitContainerFailure()
+	x.addFailures()
 	x.addProblems()
 	return result, nil
 }
@@ -76,6 +77,9 @@ func (x *podExplanation) simulate(ctx context.Context) error {
 	plan, denied := inject.Decide(pod, sources)
 	if denied == nil {
 		denied = plan.CheckEnvFile(pod, false)
+	}
+	if denied == nil && !plan.IsEmpty() {
+		denied = delivery.CheckAnnotation(pod)
 	}
 	var files filescontainer.Plan
 	if denied == nil {
