@@ -40,7 +40,7 @@ test: ## every test: check, e2e, terratest and chart-testing, and one long suite
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|site|mixed-nodes|fips|kubernetes-1.30|packaging|eso|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|site|mixed-nodes|fips|kubernetes-1.30|packaging|eso|quiz|all)
 	@go run ./tests/run long
 bench: ## figures: times, memory and calls of the vault, each against its goal
 	@SUITE=bench go run ./tests/run long

@@ -44,6 +44,12 @@ func (k Kind) Reason() string {
 	return "InternalError"
 }
 
+// BeginsWithReason reports whether a text begins with the reason of a kind and a colon, as the termination messages of
+// the injector.
+func BeginsWithReason(text string) bool {
+	return slices.ContainsFunc(Kinds(), func(k Kind) bool { return strings.HasPrefix(text, k.Reason()+": ") })
+}
+
 // ExitCode returns the exit code of the injector for the kind, from sysexits.h.
 func (k Kind) ExitCode() int {
 	codes := map[Kind]int{

@@ -25,6 +25,8 @@ const (
 	// DoctorAzureTime limits the Job of --azure, and DoctorAzureReads the vault objects that it reads.
 	DoctorAzureTime  = 2 * time.Minute
 	DoctorAzureReads = 200
+	// DoctorAzureToken limits the sign-in of this Job, with all repetitions.
+	DoctorAzureToken = 5 * time.Second
 	// DoctorAzureKept is how long the Job stays if the command can't delete it.
 	DoctorAzureKept = 5 * time.Minute
 	// DoctorAzureAnswerBytes limits the findings that the Job prints.
@@ -63,6 +65,8 @@ func doctorArea() Area {
 			Exceeded: "It ends, and the command fails", Reason: "An image may have to be pulled"},
 		{Name: "DoctorAzureReads", Value: Count(DoctorAzureReads), Subject: "Vault objects that this Job reads",
 			Exceeded: more, Reason: "A tenth of Azure's limit for ten seconds"},
+		{Name: "DoctorAzureToken", Value: Duration(DoctorAzureToken), Subject: "Sign-in of this Job, with repetitions",
+			Exceeded: "The last answer is a finding", Reason: "A user waits for it"},
 		{Name: "DoctorAzureKept", Value: Duration(DoctorAzureKept),
 			Subject:  "Time for which this Job is kept if the command can't delete it",
 			Exceeded: "Kubernetes deletes it",

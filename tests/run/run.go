@@ -71,9 +71,11 @@ func suites() []suite {
 		// And on the oldest version of Kubernetes that the chart accepts.
 		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute,
 			env: []string{"KUBERNETES=1.30", "HELM=3"}, named: true},
-		// Minutes of it are for compiling terratest, the first time on a machine.
+		// More than a hundred faults, one after the other.
+		{name: "quiz", folder: "./tests/long/quiz", budget: 12 * time.Minute, named: true},
 		// Minutes of it are for compiling External Secrets Operator, the first time on a machine.
 		{name: "eso", folder: "./tests/long/eso", budget: 25 * time.Minute, named: true},
+		// And of this for compiling terratest.
 		{name: "packaging", folder: "./tests/long/packaging", run: "^TestPackagingAtLength$", budget: 24 * time.Minute,
 			named: true},
 	}

@@ -237,6 +237,16 @@ func (a *Azure) Inject(ctx context.Context, f keyvault.Fault) error {
 	return a.call(ctx, "POST", "faults", f, nil)
 }
 
+// SetFirewall makes a vault deny all addresses, or stops that.
+func (a *Azure) SetFirewall(ctx context.Context, vault string, closed bool) error {
+	return a.call(ctx, "PUT", "vaults/"+vault+"/firewall", closed, nil)
+}
+
+// SetPrivateOnly makes a vault accept connections through a private endpoint only, of which it has none, or stops that.
+func (a *Azure) SetPrivateOnly(ctx context.Context, vault string, closed bool) error {
+	return a.call(ctx, "PUT", "vaults/"+vault+"/private", closed, nil)
+}
+
 // Heal ends the faults of one vault; tests that run beside each other must not end those of another.
 func (a *Azure) Heal(ctx context.Context, vault string) error {
 	return a.request(ctx, a.path("DELETE", "faults").Param("vault", vault), nil, nil)

@@ -361,6 +361,8 @@ func TestPodsThatAreNotInjectedSayWhy(t *testing.T) {
 		"nothing":           {bare(func(p *corev1.Pod) { p.Spec.Containers[0].Env = nil }), "no container has a reference to Key Vault", ""},
 		"denied": {bare(func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "'canary@azurekeyvault'" }), "the webhook would deny the pod",
 			"the value is meant as a reference but is not one"},
+		"denied delivery": {bare(func(p *corev1.Pod) { p.Annotations = map[string]string{wire.AnnotationDelivery: "canary"} }), "the webhook would deny the pod",
+			"the annotation akv2k8s.io/delivery of the pod is not a delivery; write auto, image, init or envfile"},
 	} {
 		p, err := newCluster(t, installation, resources).explainer().Pod(t.Context(), try.pod)
 		require.NoError(t, err, name)
@@ -373,7 +375,7 @@ func TestPodsThatAreNotInjectedSayWhy(t *testing.T) {
 		assert.Contains(t, all, try.finding, name)
 		assert.NotContains(t, all, "canary")
 		assert.NotContains(t, all, "INCOMPLETE")
-		if name != "nothing" && name != "denied" {
+		if name != "nothing" && !strings.HasPrefix(name, "denied") {
 			assert.Contains(t, all, "so these variables and files have no values: app/DB", name)
 			assert.Equal(t, "the program gets the reference as text", useOf(t, p, "DB").AtStart)
 		}
@@ -421,7 +423,7 @@ func TestPodsOfV1AreNamed(t *testing.T) {
 	assert.Contains(t, whats(p.Findings)[0], "warning pod/p: it was injected by akv2k8s 1.8 | ")
 }
 
-func TestTheMessageOfTheInitContainerIsShownAndNoOther(t *testing.T) {
+func TestTheMessagesOfTheInjectorAreShownAndNoOthers(t *testing.T) {
 	pod := injectPod(t, podWith(`{name: DB, value: db@azurekeyvault},`), inject.Settings{}, nil)
 	ended := func(message string) corev1.ContainerState {
 		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 66, Message: message}}
@@ -433,6 +435,12 @@ func TestTheMessageOfTheInitContainerIsShownAndNoOther(t *testing.T) {
 	all := strings.Join(whats(p.Findings), "\n")
 	assert.Contains(t, all, "error container copy-azurekeyvault-env: it failed with exit code 66 | there is no AzureKeyVaultSecret | do what")
 	assert.NotContains(t, all, "canary")
+
+	pod.Status.InitContainerStatuses = nil
+	pod.Status.ContainerStatuses[0].LastTerminationState = ended("ObjectNotFound: reading db?nope: the object has no such key; correct it")
+	p, err = newCluster(t, installation, resources).explainer().Pod(t.Context(), pod)
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(whats(p.Findings), "\n"), "error container app: its injector failed with exit code 66 | ObjectNotFound: reading db?nope: the object has no such key")
 }
 
 const sources = `apiVersion: v1

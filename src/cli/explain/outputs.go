@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
 	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
@@ -28,9 +30,9 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 		switch {
 		case apierrors.IsNotFound(err):
 			found.State = "does not exist"
-			x.addFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
-				Severity: doctor.Error, What: "it does not exist",
-				Why: "the controller creates it at the first successful sync", Try: "see the condition Ready"})
+			x.addOutputFinding(out, doctor.Finding{What: "it does not exist",
+				Why: "the resource is ready, so something deleted it",
+				Try: "find out what deletes it in the audit log; a refresh creates it again"})
 		case apierrors.IsForbidden(err):
 			found.State = "not known: you may not read its metadata"
 		case err != nil:
@@ -41,6 +43,17 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 		x.result.Outputs = append(x.result.Outputs, found)
 	}
 	return nil
+}
+
+// addOutputFinding adds a finding about an output of a resource that is ready. If it is not ready, that is the cause,
+// and there is a finding about it.
+func (x *resourceExplanation) addOutputFinding(out recipe.Output, f doctor.Finding) {
+	if !meta.IsStatusConditionTrue(x.object.Status.Conditions, v2beta1.ConditionReady) {
+		return
+	}
+	f.Check, f.Object, f.Severity = checkOutputs, kindObject(out.Kind, out.Name), doctor.Error
+	f.Command = fmt.Sprintf("kubectl akv2k8s refresh %s -n %s", x.object.Name, x.object.Namespace)
+	x.addFinding(f)
 }
 
 // explainOutput explains an output that exists.
@@ -58,9 +71,9 @@ func (x *resourceExplanation) explainOutput(found *Output, out recipe.Output, ob
 	switch shares := output.KeyOwnerships(object.Annotations); {
 	case !owned:
 		found.State = "exists, but this resource writes none of its keys"
-		x.addFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
-			Severity: doctor.Error, What: "it has no key of this resource",
-			Why: "another tool created it, or the resource is not in sync yet", Try: "see the condition Ready"})
+		x.addOutputFinding(out, doctor.Finding{What: "it has no key of this resource",
+			Why: "the resource is ready, so another tool created it again",
+			Try: "find out which one in the audit log; a refresh writes the keys again"})
 	case len(shares) > 0:
 		found.State = "also holds data of others, so deleting this resource keeps it"
 	default:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/cli/explain/admission"
 	"github.com/akv2k8s/akv2k8s/src/doctor"
+	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
 	"github.com/akv2k8s/akv2k8s/src/webhook/filescontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/webhook/injected"
@@ -57,7 +58,7 @@ func (e *Explainer) explainPod(ctx context.Context, pod *corev1.Pod, result *Pod
 		}
 	}
 	x.addChangedSources()
-	x.addInitContainerFailure()
+	x.addFailures()
 	x.addProblems()
 	return result, nil
 }
@@ -78,6 +79,9 @@ func (x *podExplanation) simulate(ctx context.Context) error {
 	plan, denied := inject.Decide(pod, sources)
 	if denied == nil {
 		denied = plan.CheckEnvFile(pod, false)
+	}
+	if denied == nil && !plan.IsEmpty() {
+		denied = delivery.CheckAnnotation(pod)
 	}
 	var files filescontainer.Plan
 	if denied == nil {

@@ -297,22 +297,27 @@ func (x *podExplanation) addChangedSources() {
 	}
 }
 
-// addInitContainerFailure adds the message of an init container of the webhook, if it has failed. It never has a value.
-// The messages of other containers can have one, so they are not read.
-func (x *podExplanation) addInitContainerFailure() {
-	for _, status := range x.pod.Status.InitContainerStatuses {
-		if !injected.IsAdded(corev1.Container{Name: status.Name}) {
-			continue
-		}
+// addFailures adds the messages of containers that failed before their program started: those of the init containers
+// of the webhook, and those of the injector, which begin with a reason. They never have a value. Those of programs can
+// have one, so they are left out.
+func (x *podExplanation) addFailures() {
+	for _, status := range slices.Concat(x.pod.Status.InitContainerStatuses, x.pod.Status.ContainerStatuses) {
+		isAdded := injected.IsAdded(corev1.Container{Name: status.Name})
 		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
-			if ended := state.Terminated; ended != nil && ended.ExitCode != 0 {
-				x.addFinding(doctor.Finding{Check: checkStart, Object: "container " + status.Name,
-					Severity: doctor.Error, What: fmt.Sprintf("it failed with exit code %d", ended.ExitCode),
-					Why:     strings.TrimSpace(ended.Message),
-					Try:     "do what the message says; the kubelet tries again, and the log has more",
-					Command: fmt.Sprintf("kubectl -n %s logs %s -c %s", x.pod.Namespace, x.pod.Name, status.Name)})
-				break
+			ended := state.Terminated
+			if ended == nil || ended.ExitCode == 0 ||
+				!isAdded && (!isInjected(x.pod) || !fault.BeginsWithReason(ended.Message)) {
+				continue
 			}
+			what := "its injector failed with exit code %d"
+			if isAdded {
+				what = "it failed with exit code %d"
+			}
+			x.addFinding(doctor.Finding{Check: checkStart, Object: "container " + status.Name,
+				Severity: doctor.Error, What: fmt.Sprintf(what, ended.ExitCode), Why: strings.TrimSpace(ended.Message),
+				Try:     "do what the message says; the kubelet tries again, unless the pod must not restart",
+				Command: fmt.Sprintf("kubectl -n %s logs %s -c %s", x.pod.Namespace, x.pod.Name, status.Name)})
+			break
 		}
 	}
 }

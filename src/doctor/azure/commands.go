@@ -149,13 +149,23 @@ func newVersionCommand(ref keyvault.Ref) string {
 		ref.Name)
 }
 
+// identityCommand returns the command for an answer of the metadata service. All but one, that the identity is not
+// assigned, are faults of the node or of the settings.
+func identityCommand(e *diagnosis.Explained) string {
+	if e.Status != http.StatusBadRequest || e.Code != "" {
+		return ""
+	}
+	return "az vmss identity assign --resource-group NODE-GROUP --name SCALE-SET --identities ID-OF-THE-IDENTITY"
+}
+
 // signInCommand returns the command that mends a failed sign-in, or shows what is wrong; empty if there is none.
 func signInCommand(e *diagnosis.Explained, clientID string) string {
 	client := cmp.Or(validID(clientID), clientPlaceholder)
+	if e.Source == diagnosis.Metadata {
+		return identityCommand(e)
+	}
 	number := strings.TrimPrefix(e.Code, "AADSTS")
 	switch {
-	case e.Source == diagnosis.Metadata:
-		return "az vmss identity assign --resource-group NODE-GROUP --name SCALE-SET --identities ID-OF-THE-IDENTITY"
 	case number == "7000215" || number == "7000222":
 		return "az ad app credential reset --append --id " + client
 	case number == "7000229":

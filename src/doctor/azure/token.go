@@ -12,6 +12,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/diagnosis"
 	"github.com/akv2k8s/akv2k8s/src/doctor"
+	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
 // idPattern matches the ids of Entra ID. Other text of a token is not used.
@@ -19,7 +20,10 @@ var idPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-
 
 // checkToken gets a token for the installation's identity, and reads the ids of the principal from it.
 func (k *Checker) checkToken(ctx context.Context) doctor.Finding {
-	token, err := k.config.Credential.GetToken(ctx,
+	// The SDK repeats a request for a minute. The last answer is the cause, and more of them say nothing new.
+	limited, cancel := context.WithTimeout(ctx, limits.DoctorAzureToken)
+	defer cancel()
+	token, err := k.config.Credential.GetToken(limited,
 		policy.TokenRequestOptions{Scopes: []string{k.config.Cloud.VaultScope}})
 	if err != nil {
 		f := doctor.FromError("", err)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -71,6 +73,29 @@ func TestAResourceHasOneFindingForItsFault(t *testing.T) {
 			assert.Equal(t, f.severity, found[0].Severity)
 			assert.Contains(t, found[0].What, f.what)
 			assert.Contains(t, found[0].Try, f.try)
+		})
+	}
+}
+
+// TestEventsThatSayNothingNewAreNoFaults has the event of a mount that the kubelet repeated successfully, and that of an
+// image which the state of the container names, too.
+func TestEventsThatSayNothingNewAreNoFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		state  corev1.ContainerState
+		reason string
+		want   int
+	}{
+		"the container ended":       {corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1}}, "FailedMount", 1},
+		"the container can't start": {corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CreateContainerError"}}, "FailedMount", 2},
+		"an image can't be pulled":  {corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}, "Failed", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := clustertest.New(t)
+			cluster.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: clustertest.Team, Name: "p", UID: "u"},
+				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "app", State: c.state}}}},
+				&corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: clustertest.Team, Name: "e"}, Type: corev1.EventTypeWarning, Reason: c.reason,
+					InvolvedObject: corev1.ObjectReference{UID: "u"}, Message: "timed out"})
+			assert.Len(t, checkObject(t, cluster, "pod/p"), c.want)
 		})
 	}
 }
@@ -165,6 +190,27 @@ func TestOnlyFailuresOfAMomentAreTriedAgain(t *testing.T) {
 	require.Len(t, found, 1)
 	assert.Contains(t, found[0].What, "refuses the connection")
 	assert.WithinRange(t, time.Now(), began.Add(limits.DoctorWebhookWait), began.Add(2*limits.DoctorWebhookWait))
+}
+
+func TestADenialThatIsOverIsNoFault(t *testing.T) {
+	c := clustertest.New(t)
+	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: clustertest.Team, Name: name} }
+	c.Add(denialOf(c, "ReplicaSet", "old", time.Hour), &appsv1.ReplicaSet{ObjectMeta: meta("old")},
+		denialOf(c, "ReplicaSet", "gone", time.Minute),
+		denialOf(c, "ReplicaSet", "complete", time.Minute), &appsv1.ReplicaSet{ObjectMeta: meta("complete"), Status: appsv1.ReplicaSetStatus{Replicas: 1}},
+		denialOf(c, "StatefulSet", "complete", time.Minute), &appsv1.StatefulSet{ObjectMeta: meta("complete"), Status: appsv1.StatefulSetStatus{Replicas: 1}},
+		denialOf(c, "DaemonSet", "complete", time.Minute), &appsv1.DaemonSet{ObjectMeta: meta("complete")},
+		denialOf(c, "Job", "complete", time.Minute), &batchv1.Job{ObjectMeta: meta("complete"), Status: batchv1.JobStatus{Succeeded: 1}})
+	other := denialOf(c, "ReplicaSet", "other", time.Minute)
+	other.Message = `Error creating: admission webhook "validate.kyverno.svc-fail" denied the request: no`
+	c.Add(other, &appsv1.ReplicaSet{ObjectMeta: meta("other")})
+	s := stateOf(t, c, "")
+	assert.Empty(t, complaints(runChecks(t, s, checks.Installed(s))))
+	c.Add(&appsv1.ReplicaSet{ObjectMeta: meta("gone")})
+	s = stateOf(t, c, clustertest.Team)
+	found := complaints(runChecks(t, s, checks.Installed(s)))
+	require.Len(t, found, 1)
+	assert.Equal(t, "replicaset/gone in team", found[0].Object)
 }
 
 func TestAWebhookThatDoesNotAnswerIsNamed(t *testing.T) {

@@ -40,6 +40,7 @@ func installed() []constructor {
 		namespaces.Quotas,
 		namespaces.NetworkPolicies,
 		namespaces.Resources,
+		namespaces.Workloads,
 	}
 }
 

@@ -97,9 +97,9 @@ func TestAnEmptyClusterIsReadyForAnInstallation(t *testing.T) {
 // planted is a fault and what the doctor says about it.
 type planted struct {
 	plant func(t *testing.T, c *clustertest.Cluster)
-	// check is the name of the check that complains, or a part of it. what and try are parts of its finding.
-	check, what, try string
-	severity         doctor.Severity
+	// check is the name of the check that complains, or a part of it. what, why and try are parts of its finding.
+	check, what, why, try string
+	severity              doctor.Severity
 }
 
 func injector(t *testing.T, c *clustertest.Cluster) *appsv1.Deployment {
@@ -123,6 +123,13 @@ func denial(text string) func(*corev1.Pod) error {
 		}
 		return nil
 	}
+}
+
+// denialOf is the event of a workload whose pod the env-injector denied some time ago.
+func denialOf(c *clustertest.Cluster, kind, name string, ago time.Duration) *corev1.Event {
+	return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: clustertest.Team, Name: kind + name}, Reason: "FailedCreate", Type: corev1.EventTypeWarning,
+		InvolvedObject: corev1.ObjectReference{Kind: kind, Namespace: clustertest.Team, Name: name}, LastTimestamp: metav1.Time{Time: c.Now.Add(-ago)},
+		Message: `Error creating: admission webhook "pods.env-injector.admission.spv.no" denied the request: akv2k8s: container "app": variable A is reserved; remove it`}
 }
 
 func faults() map[string]planted {
@@ -201,6 +208,17 @@ func faults() map[string]planted {
 		}, check: "chart and images", what: "this command has version 2.0.1, and the installation 2.9.0", try: "use kubectl-akv2k8s 2.9.0", severity: doctor.Warning},
 		"a rollout that hangs": {plant: func(t *testing.T, c *clustertest.Cluster) { injector(t, c).Status.UpdatedReplicas = 1 },
 			check: "pods of akv2k8s", what: "1 of 2 pods are of the new version", try: "describe pods", severity: doctor.Warning},
+		"a rollout whose new pod can't start": {plant: func(t *testing.T, c *clustertest.Cluster) {
+			d := clustertest.Find[*appsv1.Deployment](t, c, "akv2k8s-controller")
+			d.Status.Replicas = 2
+			c.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: "x", Labels: d.Spec.Selector.MatchLabels},
+				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "controller",
+					State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Error", ExitCode: 2}}}}}})
+		}, check: "pods of akv2k8s", what: "pods of the earlier version run", why: "ended with exit code 2", try: "see its log", severity: doctor.Warning},
+		"a webhook that calls another Service": {plant: func(t *testing.T, c *clustertest.Cluster) {
+			webhook(t, c).Webhooks[0].ClientConfig.Service.Name = "other"
+			c.CallWebhook = errors.New(`failed calling webhook "pods.env-injector.admission.spv.no": service "other" not found`)
+		}, check: "API server knows the webhook", what: "does not name the Service of the env-injector", try: "helm upgrade"},
 		"a role that is missing": {plant: func(t *testing.T, c *clustertest.Cluster) {
 			clustertest.Remove[*rbacv1.ClusterRoleBinding](t, c, "akv2k8s-controller-sync")
 		}, check: "ServiceAccounts have the rights", what: "rights: create", try: "global.rbac.create"},
@@ -248,12 +266,12 @@ func faults() map[string]planted {
 			c.Add(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "old", Name: "old-controller",
 				Labels: map[string]string{"app.kubernetes.io/component": "old-controller"}},
 				Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{
-					{Image: "spvest/azure-keyvault-controller:1.8.0", Args: []string{"--watch-all-namespaces=false"}}}}}},
+					{Image: "spvest/azure-keyvault-controller:1.8.0"}}}}},
 				Status: appsv1.DeploymentStatus{ReadyReplicas: 1, UpdatedReplicas: 1}})
 		}, check: "nothing is left", what: "1.8 still runs", try: "uninstall"},
 		"one replica": {plant: func(t *testing.T, c *clustertest.Cluster) {
 			d := injector(t, c)
-			d.Spec.Replicas = ptr.To[int32](1)
+			d.Spec.Replicas, d.Status.Replicas = ptr.To[int32](1), 1
 		}, check: "replicas and PodDisruptionBudgets", what: "one replica", try: "replicaCount", severity: doctor.Warning},
 		"a budget that blocks drains": {plant: func(t *testing.T, c *clustertest.Cluster) {
 			b := clustertest.Find[*policyv1.PodDisruptionBudget](t, c, "akv2k8s-envinjector")
@@ -278,6 +296,25 @@ func faults() map[string]planted {
 			clustertest.Find[*discoveryv1.EndpointSlice](t, c, "akv2k8s-envinjector-x").Endpoints = nil
 			c.CallWebhook = errors.New(`failed calling webhook "pods.env-injector.admission.spv.no": no endpoints available for service`)
 		}, check: "Service of the env-injector", what: "no endpoints", try: "describe deployment"},
+		"another port": {plant: func(t *testing.T, c *clustertest.Cluster) {
+			clustertest.Find[*corev1.Service](t, c, "akv2k8s-envinjector").Spec.Ports[0].Port = 8443
+			c.CallWebhook = errors.New(`failed calling webhook "pods.env-injector.admission.spv.no": no service port 443 found for service "akv2k8s-envinjector"`)
+		}, check: "Service of the env-injector", what: "does not have port 443, which the API server calls", try: "helm upgrade"},
+		"another target port": {plant: func(t *testing.T, c *clustertest.Cluster) {
+			clustertest.Find[*corev1.Service](t, c, "akv2k8s-envinjector").Spec.Ports[0].TargetPort = intstr.FromInt32(9999)
+			c.CallWebhook = errors.New(`failed calling webhook "pods.env-injector.admission.spv.no": x509: it is another server`)
+		}, check: "Service of the env-injector", what: "its port 443 leads to port 9999", try: "helm upgrade"},
+		"a Deployment whose pods are denied": {plant: func(_ *testing.T, c *clustertest.Cluster) {
+			c.Add(&appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: clustertest.Team, Name: "app-1"}}, denialOf(c, "ReplicaSet", "app-1", time.Minute))
+		}, check: "workloads can create their pods", what: `the env-injector denies its pods: container "app": variable A is reserved`, try: "remove it"},
+		"a setting with which the controller does not start": {plant: func(t *testing.T, c *clustertest.Cluster) {
+			d := clustertest.Find[*appsv1.Deployment](t, c, "akv2k8s-controller")
+			d.Status.ReadyReplicas = 0
+			c.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: "x", Labels: d.Spec.Selector.MatchLabels},
+				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "controller",
+					LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Error", ExitCode: 1,
+						Message: "{\"level\":\"info\"}\ncontroller: keyVaultAuth \"kerberos\" is not known; use environment\n"}}}}}})
+		}, check: "pods of akv2k8s", what: "0 of 1 replicas", why: `ended with exit code 1: keyVaultAuth "kerberos" is not known`, try: "use environment"},
 		"an expired CA": {plant: func(t *testing.T, c *clustertest.Cluster) {
 			expired := clustertest.NewCA(t, c.Now.Add(-time.Hour), c.Now.Add(-time.Minute))
 			webhook(t, c).Webhooks[0].ClientConfig.CABundle = expired
@@ -371,6 +408,7 @@ func faults() map[string]planted {
 func TestEachPlantedFaultIsFoundAndNothingElse(t *testing.T) {
 	for name, fault := range faults() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // some wait until the webhook can be called
 			c := clustertest.New(t)
 			fault.plant(t, c)
 			s := stateOf(t, c, "")
@@ -378,6 +416,7 @@ func TestEachPlantedFaultIsFoundAndNothingElse(t *testing.T) {
 			require.Len(t, found, 1, "%+v", found)
 			assert.Contains(t, found[0].Check, fault.check)
 			assert.Contains(t, found[0].What, fault.what)
+			assert.Contains(t, found[0].Why, fault.why)
 			assert.Contains(t, found[0].Try, fault.try)
 			severity := fault.severity
 			if severity == "" {

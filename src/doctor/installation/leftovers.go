@@ -57,7 +57,9 @@ func orphanedWebhooks(all []admissionv1.MutatingWebhookConfiguration,
 				continue
 			}
 			if slices.ContainsFunc(installations, func(i *cluster.Installation) bool {
-				return i.Injector != nil && i.Namespace == service.Namespace && i.InjectorName() == service.Name
+				// The check of the configuration reports another Service in that of an installation.
+				return i.Injector != nil && (i.InjectorName() == configuration.Name ||
+					i.Namespace == service.Namespace && i.InjectorName() == service.Name)
 			}) {
 				continue
 			}

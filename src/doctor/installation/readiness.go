@@ -39,8 +39,10 @@ func checkDeployment(ctx context.Context, s *cluster.State, d *appsv1.Deployment
 		finding.What = "it is scaled to zero"
 		finding.Try = fmt.Sprintf("scale it up: kubectl -n %s scale deployment %s --replicas=1", d.Namespace, d.Name)
 		return []doctor.Finding{finding}
-	case ready >= wanted && updated >= wanted:
+	case ready >= wanted && updated >= wanted && int(d.Status.Replicas) <= wanted:
 		return nil
+	case ready >= wanted && updated >= wanted:
+		finding.What = "its rollout has not finished: pods of the earlier version run in place of new ones"
 	case ready >= wanted:
 		finding.What = fmt.Sprintf("its rollout has not finished: %d of %d pods are of the new version", updated,
 			wanted)
@@ -88,8 +90,10 @@ func explainPod(pod *corev1.Pod) (why, try string) {
 		}
 	}
 	for _, status := range pod.Status.ContainerStatuses {
-		if last := status.LastTerminationState.Terminated; last != nil && !status.Ready {
-			return explainEnd(pod, status.Name, last)
+		for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
+			if state.Terminated != nil && !status.Ready {
+				return explainEnd(pod, status.Name, state.Terminated)
+			}
 		}
 		if waiting := status.State.Waiting; waiting != nil {
 			return explainWaiting(pod, status.Image, waiting)
@@ -105,7 +109,24 @@ func explainEnd(pod *corev1.Pod, container string, last *corev1.ContainerStateTe
 		return why + ": its memory limit was too low",
 			"raise resources.limits.memory of the component; see docs/sizing.md"
 	}
-	return why, fmt.Sprintf("see its log with: kubectl -n %s logs %s --previous", pod.Namespace, pod.Name)
+	try = fmt.Sprintf("see its log with: kubectl -n %s logs %s --previous", pod.Namespace, pod.Name)
+	if cause, next := lastError(last.Message); cause != "" {
+		return why + ": " + cause, cmp.Or(next, try)
+	}
+	return why, try
+}
+
+// lastError returns the cause and the next step of the error with which our program ended: the last line of its log,
+// which the kubelet writes into the status. Both are empty if there is none.
+func lastError(log string) (cause, next string) {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	for _, program := range []string{"controller: ", "envinjector: "} {
+		if text, ok := strings.CutPrefix(lines[len(lines)-1], program); ok {
+			cause, next, _ = strings.Cut(cluster.ShortMessage(text), "; ")
+			return cause, next
+		}
+	}
+	return "", ""
 }
 
 // explainWaiting explains a container that was not started.

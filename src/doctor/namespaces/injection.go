@@ -135,13 +135,16 @@ func checkNamespace(ctx context.Context, s *cluster.State, i *cluster.Installati
 			// What denies a pod without injection too is no fault of akv2k8s, and other pods can pass.
 			finding.Severity = doctor.Warning
 			finding.What = "the pod of this check was denied, also without injection"
+			if !hasAny(finding.Why, "quota") {
+				finding.Try = "if pods of the namespace are denied, too, correct what the message names"
+			}
 		}
 	}
 	return []doctor.Finding{finding}
 }
 
-// createInjected creates the pod with a reference as a dry run. If the API server can't connect to the webhook, it tries
-// again: directly after an installation or a rollout, the service proxies do not have all endpoints yet.
+// createInjected creates the pod with a reference as a dry run. If the API server can't connect to the webhook, it
+// tries again: directly after an installation or a rollout, the service proxies do not have all endpoints yet.
 func (d dryRun) createInjected(ctx context.Context, c client.Client, image string) (*corev1.Pod, error) {
 	for {
 		pod, err := createDry(ctx, c, testPod(d.namespace, image, true))

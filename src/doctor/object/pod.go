@@ -147,7 +147,7 @@ func explainExit(pod *corev1.Pod, object string, ended *corev1.ContainerStateTer
 	f := doctor.Finding{Severity: doctor.Error, Object: object,
 		What: fmt.Sprintf("it ended with exit code %d", ended.ExitCode)}
 	text := strings.TrimSpace(ended.Message)
-	own := isInjected(pod) && isOwnMessage(text)
+	own := isInjected(pod) && fault.BeginsWithReason(text)
 	name := strings.TrimPrefix(object, "container ")
 	switch {
 	case ended.Reason == "OOMKilled":
@@ -169,14 +169,6 @@ func explainExit(pod *corev1.Pod, object string, ended *corev1.ContainerStateTer
 	return f
 }
 
-// isOwnMessage reports whether a termination message is one of the injector, which begins with a reason.
-func isOwnMessage(text string) bool {
-	return slices.ContainsFunc(fault.Kinds(), func(k fault.Kind) bool {
-		return strings.HasPrefix(text,
-			k.Reason()+": ")
-	})
-}
-
 // checkEvents adds the last warnings of Kubernetes and akv2k8s about the pod.
 func checkEvents(ctx context.Context, s *cluster.State, pod *corev1.Pod) []doctor.Finding {
 	var list corev1.EventList
@@ -188,11 +180,25 @@ func checkEvents(ctx context.Context, s *cluster.State, pod *corev1.Pod) []docto
 	}
 	var found []doctor.Finding
 	for _, e := range list.Items {
-		if e.Type != corev1.EventTypeWarning || e.Reason == "BackOff" {
+		if e.Type != corev1.EventTypeWarning || e.Reason == "BackOff" || isKnown(e.Reason, pod) {
 			continue // BackOff is an effect
 		}
 		found = append(found, doctor.Finding{Severity: doctor.Warning, Object: "event " + e.Reason,
 			What: cluster.ShortMessage(e.Message)})
 	}
 	return found[max(0, len(found)-5):]
+}
+
+// isKnown reports whether events with a reason say nothing new: they repeat the state of a container, or are about a
+// step that the pod has passed. A pod has a node, a sandbox and all volumes before its first container starts.
+func isKnown(reason string, pod *corev1.Pod) bool {
+	hasStarted, cannotPull := false, false
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		hasStarted = hasStarted || status.State.Running != nil || status.State.Terminated != nil ||
+			status.LastTerminationState.Terminated != nil
+		cannotPull = cannotPull || status.State.Waiting != nil && strings.Contains(status.State.Waiting.Reason, "Image")
+	}
+	return cannotPull && reason == "Failed" ||
+		hasStarted && slices.Contains([]string{"FailedScheduling", "FailedAttachVolume", "FailedMapVolume",
+			"FailedMount", "FailedCreatePodSandBox"}, reason)
 }

@@ -186,6 +186,9 @@ func (c *Cluster) Client(t *testing.T) client.WithWatch {
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
 			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
 		}).
+		WithIndex(&corev1.Event{}, "reason", func(o client.Object) []string {
+			return []string{o.(*corev1.Event).Reason}
+		}).
 		WithInterceptorFuncs(interceptor.Funcs{Create: c.createObject, Get: c.getObject, List: c.listObjects}).Build()
 }
 

@@ -37,6 +37,17 @@ func ParseMode(text string) (Mode, error) {
 	return "", fault.New(fault.Invalid, "this is not a delivery of the injector; write auto, image or init")
 }
 
+// CheckAnnotation rejects a pod whose annotation wire.AnnotationDelivery is not a delivery. The error is of kind
+// fault.Invalid.
+func CheckAnnotation(pod *corev1.Pod) error {
+	text, ok := pod.Annotations[wire.AnnotationDelivery]
+	if _, err := ParseMode(text); !ok || err == nil || inject.UsesEnvFile(pod) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "the annotation %s of the pod is not a delivery; write auto, image, init or "+
+		"envfile", wire.AnnotationDelivery)
+}
+
 // Reason is the reason of a decision. It is a label of metrics.
 type Reason string
 
@@ -99,13 +110,10 @@ func (c Chooser) Choose(ctx context.Context, pod *corev1.Pod, dryRun bool) (Deci
 	mode, source := c.Default, "the value env_injector.delivery"
 	if text, ok := pod.Annotations[wire.AnnotationDelivery]; ok {
 		source = "the annotation " + wire.AnnotationDelivery
-		var err error
-		if inject.UsesEnvFile(pod) {
-			mode = ModeEnvFile
-		} else if mode, err = ParseMode(text); err != nil {
-			return Decision{}, fault.New(fault.Invalid, "%s of the pod is not a delivery; write auto, image, init or "+
-				"envfile", source)
+		if err := CheckAnnotation(pod); err != nil {
+			return Decision{}, err
 		}
+		mode = Mode(strings.ToLower(strings.TrimSpace(text)))
 	}
 	switch mode {
 	case ModeInit:

@@ -11,6 +11,9 @@ import (
 // emulator is the Service that answers for Azure.
 const emulator = "azure-emulator.azure-emulator.svc.cluster.local"
 
+// NoSuchVault begins the names of vaults that do not exist in DNS.
+const NoSuchVault = "no-such-"
+
 // Names are the patterns of the names: hosts, and suffixes with a leading dot.
 func Names() []string {
 	return []string{
@@ -26,6 +29,8 @@ func Names() []string {
 // Rewrites are the lines for a Corefile.
 func Rewrites() string {
 	var out strings.Builder
+	fmt.Fprintf(&out, "    rewrite stop {\n        name regex ^%s[^.]+\\.vault\\.azure\\.net\\.?$ %[1]sname.default.svc."+
+		"cluster.local\n        answer auto\n    }\n", NoSuchVault)
 	for _, name := range Names() {
 		pattern := "^" + regexp.QuoteMeta(name) + `\.?$`
 		if strings.HasPrefix(name, ".") {
