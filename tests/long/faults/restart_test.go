@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
@@ -31,16 +32,27 @@ func (c crew) says(pod, container, text string, within time.Duration) (content s
 	return content
 }
 
+// resource makes a resource of a secret of the same name with value-0, which no replica has read before.
+func (c crew) resource(name string) {
+	c.Helper()
+	require.NoError(c, c.Azure.Vault(c.Context(), "kv-team", map[string]string{name: "value-0"}))
+	r := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}}
+	r.Spec.Vault.Name, r.Spec.Vault.Object.Name, r.Spec.Vault.Object.Type = "kv-team", name, "secret"
+	require.NoError(c, c.Client.Create(c.Context(), r))
+}
+
 // nodeRestarts has pods of every delivery, with a variable and a file, on a node that is started again. What was in
 // memory is lost, the value has changed meanwhile, and the env-injector starts at the same time: every pod goes on with
 // the new value in both, and no program ever misses its file.
 func (c crew) nodeRestarts() {
 	c.Helper()
+	c.resource("node")
 	show := `now=$(cat /f/db) || now=missing; echo "variable $DB, file $now"; exec sleep 3600`
 	names := []string{"image", "init", "envfile", "once"}
 	for _, name := range names {
 		p := printer(c.Stage, "restarts-"+name)
-		p.Annotations = map[string]string{wire.AnnotationFiles: "/f/db: db@azurekeyvault", wire.AnnotationDelivery: name}
+		p.Annotations = map[string]string{wire.AnnotationFiles: "/f/db: node@azurekeyvault", wire.AnnotationDelivery: name}
+		p.Spec.Containers[0].Env[0].Value = "node@azurekeyvault"
 		if name == "once" {
 			p.Annotations[wire.AnnotationDelivery], p.Annotations[wire.AnnotationRefreshInterval] = "init", "0"
 		}
@@ -52,7 +64,7 @@ func (c crew) nodeRestarts() {
 		c.says("restarts-"+name, "app", "variable value-0, file value-0", time.Minute)
 	}
 
-	require.NoError(c, c.Azure.Vault(c.Context(), "kv-team", map[string]string{"db": "value-1"})) // also after Back
+	require.NoError(c, c.Azure.Vault(c.Context(), "kv-team", map[string]string{"node": "value-1"})) // also after Back
 	require.NoError(c, c.Away(c.Context()))
 	started := time.Now()
 	require.NoError(c, c.cluster.RestartNode(c.Context()))
@@ -64,7 +76,6 @@ func (c crew) nodeRestarts() {
 	c.Logf("every pod has the new value %s after the node went away", time.Since(started).Round(time.Second))
 	c.twoReplicas()
 	c.while(3, 10, func() {})
-	require.NoError(c, c.Azure.Put(c.Context(), "kv-team", "db", "value-0"))
 	for _, name := range names {
 		require.NoError(c, c.Kube.CoreV1().Pods("team").Delete(c.Context(), "restarts-"+name, metav1.DeleteOptions{}))
 	}
@@ -76,15 +87,16 @@ func (c crew) tokenIsRefused() {
 	c.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "replaced"}}
 	require.NoError(c, c.Client.Create(c.Context(), account.DeepCopy()))
+	c.resource("token")
 	p := printer(c.Stage, "token")
-	p.Annotations = map[string]string{wire.AnnotationFiles: "/f/db: db@azurekeyvault", wire.AnnotationRefreshInterval: "1m"}
+	p.Annotations = map[string]string{wire.AnnotationFiles: "/f/db: token@azurekeyvault", wire.AnnotationRefreshInterval: "1m"}
 	p.Spec.ServiceAccountName, p.Spec.RestartPolicy, p.Spec.Containers[0].Env = account.Name, corev1.RestartPolicyAlways, nil
 	p.Spec.Containers[0].Command = []string{"sh", "-c", `while :; do cat /f/db || echo missing; echo; sleep 1; done`}
 	require.NoError(c, c.Client.Create(c.Context(), p))
 	c.says("token", "app", "value-0\n", time.Minute)
 	require.NoError(c, c.Client.Delete(c.Context(), account.DeepCopy()))
 	require.NoError(c, c.Client.Create(c.Context(), account.DeepCopy()))
-	require.NoError(c, c.Azure.Put(c.Context(), "kv-team", "db", "value-1"))
+	require.NoError(c, c.Azure.Put(c.Context(), "kv-team", "token", "value-1"))
 	said := c.says("token", wire.FilesContainer, "the files were not refreshed and stay as they are", 2*time.Minute)
 	c.Logf("the sidecar says: %s", said)
 	assert.Contains(c, said, "token")
@@ -97,5 +109,4 @@ func (c crew) tokenIsRefused() {
 		assert.Zero(c, status.RestartCount, "container %s goes on", status.Name)
 	}
 	require.NoError(c, c.Client.Delete(c.Context(), p))
-	require.NoError(c, c.Azure.Put(c.Context(), "kv-team", "db", "value-0"))
 }
