@@ -110,8 +110,9 @@ func TestGetExplainsFailures(t *testing.T) {
 		"not both":                      {"get", "db", "-A"},
 		"name at most one":              {"get", "a", "b", "-w"},
 		"--selector: ":                  {"get", "-l", "a=(b"},
-		"template: ":                    {"get", "-o", "go-template={{"},
-		"unknown flag: --x; run 'kubectl akv2k8s get": {"get", "--x"},
+		"or 'kubectl get azurekeyvaultsecrets' for other formats": {"get", "-o", "go-template={{"},
+		"--output: error parsing jsonpath":                        {"get", "-o", "jsonpath={"},
+		"unknown flag: --x; run 'kubectl akv2k8s get":             {"get", "--x"},
 	} {
 		code, _, stderr := run(t, "", s.with(args...)...)
 		assert.Equal(t, cli.ExitUsage, code, args)

@@ -8,6 +8,13 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/akv2k8s/akv2k8s/src/cli/cmdutil"
+	"github.com/akv2k8s/akv2k8s/src/cli/command/convert"
+	"github.com/akv2k8s/akv2k8s/src/cli/command/doctor"
+	"github.com/akv2k8s/akv2k8s/src/cli/command/exec"
+	"github.com/akv2k8s/akv2k8s/src/cli/command/explain"
+	"github.com/akv2k8s/akv2k8s/src/cli/command/get"
+	"github.com/akv2k8s/akv2k8s/src/cli/command/refresh"
 	"github.com/akv2k8s/akv2k8s/src/version"
 )
 
@@ -21,60 +28,49 @@ const (
 	ExitIncomplete = 3
 )
 
-// errIncomplete ends a command with ExitIncomplete. The command has printed why.
-var errIncomplete = errors.New("something was left out")
-
-// usageError is an error in flags or arguments.
-type usageError struct{ cause error }
-
-// Error implements error.
-func (e usageError) Error() string { return e.cause.Error() }
-
-// Unwrap returns the cause.
-func (e usageError) Unwrap() error { return e.cause }
-
-// exitError ends a command with the exit code of the program that it ran, without a message.
-type exitError struct{ code int }
-
-// Error implements error.
-func (e exitError) Error() string { return fmt.Sprintf("the command ended with exit code %d", e.code) }
-
 // subcommands is the registry of the subcommands.
 func subcommands() []func(genericiooptions.IOStreams) *cobra.Command {
 	return []func(genericiooptions.IOStreams) *cobra.Command{
-		newConvertCommand,
-		newGetCommand,
-		newRefreshCommand,
-		newExecCommand,
-		newExplainCommand,
-		newDoctorCommand,
+		convert.NewCommand,
+		get.NewCommand,
+		refresh.NewCommand,
+		exec.NewCommand,
+		explain.NewCommand,
+		doctor.NewCommand,
 	}
 }
 
 // NewCommand returns the command with its subcommands. kubectl runs it as a plugin, so its name is kubectl akv2k8s.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	printVersion := false
 	root := &cobra.Command{Use: "kubectl-akv2k8s",
 		Short: "Work with akv2k8s from the command line",
 		Long: "Work with akv2k8s, which brings Azure Key Vault to Kubernetes.\n\n" +
 			"Exit codes: 0 for success, 1 for a failure, 2 for a wrong flag or argument, 3 if something was left out.\n" +
 			"exec has the exit code of the command that it runs.",
-		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl akv2k8s"},
-		Version:     version.String(), SilenceErrors: true, SilenceUsage: true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl akv2k8s"},
+		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
 			}
-			return usageError{fmt.Errorf("unknown command %q; run '%s --help'", args[0], cmd.CommandPath())}
+			return cmdutil.UsageErrorf("unknown command %q; run '%s --help'", args[0], cmd.CommandPath())
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	root.SetVersionTemplate("{{.Version}}\n")
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if printVersion {
+				_, err := fmt.Fprintln(streams.Out, version.String())
+				return err
+			}
+			return cmd.Help()
+		}}
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; run '%s --help' for its flags", err, cmd.CommandPath())}
+		return cmdutil.UsageErrorf("%w; run '%s --help' for its flags", err, cmd.CommandPath())
 	})
-	root.Flags().Bool("version", false, "Print the version and exit.")
+	// cobra's own flag would need a template: see newPrinter of package command/get.
+	root.Flags().BoolVar(&printVersion, "version", false, "Print the version and exit.")
 	for _, newSubcommand := range subcommands() {
 		root.AddCommand(newSubcommand(streams))
 	}
@@ -89,26 +85,17 @@ func Run(ctx context.Context, args []string, streams genericiooptions.IOStreams)
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.Is(err, errIncomplete):
+	case errors.Is(err, cmdutil.ErrIncomplete):
 		return ExitIncomplete
-	case errors.Is(err, errUnhealthy):
+	case errors.Is(err, cmdutil.ErrUnhealthy):
 		return ExitFailure
 	}
-	if exit := (exitError{}); errors.As(err, &exit) {
-		return exit.code
+	if exit := (cmdutil.ExitError{}); errors.As(err, &exit) {
+		return exit.Code
 	}
 	fmt.Fprintf(streams.ErrOut, "error: %v\n", err)
-	if usage := (usageError{}); errors.As(err, &usage) {
+	if usage := (cmdutil.UsageError{}); errors.As(err, &usage) {
 		return ExitUsage
 	}
 	return ExitFailure
-}
-
-// rejectArguments rejects arguments of a subcommand that has flags only.
-func rejectArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	return usageError{fmt.Errorf("%s takes no arguments, but has %q; run '%[1]s --help' for its flags",
-		cmd.CommandPath(), args[0])}
 }

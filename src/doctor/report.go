@@ -47,7 +47,7 @@ func Write(out io.Writer, format Format, findings []Finding) error {
 			category = f.Category
 			text.WriteString(category + "\n" + strings.Repeat("-", len(category)) + "\n")
 		}
-		f.writeLines(&text)
+		_ = f.WriteText(&text) // a builder does not fail
 	}
 	if text.Len() > 0 {
 		text.WriteString("\n")
@@ -62,8 +62,9 @@ func symbols() map[Severity]string {
 	return map[Severity]string{OK: "ok  ", Skipped: "skip", Warning: "WARN", Error: "FAIL"}
 }
 
-// writeLines writes one finding: a line for what was found, and an indented one for each of the hints.
-func (f Finding) writeLines(text *strings.Builder) {
+// WriteText writes the finding for people: a line for what was found, and an indented one for each of the hints.
+func (f Finding) WriteText(out io.Writer) error {
+	var text strings.Builder
 	what := f.What
 	if f.Object != "" {
 		what = f.Object + ": " + what
@@ -71,15 +72,17 @@ func (f Finding) writeLines(text *strings.Builder) {
 	if f.Severity == Skipped {
 		what = "not checked: " + f.Check + ": " + what
 	}
-	fmt.Fprintf(text, "%s  %s\n", symbols()[f.Severity], oneLine(what))
+	fmt.Fprintf(&text, "%s  %s\n", symbols()[f.Severity], oneLine(what))
 	if f.Severity != OK && f.Severity != Skipped {
-		fmt.Fprintf(text, "      check: %s\n", oneLine(f.Check))
+		fmt.Fprintf(&text, "      check: %s\n", oneLine(f.Check))
 	}
 	for _, hint := range []struct{ name, text string }{{"why", f.Why}, {"try", f.Try}, {"run", f.Command}} {
 		if hint.text != "" && f.Severity != Skipped {
-			fmt.Fprintf(text, "      %s: %s\n", hint.name, oneLine(hint.text))
+			fmt.Fprintf(&text, "      %s: %s\n", hint.name, oneLine(hint.text))
 		}
 	}
+	_, err := io.WriteString(out, text.String())
+	return err
 }
 
 // oneLine removes line breaks and control characters, which messages of other programs can have.

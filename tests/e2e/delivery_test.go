@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/wire"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
@@ -111,13 +111,14 @@ func imageVolumes(t *testing.T) {
 		return
 	}
 	yes := true
+	direct := ownCredentials()
+	maps.Copy(direct, env)
 	pods := map[string]*corev1.Pod{
 		"demanded":  by("image", tm.pod("demanded", env, show...)),
 		"auto":      by("auto", tm.pod("auto", env, show...)),
 		"read-only": by("image", tm.pod("read-only", env, show...)),
 		// The injector that reads vaults itself is another program of the same image.
-		"direct": by("image", tm.pod("direct", map[string]string{"DB": "db@azurekeyvault", "ENV_INJECTOR_DISABLE_AUTH_SERVICE": "true",
-			"AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": stage.AppSecret}, show...)),
+		"direct": by("image", tm.pod("direct", direct, show...)),
 	}
 	pods["read-only"].Spec.Containers[0].SecurityContext.ReadOnlyRootFilesystem = &yes
 	for name, p := range pods {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +18,15 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/wire"
+	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
+
+// ownCredentials are variables with which a pod reads vaults itself.
+func ownCredentials() map[string]string {
+	return map[string]string{"ENV_INJECTOR_DISABLE_AUTH_SERVICE": "true", "AZURE_TENANT_ID": local.TenantID,
+		"AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": stage.AppSecret}
+}
 
 // withFiles gives a pod files and other annotations, as names and values.
 func withFiles(p *corev1.Pod, files string, more ...string) *corev1.Pod {
@@ -64,8 +72,14 @@ func podFiles(t *testing.T) {
 /srv/private: {from: db@azurekeyvault, mode: "0400"}`
 	const inFilesAlone = canary + "-in-files-alone" // in no Secret, so that it can be searched for on the disk
 	const answer = `read line; echo "$line" >> /tmp/calls; printf "HTTP/1.1 204 No Content\r\n\r\n"`
-	for _, delivery := range deliveries(t) {
-		p := by(delivery, withFiles(tm.pod("files-"+delivery, map[string]string{"DB": "db@azurekeyvault"}, "sh", "-c",
+	ways := append(deliveries(t), "direct") // the last reads the vault itself
+	for _, way := range ways {
+		env, delivery := map[string]string{"DB": "db@azurekeyvault"}, way
+		if way == "direct" {
+			delivery = "init"
+			maps.Copy(env, ownCredentials())
+		}
+		p := by(delivery, withFiles(tm.pod("files-"+way, env, "sh", "-c",
 			hasValue+` && test "$(cat /etc/app/db)" = "$DB" && test "$(cat /srv/private)" = "$DB" && echo present && exec nc -ll -p 8080 -e sh -c '`+answer+`'`),
 			files, wire.AnnotationRefreshInterval, "1m", wire.AnnotationOnChange, "http://localhost:8080/changed"))
 		p.Annotations[wire.AnnotationDelivery] = delivery
@@ -81,8 +95,8 @@ func podFiles(t *testing.T) {
 		assert.Equal(t, wire.FilesContainer, last.Name)
 		assert.Len(t, got.Spec.InitContainers, map[string]int{"image": 1, "init": 2}[delivery])
 	}
-	for _, delivery := range deliveries(t) {
-		name := "files-" + delivery
+	for _, way := range ways {
+		name := "files-" + way
 		tm.awaitLog(name, "present")
 		tm.awaitOutput(name, "level\nuser", patience, "ls", "/etc/app/settings")
 		tm.awaitOutput(name, canary+"-ada", patience, "cat", "/etc/app/settings/user")
@@ -96,8 +110,8 @@ func podFiles(t *testing.T) {
 	tm.secret("db", inFilesAlone)
 	tm.secret("settings", `{"level": "`+canary+`-8", "mode": "`+canary+`-x"}`)
 	started := time.Now()
-	for _, delivery := range deliveries(t) {
-		name := "files-" + delivery
+	for _, way := range ways {
+		name := "files-" + way
 		tm.awaitOutput(name, inFilesAlone, 4*patience, "cat", "/etc/app/db")
 		tm.awaitOutput(name, "level\nmode", 2*patience, "ls", "/etc/app/settings")
 		tm.awaitOutput(name, inFilesAlone, 2*patience, "cat", "/srv/private")

@@ -11,10 +11,10 @@ import (
 // nothing secret may have leaked anywhere.
 func TestProduct(t *testing.T) {
 	t.Run("alone", func(t *testing.T) {
-		t.Run("the doctor has no complaint about a healthy installation", healthyInstallation)
 		t.Run("azure away: the Secret stays, and follows again after", azureAway)
 		t.Run("a pod without references never reaches the webhook", plainPodsDoNotCall)
 		t.Run("nothing is written when nothing changed", nothingIsWritten)
+		t.Run("the doctor has no complaint about a healthy installation", healthyInstallation)
 		t.Run("outputs of akv2k8s 1.8 are taken over without a gap", v1Outputs)
 		t.Run("one look at the vault stays one", oneLook)
 		t.Run("a vault that does not answer keeps nobody else back", slowVault)

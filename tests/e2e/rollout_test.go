@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
@@ -173,8 +172,7 @@ func rolloutsStall(t *testing.T) {
 		p.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}}}
 	}
 	direct := func(p *corev1.PodSpec) {
-		for name, value := range map[string]string{"ENV_INJECTOR_DISABLE_AUTH_SERVICE": "true", "AZURE_TENANT_ID": local.TenantID, "AZURE_CLIENT_ID": stage.AppClientID,
-			"AZURE_CLIENT_SECRET": stage.AppSecret} {
+		for name, value := range ownCredentials() {
 			p.Containers[0].Env = append(p.Containers[0].Env, corev1.EnvVar{Name: name, Value: value})
 		}
 	}

@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/emulator/keyvault"
-	"github.com/akv2k8s/akv2k8s/tests/cluster/local"
 	"github.com/akv2k8s/akv2k8s/tests/stage"
 )
 
@@ -128,8 +127,9 @@ func startedPods(t *testing.T) {
 	}
 	for _, name := range names {
 		change, delivery, _ := strings.Cut(name, "-by-")
-		p := tm.pod(name, map[string]string{"DB": "db@azurekeyvault", "ENV_INJECTOR_DISABLE_AUTH_SERVICE": "true", "AZURE_TENANT_ID": local.TenantID,
-			"AZURE_CLIENT_ID": stage.AppClientID, "AZURE_CLIENT_SECRET": stage.AppSecret}, "sh", "-c", "sleep 1000 & sleep 1000 & wait")
+		env := ownCredentials()
+		env["DB"] = "db@azurekeyvault"
+		p := tm.pod(name, env, "sh", "-c", "sleep 1000 & sleep 1000 & wait")
 		p.Spec.RestartPolicy = corev1.RestartPolicyAlways
 		changes[change](&p.Spec)
 		require.NotNil(t, tm.create(by(delivery, p)).Spec.Containers[0].StartupProbe, name)

@@ -3,6 +3,7 @@ package explain_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/cli/explain"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/webhook/filescontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -63,7 +65,7 @@ apiVersion: spv.no/v2beta1
 kind: AzureKeyVaultSecret
 metadata: {name: web, namespace: team}
 spec: {vault: {name: shop-vault, object: {name: web, type: certificate, version: abc}}}
-status: {conditions: [{type: Ready, status: "True", reason: Synced}], lastAzureUpdate: "2026-05-20T00:00:00Z", pendingRestart: {changedAt: "2026-05-20T00:00:00Z"}}
+status: {conditions: [{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-15T00:00:00Z"}], lastAzureUpdate: "2026-05-20T00:00:00Z", pendingRestart: {changedAt: "2026-05-20T00:00:00Z"}}
 ---
 apiVersion: spv.no/v2beta1
 kind: AzureKeyVaultSecret
@@ -192,11 +194,18 @@ func podWith(env string) string {
 		`{name: PLAIN, value: plain-canary}]}, {name: proxy}]}}`
 }
 
-// whats are the findings, each as WHAT | WHY | TRY.
-func whats(findings []explain.Finding) []string {
+// whats are the findings, each as SEVERITY OBJECT: WHAT | WHY | TRY | COMMAND. Each has a check.
+func whats(findings []doctor.Finding) []string {
 	all := []string{}
 	for _, f := range findings {
-		all = append(all, f.What+" | "+f.Why+" | "+f.Try)
+		text := fmt.Sprintf("%s %s: %s | %s | %s", f.Severity, f.Object, f.What, f.Why, f.Try)
+		if f.Check == "" || f.Object == "" || f.Try == "" {
+			text = "INCOMPLETE " + text
+		}
+		if f.Command != "" {
+			text += " | " + f.Command
+		}
+		all = append(all, text)
 	}
 	return all
 }
@@ -247,23 +256,59 @@ func TestEveryReferenceOfAnInjectedPodIsExplained(t *testing.T) {
 		use := useOf(t, p, variable)
 		assert.Equal(t, want, []string{use.VaultObject, use.Ready, use.AtStart}, variable)
 	}
-	assert.Equal(t, "older: the container got its values at 2026-05-10T00:00:00Z, before the last change at 2026-05-20T00:00:00Z", useOf(t, p, "KEY").Now)
+	assert.Equal(t, "can be older: the container got its values at 2026-05-10T00:00:00Z, and the controller saw a change at 2026-05-20T00:00:00Z", useOf(t, p, "KEY").Now)
 	assert.Equal(t, "not known: the controller has not read the vault", useOf(t, p, "AWAY").Now)
 
 	all := strings.Join(whats(p.Findings), "\n")
 	for _, want := range []string{
-		`AzureKeyVaultSecret "none" does not exist | it concerns app/NONE | create it, or correct the name in the reference; the namespace has away, changed, conflict, db, denied`,
-		`AzureKeyVaultSecret "denied" is not ready: AccessDenied | the vault denied it; it concerns app/DENIED, app/DENIED2 | kubectl akv2k8s explain akvs/denied -n team`,
-		`AzureKeyVaultSecret "invalid" is not valid | spec.vault.name`,
-		`The reference db@azurekeyvault?tls.key selects nothing of AzureKeyVaultSecret "db" | the query "tls.key" is not known`,
-		`The value of AzureKeyVaultSecret "web" has changed since the container started | it concerns app/KEY | wait for the restart that is pending`,
-		`The vault object of AzureKeyVaultSecret "db" expired at 2026-05-31T00:00:00Z`,
+		`error akvs/none: it does not exist | it concerns app/NONE | create it, or correct the name in the reference; the namespace has away, changed, conflict, db, denied`,
+		`error akvs/denied: it is not ready: AccessDenied | the vault denied it; it concerns app/DENIED, app/DENIED2 | do what the message says; ` +
+			`the controller retries within 5 minutes, or at once with 'kubectl akv2k8s refresh' | kubectl akv2k8s explain akvs/denied -n team`,
+		`error akvs/invalid: its spec is not valid | spec.vault.name`,
+		`error akvs/db: the reference db@azurekeyvault?tls.key selects nothing of it | the query "tls.key" is not known`,
+		`warning akvs/web: the controller saw a change of it after the container started | it concerns app/KEY | wait for the restart that is pending`,
+		`warning akvs/db: its vault object expired at 2026-05-31T00:00:00Z`,
 	} {
 		assert.Contains(t, all, want)
 	}
-	assert.NotContains(t, all, `"conflict"`)
+	assert.NotContains(t, all, "akvs/conflict")
+	assert.NotContains(t, all, "INCOMPLETE")
 	for _, read := range c.reads {
 		assert.NotContains(t, read, "Secret/p")
+	}
+}
+
+// TestOnlyChangesThatTheControllerSawMakeAValueOlder has a container that started on 10 May.
+func TestOnlyChangesThatTheControllerSawMakeAValueOlder(t *testing.T) {
+	for name, try := range map[string]struct {
+		changed, conditions, now string
+		isFinding                bool
+	}{
+		"read first after the start": {"2026-05-20T00:00:00Z", `{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-20T00:00:00Z"},
+{type: Stale, status: "False", reason: Synced, lastTransitionTime: "2026-05-20T00:00:00Z"}`,
+			"not known: the container got its values at 2026-05-10T00:00:00Z, and the status shows no read of the controller before 2026-05-20T00:00:00Z", false},
+		"no time of a condition": {"2026-05-20T00:00:00Z", `{type: Ready, status: "True", reason: Synced}`, "not known: ", false},
+		"failed before it was read": {"2026-05-20T00:00:00Z", `{type: Ready, status: "False", reason: AccessDenied, lastTransitionTime: "2026-05-01T00:00:00Z"}`,
+			"not known: ", false},
+		"changed after the start": {"2026-05-20T00:00:00Z", `{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-01T00:00:00Z"}`,
+			"can be older: the container got its values at 2026-05-10T00:00:00Z, and the controller saw a change at 2026-05-20T00:00:00Z", true},
+		"changed after the start, and fails now": {"2026-05-20T00:00:00Z", `{type: Stale, status: "True", reason: VaultUnavailable, lastTransitionTime: "2026-05-12T00:00:00Z"},
+{type: Ready, status: "False", reason: VaultUnavailable, message: m, lastTransitionTime: "2026-05-30T00:00:00Z"}`, "can be older: ", true},
+		"changed before the start": {"2026-05-09T00:00:00Z", `{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-01T00:00:00Z"}`,
+			"that of the last change, at 2026-05-09T00:00:00Z", false},
+		"changed at the start": {"2026-05-10T00:00:00Z", `{type: Ready, status: "True", reason: Synced, lastTransitionTime: "2026-05-10T00:00:00Z"}`,
+			"that of the last change, at 2026-05-10T00:00:00Z", false},
+	} {
+		c := newCluster(t, installation, `apiVersion: spv.no/v2beta1
+kind: AzureKeyVaultSecret
+metadata: {name: db, namespace: team}
+spec: {vault: {name: shop-vault, object: {name: db-password, type: secret}}}
+status: {lastAzureUpdate: "`+try.changed+`", conditions: [`+try.conditions+`]}`)
+		p, err := c.explainer().Pod(t.Context(), injectPod(t, podWith(`{name: DB, value: db@azurekeyvault},`), inject.Settings{}, nil))
+		require.NoError(t, err, name)
+		assert.Contains(t, useOf(t, p, "DB").Now, try.now, name)
+		found := strings.Contains(strings.Join(whats(p.Findings), "\n"), "warning akvs/db: the controller saw a change of it after the container started")
+		assert.Equal(t, try.isFinding, found, name)
 	}
 }
 
@@ -291,7 +336,7 @@ func TestOtherDeliveriesAndReadersAreExplained(t *testing.T) {
 	p, err = c.explainer().Pod(t.Context(), injectPod(t, manifest, inject.Settings{}, nil))
 	require.NoError(t, err)
 	assert.Equal(t, "the kubelet sets the values, from files of the init container", p.Injection)
-	assert.Contains(t, useOf(t, p, "KEY").Now, "older: the container got its values at 2026-05-10")
+	assert.Contains(t, useOf(t, p, "KEY").Now, "can be older: the container got its values at 2026-05-10")
 }
 
 func TestPodsThatAreNotInjectedSayWhy(t *testing.T) {
@@ -307,7 +352,7 @@ func TestPodsThatAreNotInjectedSayWhy(t *testing.T) {
 		finding   string
 	}{
 		"namespace": {bare(func(p *corev1.Pod) { p.Namespace = "bare" }), `the labels of namespace "bare" do not match azure-key-vault-env-injection=enabled`,
-			"kubectl label namespace bare azure-key-vault-env-injection=enabled, and recreate the pod"},
+			"label the namespace, and recreate the pod | kubectl label namespace bare azure-key-vault-env-injection=enabled"},
 		"missing namespace": {bare(func(p *corev1.Pod) { p.Namespace = "none" }), `namespace "none" does not exist`, "create the namespace first"},
 		"label":             {bare(func(p *corev1.Pod) { p.Labels = map[string]string{wire.LabelInject: "false"} }), "the label akv2k8s.io/inject of the pod excludes it", "remove the label"},
 		"selector":          {bare(func(p *corev1.Pod) { p.Labels = map[string]string{"tier": "none"} }), "the labels of the pod do not match tier notin (none)", "change the labels"},
@@ -329,6 +374,7 @@ func TestPodsThatAreNotInjectedSayWhy(t *testing.T) {
 		}
 		assert.Contains(t, all, try.finding, name)
 		assert.NotContains(t, all, "canary")
+		assert.NotContains(t, all, "INCOMPLETE")
 		if name != "nothing" && !strings.HasPrefix(name, "denied") {
 			assert.Contains(t, all, "so these variables and files have no values: app/DB", name)
 			assert.Equal(t, "the program gets the reference as text", useOf(t, p, "DB").AtStart)
@@ -365,7 +411,7 @@ func TestTheAuthServiceServesOnlyLabelledNamespaces(t *testing.T) {
 	pod.Namespace = "bare"
 	p, err := newCluster(t, installation, resources).explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
-	assert.Contains(t, whats(p.Findings)[0], "The auth service returns no values to this pod when a container starts again")
+	assert.Contains(t, whats(p.Findings)[0], "error pod/p: the auth service returns no values to it when a container starts again")
 }
 
 func TestPodsOfV1AreNamed(t *testing.T) {
@@ -374,7 +420,7 @@ func TestPodsOfV1AreNamed(t *testing.T) {
 	*env = slices.DeleteFunc(*env, func(v corev1.EnvVar) bool { return v.Name == wire.EnvAddedVariables })
 	p, err := newCluster(t, installation, resources).explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
-	assert.Contains(t, whats(p.Findings)[0], "The pod was injected by akv2k8s 1.8 | ")
+	assert.Contains(t, whats(p.Findings)[0], "warning pod/p: it was injected by akv2k8s 1.8 | ")
 }
 
 func TestTheMessagesOfTheInjectorAreShownAndNoOthers(t *testing.T) {
@@ -387,14 +433,14 @@ func TestTheMessagesOfTheInjectorAreShownAndNoOthers(t *testing.T) {
 	p, err := newCluster(t, installation, resources).explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
 	all := strings.Join(whats(p.Findings), "\n")
-	assert.Contains(t, all, "The init container copy-azurekeyvault-env failed with exit code 66 | there is no AzureKeyVaultSecret | do what")
+	assert.Contains(t, all, "error container copy-azurekeyvault-env: it failed with exit code 66 | there is no AzureKeyVaultSecret | do what")
 	assert.NotContains(t, all, "canary")
 
 	pod.Status.InitContainerStatuses = nil
 	pod.Status.ContainerStatuses[0].LastTerminationState = ended("ObjectNotFound: reading db?nope: the object has no such key; correct it")
 	p, err = newCluster(t, installation, resources).explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
-	assert.Contains(t, strings.Join(whats(p.Findings), "\n"), "The injector of container app failed with exit code 66 | ObjectNotFound: reading db?nope: the object has no such key")
+	assert.Contains(t, strings.Join(whats(p.Findings), "\n"), "error container app: it failed with exit code 66 | ObjectNotFound: reading db?nope: the object has no such key")
 }
 
 const sources = `apiVersion: v1
@@ -439,7 +485,7 @@ func TestAReferenceThatChangedLaterIsAFinding(t *testing.T) {
 		map[inject.SourceName]string{{Kind: inject.KindConfigMap, Name: "config"}: "db@azurekeyvault"})
 	p, err := newCluster(t, installation, resources, sources).explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
-	assert.Contains(t, strings.Join(whats(p.Findings), "\n"), `Variable C of container app refers to web@azurekeyvault now, and the pod was not created with this reference | `+
+	assert.Contains(t, strings.Join(whats(p.Findings), "\n"), `error container app: its variable C refers to web@azurekeyvault now, and the pod was not created with this reference | `+
 		`ConfigMap "config" has changed; the auth service returns only values that a pod referred to when it was created | recreate the pod`)
 	assert.Equal(t, "db@azurekeyvault", useOf(t, p, "C").Reference)
 }
@@ -472,8 +518,9 @@ func TestManifestsAreExplainedAsIfTheyWereCreated(t *testing.T) {
 	require.Len(t, p.Containers[0].Uses, 1)
 	assert.Contains(t, p.Notes[0], "add --read-secrets to read them: envfrom, secret")
 	all := strings.Join(whats(p.Findings), "\n")
+	assert.Contains(t, all, "warning deployment/shop: ")
 	assert.Contains(t, all, "variable ODD")
-	assert.Contains(t, all, `AzureKeyVaultSecret "new" does not exist`)
+	assert.Contains(t, all, "error akvs/new: it does not exist")
 	assert.NotContains(t, all, "canary")
 
 	// The resource, and a Secret, are in the files too.
@@ -585,7 +632,7 @@ func TestFilesAreExplained(t *testing.T) {
 	p, err = c.explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
 	assert.Equal(t, "the container write-azurekeyvault-files writes the files", p.Injection)
-	assert.Contains(t, file(p, "/etc/app/password").Now, "older: the container got its values at 2026-04-01")
+	assert.Contains(t, file(p, "/etc/app/password").Now, "not known: the container got its values at 2026-04-01")
 
 	bare := &corev1.Pod{}
 	require.NoError(t, yaml.Unmarshal([]byte(manifest), bare))

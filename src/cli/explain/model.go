@@ -1,16 +1,10 @@
 package explain
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// Finding is something that is wrong, or that will surprise.
-type Finding struct {
-	// What is wrong, in one sentence.
-	What string `json:"what"`
-	// Why it is wrong, or how it is known.
-	Why string `json:"why,omitempty"`
-	// Try is the next step.
-	Try string `json:"try"`
-}
+	"github.com/akv2k8s/akv2k8s/src/doctor"
+)
 
 // Pod is the explanation of a pod, or of the pods of a workload.
 type Pod struct {
@@ -27,8 +21,9 @@ type Pod struct {
 	Injection  string      `json:"injection"`
 	Containers []Container `json:"containers"`
 	// Notes say what was not read.
-	Notes    []string  `json:"notes,omitempty"`
-	Findings []Finding `json:"findings"`
+	Notes []string `json:"notes,omitempty"`
+	// Findings are the errors and warnings.
+	Findings []doctor.Finding `json:"findings"`
 }
 
 // Container is a container of a pod, without those that the webhook adds.
@@ -97,10 +92,10 @@ type Resource struct {
 	Refresh     string       `json:"refresh"`
 	NextRefresh *metav1.Time `json:"nextRefresh,omitempty"`
 	// SyncedBy is the installation that keeps the outputs in sync.
-	SyncedBy string    `json:"syncedBy,omitempty"`
-	Outputs  []Output  `json:"outputs,omitempty"`
-	Restarts *Restarts `json:"restarts,omitempty"`
-	Findings []Finding `json:"findings"`
+	SyncedBy string           `json:"syncedBy,omitempty"`
+	Outputs  []Output         `json:"outputs,omitempty"`
+	Restarts *Restarts        `json:"restarts,omitempty"`
+	Findings []doctor.Finding `json:"findings"`
 }
 
 // Object is a vault object of a resource.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/output"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -29,9 +30,10 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 		switch {
 		case apierrors.IsNotFound(err):
 			found.State = "does not exist"
-			x.addOutputFinding(Finding{What: fmt.Sprintf("%s %q does not exist", out.Kind, out.Name),
-				Why: "the resource is ready, so something deleted it", Try: "find out what deletes it in the " +
-					"audit log; 'kubectl akv2k8s refresh " + x.object.Name + "' creates it again"})
+			x.addOutputFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
+				Severity: doctor.Error, What: "it does not exist", Why: "the resource is ready, so something deleted it",
+				Try: "find out what deletes it in the audit log; 'kubectl akv2k8s refresh " + x.object.Name +
+					"' creates it again"})
 		case apierrors.IsForbidden(err):
 			found.State = "not known: you may not read its metadata"
 		case err != nil:
@@ -46,7 +48,7 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 
 // addOutputFinding adds a finding about an output of a resource that is ready. If it is not ready, that is the cause,
 // and there is a finding about it.
-func (x *resourceExplanation) addOutputFinding(f Finding) {
+func (x *resourceExplanation) addOutputFinding(f doctor.Finding) {
 	if meta.IsStatusConditionTrue(x.object.Status.Conditions, v2beta1.ConditionReady) {
 		x.addFinding(f)
 	}
@@ -67,9 +69,11 @@ func (x *resourceExplanation) explainOutput(found *Output, out recipe.Output, ob
 	switch shares := output.KeyOwnerships(object.Annotations); {
 	case !owned:
 		found.State = "exists, but this resource writes none of its keys"
-		x.addOutputFinding(Finding{What: fmt.Sprintf("%s %q has no key of this resource", out.Kind, out.Name),
-			Why: "the resource is ready, so another tool created it again", Try: "find out which one in the " +
-				"audit log; 'kubectl akv2k8s refresh " + x.object.Name + "' writes the keys again"})
+		x.addOutputFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
+			Severity: doctor.Error, What: "it has no key of this resource",
+			Why: "the resource is ready, so another tool created it again",
+			Try: "find out which one in the audit log; 'kubectl akv2k8s refresh " + x.object.Name +
+				"' writes the keys again"})
 	case len(shares) > 0:
 		found.State = "also holds data of others, so deleting this resource keeps it"
 	default:

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/akv2k8s/akv2k8s/src/cli/explain/admission"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/webhook/delivery"
 	"github.com/akv2k8s/akv2k8s/src/webhook/filescontainer"
 	"github.com/akv2k8s/akv2k8s/src/webhook/inject"
@@ -27,8 +29,8 @@ type podExplanation struct {
 	// denied is why the webhook would deny the pod.
 	denied error
 	result *Pod
-	// problems has the findings about resources, with the variables that they concern.
-	problems map[Finding][]string
+	// problems are the findings about resources.
+	problems []problem
 }
 
 // Pod explains a pod of the cluster.
@@ -38,18 +40,18 @@ func (e *Explainer) Pod(ctx context.Context, pod *corev1.Pod) (*Pod, error) {
 
 // explainPod fills the result.
 func (e *Explainer) explainPod(ctx context.Context, pod *corev1.Pod, result *Pod) (*Pod, error) {
-	x := &podExplanation{Explainer: e, pod: pod, result: result, problems: map[Finding][]string{}}
+	x := &podExplanation{Explainer: e, pod: pod, result: result}
 	result.ServiceAccount = cmp.Or(pod.Spec.ServiceAccountName, "default")
-	result.Findings = []Finding{}
-	admission, err := e.admissionOf(ctx, pod.Namespace, pod.Labels)
+	result.Findings = []doctor.Finding{}
+	selection, err := e.webhooks.Select(ctx, e.Reader, pod)
 	if err != nil {
 		return nil, err
 	}
-	result.Notes = append(result.Notes, admission.notes...)
+	result.Notes = append(result.Notes, selection.Notes...)
 	if err := x.simulate(ctx); err != nil {
 		return nil, err
 	}
-	x.explainInjection(admission)
+	x.explainInjection(selection)
 	for _, c := range injected.Containers(pod) {
 		if err := x.explainContainer(ctx, c); err != nil {
 			return nil, err
@@ -97,39 +99,34 @@ func (x *podExplanation) simulate(ctx context.Context) error {
 func (x *podExplanation) addWarnings(warnings []string) {
 	for _, warning := range warnings {
 		if !x.result.Exists {
-			x.addFinding(Finding{What: warning, Why: "kubectl apply shows the same warning",
+			x.addFinding(doctor.Finding{Check: checkAdmission, Object: x.subject(),
+				Severity: doctor.Warning, What: warning, Why: "kubectl apply shows the same warning",
 				Try: "correct it, or ignore it"})
 		}
 	}
 }
 
-func (x *podExplanation) addFinding(f Finding) {
-	if !slices.Contains(x.result.Findings, f) {
-		x.result.Findings = append(x.result.Findings, f)
-	}
-}
-
 // explainInjection says whether and how the pod is injected.
-func (x *podExplanation) explainInjection(a admission) {
+func (x *podExplanation) explainInjection(s admission.Selection) {
 	wouldInject := x.simulated != nil && isInjected(x.simulated)
 	r := x.result
-	switch reason, try := x.exclusion(); {
+	switch excluded := x.exclusion(); {
 	case isInjected(x.pod):
 		r.Injected, r.Injection = true, x.deliveryText()
-		x.checkStillSelected(a)
-	case reason != "":
-		x.setNotInjected(reason, try)
+		x.checkStillSelected(s)
+	case excluded != nil:
+		x.setNotInjected(*excluded)
 	case x.denied != nil:
 		r.Injection = "the webhook would deny the pod"
-		x.addFinding(Finding{What: "The env-injector denies this pod", Why: x.denied.Error(),
-			Try: "change what the message names"})
+		x.addFinding(doctor.Finding{Check: checkAdmission, Object: x.subject(), Severity: doctor.Error,
+			What: "the env-injector denies it", Why: x.denied.Error(), Try: "change what the message names"})
 	case !wouldInject:
 		r.Injection = "no container has a reference to Key Vault"
-	case !a.selected:
-		x.setNotInjected(a.reason, a.try)
+	case !s.Selected:
+		x.setNotInjected(s.Cause)
 	case r.Exists:
-		x.setNotInjected("the webhook would inject it now: the pod was created before the env-injector or the labels, "+
-			"or while the env-injector did not answer", "recreate the pod")
+		x.setNotInjected(admission.Cause{Reason: "the webhook would inject it now: the pod was created before the " +
+			"env-injector or the labels, or while the env-injector did not answer", Try: "recreate the pod"})
 	default:
 		r.Injected, r.Injection = true, "the webhook injects it when it is created"
 	}
@@ -142,42 +139,45 @@ func isInjected(pod *corev1.Pod) bool {
 	})
 }
 
-// exclusion returns why the webhook ignores the pod, whatever it has; empty if it does not.
-func (x *podExplanation) exclusion() (reason, try string) {
+// exclusion returns why the webhook ignores the pod, whatever it has; nil if it does not.
+func (x *podExplanation) exclusion() *admission.Cause {
 	if enabled, err := strconv.ParseBool(x.pod.Labels[wire.LabelInject]); err == nil && !enabled {
-		return "the label " + wire.LabelInject + " of the pod excludes it",
-			"remove the label from the pod template, and recreate the pod"
+		return &admission.Cause{Reason: "the label " + wire.LabelInject + " of the pod excludes it",
+			Try: "remove the label from the pod template, and recreate the pod"}
 	}
 	if _, isMirror := x.pod.Annotations[corev1.MirrorPodAnnotationKey]; isMirror {
-		return "it is a static pod, which a webhook can't change", "run it as a DaemonSet or Deployment"
+		return &admission.Cause{Reason: "it is a static pod, which a webhook can't change",
+			Try: "run it as a DaemonSet or Deployment"}
 	}
-	return "", ""
+	return nil
 }
 
 // setNotInjected says why the pod is not injected. That is a finding only if it has references.
-func (x *podExplanation) setNotInjected(reason, try string) {
-	x.result.Injection = reason
+func (x *podExplanation) setNotInjected(c admission.Cause) {
+	x.result.Injection = c.Reason
 	var names []string
-	for _, c := range injected.Containers(x.pod) {
-		for variable := range x.referencesOf(c) {
-			names = append(names, c.Name+"/"+variable)
+	for _, container := range injected.Containers(x.pod) {
+		for variable := range x.referencesOf(container) {
+			names = append(names, container.Name+"/"+variable)
 		}
-		for _, file := range x.filesOf(c) {
-			names = append(names, c.Name+":"+file.Path)
+		for _, file := range x.filesOf(container) {
+			names = append(names, container.Name+":"+file.Path)
 		}
 	}
 	if len(names) > 0 {
 		slices.Sort(names)
-		x.addFinding(Finding{What: "The pod is not injected, so these variables and files have no values: " +
-			shortList(names), Why: reason, Try: try})
+		x.addFinding(doctor.Finding{Check: checkInjection, Object: x.subject(), Severity: doctor.Error,
+			What: "it is not injected, so these variables and files have no values: " + shortList(names),
+			Why:  c.Reason, Try: c.Try, Command: c.Command})
 	}
 }
 
 // checkStillSelected adds a finding if the auth service no longer serves the namespace of an injected pod.
-func (x *podExplanation) checkStillSelected(a admission) {
-	if !a.namespaceSelected {
-		x.addFinding(Finding{What: "The auth service returns no values to this pod when a container starts again",
-			Why: cmp.Or(a.reason, "no webhook selects the namespace"), Try: a.try})
+func (x *podExplanation) checkStillSelected(s admission.Selection) {
+	if !s.NamespaceSelected {
+		x.addFinding(doctor.Finding{Check: checkAuthService, Object: x.subject(), Severity: doctor.Error,
+			What: "the auth service returns no values to it when a container starts again",
+			Why:  cmp.Or(s.Reason, "no webhook selects the namespace"), Try: s.Try, Command: s.Command})
 	}
 }
 
@@ -272,7 +272,8 @@ func (x *podExplanation) explainContainer(ctx context.Context, c corev1.Containe
 // addPeculiarities adds what is special about how a container was injected.
 func (x *podExplanation) addPeculiarities(c, subject corev1.Container) {
 	if injected.IsByV1(c) {
-		x.addFinding(Finding{What: "The pod was injected by akv2k8s 1.8",
+		x.addFinding(doctor.Finding{Check: checkAuthService, Object: x.subject(),
+			Severity: doctor.Warning, What: "it was injected by akv2k8s 1.8",
 			Why: "a container that restarts gets no values, unless env_injector.legacyAuthService is enabled",
 			Try: "recreate the pod, for example with 'kubectl rollout restart'"})
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/cli/explain/admission"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
@@ -33,7 +34,7 @@ type Explainer struct {
 	Manifests Manifests
 
 	resources map[types.NamespacedName]*resourceRead
-	webhooks  *webhooksRead
+	webhooks  admission.Webhooks
 }
 
 // resourceRead is an AzureKeyVaultSecret as it was read. Its object is nil if there is none.

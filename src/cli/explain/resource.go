@@ -14,6 +14,7 @@ import (
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
 	"github.com/akv2k8s/akv2k8s/src/controller/schedule"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/recipe"
@@ -43,7 +44,7 @@ func (e *Explainer) Resource(ctx context.Context, key types.NamespacedName) (*Re
 		Namespace: object.Namespace, Name: object.Name, Vault: object.Spec.Vault.Name, Identity: identityOf(object),
 		Version: object.Status.VaultVersion, Changed: object.Status.LastAzureUpdate, Expires: object.Status.Expires,
 		Conditions: object.Status.Conditions, SyncedBy: object.Status.SyncedBy, Searches: len(object.Spec.DataFrom),
-		Findings: []Finding{}}}
+		Findings: []doctor.Finding{}}}
 	for _, item := range read.recipe.Items {
 		x.result.Objects = append(x.result.Objects, Object{item.Name, string(item.Type), item.Version, item.DataKey})
 	}
@@ -55,13 +56,18 @@ func (e *Explainer) Resource(ctx context.Context, key types.NamespacedName) (*Re
 	return x.result, x.explainRestarts(ctx)
 }
 
-func (x *resourceExplanation) addFinding(f Finding) { x.result.Findings = append(x.result.Findings, f) }
+// addFinding adds a finding about the resource, or about the object that it names.
+func (x *resourceExplanation) addFinding(f doctor.Finding) {
+	f.Object = cmp.Or(f.Object, resourceObject(x.object.Name))
+	x.result.Findings = append(x.result.Findings, f)
+}
 
 // explainConditions adds findings about conditions that are not as they have to be.
 func (x *resourceExplanation) explainConditions() {
 	if x.read.invalid != nil {
-		x.addFinding(Finding{What: "The spec is not valid", Why: fault.CauseOf(x.read.invalid), Try: cmp.Or(
-			fault.NextStepOf(x.read.invalid), "correct the field that the message names")})
+		x.addFinding(doctor.Finding{Check: checkSpec, Severity: doctor.Error, What: "its spec is not valid",
+			Why: fault.CauseOf(x.read.invalid), Try: cmp.Or(fault.NextStepOf(x.read.invalid),
+				"correct the field that the message names")})
 	}
 	ready := meta.FindStatusCondition(x.object.Status.Conditions, v2beta1.ConditionReady)
 	if ready == nil {
@@ -70,16 +76,17 @@ func (x *resourceExplanation) explainConditions() {
 		if x.object.Spec.Output == nil {
 			try += ", and resources without output (controller.watchInjected)"
 		}
-		x.addFinding(Finding{What: "No controller has read the resource", Why: "its status has no condition Ready",
-			Try: try})
+		x.addFinding(doctor.Finding{Check: checkReady, Severity: doctor.Error, What: "no controller has read it",
+			Why: "its status has no condition Ready", Try: try})
 	} else if ready.Status != metav1.ConditionTrue {
 		x.result.LastError = ready.Message
-		x.addFinding(Finding{What: "The resource is not ready: " + ready.Reason, Why: ready.Message,
-			Try: tryFor(kindWithReason(ready.Reason))})
+		x.addFinding(doctor.Finding{Check: checkReady, Severity: doctor.Error,
+			What: "it is not ready: " + ready.Reason, Why: ready.Message, Try: tryFor(kindWithReason(ready.Reason))})
 	}
 	contested := meta.FindStatusCondition(x.object.Status.Conditions, v2beta1.ConditionContested)
 	if contested != nil && contested.Status == metav1.ConditionTrue {
-		x.addFinding(Finding{What: "Two installations sync the resource", Why: contested.Message,
+		x.addFinding(doctor.Finding{Check: checkOwner, Severity: doctor.Error,
+			What: "two installations sync it", Why: contested.Message,
 			Try: "let only one of them watch the namespace, or give each its own labels " +
 				"(controller.env.OBJECT_LABELS)"})
 	}
@@ -129,9 +136,10 @@ func (x *resourceExplanation) explainRefresh() {
 	isPlain := len(requested) <= limits.RefreshRequestBytes
 	if requested != "" && isPlain && requested != x.object.Status.Refresh && !strings.HasPrefix(x.object.Status.Refresh,
 		"sha256:") {
-		x.addFinding(Finding{What: "A requested refresh has no answer yet",
-			Why: fmt.Sprintf("the annotation %s is not the same as status.refresh", wire.AnnotationRefresh),
-			Try: "wait, or see why the controller does not read the vault"})
+		x.addFinding(doctor.Finding{Check: checkRefresh, Severity: doctor.Warning,
+			What: "a requested refresh has no answer yet",
+			Why:  fmt.Sprintf("the annotation %s is not the same as status.refresh", wire.AnnotationRefresh),
+			Try:  "wait, or see why the controller does not read the vault"})
 	}
 }
 
@@ -156,7 +164,8 @@ func (x *resourceExplanation) explainRestarts(ctx context.Context) error {
 	for _, w := range status.Workloads {
 		found.Workloads = append(found.Workloads, Workload{w.Kind, w.Name, w.Version, cmp.Or(w.Pending, "up to date")})
 		if w.Pending != "" {
-			x.addFinding(Finding{What: fmt.Sprintf("%s %q has not been restarted", w.Kind, w.Name), Why: w.Pending,
+			x.addFinding(doctor.Finding{Check: checkRestarts, Object: kindObject(w.Kind, w.Name),
+				Severity: doctor.Warning, What: "it has not been restarted", Why: w.Pending,
 				Try: "see docs/troubleshooting.md, 'A workload was not restarted'"})
 		}
 	}
@@ -196,15 +205,18 @@ func (x *resourceExplanation) stateOfWorkload(ctx context.Context, w v2beta1.Azu
 	case apierrors.IsForbidden(err):
 		return "not known: you may not read it", nil
 	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
-		x.addFinding(Finding{What: fmt.Sprintf("%s %q of spec.rolloutRestart does not exist", w.Kind, w.Name),
+		x.addFinding(doctor.Finding{Check: checkRestarts, Object: kindObject(w.Kind, w.Name),
+			Severity: doctor.Warning, What: "spec.rolloutRestart names it, but it does not exist",
 			Try: "correct spec.rolloutRestart.workloads"})
 		return "does not exist", nil
 	case err != nil:
 		return "", err
 	case object.Annotations[wire.AnnotationRestart] != "true":
-		x.addFinding(Finding{What: fmt.Sprintf("%s %q does not allow restarts", w.Kind, w.Name),
+		x.addFinding(doctor.Finding{Check: checkRestarts, Object: kindObject(w.Kind, w.Name),
+			Severity: doctor.Warning, What: "it does not allow restarts",
 			Why: fmt.Sprintf("it has no annotation %s: \"true\"", wire.AnnotationRestart),
-			Try: fmt.Sprintf("kubectl -n %s annotate %s %s %s=true", x.object.Namespace, strings.ToLower(w.Kind),
+			Try: "add the annotation, also in the manifest of the workload",
+			Command: fmt.Sprintf("kubectl -n %s annotate %s %s %s=true", x.object.Namespace, strings.ToLower(w.Kind),
 				w.Name, wire.AnnotationRestart)})
 		return "is not restarted: it has no annotation " + wire.AnnotationRestart, nil
 	}

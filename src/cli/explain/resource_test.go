@@ -88,17 +88,17 @@ func TestAResourceIsExplained(t *testing.T) {
 		{Kind: "StatefulSet", Name: "silent", State: "is not restarted: it has no annotation akv2k8s.io/restart"},
 		{Kind: "DaemonSet", Name: "none", State: "does not exist"}}, r.Restarts.Workloads)
 	assert.Equal(t, []string{
-		"Two installations sync the resource | a/b syncs it too | let only one of them watch the namespace, or give each its own labels (controller.env.OBJECT_LABELS)",
-		"A requested refresh has no answer yet | the annotation akv2k8s.io/refresh is not the same as status.refresh | wait, or see why the controller does not read the vault",
-		`ConfigMap "out" does not exist | the resource is ready, so something deleted it | find out what deletes it in the audit log; 'kubectl akv2k8s refresh synced' creates it again`,
-		`Deployment "waits" has not been restarted | it is paused | see docs/troubleshooting.md, 'A workload was not restarted'`,
-		`StatefulSet "silent" does not allow restarts | it has no annotation akv2k8s.io/restart: "true" | kubectl -n team annotate statefulset silent akv2k8s.io/restart=true`,
-		`DaemonSet "none" of spec.rolloutRestart does not exist |  | correct spec.rolloutRestart.workloads`}, whats(r.Findings))
+		"error akvs/synced: two installations sync it | a/b syncs it too | let only one of them watch the namespace, or give each its own labels (controller.env.OBJECT_LABELS)",
+		"warning akvs/synced: a requested refresh has no answer yet | the annotation akv2k8s.io/refresh is not the same as status.refresh | wait, or see why the controller does not read the vault",
+		`error configmap/out: it does not exist | the resource is ready, so something deleted it | find out what deletes it in the audit log; 'kubectl akv2k8s refresh synced' creates it again`,
+		`warning deployment/waits: it has not been restarted | it is paused | see docs/troubleshooting.md, 'A workload was not restarted'`,
+		`warning statefulset/silent: it does not allow restarts | it has no annotation akv2k8s.io/restart: "true" | add the annotation, also in the manifest of the workload | kubectl -n team annotate statefulset silent akv2k8s.io/restart=true`,
+		`warning daemonset/none: spec.rolloutRestart names it, but it does not exist |  | correct spec.rolloutRestart.workloads`}, whats(r.Findings))
 	var text strings.Builder
 	require.NoError(t, r.WriteText(&text))
 	for _, want := range []string{"AzureKeyVaultSecret team/synced\n", "secret a, version abc, data key a\n", "Searches:       1, for further objects", "Synced by:      akv2k8s/akv2k8s",
 		"Contested:   True (SeveralInstallations) since 2026-05-01T00:00:00Z: a/b syncs it too", "Output Secret out: also holds", "c:   written by AzureKeyVaultSecret \"other\"",
-		"Pending for the change at 2026-05-31T00:00:00Z", "Deployment waits:     it is paused (version 7)", "  and 2 more", "1. Two installations"} {
+		"Pending for the change at 2026-05-31T00:00:00Z", "Deployment waits:     it is paused (version 7)", "  and 2 more", "FAIL  akvs/synced: two installations sync it\n      check: one installation syncs the resource\n      why: a/b syncs it too\n      try: let only"} {
 		assert.Contains(t, text.String(), want)
 	}
 	assert.NotContains(t, text.String(), "canary")
@@ -127,12 +127,12 @@ func TestOutputsOfOneOwnerAndOfNone(t *testing.T) {
 func TestResourcesThatAreNotReady(t *testing.T) {
 	c := newCluster(t, installation, resources)
 	for name, want := range map[string]struct{ finding, refresh string }{
-		"denied":   {"The resource is not ready: AccessDenied | the vault denied it | do what the message says; the controller retries within 5 minutes", "at the interval of the installation"},
-		"away":     {"The resource is not ready: VaultUnavailable | the vault does not answer | wait: the controller retries", "after a failure it is retried earlier"},
-		"conflict": {"The resource is not ready: TargetConflict | it has an owner | do what the message says, and then run", ""},
-		"invalid":  {"The spec is not valid | spec.vault.name", "not before the spec is changed"},
-		"several":  {"No controller has read the resource | its status has no condition Ready | see whether its pods run", ""},
-		"db":       {`The vault object of AzureKeyVaultSecret "db" expired at`, ""},
+		"denied":   {"it is not ready: AccessDenied | the vault denied it | do what the message says; the controller retries within 5 minutes", "at the interval of the installation"},
+		"away":     {"it is not ready: VaultUnavailable | the vault does not answer | wait: the controller retries", "after a failure it is retried earlier"},
+		"conflict": {"it is not ready: TargetConflict | it has an owner | do what the message says, and then run", ""},
+		"invalid":  {"its spec is not valid | spec.vault.name", "not before the spec is changed"},
+		"several":  {"error akvs/several: no controller has read it | its status has no condition Ready | see whether its pods run", ""},
+		"db":       {`warning akvs/db: its vault object expired at`, ""},
 	} {
 		r, err := c.explainer().Resource(t.Context(), key(name))
 		require.NoError(t, err)
@@ -164,7 +164,7 @@ status: {conditions: [{type: Ready, status: "False", reason: REASON, message: m}
 		assert.Contains(t, r.Restarts.Selects, try.selects)
 		all := strings.Join(whats(r.Findings), "\n")
 		assert.Contains(t, all, try.advice)
-		assert.Contains(t, all, `"one" expires at 2026-06-03T00:00:00Z`)
+		assert.Contains(t, all, `akvs/one: its vault object expires at 2026-06-03T00:00:00Z`)
 		assert.Contains(t, r.Refresh, "once (spec.refreshInterval: 0)")
 		assert.Equal(t, "m", r.LastError)
 	}
@@ -179,7 +179,7 @@ func TestTheTextOfAPod(t *testing.T) {
 	var text strings.Builder
 	require.NoError(t, p.WriteText(&text))
 	for _, want := range []string{"Pod team/p\n", "Container app\n", "  KEY = web@azurekeyvault?tls.key\n", "Vault object:   certificate shop-vault/web/abc, part tls.key\n",
-		"Version:        1, changed 2026-05-01T00:00:00Z, expires 2026-05-31T00:00:00Z\n", "Since:     2026-05-10T00:00:00Z\n", "Container proxy: no references\n", "Note: a note\n", "Findings:\n1. ", "   Try: "} {
+		"Version:        1, changed 2026-05-01T00:00:00Z, expires 2026-05-31T00:00:00Z\n", "Since:     2026-05-10T00:00:00Z\n", "Container proxy: no references\n", "Note: a note\n", "\nFindings\nWARN  akvs/db: its vault object expired", "\n      try: "} {
 		assert.Contains(t, text.String(), want)
 	}
 	p.Findings = nil

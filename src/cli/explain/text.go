@@ -10,6 +10,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
 )
 
 // text collects lines, and the first error of writing them.
@@ -110,19 +111,17 @@ func versionText(version string, changed, expires *metav1.Time) string {
 
 func orDash(text string) string { return cmp.Or(text, "-") }
 
-// writeFindings writes findings, which come last.
-func writeFindings(t *text, findings []Finding) {
+// writeFindings writes findings, which come last, as the doctor does.
+func writeFindings(t *text, findings []doctor.Finding) {
 	if len(findings) == 0 {
 		t.addf("\nNothing is wrong.")
 		return
 	}
-	t.addf("\nFindings:")
-	for i, f := range findings {
-		t.addf("%d. %s", i+1, f.What)
-		if f.Why != "" {
-			t.addf("   Why: %s", f.Why)
+	t.addf("\nFindings")
+	for _, f := range findings {
+		if t.err == nil {
+			t.err = f.WriteText(t.out)
 		}
-		t.addf("   Try: %s", f.Try)
 	}
 }
 

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/envref"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
@@ -50,7 +52,7 @@ func (x *podExplanation) explainUse(ctx context.Context, c Container, reference 
 		}
 	}
 	if problem != nil {
-		x.problems[*problem] = append(x.problems[*problem], concerned)
+		x.addProblem(*problem, concerned)
 	}
 	x.explainAge(c, read.object, concerned, use)
 	x.addExpiry(read.object, concerned)
@@ -68,12 +70,13 @@ func (x *podExplanation) addMissing(ctx context.Context, key types.NamespacedNam
 	if names := x.namesIn(ctx, key.Namespace); len(names) > 0 {
 		try += "; the namespace has " + strings.Join(names, ", ")
 	}
-	finding := Finding{What: fmt.Sprintf("AzureKeyVaultSecret %q does not exist", key.Name), Try: try}
+	finding := doctor.Finding{Check: checkExistence, Object: resourceObject(key.Name), Severity: doctor.Error,
+		What: "it does not exist", Try: try}
 	if c.Injected {
 		use.AtStart = fmt.Sprintf("waits up to %s for the AzureKeyVaultSecret, then fails with exit code %d", wait,
 			fault.NotFound.ExitCode())
 	}
-	x.problems[finding] = append(x.problems[finding], concerned)
+	x.addProblem(finding, concerned)
 }
 
 // readyText returns the status of the condition Ready, with the reason if it is not True.
@@ -101,11 +104,12 @@ func identityOf(object *v2beta1.AzureKeyVaultSecret) string {
 
 // problemOf finds out what happens when a container asks for a part of a resource: the text for the start, and a
 // finding if it fails. It also fills the vault object of the use.
-func (x *podExplanation) problemOf(read *resourceRead, part string, use *Use) (*Finding, string) {
-	name := read.object.Name
+func (x *podExplanation) problemOf(read *resourceRead, part string, use *Use) (*doctor.Finding, string) {
+	name, object := read.object.Name, resourceObject(read.object.Name)
 	if read.invalid != nil {
-		return &Finding{What: fmt.Sprintf("AzureKeyVaultSecret %q is not valid", name),
-			Why: fault.CauseOf(read.invalid), Try: "correct its spec"}, failsText(fault.Invalid)
+		return &doctor.Finding{Check: checkSpec, Object: object, Severity: doctor.Error, What: "its spec is not valid",
+			Why: fault.CauseOf(read.invalid), Try: cmp.Or(fault.NextStepOf(read.invalid),
+				"correct the field that the message names")}, failsText(fault.Invalid)
 	}
 	query, err := decode.NewQuery(read.recipe, part)
 	if use.hasAllKeys {
@@ -115,9 +119,9 @@ func (x *podExplanation) problemOf(read *resourceRead, part string, use *Use) (*
 		if len(read.recipe.Searches) > 0 {
 			return nil, "gets the value, if a search of the resource finds an object for " + partText(part)
 		}
-		return &Finding{What: fmt.Sprintf("The reference %s selects nothing of AzureKeyVaultSecret %q", use.Reference,
-				name), Why: err.Error(), Try: "correct the text after the question mark, and recreate the pod"},
-			failsText(fault.Invalid)
+		return &doctor.Finding{Check: checkQuery, Object: object, Severity: doctor.Error,
+			What: fmt.Sprintf("the reference %s selects nothing of it", use.Reference), Why: err.Error(),
+			Try: "correct the text after the question mark, and recreate the pod"}, failsText(fault.Invalid)
 	}
 	use.VaultObject, use.Part = objectText(read.recipe, query.Item), query.Part
 	if use.hasAllKeys {
@@ -128,8 +132,9 @@ func (x *podExplanation) problemOf(read *resourceRead, part string, use *Use) (*
 		return nil, "gets the value"
 	}
 	kind := kindWithReason(ready.Reason)
-	finding := &Finding{What: fmt.Sprintf("AzureKeyVaultSecret %q is not ready: %s", name, ready.Reason),
-		Why: ready.Message, Try: fmt.Sprintf("kubectl akv2k8s explain akvs/%s -n %s", name, read.object.Namespace)}
+	finding := &doctor.Finding{Check: checkReady, Object: object, Severity: doctor.Error,
+		What: "it is not ready: " + ready.Reason, Why: ready.Message, Try: tryFor(kind),
+		Command: fmt.Sprintf("kubectl akv2k8s explain akvs/%s -n %s", name, read.object.Namespace)}
 	switch {
 	case kind == fault.Conflict: // of an output, which pods do not use
 		return nil, "gets the value"
@@ -181,7 +186,8 @@ func kindWithReason(reason string) fault.Kind {
 	return fault.Bug
 }
 
-// explainAge compares the time at which a container got its values with the last change.
+// explainAge compares the time at which a container got its values with the last change that the controller saw. The
+// status has no time of the change in the vault, and no version for each container, so it never says more than that.
 func (x *podExplanation) explainAge(c Container, object *v2beta1.AzureKeyVaultSecret, concerned string, use *Use) {
 	if c.ValuesFrom == nil {
 		return
@@ -190,15 +196,28 @@ func (x *podExplanation) explainAge(c Container, object *v2beta1.AzureKeyVaultSe
 	switch {
 	case changed == nil:
 		use.Now = "not known: the controller has not read the vault"
-	case c.ValuesFrom.Before(changed):
-		use.Now = fmt.Sprintf("older: the container got its values at %s, before the last change at %s",
-			formatTime(c.ValuesFrom), formatTime(changed))
-		finding := Finding{What: fmt.Sprintf("The value of AzureKeyVaultSecret %q has changed since the container "+
-			"started", object.Name), Try: restartAdvice(object)}
-		x.problems[finding] = append(x.problems[finding], concerned)
-	default:
+	case !c.ValuesFrom.Before(changed):
 		use.Now = "that of the last change, at " + formatTime(changed)
+	case !hasEarlierRead(object.Status):
+		use.Now = fmt.Sprintf("not known: the container got its values at %s, and the status shows no read of the "+
+			"controller before %s", formatTime(c.ValuesFrom), formatTime(changed))
+	default:
+		use.Now = fmt.Sprintf("can be older: the container got its values at %s, and the controller saw a change at %s",
+			formatTime(c.ValuesFrom), formatTime(changed))
+		x.addProblem(doctor.Finding{Check: checkCurrent, Object: resourceObject(object.Name),
+			Severity: doctor.Warning, What: "the controller saw a change of it after the container started",
+			Try: restartAdvice(object)}, concerned)
 	}
+}
+
+// hasEarlierRead reports whether the controller read the vault before the last change. If not, that is the time of the
+// first read, and the value can be as old as the vault. Ready is true, and Stale is set, after a successful read alone.
+func hasEarlierRead(status v2beta1.AzureKeyVaultSecretStatus) bool {
+	return slices.ContainsFunc(status.Conditions, func(c metav1.Condition) bool {
+		isRead := c.Type == v2beta1.ConditionStale ||
+			c.Type == v2beta1.ConditionReady && c.Status == metav1.ConditionTrue
+		return isRead && !c.LastTransitionTime.IsZero() && c.LastTransitionTime.Before(status.LastAzureUpdate)
+	})
 }
 
 // restartAdvice says how containers get a new value.
@@ -214,37 +233,41 @@ func formatTime(t *metav1.Time) string { return t.UTC().Format(time.RFC3339) }
 // addExpiry adds a finding if the object has expired, or expires soon.
 func (x *podExplanation) addExpiry(object *v2beta1.AzureKeyVaultSecret, concerned string) {
 	if finding := expiryFinding(object, x.Clock()); finding != nil {
-		x.problems[*finding] = append(x.problems[*finding], concerned)
+		x.addProblem(*finding, concerned)
 	}
 }
 
 // expiryFinding returns the finding about the expiry date; nil if it is far away.
-func expiryFinding(object *v2beta1.AzureKeyVaultSecret, now time.Time) *Finding {
+func expiryFinding(object *v2beta1.AzureKeyVaultSecret, now time.Time) *doctor.Finding {
 	expires := object.Status.Expires
 	soon := meta.IsStatusConditionTrue(object.Status.Conditions, v2beta1.ConditionExpiringSoon)
+	verb := "expires"
 	switch {
 	case expires == nil:
 		return nil
 	case !expires.After(now):
-		return &Finding{What: fmt.Sprintf("The vault object of AzureKeyVaultSecret %q expired at %s", object.Name,
-			formatTime(expires)), Try: "issue a new version in the vault"}
-	case soon:
-		return &Finding{What: fmt.Sprintf("The vault object of AzureKeyVaultSecret %q expires at %s", object.Name,
-			formatTime(expires)), Try: "issue a new version in the vault"}
+		verb = "expired"
+	case !soon:
+		return nil
 	}
-	return nil
+	return &doctor.Finding{Check: checkExpiry, Object: resourceObject(object.Name), Severity: doctor.Warning,
+		What: fmt.Sprintf("its vault object %s at %s", verb, formatTime(expires)),
+		Try:  "issue a new version in the vault"}
 }
 
 // addProblems adds the findings about resources, each once, with the variables that they concern.
 func (x *podExplanation) addProblems() {
-	problems := slices.SortedFunc(maps.Keys(x.problems),
-		func(a, b Finding) int { return strings.Compare(a.What, b.What) })
-	for _, problem := range problems {
-		concerned := "it concerns " + shortList(x.problems[problem])
-		if problem.Why != "" {
-			concerned = problem.Why + "; " + concerned
+	slices.SortStableFunc(x.problems, func(a, b problem) int {
+		return cmp.Or(strings.Compare(a.finding.Object, b.finding.Object),
+			strings.Compare(a.finding.What, b.finding.What))
+	})
+	for _, problem := range x.problems {
+		finding, concerned := problem.finding, "it concerns "+shortList(problem.concerned)
+		if finding.Why != "" {
+			concerned = finding.Why + "; " + concerned
 		}
-		x.addFinding(Finding{What: problem.What, Why: concerned, Try: problem.Try})
+		finding.Why = concerned
+		x.addFinding(finding)
 	}
 }
 
@@ -264,8 +287,9 @@ func (x *podExplanation) addChangedSources() {
 			if created[variable].Reference == now[variable].Reference {
 				continue
 			}
-			x.addFinding(Finding{What: fmt.Sprintf("Variable %s of container %s refers to %s now, and the pod was not "+
-				"created with this reference", variable, c.Name, now[variable]),
+			x.addFinding(doctor.Finding{Check: checkRecorded, Object: "container " + c.Name, Severity: doctor.Error,
+				What: fmt.Sprintf("its variable %s refers to %s now, and the pod was not created with this "+
+					"reference", variable, now[variable]),
 				Why: originOf(c, variable, injected.Recorded) + " has changed; the auth service returns only " +
 					"values that a pod referred to when it was created",
 				Try: "recreate the pod"})
@@ -285,14 +309,11 @@ func (x *podExplanation) addFailures() {
 				!isAdded && (!isInjected(x.pod) || !fault.BeginsWithReason(ended.Message)) {
 				continue
 			}
-			what := "The injector of container %s failed with exit code %d"
-			if isAdded {
-				what = "The init container %s failed with exit code %d"
-			}
-			x.addFinding(Finding{What: fmt.Sprintf(what, status.Name, ended.ExitCode),
-				Why: strings.TrimSpace(ended.Message), Try: fmt.Sprintf("do what the message says; the kubelet tries "+
-					"again, unless the pod must not restart. Its log: kubectl -n %s logs %s -c %s", x.pod.Namespace,
-					x.pod.Name, status.Name)})
+			x.addFinding(doctor.Finding{Check: checkStart, Object: "container " + status.Name,
+				Severity: doctor.Error, What: fmt.Sprintf("it failed with exit code %d", ended.ExitCode),
+				Why:     strings.TrimSpace(ended.Message),
+				Try:     "do what the message says; the kubelet tries again if the pod may restart, and the log has more",
+				Command: fmt.Sprintf("kubectl -n %s logs %s -c %s", x.pod.Namespace, x.pod.Name, status.Name)})
 			break
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/akv2k8s/akv2k8s/src/doctor"
@@ -23,8 +23,8 @@ import (
 type Examination struct {
 	// Config has the clients, and what is checked.
 	cluster.Config
-	// Kubernetes reads the log of the Job.
-	Kubernetes kubernetes.Interface
+	// Logs reads the log of the Job.
+	Logs typedcorev1.PodsGetter
 	// Object is KIND/NAME in the namespace of Config; empty checks the cluster or the namespace.
 	Object string
 	// Before selects the checks before an installation, and Azure adds those of Azure.
@@ -119,7 +119,7 @@ func (e Examination) examineInstallation(ctx context.Context, state *cluster.Sta
 
 // openLog opens the log of a container, up to its limit.
 func (e Examination) openLog(ctx context.Context, namespace, pod, container string) (io.ReadCloser, error) {
-	log, err := e.Kubernetes.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container,
+	log, err := e.Logs.Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container,
 		LimitBytes: ptr.To(int64(limits.DoctorAzureAnswerBytes))}).Stream(ctx)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "reading the log of the Job")

@@ -20,8 +20,11 @@ func (s *Syncer) KeepFresh(ctx context.Context) {
 }
 
 // Resume is KeepFresh for files that an earlier process has written. Their first request does not wait for an interval,
-// but until no program reads what that process has replaced.
+// but until no program reads what that process has replaced. Calls that the earlier process has not ended are made.
 func (s *Syncer) Resume(ctx context.Context) {
+	if s.notifier != nil && s.notifier.isPending() {
+		s.notifier.start(ctx)
+	}
 	s.runRounds(ctx, atomicdir.GracePeriod)
 }
 

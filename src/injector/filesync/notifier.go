@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -19,20 +20,29 @@ import (
 // firstNotifyWait is the wait before the second call of an on-change URL. It doubles each time.
 const firstNotifyWait = time.Second
 
-// notifier calls the on-change URL of a pod. start is not safe for concurrent use.
+// pendingName is the name of a file in the volume that exists from before a change until the calls for it have ended. A
+// sidecar that was killed in between calls the URL when it is started again.
+const pendingName = ".on-change-pending"
+
+// notifier calls the on-change URL of a pod. Its methods are not safe for concurrent use.
 type notifier struct {
-	url           string
+	url string
+	// pending is the path of the file pendingName.
+	pending       string
 	httpClient    *http.Client
 	log           *slog.Logger
 	sleep         func(ctx context.Context, d time.Duration) error
 	releaseMemory func()
-	// cancel ends the calls for the last change.
+	// cancel ends the calls for the last change, and ended is closed when they have ended.
 	cancel context.CancelFunc
+	ended  chan struct{}
 }
 
 func newNotifier(c Config) *notifier {
-	return &notifier{url: c.Files.OnChange, log: c.Log, sleep: c.Sleep, releaseMemory: c.ReleaseMemory,
-		cancel: func() {},
+	ended := make(chan struct{})
+	close(ended)
+	return &notifier{url: c.Files.OnChange, pending: filepath.Join(c.Volume, pendingName), log: c.Log, sleep: c.Sleep,
+		releaseMemory: c.ReleaseMemory, cancel: func() {}, ended: ended,
 		httpClient: &http.Client{Timeout: limits.OnChangeTime,
 			Transport: &http.Transport{DialContext: dialLoopback, DisableKeepAlives: true,
 				MaxResponseHeaderBytes: limits.OnChangeAnswerBytes},
@@ -60,11 +70,38 @@ func dialLoopback(ctx context.Context, _, address string) (conn net.Conn, err er
 	return nil, errs
 }
 
-// start calls the URL in the background, with retries. It ends the calls for an earlier change.
-func (n *notifier) start(ctx context.Context) {
+// isPending reports whether the calls for a change have not ended, in this process or an earlier one.
+func (n *notifier) isPending() bool {
+	_, err := os.Lstat(n.pending)
+	return err == nil
+}
+
+// prepare records that calls for the next change are needed. It ends those for an earlier one, and returns whether they
+// have not succeeded.
+func (n *notifier) prepare() (wasPending bool, err error) {
 	n.cancel()
+	<-n.ended
+	wasPending = n.isPending()
+	if err := os.WriteFile(n.pending, nil, 0o600); err != nil {
+		return false, volumeError(err)
+	}
+	return wasPending, nil
+}
+
+// drop removes the record of prepare, because nothing has changed.
+func (n *notifier) drop() { _ = os.Remove(n.pending) } // with the record, there is one call too many
+
+// start calls the URL in the background, with retries. Calls for an earlier change must have ended.
+func (n *notifier) start(ctx context.Context) {
 	ctx, n.cancel = context.WithCancel(ctx)
-	go n.notify(ctx)
+	n.ended = make(chan struct{})
+	go func(ended chan struct{}) {
+		defer close(ended)
+		n.notify(ctx)
+		if ctx.Err() == nil {
+			n.drop()
+		}
+	}(n.ended)
 }
 
 // notify calls the URL until it succeeds, the context ends or the tries are used up.

@@ -264,3 +264,60 @@ func TestTheProgramIsCalledForEachDirectoryThatWasWritten(t *testing.T) {
 	assert.Equal(t, "2", f.read("app")["password"], "it has changed, and the program has to know")
 	assert.Equal(t, "x", f.read("tls")["tls.crt"], "a directory after the one that failed")
 }
+
+// TestCallsSurviveAKilledSidecar has a program that refuses the calls, or is not called yet, when the sidecar is killed.
+func TestCallsSurviveAKilledSidecar(t *testing.T) {
+	for name, isKilledBeforeCall := range map[string]bool{"between the change and the call": true, "between two calls": false} {
+		t.Run(name, func(t *testing.T) {
+			var accepts atomic.Bool
+			calls := make(chan struct{}, 100)
+			f := newNotifyingFixture(t, newProgram(t, func(w http.ResponseWriter, _ *http.Request) {
+				if calls <- struct{}{}; !accepts.Load() {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+			}))
+			ctx, kill := context.WithCancel(t.Context())
+			if isKilledBeforeCall {
+				kill()
+			}
+			f.broker.set("app", map[string]string{"password": "2"})
+			changed, err := f.syncer.prepareCalls()
+			require.NoError(t, err)
+			changed(ctx, true)
+			if !isKilledBeforeCall {
+				<-calls
+				kill()
+			}
+			<-f.syncer.notifier.ended
+			for len(calls) > 0 {
+				<-calls
+			}
+			accepts.Store(true)
+
+			f.restart()
+			f.runRounds(f.syncer.Resume, func(number int, _ time.Duration) bool {
+				if number == 1 {
+					<-calls
+					waitFor(t, func() bool { return !f.syncer.notifier.isPending() })
+				}
+				return number == 1
+			})
+			f.restart()
+			f.runRounds(f.syncer.Resume, func(int, time.Duration) bool { return false })
+			assert.Empty(t, calls, "the program was called successfully")
+		})
+	}
+}
+
+// TestAnAnswerWithoutAChangeCallsNobody has an answer with all files after a restart, which has lost the ETag.
+func TestAnAnswerWithoutAChangeCallsNobody(t *testing.T) {
+	calls := make(chan struct{}, 10)
+	f := newNotifyingFixture(t, newProgram(t, func(http.ResponseWriter, *http.Request) { calls <- struct{}{} }))
+	f.restart()
+	require.NoError(t, f.syncer.Sync(t.Context()))
+	assert.False(t, f.syncer.notifier.isPending())
+	f.change("2")
+	<-calls
+	waitFor(t, func() bool { return !f.syncer.notifier.isPending() })
+	assert.Empty(t, calls)
+}

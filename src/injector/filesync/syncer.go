@@ -90,10 +90,13 @@ func (s *Syncer) Sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wasComplete := IsComplete(s.config.Volume)
 	s.etag = ""
+	notify, err := s.prepareCalls()
+	if err != nil {
+		return err
+	}
 	changed, err := s.writeDirectories(directories)
-	if err == nil && !wasComplete {
+	if err == nil && !IsComplete(s.config.Volume) {
 		err = markComplete(s.config.Volume)
 	}
 	if err == nil {
@@ -101,10 +104,8 @@ func (s *Syncer) Sync(ctx context.Context) error {
 	}
 	if len(changed) > 0 {
 		s.config.Log.Info("new files were written", logkey.Directories, changed)
-		if wasComplete && s.notifier != nil {
-			s.notifier.start(ctx)
-		}
 	}
+	notify(ctx, len(changed) > 0)
 	s.removeReplaced(ctx)
 	return err
 }
@@ -113,4 +114,24 @@ func (s *Syncer) requestFiles(ctx context.Context) (client.FilesAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, limits.FilesRequestTime)
 	defer cancel()
 	return s.config.Source.Files(ctx, s.etag)
+}
+
+// prepareCalls returns the function that calls the pod's URL after a change. Nothing is called for the first files,
+// which the program has not read yet.
+func (s *Syncer) prepareCalls() (notify func(ctx context.Context, hasChanged bool), err error) {
+	n := s.notifier
+	if n == nil || !IsComplete(s.config.Volume) {
+		return func(context.Context, bool) {}, nil
+	}
+	wasPending, err := n.prepare()
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, hasChanged bool) {
+		if hasChanged || wasPending {
+			n.start(ctx)
+			return
+		}
+		n.drop()
+	}, nil
 }

@@ -21,9 +21,24 @@ const (
 	corednsImage = "localhost/coredns:1"
 )
 
+// startContainerd starts containerd, and waits until it answers.
+func (c *Cluster) startContainerd(ctx context.Context) error {
+	err := c.start("containerd", "containerd", "-c", c.path("containerd.toml"))
+	if err != nil {
+		return err
+	}
+	for range 100 {
+		if err = c.ctr(ctx, "version"); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("waiting for containerd: %w", err)
+}
+
 // images starts containerd and loads what the cluster itself needs.
 func (c *Cluster) images(ctx context.Context) error {
-	if err := c.start("containerd", "containerd", "-c", c.path("containerd.toml")); err != nil {
+	if err := c.startContainerd(ctx); err != nil {
 		return err
 	}
 	maker := image.Maker{Root: c.Root, Into: c.path("run"), Progress: c.Progress}
@@ -38,15 +53,6 @@ func (c *Cluster) images(ctx context.Context) error {
 	dns, err := maker.Of(corednsImage, binary)
 	if err != nil {
 		return err
-	}
-	for range 100 {
-		if err = c.ctr(ctx, "version"); err == nil {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	if err != nil {
-		return fmt.Errorf("waiting for containerd: %w", err)
 	}
 	for _, archive := range []string{pause, dns} {
 		if err := c.ctr(ctx, "images", "import", archive); err != nil {

@@ -71,6 +71,12 @@ func TestPodsStartWhateverHappensToTheEnvInjector(t *testing.T) {
 	t.Run("files stay while every replica is away, and the container that writes them is killed", func(t *testing.T) {
 		crew{t, s, c.cluster}.filesStay()
 	})
+	t.Run("a pod's token is refused: its files stay", func(t *testing.T) {
+		crew{t, s, c.cluster}.tokenIsRefused()
+	})
+	t.Run("the node is started again, and what was in memory is lost", func(t *testing.T) {
+		crew{t, s, c.cluster}.nodeRestarts()
+	})
 	t.Run("the CA is replaced after a compromise", func(t *testing.T) {
 		c := crew{t, s, c.cluster}
 		old := c.restarter("compromised")

@@ -14,9 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
+
+	"github.com/akv2k8s/akv2k8s/src/cli"
 )
 
 func newPacker(t *testing.T) Packer {
@@ -44,6 +48,43 @@ func TestThePluginsArchivesAreReproducible(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, bytes.Equal(first, second), on.archive())
 		assert.ElementsMatch(t, keysOf(files), namesIn(t, on, first))
+	}
+}
+
+// TestEveryCommandHasAManualPageAndCompletion compares the pages with the commands, and has bash parse its script.
+func TestEveryCommandHasAManualPageAndCompletion(t *testing.T) {
+	files, err := newPacker(t).pluginFiles(time.Unix(0, 0))
+	require.NoError(t, err)
+	var want, got []string
+	var add func(*cobra.Command)
+	add = func(cmd *cobra.Command) {
+		want = append(want, "man/"+strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				add(sub)
+			}
+		}
+	}
+	root := cli.NewCommand(genericiooptions.IOStreams{})
+	add(root)
+	require.Greater(t, len(want), 6)
+	for _, name := range keysOf(files) {
+		if strings.HasPrefix(name, "man/") {
+			got = append(got, name)
+			page := string(files[name].content)
+			for _, section := range []string{".SH NAME", ".SH SYNOPSIS", ".SH DESCRIPTION"} {
+				assert.Contains(t, page, section, name)
+			}
+		}
+	}
+	assert.ElementsMatch(t, want, got)
+	script := exec.CommandContext(t.Context(), "bash", "-n")
+	script.Stdin = bytes.NewReader(files["completions/kubectl-akv2k8s.bash"].content)
+	out, err := script.CombinedOutput()
+	require.NoError(t, err, string(out))
+	for name, text := range map[string]string{"bash": "complete -o default", "zsh": "#compdef kubectl-akv2k8s", "fish": "complete -c kubectl-akv2k8s",
+		"powershell": "Register-ArgumentCompleter"} {
+		assert.Contains(t, string(files["completions/kubectl-akv2k8s."+name].content), text)
 	}
 }
 
@@ -106,12 +147,28 @@ func TestTheKrewManifestNamesEveryPlatform(t *testing.T) {
 	}
 }
 
-func TestThePluginIsStaticAndStarts(t *testing.T) {
+// The budgets of the command line, in bytes: the program, and an archive with it.
+const (
+	maxProgram = 45_000_000
+	maxArchive = 15_000_000
+)
+
+func TestThePluginIsStaticSmallAndStarts(t *testing.T) {
 	p := newPacker(t)
 	p.Cache = t.TempDir()
 	content, err := p.compilePlugin(t.Context(), platform{"linux", "amd64"}, "2.0.0")
 	require.NoError(t, err)
 	require.NotEmpty(t, content)
+	assert.LessOrEqual(t, len(content), maxProgram, "a package that uses text/template makes the linker keep 20 MB of methods; "+
+		"find it with go build -ldflags=-dumpdep, and search for ReflectMethod")
+	files, err := p.pluginFiles(time.Unix(0, 0))
+	require.NoError(t, err)
+	on := platform{"linux", "amd64"}
+	files[on.program()] = packedFile{content, 0o755}
+	packed, err := packFiles(files, on, time.Unix(0, 0))
+	require.NoError(t, err)
+	t.Logf("the program has %.1f MB, and its archive %.1f MB", float64(len(content))/1e6, float64(len(packed))/1e6)
+	assert.LessOrEqual(t, len(packed), maxArchive)
 	program := filepath.Join(p.Cache, "programs", "plugin-linux-amd64")
 	file, err := elf.Open(program)
 	require.NoError(t, err)

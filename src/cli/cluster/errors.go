@@ -1,4 +1,4 @@
-package cli
+package cluster
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/akv2k8s/akv2k8s/src/fault"
@@ -33,8 +34,8 @@ func explainConfigError(err error) error {
 		Next: "see it with 'kubectl config view'"}
 }
 
-// explainClusterError adds the next step to an error of a request. An error that has one stays as it is.
-func explainClusterError(err error) error {
+// ExplainError adds the next step to an error of a request. An error that has one stays as it is.
+func ExplainError(err error) error {
 	if err == nil || fault.NextStepOf(err) != "" {
 		return err
 	}
@@ -98,4 +99,13 @@ func explainConnectionError(request *url.Error) error {
 	}
 	return &fault.Error{Kind: fault.Unavailable, Operation: "connecting to the API server " + host,
 		Cause: request.Err, Next: next}
+}
+
+// ExplainResourceError adds the next step to an error of reading a resource.
+func ExplainResourceError(err error, key types.NamespacedName) error {
+	if apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
+		return fault.NewWithNextStep(fault.NotFound, "list them with 'kubectl akv2k8s get'",
+			"there is no AzureKeyVaultSecret %q in namespace %q", key.Name, key.Namespace)
+	}
+	return ExplainError(err)
 }

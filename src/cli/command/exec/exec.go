@@ -1,4 +1,4 @@
-package cli
+package exec
 
 import (
 	"cmp"
@@ -11,9 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -23,6 +20,8 @@ import (
 	"k8s.io/kubectl/pkg/util/term"
 	"k8s.io/streaming/pkg/httpstream"
 
+	"github.com/akv2k8s/akv2k8s/src/cli/cluster"
+	"github.com/akv2k8s/akv2k8s/src/cli/cmdutil"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/webhook/injected"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -53,60 +52,53 @@ const execExample = `  # See one variable of the program
 // execCommand is the command exec.
 type execCommand struct {
 	streams    genericiooptions.IOStreams
-	cluster    *clusterFlags
+	cluster    *cluster.Flags
 	container  string
 	stdin, tty bool
 }
 
-func newExecCommand(streams genericiooptions.IOStreams) *cobra.Command {
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	e := &execCommand{streams: streams}
 	cmd := &cobra.Command{Use: "exec POD [-c CONTAINER] [-i] [-t] -- COMMAND [ARGUMENT...]",
 		Short: "Run a command in a container with the values of its references", DisableFlagsInUseLine: true,
 		Long: execLong, Example: execExample,
 		RunE: func(cmd *cobra.Command, args []string) error { return e.run(cmd.Context(), cmd.ArgsLenAtDash(), args) }}
-	e.cluster = addClusterFlags(cmd)
+	e.cluster = cluster.AddFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&e.container, "container", "c", "", "`CONTAINER` in which the command runs.")
 	flags.BoolVarP(&e.stdin, "stdin", "i", false, "Pass standard input to the command.")
 	flags.BoolVarP(&e.tty, "tty", "t", false, "Give the command a terminal.")
-	cmd.ValidArgsFunction = firstArgument(e.cluster.completePods)
-	registerCompletion(cmd, "container", e.completeContainers)
+	cmd.ValidArgsFunction = cmdutil.FirstArgument(e.cluster.CompletePods)
+	cmdutil.RegisterCompletion(cmd, "container", e.completeContainers)
 	return cmd
-}
-
-// completePods completes the name of a pod.
-func (f *clusterFlags) completePods(cmd *cobra.Command, _ []string, typed string) ([]string,
-	cobra.ShellCompDirective) {
-	return f.completeNames(cmd.Context(), typed, schema.GroupVersionKind{Version: "v1", Kind: "Pod"}),
-		cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeContainers completes the name of an injected container of the pod.
 func (e *execCommand) completeContainers(cmd *cobra.Command, args []string, typed string) ([]string,
 	cobra.ShellCompDirective) {
-	c, err := e.cluster.connect()
+	c, err := e.cluster.Connect()
 	if err != nil || len(args) == 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := completionContext(cmd.Context())
+	ctx, cancel := cluster.CompletionContext(cmd.Context())
 	defer cancel()
-	pod, err := getPod(ctx, c, args[0])
+	pod, err := c.GetPod(ctx, args[0])
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return withPrefix(injectedContainers(pod), typed), cobra.ShellCompDirectiveNoFileComp
+	return cmdutil.WithPrefix(injectedContainers(pod), typed), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (e *execCommand) run(ctx context.Context, dash int, args []string) error {
 	if dash != 1 || len(args) < 2 {
-		return usageError{errors.New("name one pod, and after two dashes the command, such as " +
-			"'kubectl akv2k8s exec POD -- printenv NAME'")}
+		return cmdutil.UsageErrorf("name one pod, and after two dashes the command, such as " +
+			"'kubectl akv2k8s exec POD -- printenv NAME'")
 	}
-	c, err := e.cluster.connect()
+	c, err := e.cluster.Connect()
 	if err != nil {
 		return err
 	}
-	pod, err := getPod(ctx, c, args[0])
+	pod, err := c.GetPod(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -119,23 +111,6 @@ func (e *execCommand) run(ctx context.Context, dash int, args []string) error {
 		command = slices.Concat([]string{wire.InjectorPath}, command)
 	}
 	return e.streamCommand(ctx, c, pod, &corev1.PodExecOptions{Container: container.Name, Command: command})
-}
-
-// getPod reads a pod, whose name can begin with pod/.
-func getPod(ctx context.Context, c *cluster, name string) (*corev1.Pod, error) {
-	for _, prefix := range []string{"pod/", "pods/", "po/"} {
-		name = strings.TrimPrefix(name, prefix)
-	}
-	if name == "" || strings.Contains(name, "/") {
-		return nil, usageError{fmt.Errorf("%q is not the name of a pod; write POD or pod/POD", name)}
-	}
-	pod, key := &corev1.Pod{}, types.NamespacedName{Namespace: c.namespace, Name: name}
-	err := c.client.Get(ctx, key, pod)
-	if apierrors.IsNotFound(err) {
-		return nil, fault.NewWithNextStep(fault.NotFound, fmt.Sprintf("list them with 'kubectl -n %s get pods'",
-			key.Namespace), "there is no pod %q in namespace %q", name, key.Namespace)
-	}
-	return pod, explainClusterError(err)
 }
 
 // injectedContainers returns the names of the injected containers of a pod.
@@ -212,7 +187,7 @@ func checkRunning(pod *corev1.Pod, container string) error {
 }
 
 // streamCommand runs the command and connects its streams.
-func (e *execCommand) streamCommand(ctx context.Context, c *cluster, pod *corev1.Pod,
+func (e *execCommand) streamCommand(ctx context.Context, c *cluster.Connection, pod *corev1.Pod,
 	options *corev1.PodExecOptions) error {
 	terminal := term.TTY{In: e.streams.In, Out: e.streams.Out, Raw: true,
 		Parent: interrupt.New(func(os.Signal) {})} // main ends the program
@@ -256,10 +231,11 @@ func (s terminalSizes) Next() *remotecommand.TerminalSize {
 }
 
 // newExecutor returns an executor that uses WebSockets, or SPDY if the API server or a proxy does not know them.
-func newExecutor(c *cluster, pod *corev1.Pod, options *corev1.PodExecOptions) (remotecommand.Executor, error) {
-	config := rest.CopyConfig(c.config)
+func newExecutor(c *cluster.Connection, pod *corev1.Pod, options *corev1.PodExecOptions) (remotecommand.Executor,
+	error) {
+	config := rest.CopyConfig(c.Config)
 	config.Timeout = 0 // the command can take any time
-	url := c.kubernetes.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).
+	url := c.Core.RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).
 		SubResource("exec").VersionedParams(options, clientgoscheme.ParameterCodec).URL()
 	query := url.Query()
 	query.Del("timeout")
@@ -277,16 +253,17 @@ func newExecutor(c *cluster, pod *corev1.Pod, options *corev1.PodExecOptions) (r
 	})
 }
 
-// explainExecError returns the exit code of the command as an exitError, and adds the next step to other errors.
+// explainExecError returns the exit code of the command as a cmdutil.ExitError, and adds the next step to other
+// errors.
 func explainExecError(err error) error {
 	var exit utilexec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
-		return exitError{exit.ExitStatus()}
+		return cmdutil.ExitError{Code: exit.ExitStatus()}
 	}
 	// The executors keep only the text of the API server's answer.
 	if err != nil && strings.Contains(err.Error(), "is forbidden") {
 		return &fault.Error{Kind: fault.Denied, Cause: err,
 			Next: "ask for a Role with the verb create (and get) for pods/exec"}
 	}
-	return explainClusterError(err)
+	return cluster.ExplainError(err)
 }

@@ -1,8 +1,7 @@
-package cli
+package convert
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/akv2k8s/akv2k8s/src/cli/cmdutil"
 	"github.com/akv2k8s/akv2k8s/src/convert"
 )
 
@@ -65,10 +65,10 @@ type convertFlags struct {
 	values, report string
 }
 
-func newConvertCommand(streams genericiooptions.IOStreams) *cobra.Command {
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	f := &convertFlags{streams: streams}
 	cmd := &cobra.Command{Use: "convert -f FILE...", Short: "Convert manifests of other products, and of akv2k8s 1.x",
-		DisableFlagsInUseLine: true, Long: convertLong, Example: convertExample, Args: rejectArguments,
+		DisableFlagsInUseLine: true, Long: convertLong, Example: convertExample, Args: cmdutil.RejectArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) }}
 	flags := cmd.Flags()
 	flags.StringSliceVarP(&f.files, "filename", "f", nil,
@@ -86,16 +86,16 @@ func newConvertCommand(streams genericiooptions.IOStreams) *cobra.Command {
 
 func (f *convertFlags) run(ctx context.Context) error {
 	if len(f.files) == 0 {
-		return usageError{errors.New("--filename is required; name files or folders, or - for standard input")}
+		return cmdutil.UsageErrorf("--filename is required; name files or folders, or - for standard input")
 	}
 	if f.values == "-" && f.report == "-" {
-		return usageError{errors.New("--values and --report can't both be the output; name a file for one of them")}
+		return cmdutil.UsageErrorf("--values and --report can't both be the output; name a file for one of them")
 	}
 	options, err := f.options()
 	if err != nil {
 		return err
 	}
-	inputs, err := readInputs(f.files, f.recursive, f.streams.In)
+	inputs, err := cmdutil.ReadInputs(f.files, f.recursive, f.streams.In)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (f *convertFlags) run(ctx context.Context) error {
 		return err
 	}
 	if result.HasLeftOut() {
-		return errIncomplete
+		return cmdutil.ErrIncomplete
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func (f *convertFlags) options() (convert.Options, error) {
 			store, vault = "", one
 		}
 		if vault == "" {
-			return options, usageError{fmt.Errorf("--vault %q has no vault; use VAULT or STORE=VAULT", one)}
+			return options, cmdutil.UsageErrorf("--vault %q has no vault; use VAULT or STORE=VAULT", one)
 		}
 		options.Vaults[store] = vault
 	}

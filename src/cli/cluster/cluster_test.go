@@ -1,4 +1,4 @@
-package cli
+package cluster
 
 import (
 	"context"
@@ -43,11 +43,11 @@ contexts:
 }
 
 // parsedFlags are the cluster flags of a command with these arguments.
-func parsedFlags(t *testing.T, args ...string) *clusterFlags {
+func parsedFlags(t *testing.T, args ...string) *Flags {
 	t.Helper()
 	cmd := &cobra.Command{Use: "x", RunE: func(*cobra.Command, []string) error { return nil }}
-	f := addClusterFlags(cmd)
-	f.addAllNamespaces(cmd.Flags())
+	f := AddFlags(cmd)
+	f.AddAllNamespaces(cmd.Flags())
 	cmd.SetArgs(args)
 	cmd.SetErr(io.Discard)
 	require.NoError(t, cmd.Execute())
@@ -56,25 +56,25 @@ func parsedFlags(t *testing.T, args ...string) *clusterFlags {
 
 func TestTheFlagsSelectTheCluster(t *testing.T) {
 	path := kubeconfigOf(t, "https://api.example:6443")
-	c, err := parsedFlags(t, "--kubeconfig", path, "--as", "jane").connect()
+	c, err := parsedFlags(t, "--kubeconfig", path, "--as", "jane").Connect()
 	require.NoError(t, err)
-	assert.Equal(t, "https://api.example:6443", c.config.Host)
-	assert.Equal(t, "jane", c.config.Impersonate.UserName)
-	assert.Equal(t, limits.ClusterRequestTimeout, c.config.Timeout)
-	assert.InDelta(t, limits.ClusterQPS, c.config.QPS, 0)
-	assert.Contains(t, c.config.UserAgent, "kubectl-akv2k8s/")
-	assert.Equal(t, "team", c.namespace)
-	assert.Equal(t, "team", c.listNamespace())
+	assert.Equal(t, "https://api.example:6443", c.Config.Host)
+	assert.Equal(t, "jane", c.Config.Impersonate.UserName)
+	assert.Equal(t, limits.ClusterRequestTimeout, c.Config.Timeout)
+	assert.InDelta(t, limits.ClusterQPS, c.Config.QPS, 0)
+	assert.Contains(t, c.Config.UserAgent, "kubectl-akv2k8s/")
+	assert.Equal(t, "team", c.Namespace)
+	assert.Equal(t, "team", c.ListNamespace())
 
-	c, err = parsedFlags(t, "--kubeconfig", path, "-n", "two", "-A", "--request-timeout", "3s").connect()
+	c, err = parsedFlags(t, "--kubeconfig", path, "-n", "two", "-A", "--request-timeout", "3s").Connect()
 	require.NoError(t, err)
-	assert.Equal(t, 3*time.Second, c.config.Timeout)
-	assert.Equal(t, "two", c.namespace)
-	assert.Empty(t, c.listNamespace())
+	assert.Equal(t, 3*time.Second, c.Config.Timeout)
+	assert.Equal(t, "two", c.Namespace)
+	assert.Empty(t, c.ListNamespace())
 
-	c, err = parsedFlags(t, "--kubeconfig", path, "--context", "other").connect()
+	c, err = parsedFlags(t, "--kubeconfig", path, "--context", "other").Connect()
 	require.NoError(t, err)
-	assert.Equal(t, "default", c.namespace)
+	assert.Equal(t, "default", c.Namespace)
 }
 
 func TestErrorsOfTheConnectionSayWhatToDo(t *testing.T) {
@@ -89,7 +89,7 @@ func TestErrorsOfTheConnectionSayWhatToDo(t *testing.T) {
 		{"correct --kubeconfig", []string{"--kubeconfig", filepath.Join(t.TempDir(), "none")}},
 		{"kubectl config get-contexts", []string{"--kubeconfig", path, "--context", "none"}},
 	} {
-		_, err := parsedFlags(t, try.args...).connect()
+		_, err := parsedFlags(t, try.args...).Connect()
 		require.Error(t, err)
 		assert.Contains(t, err.Error(), try.want)
 	}
@@ -108,23 +108,23 @@ func TestErrorsOfRequestsSayWhatToDo(t *testing.T) {
 		"connecting to the API server https": request(errors.New("refused")),
 		"allow more time":                    context.DeadlineExceeded,
 	} {
-		explained := explainClusterError(err)
+		explained := ExplainError(err)
 		assert.Contains(t, explained.Error(), want)
 		assert.NotEmpty(t, fault.NextStepOf(explained))
 		assert.NotContains(t, explained.Error(), "x=y")
-		assert.Equal(t, explained, explainClusterError(explained), "it is explained once")
+		assert.Equal(t, explained, ExplainError(explained), "it is explained once")
 	}
 	notFound := apierrors.NewNotFound(resource, "x")
-	assert.Equal(t, notFound, explainClusterError(notFound), "the caller knows what to do")
+	assert.Equal(t, notFound, ExplainError(notFound), "the caller knows what to do")
 }
 
 func TestAServerThatDoesNotListenIsNamed(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	address := server.URL
 	server.Close()
-	c, err := parsedFlags(t, "--kubeconfig", kubeconfigOf(t, address)).connect()
+	c, err := parsedFlags(t, "--kubeconfig", kubeconfigOf(t, address)).Connect()
 	require.NoError(t, err)
-	_, err = listPages(t.Context(), c.client, &v2beta1.AzureKeyVaultSecretList{}, func() error { return nil })
+	_, err = ListPages(t.Context(), c.Client, &v2beta1.AzureKeyVaultSecretList{}, func() error { return nil })
 	require.Error(t, err)
 	assert.Contains(t, err.Error(), "connecting to the API server "+address)
 	assert.Contains(t, err.Error(), "kubectl cluster-info")
@@ -148,7 +148,7 @@ func (r *pagedReader) List(_ context.Context, list client.ObjectList, options ..
 func TestListsEnd(t *testing.T) {
 	endless := &pagedReader{}
 	seen, list := 0, &v2beta1.AzureKeyVaultSecretList{}
-	complete, err := listPages(t.Context(), endless, list, func() error { seen += len(list.Items); return nil })
+	complete, err := ListPages(t.Context(), endless, list, func() error { seen += len(list.Items); return nil })
 	require.NoError(t, err)
 	assert.False(t, complete)
 	assert.Equal(t, limits.ClusterListItems, seen)

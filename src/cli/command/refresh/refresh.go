@@ -1,8 +1,7 @@
-package cli
+package refresh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
+	"github.com/akv2k8s/akv2k8s/src/cli/cluster"
+	"github.com/akv2k8s/akv2k8s/src/cli/cmdutil"
 	"github.com/akv2k8s/akv2k8s/src/fault"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
@@ -46,44 +47,35 @@ const refreshFieldManager = "kubectl-akv2k8s"
 // refreshCommand is the command refresh.
 type refreshCommand struct {
 	streams genericiooptions.IOStreams
-	cluster *clusterFlags
+	cluster *cluster.Flags
 	wait    bool
 	timeout time.Duration
 }
 
-func newRefreshCommand(streams genericiooptions.IOStreams) *cobra.Command {
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	r := &refreshCommand{streams: streams}
 	cmd := &cobra.Command{Use: "refresh NAME", Short: "Read the vault of an AzureKeyVaultSecret now",
-		DisableFlagsInUseLine: true, Long: refreshLong, Example: refreshExample, Args: requireOneName,
+		DisableFlagsInUseLine: true, Long: refreshLong, Example: refreshExample, Args: cmdutil.RequireOneName,
 		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd.Context(), args[0]) }}
-	r.cluster = addClusterFlags(cmd)
+	r.cluster = cluster.AddFlags(cmd)
 	cmd.Flags().BoolVar(&r.wait, "wait", true, "Wait for the result.")
 	cmd.Flags().DurationVar(&r.timeout, "timeout", limits.RefreshWait, "`DURATION` to wait, such as 5m.")
-	cmd.ValidArgsFunction = firstArgument(r.cluster.completeResources)
+	cmd.ValidArgsFunction = cmdutil.FirstArgument(r.cluster.CompleteResources)
 	return cmd
-}
-
-// requireOneName requires the name of a resource as the only argument.
-func requireOneName(cmd *cobra.Command, args []string) error {
-	if len(args) == 1 {
-		return nil
-	}
-	return usageError{fmt.Errorf("%s needs the name of one AzureKeyVaultSecret, but has %d arguments; run "+
-		"'%[1]s --help'", cmd.CommandPath(), len(args))}
 }
 
 func (r *refreshCommand) run(ctx context.Context, name string) error {
 	if r.timeout <= 0 {
-		return usageError{errors.New("--timeout must be more than 0s; use --wait=false to wait for nothing")}
+		return cmdutil.UsageErrorf("--timeout must be more than 0s; use --wait=false to wait for nothing")
 	}
-	c, err := r.cluster.connect()
+	c, err := r.cluster.Connect()
 	if err != nil {
 		return err
 	}
-	key := types.NamespacedName{Namespace: c.namespace, Name: name}
+	key := types.NamespacedName{Namespace: c.Namespace, Name: name}
 	before := &v2beta1.AzureKeyVaultSecret{}
-	if err := c.client.Get(ctx, key, before); err != nil {
-		return explainResourceError(err, key)
+	if err := c.Client.Get(ctx, key, before); err != nil {
+		return cluster.ExplainResourceError(err, key)
 	}
 	request, err := requestRefresh(ctx, c, key)
 	if err != nil {
@@ -102,7 +94,7 @@ func (r *refreshCommand) run(ctx context.Context, name string) error {
 
 // requestRefresh sets the annotation, and returns its value. The value is a time, which the controller copies into the
 // status unchanged.
-func requestRefresh(ctx context.Context, c *cluster, key types.NamespacedName) (string, error) {
+func requestRefresh(ctx context.Context, c *cluster.Connection, key types.NamespacedName) (string, error) {
 	request := time.Now().UTC().Format(time.RFC3339Nano)
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"annotations": map[string]string{wire.AnnotationRefresh: request}}})
@@ -110,19 +102,19 @@ func requestRefresh(ctx context.Context, c *cluster, key types.NamespacedName) (
 		return "", err
 	}
 	object := &v2beta1.AzureKeyVaultSecret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
-	err = c.client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch),
+	err = c.Client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch),
 		client.FieldOwner(refreshFieldManager))
-	return request, explainResourceError(err, key)
+	return request, cluster.ExplainResourceError(err, key)
 }
 
 // waitForRefresh waits until the controller has answered the request, and returns the resource.
-func (r *refreshCommand) waitForRefresh(ctx context.Context, c *cluster, key types.NamespacedName,
+func (r *refreshCommand) waitForRefresh(ctx context.Context, c *cluster.Connection, key types.NamespacedName,
 	request string) (*v2beta1.AzureKeyVaultSecret, error) {
 	resource := &v2beta1.AzureKeyVaultSecret{}
 	shown := ""
 	err := wait.PollUntilContextTimeout(ctx, limits.RefreshPoll, r.timeout, true,
 		func(ctx context.Context) (bool, error) {
-			if err := c.client.Get(ctx, key, resource); err != nil {
+			if err := c.Client.Get(ctx, key, resource); err != nil {
 				return false, err
 			}
 			if resource.Status.Refresh == request || resource.Annotations[wire.AnnotationRefresh] != request {
@@ -138,7 +130,7 @@ func (r *refreshCommand) waitForRefresh(ctx context.Context, c *cluster, key typ
 	case wait.Interrupted(err):
 		return nil, r.explainTimeout(resource, key)
 	case err != nil:
-		return nil, explainResourceError(err, key)
+		return nil, cluster.ExplainResourceError(err, key)
 	case resource.Status.Refresh != request:
 		return nil, fault.NewWithNextStep(fault.Conflict, "see the result with 'kubectl akv2k8s get "+key.Name+"'",
 			"another request for a refresh of AzureKeyVaultSecret %q has replaced this one", key.Name)

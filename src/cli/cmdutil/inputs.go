@@ -1,4 +1,4 @@
-package cli
+package cmdutil
 
 import (
 	"fmt"
@@ -9,26 +9,26 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/akv2k8s/akv2k8s/src/convert"
+	"github.com/akv2k8s/akv2k8s/src/convert/conversion"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 )
 
-// readInputs reads files and folders, as kubectl does: of a folder the files that end in .yaml, .yml or .json, in the
+// ReadInputs reads files and folders, as kubectl does: of a folder the files that end in .yaml, .yml or .json, in the
 // order of their names.
-func readInputs(names []string, recursive bool, stdin io.Reader) ([]convert.Input, error) {
+func ReadInputs(names []string, recursive bool, stdin io.Reader) ([]conversion.Input, error) {
 	left := &inputBudget{bytes: limits.ConvertBytes, files: limits.ConvertFiles}
-	var all []convert.Input
+	var all []conversion.Input
 	for _, name := range names {
 		if name == "-" {
 			content, err := left.readAll("standard input", stdin)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, convert.Input{Name: "standard input", Content: content})
+			all = append(all, conversion.Input{Name: "standard input", Content: content})
 			continue
 		}
 		if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
-			return nil, usageError{fmt.Errorf("%s is a URL, and convert reads files only; download it first", name)}
+			return nil, UsageErrorf("%s is a URL, and convert reads files only; download it first", name)
 		}
 		paths, err := listFiles(name, recursive)
 		if err != nil {
@@ -72,18 +72,18 @@ func listFiles(name string, recursive bool) ([]string, error) {
 // inputBudget is what is left to read.
 type inputBudget struct{ bytes, files int }
 
-func (b *inputBudget) readFile(path string) (convert.Input, error) {
+func (b *inputBudget) readFile(path string) (conversion.Input, error) {
 	if b.files--; b.files < 0 {
-		return convert.Input{}, fmt.Errorf("there are more than %s files; convert fewer files at a time",
+		return conversion.Input{}, fmt.Errorf("there are more than %s files; convert fewer files at a time",
 			limits.Count(limits.ConvertFiles))
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return convert.Input{}, err
+		return conversion.Input{}, err
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	content, err := b.readAll(path, file)
-	return convert.Input{Name: filepath.ToSlash(path), Content: content}, err
+	return conversion.Input{Name: filepath.ToSlash(path), Content: content}, err
 }
 
 func (b *inputBudget) readAll(name string, from io.Reader) ([]byte, error) {

@@ -1,8 +1,7 @@
-package cli
+package get
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -27,7 +26,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/akv2k8s/akv2k8s/src/api/v2beta1"
-	"github.com/akv2k8s/akv2k8s/src/fault"
+	"github.com/akv2k8s/akv2k8s/src/cli/cluster"
+	"github.com/akv2k8s/akv2k8s/src/cli/cmdutil"
 	"github.com/akv2k8s/akv2k8s/src/limits"
 	"github.com/akv2k8s/akv2k8s/src/wire"
 )
@@ -59,27 +59,27 @@ const getExample = `  # The resources of the namespace of the context
 // getCommand is the command get.
 type getCommand struct {
 	streams  genericiooptions.IOStreams
-	cluster  *clusterFlags
-	print    *genericclioptions.PrintFlags
+	cluster  *cluster.Flags
+	output   string
 	selector string
 	watch    bool
 }
 
-func newGetCommand(streams genericiooptions.IOStreams) *cobra.Command {
-	g := &getCommand{streams: streams, print: genericclioptions.NewPrintFlags("")}
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	g := &getCommand{streams: streams}
 	cmd := &cobra.Command{Use: "get [NAME...]", Short: "List AzureKeyVaultSecrets", DisableFlagsInUseLine: true,
 		Long: getLong, Example: getExample,
 		RunE: func(cmd *cobra.Command, args []string) error { return g.run(cmd.Context(), args) }}
-	g.cluster = addClusterFlags(cmd)
+	g.cluster = cluster.AddFlags(cmd)
 	flags := cmd.Flags()
-	g.cluster.addAllNamespaces(flags)
-	flags.StringVarP(g.print.OutputFormat, "output", "o", "",
-		"`FORMAT` of the output: wide, json, yaml, name, jsonpath=TEMPLATE or go-template=TEMPLATE.")
+	g.cluster.AddAllNamespaces(flags)
+	flags.StringVarP(&g.output, "output", "o", "",
+		"`FORMAT` of the output: wide, json, yaml, name or jsonpath=TEMPLATE.")
 	flags.StringVarP(&g.selector, "selector", "l", "", "`SELECTOR` of labels, such as app=shop,tier!=test.")
 	flags.BoolVarP(&g.watch, "watch", "w", false, "Print further changes until the command is interrupted.")
-	cmd.ValidArgsFunction = g.cluster.completeResources
-	registerCompletion(cmd, "output", cobra.FixedCompletions([]string{"wide", "json", "yaml", "name", "jsonpath="},
-		cobra.ShellCompDirectiveNoFileComp))
+	cmd.ValidArgsFunction = g.cluster.CompleteResources
+	cmdutil.RegisterCompletion(cmd, "output", cobra.FixedCompletions([]string{"wide", "json", "yaml", "name",
+		"jsonpath="}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -95,17 +95,17 @@ func (g *getCommand) run(ctx context.Context, names []string) error {
 	selector, err := labels.Parse(g.selector)
 	switch {
 	case err != nil:
-		return usageError{fmt.Errorf("--selector: %w", err)}
-	case len(names) > 0 && (g.cluster.allNamespaces || g.selector != ""):
-		return usageError{errors.New("name resources, or select them with --all-namespaces and --selector, not both")}
+		return cmdutil.UsageErrorf("--selector: %w", err)
+	case len(names) > 0 && (g.cluster.AllNamespaces || g.selector != ""):
+		return cmdutil.UsageErrorf("name resources, or select them with --all-namespaces and --selector, not both")
 	case len(names) > 1 && g.watch:
-		return usageError{errors.New("--watch follows one resource or all; name at most one")}
+		return cmdutil.UsageErrorf("--watch follows one resource or all; name at most one")
 	}
 	printer, err := g.newPrinter()
 	if err != nil {
 		return err
 	}
-	c, err := g.cluster.connect()
+	c, err := g.cluster.Connect()
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (g *getCommand) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.printAll(printer, list, c.listNamespace(), len(names) == 1); err != nil {
+	if err := g.printAll(printer, list, c.ListNamespace(), len(names) == 1); err != nil {
 		return err
 	}
 	if g.watch {
@@ -122,33 +122,40 @@ func (g *getCommand) run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// newPrinter returns the printer of --output.
+// newPrinter returns the printer of --output. It knows the formats of kubectl except those with Go templates: with the
+// package text/template, the linker keeps all methods of all types, and the program would have 20 MB more.
 func (g *getCommand) newPrinter() (printers.ResourcePrinter, error) {
-	switch *g.print.OutputFormat {
+	switch g.output {
 	case "", "wide":
-		return &resourceTable{wide: *g.print.OutputFormat == "wide", namespaces: g.cluster.allNamespaces}, nil
+		return &resourceTable{wide: g.output == "wide", namespaces: g.cluster.AllNamespaces}, nil
 	}
-	printer, err := g.print.ToPrinter()
-	if genericclioptions.IsNoCompatiblePrinterError(err) {
-		return nil, usageError{fmt.Errorf("--output %q is not known; use wide, json, yaml, name, jsonpath= or "+
-			"go-template=", *g.print.OutputFormat)}
+	for _, format := range []interface {
+		ToPrinter(format string) (printers.ResourcePrinter, error)
+	}{genericclioptions.NewJSONYamlPrintFlags(), genericclioptions.NewNamePrintFlags(""),
+		&genericclioptions.JSONPathPrintFlags{}} {
+		printer, err := format.ToPrinter(g.output)
+		switch {
+		case genericclioptions.IsNoCompatiblePrinterError(err):
+		case err != nil:
+			return nil, cmdutil.UsageErrorf("--output: %w", err)
+		default:
+			return printer, nil
+		}
 	}
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--output: %w", err)}
-	}
-	return printer, nil
+	return nil, cmdutil.UsageErrorf("--output %q is not known; use wide, json, yaml, name or jsonpath=, or 'kubectl "+
+		"get azurekeyvaultsecrets' for other formats", g.output)
 }
 
 // read reads the named resources, or the selected ones.
-func (g *getCommand) read(ctx context.Context, c *cluster, names []string,
+func (g *getCommand) read(ctx context.Context, c *cluster.Connection, names []string,
 	selector labels.Selector) (*unstructured.UnstructuredList, error) {
 	all := newResourceList()
 	for _, name := range names {
 		object := &unstructured.Unstructured{}
 		object.SetGroupVersionKind(v2beta1.GroupVersion().WithKind(wire.Kind))
-		key := types.NamespacedName{Namespace: c.namespace, Name: name}
-		if err := c.client.Get(ctx, key, object); err != nil {
-			return nil, explainResourceError(err, key)
+		key := types.NamespacedName{Namespace: c.Namespace, Name: name}
+		if err := c.Client.Get(ctx, key, object); err != nil {
+			return nil, cluster.ExplainResourceError(err, key)
 		}
 		all.Items = append(all.Items, *object)
 		all.SetResourceVersion(object.GetResourceVersion())
@@ -157,25 +164,16 @@ func (g *getCommand) read(ctx context.Context, c *cluster, names []string,
 		return all, nil
 	}
 	page := newResourceList()
-	complete, err := listPages(ctx, c.client, page, func() error {
+	complete, err := cluster.ListPages(ctx, c.Client, page, func() error {
 		all.Items = append(all.Items, page.Items...)
 		all.SetResourceVersion(page.GetResourceVersion())
 		return nil
-	}, client.InNamespace(c.listNamespace()), client.MatchingLabelsSelector{Selector: selector})
+	}, client.InNamespace(c.ListNamespace()), client.MatchingLabelsSelector{Selector: selector})
 	if err == nil && !complete {
 		fmt.Fprintf(g.streams.ErrOut, "warning: only the first %s AzureKeyVaultSecrets are listed; select fewer with "+
 			"--namespace or --selector\n", limits.Count(limits.ClusterListItems))
 	}
 	return all, err
-}
-
-// explainResourceError adds the next step to an error of reading a resource.
-func explainResourceError(err error, key types.NamespacedName) error {
-	if apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
-		return fault.NewWithNextStep(fault.NotFound, "list them with 'kubectl akv2k8s get'",
-			"there is no AzureKeyVaultSecret %q in namespace %q", key.Name, key.Namespace)
-	}
-	return explainClusterError(err)
 }
 
 // printAll prints resources: a table, a list, or the object itself if it is the only one that was asked for.
@@ -208,19 +206,19 @@ func (g *getCommand) printAll(printer printers.ResourcePrinter, list *unstructur
 }
 
 // follow prints changes until the context ends.
-func (g *getCommand) follow(ctx context.Context, c *cluster, printer printers.ResourcePrinter,
+func (g *getCommand) follow(ctx context.Context, c *cluster.Connection, printer printers.ResourcePrinter,
 	list *unstructured.UnstructuredList, selected client.ListOption) error {
-	options := []client.ListOption{client.InNamespace(c.listNamespace()), selected}
-	if len(list.Items) == 1 && g.selector == "" && !g.cluster.allNamespaces {
+	options := []client.ListOption{client.InNamespace(c.ListNamespace()), selected}
+	if len(list.Items) == 1 && g.selector == "" && !g.cluster.AllNamespaces {
 		options = append(options, client.MatchingFields{"metadata.name": list.Items[0].GetName()})
 	}
 	source := &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context,
 		from metav1.ListOptions) (watch.Interface, error) {
-		return c.watcher.Watch(ctx, newResourceList(), append(options, &client.ListOptions{Raw: &from})...)
+		return c.Watcher.Watch(ctx, newResourceList(), append(options, &client.ListOptions{Raw: &from})...)
 	}}
 	changes, err := watchtools.NewRetryWatcherWithContext(ctx, list.GetResourceVersion(), source)
 	if err != nil {
-		return explainClusterError(err)
+		return cluster.ExplainError(err)
 	}
 	defer changes.Stop()
 	for {
@@ -230,9 +228,9 @@ func (g *getCommand) follow(ctx context.Context, c *cluster, printer printers.Re
 		case event, open := <-changes.ResultChan():
 			switch {
 			case !open:
-				return explainClusterError(ctx.Err())
+				return cluster.ExplainError(ctx.Err())
 			case event.Type == watch.Error:
-				return explainClusterError(fmt.Errorf("the watch ended: %w; start it again",
+				return cluster.ExplainError(fmt.Errorf("the watch ended: %w; start it again",
 					apierrors.FromObject(event.Object)))
 			case event.Type == watch.Bookmark:
 			default:

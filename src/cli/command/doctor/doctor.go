@@ -1,9 +1,7 @@
-package cli
+package doctor
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +10,8 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/akv2k8s/akv2k8s/src/cli/cluster"
+	"github.com/akv2k8s/akv2k8s/src/cli/cmdutil"
 	"github.com/akv2k8s/akv2k8s/src/doctor"
 	"github.com/akv2k8s/akv2k8s/src/doctor/checks"
 	doctorcluster "github.com/akv2k8s/akv2k8s/src/doctor/cluster"
@@ -56,32 +56,29 @@ const doctorExample = `  # What is wrong?
   # In a pipeline, wait up to five minutes until all checks pass
   kubectl akv2k8s doctor --wait 5m -o short`
 
-// errUnhealthy ends the command with ExitFailure. The report says why.
-var errUnhealthy = errors.New("a check failed")
-
 // doctorFlags are the flags of doctor.
 type doctorFlags struct {
 	streams         genericiooptions.IOStreams
-	cluster         *clusterFlags
+	cluster         *cluster.Flags
 	pre, azure      bool
 	output          string
 	timeout, wait   time.Duration
 	systemNamespace string
 }
 
-func newDoctorCommand(streams genericiooptions.IOStreams) *cobra.Command {
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	f := &doctorFlags{streams: streams}
 	cmd := &cobra.Command{Use: "doctor [akvs/NAME | pod/NAME]", Short: "Find out why akv2k8s does not work",
 		DisableFlagsInUseLine: true, Long: doctorLong, Example: doctorExample,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usageError{fmt.Errorf("%s takes one object, but has %q; run '%[1]s --help'", cmd.CommandPath(),
-					args[1])}
+				return cmdutil.UsageErrorf("%s takes one object, but has %q; run '%[1]s --help'", cmd.CommandPath(),
+					args[1])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args) }}
-	f.cluster = addClusterFlags(cmd)
+	f.cluster = cluster.AddFlags(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.pre, "pre", false, "Check before an installation what it needs.")
 	flags.BoolVar(&f.azure, "azure", false, "Check Azure from a Job with the controller's identity and network.")
@@ -100,12 +97,12 @@ func newDoctorCommand(streams genericiooptions.IOStreams) *cobra.Command {
 func (f *doctorFlags) checkFlags(args []string) error {
 	switch {
 	case !slices.Contains(doctor.Formats(), doctor.Format(f.output)):
-		return usageError{fmt.Errorf("--output %q is unknown; use table, short or json", f.output)}
+		return cmdutil.UsageErrorf("--output %q is unknown; use table, short or json", f.output)
 	case f.timeout <= 0 || f.wait < 0:
-		return usageError{errors.New("--timeout must be positive, and --wait must not be negative")}
+		return cmdutil.UsageErrorf("--timeout must be positive, and --wait must not be negative")
 	case f.pre && (f.azure || len(args) > 0):
-		return usageError{errors.New("--pre checks the cluster before an installation; use it without --azure and " +
-			"without an object")}
+		return cmdutil.UsageErrorf("--pre checks the cluster before an installation; use it without --azure and " +
+			"without an object")
 	}
 	return nil
 }
@@ -120,7 +117,7 @@ func (f *doctorFlags) run(ctx context.Context, args []string) error {
 	}
 	findings, err := examination.RunUntil(ctx, f.wait)
 	if fault.KindOf(err) == fault.Invalid {
-		return usageError{err}
+		return cmdutil.UsageError{Cause: err}
 	} else if err != nil {
 		return err
 	}
@@ -128,18 +125,18 @@ func (f *doctorFlags) run(ctx context.Context, args []string) error {
 		return err
 	}
 	if doctor.Worst(findings) == doctor.Error {
-		return errUnhealthy
+		return cmdutil.ErrUnhealthy
 	}
 	return nil
 }
 
 // newExamination returns the examination that flags and arguments describe.
 func (f *doctorFlags) newExamination(args []string) (checks.Examination, error) {
-	c, err := f.cluster.connect()
+	c, err := f.cluster.Connect()
 	if err != nil {
 		return checks.Examination{}, err
 	}
-	server, err := doctorcluster.NewAPIServer(c.config)
+	server, err := doctorcluster.NewAPIServer(c.Config)
 	if err != nil {
 		return checks.Examination{}, err
 	}
@@ -147,12 +144,12 @@ func (f *doctorFlags) newExamination(args []string) (checks.Examination, error) 
 	settings := program.NewSettings(func(string) (string, bool) { return "", false })
 	known := pflag.NewFlagSet("", pflag.ContinueOnError)
 	settings.AddFlags(known)
-	e := checks.Examination{Config: doctorcluster.Config{Client: c.client, Server: server, Now: time.Now,
-		SystemNamespace: f.systemNamespace, Version: version.String()}, Kubernetes: c.kubernetes, Before: f.pre,
+	e := checks.Examination{Config: doctorcluster.Config{Client: c.Client, Server: server, Now: time.Now,
+		SystemNamespace: f.systemNamespace, Version: version.String()}, Logs: c.Core, Before: f.pre,
 		Azure: f.azure, AzureFlags: known, Timeout: f.timeout, Progress: f.streams.ErrOut, Object: strings.Join(args,
 			"")}
-	if len(args) > 0 || *f.cluster.config.Namespace != "" {
-		e.Namespace = c.namespace
+	if len(args) > 0 || f.cluster.NamespaceFlag() != "" {
+		e.Namespace = c.Namespace
 	}
 	return e, nil
 }

@@ -1,0 +1,4 @@
+// Package get is the subcommand get: a table of AzureKeyVaultSecrets, or the objects themselves.
+//
+// Floor 6.
+package get
