@@ -440,7 +440,7 @@ func TestTheMessagesOfTheInjectorAreShownAndNoOthers(t *testing.T) {
 	pod.Status.ContainerStatuses[0].LastTerminationState = ended("ObjectNotFound: reading db?nope: the object has no such key; correct it")
 	p, err = newCluster(t, installation, resources).explainer().Pod(t.Context(), pod)
 	require.NoError(t, err)
-	assert.Contains(t, strings.Join(whats(p.Findings), "\n"), "error container app: its injector failed with exit code 66 | ObjectNotFound: reading db?nope: the object has no such key")
+	assert.Contains(t, strings.Join(whats(p.Findings), "\n"), "error container app: it failed with exit code 66 | ObjectNotFound: reading db?nope: the object has no such key")
 }
 
 const sources = `apiVersion: v1

@@ -30,9 +30,10 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 		switch {
 		case apierrors.IsNotFound(err):
 			found.State = "does not exist"
-			x.addOutputFinding(out, doctor.Finding{What: "it does not exist",
-				Why: "the resource is ready, so something deleted it",
-				Try: "find out what deletes it in the audit log; a refresh creates it again"})
+			x.addOutputFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
+				Severity: doctor.Error, What: "it does not exist", Why: "the resource is ready, so something deleted it",
+				Try: "find out what deletes it in the audit log; 'kubectl akv2k8s refresh " + x.object.Name +
+					"' creates it again"})
 		case apierrors.IsForbidden(err):
 			found.State = "not known: you may not read its metadata"
 		case err != nil:
@@ -47,13 +48,10 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 
 // addOutputFinding adds a finding about an output of a resource that is ready. If it is not ready, that is the cause,
 // and there is a finding about it.
-func (x *resourceExplanation) addOutputFinding(out recipe.Output, f doctor.Finding) {
-	if !meta.IsStatusConditionTrue(x.object.Status.Conditions, v2beta1.ConditionReady) {
-		return
+func (x *resourceExplanation) addOutputFinding(f doctor.Finding) {
+	if meta.IsStatusConditionTrue(x.object.Status.Conditions, v2beta1.ConditionReady) {
+		x.addFinding(f)
 	}
-	f.Check, f.Object, f.Severity = checkOutputs, kindObject(out.Kind, out.Name), doctor.Error
-	f.Command = fmt.Sprintf("kubectl akv2k8s refresh %s -n %s", x.object.Name, x.object.Namespace)
-	x.addFinding(f)
 }
 
 // explainOutput explains an output that exists.
@@ -71,9 +69,11 @@ func (x *resourceExplanation) explainOutput(found *Output, out recipe.Output, ob
 	switch shares := output.KeyOwnerships(object.Annotations); {
 	case !owned:
 		found.State = "exists, but this resource writes none of its keys"
-		x.addOutputFinding(out, doctor.Finding{What: "it has no key of this resource",
+		x.addOutputFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
+			Severity: doctor.Error, What: "it has no key of this resource",
 			Why: "the resource is ready, so another tool created it again",
-			Try: "find out which one in the audit log; a refresh writes the keys again"})
+			Try: "find out which one in the audit log; 'kubectl akv2k8s refresh " + x.object.Name +
+				"' writes the keys again"})
 	case len(shares) > 0:
 		found.State = "also holds data of others, so deleting this resource keeps it"
 	default:

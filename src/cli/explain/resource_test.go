@@ -90,7 +90,7 @@ func TestAResourceIsExplained(t *testing.T) {
 	assert.Equal(t, []string{
 		"error akvs/synced: two installations sync it | a/b syncs it too | let only one of them watch the namespace, or give each its own labels (controller.env.OBJECT_LABELS)",
 		"warning akvs/synced: a requested refresh has no answer yet | the annotation akv2k8s.io/refresh is not the same as status.refresh | wait, or see why the controller does not read the vault",
-		`error configmap/out: it does not exist | the resource is ready, so something deleted it | find out what deletes it in the audit log; a refresh creates it again | kubectl akv2k8s refresh synced -n team`,
+		`error configmap/out: it does not exist | the resource is ready, so something deleted it | find out what deletes it in the audit log; 'kubectl akv2k8s refresh synced' creates it again`,
 		`warning deployment/waits: it has not been restarted | it is paused | see docs/troubleshooting.md, 'A workload was not restarted'`,
 		`warning statefulset/silent: it does not allow restarts | it has no annotation akv2k8s.io/restart: "true" | add the annotation, also in the manifest of the workload | kubectl -n team annotate statefulset silent akv2k8s.io/restart=true`,
 		`warning daemonset/none: spec.rolloutRestart names it, but it does not exist |  | correct spec.rolloutRestart.workloads`}, whats(r.Findings))

@@ -309,13 +309,10 @@ func (x *podExplanation) addFailures() {
 				!isAdded && (!isInjected(x.pod) || !fault.BeginsWithReason(ended.Message)) {
 				continue
 			}
-			what := "its injector failed with exit code %d"
-			if isAdded {
-				what = "it failed with exit code %d"
-			}
 			x.addFinding(doctor.Finding{Check: checkStart, Object: "container " + status.Name,
-				Severity: doctor.Error, What: fmt.Sprintf(what, ended.ExitCode), Why: strings.TrimSpace(ended.Message),
-				Try:     "do what the message says; the kubelet tries again, unless the pod must not restart",
+				Severity: doctor.Error, What: fmt.Sprintf("it failed with exit code %d", ended.ExitCode),
+				Why:     strings.TrimSpace(ended.Message),
+				Try:     "do what the message says; the kubelet tries again if the pod may restart, and the log has more",
 				Command: fmt.Sprintf("kubectl -n %s logs %s -c %s", x.pod.Namespace, x.pod.Name, status.Name)})
 			break
 		}

@@ -211,6 +211,9 @@ func faults() map[string]planted {
 		"a rollout whose new pod can't start": {plant: func(t *testing.T, c *clustertest.Cluster) {
 			d := clustertest.Find[*appsv1.Deployment](t, c, "akv2k8s-controller")
 			d.Status.Replicas = 2
+			c.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: "a-ending", Labels: d.Spec.Selector.MatchLabels,
+				DeletionTimestamp: &metav1.Time{Time: c.Now}, Finalizers: []string{"x/y"}}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
+				{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 143}}}}}})
 			c.Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: "x", Labels: d.Spec.Selector.MatchLabels},
 				Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "controller",
 					State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Error", ExitCode: 2}}}}}})

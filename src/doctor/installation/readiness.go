@@ -73,6 +73,9 @@ func explainByPods(ctx context.Context, s *cluster.State, d *appsv1.Deployment, 
 			doctor.Right{Verb: "list", Resource: "pods", Namespace: d.Namespace})...)
 	}
 	for i := range pods.Items {
+		if pods.Items[i].DeletionTimestamp != nil {
+			continue // it ends because it has to
+		}
 		if why, try := explainPod(&pods.Items[i]); why != "" {
 			f.Why, f.Try = pods.Items[i].Name+": "+why, cmp.Or(try, f.Try)
 			break

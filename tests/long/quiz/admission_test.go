@@ -179,7 +179,7 @@ func refusedFaults(t *testing.T, q *quiz, h home, all map[string]refusedPod) []f
 		r.change(pod)
 		path, err := q.manifest(h.name+" "+name, pod)
 		require.NoError(t, err)
-		faults = append(faults, fault{name: name, says: []string{"The env-injector denies this pod", r.says},
+		faults = append(faults, fault{name: name, says: []string{"the env-injector denies it", r.says},
 			plant:    func(ctx context.Context) error { return h.denied(ctx, pod.DeepCopy(), r.says) },
 			commands: [][]string{{"explain", "-n", h.name, "-f", path}}})
 	}

@@ -208,18 +208,13 @@ func (q *quiz) run(t *testing.T, args []string) (string, int) {
 	return out.String(), code
 }
 
-// ask runs a command with JSON output and returns its findings. Those of explain have no severity, and are errors.
+// ask runs a command with JSON output and returns its findings.
 func (q *quiz) ask(t *testing.T, command []string) ([]finding, error) {
 	t.Helper()
 	out, code := q.run(t, append(slices.Clone(command), "-o", "json"))
 	var report struct{ Findings []finding }
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
 		return nil, fmt.Errorf("exit code %d, %w: %.600s", code, err, out)
-	}
-	for i := range report.Findings {
-		if report.Findings[i].Severity == "" {
-			report.Findings[i].Severity = "error"
-		}
 	}
 	return report.Findings, nil
 }
