@@ -277,6 +277,7 @@ func TestCallsSurviveAKilledSidecar(t *testing.T) {
 				}
 			}))
 			ctx, kill := context.WithCancel(t.Context())
+			defer kill()
 			if isKilledBeforeCall {
 				kill()
 			}

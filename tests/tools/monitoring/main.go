@@ -112,7 +112,7 @@ func (c *checker) checkRules(content []byte) {
 func (c *checker) checkDashboard(content []byte) {
 	plugins.RegisterDefaultPlugins()
 	// The strict reader finds fields that are unknown or missing, but leaves panels out (v0.0.22), so both are needed.
-	var strict, board dashboard.Dashboard
+	var strict, board dashboard.Dashboard //nolint:staticcheck // it prefers a schema that Grafana 11 does not read
 	if err := strict.UnmarshalJSONStrict(content); isFailure(err) {
 		c.addf("it is not a dashboard: %w", err)
 		return
@@ -201,7 +201,7 @@ func (c *checker) checkVariables(variables []dashboard.VariableModel) map[string
 }
 
 // panelsOf returns all panels, also those in rows.
-func (c *checker) panelsOf(board dashboard.Dashboard) []dashboard.Panel {
+func (c *checker) panelsOf(board dashboard.Dashboard) []dashboard.Panel { //nolint:staticcheck // as above
 	var all []dashboard.Panel
 	for _, one := range board.Panels {
 		if one.Panel != nil {
@@ -232,18 +232,22 @@ func (c *checker) checkPlaces(panels []dashboard.Panel) {
 			c.addf("two panels have the id %d", *panel.Id)
 		}
 		ids[*panel.Id] = true
-		place := *panel.GridPos
-		if place.W == 0 || place.H == 0 || place.X+place.W > gridWidth {
-			c.addf("the panel %q is outside the grid", *panel.Title)
-			continue
-		}
-		for x := place.X; x < place.X+place.W; x++ {
-			for y := place.Y; y < place.Y+place.H; y++ {
-				if other := cells[[2]uint32{x, y}]; other != "" && other != *panel.Title {
-					c.addf("the panels %q and %q overlap", other, *panel.Title)
-				}
-				cells[[2]uint32{x, y}] = *panel.Title
+		c.checkPlace(*panel.Title, *panel.GridPos, cells)
+	}
+}
+
+// checkPlace checks that a panel is in the grid, and overlaps none in the cells that are taken.
+func (c *checker) checkPlace(title string, place dashboard.GridPos, cells map[[2]uint32]string) {
+	if place.W == 0 || place.H == 0 || place.X+place.W > gridWidth {
+		c.addf("the panel %q is outside the grid", title)
+		return
+	}
+	for x := place.X; x < place.X+place.W; x++ {
+		for y := place.Y; y < place.Y+place.H; y++ {
+			if other := cells[[2]uint32{x, y}]; other != "" && other != title {
+				c.addf("the panels %q and %q overlap", other, title)
 			}
+			cells[[2]uint32{x, y}] = title
 		}
 	}
 }
