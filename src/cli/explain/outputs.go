@@ -31,9 +31,9 @@ func (x *resourceExplanation) explainOutputs(ctx context.Context) error {
 		case apierrors.IsNotFound(err):
 			found.State = "does not exist"
 			x.addOutputFinding(doctor.Finding{Check: checkOutputs, Object: kindObject(out.Kind, out.Name),
-				Severity: doctor.Error, What: "it does not exist", Why: "the resource is ready, so something deleted it",
-				Try: "find out what deletes it in the audit log; 'kubectl akv2k8s refresh " + x.object.Name +
-					"' creates it again"})
+				Severity: doctor.Error, What: "it does not exist",
+				Why: "the resource is ready, so something deleted it", Try: "find out what deletes it in the " +
+					"audit log; 'kubectl akv2k8s refresh " + x.object.Name + "' creates it again"})
 		case apierrors.IsForbidden(err):
 			found.State = "not known: you may not read its metadata"
 		case err != nil:
