@@ -1,6 +1,6 @@
 import { CommonComponents } from '@kinvolk/headlamp-plugin/lib';
 import { useParams } from 'react-router-dom';
-import { useSubjects } from '../data';
+import { Subjects, useSubjects } from '../data';
 import { refreshPlan } from '../lib/refresh';
 import { identityText, lastError, outputsOf, vaultObjects } from '../lib/status';
 import { printable } from '../lib/text';
@@ -27,23 +27,27 @@ export function ResourceDetails(props: { namespace?: string; name?: string; clus
       withEvents
       actions={item => (item ? [<RefreshButton key="refresh" item={item} />] : [])}
       extraInfo={item => item && informationOf(item, Date.now())}
-      extraSections={item => [
-        {
-          id: 'akv2k8s-objects',
-          section: <VaultObjects resource={item.jsonData} />,
-        },
-        {
-          id: 'akv2k8s-outputs',
-          section: <Outputs resource={item.jsonData} cluster={item.cluster} />,
-        },
-        {
-          id: 'akv2k8s-consumers',
-          section: <Consumers resource={item.jsonData} subjects={subjects} />,
-        },
-        { id: 'akv2k8s-conditions', section: <ConditionsSection resource={item.jsonData} /> },
-      ]}
+      extraSections={(item: AzureKeyVaultSecret | null) => (item ? sectionsOf(item, subjects) : [])}
     />
   );
+}
+
+function sectionsOf(item: AzureKeyVaultSecret, subjects: Subjects) {
+  return [
+    {
+      id: 'akv2k8s-consumers',
+      section: <Consumers resource={item.jsonData} subjects={subjects} />,
+    },
+    {
+      id: 'akv2k8s-objects',
+      section: <VaultObjects resource={item.jsonData} />,
+    },
+    {
+      id: 'akv2k8s-outputs',
+      section: <Outputs resource={item.jsonData} cluster={item.cluster} />,
+    },
+    { id: 'akv2k8s-conditions', section: <ConditionsSection resource={item.jsonData} /> },
+  ];
 }
 
 /** informationOf returns the rows of the main section. */

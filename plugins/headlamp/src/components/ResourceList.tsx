@@ -36,6 +36,7 @@ export function ResourceList() {
         {
           id: 'ready',
           label: 'Ready',
+          gridTemplate: 'min-content',
           getValue: item => {
             const { text, reason } = readiness(item.jsonData);
             return `${text} ${reason}`.trim();
@@ -56,6 +57,7 @@ export function ResourceList() {
         {
           id: 'expires',
           label: 'Expires',
+          gridTemplate: 'min-content',
           getValue: item => {
             const { state, at } = expiryOf(item.jsonData, now);
             return state === 'none' ? '' : `${dateText(at)} ${state}`;
