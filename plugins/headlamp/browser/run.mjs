@@ -125,6 +125,7 @@ const checks = {
   },
   async map() {
     const page = await open('/c/main/map?group=namespace&namespace=shop', { ofHeadlamp: true });
+    await page.setViewport({ width: 1800, height: 850 });
     await clickButton(page, 'Expand All');
     await requireTexts(page, 'map', ['AzureKeyVaultSecret', 'settings']);
     await screenshot(page, 'map');

@@ -101,7 +101,9 @@ func startProxy(t *testing.T, s *stage.Stage) string {
 	t.Helper()
 	target, err := url.Parse(s.REST.Host)
 	require.NoError(t, err)
-	transport, err := rest.TransportFor(s.REST)
+	config := rest.CopyConfig(s.REST)
+	config.NextProtos = []string{"http/1.1"} // HTTP/2 has no WebSockets, which watches use
+	transport, err := rest.TransportFor(config)
 	require.NoError(t, err)
 	server := httptest.NewServer(&httputil.ReverseProxy{Transport: transport, FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
