@@ -10,7 +10,7 @@ import { serve } from './server.mjs';
 const [api, report, artifacts] = process.argv.slice(2);
 mkdirSync(artifacts, { recursive: true });
 const require = createRequire(import.meta.url);
-const wait = { timeout: 60_000 };
+const wait = { timeout: 30_000 };
 
 // Where Headlamp gets icons that it does not have.
 const iconHosts = ['api.iconify.design', 'api.simplesvg.com', 'api.unisvg.com'];

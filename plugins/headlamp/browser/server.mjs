@@ -58,7 +58,6 @@ function forward(target, incoming, answer) {
 function forwardSocket(target, incoming, socket, head) {
   const outgoing = connect(target.port, target.hostname, () => {
     const headers = { ...incoming.headers, host: target.host };
-    delete headers.origin;
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
     const path = incoming.url.slice(cluster.length);
     outgoing.write([`GET ${path} HTTP/1.1`, ...lines, '', ''].join('\r\n'));
