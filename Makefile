@@ -1,6 +1,6 @@
 # Everything that one does in this repository. The work itself is done by Go programs under tests/.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load dev logs fuzz vulnerabilities soak package manifests release-dry-run site
+.PHONY: help demo demo-down check lint verify generate e2e long bench scale test cluster-up cluster-down load dev logs fuzz vulnerabilities soak package manifests release-dry-run site headlamp
 
 help: ## show this
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,8 @@ verify: ## are the generated files what make generate writes?
 	@go run ./tests/run verify
 generate: ## write the generated files
 	@go run ./tests/run generate
+headlamp: ## the plugin of Headlamp: linter, types, tests and build, into plugins/headlamp/dist
+	@go run ./tests/run headlamp
 site: ## the documentation's site, into dist/site (SITE_BASE=/v2.0/: below that path)
 	@go run ./tests/run site
 cluster-up: ## a local Kubernetes, built from source (CLUSTER=kind|current|local, KUBERNETES=1.30|1.37)
@@ -40,7 +42,7 @@ test: ## every test: check, e2e, terratest and chart-testing, and one long suite
 	@go run ./tests/run test
 e2e: ## the product on a real cluster
 	@go run ./tests/run e2e
-long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|site|mixed-nodes|fips|kubernetes-1.30|packaging|eso|quiz|all)
+long: ## one long suite (SUITE=faults|auth-matrix|auth-processes|pod-identity|upgrade|examples|flood|bench|scale|release|site|mixed-nodes|fips|kubernetes-1.30|packaging|eso|quiz|headlamp|all)
 	@go run ./tests/run long
 bench: ## figures: times, memory and calls of the vault, each against its goal
 	@SUITE=bench go run ./tests/run long

@@ -2,6 +2,9 @@ module github.com/akv2k8s/akv2k8s
 
 go 1.26.0
 
+// npm packages can have Go code.
+ignore node_modules
+
 require (
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.24.0
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0

@@ -21,7 +21,7 @@ type chore func(ctx context.Context, getenv func(string) string, out io.Writer) 
 
 func chores() map[string]chore {
 	return map[string]chore{"lint": lint, "generate": generate, "verify": verify, "fuzz": fuzz, "package": pack,
-		"packages": packages, "manifests": manifests, "site": site,
+		"packages": packages, "manifests": manifests, "site": site, "headlamp": headlamp,
 		"release-dry-run": releaseDryRun, "vulnerabilities": vulnerabilities}
 }
 

@@ -28,6 +28,10 @@ and the parts of check that are programs of their own:
   verify    generate in a copy, and compare
   site      the documentation's site, into dist/site, and its links
 
+a part of the suite headlamp:
+
+  headlamp  the plugin of Headlamp: linter, types, tests and build, into plugins/headlamp/dist
+
 and what is run by hand:
 
   fuzz      each fuzz target for 30 seconds (FUZZTIME), with its executions
@@ -75,6 +79,8 @@ func suites() []suite {
 		{name: "quiz", folder: "./tests/long/quiz", budget: 12 * time.Minute, named: true},
 		// Minutes of it are for compiling External Secrets Operator, the first time on a machine.
 		{name: "eso", folder: "./tests/long/eso", budget: 25 * time.Minute, named: true},
+		// Minutes of it are for npm packages and Chromium, the first time on a machine.
+		{name: "headlamp", folder: "./tests/long/headlamp", budget: 15 * time.Minute, named: true},
 		// And of this for compiling terratest.
 		{name: "packaging", folder: "./tests/long/packaging", run: "^TestPackagingAtLength$", budget: 24 * time.Minute,
 			named: true},

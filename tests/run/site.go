@@ -21,14 +21,15 @@ func site(ctx context.Context, getenv func(string) string, out io.Writer) error 
 		return err
 	}
 	folder := filepath.Join(shop.Root, "site")
-	if err := sitePackages(ctx, shop, folder, out); err != nil {
+	if err := npmPackages(ctx, shop, folder, out); err != nil {
 		return err
 	}
 	return command(ctx, folder, out, "npm", "run", "--silent", "build")
 }
 
-// sitePackages installs the npm packages of the lock file, unless they are installed already. Their scripts don't run.
-func sitePackages(ctx context.Context, shop build.Builder, folder string, out io.Writer) error {
+// npmPackages installs the npm packages of a folder's lock file, unless they are installed already. Their scripts don't
+// run.
+func npmPackages(ctx context.Context, shop build.Builder, folder string, out io.Writer) error {
 	locked, err := os.ReadFile(filepath.Join(folder, "package-lock.json"))
 	if err != nil {
 		return err
@@ -39,8 +40,8 @@ func sitePackages(ctx context.Context, shop build.Builder, folder string, out io
 	}
 	if err := command(ctx, folder, out, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline",
 		"--cache", filepath.Join(shop.Cache, "npm")); err != nil {
-		return fmt.Errorf("%w; it downloads the packages of site/package-lock.json from https://registry.npmjs.org: "+
-			"allow that, or name a mirror by npm config set registry URL", err)
+		return fmt.Errorf("%w; it downloads the packages of %s/package-lock.json from https://registry.npmjs.org: "+
+			"allow that, or name a mirror by npm config set registry URL", err, folder)
 	}
 	return os.WriteFile(installed, locked, 0o644)
 }
