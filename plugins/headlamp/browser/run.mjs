@@ -89,6 +89,7 @@ async function clickButton(page, text) {
 const checks = {
   async list() {
     const page = await open('/c/main/keyvaultsecrets');
+    await page.setViewport({ width: 1480, height: 620 });
     await requireTexts(page, 'list', ['Key Vault secrets', 'database', 'api', 'akv2k8s-example', 'ObjectNotFound', 'soon', 'True']);
     await screenshot(page, 'list');
   },

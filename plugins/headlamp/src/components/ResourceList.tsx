@@ -62,7 +62,7 @@ export function ResourceList() {
             const { state, at } = expiryOf(item.jsonData, now);
             return state === 'none' ? '' : `${dateText(at)} ${state}`;
           },
-          render: item => <Expiry resource={item.jsonData} now={now} />,
+          render: item => <Expiry resource={item.jsonData} now={now} short />,
           sort: (a, b) => (expiresAt(a) === expiresAt(b) ? 0 : expiresAt(a) - expiresAt(b)),
         },
         'age',

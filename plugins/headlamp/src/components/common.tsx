@@ -25,19 +25,17 @@ export function Status({ state, children }: { state: State; children: ReactNode 
   return <StatusLabel status={state}>{children}</StatusLabel>;
 }
 
-/** Expiry shows the expiry date, and marks it if it is near or over. */
-export function Expiry({ resource, now }: { resource: Resource; now: number }) {
-  const { state, at } = expiryOf(resource, now);
-  switch (state) {
-    case 'none':
-      return <>–</>;
-    case 'later':
-      return <>{dateText(at)}</>;
-    case 'soon':
-      return <Status state="warning">{`${dateText(at)}, soon`}</Status>;
-    case 'expired':
-      return <Status state="error">{`${dateText(at)}, expired`}</Status>;
+/** Expiry shows the expiry date, and marks it if it is near or over; the short form has no time. */
+export function Expiry(props: { resource: Resource; now: number; short?: boolean }) {
+  const { state, at } = expiryOf(props.resource, props.now);
+  if (state === 'none') {
+    return <>–</>;
   }
+  const text = props.short ? dateText(at).slice(0, 10) : dateText(at);
+  if (state === 'later') {
+    return <>{text}</>;
+  }
+  return <Status state={state === 'soon' ? 'warning' : 'error'}>{`${text}, ${state}`}</Status>;
 }
 
 /** dateText is a time in milliseconds as in the output of kubectl, such as 2027-01-31 08:00Z. */
