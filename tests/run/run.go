@@ -75,7 +75,7 @@ func suites() []suite {
 		// And on the oldest version of Kubernetes that the chart accepts.
 		{name: "kubernetes-1.30", folder: "./tests/e2e", budget: 40 * time.Minute,
 			env: []string{"KUBERNETES=1.30", "HELM=3"}, named: true},
-		// More than a hundred faults, one after the other.
+		// More than two hundred faults.
 		{name: "quiz", folder: "./tests/long/quiz", budget: 12 * time.Minute, named: true},
 		// Minutes of it are for compiling External Secrets Operator, the first time on a machine.
 		{name: "eso", folder: "./tests/long/eso", budget: 25 * time.Minute, named: true},

@@ -152,14 +152,19 @@ func explainWait(ctx context.Context, job *batchv1.Job, last *corev1.Pod) error 
 // explainEnd returns the error of a pod that ended without findings. An image without the subcommand says so.
 func explainEnd(pod *corev1.Pod, cause error) error {
 	for _, status := range pod.Status.ContainerStatuses {
-		if t := status.State.Terminated; t != nil && t.ExitCode == 2 {
+		t := status.State.Terminated
+		if t == nil || t.ExitCode == 0 {
+			continue
+		}
+		if why, next := cluster.LastError(t.Message); t.ExitCode != 2 && why != "" {
+			return fault.NewWithNextStep(fault.Unavailable, next, "%s", why)
+		}
+		if t.ExitCode == 2 {
 			return fault.NewWithNextStep(fault.Invalid, "use the kubectl-akv2k8s of the installation's version",
 				"the image %s does not have the subcommand %s, or not its flags", status.Image, subcommand)
-		} else if t != nil && t.ExitCode != 0 {
-			return fault.NewWithNextStep(fault.Unavailable, "see the log of the controller, which has the same "+
-				"settings",
-				"the checks ended with exit code %d", t.ExitCode)
 		}
+		return fault.NewWithNextStep(fault.Unavailable, "see the log of the controller, which has the same settings",
+			"the checks ended with exit code %d", t.ExitCode)
 	}
 	return cause
 }

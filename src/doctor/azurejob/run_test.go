@@ -140,11 +140,14 @@ func TestAJobWithoutFindingsIsExplained(t *testing.T) {
 		return corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{Image: "i:1",
 			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code}}}}}
 	}
+	refused := ended(1)
+	refused.ContainerStatuses[0].State.Terminated.Message = "INFO starting\ncontroller: the certificate /x.pfx can't be read; correct AZURE_CERTIFICATE_PATH\n"
 	for name, c := range map[string]struct {
 		status corev1.PodStatus
 		log    string
 		says   string
 	}{
+		"a setting":          {refused, "", "the certificate /x.pfx can't be read; correct AZURE_CERTIFICATE_PATH"},
 		"an older image":     {ended(2), "controller has no subcommand", "does not have the subcommand check-azure"},
 		"a failure":          {ended(1), "", "ended with exit code 1"},
 		"a log that was cut": {succeeded(), "akv2k8s-finding: {}\n", "ends before the last finding"},

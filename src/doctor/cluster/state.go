@@ -198,6 +198,19 @@ func ShortMessage(text string) string {
 	return strings.ToValidUTF8(text[:limits.DoctorMessageBytes], "") + "…"
 }
 
+// LastError returns the cause and the next step of the error with which our program ended: the last line of its log,
+// which the kubelet writes into the status. Both are empty if there is none.
+func LastError(log string) (cause, next string) {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	for _, program := range []string{"controller: ", "envinjector: "} {
+		if text, ok := strings.CutPrefix(lines[len(lines)-1], program); ok {
+			cause, next, _ = strings.Cut(ShortMessage(text), "; ")
+			return cause, next
+		}
+	}
+	return "", ""
+}
+
 // LimitFindings keeps limits.DoctorFindings findings, the last of which counts the others.
 func LimitFindings(all []doctor.Finding) []doctor.Finding {
 	if len(all) <= limits.DoctorFindings {

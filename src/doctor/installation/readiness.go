@@ -113,23 +113,10 @@ func explainEnd(pod *corev1.Pod, container string, last *corev1.ContainerStateTe
 			"raise resources.limits.memory of the component; see docs/sizing.md"
 	}
 	try = fmt.Sprintf("see its log with: kubectl -n %s logs %s --previous", pod.Namespace, pod.Name)
-	if cause, next := lastError(last.Message); cause != "" {
+	if cause, next := cluster.LastError(last.Message); cause != "" {
 		return why + ": " + cause, cmp.Or(next, try)
 	}
 	return why, try
-}
-
-// lastError returns the cause and the next step of the error with which our program ended: the last line of its log,
-// which the kubelet writes into the status. Both are empty if there is none.
-func lastError(log string) (cause, next string) {
-	lines := strings.Split(strings.TrimSpace(log), "\n")
-	for _, program := range []string{"controller: ", "envinjector: "} {
-		if text, ok := strings.CutPrefix(lines[len(lines)-1], program); ok {
-			cause, next, _ = strings.Cut(cluster.ShortMessage(text), "; ")
-			return cause, next
-		}
-	}
-	return "", ""
 }
 
 // explainWaiting explains a container that was not started.

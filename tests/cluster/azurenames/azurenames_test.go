@@ -29,4 +29,8 @@ func TestRewritesMatchAzuresNamesAndNoOthers(t *testing.T) {
 		assert.False(t, matches(name), name)
 	}
 	assert.Equal(t, 1, strings.Count(azurenames.Corefile(), azurenames.Rewrites()))
+	first := regexp.MustCompile(`name regex (\S+) (\S+)`).FindStringSubmatch(azurenames.Rewrites())
+	assert.NotContains(t, first[2], "azure-emulator", "the first rule is for vaults that do not exist")
+	assert.Regexp(t, first[1], azurenames.NoSuchVault+"vault.vault.azure.net.")
+	assert.NotRegexp(t, first[1], "kv1.vault.azure.net.")
 }

@@ -556,8 +556,7 @@ func startFaults(_ *testing.T, q *quiz) []fault {
 	}{
 		{"a method that does not exist", "AUTH_TYPE", "kerberos", []string{"kerberos"}, "environment"},
 		{"a cloud that does not exist", "AZURE_ENVIRONMENT", "AzureMoon", []string{"AzureMoon"}, "AzureUSGovernmentCloud"},
-		{"no client id", "AZURE_TENANT_ID", local.TenantID, []string{"incomplete"}, "AZURE_CLIENT_ID"},
-		{"a reference as credential", "AZURE_CLIENT_SECRET", "db@azurekeyvault", []string{"AZURE_CLIENT_SECRET"}, "Kubernetes Secret"},
+		{"no client id", "AZURE_CLIENT_SECRET", canary, []string{"incomplete"}, "AZURE_CLIENT_ID"},
 		{"no certificate", "AZURE_CERTIFICATE_PATH", "/no/such.pfx", []string{"/no/such.pfx"}, "AZURE_CERTIFICATE_PATH"},
 	} {
 		faults = append(faults, q.templated(fault{name: c.name, says: append([]string{"deployment/" + controller}, c.says...), next: c.next, severity: "warning", commands: wholeCluster()},
@@ -566,8 +565,9 @@ func startFaults(_ *testing.T, q *quiz) []fault {
 				if c.variable != "AUTH_TYPE" {
 					variables["AUTH_TYPE"] = "environment"
 				}
-				if c.variable == "AZURE_CLIENT_SECRET" || c.variable == "AZURE_CERTIFICATE_PATH" || c.variable == "AZURE_ENVIRONMENT" {
-					variables["AZURE_TENANT_ID"], variables["AZURE_CLIENT_ID"] = local.TenantID, stage.AppClientID
+				variables["AZURE_TENANT_ID"] = local.TenantID
+				if c.variable != "AZURE_CLIENT_SECRET" {
+					variables["AZURE_CLIENT_ID"] = stage.AppClientID
 				}
 				setEnv(d, variables)
 			}).then(q.waiting(controller, func(p corev1.Pod) bool {
