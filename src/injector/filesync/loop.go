@@ -23,7 +23,7 @@ func (s *Syncer) KeepFresh(ctx context.Context) {
 // but until no program reads what that process has replaced. Calls that the earlier process has not ended are made.
 func (s *Syncer) Resume(ctx context.Context) {
 	if s.notifier != nil && s.notifier.isPending() {
-		s.notifier.start(ctx)
+		s.notifier.startCalls(ctx)
 	}
 	s.runRounds(ctx, atomicdir.GracePeriod)
 }

@@ -76,9 +76,9 @@ func (n *notifier) isPending() bool {
 	return err == nil
 }
 
-// prepare records that calls for the next change are needed. It ends those for an earlier one, and returns whether they
-// have not succeeded.
-func (n *notifier) prepare() (wasPending bool, err error) {
+// recordNextChange records that calls for the next change are needed. It ends those for an earlier one, and returns
+// whether they have not succeeded.
+func (n *notifier) recordNextChange() (wasPending bool, err error) {
 	n.cancel()
 	<-n.ended
 	wasPending = n.isPending()
@@ -88,18 +88,19 @@ func (n *notifier) prepare() (wasPending bool, err error) {
 	return wasPending, nil
 }
 
-// drop removes the record of prepare, because nothing has changed.
-func (n *notifier) drop() { _ = os.Remove(n.pending) } // with the record, there is one call too many
+// removeRecord removes the record, because the calls have ended or nothing has changed. If that fails, there is one
+// call too many.
+func (n *notifier) removeRecord() { _ = os.Remove(n.pending) }
 
-// start calls the URL in the background, with retries. Calls for an earlier change must have ended.
-func (n *notifier) start(ctx context.Context) {
+// startCalls calls the URL in the background, with retries. Calls for an earlier change must have ended.
+func (n *notifier) startCalls(ctx context.Context) {
 	ctx, n.cancel = context.WithCancel(ctx)
 	n.ended = make(chan struct{})
 	go func(ended chan struct{}) {
 		defer close(ended)
 		n.notify(ctx)
 		if ctx.Err() == nil {
-			n.drop()
+			n.removeRecord()
 		}
 	}(n.ended)
 }

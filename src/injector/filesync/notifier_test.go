@@ -242,7 +242,7 @@ func TestCallsEndWithTheSidecar(t *testing.T) {
 	f.restart()
 	require.NoError(t, f.syncer.Sync(t.Context()))
 	ctx, cancel := context.WithCancel(t.Context())
-	f.syncer.notifier.start(ctx)
+	f.syncer.notifier.startCalls(ctx)
 	<-called
 	cancel()
 	<-released
@@ -298,6 +298,7 @@ func TestCallsSurviveAKilledSidecar(t *testing.T) {
 			f.restart()
 			f.runRounds(f.syncer.Resume, func(number int, _ time.Duration) bool {
 				if number == 1 {
+					waitFor(t, func() bool { return len(calls) > 0 })
 					<-calls
 					waitFor(t, func() bool { return !f.syncer.notifier.isPending() })
 				}

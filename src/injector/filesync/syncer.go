@@ -123,15 +123,15 @@ func (s *Syncer) prepareCalls() (notify func(ctx context.Context, hasChanged boo
 	if n == nil || !IsComplete(s.config.Volume) {
 		return func(context.Context, bool) {}, nil
 	}
-	wasPending, err := n.prepare()
+	wasPending, err := n.recordNextChange()
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, hasChanged bool) {
 		if hasChanged || wasPending {
-			n.start(ctx)
+			n.startCalls(ctx)
 			return
 		}
-		n.drop()
+		n.removeRecord()
 	}, nil
 }

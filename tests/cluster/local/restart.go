@@ -47,7 +47,7 @@ func (c *Cluster) RestartNode(ctx context.Context) error {
 func (c *Cluster) killAll(program string) {
 	for pid, ok := host.Running(c.id(), c.Work, program); ok; pid, ok = host.Running(c.id(), c.Work, program) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // a killed process ends a moment later
 	}
 }
 
