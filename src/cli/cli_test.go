@@ -91,7 +91,7 @@ func TestWrongUseIsExplained(t *testing.T) {
 		"--filename is required":                                      {"convert"},
 		`takes no arguments, but has "file.yaml"`:                     {"convert", "file.yaml"},
 		"unknown flag: --files; run 'kubectl akv2k8s convert --help'": {"convert", "--files", "x"},
-		"is a URL, and convert reads files only":                      {"convert", "-f", "https://example.org/x.yaml"},
+		"is a URL, and only files are read":                           {"convert", "-f", "https://example.org/x.yaml"},
 		"can't both be the output":                                    {"convert", "-f", "-", "--values", "-", "--report", "-"},
 		`--vault "store=" has no vault`:                               {"convert", "-f", "-", "--vault", "store="},
 	} {

@@ -28,7 +28,7 @@ func ReadInputs(names []string, recursive bool, stdin io.Reader) ([]conversion.I
 			continue
 		}
 		if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
-			return nil, UsageErrorf("%s is a URL, and convert reads files only; download it first", name)
+			return nil, UsageErrorf("%s is a URL, and only files are read; download it first", name)
 		}
 		paths, err := listFiles(name, recursive)
 		if err != nil {
@@ -74,7 +74,7 @@ type inputBudget struct{ bytes, files int }
 
 func (b *inputBudget) readFile(path string) (conversion.Input, error) {
 	if b.files--; b.files < 0 {
-		return conversion.Input{}, fmt.Errorf("there are more than %s files; convert fewer files at a time",
+		return conversion.Input{}, fmt.Errorf("there are more than %s files; pass fewer files at a time",
 			limits.Count(limits.ConvertFiles))
 	}
 	file, err := os.Open(path)
@@ -92,7 +92,7 @@ func (b *inputBudget) readAll(name string, from io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	if b.bytes -= len(content); b.bytes < 0 {
-		return nil, fmt.Errorf("%s: the input is larger than %s; convert fewer files at a time", name,
+		return nil, fmt.Errorf("%s: the input is larger than %s; pass fewer files at a time", name,
 			limits.Bytes(limits.ConvertBytes))
 	}
 	return content, nil
